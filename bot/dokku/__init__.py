@@ -1,0 +1,1 @@
+"""Dokku over SSH: argv out, reports in, one connection manager per server."""

@@ -1,0 +1,1 @@
+"""A simulated Dokku host behind a real SSH server, answering from recordings."""

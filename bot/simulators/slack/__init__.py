@@ -1,0 +1,1 @@
+"""A strict simulated Slack workspace with a web page."""

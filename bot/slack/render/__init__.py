@@ -1,0 +1,1 @@
+"""Pure: a view of a deployment in, Block Kit out."""

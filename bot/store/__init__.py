@@ -1,0 +1,1 @@
+"""The durable truth: SQLAlchemy Core tables on SQLite or PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Outgoing webhooks: payload (public contract), guard, sender."""
