@@ -1,0 +1,401 @@
+"""What a deployment is: the words of the project as types. Frozen, no behaviour but reading."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The five words the outside sees."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Phase(StrEnum):
+    """Where a deployment is; its status follows from it (`states.STATUS`)."""
+
+    AWAITING_APPROVAL = "awaiting_approval"
+    QUEUED = "queued"
+    STARTING = "starting"
+    FETCHING = "fetching"
+    BUILDING = "building"
+    RELEASING = "releasing"
+    CHECKING = "checking"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Failure(StrEnum):
+    """Why a deployment failed."""
+
+    BUILD_FAILED = "build_failed"
+    HEALTHCHECK_FAILED = "healthcheck_failed"
+    RELEASE_FAILED = "release_failed"
+    CRASHED = "crashed"
+    NOT_DEPLOYED = "not_deployed"
+    REF_NOT_FOUND = "ref_not_found"
+    REPO_UNREACHABLE = "repo_unreachable"
+    APP_NOT_FOUND = "app_not_found"
+    SERVER_UNREACHABLE = "server_unreachable"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    TIMED_OUT = "timed_out"
+    LOST_CONTACT = "lost_contact"
+    INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
+
+
+class Live(StrEnum):
+    """What serves now, shown with every end."""
+
+    NEW = "new"
+    PREVIOUS = "previous"
+    MIXED = "mixed"
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+class Trigger(StrEnum):
+    """Through what a deployment was asked for."""
+
+    COMMAND = "command"
+    FORM = "form"
+    MESSAGE_ACTION = "message_action"
+    MENTION = "mention"
+    BUTTON = "button"
+    CLI = "cli"
+
+
+class Mark(StrEnum):
+    """Facts that Dokku's own lines state (dokku.md sections 1.11 and 2)."""
+
+    FETCHING = "fetching"
+    BUILDING = "building"
+    RELEASING = "releasing"
+    DEPLOYING = "deploying"
+    CHECKING = "checking"
+    SWITCHING = "switching"
+    POST_DEPLOY = "post_deploy"
+    DEPLOYED = "deployed"
+    BUILD_SKIPPED = "build_skipped"
+    DEPLOY_SKIPPED = "deploy_skipped"
+    BUILD_FAILED = "build_failed"
+    CHECKS_FAILED = "checks_failed"
+    RELEASE_FAILED = "release_failed"
+    REF_MISSING = "ref_missing"
+    REPO_UNREACHABLE = "repo_unreachable"
+    APP_MISSING = "app_missing"
+    LOCKED = "locked"
+    REFUSED = "refused"
+
+
+class BuildStatus(StrEnum):
+    """What a build record displays (Dokku's `display_status`)."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """A person (or the bot, or the server) who caused something."""
+
+    user: str
+    """Slack user id, or a word such as `cli`, `bot`, `server`."""
+    team: str | None = None
+    name: str | None = None
+    """For people; never used to decide anything."""
+
+
+BOT = Actor(user="bot", name="deploybot")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One container that Dokku lists for an app (`ps:inspect`)."""
+
+    id: str
+    """12 lower-case hex digits."""
+    process: str
+    """Dokku's dyno label, `web.1`."""
+    image: str
+    """Image id. The same content again has the same id: no release id."""
+    state: str
+    """Docker's word: running, restarting, exited, created, dead, missing."""
+    restarts: int = 0
+    started_at: str = ""
+    """Docker's own time stamp, compared for equality only."""
+
+    @property
+    def running(self) -> bool:
+        """Docker says it runs at this moment."""
+        return self.state == "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Containers:
+    """One read of an app's containers; `listed` may be empty: nothing is deployed or scaled up.
+
+    A read that could not be made is None where this type is optional, never an empty read.
+    """
+
+    listed: tuple[Container, ...] = ()
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The 12-digit ids."""
+        return frozenset(container.id for container in self.listed)
+
+    @property
+    def images(self) -> frozenset[str]:
+        """The image ids."""
+        return frozenset(container.image for container in self.listed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRecord:
+    """One record of `builds:list` (Dokku >= 0.38)."""
+
+    id: str
+    app: str
+    status: BuildStatus
+    source: str
+    """How it was started: `git:sync`, `git-hook`, `ps:rebuild`, `config-redeploy`, ..."""
+    kind: str = "build"
+    exit_code: int | None = None
+    started_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppReport:
+    """What `apps:report` says that we use."""
+
+    metadata: str = ""
+    """`deploy-source-metadata`: `<repo url>#<full sha>` after a good git:sync, else other forms."""
+    source: str = ""
+    locked: bool = False
+
+    @property
+    def sha(self) -> str | None:
+        """The full commit that the metadata names, "according to Dokku"."""
+        tail = self.metadata.rpartition("#")[2]
+        return tail if FULL_SHA.fullmatch(tail) else None
+
+    @property
+    def repo(self) -> str | None:
+        """The remote that Dokku recorded, where it recorded one."""
+        head, sep, _ = self.metadata.rpartition("#")
+        return head if sep else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The server's state just before the start; every later claim compares with it."""
+
+    builds: frozenset[str] | None
+    """Ids of all records of the app; None before Dokku 0.38."""
+    report: AppReport
+    containers: Containers | None
+    """None: they could not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFacts:
+    """What the lines of one deploy's output state. Only ever grows."""
+
+    marks: frozenset[Mark] = frozenset()
+    phase: Phase | None = None
+    """FETCHING, BUILDING or RELEASING, by the last matching line."""
+    step: str | None = None
+    """The step inside the phase, for people: `step 5 of 9`, `health checks of web.1`."""
+    started: frozenset[str] = frozenset()
+    """Container ids (12 hex) of `Start of APP container output (...)` lines."""
+    renamed: frozenset[str] = frozenset()
+    """Container ids (12 hex) of `Renaming container ...` lines."""
+    url: str | None = None
+    error: str | None = None
+    """The line that names the cause, cleaned and redacted."""
+
+    @property
+    def ours(self) -> frozenset[str]:
+        """The containers that our own output names: the proof of whose they are.
+
+        Start lines; Renaming lines only where checks are off and no Start line was printed.
+        """
+        return self.started or self.renamed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelWish:
+    """Somebody asked for the end of a deployment."""
+
+    by: Actor
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePlace:
+    """Where the live message stands in Slack."""
+
+    channel: str
+    ts: str
+    permalink: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One request to bring one git ref of one app live on one server."""
+
+    id: str
+    """ULID, known from the first moment."""
+    server: str
+    app: str
+    """The name people use (the table's name)."""
+    dokku_app: str
+    repo: str | None
+    """None until it was looked up."""
+    ref: str
+    """What was typed, or the default."""
+    sha: str | None = None
+    """Full commit, once pinned."""
+    ready: bool = False
+    """Repo and commit have been looked up (found, or known not to be knowable): it may start."""
+    phase: Phase = Phase.QUEUED
+    failure: Failure | None = None
+    live: Live | None = None
+    """Known at the end only."""
+    reason: str | None = None
+    """One sentence for people, at an end."""
+    evidence: str | None = None
+    """Which rule decided on what, for operators; redacted."""
+    requested_by: Actor
+    trigger: Trigger
+    request_key: str
+    """Slack's trigger, view or event id: the same request twice is one deployment."""
+    channel: str
+    """Slack channel that the request came from; empty for none (CLI)."""
+    message: MessagePlace | None = None
+    created_at: datetime
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    """First start of Dokku's command, over both attempts."""
+    finished_at: datetime | None = None
+    attempt: int = 1
+    before: Snapshot | None = None
+    build_id: str | None = None
+    exit_status: int | None = None
+    """Our command's exit status; None: not ended, or never learnt."""
+    url: str | None = None
+    previous_sha: str | None = None
+    retry_of: str | None = None
+    rollback_of: str | None = None
+    rollback_sha: str | None = None
+    """Newest SHA proven live before this deployment, fixed when it ended."""
+    cancel: CancelWish | None = None
+    max_duration: timedelta = timedelta(minutes=30)
+    fence: int = 0
+    """Fencing number of the lease under which it was last written."""
+
+    @property
+    def pinned(self) -> str:
+        """What Dokku is given: the commit, else the ref."""
+        return self.sha or self.ref
+
+    @property
+    def target(self) -> "AppKey":
+        """The queue it belongs to."""
+        return AppKey(server=self.server, dokku_app=self.dokku_app)
+
+    def duration(self, now: datetime) -> timedelta:
+        """Elapsed time: from the start (or the request, while waiting) to the end or now."""
+        begin = self.started_at or self.created_at
+        return max(timedelta(0), (self.finished_at or now) - begin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppKey:
+    """One Dokku app on one server: at most one running deployment each."""
+
+    server: str
+    dokku_app: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppPolicy:
+    """What the settings say of an app; the defaults where it has no table."""
+
+    server: str
+    app: str
+    dokku_app: str
+    repo: str | None = None
+    default_ref: str | None = None
+    deployers: frozenset[str] = frozenset()
+    """Slack users and user groups; empty: everybody of the bot's own workspace."""
+    max_duration: timedelta = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What is shown of a deployment beside its row. Volatile: a restart may lose it."""
+
+    step: str | None = None
+    tail: tuple[str, ...] = ()
+    """Last lines of the log, cleaned and redacted, oldest first (<= 40)."""
+    excerpt: tuple[str, ...] = ()
+    """At a failure: the lines around the error (<= 10)."""
+    checked_at: datetime | None = None
+    """Last answer of Dokku."""
+    stale_since: datetime | None = None
+    """Set while Dokku does not answer."""
+    place: int | None = None
+    """Place among the waiting, from 1."""
+    waits_for: str | None = None
+    """One phrase: what a waiting deployment waits for."""
+    reading_end: bool = False
+    """The command ended; what is live is being read."""
+    usual: timedelta | None = None
+    """Median duration of good deployments, once 3 are known."""
+    notes: tuple[str, ...] = ()
+    """Sentences that belong beside the facts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """Who caused a change, through what."""
+
+    actor: Actor
+    through: str
+    """`command`, `button`, `thread`, `runner`, `poll`, `cli`, ..."""
+    action: str
+    """Past-tense word: `requested`, `started`, `ended`, `cancel_asked`, ..."""
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something the outside is told about: written in the transaction of the change.
+
+    The store turns it into outbox rows: one per webhook endpoint that wants it and, for ends
+    and corrections, one thread mention.
+    """
+
+    type: str
+    """`deployment.started`, `deployment.finished`, `deployment.corrected`."""
+    log_tail: tuple[str, ...] = ()
+    corrected_from: Mapping[str, str | None] | None = None
+
+
+FULL_SHA = re.compile(r"[0-9a-f]{40}")
+"""SHA-1 object names; Dokku's metadata shows no other."""

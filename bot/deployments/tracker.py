@@ -1,0 +1,81 @@
+"""The tracker: an in-memory cache of active deployments and those that ended a while ago.
+
+A kill -9 may empty it; the store owns the truth. It also holds each deployment's progress,
+which nobody needs after a restart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from bot.clock import Clock
+from bot.deployments.model import Deployment, Progress
+from bot.deployments.states import ENDINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """One deployment as it is known at this moment."""
+
+    deployment: Deployment
+    progress: Progress
+    ended_at: float | None = None
+    """Monotonic seconds when the tracker learnt of the end."""
+
+
+class Tracker:
+    """Look-ups by id without the database. Bounded: ended ones leave after `ttl`."""
+
+    def __init__(self, *, clock: Clock, ttl: timedelta, most: int = 10_000) -> None:
+        self._clock = clock
+        self._ttl = ttl
+        self._most = most
+        self._all: dict[str, Tracked] = {}
+
+    def put(self, deployment: Deployment) -> None:
+        """Remember the newest row of a deployment; its progress is kept."""
+        known = self._all.pop(deployment.id, None)
+        ended_at = None
+        if deployment.phase in ENDINGS:
+            ended_at = known.ended_at if known else None
+            ended_at = self._clock.monotonic() if ended_at is None else ended_at
+        self._all[deployment.id] = Tracked(
+            deployment=deployment,
+            progress=known.progress if known else Progress(),
+            ended_at=ended_at,
+        )
+        self._sweep()
+
+    def note(self, deployment_id: str, progress: Progress) -> None:
+        """Replace the progress of a tracked deployment; unknown ids are ignored."""
+        known = self._all.get(deployment_id)
+        if known is not None:
+            self._all[deployment_id] = replace(known, progress=progress)
+
+    def progress(self, deployment_id: str) -> Progress:
+        """The progress so far; an empty one for unknown ids."""
+        known = self._all.get(deployment_id)
+        return known.progress if known else Progress()
+
+    def get(self, deployment_id: str) -> Tracked | None:
+        """None: not active here and not ended lately; ask the store."""
+        self._sweep()
+        return self._all.get(deployment_id)
+
+    def forget(self, deployment_id: str) -> None:
+        """Drop a deployment (withdrawn, or owned by another replica)."""
+        self._all.pop(deployment_id, None)
+
+    def active(self) -> Sequence[Tracked]:
+        """All that have not ended."""
+        return [known for known in self._all.values() if known.ended_at is None]
+
+    def _sweep(self) -> None:
+        limit = self._clock.monotonic() - self._ttl.total_seconds()
+        ended = [
+            (known.ended_at, key) for key, known in self._all.items() if known.ended_at is not None
+        ]
+        over = len(self._all) - self._most
+        for place, (ended_at, key) in enumerate(sorted(ended)):
+            if ended_at < limit or place < over:
+                del self._all[key]
