@@ -1,7 +1,7 @@
 """What the domain needs from outside, in its own words. Adapters implement these."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
@@ -314,6 +314,29 @@ class Outgoing:
     last_error: str | None = None
     state: str = "waiting"
     """waiting, delivered, given_up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Somebody who wants to be told by webhook (product contract: Webhooks)."""
+
+    url: str
+    secret: str = field(repr=False)
+    """As configured: `whsec_` and base64, or any text. Never logged, stored or printed."""
+    events: frozenset[str] = frozenset({"deployment.finished", "deployment.corrected"})
+    apps: frozenset[str] | None = None
+    """None: all apps."""
+    format: str = "standard"
+    """`standard` (Standard Webhooks JSON) or `slack` (an incoming-webhook message)."""
+
+    @property
+    def lane(self) -> str:
+        """Its lane in the outbox."""
+        return f"webhook:{self.url}"
+
+    def wants(self, event: str, app: str) -> bool:
+        """Whether it asked for this event of this app."""
+        return event in self.events and (self.apps is None or app in self.apps)
 
 
 class Planner(Protocol):
