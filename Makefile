@@ -1,0 +1,62 @@
+# Thin: each target is one command. Extra words for it go into ARGS, e.g. make test ARGS=-x
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+UV := .ci/uv
+RUN := $(UV) run --no-sync
+ARGS ?=
+
+.PHONY: help
+help: ## what can be made
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+.PHONY: setup
+setup: ## everything Python needs, into .venv (uv too, into .uv, where it is missing)
+	@$(UV) sync --frozen --all-extras --quiet
+
+.PHONY: packages
+packages:
+	@.ci/system-packages
+
+.PHONY: demo
+demo: setup ## the whole bot between a simulated Slack and a simulated Dokku, in a browser
+	$(RUN) deploybot demo $(ARGS)
+
+.PHONY: test
+test: packages setup check ## all checks and all tests
+	$(RUN) pytest -n 2 $(ARGS)
+
+.PHONY: scenarios
+scenarios: setup ## only the stories of the whole bot
+	$(RUN) pytest tests/scenarios $(ARGS)
+
+.PHONY: check
+check: setup lint types ## formatting, lint, types, import contracts, dependencies
+
+.PHONY: lint
+lint: setup ## formatting, ruff, import contracts, dependencies; changes nothing
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) lint-imports
+	$(RUN) deptry .
+
+.PHONY: types
+types: setup ## mypy, strict
+	$(RUN) mypy
+
+.PHONY: fmt
+fmt: setup ## formatting and the lint fixes that are safe
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+.PHONY: docs
+docs: setup ## write the pages that are made from the code: docs/configuration.md, manifest.yml
+	$(RUN) python -m bot.operations.pages
+
+.PHONY: bench
+bench: setup ## the figures of docs/operations.md, as JSON; never part of the tests
+	@$(RUN) python -m benches $(ARGS)
+
+.PHONY: mutants
+mutants: setup ## every mutant of the rules must be killed
+	$(RUN) mutmut run $(ARGS)
+	$(RUN) mutmut results
