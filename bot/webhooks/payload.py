@@ -1,0 +1,132 @@
+"""The public contract of the webhooks: a deployment and an event in, a body out. Pure.
+
+Every field is listed in docs/webhooks.md; a test keeps the two equal. Fields are only ever
+added.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from ulid import ULID
+
+from bot.clock import Clock
+from bot.deployments.model import Deployment, Event
+from bot.deployments.ports import Endpoint, Outgoing, Planner
+from bot.deployments.states import ENDINGS, STATUS
+from bot.webhooks.slack_format import slack_message
+
+SLACK_LANE = "slack"
+"""The lane of the reply that mentions the requester; `bot.slack.mentions` serves it."""
+STARTED = "deployment.started"
+FINISHED = "deployment.finished"
+CORRECTED = "deployment.corrected"
+EVENTS = frozenset({STARTED, FINISHED, CORRECTED})
+
+TAIL_LINES = 40
+LINE_CHARACTERS = 500
+
+
+def standard_body(deployment: Deployment, event: Event, *, at: datetime) -> dict[str, object]:
+    """The Standard Webhooks body: `{type, timestamp, data}`.
+
+    `at` is when the event is written down; it is the time stamp of an event that has no time
+    of its own in the row (a correction).
+    """
+    data = _data(deployment)
+    data["log_tail"] = [_cut(line) for line in event.log_tail[-TAIL_LINES:]]
+    if event.corrected_from is not None:
+        data["corrected_from"] = dict(event.corrected_from)
+    happened = {STARTED: deployment.started_at, FINISHED: deployment.finished_at}.get(event.type)
+    return {"type": event.type, "timestamp": rfc3339(happened or at), "data": data}
+
+
+def planner(
+    endpoints: Sequence[Endpoint],
+    *,
+    clock: Clock,
+    new_id: Callable[[], str] = lambda: str(ULID()),
+) -> Planner:
+    """What each event means for the outbox.
+
+    One row for each endpoint that wants the event, with the body that will be sent; and for
+    an end or a correction of a deployment that came from Slack one row on the lane `slack`,
+    with the standard body.
+    """
+
+    def plan(deployment: Deployment, event: Event) -> Sequence[Outgoing]:
+        now = clock.now()
+        body = standard_body(deployment, event, at=now)
+
+        def row(lane: str, content: Mapping[str, object]) -> Outgoing:
+            return Outgoing(
+                id=new_id(),
+                deployment_id=deployment.id,
+                lane=lane,
+                kind=event.type,
+                body=content,
+                created_at=now,
+                next_at=now,
+            )
+
+        rows = [
+            row(endpoint.lane, slack_message(body) if endpoint.format == "slack" else body)
+            for endpoint in endpoints
+            if endpoint.wants(event.type, deployment.app)
+        ]
+        if event.type in {FINISHED, CORRECTED} and (deployment.message or deployment.channel):
+            rows.append(row(SLACK_LANE, body))
+        return rows
+
+    return plan
+
+
+def rfc3339(instant: datetime) -> str:
+    """Whole seconds, UTC, `Z`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _data(deployment: Deployment) -> dict[str, object]:
+    ended = deployment.phase in ENDINGS and deployment.finished_at is not None
+    finished_at = deployment.finished_at if ended else None
+    place = deployment.message
+    return {
+        "id": deployment.id,
+        "server": deployment.server,
+        "app": deployment.app,
+        "ref": deployment.ref,
+        "sha": deployment.sha,
+        "previous_sha": deployment.previous_sha,
+        "status": STATUS[deployment.phase].value,
+        "failure": deployment.failure.value if deployment.failure else None,
+        "live": deployment.live.value if deployment.live else None,
+        "reason": deployment.reason,
+        "requested_by": {
+            "user": deployment.requested_by.user,
+            "team": deployment.requested_by.team,
+            "name": deployment.requested_by.name,
+        },
+        "trigger": deployment.trigger.value,
+        "queued_at": _instant(deployment.queued_at),
+        "started_at": _instant(deployment.started_at),
+        "finished_at": _instant(finished_at),
+        "duration_s": (
+            round(deployment.duration(finished_at).total_seconds(), 1) if finished_at else None
+        ),
+        "build_id": deployment.build_id,
+        "rollback_of": deployment.rollback_of,
+        "retry_of": deployment.retry_of,
+        "url": deployment.url,
+        "slack": {
+            "channel": place.channel if place else (deployment.channel or None),
+            "ts": place.ts if place else None,
+            "permalink": place.permalink if place else None,
+        },
+    }
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return rfc3339(instant) if instant else None
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= LINE_CHARACTERS else line[: LINE_CHARACTERS - 1] + "…"

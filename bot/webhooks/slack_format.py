@@ -1,0 +1,74 @@
+"""An event as a message for a Slack incoming webhook (`format = "slack"`). Pure.
+
+Foreign text stands in rich_text elements, which Slack does not parse; only the fallback
+`text` is markup, so there it is escaped and its `@` are broken.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+HEADLINES = {
+    "running": ("🔵", "Deploying"),
+    "succeeded": ("✅", "Deployed"),
+    "failed": ("❌", "Failed to deploy"),
+    "cancelled": ("⚪", "Cancelled"),
+}
+LIVE = {
+    "new": "The new release is live.",
+    "previous": "The previous release is still serving.",
+    "mixed": "Some processes are new, some are old.",
+    "none": "Nothing is serving.",
+    "unknown": "What is serving is not known.",
+}
+
+
+def slack_message(body: Mapping[str, Any]) -> dict[str, object]:
+    """`{text, blocks}` from a standard body."""
+    data: Mapping[str, Any] = body["data"]
+    icon, words = HEADLINES.get(data["status"], ("🔵", str(data["status"]).capitalize()))
+    corrected = body["type"] == "deployment.corrected"
+    lead = f"{icon} {'Corrected: ' if corrected else ''}{words} "
+    commit = f" ({data['sha'][:7]})" if data["sha"] else ""
+    ending = f" to {data['server']}{_duration(data['duration_s'])}"
+    sentences = " ".join(_sentences(data))
+    headline: list[dict[str, object]] = [
+        {"type": "text", "text": lead},
+        {"type": "text", "text": data["app"], "style": {"bold": True}},
+        {"type": "text", "text": " "},
+        {"type": "text", "text": data["ref"], "style": {"code": True}},
+        {"type": "text", "text": commit + ending},
+    ]
+    sections = [_section(headline)]
+    if sentences:
+        sections.append(_section([{"type": "text", "text": sentences}]))
+    if data["slack"]["permalink"]:
+        link = {"type": "link", "url": data["slack"]["permalink"], "text": "Open the message"}
+        sections.append(_section([link]))
+    fallback = f"{lead}{data['app']} {data['ref']}{commit}{ending}"
+    return {
+        "text": _escape(f"{fallback}. {sentences}".rstrip(" .") + "."),
+        "blocks": [{"type": "rich_text", "elements": sections}],
+    }
+
+
+def _section(elements: list[dict[str, object]]) -> dict[str, object]:
+    return {"type": "rich_text_section", "elements": elements}
+
+
+def _sentences(data: Mapping[str, Any]) -> list[str]:
+    reason = str(data["reason"] or "").strip()
+    if reason and reason[-1] not in ".!?":
+        reason += "."
+    return [part for part in (reason, LIVE.get(data["live"] or "", "")) if part]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f" in {minutes}m {rest}s" if minutes else f" in {rest}s"
+
+
+def _escape(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("@", "@\u2060")

@@ -1,0 +1,209 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
+
+import pytest
+
+from bot.clock import SystemClock
+from bot.deployments.model import (
+    Actor,
+    Deployment,
+    Event,
+    Failure,
+    Live,
+    MessagePlace,
+    Phase,
+    Trigger,
+)
+from bot.deployments.ports import Endpoint
+from bot.webhooks.payload import planner, rfc3339, standard_body
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+FAILED = Deployment(
+    id="01K9ZB00000000000000000000",
+    server="production",
+    app="myapp",
+    dokku_app="myapp-live",
+    repo="https://forge.example.com/acme/myapp.git",
+    ref="main",
+    sha="a" * 40,
+    phase=Phase.FAILED,
+    failure=Failure.BUILD_FAILED,
+    live=Live.PREVIOUS,
+    reason="The build failed at step 5 of 9",
+    requested_by=Actor(user="U0123", team="T01", name="ada"),
+    trigger=Trigger.COMMAND,
+    request_key="trigger-1",
+    channel="C01",
+    message=MessagePlace(channel="C01", ts="1700000000.000100", permalink="https://s.test/p1"),
+    created_at=NOON,
+    queued_at=NOON + timedelta(seconds=1),
+    started_at=NOON + timedelta(seconds=2),
+    finished_at=NOON + timedelta(seconds=85, milliseconds=250),
+    build_id="mwu9t3a2lnmbzk",
+)
+FINISHED = Event(type="deployment.finished", log_tail=("#9 npm ci", "npm ERR! 404"))
+STANDARD = Endpoint(url="https://ops.example.com/hook", secret="whsec_c2VjcmV0")
+SLACK = Endpoint(url="https://hooks.example.com/T/B/x", secret="", format="slack")
+
+
+class FixedClock(SystemClock):
+    def now(self) -> datetime:
+        return NOON + timedelta(hours=1)
+
+
+def test_the_body_of_an_end_is_the_contract() -> None:
+    assert standard_body(FAILED, FINISHED, at=NOON) == {
+        "type": "deployment.finished",
+        "timestamp": "2026-11-24T12:01:25Z",
+        "data": {
+            "id": "01K9ZB00000000000000000000",
+            "server": "production",
+            "app": "myapp",
+            "ref": "main",
+            "sha": "a" * 40,
+            "previous_sha": None,
+            "status": "failed",
+            "failure": "build_failed",
+            "live": "previous",
+            "reason": "The build failed at step 5 of 9",
+            "requested_by": {"user": "U0123", "team": "T01", "name": "ada"},
+            "trigger": "command",
+            "queued_at": "2026-11-24T12:00:01Z",
+            "started_at": "2026-11-24T12:00:02Z",
+            "finished_at": "2026-11-24T12:01:25Z",
+            "duration_s": 83.2,
+            "build_id": "mwu9t3a2lnmbzk",
+            "rollback_of": None,
+            "retry_of": None,
+            "url": None,
+            "slack": {
+                "channel": "C01",
+                "ts": "1700000000.000100",
+                "permalink": "https://s.test/p1",
+            },
+            "log_tail": ["#9 npm ci", "npm ERR! 404"],
+        },
+    }
+
+
+def test_what_is_not_known_at_the_start_is_null() -> None:
+    started = replace(
+        FAILED,
+        phase=Phase.STARTING,
+        sha=None,
+        failure=None,
+        live=None,
+        reason=None,
+        message=None,
+        finished_at=None,
+        build_id=None,
+    )
+    body = standard_body(started, Event(type="deployment.started"), at=NOON)
+    assert body["timestamp"] == "2026-11-24T12:00:02Z"
+    data = body["data"]
+    assert isinstance(data, dict)
+    for key in ("sha", "failure", "live", "reason", "finished_at", "duration_s", "build_id", "url"):
+        assert data[key] is None, key
+    assert data["status"] == "running"
+    assert data["slack"] == {"channel": "C01", "ts": None, "permalink": None}
+    assert data["log_tail"] == []
+
+
+def test_a_correction_says_what_it_corrects_and_when() -> None:
+    event = Event(
+        type="deployment.corrected",
+        corrected_from={"status": "failed", "failure": "lost_contact", "live": "unknown"},
+    )
+    body = standard_body(FAILED, event, at=NOON + timedelta(hours=1))
+    assert body["timestamp"] == "2026-11-24T13:00:00Z"
+    assert isinstance(body["data"], dict)
+    assert body["data"]["corrected_from"] == event.corrected_from
+
+
+def test_an_end_before_the_start_counts_from_the_request() -> None:
+    body = standard_body(replace(FAILED, started_at=None), FINISHED, at=NOON)
+    assert isinstance(body["data"], dict)
+    assert body["data"]["duration_s"] == 85.2
+
+
+def test_the_log_tail_is_bounded() -> None:
+    event = replace(FINISHED, log_tail=tuple(f"{n} " + "x" * 9_000 for n in range(100)))
+    data = standard_body(FAILED, event, at=NOON)["data"]
+    assert isinstance(data, dict)
+    assert len(data["log_tail"]) == 40
+    assert data["log_tail"][-1].startswith("99 xxx")
+    assert max(map(len, data["log_tail"])) == 500
+
+
+def test_instants_are_shown_in_utc() -> None:
+    eastern = timezone(timedelta(hours=-5))
+    assert rfc3339(datetime(2026, 1, 1, 23, 0, tzinfo=eastern)) == "2026-01-02T04:00:00Z"
+
+
+def test_one_row_for_each_endpoint_that_wants_it_and_one_for_the_thread() -> None:
+    started = Endpoint(url="https://a.test", secret="s", events=frozenset({"deployment.started"}))
+    other = Endpoint(url="https://b.test", secret="s", apps=frozenset({"other"}))
+    numbers = count(1)
+    plan = planner(
+        [STANDARD, SLACK, started, other], clock=FixedClock(), new_id=lambda: f"id-{next(numbers)}"
+    )
+    rows = plan(FAILED, FINISHED)
+    assert [(row.lane, row.id, row.kind, row.deployment_id) for row in rows] == [
+        (f"webhook:{STANDARD.url}", "id-1", "deployment.finished", FAILED.id),
+        (f"webhook:{SLACK.url}", "id-2", "deployment.finished", FAILED.id),
+        ("slack", "id-3", "deployment.finished", FAILED.id),
+    ]
+    assert rows[0].body == rows[2].body == standard_body(FAILED, FINISHED, at=NOON)
+    assert {row.next_at for row in rows} == {NOON + timedelta(hours=1)}
+
+
+def test_a_start_is_no_reason_to_mention_anybody() -> None:
+    assert planner([], clock=FixedClock())(FAILED, Event(type="deployment.started")) == []
+
+
+def test_without_a_place_in_slack_nobody_is_mentioned() -> None:
+    from_shell = replace(FAILED, channel="", message=None, trigger=Trigger.CLI)
+    assert planner([], clock=FixedClock())(from_shell, FINISHED) == []
+
+
+def test_new_rows_have_ids_of_their_own_in_order() -> None:
+    plan = planner([STANDARD, SLACK], clock=FixedClock())
+    found = [row.id for _ in range(20) for row in plan(FAILED, FINISHED)]
+    assert len(set(found)) == len(found)
+    assert found == sorted(found)
+
+
+def test_the_slack_form_says_the_end_in_one_look() -> None:
+    row = planner([SLACK], clock=FixedClock())(FAILED, FINISHED)[0]
+    assert row.body["text"] == (
+        "❌ Failed to deploy myapp main (aaaaaaa) to production in 1m 23s. "
+        "The build failed at step 5 of 9. The previous release is still serving."
+    )
+    blocks = json.dumps(row.body["blocks"], ensure_ascii=False)
+    assert "https://s.test/p1" in blocks
+    assert "The previous release is still serving." in blocks
+
+
+@pytest.mark.parametrize("hostile", ["<!here>", "@channel", "<@U1>", "a & b"])
+def test_the_slack_form_pings_nobody(hostile: str) -> None:
+    hostile_row = replace(FAILED, ref=hostile, reason=hostile)
+    text = planner([SLACK], clock=FixedClock())(hostile_row, FINISHED)[0].body["text"]
+    assert isinstance(text, str)
+    assert hostile not in text
+    assert "<" not in text
+
+
+def test_the_slack_form_of_a_correction_says_so() -> None:
+    event = Event(type="deployment.corrected", corrected_from={})
+    succeeded = replace(FAILED, phase=Phase.SUCCEEDED, failure=None, live=Live.NEW, reason=None)
+    text = planner([SLACK], clock=FixedClock())(succeeded, event)[0].body["text"]
+    assert text == (
+        "✅ Corrected: Deployed myapp main (aaaaaaa) to production in 1m 23s. "
+        "The new release is live."
+    )
+
+
+def test_a_secret_is_never_shown_by_the_endpoint() -> None:
+    assert "c2VjcmV0" not in repr(STANDARD)
