@@ -1,6 +1,6 @@
 """What the domain needs from outside, in its own words. Adapters implement these."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -232,8 +232,10 @@ class Store(Protocol):
         """
         ...
 
-    async def ask_cancel(self, deployment_id: str, actor: Actor, at: datetime) -> Deployment:
-        """Write the wish, once; a second wish changes nothing. Audited."""
+    async def ask_cancel(
+        self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
+    ) -> Deployment:
+        """Write the wish, once; a second wish changes nothing. Audited, as asked `through`."""
         ...
 
     async def unfinished(self) -> Sequence[Deployment]:
@@ -258,8 +260,13 @@ class Store(Protocol):
         """The deployment whose live message stands there."""
         ...
 
-    async def proven_live(self, key: AppKey, *, before: Deployment | None = None) -> str | None:
-        """Newest SHA with an end `succeeded`, live `new`, (created before `before`)."""
+    async def proven_live(
+        self, key: AppKey, *, before: Deployment | None = None, other_than: str | None = None
+    ) -> str | None:
+        """Newest SHA with an end `succeeded`, live `new`.
+
+        Created before `before` and not the SHA `other_than`, where given.
+        """
         ...
 
     async def good_durations(self, key: AppKey, limit: int = 20) -> Sequence[timedelta]:
@@ -383,6 +390,30 @@ class Outbox(Protocol):
 
     async def turn_on(self, lane: str) -> bool:
         """Deliver again. False: it was not off."""
+        ...
+
+
+class Groups(Protocol):
+    """Slack user groups."""
+
+    async def groups_of(self, user: str, among: Collection[str]) -> frozenset[str]:
+        """Those of the group ids `among` that hold the user; unknown ones are left out."""
+        ...
+
+
+class Observer(Protocol):
+    """Counts and times for operators; never decides anything."""
+
+    def ended(self, deployment: Deployment) -> None:
+        """A deployment ended."""
+        ...
+
+    def polled(self, took_s: float) -> None:
+        """A poll was answered."""
+        ...
+
+    def poll_failed(self) -> None:
+        """A poll was not answered."""
         ...
 
 

@@ -1,0 +1,58 @@
+"""One way to change a deployment: the store's transaction, then the cache, then Slack is told."""
+
+from dataclasses import replace
+
+from bot.deployments.model import AuditEntry, Deployment, Event, Phase, Progress
+from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.states import ENDINGS, Who
+from bot.deployments.tracker import Tracker
+
+
+class Books:
+    """Writes go to the store first; only what was committed is cached and announced."""
+
+    def __init__(
+        self, *, store: Store, tracker: Tracker, announcer: Announcer, observer: Observer
+    ) -> None:
+        self.store = store
+        self.tracker = tracker
+        self.announcer = announcer
+        self._observer = observer
+
+    async def save(
+        self,
+        deployment: Deployment,
+        *,
+        was: Phase,
+        by: Who,
+        audit: AuditEntry | None = None,
+        event: Event | None = None,
+    ) -> Deployment:
+        """Write, cache, announce; returns the fresh row. Errors of `Store.save` pass through."""
+        fresh = await self.store.save(deployment, was=was, by=by, audit=audit, event=event)
+        self.tracker.put(fresh)
+        if fresh.phase in ENDINGS:
+            self._observer.ended(fresh)
+            self.announcer.changed(fresh.id, Urgency.NOW)
+        elif fresh.phase is not was:
+            self.announcer.changed(fresh.id, Urgency.PHASE)
+        else:
+            self.announcer.changed(fresh.id, Urgency.ROUTINE)
+        return fresh
+
+    def note(
+        self, deployment_id: str, progress: Progress, urgency: Urgency = Urgency.ROUTINE
+    ) -> None:
+        """Change what is shown beside the row; nothing is written."""
+        if self.tracker.progress(deployment_id) != progress:
+            self.tracker.note(deployment_id, progress)
+            self.announcer.changed(deployment_id, urgency)
+
+    def progress(self, deployment_id: str) -> Progress:
+        """What is shown beside the row at the moment."""
+        return self.tracker.progress(deployment_id)
+
+    def note_waiting(self, deployment_id: str, *, place: int | None, waits_for: str | None) -> None:
+        """Where a waiting deployment stands and what it waits for."""
+        progress = replace(self.progress(deployment_id), place=place, waits_for=waits_for)
+        self.note(deployment_id, progress, Urgency.PHASE)

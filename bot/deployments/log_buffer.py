@@ -1,0 +1,73 @@
+"""The log of a running deployment on its way to the store: lines in, batches and a tail out."""
+
+from collections import deque
+from collections.abc import Sequence
+
+FLUSH_BYTES = 64_000
+"""A batch is due at this size, or after a second."""
+KEPT_LINES = 400
+"""Enough to find the lines around an error."""
+MOST_PENDING_BYTES = 16_000_000
+"""While the database is away, lines wait in memory up to the size the store keeps anyway."""
+
+
+class LogBuffer:
+    """Lines are cleaned and redacted already. Never blocks: the stream must be read on."""
+
+    def __init__(self) -> None:
+        self._pending: deque[str] = deque()
+        self._pending_bytes = 0
+        self._dropped = 0
+        self._last: deque[str] = deque(maxlen=KEPT_LINES)
+        self.lines = 0
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Take lines from the stream."""
+        for line in lines:
+            self._pending.append(line)
+            self._pending_bytes += len(line) + 1
+            self._last.append(line)
+            self.lines += 1
+        while self._pending_bytes > MOST_PENDING_BYTES and self._pending:
+            self._pending_bytes -= len(self._pending.popleft()) + 1
+            self._dropped += 1
+
+    @property
+    def full(self) -> bool:
+        """A batch is due by size."""
+        return self._pending_bytes >= FLUSH_BYTES
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits to be stored."""
+        return not self._pending and not self._dropped
+
+    def peek(self) -> Sequence[str]:
+        """What waits to be stored, with an honest line for what was dropped."""
+        lines = list(self._pending)
+        if self._dropped:
+            lines.insert(0, f"… {self._dropped} lines were not kept: the database was away …")
+        return lines
+
+    def stored(self, lines: Sequence[str]) -> None:
+        """The lines that `peek` gave are in the store."""
+        count = len(lines)
+        if self._dropped:
+            count -= 1
+            self._dropped = 0
+        for _ in range(min(count, len(self._pending))):
+            self._pending_bytes -= len(self._pending.popleft()) + 1
+
+    def tail(self, most: int) -> tuple[str, ...]:
+        """The last lines with something on them, oldest first."""
+        found: list[str] = []
+        for line in reversed(self._last):
+            if line.strip():
+                found.append(line)
+                if len(found) == most:
+                    break
+        return tuple(reversed(found))
+
+    def recent(self) -> Sequence[str]:
+        """The last lines kept in memory (<= 400)."""
+        return tuple(self._last)

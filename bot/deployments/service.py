@@ -1,0 +1,429 @@
+"""What people ask for: request, cancel, retry, roll back, and questions. One sentence per no."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ulid import ULID
+
+from bot.clock import Clock
+from bot.deployments.books import Books
+from bot.deployments.model import (
+    Actor,
+    AppPolicy,
+    AuditEntry,
+    Containers,
+    Deployment,
+    Event,
+    Failure,
+    Live,
+    Phase,
+    Progress,
+    Trigger,
+)
+from bot.deployments.ports import Catalog, Groups, Servers, Timing, Urgency
+from bot.deployments.prepare import AppNames, NotDeployable, Preparation, Prepared
+from bot.deployments.requests import check_app, check_ref, may_deploy, quoted
+from bot.deployments.states import ENDINGS, WAITING, Who
+from bot.deployments.verdict import as_sentence, before_start
+from bot.errors import BotError, Declined, DokkuError, Duplicate, StaleState
+
+SHORTEST_ID = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody asked for."""
+
+    app: str
+    ref: str | None = None
+    server: str | None = None
+    actor: Actor
+    trigger: Trigger
+    request_key: str
+    channel: str
+    retry_of: str | None = None
+    rollback_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the service sets in motion. Each returns at once."""
+
+    look_for_work: Callable[[], None]
+    wish: Callable[[str], None]
+    """Somebody asked to cancel a running deployment."""
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    """Run on, as a tracked task."""
+
+
+class Service:
+    """The one door for people's wishes, whatever they came through."""
+
+    def __init__(
+        self,
+        *,
+        books: Books,
+        catalog: Catalog,
+        servers: Servers,
+        groups: Groups,
+        preparation: Preparation,
+        names: AppNames,
+        timing: Timing,
+        clock: Clock,
+        hooks: Hooks,
+    ) -> None:
+        self.home_team: str | None = None
+        """The bot's own workspace; people of others may do nothing."""
+        self._books = books
+        self._store = books.store
+        self._catalog = catalog
+        self._servers = servers
+        self._groups = groups
+        self._preparation = preparation
+        self._names = names
+        self._timing = timing
+        self._clock = clock
+        self._hooks = hooks
+
+    async def request(self, ask: Request) -> Deployment | None:
+        """Row, then message, then work. None: the same request was delivered before.
+
+        Raises: Declined and SlackError, with one sentence for the asker; nothing was started.
+        """
+        policy = self._catalog.policy(check_app(ask.app), ask.server)
+        ref = check_ref(ask.ref) if ask.ref else (policy.default_ref or "")
+        await self._allow(policy, ask.actor)
+        now = self._clock.now()
+        deployment = Deployment(
+            id=str(ULID.from_datetime(now)),
+            server=policy.server,
+            app=policy.app,
+            dokku_app=policy.dokku_app,
+            repo=self._catalog.repo_for(policy),
+            ref=ref,
+            requested_by=ask.actor,
+            trigger=ask.trigger,
+            request_key=ask.request_key,
+            channel=ask.channel,
+            created_at=now,
+            queued_at=now,
+            retry_of=ask.retry_of,
+            rollback_of=ask.rollback_of,
+            max_duration=policy.max_duration,
+        )
+        audit = AuditEntry(
+            actor=ask.actor,
+            through=ask.trigger,
+            action="requested",
+            detail={"app": policy.app, "server": policy.server, "ref": ref},
+        )
+        try:
+            await self._store.create(deployment, audit)
+        except Duplicate:
+            return None
+        return await self._post(deployment, ask.actor)
+
+    async def _post(self, deployment: Deployment, actor: Actor) -> Deployment:
+        looking = asyncio.ensure_future(self._preparation.look_up(deployment))
+        grace = self._timing.lookup_grace.total_seconds()
+        try:
+            done, _ = await asyncio.wait({looking}, timeout=grace)
+            found = looking.result() if done and not looking.exception() else None
+            if isinstance(found, NotDeployable):
+                raise Declined(as_sentence(found.sentence))
+            if isinstance(found, Prepared):
+                deployment = await self._ready(deployment, found)
+            if deployment.channel:
+                self._books.tracker.put(deployment)
+                place = await self._books.announcer.post(deployment)
+                await self._store.place_message(deployment.id, place)
+                deployment = replace(deployment, message=place)
+        except BotError as error:
+            looking.cancel()
+            self._books.tracker.forget(deployment.id)
+            await self._store.withdraw(
+                deployment.id,
+                AuditEntry(
+                    actor=actor, through="service", action="withdrawn", detail={"why": str(error)}
+                ),
+            )
+            raise
+        self._books.tracker.put(deployment)
+        if deployment.ready:
+            self._hooks.look_for_work()
+        else:
+            self._books.note_waiting(deployment.id, place=None, waits_for="looking up the commit")
+            self._hooks.spawn(self._finish_look_up(deployment, looking))
+        return deployment
+
+    async def _ready(self, deployment: Deployment, found: Prepared) -> Deployment:
+        changed = replace(deployment, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
+        return await self._store.save(changed, was=deployment.phase, by=Who.SERVICE)
+
+    async def _finish_look_up(
+        self, deployment: Deployment, looking: asyncio.Future[Prepared | NotDeployable]
+    ) -> None:
+        with contextlib.suppress(StaleState):  # cancelled or started by another replica meanwhile
+            try:
+                found = await looking
+            except DokkuError:
+                # The owner of the start looks again, with its own tries and its own end.
+                self._hooks.look_for_work()
+                return
+            if isinstance(found, NotDeployable):
+                await self.end_waiting(deployment, found.failure, found.sentence)
+                return
+            fresh = await self._ready(deployment, found)
+            self._books.tracker.put(fresh)
+            self._books.note_waiting(deployment.id, place=None, waits_for=None)
+            self._books.announcer.changed(fresh.id, Urgency.PHASE)
+        self._hooks.look_for_work()
+
+    async def end_waiting(self, deployment: Deployment, failure: Failure, sentence: str) -> None:
+        """End a deployment that has not started: one read says what is live. StaleState."""
+        verdict = before_start(failure, sentence, await self._read_live(deployment))
+        ended = replace(
+            deployment,
+            phase=Phase.FAILED,
+            failure=failure,
+            live=verdict.live,
+            reason=verdict.reason,
+            evidence=f"rule {verdict.rule}",
+            finished_at=self._clock.now(),
+        )
+        await self._books.save(
+            ended,
+            was=deployment.phase,
+            by=Who.SERVICE,
+            audit=AuditEntry(
+                actor=Actor(user="bot"),
+                through="service",
+                action="ended",
+                detail={"failure": failure, "why": sentence},
+            ),
+            event=Event(type="deployment.finished"),
+        )
+
+    async def _read_live(self, deployment: Deployment) -> Containers | None:
+        try:
+            async with asyncio.timeout(self._timing.poll_timeout.total_seconds() / 2):
+                return await self._servers.get(deployment.server).containers(deployment.dokku_app)
+        except (DokkuError, TimeoutError):
+            return None
+
+    async def cancel(self, deployment_id: str, *, actor: Actor, through: str) -> str:
+        """Ask for the end of a deployment; the sentence to answer. Declined: and why."""
+        for _ in range(3):
+            deployment = await self._existing(deployment_id)
+            await self._allow(self._policy_of(deployment), actor)
+            if deployment.phase in ENDINGS:
+                raise Declined(
+                    f"{deployment.app} `{quoted(deployment.ref)}` has already ended: "
+                    f"{deployment.phase}. Nothing was cancelled."
+                )
+            if deployment.phase is Phase.CHECKING:
+                raise Declined(
+                    "Nothing is left to cancel: the new release is out and is being watched. "
+                    "Use *Roll back* when it has ended."
+                )
+            try:
+                return await self._cancel_now(deployment, actor, through)
+            except StaleState:
+                continue
+        raise Declined("It is changing at this moment. Look at its message and try again.")
+
+    async def _cancel_now(self, deployment: Deployment, actor: Actor, through: str) -> str:
+        name = f"{deployment.app} `{quoted(deployment.ref)}`"
+        if deployment.phase not in WAITING:
+            if deployment.cancel is not None:
+                return f"{name} is already being cancelled; its message tells the end."
+            fresh = await self._store.ask_cancel(deployment.id, actor, self._clock.now())
+            self._books.tracker.put(fresh)
+            self._hooks.wish(deployment.id)
+            return f"Cancelling {name}; its message tells what is live at the end."
+        verdict = before_start(
+            Failure.REJECTED, "Cancelled while it waited", await self._read_live(deployment)
+        )
+        ended = replace(
+            deployment,
+            phase=Phase.CANCELLED,
+            live=verdict.live,
+            reason=verdict.reason,
+            evidence="cancelled before the start",
+            finished_at=self._clock.now(),
+        )
+        await self._books.save(
+            ended,
+            was=deployment.phase,
+            by=Who.SERVICE,
+            audit=AuditEntry(actor=actor, through=through, action="cancelled"),
+            event=Event(type="deployment.finished"),
+        )
+        self._hooks.look_for_work()
+        return f"{name} was waiting and is cancelled. Nothing was sent to Dokku."
+
+    async def retry(
+        self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
+    ) -> Deployment | None:
+        """Deploy the same ref again, resolved anew. Like `request`."""
+        old = await self._existing(deployment_id)
+        if old.phase not in ENDINGS:
+            raise Declined(f"{old.app} `{quoted(old.ref)}` has not ended yet.")
+        if old.phase is Phase.SUCCEEDED:
+            raise Declined(
+                f"That deployment succeeded. `/deploy {old.app} {quoted(old.ref)}` deploys again."
+            )
+        ask = Request(
+            app=old.app,
+            ref=old.ref or None,
+            server=old.server,
+            actor=actor,
+            trigger=trigger,
+            request_key=request_key,
+            channel=channel,
+            retry_of=old.id,
+        )
+        return await self.request(ask)
+
+    async def rollback(
+        self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
+    ) -> Deployment | None:
+        """Deploy the commit that was proven live before that deployment. Like `request`."""
+        old = await self._existing(deployment_id)
+        target = old.rollback_sha
+        if target is None:
+            raise Declined(
+                f"No release of {old.app} proven live before that deployment is known. "
+                f"Use `/deploy {old.app} SHA`."
+            )
+        if await self._live_sha(old) == target:
+            raise Declined(f"`{target[:7]}` is already live.")
+        ask = Request(
+            app=old.app,
+            ref=target,
+            server=old.server,
+            actor=actor,
+            trigger=trigger,
+            request_key=request_key,
+            channel=channel,
+            rollback_of=old.id,
+        )
+        return await self.request(ask)
+
+    async def _live_sha(self, deployment: Deployment) -> str | None:
+        """The commit that the newest end which changed something proved live, if it did."""
+        for one in await self._store.recent(app=deployment.app, server=deployment.server):
+            if one.phase in ENDINGS and one.live is not Live.PREVIOUS:
+                return one.sha if one.phase is Phase.SUCCEEDED and one.live is Live.NEW else None
+        return None
+
+    async def find(self, word: str, *, server: str | None = None) -> Deployment:
+        """By id (or a unique beginning of one) or by app: running, else waiting, else newest."""
+        if len(word) >= SHORTEST_ID and word.isalnum():
+            known = await self._by_id(word.upper())
+            if known is not None:
+                return known
+        app = check_app(word.lower())
+        unfinished = [
+            one
+            for one in await self._store.unfinished()
+            if one.app == app and server in {None, one.server}
+        ]
+        running = [one for one in unfinished if one.phase not in WAITING]
+        if running or unfinished:
+            return (running or unfinished)[0]
+        newest = await self._store.recent(app=app, server=server, limit=1)
+        if not newest:
+            raise Declined(
+                f"No deployment of `{quoted(app)}` is known. `/deploy {app}` starts one."
+            )
+        return newest[0]
+
+    async def _by_id(self, word: str) -> Deployment | None:
+        exact = await self._store.get(word)
+        if exact is not None:
+            return exact
+        near = [one for one in await self._store.recent(limit=200) if one.id.startswith(word)]
+        near = near or [one for one in await self._store.recent(limit=200) if one.id.endswith(word)]
+        return near[0] if len(near) == 1 else None
+
+    async def get(self, deployment_id: str) -> Deployment | None:
+        """The newest row."""
+        return await self._store.get(deployment_id)
+
+    async def at_message(self, channel: str, ts: str) -> Deployment | None:
+        """By the place of its live message."""
+        return await self._store.by_message(channel, ts)
+
+    async def history(
+        self, app: str, *, server: str | None = None, limit: int = 10
+    ) -> Sequence[Deployment]:
+        """Newest first."""
+        return await self._store.recent(app=check_app(app), server=server, limit=limit)
+
+    async def unfinished(self) -> Sequence[Deployment]:
+        """All running and waiting, oldest first."""
+        return await self._store.unfinished()
+
+    async def known_apps(self) -> Sequence[AppPolicy]:
+        """Tables of the settings and the servers' own apps, by name; slow servers are left out."""
+        asked = [asyncio.ensure_future(self._names.names(one)) for one in self._servers.names()]
+        if asked:
+            await asyncio.wait(asked, timeout=self._timing.lookup_grace.total_seconds())
+        for task in asked:
+            if task.done():
+                task.exception()  # an unreachable server only leaves its apps out
+        known = {(one.server, one.dokku_app): one for one in self._catalog.listed()}
+        for server in self._servers.names():
+            for name in self._names.cached(server):
+                with contextlib.suppress(Declined):
+                    policy = self._catalog.policy(name, server)
+                    known.setdefault((server, name), policy)
+        return sorted(known.values(), key=lambda one: (one.app, one.server))
+
+    def policy(self, app: str, server: str | None = None) -> AppPolicy:
+        """What the settings say of an app. Declined."""
+        return self._catalog.policy(app, server)
+
+    def server_names(self) -> Sequence[str]:
+        """Configured servers."""
+        return self._servers.names()
+
+    async def log(self, deployment_id: str) -> str:
+        """The whole log kept so far, cleaned and redacted."""
+        return await self._store.read_log(deployment_id)
+
+    def snapshot(self, deployment: Deployment) -> tuple[Deployment, Progress]:
+        """The newest row and progress known in this process, else what was given."""
+        tracked = self._books.tracker.get(deployment.id)
+        return (tracked.deployment, tracked.progress) if tracked else (deployment, Progress())
+
+    async def _existing(self, deployment_id: str) -> Deployment:
+        deployment = await self._store.get(deployment_id)
+        if deployment is None:
+            raise Declined("That deployment is not known any more.")
+        return deployment
+
+    def _policy_of(self, deployment: Deployment) -> AppPolicy:
+        try:
+            return self._catalog.policy(deployment.app, deployment.server)
+        except Declined:
+            # Its table is gone from the settings; what runs must still be stoppable.
+            return AppPolicy(
+                server=deployment.server, app=deployment.app, dokku_app=deployment.dokku_app
+            )
+
+    async def _allow(self, policy: AppPolicy, actor: Actor) -> None:
+        if actor.team is not None and self.home_team is not None and actor.team != self.home_team:
+            raise Declined("Only people of this bot's own workspace may do that.")
+        groups = frozenset(one for one in policy.deployers if one.startswith("S"))
+        holds = await self._groups.groups_of(actor.user, groups) if groups else frozenset()
+        if not may_deploy(policy, actor, holds):
+            who = ", ".join(
+                f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
+                for one in sorted(policy.deployers)
+            )
+            raise Declined(f"You may not deploy {policy.app}. Those who may: {who}.")

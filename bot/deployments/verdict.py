@@ -1,0 +1,441 @@
+"""Evidence in, verdict out. Pure: the rules that make a status a proven one.
+
+Words: a container is *ours* when our own command's output names it, or when it has the image of
+such a container and did not stand there before; it is *old* when it stood there before the start,
+or has the image of one that did and is not ours. Other ids alone prove nothing, and an image
+alone is no release id: the same content again has the same image.
+
+Text alone never makes a success; its absence can deny one; it names the reason.
+Source: the recordings under bot/simulators/dokku/transcripts; docs/verdicts.md shows the table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from bot.deployments.model import (
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Container,
+    Containers,
+    Failure,
+    Live,
+    LogFacts,
+    Mark,
+    Phase,
+    Snapshot,
+)
+
+PIPE_CLOSED = 141
+"""Exit status of a command whose output pipe was closed (SIGPIPE), or that was cancelled."""
+ENDED_WITHOUT_TELLING = -1
+"""Exit code that Dokku's prune writes into records of commands that never finalized."""
+
+
+class Kind(StrEnum):
+    """What the evidence asks the owner to do."""
+
+    END = "end"
+    CHECK = "check"
+    """A good end: watch the new release for the settle time."""
+    WATCH = "watch"
+    """No verdict yet: look again at the next poll."""
+    START_AGAIN = "start_again"
+    """Dead before the release, nothing changed: start once more if allowed, else end with this."""
+    REQUEUE = "requeue"
+    """Dokku refused because another deploy holds its lock: nothing ran, the place is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything that was read about one deployment. Nothing here is guessed."""
+
+    exit_status: int | None
+    """Of our own command; None: the line was lost before it came."""
+    keeps_records: bool
+    """This Dokku has build records (>= 0.38)."""
+    record: BuildRecord | None
+    """Our build record; None: none, or two candidates."""
+    output: LogFacts
+    """What our own output states; Dokku's copy of it when the line was lost."""
+    before: Snapshot
+    after: Containers | None
+    """None: the containers could not be read."""
+    report: AppReport | None
+    """None: it could not be read."""
+    expected: str | None
+    """`repo#sha` that the metadata shows after a good end; None: the commit is not known."""
+    cancel_asked: bool = False
+    cap_reached: bool = False
+    last_word: bool = False
+    """Waiting longer is not allowed: what cannot be proven by now is said to be unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the evidence proves, and the rule that says so."""
+
+    kind: Kind
+    rule: str
+    phase: Phase | None = None
+    failure: Failure | None = None
+    live: Live | None = None
+    reason: str = ""
+
+
+Rule = Callable[[Evidence], Verdict | None]
+
+_LIVE_SENTENCE = {
+    Live.NEW: "The new release is serving.",
+    Live.PREVIOUS: "The previous release is still serving.",
+    Live.MIXED: "Some processes run the new release, some the old one.",
+    Live.NONE: "Nothing is serving.",
+    Live.UNKNOWN: "What is serving now is not known.",
+}
+
+_CAUSES: tuple[tuple[Mark, Failure, str], ...] = (
+    (Mark.APP_MISSING, Failure.APP_NOT_FOUND, "The app does not exist on the server"),
+    (Mark.REF_MISSING, Failure.REF_NOT_FOUND, "The repository has no such ref"),
+    (Mark.REPO_UNREACHABLE, Failure.REPO_UNREACHABLE, "Dokku could not read the repository"),
+    (Mark.CHECKS_FAILED, Failure.HEALTHCHECK_FAILED, "The health check failed"),
+    (Mark.BUILD_FAILED, Failure.BUILD_FAILED, "The build failed"),
+    (Mark.REFUSED, Failure.REFUSED, "Dokku refused"),
+    (Mark.RELEASE_FAILED, Failure.RELEASE_FAILED, "The release failed"),
+)
+
+
+def ours_images(ours: frozenset[str], *reads: Containers | None) -> frozenset[str]:
+    """Images of the containers that our output names, wherever they were seen."""
+    return frozenset(
+        container.image
+        for read in reads
+        if read
+        for container in read.listed
+        if container.id in ours
+    )
+
+
+def whose(
+    container: Container, ours: frozenset[str], images: frozenset[str], before: Containers | None
+) -> Live:
+    """NEW (ours), PREVIOUS (old) or UNKNOWN for one container."""
+    if container.id in ours:
+        return Live.NEW
+    if before is not None and container.id in before.ids:
+        return Live.PREVIOUS
+    if container.image in images:
+        return Live.NEW
+    if before is not None and container.image in before.images:
+        return Live.PREVIOUS
+    return Live.UNKNOWN
+
+
+def serving(after: Containers | None, ours: frozenset[str], before: Containers | None) -> Live:
+    """What serves now, by the containers alone. Those that are down serve nothing."""
+    if after is None:
+        return Live.UNKNOWN
+    images = ours_images(ours, after)
+    kinds = {
+        whose(container, ours, images, before)
+        for container in after.listed
+        if container.state in {"running", "restarting"}
+    }
+    if not kinds:
+        return Live.NONE
+    if Live.UNKNOWN in kinds:
+        return Live.UNKNOWN
+    if len(kinds) > 1:
+        return Live.MIXED
+    return kinds.pop()
+
+
+def as_sentence(text: str) -> str:
+    """The text with its full stop, unless it ends a sentence already."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _live(e: Evidence) -> Live:
+    return serving(e.after, e.output.ours, e.before.containers)
+
+
+def _live_sentence(e: Evidence, live: Live) -> str:
+    if live is Live.PREVIOUS and e.after is not None:
+        if any(container.state == "restarting" for container in e.after.listed):
+            return "The previous release is still in place, but is itself restarting."
+        if e.before.containers is not None and not e.after.ids & e.before.containers.ids:
+            return "The previous release is serving; it was restarted meanwhile from elsewhere."
+    return _LIVE_SENTENCE[live]
+
+
+def _end(
+    e: Evidence, rule: str, failure: Failure | None, live: Live, cause: str, *, phase: Phase
+) -> Verdict:
+    return Verdict(
+        kind=Kind.END,
+        rule=rule,
+        phase=phase,
+        failure=failure,
+        live=live,
+        reason=f"{as_sentence(cause)} {_live_sentence(e, live)}",
+    )
+
+
+def _failed(e: Evidence, rule: str, failure: Failure, live: Live, cause: str) -> Verdict:
+    return _end(e, rule, failure, live, cause, phase=Phase.FAILED)
+
+
+def cause_of(output: LogFacts) -> tuple[Failure, str]:
+    """The failure that the output's marks name, with its sentence; first match wins."""
+    for mark, failure, sentence in _CAUSES:
+        if mark in output.marks:
+            return failure, f"{sentence}: {output.error}" if output.error else sentence
+    sentence = "The release failed"
+    return Failure.RELEASE_FAILED, f"{sentence}: {output.error}" if output.error else sentence
+
+
+def _good_end(e: Evidence) -> bool:
+    """Our command's own good end or, when the line was lost, Dokku's record of one."""
+    if e.exit_status is not None:
+        return e.exit_status == 0
+    return e.record is not None and e.record.status is BuildStatus.SUCCEEDED
+
+
+def _bad_end(e: Evidence) -> bool:
+    """A known end that is not good: our exit status or, when the line was lost, the record."""
+    if e.exit_status is not None:
+        return e.exit_status != 0
+    if e.record is None:
+        return False
+    told = e.record.status is BuildStatus.FAILED and e.record.exit_code not in {
+        PIPE_CLOSED,
+        ENDED_WITHOUT_TELLING,
+        None,
+    }
+    return told or (
+        e.record.status in {BuildStatus.FAILED, BuildStatus.ABANDONED}
+        and Mark.BUILD_FAILED in e.output.marks
+    )
+
+
+def _dead(e: Evidence) -> bool:
+    """Our command is proven not to run any more."""
+    return e.exit_status is not None or (
+        e.record is not None and e.record.status is not BuildStatus.RUNNING
+    )
+
+
+def lock_held_by_another(e: Evidence) -> Verdict | None:
+    """Dokku refused the start: another deploy holds its lock. Nothing of ours ran."""
+    if e.exit_status not in {0, None} and Mark.LOCKED in e.output.marks:
+        return Verdict(kind=Kind.REQUEUE, rule="lock_held_by_another")
+    return None
+
+
+def cancelled(e: Evidence) -> Verdict | None:
+    """The record says canceled; or a cancel was asked, our command is dead, nothing changed."""
+    by_record = e.record is not None and e.record.status is BuildStatus.CANCELED
+    live = _live(e)
+    wanted = e.cancel_asked or e.cap_reached
+    untouched = live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
+    if not by_record and not (wanted and _dead(e) and untouched):
+        return None
+    if e.cap_reached and not e.cancel_asked:
+        return _failed(
+            e, "cancelled", Failure.TIMED_OUT, live, "It took longer than allowed and was stopped"
+        )
+    if not e.cancel_asked:
+        cause = "It was cancelled on the server, not by this bot"
+    elif live is Live.NEW:
+        cause = "Cancelled, but too late"
+    else:
+        cause = "Cancelled"
+    return _end(e, "cancelled", None, live, cause, phase=Phase.CANCELLED)
+
+
+def good_end_unreadable(e: Evidence) -> Verdict | None:
+    """A good end, but the containers cannot be read: look again; at the cap it stays unknown."""
+    if not _good_end(e) or e.after is not None:
+        return None
+    if e.last_word:
+        return _failed(
+            e,
+            "good_end_unreadable",
+            Failure.INTERNAL,
+            Live.UNKNOWN,
+            "Dokku's command ended well, but its containers could not be read",
+        )
+    return Verdict(kind=Kind.CHECK, rule="good_end_unreadable")
+
+
+def not_deployed(e: Evidence) -> Verdict | None:
+    """A good end without a new release: skipped, nothing built, or the old containers alone."""
+    if not _good_end(e):
+        return None
+    live = _live(e)
+    skipped = Mark.DEPLOY_SKIPPED in e.output.marks or Mark.BUILDING not in e.output.marks
+    if live is Live.PREVIOUS or (live is Live.NONE and skipped):
+        cause = "Dokku's command ended well, but released nothing"
+        return _failed(e, "not_deployed", Failure.NOT_DEPLOYED, live, cause)
+    return None
+
+
+def replaced_before_proof(e: Evidence) -> Verdict | None:
+    """A good end, but containers that are neither ours nor the old ones: somebody else's."""
+    if not _good_end(e) or _live(e) is not Live.UNKNOWN:
+        return None
+    return _failed(
+        e,
+        "replaced_before_proof",
+        Failure.INTERRUPTED,
+        Live.UNKNOWN,
+        "Another release replaced it before it had proved itself",
+    )
+
+
+def good_end_not_said(e: Evidence) -> Verdict | None:
+    """Exit status 0, but Dokku never printed that it deployed: no success may rest on it."""
+    if not _good_end(e) or Mark.DEPLOYED in e.output.marks:
+        return None
+    cause = "Dokku's command ended well without saying that it deployed"
+    return _failed(e, "good_end_not_said", Failure.INTERNAL, _live(e), cause)
+
+
+def commit_not_confirmed(e: Evidence) -> Verdict | None:
+    """Released, but Dokku's own record of the source names another commit, or none."""
+    if not _good_end(e) or _live(e) is Live.MIXED:
+        return None
+    if e.expected is not None and e.report is not None and e.report.metadata == e.expected:
+        return None
+    cause = "Released, but the commit could not be confirmed"
+    return _failed(e, "commit_not_confirmed", Failure.INTERNAL, _live(e), cause)
+
+
+def nothing_scaled_up(e: Evidence) -> Verdict | None:
+    """A good end, and no process is scaled up: there is nothing to see running."""
+    if not _good_end(e) or e.after is None or e.after.listed:
+        return None
+    return Verdict(
+        kind=Kind.END,
+        rule="nothing_scaled_up",
+        phase=Phase.SUCCEEDED,
+        live=Live.NONE,
+        reason="Released; no process is scaled up, so nothing is serving.",
+    )
+
+
+def old_beside_new(e: Evidence) -> Verdict | None:
+    """A good end with old and new processes side by side: wait until all are new."""
+    if not _good_end(e) or _live(e) is not Live.MIXED:
+        return None
+    if e.last_word:
+        cause = "Not every process was replaced"
+        return _failed(e, "old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, cause)
+    return Verdict(kind=Kind.CHECK, rule="old_beside_new")
+
+
+def new_release_seen(e: Evidence) -> Verdict | None:
+    """A good end and every process is ours: watch it for the settle time."""
+    return Verdict(kind=Kind.CHECK, rule="new_release_seen") if _good_end(e) else None
+
+
+def failed_late(e: Evidence) -> Verdict | None:
+    """A bad end, but new containers serve: the proxy was switched before the failure."""
+    live = _live(e)
+    if not _bad_end(e) or live not in {Live.NEW, Live.MIXED}:
+        return None
+    _, cause = cause_of(e.output)
+    return _failed(e, "failed_late", Failure.RELEASE_FAILED, live, f"Failed late. {cause}")
+
+
+def failed(e: Evidence) -> Verdict | None:
+    """A bad end and nothing of ours serves: the marks name the reason."""
+    if not _bad_end(e):
+        return None
+    failure, cause = cause_of(e.output)
+    return _failed(e, "failed", failure, _live(e), cause)
+
+
+def still_running(e: Evidence) -> Verdict | None:
+    """No end known, and the record is shown running: look again. At the cap: unknown."""
+    if e.record is None or e.record.status is not BuildStatus.RUNNING:
+        return None
+    if e.last_word:
+        cause = "It took longer than allowed, and its end on the server could not be confirmed"
+        return _failed(e, "still_running", Failure.TIMED_OUT, Live.UNKNOWN, cause)
+    return Verdict(kind=Kind.WATCH, rule="still_running")
+
+
+def ended_without_telling(e: Evidence) -> Verdict | None:
+    """The line was lost and the command died with it; nobody recorded how far it came."""
+    if e.record is None:
+        return None
+    live = _live(e)
+    cause = "The connection or the bot died during the deployment, and Dokku's command with it"
+    end = _failed(e, "ended_without_telling", Failure.INTERRUPTED, live, cause)
+    untouched = live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
+    return replace(end, kind=Kind.START_AGAIN) if untouched else end
+
+
+def end_seen_by_effect(e: Evidence) -> Verdict | None:
+    """No records on this Dokku: the metadata names our commit and our containers run."""
+    if e.keeps_records or _live(e) is not Live.NEW:
+        return None
+    if e.expected is None or e.report is None or e.report.metadata != e.expected:
+        return None
+    return Verdict(kind=Kind.CHECK, rule="end_seen_by_effect")
+
+
+def no_contact(e: Evidence) -> Verdict:
+    """Nothing says how it ended: look again; when no more waiting is allowed, it is unknown."""
+    if not e.last_word:
+        return Verdict(kind=Kind.WATCH, rule="no_contact")
+    cause = "Contact with Dokku was lost, and how the deployment ended is not known"
+    return _failed(e, "no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, cause)
+
+
+RULES: tuple[Rule, ...] = (
+    lock_held_by_another,
+    cancelled,
+    good_end_unreadable,
+    not_deployed,
+    replaced_before_proof,
+    good_end_not_said,
+    commit_not_confirmed,
+    nothing_scaled_up,
+    old_beside_new,
+    new_release_seen,
+    failed_late,
+    failed,
+    still_running,
+    ended_without_telling,
+    end_seen_by_effect,
+)
+"""First match wins; `no_contact` is what remains."""
+
+
+def decide(evidence: Evidence) -> Verdict:
+    """The verdict on a deployment whose command has ended, or whose line was lost."""
+    for rule in RULES:
+        verdict = rule(evidence)
+        if verdict is not None:
+            return verdict
+    return no_contact(evidence)
+
+
+def before_start(failure: Failure, cause: str, after: Containers | None) -> Verdict:
+    """An end before Dokku's command was started: one read of the containers, else unknown."""
+    if after is None:
+        live = Live.UNKNOWN
+    elif any(container.state in {"running", "restarting"} for container in after.listed):
+        live = Live.PREVIOUS
+    else:
+        live = Live.NONE
+    return Verdict(
+        kind=Kind.END,
+        rule="before_start",
+        phase=Phase.FAILED,
+        failure=failure,
+        live=live,
+        reason=f"{as_sentence(cause)} {_LIVE_SENTENCE[live]}",
+    )
