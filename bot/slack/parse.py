@@ -1,19 +1,17 @@
-"""What a person typed, read into words. Pure, and nothing here ever raises.
+"""What a person typed, read into words. Pure; raises nothing but Declined, with the sentence.
 
 Slack's own spelling is undone here and nowhere else: with `should_escape` a command arrives with
 `<@U…|name>`, `<#C…|name>` and `<https://…|label>` in it, and every text with `&amp;`.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-LONGEST_NAME = 255
-"""Characters of an app or a ref."""
+from bot.deployments.requests import LONGEST, check_app, check_ref, quoted
+from bot.errors import Declined
 
 _ESCAPED = re.compile(r"<((?:[@#!]|[a-z][a-z0-9+.-]*:)[^<>|]*)(?:\|([^<>]*))?>")
-_APP = re.compile(r"[a-z0-9][^/:_A-Z\s@<>&`'\"\\\x00-\x1f\x7f-\x9f]*")
-_REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)")
 _ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{5,25}", re.IGNORECASE)
 _QUOTES = "`'\"*\u201c\u201d\u2018\u2019\u00ab\u00bb"
 """Also the typographic ones, which telephones put in by themselves."""
@@ -39,13 +37,6 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
-    """What is wrong with the line, and the next step: one sentence for the one who typed it."""
-
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """A line of chat: a word of the table (lower case), or none, and what follows it."""
 
@@ -54,20 +45,21 @@ class Line:
 
 
 def is_app(text: str) -> bool:
-    """Dokku's rule for app names, within 255 characters, without what Slack or quoting use."""
-    return len(text) <= LONGEST_NAME and _APP.fullmatch(text) is not None
+    """Whether it can be an app's name."""
+    return _passes(check_app, text)
 
 
 def is_ref(text: str) -> bool:
-    """Git's check-ref-format for one branch, tag, commit or `refs/…` name; no leading dash."""
-    return (
-        0 < len(text) <= LONGEST_NAME
-        and text != "@"
-        and text[0] not in "-/."
-        and text[-1] not in "/."
-        and _REF_FORBIDDEN.search(text) is None
-        and text.isprintable()
-    )
+    """Whether it can be a branch, tag, commit or `refs/…` name."""
+    return _passes(check_ref, text)
+
+
+def _passes(check: Callable[[str], str], text: str) -> bool:
+    try:
+        check(text)
+    except Declined:
+        return False
+    return True
 
 
 def is_id(text: str) -> bool:
@@ -123,72 +115,44 @@ def without_mention(text: str, bot_user: str) -> tuple[bool, str]:
     return found > 0, rest.strip()
 
 
-def read_app(word: str) -> str | Mistake:
+def read_app(word: str) -> str:
     """An app's name. Capitals are forgiven: Dokku's names have none, telephones begin with one."""
-    for candidate in (word, word.lower()):
-        if is_app(candidate):
-            return candidate
-    return Mistake(
-        f"“{_shown(word)}” cannot be the name of an app: it begins with a lower-case letter or a "
-        "digit and has no capitals, colons, slashes or underscores. `/deploy apps` lists them."
-    )
+    return check_app(word.lower())
 
 
-def read_ask(words: Sequence[str]) -> Ask | Mistake:
+def read_ask(words: Sequence[str]) -> Ask:
     """`APP [REF] [to SERVER]`; `APP@REF` counts as two words."""
-    taken = _take_server(words)
-    if isinstance(taken, Mistake):
-        return taken
-    left, server = taken
+    left, server = _take_server(words)
     if len(left) == 1 and "@" in left[0][1:]:
-        name, _, typed = left[0].partition("@")
-        left = (name, typed) if typed else (name,)
+        left = tuple(part for part in left[0].partition("@")[::2] if part)
     if not left:
-        return Mistake("Which app? `/deploy APP [REF] [to SERVER]`, or `/deploy` alone for a form.")
-    if len(left) > 2:  # noqa: PLR2004 - an app and a ref
-        return Mistake(
-            f"“{_shown(left[2])}” is one word too many: `/deploy APP [REF] [to SERVER]`. "
-            "`/deploy help` tells more."
-        )
+        raise Declined("Which app? `/deploy APP [REF] [to SERVER]`, or `/deploy` alone for a form.")
+    _refuse_more(left, 2)
     app = read_app(left[0])
-    if isinstance(app, Mistake):
-        return app
-    ref = left[1] if len(left) > 1 else None
-    if ref is not None and not is_ref(ref):
-        return Mistake(f"“{_shown(ref)}” cannot be a branch, tag or commit. ")
-    return Ask(app=app, ref=ref, server=server)
+    return Ask(app=app, ref=check_ref(left[1]) if len(left) > 1 else None, server=server)
 
 
-def read_about(words: Sequence[str], *, rest: bool = False) -> About | Mistake:
+def read_about(words: Sequence[str], *, rest: bool = False) -> About:
     """`[APP|ID] [on SERVER]`; with `rest`, one more word is taken behind the subject."""
-    taken = _take_server(words)
-    if isinstance(taken, Mistake):
-        return taken
-    left, server = taken
-    most = 2 if rest else 1
-    if len(left) > most:
-        return Mistake(f"“{_shown(left[most])}” is one word too many. `/deploy help` tells more.")
+    left, server = _take_server(words)
+    _refuse_more(left, 2 if rest else 1)
     if not left:
         return About(server=server)
-    subject = left[0] if is_id(left[0]) else read_app(left[0])
-    if isinstance(subject, Mistake):
-        return subject
+    subject = left[0].upper() if is_id(left[0]) else read_app(left[0])
     return About(subject=subject, server=server, rest=left[1] if len(left) > 1 else None)
 
 
-def _take_server(words: Sequence[str]) -> tuple[tuple[str, ...], str | None] | Mistake:
+def _refuse_more(words: Sequence[str], most: int) -> None:
+    if len(words) > most:
+        raise Declined(f"`{quoted(words[most])}` is one word too many. `/deploy help` tells more.")
+
+
+def _take_server(words: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
     """Split a trailing `to SERVER` off. `APP to` alone deploys a branch called `to`."""
     if len(words) > 2 and words[-2].lower() in _BEFORE_SERVER:  # noqa: PLR2004 - APP to SERVER
-        server = words[-1]
-        if len(server) > LONGEST_NAME or not server.isprintable() or "<" in server:
-            return Mistake(f"“{_shown(server)}” is no server of mine.")
-        return tuple(words[:-2]), server
+        if len(words[-1]) > LONGEST:
+            raise Declined(f"`{quoted(words[-1])}` is no server.")
+        return tuple(words[:-2]), words[-1]
     if len(words) > 2 and words[-1].lower() in _BEFORE_SERVER:  # noqa: PLR2004 - APP REF to
-        return Mistake("To which server? `/deploy APP [REF] [to SERVER]`.")
+        raise Declined("To which server? `/deploy APP [REF] [to SERVER]`.")
     return tuple(words), None
-
-
-def _shown(word: str, most: int = 60) -> str:
-    """A word as it is quoted in a sentence: cut, on one line."""
-    word = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word)
-    return word if len(word) <= most else word[: most - 1] + "…"
