@@ -1,0 +1,157 @@
+"""A webhook receiver: verifies signatures as any receiver would, and remembers what came.
+
+For tests and for the demo's side panel. It listens on the loopback only, and knows Standard
+Webhooks, never our code.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from standardwebhooks import Webhook, WebhookVerificationError
+
+PATH = "/hooks/deploys"
+REMEMBERED = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One request that came in."""
+
+    at: datetime
+    webhook_id: str
+    problem: str | None
+    """Why its signature was not accepted; None: it is genuine."""
+    answered: int
+    """The status given back."""
+    body: Mapping[str, Any]
+    """The JSON; empty where it was none."""
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case."""
+
+    @property
+    def genuine(self) -> bool:
+        """Signed with the shared secret, and lately."""
+        return self.problem is None
+
+    @property
+    def delivered(self) -> bool:
+        """Genuine, and answered with 2xx: the sender need not try again."""
+        return self.genuine and 200 <= self.answered < 300  # noqa: PLR2004 - HTTP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How one request is answered."""
+
+    status: int = 204
+    location: str | None = None
+    """Target of a redirect."""
+    after_s: float = 0.0
+    """How long the answer takes."""
+
+
+class Receiver:
+    """Answers 204 to genuine requests, 401 to others; what tests ask for comes first."""
+
+    def __init__(self, *, secret: str) -> None:
+        self._webhook = Webhook(secret)
+        self._received: deque[Received] = deque(maxlen=REMEMBERED)
+        self._script: deque[Behaviour] = deque()
+        self._always: Behaviour | None = None
+        self._news = asyncio.Condition()
+        self.url = ""
+        """Where to send to; set once it listens."""
+
+    @property
+    def received(self) -> Sequence[Received]:
+        """All requests, oldest first."""
+        return tuple(self._received)
+
+    @property
+    def delivered(self) -> Sequence[Received]:
+        """Those that count, oldest first."""
+        return tuple(one for one in self._received if one.delivered)
+
+    async def wait_for(self, count: int, *, within_s: float = 10.0) -> Sequence[Received]:
+        """The requests so far, once there are `count`. TimeoutError: they did not come."""
+        async with asyncio.timeout(within_s), self._news:
+            await self._news.wait_for(lambda: len(self._received) >= count)
+        return self.received
+
+    async def wait_delivered(self, count: int, *, within_s: float = 10.0) -> Sequence[Received]:
+        """The genuine, accepted ones so far, once there are `count`."""
+        async with asyncio.timeout(within_s), self._news:
+            await self._news.wait_for(lambda: len(self.delivered) >= count)
+        return self.delivered
+
+    def answer_for_test(self, *behaviours: Behaviour) -> None:
+        """Answer the next requests like this, one each; then as usual."""
+        self._script.extend(behaviours)
+
+    def always_for_test(self, behaviour: Behaviour | None) -> None:
+        """Answer each request like this, once the script is used up; None: as usual."""
+        self._always = behaviour
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """One POST."""
+        text = await request.text()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        problem = self._problem(text, headers)
+        usual = Behaviour(status=204 if problem is None else 401)
+        behaviour = self._script.popleft() if self._script else self._always or usual
+        if behaviour.after_s:
+            await asyncio.sleep(behaviour.after_s)
+        self._received.append(
+            Received(
+                at=datetime.now(UTC),
+                webhook_id=headers.get("webhook-id", ""),
+                problem=problem,
+                answered=behaviour.status,
+                body=_parsed(text),
+                headers=headers,
+            )
+        )
+        async with self._news:
+            self._news.notify_all()
+        answer = web.Response(status=behaviour.status)
+        if behaviour.location is not None:
+            answer.headers["location"] = behaviour.location
+        return answer
+
+    def _problem(self, text: str, headers: dict[str, str]) -> str | None:
+        try:
+            self._webhook.verify(text, headers, json_parse=False)
+        except (WebhookVerificationError, ValueError) as error:
+            return str(error) or type(error).__name__
+        return None
+
+
+def _parsed(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@asynccontextmanager
+async def open_receiver(*, secret: str, port: int = 0) -> AsyncIterator[Receiver]:
+    """Listen on 127.0.0.1; port 0: a free one. `receiver.url` is where to send to."""
+    receiver = Receiver(secret=secret)
+    app = web.Application(client_max_size=1_000_000)
+    app.router.add_post(PATH, receiver.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}"
+        yield receiver
+    finally:
+        await runner.cleanup()
