@@ -96,7 +96,7 @@ ROLLBACK = Button(
     style=Style.DANGER,
     confirm=Confirm(
         title="Roll back?",
-        text="{app} on {server} will be deployed again at {rollback}, the commit proven live before.",
+        text="{app} on {server} will be deployed at {rollback}, the commit proven live before.",
         yes="Roll back",
         no="Leave it",
     ),

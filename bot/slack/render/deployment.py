@@ -1,0 +1,207 @@
+"""The live message: a deployment and its progress in, Block Kit out."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.deployments.model import Deployment, Live, Phase, Progress
+from bot.deployments.states import ENDINGS, WAITING
+from bot.slack import actions
+from bot.slack.render import blocks as kit
+from bot.slack.render import text as txt
+from bot.slack.render import words
+from bot.slack.render.limits import validate_message
+
+SNIPPET_LINES = 10
+SNIPPET_COLUMNS = 160
+_SHRINKING = (SNIPPET_LINES, 5, 2, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A message ready to send."""
+
+    text: str
+    blocks: tuple[kit.Json, ...]
+    shown_hash: str
+    """Of all that is shown but elapsed time, check time and pace: equal hash, no need to edit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Volatile:
+    """The parts that change by themselves as time goes by."""
+
+    elapsed: str
+    checked: str | None
+    pace: str | None
+
+
+_STILL = _Volatile(elapsed="-", checked=None, pace=None)
+
+
+def render(
+    deployment: Deployment,
+    progress: Progress,
+    *,
+    now: datetime,
+    commit_url: str | None = None,
+    updates_every: timedelta | None = None,
+    running: int = 0,
+) -> Rendered:
+    """Render the one message of a deployment as it is now.
+
+    `commit_url` is where the commit can be read, `updates_every` how often routine refreshes go
+    out, `running` how many deployments share Slack's limit; both are named once the
+    interval is longer than 10 s. Shows fewer log lines where Slack would refuse the whole.
+    """
+    volatile = _Volatile(
+        elapsed=words.elapsed_words(deployment, progress, now),
+        checked=_checked(progress),
+        pace=_pace(deployment, updates_every, running),
+    )
+    for most_lines in _SHRINKING:
+        text, blocks = _compose(deployment, progress, volatile, commit_url, most_lines)
+        if not validate_message(text, blocks):
+            break
+    still = _compose(deployment, progress, _STILL, commit_url, most_lines)
+    digest = hashlib.sha256(json.dumps(still, sort_keys=True).encode()).hexdigest()
+    return Rendered(text=text, blocks=tuple(blocks), shown_hash=digest)
+
+
+def snippet(deployment: Deployment, progress: Progress, most_lines: int = SNIPPET_LINES) -> str:
+    """The log lines worth showing: at a failure those around the error, else the last ones."""
+    failed = deployment.phase is Phase.FAILED
+    lines = [txt.log_line(line) for line in (failed and progress.excerpt) or progress.tail]
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\n".join(txt.cut(line, SNIPPET_COLUMNS) for line in lines[-most_lines:]).strip("\n")
+
+
+def _compose(
+    deployment: Deployment,
+    progress: Progress,
+    volatile: _Volatile,
+    commit_url: str | None,
+    most_lines: int,
+) -> tuple[str, list[kit.Json]]:
+    blocks = [
+        kit.section(words.headline(deployment)),
+        kit.fields(_facts(deployment, progress, volatile, commit_url)),
+    ]
+    if deployment.reason and deployment.phase in ENDINGS:
+        blocks.append(kit.plain_section(_sentence(deployment.reason)))
+    blocks += [kit.context(txt.inert(note, 300)) for note in progress.notes[:4]]
+    shown = snippet(deployment, progress, most_lines) if most_lines else ""
+    if shown.strip():
+        blocks.append(kit.preformatted(shown))
+    if row := actions.buttons_of(deployment, progress):
+        blocks.append(kit.actions([_button(button, deployment) for button in row]))
+    blocks.append(kit.context(_context(deployment, progress, volatile)))
+    return _one_line(deployment, progress, volatile), blocks
+
+
+def _facts(
+    deployment: Deployment, progress: Progress, volatile: _Volatile, commit_url: str | None
+) -> list[tuple[str, str]]:
+    ended = deployment.phase in ENDINGS
+    facts = [
+        ("Status", words.status_words(deployment, progress)),
+        ("Duration" if ended else "Elapsed", volatile.elapsed),
+        ("Commit", words.commit_words(deployment, commit_url)),
+        ("Requested by", words.actor_words(deployment.requested_by)),
+    ]
+    if ended:
+        facts.append(("Live now", words.live_words(deployment)))
+        if deployment.previous_sha:
+            facts.append(("Previous", txt.code(txt.short_sha(deployment.previous_sha))))
+        if deployment.url and deployment.live is not Live.NONE:
+            facts.append(("Address", _address(deployment.url)))
+    return facts
+
+
+def _address(url: str) -> str:
+    shown = txt.inert(url.removeprefix("https://").removeprefix("http://"), 100)
+    return txt.link(url, shown)
+
+
+def _sentence(reason: str) -> str:
+    return txt.cut(txt.one_line(reason), 500) or "-"
+
+
+def _button(row: actions.Button, deployment: Deployment) -> kit.Json:
+    element = kit.button(action_id=row.action_id, label=row.label, value=deployment.id)
+    if row.style is not None:
+        element["style"] = row.style.value
+    if row.confirm is not None:
+        element["confirm"] = _confirm(row.confirm, deployment)
+    return element
+
+
+def _confirm(confirm: actions.Confirm, deployment: Deployment) -> dict[str, Any]:
+    text = confirm.text.format(
+        app=txt.cut(txt.one_line(deployment.app), 60),
+        server=txt.cut(txt.one_line(deployment.server), 40),
+        ref=txt.cut(txt.one_line(deployment.ref), 60),
+        rollback=txt.short_sha(deployment.rollback_sha or ""),
+    )
+    return {
+        "title": kit.plain(confirm.title),
+        "text": kit.plain(txt.cut(text, 290)),
+        "confirm": kit.plain(confirm.yes),
+        "deny": kit.plain(confirm.no),
+    }
+
+
+def _context(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
+    parts = [txt.inert(deployment.id, 40)]
+    if deployment.build_id:
+        parts.append(f"Dokku build {txt.inert(deployment.build_id, 60)}")
+    if deployment.retry_of:
+        parts.append(f"retry of {txt.inert(deployment.retry_of, 40)}")
+    if deployment.rollback_of:
+        parts.append(f"roll back of {txt.inert(deployment.rollback_of, 40)}")
+    if progress.stale_since is not None and deployment.phase not in ENDINGS:
+        parts.append(f"stale since {txt.clock_time(progress.stale_since)}")
+    elif volatile.checked:
+        parts.append(volatile.checked)
+    if volatile.pace:
+        parts.append(volatile.pace)
+    return " · ".join(parts)
+
+
+def _checked(progress: Progress) -> str | None:
+    if progress.checked_at is None:
+        return None
+    return f"checked {txt.clock_time(progress.checked_at)}"
+
+
+def _pace(deployment: Deployment, updates_every: timedelta | None, running: int) -> str | None:
+    if updates_every is None or updates_every <= timedelta(seconds=10):
+        return None
+    if deployment.phase in ENDINGS:
+        return None
+    return f"updates every {updates_every.total_seconds():.0f} s: {running} deployments run"
+
+
+def _time_words(deployment: Deployment, volatile: _Volatile) -> str:
+    if deployment.phase in WAITING:
+        return f"since {deployment.queued_at or deployment.created_at:%H:%M:%S} UTC"
+    return f"{'took' if deployment.phase in ENDINGS else 'elapsed'} {volatile.elapsed}"
+
+
+def _one_line(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
+    """The fallback for notifications and screen readers. Never holds log lines."""
+    ended = deployment.phase in ENDINGS
+    parts = [
+        f"{words.plain_headline(deployment)}: {words.status_words(deployment, progress)}",
+        _time_words(deployment, volatile),
+    ]
+    if deployment.sha:
+        parts.append(f"commit {txt.short_sha(deployment.sha)}")
+    if ended:
+        parts.append(f"live now: {words.live_words(deployment)}")
+        if deployment.reason:
+            parts.append(txt.inert(deployment.reason, 300))
+    return " · ".join(parts)

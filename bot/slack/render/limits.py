@@ -1,0 +1,107 @@
+"""What Slack refuses to show, checked before it is sent.
+
+Sources: Slack's Block Kit reference; lengths of single objects are left to `slack_sdk.models`.
+The sum over all blocks is undocumented (about 12,000 characters); 9,000 keeps clear of it.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from slack_sdk.errors import SlackObjectFormationError
+from slack_sdk.models import JsonObject
+from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
+from slack_sdk.models.views import View
+
+from bot.slack.render.text import length
+
+MESSAGE_BLOCKS = 50
+VIEW_BLOCKS = 100
+FALLBACK_TEXT = 3_000
+"""chat.update refuses 4,000; counted after escaping."""
+ALL_TEXT = 9_000
+FIELD_TEXT = 2_000
+ANY_TEXT = 3_000
+
+
+def validate_message(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What Slack would refuse about a message; empty: it can be sent."""
+    problems = _check_blocks(blocks, MESSAGE_BLOCKS)
+    if not 0 < length(text) < FALLBACK_TEXT:
+        problems.append(f"text has {length(text)} characters, 1 to {FALLBACK_TEXT - 1} allowed")
+    return problems
+
+
+def validate_view(view: Mapping[str, Any]) -> list[str]:
+    """What Slack would refuse about a modal; empty: it can be opened."""
+    problems = _check_blocks(view["blocks"], VIEW_BLOCKS)
+    problems += _check_model(View(**copy.deepcopy(dict(view))), "view")
+    for key in ("title", "submit", "close"):
+        if key in view and not 0 < length(view[key]["text"]) <= View.title_max_length:
+            problems.append(f"{key} has {length(view[key]['text'])} characters")
+    if any(block["type"] == "input" for block in view["blocks"]) and "submit" not in view:
+        problems.append("a view with inputs needs submit")
+    return problems
+
+
+def _check_blocks(blocks: Sequence[Mapping[str, Any]], most: int) -> list[str]:
+    problems: list[str] = []
+    if not 0 < len(blocks) <= most:
+        problems.append(f"{len(blocks)} blocks, 1 to {most} allowed")
+    if (total := sum(length(text) for _, text in _texts(blocks))) > ALL_TEXT:
+        problems.append(f"{total} characters in all blocks, {ALL_TEXT} allowed")
+    for number, block in enumerate(blocks):
+        problems += _check_block(block, f"block {number}")
+    for key in ("block_id", "action_id"):
+        named = [node[key] for node in _nodes(blocks) if key in node]
+        problems += [f"{key} {name} twice" for name in sorted(set(named)) if named.count(name) > 1]
+    return problems
+
+
+def _check_block(block: Mapping[str, Any], where: str) -> list[str]:
+    parsed = Block.parse(copy.deepcopy(dict(block)))
+    if parsed is None:
+        return [f"{where}: unknown type {block.get('type')}"]
+    problems = _check_model(parsed, where)
+    for node in _nodes(block):
+        if node.get("type") == "button":
+            problems += _check_model(ButtonElement(**copy.deepcopy(dict(node))), f"{where} button")
+        if "confirm" in node and "type" in node:
+            problems += _check_model(
+                ConfirmObject(**copy.deepcopy(dict(node["confirm"]))), f"{where} confirm"
+            )
+        for option in node.get("options", ()):
+            problems += _check_model(Option(**copy.deepcopy(dict(option))), f"{where} option")
+    for field in block.get("fields", ()):
+        if length(field["text"]) > FIELD_TEXT:
+            problems.append(f"{where}: a field has {length(field['text'])} characters")
+    for rich, text in _texts(block):
+        if not text or (not rich and length(text) > ANY_TEXT):
+            problems.append(f"{where}: a text has {length(text)} characters")
+    return problems
+
+
+def _check_model(thing: JsonObject, where: str) -> list[str]:
+    try:
+        thing.to_dict()
+    except SlackObjectFormationError as error:
+        return [f"{where}: {error}"]
+    return []
+
+
+def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        yield value
+        for inner in value.values():
+            yield from _nodes(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _nodes(inner)
+
+
+def _texts(value: Any) -> Iterator[tuple[bool, str]]:
+    """All texts and addresses: (part of rich text, the string)."""
+    for node in _nodes(value):
+        for key in ("text", "url"):
+            if isinstance(node.get(key), str):
+                yield node.get("type") in {"text", "link"}, node[key]

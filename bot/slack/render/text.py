@@ -1,0 +1,139 @@
+"""Foreign text made harmless: log lines, refs, names and sentences that we did not write.
+
+Slack reads `&`, `<` and `>` as control characters, and may turn plain `@here` into a mention even
+when those are escaped. Whatever passes `inert` or `code` can neither ping, nor link, nor
+change the layout around it.
+Source: Slack docs, "Formatting message text" (escaping, automatic parsing).
+"""
+
+import re
+from datetime import datetime, timedelta
+
+import wcwidth
+
+ZERO_WIDTH = "\u200b"
+ELLIPSIS = "…"
+
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi: what is read must be what is there
+    "\u2028\u2029\ufeff\ufff9-\ufffb]"
+)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_LOOKALIKES = str.maketrans({"*": "\u2217", "`": "\u02cb", "~": "\u223c"})
+_URL = re.compile(r"https?://[^\s<>|\"'`]{1,1900}")
+_SLACK_USER = re.compile(r"[UW][A-Z0-9]{1,30}")
+
+
+def one_line(text: str) -> str:
+    """Controls, bidi marks and line breaks become spaces; runs of white space become one."""
+    return " ".join(_CONTROLS.sub(" ", _SURROGATES.sub("\ufffd", text)).split())
+
+
+def log_line(text: str) -> str:
+    """Like `one_line`, but the indentation stays: tabs become 4 spaces."""
+    return _CONTROLS.sub("", _SURROGATES.sub("\ufffd", text.expandtabs(4))).rstrip()
+
+
+def length(text: str) -> int:
+    """Characters as Slack's limits are safest counted: UTF-16 units."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def cut(text: str, most: int) -> str:
+    """At most `most` columns, and at most twice as many characters; never half a character.
+
+    A single visible character can carry hundreds of combining marks, hence the second bound.
+    """
+    if text.isascii() and len(text) <= most:
+        return text
+    columns = characters = 0
+    kept: list[str] = []
+    for grapheme in wcwidth.iter_graphemes(text):
+        columns += max(0, wcwidth.width(grapheme))
+        characters += length(grapheme)
+        if columns > most or characters > 2 * most:
+            break
+        kept.append(grapheme)
+    else:
+        return text
+    while kept and _columns(kept) >= most:
+        kept.pop()
+    return "".join(kept) + ELLIPSIS
+
+
+def _columns(graphemes: list[str]) -> int:
+    return max(0, wcwidth.width("".join(graphemes)))
+
+
+def escape(text: str) -> str:
+    """Slack's three control characters, and nothing else, as its docs ask."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def break_at(text: str) -> str:
+    """A zero-width space behind each `@`: no client makes a mention of it."""
+    return text.replace("@", "@" + ZERO_WIDTH)
+
+
+def inert(text: str, most: int = 150) -> str:
+    """Foreign text for mrkdwn: one line, cut, unformatted, escaped. Never empty."""
+    return break_at(escape(cut(one_line(text), most).translate(_LOOKALIKES))) or "-"
+
+
+def code(text: str, most: int = 80) -> str:
+    """Foreign text as inline code; a back-tick cannot end it early."""
+    return f"`{break_at(escape(cut(one_line(text), most).replace('`', chr(0x2CB)))) or '-'}`"
+
+
+def link(url: str | None, label: str) -> str:
+    """`label` (already mrkdwn) as a link, or alone when the address is none to trust."""
+    if url is None or not _URL.fullmatch(url):
+        return label
+    return f"<{escape(url)}|{label}>"
+
+
+def short_sha(sha: str) -> str:
+    """The 7 digits that people know a commit by."""
+    return sha[:7]
+
+
+def duration(value: timedelta) -> str:
+    """`45s`, `1m 20s`, `1h 5m`."""
+    seconds = max(0, int(value.total_seconds()))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+
+
+def clock_time(instant: datetime) -> str:
+    """The time in each reader's own zone; `12:03:20 UTC` where a client cannot."""
+    return f"<!date^{int(instant.timestamp())}^{{time_secs}}|{instant:%H:%M:%S} UTC>"
+
+
+def day_time(instant: datetime) -> str:
+    """Date and time in each reader's own zone."""
+    return (
+        f"<!date^{int(instant.timestamp())}^{{date_short_pretty}} {{time}}"
+        f"|{instant:%Y-%m-%d %H:%M} UTC>"
+    )
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `11th`."""
+    teens = number % 100 in {11, 12, 13}
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def mention(user: str) -> str | None:
+    """`<@U…>`, which pings; None: no Slack user."""
+    return f"<@{user}>" if _SLACK_USER.fullmatch(user) else None
+
+
+def person(user: str, name: str | None) -> str:
+    """Who it was, for mrkdwn, without a ping where the name is known."""
+    if mention(user) is None:
+        return inert(name or user, 40)
+    return f"@{ZERO_WIDTH}{inert(name, 40)}" if name else f"<@{user}>"

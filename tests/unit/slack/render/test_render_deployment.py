@@ -1,0 +1,212 @@
+"""The live message in every phase."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.deployments.model import Actor, CancelWish, Deployment, Failure, Live, Phase, Progress
+from bot.simulators.slack.rules import check_message_blocks
+from bot.slack.render.deployment import Rendered, render
+from bot.slack.render.limits import validate_message
+
+Build = Callable[..., Deployment]
+OLD = "9" * 40
+LOG = (
+    "#9 [5/9] RUN npm ci",
+    "#9 12.44 added 412 packages in 11s",
+)
+BUILDING: dict[str, Any] = {"phase": Phase.BUILDING, "build_id": "mwu9t3a2lnmbzk"}
+CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "looking_up": ({"phase": Phase.QUEUED, "ready": False, "sha": None, "started_at": None}, {}),
+    "queued": (
+        {"phase": Phase.QUEUED, "started_at": None},
+        {"place": 1, "waits_for": "a git push to this app that runs on the server"},
+    ),
+    "starting": ({"phase": Phase.STARTING}, {}),
+    "second_attempt": (
+        {"phase": Phase.STARTING, "attempt": 2},
+        {"notes": ("The line to Dokku was lost; started again.",)},
+    ),
+    "fetching": ({"phase": Phase.FETCHING, "sha": None}, {}),
+    "building": (
+        BUILDING,
+        {"step": "step 5 of 9", "tail": LOG, "usual": timedelta(seconds=130)},
+    ),
+    "stale": (BUILDING, {"tail": LOG, "stale_since": timedelta(seconds=-50)}),
+    "releasing": (
+        {**BUILDING, "phase": Phase.RELEASING},
+        {"step": "health checks of web.1", "tail": LOG},
+    ),
+    "reading_end": ({**BUILDING, "phase": Phase.RELEASING}, {"tail": LOG, "reading_end": True}),
+    "checking": ({**BUILDING, "phase": Phase.CHECKING}, {"tail": LOG}),
+    "cancelling": ({**BUILDING, "phase": Phase.CANCELLING, "cancel": True}, {"tail": LOG}),
+    "succeeded": (
+        {
+            **BUILDING,
+            "phase": Phase.SUCCEEDED,
+            "live": Live.NEW,
+            "previous_sha": OLD,
+            "rollback_sha": OLD,
+            "url": "http://myapp.example.com",
+        },
+        {"tail": (*LOG, "=====> Application deployed:", "       http://myapp.example.com")},
+    ),
+    "succeeded_nothing_scaled": (
+        {
+            **BUILDING,
+            "phase": Phase.SUCCEEDED,
+            "live": Live.NONE,
+            "reason": "No process is scaled up.",
+            "url": "http://myapp.example.com",
+        },
+        {"tail": LOG},
+    ),
+    "failed_previous_serves": (
+        {
+            **BUILDING,
+            "phase": Phase.FAILED,
+            "failure": Failure.BUILD_FAILED,
+            "live": Live.PREVIOUS,
+            "previous_sha": OLD,
+            "rollback_sha": OLD,
+            "reason": "npm ERR! missing script: build",
+        },
+        {"tail": LOG, "excerpt": ("> build", "npm ERR! missing script: build")},
+    ),
+    "failed_late_new_serves": (
+        {
+            **BUILDING,
+            "phase": Phase.FAILED,
+            "failure": Failure.RELEASE_FAILED,
+            "live": Live.NEW,
+            "rollback_sha": OLD,
+            "reason": "It failed late: the new release is serving.",
+        },
+        {"tail": LOG},
+    ),
+    "failed_before_the_start": (
+        {
+            "phase": Phase.FAILED,
+            "failure": Failure.SERVER_UNREACHABLE,
+            "live": Live.UNKNOWN,
+            "started_at": None,
+            "sha": None,
+            "reason": "production does not answer.",
+        },
+        {},
+    ),
+    "cancelled": (
+        {**BUILDING, "phase": Phase.CANCELLED, "live": Live.PREVIOUS, "cancel": True},
+        {"tail": LOG},
+    ),
+}
+
+
+def rendered(build: Build, now: datetime, case: str) -> Rendered:
+    facts, seen = CASES[case]
+    ended = facts["phase"] in {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}
+    facts = {**facts, "finished_at": now if ended else None}
+    if facts.get("cancel"):
+        facts["cancel"] = CancelWish(by=Actor(user="U0BOB", name="bob"), at=now)
+    seen = {"checked_at": now, **seen}
+    if "stale_since" in seen:
+        seen["stale_since"] = now + seen["stale_since"]
+    return render(build(**facts), Progress(**seen), now=now, commit_url="https://x.example/c/a1")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_phase_looks_as_recorded_and_slack_would_show_it(
+    case: str,
+    a_deployment: Build,
+    now: datetime,
+    check_snapshot: Callable[[str, object], None],
+) -> None:
+    shown = rendered(a_deployment, now, case)
+    check_snapshot(f"deployment_{case}", {"text": shown.text, "blocks": shown.blocks})
+    assert validate_message(shown.text, shown.blocks) == []
+    check_message_blocks(list(shown.blocks))
+    assert "\n" not in shown.text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime) -> None:
+    expected = {
+        "looking_up": ["Cancel"],
+        "queued": ["Cancel"],
+        "cancelling": ["Full log"],
+        "succeeded": ["Full log", "Roll back"],
+        "succeeded_nothing_scaled": ["Full log"],
+        "failed_previous_serves": ["Full log", "Retry"],
+        "failed_late_new_serves": ["Full log", "Retry", "Roll back"],
+        "failed_before_the_start": ["Full log", "Retry"],
+        "cancelled": ["Full log", "Retry"],
+    }.get(case, ["Full log", "Cancel"])
+    labels = [
+        element["text"]["text"]
+        for block in rendered(a_deployment, now, case).blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
+    ]
+    assert labels == expected
+
+
+def test_roll_back_is_never_offered_to_the_commit_that_was_just_deployed(
+    a_deployment: Build, now: datetime
+) -> None:
+    same = a_deployment(phase=Phase.SUCCEEDED, live=Live.NEW, rollback_sha=a_deployment().sha)
+    assert "Roll back" not in str(render(same, Progress(), now=now).blocks)
+
+
+def test_elapsed_check_time_and_pace_do_not_change_the_hash(
+    a_deployment: Build, now: datetime
+) -> None:
+    deployment, later = a_deployment(**BUILDING), now + timedelta(seconds=30)
+    first = render(deployment, Progress(checked_at=now), now=now)
+    second = render(
+        deployment,
+        Progress(checked_at=later),
+        now=later,
+        updates_every=timedelta(seconds=45),
+        running=30,
+    )
+    assert first.shown_hash == second.shown_hash
+    assert first.blocks != second.blocks
+    assert "updates every 45 s: 30 deployments run" in str(second.blocks)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "step 6 of 9"},
+        {"tail": ("another line",)},
+        {"reading_end": True},
+        {"stale_since": datetime.fromisoformat("2026-11-24T12:00:00+00:00")},
+        {"notes": ("a note",)},
+    ],
+)
+def test_whatever_else_is_shown_changes_the_hash(
+    change: dict[str, Any], a_deployment: Build, now: datetime
+) -> None:
+    deployment = a_deployment(**BUILDING)
+    before = render(deployment, Progress(), now=now)
+    assert render(deployment, Progress(**change), now=now).shown_hash != before.shown_hash
+
+
+def test_routine_pace_is_not_worth_a_word(a_deployment: Build, now: datetime) -> None:
+    shown = render(
+        a_deployment(**BUILDING), Progress(), now=now, updates_every=timedelta(seconds=10)
+    )
+    assert "updates every" not in str(shown.blocks)
+
+
+def test_only_the_last_ten_lines_are_shown(a_deployment: Build, now: datetime) -> None:
+    tail = tuple(f"line {number}" for number in range(40))
+    shown = str(render(a_deployment(**BUILDING), Progress(tail=tail), now=now).blocks)
+    assert "line 29" not in shown
+    assert all(f"line {number}" in shown for number in range(30, 40))
+
+
+def test_nobody_is_pinged_by_the_live_message(a_deployment: Build, now: datetime) -> None:
+    assert "<@" not in str(render(a_deployment(**BUILDING), Progress(), now=now))

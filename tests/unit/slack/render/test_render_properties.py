@@ -1,0 +1,143 @@
+"""Whatever people, repositories and builds write: no ping, no broken layout, within limits."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress
+from bot.simulators.slack.rules import check_message_blocks
+from bot.slack.render import text as txt
+from bot.slack.render.deployment import render
+from bot.slack.render.limits import validate_message
+
+NASTY = (
+    "<!channel>",
+    "<!subteam^S1>",
+    "<@U0BOB>",
+    "@here",
+    "```",
+    "`*_~",
+    "<https://evil.example|ok>",
+    "&lt;!here&gt;",
+    "\u202egnp.exe",
+    "\x1b[31m",
+    "e\u0301" * 300,
+    "a" + "\u0301" * 900,
+    "🧑‍🧑‍🧒" * 100,
+    "\ud800",
+    "\n\n\n",
+    "x" * 20_000,
+    "<" * 4_000,
+)
+FOREIGN = st.one_of(
+    st.text(max_size=300),
+    st.lists(st.sampled_from(NASTY), max_size=4).map("".join),
+    st.tuples(st.sampled_from(NASTY), st.text(max_size=20)).map("".join),
+)
+OWN_TOKENS = re.compile(r"<!date\^\d+\^\{time_secs\}\|\d\d:\d\d:\d\d UTC>")
+
+
+def mrkdwn_of(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if value.get("type") == "mrkdwn":
+            yield value
+        for inner in value.values():
+            yield from mrkdwn_of(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from mrkdwn_of(inner)
+
+
+def assert_harmless(text: str) -> None:
+    text = OWN_TOKENS.sub("", text)
+    assert "<!" not in text
+    assert "<@" not in text
+    assert "<#" not in text
+    assert "```" not in text
+    assert not re.search(r"@(?!\u200b)", text)
+    assert not re.search(
+        r"[<>](?<!<https://x\.example/c\|)", re.sub(r"<https?://[^<>|]+\|[^<>]*>", "", text)
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_foreign_text_is_harmless_wherever_it_stands(
+    a_deployment: Callable[..., Deployment], now: datetime, data: st.DataObject
+) -> None:
+
+    def foreign() -> str:
+        return data.draw(FOREIGN)
+
+    phase = data.draw(st.sampled_from(Phase))
+    lines = st.lists(FOREIGN, max_size=40).map(tuple)
+    deployment = a_deployment(
+        app=foreign(),
+        server=foreign(),
+        ref=foreign(),
+        sha=data.draw(st.sampled_from([None, "a" * 40])),
+        previous_sha=data.draw(st.sampled_from([None, "b" * 40])),
+        rollback_sha=data.draw(st.sampled_from([None, "b" * 40])),
+        phase=phase,
+        failure=data.draw(st.sampled_from(Failure)) if phase is Phase.FAILED else None,
+        live=data.draw(st.sampled_from(Live)),
+        reason=foreign(),
+        build_id=foreign(),
+        retry_of=foreign(),
+        url=data.draw(st.sampled_from(["http://a.example", "http://a|<!here>", "javascript:1"])),
+        requested_by=Actor(user="U1", name=foreign() or "ada"),
+        attempt=data.draw(st.sampled_from([1, 2])),
+    )
+    progress = Progress(
+        step=foreign(),
+        tail=data.draw(lines),
+        excerpt=data.draw(lines),
+        waits_for=foreign(),
+        place=data.draw(st.sampled_from([None, 1, 112])),
+        notes=data.draw(lines),
+        checked_at=now,
+        reading_end=data.draw(st.booleans()),
+    )
+    shown = render(
+        deployment,
+        progress,
+        now=now,
+        commit_url="https://x.example/c",
+        updates_every=timedelta(seconds=60),
+        running=40,
+    )
+    blocks = json.loads(json.dumps(shown.blocks))
+    assert validate_message(shown.text, blocks) == []
+    check_message_blocks(blocks)
+    assert_harmless(shown.text)
+    for node in mrkdwn_of(blocks):
+        assert node["verbatim"] is True
+        assert_harmless(node["text"])
+        assert "\n" not in node["text"].removeprefix("*").partition("*\n")[2]
+    json.dumps(shown.blocks).encode("utf-8")
+    shown.text.encode("utf-8")
+
+
+@given(text=FOREIGN, most=st.integers(min_value=1, max_value=200))
+@settings(deadline=None)
+def test_a_cut_text_is_bounded_and_a_prefix(text: str, most: int) -> None:
+    line = txt.one_line(text)
+    shown = txt.cut(line, most)
+    assert txt.length(shown) <= 2 * most + 1
+    if shown != line:
+        assert shown.endswith("…")
+        assert line.startswith(shown[:-1])
+
+
+@given(text=FOREIGN)
+@settings(deadline=None)
+def test_inline_code_keeps_to_one_span(text: str) -> None:
+    shown = txt.code(text)
+    assert shown.count("`") == 2
+    assert shown[0] == shown[-1] == "`"
+    assert len(shown) > 2
