@@ -1,0 +1,196 @@
+import base64
+import json
+import time
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.redaction import MASK, Redactor
+
+KNOWN = "hunter2-is-secret"
+KEY = "\n".join(
+    ["-----BEGIN OPENSSH PRIVATE KEY-----"]
+    + ["b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW"] * 4
+    + ["QyNTUxOQAA==", "-----END OPENSSH PRIVATE KEY-----"]
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("PASSWORD=foo", "PASSWORD=[redacted]"),
+        ("export DB_PASSWORD='hello world' x", "export DB_PASSWORD='[redacted]' x"),
+        ('{"api_key": "abc def", "a": 1}', '{"api_key": "[redacted]", "a": 1}'),
+        (r'"{\"password\":\"abc\"}"', r'"{\"password\":\"[redacted]\"}"'),
+        ("env['SECRET_KEY'] = 'zzz'", "env['SECRET_KEY'] = '[redacted]'"),
+        ("#5 [2/4] ENV NPM_TOKEN abc", "#5 [2/4] ENV NPM_TOKEN [redacted]"),
+        ("login --password x -v", "login --password [redacted] -v"),
+        ("login --token=x -v", "login --token=[redacted] -v"),
+        ("mysql MYSQL_PWD=abc PWD=/app", "mysql MYSQL_PWD=[redacted] PWD=/app"),
+        ("DOKKU_LAB_PASS=unmasked", "DOKKU_LAB_PASS=[redacted]"),
+        ("SENTRY_DSN=https://a@b/1", "SENTRY_DSN=[redacted]"),
+        ("git clone https://me:pw@host/x", "git clone https://[redacted]@host/x"),
+        ("from https://4b825dc642cb@host/x", "from https://[redacted]@host/x"),
+        ("redis://:p/w@host:6379/0", "redis://[redacted]@host:6379/0"),
+        ("> Authorization: Basic dTpw", "> Authorization: Basic [redacted]"),
+        ("-H 'Authorization: Bearer a.b' x", "-H 'Authorization: Bearer [redacted]' x"),
+        ("Cookie: a=b; c=d", "Cookie: [redacted]"),
+        ("sent Bearer abcdefgh1 there", "sent Bearer [redacted] there"),
+        (
+            "https://hooks.slack.com/services/T1/B1/abc",
+            "https://hooks.slack.com/services/[redacted]",
+        ),
+        ("key AKIAIOSFODNN7EXAMPLE.", "key [redacted]."),
+        ("is ghp_abcdefghijklmnopqrst ok", "is [redacted] ok"),
+        ("github_pat_11ABCDEFG0abcdefghij_k", "[redacted]"),
+        ("glpat-abcdefghij0123456789", "[redacted]"),
+        ("xoxb-123456-abcdef", "[redacted]"),
+        ("xapp-1-A0-123-abcdef", "[redacted]"),
+        ("sk-abcdefghijklmnopqrstuvwx", "[redacted]"),
+        ("sk_live_abcdefghijklmnop", "[redacted]"),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "[redacted]"),
+        ("npm_abcdefghijklmnopqrstuvwxyz", "[redacted]"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "[redacted]"),
+        ('"auth": "dXNlcjpwYXNz"', '"auth": "[redacted]"'),
+    ],
+)
+def test_masks_what_looks_like_a_secret(before: str, after: str) -> None:
+    assert Redactor().text(before) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----> Building web from Dockerfile",
+        "#9 [5/9] RUN npm ci",
+        "SyntaxError: Unexpected token: punc (})",
+        "--- PASS: TestDeploy (0.00s)",
+        "http://localhost:3000/@vite/client",
+        "ssh://git@host.example/acme/web.git",
+        "git@host.example:acme/web.git",
+        "Basic authentication is required",
+        "webpack-disk-cache-plugin-something-long",
+        "monkey=banana",
+        "=====> Start of web container output (0259c23be0fc web.1)",
+        "b9f1c0a5e7d04b9f8c1d2e3f4a5b6c7d8e9f0a1b",
+    ],
+)
+def test_leaves_ordinary_lines_alone(text: str) -> None:
+    assert Redactor().text(text) == text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        KNOWN,
+        quote("p@ss/word with blanks", safe=""),
+        json.dumps('say "hi" to\tall')[1:-1],
+        base64.b64encode(KNOWN.encode()).decode(),
+    ],
+)
+def test_masks_known_values_in_other_spellings(form: str) -> None:
+    redactor = Redactor([KNOWN, "p@ss/word with blanks", 'say "hi" to\tall'])
+    assert form not in redactor.text(f"got {form} here")
+    assert redactor.text(f"got {form} here").startswith(f"got {MASK}")
+
+
+@pytest.mark.parametrize("user", ["u", "me", "you"])
+def test_masks_a_known_value_inside_base64(user: str) -> None:
+    encoded = base64.b64encode(f"{user}:{KNOWN}:end".encode()).decode()
+    shown = Redactor([KNOWN]).text(encoded)
+    assert MASK in shown
+    left = base64.b64decode((shown.partition(MASK)[0] + "====")[: len(user) // 3 * 4 + 4])
+    assert KNOWN[:3].encode() not in left
+
+
+def test_short_known_values_are_ignored_and_more_can_be_added() -> None:
+    redactor = Redactor(["web", ""])
+    assert redactor.text("web") == "web"
+    assert redactor.with_known(["web-app"]).text("my web-app") == f"my {MASK}"
+    assert redactor.text("my web-app") == "my web-app"
+
+
+def test_known_values_that_overlap_leave_no_tail() -> None:
+    assert Redactor(["abcdefgh", "efghijkl"]).text("-abcdefghijkl-") == f"-{MASK}-"
+
+
+@pytest.mark.parametrize("prefix", ["", "#8 0.176 ", "       "])
+def test_a_private_key_over_many_lines_is_masked_in_each(prefix: str) -> None:
+    stream = Redactor().stream()
+    shown = [stream.line(prefix + line) for line in KEY.splitlines()]
+    assert shown == [prefix + MASK] * len(shown)
+    assert stream.line("#8 DONE 0.2s") == "#8 DONE 0.2s"
+
+
+def test_a_log_that_merely_names_the_marker_goes_on() -> None:
+    stream = Redactor().stream()
+    stream.line("expected -----BEGIN PRIVATE KEY-----")
+    assert stream.line("-----> Cleaning up...") == "-----> Cleaning up..."
+    assert stream.line("abc") == "abc"
+
+
+def test_a_private_key_in_one_text_is_masked() -> None:
+    redactor = Redactor()
+    assert redactor.text(f"a\n{KEY}\nb") == f"a\n{MASK}\nb"
+    assert redactor.text("K=" + KEY.replace("\n", "\\n") + " b") == f"K={MASK} b"
+
+
+def test_a_known_key_is_masked_line_by_line() -> None:
+    redactor = Redactor([KEY])
+    for line in KEY.splitlines()[1:5]:
+        assert redactor.text(line) == MASK
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(alphabet="abcXYZ019-+/=@:&?%\"' ", min_size=6, max_size=40), st.text())
+def test_a_known_value_never_comes_out(before: str, value: str, after: str) -> None:
+    value = value.strip() or "fallback-value"
+    if len(value) < 6:
+        value += "-padded"
+    shown = Redactor([value]).text(before + value + after)
+    assert value not in shown.replace(MASK, "\0") or value in MASK
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_masking_twice_changes_nothing_more(text: str) -> None:
+    redactor = Redactor([KNOWN])
+    once = redactor.text(text)
+    assert redactor.text(once) == once
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.sampled_from(["password=", "eyJ", "://a:b", "-----BEGIN PRIVATE KEY-----.", "ghp_", "a@"]),
+    st.integers(1, 2000),
+    st.integers(1, 200),
+)
+def test_the_head_of_a_long_text_never_cuts_a_secret(unit: str, repeat: int, at: int) -> None:
+    redactor = Redactor([KNOWN])
+    text = ("x" * at + KNOWN + " " + unit * repeat).ljust(2000 + redactor.hold)
+    out, rest = [], text
+    while rest:
+        shown, used, _ = redactor.head(rest, 1000)
+        assert used > 0
+        out.append(shown)
+        rest = rest[used:]
+    assert KNOWN not in "".join(out)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("a", " ", 'password="', "password='\\", "token", "token=", "eyJ", "://a:b", "://:", "--"),
+        *("-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----.", "-----BEGIN A", "ghp_"),
+        *("authorization: ", "bearer ", "SG.aaaaaaaaaaaaaaaaa.", "ENV ", "ENV token", "\\"),
+        *("secret ", "pass_", KNOWN, KNOWN[:-1], "AKIA", "xox", "-----END PRIVATE KEY-----"),
+    ],
+)
+def test_hostile_text_costs_time_in_proportion(unit: str) -> None:
+    text = (unit * (400_000 // len(unit)))[:400_000]
+    begin = time.perf_counter()
+    Redactor([KNOWN]).text(text)
+    # Quadratic behaviour would take minutes; a busy machine may take seconds.
+    assert time.perf_counter() - begin < 20
