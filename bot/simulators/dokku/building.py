@@ -1,0 +1,162 @@
+"""From the repository to an image: fetch, lock, docker build."""
+
+from bot.simulators.dokku.behaviours import Behaviour
+from bot.simulators.dokku.model import RefMissing, RepoUnreachable, RunState
+from bot.simulators.dokku.recordings import Line, between, host_of
+from bot.simulators.dokku.refs import SHA
+from bot.simulators.dokku.runs import Run
+
+FLOOD_BYTES = 50_000_000
+NO_NEWLINE_BYTES = 5_000_000
+GARBAGE = b"#8 \xff\xfe\x80 not \xc3 utf-8 \xe2\x82\n"
+SILENCE_S = 25.0
+
+
+async def fetch(run: Run, sha: str | None = None) -> int | str:
+    """Fetch the ref into the app's repository, which moves its head.
+
+    Returns the SHA, or the exit status of a failed fetch. `sha` says the commit beforehand.
+    """
+    app = run.app
+    first = app.git_sha is None
+    source = run.recorded("a_first_deploy_ok" if first else "b_redeploy_ok", "deploy").lines
+    await run.say(source[:1])
+    refusal = app.outcome_of(None).refuses
+    try:
+        if refusal == "ref_missing":
+            raise RefMissing  # noqa: TRY301 - the failure switch stands in for the repository
+        if refusal is not None:
+            raise RepoUnreachable(refusal)  # noqa: TRY301 - same
+        found = sha or run.host.refs.resolve(run.url, run.ref)
+    except RefMissing:
+        run.choose(None)
+        return await _say_failure(run, "g_ref_missing", "first_deploy" if first else "deploy")
+    except RepoUnreachable as err:
+        run.choose(None)
+        return await _say_failure(run, "h_repo_missing", err.reason)
+    await _say_what_moved(run, found)
+    app.git_sha = found
+    app.git_updated_unix = int(run.host.clock.now().timestamp())
+    run.host.write_journal("fetched", app, sha=found)
+    return found
+
+
+async def _say_what_moved(run: Run, found: str) -> None:
+    app = run.app
+    if app.git_sha is None:
+        if not SHA.fullmatch(run.ref):
+            app.deploy_branch = run.ref
+            first = run.recorded("a_first_deploy_ok", "deploy").lines
+            await run.say(between(first, "Detected branch", "Cleaning up"))
+        return
+    try:
+        remote = run.host.refs.resolve(run.url, app.deploy_branch or "main")
+    except RefMissing:
+        remote = found
+    if remote != app.git_sha:
+        lines = run.recorded("b_redeploy_ok", "deploy").lines
+        moved = {"old7": app.git_sha[:7], "new7": remote[:7]}
+        await run.say(between(lines, "From {{url_base}}", "Cleaning up"), moved)
+
+
+async def _say_failure(run: Run, scenario: str, name: str) -> int:
+    recorded = run.recorded(scenario, name)
+    path = "/" + run.url.rpartition("/")[2]
+    await run.say(recorded.lines[1:], {"repo_host": host_of(run.url), "repo_path": path})
+    return recorded.exit_status
+
+
+async def build(run: Run, sha: str) -> Behaviour | int:
+    """Take the lock and build the commit's image.
+
+    Returns how the deploy goes on, or the exit status of a refusal or a failed build.
+    """
+    app = run.app
+    if not run.take_lock():
+        refused = run.recorded("j_second_deploy_while_running", "second")
+        await run.say(between(refused.lines, "deploy lock in place", None))
+        return refused.exit_status
+    behaviour = run.choose(sha)
+    if run.host.docker_down:
+        return await _build_without_docker(run)
+    if behaviour.build == "fails":
+        return await _fail_build(run)
+    if behaviour.build == "docker_dies":
+        return await _lose_docker(run)
+    on = {
+        "Cleaning up": lambda: remove_exited(run),
+        "naming to docker.io": lambda: _tag(run, sha, behaviour),
+    }
+    lines = _build_lines(run, behaviour)
+    begin = between(lines, None, "build step 2/") if behaviour.build not in {"cached"} else lines
+    await run.say(begin, _ids(run), on=on)
+    await _misbehave(run, behaviour.build)
+    await run.say(lines[len(begin) :], _ids(run), on=on)
+    return behaviour
+
+
+def _build_lines(run: Run, behaviour: Behaviour) -> tuple[Line, ...]:
+    if behaviour.build == "cached":
+        recorded = run.recorded("f_noop_same_commit", "deploy_again")
+    elif run.app.deployed:
+        recorded = run.recorded("b_redeploy_ok", "deploy")
+    else:
+        recorded = run.recorded("a_first_deploy_ok", "deploy")
+    return between(recorded.lines, "Cleaning up", "-----> Releasing")
+
+
+async def _misbehave(run: Run, kind: str) -> None:
+    if kind == "silent":
+        await run.pause(SILENCE_S)
+    elif kind == "flood":
+        line = b"#8 1.181 build step 2/8 of version 2\n"
+        block = line * (100_000 // len(line))
+        for _ in range(FLOOD_BYTES // len(block)):
+            await run.write("out", block)
+    elif kind == "no_newline":
+        for _ in range(NO_NEWLINE_BYTES // 50_000):
+            await run.write("out", b"." * 50_000)
+    elif kind == "garbage":
+        await run.write("out", GARBAGE * 20)
+
+
+async def _fail_build(run: Run) -> int:
+    kept = run.app.image is not None
+    name = "c_redeploy_build_fails" if kept else "e_first_deploy_build_fails"
+    recorded = run.recorded(name, "deploy")
+    on = {"Cleaning up": lambda: remove_exited(run)}
+    await run.say(between(recorded.lines, "Cleaning up", None), _ids(run), on=on)
+    return recorded.exit_status
+
+
+async def _lose_docker(run: Run) -> int:
+    recorded = run.recorded("n2_dockerd_killed_mid_build", "deploy")
+    on = {"failed to receive status": run.host.kill_docker_for_test}
+    await run.say(between(recorded.lines, "Cleaning up", None), _ids(run), on=on)
+    return recorded.exit_status
+
+
+async def _build_without_docker(run: Run) -> int:
+    recorded = run.recorded("n2_dockerd_killed_mid_build", "deploy_while_down")
+    await run.say(between(recorded.lines, "Cleaning up", None), _ids(run))
+    return recorded.exit_status
+
+
+def remove_exited(run: Run) -> None:
+    """Remove the app's containers that have exited, as each build does at its start."""
+    for container in run.app.containers:
+        if container.exists and container.state is RunState.EXITED:
+            container.exists = False
+            run.host.write_journal("container_removed", run.app, id=container.id)
+
+
+def _tag(run: Run, sha: str, behaviour: Behaviour) -> None:
+    run.app.image = run.host.image_of(
+        run.app, sha, healthy=behaviour.healthy, life_s=behaviour.life_s
+    )
+    run.host.write_journal("image_tagged", run.app, sha=sha)
+
+
+def _ids(run: Run) -> dict[str, object]:
+    old = run.app.image.id[:12] if run.app.image else ""
+    return {"layer": run.host.new_id(), "old_image12": old, "older_image12": old}

@@ -1,0 +1,1 @@
+"""The commands of the simulated Dokku, by their name."""

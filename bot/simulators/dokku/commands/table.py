@@ -1,0 +1,64 @@
+"""Finding the command for what came over SSH, and answering what is none."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from bot.simulators.dokku.commands import apps, builds, config, git, logs, ps
+from bot.simulators.dokku.commands.answers import Refused, Unmodelled, put
+from bot.simulators.dokku.host import DokkuHost
+from bot.simulators.dokku.model import Output, PipeBroken
+from bot.simulators.dokku.recordings import step
+from bot.simulators.dokku.runs import SIGPIPE_EXIT
+from bot.simulators.dokku.words import UnmatchedQuote, split
+
+Command = Callable[[DokkuHost, list[str], Output], Awaitable[int]]
+NO_BUILD_RECORDS = ("0.30", "0.31", "0.32", "0.33", "0.34", "0.35", "0.36", "0.37")
+LATENCY_S: Mapping[str, float] = {
+    "logs": 0.32,
+    "ps:inspect": 0.23,
+    "ps:report": 0.45,
+    "builds:info": 0.047,
+    "builds:list": 0.05,
+    "builds:report": 0.05,
+}
+"""Recorded seconds that a question takes; the others take USUAL_LATENCY_S."""
+USUAL_LATENCY_S = 0.04
+COMMANDS: Mapping[str, Command] = {
+    **apps.COMMANDS,
+    **builds.COMMANDS,
+    **config.COMMANDS,
+    **git.COMMANDS,
+    **logs.COMMANDS,
+    **ps.COMMANDS,
+}
+
+
+async def run_command(host: DokkuHost, line: str, output: Output) -> int:
+    """Run one command line as the `dokku` user's forced command does.
+
+    Returns its exit status. Raises KilledBySignal.
+    What is not modelled is noted in `host.complaints` and answered as an unknown command.
+    """
+    try:
+        words = split(line)
+        name = words[0] if words else ""
+        if name.startswith("builds:") and host.version.startswith(NO_BUILD_RECORDS):
+            return await _unknown(host, words, output)
+        command = COMMANDS.get(name)
+        if command is None:
+            raise Unmodelled(f"no such command is modelled: {line!r}")
+        await host.clock.sleep(LATENCY_S.get(name, USUAL_LATENCY_S))
+        return await command(host, words[1:], output)
+    except (Unmodelled, UnmatchedQuote) as err:
+        host.complaints.append(f"{line!r}: {err}")
+        return await _unknown(host, line.split(), output)
+    except Refused as err:
+        await put(output, err=err.text)
+        return err.exit_status
+    except PipeBroken:
+        return SIGPIPE_EXIT
+
+
+async def _unknown(host: DokkuHost, words: list[str], output: Output) -> int:
+    recorded = step(host.version, "i_app_missing", "nosuchcommand")
+    await put(output, err=recorded.stderr.replace("nosuchcommand", " ".join(words)))
+    return recorded.exit_status

@@ -1,0 +1,194 @@
+"""The recorded answers of a real Dokku, as data: the only text that the simulator may print."""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+_TOKEN = re.compile(r"\{\{(\w+)\}\}")
+_TYPES = "(?:web|worker)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One recorded line of a command's output, with tokens for what differs between runs."""
+
+    delay_s: float
+    """Recorded seconds since the line before it (the first one: since the command's start)."""
+    stream: str
+    """`out` or `err`."""
+    text: str
+    """Ends in a newline; holds tokens such as `{{app}}`."""
+
+    def render(self, values: Mapping[str, object]) -> str:
+        """Fill the tokens in. Raises KeyError for a token without a value."""
+        return render(self.text, values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One recorded SSH command."""
+
+    name: str
+    argv: tuple[str, ...]
+    exit_status: int
+    wall_s: float
+    stdout: str
+    stderr: str
+    lines: tuple[Line, ...]
+    """Its output line by line, tokens in place of what differs; empty when recorded unstreamed."""
+
+
+def render(template: str, values: Mapping[str, object]) -> str:
+    """Fill the tokens of a template in. Raises KeyError for a token without a value."""
+    return _TOKEN.sub(lambda match: str(values[match.group(1)]), template)
+
+
+@functools.cache
+def load(version: str, scenario: str) -> Mapping[str, Step]:
+    """Read the kept steps of one recorded scenario, by their name."""
+    path = TRANSCRIPTS / version / f"{scenario}.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    return {step["name"]: _step(step) for step in raw["steps"]}
+
+
+def step(version: str, scenario: str, name: str) -> Step:
+    """Read one recorded step. Raises KeyError when it was not kept."""
+    return load(version, scenario)[name]
+
+
+def between(lines: tuple[Line, ...], start: str | None, end: str | None) -> tuple[Line, ...]:
+    """Cut a section: from the first line that contains `start` to before the next with `end`.
+
+    None stands for the beginning and the end of the recording.
+    Raises LookupError when a mark is not in the recording.
+    """
+    first = 0 if start is None else _find(lines, start, 0)
+    last = len(lines) if end is None else _find(lines, end, first + 1)
+    return lines[first:last]
+
+
+def _find(lines: tuple[Line, ...], mark: str, begin: int) -> int:
+    for index in range(begin, len(lines)):
+        if mark in lines[index].text:
+            return index
+    raise LookupError(f"no recorded line contains {mark!r}")
+
+
+def _step(raw: dict[str, Any]) -> Step:
+    argv = tuple(raw["argv"])
+    return Step(
+        name=raw["name"],
+        argv=argv,
+        exit_status=raw["exit"],
+        wall_s=raw["wall_s"],
+        stdout=raw.get("stdout") or "",
+        stderr=raw.get("stderr") or "",
+        lines=_lines(raw.get("chunks") or [], argv),
+    )
+
+
+def _lines(chunks: list[tuple[float, str, str]], argv: tuple[str, ...]) -> tuple[Line, ...]:
+    """Cut recorded chunks into lines; a line has the time of the chunk in which it begins."""
+    found: list[tuple[float, str, str]] = []
+    open_line: dict[str, int] = {}
+    for at_s, stream, text in chunks:
+        for part in text.splitlines(keepends=True):
+            if stream in open_line:
+                index = open_line.pop(stream)
+                began_s, _, head = found[index]
+                found[index] = (began_s, stream, head + part)
+            else:
+                index = len(found)
+                found.append((at_s, stream, part))
+            if not part.endswith("\n"):
+                open_line[stream] = index
+    lines: list[Line] = []
+    before_s = 0.0
+    for at_s, stream, text in found:
+        template = generalise(text, argv)
+        lines.append(Line(delay_s=max(0.0, at_s - before_s), stream=stream, text=template))
+        before_s = at_s
+    return tuple(lines)
+
+
+def generalise(text: str, argv: tuple[str, ...]) -> str:
+    """Put tokens in place of app, URL, ref, SHA, ids, ports and instants of a recorded line."""
+    words = [word for word in argv[1:] if not word.startswith("--")]
+    app = words[0]
+    url, ref = (words[1], words[2]) if argv[0] == "git:sync" and len(words) > 2 else ("", "")  # noqa: PLR2004 - app, url, ref
+    if url:
+        text = text.replace(f"{url}#{ref}", "{{url}}#{{ref}}").replace(url, "{{url}}")
+        text = text.replace(url.removesuffix(".git"), "{{url_base}}")
+        text = re.sub("exported: /[\\w.]+", "exported: {{repo_path}}", text)
+        text = re.sub(rf"\b{re.escape(host_of(url))}\b", "{{repo_host}}", text)
+    for pattern, replacement in _rules(app, ref):
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def host_of(url: str) -> str:
+    """Give the host name of a repository's URL, or the whole of what is none."""
+    place = url.partition("://")[2] or url.partition("@")[2]
+    return re.split("[/:]", place, maxsplit=1)[0] or url
+
+
+@functools.cache
+def _rules(app: str, ref: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Order matters: what names a process or another container goes before the app's name.
+
+    `web` is both an app and a process type in the recordings.
+    """
+    name, hex12, hex64 = re.escape(app), "[0-9a-f]{12}", "[0-9a-f]{64}"
+    dyno = rf"{_TYPES}\.\d+"
+    rules = [
+        (r"name='web health'", "name='{{web_health}}'"),
+        (r"simulated crash", "simulated {{end_of_life}}"),
+        (rf"labweb {_TYPES} starting", "labweb {{type}} starting"),
+        (rf"sha256:{hex64}", "sha256:{{layer}}"),
+        (rf"sandbox {hex64}", "sandbox {{sandbox}}"),
+        (rf"Stopping {hex64} \({_TYPES}\)", "Stopping {{old_id}} ({{type}})"),
+        (rf"\b{hex64}\b", "{{id}}"),
+        (r"rev=[0-9a-f]{40}", "rev={{rev}}"),
+        (r"\b[0-9a-f]{7}\.\.[0-9a-f]{7}\b", "{{old7}}..{{new7}}"),
+        (
+            rf"previous container\(s\) \({hex12}\) named {name}\.{dyno}",
+            "previous container(s) ({{old_id12}}) named {{app}}.{{dyno}}",
+        ),
+        (
+            rf"container \({hex12}\) {name}\.{dyno} to {name}\.{dyno}\.\d+",
+            "container ({{old_id12}}) {{app}}.{{dyno}} to {{app}}.{{dyno}}.{{unix}}",
+        ),
+        (
+            rf"container {name}\.{dyno}\.\d+ \({hex12}\) to {name}\.{dyno}",
+            "container {{app}}.{{dyno}}.{{unix}} ({{old_id12}}) to {{app}}.{{dyno}}",
+        ),
+        (rf"{name}\.{dyno}\.upcoming-\d+", "{{app}}.{{dyno}}.upcoming-{{upcoming}}"),
+        (rf"\b{name}\.{dyno}\b", "{{app}}.{{dyno}}"),
+        (rf"Retagging old image {hex12}", "Retagging old image {{old_image12}}"),
+        (rf"^{hex12} as dokku", "{{older_image12}} as dokku"),
+        (rf"\({hex12}", "({{id12}}"),
+        (rf"\({dyno}\)", "({{dyno}})"),
+        (rf"(\{{\{{id12\}}\}}) {dyno}\)", r"\1 {{dyno}})"),
+        (rf"Deploying {_TYPES} \(count=\d+\)", "Deploying {{type}} (count={{count}})"),
+        (rf"\({_TYPES}\)", "({{type}})"),
+        (
+            rf"process-container {name} (\w+) dokku/{name}:latest latest {_TYPES} \d+ \d+",
+            r"process-container {{app}} \1 dokku/{{app}}:latest latest {{type}} {{count}} {{index}}",
+        ),
+        (rf"processes: {_TYPES}=\d+(?: {_TYPES}=\d+)*", "processes: {{scale}}"),
+        (rf"\b{name}\b", "{{app}}"),
+    ]
+    if ref and not re.fullmatch("[0-9a-f]{40}", ref):
+        branch = re.escape(ref)
+        rules[:0] = [
+            (rf"\b{branch} {{7}}-> {branch}\b", "{{branch10}} -> {{branch}}"),
+            (rf"deploy-branch to {branch}\b", "deploy-branch to {{branch}}"),
+            (rf"'{branch}'", "'{{ref}}'"),
+            (rf"fatal: {branch}\^", "fatal: {{ref}}^"),
+        ]
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)

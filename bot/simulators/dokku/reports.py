@@ -1,0 +1,135 @@
+"""The reports, in the recorded layout: same keys, same order, same widths."""
+
+import json
+import re
+from collections.abc import Mapping
+
+from bot.simulators.dokku.app import App
+from bot.simulators.dokku.clock import stamp_s
+from bot.simulators.dokku.host import DokkuHost
+from bot.simulators.dokku.model import Container
+from bot.simulators.dokku.recordings import step
+
+_ROW = re.compile(r"^( {7})([^:]+:)( *)(.*)$")
+_BEFORE = {
+    "apps": ("apps_report_before", "apps_report_json_before"),
+    "ps": ("ps_report_before", "ps_report_json_before"),
+    "builds": ("builds_report_before", "builds_report_json_before"),
+    "git": ("git_report_before", "git_report_json_before"),
+}
+_TITLES = {"apps": "app", "ps": "ps", "builds": "builds", "git": "git"}
+_PREFIXES = {"apps": "app", "ps": "ps", "builds": "builds", "git": "git"}
+
+
+def as_text(host: DokkuHost, kind: str, app: App, values: Mapping[str, str]) -> str:
+    """Write a report as the table for people.
+
+    `values` replaces recorded values; its keys are the JSON's long keys, e.g. `app-locked`.
+    """
+    lines = [f"=====> {app.name} {_TITLES[kind]} information"]
+    rows = _rows(host, kind)
+    width = max(len(label) for label, _ in rows) + 1
+    for label, recorded in rows:
+        value = values.get(_key(label), recorded)
+        lines.append(f"{' ' * 7}{label.ljust(width)}{value}")
+    for key in sorted(one for one in values if one.startswith("status-")):
+        label = "Status " + key.removeprefix("status-").replace(".", " ") + ":"
+        lines.append(f"{' ' * 7}{label.ljust(width)}{values[key]}")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(host: DokkuHost, kind: str, values: Mapping[str, str]) -> str:
+    """Write a report as its flat JSON object of strings."""
+    recorded: dict[str, str] = json.loads(
+        step(host.version, "a_first_deploy_ok", _BEFORE[kind][1]).stdout
+    )
+    filled = {
+        key: values.get(key, values.get(f"{_PREFIXES[kind]}-{key}", value))
+        for key, value in recorded.items()
+    }
+    filled |= {key: value for key, value in values.items() if key.startswith("status-")}
+    return json.dumps(dict(sorted(filled.items())), separators=(",", ":")) + "\n"
+
+
+def flag(host: DokkuHost, kind: str, values: Mapping[str, str], name: str) -> str | None:
+    """Give the value that a single flag asks for, or None for an unknown flag."""
+    known = {_key(label): value for label, value in _rows(host, kind)}
+    return {**known, **values}.get(name.removeprefix("--"))
+
+
+def _rows(host: DokkuHost, kind: str) -> list[tuple[str, str]]:
+    text = step(host.version, "a_first_deploy_ok", _BEFORE[kind][0]).stdout
+    found = [_ROW.match(line) for line in text.splitlines()[1:]]
+    return [(match.group(2), match.group(4)) for match in found if match]
+
+
+def _key(label: str) -> str:
+    return label.rstrip(":").lower().replace(" ", "-")
+
+
+def app_values(app: App) -> dict[str, str]:
+    """Give what `apps:report` says of an app."""
+    return {
+        "app-created-at": str(app.created_unix),
+        "app-deploy-source": app.deploy_source,
+        "app-deploy-source-metadata": app.deploy_source_metadata,
+        "app-dir": f"/home/dokku/{app.name}",
+        "app-locked": _said(app.lock_file is not None),
+    }
+
+
+def ps_values(host: DokkuHost, app: App) -> dict[str, str]:
+    """Give what `ps:report` says of an app; `running` is true while one only restarts."""
+    states = {dyno: state_of(host, one) for dyno, one in sorted(app.listed.items())}
+    up = [state in {"running", "restarting"} for state in states.values()]
+    running = _said(all(up)) if not up or all(up) or not any(up) else "mixed"
+    return {
+        "deployed": _said(app.deployed),
+        "processes": str(len(states)),
+        "ps-computed-skip-deploy": _said(app.skip_deploy),
+        "ps-skip-deploy": "true" if app.skip_deploy else "",
+        "restore": _said(app.restore),
+        "running": running if up else "false",
+        **{
+            f"status-{dyno}": f"{state} (CID: {app.listed[dyno].id[:11]})"
+            for dyno, state in states.items()
+        },
+    }
+
+
+def state_of(host: DokkuHost, container: Container) -> str:
+    """Give the state that a report shows: `missing` when docker does not answer for it."""
+    if host.docker_down or not container.exists:
+        return "missing"
+    return container.state.value
+
+
+def git_values(app: App) -> dict[str, str]:
+    """Give what `git:report` says of an app."""
+    return {
+        "git-computed-deploy-branch": app.deploy_branch or "master",
+        "git-deploy-branch": app.deploy_branch,
+        "git-last-updated-at": str(app.git_updated_unix or ""),
+        "git-sha": app.git_sha or "HEAD",
+    }
+
+
+def builds_values(app: App) -> dict[str, str]:
+    """Give what `builds:report` says: the newest record only."""
+    if not app.records:
+        return {}
+    newest = max(app.records, key=lambda one: one.id)
+    return {
+        "build-exit-code": "" if newest.exit_code is None else str(newest.exit_code),
+        "build-finished-at": stamp_s(newest.finished_at) if newest.finished_at else "",
+        "build-id": newest.id,
+        "build-kind": newest.kind,
+        "build-pid": str(newest.pid),
+        "build-source": newest.source,
+        "build-started-at": stamp_s(newest.started_at),
+        "build-status": newest.display_status,
+    }
+
+
+def _said(fact: bool) -> str:
+    return "true" if fact else "false"

@@ -1,0 +1,275 @@
+"""A command that takes its time: it prints, holds, and dies with its reader or by a signal."""
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from bot.simulators.dokku.model import BuildRecord, Container, Image, Output, PipeBroken
+from bot.simulators.dokku.recordings import Line, Step, step
+
+if TYPE_CHECKING:
+    from bot.simulators.dokku.app import App
+    from bot.simulators.dokku.behaviours import Behaviour
+    from bot.simulators.dokku.host import DokkuHost
+
+SIGPIPE_EXIT = 141
+CANCEL_TAKES_S = 0.3
+OLD_CONTAINERS_LIVE_S = 60.0
+RETENTION = 20
+LOG_LINES_FIXED = {"web_health": "web health", "end_of_life": "crash"}
+
+
+class KilledBySignal(Exception):
+    """The command was killed on the server: the SSH client sees a signal, no exit status."""
+
+
+class Run:
+    """One run of a command that builds, deploys or restarts an app.
+
+    Args:
+        host: the server it runs on.
+        app: the app it changes.
+        output: where it prints; when that is closed, its next line kills it.
+        instant: True plays it in no time, for what was there before.
+    """
+
+    def __init__(
+        self, *, host: "DokkuHost", app: "App", output: Output, instant: bool = False
+    ) -> None:
+        self.host = host
+        self.app = app
+        self.output = output
+        self.instant = instant
+        self.record: BuildRecord | None = None
+        self.url = app.repo
+        self.ref = "main"
+        self.finalizes = False
+        """From `Releasing` on, Dokku records how it ends; before, it does not."""
+        self.new_containers: list[Container] = []
+        self.retired = False
+        """Whether old containers were put to rest."""
+        self.stop_reason: str | None = None
+        self.dies_at: str | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._due_s = host.clock.elapsed_s()
+        self._pending: list[tuple[str, str]] = []
+
+    # Its life.
+
+    async def execute(self, steps: Coroutine[object, object, int]) -> int:
+        """Run the steps to their end, or to the end that the reader or a signal puts to them.
+
+        Returns the exit status. Raises KilledBySignal.
+        """
+        self._task = asyncio.current_task()
+        self.app.runs.append(self)
+        self.host.write_journal("run_began", self.app, source=self.source)
+        status: int | None = None
+        try:
+            status = await steps
+        except PipeBroken:
+            status = SIGPIPE_EXIT
+            self._cut_off(status)
+        except asyncio.CancelledError:
+            if self.stop_reason is None or self._task is None:
+                raise
+            self._task.uncancel()
+            status = SIGPIPE_EXIT if self.stop_reason == "canceled" else None
+        finally:
+            self.leave()
+            self.host.write_journal("run_ended", self.app, source=self.source, status=status)
+        if status is None:
+            raise KilledBySignal
+        if self.stop_reason == "canceled":
+            await self.host.clock.sleep(CANCEL_TAKES_S)
+        elif self.host.must_hold(self.app, "before_exit"):
+            await self.host.hold(self.app)
+        return status
+
+    @property
+    def source(self) -> str:
+        """Give what the build record says, or nothing without a record."""
+        return self.record.source if self.record else ""
+
+    def stop(self, reason: str) -> None:
+        """Kill it from outside: `canceled` (exit 141) or `killed` (signal KILL)."""
+        self.stop_reason = reason
+        if self._task is not None:
+            self._task.cancel()
+
+    def leave(self) -> None:
+        """End the process: the flock is free, its pid is gone, what never served is stopped."""
+        if self.app.lock_holder is self:
+            self.app.lock_holder = None
+        if self.record is not None:
+            self.record.alive = False
+        for container in self.new_containers:
+            if container not in self.app.listed.values() and not self._served(container):
+                self.host.stop_container(self.app, container)
+        if self in self.app.runs:
+            self.app.runs.remove(self)
+
+    def _served(self, container: Container) -> bool:
+        return container.id in self.app.served_ids
+
+    def _cut_off(self, status: int) -> None:
+        if self.finalizes:
+            self.finalize("failed", status)
+        self.host.write_journal("cut_off", self.app, source=self.source)
+
+    def finalize(self, status: str, exit_code: int) -> None:
+        """Write how it ended into its record, remove its lock file, prune the app's records."""
+        now = self.host.clock.now()
+        if self.record is not None:
+            self.record.status = status
+            self.record.exit_code = exit_code
+            self.record.finished_at = now
+        if self.app.lock_holder is self:
+            self.app.lock_file = None
+            self.app.lock_holder = None
+        for other in self.app.records:
+            if other is not self.record and other.display_status == "abandoned":
+                other.status, other.exit_code, other.finished_at = "failed", -1, now
+        finished = [one for one in self.app.records if one.status != "running"]
+        gone = set(sorted((one.id for one in finished), reverse=True)[RETENTION:])
+        self.app.records[:] = [one for one in self.app.records if one.id not in gone]
+        self.host.write_journal("finalized", self.app, status=status, exit_code=exit_code)
+
+    def take_lock(self) -> bool:
+        """Take the app's deploy lock; a refusal empties the lock file of who has it."""
+        if self.app.lock_holder is not None:
+            self.app.lock_file = ""
+            self.host.write_journal("lock_refused", self.app)
+            return False
+        self.app.lock_holder = self
+        self.app.lock_file = self.record.id if self.record else ""
+        self.host.write_journal("lock_taken", self.app)
+        return True
+
+    def choose(self, sha: str | None) -> "Behaviour":
+        """Choose how it goes, and use up the app's `next_outcome`."""
+        behaviour = self.app.outcome_of(sha)
+        self.app.next_outcome = None
+        self.dies_at = behaviour.dies_at
+        return behaviour
+
+    # Its output.
+
+    def recorded(self, scenario: str, name: str) -> Step:
+        """Read a recorded step of this host's version."""
+        return step(self.host.version, scenario, name)
+
+    async def say(
+        self,
+        lines: Iterable[Line],
+        values: Mapping[str, object] | None = None,
+        *,
+        on: Mapping[str, Callable[[], object]] | None = None,
+    ) -> None:
+        """Print recorded lines in their recorded rhythm.
+
+        Args:
+            lines: what to print.
+            values: of their tokens, beyond app, URL and ref.
+            on: what happens when a line that contains the key has been printed.
+        """
+        known = {**LOG_LINES_FIXED, **self._values(), **(values or {})}
+        for line in lines:
+            if line.delay_s > 0 and not self.instant:
+                await self._flush()
+                self._due_s += line.delay_s
+                await self.host.clock.sleep(self._due_s - self.host.clock.elapsed_s())
+            text = line.render(known)
+            self._pending.append((line.stream, text))
+            happens = [act for mark, act in (on or {}).items() if mark in text]
+            if happens or self._stops_after(text):
+                await self._flush()
+                for act in happens:
+                    act()
+                await self._stop_after(text)
+        await self._flush()
+
+    async def pause(self, seconds: float) -> None:
+        """Let simulated seconds pass."""
+        if not self.instant:
+            self._due_s += seconds
+            await self.host.clock.sleep(self._due_s - self.host.clock.elapsed_s())
+
+    async def write(self, stream: str, data: bytes) -> None:
+        """Print bytes: into the build log, and to whoever reads. Raises PipeBroken."""
+        if self.record is not None:
+            self.record.log += data
+            self.host.notify()
+        await self.output.write(stream, data)
+
+    def _stops_after(self, text: str) -> bool:
+        return self.host.must_hold(self.app, text) or (
+            self.dies_at is not None and self.dies_at in text
+        )
+
+    async def _stop_after(self, text: str) -> None:
+        if self.dies_at is not None and self.dies_at in text:
+            self.stop("killed")
+            await asyncio.sleep(0)
+        if self.host.must_hold(self.app, text):
+            await self.host.hold(self.app)
+            self._due_s = self.host.clock.elapsed_s()
+
+    async def _flush(self) -> None:
+        while self._pending:
+            stream = self._pending[0][0]
+            same = 0
+            while same < len(self._pending) and self._pending[same][0] == stream:
+                same += 1
+            text = "".join(part for _, part in self._pending[:same])
+            del self._pending[:same]
+            await self.write(stream, text.encode())
+
+    def _values(self) -> dict[str, object]:
+        branch = self.app.deploy_branch or (
+            "main" if re.fullmatch("[0-9a-f]{40}", self.ref) else self.ref
+        )
+        return {
+            "app": self.app.name,
+            "url": self.url,
+            "url_base": self.url.removesuffix(".git"),
+            "ref": self.ref,
+            "branch": branch,
+            "branch10": branch.ljust(10),
+            "unix": int(self.host.clock.now().timestamp()),
+        }
+
+    # Its containers.
+
+    def start_container(self, image: Image, dyno: str) -> Container:
+        """Start a container of the image under a name for now."""
+        now = self.host.clock.now()
+        number = self.host.random.randrange(100, 32000)
+        container = Container(
+            id=self.host.new_id(),
+            name=f"{self.app.name}.{dyno}.upcoming-{number}",
+            dyno=dyno,
+            image=image,
+            rev=self.app.git_sha or "",
+            created_at=now,
+            started_at=now,
+            env=dict(self.app.config),
+            starts=[now],
+        )
+        self.app.containers.append(container)
+        self.new_containers.append(container)
+        if image.life_s is not None:
+            self.host.begin_crash_loop(self.app, container)
+        self.host.write_journal("container_started", self.app, id=container.id, dyno=dyno)
+        return container
+
+    def retire(self, container: Container) -> None:
+        """Stop a replaced container in 60 seconds."""
+        self.retired = True
+        if not self.instant:
+            self.host.spawn(self._stop_later(container))
+
+    async def _stop_later(self, container: Container) -> None:
+        await self.host.clock.sleep(OLD_CONTAINERS_LIVE_S)
+        self.host.stop_container(self.app, container)
