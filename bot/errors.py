@@ -24,7 +24,8 @@ class ConfigError(BotError):
         self.source = source
         self.problem = problem
         self.mend = mend
-        super().__init__(f"{setting} ({source}): {problem}. {mend}")
+        full_stop = "" if problem.endswith("?") else "."
+        super().__init__(f"{source}: {setting}: {problem}{full_stop} {mend}".rstrip())
 
 
 class DokkuError(BotError):
@@ -77,6 +78,10 @@ class MessageGone(SlackError):
 
 class StoreError(BotError):
     """The database refused a write because its guard did not hold."""
+
+
+class DatabaseDown(StoreError):
+    """The database does not answer, or cannot write: whether a write was made is not known."""
 
 
 class LeaseLost(StoreError):

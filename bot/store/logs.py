@@ -1,0 +1,221 @@
+"""Build logs: compressed chunks, capped, and honest about what was dropped.
+
+The first 1 MB and the last 15 MB are kept, up to whole chunks (64 kB), never more than 16 MiB.
+A chunk ends with a line, but for single lines that are longer than a chunk.
+"""
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.store.leases import hold
+from bot.store.part import Part
+from bot.store.tables import log_chunks
+
+HEAD_BYTES = 1_000_000
+TAIL_BYTES = 15_000_000
+CHUNK_BYTES = 65_536
+
+
+class Place(IntEnum):
+    """Where a chunk belongs; the order of reading."""
+
+    HEAD = 0
+    GAP = 1
+    """One row without text: it counts what was dropped."""
+    TAIL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text of a log."""
+
+    text: bytes
+
+    @property
+    def lines(self) -> int:
+        """Line ends in it."""
+        return self.text.count(b"\n")
+
+
+@dataclass(slots=True)
+class _Dropped:
+    size_bytes: int = 0
+    line_count: int = 0
+
+    def add(self, size_bytes: int, line_count: int) -> None:
+        self.size_bytes += size_bytes
+        self.line_count += line_count
+
+
+class Logs(Part):
+    """The log of each deployment, written by its owner alone."""
+
+    async def append_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        async with self._database.write() as tx:
+            await hold(tx.connection, deployment_id, fence)
+            await _append(tx.connection, deployment_id, lines)
+
+    async def replace_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        async with self._database.write() as tx:
+            await hold(tx.connection, deployment_id, fence)
+            await tx.connection.execute(
+                delete(log_chunks).where(log_chunks.c.deployment_id == deployment_id)
+            )
+            await _append(tx.connection, deployment_id, lines)
+
+    async def read_log(self, deployment_id: str) -> str:
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(log_chunks)
+                .where(log_chunks.c.deployment_id == deployment_id)
+                .order_by(log_chunks.c.part, log_chunks.c.seq)
+            )
+            stored = [
+                (Place(row.part), row.data, row.size_bytes, row.line_count) for row in rows.all()
+            ]
+        return await asyncio.to_thread(_join, stored)
+
+
+async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequence[str]) -> None:
+    mine = log_chunks.c.deployment_id == deployment_id
+    found = await connection.execute(
+        select(log_chunks.c.part, func.max(log_chunks.c.seq), func.sum(log_chunks.c.size_bytes))
+        .where(mine)
+        .group_by(log_chunks.c.part)
+    )
+    known = {Place(part): (seq, int(size)) for part, seq, size in found}
+    head_seq, head_size = known.get(Place.HEAD, (-1, 0))
+    tail_seq, tail_size = known.get(Place.TAIL, (-1, 0))
+    fresh = deque(cut(lines))
+    head: list[Piece] = []
+    while fresh and Place.TAIL not in known and head_size < HEAD_BYTES:
+        head.append(fresh.popleft())
+        head_size += len(head[-1].text)
+    tail_size += sum(len(piece.text) for piece in fresh)
+    dropped = _Dropped()
+    if tail_size - TAIL_BYTES > 0:
+        tail_size = await _drop_stored(connection, deployment_id, tail_size, dropped)
+    while fresh and tail_size - len(fresh[0].text) >= TAIL_BYTES:
+        piece = fresh.popleft()
+        tail_size -= len(piece.text)
+        dropped.add(len(piece.text), piece.lines)
+    await _insert(connection, deployment_id, Place.HEAD, head_seq + 1, head)
+    await _insert(connection, deployment_id, Place.TAIL, tail_seq + 1, list(fresh))
+    await _count(connection, deployment_id, dropped)
+
+
+async def _drop_stored(
+    connection: AsyncConnection, deployment_id: str, tail_size: int, dropped: _Dropped
+) -> int:
+    """Drop the oldest stored chunks of the tail while 15 MB remain; the tail's size then."""
+    tail = (log_chunks.c.deployment_id == deployment_id) & (log_chunks.c.part == Place.TAIL.value)
+    stored = await connection.execute(
+        select(log_chunks.c.seq, log_chunks.c.size_bytes, log_chunks.c.line_count)
+        .where(tail)
+        .order_by(log_chunks.c.seq)
+    )
+    last = -1
+    for seq, size, line_count in stored:
+        if tail_size - size < TAIL_BYTES:
+            break
+        tail_size -= size
+        dropped.add(size, line_count)
+        last = seq
+    if last >= 0:
+        await connection.execute(delete(log_chunks).where(tail, log_chunks.c.seq <= last))
+    return tail_size
+
+
+async def _insert(
+    connection: AsyncConnection,
+    deployment_id: str,
+    place: Place,
+    first: int,
+    pieces: Sequence[Piece],
+) -> None:
+    if not pieces:
+        return
+    packed = await asyncio.to_thread(lambda: [zlib.compress(piece.text) for piece in pieces])
+    await connection.execute(
+        insert(log_chunks),
+        [
+            {
+                "deployment_id": deployment_id,
+                "part": place.value,
+                "seq": seq,
+                "size_bytes": len(piece.text),
+                "line_count": piece.lines,
+                "data": data,
+            }
+            for seq, (piece, data) in enumerate(zip(pieces, packed, strict=True), first)
+        ],
+    )
+
+
+async def _count(connection: AsyncConnection, deployment_id: str, dropped: _Dropped) -> None:
+    """Add to the gap's numbers."""
+    if dropped.size_bytes == 0:
+        return
+    known = await connection.execute(
+        update(log_chunks)
+        .where(log_chunks.c.deployment_id == deployment_id)
+        .where(log_chunks.c.part == Place.GAP.value)
+        .values(
+            size_bytes=log_chunks.c.size_bytes + dropped.size_bytes,
+            line_count=log_chunks.c.line_count + dropped.line_count,
+        )
+    )
+    if known.rowcount == 0:
+        await connection.execute(
+            insert(log_chunks).values(
+                deployment_id=deployment_id,
+                part=Place.GAP.value,
+                seq=0,
+                size_bytes=dropped.size_bytes,
+                line_count=dropped.line_count,
+                data=b"",
+            )
+        )
+
+
+def cut(lines: Sequence[str]) -> Iterator[Piece]:
+    """The lines, each ended by a line feed, in pieces of at most 64 kB."""
+    gathered: list[bytes] = []
+    size = 0
+    for line in lines:
+        for part in _fit(line + "\n"):
+            if gathered and size + len(part) > CHUNK_BYTES:
+                yield Piece(b"".join(gathered))
+                gathered, size = [], 0
+            gathered.append(part)
+            size += len(part)
+    if gathered:
+        yield Piece(b"".join(gathered))
+
+
+def _fit(line: str) -> Iterator[bytes]:
+    # At most four bytes a character: a quarter of the characters always fits.
+    step = CHUNK_BYTES // 4
+    for start in range(0, len(line), step):
+        yield line[start : start + step].encode(errors="replace")
+
+
+def _join(stored: Sequence[tuple[Place, bytes, int, int]]) -> str:
+    text: list[bytes] = []
+    for place, data, size_bytes, line_count in stored:
+        if place is Place.GAP:
+            if text and not text[-1].endswith(b"\n"):
+                text.append(b"\n")
+            text.append(
+                f"… {size_bytes} bytes ({line_count} lines) of the log are not kept …\n".encode()
+            )
+        else:
+            text.append(zlib.decompress(data))
+    return b"".join(text).decode()
