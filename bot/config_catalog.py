@@ -1,0 +1,75 @@
+"""The catalogue of apps that the settings make: which rules an app has, where it lives."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from bot.deployments.model import AppPolicy
+from bot.deployments.ports import Catalog
+from bot.errors import Declined
+
+
+class TableCatalog(Catalog):
+    """Apps with a table of their own, and defaults for the rest.
+
+    A table holds under both names, its own and Dokku's: else the second one would be a way
+    around its `deployers`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tables: Sequence[AppPolicy],
+        servers: Sequence[str],
+        only_listed: bool,
+        template: str | None,
+        max_duration: timedelta,
+    ) -> None:
+        self._tables = tuple(tables)
+        self._servers = tuple(servers)
+        self._only_listed = only_listed
+        self._template = template
+        self._max_duration = max_duration
+
+    def policy(self, app: str, server: str | None = None) -> AppPolicy:
+        wanted = None if server is None else self._server(server)
+        found = self._table(app, wanted)
+        if found is not None:
+            return found
+        if self._only_listed:
+            raise Declined(
+                f"{app} is not among the apps I may deploy{f' to {wanted}' if wanted else ''}. "
+                "`/deploy apps` lists them."
+            )
+        return AppPolicy(
+            server=wanted or self._only_server(app),
+            app=app,
+            dokku_app=app,
+            max_duration=self._max_duration,
+        )
+
+    def listed(self) -> Sequence[AppPolicy]:
+        return self._tables
+
+    def repo_for(self, policy: AppPolicy) -> str | None:
+        if policy.repo is not None or self._template is None:
+            return policy.repo
+        return self._template.replace("{app}", policy.app)
+
+    def _table(self, app: str, server: str | None) -> AppPolicy | None:
+        here = [table for table in self._tables if server in {None, table.server}]
+        by_name = [table for table in here if table.app == app]
+        return next(iter(by_name or [table for table in here if table.dokku_app == app]), None)
+
+    def _server(self, name: str) -> str:
+        for known in self._servers:
+            if known.casefold() == name.casefold():
+                return known
+        raise Declined(f"There is no server {name}. I know: {', '.join(self._servers)}.")
+
+    def _only_server(self, app: str) -> str:
+        if len(self._servers) == 1:
+            return self._servers[0]
+        raise Declined(
+            f"On which server? `/deploy {app} … to SERVER`, with one of: "
+            f"{', '.join(self._servers)}."
+        )
