@@ -253,6 +253,15 @@ class MessagePlace:
     ts: str
     permalink: str | None = None
 
+    @property
+    def root(self) -> str:
+        """The ts that replies belong under: of the thread it stands in, else its own.
+
+        Only a message posted anew stands in a thread; Slack names the root in its permalink.
+        """
+        named = _THREAD_ROOT.search(self.permalink or "")
+        return named[1] if named else self.ts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -397,5 +406,6 @@ class Event:
     corrected_from: Mapping[str, str | None] | None = None
 
 
+_THREAD_ROOT = re.compile(r"[?&]thread_ts=(\d+\.\d+)")
 FULL_SHA = re.compile(r"[0-9a-f]{40}")
 """SHA-1 object names; Dokku's metadata shows no other."""
