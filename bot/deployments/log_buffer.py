@@ -20,17 +20,15 @@ class LogBuffer:
         self._dropped = 0
         self._last: deque[str] = deque(maxlen=KEPT_LINES)
         self.lines = 0
+        """Lines seen in all."""
 
     def add(self, lines: Sequence[str]) -> None:
         """Take lines from the stream."""
-        for line in lines:
-            self._pending.append(line)
-            self._pending_bytes += len(line) + 1
-            self._last.append(line)
-            self.lines += 1
-        while self._pending_bytes > MOST_PENDING_BYTES and self._pending:
-            self._pending_bytes -= len(self._pending.popleft()) + 1
-            self._dropped += 1
+        self._last.extend(lines)
+        self.lines += len(lines)
+        self._pending.extend(lines)
+        self._pending_bytes += _size(lines)
+        self._trim()
 
     @property
     def full(self) -> bool:
@@ -40,23 +38,23 @@ class LogBuffer:
     @property
     def empty(self) -> bool:
         """Nothing waits to be stored."""
-        return not self._pending and not self._dropped
+        return not self._pending
 
-    def peek(self) -> Sequence[str]:
-        """What waits to be stored, with an honest line for what was dropped."""
+    def take(self) -> Sequence[str]:
+        """All that waits to be stored, with an honest line for what was dropped."""
         lines = list(self._pending)
         if self._dropped:
             lines.insert(0, f"… {self._dropped} lines were not kept: the database was away …")
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._dropped = 0
         return lines
 
-    def stored(self, lines: Sequence[str]) -> None:
-        """The lines that `peek` gave are in the store."""
-        count = len(lines)
-        if self._dropped:
-            count -= 1
-            self._dropped = 0
-        for _ in range(min(count, len(self._pending))):
-            self._pending_bytes -= len(self._pending.popleft()) + 1
+    def put_back(self, lines: Sequence[str]) -> None:
+        """The store did not take them; they wait again, before anything newer."""
+        self._pending.extendleft(reversed(lines))
+        self._pending_bytes += _size(lines)
+        self._trim()
 
     def tail(self, most: int) -> tuple[str, ...]:
         """The last lines with something on them, oldest first."""
@@ -71,3 +69,12 @@ class LogBuffer:
     def recent(self) -> Sequence[str]:
         """The last lines kept in memory (<= 400)."""
         return tuple(self._last)
+
+    def _trim(self) -> None:
+        while self._pending_bytes > MOST_PENDING_BYTES:
+            self._pending_bytes -= len(self._pending.popleft()) + 1
+            self._dropped += 1
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line) + 1 for line in lines)

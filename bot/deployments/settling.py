@@ -30,8 +30,10 @@ class Step(StrEnum):
 class Look:
     """One read of the containers."""
 
-    at: float
-    """Monotonic seconds of the moment before the read."""
+    began: float
+    """Monotonic seconds just before the read."""
+    done: float
+    """Monotonic seconds just after it."""
     containers: Containers | None
 
 
@@ -148,7 +150,7 @@ def _all_new(
                 "The new release is what is deployed.",
             )
         return Judgement(step=Step.BEGIN_AGAIN)
-    if now.at - first.at < known.settle.total_seconds():
+    if now.began - first.done < known.settle.total_seconds():
         return Judgement(step=Step.WAIT)
     return _end(
         "kept_running",

@@ -103,9 +103,12 @@ def find_move(frm: Phase, to: Phase) -> Move | None:
 
 
 def may_move(frm: Phase, to: Phase, by: Who) -> bool:
-    """Whether `by` may cause the move. An ending never moves (a late verdict is its own act)."""
+    """Whether `by` may cause the move; the owner may do what anybody may.
+
+    An ending never moves (a late verdict is its own act).
+    """
     move = find_move(frm, to)
-    return move is not None and move.by is by
+    return move is not None and by in {move.by, Who.OWNER}
 
 
 def status_of(phase: Phase) -> Status:

@@ -1,0 +1,65 @@
+"""Watches a new release until it has proved itself, or failed to."""
+
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+
+from bot.clock import Clock
+from bot.deployments.model import Containers
+from bot.deployments.ports import Dokku
+from bot.deployments.settling import Look, Settling, Step, judge
+from bot.deployments.verdict import Evidence, Verdict, ours_images
+from bot.errors import DokkuError
+
+AGAIN = timedelta(seconds=2)
+"""Between looks that only wait for something to change."""
+
+
+class Checker:
+    """Two looks a settle time apart, more when something moves in between."""
+
+    def __init__(self, *, dokku: Dokku, clock: Clock, settle: timedelta, most: timedelta) -> None:
+        self._dokku = dokku
+        self._clock = clock
+        self._settle = settle
+        self._most = most
+
+    async def watch(self, app: str, evidence: Evidence, first_look: Look) -> Verdict:
+        """Watch the release that `evidence` shows; `first_look` is its read of the containers.
+
+        Returns an end. Waits at most `most`; then what is not proven is said to be unknown.
+        """
+        began = self._clock.monotonic()
+        known = Settling(
+            ours=evidence.output.ours,
+            images=ours_images(evidence.output.ours, evidence.after),
+            before=evidence.before,
+            settle=self._settle,
+        )
+        first: Look | None = None
+        look = first_look
+        while True:
+            images = known.images | ours_images(known.ours, look.containers)
+            known = replace(known, images=images)
+            over = self._clock.monotonic() - began >= self._most.total_seconds()
+            judgement = judge(first, look, known, last_word=over)
+            if judgement.verdict is not None:
+                return judgement.verdict
+            if judgement.step is Step.BEGIN_AGAIN:
+                first = look
+            await self._clock.sleep(self._pause(first))
+            look = await self.look(app)
+
+    def _pause(self, first: Look | None) -> timedelta:
+        if first is None:
+            return min(AGAIN, self._settle)
+        left = self._settle - timedelta(seconds=self._clock.monotonic() - first.done)
+        return left if left > timedelta(0) else min(AGAIN, self._settle)
+
+    async def look(self, app: str) -> Look:
+        """One read; None containers when the server does not answer."""
+        began = self._clock.monotonic()
+        containers: Containers | None = None
+        with contextlib.suppress(DokkuError):  # the next look may read it
+            containers = await self._dokku.containers(app)
+        return Look(began=began, done=self._clock.monotonic(), containers=containers)

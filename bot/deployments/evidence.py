@@ -1,0 +1,159 @@
+"""Asks the server for everything that a verdict rests on."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.deployments.model import (
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Deployment,
+    LogFacts,
+    Mark,
+    Phase,
+    Snapshot,
+)
+from bot.deployments.ports import Dokku
+from bot.deployments.verdict import Evidence
+
+OUR_SOURCE = "git:sync"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Evidence, and what was learnt on the way."""
+
+    evidence: Evidence
+    build_id: str | None
+    sha: str | None
+    log: Sequence[str] | None
+    """Dokku's own text of the build; only read when our line was lost."""
+
+
+def candidates(records: Sequence[BuildRecord], before: Snapshot) -> Sequence[BuildRecord]:
+    """Records that may be ours: new since the snapshot, started like ours."""
+    known = before.builds or frozenset()
+    return [one for one in records if one.id not in known and one.source == OUR_SOURCE]
+
+
+def our_record(row: Deployment, records: Sequence[BuildRecord]) -> BuildRecord | None:
+    """The record by its known id, else the only candidate; None when it cannot be told."""
+    if row.build_id is not None:
+        return next((one for one in records if one.id == row.build_id), None)
+    if row.before is None:
+        return None
+    new = candidates(records, row.before)
+    return new[0] if len(new) == 1 else None
+
+
+class EvidenceReader:
+    """Reads about one app on one server. Every method may raise DokkuError."""
+
+    def __init__(self, dokku: Dokku) -> None:
+        self._dokku = dokku
+
+    async def snapshot(self, app: str, records: Sequence[BuildRecord]) -> Snapshot:
+        """The state before the start; `records` were read just before."""
+        keeps = await self._dokku.keeps_records()
+        report, containers = await asyncio.gather(
+            self._dokku.report(app), self._dokku.containers(app)
+        )
+        builds = frozenset(one.id for one in records) if keeps else None
+        return Snapshot(builds=builds, report=report, containers=containers)
+
+    async def record(self, row: Deployment) -> BuildRecord | None:
+        """Our build record; one cheap question."""
+        return our_record(row, await self._dokku.builds(row.dokku_app))
+
+    async def same_text(self, row: Deployment, ours: Sequence[str]) -> BuildRecord | None:
+        """Of two or more candidates, the one whose text is ours (one `tee` writes both)."""
+        if row.before is None:
+            return None
+        text = "\n".join(ours).strip()
+        for one in candidates(await self._dokku.builds(row.dokku_app), row.before):
+            lines, _ = await self._dokku.build_output(row.dokku_app, one.id)
+            if text and "\n".join(lines).strip() == text:
+                return one
+        return None
+
+    async def read(
+        self,
+        row: Deployment,
+        output: LogFacts,
+        record: BuildRecord | None,
+        *,
+        cap_reached: bool,
+        last_word: bool,
+    ) -> Read:
+        """Everything of the verdict's table, for a command that ended or whose line was lost."""
+        if row.before is None:
+            raise ValueError("a deployment that was started has a snapshot")
+        app = row.dokku_app
+        keeps = await self._dokku.keeps_records()
+        report, containers = await asyncio.gather(
+            self._dokku.report(app), self._dokku.containers(app)
+        )
+        log: Sequence[str] | None = None
+        lost = row.exit_status is None
+        if lost and record is not None and record.status is not BuildStatus.RUNNING:
+            log, output = await self._dokku.build_output(app, record.id)
+        sha = row.sha
+        if sha is None and _fetched(output):
+            sha = await self._dokku.fetched_sha(app)
+        evidence = Evidence(
+            exit_status=row.exit_status,
+            keeps_records=keeps,
+            record=record,
+            output=output,
+            before=row.before,
+            after=containers,
+            report=report,
+            expected=f"{row.repo}#{sha}" if row.repo and sha else None,
+            cancel_asked=row.cancel is not None,
+            cap_reached=cap_reached,
+            last_word=last_word,
+        )
+        return Read(
+            evidence=evidence, build_id=record.id if record else row.build_id, sha=sha, log=log
+        )
+
+
+def blind(row: Deployment, output: LogFacts, *, cap_reached: bool) -> Evidence:
+    """What is left when the server does not answer any more: our own line, and no more waiting."""
+    empty = Snapshot(builds=None, report=AppReport(), containers=None)
+    return Evidence(
+        exit_status=row.exit_status,
+        keeps_records=True,
+        record=None,
+        output=output,
+        before=row.before or empty,
+        after=None,
+        report=None,
+        expected=None,
+        cancel_asked=row.cancel is not None,
+        cap_reached=cap_reached,
+        last_word=True,
+    )
+
+
+def describe(evidence: Evidence, rule: str) -> str:
+    """One line for operators: which rule decided, on what."""
+    record = evidence.record
+    told = f"{record.status} ({record.exit_code})" if record else "none"
+    after = evidence.after
+    seen = (
+        "unreadable"
+        if after is None
+        else ", ".join(f"{one.process} {one.id} {one.state}" for one in after.listed) or "none"
+    )
+    marks = ", ".join(sorted(evidence.output.marks)) or "none"
+    return (
+        f"rule {rule}; exit status {evidence.exit_status}; record {told}; containers {seen}; "
+        f"marks {marks}"
+    )
+
+
+def _fetched(output: LogFacts) -> bool:
+    past = output.phase in {Phase.BUILDING, Phase.RELEASING}
+    return past or Mark.BUILDING in output.marks

@@ -1,0 +1,89 @@
+"""The scheduler: the only importer of APScheduler. It calls, and decides nothing."""
+
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.events import EVENT_JOB_SUBMITTED, JobSubmissionEvent
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+SPREAD = 1000
+"""Poll jobs start at one of so many offsets inside the interval."""
+
+
+class Poller:
+    """Poll jobs by deployment, and the replica's own regular looks. Implements ports.Polls.
+
+    No job store but memory: the truth is in the database, and jobs are made anew at a start.
+    No `jitter=`: it accumulates, and the mean period would grow; a one-time offset spreads.
+    """
+
+    def __init__(
+        self, *, interval: timedelta, lateness: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self._interval = interval
+        self._lateness = lateness
+        self._tick: Callable[[str], Awaitable[None]] | None = None
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC,
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        self._scheduler.add_listener(self._called, EVENT_JOB_SUBMITTED)
+        self.last_tick: datetime | None = None
+        """When any job was called last; the scheduler is alive while this is fresh."""
+
+    def polls(self, tick: Callable[[str], Awaitable[None]]) -> None:
+        """What to call for each watched deployment."""
+        self._tick = tick
+
+    def every(self, interval: timedelta, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """A regular look of this replica. `work` brings its own time-out."""
+        self._scheduler.add_job(work, "interval", seconds=interval.total_seconds(), id=name)
+
+    def watch(self, deployment_id: str) -> None:
+        """Poll a deployment, from a place in the interval that its id gives."""
+        job_id = f"poll:{deployment_id}"
+        if self._tick is None or self._scheduler.get_job(job_id) is not None:
+            return
+        share = zlib.crc32(deployment_id.encode()) % SPREAD / SPREAD
+        self._scheduler.add_job(
+            self._tick,
+            "interval",
+            seconds=self._interval.total_seconds(),
+            args=[deployment_id],
+            id=job_id,
+            next_run_time=datetime.now(UTC) + self._interval * share,
+        )
+
+    def unwatch(self, deployment_id: str) -> None:
+        """Stop polling; unknown ids are fine."""
+        try:
+            self._scheduler.remove_job(f"poll:{deployment_id}")
+        except JobLookupError:
+            return
+
+    def _called(self, event: JobSubmissionEvent) -> None:
+        now = self.last_tick = datetime.now(UTC)
+        if event.job_id.startswith("poll:"):
+            self._lateness(max(0.0, (now - event.scheduled_run_times[-1]).total_seconds()))
+
+    def start(self) -> None:
+        """Begin to call."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Stop calling. A job that runs is cancelled: what must end is drained before."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+
+@asynccontextmanager
+async def open_poller(poller: Poller) -> AsyncIterator[Poller]:
+    """Started inside, stopped at the end."""
+    poller.start()
+    try:
+        yield poller
+    finally:
+        poller.stop()
