@@ -88,7 +88,7 @@ async def build(run: Run, sha: str) -> Behaviour | int:
         "naming to docker.io": lambda: _tag(run, sha, behaviour),
     }
     lines = _build_lines(run, behaviour)
-    begin = between(lines, None, "build step 2/") if behaviour.build not in {"cached"} else lines
+    begin = between(lines, None, "build step 2/") if behaviour.build != "cached" else lines
     await run.say(begin, _ids(run), on=on)
     await _misbehave(run, behaviour.build)
     await run.say(lines[len(begin) :], _ids(run), on=on)

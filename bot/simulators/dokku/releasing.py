@@ -1,6 +1,6 @@
 """From an image to what serves: release, containers, checks, switch, post-deploy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.simulators.dokku.model import Container, Image, RunState
 from bot.simulators.dokku.recordings import Line, between
@@ -210,7 +210,7 @@ async def _rename(run: Run) -> None:
             await _fail_to_rename(run, container, values)
 
 
-async def _fail_to_rename(run: Run, container: Container, values: dict[str, object]) -> None:
+async def _fail_to_rename(run: Run, container: Container, values: Mapping[str, object]) -> None:
     """Docker cannot rename a container that is down; Dokku goes on and keeps exit 0."""
     lines = run.recorded("u_crashloop", "deploy_checks_off").lines
     failing = between(

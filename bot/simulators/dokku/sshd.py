@@ -1,12 +1,10 @@
 """The SSH server of the simulated host: user `dokku`, one key, a forced command."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-
 import asyncssh
-
 
 from bot.simulators.dokku.commands.table import run_command
 from bot.simulators.dokku.host import DokkuHost
@@ -37,9 +35,9 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     @override
     def pty_requested(
         self,
-        term_type: str,
-        term_size: tuple[int, int, int, int],
-        term_modes: dict[int, int],
+        _term_type: str,
+        _term_size: tuple[int, int, int, int],
+        _term_modes: Mapping[int, int],
     ) -> bool:
         return True
 
@@ -66,7 +64,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         """Ignore it, as sshd does for a forced command."""
 
     @override
-    def break_received(self, msec: int) -> bool:
+    def break_received(self, _msec: int) -> bool:
         return False
 
     @override
@@ -78,7 +76,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         self._writable.set()
 
     @override
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = True
         self._writable.set()
         self._host.notify()
@@ -121,7 +119,7 @@ class _Login(asyncssh.SSHServer):
             conn.send_auth_banner(self._server.banner)
 
     @override
-    def begin_auth(self, username: str) -> bool:
+    def begin_auth(self, _username: str) -> bool:
         return True
 
     @override

@@ -1,5 +1,12 @@
 """How Dokku cuts what comes over SSH into words."""
 
+import re
+
+_PART = re.compile(
+    r"""'(?P<single>[^']*)'|"(?P<double>[^"]*)"|\\(?P<taken>.)|(?P<plain>[^\s'"\\])"""
+)
+_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\\.|[^\s'"\\])+""")
+
 
 class UnmatchedQuote(Exception):
     """A quote has no end: `xargs` refuses."""
@@ -15,29 +22,10 @@ def split(command: str) -> list[str]:
     """
     if command.lstrip().startswith("git:"):
         return command.split()
-    words: list[str] = []
-    word: list[str] | None = None
-    quote = ""
-    escaped = False
-    for char in command:
-        if escaped:
-            word = [*(word or []), char]
-            escaped = False
-        elif quote:
-            if char == quote:
-                quote = ""
-            else:
-                word = [*(word or []), char]
-        elif char == "\\":
-            escaped = True
-        elif char in "'\"":
-            quote, word = char, word or []
-        elif char.isspace():
-            if word is not None:
-                words.append("".join(word))
-            word = None
-        else:
-            word = [*(word or []), char]
-    if quote:
+    if _WORD.sub("", command).strip():
         raise UnmatchedQuote(command)
-    return [*words, "".join(word)] if word is not None else words
+    return [_unquote(word) for word in _WORD.findall(command)]
+
+
+def _unquote(word: str) -> str:
+    return "".join(match.group(match.lastgroup or 0) for match in _PART.finditer(word))

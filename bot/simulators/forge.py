@@ -1,0 +1,194 @@
+"""A simulated git hosting: real bare repositories, read over HTTP on 127.0.0.1."""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from bot.simulators.dokku.model import RefMissing, RepoUnreachable
+
+OWNER = "acme"
+LOOPBACK = "127.0.0.1"
+FIRST_COMMIT_UNIX = 1_790_000_000
+FEATURE_BRANCH = "feature/login"
+TAG = "v1.0"
+USUAL_COMMITS = ("Start the app", "Answer health checks", "Say hello")
+SHORTEST_ABBREVIATION = 4
+GIT_TIMEOUT_S = 20.0
+
+
+@dataclass
+class _Repo:
+    """One bare repository, and what its refs point at."""
+
+    name: str
+    path: Path
+    commits: int = 0
+    refs: dict[str, str] = field(default_factory=dict)
+    """Commit by ref name: branches and tags without their prefix."""
+    shas: set[str] = field(default_factory=set)
+    """Every commit that a ref reaches."""
+
+
+class Forge:
+    """The hosting. Resolves refs for the simulated Dokku as well (its `Refs`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.port = 0
+        self._root = root
+        self._repos: dict[str, _Repo] = {}
+        self._unreachable: set[str] = set()
+
+    def url(self, name: str) -> str:
+        """Give the clone URL of a repository."""
+        return f"http://{LOOPBACK}:{self.port}/{OWNER}/{name}.git"
+
+    def sha(self, name: str, ref: str = "main") -> str:
+        """Give the full SHA of a branch, tag or commit. Raises RefMissing."""
+        repo = self._repos[name]
+        if ref in repo.refs:
+            return repo.refs[ref]
+        found = [one for one in repo.shas if one.startswith(ref)]
+        if len(ref) >= SHORTEST_ABBREVIATION and len(found) == 1:
+            return found[0]
+        raise RefMissing(ref)
+
+    def commit(self, name: str, message: str, *, branch: str = "main") -> str:
+        """Add a commit to a branch and give its SHA."""
+        repo = self._repos[name]
+        stream = _commit(repo, branch, message, parent=f"refs/heads/{branch}^0")
+        self._import(repo, stream)
+        return repo.refs[branch]
+
+    def resolve(self, url: str, ref: str) -> str:
+        """Give the full SHA of a ref in the repository of a URL.
+
+        Raises RefMissing, RepoUnreachable.
+        """
+        repo = next((one for one in self._repos if self.url(one) in {url, f"{url}.git"}), None)
+        if repo is None:
+            raise RepoUnreachable("not_exported")
+        if repo in self._unreachable:
+            raise RepoUnreachable
+        return self.sha(repo, ref or "main")
+
+    def unreachable_for_test(self, name: str) -> None:
+        """Let every request for a repository fail."""
+        self._unreachable.add(name)
+
+    def reachable_for_test(self, name: str) -> None:
+        """Serve a repository again."""
+        self._unreachable.discard(name)
+
+    def add_repo(self, name: str, messages: Sequence[str] = USUAL_COMMITS) -> None:
+        """Make a repository: `main` with these commits, a feature branch and an annotated tag.
+
+        The same name and messages always give the same SHAs.
+        """
+        repo = _Repo(name=name, path=self._root / OWNER / f"{name}.git")
+        _git(self._root, "init", "--quiet", "--bare", "--initial-branch=main", str(repo.path))
+        self._repos[name] = repo
+        streams = [_commit(repo, "main", message) for message in messages]
+        streams.append(_commit(repo, FEATURE_BRANCH, "Add a login page", parent="refs/heads/main"))
+        streams.append(_tag())
+        self._import(repo, "".join(streams))
+
+    def _import(self, repo: _Repo, stream: str) -> None:
+        _git(repo.path, "fast-import", "--quiet", given=stream)
+        _git(repo.path, "update-server-info")
+        shape = "%(refname:short) %(objectname) %(*objectname)"
+        for line in _git(repo.path, "for-each-ref", f"--format={shape}").splitlines():
+            name, *ids = line.split()
+            repo.refs[name] = ids[-1]
+        repo.shas = set(_git(repo.path, "rev-list", "--all").split())
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request for a file of a repository (git's dumb HTTP protocol)."""
+        name = request.match_info["name"]
+        repo = self._repos.get(name)
+        if name in self._unreachable:
+            raise web.HTTPServiceUnavailable
+        if repo is None:
+            raise web.HTTPNotFound
+        path = (repo.path / request.match_info["path"]).resolve()
+        inside = path.is_relative_to(repo.path.resolve())
+        if not inside or not await asyncio.to_thread(path.is_file):
+            raise web.HTTPNotFound
+        return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+
+def _commit(repo: _Repo, branch: str, message: str, *, parent: str | None = None) -> str:
+    """Write a commit for `git fast-import`; without a parent it follows the branch's last one."""
+    repo.commits += 1
+    who = f"Ada Example <ada@example.com> {FIRST_COMMIT_UNIX + 60 * repo.commits} +0000"
+    start = f"from {parent}\n" if parent else ""
+    return (
+        f"commit refs/heads/{branch}\nmark :{repo.commits}\nauthor {who}\ncommitter {who}\n"
+        f"{_data(message)}{start}"
+        f"M 100644 inline version.txt\n{_data(f'{repo.name} {repo.commits}')}"
+    )
+
+
+def _tag() -> str:
+    """Write an annotated tag of the first commit."""
+    who = f"Ada Example <ada@example.com> {FIRST_COMMIT_UNIX} +0000"
+    return f"tag {TAG}\nfrom :1\ntagger {who}\n{_data('The first release')}"
+
+
+def _data(text: str) -> str:
+    return f"data {len(text.encode())}\n{text}\n"
+
+
+def _git(folder: Path, *words: str, given: str = "") -> str:
+    """Run git there, without anybody's settings. Raises CalledProcessError."""
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    done = subprocess.run(
+        ["git", *words],
+        cwd=folder,
+        env=environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=GIT_TIMEOUT_S,
+    )
+    return done.stdout
+
+
+@asynccontextmanager
+async def open_forge(
+    *, repos: Mapping[str, Sequence[str]] | Iterable[str], port: int = 0
+) -> AsyncIterator[Forge]:
+    """Serve repositories on 127.0.0.1 until the block ends.
+
+    Args:
+        repos: their names, or by name the messages of the commits on `main`.
+        port: where to listen; 0 for any free port.
+    """
+    with tempfile.TemporaryDirectory(prefix="forge-") as folder:
+        forge = Forge(Path(folder))
+        for name in repos:
+            messages = repos[name] if isinstance(repos, Mapping) else USUAL_COMMITS
+            forge.add_repo(name, messages)
+        application = web.Application()
+        application.router.add_get(f"/{OWNER}/{{name}}.git/{{path:.+}}", forge.serve)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, LOOPBACK, port)
+            await site.start()
+            forge.port = runner.addresses[0][1]
+            yield forge
+        finally:
+            await runner.cleanup()
