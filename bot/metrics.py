@@ -1,0 +1,86 @@
+"""What Prometheus is told. One object, made once; a label never holds users, commits or ids."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONG = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One metric as the operations page shows it."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+class Metrics:
+    """All metrics of one bot, in a registry of its own (so that tests may make many)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._described: list[Described] = []
+        self.deployments = self._counter(
+            "deployments_total", "Ended deployments.", "server", "status", "failure"
+        )
+        self.active = self._gauge("deployments_active", "Running deployments.", "server")
+        self.queue_length = self._gauge("queue_length", "Waiting deployments.", "server")
+        self.deployment_seconds = self._histogram(
+            "deployment_seconds", "From the start of a deployment to its end.", _LONG
+        )
+        self.poll_seconds = self._histogram(
+            "poll_seconds", "One look at a running deployment.", _FAST
+        )
+        self.poll_errors = self._counter("poll_errors_total", "Looks that failed.")
+        self.poll_lateness = self._histogram(
+            "poll_lateness_seconds", "How much later than planned a look began.", _FAST
+        )
+        self.slack_calls = self._counter(
+            "slack_calls_total", "Calls of Slack's Web API.", "method", "outcome"
+        )
+        self.slack_edit_lag = self._histogram(
+            "slack_edit_lag_seconds", "From a change to the edit that shows it.", _FAST
+        )
+        self.ack = self._histogram("ack_seconds", "From Slack's request to our answer.", _FAST)
+        self.webhook_deliveries = self._counter(
+            "webhook_deliveries_total", "Tries to deliver a webhook.", "outcome"
+        )
+        self.ssh_connections = self._gauge("ssh_connections", "Open SSH connections.", "server")
+
+    def page(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+    def described(self) -> Iterator[Described]:
+        """Every metric of ours, in the order of the page."""
+        return iter(self._described)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        full = self._describe(name, "counter", labels, meaning)
+        return Counter(full, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        full = self._describe(name, "gauge", labels, meaning)
+        return Gauge(full, meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
+        full = self._describe(name, "histogram", (), meaning)
+        return Histogram(full, meaning, buckets=buckets, registry=self.registry)
+
+    def _describe(self, name: str, kind: str, labels: tuple[str, ...], meaning: str) -> str:
+        full = f"deploybot_{name}"
+        self._described.append(Described(full, kind, labels, meaning))
+        return full
