@@ -1,0 +1,44 @@
+"""Reads `ps:inspect`. Pure. Only the few fields below leave this module: the answer holds secrets.
+
+Dokku masks most, but not all, values of the environment in it, and neither command lines nor
+labels. So an answer that cannot be read is never quoted.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bot.deployments.model import Container, Containers
+from bot.errors import OddReport
+
+_DYNO = "com.dokku.dyno"
+_ID = re.compile(r"[0-9a-f]{12,64}")
+
+
+def read_containers(text: str) -> Containers:
+    """The containers in an answer, sorted by process. OddReport says nothing of its content."""
+    begin = re.search(r"^\[", text, re.MULTILINE)
+    try:
+        raw = json.loads(text[begin.start() :] if begin else "")
+        listed = [_container(item) for item in raw]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # Without the cause: its message may hold a part of the answer.
+        raise OddReport(
+            f"Dokku answered `ps:inspect` with {len(text)} characters that could not be read."
+        ) from None
+    return Containers(listed=tuple(sorted(listed, key=lambda one: (one.process, one.id))))
+
+
+def _container(item: Mapping[str, Any]) -> Container:
+    full = item["Id"]
+    if not _ID.fullmatch(full):
+        raise ValueError
+    return Container(
+        id=full[:12],
+        process=str(item["Config"]["Labels"][_DYNO]),
+        image=str(item["Image"]),
+        state=str(item["State"]["Status"]),
+        restarts=int(item.get("RestartCount", 0)),
+        started_at=str(item["State"].get("StartedAt", "")),
+    )

@@ -1,0 +1,261 @@
+"""Reads facts from the lines of a deploy's output: what Dokku itself says, and nothing else says.
+
+Dokku's own lines begin with `-----> `, `=====> `, ` !     ` or seven blanks; git and Docker add
+`fatal: `, `error: `, `ERROR: `. What a build or a container prints is told apart by its margin
+(`#8 1.2 `, or seven blanks between a Start and an End line) and by the phase: a refusal is only
+believed before the build, a failed check only after it. Measured on Dokku 0.35.20 and 0.38.27.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bot.deployments.model import LogFacts, Mark, Phase
+from bot.dokku.output import Line
+
+_ERROR_CHARS = 500
+_EARLY: frozenset[Phase | None] = frozenset({None, Phase.FETCHING})
+_BUILD: frozenset[Phase | None] = frozenset({Phase.BUILDING})
+_RELEASE: frozenset[Phase | None] = frozenset({Phase.RELEASING})
+_ANY: frozenset[Phase | None] = frozenset({None, Phase.FETCHING, Phase.BUILDING, Phase.RELEASING})
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A line that says how far the deploy is. `{app}` is filled in; groups go into the step."""
+
+    pattern: str
+    during: frozenset[Phase | None]
+    phase: Phase | None = None
+    mark: Mark | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """A line that says why it failed. Of several causes the one with the highest rank is kept."""
+
+    pattern: str
+    during: frozenset[Phase | None]
+    rank: int
+    mark: Mark | None = None
+
+
+_STAGES = (
+    _Stage(r"-----> Cloning {app} from ", _EARLY, Phase.FETCHING, Mark.FETCHING, "cloning"),
+    _Stage(r" {7}Fetching remote code for {app} from ", _EARLY, Phase.FETCHING, Mark.FETCHING),
+    _Stage(
+        r" {7}Skipping build as no changes were detected$",
+        frozenset({Phase.FETCHING}),
+        mark=Mark.BUILD_SKIPPED,
+    ),
+    _Stage(r"-----> Building {app} from ", _EARLY, Phase.BUILDING, Mark.BUILDING),
+    _Stage(r"#\d+ \[(?:\S+ )?(\d+)/(\d+)\] ", _BUILD, step="step {} of {}"),
+    _Stage(r"Step (\d+)/(\d+) : ", _BUILD, step="step {} of {}"),
+    _Stage(r"#\d+ exporting to image$", _BUILD, step="exporting the image"),
+    _Stage(
+        r"-----> Skipping deployment",
+        frozenset({Phase.BUILDING, Phase.RELEASING}),
+        mark=Mark.DEPLOY_SKIPPED,
+    ),
+    _Stage(r"-----> Releasing {app}\.\.\.$", _BUILD, Phase.RELEASING, Mark.RELEASING, "release"),
+    _Stage(r"-----> Executing (\S+) task from ", _RELEASE, step="{} task"),
+    _Stage(r"-----> Deploying {app} via the ", _RELEASE, mark=Mark.DEPLOYING, step="deploy"),
+    _Stage(r"-----> Deploying (\S+) \(count=\d+\)", _RELEASE, step="starting {}"),
+    _Stage(
+        r"(?: {7}|-----> )Attempting pre-flight checks \((\S+)\)",
+        _RELEASE,
+        mark=Mark.CHECKING,
+        step="health checks of {}",
+    ),
+    _Stage(r"-----> Executing \d+ healthchecks", _RELEASE, mark=Mark.CHECKING),
+    _Stage(
+        r"=====> Triggering early \S+ proxy rebuild",
+        _RELEASE,
+        mark=Mark.SWITCHING,
+        step="switching the proxy",
+    ),
+    _Stage(r"-----> Running post-deploy", _RELEASE, mark=Mark.POST_DEPLOY, step="post-deploy"),
+    _Stage(r"=====> Application deployed:$", _RELEASE, mark=Mark.DEPLOYED, step="finishing"),
+)
+
+_NO_CAUSE = re.compile(
+    r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image|Run '"
+    r"|Failed to rename container|App has been detected as not running|Deprecat|Warning|WARNING)"
+)
+_CAUSES = (
+    _Cause(
+        r" !     {app} currently has a deploy lock in place\. Exiting\.\.\.$",
+        _EARLY,
+        90,
+        Mark.LOCKED,
+    ),
+    _Cause(r" !     App {app} does not exist$", frozenset({None}), 90, Mark.APP_MISSING),
+    _Cause(r"fatal: .*\^\{commit\}: not a valid SHA1$", _EARLY, 85, Mark.REF_MISSING),
+    _Cause(r"error: pathspec '.*' did not match any file", _EARLY, 85, Mark.REF_MISSING),
+    _Cause(
+        r"fatal: (?:couldn't find remote ref |Remote branch .* not found in upstream"
+        r"|reference is not a tree|bad object |Needed a single revision|ambiguous argument "
+        r"|remote error: upload-pack: not our ref)",
+        _EARLY,
+        85,
+        Mark.REF_MISSING,
+    ),
+    _Cause(r"Cannot connect to the Docker daemon", _ANY, 95),
+    # The server's own disk or locks, not the repository.
+    _Cause(
+        r"(?:fatal|error): .*(?:No space left|cannot lock ref|[Uu]nable to (?:create|write)"
+        r"|write error|[Oo]ut of memory)",
+        _EARLY,
+        80,
+    ),
+    _Cause(
+        r"(?:ssh: |ERROR: |Host key verification failed|\S+: Permission denied \()",
+        _EARLY,
+        75,
+        Mark.REPO_UNREACHABLE,
+    ),
+    _Cause(r"fatal: Could not read from remote", _EARLY, 40, Mark.REPO_UNREACHABLE),
+    _Cause(r"fatal: ", _EARLY, 60, Mark.REPO_UNREACHABLE),
+    _Cause(r" !     Failure in name=", _RELEASE, 80, Mark.CHECKS_FAILED),
+    _Cause(r" !     Could not start due to \d+ failed checks", _RELEASE, 70, Mark.CHECKS_FAILED),
+    _Cause(r" !     Execution of \S+ task failed", _RELEASE, 80, Mark.RELEASE_FAILED),
+    _Cause(r"parallel: This job failed:", _RELEASE, 20, Mark.RELEASE_FAILED),
+    _Cause(r"ERROR: failed to (?:solve|build)", _BUILD, 75, Mark.BUILD_FAILED),
+    _Cause(r"ERROR: ", _BUILD, 60, Mark.BUILD_FAILED),
+    _Cause(r" !     App build failed$", _BUILD, 30, Mark.BUILD_FAILED),
+    _Cause(r"Error response from daemon: ", _BUILD | _RELEASE, 50),
+    # Whatever else Dokku complains of before it has begun is a refusal.
+    _Cause(r" !     ", frozenset({None}), 50, Mark.REFUSED),
+    _Cause(r" !     ", _ANY, 10),
+)
+_STARTED = r"=====> Start of {app} container output \(([0-9a-f]{12}) (\S+)\)$"
+# A container that takes its final name. An old one is renamed to a time stamp before; a foreign
+# restart's container comes back from one.
+_RENAMED = r" {7}Renaming container {app}\.(\S+)\.upcoming-\d+ \(([0-9a-f]{12})\) to {app}\.\1$"
+_BLOCK_BEGINS = re.compile(r"=====> Start (?:of )?(.+)$")
+_BLOCK_ENDS = re.compile(r"=====> End (?:of )?(.+)$")
+_OWN = re.compile(r"[-=]{5}> ")
+_URL = re.compile(r" {7}(https?://\S+)$")
+
+
+class LogReader:
+    """Collects the facts of one deploy of one app, line by line. They only ever grow."""
+
+    def __init__(self, app: str) -> None:
+        self._stages = tuple((_compiled(stage.pattern, app), stage) for stage in _STAGES)
+        self._causes = tuple((_compiled(cause.pattern, app), cause) for cause in _CAUSES)
+        self._started_line = _compiled(_STARTED, app)
+        self._renamed_line = _compiled(_RENAMED, app)
+        self._marks: set[Mark] = set()
+        self._phase: Phase | None = None
+        self._step: str | None = None
+        self._started: dict[str, str] = {}
+        self._renamed: dict[str, str] = {}
+        self._url: str | None = None
+        self._error: str | None = None
+        self._rank = 0
+        self._blocks: set[str] = set()
+        self._facts: LogFacts | None = None
+
+    @property
+    def facts(self) -> LogFacts:
+        """What the lines so far state."""
+        if self._facts is None:
+            self._facts = LogFacts(
+                marks=frozenset(self._marks),
+                phase=self._phase,
+                step=self._step,
+                started=frozenset(self._started) | self._unchecked(),
+                renamed=frozenset(self._renamed),
+                url=self._url,
+                error=self._error,
+            )
+        return self._facts
+
+    def feed(self, lines: Iterable[Line]) -> None:
+        """Read more lines."""
+        for line in lines:
+            # The rest of a very long line is not the beginning of one.
+            if line.starts:
+                self._read(line)
+                self._facts = None
+
+    def _read(self, line: Line) -> None:
+        text = line.text
+        own = _OWN.match(text) is not None
+        if own and self._note_block(text):
+            return
+        if own:
+            self._blocks.clear()
+        elif self._blocks and text.startswith("       "):
+            return
+        if not self._note_stage(text):
+            self._note_cause(text, line.shown)
+
+    def _note_block(self, text: str) -> bool:
+        """Lines between a Start and an End line are the container's, not Dokku's."""
+        begins = _BLOCK_BEGINS.match(text)
+        ends = _BLOCK_ENDS.match(text)
+        if begins:
+            self._blocks.add(begins[1])
+            container = self._started_line.match(text)
+            if container and self._phase is Phase.RELEASING:
+                self._started[container[1]] = container[2]
+        if ends:
+            self._blocks.discard(ends[1])
+        return bool(begins or ends)
+
+    def _note_stage(self, text: str) -> bool:
+        if Mark.DEPLOYED in self._marks and self._url is None:
+            url = _URL.match(text)
+            if url:
+                self._url = url[1]
+                return True
+        renamed = self._renamed_line.match(text)
+        if renamed and self._phase is Phase.RELEASING:
+            self._renamed[renamed[2]] = renamed[1]
+            return True
+        for pattern, stage in self._stages:
+            match = pattern.match(text)
+            if match is None or self._phase not in stage.during:
+                continue
+            if stage.mark is not None:
+                self._marks.add(stage.mark)
+            if stage.phase is not None and stage.phase is not self._phase:
+                self._phase, self._step = stage.phase, None
+            if stage.step is not None:
+                self._step = stage.step.format(*match.groups())
+            return True
+        return False
+
+    def _note_cause(self, text: str, shown: str) -> None:
+        if _NO_CAUSE.match(text):
+            return
+        for pattern, cause in self._causes:
+            if self._phase not in cause.during or pattern.match(text) is None:
+                continue
+            if cause.mark is not None:
+                self._marks.add(cause.mark)
+            if cause.rank > self._rank:
+                self._rank = cause.rank
+                self._error = shown.removeprefix(" !     ").strip()[:_ERROR_CHARS]
+            return
+
+    def _unchecked(self) -> frozenset[str]:
+        """Containers of process types whose checks are off, beside others that were checked.
+
+        They have no Start line of their own; where nothing was checked, `renamed` says all.
+        """
+        if not self._started:
+            return frozenset()
+        checked = {process.rpartition(".")[0] for process in self._started.values()}
+        return frozenset(
+            container
+            for container, process in self._renamed.items()
+            if process.rpartition(".")[0] not in checked
+        )
+
+
+def _compiled(pattern: str, app: str) -> re.Pattern[str]:
+    return re.compile(pattern.replace("{app}", re.escape(app)))
