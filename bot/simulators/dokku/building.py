@@ -71,7 +71,6 @@ async def build(run: Run, sha: str) -> Behaviour | int:
 
     Returns how the deploy goes on, or the exit status of a refusal or a failed build.
     """
-    app = run.app
     if not run.take_lock():
         refused = run.recorded("j_second_deploy_while_running", "second")
         await run.say(between(refused.lines, "deploy lock in place", None))

@@ -90,7 +90,7 @@ async def restart(run: Run) -> int:
     status = await start_processes(run, image, list(run.app.scale))
     if status != 0:
         tail = between(recorded.lines, "parallel: This job failed", None)[3:]
-        await run.say(tail, {"type": "web", "dyno": "web.1", "count": 1, "index": 1})
+        await run.say(tail, {"dyno": "web.1", "job": "web 1 1"})
         return status
     await finish_release(run, deployed=False)
     return 0

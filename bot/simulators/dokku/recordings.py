@@ -178,8 +178,7 @@ def _rules(app: str, ref: str) -> tuple[tuple[re.Pattern[str], str], ...]:
         (rf"\({_TYPES}\)", "({{type}})"),
         (
             rf"process-container {name} (\w+) dokku/{name}:latest latest {_TYPES} \d+ \d+",
-            r"process-container {{app}} \1 dokku/{{app}}:latest latest"
-            r" {{type}} {{count}} {{index}}",
+            r"process-container {{app}} \1 dokku/{{app}}:latest latest {{job}}",
         ),
         (rf"processes: {_TYPES}=\d+(?: {_TYPES}=\d+)*", "processes: {{scale}}"),
         (rf"\b{name}\b", "{{app}}"),

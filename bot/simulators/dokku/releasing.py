@@ -103,7 +103,7 @@ async def _start_one(run: Run, image: Image, dyno: str, count: int) -> tuple[Con
         "type": process_type,
         "dyno": dyno,
         "count": count,
-        "index": index,
+        "job": f"{process_type} {count} {index}",
         "rev": run.app.git_sha or "",
     }
     if run.app.checks_enabled:
