@@ -86,6 +86,16 @@ class Database:
                 loop.call_soon(signal, kind, deployment_id)
 
 
+_DOWN_STATES = ("08", "25006", "40", "53", "57", "58")
+"""SQLSTATEs: connection, read-only standby, deadlock, full, shut down, system error."""
+
+
+def _is_down(err: exc.DBAPIError) -> bool:
+    if isinstance(err, exc.OperationalError | exc.InterfaceError) or err.connection_invalidated:
+        return True
+    return str(getattr(err.orig, "sqlstate", None) or "").startswith(_DOWN_STATES)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn library errors into ours."""
@@ -94,7 +104,7 @@ def translated() -> Iterator[None]:
     except exc.IntegrityError as err:
         raise Clash(f"the database refused a row: {err.orig}") from err
     except exc.DBAPIError as err:
-        if isinstance(err, exc.OperationalError | exc.InterfaceError) or err.connection_invalidated:
+        if _is_down(err):
             raise DatabaseDown(f"the database cannot be used: {err.orig}") from err
         raise StoreError(f"the database refused a statement: {err.orig}") from err
     except exc.TimeoutError as err:

@@ -74,8 +74,7 @@ class DeploymentWrites(Part):
                     await write_audit(tx.connection, fresh.id, audit, at=self._clock.now())
                 if event is not None:
                     await put(tx, self._planner(fresh, event), now=self._clock.now())
-                if moves:
-                    _tell_of(tx, fresh)
+                _tell_of(tx, fresh)
         except Clash as err:
             if deployment.phase in RUNNING:
                 await self._refuse_second(deployment, err)

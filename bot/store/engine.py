@@ -1,8 +1,8 @@
 """The store's door: a URL in, the whole store out."""
 
 import importlib.util
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.clock import Clock
 from bot.deployments.ports import Planner
-from bot.errors import ConfigError, DatabaseDown
+from bot.errors import ConfigError, DatabaseDown, StoreError
 from bot.store import schema
 from bot.store.columns import NowMs
 from bot.store.database import Database, Signal
@@ -94,9 +94,8 @@ async def upgrade(url: str, *, source: str = "environment") -> None:
     """Create the tables, or bring them to the newest revision. Raises as `open_store`."""
     engine = build_engine(url, source=source, migrates=True)
     try:
-        await schema.upgrade(engine)
-    except DatabaseDown as err:
-        raise _unusable_file(engine.url, source, err) from err
+        with _explained(engine, source):
+            await schema.upgrade(engine)
     finally:
         await engine.dispose()
 
@@ -105,9 +104,8 @@ async def revisions(url: str, *, source: str = "environment") -> tuple[str | Non
     """The database's revision (None: no tables) and the one that this release needs."""
     engine = build_engine(url, source=source)
     try:
-        return await schema.current(engine), schema.newest()
-    except DatabaseDown as err:
-        raise _unusable_file(engine.url, source, err) from err
+        with _explained(engine, source):
+            return await schema.current(engine), schema.newest()
     finally:
         await engine.dispose()
 
@@ -176,16 +174,26 @@ def _check_folder(url: URL, source: str) -> None:
         raise ConfigError(SETTING, source, f"there is no folder {folder}", mend)
 
 
-def _unusable_file(url: URL, source: str, err: DatabaseDown) -> ConfigError | DatabaseDown:
-    """A file that cannot be opened at the start stays so; a server may come back."""
-    if url.get_backend_name() != "sqlite" or "locked" in str(err):
-        return err
-    mend = "Give a file that the bot may read and write, in a folder where it may write."
-    return ConfigError(SETTING, source, f"{url.database}: {err}", mend)
+@contextmanager
+def _explained(engine: AsyncEngine, source: str) -> Iterator[None]:
+    """At the start: what stays wrong until somebody mends it is a ConfigError."""
+    try:
+        yield
+    except StoreError as err:
+        if engine.dialect.name == "postgresql":
+            if isinstance(err, DatabaseDown):
+                raise
+            mend = "Give the user the right to create and use tables in its schema."
+            raise ConfigError(SETTING, source, str(err), mend) from err
+        if "locked" in str(err):
+            raise
+        mend = "Name a file that the bot may read and write, in a folder where it may write."
+        raise ConfigError(SETTING, source, f"{engine.url.database}: {err}", mend) from err
 
 
 async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
-    found, needed = await schema.current(engine), schema.newest()
+    with _explained(engine, source):
+        found, needed = await schema.current(engine), schema.newest()
     # One that is not known here was written by a newer release: it works with this one.
     if found == needed or (found is not None and not schema.is_known(found)):
         return

@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("before", sa.JSON()),
         sa.Column("build_id", sa.Text()),
-        sa.Column("exit_status", sa.Integer()),
+        sa.Column("exit_status", sa.BigInteger()),
         sa.Column("url", sa.Text()),
         sa.Column("previous_sha", sa.Text()),
         sa.Column("retry_of", sa.Text()),

@@ -1,0 +1,406 @@
+"""Rows are written whole, guarded, and with their trace."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import timedelta
+
+import pytest
+
+from bot.deployments.model import (
+    AppReport,
+    CancelWish,
+    Container,
+    Containers,
+    Deployment,
+    Event,
+    Failure,
+    Live,
+    MessagePlace,
+    Phase,
+    Snapshot,
+    Trigger,
+)
+from bot.deployments.ports import Outgoing
+from bot.deployments.states import ENDINGS, Who
+from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
+from bot.store.engine import SqlStore, open_store
+from tests.contract.store.stories import (
+    ADA,
+    BEGIN,
+    StillClock,
+    a_deployment,
+    create,
+    move,
+    own,
+    said,
+    start,
+)
+
+SNAPSHOT = Snapshot(
+    builds=frozenset({"b1", "b2"}),
+    report=AppReport(metadata="https://x#" + "a" * 40, source="git:sync", locked=True),
+    containers=Containers(
+        listed=(
+            Container(id="a" * 12, process="web.1", image="sha256:1", state="running", restarts=2),
+            Container(id="b" * 12, process="web.2", image="sha256:1", state="exited"),
+        )
+    ),
+)
+FULL = a_deployment(
+    repo="https://git.example.com/x.git",
+    sha="a" * 40,
+    ready=True,
+    phase=Phase.FAILED,
+    failure=Failure.BUILD_FAILED,
+    live=Live.PREVIOUS,
+    reason="The build failed — naïve \x00 \ud800 text",
+    evidence="row 9",
+    trigger=Trigger.BUTTON,
+    message=MessagePlace(channel="C01", ts="1.2", permalink="https://slack.example.com/p"),
+    queued_at=BEGIN + timedelta(seconds=1),
+    started_at=BEGIN + timedelta(seconds=2),
+    finished_at=BEGIN + timedelta(seconds=3),
+    attempt=2,
+    before=SNAPSHOT,
+    build_id="b3",
+    exit_status=4294967295,
+    url="http://myapp.example.com",
+    previous_sha="b" * 40,
+    retry_of="R",
+    rollback_of="S",
+    rollback_sha="c" * 40,
+    cancel=CancelWish(by=ADA, at=BEGIN),
+    max_duration=timedelta(minutes=7, milliseconds=250),
+    fence=7,
+)
+
+
+async def test_every_field_comes_back(store: SqlStore) -> None:
+    empty = a_deployment()
+    assert [f.name for f in fields(Deployment) if getattr(FULL, f.name) == f.default] == []
+    for deployment in (FULL, empty):
+        await store.create(deployment, said("requested"))
+    read = await store.get(FULL.id)
+    assert read == replace(FULL, reason="The build failed — naïve \ufffd ? text")
+    assert await store.get(empty.id) == empty
+    assert await store.get("nobody") is None
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        Snapshot(builds=None, report=AppReport(), containers=None),
+        Snapshot(builds=frozenset(), report=AppReport(), containers=Containers()),
+    ],
+)
+async def test_nothing_read_and_nothing_there_stay_apart(
+    store: SqlStore, snapshot: Snapshot
+) -> None:
+    deployment = await create(store, before=snapshot)
+    read = await store.get(deployment.id)
+    assert read is not None
+    assert read.before == snapshot
+
+
+async def test_the_same_request_twice_is_one_deployment(store: SqlStore) -> None:
+    first = await create(store)
+    second = a_deployment(request_key=first.request_key)
+    with pytest.raises(Duplicate) as caught:
+        await store.create(second, said("requested"))
+    assert caught.value.deployment_id == first.id
+    assert await store.get(second.id) is None
+    assert await store.audit_of(second.id) == []
+
+
+async def test_of_twenty_deliveries_at_once_one_is_created(
+    store: SqlStore, other: SqlStore
+) -> None:
+    asks = [a_deployment(request_key="same") for _ in range(20)]
+    answers = await asyncio.gather(
+        *((store, other)[n % 2].create(ask, said("requested")) for n, ask in enumerate(asks)),
+        return_exceptions=True,
+    )
+    created = [ask for ask, answer in zip(asks, answers, strict=True) if answer is None]
+    assert len(created) == 1
+    assert {answer.deployment_id for answer in answers if isinstance(answer, Duplicate)} == {
+        created[0].id
+    }
+    assert len(await store.recent()) == 1
+
+
+async def test_the_same_id_twice_is_refused(store: SqlStore) -> None:
+    first = await create(store)
+    with pytest.raises(StoreError, match="refused a row"):
+        await store.create(a_deployment(id=first.id), said("requested"))
+
+
+async def test_an_owner_walks_to_an_end_and_leaves_a_trace(
+    store: SqlStore, clock: StillClock
+) -> None:
+    deployment = await start(store)
+    deployment = await move(store, deployment, Phase.BUILDING, Phase.RELEASING, Phase.CHECKING)
+    clock.move(timedelta(seconds=5))
+    ended = replace(deployment, phase=Phase.SUCCEEDED, live=Live.NEW, finished_at=clock.now())
+    fresh = await store.save(
+        ended,
+        was=Phase.CHECKING,
+        by=Who.OWNER,
+        audit=said("ended", rule="3"),
+        event=Event(type="deployment.finished"),
+    )
+    assert fresh == ended
+    assert await store.get(ended.id) == ended
+    trace = await store.audit_of(ended.id)
+    assert [entry.action for _, entry in trace] == ["requested", *["moved"] * 4, "ended"]
+    assert trace[-1] == (clock.now(), said("ended", rule="3"))
+    assert [out.kind for out in await store.outgoing()] == ["deployment.finished"]
+
+
+async def test_state_audit_and_outbox_are_written_together_or_not_at_all(
+    url: str, clock: StillClock
+) -> None:
+    def refuse(deployment: Deployment, event: Event) -> Sequence[Outgoing]:
+        raise LookupError(event.type)
+
+    async with open_store(url, clock=clock, planner=refuse, migrate=True) as store:
+        deployment = await own(store, await create(store))
+        with pytest.raises(LookupError, match="told"):
+            await store.save(
+                replace(deployment, phase=Phase.STARTING),
+                was=Phase.QUEUED,
+                by=Who.OWNER,
+                audit=said("started"),
+                event=Event(type="told"),
+            )
+        row = await store.get(deployment.id)
+        assert row is not None
+        assert row.phase is Phase.QUEUED
+        assert [entry.action for _, entry in await store.audit_of(deployment.id)] == ["requested"]
+
+
+async def test_a_move_without_an_audit_entry_is_a_mistake(store: SqlStore) -> None:
+    deployment = await own(store, await create(store))
+    with pytest.raises(ValueError, match="needs an audit entry: queued to starting"):
+        await store.save(replace(deployment, phase=Phase.STARTING), was=Phase.QUEUED, by=Who.OWNER)
+
+
+async def test_a_move_that_the_table_forbids_is_refused(store: SqlStore) -> None:
+    deployment = await own(store, await create(store))
+    for to, by in [
+        (Phase.SUCCEEDED, Who.OWNER),
+        (Phase.BUILDING, Who.OWNER),
+        (Phase.STARTING, Who.SERVICE),
+    ]:
+        with pytest.raises(StaleState, match=f"from queued to {to} by the {by}"):
+            await store.save(
+                replace(deployment, phase=to), was=Phase.QUEUED, by=by, audit=said("moved")
+            )
+
+
+async def test_who_believes_in_an_old_phase_is_told_the_new_one(store: SqlStore) -> None:
+    deployment = await start(store)
+    await move(store, deployment, Phase.BUILDING)
+    with pytest.raises(StaleState, match="is building by now, not starting"):
+        await store.save(
+            replace(deployment, phase=Phase.FETCHING),
+            was=Phase.STARTING,
+            by=Who.OWNER,
+            audit=said("moved"),
+        )
+    with pytest.raises(StaleState, match="is building by now, not queued"):
+        await store.save(
+            replace(deployment, phase=Phase.CANCELLED),
+            was=Phase.QUEUED,
+            by=Who.SERVICE,
+            audit=said("cancelled"),
+        )
+
+
+@pytest.mark.parametrize("end", sorted(ENDINGS))
+async def test_an_end_is_never_written_to_again(store: SqlStore, end: Phase) -> None:
+    deployment = await start(store)
+    if end is Phase.SUCCEEDED:
+        deployment = await move(store, deployment, Phase.CHECKING)
+    ended = await move(store, deployment, end)
+    for phase in Phase:
+        with pytest.raises(StaleState, match="an end never changes"):
+            await store.save(
+                replace(ended, phase=phase, reason="x"),
+                was=end,
+                by=Who.OWNER,
+                audit=said("moved"),
+            )
+    assert await store.get(ended.id) == ended
+
+
+async def test_one_deployment_of_an_app_runs_at_a_time(store: SqlStore) -> None:
+    running = await start(store, app="first", dokku_app="shared")
+    second = await own(store, await create(store, app="second", dokku_app="shared"))
+    with pytest.raises(
+        StaleState, match=f"another deployment of shared is running on production: {running.id}"
+    ):
+        await move(store, second, Phase.STARTING)
+    await start(store, app="second", dokku_app="second")
+    await start(store, server="staging", dokku_app="shared")
+    await move(store, running, Phase.FAILED)
+    assert (await move(store, second, Phase.STARTING)).phase is Phase.STARTING
+
+
+async def test_a_row_cannot_be_created_beside_a_running_one(store: SqlStore) -> None:
+    running = await start(store)
+    with pytest.raises(StaleState, match=running.id):
+        await create(store, phase=Phase.CHECKING)
+
+
+async def test_of_many_heads_started_at_once_one_runs(store: SqlStore, other: SqlStore) -> None:
+    heads = [await own(store, await create(store)) for _ in range(8)]
+    answers = await asyncio.gather(
+        *(move((store, other)[n % 2], head, Phase.STARTING) for n, head in enumerate(heads)),
+        return_exceptions=True,
+    )
+    assert len([answer for answer in answers if isinstance(answer, Deployment)]) == 1
+    assert len([answer for answer in answers if isinstance(answer, StaleState)]) == 7
+
+
+async def test_an_owner_needs_its_lease(store: SqlStore) -> None:
+    deployment = await create(store)
+    with pytest.raises(LeaseLost, match="nobody holds it under number 0, not 5"):
+        await move(store, replace(deployment, fence=5), Phase.STARTING)
+    with pytest.raises(LeaseLost, match="nobody"):
+        await move(store, deployment, Phase.STARTING)
+    with pytest.raises(LeaseLost, match="not there any more"):
+        await move(store, a_deployment(), Phase.STARTING)
+
+
+async def test_the_service_writes_without_a_lease_while_it_waits(store: SqlStore) -> None:
+    deployment = await create(store)
+    owned = await own(store, deployment)
+    owned = await store.save(replace(owned, attempt=1), was=Phase.QUEUED, by=Who.OWNER)
+    known = await store.save(
+        replace(deployment, sha="a" * 40, ready=True), was=Phase.QUEUED, by=Who.SERVICE
+    )
+    assert (known.sha, known.ready, known.fence) == ("a" * 40, True, owned.fence)
+    running = await move(store, known, Phase.STARTING)
+    with pytest.raises(StaleState, match="its owner alone writes to it"):
+        await store.save(running, was=Phase.STARTING, by=Who.SERVICE)
+
+
+async def test_a_wish_is_written_once_and_kept_by_every_later_write(store: SqlStore) -> None:
+    deployment = await start(store)
+    first = await store.ask_cancel(deployment.id, ADA, BEGIN, through="button")
+    assert first.cancel == CancelWish(by=ADA, at=BEGIN)
+    again = await store.ask_cancel(
+        deployment.id, replace(ADA, user="U2"), BEGIN + timedelta(seconds=9)
+    )
+    assert again.cancel == first.cancel
+    assert deployment.cancel is None
+    moved = await move(store, deployment, Phase.BUILDING)
+    assert moved.cancel == first.cancel
+    trace = [(e.action, e.through) for _, e in await store.audit_of(deployment.id)]
+    assert trace.count(("cancel_asked", "button")) == 1
+    assert len(trace) == 4
+
+
+async def test_an_ended_deployment_takes_no_wish(store: SqlStore) -> None:
+    ended = await move(store, await start(store), Phase.FAILED)
+    assert await store.ask_cancel(ended.id, ADA, BEGIN) == ended
+    with pytest.raises(StaleState, match="not there"):
+        await store.ask_cancel("nobody", ADA, BEGIN)
+
+
+async def test_the_message_place_is_kept_by_every_later_write(store: SqlStore) -> None:
+    deployment = await start(store)
+    place = MessagePlace(channel="C01", ts="1700000000.000100", permalink=None)
+    await store.place_message(deployment.id, place)
+    moved = await move(store, deployment, Phase.BUILDING)
+    assert moved.message == place
+    assert await store.by_message("C01", "1700000000.000100") == moved
+    assert await store.by_message("C02", "1700000000.000100") is None
+    with pytest.raises(StaleState, match="not there"):
+        await store.place_message("nobody", place)
+
+
+async def test_a_withdrawn_request_leaves_its_trace_and_may_come_again(store: SqlStore) -> None:
+    deployment = await create(store)
+    await store.withdraw(deployment.id, said("withdrawn"))
+    assert await store.get(deployment.id) is None
+    assert [e.action for _, e in await store.audit_of(deployment.id)] == ["requested", "withdrawn"]
+    await create(store, request_key=deployment.request_key)
+
+
+async def test_only_what_never_started_is_withdrawn(store: SqlStore) -> None:
+    running = await start(store, started_at=BEGIN)
+    with pytest.raises(StaleState, match="is starting by now"):
+        await store.withdraw(running.id, said("withdrawn"))
+    back = await move(store, running, Phase.QUEUED)
+    with pytest.raises(StaleState, match="not waiting and never started"):
+        await store.withdraw(back.id, said("withdrawn"))
+    with pytest.raises(StaleState, match="not there"):
+        await store.withdraw("nobody", said("withdrawn"))
+
+
+async def test_an_owner_of_a_withdrawn_deployment_has_lost_it(store: SqlStore) -> None:
+    owned = await own(store, await create(store))
+    await store.withdraw(owned.id, said("withdrawn"))
+    with pytest.raises(LeaseLost, match="not there any more"):
+        await move(store, owned, Phase.STARTING)
+
+
+async def test_a_late_verdict_alone_changes_an_end(store: SqlStore) -> None:
+    ended = await move(
+        store, await start(store), Phase.FAILED, failure=Failure.LOST_CONTACT, live=Live.UNKNOWN
+    )
+    proven = replace(ended, phase=Phase.SUCCEEDED, failure=None, live=Live.NEW)
+    event = Event(type="deployment.corrected", corrected_from={"status": "failed"})
+    fresh = await store.correct(proven, audit=said("corrected"), event=event)
+    assert fresh == proven
+    assert [e.action for _, e in await store.audit_of(ended.id)][-1] == "corrected"
+    assert [out.kind for out in await store.outgoing()] == ["deployment.corrected"]
+
+
+async def test_a_late_verdict_needs_an_end_before_and_after(store: SqlStore) -> None:
+    running = await start(store)
+    event = Event(type="deployment.corrected")
+    with pytest.raises(StaleState, match="is starting by now, not ended"):
+        await store.correct(
+            replace(running, phase=Phase.FAILED), audit=said("corrected"), event=event
+        )
+    with pytest.raises(StaleState, match="to no end"):
+        await store.correct(running, audit=said("corrected"), event=event)
+    assert await store.get(running.id) == running
+
+
+async def test_subscribers_hear_of_commits_only(store: SqlStore) -> None:
+    heard: list[tuple[str, str]] = []
+    leave = store.subscribe(lambda kind, deployment_id: heard.append((kind, deployment_id)))
+
+    async def news() -> list[tuple[str, str]]:
+        await asyncio.sleep(0)
+        told = list(heard)
+        heard.clear()
+        return told
+
+    deployment = await create(store)
+    assert await news() == [("queued", deployment.id)]
+    await store.save(replace(deployment, ready=True), was=Phase.QUEUED, by=Who.SERVICE)
+    assert await news() == [("queued", deployment.id)]
+    owned = await own(store, deployment)
+    running = await move(store, owned, Phase.STARTING)
+    assert await news() == []
+    await store.ask_cancel(running.id, ADA, BEGIN)
+    assert await news() == [("wish", running.id)]
+    with pytest.raises(StaleState):
+        await move(store, replace(running, phase=Phase.QUEUED), Phase.STARTING)
+    assert await news() == []
+    await store.save(
+        replace(running, phase=Phase.FAILED),
+        was=Phase.STARTING,
+        by=Who.OWNER,
+        audit=said("ended"),
+        event=Event(type="deployment.finished"),
+    )
+    assert await news() == [("outbox", running.id), ("ended", running.id)]
+    leave()
+    await create(store)
+    assert await news() == []

@@ -1,0 +1,112 @@
+"""A PostgreSQL server for tests, from the binaries that Debian installs.
+
+One server per test process, a schema per test. As root everything runs as `postgres`, because
+PostgreSQL refuses to run as root.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+_HOME = Path("/usr/lib/postgresql")
+_LIMIT_S = 60
+_numbers = count(1)
+
+
+class NoPostgres(Exception):
+    """There is no server to run; the sentence says what to install."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresServer:
+    """A server on a Unix socket of its own."""
+
+    programs: Path
+    folder: Path
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        options = (
+            f"-c listen_addresses= -c unix_socket_directories={self.folder}"
+            " -c fsync=off -c max_connections=200"
+        )
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", self._data, "-w", "-l", log, "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop at once, as a crash would."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-m", "immediate", "stop")
+
+    def initialise(self) -> None:
+        """Make the data folder."""
+        self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "--no-sync")
+
+    def run_sql(self, statement: str) -> str:
+        """Run a statement as an operator would; what it printed."""
+        host = str(self.folder)
+        return self._run("psql", "-X", "-q", "-At", "-h", host, "-U", "postgres", "-c", statement)
+
+    def new_schema(self) -> str:
+        """The URL of a new, empty schema."""
+        name = f"test_{next(_numbers)}"
+        self.run_sql(f"CREATE SCHEMA {name}")
+        return f"postgresql://postgres@/postgres?host={self.folder}&search_path={name}"
+
+    @property
+    def _data(self) -> str:
+        return str(self.folder / "data")
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [*_as_postgres(), str(self.programs / program), *arguments]
+        # A file and not a pipe: the server inherits it and would hold a pipe open for ever.
+        with tempfile.TemporaryFile("w+") as output:
+            status = subprocess.run(
+                command, stdout=output, stderr=output, cwd="/", timeout=_LIMIT_S, check=False
+            ).returncode
+            output.seek(0)
+            text = output.read()
+        if status != 0:
+            raise RuntimeError(f"{program} ended with {status}: {text}")
+        return text
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server; it and its folder are gone at the end. NoPostgres: nothing to run."""
+    folder = Path(tempfile.mkdtemp(prefix="deploybot-pg-"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        server = PostgresServer(programs=find_programs(), folder=folder)
+        server.initialise()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def find_programs() -> Path:
+    """The folder of the newest server's programs."""
+    found = [path.parent for path in _HOME.glob("*/bin/initdb")]
+    if not found or (os.geteuid() == 0 and not _has_user()):
+        raise NoPostgres("PostgreSQL's server is missing: install Debian's package `postgresql`")
+    return max(found, key=lambda path: [int(part) for part in re.findall(r"\d+", str(path))])
+
+
+def _has_user() -> bool:
+    return any(entry.pw_name == "postgres" for entry in pwd.getpwall())
+
+
+def _as_postgres() -> Sequence[str]:
+    return ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
