@@ -122,7 +122,7 @@ def read_app(word: str) -> str:
 
 def read_ask(words: Sequence[str]) -> Ask:
     """`APP [REF] [to SERVER]`; `APP@REF` counts as two words."""
-    left, server = _take_server(words)
+    left, server = _take_server(words, 1)
     if len(left) == 1 and "@" in left[0][1:]:
         left = tuple(part for part in left[0].partition("@")[::2] if part)
     if not left:
@@ -134,7 +134,7 @@ def read_ask(words: Sequence[str]) -> Ask:
 
 def read_about(words: Sequence[str], *, rest: bool = False) -> About:
     """`[APP|ID] [on SERVER]`; with `rest`, one more word is taken behind the subject."""
-    left, server = _take_server(words)
+    left, server = _take_server(words, 0)
     _refuse_more(left, 2 if rest else 1)
     if not left:
         return About(server=server)
@@ -147,9 +147,12 @@ def _refuse_more(words: Sequence[str], most: int) -> None:
         raise Declined(f"`{quoted(words[most])}` is one word too many. `/deploy help` tells more.")
 
 
-def _take_server(words: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
-    """Split a trailing `to SERVER` off. `APP to` alone deploys a branch called `to`."""
-    if len(words) > 2 and words[-2].lower() in _BEFORE_SERVER:  # noqa: PLR2004 - APP to SERVER
+def _take_server(words: Sequence[str], least: int) -> tuple[tuple[str, ...], str | None]:
+    """Split a trailing `to SERVER` off, behind at least so many words.
+
+    `APP to` alone deploys a branch called `to`.
+    """
+    if len(words) >= least + 2 and words[-2].lower() in _BEFORE_SERVER:
         if len(words[-1]) > LONGEST:
             raise Declined(f"`{quoted(words[-1])}` is no server.")
         return tuple(words[:-2]), words[-1]

@@ -110,6 +110,7 @@ def test_a_mistake_says_what_is_wrong(text: str, said: str) -> None:
         ("myapp", False, About(subject="myapp")),
         ("01K9ZB4M2T", False, About(subject="01K9ZB4M2T")),
         ("myapp on eu", False, About(subject="myapp", server="eu")),
+        ("on eu", False, About(server="eu")),
         ("myapp a1b2c3d", True, About(subject="myapp", rest="a1b2c3d")),
     ],
 )
