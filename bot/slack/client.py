@@ -1,0 +1,303 @@
+"""The Web API calls that the bot makes: one HTTP session, errors as sentences for people.
+
+Three manners of repeating, by what a call does:
+- edits (`update`) are never repeated here: the edit gate sends the newest state instead;
+- one-shot calls are repeated by the SDK after a 429, a 5xx or a broken connection;
+- `post` is repeated only where nothing can have been posted (429, no connection at all), since
+  Slack has no key that would keep a second copy away.
+"""
+
+import ipaddress
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.async_handler import AsyncRetryHandler
+from slack_sdk.http_retry.builtin_async_handlers import (
+    AsyncConnectionErrorRetryHandler,
+    AsyncRateLimitErrorRetryHandler,
+    AsyncServerErrorRetryHandler,
+)
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.errors import SlackError
+from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error
+
+SLACK_API_URL = "https://slack.com/api/"
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=15)
+METADATA_TYPE = "deployment"
+"""`event_type` of the metadata on a live message; its payload is `{"id": <deployment id>}`."""
+HISTORY_PAGES = 3
+HISTORY_PAGE = 200
+
+Blocks = Sequence[dict[str, Any]]
+Observed = Callable[[str, str], None]
+"""(method, outcome): `ok`, or Slack's error word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the bot is in its workspace (`auth.test`)."""
+
+    team: str
+    user: str
+    bot: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenView:
+    """A modal that is open; `hash` guards an update against another one in between."""
+
+    id: str
+    hash: str
+
+
+def _unobserved(_method: str, _outcome: str) -> None:
+    return None
+
+
+class SlackClient:
+    """Every method may raise SlackError, whose sentence can be shown as it is.
+
+    RateLimited carries how long to wait. `web` is the SDK's client for Bolt and whatever is
+    not here; it has the same session and repeats nothing.
+    """
+
+    def __init__(self, *, web: AsyncWebClient, observed: Observed = _unobserved) -> None:
+        self.web = web
+        self.identity: Identity | None = None
+        self._observed = observed
+        self._patient = _sibling(
+            web,
+            AsyncConnectionErrorRetryHandler(),
+            AsyncRateLimitErrorRetryHandler(),
+            AsyncServerErrorRetryHandler(),
+        )
+        self._posting = _sibling(web, AsyncRateLimitErrorRetryHandler())
+
+    async def authenticate(self) -> Identity:
+        """`auth.test`: learn who the bot is; SlackError says what is wrong with the token."""
+        answer = await self._call("auth.test", self._patient.auth_test())
+        self.identity = Identity(
+            team=answer.get("team_id", ""),
+            user=answer.get("user_id", ""),
+            bot=answer.get("bot_id", ""),
+            name=answer.get("user", ""),
+        )
+        return self.identity
+
+    async def post(
+        self,
+        channel: str,
+        *,
+        text: str,
+        blocks: Blocks,
+        thread_ts: str | None = None,
+        deployment_id: str | None = None,
+    ) -> str:
+        """Post a message; its ts. With `deployment_id` it can be found again by its metadata.
+
+        SlackError with code NO_ANSWER: it may have been posted.
+        """
+        metadata = None
+        if deployment_id is not None:
+            metadata = {"event_type": METADATA_TYPE, "event_payload": {"id": deployment_id}}
+
+        def send() -> Awaitable[AsyncSlackResponse]:
+            return self._posting.chat_postMessage(
+                channel=channel,
+                text=text,
+                blocks=list(blocks),
+                thread_ts=thread_ts,
+                metadata=metadata,
+                parse="none",
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+
+        try:
+            answer = await self._call("chat.postMessage", send())
+        except SlackError as error:
+            if error.code != UNREACHABLE:
+                raise
+            answer = await self._call("chat.postMessage", send())
+        return str(answer["ts"])
+
+    async def update(self, channel: str, ts: str, *, text: str, blocks: Blocks) -> None:
+        """Edit a message. MessageGone: never again; RateLimited: not for a while."""
+        await self._call(
+            "chat.update",
+            self.web.chat_update(
+                channel=channel, ts=ts, text=text, blocks=list(blocks), parse="none"
+            ),
+        )
+
+    async def ephemeral(
+        self, channel: str, user: str, *, text: str, blocks: Blocks, thread_ts: str | None = None
+    ) -> None:
+        """Show something to one person only. Slack does not promise that it arrives."""
+        await self._call(
+            "chat.postEphemeral",
+            self._patient.chat_postEphemeral(
+                channel=channel,
+                user=user,
+                text=text,
+                blocks=list(blocks),
+                thread_ts=thread_ts,
+                parse="none",
+            ),
+        )
+
+    async def upload(
+        self,
+        channel: str,
+        *,
+        filename: str,
+        content: str,
+        title: str,
+        comment: str = "",
+        thread_ts: str | None = None,
+    ) -> None:
+        """Share a text as a file, in the thread where one is given."""
+        if not content:
+            raise SlackError("There is nothing to upload: the text is empty.", code="empty")
+        await self._call(
+            "files.upload",
+            self._patient.files_upload_v2(
+                filename=filename,
+                content=content.encode("utf-8", "replace"),
+                title=title,
+                channel=channel,
+                thread_ts=thread_ts,
+                initial_comment=comment or None,
+            ),
+        )
+
+    async def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> OpenView:
+        """Open a modal. A trigger lives for 3 s and works once, so nothing is repeated."""
+        answer = await self._call(
+            "views.open", self.web.views_open(trigger_id=trigger_id, view=dict(view))
+        )
+        return OpenView(id=answer["view"]["id"], hash=answer["view"].get("hash", ""))
+
+    async def update_view(
+        self, view_id: str, view: Mapping[str, Any], *, view_hash: str | None = None
+    ) -> OpenView:
+        """Show something else in an open modal. `view_hash`: only if nobody else did meanwhile."""
+        answer = await self._call(
+            "views.update",
+            self._patient.views_update(view_id=view_id, view=dict(view), hash=view_hash),
+        )
+        return OpenView(id=answer["view"]["id"], hash=answer["view"].get("hash", ""))
+
+    async def permalink(self, channel: str, ts: str) -> str:
+        """The address of a message."""
+        answer = await self._call(
+            "chat.getPermalink", self._patient.chat_getPermalink(channel=channel, message_ts=ts)
+        )
+        return str(answer["permalink"])
+
+    async def find_by_metadata(
+        self, channel: str, deployment_id: str, *, since: datetime
+    ) -> str | None:
+        """The ts of our live message of a deployment, posted at `since` or later; None: none.
+
+        Looks through the channel's history, which needs its scope and membership (SlackError).
+        """
+        cursor: str | None = None
+        for _ in range(HISTORY_PAGES):
+            answer = await self._call(
+                "conversations.history",
+                self._patient.conversations_history(
+                    channel=channel,
+                    oldest=f"{since.timestamp():.6f}",
+                    inclusive=True,
+                    include_all_metadata=True,
+                    limit=HISTORY_PAGE,
+                    cursor=cursor,
+                ),
+            )
+            messages: Sequence[Mapping[str, Any]] = answer.get("messages", ())
+            for message in messages:
+                if self._is_live_message(message, deployment_id):
+                    return str(message["ts"])
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                break
+        return None
+
+    def _is_live_message(self, message: Mapping[str, Any], deployment_id: str) -> bool:
+        metadata = message.get("metadata") or {}
+        if metadata.get("event_type") != METADATA_TYPE:
+            return False
+        ours = self.identity is None or message.get("bot_id") in {None, self.identity.bot}
+        return ours and (metadata.get("event_payload") or {}).get("id") == deployment_id
+
+    async def _call(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        try:
+            answer = await call
+        except SlackApiError as error:
+            refused = as_error(method, error.response, bot_name=self._name)
+        except aiohttp.ClientConnectorError as error:
+            refused = SlackError("Slack cannot be reached.", code=UNREACHABLE)
+            refused.__cause__ = error
+        except (aiohttp.ClientError, SlackClientError, TimeoutError, OSError) as error:
+            refused = SlackError("Slack did not answer.", code=NO_ANSWER)
+            refused.__cause__ = error
+        else:
+            self._observed(method, "ok")
+            return answer
+        self._observed(method, "ratelimited" if isinstance(refused, RateLimited) else refused.code)
+        raise refused
+
+    @property
+    def _name(self) -> str:
+        return self.identity.name if self.identity and self.identity.name else "deploybot"
+
+
+@asynccontextmanager
+async def open_client(
+    token: str, *, base_url: str = SLACK_API_URL, observed: Observed = _unobserved
+) -> AsyncIterator[SlackClient]:
+    """A client with a session of its own, closed at the end. Makes no call yet.
+
+    The proxy of HTTPS_PROXY or HTTP_PROXY is used as the SDK does, but not for an API on
+    this machine, nor for a host of NO_PROXY (which the SDK overlooks).
+    """
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        web = AsyncWebClient(token=token, base_url=base_url, session=session, retry_handlers=[])
+        if bypasses_proxy(base_url):
+            web.proxy = None
+        yield SlackClient(web=web, observed=observed)
+
+
+def bypasses_proxy(url: str) -> bool:
+    """Whether no proxy must stand between us and that address."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    if host == "localhost" or urllib.request.proxy_bypass(host):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _sibling(web: AsyncWebClient, *handlers: AsyncRetryHandler) -> AsyncWebClient:
+    """The same client and session with retry handlers; the SDK would read the proxy anew."""
+    sibling = AsyncWebClient(
+        token=web.token,
+        base_url=web.base_url,
+        session=web.session,
+        ssl=web.ssl,
+        retry_handlers=list(handlers),
+    )
+    sibling.proxy = web.proxy
+    return sibling

@@ -1,0 +1,282 @@
+"""The edit gate: Slack's limit holds, urgent edits come first, nothing starves."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.clock import Clock
+from bot.deployments.ports import Urgency
+from bot.slack.budget import PATIENCE_S, PER_MINUTE, SPACING_S, EditGate, Go, Wait
+
+
+class HandClock(Clock):
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, duration: timedelta) -> None:
+        self.seconds += duration.total_seconds()
+
+
+def a_gate(clock: HandClock, *, running: int = 1, replicas: int = 1) -> EditGate:
+    return EditGate(clock=clock, running=lambda: running, replicas=lambda: replicas)
+
+
+def edit_at_once(gate: EditGate) -> str:
+    turn = gate.take()
+    assert isinstance(turn, Go)
+    gate.done(turn.key)
+    return turn.key
+
+
+def test_nothing_wanted_nothing_to_do() -> None:
+    assert a_gate(HandClock()).take() is None
+
+
+def test_ends_come_before_phases_and_phases_before_refreshes() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    gate.want("refresh", Urgency.ROUTINE)
+    gate.want("phase", Urgency.PHASE)
+    gate.want("end", Urgency.NOW)
+    clock.seconds += 1
+    assert [edit_at_once(gate), edit_at_once(gate)] == ["end", "phase"]
+    clock.seconds += 1
+    assert edit_at_once(gate) == "refresh"
+
+
+def test_the_one_that_waited_longest_goes_first() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    for name in ("first", "second"):
+        gate.want(name, Urgency.PHASE)
+        clock.seconds += 0.1
+    gate.want("second", Urgency.PHASE)
+    assert [edit_at_once(gate), edit_at_once(gate)] == ["first", "second"]
+
+
+def test_a_newer_wish_takes_the_place_of_the_waiting_one() -> None:
+    gate = a_gate(HandClock())
+    assert gate.want("a", Urgency.ROUTINE)
+    assert not gate.want("a", Urgency.ROUTINE)
+    assert gate.want("a", Urgency.NOW)
+    assert not gate.want("a", Urgency.PHASE)
+    edit_at_once(gate)
+    assert gate.take() is None
+
+
+def test_one_edit_in_flight_and_two_seconds_between_edits_of_a_message() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    gate.want("a", Urgency.NOW)
+    assert isinstance(gate.take(), Go)
+    gate.want("a", Urgency.NOW)
+    clock.seconds += 30
+    assert isinstance(gate.take(), Wait)
+    gate.done("a")
+    assert gate.take() == Wait(SPACING_S)
+    clock.seconds += SPACING_S
+    assert gate.take() == Go("a", Urgency.NOW)
+
+
+def test_a_hold_keeps_an_edit_back_until_something_more_urgent_comes() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    gate.want("a", Urgency.PHASE, hold=timedelta(seconds=1))
+    assert gate.take() == Wait(1.0)
+    gate.want("a", Urgency.NOW)
+    assert gate.take() == Go("a", Urgency.NOW)
+
+
+def test_an_edit_that_was_not_made_costs_nothing() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    for _ in range(PER_MINUTE + 1):
+        gate.want("a", Urgency.NOW)
+        assert isinstance(gate.take(), Go)
+        gate.done("a", edited=False)
+
+
+def test_a_forgotten_message_is_not_edited() -> None:
+    gate = a_gate(HandClock())
+    gate.want("a", Urgency.NOW)
+    gate.forget("a")
+    gate.forget("a")
+    assert gate.take() is None
+
+
+def test_429_pauses_all_edits_then_the_most_urgent_goes_first() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    gate.want("refresh", Urgency.ROUTINE)
+    gate.want("end", Urgency.NOW)
+    gate.pause(timedelta(seconds=30))
+    gate.pause(timedelta(seconds=10))
+    assert gate.take() == Wait(30.0)
+    clock.seconds += 30
+    assert edit_at_once(gate) == "end"
+
+
+@pytest.mark.parametrize(
+    ("running", "replicas", "seconds"),
+    [(0, 1, 10), (1, 1, 10), (6, 1, 10), (8, 1, 12), (20, 1, 30), (30, 1, 45), (15, 2, 45)],
+)
+def test_the_refresh_interval_grows_with_what_runs(
+    running: int, replicas: int, seconds: int
+) -> None:
+    gate = a_gate(HandClock(), running=running, replicas=replicas)
+    assert gate.refresh_interval() == timedelta(seconds=seconds)
+
+
+def test_a_refresh_waits_for_its_interval_and_a_phase_does_not() -> None:
+    clock = HandClock()
+    gate = a_gate(clock, running=8)
+    gate.want("a", Urgency.PHASE)
+    edit_at_once(gate)
+    gate.want("a", Urgency.ROUTINE)
+    assert gate.take() == Wait(12.0)
+    gate.want("a", Urgency.PHASE)
+    assert gate.take() == Wait(SPACING_S)
+
+
+def test_refreshes_leave_room_for_ends() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    for number in range(100):
+        gate.want(f"refresh {number}", Urgency.ROUTINE)
+    for number in range(100):
+        gate.want(f"phase {number}", Urgency.PHASE)
+    made: Counter[str] = Counter()
+    for _ in range(200):
+        turn = gate.take()
+        if isinstance(turn, Go):
+            gate.done(turn.key)
+            made[turn.key.split()[0]] += 1
+    assert made == {"phase": PER_MINUTE - 2}
+    for number in range(10):
+        gate.want(f"end {number}", Urgency.NOW)
+    assert edit_at_once(gate).startswith("end")
+    assert edit_at_once(gate).startswith("end")
+    assert isinstance(gate.take(), Wait)
+
+
+def test_edits_in_flight_count_until_they_end() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    for number in range(PER_MINUTE + 1):
+        gate.want(f"{number}", Urgency.NOW)
+    keys = [turn.key for turn in (gate.take() for _ in range(PER_MINUTE)) if isinstance(turn, Go)]
+    assert len(keys) == PER_MINUTE
+    assert isinstance(gate.take(), Wait)
+    clock.seconds += 100
+    assert isinstance(gate.take(), Wait)
+    gate.done(keys[0])
+    assert gate.take() == Wait(60.0)
+
+
+def test_six_running_deployments_show_phases_and_ends_at_once() -> None:
+    clock = HandClock()
+    gate = a_gate(clock, running=6)
+    names = [f"message {number}" for number in range(6)]
+    waited: list[float] = []
+    for name in names:
+        gate.want(name, Urgency.ROUTINE)
+    for step in range(6 * 60 * 10):
+        clock.seconds += 0.1
+        if step % 150 == 149:
+            gate.want(names[step // 150 % 6], Urgency.PHASE)
+            asked, asked_at = names[step // 150 % 6], clock.seconds
+        while isinstance(turn := gate.take(), Go):
+            gate.done(turn.key)
+            if turn.urgency is Urgency.PHASE:
+                assert turn.key == asked
+                waited.append(clock.seconds - asked_at)
+            gate.want(turn.key, Urgency.ROUTINE)
+    assert len(waited) == 24
+    assert max(waited) <= 2.0
+
+
+WANTS = st.lists(
+    st.tuples(
+        st.floats(min_value=0, max_value=5),
+        st.integers(min_value=0, max_value=80),
+        st.sampled_from(Urgency),
+        st.floats(min_value=0, max_value=3),
+    ),
+    max_size=300,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(wants=WANTS, running=st.integers(0, 60), replicas=st.integers(1, 5))
+def test_the_limit_the_order_and_the_spacing_always_hold(
+    wants: list[tuple[float, int, Urgency, float]], running: int, replicas: int
+) -> None:
+    """Slow edits too: each is in flight for as long as the fourth number says."""
+    clock = HandClock()
+    gate = a_gate(clock, running=running, replicas=replicas)
+    pending: dict[str, Urgency] = {}
+    flying: list[tuple[float, str]] = []
+    starts: list[float] = []
+    ended: dict[str, float] = {}
+    took: dict[str, float] = {}
+    script = [(delay, f"m{key}", urgency, slow) for delay, key, urgency, slow in wants]
+    script += [(2.0, "", Urgency.ROUTINE, 0.0)] * 900
+    for delay, key, urgency, slow in script:
+        clock.seconds += delay
+        for until, name in [one for one in flying if one[0] <= clock.seconds]:
+            flying.remove((until, name))
+            gate.done(name)
+            ended[name] = clock.seconds
+        if key:
+            gate.want(key, urgency)
+            pending[key] = min(urgency, pending.get(key, urgency))
+            took[key] = slow
+        for _ in range(100):
+            turn = gate.take()
+            if not isinstance(turn, Go):
+                break
+            assert turn.key not in {name for _, name in flying}
+            assert clock.seconds - ended.get(turn.key, -1e9) >= SPACING_S
+            free_ends = [
+                name
+                for name, how in pending.items()
+                if how is Urgency.NOW
+                and name not in {flyer for _, flyer in flying}
+                and clock.seconds - ended.get(name, -1e9) >= SPACING_S
+            ]
+            assert pending.pop(turn.key) is Urgency.NOW or not free_ends
+            starts.append(clock.seconds)
+            flying.append((clock.seconds + took[turn.key], turn.key))
+    share = PER_MINUTE // replicas
+    for at in starts:
+        assert sum(at - 60 < other <= at for other in starts) <= share
+    assert not pending
+
+
+def test_a_refresh_is_made_in_the_end_however_many_phases_come() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    gate.want("refresh", Urgency.ROUTINE)
+    seconds = 0
+    while seconds < 10 * PATIENCE_S:
+        seconds += 1
+        clock.seconds += 1
+        for number in range(100):
+            gate.want(f"phase {number}", Urgency.PHASE)
+        turn = gate.take()
+        if isinstance(turn, Go):
+            gate.done(turn.key)
+            if turn.key == "refresh":
+                break
+    assert PATIENCE_S <= seconds <= PATIENCE_S + 5
