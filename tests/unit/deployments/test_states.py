@@ -1,0 +1,134 @@
+"""The state machine's table and its guard."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from bot.deployments.model import Phase, Status
+from bot.deployments.states import (
+    COMMAND_RUNS,
+    ENDINGS,
+    MOVES,
+    ORDER,
+    RUNNING,
+    STATUS,
+    WAITING,
+    Who,
+    find_move,
+    may_move,
+    status_of,
+)
+
+P = Phase
+ALLOWED = {
+    P.AWAITING_APPROVAL: {P.QUEUED, P.CANCELLED, P.FAILED},
+    P.QUEUED: {P.STARTING, P.CANCELLED, P.FAILED},
+    P.STARTING: {
+        P.QUEUED,
+        P.FETCHING,
+        P.BUILDING,
+        P.RELEASING,
+        P.CHECKING,
+        P.CANCELLING,
+        P.FAILED,
+        P.CANCELLED,
+    },
+    P.FETCHING: {
+        P.BUILDING,
+        P.RELEASING,
+        P.STARTING,
+        P.CHECKING,
+        P.CANCELLING,
+        P.FAILED,
+        P.CANCELLED,
+    },
+    P.BUILDING: {P.RELEASING, P.STARTING, P.CHECKING, P.CANCELLING, P.FAILED, P.CANCELLED},
+    P.RELEASING: {P.CHECKING, P.CANCELLING, P.FAILED, P.CANCELLED},
+    P.CANCELLING: {P.CHECKING, P.CANCELLED, P.FAILED},
+    P.CHECKING: {P.SUCCEEDED, P.FAILED},
+    P.SUCCEEDED: set(),
+    P.FAILED: set(),
+    P.CANCELLED: set(),
+}
+SERVICE_MAY = {
+    (P.AWAITING_APPROVAL, P.QUEUED),
+    (P.AWAITING_APPROVAL, P.CANCELLED),
+    (P.AWAITING_APPROVAL, P.FAILED),
+    (P.QUEUED, P.CANCELLED),
+    (P.QUEUED, P.FAILED),
+}
+
+
+@pytest.mark.parametrize("frm", Phase)
+@pytest.mark.parametrize("to", Phase)
+def test_only_the_rows_of_the_table_are_allowed(frm: Phase, to: Phase) -> None:
+    allowed = to in ALLOWED[frm]
+    assert may_move(frm, to, Who.OWNER) is allowed
+    assert may_move(frm, to, Who.SERVICE) is ((frm, to) in SERVICE_MAY)
+    assert (find_move(frm, to) is not None) is allowed
+
+
+def test_every_row_names_its_evidence_once() -> None:
+    pairs = [(move.frm, move.to) for move in MOVES]
+    assert len(pairs) == len(set(pairs))
+    assert all(move.evidence for move in MOVES)
+    for move in MOVES:
+        assert find_move(move.frm, move.to) is move
+
+
+def test_every_phase_has_its_status() -> None:
+    assert {phase: str(status_of(phase)) for phase in Phase} == {
+        P.AWAITING_APPROVAL: "pending",
+        P.QUEUED: "pending",
+        P.STARTING: "running",
+        P.FETCHING: "running",
+        P.BUILDING: "running",
+        P.RELEASING: "running",
+        P.CHECKING: "running",
+        P.CANCELLING: "running",
+        P.SUCCEEDED: "succeeded",
+        P.FAILED: "failed",
+        P.CANCELLED: "cancelled",
+    }
+    assert set(STATUS) == set(Phase)
+
+
+def test_the_groups_of_phases() -> None:
+    assert {P.SUCCEEDED, P.FAILED, P.CANCELLED} == ENDINGS
+    assert {P.AWAITING_APPROVAL, P.QUEUED} == WAITING
+    assert {one for one in Phase if status_of(one) is Status.RUNNING} == RUNNING
+    assert RUNNING - {P.CHECKING} == COMMAND_RUNS
+    assert sorted(ORDER, key=lambda one: ORDER[one]) == [
+        P.STARTING,
+        P.FETCHING,
+        P.BUILDING,
+        P.RELEASING,
+        P.CHECKING,
+    ]
+
+
+class Walk(RuleBasedStateMachine):
+    """Any walk along the table: an ending never changes, phases never go back in an attempt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phase = P.QUEUED
+        self.ended: Phase | None = None
+
+    @rule(to=st.sampled_from(Phase), by=st.sampled_from(Who))
+    def step(self, to: Phase, by: Who) -> None:
+        if not may_move(self.phase, to, by):
+            return
+        if self.phase in ORDER and to in ORDER and to is not P.STARTING:
+            assert ORDER[to] > ORDER[self.phase]
+        self.phase = to
+        if to in ENDINGS:
+            assert self.ended is None
+            self.ended = to
+
+    @invariant()
+    def an_ending_never_changes(self) -> None:
+        assert self.ended is None or self.phase is self.ended
+
+
+TestWalk = Walk.TestCase
