@@ -99,10 +99,11 @@ async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequen
         head.append(fresh.popleft())
         head_size += len(head[-1].text)
     tail_size += sum(len(piece.text) for piece in fresh)
-    dropped = _Dropped()
-    if tail_size - TAIL_BYTES > 0:
-        tail_size = await _drop_stored(connection, deployment_id, tail_size, dropped)
-    while fresh and tail_size - len(fresh[0].text) >= TAIL_BYTES:
+    dropped, emptied = _Dropped(), True
+    if tail_size > TAIL_BYTES:
+        tail_size, emptied = await _drop_stored(connection, deployment_id, tail_size, dropped)
+    # What is new is younger than anything stored: it goes only when all that went.
+    while emptied and fresh and tail_size - len(fresh[0].text) >= TAIL_BYTES:
         piece = fresh.popleft()
         tail_size -= len(piece.text)
         dropped.add(len(piece.text), piece.lines)
@@ -113,24 +114,28 @@ async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequen
 
 async def _drop_stored(
     connection: AsyncConnection, deployment_id: str, tail_size: int, dropped: _Dropped
-) -> int:
-    """Drop the oldest stored chunks of the tail while 15 MB remain; the tail's size then."""
+) -> tuple[int, bool]:
+    """Drop the oldest stored chunks of the tail while 15 MB remain with what is to come.
+
+    Returns: the tail's size then, and whether nothing stored is left of it.
+    """
     tail = (log_chunks.c.deployment_id == deployment_id) & (log_chunks.c.part == Place.TAIL.value)
     stored = await connection.execute(
         select(log_chunks.c.seq, log_chunks.c.size_bytes, log_chunks.c.line_count)
         .where(tail)
         .order_by(log_chunks.c.seq)
     )
-    last = -1
+    last, emptied = -1, True
     for seq, size, line_count in stored:
         if tail_size - size < TAIL_BYTES:
+            emptied = False
             break
         tail_size -= size
         dropped.add(size, line_count)
         last = seq
     if last >= 0:
         await connection.execute(delete(log_chunks).where(tail, log_chunks.c.seq <= last))
-    return tail_size
+    return tail_size, emptied
 
 
 async def _insert(

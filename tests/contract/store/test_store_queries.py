@@ -1,0 +1,130 @@
+"""What is found, and in which order."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.deployments.model import AppKey, Deployment, Live, MessagePlace, Phase
+from bot.store.engine import SqlStore
+from tests.contract.store.stories import BEGIN, create, move, own, start
+
+KEY = AppKey(server="production", dokku_app="myapp")
+
+
+def at(minutes: float) -> dict[str, object]:
+    when = BEGIN + timedelta(minutes=minutes)
+    return {"created_at": when, "queued_at": when}
+
+
+def ids(found: object) -> list[str]:
+    assert isinstance(found, list)
+    return [deployment.id for deployment in found]
+
+
+async def finish(
+    store: SqlStore, sha: str | None, *, minutes: float, live: Live = Live.NEW, **changes: object
+) -> Deployment:
+    """One that was deployed at a minute, in two of them."""
+    deployment = await own(store, await create(store, **(at(minutes) | changes)))
+    begin = deployment.created_at
+    running = await move(store, deployment, Phase.STARTING, started_at=begin, sha=sha)
+    running = await move(store, running, Phase.CHECKING)
+    end = begin + timedelta(minutes=2)
+    return await move(store, running, Phase.SUCCEEDED, live=live, finished_at=end)
+
+
+async def test_the_queue_is_read_in_its_order(store: SqlStore) -> None:
+    late = await create(store, **at(3))
+    early = await create(store, **at(1))
+    tied = [await create(store, **at(2)) for _ in range(3)]
+    running = await start(store, **at(0))
+    assert ids(await store.waiting()) == [early.id, *sorted(d.id for d in tied), late.id]
+    assert ids(await store.unfinished()) == [running.id, *ids(await store.waiting())]
+    await move(store, running, Phase.FAILED)
+    assert running.id not in ids(await store.unfinished())
+
+
+async def test_who_waits_for_approval_is_unfinished_but_not_in_the_queue(store: SqlStore) -> None:
+    asked = await create(store, phase=Phase.AWAITING_APPROVAL, queued_at=None)
+    assert ids(await store.unfinished()) == [asked.id]
+    assert ids(await store.waiting()) == []
+
+
+async def test_the_running_one_of_an_app(store: SqlStore) -> None:
+    assert await store.running_of(KEY) is None
+    await create(store)
+    running = await start(store)
+    await start(store, dokku_app="other")
+    await start(store, server="staging")
+    assert await store.running_of(KEY) == running
+
+
+async def test_history_is_newest_first(store: SqlStore) -> None:
+    all_of_them = [await create(store, **at(minute)) for minute in range(4)]
+    other = await create(store, app="other", **at(9))
+    staging = await create(store, server="staging", **at(8))
+    newest = [d.id for d in reversed(all_of_them)]
+    assert ids(await store.recent()) == [other.id, staging.id, *newest]
+    assert ids(await store.recent(limit=1)) == [other.id]
+    assert ids(await store.recent(app="myapp")) == [staging.id, *newest]
+    assert ids(await store.recent(app="myapp", server="production", limit=2)) == newest[:2]
+    assert ids(await store.recent(server="nowhere")) == []
+
+
+async def test_an_id_is_found_by_its_beginning(store: SqlStore) -> None:
+    one = await create(store, id="01ABCDEF0000000000000000AA")
+    two = await create(store, id="01ABCDEF0000000000000000BB")
+    await create(store, id="01ABZZEF0000000000000000AA")
+    assert ids(await store.by_prefix("01abcdef0000000000000000b")) == [two.id]
+    assert ids(await store.by_prefix("01ABC")) == [two.id, one.id]
+    assert ids(await store.by_prefix("01ABC", limit=1)) == [two.id]
+    assert ids(await store.by_prefix("01A%")) == []
+    assert ids(await store.by_prefix("0_AB")) == []
+
+
+async def test_the_newest_of_two_on_one_message_place_is_meant(store: SqlStore) -> None:
+    place = MessagePlace(channel="C01", ts="1.0", permalink="https://slack.example.com/p1")
+    await create(store, message=place, **at(0))
+    newer = await create(store, message=place, **at(1))
+    assert await store.by_message("C01", "1.0") == newer
+
+
+async def test_what_was_proven_live(store: SqlStore) -> None:
+    assert await store.proven_live(KEY) is None
+    await finish(store, "1" * 40, minutes=0)
+    second = await finish(store, "2" * 40, minutes=5)
+    await finish(store, "3" * 40, minutes=10, live=Live.NONE)
+    await finish(store, None, minutes=11)
+    await finish(store, "4" * 40, minutes=12, server="staging")
+    failed = await move(store, await start(store, **at(15), sha="5" * 40), Phase.FAILED)
+    assert await store.proven_live(KEY) == "2" * 40
+    assert await store.proven_live(KEY, before=failed) == "2" * 40
+    assert await store.proven_live(KEY, before=second) == "1" * 40
+    assert await store.proven_live(KEY, other_than="2" * 40) == "1" * 40
+    assert await store.proven_live(KEY, before=second, other_than="1" * 40) is None
+
+
+async def test_of_two_the_one_that_came_live_last_is_the_newest(store: SqlStore) -> None:
+    slow = await own(store, await create(store, **at(0)))
+    await finish(store, "2" * 40, minutes=1)
+    slow = await move(store, slow, Phase.STARTING, Phase.CHECKING, sha="1" * 40)
+    finished_at = BEGIN + timedelta(minutes=30)
+    await move(store, slow, Phase.SUCCEEDED, live=Live.NEW, finished_at=finished_at)
+    assert await store.proven_live(KEY) == "1" * 40
+
+
+async def test_deployments_of_one_moment_are_told_apart_by_their_ids(store: SqlStore) -> None:
+    first = await finish(store, "1" * 40, minutes=0)
+    second = await finish(store, "2" * 40, minutes=0)
+    assert first.id < second.id
+    assert await store.proven_live(KEY, before=second) == "1" * 40
+    assert await store.proven_live(KEY, before=first) is None
+
+
+@pytest.mark.parametrize("limit", [2, 20])
+async def test_durations_of_good_ones(store: SqlStore, limit: int) -> None:
+    for minute in range(3):
+        await finish(store, "1" * 40, minutes=minute * 5)
+    await finish(store, "1" * 40, minutes=30, live=Live.NONE)
+    await move(store, await start(store, **at(40)), Phase.FAILED)
+    assert await store.good_durations(KEY, limit) == [timedelta(minutes=2)] * min(limit, 3)
