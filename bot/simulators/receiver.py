@@ -7,7 +7,7 @@ Webhooks, never our code.
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,6 +66,8 @@ class Receiver:
         self._script: deque[Behaviour] = deque()
         self._always: Behaviour | None = None
         self._news = asyncio.Condition()
+        self.on_received: list[Callable[[], None]] = []
+        """Called after each request."""
         self.url = ""
         """Where to send to; set once it listens."""
 
@@ -120,6 +122,8 @@ class Receiver:
         )
         async with self._news:
             self._news.notify_all()
+        for told in self.on_received:
+            told()
         answer = web.Response(status=behaviour.status)
         if behaviour.location is not None:
             answer.headers["location"] = behaviour.location

@@ -1,0 +1,36 @@
+"""`python -m benches [NAME ...]`: run all, or some, and print one JSON object."""
+
+import asyncio
+import importlib
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+
+NAMES = ("help_time", "poll", "idle", "acks", "ends", "many")
+
+
+async def run(names: list[str]) -> dict[str, object]:
+    figures: dict[str, object] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    for name in names:
+        print(f"{name} ...", file=sys.stderr)
+        figures[name] = await importlib.import_module(f"benches.{name}").measure()
+    return figures
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(NAMES)
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        print(f"no such bench: {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    print(json.dumps(asyncio.run(run(names)), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

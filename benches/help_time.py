@@ -1,0 +1,25 @@
+"""How long `deploybot --help` takes."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from benches.figures import in_ms
+
+ROUNDS = 10
+
+
+async def measure() -> dict[str, object]:
+    command = Path(sys.executable).with_name("deploybot")
+    took = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            str(command), "--help", stdout=asyncio.subprocess.DEVNULL
+        )
+        status = await process.wait()
+        took.append(time.perf_counter() - begin)
+        if status:
+            raise RuntimeError(f"{command} --help ended with {status}")
+    return {"wall": in_ms(took), "goal": "<= 500 ms"}

@@ -1,0 +1,77 @@
+"""The real bot, a process of its own, on the simulated stage; and deployments that last."""
+
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from bot.simulators.bot_process import BotProcess
+from bot.simulators.stage import DemoApp, Stage, open_stage
+from bot.slack.manifest import manifest
+
+HELD_AT = "build step"
+"""A line of every build: a held deployment stands there, its line open."""
+START_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """The stage, and the bot on it."""
+
+    stage: Stage
+    bot: BotProcess
+
+    async def metrics(self) -> str:
+        """The bot's /metrics page."""
+        url = f"http://127.0.0.1:{self.stage.settings['PORT']}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return await answer.text()
+
+    async def deploy(self, app: str) -> None:
+        """`/deploy APP main`, by ada in #deploys."""
+        slack = self.stage.slack
+        await slack.command(slack.user("ada"), slack.channel("deploys"), "/deploy", f"{app} main")
+
+    async def hold(self, apps: Sequence[str]) -> None:
+        """Start a deployment of each app and let it stand in its build."""
+        for app in apps:
+            self.stage.dokku.hold_for_test(app, at=HELD_AT)
+            await self.deploy(app)
+        await self.stage.dokku.until(
+            lambda: all(self.stage.dokku.holding(app) for app in apps), timeout_s=START_WITHIN_S
+        )
+
+    def release(self, apps: Sequence[str]) -> None:
+        """Let them go on."""
+        for app in apps:
+            self.stage.dokku.release_for_test(app)
+
+
+def plain_apps(count: int, behaviour: str = "ok") -> list[DemoApp]:
+    """Apps called `bench-000` and so on."""
+    return [
+        DemoApp(name=f"bench-{n:03}", behaviour=behaviour, hint="", commits=("First", "Second"))
+        for n in range(count)
+    ]
+
+
+@asynccontextmanager
+async def play(
+    apps: Sequence[DemoApp], *, speed: float = 1.0, **settings: str
+) -> AsyncIterator[Played]:
+    """Start everything; more settings of the bot by name. Prints the bot's end, if it ends."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        async with open_stage(manifest=manifest(), folder=folder, apps=apps, speed=speed) as stage:
+            bot = await BotProcess.start({**stage.settings, **settings}, folder=folder)
+            try:
+                if not await bot.ready():
+                    print("\n".join(bot.last_lines), file=sys.stderr)
+                    raise RuntimeError("the bot did not get ready")
+                yield Played(stage=stage, bot=bot)
+            finally:
+                await bot.stop()
