@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bot.config_catalog import TableCatalog
-from bot.config_checks import check_complete, check_fit
+from bot.config_checks import check_complete, check_fit, lies_on_container_layer
 from bot.config_keys import KeyedServer, read_server
 from bot.config_sources import Given, Origin, read_given, read_knobs
 from bot.config_tables import Knobs
@@ -161,6 +161,21 @@ class Settings:
             )
             for hook in self.knobs.webhooks
         )
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of an SQLite database; None: it is another one."""
+        if not self.database_url.startswith("sqlite:///"):
+            return None
+        return Path(self.database_url.removeprefix("sqlite:///").partition("?")[0])
+
+    def warnings(self) -> Sequence[str]:
+        """What works but will hurt; each a sentence with its mend."""
+        file = self.sqlite_file
+        if file is None or not lies_on_container_layer(file):
+            return ()
+        where = f"The database {file} lies on this container's own layer and vanishes with it."
+        return (f"{where} Put it on a mounted volume, or use PostgreSQL (DATABASE_URL).",)
 
     def secrets(self) -> Iterable[str]:
         """Every text that must never be printed, logged, sent to Slack or stored."""

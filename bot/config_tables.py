@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 
 from bot.config_values import (
     AnyPort,
@@ -43,6 +44,12 @@ def variable(name: str) -> JsonDict:
 
 LATER: JsonDict = {"later": "yes"}
 """Marks a field of a later release: known, refused, and on no page."""
+
+
+def is_later(knob: FieldInfo) -> bool:
+    """Whether a field belongs to a later release."""
+    extra = knob.json_schema_extra
+    return isinstance(extra, dict) and "later" in extra
 
 
 class Table(BaseModel):

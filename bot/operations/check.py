@@ -1,0 +1,190 @@
+"""`deploybot check`: everything that the bot needs, asked for once, each in a line."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from bot.config import Settings, load_settings
+from bot.errors import BotError, ConfigError
+from bot.operations.database import check_database, open_records
+from bot.operations.servers import ask_versions
+from bot.slack.client import open_client
+from bot.slack.manifest import SCOPES
+from bot.webhooks.guard import refusal
+
+ANSWER_WITHIN_S = 15.0
+"""For each party; a check that hangs tells nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+    def line(self) -> str:
+        """For people."""
+        mend = f" {self.mend}" if self.mend else ""
+        return f"{'ok   ' if self.ok else 'WRONG'}  {self.what}: {self.found}{mend}"
+
+    def json(self) -> dict[str, object]:
+        """For scripts."""
+        return {"check": self.what, "ok": self.ok, "found": self.found, "mend": self.mend}
+
+
+async def run_checks(
+    *, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Sequence[Check]:
+    """All checks. Without usable settings there is one, and it failed."""
+    try:
+        settings = load_settings(environ=environ, folder=folder)
+    except ConfigError as error:
+        return [
+            Check(
+                what="config",
+                ok=False,
+                found=f"{error.source}: {error.setting}: {error.problem}.",
+                mend=error.mend,
+            )
+        ]
+    file = settings.given.file or "environment only"
+    checks = [Check(what="config", ok=True, found=f"complete ({file}).")]
+    checks += [
+        Check(what="config", ok=True, found="warning.", mend=warning)
+        for warning in settings.warnings()
+    ]
+    groups = await asyncio.gather(
+        _check_database(settings),
+        _check_slack(settings),
+        _check_servers(settings),
+        _check_webhooks(settings),
+    )
+    return [*checks, *(one for group in groups for one in group)]
+
+
+async def _check_database(settings: Settings) -> Sequence[Check]:
+    what = "database"
+    file = settings.sqlite_file
+    if file is not None and not file.exists() and file.absolute().parent.is_dir():
+        return [Check(what=what, ok=True, found=f"{file}: `deploybot run` will create it.")]
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return [Check(what=what, ok=True, found=await check_database(settings))]
+    except ConfigError as error:
+        return [Check(what=what, ok=False, found=f"{error.problem}.", mend=error.mend)]
+    except (BotError, TimeoutError) as error:
+        mend = "Start the database, or correct DATABASE_URL."
+        return [Check(what=what, ok=False, found=_sentence(error), mend=mend)]
+
+
+async def _check_slack(settings: Settings) -> Sequence[Check]:
+    access = settings.slack
+    checks: list[Check] = []
+    async with open_client(access.bot_token, base_url=access.api_url) as client:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                answer = await client.web.auth_test()
+        except (SlackClientError, OSError, TimeoutError) as error:
+            return [_slack_refused("slack token", error, "SLACK_BOT_TOKEN")]
+        found = f"@{answer.get('user', '?')} in {answer.get('team', '?')}."
+        checks += [
+            Check(what="slack token", ok=True, found=found),
+            _check_scopes(_header(answer.headers, "x-oauth-scopes")),
+        ]
+        if access.app_token is None:
+            found = "HTTP mode; Slack must reach POST /slack/events of this bot."
+            return [*checks, Check(what="slack events", ok=True, found=found)]
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await client.web.apps_connections_open(app_token=access.app_token)
+        except (SlackClientError, OSError, TimeoutError) as error:
+            return [*checks, _slack_refused("slack events", error, "SLACK_APP_TOKEN")]
+        return [*checks, Check(what="slack events", ok=True, found="Socket Mode can be opened.")]
+
+
+def _header(headers: Mapping[str, object], name: str) -> str | None:
+    value = next((value for key, value in headers.items() if key.lower() == name), None)
+    return None if value is None else str(value)
+
+
+def _check_scopes(granted: str | None) -> Check:
+    what = "slack scopes"
+    if granted is None:
+        return Check(what=what, ok=True, found="Slack does not say which are granted.")
+    missing = sorted(set(SCOPES) - {scope.strip() for scope in granted.split(",")})
+    if not missing:
+        return Check(what=what, ok=True, found="all granted.")
+    why = "; ".join(f"{scope} ({SCOPES[scope]})" for scope in missing)
+    return Check(
+        what=what,
+        ok=False,
+        found=f"missing: {why}.",
+        mend="Paste `deploybot manifest` into the app's settings and install the app again.",
+    )
+
+
+def _slack_refused(what: str, error: Exception, setting: str) -> Check:
+    if isinstance(error, SlackApiError):
+        code = error.response.get("error", "unknown error")
+        mend = f"Copy {setting} from the app's settings again."
+        return Check(what=what, ok=False, found=f"Slack refuses: {code}.", mend=mend)
+    mend = "Check the network, proxies and SLACK_API_URL."
+    return Check(what=what, ok=False, found=f"no answer: {_sentence(error)}", mend=mend)
+
+
+async def _check_servers(settings: Settings) -> Sequence[Check]:
+    answers = await ask_versions(settings, within_s=ANSWER_WITHIN_S)
+    return [
+        Check(what=f"dokku {name}", ok=answer.ok, found=answer.found, mend=answer.mend)
+        for name, answer in answers.items()
+    ]
+
+
+async def _check_webhooks(settings: Settings) -> Sequence[Check]:
+    off: Mapping[str, str] = {}
+    file = settings.sqlite_file
+    if settings.endpoints() and (file is None or file.exists()):
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S), open_records(settings) as store:
+                off = await store.turned_off()
+        except (BotError, TimeoutError):
+            off = {}  # the database's own line says what is wrong with it
+    return [
+        await _check_webhook(number, one.url, off.get(one.lane), settings)
+        for number, one in enumerate(settings.endpoints(), start=1)
+    ]
+
+
+async def _check_webhook(number: int, url: str, off: str | None, settings: Settings) -> Check:
+    parts = urlsplit(url)
+    what = f"webhook {number}, {parts.hostname}"  # the whole address may be a secret
+    if off is not None:
+        mend = "Mend the receiver, then: deploybot webhooks enable URL."
+        return Check(what=what, ok=False, found=f"turned off: {off}.", mend=mend)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port)
+    except (OSError, TimeoutError) as error:
+        mend = "Correct the address, or the resolver of this machine."
+        return Check(what=what, ok=False, found=f"no address: {_sentence(error)}", mend=mend)
+    allowed = settings.webhook_allow_private
+    reasons = [refusal(str(entry[4][0]), allow_private=allowed) for entry in found]
+    if reasons and all(reasons):
+        mend = "Use a public address, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true."
+        return Check(what=what, ok=False, found=f"{reasons[0]}.", mend=mend)
+    return Check(what=what, ok=True, found="its address may be called; nothing was sent.")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time."
+    text = str(error) or type(error).__name__
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,135 @@
+"""What each operators' command does: settings, database, then lines on stdout."""
+
+import asyncio
+import json as jsonlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import typer
+
+from bot.config import load_settings
+from bot.operations import records, webhooks
+from bot.operations.check import run_checks
+from bot.operations.database import check_database, open_records, upgrade_database
+from bot.operations.settings import shown, shown_line
+from bot.store.engine import SqlStore
+
+DONE = 0
+FAILED = 1
+
+Found = TypeVar("Found")
+
+
+def _with_store(work: Callable[[SqlStore], Awaitable[Found]]) -> Found:
+    async def opened() -> Found:
+        async with open_records(load_settings(complete=False)) as store:
+            return await work(store)
+
+    return asyncio.run(opened())
+
+
+def _print(*lines: str) -> int:
+    for line in lines:
+        typer.echo(line)
+    return DONE
+
+
+def _print_json(value: object) -> int:
+    return _print(jsonlib.dumps(value, indent=2, ensure_ascii=False))
+
+
+def check(*, json: bool) -> int:
+    """All checks, each a line; 1 when one fails."""
+    found = asyncio.run(run_checks())
+    if json:
+        _print_json({"ok": all(one.ok for one in found), "checks": [one.json() for one in found]})
+    else:
+        _print(*[one.line() for one in found])
+    return DONE if all(one.ok for one in found) else FAILED
+
+
+def status(which: str | None, *, json: bool) -> int:
+    """All unfinished deployments, or one in full."""
+    now = records.now_utc()
+    if which is None:
+        unfinished = _with_store(lambda store: store.unfinished())
+        if json:
+            return _print_json({"deployments": [records.as_json(one, now) for one in unfinished]})
+        lines = [records.one_line(one, now) for one in unfinished]
+        return _print(*(lines or ["Nothing is running or waiting."]))
+    one = _with_store(lambda store: records.find(store, which))
+    return _print_json(records.as_json(one, now)) if json else _print(*records.details(one, now))
+
+
+def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
+    """The newest deployments of an app with their audit trails."""
+    now = records.now_utc()
+    found = _with_store(lambda store: records.history(store, name, server=server, limit=limit))
+    if json:
+        return _print_json(
+            {
+                "deployments": [
+                    records.as_json(one, now)
+                    | {"audit": [records.audit_json(at, entry) for at, entry in trail]}
+                    for one, trail in found
+                ]
+            }
+        )
+    for one, trail in found:
+        _print(records.one_line(one, now), *[records.audit_line(at, entry) for at, entry in trail])
+    return DONE
+
+
+def logs(which: str) -> int:
+    """The whole log that is kept."""
+
+    async def read(store: SqlStore) -> str:
+        return await store.read_log((await records.find(store, which)).id)
+
+    text = _with_store(read)
+    typer.echo(text, nl=bool(text) and not text.endswith("\n"))
+    return DONE
+
+
+def cancel(which: str) -> int:
+    """The wish, which the running bot acts on."""
+    return _print(_with_store(lambda store: records.ask_cancel(store, which, records.now_utc())))
+
+
+def webhooks_list(*, limit: int, json: bool) -> int:
+    """Deliveries, and what is off."""
+    rows, off = _with_store(lambda store: webhooks.list_deliveries(store, limit))
+    if json:
+        return _print_json(
+            {"deliveries": [webhooks.delivery_json(row) for row in rows], "off": dict(off)}
+        )
+    lines = [webhooks.delivery_line(row) for row in rows] or ["Nothing was to be delivered yet."]
+    return _print(*[f"off: {url} ({why})" for url, why in off.items()], *lines)
+
+
+def webhooks_replay(delivery: str) -> int:
+    """Make a delivery due again."""
+    return _print(_with_store(lambda store: webhooks.replay(store, delivery)))
+
+
+def webhooks_enable(url: str) -> int:
+    """Turn an address on again."""
+    return _print(_with_store(lambda store: webhooks.enable(store, url)))
+
+
+def db_upgrade() -> int:
+    """Create or upgrade the tables."""
+    return _print(asyncio.run(upgrade_database(load_settings(complete=False))))
+
+
+def db_check() -> int:
+    """Answer, and the right tables."""
+    return _print(asyncio.run(check_database(load_settings(complete=False))))
+
+
+def config_show(*, json: bool) -> int:
+    """Every setting; secrets masked."""
+    found = list(shown(load_settings(complete=False)))
+    if json:
+        return _print_json({one.name: {"value": one.value, "source": one.source} for one in found})
+    return _print(*[shown_line(one) for one in found])

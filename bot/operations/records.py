@@ -1,0 +1,164 @@
+"""Deployments as a shell shows them: status, history, logs, and the wish to cancel."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase
+from bot.deployments.ports import Store
+from bot.deployments.states import ENDINGS, STATUS, WAITING
+from bot.errors import Declined
+from bot.webhooks.payload import rfc3339, standard_body
+
+SHORTEST_ID = 6
+"""Fewer characters of an id are taken for the name of an app."""
+
+
+class Records(Store, Protocol):
+    """The store, with what only operators ask."""
+
+    async def by_prefix(self, prefix: str, *, limit: int = 2) -> Sequence[Deployment]:
+        """Those whose id begins so, newest first."""
+        ...
+
+
+async def find(store: Records, word: str) -> Deployment:
+    """By id or a beginning of one, or by app: its running, else first waiting, else newest one.
+
+    Raises: Declined, when there is none or more than one.
+    """
+    if len(word) >= SHORTEST_ID and word.isalnum():
+        found = await store.by_prefix(word)
+        if len(found) > 1:
+            raise Declined(f"More than one deployment has an id that begins with {word}.")
+        if found:
+            return found[0]
+    unfinished = [one for one in await store.unfinished() if word in {one.app, one.dokku_app}]
+    running = [one for one in unfinished if one.phase not in WAITING]
+    newest = await store.recent(app=word, limit=1)
+    candidates = [*running, *unfinished, *newest]
+    if not candidates:
+        raise Declined(f"No deployment has the id {word}, and no app {word} was deployed.")
+    return candidates[0]
+
+
+def one_line(deployment: Deployment, now: datetime) -> str:
+    """A deployment in a line: id, app, ref, server, state, duration."""
+    state = STATUS[deployment.phase].value
+    if deployment.phase.value != state:
+        state += f" ({deployment.phase})"
+    if deployment.failure is not None:
+        state += f" ({deployment.failure})"
+    if deployment.live is not None:
+        state += f", live: {deployment.live}"
+    commit = f" {deployment.sha[:7]}" if deployment.sha else ""
+    ref = deployment.ref or "(default ref)"
+    lasted = show_elapsed(deployment.duration(now))
+    return (
+        f"{deployment.id}  {deployment.app} {ref}{commit} on {deployment.server}: "
+        f"{state}, {lasted}, by {who(deployment.requested_by)}"
+    )
+
+
+def who(actor: Actor) -> str:
+    """A person for people."""
+    return f"{actor.name} ({actor.user})" if actor.name else actor.user
+
+
+def show_elapsed(duration: timedelta) -> str:
+    """`45s`, `1m 20s`, `2h 5m`."""
+    seconds = int(duration.total_seconds())
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds}s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes}m" if hours else f"{minutes}m {seconds}s"
+
+
+def details(deployment: Deployment, now: datetime) -> list[str]:
+    """A deployment in full, a fact a line."""
+    facts: dict[str, str | None] = {
+        "commit": deployment.sha,
+        "repository": deployment.repo,
+        "reason": deployment.reason,
+        "evidence": deployment.evidence,
+        "cancel asked by": who(deployment.cancel.by) if deployment.cancel else None,
+        "requested": rfc3339(deployment.created_at),
+        "started": rfc3339(deployment.started_at) if deployment.started_at else None,
+        "ended": rfc3339(deployment.finished_at) if deployment.finished_at else None,
+        "attempt": str(deployment.attempt) if deployment.attempt > 1 else None,
+        "Dokku build": deployment.build_id,
+        "url": deployment.url,
+        "message": deployment.message.permalink if deployment.message else None,
+    }
+    width = max(len(name) for name in facts)
+    lines = [f"  {name:<{width}}  {fact}" for name, fact in facts.items() if fact is not None]
+    return [one_line(deployment, now), *lines]
+
+
+def as_json(deployment: Deployment, now: datetime) -> dict[str, object]:
+    """The fields of a webhook's `data` (docs/webhooks.md) and a few that only operators need."""
+    data = standard_body(deployment, Event(type="status"), at=now)["data"]
+    fields = dict(data) if isinstance(data, Mapping) else {}
+    fields.pop("log_tail", None)
+    fields["phase"] = deployment.phase.value
+    fields["attempt"] = deployment.attempt
+    fields["evidence"] = deployment.evidence
+    fields["requested_at"] = rfc3339(deployment.created_at)
+    return fields
+
+
+async def history(
+    store: Records, app: str, *, server: str | None, limit: int
+) -> Sequence[tuple[Deployment, Sequence[tuple[datetime, AuditEntry]]]]:
+    """The newest deployments of an app, each with its audit trail. Declined: there are none."""
+    found = await store.recent(app=app, server=server, limit=limit)
+    if not found:
+        raise Declined(f"No deployment of {app} is on record.")
+    return [(one, await store.audit_of(one.id)) for one in found]
+
+
+def audit_line(at: datetime, entry: AuditEntry) -> str:
+    """One change: when, what, who, through what."""
+    said = ", ".join(f"{key}: {value}" for key, value in entry.detail.items())
+    line = f"    {rfc3339(at)}  {entry.action} by {who(entry.actor)} through {entry.through}"
+    return f"{line} ({said})" if said else line
+
+
+def audit_json(at: datetime, entry: AuditEntry) -> dict[str, object]:
+    """The same, for scripts."""
+    return {
+        "at": rfc3339(at),
+        "action": entry.action,
+        "by": {"user": entry.actor.user, "team": entry.actor.team, "name": entry.actor.name},
+        "through": entry.through,
+        "detail": dict(entry.detail),
+    }
+
+
+async def ask_cancel(store: Records, word: str, now: datetime) -> str:
+    """Write the wish that the running bot acts on; the sentence to print.
+
+    Raises: Declined, when it has ended or nothing is left to cancel.
+    """
+    deployment = await find(store, word)
+    name = f"{deployment.id} ({deployment.app} {deployment.ref})"
+    if deployment.phase in ENDINGS:
+        raise Declined(f"{name} has already ended: {deployment.phase}. Nothing was cancelled.")
+    if deployment.phase is Phase.CHECKING:
+        raise Declined(f"{name}: nothing is left to cancel, the new release is being watched.")
+    if deployment.cancel is not None:
+        return f"{name} is already being cancelled, asked by {who(deployment.cancel.by)}."
+    await store.ask_cancel(deployment.id, operator(), now)
+    return f"Asked to cancel {name}. The bot acts on it within a poll; `deploybot status` tells."
+
+
+def operator() -> Actor:
+    """Who sits at the shell, as far as the machine tells."""
+    return Actor(user="cli", name=os.environ.get("SUDO_USER") or os.environ.get("USER") or None)
+
+
+def now_utc() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)

@@ -1,0 +1,93 @@
+"""`deploybot config show`: every setting, its value and where it came from; secrets masked."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydantic import BaseModel, SecretStr
+
+from bot.config import Settings
+from bot.config_sources import Place, dotted
+from bot.config_tables import is_later
+from bot.config_values import show_duration
+
+MASKED = "********"
+_PASSWORD = re.compile(r"(?<=://)([^/@\s]*)@")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One setting."""
+
+    name: str
+    value: object
+    """JSON."""
+    source: str
+    """`default`, or the variable or key and where it stands."""
+
+
+def shown(settings: Settings) -> Iterator[Shown]:
+    """All settings in the order of the configuration page."""
+    yield from _table(settings, settings.knobs, ())
+
+
+def shown_line(one: Shown) -> str:
+    """A setting as a line."""
+    return f"{one.name} = {one.value}  ({one.source})"
+
+
+def _table(settings: Settings, table: BaseModel, above: Place) -> Iterator[Shown]:
+    for name, knob in type(table).model_fields.items():
+        value = getattr(table, name)
+        place = (*above, name)
+        if is_later(knob):
+            continue
+        if isinstance(value, Mapping):
+            for key, below in value.items():
+                yield from _table(settings, below, (*place, key))
+        elif name == "webhooks":
+            for number, below in enumerate(value):
+                yield from _table(settings, below, (*place, number))
+        else:
+            yield Shown(dotted(place), _plain(name, value, table), _source(settings, place))
+
+
+def _source(settings: Settings, place: Place) -> str:
+    found = settings.given.origins.get(place)
+    if found is None:
+        return "default"
+    return f"{found.setting}, {found.source}"
+
+
+def _plain(name: str, value: object, table: BaseModel) -> object:
+    if isinstance(value, SecretStr):
+        url = name == "database_url"
+        return _without_password(value.get_secret_value()) if url else MASKED
+    if isinstance(value, timedelta):
+        return show_duration(value)
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, str):
+        return _plain_text(name, value, table)
+    return value
+
+
+def _plain_text(name: str, value: str, table: BaseModel) -> str:
+    if name == "known_hosts" and " " in value:
+        return f"{len(value.strip().splitlines())} lines"
+    if name == "url" and getattr(table, "format", "") == "slack":
+        return MASKED  # an incoming webhook's address is its own password
+    return _without_password(value)
+
+
+def _without_password(address: str) -> str:
+    """An address without what stands before its @, but for a bare user name."""
+
+    def mask(found: re.Match[str]) -> str:
+        user, colon, _password = found[1].partition(":")
+        if user in {"git", ""} and not colon:
+            return found[0]
+        return f"{user}:{MASKED}@" if colon else f"{MASKED}@"
+
+    return _PASSWORD.sub(mask, address)
