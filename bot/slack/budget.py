@@ -113,6 +113,10 @@ class EditGate:
         """Drop the wish of a message, if there is one."""
         self._wishes.pop(key, None)
 
+    def wants(self, key: str) -> bool:
+        """Whether an edit of this message waits."""
+        return key in self._wishes
+
     def waiting(self, most: Urgency) -> bool:
         """Whether an edit of at least this urgency waits or is in flight."""
         return bool(self._in_flight) or any(w.urgency <= most for w in self._wishes.values())
@@ -133,7 +137,7 @@ class EditGate:
         settled = [
             other
             for other, at in self._done_at.items()
-            if now - at > SPACING_S and other not in self._wishes
+            if now - at > SPACING_S and other not in self._wishes and other not in self._in_flight
         ]
         for other in settled:
             del self._done_at[other]
@@ -161,8 +165,8 @@ class EditGate:
             elif best is None or (urgency, wish.since) < best[:2]:
                 best = (urgency, wish.since, key)
         if best is not None:
-            urgency, _, key = best
-            del self._wishes[key]
+            key = best[2]
+            urgency = self._wishes.pop(key).urgency
             self._in_flight.add(key)
             self._last_start = now
             return Go(key, urgency)

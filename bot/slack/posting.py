@@ -1,0 +1,123 @@
+"""Posting a live message so that there is one of it, also when Slack's answer is lost."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from bot.deployments.model import Deployment, MessagePlace
+from bot.errors import SlackError
+from bot.slack.client import Blocks
+from bot.slack.refusals import NO_ANSWER, UNREACHABLE
+from bot.slack.render.deployment import Rendered
+
+log = structlog.get_logger(__name__)
+
+PERMALINK_PATIENCE_S = 0.5
+CLOCK_SKEW = timedelta(minutes=2)
+"""How far Slack's clock, which numbers the messages, may be from ours."""
+_PERHAPS_LATER = frozenset({NO_ANSWER, UNREACHABLE, "ratelimited"})
+"""Refusals that say nothing about the thread."""
+
+
+class Messages(Protocol):
+    """What of the Slack client is needed to post."""
+
+    async def post(
+        self,
+        channel: str,
+        *,
+        text: str,
+        blocks: Blocks,
+        thread_ts: str | None = None,
+        deployment_id: str | None = None,
+    ) -> str:
+        """See `SlackClient.post`."""
+        ...
+
+    async def permalink(self, channel: str, ts: str) -> str:
+        """See `SlackClient.permalink`."""
+        ...
+
+    async def find_by_metadata(
+        self, channel: str, deployment_id: str, *, since: datetime
+    ) -> str | None:
+        """See `SlackClient.find_by_metadata`."""
+        ...
+
+
+class Posting:
+    """Where a live message comes into the world, or is found again."""
+
+    def __init__(self, *, client: Messages) -> None:
+        self._client = client
+
+    async def post(self, deployment: Deployment, rendered: Rendered) -> MessagePlace:
+        """Post it in the deployment's channel. SlackError: it cannot be.
+
+        Where no answer came, the channel is searched before anything is posted again.
+        """
+        try:
+            ts = await self._send(deployment, rendered, deployment.channel)
+        except SlackError as error:
+            if error.code != NO_ANSWER:
+                raise
+            ts = await self._search(deployment) or await self._send(
+                deployment, rendered, deployment.channel
+            )
+        return await self._place(deployment.channel, ts)
+
+    async def find(self, deployment: Deployment) -> MessagePlace | None:
+        """The message that a bot left behind which died before it stored the place.
+
+        None: there is none, or the channel's history may not be read.
+        """
+        try:
+            ts = await self._search(deployment)
+        except SlackError as error:
+            log.warning("message_not_searched", deployment_id=deployment.id, code=error.code)
+            return None
+        return None if ts is None else await self._place(deployment.channel, ts)
+
+    async def post_anew(
+        self, deployment: Deployment, rendered: Rendered, former: MessagePlace
+    ) -> MessagePlace:
+        """In place of a deleted message: in its former thread, else in its channel. SlackError."""
+        try:
+            ts = await self._send(deployment, rendered, former.channel, former.root)
+        except SlackError as error:
+            if error.code in _PERHAPS_LATER:
+                raise
+            ts = await self._send(deployment, rendered, former.channel)
+        return await self._place(former.channel, ts)
+
+    async def _send(
+        self,
+        deployment: Deployment,
+        rendered: Rendered,
+        channel: str,
+        thread_ts: str | None = None,
+    ) -> str:
+        return await self._client.post(
+            channel,
+            text=rendered.text,
+            blocks=rendered.blocks,
+            thread_ts=thread_ts,
+            deployment_id=deployment.id,
+        )
+
+    async def _search(self, deployment: Deployment) -> str | None:
+        return await self._client.find_by_metadata(
+            deployment.channel, deployment.id, since=deployment.created_at - CLOCK_SKEW
+        )
+
+    async def _place(self, channel: str, ts: str) -> MessagePlace:
+        """With the permalink, or without: nothing waits for it for long."""
+        try:
+            async with asyncio.timeout(PERMALINK_PATIENCE_S):
+                link = await self._client.permalink(channel, ts)
+        except (SlackError, TimeoutError) as error:
+            log.info("no_permalink", channel=channel, ts=ts, error=type(error).__name__)
+            link = None
+        return MessagePlace(channel=channel, ts=ts, permalink=link)
