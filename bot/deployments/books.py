@@ -17,7 +17,7 @@ class Books:
         self.store = store
         self.tracker = tracker
         self.announcer = announcer
-        self._observer = observer
+        self.observer = observer
 
     async def save(
         self,
@@ -32,7 +32,7 @@ class Books:
         fresh = await self.store.save(deployment, was=was, by=by, audit=audit, event=event)
         self.tracker.put(fresh)
         if fresh.phase in ENDINGS:
-            self._observer.ended(fresh)
+            self.observer.ended(fresh)
             self.announcer.changed(fresh.id, Urgency.NOW)
         elif fresh.phase is not was:
             self.announcer.changed(fresh.id, Urgency.PHASE)

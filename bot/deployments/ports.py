@@ -416,6 +416,10 @@ class Observer(Protocol):
         """A poll was not answered."""
         ...
 
+    def counted(self, unfinished: Collection[Deployment]) -> None:
+        """All that have not ended, at this moment."""
+        ...
+
 
 class Polls(Protocol):
     """The scheduler, as the domain sees it."""

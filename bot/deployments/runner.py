@@ -1,21 +1,22 @@
 """Claims what is due, drives what it owns, polls when it is told to, hands over at the end."""
 
 import asyncio
-import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.clock import Clock
-from bot.deployments.drive import Blocked, Drive, Parts
+import structlog
+
+from bot.deployments.drive import Drive
+from bot.deployments.ending import Parts
 from bot.deployments.model import Deployment, Failure, Phase
-from bot.deployments.ports import Servers, Timing
+from bot.deployments.ports import Servers
 from bot.deployments.queue import heads, is_expired, places
-from bot.deployments.service import Service
+from bot.deployments.starting import Blocked
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import DokkuError, LeaseLost, StaleState, StoreError, Unreachable
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 STOP_ACTING_S = 15.0
 """An owner that cannot renew its leases for so long writes nothing more (leases last 20 s)."""
@@ -33,23 +34,21 @@ class _Tries:
 class Runner:
     """One per replica. Poll jobs and people's wishes only knock here; the work is its own tasks."""
 
-    def __init__(
-        self, *, replica: str, servers: Servers, parts: Parts, timing: Timing, clock: Clock
-    ) -> None:
+    def __init__(self, *, replica: str, servers: Servers, parts: Parts) -> None:
         self._replica = replica
         self._servers = servers
         self._parts = parts
         self._store = parts.books.store
-        self._timing = timing
-        self._clock = clock
+        self._timing = parts.timing
+        self._clock = parts.clock
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._tries: dict[str, _Tries] = {}
         self._look = asyncio.Event()
         self._open = False
-        self._renewed_at = clock.monotonic()
-        self.service: Service | None = None
-        """Set by the composition root; ends what waited for too long."""
+        self._renewed_at = parts.clock.monotonic()
+        self.expire: Callable[[Deployment, Failure, str], Awaitable[None]] | None = None
+        """Set by the composition root: ends what waited for too long."""
 
     # --- knocks
 
@@ -71,7 +70,7 @@ class Runner:
         try:
             await drive.tick()
         except (LeaseLost, StaleState) as stale:
-            log.info("poll_stopped", extra={"deployment_id": deployment_id, "why": str(stale)})
+            log.info("poll_stopped", deployment_id=deployment_id, why=str(stale))
 
     async def heartbeat(self) -> None:
         """Prolong the leases; what is not held any more stops acting."""
@@ -119,7 +118,7 @@ class Runner:
             try:
                 await self._store.release(drive.held.id, drive.held.row.fence)
             except StoreError as error:
-                log.warning("lease_kept", extra={"deployment_id": drive.held.id, "why": str(error)})
+                log.warning("lease_kept", deployment_id=drive.held.id, why=str(error))
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -132,13 +131,14 @@ class Runner:
             try:
                 await self._look_once()
             except StoreError as error:
-                log.warning("look_failed", extra={"why": str(error)})
+                log.warning("look_failed", why=str(error))
 
     async def _look_once(self) -> None:
         unfinished = await self._store.unfinished()
         for row in unfinished:
             if self._parts.books.tracker.get(row.id) is None:
                 self._parts.books.tracker.put(row)
+        self._parts.books.observer.counted(unfinished)
         running = [row for row in unfinished if row.phase in RUNNING]
         waiting = [row for row in unfinished if row.phase is Phase.QUEUED]
         for row in running:
@@ -158,13 +158,13 @@ class Runner:
         kept = []
         for row in waiting:
             over = is_expired(row, self._clock.now(), self._timing.queue_ttl)
-            if not over or row.id in self._drives or self.service is None:
+            if not over or row.id in self._drives or self.expire is None:
                 kept.append(row)
                 continue
             blocker = self._parts.books.progress(row.id).waits_for or "its turn"
             sentence = f"It waited too long for {blocker}"
             try:
-                await self.service.end_waiting(row, Failure.EXPIRED, sentence)
+                await self.expire(row, Failure.EXPIRED, sentence)
             except StaleState:
                 kept.append(row)
         return kept
@@ -212,7 +212,7 @@ class Runner:
             await self._store.release(deployment_id, fence)
         except StoreError as error:
             # It ends by itself after its 20 s.
-            log.warning("lease_kept", extra={"deployment_id": deployment_id, "why": str(error)})
+            log.warning("lease_kept", deployment_id=deployment_id, why=str(error))
 
     async def _drive_guarded(self, drive: Drive) -> None:
         row = drive.held.row
@@ -226,7 +226,7 @@ class Runner:
         except DokkuError as error:
             await self._not_answered(drive, error)
         except (LeaseLost, StaleState) as stale:
-            log.info("drive_stopped", extra={"deployment_id": row.id, "why": str(stale)})
+            log.info("drive_stopped", deployment_id=row.id, why=str(stale))
         else:
             self._tries.pop(row.id, None)
 
@@ -270,6 +270,6 @@ class Tasks:
             return
         error = task.exception()
         if isinstance(error, LeaseLost | StaleState):
-            log.info("task_stopped", extra={"why": str(error)})
+            log.info("task_stopped", why=str(error))
         elif error is not None:
             log.error("task_failed", exc_info=error)

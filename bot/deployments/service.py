@@ -55,7 +55,7 @@ class Hooks:
     look_for_work: Callable[[], None]
     wish: Callable[[str], None]
     """Somebody asked to cancel a running deployment."""
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], object]
     """Run on, as a tracked task."""
 
 

@@ -1,0 +1,105 @@
+"""Ends a deployment: one transaction, with what an end shows."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot.clock import Clock
+from bot.deployments.books import Books
+from bot.deployments.checking import Checker
+from bot.deployments.evidence import describe
+from bot.deployments.excerpt import around_error
+from bot.deployments.held import Held
+from bot.deployments.log_buffer import LogBuffer
+from bot.deployments.model import Event, Failure, Phase
+from bot.deployments.ports import Dokku, Polls, Timing
+from bot.deployments.prepare import Preparation
+from bot.deployments.states import ENDINGS
+from bot.deployments.verdict import Evidence, Verdict, before_start
+
+TOLD_LINES = 10
+"""Log lines that a webhook carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every drive uses."""
+
+    books: Books
+    preparation: Preparation
+    polls: Polls
+    timing: Timing
+    clock: Clock
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    """Run on, as a tracked task whose failure is logged."""
+
+
+class Ending:
+    """The one place that ends a deployment which this replica owns. A second end is ignored."""
+
+    def __init__(self, *, held: Held, dokku: Dokku, buffer: LogBuffer, parts: Parts) -> None:
+        self._held = held
+        self._dokku = dokku
+        self._buffer = buffer
+        self._parts = parts
+        self._once = asyncio.Lock()
+
+    def checker(self) -> Checker:
+        """Looks at the app's containers."""
+        return Checker(
+            dokku=self._dokku,
+            clock=self._parts.clock,
+            settle=self._parts.timing.settle,
+            most=self._held.row.max_duration,
+        )
+
+    async def by_evidence(self, evidence: Evidence, verdict: Verdict) -> None:
+        """End with a verdict on a command that was started."""
+        if verdict.phase is not Phase.SUCCEEDED:
+            excerpt = around_error(self._buffer.recent(), evidence.output.error)
+            self._held.note(excerpt=excerpt)
+        await self._end(
+            verdict, describe(evidence, verdict.rule), evidence.output.url or self._held.row.url
+        )
+
+    async def unstarted(self, failure: Failure, cause: str) -> None:
+        """End before Dokku's command was started."""
+        containers = None
+        if failure is not Failure.SERVER_UNREACHABLE:
+            containers = (await self.checker().look(self._held.row.dokku_app)).containers
+        await self._end(before_start(failure, cause, containers), f"before the start: {cause}")
+
+    async def cancelled_unstarted(self) -> None:
+        """Somebody asked for the end before Dokku's command was started."""
+        containers = (await self.checker().look(self._held.row.dokku_app)).containers
+        verdict = before_start(Failure.REJECTED, "Cancelled before Dokku was asked", containers)
+        verdict = replace(verdict, phase=Phase.CANCELLED, failure=None)
+        await self._end(verdict, "cancelled before the start")
+
+    async def _end(self, verdict: Verdict, evidence: str, url: str | None = None) -> None:
+        async with self._once:
+            row = self._held.row
+            if row.phase in ENDINGS or verdict.phase is None:
+                return
+            store = self._parts.books.store
+            rollback = await store.proven_live(row.target, before=row, other_than=row.sha)
+            self._held.note(reading_end=False, stale_since=None, step=None, waits_for=None)
+            shown = self._held.books.progress(row.id)
+            await self._held.move(
+                verdict.phase,
+                "ended",
+                detail={"failure": verdict.failure or "", "evidence": evidence},
+                event=Event(
+                    type="deployment.finished",
+                    log_tail=shown.excerpt or self._buffer.tail(TOLD_LINES),
+                ),
+                failure=verdict.failure,
+                live=verdict.live,
+                reason=verdict.reason,
+                evidence=evidence,
+                finished_at=self._parts.clock.now(),
+                rollback_sha=rollback,
+                url=url or row.url,
+            )
+            self._parts.polls.unwatch(row.id)

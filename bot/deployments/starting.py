@@ -1,0 +1,126 @@
+"""From the head of the queue to Dokku's command: look, snapshot, claim the app, start."""
+
+from dataclasses import replace
+from datetime import timedelta
+from statistics import median
+
+from bot.deployments.ending import Ending, Parts
+from bot.deployments.evidence import EvidenceReader
+from bot.deployments.held import Held
+from bot.deployments.model import Deployment, Event, Failure, Phase, Snapshot
+from bot.deployments.ports import DeployStream, Dokku, Urgency
+from bot.deployments.prepare import APP_MISSING, NotDeployable
+from bot.deployments.queue import describe_foreign, foreign_build
+from bot.errors import CommandFailed, Unreachable
+
+KNOWN_GOOD = 3
+"""Good deployments needed before a usual duration is shown."""
+
+
+class Blocked(Exception):
+    """It cannot start now and keeps its place; the phrase says what it waits for."""
+
+
+class Starting:
+    """Nothing is sent that changes the server before the row says `starting`."""
+
+    def __init__(
+        self, *, held: Held, dokku: Dokku, reader: EvidenceReader, ending: Ending, parts: Parts
+    ) -> None:
+        self._held = held
+        self._dokku = dokku
+        self._reader = reader
+        self._ending = ending
+        self._parts = parts
+        self._timing = parts.timing
+        self._clock = parts.clock
+
+    async def start(self) -> DeployStream | None:
+        """The running command; None: it ended before. Blocked, DokkuError: it keeps its place."""
+        try:
+            ready = await self._look_up()
+            if ready is None:
+                return None
+            snapshot = await self._clear(ready)
+        except CommandFailed as failed:
+            if failed.exit_status != APP_MISSING:
+                raise
+            cause = f"{self._held.row.dokku_app} does not exist on {self._held.row.server}"
+            await self._ending.unstarted(Failure.APP_NOT_FOUND, cause)
+            return None
+        await self._enter(ready, snapshot)
+        return await self._command()
+
+    async def _look_up(self) -> Deployment | None:
+        row = self._held.row
+        if row.ready:
+            return row
+        found = await self._parts.preparation.look_up(row)
+        if isinstance(found, NotDeployable):
+            await self._ending.unstarted(found.failure, found.sentence)
+            return None
+        return replace(row, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
+
+    async def _clear(self, row: Deployment) -> Snapshot:
+        records = await self._dokku.builds(row.dokku_app)
+        foreign = foreign_build(records)
+        if foreign is not None:
+            raise Blocked(describe_foreign(foreign))
+        snapshot = await self._reader.snapshot(row.dokku_app, records)
+        if snapshot.builds is None and snapshot.report.locked:
+            # Before 0.38 the flag is the lock; later it stays set after any failed build.
+            raise Blocked("another deploy outside this bot")
+        return snapshot
+
+    async def _enter(self, row: Deployment, snapshot: Snapshot) -> None:
+        store = self._parts.books.store
+        previous = await store.proven_live(row.target, before=row) or snapshot.report.sha
+        await self._held.move(
+            Phase.STARTING,
+            "starting",
+            detail={"sha": row.sha or "", "ref": row.ref},
+            ref=row.ref,
+            repo=row.repo,
+            sha=row.sha,
+            ready=True,
+            before=snapshot,
+            previous_sha=previous,
+            started_at=None,
+            exit_status=None,
+            build_id=None,
+        )
+        await self.note_usual()
+
+    async def note_usual(self) -> None:
+        """Show how long good deployments of the app take, once 3 are known."""
+        durations = await self._parts.books.store.good_durations(self._held.row.target)
+        usual = None
+        if len(durations) >= KNOWN_GOOD:
+            usual = timedelta(seconds=median(one.total_seconds() for one in durations))
+        self._held.note(place=None, waits_for=None, usual=usual)
+
+    async def _command(self) -> DeployStream | None:
+        row = self._held.row
+        if row.repo is None:
+            raise ValueError("a prepared deployment has a repository")
+        tries = self._timing.start_tries
+        for number in range(1, tries + 1):
+            await self._held.refresh_wish()
+            if self._held.row.cancel is not None:
+                await self._ending.cancelled_unstarted()
+                return None
+            try:
+                stream = await self._dokku.deploy(row.dokku_app, row.repo, row.pinned)
+            except Unreachable as error:
+                if number == tries or error.final:
+                    await self._ending.unstarted(Failure.SERVER_UNREACHABLE, str(error))
+                    return None
+                self._held.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
+                await self._clock.sleep(self._timing.start_window / tries)
+            else:
+                break
+        await self._held.record(
+            started_at=self._clock.now(), event=Event(type="deployment.started")
+        )
+        self._held.note(waits_for=None)
+        return stream

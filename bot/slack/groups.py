@@ -1,0 +1,40 @@
+"""Which user groups a person is in, for `deployers`."""
+
+from collections.abc import Collection
+
+import structlog
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from bot.clock import Clock
+from bot.deployments.ports import Groups
+from bot.slack.client import SlackClient
+
+log = structlog.get_logger(__name__)
+
+KEPT_S = 60.0
+"""Members are read again after this; `usergroups.users.list` is a tier 2 method."""
+
+
+class SlackGroups(Groups):
+    """Reads members on demand. A group that cannot be read holds nobody: default deny."""
+
+    def __init__(self, *, client: SlackClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._kept: dict[str, tuple[float, frozenset[str]]] = {}
+
+    async def groups_of(self, user: str, among: Collection[str]) -> frozenset[str]:
+        return frozenset([group for group in among if user in await self._members(group)])
+
+    async def _members(self, group: str) -> frozenset[str]:
+        kept = self._kept.get(group)
+        if kept is not None and self._clock.monotonic() - kept[0] < KEPT_S:
+            return kept[1]
+        try:
+            answer = await self._client.web.usergroups_users_list(usergroup=group)
+        except (SlackApiError, SlackClientError, TimeoutError, OSError) as error:
+            log.warning("group_not_read", group=group, error=type(error).__name__)
+            return frozenset()
+        members = frozenset(answer.get("users") or ())
+        self._kept[group] = (self._clock.monotonic(), members)
+        return members
