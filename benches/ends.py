@@ -1,0 +1,102 @@
+"""From the end of Dokku's command to the edit that shows it, beside the questions it needs.
+
+One deployment at a time. The command is held just before its end for as long as two edits of
+a message must be apart, as a build that has been quiet for a moment.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+
+import asyncssh
+
+from benches.figures import in_ms, percentile
+from benches.played import Played, plain_apps, play
+from bot.simulators.slack.model import Message
+
+ROUNDS = 10
+SETTLE_S = 2.0
+QUIET_S = 2.5
+QUESTIONS = ("builds:list {app} --format json", "ps:inspect {app}", "apps:report {app}")
+FAILED = re.compile(r"\bFailed\b")
+CHECKING = re.compile(r"\bChecking\b|\bDeployed\b")
+DEPLOYED = re.compile(r"\bDeployed\b")
+
+
+async def measure() -> dict[str, object]:
+    good = plain_apps(ROUNDS)
+    bad = plain_apps(2 * ROUNDS, "build_fails")[ROUNDS:]
+    async with play([*good, *bad], speed=10.0, DEPLOYBOT_SETTLE=f"{SETTLE_S}s") as played:
+        failed = [await _end_to_edit(played, app.name, FAILED) for app in bad]
+        checking: list[float] = []
+        deployed: list[float] = []
+        for app in good:
+            checking.append(await _end_to_edit(played, app.name, CHECKING))
+            begin = time.perf_counter()
+            await _until_shown(played, app.name, DEPLOYED)
+            deployed.append(max(0.0, time.perf_counter() - begin - SETTLE_S))
+        questions = await _questions(played, [app.name for app in good])
+    ends = [*failed, *checking]
+    beyond = percentile(ends, 0.95) - percentile(questions, 0.5)
+    return {
+        "end_to_failed": in_ms(failed),
+        "end_to_checking": in_ms(checking),
+        "checking_to_deployed_beyond_settle": in_ms(deployed),
+        "questions": in_ms(questions),
+        "p95_beyond_questions_ms": round(1000 * beyond, 1),
+        "goal": "p95 <= 1000 ms beyond the questions",
+    }
+
+
+async def _end_to_edit(played: Played, app: str, words: re.Pattern[str]) -> float:
+    host = played.stage.dokku
+    host.hold_for_test(app, at="before_exit")
+    await played.deploy(app)
+    await host.until(lambda: host.holding(app), timeout_s=60)
+    await asyncio.sleep(QUIET_S)
+    host.release_for_test(app)
+    await host.until(lambda: _ended(played, app), timeout_s=10)
+    begin = time.perf_counter()
+    await _until_shown(played, app, words)
+    return time.perf_counter() - begin
+
+
+def _ended(played: Played, app: str) -> bool:
+    own = [one for one in played.stage.dokku.journal if one.app == app]
+    begun = sum(one.event == "run_began" for one in own)
+    return begun > 0 and sum(one.event == "run_ended" for one in own) == begun
+
+
+async def _until_shown(played: Played, app: str, words: re.Pattern[str]) -> Message:
+    slack = played.stage.slack
+    channel = slack.channel("deploys")
+
+    def shown() -> Message | None:
+        found = [one for one in slack.messages(channel) if app in one.plain]
+        return found[-1] if found and words.search(found[-1].plain) else None
+
+    message = await slack.until(shown, timeout_s=60)
+    if message is None:
+        raise RuntimeError(f"{app} has no message")
+    return message
+
+
+async def _questions(played: Played, apps: Sequence[str]) -> list[float]:
+    """Wall time of the questions that an end needs, asked in turn on one open connection."""
+    settings = played.stage.settings
+    took: list[float] = []
+    async with asyncssh.connect(
+        settings["DOKKU_HOST"],
+        int(settings["DOKKU_PORT"]),
+        username=settings["DOKKU_USER"],
+        client_keys=[asyncssh.import_private_key(settings["DOKKU_SSH_KEY"])],
+        known_hosts=asyncssh.import_known_hosts(settings["DOKKU_KNOWN_HOSTS"]),
+        config=None,
+    ) as connection:
+        for app in apps:
+            begin = time.perf_counter()
+            for question in QUESTIONS:
+                await connection.run(question.format(app=app), check=True)
+            took.append(time.perf_counter() - begin)
+    return took

@@ -1,0 +1,79 @@
+"""One poll through the bot's driver, beside the same command on a bare asyncssh connection.
+
+They take turns, on an open connection each, against one server in another process.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncssh
+
+from benches.figures import in_ms, percentile
+from bot.dokku.connection import SshTarget
+from bot.dokku.servers import open_servers
+from bot.redaction import Redactor
+
+COMMAND = "builds:list bench --format json"
+ROUNDS = 300
+
+
+async def measure() -> dict[str, object]:
+    async with _server() as access:
+        target = SshTarget(
+            host="127.0.0.1",
+            port=access["port"],
+            user=access["user"],
+            key=access["key"],
+            known_hosts=access["known_hosts"],
+        )
+        async with (
+            open_servers({"default": target}, Redactor()) as servers,
+            asyncssh.connect(
+                target.host,
+                target.port,
+                username=target.user,
+                client_keys=[asyncssh.import_private_key(target.key)],
+                known_hosts=asyncssh.import_known_hosts(target.known_hosts),
+                config=None,
+            ) as bare,
+        ):
+            dokku = servers.get("default")
+            await dokku.builds("bench")
+            ours: list[float] = []
+            theirs: list[float] = []
+            for _ in range(ROUNDS):
+                ours.append(await _timed(lambda: dokku.builds("bench")))
+                theirs.append(await _timed(lambda: bare.run(COMMAND, check=True)))
+    return {
+        "command": COMMAND,
+        "poll": in_ms(ours),
+        "bare_asyncssh": in_ms(theirs),
+        "p50_ratio": round(percentile(ours, 0.5) / percentile(theirs, 0.5), 2),
+        "p95_ratio": round(percentile(ours, 0.95) / percentile(theirs, 0.95), 2),
+        "goal": "ratio <= 1.5",
+    }
+
+
+async def _timed(work: Callable[[], Awaitable[object]]) -> float:
+    begin = time.perf_counter()
+    await work()
+    return time.perf_counter() - begin
+
+
+@asynccontextmanager
+async def _server() -> AsyncIterator[dict[str, Any]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benches.dokku_server", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        if process.stdout is None:
+            raise RuntimeError("no pipe to the simulated Dokku")
+        yield json.loads(await process.stdout.readline())
+    finally:
+        process.terminate()
+        await process.wait()
