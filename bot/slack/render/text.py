@@ -35,6 +35,11 @@ def log_line(text: str) -> str:
     return _CONTROLS.sub("", _SURROGATES.sub("\ufffd", text.expandtabs(4))).rstrip()
 
 
+def log_text(text: str) -> str:
+    """Many log lines, each as by `log_line`."""
+    return "\n".join(log_line(line) for line in text.split("\n"))
+
+
 def length(text: str) -> int:
     """Characters as Slack's limits are safest counted: UTF-16 units."""
     return len(text) + sum(character > "\uffff" for character in text)

@@ -1,0 +1,188 @@
+"""The modal with the whole log, in pages; and which page a button leads to. Pure.
+
+Pages are counted from the start of the log, so that a page keeps its number while the log
+grows. The newest one is the last and is shown first.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bot.deployments.model import Deployment
+from bot.deployments.states import ENDINGS
+from bot.slack.render import blocks as kit
+from bot.slack.render import words
+from bot.slack.render.blocks import Json
+from bot.slack.render.text import inert, length, log_text
+
+LOG_VIEW = "deployment_log_view"
+"""The view's callback id."""
+PAGE_CHARACTERS = 6_000
+_PAGE_BOUND = 8_000
+"""After tabs became spaces; a view may be larger, but no size is documented for rich text."""
+
+_ERROR_LINE = re.compile(
+    r"^(?:remote:)?[ \t]*!(?=[ \t])"  # Dokku's own mark of a complaint
+    r"|\b(?:error|fatal|exception|traceback|panic|failed|failure)\b(?!s?[ \t]*[:=]?[ \t]*0\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NONE_BEFORE = re.compile(r"\b(?:0|no|without)[ \t]+$", re.IGNORECASE)
+
+
+class LogAct(StrEnum):
+    """The buttons of the modal: their action ids."""
+
+    OLDER = "log_older"
+    NEWER = "log_newer"
+    FIRST_ERROR = "log_first_error"
+    REFRESH = "log_refresh"
+    POST_AS_FILE = "log_post_as_file"
+
+
+LABELS: Mapping[LogAct, str] = {
+    LogAct.OLDER: "Older",
+    LogAct.NEWER: "Newer",
+    LogAct.FIRST_ERROR: "First error",
+    LogAct.REFRESH: "Refresh",
+    LogAct.POST_AS_FILE: "Post as file",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPlace:
+    """What the modal remembers (private_metadata)."""
+
+    id: str
+    """The deployment."""
+    page: int
+    """From 0."""
+    last: bool
+    """It was the newest page when it was shown: Refresh follows the log's end."""
+
+
+def paginate(text: str) -> list[str]:
+    """The log in pieces of some 6,000 characters, cut at line ends; at least one, maybe empty."""
+    pages: list[str] = []
+    start = 0
+    while len(text) - start > PAGE_CHARACTERS:
+        end = text.rfind("\n", start, start + PAGE_CHARACTERS) + 1
+        if end <= start:
+            end = start + PAGE_CHARACTERS
+        pages.append(text[start:end])
+        start = end
+    pages.append(text[start:])
+    return pages
+
+
+def first_error(text: str) -> int | None:
+    """The page of the first line that speaks of an error; None: there is none."""
+    for found in _ERROR_LINE.finditer(text):
+        if not _NONE_BEFORE.search(text, max(0, found.start() - 12), found.start()):
+            reached = 0
+            for number, page in enumerate(paginate(text)):
+                reached += len(page)
+                if found.start() < reached:
+                    return number
+    return None
+
+
+def turn(act: LogAct, place: LogPlace, text: str) -> int | None:
+    """The page a button leads to in the log as it is now; None: the newest."""
+    match act:
+        case LogAct.OLDER:
+            return max(0, place.page - 1)
+        case LogAct.NEWER:
+            return place.page + 1
+        case LogAct.FIRST_ERROR:
+            return first_error(text)
+        case LogAct.REFRESH | LogAct.POST_AS_FILE:
+            return None if place.last else place.page
+
+
+def log_view(deployment: Deployment, text: str, *, page: int | None = None) -> Json:
+    """The modal at a page; None, or a page behind the end: the newest."""
+    pages = paginate(text)
+    shown = len(pages) - 1 if page is None else max(0, min(page, len(pages) - 1))
+    place = LogPlace(id=deployment.id, page=shown, last=shown == len(pages) - 1)
+    body = _bounded(log_text(pages[shown]).strip("\n"))
+    return {
+        "type": "modal",
+        "callback_id": LOG_VIEW,
+        "title": kit.plain("Full log"),
+        "close": kit.plain("Close"),
+        "private_metadata": write_place(place),
+        "blocks": [
+            kit.section(words.headline(deployment)),
+            kit.preformatted(body) if body.strip() else kit.plain_section(_nothing(deployment)),
+            kit.actions(_buttons(deployment, text, place)),
+            kit.context(
+                f"Page {shown + 1} of {len(pages)} · {len(text):,} characters"
+                f" · {inert(deployment.id, 40)}"
+            ),
+        ],
+    }
+
+
+def opening_view(deployment_id: str) -> Json:
+    """What is shown while the log is fetched: a trigger does not wait for it."""
+    place = LogPlace(id=deployment_id, page=0, last=True)
+    return {
+        "type": "modal",
+        "callback_id": LOG_VIEW,
+        "title": kit.plain("Full log"),
+        "close": kit.plain("Close"),
+        "private_metadata": write_place(place),
+        "blocks": [kit.plain_section("Fetching the log …")],
+    }
+
+
+def problem_view(deployment_id: str, sentence: str) -> Json:
+    """In place of a log that cannot be shown."""
+    view = opening_view(deployment_id)
+    view["blocks"] = [kit.section(inert(sentence, 500))]
+    return view
+
+
+def write_place(place: LogPlace) -> str:
+    """As private_metadata: JSON of strings."""
+    facts = {"id": place.id, "page": str(place.page), "last": "yes" if place.last else ""}
+    return json.dumps(facts)
+
+
+def read_place(private_metadata: Any) -> LogPlace | None:
+    """None: not written by `write_place`."""
+    try:
+        facts = json.loads(private_metadata)
+        return LogPlace(id=str(facts["id"]), page=int(facts["page"]), last=bool(facts["last"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _buttons(deployment: Deployment, text: str, place: LogPlace) -> list[Json]:
+    acts: list[LogAct] = []
+    if place.page > 0:
+        acts.append(LogAct.OLDER)
+    if not place.last:
+        acts.append(LogAct.NEWER)
+    if first_error(text) is not None:
+        acts.append(LogAct.FIRST_ERROR)
+    if deployment.phase not in ENDINGS:
+        acts.append(LogAct.REFRESH)
+    acts.append(LogAct.POST_AS_FILE)
+    return [kit.button(action_id=act, label=LABELS[act], value=deployment.id) for act in acts]
+
+
+def _nothing(deployment: Deployment) -> str:
+    if deployment.phase in ENDINGS:
+        return "Dokku printed nothing for this deployment."
+    return "Dokku has printed nothing yet."
+
+
+def _bounded(body: str) -> str:
+    """Many tabs can make a page longer than it was; its end is what counts."""
+    while length(body) > _PAGE_BOUND:
+        body = "…" + body[-(len(body) * _PAGE_BOUND // length(body) - 1) :]
+    return body
