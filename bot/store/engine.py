@@ -114,9 +114,9 @@ def read_url(url: str, *, source: str = "environment") -> URL:
     """The URL with its driver. ConfigError: not one of the two forms."""
     try:
         read = make_url(url)
-    except exc.ArgumentError as err:
-        # The library's own sentence would print the URL, password and all.
-        raise ConfigError(SETTING, source, "not a database URL", _FORMS) from err
+    except (exc.ArgumentError, ValueError):
+        # The library's own sentence holds the URL, password and all.
+        raise ConfigError(SETTING, source, "not a database URL", _FORMS) from None
     name = read.drivername.partition("+")[0]
     if name == "sqlite":
         if read.database in {None, "", ":memory:"}:

@@ -1,0 +1,138 @@
+"""A database that is not there, goes away, or comes back."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Phase
+from bot.errors import ConfigError, DatabaseDown
+from bot.store import engine
+from bot.store.engine import open_store, revisions, upgrade
+from tests.contract.store.stories import LEASE, StillClock, create, move, own, plan_both
+from tests.support.postgres import PostgresServer, postgres_server
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """A server that a test may stop."""
+    with postgres_server() as running:
+        yield running
+
+
+async def test_a_server_that_stops_is_down_and_one_that_comes_back_is_used(
+    own_server: PostgresServer, clock: StillClock
+) -> None:
+    url = own_server.new_schema()
+    async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
+        deployment = await own(store, await create(store))
+        own_server.stop()
+        for attempt in (store.ping(), store.renew("one", LEASE), store.unfinished()):
+            with pytest.raises(DatabaseDown):
+                await attempt
+        with pytest.raises(DatabaseDown):
+            await move(store, deployment, Phase.STARTING)
+        with pytest.raises(DatabaseDown, match="PostgreSQL cannot be reached"):
+            await upgrade(url)
+        with pytest.raises(DatabaseDown):
+            async with open_store(url, clock=clock, planner=plan_both):
+                pytest.fail("it opened")
+        own_server.start()
+        assert await store.get(deployment.id) is not None
+        assert await store.renew("one", LEASE) == {deployment.id}
+        assert (await move(store, deployment, Phase.STARTING)).phase is Phase.STARTING
+
+
+async def test_a_line_cut_in_the_middle_of_a_write_is_down_and_nothing_is_written(
+    server: PostgresServer, clock: StillClock
+) -> None:
+    url = server.new_schema()
+    async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
+        deployment = await own(store, await create(store))
+        schema = url.rpartition("=")[2]
+        server.run_sql(
+            f"SET search_path = {schema}; CREATE FUNCTION cut() RETURNS trigger AS"
+            " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END'"
+            " LANGUAGE plpgsql; CREATE TRIGGER cut BEFORE INSERT ON audit"
+            " FOR EACH ROW WHEN (NEW.action = 'moved') EXECUTE FUNCTION cut()"
+        )
+        with pytest.raises(DatabaseDown):
+            await move(store, deployment, Phase.STARTING)
+        server.run_sql(f"DROP TRIGGER cut ON {schema}.audit")
+        row = await store.get(deployment.id)
+        assert row is not None
+        assert row.phase is Phase.QUEUED
+        assert (await move(store, deployment, Phase.STARTING)).phase is Phase.STARTING
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("postgresql://postgres@/nowhere?host={folder}", 'database "nowhere" does not exist'),
+        ("postgresql://nobody@/postgres?host={folder}", 'role "nobody" does not exist'),
+    ],
+)
+async def test_what_the_server_refuses_is_a_wrong_setting(
+    server: PostgresServer, wrong: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        await revisions(wrong.format(folder=server.folder))
+    assert caught.value.setting == "DATABASE_URL"
+
+
+async def test_a_user_without_rights_is_a_wrong_setting(server: PostgresServer) -> None:
+    url = server.new_schema()
+    server.run_sql("CREATE ROLE guest LOGIN")
+    with pytest.raises(ConfigError, match=r"permission denied|no schema") as caught:
+        await upgrade(url.replace("postgres@", "guest@"))
+    assert "right to create" in caught.value.mend
+
+
+async def test_no_server_is_down_and_never_a_wrong_setting(clock: StillClock) -> None:
+    # Port 1 of the loopback: nobody listens there.
+    url = "postgresql://bot:hidden-word@127.0.0.1:1/deploybot"
+    with pytest.raises(DatabaseDown) as caught:
+        async with open_store(url, clock=clock, planner=plan_both):
+            pytest.fail("it opened")
+    assert "hidden-word" not in str(caught.value)
+
+
+async def test_a_file_that_is_no_database_is_a_wrong_setting(
+    tmp_path: Path, clock: StillClock
+) -> None:
+    file = tmp_path / "x.db"
+    file.write_text("no database at all, " * 100)
+    for migrate in (True, False):
+        with pytest.raises(ConfigError, match="file is not a database"):
+            async with open_store(
+                f"sqlite:///{file}", clock=clock, planner=plan_both, migrate=migrate
+            ):
+                pytest.fail("it opened")
+
+
+async def test_a_file_that_cannot_be_opened_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unable to open database file"):
+        await upgrade(f"sqlite:///{tmp_path}")
+
+
+async def test_a_file_locked_by_another_for_too_long_is_down(
+    tmp_path: Path, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_WAIT_S", 0.05)
+    file = tmp_path / "x.db"
+    url = f"sqlite:///{file}"
+    async with open_store(url, clock=clock, planner=plan_both) as store:
+        deployment = await create(store)
+        holder = sqlite3.connect(file, isolation_level=None)
+        try:
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(DatabaseDown, match="locked"):
+                await own(store, deployment)
+            assert await store.get(deployment.id) == deployment
+            with pytest.raises(DatabaseDown, match="locked"):
+                await upgrade(url)
+            holder.execute("ROLLBACK")
+        finally:
+            holder.close()
+        assert (await own(store, deployment)).fence == 1

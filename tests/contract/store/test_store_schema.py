@@ -1,0 +1,148 @@
+"""Migrations make what tables.py says, on both databases, and harm no newer release."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from bot.errors import ConfigError
+from bot.store import schema
+from bot.store.engine import build_engine, open_store, revisions, upgrade
+from bot.store.tables import metadata
+from tests.contract.store.conftest import NewUrl
+from tests.contract.store.stories import StillClock, a_deployment, plan_both, said
+
+
+async def look(url: str, question: Any) -> Any:
+    engine = build_engine(url, migrates=True)
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(question)
+    finally:
+        await engine.dispose()
+
+
+def differences(connection: Connection) -> list[Any]:
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Indexes with their conditions, which Alembic does not compare."""
+    found = inspect(connection)
+    return {
+        table: sorted(
+            (
+                index["name"],
+                index["column_names"],
+                bool(index["unique"]),
+                any("where" in option for option in index.get("dialect_options", {})),
+            )
+            for index in found.get_indexes(table)
+        )
+        for table in sorted(metadata.tables)
+    }
+
+
+async def test_migrations_make_what_the_tables_say(new_url: NewUrl) -> None:
+    migrated, made = new_url(), new_url()
+    await upgrade(migrated)
+    await look(made, metadata.create_all)
+    assert await look(migrated, differences) == []
+    migrated_shape = await look(migrated, shape)
+    assert migrated_shape == await look(made, shape)
+    assert (
+        "uq_deployments_running",
+        ["server", "dokku_app"],
+        True,
+        True,
+    ) in migrated_shape["deployments"]
+
+
+async def test_upgrading_again_changes_nothing(url: str) -> None:
+    assert await revisions(url) == (None, schema.newest())
+    await upgrade(url)
+    await upgrade(url)
+    assert await revisions(url) == (schema.newest(), schema.newest())
+
+
+async def test_two_may_upgrade_at_once(url: str) -> None:
+    await asyncio.gather(*(upgrade(url) for _ in range(4)))
+    assert await look(url, differences) == []
+
+
+async def test_a_database_without_tables_is_told_apart(url: str, clock: StillClock) -> None:
+    with pytest.raises(ConfigError, match="has no tables") as caught:
+        async with open_store(url, clock=clock, planner=plan_both, migrate=False):
+            pytest.fail("it opened")
+    assert caught.value.setting == "DATABASE_URL"
+    assert caught.value.mend == "Run: deploybot db upgrade."
+
+
+async def test_sqlite_is_made_by_itself_and_postgresql_is_not(url: str, clock: StillClock) -> None:
+    if url.startswith("sqlite"):
+        async with open_store(url, clock=clock, planner=plan_both) as store:
+            assert await store.recent() == []
+            assert store.dialect == "sqlite"
+    else:
+        with pytest.raises(ConfigError, match="has no tables"):
+            async with open_store(url, clock=clock, planner=plan_both):
+                pytest.fail("it opened")
+
+
+async def test_a_database_of_a_newer_release_is_used_and_left_alone(
+    url: str, clock: StillClock
+) -> None:
+    await upgrade(url)
+
+    def newer(connection: Connection) -> None:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+
+    await look(url, newer)
+    async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
+        deployment = a_deployment()
+        await store.create(deployment, said("requested"))
+        assert await store.get(deployment.id) == deployment
+    assert await revisions(url) == ("later", schema.newest())
+
+
+async def test_an_old_database_is_named(
+    url: str, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await upgrade(url)
+    monkeypatch.setattr(schema, "newest", lambda: "0002")
+    with pytest.raises(ConfigError, match="is at revision 0001, not 0002"):
+        async with open_store(url, clock=clock, planner=plan_both, migrate=False):
+            pytest.fail("it opened")
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for migrations in which there is none yet."""
+    source, folder = Path(schema.__file__).parent / "migrations", tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    for name in ("env.py", "script.py.mako"):
+        (folder / name).write_text((source / name).read_text())
+    monkeypatch.setattr(schema, "_SCRIPTS", folder)
+    return folder
+
+
+async def test_a_developer_gets_a_migration_written(url: str, scripts: Path) -> None:
+    engine = build_engine(url, migrates=True)
+    try:
+        written = await schema.revise(engine, "everything")
+    finally:
+        await engine.dispose()
+    (found,) = read_all(scripts / "versions").items()
+    assert found[0] == written
+    assert "op.create_table('deployments'" in found[1]
+    assert "bot.store" not in found[1]
+    await upgrade(url)
+    assert await look(url, differences) == []
+
+
+def read_all(folder: Path) -> dict[str, str]:
+    return {str(path): path.read_text() for path in folder.glob("*.py")}

@@ -1,0 +1,318 @@
+"""Whatever is done in whatever order: ends stay, one runs, one drives, order is kept."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bot.deployments.model import AppKey, Deployment, Event, Live, Phase
+from bot.deployments.ports import Outgoing
+from bot.deployments.states import ENDINGS, RUNNING, Who, may_move
+from bot.errors import LeaseLost, StaleState
+from bot.store.engine import SqlStore, open_store
+from tests.contract.store.conftest import NewUrl
+from tests.contract.store.stories import (
+    ADA,
+    BEGIN,
+    HOOK,
+    LEASE,
+    Dial,
+    StillClock,
+    create,
+    own,
+    plan_both,
+    said,
+)
+
+T = TypeVar("T")
+REPLICAS = st.sampled_from(["one", "two", "three"])
+MODERATE = settings(
+    max_examples=15,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store on an empty database, on a loop of its own."""
+
+    def __init__(self, new_url: Callable[[], str]) -> None:
+        super().__init__()
+        self.clock, self.dial = StillClock(), Dial()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.store: SqlStore = self.do(
+            self.stack.enter_async_context(
+                open_store(
+                    new_url(),
+                    clock=self.clock,
+                    planner=plan_both,
+                    migrate=True,
+                    now_ms=self.dial.now_ms,
+                )
+            )
+        )
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def teardown(self) -> None:
+        self.do(self.stack.aclose())
+        self.runner.close()
+
+
+class Moves(StoreMachine):
+    """An ending never changes; one deployment of an app runs at a time."""
+
+    rows: Bundle[str] = Bundle("rows")
+
+    def __init__(self, new_url: Callable[[], str]) -> None:
+        super().__init__(new_url)
+        self.known: dict[str, Deployment] = {}
+
+    def running(self, app: str) -> set[str]:
+        return {
+            row.id for row in self.known.values() if row.dokku_app == app and row.phase in RUNNING
+        }
+
+    @rule(target=rows, app=st.sampled_from(["a", "b"]))
+    def ask(self, app: str) -> str:
+        deployment = self.do(create(self.store, app=app, dokku_app=app))
+        owned = self.do(own(self.store, deployment))
+        self.known[owned.id] = self.do(self.store.save(owned, was=Phase.QUEUED, by=Who.OWNER))
+        return owned.id
+
+    @rule(
+        row=rows,
+        to=st.sampled_from(Phase),
+        by=st.sampled_from(Who),
+        believed=st.none() | st.sampled_from(Phase),
+    )
+    def save(self, row: str, to: Phase, by: Who, believed: Phase | None) -> None:
+        known = self.known[row]
+        was = known.phase if believed is None else believed
+        written = replace(known, phase=to, reason=f"{was} to {to}")
+        others = self.running(known.dokku_app) - {row}
+        facts = was is to and was not in ENDINGS and not (by is Who.SERVICE and was in RUNNING)
+        allowed = (
+            was is known.phase
+            and (facts or may_move(was, to, by))
+            and not (to in RUNNING and others)
+        )
+        try:
+            fresh = self.do(
+                self.store.save(written, was=was, by=by, audit=said("moved", to=to.value))
+            )
+        except StaleState:
+            assert not allowed
+        else:
+            assert allowed
+            self.known[row] = fresh
+
+    @rule(row=rows)
+    def wish(self, row: str) -> None:
+        fresh = self.do(self.store.ask_cancel(row, ADA, BEGIN))
+        assert (fresh.cancel is None) == (
+            self.known[row].phase in ENDINGS and self.known[row].cancel is None
+        )
+        self.known[row] = replace(self.known[row], cancel=fresh.cancel)
+
+    @rule(row=rows, to=st.sampled_from(Phase))
+    def correct(self, row: str, to: Phase) -> None:
+        written = replace(self.known[row], phase=to, live=Live.NEW)
+        event = Event(type="deployment.corrected")
+        try:
+            fresh = self.do(self.store.correct(written, audit=said("corrected"), event=event))
+        except StaleState:
+            assert to not in ENDINGS or self.known[row].phase not in ENDINGS
+        else:
+            assert self.known[row].phase in ENDINGS
+            self.known[row] = fresh
+
+    @invariant()
+    def every_row_is_what_was_last_written(self) -> None:
+        assert {row.id: row for row in self.do(self.store.recent(limit=1000))} == self.known
+
+    @invariant()
+    def one_runs_for_each_app(self) -> None:
+        for app in ("a", "b"):
+            running = self.do(self.store.running_of(AppKey(server="production", dokku_app=app)))
+            assert ({running.id} if running else set()) == self.running(app)
+            assert len(self.running(app)) <= 1
+
+
+class Leases(StoreMachine):
+    """One replica drives a deployment at a time; an old number writes nothing."""
+
+    fences: Bundle[int] = Bundle("fences")
+
+    def __init__(self, new_url: Callable[[], str]) -> None:
+        super().__init__(new_url)
+        self.row = self.do(create(self.store))
+        self.holder: str | None = None
+        self.fence = 0
+        self.until = timedelta(0)
+        self.log = 0
+
+    @rule(target=fences, replica=REPLICAS)
+    def claim(self, replica: str) -> int:
+        fence = self.do(self.store.claim(self.row.id, replica, LEASE))
+        if self.holder is not None and self.dial.ahead < self.until:
+            assert fence is None
+            return self.fence
+        assert fence == self.fence + 1
+        self.holder, self.fence, self.until = replica, fence, self.dial.ahead + LEASE
+        return fence
+
+    @rule(replica=REPLICAS)
+    def renew(self, replica: str) -> None:
+        held = self.do(self.store.renew(replica, LEASE))
+        assert held == ({self.row.id} if replica == self.holder else set())
+        if held:
+            self.until = self.dial.ahead + LEASE
+
+    @rule(fence=fences)
+    def release(self, fence: int) -> None:
+        self.do(self.store.release(self.row.id, fence))
+        if fence == self.fence:
+            self.holder = None
+
+    # Never near the lease's end: the real clock goes on while the test runs.
+    @rule(steps=st.integers(1, 3))
+    def time_passes(self, steps: int) -> None:
+        self.dial.ahead += LEASE * 0.4 * steps
+
+    @rule(fence=fences)
+    def write(self, fence: int) -> None:
+        good = self.holder is not None and fence == self.fence
+        row = replace(self.row, fence=fence)
+        for act in (
+            lambda: self.store.save(row, was=Phase.QUEUED, by=Who.OWNER),
+            lambda: self.store.append_log(row.id, ["line"], fence=fence),
+        ):
+            try:
+                self.do(act())
+            except LeaseLost:
+                assert not good
+            else:
+                assert good
+        self.log += good
+
+    @invariant()
+    def the_log_holds_what_owners_wrote(self) -> None:
+        assert self.do(self.store.read_log(self.row.id)) == "line\n" * self.log
+
+
+class OutboxOrder(StoreMachine):
+    """Each lane hears of each deployment in order; a held or late row holds its followers."""
+
+    taken_rows: Bundle[Outgoing] = Bundle("taken_rows")
+
+    def __init__(self, new_url: Callable[[], str]) -> None:
+        super().__init__(new_url)
+        self.rows = [
+            self.do(own(self.store, self.do(create(self.store, dokku_app=app)))) for app in "abc"
+        ]
+        self.told = 0
+        # By lane and deployment: kinds not yet delivered or given up, oldest first.
+        self.queues: dict[tuple[str, str], list[str]] = {
+            (lane, row.id): [] for lane in ("slack", HOOK) for row in self.rows
+        }
+        self.next_at = {key: self.clock.now() for key in self.queues}
+        self.off: set[str] = set()
+
+    @rule(which=st.integers(0, 2))
+    def tell(self, which: int) -> None:
+        self.told += 1
+        row = self.rows[which]
+        kind = f"event {self.told}"
+        self.do(self.store.save(row, was=row.phase, by=Who.OWNER, event=Event(type=kind)))
+        for lane in ("slack", HOOK):
+            if not self.queues[lane, row.id]:
+                self.next_at[lane, row.id] = self.clock.now()
+            self.queues[lane, row.id].append(kind)
+
+    @rule(target=taken_rows, lane=st.sampled_from(["slack", HOOK]), limit=st.integers(1, 3))
+    def take(self, lane: str, limit: int) -> Any:
+        due = {
+            (deployment_id, queue[0])
+            for (of, deployment_id), queue in self.queues.items()
+            if of == lane and queue and self.next_at[of, deployment_id] <= self.clock.now()
+        }
+        hold = timedelta(seconds=30)
+        taken = self.do(self.store.take(lane, limit=limit, hold=hold))
+        assert {(out.deployment_id, out.kind) for out in taken} <= due
+        assert len(taken) == (0 if lane in self.off else min(limit, len(due)))
+        for out in taken:
+            self.next_at[lane, out.deployment_id] = self.clock.now() + hold
+        return multiple(*taken)
+
+    @rule(out=consumes(taken_rows), how=st.sampled_from(["delivered", "give_up", "retry"]))
+    def answer(self, out: Outgoing, how: str) -> None:
+        key = (out.lane, out.deployment_id)
+        first = self.queues[key][:1] == [out.kind]
+        if how == "retry":
+            later = self.clock.now() + timedelta(seconds=20)
+            self.do(self.store.retry(out.id, at=later, error="503"))
+            if first:
+                self.next_at[key] = later
+            return
+        if how == "delivered":
+            self.do(self.store.delivered(out.id))
+        else:
+            self.do(self.store.give_up(out.id, error="gone"))
+        if first:
+            del self.queues[key][0]
+            # Its follower was due since it was told.
+            self.next_at[key] = self.clock.now()
+
+    @rule(lane=st.sampled_from(["slack", HOOK]))
+    def turn(self, lane: str) -> None:
+        if lane in self.off:
+            assert self.do(self.store.turn_on(lane))
+        else:
+            self.do(self.store.turn_off(lane, "410"))
+        self.off ^= {lane}
+
+    @rule()
+    def time_passes(self) -> None:
+        self.clock.move(timedelta(seconds=15))
+
+
+def test_an_ending_never_changes_and_one_runs_per_app(new_url: NewUrl) -> None:
+    class Here(Moves):
+        def __init__(self) -> None:
+            super().__init__(new_url)
+
+    run_state_machine_as_test(Here, settings=MODERATE)
+
+
+def test_one_driver_at_a_time(new_url: NewUrl) -> None:
+    class Here(Leases):
+        def __init__(self) -> None:
+            super().__init__(new_url)
+
+    run_state_machine_as_test(Here, settings=MODERATE)
+
+
+def test_each_lane_hears_in_order(new_url: NewUrl) -> None:
+    class Here(OutboxOrder):
+        def __init__(self) -> None:
+            super().__init__(new_url)
+
+    run_state_machine_as_test(Here, settings=MODERATE)
