@@ -117,13 +117,8 @@ def _facts(
         if deployment.previous_sha:
             facts.append(("Previous", txt.code(txt.short_sha(deployment.previous_sha))))
         if deployment.url and deployment.live is not Live.NONE:
-            facts.append(("Address", _address(deployment.url)))
+            facts.append(("Address", words.address(deployment.url)))
     return facts
-
-
-def _address(url: str) -> str:
-    shown = txt.inert(url.removeprefix("https://").removeprefix("http://"), 100)
-    return txt.link(url, shown)
 
 
 def _sentence(reason: str) -> str:

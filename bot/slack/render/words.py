@@ -169,3 +169,8 @@ def elapsed_words(deployment: Deployment, progress: Progress, now: datetime) -> 
         return f"since {clock_time(deployment.queued_at or deployment.created_at)}"
     elapsed = duration(deployment.duration(now))
     return f"{elapsed} (usually {duration(progress.usual)})" if progress.usual else elapsed
+
+
+def address(url: str) -> str:
+    """The app's own address, as a link where it is one."""
+    return link(url, inert(url.removeprefix("https://").removeprefix("http://"), 100))
