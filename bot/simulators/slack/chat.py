@@ -1,0 +1,189 @@
+"""chat.*: posting, editing, deleting, and the whispers that only one person sees."""
+
+import json
+from typing import Any
+
+from bot.simulators.slack import rules
+from bot.simulators.slack.errors import ApiError
+from bot.simulators.slack.model import Channel, Json, Message
+from bot.simulators.slack.shapes import message_json
+from bot.simulators.slack.workspace import Workspace
+
+
+class Chat:
+    """The handlers of `chat.*`."""
+
+    def __init__(self, *, workspace: Workspace, scopes: frozenset[str], page_url: str) -> None:
+        self._workspace = workspace
+        self._scopes = scopes
+        self._page_url = page_url
+
+    def post_message(self, args: Json) -> Json:
+        """chat.postMessage."""
+        channel = self.channel_to_post(args["channel"], public_scope=True)
+        text, blocks = self._content(args)
+        thread_ts = args.get("thread_ts")
+        self._check_thread(channel, thread_ts)
+        metadata = rules.check_metadata(args["metadata"]) if "metadata" in args else None
+        message = self._workspace.post(
+            Message(
+                channel=channel.id,
+                ts=self._workspace.clock.next_ts(),
+                user=self._workspace.bot.id,
+                bot_id=self._workspace.bot.bot_id,
+                text=text[: rules.POST_TEXT],
+                blocks=blocks or [],
+                thread_ts=thread_ts,
+                reply_broadcast=args.get("reply_broadcast", False),
+                metadata=metadata,
+                parse=args.get("parse", "none"),
+            )
+        )
+        answer: Json = {
+            "ok": True,
+            "channel": channel.id,
+            "ts": message.ts,
+            "message": message_json(self._workspace, message, include_metadata=True),
+        }
+        if len(text) > rules.POST_TEXT:
+            answer["warning"] = "message_truncated"
+            answer["response_metadata"] = {"warnings": ["message_truncated"]}
+        return answer
+
+    def update(self, args: Json) -> Json:
+        """chat.update: text alone removes the blocks; what is left out of the rest is kept."""
+        channel = self._visible(args["channel"])
+        if channel.is_archived:
+            raise ApiError("is_inactive")
+        message = self._workspace.message(channel.id, args["ts"])
+        if message is None:
+            raise ApiError("message_not_found")
+        if message.user != self._workspace.bot.id:
+            raise ApiError("cant_update_message")
+        if len(args.get("text", "")) > rules.UPDATE_TEXT:
+            raise ApiError("msg_too_long")
+        text, blocks = self._content(args)
+        if message.blocks and not message.file_ids:
+            self._check_block_mismatch(message.blocks, blocks)
+        before = self.snapshot(message)
+        message.text = text
+        message.blocks = blocks or []
+        message.edited = message.edited or not blocks
+        message.parse = args.get("parse", "client")
+        if "metadata" in args:
+            message.metadata = rules.check_metadata(args["metadata"])
+        self._workspace.edit(message, before)
+        return {
+            "ok": True,
+            "channel": channel.id,
+            "ts": message.ts,
+            "text": message.text,
+            "message": message_json(self._workspace, message, include_metadata=True),
+        }
+
+    def delete(self, args: Json) -> Json:
+        """chat.delete."""
+        channel = self._visible(args["channel"])
+        message = self._workspace.message(channel.id, args["ts"])
+        if message is None:
+            raise ApiError("message_not_found")
+        if message.user != self._workspace.bot.id:
+            raise ApiError("cant_delete_message")
+        self._workspace.delete(message, self.snapshot(message))
+        return {"ok": True, "channel": channel.id, "ts": message.ts}
+
+    def post_ephemeral(self, args: Json) -> Json:
+        """chat.postEphemeral; in a thread without replies nobody sees it, though Slack says ok."""
+        channel = self.channel_to_post(args["channel"], public_scope=False)
+        if args["user"] not in self._workspace.users:
+            raise ApiError("user_not_found")
+        if args["user"] not in channel.members:
+            raise ApiError("user_not_in_channel")
+        text, blocks = self._content(args)
+        thread_ts = args.get("thread_ts")
+        self._check_thread(channel, thread_ts)
+        ts = self._workspace.clock.next_ts()
+        parent = self._workspace.message(channel.id, thread_ts) if thread_ts else None
+        if thread_ts is None or (parent is not None and parent.replies):
+            self._workspace.post(
+                Message(
+                    channel=channel.id,
+                    ts=ts,
+                    user=self._workspace.bot.id,
+                    bot_id=self._workspace.bot.bot_id,
+                    text=text,
+                    blocks=blocks or [],
+                    thread_ts=thread_ts,
+                    ephemeral_for=args["user"],
+                    parse=args.get("parse", "none"),
+                )
+            )
+        else:
+            self._workspace.feed.add("unseen_ephemeral", f"{channel.id} {thread_ts} {text!r}")
+        return {"ok": True, "message_ts": ts}
+
+    def get_permalink(self, args: Json) -> Json:
+        """chat.getPermalink; the link opens the page at that message."""
+        channel = self._visible(args["channel"])
+        message = self._workspace.message(channel.id, args["message_ts"])
+        if message is None:
+            raise ApiError("message_not_found")
+        link = f"{self._page_url}archives/{channel.id}/p{message.ts.replace('.', '')}"
+        if message.thread_ts is not None:
+            link += f"?thread_ts={message.thread_ts}&cid={channel.id}"
+        return {"ok": True, "channel": channel.id, "permalink": link}
+
+    def channel_to_post(self, channel_id: str, *, public_scope: bool) -> Channel:
+        """The conversation if the bot may post there; a user id means the DM with that person.
+
+        Raises: ApiError channel_not_found, not_in_channel, is_archived, messages_tab_disabled.
+        """
+        direct = self._workspace.direct_channel(channel_id)
+        channel = direct or self._visible(channel_id)
+        if channel.is_archived:
+            raise ApiError("is_archived")
+        if self._workspace.bot.id not in channel.members and not (
+            public_scope and "chat:write.public" in self._scopes
+        ):
+            raise ApiError("not_in_channel")
+        return channel
+
+    def snapshot(self, message: Message) -> Json:
+        """The message's JSON now, cut loose from later edits."""
+        copy: Json = json.loads(
+            json.dumps(message_json(self._workspace, message, include_metadata=True))
+        )
+        return copy
+
+    def _visible(self, channel_id: str) -> Channel:
+        channel = self._workspace.channels.get(channel_id)
+        if channel is None or (
+            channel.is_private and self._workspace.bot.id not in channel.members
+        ):
+            raise ApiError("channel_not_found")
+        return channel
+
+    def _check_thread(self, channel: Channel, thread_ts: str | None) -> None:
+        if thread_ts is not None and not self._workspace.has_thread(channel.id, thread_ts):
+            raise ApiError("thread_not_found")
+
+    @staticmethod
+    def _content(args: Json) -> tuple[str, list[Json] | None]:
+        if args.get("parse", "none") not in {"none", "full", "client"}:
+            raise ApiError("invalid_arguments", messages=["[ERROR] parse must be none or full"])
+        raw: Any = args.get("blocks")
+        blocks = None if raw is None else rules.check_message_blocks(raw)
+        text = args.get("text", "")
+        if not text and not blocks:
+            raise ApiError("no_text")
+        return text, blocks
+
+    @staticmethod
+    def _check_block_mismatch(old: list[Json], new: list[Json] | None) -> None:
+        # Slack keeps composer-like messages what they are: all rich text cannot become none.
+        if (
+            new
+            and all(block["type"] == "rich_text" for block in old)
+            and not any(block["type"] == "rich_text" for block in new)
+        ):
+            raise ApiError("block_mismatch")

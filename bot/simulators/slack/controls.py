@@ -1,0 +1,108 @@
+"""The switches that only tests touch, gathered so that the simulator's own page stays short."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bot.simulators.slack.clock import Timings
+from bot.simulators.slack.delivery import Ack, Delivery, EnvelopeKind, NoAck
+from bot.simulators.slack.errors import NotPossible
+from bot.simulators.slack.faults import EVERY, Failure, Faults, Hold
+from bot.simulators.slack.sockets import SocketHub
+from bot.simulators.slack.workspace import Workspace
+
+
+class TestControls:
+    """Trouble on demand; a method's name may be `*` for all of them."""
+
+    __test__ = False  # pytest: no test class
+
+    workspace: Workspace
+    _faults: Faults
+    _delivery: Delivery
+    _hub: SocketHub
+    _timings: Timings
+
+    def fail_for_test(
+        self, method: str, *, error: str | None = None, status: int = 200, times: int = 1
+    ) -> None:
+        """The next `times` calls get this error code (or, without one, this bare HTTP status)."""
+        failure = Failure(error=error, status=status, times=times)
+        self._faults.failures.setdefault(method, []).append(failure)
+
+    def rate_limit_for_test(self, method: str, retry_after_s: int, times: int = 1) -> None:
+        """The next `times` calls get 429 with this Retry-After."""
+        failure = Failure(error="ratelimited", status=429, retry_after_s=retry_after_s, times=times)
+        self._faults.failures.setdefault(method, []).append(failure)
+
+    def slow_for_test(self, method: str, seconds: float) -> None:
+        """Calls wait this long before they are looked at; 0 ends it."""
+        self._faults.delays_s[method] = seconds
+
+    def lose_response_for_test(self, method: str, times: int = 1) -> None:
+        """The next calls are done, but the connection breaks before the answer."""
+        self._faults.lost_responses[method] = times
+
+    @asynccontextmanager
+    async def hold_for_test(self, method: str = EVERY) -> AsyncIterator[Hold]:
+        """Calls of `method` stand still until `release()` or the end of the block."""
+        hold = Hold(method=method)
+        self._faults.holds.append(hold)
+        try:
+            yield hold
+        finally:
+            self._faults.holds.remove(hold)
+            hold.release()
+
+    def clear_faults_for_test(self) -> None:
+        """Everything works again."""
+        self._faults.clear()
+        self._delivery.acks_to_lose = 0
+        self._delivery.resume_for_test()
+
+    def advance_clock_for_test(self, seconds: float) -> None:
+        """Let trigger ids, response URLs and rate windows age."""
+        self.workspace.clock.advance_for_test(seconds)
+
+    def lose_acks_for_test(self, times: int = 1) -> None:
+        """Slack does not get the next acks: events come again, people see a failure."""
+        self._delivery.acks_to_lose = times
+
+    @asynccontextmanager
+    async def pause_deliveries_for_test(self) -> AsyncIterator[None]:
+        """Nothing leaves Slack for the app within the block."""
+        self._delivery.pause_for_test()
+        try:
+            yield
+        finally:
+            self._delivery.resume_for_test()
+
+    async def redeliver_last_for_test(self, kind: EnvelopeKind | None = None) -> Ack | NoAck:
+        """Send the last envelope (of a kind) once more: same id, same payload, no retry mark."""
+        for attempt in reversed(self._delivery.attempts):
+            if kind in {None, attempt.envelope.kind}:
+                return await self._delivery.send(attempt.envelope)
+        raise NotPossible("nothing was delivered so far")
+
+    @property
+    def open_connections(self) -> int:
+        """How many sockets the app has open."""
+        return self._hub.open_connections
+
+    def envelopes_per_connection_for_test(self) -> list[int]:
+        """How the envelopes were spread, one number for each connection there ever was."""
+        return self._hub.sent_per_connection
+
+    async def disconnect_all_for_test(self, reason: str = "refresh_requested") -> None:
+        """Ask the app to come back on another socket; `warning` first announces it."""
+        await self._hub.disconnect_all(reason)
+        if reason == "warning":
+            self._delivery.spawn(self._refresh_later())
+
+    def drop_tcp_for_test(self) -> None:
+        """Cut all sockets without a word."""
+        self._hub.drop_all()
+
+    async def _refresh_later(self) -> None:
+        await asyncio.sleep(self._timings.disconnect_warning_s)
+        await self._hub.disconnect_all("refresh_requested")

@@ -1,0 +1,359 @@
+"""What people do in a Slack client, and what the client lets them do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bot.simulators.slack import forms, payloads, rules
+from bot.simulators.slack.chat import Chat
+from bot.simulators.slack.delivery import Ack, Delivery, Envelope, NoAck
+from bot.simulators.slack.errors import ApiError, NotPossible
+from bot.simulators.slack.events import EventPublisher
+from bot.simulators.slack.manifest import AppConfig
+from bot.simulators.slack.model import (
+    Channel,
+    Json,
+    Message,
+    User,
+    View,
+    interactive_elements,
+)
+from bot.simulators.slack.responses import Responses
+from bot.simulators.slack.tickets import Tickets
+from bot.simulators.slack.typed import as_text
+from bot.simulators.slack.views import Views
+from bot.simulators.slack.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteractionResult:
+    """How something that a person did went."""
+
+    sent: bool
+    """False when it never left the client: a declined confirmation, a field left empty."""
+    acked: bool
+    ack_after_s: float | None
+    response: Json | str | None
+    """The body that the app sent along with its ack."""
+    trigger_id: str
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """After a submission: by block id, what is wrong."""
+
+
+CommandResult = InteractionResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A failure that Slack's client shows to one person."""
+
+    at: datetime
+    user: str
+    text: str
+
+
+class People:
+    """Acts of people. Each raises NotPossible where a client does not offer it."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        app: AppConfig,
+        delivery: Delivery,
+        events: EventPublisher,
+        tickets: Tickets,
+        responses: Responses,
+        views: Views,
+        chat: Chat,
+    ) -> None:
+        self._workspace = workspace
+        self._app = app
+        self._delivery = delivery
+        self._events = events
+        self._tickets = tickets
+        self._responses = responses
+        self._views = views
+        self._chat = chat
+        self.notices: list[Notice] = []
+
+    async def command(
+        self, user: User, channel: Channel, command: str, text: str = ""
+    ) -> InteractionResult:
+        """Type a slash command into a channel's composer."""
+        self._must_be_able_to_write(user, channel)
+        self._must_be_of_this_team(user)
+        if command not in self._app.commands:
+            raise NotPossible(f"{command} is not a valid command here")
+        if self._app.commands[command].should_escape:
+            text = as_text(self._workspace, text, style="command")
+        trigger_id = self._tickets.new_trigger(user.id)
+        response_url = self._tickets.new_response_url(user.id, channel.id, source="command")
+        payload = payloads.slash_command(
+            self._workspace,
+            user,
+            channel,
+            command,
+            text.strip(),
+            trigger_id=trigger_id,
+            response_url=response_url,
+        )
+        outcome = await self._delivery.send(Envelope(kind="slash_commands", payload=payload))
+        if isinstance(outcome, NoAck):
+            error = "operation_timeout" if outcome.reason == "timeout" else "dispatch_failed"
+            self._notice(user, f'{command} failed with the error "{error}"')
+        elif outcome.response:
+            ticket = self._tickets.use_response_url(response_url.rpartition("/")[2])
+            try:
+                self._responses.command_ack(ticket, outcome.response)
+            except ApiError as error_:
+                self._notice(user, f'{command} failed with the error "{error_.code}"')
+        return _result(outcome, trigger_id)
+
+    async def click(
+        self,
+        user: User,
+        target: Message | View,
+        *,
+        action_id: str,
+        confirm: bool = True,
+        value: Any = None,
+    ) -> InteractionResult:
+        """Press a button (or choose `value` in a select) of a message or a view as it is now.
+
+        `confirm` is the answer to the confirmation dialog, where the button has one.
+        """
+        if isinstance(target, Message):
+            self._must_see(user, target)
+        elif self._workspace.view(target.id) is None or target.user != user.id:
+            raise NotPossible(f"{user.name} has no such view on the screen")
+        return await self._act(user, target, target.blocks, action_id, confirm, value)
+
+    async def click_stale_for_test(
+        self, user: User, message: Message, *, action_id: str, confirm: bool = True
+    ) -> InteractionResult:
+        """Press a button that an older rendering had, as a slow client or a quick finger does."""
+        for rendering in reversed(message.history):
+            blocks = list(rendering.blocks)
+            if any(e["action_id"] == action_id for _, e in interactive_elements(blocks)):
+                return await self._act(user, message, blocks, action_id, confirm, None)
+        raise NotPossible(f"no rendering of {message.ts} ever had {action_id!r}")
+
+    async def submit(
+        self, user: User, view: View, values: Mapping[str, Any] | None = None
+    ) -> InteractionResult:
+        """Fill in fields (see `forms.fill`) and press the modal's submit button."""
+        self._must_be_on_top(user, view)
+        if not view.payload.get("submit"):
+            raise NotPossible(f"the modal {view.title!r} has no submit button")
+        view.values = forms.fill(view.blocks, view.values, values or {})
+        view.errors = forms.missing_inputs(view.blocks, view.values)
+        if view.errors:
+            self._workspace.feed.add("view_errors", str(view.errors))
+            return _not_sent(view.errors)
+        trigger_id = self._tickets.new_trigger(user.id, view_id=view.id)
+        payload = payloads.view_submission(self._workspace, user, view, trigger_id=trigger_id)
+        outcome = await self._delivery.send(Envelope(kind="interactive", payload=payload))
+        if isinstance(outcome, NoAck):
+            self._notice(user, "We had some trouble connecting. Try again?")
+            return _result(outcome, trigger_id)
+        try:
+            self._after_submission(view, outcome.response)
+        except ApiError as error:
+            self._notice(
+                user, f"We had some trouble connecting. Try again? ({error.code} {error.messages})"
+            )
+        return _result(outcome, trigger_id, errors=view.errors)
+
+    async def close(self, user: User, view: View, *, everything: bool = False) -> None:
+        """Close a modal with its button (or, with `everything`, the whole stack with its ✕)."""
+        self._must_be_on_top(user, view)
+        self._views.close(view, everything=everything)
+        if view.payload.get("notify_on_close"):
+            payload = payloads.view_closed(self._workspace, user, view, is_cleared=everything)
+            await self._delivery.send(Envelope(kind="interactive", payload=payload))
+
+    async def shortcut(
+        self, user: User, message: Message, *, callback_id: str
+    ) -> InteractionResult:
+        """Choose a message shortcut from a message's menu; whispers do not offer any."""
+        self._must_see(user, message)
+        self._must_be_of_this_team(user)
+        if message.ephemeral_for is not None:
+            raise NotPossible("ephemeral messages offer no shortcuts")
+        if callback_id not in self._app.shortcuts:
+            raise NotPossible(f"the app has no message shortcut {callback_id!r}")
+        trigger_id = self._tickets.new_trigger(user.id)
+        response_url = self._tickets.new_response_url(
+            user.id, message.channel, source="shortcut", message=None
+        )
+        payload = payloads.message_shortcut(
+            self._workspace,
+            user,
+            message,
+            callback_id,
+            trigger_id=trigger_id,
+            response_url=response_url,
+        )
+        outcome = await self._delivery.send(Envelope(kind="interactive", payload=payload))
+        if isinstance(outcome, NoAck):
+            name = self._app.shortcuts[callback_id].name
+            self._notice(user, f"“{name}” did not work: the app did not respond in time")
+        return _result(outcome, trigger_id)
+
+    async def say(
+        self, user: User, channel: Channel, text: str, *, thread_ts: str | None = None
+    ) -> Message:
+        """Post a message or a reply; `@name` is a mention."""
+        self._must_be_able_to_write(user, channel)
+        if not text.strip():
+            raise NotPossible("there is nothing to send")
+        if text.startswith("/"):
+            where = "in threads" if thread_ts else "as a message; use `command`"
+            raise NotPossible(f"slash commands cannot be sent {where}")
+        if thread_ts is not None and not self._workspace.has_thread(channel.id, thread_ts):
+            raise NotPossible(f"there is no thread {thread_ts}")
+        return self._workspace.post(
+            Message(
+                channel=channel.id,
+                ts=self._workspace.clock.next_ts(),
+                user=user.id,
+                text=as_text(self._workspace, text, style="message"),
+                thread_ts=thread_ts,
+            )
+        )
+
+    async def delete(self, user: User, message: Message) -> None:
+        """Delete a message: one's own, or the bot's as an admin does."""
+        self._must_see(user, message)
+        if message.user not in {user.id, self._workspace.bot.id}:
+            raise NotPossible(f"{user.name} may not delete that message")
+        self._workspace.delete(message, self._chat.snapshot(message))
+
+    async def open_home(self, user: User) -> View | None:
+        """Look at the app's Home tab; what it showed at that moment."""
+        self._must_be_of_this_team(user)
+        if not self._app.home_tab:
+            raise NotPossible("the app has no Home tab")
+        self._events.home_opened(user.id)
+        return self._workspace.homes.get(user.id)
+
+    async def _act(
+        self,
+        user: User,
+        target: Message | View,
+        shown: list[Json],
+        action_id: str,
+        confirm: bool,
+        value: Any,
+    ) -> InteractionResult:
+        if not self._app.interactive:
+            raise NotPossible("the app has not switched interactivity on")
+        found = [pair for pair in interactive_elements(shown) if pair[1]["action_id"] == action_id]
+        if len(found) != 1:
+            there = [element["action_id"] for _, element in interactive_elements(shown)]
+            raise NotPossible(f"{len(found)} elements are {action_id!r}; shown are {there}")
+        block, element = found[0]
+        if "confirm" in element and not confirm:
+            return _not_sent({})
+        action = {
+            **forms.action_value(element, value),
+            "action_id": action_id,
+            "block_id": block["block_id"],
+            "action_ts": self._workspace.clock.next_ts(),
+        }
+        if isinstance(target, View):
+            if element["type"] != "button":
+                target.values = forms.fill(target.blocks, target.values, {action_id: value})
+            trigger_id = self._tickets.new_trigger(user.id, view_id=target.id)
+            payload = payloads.view_action_click(
+                self._workspace, user, target, action, trigger_id=trigger_id
+            )
+        else:
+            trigger_id = self._tickets.new_trigger(user.id)
+            payload = payloads.message_action_click(
+                self._workspace,
+                user,
+                target,
+                action,
+                shown=shown,
+                trigger_id=trigger_id,
+                response_url=self._tickets.new_response_url(
+                    user.id, target.channel, source="action", message=target
+                ),
+            )
+        outcome = await self._delivery.send(Envelope(kind="interactive", payload=payload))
+        if isinstance(outcome, NoAck):
+            label = element["text"]["text"] if element["type"] == "button" else action_id
+            self._notice(user, f"⚠ “{label}”: the app did not respond in time")
+        return _result(outcome, trigger_id)
+
+    def _after_submission(self, view: View, response: Json | str | None) -> None:
+        if not response:
+            self._views.close(view)
+            return
+        if not isinstance(response, dict):
+            raise ApiError("invalid_response_body")
+        match response.get("response_action"):
+            case "errors":
+                inputs = {b["block_id"] for b in view.blocks if b["type"] == "input"}
+                errors = response.get("errors")
+                if not isinstance(errors, dict) or not errors or set(errors) - inputs:
+                    raise ApiError("invalid_errors", messages=[f"{errors} for {sorted(inputs)}"])
+                view.errors = {block_id: str(text) for block_id, text in errors.items()}
+                self._workspace.feed.add("view_errors", str(view.errors))
+            case "update":
+                self._views.replace(view, rules.check_view(response.get("view"), kind="modal"))
+            case "push":
+                self._views.push_onto(view, rules.check_view(response.get("view"), kind="modal"))
+            case "clear":
+                self._views.close(view, everything=True)
+            case other:
+                raise ApiError("invalid_response_action", messages=[str(other)])
+
+    def _notice(self, user: User, text: str) -> None:
+        self.notices.append(Notice(at=self._workspace.clock.now(), user=user.id, text=text))
+        self._workspace.feed.add("notice", f"{user.name}: {text}")
+
+    def _must_be_able_to_write(self, user: User, channel: Channel) -> None:
+        if user.id not in channel.members:
+            raise NotPossible(f"{user.name} is not in #{channel.name}")
+        if channel.is_archived:
+            raise NotPossible(f"#{channel.name} is archived")
+
+    def _must_be_of_this_team(self, user: User) -> None:
+        if user.team_id != self._workspace.team_id:
+            raise NotPossible(f"{user.name}'s own workspace has not installed this app")
+
+    def _must_see(self, user: User, message: Message) -> None:
+        if message.deleted:
+            raise NotPossible(f"the message {message.ts} was deleted")
+        if message.ephemeral_for not in {None, user.id}:
+            raise NotPossible(f"{user.name} does not see that message")
+        if user.id not in self._workspace.channels[message.channel].members:
+            raise NotPossible(f"{user.name} is not in that channel")
+
+    def _must_be_on_top(self, user: User, view: View) -> None:
+        if self._workspace.open_view(user.id) is not view:
+            raise NotPossible(f"{view.title!r} is not the modal that {user.name} sees")
+
+
+def _result(
+    outcome: Ack | NoAck, trigger_id: str, *, errors: Mapping[str, str] | None = None
+) -> InteractionResult:
+    acked = isinstance(outcome, Ack)
+    return InteractionResult(
+        sent=True,
+        acked=acked,
+        ack_after_s=outcome.after_s if isinstance(outcome, Ack) else None,
+        response=outcome.response if isinstance(outcome, Ack) else None,
+        trigger_id=trigger_id,
+        errors=dict(errors or {}),
+    )
+
+
+def _not_sent(errors: Mapping[str, str]) -> InteractionResult:
+    return InteractionResult(
+        sent=False, acked=False, ack_after_s=None, response=None, trigger_id="", errors=dict(errors)
+    )

@@ -1,0 +1,106 @@
+"""How an app answers without the Web API: response URLs, and bodies sent along with an ack."""
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from bot.simulators.slack import rules
+from bot.simulators.slack.chat import Chat
+from bot.simulators.slack.errors import ApiError
+from bot.simulators.slack.model import Json, Message
+from bot.simulators.slack.tickets import ResponseUrl, Tickets
+from bot.simulators.slack.workspace import Workspace
+
+_KNOWN = {
+    "text",
+    "blocks",
+    "response_type",
+    "replace_original",
+    "delete_original",
+    "thread_ts",
+    "unfurl_links",
+    "unfurl_media",
+    "metadata",
+    "mrkdwn",
+}
+
+
+class Responses:
+    """Turns such answers into messages and whispers."""
+
+    def __init__(self, *, workspace: Workspace, tickets: Tickets, chat: Chat) -> None:
+        self._workspace = workspace
+        self._tickets = tickets
+        self._chat = chat
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """`POST /response/TOKEN`."""
+        try:
+            ticket = self._tickets.use_response_url(request.match_info["token"])
+        except ApiError as error:
+            return web.json_response(error.to_json(), status=404)
+        try:
+            body = json.loads(await request.read())
+            self.answer(ticket, body)
+        except ValueError:
+            return web.Response(status=400, text="invalid_payload")
+        except ApiError as error:
+            self._workspace.feed.add("response_refused", f"{error.code} {error.messages}")
+            return web.json_response(error.to_json(), status=400)
+        return web.Response(text="ok")
+
+    def answer(self, ticket: ResponseUrl, body: Any) -> None:
+        """Show what the app said. Raises: ApiError with the reason why Slack would not."""
+        if not isinstance(body, dict):
+            raise ApiError("invalid_payload")
+        if unknown := sorted(set(body) - _KNOWN):
+            raise ApiError(
+                "invalid_arguments", messages=[f"[ERROR] not modelled: {', '.join(unknown)}"]
+            )
+        original = ticket.message
+        if original is not None and original.deleted:
+            original = None
+        if body.get("delete_original"):
+            if set(body) != {"delete_original"}:
+                raise ApiError("invalid_payload", messages=["[ERROR] delete_original stands alone"])
+            if original is not None:
+                self._workspace.delete(original, self._chat.snapshot(original))
+            return
+        blocks = rules.check_message_blocks(body["blocks"]) if body.get("blocks") else []
+        text = body.get("text", "")
+        if not text and not blocks:
+            raise ApiError("no_text")
+        if body.get("replace_original") and original is not None:
+            before = self._chat.snapshot(original)
+            original.text, original.blocks = text, blocks
+            self._workspace.edit(original, before)
+            return
+        self._post(ticket, body, text, blocks)
+
+    def command_ack(self, ticket: ResponseUrl, response: Json | str | None) -> None:
+        """What came back with the ack of a slash command."""
+        if isinstance(response, str):
+            response = {"text": response}
+        if response:
+            self.answer(ticket, response)
+
+    def _post(self, ticket: ResponseUrl, body: Json, text: str, blocks: list[Json]) -> None:
+        response_type = body.get("response_type", "ephemeral")
+        if response_type not in {"ephemeral", "in_channel"}:
+            raise ApiError("invalid_payload", messages=["[ERROR] response_type"])
+        thread_ts = body.get("thread_ts")
+        if thread_ts is not None and not self._workspace.has_thread(ticket.channel, thread_ts):
+            raise ApiError("thread_not_found")
+        self._workspace.post(
+            Message(
+                channel=ticket.channel,
+                ts=self._workspace.clock.next_ts(),
+                user=self._workspace.bot.id,
+                bot_id=self._workspace.bot.bot_id,
+                text=text[: rules.POST_TEXT],
+                blocks=blocks,
+                thread_ts=thread_ts,
+                ephemeral_for=ticket.user if response_type == "ephemeral" else None,
+            )
+        )

@@ -1,0 +1,226 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.simulators.slack.simulator import SlackSimulator
+
+
+class Bot:
+    """A small Bolt app that remembers what it was sent."""
+
+    def __init__(self, app: AsyncApp) -> None:
+        self.app = app
+        self.heard: list[dict[str, Any]] = []
+        self.acks = True
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [body for body in self.heard if body.get("event", {}).get("type") == kind]
+
+
+@pytest.fixture
+async def bot(slack: SlackSimulator, client: AsyncWebClient) -> AsyncIterator[Bot]:
+    app = AsyncApp(client=client)
+    bot = Bot(app)
+
+    async def listen(ack: AsyncAck, body: dict[str, Any]) -> None:
+        bot.heard.append(body)
+        if bot.acks:
+            await ack()
+
+    async def listen_to_event(body: dict[str, Any]) -> None:
+        bot.heard.append(body)
+
+    app.command("/sample")(listen)
+    app.action("press")(listen)
+    app.shortcut("take_sample")(listen)
+    app.view("form")(listen)
+    for event in ("message", "app_mention", "app_home_opened"):
+        app.event(event)(listen_to_event)
+    handler = AsyncSocketModeHandler(app, slack.app_token, ping_interval=0.2)
+    await handler.connect_async()
+    await slack.until(lambda: slack.open_connections == 1)
+    yield bot
+    await handler.close_async()
+    await slack.until(lambda: slack.open_connections == 0)
+    await handler.client.aiohttp_client_session.close()
+
+
+async def test_a_command_reaches_bolt_and_its_ack_comes_back(
+    slack: SlackSimulator, bot: Bot
+) -> None:
+    ada, deploys = slack.user("ada"), slack.channel("deploys")
+
+    result = await slack.command(ada, deploys, "/sample", "@grace https://example.com <b>")
+
+    assert result.acked
+    assert result.ack_after_s is not None
+    assert result.ack_after_s < 0.3
+    body = bot.heard[0]
+    assert body["text"] == "<@U01GRACE001|grace> <https://example.com> &lt;b&gt;"
+    assert body["channel_name"] == "deploys"
+    assert body["trigger_id"] == result.trigger_id
+    assert "thread_ts" not in body
+
+
+async def test_a_command_that_is_not_acked_in_time_shows_a_failure(
+    slack: SlackSimulator, bot: Bot
+) -> None:
+    bot.acks = False
+
+    result = await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")
+
+    assert not result.acked
+    assert [n.text for n in slack.notices] == ['/sample failed with the error "operation_timeout"']
+
+
+async def test_without_any_connection_a_command_fails_at_once(slack: SlackSimulator) -> None:
+    result = await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")
+
+    assert not result.acked
+    assert "dispatch_failed" in slack.notices[0].text
+
+
+async def test_a_mention_in_a_channel_arrives_twice_under_two_event_ids(
+    slack: SlackSimulator, bot: Bot
+) -> None:
+    said = await slack.say(slack.user("ada"), slack.channel("deploys"), "@samplebot hello")
+
+    await slack.until(lambda: len(slack.deliveries) == 2)
+    message, mention = bot.events("message")[0], bot.events("app_mention")[0]
+    assert message["event"]["ts"] == mention["event"]["ts"] == said.ts
+    assert message["event_id"] != mention["event_id"]
+
+
+async def test_a_mention_in_a_direct_message_is_only_a_message(
+    slack: SlackSimulator, bot: Bot
+) -> None:
+    ada = slack.user("ada")
+
+    await slack.say(ada, slack.dm(ada), "@samplebot hello")
+
+    await slack.until(lambda: len(slack.deliveries) == 1)
+    assert bot.events("message")[0]["event"]["channel_type"] == "im"
+    assert not bot.events("app_mention")
+
+
+async def test_nothing_is_heard_from_channels_without_the_bot(
+    slack: SlackSimulator, bot: Bot
+) -> None:
+    ada = slack.user("ada")
+    await slack.say(ada, slack.channel("random"), "@samplebot hello")
+    await slack.say(ada, slack.channel("oncall"), "something else")
+
+    await slack.until(lambda: len(slack.deliveries) == 1)
+    assert bot.events("message")[0]["event"]["channel_type"] == "group"
+
+
+async def test_events_are_retried_until_they_are_acked(slack: SlackSimulator, bot: Bot) -> None:
+    slack.lose_acks_for_test(2)
+
+    await slack.say(slack.user("ada"), slack.channel("oncall"), "again")
+
+    await slack.until(lambda: len(slack.deliveries) == 3)
+    assert [a.retry and a.retry.number for a in slack.deliveries] == [None, 1, 2]
+    assert len({body["event_id"] for body in bot.heard}) == 1
+    assert len(bot.heard) == 3
+
+
+async def test_events_said_while_no_socket_was_open_arrive_by_a_retry(
+    slack: SlackSimulator, client: AsyncWebClient
+) -> None:
+    await slack.say(slack.user("ada"), slack.channel("oncall"), "is anybody there?")
+
+    await slack.until(lambda: len(slack.deliveries) == 4)
+    assert [a.retry and a.retry.reason for a in slack.deliveries] == [
+        None,
+        *["connection_failed"] * 3,
+    ]
+
+
+async def test_the_last_envelope_can_come_twice(slack: SlackSimulator, bot: Bot) -> None:
+    await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample", "once")
+
+    await slack.redeliver_last_for_test("slash_commands")
+
+    assert len(bot.heard) == 2
+    assert bot.heard[0] == bot.heard[1]
+
+
+@pytest.mark.parametrize("reason", ["refresh_requested", "warning"])
+async def test_bolt_comes_back_after_a_disconnect(
+    slack: SlackSimulator, bot: Bot, reason: str
+) -> None:
+    await slack.disconnect_all_for_test(reason)
+    await slack.until(
+        lambda: (
+            len([c for c in slack.workspace.feed.changes if c.kind == "socket_opened"]) == 2
+            and slack.open_connections == 1
+        )
+    )
+
+    assert (await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")).acked
+
+
+async def test_bolt_comes_back_after_the_line_was_cut(slack: SlackSimulator, bot: Bot) -> None:
+    slack.drop_tcp_for_test()
+    await slack.until(
+        lambda: (
+            len([c for c in slack.workspace.feed.changes if c.kind == "socket_opened"]) == 2
+            and slack.open_connections == 1
+        )
+    )
+
+    assert (await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")).acked
+
+
+async def test_each_envelope_goes_to_one_of_the_connections(
+    slack: SlackSimulator, bot: Bot
+) -> None:
+    second = AsyncSocketModeHandler(bot.app, slack.app_token)
+    try:
+        await second.connect_async()
+        await slack.until(lambda: slack.open_connections == 2)
+        ada, deploys = slack.user("ada"), slack.channel("deploys")
+        results = await asyncio.gather(
+            *(slack.command(ada, deploys, "/sample", str(n)) for n in range(4))
+        )
+    finally:
+        await second.close_async()
+        await second.client.aiohttp_client_session.close()
+
+    assert all(result.acked for result in results)
+    assert sorted(body["text"] for body in bot.heard) == ["0", "1", "2", "3"]
+    assert sorted(slack.envelopes_per_connection_for_test()) == [2, 2]
+
+
+async def test_the_bot_hears_the_echo_of_its_own_edit(
+    slack: SlackSimulator, client: AsyncWebClient, bot: Bot
+) -> None:
+    posted = await client.chat_postMessage(channel="C01ONCALL00", text="one")
+    await client.chat_update(channel="C01ONCALL00", ts=posted["ts"], text="two")
+
+    await slack.until(lambda: len(slack.deliveries) == 2)
+    event = slack.deliveries[1].envelope.payload["event"]
+    assert event["subtype"] == "message_changed"
+    assert event["message"]["text"] == "two"
+    assert event["message"]["bot_id"] == slack.bot.bot_id
+    assert event["previous_message"]["text"] == "one"
+
+
+async def test_the_home_tab_tells_the_app_when_it_is_opened(
+    slack: SlackSimulator, client: AsyncWebClient, bot: Bot
+) -> None:
+    ada = slack.user("ada")
+    assert await slack.open_home(ada) is None
+    await slack.until(lambda: bot.events("app_home_opened"))
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": "Welcome"}}
+    await client.views_publish(user_id=ada.id, view={"type": "home", "blocks": [block]})
+
+    home = slack.home(ada)
+    assert home is not None
+    assert home.plain == "Welcome"
