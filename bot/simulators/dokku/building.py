@@ -129,9 +129,16 @@ async def _fail_build(run: Run) -> int:
 
 
 async def _lose_docker(run: Run) -> int:
-    recorded = run.recorded("n2_dockerd_killed_mid_build", "deploy")
+    scenario = "n2_dockerd_killed_mid_build"
+    recorded = run.recorded(scenario, "deploy")
+    lines = between(recorded.lines, "Cleaning up", "Retagging old image")
+    if run.app.image is not None:
+        lines += between(recorded.lines, "Retagging old image", None)
+    else:
+        without = run.recorded(scenario, "deploy_while_down").lines
+        lines += between(without, "Removing invalid image tag", None)
     on = {"failed to receive status": run.host.kill_docker_for_test}
-    await run.say(between(recorded.lines, "Cleaning up", None), _ids(run), on=on)
+    await run.say(lines, _ids(run), on=on)
     return recorded.exit_status
 
 

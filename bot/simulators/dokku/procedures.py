@@ -85,12 +85,8 @@ async def deploy(run: Run, image: Image, *, skip: bool = False) -> int:
 
 async def restart(run: Run) -> int:
     """Run `ps:restart`: new containers of the image tag; its record is never finished."""
-    recorded = run.recorded("p_ps_rebuild_restart_stop_start", "restart_bad_image")
-    image = _tagged(run)
-    status = await start_processes(run, image, list(run.app.scale))
+    status = await start_processes(run, _tagged(run), list(run.app.scale))
     if status != 0:
-        tail = between(recorded.lines, "parallel: This job failed", None)[3:]
-        await run.say(tail, {"dyno": "web.1", "job": "web 1 1"})
         return status
     await finish_release(run, deployed=False)
     return 0

@@ -135,8 +135,11 @@ def _check_lines(run: Run, image: Image, process_type: str) -> tuple[Line, ...]:
         lines = run.recorded("t_worker_zero_web_skip", "deploy_web_0").lines
         return between(lines, "Attempting pre-flight", "-----> Running post-deploy")
     if not image.healthy:
-        lines = run.recorded("d_redeploy_healthcheck_fails", "deploy").lines
-        return between(lines, "Attempting pre-flight", None)
+        if run.source == "ps:restart":
+            failing = run.recorded("p_ps_rebuild_restart_stop_start", "restart_bad_image").lines
+        else:
+            failing = run.recorded("d_redeploy_healthcheck_fails", "deploy").lines
+        return between(failing, "Attempting pre-flight", None)
     if image.life_s is not None and image.life_s < SHORT_LIFE_S:
         lines = run.recorded("u_crashloop", "deploy_1s").lines
     else:
@@ -170,6 +173,11 @@ async def _switch(run: Run, process_type: str, new: list[Container], old: list[C
 
 def _proxy_lines(run: Run, start: str, end: str) -> tuple[Line, ...]:
     """Choose the proxy's lines of a section: with web containers, without, on a first deploy."""
+    if run.app.scale.get("web", 0) == 0 and run.record is None:
+        lines = run.recorded("t_worker_zero_web_skip", "scale_web_0").lines
+        if start == "=====> Triggering early":
+            end = "Scheduling orphaned"
+        return between(lines, start, end)
     if run.app.scale.get("web", 0) == 0:
         lines = run.recorded("t_worker_zero_web_skip", "deploy_web_0").lines
         if start == "=====> Triggering early":

@@ -27,14 +27,14 @@ def as_text(host: DokkuHost, kind: str, app: App, values: Mapping[str, str]) -> 
     `values` replaces recorded values; its keys are the JSON's long keys, e.g. `app-locked`.
     """
     lines = [f"=====> {app.name} {_TITLES[kind]} information"]
-    rows = _rows(host, kind)
-    width = max(len(label) for label, _ in rows) + 1
-    for label, recorded in rows:
-        value = values.get(_key(label), recorded)
-        lines.append(f"{' ' * 7}{label.ljust(width)}{value}")
+    text = step(host.version, "a_first_deploy_ok", _BEFORE[kind][0]).stdout
+    rows = [match for match in map(_ROW.match, text.splitlines()) if match]
+    width = max(len(match.group(2) + match.group(3)) for match in rows)
+    said = [(match.group(2), values.get(_key(match.group(2)), match.group(4))) for match in rows]
     for key in sorted(one for one in values if one.startswith("status-")):
         label = "Status " + key.removeprefix("status-").replace(".", " ") + ":"
-        lines.append(f"{' ' * 7}{label.ljust(width)}{values[key]}")
+        said.append((label, values[key]))
+    lines += [f"{' ' * 7}{label.ljust(width)}{value}" for label, value in said]
     return "\n".join(lines) + "\n"
 
 
@@ -53,14 +53,10 @@ def as_json(host: DokkuHost, kind: str, values: Mapping[str, str]) -> str:
 
 def flag(host: DokkuHost, kind: str, values: Mapping[str, str], name: str) -> str | None:
     """Give the value that a single flag asks for, or None for an unknown flag."""
-    known = {_key(label): value for label, value in _rows(host, kind)}
-    return {**known, **values}.get(name.removeprefix("--"))
-
-
-def _rows(host: DokkuHost, kind: str) -> list[tuple[str, str]]:
     text = step(host.version, "a_first_deploy_ok", _BEFORE[kind][0]).stdout
-    found = [_ROW.match(line) for line in text.splitlines()[1:]]
-    return [(match.group(2), match.group(4)) for match in found if match]
+    rows = [match for match in map(_ROW.match, text.splitlines()) if match]
+    known = {_key(match.group(2)): match.group(4) for match in rows}
+    return {**known, **values}.get(name.removeprefix("--"))
 
 
 def _key(label: str) -> str:
