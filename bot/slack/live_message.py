@@ -22,7 +22,7 @@ from bot.errors import BotError, MessageGone, SlackError
 from bot.slack.budget import EditGate, Go, Wait
 from bot.slack.client import Blocks
 from bot.slack.posting import Messages, Posting
-from bot.slack.refusals import RateLimited
+from bot.slack.refusals import PASSING, RateLimited
 from bot.slack.render.deployment import Rendered, render
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ a message that says that the end is being read."""
 RETRY_MOST = timedelta(seconds=60)
 TRIES_AFTER_THE_END = 30
 """About half an hour of failing edits; then an ended message is left as it is."""
+HOUSING_TRIES = 30
 TOO_LARGE = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks"})
 
 
@@ -87,11 +88,6 @@ class _Shown:
 
 def _no_link(_repo: str, _sha: str) -> str | None:
     return None
-
-
-def count_running(tracker: Tracker) -> int:
-    """Deployments whose messages are refreshed as time goes by; for the edit gate."""
-    return sum(tracked.deployment.phase in RUNNING for tracked in tracker.active())
 
 
 class LiveMessages(Announcer):
@@ -187,7 +183,8 @@ class LiveMessages(Announcer):
     async def resume(self, deployments: Iterable[Deployment]) -> None:
         """After a start: converge the messages of unfinished deployments that are ours to show.
 
-        Those without a known message are searched for, or posted, one after the other.
+        Returns at once. Those without a known message are searched for, or posted, one after
+        the other, and again later where Slack did not answer.
         """
         homeless: list[Deployment] = []
         for deployment in deployments:
@@ -195,12 +192,25 @@ class LiveMessages(Announcer):
                 self._want(deployment.id, Urgency.PHASE)
             elif deployment.channel:
                 homeless.append(deployment)
-        for deployment in homeless:
-            try:
-                place = await self.find_or_post(deployment)
-                await self._settle_place(deployment.id, place)
-            except BotError as error:
-                log.warning("message_not_posted", deployment_id=deployment.id, error=str(error))
+        if homeless:
+            self._spawn(self._house(homeless))
+
+    async def _house(self, homeless: list[Deployment]) -> None:
+        """Find or post messages until none is left that could still succeed."""
+        for tries in range(1, HOUSING_TRIES + 1):
+            again: list[Deployment] = []
+            for deployment in homeless:
+                try:
+                    place = await self.find_or_post(deployment)
+                    await self._settle_place(deployment.id, place)
+                except BotError as error:
+                    log.warning("message_not_posted", deployment_id=deployment.id, error=str(error))
+                    if not isinstance(error, SlackError) or error.code in PASSING:
+                        again.append(deployment)
+            if not again:
+                return
+            homeless = again
+            await self._clock.sleep(_backoff(tries))
 
     # The pump ---------------------------------------------------------------------------------
 
@@ -325,8 +335,7 @@ class LiveMessages(Announcer):
         if deployment.phase in ENDINGS and shown.failures >= TRIES_AFTER_THE_END:
             self._forget(deployment.id)
             return
-        hold = min(RETRY_MOST, timedelta(seconds=2.0 ** min(shown.failures - 1, 10)))
-        self._again(deployment, shown, changed_at, Urgency.PHASE, hold)
+        self._again(deployment, shown, changed_at, Urgency.PHASE, _backoff(shown.failures))
 
     async def _post_anew(
         self, deployment: Deployment, shown: _Shown, rendered: Rendered, *, lines: bool
@@ -371,6 +380,10 @@ class LiveMessages(Announcer):
             running=self._gate.running_together(),
         )
         return rendered, bool(progress.tail)
+
+
+def _backoff(tries: int) -> timedelta:
+    return min(RETRY_MOST, timedelta(seconds=2.0 ** min(tries - 1, 10)))
 
 
 def _urgency(

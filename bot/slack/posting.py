@@ -9,7 +9,7 @@ import structlog
 from bot.deployments.model import Deployment, MessagePlace
 from bot.errors import SlackError
 from bot.slack.client import Blocks
-from bot.slack.refusals import NO_ANSWER, UNREACHABLE
+from bot.slack.refusals import NO_ANSWER, PASSING
 from bot.slack.render.deployment import Rendered
 
 log = structlog.get_logger(__name__)
@@ -17,8 +17,6 @@ log = structlog.get_logger(__name__)
 PERMALINK_PATIENCE_S = 0.5
 CLOCK_SKEW = timedelta(minutes=2)
 """How far Slack's clock, which numbers the messages, may be from ours."""
-_PERHAPS_LATER = frozenset({NO_ANSWER, UNREACHABLE, "ratelimited"})
-"""Refusals that say nothing about the thread."""
 
 
 class Messages(Protocol):
@@ -56,16 +54,17 @@ class Posting:
     async def post(self, deployment: Deployment, rendered: Rendered) -> MessagePlace:
         """Post it in the deployment's channel. SlackError: it cannot be.
 
-        Where no answer came, the channel is searched before anything is posted again.
+        Where no answer came, the channel is searched before it is posted once more.
         """
         try:
             ts = await self._send(deployment, rendered, deployment.channel)
         except SlackError as error:
             if error.code != NO_ANSWER:
                 raise
-            ts = await self._search(deployment) or await self._send(
-                deployment, rendered, deployment.channel
-            )
+            found = await self.find(deployment)
+            if found is not None:
+                return found
+            ts = await self._send(deployment, rendered, deployment.channel)
         return await self._place(deployment.channel, ts)
 
     async def find(self, deployment: Deployment) -> MessagePlace | None:
@@ -87,7 +86,7 @@ class Posting:
         try:
             ts = await self._send(deployment, rendered, former.channel, former.root)
         except SlackError as error:
-            if error.code in _PERHAPS_LATER:
+            if error.code in PASSING:
                 raise
             ts = await self._send(deployment, rendered, former.channel)
         return await self._place(former.channel, ts)

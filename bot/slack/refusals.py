@@ -14,6 +14,24 @@ UNREACHABLE = "unreachable"
 NO_ANSWER = "no_answer"
 """Our word: the call was sent and no answer came, so it may have been done."""
 
+PASSING = frozenset(
+    {
+        UNREACHABLE,
+        NO_ANSWER,
+        "ratelimited",
+        "internal_error",
+        "fatal_error",
+        "service_unavailable",
+        "request_timeout",
+        "team_added_to_org",
+        "http_500",
+        "http_502",
+        "http_503",
+        "http_504",
+    }
+)
+"""Refusals that say nothing about what was asked: later it may work."""
+
 GONE = frozenset(
     {
         "message_not_found",

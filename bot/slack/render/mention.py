@@ -23,13 +23,13 @@ def end_mention(deployment: Deployment, *, now: datetime | None = None) -> Answe
     where the end's time is not known.
     """
     end = deployment.finished_at or now or deployment.created_at
-    facts = [
-        f"{words.ICONS[status_of(deployment.phase)]} {_subject(deployment)}"
-        f" {_result(deployment)} after {txt.duration(deployment.duration(end))}",
-        f"Live now: {words.live_words(deployment)}{_where(deployment)}",
-    ]
+    icon = words.ICONS[status_of(deployment.phase)]
+    took = txt.duration(deployment.duration(end))
+    line = (
+        f"{icon} {_subject(deployment)} {_result(deployment)} after {took}."
+        f" Live now: {words.live_words(deployment)}{_where(deployment)}."
+    )
     who = txt.mention(deployment.requested_by.user)
-    line = " ".join(f"{fact}." for fact in facts)
     addressed = f"{who} {line}" if who else line
     blocks = [kit.section(addressed)]
     if deployment.reason:

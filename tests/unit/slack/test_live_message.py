@@ -16,7 +16,6 @@ from bot.deployments.model import (
     Live,
     MessagePlace,
     Phase,
-    Progress,
     Trigger,
 )
 from bot.deployments.ports import Urgency
@@ -24,8 +23,8 @@ from bot.deployments.tracker import Tracker
 from bot.errors import DatabaseDown, MessageGone, SlackError
 from bot.slack.budget import EditGate
 from bot.slack.client import Blocks
-from bot.slack.live_message import LiveMessages, count_running
-from bot.slack.refusals import NO_ANSWER, RateLimited
+from bot.slack.live_message import LiveMessages
+from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -49,14 +48,17 @@ class HandClock(Clock):
         await wake.wait()
 
     async def advance(self, seconds: float) -> None:
-        """Step by tenths of a second, and let everything run at each."""
-        for _ in range(round(seconds * 10)):
-            self.seconds = round(self.seconds + 0.1, 1)
-            due = [one for one in self._sleepers if one[0] <= self.seconds]
+        """Let everything run, waking each sleeper at its time."""
+        await run_all()
+        end = self.seconds + seconds
+        while due := [at for at, _ in self._sleepers if at <= end]:
+            self.seconds = max(self.seconds, min(due))
+            woken = [wake for at, wake in self._sleepers if at <= self.seconds]
             self._sleepers = [one for one in self._sleepers if one[0] > self.seconds]
-            for _, wake in due:
+            for wake in woken:
                 wake.set()
             await run_all()
+        self.seconds = end
 
 
 async def run_all() -> None:
@@ -170,7 +172,7 @@ class World:
         self.live = self.a_bot()
 
     def a_bot(self) -> LiveMessages:
-        gate = EditGate(clock=self.clock, running=lambda: count_running(self.tracker))
+        gate = EditGate(clock=self.clock, running=lambda: len(self.tracker.active()))
         return LiveMessages(
             client=self.slack,
             tracker=self.tracker,
@@ -270,7 +272,7 @@ async def test_a_running_message_is_refreshed_every_ten_seconds(world: World) ->
     deployment = await world.posted()
     world.moved(deployment, Urgency.PHASE, **RUNNING)
     await world.clock.advance(35)
-    assert world.edit_times == [0.1, 10.1, 20.1, 30.1]
+    assert world.edit_times == [0.0, 10.0, 20.0, 30.0]
     assert "elapsed 30s" in world.shown
 
 
@@ -284,9 +286,9 @@ async def test_more_lines_wait_for_the_refresh_but_the_first_do_not(world: World
     for number in range(60):
         world.noted(deployment, Urgency.ROUTINE, tail=(f"line {number}",))
         await world.clock.advance(0.1)
-    assert world.edit_times == [0.1, 3.1]
+    assert world.edit_times == [0.0, 3.0]
     await world.clock.advance(4)
-    assert world.edit_times == [0.1, 3.1, 13.1]
+    assert world.edit_times == [0.0, 3.0, 13.0]
     assert "line 59" in str(world.slack.messages[world.slack.posts[0]])
 
 
@@ -352,7 +354,7 @@ async def test_a_failed_edit_is_made_again_with_the_newest_state(world: World) -
     world.slack.edit_errors = [SlackError("down", code="internal_error")] * 4
     world.moved(deployment, Urgency.NOW, **ENDED)
     await world.clock.advance(60)
-    assert world.edit_times == [0.1, 2.1, 4.1, 8.1, 16.1]
+    assert world.edit_times == [0.0, 2.0, 4.0, 8.0, 16.0]
     assert world.shown.startswith("Failed: myapp main")
     assert not world.live._shown
 
@@ -468,6 +470,7 @@ async def test_after_a_restart_every_unfinished_message_converges(world: World) 
 async def test_a_history_that_may_not_be_read_means_a_second_message(world: World) -> None:
     world.slack.history_error = SlackError("no scope", code="missing_scope")
     await world.live.resume([a_deployment()])
+    await run_all()
     assert len(world.slack.posts) == 1
     assert len(world.store.places) == 1
 
@@ -475,7 +478,21 @@ async def test_a_history_that_may_not_be_read_means_a_second_message(world: Worl
 async def test_one_message_that_cannot_be_posted_does_not_stop_the_others(world: World) -> None:
     world.slack.post_errors = [SlackError("archived", code="is_archived")]
     await world.live.resume([a_deployment(), a_deployment(id="01K9ZB3V7N8Q4R5S6T7V8W9X0Z")])
+    await world.clock.advance(120)
     assert len(world.store.places) == 1
+    assert len(world.slack.posts) == 1
+
+
+async def test_a_message_is_posted_later_when_slack_is_away_at_the_start(world: World) -> None:
+    world.slack.post_errors = [SlackError("away", code=UNREACHABLE)] * 3
+    deployment = a_deployment()
+    world.tracker.put(deployment)
+    await world.live.resume([deployment])
+    await world.clock.advance(8)
+    assert len(world.store.places) == 1
+    world.moved(deployment, Urgency.PHASE, **RUNNING)
+    await world.clock.advance(1)
+    assert "Deploying" in world.shown
 
 
 async def test_flush_waits_for_ends_and_not_for_refreshes(world: World) -> None:
@@ -531,11 +548,3 @@ async def test_an_unforeseen_error_is_logged_and_the_message_tried_again(
     await world.clock.advance(61)
     assert world.shown.startswith("Failed: myapp main")
     assert len(calls) == 2
-
-
-def test_only_running_deployments_count_for_the_refresh_interval() -> None:
-    world = World()
-    for number, phase in enumerate((Phase.QUEUED, Phase.BUILDING, Phase.CHECKING, Phase.FAILED)):
-        world.tracker.put(a_deployment(id=str(number), phase=phase))
-    assert count_running(world.tracker) == 2
-    assert world.tracker.progress("1") == Progress()
