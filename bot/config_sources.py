@@ -19,6 +19,8 @@ Place = tuple[str | int, ...]
 """Where a value stands: `("apps", "myapp", "repo")`."""
 
 ENVIRONMENT = "environment"
+PREFIX = "DEPLOYBOT_"
+"""Variables that begin so are ours: an unknown one is a mistake."""
 CONFIG_VARIABLE = "DEPLOYBOT_CONFIG"
 DEFAULT_FILE = "deploybot.toml"
 DEFAULT_SERVER = "default"
@@ -148,16 +150,18 @@ def _read_dotenv(path: Path) -> Mapping[str, str]:
 
 def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
     known = [*PLACE_OF, CONFIG_VARIABLE]
+    ours = [name.removeprefix(PREFIX) for name in known if name.startswith(PREFIX)]
     for name in sorted(layer):
-        if name.startswith("DEPLOYBOT_") and name not in known:
-            raise ConfigError(
-                name, source, *_unknown(name, known, "See docs/configuration.md, or unset it.")
+        if name.startswith(PREFIX) and name not in known:
+            problem, mend = _unknown(
+                name.removeprefix(PREFIX), ours, "See docs/configuration.md, or unset it.", PREFIX
             )
+            raise Origin(name, source).wrong(problem, mend)
 
 
-def _unknown(name: str, known: list[str], else_mend: str) -> tuple[str, str]:
+def _unknown(name: str, known: list[str], else_mend: str, before: str = "") -> tuple[str, str]:
     near = get_close_matches(name, known, n=1)
-    return (f"unknown, did you mean {near[0]}?", "") if near else ("unknown", else_mend)
+    return (f"unknown, did you mean {before}{near[0]}?", "") if near else ("unknown", else_mend)
 
 
 def _read_file(

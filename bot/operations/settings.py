@@ -34,7 +34,8 @@ def shown(settings: Settings) -> Iterator[Shown]:
 
 def shown_line(one: Shown) -> str:
     """A setting as a line."""
-    return f"{one.name} = {one.value}  ({one.source})"
+    value = "not set" if one.value is None else one.value
+    return f"{one.name} = {value}  ({one.source})"
 
 
 def _table(settings: Settings, table: BaseModel, above: Place) -> Iterator[Shown]:

@@ -1,0 +1,126 @@
+"""SSH keys and host keys: every form they arrive in, and every way to be wrong."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.support.settings import HOST, a_key, host_line, load, pem, refused
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text,
+        lambda text: text.replace("\n", "\\n"),
+        lambda text: text.replace("\n", "\\r\\n"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", " "),
+        lambda text: text.strip(),
+        lambda text: "  \n" + text + "\n\n",
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: base64.encodebytes(text.encode()).decode(),
+    ],
+    ids=["as it is", "backslash n", "backslash r n", "crlf", "blanks", "stripped", "padded",
+         "base64", "base64 in lines"],
+)  # fmt: skip
+def test_a_key_survives_what_platforms_do_to_it(tmp_path: Path, spoil: object) -> None:
+    assert callable(spoil)
+
+    assert load(tmp_path, DOKKU_SSH_KEY=spoil(pem())).targets()["default"].key == pem()
+
+
+def test_a_key_may_be_a_path(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(pem())
+
+    assert load(tmp_path, DOKKU_SSH_KEY="key").targets()["default"].key == pem()
+    absolute = str(tmp_path / "key")
+    assert load(tmp_path, DOKKU_SSH_KEY=absolute).targets()["default"].key == pem()
+
+
+def test_a_key_of_another_format_is_fine(tmp_path: Path) -> None:
+    pkcs8 = a_key().export_private_key("pkcs8-pem").decode()
+
+    assert load(tmp_path, DOKKU_SSH_KEY=pkcs8).targets()["default"].key == pkcs8
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("no/such/file", "DOKKU_SSH_KEY: the file cannot be read (No such file or directory)."),
+        (".", "DOKKU_SSH_KEY: the file cannot be read (Is a directory)."),
+        ("several\nlines of nonsense", "DOKKU_SSH_KEY: neither a private key nor a path."),
+        ("x" * 5000, "DOKKU_SSH_KEY: neither a private key nor a path."),
+        (
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nabcd\n-----END OPENSSH PRIVATE KEY-----",
+            "DOKKU_SSH_KEY: not a private key that SSH can use.",
+        ),
+    ],
+)
+def test_what_is_no_key_is_refused(tmp_path: Path, value: str, line: str) -> None:
+    said = refused(tmp_path, DOKKU_SSH_KEY=value)
+
+    assert line in said
+    assert "xxxx" not in said
+
+
+def test_a_public_key_is_no_private_key(tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_text(a_key().export_public_key().decode())
+
+    assert "not a private key" in refused(tmp_path, DOKKU_SSH_KEY="key.pub")
+
+
+def test_a_binary_file_is_no_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(bytes(range(256)))
+
+    assert "does not hold a private key" in refused(tmp_path, DOKKU_SSH_KEY="key")
+
+
+@pytest.mark.parametrize("form", ["openssh", "pkcs8-pem"])
+def test_passphrases(tmp_path: Path, form: str) -> None:
+    locked = a_key().export_private_key(form, passphrase="right").decode()
+
+    missing = refused(tmp_path, DOKKU_SSH_KEY=locked)
+    wrong = refused(tmp_path, DOKKU_SSH_KEY=locked, DOKKU_SSH_KEY_PASSPHRASE="hunter22")
+
+    assert "DOKKU_SSH_KEY_PASSPHRASE: missing, and the private key has one." in missing
+    assert "DOKKU_SSH_KEY_PASSPHRASE: does not open the private key." in wrong
+    assert "hunter22" not in wrong
+    server = load(tmp_path, DOKKU_SSH_KEY=locked, DOKKU_SSH_KEY_PASSPHRASE="right").targets()
+    assert server["default"].passphrase == "right"
+
+
+def test_keys_in_the_file_are_named_by_their_path(tmp_path: Path) -> None:
+    toml = f'[servers.production]\nhost = "{HOST}"\nssh_key = "nokey"\nknown_hosts = "nofile"\n'
+
+    line = refused(tmp_path, toml=toml, DOKKU_HOST=None, DOKKU_SSH_KEY=None, DOKKU_KNOWN_HOSTS=None)
+
+    assert line.startswith("deploybot.toml: servers.production.ssh_key: the file cannot be read")
+
+
+def test_known_hosts_may_be_a_path_or_lines(tmp_path: Path) -> None:
+    (tmp_path / "known").write_text(f"# a comment\n{host_line()}\n")
+    several = f"{host_line('other.example.com')}\\n{host_line()}"
+
+    assert host_line() in load(tmp_path, DOKKU_KNOWN_HOSTS="known").targets()["default"].known_hosts
+    lines = load(tmp_path, DOKKU_KNOWN_HOSTS=several).targets()["default"].known_hosts
+    assert lines.splitlines() == [host_line("other.example.com"), host_line()]
+
+
+def test_known_hosts_must_be_about_the_host(tmp_path: Path) -> None:
+    line = refused(tmp_path, DOKKU_KNOWN_HOSTS=host_line("other.example.com"), DOKKU_PORT="2222")
+
+    assert f"DOKKU_KNOWN_HOSTS: no line is about {HOST}." in line
+    assert f"ssh-keyscan -p 2222 {HOST}" in line
+
+
+@pytest.mark.parametrize("host", [f"[{HOST}]:2222", HOST, "203.0.113.7", "*.example.com"])
+def test_known_hosts_that_may_match(tmp_path: Path, host: str) -> None:
+    """A line about an address may match once the name is looked up."""
+    assert load(tmp_path, DOKKU_KNOWN_HOSTS=host_line(host), DOKKU_PORT="2222").targets()
+
+
+def test_known_hosts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    assert "DOKKU_KNOWN_HOSTS: the file cannot be read" in refused(
+        tmp_path, DOKKU_KNOWN_HOSTS="nofile"
+    )
