@@ -56,6 +56,8 @@ class Ending:
 
     async def by_evidence(self, evidence: Evidence, verdict: Verdict) -> None:
         """End with a verdict on a command that was started."""
+        if verdict.phase is Phase.SUCCEEDED and self._held.row.phase is not Phase.CHECKING:
+            await self._held.move(Phase.CHECKING, "checking")  # nothing runs that could be watched
         if verdict.phase is not Phase.SUCCEEDED:
             excerpt = around_error(self._buffer.recent(), evidence.output.error)
             self._held.note(excerpt=excerpt)

@@ -57,43 +57,44 @@ class Move:
     evidence: str
 
 
-def _rows() -> tuple[Move, ...]:
-    p, owner, service = Phase, Who.OWNER, Who.SERVICE
-    rows = [
-        Move(p.AWAITING_APPROVAL, p.QUEUED, service, "approved by somebody who may"),
-        Move(p.AWAITING_APPROVAL, p.CANCELLED, service, "cancel asked, nothing was sent"),
-        Move(p.AWAITING_APPROVAL, p.FAILED, service, "rejected, expired or not deployable"),
-        Move(p.QUEUED, p.STARTING, owner, "head of its queue, no build runs on the server"),
-        Move(p.QUEUED, p.CANCELLED, service, "cancel asked or superseded, nothing was sent"),
-        Move(p.QUEUED, p.FAILED, service, "expired, or known not to be deployable"),
-        Move(p.STARTING, p.QUEUED, owner, "Dokku refused: another deploy holds its lock"),
-        Move(p.STARTING, p.FETCHING, owner, "Dokku's own line"),
-        Move(p.STARTING, p.BUILDING, owner, "Dokku's own line"),
-        Move(p.STARTING, p.RELEASING, owner, "Dokku's own line"),
-        Move(p.FETCHING, p.BUILDING, owner, "Dokku's own line"),
-        Move(p.FETCHING, p.RELEASING, owner, "Dokku's own line"),
-        Move(p.BUILDING, p.RELEASING, owner, "Dokku's own line"),
-        Move(p.FETCHING, p.STARTING, owner, "second attempt: the first died before the release"),
-        Move(p.BUILDING, p.STARTING, owner, "second attempt: the first died before the release"),
-    ]
-    for phase in (p.STARTING, p.FETCHING, p.BUILDING, p.RELEASING):
-        rows += [
-            Move(phase, p.CHECKING, owner, "a good end of our command"),
-            Move(phase, p.CANCELLING, owner, "cancel asked, or the cap reached"),
-            Move(phase, p.FAILED, owner, "a verdict"),
-            Move(phase, p.CANCELLED, owner, "the record says canceled"),
-        ]
-    rows += [
-        Move(p.CANCELLING, p.CHECKING, owner, "the cancel came too late"),
-        Move(p.CANCELLING, p.CANCELLED, owner, "the record says canceled, or the command is dead"),
-        Move(p.CANCELLING, p.FAILED, owner, "a verdict"),
-        Move(p.CHECKING, p.SUCCEEDED, owner, "the new release kept running, or none is scaled up"),
-        Move(p.CHECKING, p.FAILED, owner, "the new release did not keep running"),
-    ]
-    return tuple(rows)
-
-
-MOVES = _rows()
+MOVES = (
+    Move(Phase.AWAITING_APPROVAL, Phase.QUEUED, Who.SERVICE, "approved by somebody who may"),
+    Move(Phase.AWAITING_APPROVAL, Phase.CANCELLED, Who.SERVICE, "cancel asked, nothing was sent"),
+    Move(Phase.AWAITING_APPROVAL, Phase.FAILED, Who.SERVICE, "rejected, or waited too long"),
+    Move(Phase.QUEUED, Phase.STARTING, Who.OWNER, "head of its queue, no build on the server"),
+    Move(Phase.QUEUED, Phase.CANCELLED, Who.SERVICE, "cancel asked, nothing was sent"),
+    Move(Phase.QUEUED, Phase.FAILED, Who.SERVICE, "waited too long, or known not to be deployable"),
+    Move(Phase.STARTING, Phase.QUEUED, Who.OWNER, "Dokku refused: another deploy holds its lock"),
+    Move(Phase.STARTING, Phase.FETCHING, Who.OWNER, "Dokku's own line"),
+    Move(Phase.STARTING, Phase.BUILDING, Who.OWNER, "Dokku's own line"),
+    Move(Phase.STARTING, Phase.RELEASING, Who.OWNER, "Dokku's own line"),
+    Move(Phase.FETCHING, Phase.BUILDING, Who.OWNER, "Dokku's own line"),
+    Move(Phase.FETCHING, Phase.RELEASING, Who.OWNER, "Dokku's own line"),
+    Move(Phase.BUILDING, Phase.RELEASING, Who.OWNER, "Dokku's own line"),
+    Move(Phase.FETCHING, Phase.STARTING, Who.OWNER, "second attempt: the first one died"),
+    Move(Phase.BUILDING, Phase.STARTING, Who.OWNER, "second attempt: the first one died"),
+    Move(Phase.STARTING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
+    Move(Phase.FETCHING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
+    Move(Phase.BUILDING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
+    Move(Phase.RELEASING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
+    Move(Phase.CANCELLING, Phase.CHECKING, Who.OWNER, "a good end: the cancel came too late"),
+    Move(Phase.STARTING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
+    Move(Phase.FETCHING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
+    Move(Phase.BUILDING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
+    Move(Phase.RELEASING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
+    Move(Phase.STARTING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
+    Move(Phase.FETCHING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
+    Move(Phase.BUILDING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
+    Move(Phase.RELEASING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
+    Move(Phase.CANCELLING, Phase.CANCELLED, Who.OWNER, "the record, or our command's death"),
+    Move(Phase.STARTING, Phase.FAILED, Who.OWNER, "a verdict"),
+    Move(Phase.FETCHING, Phase.FAILED, Who.OWNER, "a verdict"),
+    Move(Phase.BUILDING, Phase.FAILED, Who.OWNER, "a verdict"),
+    Move(Phase.RELEASING, Phase.FAILED, Who.OWNER, "a verdict"),
+    Move(Phase.CANCELLING, Phase.FAILED, Who.OWNER, "a verdict"),
+    Move(Phase.CHECKING, Phase.SUCCEEDED, Who.OWNER, "the new release kept running"),
+    Move(Phase.CHECKING, Phase.FAILED, Who.OWNER, "the new release did not keep running"),
+)
 _BY_PAIR: Mapping[tuple[Phase, Phase], Move] = {(move.frm, move.to): move for move in MOVES}
 
 

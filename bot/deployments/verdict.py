@@ -169,7 +169,7 @@ def _live_sentence(e: Evidence, live: Live) -> str:
 
 
 def _end(
-    e: Evidence, rule: str, failure: Failure | None, live: Live, cause: str, *, phase: Phase
+    rule: str, failure: Failure | None, live: Live, cause: str, said: str, *, phase: Phase
 ) -> Verdict:
     return Verdict(
         kind=Kind.END,
@@ -177,12 +177,12 @@ def _end(
         phase=phase,
         failure=failure,
         live=live,
-        reason=f"{as_sentence(cause)} {_live_sentence(e, live)}",
+        reason=f"{as_sentence(cause)} {said}",
     )
 
 
-def _failed(e: Evidence, rule: str, failure: Failure, live: Live, cause: str) -> Verdict:
-    return _end(e, rule, failure, live, cause, phase=Phase.FAILED)
+def _failed(rule: str, failure: Failure, live: Live, cause: str, said: str = "") -> Verdict:
+    return _end(rule, failure, live, cause, said or _LIVE_SENTENCE[live], phase=Phase.FAILED)
 
 
 def cause_of(output: LogFacts) -> tuple[Failure, str]:
@@ -241,16 +241,16 @@ def cancelled(e: Evidence) -> Verdict | None:
     if not by_record and not (wanted and _dead(e) and untouched):
         return None
     if e.cap_reached and not e.cancel_asked:
-        return _failed(
-            e, "cancelled", Failure.TIMED_OUT, live, "It took longer than allowed and was stopped"
-        )
+        cause = "It took longer than allowed and was stopped"
+        return _failed("cancelled", Failure.TIMED_OUT, live, cause, _live_sentence(e, live))
     if not e.cancel_asked:
         cause = "It was cancelled on the server, not by this bot"
     elif live is Live.NEW:
         cause = "Cancelled, but too late"
     else:
         cause = "Cancelled"
-    return _end(e, "cancelled", None, live, cause, phase=Phase.CANCELLED)
+    said = _live_sentence(e, live)
+    return _end("cancelled", None, live, cause, said, phase=Phase.CANCELLED)
 
 
 def good_end_unreadable(e: Evidence) -> Verdict | None:
@@ -259,7 +259,6 @@ def good_end_unreadable(e: Evidence) -> Verdict | None:
         return None
     if e.last_word:
         return _failed(
-            e,
             "good_end_unreadable",
             Failure.INTERNAL,
             Live.UNKNOWN,
@@ -276,7 +275,8 @@ def not_deployed(e: Evidence) -> Verdict | None:
     skipped = Mark.DEPLOY_SKIPPED in e.output.marks or Mark.BUILDING not in e.output.marks
     if live is Live.PREVIOUS or (live is Live.NONE and skipped):
         cause = "Dokku's command ended well, but released nothing"
-        return _failed(e, "not_deployed", Failure.NOT_DEPLOYED, live, cause)
+        said = _live_sentence(e, live)
+        return _failed("not_deployed", Failure.NOT_DEPLOYED, live, cause, said)
     return None
 
 
@@ -285,7 +285,6 @@ def replaced_before_proof(e: Evidence) -> Verdict | None:
     if not _good_end(e) or _live(e) is not Live.UNKNOWN:
         return None
     return _failed(
-        e,
         "replaced_before_proof",
         Failure.INTERRUPTED,
         Live.UNKNOWN,
@@ -298,7 +297,7 @@ def good_end_not_said(e: Evidence) -> Verdict | None:
     if not _good_end(e) or Mark.DEPLOYED in e.output.marks:
         return None
     cause = "Dokku's command ended well without saying that it deployed"
-    return _failed(e, "good_end_not_said", Failure.INTERNAL, _live(e), cause)
+    return _failed("good_end_not_said", Failure.INTERNAL, _live(e), cause)
 
 
 def commit_not_confirmed(e: Evidence) -> Verdict | None:
@@ -308,7 +307,7 @@ def commit_not_confirmed(e: Evidence) -> Verdict | None:
     if e.expected is not None and e.report is not None and e.report.metadata == e.expected:
         return None
     cause = "Released, but the commit could not be confirmed"
-    return _failed(e, "commit_not_confirmed", Failure.INTERNAL, _live(e), cause)
+    return _failed("commit_not_confirmed", Failure.INTERNAL, _live(e), cause)
 
 
 def nothing_scaled_up(e: Evidence) -> Verdict | None:
@@ -330,7 +329,7 @@ def old_beside_new(e: Evidence) -> Verdict | None:
         return None
     if e.last_word:
         cause = "Not every process was replaced"
-        return _failed(e, "old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, cause)
+        return _failed("old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, cause)
     return Verdict(kind=Kind.CHECK, rule="old_beside_new")
 
 
@@ -345,7 +344,7 @@ def failed_late(e: Evidence) -> Verdict | None:
     if not _bad_end(e) or live not in {Live.NEW, Live.MIXED}:
         return None
     _, cause = cause_of(e.output)
-    return _failed(e, "failed_late", Failure.RELEASE_FAILED, live, f"Failed late. {cause}")
+    return _failed("failed_late", Failure.RELEASE_FAILED, live, f"Failed late. {cause}")
 
 
 def failed(e: Evidence) -> Verdict | None:
@@ -353,7 +352,8 @@ def failed(e: Evidence) -> Verdict | None:
     if not _bad_end(e):
         return None
     failure, cause = cause_of(e.output)
-    return _failed(e, "failed", failure, _live(e), cause)
+    live = _live(e)
+    return _failed("failed", failure, live, cause, _live_sentence(e, live))
 
 
 def still_running(e: Evidence) -> Verdict | None:
@@ -362,7 +362,7 @@ def still_running(e: Evidence) -> Verdict | None:
         return None
     if e.last_word:
         cause = "It took longer than allowed, and its end on the server could not be confirmed"
-        return _failed(e, "still_running", Failure.TIMED_OUT, Live.UNKNOWN, cause)
+        return _failed("still_running", Failure.TIMED_OUT, Live.UNKNOWN, cause)
     return Verdict(kind=Kind.WATCH, rule="still_running")
 
 
@@ -372,7 +372,8 @@ def ended_without_telling(e: Evidence) -> Verdict | None:
         return None
     live = _live(e)
     cause = "The connection or the bot died during the deployment, and Dokku's command with it"
-    end = _failed(e, "ended_without_telling", Failure.INTERRUPTED, live, cause)
+    said = _live_sentence(e, live)
+    end = _failed("ended_without_telling", Failure.INTERRUPTED, live, cause, said)
     untouched = live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
     return replace(end, kind=Kind.START_AGAIN) if untouched else end
 
@@ -391,7 +392,7 @@ def no_contact(e: Evidence) -> Verdict:
     if not e.last_word:
         return Verdict(kind=Kind.WATCH, rule="no_contact")
     cause = "Contact with Dokku was lost, and how the deployment ended is not known"
-    return _failed(e, "no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, cause)
+    return _failed("no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, cause)
 
 
 RULES: tuple[Rule, ...] = (

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bot.deployments.model import Container, Containers, Failure, Live, Phase
 from bot.deployments.settling import Look, Settling, Step, has_crashed, judge
+from bot.deployments.verdict import Kind
 from tests.support.builders import (
     NEW,
     NEW_WORKER,
@@ -26,6 +27,23 @@ KNOWN = Settling(
     before=a_snapshot(containers(OLD, OLD_WORKER)),
     settle=timedelta(seconds=10),
 )
+
+
+SENTENCES = {
+    "kept_running": "The new release runs and stayed up.",
+    "unreadable": "Dokku's command ended well, but its containers could not be read. "
+    "What is serving now is not known.",
+    "stopped": "The new release was stopped or scaled down before it had proved itself. "
+    "Nothing is serving.",
+    "replaced": "Another release replaced it before it had proved itself. "
+    "What is serving now is not known.",
+    "old_again": "The previous release took its place again before the new one had proved "
+    "itself. The previous release is serving.",
+    "old_beside_new": "Not every process was replaced. "
+    "Some processes run the new release, some the old one.",
+    "not_up": "The new release did not stay the same for long enough to prove itself. "
+    "The new release is what is deployed.",
+}
 
 
 def at(seconds: float, *listed: Container) -> Look:
@@ -49,7 +67,8 @@ def ending(
     assert judgement.step is Step.END
     verdict = judgement.verdict
     assert verdict is not None
-    assert verdict.reason.endswith(".")
+    assert verdict.kind is Kind.END
+    assert verdict.reason == SENTENCES.get(verdict.rule, verdict.reason)
     return verdict.rule, verdict.phase, verdict.failure, verdict.live
 
 
@@ -104,6 +123,17 @@ def test_the_crashed_processes_are_named() -> None:
 
 def test_a_foreign_restart_of_our_release_begins_the_settle_time_again() -> None:
     assert step(at(0, NEW), at(11, RESTARTED_NEW)) is Step.BEGIN_AGAIN
+
+
+def test_the_image_of_ours_is_learnt_from_the_newest_look_too() -> None:
+    known = Settling(
+        ours=frozenset({NEW.id}),
+        images=frozenset(),
+        before=KNOWN.before,
+        settle=KNOWN.settle,
+    )
+    judgement = judge(None, at(0, NEW, NEW_WORKER), known, last_word=False)
+    assert judgement.step is Step.BEGIN_AGAIN
 
 
 def test_one_more_process_of_our_release_begins_the_settle_time_again() -> None:

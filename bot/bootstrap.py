@@ -1,0 +1,406 @@
+"""The composition root: the only module that builds every part. Closing runs backwards."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from aiohttp import web
+from ulid import ULID
+
+from bot.clock import Clock, SystemClock
+from bot.config import Settings
+from bot.deployments.books import Books
+from bot.deployments.ending import Parts
+from bot.deployments.model import Deployment, Phase
+from bot.deployments.ports import Observer
+from bot.deployments.prepare import AppNames, Preparation
+from bot.deployments.runner import Runner, Tasks
+from bot.deployments.service import Hooks, Service
+from bot.deployments.states import RUNNING, status_of
+from bot.deployments.tracker import Tracker
+from bot.dokku.connection import SshTarget
+from bot.dokku.servers import DokkuServers, open_servers
+from bot.errors import ConfigError, StoreError
+from bot.git.link import commit_url
+from bot.git.refs import GitRefs
+from bot.logs import configure_logging
+from bot.metrics import Metrics
+from bot.poller import Poller, open_poller
+from bot.redaction import Redactor
+from bot.slack.bolt import Intake, open_intake
+from bot.slack.budget import EditGate
+from bot.slack.client import SlackClient, open_client
+from bot.slack.groups import SlackGroups
+from bot.slack.live_message import LiveMessages
+from bot.slack.mentions import open_mentions
+from bot.store.engine import SqlStore, open_store
+from bot.web import Health, Readiness, open_web
+from bot.webhooks.payload import planner
+from bot.webhooks.sender import open_sender
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY = timedelta(seconds=5)
+SCHEDULER_LATE_S = 30.0
+DATABASE_PAUSE = timedelta(seconds=2)
+FLUSH = timedelta(seconds=1)
+
+
+class MeteredObserver(Observer):
+    """Counts for Prometheus."""
+
+    def __init__(self, metrics: Metrics, servers: Iterable[str]) -> None:
+        self._metrics = metrics
+        self._servers = tuple(servers)
+
+    def ended(self, deployment: Deployment) -> None:
+        status = status_of(deployment.phase)
+        failure = deployment.failure or ""
+        self._metrics.deployments.labels(deployment.server, status, failure).inc()
+        if deployment.started_at and deployment.finished_at:
+            took = deployment.finished_at - deployment.started_at
+            self._metrics.deployment_seconds.observe(took.total_seconds())
+
+    def polled(self, took_s: float) -> None:
+        self._metrics.poll_seconds.observe(took_s)
+
+    def poll_failed(self) -> None:
+        self._metrics.poll_errors.inc()
+
+    def counted(self, unfinished: Iterable[Deployment]) -> None:
+        rows = list(unfinished)
+        for server in self._servers:
+            here = [row for row in rows if row.server == server]
+            self._metrics.active.labels(server).set(sum(row.phase in RUNNING for row in here))
+            self._metrics.queue_length.labels(server).set(
+                sum(row.phase is Phase.QUEUED for row in here)
+            )
+
+
+@dataclass(slots=True)
+class Parties:
+    """What of the bot is up, for `/readyz`. Filled in as the start goes on."""
+
+    store: SqlStore | None = None
+    intake: Intake | None = None
+    poller: Poller | None = None
+    servers: DokkuServers | None = None
+    database_why: str = "not opened yet"
+
+    async def ready(self) -> Readiness:
+        """One answer for the probe."""
+        parts: dict[str, str | None] = {
+            "database": await self._database(),
+            "slack": await self._slack(),
+            "scheduler": self._scheduler(),
+        }
+        servers: Health = self.servers.health() if self.servers else {}
+        return Readiness(parts=parts, servers=servers)
+
+    async def _database(self) -> str | None:
+        if self.store is None:
+            return self.database_why
+        try:
+            await self.store.ping()
+        except StoreError as error:
+            return str(error)
+        return None
+
+    async def _slack(self) -> str | None:
+        if self.intake is None or not await self.intake.is_connected():
+            return "not connected to Slack"
+        return None
+
+    def _scheduler(self) -> str | None:
+        last = self.poller.last_tick if self.poller else None
+        if last is None:
+            return "not started yet"
+        late = (datetime.now(UTC) - last).total_seconds()
+        return None if late < SCHEDULER_LATE_S else f"its last tick was {late:.0f} s ago"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bot:
+    """A bot that listens."""
+
+    service: Service
+    runner: Runner
+    intake: Intake
+    live: LiveMessages
+
+
+@asynccontextmanager
+async def open_bot(
+    settings: Settings,
+    *,
+    metrics: Metrics,
+    redactor: Redactor,
+    parties: Parties,
+    clock: Clock | None = None,
+) -> AsyncIterator[Bot]:
+    """Build every part and listen. Leaving: stop intake, drain, flush, hang up.
+
+    Raises: ConfigError for what no waiting can mend.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await _open_store(stack, settings, parties, clock)
+        servers = await stack.enter_async_context(
+            open_servers(
+                _targets(settings),
+                redactor,
+                on_connections=lambda name, count: metrics.ssh_connections.labels(name).set(count),
+            )
+        )
+        parties.servers = servers
+        client = await stack.enter_async_context(
+            open_client(
+                settings.slack.bot_token,
+                base_url=settings.slack.api_url,
+                observed=lambda method, outcome: metrics.slack_calls.labels(method, outcome).inc(),
+            )
+        )
+        tasks = Tasks()
+        stack.push_async_callback(tasks.close)
+        books, live = _build_books(settings, store, client, servers, metrics, clock)
+        poller = Poller(
+            interval=settings.timing().poll_interval, lateness=metrics.poll_lateness.observe
+        )
+        runner, service = _build_domain(settings, books, servers, client, poller, tasks, clock)
+        sender = await stack.enter_async_context(
+            open_sender(
+                endpoints=settings.endpoints(),
+                outbox=store,
+                clock=clock,
+                allow_private=settings.webhook_allow_private,
+                count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc(),
+            )
+        )
+        mentions = await stack.enter_async_context(
+            open_mentions(client=client, outbox=store, get=store.get, clock=clock)
+        )
+
+        def heard(kind: str, deployment_id: str) -> None:
+            if kind == "outbox":
+                sender.kick()
+                mentions.kick()
+            elif kind == "wish":
+                runner.wish(deployment_id)
+            elif kind in {"queued", "ended"}:
+                runner.look_for_work()
+
+        stack.callback(store.subscribe(heard))
+        live.start()
+        stack.push_async_callback(live.stop)
+        poller.polls(runner.tick)
+        poller.every(LOOK_EVERY, _knock(runner), "look for work")
+        poller.every(settings.timing().heartbeat, runner.heartbeat, "heartbeat")
+        parties.poller = await stack.enter_async_context(open_poller(poller))
+        await live.resume(await _known(books))
+        looking = runner.start()
+        stack.callback(looking.cancel)
+        intake = await stack.enter_async_context(
+            open_intake(
+                client=client,
+                service=service,
+                clock=clock,
+                app_token=settings.slack.app_token,
+                signing_secret=settings.slack.signing_secret,
+                observe_ack=metrics.ack.observe,
+            )
+        )
+        parties.intake = intake
+        yield Bot(service=service, runner=runner, intake=intake, live=live)
+        await intake.close(timedelta(seconds=1))
+        left = await runner.drain(settings.drain_timeout.total_seconds())
+        if left:
+            log.warning("handed_over", deployments=left)
+        await live.flush(FLUSH)
+
+
+def _build_books(
+    settings: Settings,
+    store: SqlStore,
+    client: SlackClient,
+    servers: DokkuServers,
+    metrics: Metrics,
+    clock: Clock,
+) -> tuple[Books, LiveMessages]:
+    tracker = Tracker(clock=clock, ttl=settings.timing().tracker_ttl)
+    live = LiveMessages(
+        client=client,
+        tracker=tracker,
+        store=store,
+        gate=EditGate(clock=clock, running=lambda: _running(tracker)),
+        clock=clock,
+        commit_url=commit_url,
+        edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
+    )
+    observer = MeteredObserver(metrics, servers.names())
+    return Books(store=store, tracker=tracker, announcer=live, observer=observer), live
+
+
+def _running(tracker: Tracker) -> int:
+    return sum(one.deployment.phase in RUNNING for one in tracker.active())
+
+
+def _build_domain(
+    settings: Settings,
+    books: Books,
+    servers: DokkuServers,
+    client: SlackClient,
+    poller: Poller,
+    tasks: Tasks,
+    clock: Clock,
+) -> tuple[Runner, Service]:
+    timing = settings.timing()
+    names = AppNames(servers=servers, clock=clock)
+    refs = GitRefs(settings.git_credentials)
+    preparation = Preparation(servers=servers, refs=refs, names=names)
+    parts = Parts(
+        books=books,
+        preparation=preparation,
+        polls=poller,
+        timing=timing,
+        clock=clock,
+        spawn=tasks.spawn,
+    )
+    replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
+    runner = Runner(replica=replica, servers=servers, parts=parts)
+    service = Service(
+        books=books,
+        catalog=settings.catalog(),
+        servers=servers,
+        groups=SlackGroups(client=client, clock=clock),
+        preparation=preparation,
+        names=names,
+        timing=timing,
+        clock=clock,
+        hooks=Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn),
+    )
+    runner.expire = service.end_waiting
+    return runner, service
+
+
+def _knock(runner: Runner) -> Callable[[], Awaitable[None]]:
+    async def knock() -> None:
+        runner.look_for_work()
+
+    return knock
+
+
+async def _known(books: Books) -> list[Deployment]:
+    rows = list(await books.store.unfinished())
+    for row in rows:
+        books.tracker.put(row)
+    return rows
+
+
+async def _open_store(
+    stack: AsyncExitStack, settings: Settings, parties: Parties, clock: Clock
+) -> SqlStore:
+    """Keep trying while no server answers: `/readyz` says so meanwhile."""
+    while True:
+        try:
+            parties.store = await stack.enter_async_context(
+                open_store(
+                    settings.database_url,
+                    clock=clock,
+                    planner=planner(settings.endpoints(), clock=clock),
+                    source=settings.origin("database_url").source,
+                )
+            )
+        except StoreError as error:
+            parties.database_why = str(error)
+            log.warning("database_unreachable", why=str(error))
+            await clock.sleep(DATABASE_PAUSE)
+        else:
+            return parties.store
+
+
+def _targets(settings: Settings) -> dict[str, SshTarget]:
+    return {
+        name: SshTarget(
+            host=one.host,
+            port=one.port,
+            user=one.user,
+            key=one.key,
+            passphrase=one.passphrase,
+            known_hosts=one.known_hosts,
+        )
+        for name, one in settings.targets().items()
+    }
+
+
+def run_bot(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. The exit status: 0, or 2 for a setting that is wrong."""
+    redactor = Redactor(settings.secrets())
+    configure_logging(json=settings.json_logs, level=settings.log_level, mask=redactor.text)
+    try:
+        asyncio.run(_run(settings, redactor))
+    except ConfigError as error:
+        sys.stderr.write(redactor.text(f"deploybot: {error}") + "\n")
+        return 2
+    return 0
+
+
+async def _run(settings: Settings, redactor: Redactor) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    parties = Parties()
+    routes = [web.post("/slack/events", _slack_events(parties))]
+    extra = [] if settings.slack.socket_mode else routes
+    async with open_web(
+        settings.bind, settings.port, ready=parties.ready, metrics=metrics, extra_routes=extra
+    ) as site:
+        log.info("listening", port=site.port)
+        stopping = asyncio.create_task(stop.wait())
+        living = asyncio.create_task(_live(settings, redactor, metrics, parties, stop))
+        await asyncio.wait({stopping, living}, return_when=asyncio.FIRST_COMPLETED)
+        if parties.intake is None:
+            living.cancel()  # still starting: nothing to drain
+        stopping.cancel()
+        try:
+            await living
+        except asyncio.CancelledError:
+            log.info("stopped_while_starting")
+
+
+async def _live(
+    settings: Settings,
+    redactor: Redactor,
+    metrics: Metrics,
+    parties: Parties,
+    stop: asyncio.Event,
+) -> None:
+    async with open_bot(settings, metrics=metrics, redactor=redactor, parties=parties) as bot:
+        log.info("ready")
+        stopping = asyncio.create_task(stop.wait())
+        refused = asyncio.create_task(bot.intake.failure())
+        await asyncio.wait({stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        for task in (stopping, refused):
+            if task.done():
+                task.result()
+            task.cancel()
+
+
+def _slack_events(
+    parties: Parties,
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if parties.intake is None:
+            return web.Response(status=503, text="starting")
+        return await parties.intake.handle_http(request)
+
+    return answer
