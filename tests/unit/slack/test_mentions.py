@@ -1,0 +1,208 @@
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.clock import SystemClock
+from bot.deployments.model import (
+    Actor,
+    Deployment,
+    Live,
+    MessagePlace,
+    Phase,
+    Trigger,
+)
+from bot.deployments.outbox_lane import Answer, NotTold, Told
+from bot.deployments.ports import Outgoing
+from bot.simulators.slack.model import Channel, Message
+from bot.simulators.slack.simulator import SlackSimulator, open_slack
+from bot.slack.client import SlackClient, open_client
+from bot.slack.manifest import manifest
+from bot.slack.mentions import Mentions
+
+NOW = datetime.now(UTC)
+ROW = Outgoing(
+    id="01K9ZB0000000000000000000A",
+    deployment_id="01K9ZB00000000000000000000",
+    lane="slack",
+    kind="deployment.finished",
+    body={},
+    created_at=NOW,
+)
+
+
+class Stage:
+    """A live message in #deploys, and the mentions under test."""
+
+    def __init__(self, slack: SlackSimulator, client: SlackClient, parent: Message) -> None:
+        self.slack = slack
+        self.parent = parent
+        self.deployment: Deployment | None = Deployment(
+            id=ROW.deployment_id,
+            server="default",
+            app="myapp",
+            dokku_app="myapp",
+            repo=None,
+            ref="main",
+            phase=Phase.SUCCEEDED,
+            live=Live.NEW,
+            requested_by=Actor(user=slack.user("ada").id, name="ada"),
+            trigger=Trigger.COMMAND,
+            request_key="r",
+            channel=parent.channel,
+            message=MessagePlace(channel=parent.channel, ts=parent.ts),
+            created_at=NOW - timedelta(minutes=2),
+            started_at=NOW - timedelta(minutes=1, seconds=20),
+            finished_at=NOW,
+        )
+        self.mentions = Mentions(client=client, get=self.get, clock=SystemClock())
+
+    async def get(self, deployment_id: str) -> Deployment | None:
+        return self.deployment
+
+    async def tell(self, row: Outgoing = ROW) -> Answer:
+        return await self.mentions(row)
+
+    @property
+    def replies(self) -> list[Message]:
+        return self.slack.thread(self.parent)
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SlackSimulator]:
+    async with open_slack(manifest=manifest()) as slack:
+        yield slack
+
+
+@pytest.fixture
+async def deploys(slack: SlackSimulator) -> Channel:
+    return slack.channel("deploys")
+
+
+@pytest.fixture
+async def stage(slack: SlackSimulator, deploys: Channel) -> AsyncIterator[Stage]:
+    async with open_client(slack.bot_token, base_url=slack.api_url) as client:
+        await client.authenticate()
+        ts = await client.post(deploys.id, text="live", blocks=[])
+        parent = next(m for m in slack.messages(deploys) if m.ts == ts)
+        yield Stage(slack, client, parent)
+
+
+async def test_one_reply_in_the_thread_mentions_the_requester(stage: Stage) -> None:
+    assert await stage.tell() == Told()
+    (reply,) = stage.replies
+    assert f"<@{stage.slack.user('ada').id}>" in reply.text
+    assert not reply.reply_broadcast
+    assert [call.method for call in stage.slack.calls].count("conversations.replies") == 0
+
+
+async def test_a_reply_whose_answer_was_lost_is_not_sent_again(stage: Stage) -> None:
+    stage.slack.lose_response_for_test("chat.postMessage")
+    assert await stage.tell() == NotTold("no_answer: Slack did not answer.")
+    again = await stage.tell(replace(ROW, tries=1))
+    assert again == Told("an earlier try had got through")
+    assert len(stage.replies) == 1
+
+
+async def test_a_reply_of_a_process_that_died_is_not_sent_again(stage: Stage) -> None:
+    await stage.tell()
+    died = replace(ROW, created_at=NOW - timedelta(minutes=2))
+    assert await stage.tell(died) == Told("an earlier try had got through")
+    assert len(stage.replies) == 1
+
+
+async def test_a_correction_is_told_too_and_says_what_it_corrects(stage: Stage) -> None:
+    await stage.tell()
+    former = {"status": "failed", "failure": "lost_contact", "live": "unknown"}
+    corrected = replace(
+        ROW,
+        id="other",
+        kind="deployment.corrected",
+        tries=1,
+        body={"data": {"corrected_from": former}},
+    )
+    assert await stage.tell(corrected) == Told()
+    _, reply = stage.replies
+    words = "Corrected. It was told before as failed · lost contact (live: unknown)."
+    assert reply.text.startswith(f"{words} <@")
+    assert words in reply.plain
+
+
+async def test_a_long_thread_is_read_to_its_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.mentions.PAGE", 3)
+    ada, deploys = stage.slack.user("ada"), stage.slack.channel("deploys")
+    for n in range(7):
+        await stage.slack.say(ada, deploys, f"reply {n}", thread_ts=stage.parent.ts)
+    await stage.tell()
+    assert await stage.tell(replace(ROW, tries=1)) == Told("an earlier try had got through")
+
+
+async def test_where_the_thread_may_not_be_read_it_is_told_all_the_same(stage: Stage) -> None:
+    stage.slack.fail_for_test("conversations.replies", error="missing_scope")
+    assert await stage.tell(replace(ROW, tries=1)) == Told()
+    assert len(stage.replies) == 1
+
+
+@pytest.mark.parametrize(
+    ("break_it", "code"),
+    [
+        (lambda slack: slack.fail_for_test("chat.postMessage", error="internal_error"), "internal"),
+        (lambda slack: slack.rate_limit_for_test("chat.postMessage", 3), "ratelimited"),
+        (lambda slack: slack.fail_for_test("chat.postMessage", status=503), "http_503"),
+        (lambda slack: slack.remove_bot(slack.channel("deploys")), "not_in_channel"),
+        (lambda slack: slack.archive(slack.channel("deploys")), "is_archived"),
+    ],
+)
+async def test_a_refusal_is_tried_again(
+    stage: Stage, break_it: Callable[[SlackSimulator], None], code: str
+) -> None:
+    break_it(stage.slack)
+    answer = await stage.tell()
+    assert isinstance(answer, NotTold)
+    assert answer.error.startswith(code)
+    assert stage.replies == []
+
+
+async def test_a_deleted_message_leaves_it_to_be_tried_again(stage: Stage) -> None:
+    await stage.slack.delete(stage.slack.user("ada"), stage.parent)
+    assert isinstance(await stage.tell(), NotTold)
+    assert isinstance(await stage.tell(replace(ROW, tries=1)), NotTold)
+
+
+async def test_it_goes_where_the_message_is_now(stage: Stage, deploys: Channel) -> None:
+    assert stage.deployment is not None
+    place = MessagePlace(
+        channel=deploys.id,
+        ts="1700000000.000900",
+        permalink=f"https://s.test/p1?thread_ts={stage.parent.ts}&cid={deploys.id}",
+    )
+    stage.deployment = replace(stage.deployment, message=place)
+    assert await stage.tell() == Told()
+    assert len(stage.replies) == 1
+
+
+async def test_before_the_message_is_posted_there_is_no_thread(stage: Stage) -> None:
+    assert stage.deployment is not None
+    stage.deployment = replace(stage.deployment, message=None)
+    assert await stage.tell() == NotTold("its message has not been posted yet")
+
+
+async def test_of_a_withdrawn_deployment_nothing_is_told(stage: Stage) -> None:
+    stage.deployment = None
+    assert await stage.tell() == Told("the deployment was withdrawn")
+    assert stage.replies == []
+
+
+async def test_nothing_foreign_pings_anybody(stage: Stage) -> None:
+    assert stage.deployment is not None
+    stage.deployment = replace(stage.deployment, reason="<!here> @channel", ref="<@U1>")
+    await stage.tell()
+    (reply,) = stage.replies
+    parsed = [one["text"]["text"] for one in reply.blocks if one["text"]["type"] == "mrkdwn"]
+    shown = " ".join([reply.text, *parsed])
+    assert "<@U01ADA" in shown
+    assert "<!here>" not in shown
+    assert "<@U1>" not in shown
