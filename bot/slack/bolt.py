@@ -1,0 +1,313 @@
+"""Where Slack's requests come in: over a socket, or signed over HTTP."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import aiohttp
+import structlog
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.app.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.signature import SignatureVerifier
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+
+from bot.clock import Clock
+from bot.deployments.service import Service
+from bot.errors import ConfigError, SlackError
+from bot.slack.client import Identity, SlackClient
+from bot.slack.deliveries import Tasks
+from bot.slack.desk import Desk
+from bot.slack.listeners import build_app
+from bot.slack.refusals import BAD_TOKEN
+
+log = structlog.get_logger(__name__)
+
+NO_SOCKET = frozenset({"missing_scope", "not_allowed_token_type", "socket_mode_not_enabled"})
+"""Slack's words for an app token, or an app, that cannot use Socket Mode."""
+FIRST_WAIT = timedelta(seconds=5)
+"""How long the start waits for Slack before it goes on without (and `/readyz` says so)."""
+CONNECT_LIMIT = timedelta(seconds=15)
+LOOK_EVERY = timedelta(seconds=5)
+GIVE_UP_SOCKET = timedelta(seconds=60)
+LONGEST_BACKOFF_S = 30.0
+LONGEST_TIMESTAMP = 20
+
+Observe = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """How Slack proves itself to us and we to Slack: exactly one of the two is set."""
+
+    app_token: str | None = None
+    """Socket Mode."""
+    signing_secret: str | None = None
+    """HTTP."""
+
+
+@asynccontextmanager
+async def open_intake(
+    *,
+    client: SlackClient,
+    service: Service,
+    clock: Clock,
+    app_token: str | None = None,
+    signing_secret: str | None = None,
+    observe_ack: Observe = lambda _seconds: None,
+    drain: timedelta = timedelta(seconds=2),
+    first_wait: timedelta = FIRST_WAIT,
+) -> AsyncIterator["Intake"]:
+    """Listen to Slack until the block ends; then finish what was heard, within `drain`.
+
+    Args:
+        client: With the bot token and the shared session.
+        service: What people's wishes are handed to; its `home_team` is set.
+        clock: For waits and for the memory of deliveries.
+        app_token: Socket Mode, when set.
+        signing_secret: HTTP mode otherwise: mount `Intake.handle_http`.
+        observe_ack: Called with the seconds from a request's arrival to its ack.
+        drain: How long running listeners may take at the end.
+        first_wait: An unreachable Slack holds the start up for this long only.
+
+    Raises: ConfigError, naming the token that Slack refused.
+    """
+    intake = Intake(
+        client=client,
+        service=service,
+        clock=clock,
+        secrets=Secrets(app_token=app_token, signing_secret=signing_secret),
+        observe_ack=observe_ack,
+    )
+    try:
+        await intake.start(first_wait)
+        yield intake
+    finally:
+        await intake.close(drain)
+
+
+class Intake:
+    """The connection to Slack's side that asks."""
+
+    def __init__(
+        self,
+        *,
+        client: SlackClient,
+        service: Service,
+        clock: Clock,
+        secrets: Secrets,
+        observe_ack: Observe,
+    ) -> None:
+        self._client = client
+        self._service = service
+        self._clock = clock
+        self._secrets = secrets
+        self._observe_ack = observe_ack
+        self._tasks = Tasks()
+        self._app: AsyncApp | None = None
+        self._socket: AsyncSocketModeHandler | None = None
+        self._verifier = SignatureVerifier(secrets.signing_secret or "")
+        self._running: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._closed = False
+
+    async def start(self, first_wait: timedelta) -> None:
+        """Get to know Slack; what cannot be done within `first_wait` goes on behind.
+
+        Raises: ConfigError.
+        """
+        self._running = asyncio.create_task(self._run(), name="slack-intake")
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait(
+            {self._running, ready},
+            timeout=first_wait.total_seconds(),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        ready.cancel()
+        if self._running.done():
+            await self._running
+
+    async def failure(self) -> None:
+        """Return never, or raise ConfigError when Slack refuses a token after the start."""
+        if self._running is None:
+            raise RuntimeError("the intake was not started")
+        await asyncio.shield(self._running)
+
+    async def is_connected(self) -> bool:
+        """Whether requests can come in at this moment, for `/readyz`."""
+        if self._closed or self._app is None:
+            return False
+        if self._secrets.app_token is None:
+            return True
+        return self._socket is not None and await self._socket.client.is_connected()
+
+    async def close(self, drain: timedelta) -> None:
+        """Hear nothing more; let listeners end. Safe to call twice."""
+        self._closed = True
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError, ConfigError):
+                await self._running
+        late = await self._tasks.drain(drain)
+        if late:
+            log.warning("listeners_cut_off", count=late)
+
+    async def handle_http(self, request: web.Request) -> web.StreamResponse:
+        """`POST /slack/events`: verify, hand to Bolt, answer within 3 s.
+
+        Verified here, before anything is parsed: Bolt reads the body first, and answers 500 to
+        a timestamp that is no number or a body that is no JSON.
+        """
+        if self._closed or self._app is None:
+            return web.Response(status=503, text="starting")
+        began = time.perf_counter()
+        try:
+            text = (await request.read()).decode()
+        except UnicodeDecodeError:
+            return web.Response(status=400, text="not UTF-8")
+        if not self._is_from_slack(request, text):
+            return web.Response(status=401, text="invalid signature")
+        try:
+            bolt_request = await to_bolt_request(request)
+        except ValueError:
+            return web.Response(status=400, text="not JSON")
+        response = await to_aiohttp_response(await self._app.async_dispatch(bolt_request))
+        self._observe_ack(time.perf_counter() - began)
+        return response
+
+    def _is_from_slack(self, request: web.Request, body: str) -> bool:
+        timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
+        signature = request.headers.get("X-Slack-Signature", "")
+        return (
+            self._secrets.signing_secret is not None
+            and timestamp.isascii()
+            and timestamp.isdecimal()
+            and len(timestamp) <= LONGEST_TIMESTAMP
+            and signature.isascii()
+            and self._verifier.is_valid(body, timestamp, signature)
+        )
+
+    async def _run(self) -> None:
+        identity = await self._identify()
+        self._service.home_team = identity.team
+        desk = Desk(
+            service=self._service,
+            client=self._client,
+            clock=self._clock,
+            bot_user=identity.user,
+        )
+        self._app = build_app(
+            desk,
+            identity=identity,
+            tasks=self._tasks,
+            signing_secret=self._secrets.signing_secret or "",
+        )
+        log.info("slack_known", team=identity.team, bot=identity.name)
+        if self._secrets.app_token is None:
+            self._ready.set()
+            await asyncio.Event().wait()
+        else:
+            await self._stay_connected(self._app, self._secrets.app_token)
+
+    async def _identify(self) -> Identity:
+        """Ask Slack who the bot is, until it answers: then no request needs to ask again."""
+        tries = 0
+        while True:
+            try:
+                return await self._client.authenticate()
+            except SlackError as error:
+                if error.code in BAD_TOKEN | {"not_allowed_token_type"}:
+                    raise _refused(
+                        "SLACK_BOT_TOKEN", error.code, "Copy the xoxb- token of the app's page."
+                    ) from error
+                log.warning("slack_unreachable", step="auth.test", error=error.code)
+            tries += 1
+            await self._clock.sleep(_backoff(tries))
+
+    async def _stay_connected(self, app: AsyncApp, app_token: str) -> None:
+        """Keep one socket. The SDK reconnects by itself; what it cannot mend is made anew.
+
+        It tries a new address only after a good connection, and an address of Slack's is good
+        for one try within seconds: one refused connection would be repeated for ever.
+        """
+        tries = 0
+        while True:
+            socket = _Socket(
+                app, app_token, proxy=self._client.web.proxy, observe=self._observe_ack
+            )
+            try:
+                await self._connect(socket)
+                tries = 0
+                self._socket = socket
+                self._ready.set()
+                await self._until_lost(socket)
+                log.warning("slack_socket_lost")
+            except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                code = slack_code(error)
+                if code in BAD_TOKEN | NO_SOCKET and not self._ready.is_set():
+                    raise _refused(
+                        "SLACK_APP_TOKEN",
+                        code,
+                        "Make an app-level token with connections:write; turn Socket Mode on.",
+                    ) from error
+                log.warning("slack_unreachable", step="socket", error=code or type(error).__name__)
+            finally:
+                self._socket = None
+                await socket.close_async()  # type: ignore[no-untyped-call]  # as Bolt has it
+            tries += 1
+            await self._clock.sleep(_backoff(tries))
+
+    async def _connect(self, socket: AsyncSocketModeHandler) -> None:
+        async with asyncio.timeout(CONNECT_LIMIT.total_seconds()):
+            # connect() would try for ever, and call a wrong token a connection failure.
+            socket.client.wss_uri = await socket.client.issue_new_wss_url()
+            await socket.connect_async()  # type: ignore[no-untyped-call]  # as Bolt has it
+
+    async def _until_lost(self, socket: AsyncSocketModeHandler) -> None:
+        away = timedelta(0)
+        while away < GIVE_UP_SOCKET:
+            await self._clock.sleep(LOOK_EVERY)
+            away = timedelta(0) if await socket.client.is_connected() else away + LOOK_EVERY
+
+
+class _Socket(AsyncSocketModeHandler):
+    """Bolt's Socket Mode adapter, which also tells how long each ack took."""
+
+    def __init__(
+        self, app: AsyncApp, app_token: str, *, proxy: str | None, observe: Observe
+    ) -> None:
+        super().__init__(app, app_token, logger=logging.getLogger("slack_sdk.socket_mode"))
+        # The API client's choice counts: the SDK reads HTTPS_PROXY, but never NO_PROXY.
+        self.client.proxy = proxy
+        self._observe = observe
+
+    async def handle(  # type: ignore[override]  # as Bolt's own class does
+        self, client: SocketModeClient, req: SocketModeRequest
+    ) -> None:
+        began = time.perf_counter()
+        await super().handle(client, req)
+        self._observe(time.perf_counter() - began)
+
+
+def _refused(setting: str, code: str, mend: str) -> ConfigError:
+    return ConfigError(setting, "environment", f"Slack refuses it ({code})", mend)
+
+
+def slack_code(error: BaseException) -> str:
+    """Slack's own word for what is wrong; empty where the answer was not Slack's."""
+    if not isinstance(error, SlackApiError):
+        return ""
+    data = getattr(error.response, "data", error.response)
+    code = data.get("error") if isinstance(data, dict) else None
+    return code if isinstance(code, str) else ""
+
+
+def _backoff(tries: int) -> timedelta:
+    return timedelta(seconds=min(LONGEST_BACKOFF_S, 2.0 ** min(tries - 1, 10)))

@@ -1,0 +1,38 @@
+"""What every listener works with, and who may ask at all."""
+
+from dataclasses import dataclass, field
+
+from bot.clock import Clock
+from bot.deployments.service import Service
+from bot.errors import Declined
+from bot.slack.client import SlackClient
+from bot.slack.deliveries import KeyedLocks
+from bot.slack.payloads import Asker
+from bot.slack.replies import Answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The listeners' tools. One per process, made once Slack has said who the bot is."""
+
+    service: Service
+    client: SlackClient
+    clock: Clock
+    bot_user: str
+    """The bot's own user id: a mention of it is a word to it."""
+    repeats: KeyedLocks = field(default_factory=KeyedLocks)
+    """By deployment id: two people press `Retry` at the same time, and one deployment starts."""
+
+    def admit(self, asker: Asker) -> None:
+        """Let in people of the bot's own workspace. Declined: everybody else.
+
+        The service says the same to whoever wants to change something; questions, logs and
+        forms show what happens on the servers and are no less for insiders.
+        """
+        home = self.service.home_team
+        if home is not None and asker.actor.team != home:
+            raise Declined("Only people of this bot's own workspace may do that.")
+
+    def answers(self, asker: Asker, *, aloud: bool = False) -> Answers:
+        """The ways to answer this person."""
+        return Answers(client=self.client, asker=asker, aloud=aloud)
