@@ -9,7 +9,7 @@ import structlog
 from bot.deployments.model import Deployment, MessagePlace
 from bot.errors import SlackError
 from bot.slack.client import Blocks
-from bot.slack.refusals import NO_ANSWER, PASSING
+from bot.slack.refusals import PASSING, PERHAPS_DONE
 from bot.slack.render.deployment import Rendered
 
 log = structlog.get_logger(__name__)
@@ -54,12 +54,13 @@ class Posting:
     async def post(self, deployment: Deployment, rendered: Rendered) -> MessagePlace:
         """Post it in the deployment's channel. SlackError: it cannot be.
 
-        Where no answer came, the channel is searched before it is posted once more.
+        Where no answer came, or an unsure one, the channel is searched before it is posted
+        once more.
         """
         try:
             ts = await self._send(deployment, rendered, deployment.channel)
         except SlackError as error:
-            if error.code != NO_ANSWER:
+            if error.code not in PERHAPS_DONE:
                 raise
             found = await self.find(deployment)
             if found is not None:

@@ -31,6 +31,8 @@ PASSING = frozenset(
     }
 )
 """Refusals that say nothing about what was asked: later it may work."""
+PERHAPS_DONE = PASSING - {UNREACHABLE, "ratelimited"}
+"""Slack's own servers failed, perhaps after they had done it."""
 
 GONE = frozenset(
     {

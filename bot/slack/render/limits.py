@@ -52,10 +52,8 @@ def _check_blocks(blocks: Sequence[Mapping[str, Any]], most: int) -> list[str]:
         problems.append(f"{total} characters in all blocks, {ALL_TEXT} allowed")
     for number, block in enumerate(blocks):
         problems += _check_block(block, f"block {number}")
-    for key in ("block_id", "action_id"):
-        named = [node[key] for node in _nodes(blocks) if key in node]
-        problems += [f"{key} {name} twice" for name in sorted(set(named)) if named.count(name) > 1]
-    return problems
+        problems += _twice("action_id", block)  # unique in its block, says Slack
+    return problems + _twice("block_id", blocks)
 
 
 def _check_block(block: Mapping[str, Any], where: str) -> list[str]:
@@ -79,6 +77,11 @@ def _check_block(block: Mapping[str, Any], where: str) -> list[str]:
         if not text or (not rich and length(text) > ANY_TEXT):
             problems.append(f"{where}: a text has {length(text)} characters")
     return problems
+
+
+def _twice(key: str, value: Any) -> list[str]:
+    named = [node[key] for node in _nodes(value) if key in node]
+    return [f"{key} {name} twice" for name in sorted(set(named)) if named.count(name) > 1]
 
 
 def _check_model(thing: JsonObject, where: str) -> list[str]:

@@ -1,0 +1,147 @@
+"""The modal with the log: pages, the first error, and what its buttons lead to."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.deployments.model import Deployment, Phase
+from bot.simulators.slack.rules import check_view
+from bot.slack.render.limits import validate_view
+from bot.slack.render.log import (
+    PAGE_CHARACTERS,
+    LogAct,
+    LogPlace,
+    first_error,
+    log_view,
+    opening_view,
+    paginate,
+    problem_view,
+    read_place,
+    turn,
+    write_place,
+)
+
+Build = Callable[..., Deployment]
+LONG = "".join(f"#{number} line number {number}\n" for number in range(1_000))
+FAILING = LONG + " !     Build failed\n" + LONG
+
+
+def buttons_of(view: dict[str, Any]) -> list[str]:
+    return [
+        element["text"]["text"]
+        for block in view["blocks"]
+        if block["type"] == "actions"
+        for element in block["elements"]
+    ]
+
+
+def assert_slack_takes(view: dict[str, Any]) -> None:
+    assert validate_view(view) == []
+    check_view(view, kind="modal")
+
+
+def test_the_newest_page_is_shown_first(
+    a_deployment: Build, check_snapshot: Callable[[str, object], None]
+) -> None:
+    view = log_view(a_deployment(phase=Phase.BUILDING), LONG)
+    assert_slack_takes(view)
+    assert "line number 999" in str(view)
+    assert "line number 1\n" not in str(view)
+    assert buttons_of(view) == ["Older", "Refresh", "Post as file"]
+    check_snapshot("log_short", log_view(a_deployment(phase=Phase.FAILED), "one line\n"))
+
+
+def test_a_page_in_the_middle_leads_both_ways(a_deployment: Build) -> None:
+    view = log_view(a_deployment(phase=Phase.FAILED), FAILING, page=1)
+    assert_slack_takes(view)
+    assert buttons_of(view) == ["Older", "Newer", "First error", "Post as file"]
+    assert f"Page 2 of {len(paginate(FAILING))}" in str(view)
+
+
+def test_the_first_page_has_nothing_older_and_a_far_page_is_the_last(a_deployment: Build) -> None:
+    deployment = a_deployment(phase=Phase.FAILED)
+    assert buttons_of(log_view(deployment, LONG, page=0)) == ["Newer", "Post as file"]
+    assert log_view(deployment, LONG, page=99) == log_view(deployment, LONG)
+    assert log_view(deployment, LONG, page=-1) == log_view(deployment, LONG, page=0)
+
+
+@pytest.mark.parametrize("phase", [Phase.BUILDING, Phase.FAILED])
+def test_an_empty_log_says_so(a_deployment: Build, phase: Phase) -> None:
+    view = log_view(a_deployment(phase=phase), "")
+    assert_slack_takes(view)
+    assert "Dokku" in str(view["blocks"][1])
+
+
+def test_views_before_and_without_a_log(a_deployment: Build) -> None:
+    deployment = a_deployment()
+    assert_slack_takes(opening_view(deployment.id))
+    view = problem_view(deployment.id, "There is no <!here> log.")
+    assert_slack_takes(view)
+    assert "<!" not in str(view)
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("fine\nnpm ERR! Error: no such file\n", 0),
+        ("fine\n0 errors, no error, failed: 0\n", None),
+        ("no failures\nfatal: could not read\n", 0),
+        (" !     Build failed\n", 0),
+        ("terrorism and unfailed work\n", None),
+        (FAILING, len(paginate(LONG)) - 1),
+        ("", None),
+    ],
+)
+def test_the_first_error_is_found(text: str, page: int | None) -> None:
+    assert first_error(text) == page
+
+
+def test_the_error_page_shows_the_error(a_deployment: Build) -> None:
+    for filler in range(0, PAGE_CHARACTERS + 40, 40):
+        text = "x" * filler + "\n" + "y" * 30 + "\n !     Build failed\n" + LONG
+        view = log_view(a_deployment(), text, page=first_error(text))
+        assert " !     Build failed" in str(view)
+
+
+def test_buttons_turn_pages() -> None:
+    place = LogPlace(id="01K9", page=1, last=False)
+    assert turn(LogAct.OLDER, place, FAILING) == 0
+    assert turn(LogAct.NEWER, place, FAILING) == 2
+    assert turn(LogAct.FIRST_ERROR, place, FAILING) == first_error(FAILING)
+    assert turn(LogAct.REFRESH, place, FAILING) == 1
+    assert turn(LogAct.POST_AS_FILE, place, FAILING) == 1
+    newest = LogPlace(id="01K9", page=3, last=True)
+    assert turn(LogAct.REFRESH, newest, FAILING) is None
+    assert turn(LogAct.OLDER, LogPlace(id="01K9", page=0, last=True), "") == 0
+
+
+def test_the_place_survives_slack() -> None:
+    for place in (LogPlace(id="01K9", page=7, last=True), LogPlace(id="01K9", page=0, last=False)):
+        assert read_place(write_place(place)) == place
+    for strange in (None, "", "[]", "{}", '{"id": "1", "page": "x", "last": ""}', 5):
+        assert read_place(strange) is None
+
+
+LOGS = st.one_of(
+    st.text(max_size=2_000),
+    st.lists(
+        st.sampled_from(
+            ["<!channel>\n", "```", "\t" * 500, "x" * 7_000, "🧑‍🧒" * 900, "\n", "\x1b[1m"]
+        ),
+        max_size=30,
+    ).map("".join),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(text=LOGS, page=st.none() | st.integers(-2, 50))
+def test_any_log_can_be_shown(
+    a_deployment: Build, now: datetime, text: str, page: int | None
+) -> None:
+    assert "".join(paginate(text)) == text
+    assert all(len(piece) <= PAGE_CHARACTERS for piece in paginate(text))
+    assert_slack_takes(log_view(a_deployment(), text, page=page))
