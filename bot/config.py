@@ -38,7 +38,7 @@ class SlackAccess:
 class Settings:
     """All settings. Built by `load_settings` only."""
 
-    knobs: Knobs
+    knobs: Knobs = field(repr=False)
     """The validated tables, for those who show or document settings."""
     given: Given = field(repr=False)
     """Where each value came from."""

@@ -45,7 +45,11 @@ def configure_logging(*, json: bool, level: str, mask: Mask, stream: TextIO | No
     handler.addFilter(_without_body)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_SHARED],
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                *_SHARED,
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
             keep_exc_info=False,
         )

@@ -1,0 +1,134 @@
+"""The command line: what it answers to wrong words, and what it calls for right ones."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.cli import run_cli
+from bot.errors import BotError, ConfigError
+from bot.slack.manifest import manifest_text
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--bogus"], "deploybot: No such option: --bogus. Try: deploybot --help"),
+        (["run", "--bogus"], "deploybot: No such option: --bogus. Try: deploybot run --help"),
+        (["frob"], "deploybot: No such command 'frob'. Try: deploybot --help"),
+        (["db"], "deploybot: Missing command. Try: deploybot db --help"),
+        (["db", "frob"], "deploybot: No such command 'frob'. Try: deploybot db --help"),
+        (["logs"], "deploybot: Missing argument 'ID|APP'. Try: deploybot logs --help"),
+        (["logs", "a", "b"], "deploybot: Got unexpected extra argument"),
+        (["history", "a", "--limit", "many"], "deploybot: Invalid value for '--limit':"),
+        (["history", "a", "--limit", "0"], "deploybot: Invalid value for '--limit':"),
+        (["demo", "--port", "99999"], "deploybot: Invalid value for '--port':"),
+        (["manifest", "--mode", "carrier-pigeon"], "deploybot: Invalid value for '--mode':"),
+        (["manifest", "--mode", "http"], "deploybot: command line: --url: missing."),
+        (
+            ["manifest", "--mode", "http", "--url", "http://x"],
+            "deploybot: command line: --url: not an https address.",
+        ),
+        (["manifest", "--url", "https://x.example"], "deploybot: command line: --url: only for"),
+        (["run"], "deploybot: environment: SLACK_BOT_TOKEN: missing."),
+        (["status"], "deploybot: environment: DATABASE_URL: there is no file"),
+    ],
+)
+def test_a_wrong_word_is_one_line_and_2(
+    words: list[str], line: str, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLACK_BOT_TOKEN", raising=False)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    status = run_cli(words)
+
+    said = capsys.readouterr()
+    assert status == 2
+    assert said.out == ""
+    assert said.err.startswith(line)
+    assert said.err.count("\n") == 1
+
+
+def test_no_word_shows_the_help(capsys: Capsys) -> None:
+    assert run_cli([]) == 2
+    assert "Usage: deploybot" in capsys.readouterr().out
+
+
+def test_help_is_no_mistake(capsys: Capsys) -> None:
+    assert run_cli(["--help"]) == 0
+    out = capsys.readouterr().out
+    for command in ("demo", "run", "check", "manifest", "status", "history", "logs", "cancel"):
+        assert f"\n  {command} " in out
+    assert "..." not in out.partition("Commands:")[2]
+
+
+def test_the_manifest_is_printed_ready_to_paste(capsys: Capsys) -> None:
+    assert run_cli(["manifest"]) == 0
+    assert capsys.readouterr().out == manifest_text()
+
+
+def test_an_error_of_the_bot_is_one_line_and_1(
+    capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_which: str) -> int:
+        raise BotError("it is\nbroken")
+
+    monkeypatch.setattr("bot.operations.commands.logs", fail)
+
+    assert run_cli(["logs", "myapp"]) == 1
+    assert capsys.readouterr().err == "deploybot: it is broken\n"
+
+
+def test_a_wrong_setting_is_one_line_and_2(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*, json: bool) -> int:
+        raise ConfigError("PORT", "environment", "not a whole number", "Write one.")
+
+    monkeypatch.setattr("bot.operations.commands.check", fail)
+
+    assert run_cli(["check"]) == 2
+    assert (
+        capsys.readouterr().err == "deploybot: environment: PORT: not a whole number. Write one.\n"
+    )
+
+
+def test_demo_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, bool]] = []
+
+    def run_demo(port: int, open_browser: bool) -> int:
+        calls.append((port, open_browser))
+        return 1
+
+    monkeypatch.setattr("bot.simulators.demo.run_demo", run_demo)
+
+    assert run_cli(["demo", "--port", "8001", "--no-browser"]) == 1
+    assert run_cli(["demo"]) == 1
+    assert calls == [(8001, False), (8000, True)]
+
+
+def test_help_imports_nothing_slow() -> None:
+    """What makes `deploybot --help` quick, without a clock: it needs none of these."""
+    script = (
+        "import sys; from bot.cli import run_cli; run_cli(['--help']);"
+        "slow = {'pydantic', 'asyncssh', 'sqlalchemy', 'aiohttp', 'slack_sdk', 'slack_bolt',"
+        " 'structlog', 'apscheduler', 'rich', 'asyncio'} & set(sys.modules);"
+        "sys.exit(f'imported: {slow}' if slow else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_m_bot_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "manifest"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, manifest_text())

@@ -1,0 +1,131 @@
+"""`deploybot check` against the simulated Slack and Dokku: what is right, what is wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from bot.operations.check import Check, run_checks
+from bot.simulators.stage import Stage, open_stage
+from bot.slack.manifest import manifest
+from tests.support.settings import pem
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with open_stage(manifest=manifest(), folder=tmp_path) as opened:
+        yield opened
+
+
+async def checks(stage: Stage, folder: Path, **changes: str | None) -> Mapping[str, Check]:
+    environ = {**stage.settings, **changes}
+    found = await run_checks(
+        environ={name: text for name, text in environ.items() if text is not None}, folder=folder
+    )
+    return {one.what: one for one in found}
+
+
+async def test_all_is_well(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path)
+
+    assert all(one.ok for one in found.values()), [one.line() for one in found.values()]
+    assert list(found) == [
+        "config",
+        "database",
+        "slack token",
+        "slack scopes",
+        "slack events",
+        "dokku default",
+        "webhook 1, 127.0.0.1",
+    ]
+    assert "Dokku 0.38" in found["dokku default"].found
+    assert found["config"].line().startswith("ok ")
+
+
+async def test_settings_that_are_wrong_are_the_only_line(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, SLACK_BOT_TOKEN=None)
+
+    (one,) = found.values()
+    assert not one.ok
+    assert "SLACK_BOT_TOKEN: missing" in one.line()
+
+
+async def test_a_wrong_token_is_said(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, SLACK_BOT_TOKEN="xoxb-wrong")
+
+    assert not found["slack token"].ok
+    assert "invalid_auth" in found["slack token"].found
+    assert "SLACK_BOT_TOKEN" in found["slack token"].mend
+    assert found["dokku default"].ok
+
+
+async def test_a_wrong_app_token_is_said(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, SLACK_APP_TOKEN="xapp-wrong")
+
+    assert found["slack token"].ok
+    assert not found["slack events"].ok
+    assert "SLACK_APP_TOKEN" in found["slack events"].mend
+
+
+async def test_http_mode_says_what_slack_must_reach(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(
+        stage, tmp_path, SLACK_APP_TOKEN=None, SLACK_SIGNING_SECRET="0123456789abcdef"
+    )
+
+    assert "/slack/events" in found["slack events"].found
+
+
+async def test_slack_that_does_not_answer_is_said(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, SLACK_API_URL="http://127.0.0.1:9/api/")
+
+    assert not found["slack token"].ok
+    assert "SLACK_API_URL" in found["slack token"].mend
+
+
+async def test_a_key_that_dokku_does_not_know_is_said(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, DOKKU_SSH_KEY=pem())
+
+    assert not found["dokku default"].ok
+    assert found["slack token"].ok
+
+
+async def test_a_server_that_does_not_answer_is_said(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, DOKKU_PORT="9")
+
+    assert not found["dokku default"].ok
+    assert "127.0.0.1:9" in found["dokku default"].line()
+
+
+async def test_a_webhook_without_an_address_is_said(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, DEPLOYBOT_WEBHOOK_URL="https://nowhere.invalid/hook")
+
+    assert not found["webhook 1, nowhere.invalid"].ok
+
+
+async def test_a_private_webhook_is_refused_unless_allowed(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(
+        stage,
+        tmp_path,
+        DEPLOYBOT_WEBHOOK_URL="https://127.0.0.1/hook",
+        DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=None,
+    )
+
+    assert not found["webhook 1, 127.0.0.1"].ok
+    assert "DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE" in found["webhook 1, 127.0.0.1"].mend
+
+
+async def test_a_folder_that_is_not_there_is_said(stage: Stage, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/none/bot.db")
+
+    assert not found["database"].ok
+
+
+def test_checking_creates_no_database(tmp_path: Path) -> None:
+    async def look() -> None:
+        async with open_stage(manifest=manifest(), folder=tmp_path) as stage:
+            assert all(one.ok for one in (await checks(stage, tmp_path)).values())
+
+    asyncio.run(look())
+
+    assert not list(tmp_path.glob("*.db*"))

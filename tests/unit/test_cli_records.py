@@ -1,0 +1,275 @@
+"""Operators' commands on a real database file."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.cli import run_cli
+from bot.clock import SystemClock
+from bot.deployments.model import (
+    Actor,
+    AuditEntry,
+    Deployment,
+    Event,
+    Failure,
+    Live,
+    Phase,
+)
+from bot.deployments.ports import Endpoint
+from bot.deployments.states import Who
+from bot.store.engine import SqlStore, open_store
+from bot.webhooks.payload import planner
+from tests.support.builders import NOW, SHA, a_deployment
+
+Capsys = pytest.CaptureFixture[str]
+ID = "01K9ZB0000000000000000000A"
+OTHER = "01K9ZC0000000000000000000B"
+URL = "https://ops.example.com/hook"
+
+
+class Shell:
+    """A working directory with a database, and the commands run in it."""
+
+    def __init__(self, capsys: Capsys) -> None:
+        self._capsys = capsys
+
+    def work(self, act: Callable[[SqlStore], Awaitable[None]]) -> None:
+        async def opened() -> None:
+            clock = SystemClock()
+            plan = planner([Endpoint(url=URL, secret="x")], clock=clock)
+            async with open_store("sqlite:///deploybot.db", clock=clock, planner=plan) as store:
+                await act(store)
+
+        asyncio.run(opened())
+
+    def create(self, *deployments: Deployment) -> None:
+        async def act(store: SqlStore) -> None:
+            for one in deployments:
+                entry = AuditEntry(
+                    actor=one.requested_by,
+                    through="command",
+                    action="requested",
+                    detail={"ref": one.ref},
+                )
+                await store.create(one, entry)
+
+        self.work(act)
+
+    def end(self, deployment: Deployment) -> None:
+        async def act(store: SqlStore) -> None:
+            ended = replace(
+                deployment,
+                phase=Phase.FAILED,
+                failure=Failure.EXPIRED,
+                live=Live.PREVIOUS,
+                reason="It waited too long.",
+                finished_at=NOW + timedelta(seconds=80),
+            )
+            entry = AuditEntry(actor=Actor(user="bot"), through="service", action="ended")
+            event = Event(type="deployment.finished")
+            await store.save(ended, was=Phase.QUEUED, by=Who.SERVICE, audit=entry, event=event)
+
+        self.work(act)
+
+    def run(self, *words: str, status: int = 0) -> str:
+        self._capsys.readouterr()
+        assert run_cli(words) == status
+        said = self._capsys.readouterr()
+        return said.err if status else said.out
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    made = Shell(capsys)
+    made.run("db", "upgrade")
+    return made
+
+
+def test_db_upgrade_creates_and_check_confirms(shell: Shell) -> None:
+    assert "revision" in shell.run("db", "check")
+    assert Path("deploybot.db").exists()
+    assert "revision" in shell.run("db", "upgrade")
+
+
+def test_a_look_never_creates_a_database(shell: Shell, tmp_path: Path) -> None:
+    Path("deploybot.db").unlink()
+
+    assert "there is no file" in shell.run("status", status=2)
+    assert not Path("deploybot.db").exists()
+
+
+def test_status_lists_what_has_not_ended(shell: Shell) -> None:
+    assert shell.run("status") == "Nothing is running or waiting.\n"
+    shell.create(a_deployment(id=ID, app="web", sha=SHA))
+
+    line = shell.run("status")
+
+    assert line.startswith(f"{ID}  web main {SHA[:7]} on production: pending (queued), ")
+    assert line.endswith("by ada (U0ADA)\n")
+    (listed,) = json.loads(shell.run("status", "--json"))["deployments"]
+    assert (listed["id"], listed["status"], listed["phase"]) == (ID, "pending", "queued")
+
+
+def test_status_of_one_by_id_by_its_beginning_and_by_app(shell: Shell) -> None:
+    deployment = a_deployment(id=ID, app="web", sha=SHA)
+    shell.create(deployment)
+    shell.end(deployment)
+
+    by_id = shell.run("status", ID)
+
+    assert "failed (expired), live: previous, 1m 20s" in by_id
+    assert "It waited too long." in by_id
+    assert shell.run("status", ID[:8].lower()) == by_id
+    assert shell.run("status", "web") == by_id
+
+
+def test_status_json_has_the_webhooks_fields(shell: Shell) -> None:
+    shell.create(a_deployment(id=ID, app="web"))
+
+    fields = json.loads(shell.run("status", "web", "--json"))
+
+    assert fields["id"] == ID
+    assert fields["requested_by"] == {"user": "U0ADA", "team": "T01", "name": "ada"}
+    assert fields["sha"] is None
+    assert "log_tail" not in fields
+
+
+def test_an_app_means_its_unfinished_deployment_before_its_newest(shell: Shell) -> None:
+    first = a_deployment(id=ID, app="web")
+    newer = a_deployment(
+        id=OTHER, app="web", request_key="command:2", created_at=NOW + timedelta(seconds=1)
+    )
+    shell.create(first, newer)
+    shell.end(newer)
+
+    assert shell.run("status", "web").startswith(ID)
+
+
+def test_an_ambiguous_beginning_is_declined(shell: Shell) -> None:
+    shell.create(
+        a_deployment(id="01K9ZB000000000000000000AA"),
+        a_deployment(id="01K9ZB000000000000000000AB", request_key="command:2"),
+    )
+
+    assert "More than one" in shell.run("status", "01K9ZB", status=1)
+
+
+def test_what_is_not_there_is_one_line_and_1(shell: Shell) -> None:
+    for words in (("status", "wiki"), ("logs", "wiki"), ("history", "wiki"), ("cancel", "wiki")):
+        said = shell.run(*words, status=1)
+        assert said.startswith("deploybot: No deployment")
+        assert said.count("\n") == 1
+
+
+def test_history_shows_who_changed_what_through_what(shell: Shell) -> None:
+    deployment = a_deployment(id=ID, app="web")
+    shell.create(deployment)
+    shell.end(deployment)
+
+    said = shell.run("history", "web")
+
+    assert said.splitlines()[0].startswith(ID)
+    assert "requested by ada (U0ADA) through command (ref: main)" in said
+    assert "ended by bot through service" in said
+    (one,) = json.loads(shell.run("history", "web", "--json"))["deployments"]
+    assert [entry["action"] for entry in one["audit"]] == ["requested", "ended"]
+    assert shell.run("history", "web", "--server", "staging", status=1)
+
+
+def test_logs_prints_the_whole_log(shell: Shell) -> None:
+    deployment = a_deployment(id=ID, app="web")
+    shell.create(deployment)
+
+    async def act(store: SqlStore) -> None:
+        fence = await store.claim(ID, "replica", timedelta(seconds=20))
+        assert fence is not None
+        await store.append_log(ID, ["-----> Building web", "done"], fence=fence)
+
+    shell.work(act)
+
+    assert shell.run("logs", "web") == "-----> Building web\ndone\n"
+
+
+def test_cancel_writes_the_wish_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "grace")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    shell.create(a_deployment(id=ID, app="web"))
+
+    assert "Asked to cancel" in shell.run("cancel", "web")
+    assert "already being cancelled, asked by grace (cli)" in shell.run("cancel", ID)
+    assert "cancel_asked by grace (cli)" in shell.run("history", "web")
+
+
+def test_cancel_of_what_has_ended_is_declined(shell: Shell) -> None:
+    deployment = a_deployment(id=ID, app="web")
+    shell.create(deployment)
+    shell.end(deployment)
+
+    assert "has already ended: failed. Nothing was cancelled." in shell.run("cancel", ID, status=1)
+
+
+def test_webhooks_are_listed_and_replayed(shell: Shell) -> None:
+    assert shell.run("webhooks", "list") == "Nothing was to be delivered yet.\n"
+    deployment = a_deployment(id=ID, app="web")
+    shell.create(deployment)
+    shell.end(deployment)
+
+    line = shell.run("webhooks", "list")
+    (one,) = json.loads(shell.run("webhooks", "list", "--json"))["deliveries"]
+
+    assert URL in line
+    assert (one["url"], one["event"], one["deployment"], one["state"]) == (
+        URL,
+        "deployment.finished",
+        ID,
+        "waiting",
+    )
+    assert "due again" in shell.run("webhooks", "replay", one["id"])
+    assert "There is no delivery" in shell.run("webhooks", "replay", "nonsense", status=1)
+
+
+def test_an_address_is_turned_on_again(shell: Shell) -> None:
+    async def act(store: SqlStore) -> None:
+        await store.turn_off(f"webhook:{URL}", "answered 410")
+
+    shell.work(act)
+
+    assert f"off: {URL} (answered 410)" in shell.run("webhooks", "list")
+    assert shell.run("webhooks", "enable", URL) == f"{URL} is on again.\n"
+    assert "is not turned off" in shell.run("webhooks", "enable", URL, status=1)
+
+
+def test_config_show_names_every_source_and_no_secret(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-hunter22")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://bot:hunter22@db/bot")
+    monkeypatch.setenv("DEPLOYBOT_REPO_TEMPLATE", "https://hunter22@git.example/{app}.git")
+    Path("deploybot.toml").write_text(
+        'settle = "5s"\n'
+        "[servers.production]\n"
+        'host = "dokku.example.com"\nssh_key = "hunter22"\nknown_hosts = "known"\n'
+        "[apps.web]\n"
+        'repo = "https://u:hunter22@git.example/web.git"\n'
+        "[[webhooks]]\n"
+        'url = "https://hooks.example.com/hunter22"\nformat = "slack"\n'
+    )
+
+    said = shell.run("config", "show")
+
+    assert "hunter22" not in said
+    assert "settle = 5s  (settle, deploybot.toml)" in said
+    assert "slack_bot_token = ********  (SLACK_BOT_TOKEN, environment)" in said
+    assert "database_url = postgresql://bot:********@db/bot" in said
+    assert "poll_interval = 10s  (default)" in said
+    assert "servers.production.host = dokku.example.com" in said
+    shown = json.loads(shell.run("config", "show", "--json"))
+    assert shown["apps.web.repo"]["value"] == "https://u:********@git.example/web.git"
+    assert "hunter22" not in json.dumps(shown)

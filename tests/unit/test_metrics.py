@@ -1,0 +1,48 @@
+"""The metrics that the contract names, under the names and labels that it gives them."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from bot.metrics import Metrics
+
+CONTRACT = {
+    "deploybot_deployments_total": ("server", "status", "failure"),
+    "deploybot_deployments_active": ("server",),
+    "deploybot_queue_length": ("server",),
+    "deploybot_deployment_seconds": (),
+    "deploybot_poll_seconds": (),
+    "deploybot_poll_errors_total": (),
+    "deploybot_poll_lateness_seconds": (),
+    "deploybot_slack_calls_total": ("method", "outcome"),
+    "deploybot_slack_edit_lag_seconds": (),
+    "deploybot_ack_seconds": (),
+    "deploybot_webhook_deliveries_total": ("outcome",),
+    "deploybot_ssh_connections": ("server",),
+}
+
+
+def test_names_and_labels_are_the_contracts() -> None:
+    assert {one.name: one.labels for one in Metrics().described()} == CONTRACT
+
+
+def test_the_page_shows_what_was_counted() -> None:
+    metrics = Metrics()
+    metrics.deployments.labels("production", "failed", "build_failed").inc()
+    metrics.poll_seconds.observe(0.04)
+
+    samples = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.page().decode())
+        for sample in family.samples
+    }
+
+    labels = (("failure", "build_failed"), ("server", "production"), ("status", "failed"))
+    assert samples["deploybot_deployments_total", labels] == 1
+    assert samples["deploybot_poll_seconds_count", ()] == 1
+
+
+def test_two_bots_in_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.poll_errors.inc()
+
+    assert b"deploybot_poll_errors_total 1.0" in one.page()
+    assert b"deploybot_poll_errors_total 0.0" in other.page()
