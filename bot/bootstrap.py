@@ -19,7 +19,7 @@ from bot.config import Settings
 from bot.deployments.books import Books
 from bot.deployments.ending import Parts
 from bot.deployments.model import Deployment, Phase
-from bot.deployments.ports import Observer
+from bot.deployments.ports import Observer, Timing
 from bot.deployments.prepare import AppNames, Preparation
 from bot.deployments.runner import Runner, Tasks
 from bot.deployments.service import Hooks, Service
@@ -144,12 +144,14 @@ async def open_bot(
     redactor: Redactor,
     parties: Parties,
     clock: Clock | None = None,
+    timing: Timing | None = None,
 ) -> AsyncIterator[Bot]:
     """Build every part and listen. Leaving: stop intake, drain, flush, hang up.
 
     Raises: ConfigError for what no waiting can mend.
     """
     clock = clock or SystemClock()
+    timing = timing or settings.timing()
     async with AsyncExitStack() as stack:
         store = await _open_store(stack, settings, parties, clock)
         servers = await stack.enter_async_context(
@@ -169,11 +171,11 @@ async def open_bot(
         )
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
-        books, live = _build_books(settings, store, client, servers, metrics, clock)
-        poller = Poller(
-            interval=settings.timing().poll_interval, lateness=metrics.poll_lateness.observe
+        books, live = _build_books(timing, store, client, servers, metrics, clock)
+        poller = Poller(interval=timing.poll_interval, lateness=metrics.poll_lateness.observe)
+        runner, service = _build_domain(
+            settings, timing, books, servers, client, poller, tasks, clock
         )
-        runner, service = _build_domain(settings, books, servers, client, poller, tasks, clock)
         sender = await stack.enter_async_context(
             open_sender(
                 endpoints=settings.endpoints(),
@@ -201,7 +203,7 @@ async def open_bot(
         stack.push_async_callback(live.stop)
         poller.polls(runner.tick)
         poller.every(LOOK_EVERY, _knock(runner), "look for work")
-        poller.every(settings.timing().heartbeat, runner.heartbeat, "heartbeat")
+        poller.every(timing.heartbeat, runner.heartbeat, "heartbeat")
         parties.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await _known(books))
         looking = runner.start()
@@ -226,14 +228,14 @@ async def open_bot(
 
 
 def _build_books(
-    settings: Settings,
+    timing: Timing,
     store: SqlStore,
     client: SlackClient,
     servers: DokkuServers,
     metrics: Metrics,
     clock: Clock,
 ) -> tuple[Books, LiveMessages]:
-    tracker = Tracker(clock=clock, ttl=settings.timing().tracker_ttl)
+    tracker = Tracker(clock=clock, ttl=timing.tracker_ttl)
     live = LiveMessages(
         client=client,
         tracker=tracker,
@@ -253,6 +255,7 @@ def _running(tracker: Tracker) -> int:
 
 def _build_domain(
     settings: Settings,
+    timing: Timing,
     books: Books,
     servers: DokkuServers,
     client: SlackClient,
@@ -260,7 +263,6 @@ def _build_domain(
     tasks: Tasks,
     clock: Clock,
 ) -> tuple[Runner, Service]:
-    timing = settings.timing()
     names = AppNames(servers=servers, clock=clock)
     refs = GitRefs(settings.git_credentials)
     preparation = Preparation(servers=servers, refs=refs, names=names)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.simulators.dokku.host import DokkuHost
-from bot.simulators.dokku.sshd import USER, open_dokku
+from bot.simulators.dokku.sshd import USER, DokkuServer, open_dokku
 from bot.simulators.forge import Forge, open_forge
 from bot.simulators.receiver import Receiver, open_receiver
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
@@ -31,6 +31,8 @@ class DemoApp:
     hint: str
     commits: Sequence[str]
     """Of its main branch, oldest first; the one before the last is live."""
+    live: bool = True
+    """False: it was never deployed."""
 
 
 APPS = (
@@ -68,6 +70,8 @@ class Stage:
 
     slack: SlackSimulator
     dokku: DokkuHost
+    server: DokkuServer
+    """Its SSH side."""
     forge: Forge
     receiver: Receiver
     settings: Mapping[str, str]
@@ -85,7 +89,7 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """Start Slack, Dokku, the repositories and the receiver. OSError: the port is taken.
 
-    Each app has an older commit live already. `folder` is for the bot's database, `speed` is
+    Each app that is live has an older commit live already. `folder` is for the bot's database, `speed` is
     how many times faster than its recordings the simulated Dokku works.
     """
     webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
@@ -102,22 +106,25 @@ async def open_stage(
         )
         receiver.on_received.append(slack.notify_page)
         forge = await stack.enter_async_context(
-            open_forge(repos={app.name: app.commits[:-1] for app in apps})
+            open_forge(
+                repos={app.name: app.commits[:-1] if app.live else app.commits for app in apps}
+            )
         )
         host = DokkuHost(speed=speed, refs=forge)
         for app in apps:
-            live = forge.sha(app.name)
             host.create_app(
                 app.name,
-                deployed_sha=live,
+                deployed_sha=forge.sha(app.name) if app.live else None,
                 behaviour=app.behaviour,
                 repo=forge.url(app.name),
             )
-            forge.commit(app.name, app.commits[-1])
+            if app.live:
+                forge.commit(app.name, app.commits[-1])
         server = await stack.enter_async_context(open_dokku(host))
         yield Stage(
             slack=slack,
             dokku=host,
+            server=server,
             forge=forge,
             receiver=receiver,
             settings={

@@ -44,7 +44,7 @@ class World:
     bot: Bot | None = None
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
-    async def start_bot(self, **more: str) -> Bot:
+    async def start_bot(self, timing: Mapping[str, Any] | None = None, **more: str) -> Bot:
         settings = load_settings(environ=self.environ | more, folder=self.folder)
         self._stack = AsyncExitStack()
         self.bot = await self._stack.enter_async_context(
@@ -53,6 +53,7 @@ class World:
                 metrics=Metrics(),
                 redactor=Redactor(settings.secrets()),
                 parties=Parties(),
+                timing=dataclasses.replace(settings.timing(), **(timing or {})),
             )
         )
         return self.bot
