@@ -1,10 +1,8 @@
-from __future__ import annotations
-
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,11 +11,7 @@ from bot.errors import ConfigError
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from bot.webhooks import sender as sender_module
 from bot.webhooks.sender import open_sender
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.unit.webhooks.conftest import HandClock, MemoryOutbox
+from tests.support.outbox import HandClock, MemoryOutbox
 
 SECRET = "whsec_c3dvcmRmaXNoIGFuZCBtb3Jl"
 

@@ -1,9 +1,6 @@
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,10 +14,8 @@ from bot.deployments.outbox_lane import (
     TurnedAway,
     open_lanes,
 )
-
-if TYPE_CHECKING:
-    from bot.deployments.ports import Outgoing
-    from tests.unit.webhooks.conftest import HandClock, MemoryOutbox
+from bot.deployments.ports import Outgoing
+from tests.support.outbox import HandClock, MemoryOutbox
 
 LANE = "webhook:https://user:word@ops.example.com/secret/path"
 
@@ -52,6 +47,16 @@ class Listener:
     async def until_heard(self, count: int) -> None:
         async with asyncio.timeout(5), self.news:
             await self.news.wait_for(lambda: len(self.heard) >= count)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def outbox(clock: HandClock) -> MemoryOutbox:
+    return MemoryOutbox(clock)
 
 
 @pytest.fixture
