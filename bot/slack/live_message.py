@@ -174,8 +174,8 @@ class LiveMessages(Announcer):
             if shown is None and tracked.deployment.message is None:
                 return  # it is being posted, and compared afterwards; or it has no message at all
             urgency = _urgency(shown, tracked.deployment, tracked.progress, urgency)
-            if tracked.progress.reading_end and urgency is not Urgency.NOW:
-                hold = READING_END_HOLD
+            if tracked.progress.reading_end and tracked.deployment.phase not in ENDINGS:
+                urgency, hold = Urgency.PHASE, READING_END_HOLD
         if shown is not None and shown.changed_at is None and urgency is not Urgency.ROUTINE:
             shown.changed_at = self._clock.monotonic()
         self._want(deployment_id, urgency, hold)

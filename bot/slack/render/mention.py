@@ -10,7 +10,7 @@ from bot.slack.render import words
 from bot.slack.render.blocks import Answer
 
 RESULTS = {
-    Phase.SUCCEEDED: "deployed",
+    Phase.SUCCEEDED: "was deployed",
     Phase.FAILED: "failed",
     Phase.CANCELLED: "was cancelled",
 }

@@ -111,11 +111,11 @@ def status_words(deployment: Deployment, progress: Progress) -> str:
 
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     parts = [PHASES[deployment.phase]]
-    if not deployment.ready:
-        parts.append("looking up the repository and the commit")
     if progress.place is not None:
         parts.append(f"{ordinal(progress.place)} in line")
-    if progress.waits_for:
+    if not deployment.ready:
+        parts.append("looking up the repository and the commit")
+    elif progress.waits_for:
         parts.append(f"waits for {inert(progress.waits_for)}")
     return parts
 
@@ -124,13 +124,15 @@ def _running_words(deployment: Deployment, progress: Progress) -> list[str]:
     if progress.reading_end:
         return ["Ended, reading what is live"]
     parts = [PHASES[deployment.phase]]
-    if deployment.phase is Phase.CHECKING:
-        parts.append(inert(progress.step or "watching the new release run", 100))
-    elif deployment.phase is Phase.CANCELLING:
+    if deployment.phase is Phase.CANCELLING:
         if deployment.cancel is not None:
             parts.append(f"asked by {actor_words(deployment.cancel.by)}")
     elif progress.step:
         parts.append(inert(progress.step, 100))
+    elif deployment.phase is Phase.CHECKING:
+        parts.append("watching the new release run")
+    if deployment.phase is Phase.STARTING and progress.waits_for:
+        parts.append(f"waits for {inert(progress.waits_for)}")
     if deployment.attempt > 1:
         parts.append(f"{ordinal(deployment.attempt)} attempt")
     return parts

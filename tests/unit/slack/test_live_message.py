@@ -305,8 +305,9 @@ async def test_a_waiting_message_is_edited_only_when_it_says_something_else(worl
 async def test_reading_the_end_is_not_shown_when_the_end_follows_soon(world: World) -> None:
     deployment = await world.posted(**RUNNING)
     await world.clock.advance(5)
-    world.noted(deployment, Urgency.PHASE, reading_end=True)
+    world.noted(deployment, Urgency.NOW, reading_end=True)
     await world.clock.advance(0.5)
+    world.noted(deployment, Urgency.ROUTINE, reading_end=False)
     world.moved(deployment, Urgency.NOW, **ENDED)
     await world.clock.advance(0.1)
     assert len(world.slack.edits) == 1

@@ -25,6 +25,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"place": 1, "waits_for": "a git push to this app that runs on the server"},
     ),
     "starting": ({"phase": Phase.STARTING}, {}),
+    "server_away": ({"phase": Phase.STARTING}, {"waits_for": "the server (try 2 of 3)"}),
     "second_attempt": (
         {"phase": Phase.STARTING, "attempt": 2},
         {"notes": ("The line to Dokku was lost; started again.",)},
