@@ -17,9 +17,10 @@ _BUILD_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 # git's check-ref-format, and nothing that a shell or xargs would look at.
 _REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]+")
 _REF_BAD = re.compile(r"\.\.|//|/\.|\.lock(?:/|$)|^[./]|[./]$|@\{|^@$")
+_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _REPO = re.compile(
-    r"(?:(?:https?|ssh|git)://[^\s\"'\\`$;|&<>(){}*?\[\]-][^\s\"'\\`$;|&<>(){}*?\[\]]*"
-    r"|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._/~+-]+)"
+    rf"(?:https?|ssh|git)://(?:[A-Za-z0-9._~%!:+=-]+@)?{_HOST}(?::\d{{1,5}})?/[A-Za-z0-9._~/%+@=,-]+"
+    rf"|[A-Za-z0-9][A-Za-z0-9._-]*@{_HOST}:[A-Za-z0-9._/~+-]+"
 )
 
 
@@ -42,7 +43,7 @@ def checked_ref(ref: str) -> str:
 
 def checked_repo(repo: str) -> str:
     """The repository's URL, when Dokku can be given it. Declined otherwise."""
-    if len(repo) > 4 * _LONGEST or not _REPO.fullmatch(repo) or "/-" in repo[:12]:
+    if len(repo) > 4 * _LONGEST or not _REPO.fullmatch(repo):
         raise Declined(
             "The repository's address is not one that can be given to Dokku: "
             "use https://…, ssh://…, git://… or user@host:path, without blanks or quotes."

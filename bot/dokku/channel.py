@@ -1,0 +1,121 @@
+"""One command on one SSH channel, and the one fact that decides about trying again: was it sent?"""
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncssh
+from asyncssh.channel import SSHChannel
+
+from bot.dokku.commands import Argv
+from bot.errors import OddReport, OutcomeUnknown
+
+CHUNK = 65_536
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command printed, and how it ended."""
+
+    exit_status: int
+    """-1: killed by a signal."""
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def out(self) -> str:
+        """Standard output as text; invalid UTF-8 becomes U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def err(self) -> str:
+        """Standard error as text."""
+        return self.stderr.decode("utf-8", "replace")
+
+
+class Command:
+    """A command that is being opened, and, once opened, its process."""
+
+    def __init__(self, argv: Argv) -> None:
+        self.argv = argv
+        self.channel: SSHChannel[bytes] | None = None
+        self.process: asyncssh.SSHClientProcess[bytes] | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether the server may have begun to run it."""
+        return self.channel is not None
+
+    async def open(self, ssh: asyncssh.SSHClientConnection, *, merged: bool) -> None:
+        """Open a channel and run the command there. Raises what asyncssh raises.
+
+        No terminal (a forced command may refuse one), nothing on standard input (a command that
+        reads it would hang), bytes (one invalid character would close the whole connection).
+        `merged`: standard error goes into standard output, in order.
+        """
+        command = self
+
+        class Process(asyncssh.SSHClientProcess[bytes]):
+            def connection_made(self, chan: SSHChannel[bytes]) -> None:
+                # The channel is open; the next packet is the command.
+                command.channel = chan
+                super().connection_made(chan)
+
+        process = Process()
+        await ssh.create_session(lambda: process, " ".join(self.argv), encoding=None)
+        await process.redirect(
+            stdin=asyncssh.DEVNULL,
+            stdout=asyncssh.PIPE,
+            stderr=asyncssh.STDOUT if merged else asyncssh.PIPE,
+        )
+        self.process = process
+
+    async def answer(self) -> Answer:
+        """Read both outputs to their end. OutcomeUnknown: the line died before the exit status.
+
+        Both at once: they share one window, and one left unread would block the other.
+        """
+        process = self.process
+        if process is None:
+            raise OutcomeUnknown(f"`{self.argv[0]}` was sent and nothing came back.")
+        try:
+            stdout, stderr = await asyncio.gather(
+                self._read(process.stdout), self._read(process.stderr)
+            )
+            await process.wait_closed()
+        except (asyncssh.Error, OSError) as err:
+            raise self.lost() from err
+        status = process.exit_status
+        # A lost connection raises nothing here: it shows as a missing status.
+        if status is None:
+            raise self.lost()
+        return Answer(exit_status=status, stdout=stdout, stderr=stderr)
+
+    def lost(self) -> OutcomeUnknown:
+        """The error for a line that died after the command was sent."""
+        return OutcomeUnknown(
+            f"The connection was lost while `{self.argv[0]}` ran: how it ended is not known."
+        )
+
+    async def closed(self) -> None:
+        """Wait until the server has closed the channel: until then it takes a place there."""
+        if self.channel is not None:
+            await self.channel.wait_closed()
+
+    def close(self) -> None:
+        """Hang up this channel."""
+        if self.channel is not None:
+            self.channel.close()
+
+    async def _read(self, reader: asyncssh.SSHReader[bytes]) -> bytes:
+        parts: list[bytes] = []
+        total = 0
+        while data := await reader.read(CHUNK):
+            total += len(data)
+            if total > _MOST_BYTES:
+                self.close()
+                raise OddReport(
+                    f"Dokku's answer to `{self.argv[0]}` is longer than {_MOST_BYTES >> 20} MB."
+                )
+            parts.append(data)
+        return b"".join(parts)

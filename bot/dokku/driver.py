@@ -1,0 +1,172 @@
+"""One Dokku server as the domain sees it: questions, the deploy command, the cancel command."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import asyncssh
+
+from bot.deployments.model import AppReport, BuildRecord, Containers, LogFacts
+from bot.deployments.ports import DeployStream, Dokku
+from bot.dokku import commands, reports
+from bot.dokku.builds import killed_a_deploy, read_builds
+from bot.dokku.channel import CHUNK, Answer, Command
+from bot.dokku.commands import Argv
+from bot.dokku.connection import Connection
+from bot.dokku.inspect import read_containers
+from bot.dokku.marks import LogReader
+from bot.dokku.output import OutputReader
+from bot.dokku.stream import Stream
+from bot.dokku.versions import Capabilities, capabilities
+from bot.errors import CommandFailed, Unreachable
+from bot.redaction import Redactor
+
+_QUESTION_S = 8.0
+_OUTPUT_S = 60.0
+_START_S = 30.0
+_HEAD = 2_000
+_NO_SUCH_APP = 20
+
+
+class Driver(Dokku):
+    """Implements the port. Every text that it returns or puts into an error is redacted."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        redactor: Redactor,
+        question_s: float = _QUESTION_S,
+        start_s: float = _START_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = connection
+        self._redactor = redactor
+        self._question_s = question_s
+        self._start_s = start_s
+        self._monotonic = monotonic
+        self._detecting = asyncio.Lock()
+        self._detected: tuple[int, Capabilities] | None = None
+
+    @property
+    def health(self) -> str | None:
+        """None when the last question was answered, else the sentence why it was not."""
+        return self._connection.health
+
+    async def capabilities(self) -> Capabilities:
+        """What this Dokku can do; asked anew after each login, for it may have been upgraded."""
+        async with self._detecting:
+            detected = self._detected
+            if detected is None or detected[0] != self._connection.generation:
+                answer = await self._ask(commands.version())
+                detected = (self._connection.generation, capabilities(answer.out))
+                self._detected = detected
+            return detected[1]
+
+    async def keeps_records(self) -> bool:
+        return (await self.capabilities()).records
+
+    async def apps(self) -> Sequence[str]:
+        return reports.read_apps((await self._ask(commands.apps_list())).out)
+
+    async def builds(self, app: str) -> Sequence[BuildRecord]:
+        if not await self.keeps_records():
+            return []
+        answer = await self._ask(commands.builds_list(app))
+        return read_builds(answer.out, self._redactor.text)
+
+    async def report(self, app: str) -> AppReport:
+        as_json = (await self.capabilities()).json_reports
+        answer = await self._ask(commands.apps_report(app, as_json=as_json))
+        return reports.read_app_report(answer.out, self._redactor.text)
+
+    async def containers(self, app: str) -> Containers | None:
+        argv = commands.ps_inspect(app)
+        answer = await self._run(argv, heavy=True)
+        if answer.exit_status == 0:
+            return read_containers(answer.out)
+        if answer.exit_status == _NO_SUCH_APP:
+            # Its text says nothing of containers, so it may be shown.
+            raise self._failed(argv, answer)
+        return await self._why_none(app)
+
+    async def fetched_sha(self, app: str) -> str | None:
+        return reports.read_sha((await self._ask(commands.git_sha(app))).out)
+
+    async def deploy_branch(self, app: str) -> str | None:
+        return reports.read_branch((await self._ask(commands.git_deploy_branch(app))).out)
+
+    async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
+        argv = commands.builds_output(app, build_id)
+        answer = self._checked(argv, await self._connection.run(argv, timeout_s=_OUTPUT_S))
+        output, log = OutputReader(self._redactor), LogReader(app)
+        shown: list[str] = []
+        for at in range(0, len(answer.stdout), CHUNK):
+            lines = output.feed(answer.stdout[at : at + CHUNK])
+            log.feed(lines)
+            shown += [line.shown for line in lines]
+            await asyncio.sleep(0)  # megabytes of text must not hold up everybody else
+        lines = output.finish()
+        log.feed(lines)
+        shown += [line.shown for line in lines]
+        return shown, log.facts
+
+    async def cancel_build(self, app: str) -> bool:
+        if not await self.keeps_records():
+            return False
+        return killed_a_deploy((await self._ask(commands.builds_cancel(app))).out)
+
+    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
+        command = Command(commands.git_sync(app, repo, pinned))
+        ssh = await self._connection.log_in()
+        try:
+            async with asyncio.timeout(self._start_s):
+                await command.open(ssh, merged=True)
+        except (asyncssh.Error, OSError) as err:
+            ssh.abort()
+            if not command.sent:
+                raise Unreachable(
+                    f"{self._connection.name} let the bot log in but opened no channel for the "
+                    "deploy. Nothing was started."
+                ) from err
+            # Sent, and no answer came: the stream ends at once and the caller has to look.
+        except BaseException:
+            ssh.abort()
+            raise
+        return Stream(
+            ssh,
+            command,
+            output=OutputReader(self._redactor),
+            log=LogReader(app),
+            monotonic=self._monotonic,
+        )
+
+    async def _why_none(self, app: str) -> Containers | None:
+        """`ps:inspect` failed: nothing to inspect, or it cannot be known (None)."""
+        as_json = (await self.capabilities()).json_reports
+        argv = commands.ps_report(app, as_json=as_json)
+        answer = self._checked(argv, await self._run(argv, heavy=True))
+        report = reports.read_process_report(answer.out, self._redactor.text)
+        nothing = report.deployed is False or report.processes == 0
+        return Containers() if nothing and not report.states else None
+
+    async def _ask(self, argv: Argv) -> Answer:
+        """A question whose non-zero exit status is an error. CommandFailed."""
+        return self._checked(argv, await self._run(argv))
+
+    async def _run(self, argv: Argv, *, heavy: bool = False) -> Answer:
+        return await self._connection.run(argv, timeout_s=self._question_s, heavy=heavy)
+
+    def _checked(self, argv: Argv, answer: Answer) -> Answer:
+        if answer.exit_status != 0:
+            raise self._failed(argv, answer)
+        return answer
+
+    def _failed(self, argv: Argv, answer: Answer) -> CommandFailed:
+        mask = self._redactor.text
+        return CommandFailed(
+            mask(" ".join(argv)),
+            answer.exit_status,
+            mask(answer.out)[:_HEAD],
+            mask(answer.err)[:_HEAD],
+        )

@@ -1,0 +1,73 @@
+"""A small SSH server in a process of its own, for machines without OpenSSH.
+
+`python double.py FOLDER MAX_SESSIONS`: reads the keys in the folder, prints its port, and runs the
+folder's script for every command, as a forced command does.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import asyncssh
+
+
+class Server(asyncssh.SSHServer):
+    """Allows as many sessions on one connection as OpenSSH would."""
+
+    def __init__(self, most: int, folder: Path) -> None:
+        self._most = most
+        self._folder = folder
+        self._open = 0
+
+    def session_requested(self) -> asyncssh.SSHServerProcess[bytes]:
+        if self._open >= self._most:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
+        self._open += 1
+        return asyncssh.SSHServerProcess(self._run, None, 3, False)
+
+    async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        try:
+            child = await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                str(self._folder / "forced.sh"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, "SSH_ORIGINAL_COMMAND": process.command or ""},
+            )
+            await asyncio.gather(
+                pump(child.stdout, process.stdout), pump(child.stderr, process.stderr)
+            )
+            status = await child.wait()
+            if status < 0:
+                process.exit_with_signal("KILL")
+            else:
+                process.exit(status)
+            await process.wait_closed()
+        finally:
+            self._open -= 1
+
+
+async def pump(source: asyncio.StreamReader | None, target: asyncssh.SSHWriter[bytes]) -> None:
+    while source is not None and (data := await source.read(65_536)):
+        target.write(data)
+        await target.drain()
+
+
+async def serve(folder: Path, most: int) -> None:
+    server = await asyncssh.create_server(
+        lambda: Server(most, folder),
+        "127.0.0.1",
+        0,
+        server_host_keys=[str(folder / "host_key")],
+        authorized_client_keys=str(folder / "authorized_keys"),
+        encoding=None,
+    )
+    sys.stdout.write(f"{server.get_port()}\n")
+    sys.stdout.flush()
+    await server.wait_closed()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,161 @@
+"""Real SSH servers for tests: OpenSSH where it is installed, and a double in a process of its own.
+
+Both run `forced.sh` for every command: it sources the file that is named after the command.
+"""
+
+import asyncio
+import getpass
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from bot.dokku.connection import SshTarget
+
+SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+KINDS = ["double", *(["openssh"] if SSHD else [])]
+
+_FORCED = """\
+cd "{folder}"
+name=$(printf '%s' "$SSH_ORIGINAL_COMMAND" | tr -c 'A-Za-z0-9.-' '_')
+echo "$SSH_ORIGINAL_COMMAND" >> asked
+if [ -f "answers/$name" ]; then . "./answers/$name"; exit $?; fi
+echo " !     \\`$SSH_ORIGINAL_COMMAND\\` is not a dokku command." >&2
+exit 1
+"""
+_CONFIG = """\
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+PermitRootLogin yes
+MaxSessions {most}
+ForceCommand /bin/sh {folder}/forced.sh
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SshServer:
+    """One running server."""
+
+    folder: Path
+    port: int
+    process: asyncio.subprocess.Process
+    target: SshTarget
+
+    def answer(self, command: str, script: str) -> None:
+        """What the server does for a command from now on: lines of shell."""
+        name = re.sub(r"[^A-Za-z0-9.-]", "_", command)
+        (self.folder / "answers" / name).write_text(script)
+
+    def asked(self) -> list[str]:
+        """The commands that were run, in order."""
+        path = self.folder / "asked"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def signal(self, number: int) -> None:
+        """Signal the server and all that it runs. OpenSSH's children leave its process group."""
+        family = {self.process.pid}
+        table = subprocess.run(
+            ["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True
+        ).stdout
+        pairs = [tuple(map(int, line.split())) for line in table.splitlines()]
+        while more := {pid for pid, parent in pairs if parent in family} - family:
+            family |= more
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+@asynccontextmanager
+async def run_ssh_server(
+    kind: str, folder: Path, *, most_sessions: int = 10
+) -> AsyncIterator[SshServer]:
+    """Start a server of one of the KINDS."""
+    (folder / "answers").mkdir(parents=True)
+    (folder / "forced.sh").write_text(_FORCED.format(folder=folder))
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    client_key = asyncssh.generate_private_key("ssh-ed25519")
+    _write_key(folder / "host_key", host_key)
+    (folder / "authorized_keys").write_bytes(client_key.export_public_key())
+    starts = _start_openssh if kind == "openssh" else _start_double
+    process, port = await starts(folder, most_sessions)
+    target = SshTarget(
+        host="127.0.0.1",
+        port=port,
+        user=getpass.getuser(),
+        key=client_key.export_private_key().decode(),
+        known_hosts=f"[127.0.0.1]:{port} {host_key.export_public_key().decode()}",
+    )
+    server = SshServer(folder, port, process, target)
+    try:
+        yield server
+    finally:
+        if process.returncode is None:
+            server.signal(signal.SIGKILL)
+        await process.wait()
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    """Wait for something that another process does."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 (another process cannot set an event here)
+            await asyncio.sleep(0.01)
+
+
+def _write_key(path: Path, key: asyncssh.SSHKey) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(key.export_private_key())
+
+
+async def _start_double(folder: Path, most: int) -> tuple[asyncio.subprocess.Process, int]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("double.py")),
+        str(folder),
+        str(most),
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        return process, int(await process.stdout.readline())
+
+
+async def _start_openssh(folder: Path, most: int) -> tuple[asyncio.subprocess.Process, int]:
+    assert SSHD is not None
+    if os.getuid() == 0:
+        # sshd insists on its empty folder when it runs as root.
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # noqa: PTH103 (ASYNC240)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    config = folder / "sshd_config"
+    config.write_text(_CONFIG.format(folder=folder, port=port, most=most))
+    process = await asyncio.create_subprocess_exec(
+        SSHD,
+        "-D",
+        "-e",
+        "-f",
+        str(config),
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(10):
+        while line := await process.stderr.readline():
+            if b"Server listening" in line:
+                return process, port
+    raise AssertionError("sshd did not start")

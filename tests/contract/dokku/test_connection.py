@@ -1,0 +1,241 @@
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from bot.dokku.connection import CHANNELS, Connection, Patience, SshTarget
+from bot.errors import OutcomeUnknown, Unreachable
+from tests.contract.dokku.ssh_server import KINDS, SshServer, run_ssh_server, until
+
+QUICK = Patience(connect_s=5.0, question_alive_s=0.5, question_alive_count=2)
+
+
+@asynccontextmanager
+async def connected(
+    target: SshTarget, patience: Patience | None = None, counts: list[int] | None = None
+) -> AsyncIterator[Connection]:
+    connection = Connection(
+        "production",
+        target,
+        patience=patience,
+        on_connections=lambda _, count: counts.append(count) if counts is not None else None,
+    )
+    async with aclosing(connection):
+        yield connection
+
+
+@pytest.mark.parametrize("status", [0, 1, 20, 128, 141])
+async def test_every_exit_status_is_an_answer(server: SshServer, status: int) -> None:
+    server.answer("ask it", f"echo out; echo err >&2; exit {status}")
+    async with connected(server.target) as connection:
+        answer = await connection.run(("ask", "it"), timeout_s=10)
+    assert (answer.exit_status, answer.out, answer.err) == (status, "out\n", "err\n")
+    assert connection.health is None
+
+
+async def test_a_command_that_was_killed_shows_minus_one(server: SshServer) -> None:
+    server.answer("die", "kill -9 $$")
+    async with connected(server.target) as connection:
+        assert (await connection.run(("die",), timeout_s=10)).exit_status == -1
+
+
+async def test_one_connection_serves_all_questions(server: SshServer) -> None:
+    server.answer("ask", "echo here")
+    counts: list[int] = []
+    async with connected(server.target, counts=counts) as connection:
+        await connection.warm_up()
+        answers = await asyncio.gather(*(connection.run(("ask",), timeout_s=20) for _ in range(30)))
+        assert connection.generation == 1
+    assert {answer.out for answer in answers} == {"here\n"}
+    assert counts == [1, 0]
+
+
+async def test_invalid_utf_8_hurts_nobody(server: SshServer) -> None:
+    server.answer("odd", r"printf '\377\376 caf\303\n'")
+    server.answer("fine", "echo fine")
+    async with connected(server.target) as connection:
+        assert (await connection.run(("odd",), timeout_s=10)).out == "�� caf�\n"
+        assert (await connection.run(("fine",), timeout_s=10)).out == "fine\n"
+        assert connection.generation == 1
+
+
+async def test_megabytes_on_both_outputs_do_not_block_each_other(server: SshServer) -> None:
+    server.answer("big", "head -c 5000000 /dev/zero >&2; head -c 5000000 /dev/zero")
+    async with connected(server.target) as connection:
+        answer = await connection.run(("big",), timeout_s=60)
+    assert (len(answer.stdout), len(answer.stderr)) == (5_000_000, 5_000_000)
+
+
+async def test_a_command_that_reads_gets_nothing_to_read(server: SshServer) -> None:
+    server.answer("read", "cat; echo done")
+    async with connected(server.target) as connection:
+        assert (await connection.run(("read",), timeout_s=10)).out == "done\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_lack_of_channels_is_waited_out(kind: str, tmp_path: Path) -> None:
+    async with run_ssh_server(kind, tmp_path / "ssh", most_sessions=CHANNELS - 1) as server:
+        server.answer("ask", "echo here; sleep 0.1")
+        async with connected(server.target) as connection:
+            answers = await asyncio.gather(
+                *(connection.run(("ask",), timeout_s=20) for _ in range(CHANNELS))
+            )
+            assert connection.generation == 1
+    assert [answer.exit_status for answer in answers] == [0] * CHANNELS
+
+
+async def test_what_was_sent_and_not_answered_is_unknown_and_not_repeated(
+    server: SshServer,
+) -> None:
+    server.answer("slow", "sleep 30")
+    server.answer("ask", "echo here")
+    async with connected(server.target) as connection:
+        with pytest.raises(OutcomeUnknown, match=r"`slow` within 0.5 s; it may still run there"):
+            await connection.run(("slow",), timeout_s=0.5)
+        assert "may still run" in (connection.health or "")
+        # The stuck command keeps its place on the old connection: a new one is used.
+        assert (await connection.run(("ask",), timeout_s=10)).out == "here\n"
+        assert connection.generation == 2
+        assert connection.health is None
+    assert server.asked() == ["slow", "ask"]
+
+
+async def test_a_server_that_dies_leaves_the_outcome_unknown(server: SshServer) -> None:
+    server.answer("slow", "echo begun; touch begun; sleep 30")
+    async with connected(server.target) as connection:
+        question = asyncio.create_task(connection.run(("slow",), timeout_s=20))
+        await until((server.folder / "begun").exists)
+        server.signal(signal.SIGKILL)
+        with pytest.raises(OutcomeUnknown, match="connection was lost while `slow` ran"):
+            await question
+        with pytest.raises(Unreachable, match="refused the connection"):
+            await connection.run(("ask",), timeout_s=5)
+        assert "refused the connection" in (connection.health or "")
+
+
+async def test_a_dead_connection_is_replaced_without_anybody_noticing(server: SshServer) -> None:
+    server.answer("ask", "echo here")
+    async with connected(server.target) as connection:
+        await connection.warm_up()
+        assert connection._line is not None
+        connection._line.ssh.abort()
+        assert (await connection.run(("ask",), timeout_s=10)).out == "here\n"
+        assert connection.generation == 2
+
+
+async def test_a_black_hole_is_noticed(server: SshServer) -> None:
+    server.answer("slow", "touch begun; sleep 30")
+    async with connected(server.target, QUICK) as connection:
+        question = asyncio.create_task(connection.run(("slow",), timeout_s=20))
+        await until((server.folder / "begun").exists)
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(OutcomeUnknown, match="connection was lost"):
+            await question
+        with pytest.raises(Unreachable, match="did not answer within"):
+            await connection.run(("ask",), timeout_s=0.5)
+        # Nobody waits for the same silence again.
+        before = time.monotonic()
+        with pytest.raises(Unreachable, match="did not answer within"):
+            await connection.run(("ask",), timeout_s=5)
+        assert time.monotonic() - before < 2
+
+
+async def test_another_host_key_is_final_and_nothing_is_sent(server: SshServer) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    target = replace(server.target, known_hosts=f"[127.0.0.1]:{server.port} {other}")
+    async with connected(target) as connection:
+        with pytest.raises(Unreachable, match="host key that is not among") as caught:
+            await connection.run(("ask",), timeout_s=10)
+    assert caught.value.final
+    assert server.asked() == []
+
+
+async def test_a_refused_key_is_final(server: SshServer) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+    async with connected(replace(server.target, key=other)) as connection:
+        with pytest.raises(Unreachable, match="refused the bot's SSH key for the user") as caught:
+            await connection.run(("ask",), timeout_s=10)
+        assert caught.value.final
+        with pytest.raises(Unreachable, match="refused the bot's SSH key"):
+            await connection.log_in()
+
+
+async def test_a_failure_is_remembered_for_a_while() -> None:
+    now = [0.0]
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    target = SshTarget(
+        host="127.0.0.1",
+        port=1,
+        key=key.export_private_key().decode(),
+        known_hosts=f"* {key.export_public_key().decode()}",
+    )
+    connection = Connection("gone", target, monotonic=lambda: now[0])
+    tries = 0
+    connect = connection._connect
+
+    async def counted(alive_s: float, alive_count: int) -> asyncssh.SSHClientConnection:
+        nonlocal tries
+        tries += 1
+        return await connect(alive_s, alive_count)
+
+    connection._connect = counted  # type: ignore[method-assign]
+    for now[0] in (0.0, 0.5, 1.1, 2.0, 3.2):
+        with pytest.raises(Unreachable, match="refused the connection"):
+            await connection.warm_up()
+    # At 0, after 1 s, and after 2 s more.
+    assert tries == 3
+
+
+@pytest.mark.parametrize(
+    ("greeting", "sentence"),
+    [
+        (b"x" * 100_000, "does not speak SSH"),
+        (b"Welcome!\r\n" * 3_000, "does not speak SSH"),
+        (b"SSH-1.5-old\r\n", "does not speak SSH"),
+        (b"", "hung up during the login"),
+    ],
+)
+async def test_what_is_no_ssh_server_is_named(greeting: bytes, sentence: str) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        if greeting:
+            with suppress(OSError):
+                await reader.read()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        done.set()
+
+    done = asyncio.Event()
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    listener = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with listener:
+        target = SshTarget(
+            host="127.0.0.1",
+            port=listener.sockets[0].getsockname()[1],
+            key=key.export_private_key().decode(),
+            known_hosts=f"* {key.export_public_key().decode()}",
+        )
+        async with connected(target) as connection:
+            with pytest.raises(Unreachable, match=sentence):
+                await connection.warm_up()
+        async with asyncio.timeout(5):
+            await done.wait()
+
+
+async def test_a_name_without_an_address_is_named() -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    target = SshTarget(
+        host="no-such-host.invalid",
+        key=key.export_private_key().decode(),
+        known_hosts=f"* {key.export_public_key().decode()}",
+    )
+    async with connected(target) as connection:
+        with pytest.raises(Unreachable, match=r"no-such-host.invalid was not found in the DNS"):
+            await connection.warm_up()
