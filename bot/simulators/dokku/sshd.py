@@ -1,7 +1,7 @@
 """The SSH server of the simulated host: user `dokku`, one key, a forced command."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import asyncssh
@@ -26,6 +26,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         self._writable = asyncio.Event()
         self._writable.set()
         self._line: str | None = None
+        self._pty = False
         self.closed = False
 
     @override
@@ -39,6 +40,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         _term_size: tuple[int, int, int, int],
         _term_modes: Mapping[int, int],
     ) -> bool:
+        self._pty = True
         return True
 
     @override
@@ -86,6 +88,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         await self._writable.wait()
         if self.closed or self._channel is None:
             raise PipeBroken
+        if self._pty:
+            stream, data = "out", data.replace(b"\n", b"\r\n")
         if stream == "err":
             self._channel.write_stderr(data)
         else:
@@ -97,11 +101,16 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         try:
             status = await run_command(self._host, line, self)
         except KilledBySignal:
-            if self._channel is not None and not self.closed:
-                self._channel.exit_with_signal("KILL")
-            return
+            self._end(lambda channel: channel.exit_with_signal("KILL"))
+        except Exception:
+            self._end(lambda channel: channel.abort())
+            raise
+        else:
+            self._end(lambda channel: channel.exit(status))
+
+    def _end(self, end: Callable[[asyncssh.SSHServerChannel[bytes]], None]) -> None:
         if self._channel is not None and not self.closed:
-            self._channel.exit(status)
+            end(self._channel)
 
 
 class _Login(asyncssh.SSHServer):

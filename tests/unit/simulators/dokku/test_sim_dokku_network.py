@@ -122,6 +122,22 @@ async def test_a_login_without_a_command_is_noted(client: "Client", host: DokkuH
     host.complaints.clear()
 
 
+async def test_a_pty_gets_carriage_returns_and_one_stream(client: "Client") -> None:
+    done = await client.connection.run("apps:exists ghost", term_type="xterm", encoding=None)
+    assert (done.stdout, done.stderr) == (b" !     App ghost does not exist\r\n", b"")
+
+
+async def test_an_error_of_the_simulator_is_loud(
+    client: "Client", host: DokkuHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "apps", None)
+    done = await client.run("apps:exists web")
+    assert (done.exit, done.signal) == (None, None)
+    await host.until(lambda: host.complaints)
+    assert "AttributeError" in host.complaints[0]
+    host.complaints.clear()
+
+
 async def test_it_counts_its_connections(
     server: DokkuServer, host: DokkuHost, connect: Connect
 ) -> None:
