@@ -22,11 +22,13 @@ from bot.simulators.dokku.model import (
     Refs,
     RunState,
 )
+from bot.simulators.dokku.recordings import NEWEST
 from bot.simulators.dokku.refs import HashedRefs
-from bot.simulators.dokku.runs import Run
+from bot.simulators.dokku.runs import KilledBySignal, Run
 
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-BEFORE_EXIT = "before_exit"
+OLD_VERSION = "0.35.20"
+VERSIONS = (NEWEST, OLD_VERSION)
 
 
 class DokkuHost:
@@ -35,7 +37,9 @@ class DokkuHost:
     Args:
         speed: how many times faster than the recordings it runs.
         refs: where `git:sync` finds commits; by default any ref exists everywhere.
-        version: which recordings it answers from.
+        version: which recordings it answers from: `0.38.27`, or `0.35.20`, which keeps no build
+            records, prints builds on stderr, removes its lock file when a build fails, and of
+            which little more than the plain deploys is recorded.
         seed: of the ids and process numbers it makes up.
     """
 
@@ -44,9 +48,11 @@ class DokkuHost:
         *,
         speed: float = 1.0,
         refs: Refs | None = None,
-        version: str = "0.38.27",
+        version: str = NEWEST,
         seed: int = 7,
     ) -> None:
+        if version not in VERSIONS:
+            raise ValueError(f"no recordings of Dokku {version}")
         self.clock = SimClock(speed)
         self.refs: Refs = refs or HashedRefs()
         self.version = version
@@ -54,6 +60,9 @@ class DokkuHost:
         self.journal: list[JournalEntry] = []
         self.complaints: list[str] = []
         """What was asked of it that it does not model. Tests assert that this stays empty."""
+        self.has_proxy = version != OLD_VERSION
+        """Whether nginx was there when this version was recorded."""
+        self.keeps_build_records = version != OLD_VERSION
         self.docker_down = False
         self.answer_delay_s = 0.0
         """Real seconds that every command waits before it begins."""
@@ -182,7 +191,8 @@ class DokkuHost:
 
     def _forget(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, KilledBySignal):
             self.complaints.append(f"{type(error).__name__}: {error}")
         self.notify()
 

@@ -12,7 +12,6 @@ from bot.simulators.dokku.recordings import Step, step
 MASK = "XXXXXX"
 UNMASKED = ("CACHE_PATH=", "DOCKER_", "DOKKU_", "DYNO=", "PATH=", "PORT=", "USER=")
 NEVER = "0001-01-01T00:00:00Z"
-RECORDED_APP = "insp1"
 
 
 def inspect(host: DokkuHost, app: App) -> tuple[int, str, str]:
@@ -52,7 +51,7 @@ def _object(host: DokkuHost, app: App, container: Container) -> dict[str, Any]:
         text.replace(recorded["Id"], container.id)
         .replace(recorded["Id"][:12], container.id[:12])
         .replace(recorded["Image"], f"sha256:{container.image.id}")
-        .replace(RECORDED_APP, app.name)
+        .replace(recorded["Config"]["Labels"]["com.dokku.app-name"], app.name)
     )
     found: dict[str, Any] = json.loads(text)[0]
     process_type = container.process_type

@@ -144,7 +144,8 @@ def _check_lines(run: Run, image: Image, process_type: str) -> tuple[Line, ...]:
         lines = run.recorded("u_crashloop", "deploy_1s").lines
     else:
         lines = run.recorded("b_redeploy_ok", "deploy").lines
-    return between(lines, "Attempting pre-flight", "=====> Triggering early")
+    end = "=====> Triggering early" if run.host.has_proxy else "-----> Running post-deploy"
+    return between(lines, "Attempting pre-flight", end)
 
 
 async def _switch(run: Run, process_type: str, new: list[Container], old: list[Container]) -> None:
@@ -158,15 +159,15 @@ async def _switch(run: Run, process_type: str, new: list[Container], old: list[C
             run.app.served_ids.add(container.id)
         run.host.write_journal("switched", run.app, type=process_type, ids=[c.id for c in new])
 
-    if process_type == "web":
+    if process_type == "web" and run.host.has_proxy:
         lines = _proxy_lines(run, "=====> Triggering early", "-----> Running post-deploy")
         await run.say(lines, on={"=====> Triggering early": switch})
     else:
         switch()
-    orphans = run.recorded("x_config_scale_domains", "scale_down").lines
-    scheduling = between(orphans, "Scheduling orphaned", "-----> Running post-deploy")
     for container in old:
         if container.dyno not in run.app.listed:
+            orphans = run.recorded("x_config_scale_domains", "scale_down").lines
+            scheduling = between(orphans, "Scheduling orphaned", "-----> Running post-deploy")
             await run.say(scheduling, {"dyno": container.dyno})
         run.retire(container)
 

@@ -17,7 +17,7 @@ SIGPIPE_EXIT = 141
 CANCEL_TAKES_S = 0.3
 OLD_CONTAINERS_LIVE_S = 60.0
 RETENTION = 20
-LOG_LINES_FIXED = {"web_health": "web health", "end_of_life": "crash"}
+RECORDED_WORDS = {"web_health": "web health", "end_of_life": "crash"}
 
 
 class KilledBySignal(Exception):
@@ -102,6 +102,8 @@ class Run:
         """End the process: the flock is free, its pid is gone, what never served is stopped."""
         if self.app.lock_holder is self:
             self.app.lock_holder = None
+            if not self.host.keeps_build_records:
+                self.app.lock_file = None
         if self.record is not None:
             self.record.alive = False
         for container in self.new_containers:
@@ -174,7 +176,7 @@ class Run:
             values: of their tokens, beyond app, URL and ref.
             on: what happens when a line that contains the key has been printed.
         """
-        known = {**LOG_LINES_FIXED, **self._values(), **(values or {})}
+        known = {**RECORDED_WORDS, **self._values(), **(values or {})}
         for line in lines:
             if line.delay_s > 0 and not self.instant:
                 await self._flush()

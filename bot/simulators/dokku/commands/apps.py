@@ -4,7 +4,7 @@ from bot.simulators.dokku import reports
 from bot.simulators.dokku.commands.answers import Refused, Unmodelled, find_app, put, take_format
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import Output
-from bot.simulators.dokku.recordings import step
+from bot.simulators.dokku.recordings import NEWEST, step
 
 
 async def version(host: DokkuHost, _words: list[str], output: Output) -> int:
@@ -34,7 +34,7 @@ async def locked(host: DokkuHost, words: list[str], output: Output) -> int:
     if app.lock_file is None:
         recorded = step(host.version, "a_first_deploy_ok", "not_locked")
         raise Refused(recorded.stderr, recorded.exit_status)
-    await put(output, out=step(host.version, "a_first_deploy_ok", "locked").stdout)
+    await put(output, out=step(NEWEST, "a_first_deploy_ok", "locked").stdout)
     return 0
 
 

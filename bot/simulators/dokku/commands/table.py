@@ -1,17 +1,17 @@
 """Finding the command for what came over SSH, and answering what is none."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from bot.simulators.dokku.commands import apps, builds, config, git, logs, ps
 from bot.simulators.dokku.commands.answers import Refused, Unmodelled, put
 from bot.simulators.dokku.host import DokkuHost
-from bot.simulators.dokku.model import Output, PipeBroken
+from bot.simulators.dokku.model import Nowhere, Output, PipeBroken
 from bot.simulators.dokku.recordings import step
 from bot.simulators.dokku.runs import SIGPIPE_EXIT
 from bot.simulators.dokku.words import UnmatchedQuote, split
 
 Command = Callable[[DokkuHost, list[str], Output], Awaitable[int]]
-NO_BUILD_RECORDS = ("0.30", "0.31", "0.32", "0.33", "0.34", "0.35", "0.36", "0.37")
 LATENCY_S: Mapping[str, float] = {
     "logs": 0.32,
     "ps:inspect": 0.23,
@@ -41,7 +41,7 @@ async def run_command(host: DokkuHost, line: str, output: Output) -> int:
     try:
         words = split(line)
         name = words[0] if words else ""
-        if name.startswith("builds:") and host.version.startswith(NO_BUILD_RECORDS):
+        if name.startswith("builds:") and not host.keeps_build_records:
             return await _unknown(host, words, output)
         await host.clock.sleep(LATENCY_S.get(name, USUAL_LATENCY_S))
         return await COMMANDS.get(name, _complain)(host, words[1:], output)
@@ -53,6 +53,11 @@ async def run_command(host: DokkuHost, line: str, output: Output) -> int:
         return err.exit_status
     except PipeBroken:
         return SIGPIPE_EXIT
+
+
+def foreign_command(host: DokkuHost, line: str) -> asyncio.Task[object]:
+    """Run a command as somebody else does, in the background, e.g. `ps:restart APP`."""
+    return host.spawn(run_command(host, line, Nowhere()))
 
 
 async def _complain(_host: DokkuHost, _words: list[str], _output: Output) -> int:
