@@ -1,14 +1,19 @@
 """One database: transactions, translated errors, and what is told after a commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.errors import DatabaseDown, StoreError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Signal = Callable[[str, str], None]
 """Called with a kind (`queued`, `wish`, `ended`, `outbox`) and a deployment id (may be empty)."""
@@ -16,6 +21,31 @@ Signal = Callable[[str, str], None]
 
 class Clash(StoreError):
     """A unique index or a foreign key refused a row: only the caller knows its meaning."""
+
+
+def whole(method: Callable[P, Coroutine[None, None, T]]) -> Callable[P, Coroutine[None, None, T]]:
+    """A call to the store once begun is finished, even when its caller is cancelled meanwhile.
+
+    The caller's CancelledError is raised after the end, which the database's time limits bound.
+    """
+
+    # A driver that is cancelled in the middle of a statement (measured: of BEGIN IMMEDIATE)
+    # loses the connection while the database goes on, and the write lock stays taken.
+    @wraps(method)
+    async def finish(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.ensure_future(method(*args, **kwargs))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            if not task.cancelled():
+                # Nobody is left to hear of it.
+                task.exception()
+            raise
+
+    return finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from bot.deployments.model import (
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
 from bot.errors import Duplicate, StaleState
 from bot.store.audit import write_audit
-from bot.store.database import Clash, Transaction
+from bot.store.database import Clash, Transaction, whole
 from bot.store.leases import hold
 from bot.store.outbox import put
 from bot.store.part import Part
@@ -30,6 +30,7 @@ from bot.store.tables import deployments, leases
 class DeploymentWrites(Part):
     """Everything that changes a deployment's row."""
 
+    @whole
     async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
         values = fact_values(deployment)
         values |= place_values(deployment.message) | wish_values(deployment.cancel)
@@ -48,6 +49,7 @@ class DeploymentWrites(Part):
             await self._refuse_second(deployment, err)
             raise
 
+    @whole
     async def save(
         self,
         deployment: Deployment,
@@ -81,6 +83,7 @@ class DeploymentWrites(Part):
             raise
         return fresh
 
+    @whole
     async def correct(
         self, deployment: Deployment, *, audit: AuditEntry, event: Event
     ) -> Deployment:
@@ -94,6 +97,7 @@ class DeploymentWrites(Part):
             await put(tx, self._planner(fresh, event), now=self._clock.now())
         return fresh
 
+    @whole
     async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
         async with self._database.write() as tx:
             placed = await tx.connection.execute(
@@ -104,6 +108,7 @@ class DeploymentWrites(Part):
             if placed.rowcount == 0:
                 raise StaleState(f"deployment {deployment_id} is not there any more")
 
+    @whole
     async def withdraw(self, deployment_id: str, audit: AuditEntry) -> None:
         async with self._database.write() as tx:
             # The lease first: an owner locks in this order, too.
@@ -122,6 +127,7 @@ class DeploymentWrites(Part):
             await write_audit(tx.connection, deployment_id, audit, at=self._clock.now())
             tx.tell("queued", deployment_id)
 
+    @whole
     async def ask_cancel(
         self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
     ) -> Deployment:

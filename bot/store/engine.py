@@ -1,8 +1,9 @@
 """The store's door: a URL in, the whole store out."""
 
 import importlib.util
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bot.deployments.ports import Planner
 from bot.errors import ConfigError, DatabaseDown, StoreError
 from bot.store import schema
 from bot.store.columns import NowMs
-from bot.store.database import Database, Signal
+from bot.store.database import Database, Signal, whole
 from bot.store.deployments import DeploymentWrites
 from bot.store.leases import Leases
 from bot.store.logs import Logs
@@ -26,6 +27,7 @@ from bot.store.queries import DeploymentReads
 SETTING = "DATABASE_URL"
 _WAIT_S = 10.0
 """Longest wait for a lock (SQLite), a connection or an answer (PostgreSQL)."""
+_MEND_FILE = "Name a file that the bot may read and write, in a folder where it may write."
 _FORMS = "Write sqlite:///deploybot.db or postgresql://user:password@host/name."
 
 
@@ -44,6 +46,7 @@ class SqlStore(DeploymentWrites, DeploymentReads, Leases, Logs, OutboxRows):
         """
         return self._database.subscribe(signal)
 
+    @whole
     async def ping(self) -> None:
         """Ask the database for its time. DatabaseDown: it does not answer."""
         async with self._database.read() as connection:
@@ -135,7 +138,7 @@ def build_engine(url: str, *, source: str = "environment", migrates: bool = Fals
     read = read_url(url, source=source)
     pool: dict[str, Any] = {"poolclass": NullPool} if migrates else {}
     if read.get_backend_name() == "sqlite":
-        _check_folder(read, source)
+        _check_file(read, source)
         engine = create_async_engine(
             read, connect_args={"isolation_level": None, "timeout": _WAIT_S}, **pool
         )
@@ -153,12 +156,16 @@ def build_engine(url: str, *, source: str = "environment", migrates: bool = Fals
 def _teach_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        # A kill loses nothing; a power cut may lose the last moments, never the file.
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
-        cursor.close()
+        with ExitStack() as stack:
+            # The pool forgets a connection that fails here; its thread must end all the same.
+            stack.callback(connection.close)
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # A kill loses nothing; a power cut may lose the last moments, never the file.
+            cursor.execute("PRAGMA synchronous = NORMAL")
+            cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+            cursor.close()
+            stack.pop_all()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
@@ -167,11 +174,19 @@ def _teach_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _check_folder(url: URL, source: str) -> None:
-    folder = Path(url.database or "").absolute().parent
-    if not folder.is_dir():
+def _check_file(url: URL, source: str) -> None:
+    """Open the file once, plainly: a driver's thread that fails to would print a traceback."""
+    file = Path(url.database or "").absolute()
+    if not file.parent.is_dir():
         mend = "Create it, or name another file."
-        raise ConfigError(SETTING, source, f"there is no folder {folder}", mend)
+        raise ConfigError(SETTING, source, f"there is no folder {file.parent}", mend)
+    try:
+        with closing(sqlite3.connect(file, timeout=_WAIT_S)) as plain:
+            plain.execute("PRAGMA schema_version")
+    except sqlite3.Error as err:
+        if "locked" in str(err):
+            raise DatabaseDown(f"{file}: {err}") from err
+        raise ConfigError(SETTING, source, f"{file}: {err}", _MEND_FILE) from err
 
 
 @contextmanager
@@ -187,8 +202,7 @@ def _explained(engine: AsyncEngine, source: str) -> Iterator[None]:
             raise ConfigError(SETTING, source, str(err), mend) from err
         if "locked" in str(err):
             raise
-        mend = "Name a file that the bot may read and write, in a folder where it may write."
-        raise ConfigError(SETTING, source, f"{engine.url.database}: {err}", mend) from err
+        raise ConfigError(SETTING, source, f"{engine.url.database}: {err}", _MEND_FILE) from err
 
 
 async def _check_revision(engine: AsyncEngine, *, source: str) -> None:

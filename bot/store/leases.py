@@ -6,6 +6,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import LeaseLost
+from bot.store.database import whole
 from bot.store.part import Part
 from bot.store.tables import leases, replicas
 
@@ -13,6 +14,7 @@ from bot.store.tables import leases, replicas
 class Leases(Part):
     """The lease rows; each is created with its deployment, so taking one is a plain UPDATE."""
 
+    @whole
     async def claim(self, deployment_id: str, replica: str, lease: timedelta) -> int | None:
         async with self._database.write() as tx:
             taken = await tx.connection.execute(
@@ -29,6 +31,7 @@ class Leases(Part):
             fence: int | None = taken.scalar_one_or_none()
             return fence
 
+    @whole
     async def renew(self, replica: str, lease: timedelta) -> frozenset[str]:
         until_ms = self._now_ms() + _ms(lease)
         async with self._database.write() as tx:
@@ -48,6 +51,7 @@ class Leases(Part):
             )
             return frozenset(held.scalars())
 
+    @whole
     async def release(self, deployment_id: str, fence: int) -> None:
         async with self._database.write() as tx:
             freed = await tx.connection.execute(
@@ -59,6 +63,7 @@ class Leases(Part):
             if freed.rowcount:
                 tx.tell("queued", deployment_id)
 
+    @whole
     async def living_replicas(self) -> int:
         """How many replicas renewed lately enough to be alive."""
         async with self._database.read() as connection:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.store.database import whole
 from bot.store.leases import hold
 from bot.store.part import Part
 from bot.store.tables import log_chunks
@@ -57,11 +58,13 @@ class _Dropped:
 class Logs(Part):
     """The log of each deployment, written by its owner alone."""
 
+    @whole
     async def append_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
         async with self._database.write() as tx:
             await hold(tx.connection, deployment_id, fence)
             await _append(tx.connection, deployment_id, lines)
 
+    @whole
     async def replace_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
         async with self._database.write() as tx:
             await hold(tx.connection, deployment_id, fence)
@@ -70,6 +73,7 @@ class Logs(Part):
             )
             await _append(tx.connection, deployment_id, lines)
 
+    @whole
     async def read_log(self, deployment_id: str) -> str:
         async with self._database.read() as connection:
             rows = await connection.execute(

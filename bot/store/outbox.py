@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, delete, exists, insert, select, update
 
 from bot.deployments.ports import Outgoing
-from bot.store.database import Transaction
+from bot.store.database import Transaction, whole
 from bot.store.part import Part
 from bot.store.tables import endpoints, outbox
 
@@ -16,6 +16,7 @@ WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 class OutboxRows(Part):
     """The outbox. Due times are by the bot's clock; ids and order never change."""
 
+    @whole
     async def take(self, lane: str, *, limit: int, hold: timedelta) -> Sequence[Outgoing]:
         now = self._clock.now()
         older = outbox.alias("older")
@@ -43,6 +44,7 @@ class OutboxRows(Part):
                 )
         return [_read(row) for row in rows]
 
+    @whole
     async def delivered(self, outgoing_id: str) -> None:
         async with self._database.write() as tx:
             await tx.connection.execute(
@@ -51,12 +53,15 @@ class OutboxRows(Part):
                 .values(state=DELIVERED, last_error=None)
             )
 
+    @whole
     async def retry(self, outgoing_id: str, *, at: datetime, error: str) -> None:
         await self._fail(outgoing_id, at=at, error=error, state=WAITING)
 
+    @whole
     async def give_up(self, outgoing_id: str, *, error: str) -> None:
         await self._fail(outgoing_id, at=self._clock.now(), error=error, state=GIVEN_UP)
 
+    @whole
     async def outgoing(self, *, limit: int = 50) -> Sequence[Outgoing]:
         async with self._database.read() as connection:
             rows = await connection.execute(
@@ -67,6 +72,7 @@ class OutboxRows(Part):
             )
             return [_read(row) for row in rows.mappings()]
 
+    @whole
     async def replay(self, outgoing_id: str) -> bool:
         async with self._database.write() as tx:
             found = await tx.connection.execute(
@@ -80,6 +86,7 @@ class OutboxRows(Part):
                 tx.tell("outbox", deployment_id)
         return deployment_id is not None
 
+    @whole
     async def turn_off(self, lane: str, reason: str) -> None:
         async with self._database.write() as tx:
             known = await tx.connection.execute(
@@ -90,12 +97,14 @@ class OutboxRows(Part):
                     insert(endpoints).values(lane=lane, reason=reason, off_at=self._clock.now())
                 )
 
+    @whole
     async def turn_on(self, lane: str) -> bool:
         async with self._database.write() as tx:
             gone = await tx.connection.execute(delete(endpoints).where(endpoints.c.lane == lane))
             tx.tell("outbox")
         return gone.rowcount > 0
 
+    @whole
     async def turned_off(self) -> Mapping[str, str]:
         """The lanes that are off, each with its reason; for operators."""
         async with self._database.read() as connection:

@@ -8,6 +8,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from bot.deployments.model import AppKey, AuditEntry, Deployment, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.store.audit import read_audit
+from bot.store.database import whole
 from bot.store.part import Part
 from bot.store.rows import read_deployment
 from bot.store.tables import deployments
@@ -16,9 +17,11 @@ from bot.store.tables import deployments
 class DeploymentReads(Part):
     """Everything that only looks."""
 
+    @whole
     async def get(self, deployment_id: str) -> Deployment | None:
         return await self._one(select(deployments).where(deployments.c.id == deployment_id))
 
+    @whole
     async def by_prefix(self, prefix: str, *, limit: int = 2) -> Sequence[Deployment]:
         """Those whose id begins so (any case), newest first: two mean it is ambiguous."""
         return await self._all(
@@ -28,6 +31,7 @@ class DeploymentReads(Part):
             .limit(limit)
         )
 
+    @whole
     async def unfinished(self) -> Sequence[Deployment]:
         return await self._all(
             select(deployments)
@@ -35,6 +39,7 @@ class DeploymentReads(Part):
             .order_by(deployments.c.created_at, deployments.c.id)
         )
 
+    @whole
     async def waiting(self) -> Sequence[Deployment]:
         place = func.coalesce(deployments.c.queued_at, deployments.c.created_at)
         return await self._all(
@@ -43,11 +48,13 @@ class DeploymentReads(Part):
             .order_by(place, deployments.c.id)
         )
 
+    @whole
     async def running_of(self, key: AppKey) -> Deployment | None:
         return await self._one(
             _of(key).where(deployments.c.phase.in_([phase.value for phase in RUNNING]))
         )
 
+    @whole
     async def recent(
         self, *, app: str | None = None, server: str | None = None, limit: int = 20
     ) -> Sequence[Deployment]:
@@ -60,6 +67,7 @@ class DeploymentReads(Part):
             query.order_by(deployments.c.created_at.desc(), deployments.c.id.desc())
         )
 
+    @whole
     async def by_message(self, channel: str, ts: str) -> Deployment | None:
         return await self._one(
             select(deployments)
@@ -68,6 +76,7 @@ class DeploymentReads(Part):
             .limit(1)
         )
 
+    @whole
     async def proven_live(
         self, key: AppKey, *, before: Deployment | None = None, other_than: str | None = None
     ) -> str | None:
@@ -81,6 +90,7 @@ class DeploymentReads(Part):
         newest = await self._one(query.limit(1))
         return newest.sha if newest else None
 
+    @whole
     async def good_durations(self, key: AppKey, limit: int = 20) -> Sequence[timedelta]:
         good = await self._all(
             _proven(key)
@@ -93,6 +103,7 @@ class DeploymentReads(Part):
             if deployment.finished_at and deployment.started_at
         ]
 
+    @whole
     async def audit_of(self, deployment_id: str) -> Sequence[tuple[datetime, AuditEntry]]:
         async with self._database.read() as connection:
             return await read_audit(connection, deployment_id)

@@ -1,18 +1,13 @@
-"""The schema's versions: Alembic, run inside the process on our own connection."""
+"""The schema's version: which one the database has, and bringing it to ours."""
 
-from pathlib import Path
-from typing import Any
+from types import ModuleType
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.store.database import translated
+from bot.store.tables import REVISION
 
-_SCRIPTS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 5_220_161
 """Any fixed number: replicas that upgrade one PostgreSQL at once wait for each other."""
 
@@ -26,17 +21,13 @@ async def current(engine: AsyncEngine) -> str | None:
 
 def newest() -> str:
     """The revision that this release needs."""
-    head = ScriptDirectory(str(_SCRIPTS)).get_current_head()
-    if head is None:
-        raise LookupError(f"no migrations in {_SCRIPTS}")
-    return head
+    return REVISION
 
 
 def is_known(revision: str) -> bool:
     """Whether this release has the migration; one of a newer release is not known here."""
-    return revision in {
-        script.revision for script in ScriptDirectory(str(_SCRIPTS)).walk_revisions()
-    }
+    known: bool = revision == newest() or _alembic().is_known(revision)
+    return known
 
 
 async def upgrade(engine: AsyncEngine) -> None:
@@ -56,29 +47,26 @@ async def revise(engine: AsyncEngine, message: str) -> str:
     """Write a new migration from the difference to `tables.py`; its path. For developers."""
     with translated():
         async with engine.connect() as connection:
-            script = await connection.run_sync(_revise, message)
-    return str(script)
+            return await connection.run_sync(_alembic().write_revision, message)
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version"))
+    revision: str | None = found.scalar_one_or_none()
+    return revision
 
 
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
     revision = _current(connection)
-    if revision is None or is_known(revision):
-        command.upgrade(_config(connection), "head")
+    if revision is None or (revision != newest() and is_known(revision)):
+        _alembic().migrate(connection)
 
 
-def _revise(connection: Connection, message: str) -> str:
-    script: Any = command.revision(_config(connection), message, autogenerate=True)
-    return str(script.path)
+def _alembic() -> ModuleType:
+    from bot.store import migrating  # noqa: PLC0415  (slow to load and seldom needed)
 
-
-def _config(connection: Connection) -> Config:
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
+    return migrating

@@ -19,6 +19,9 @@ from bot.deployments.model import Phase
 from bot.deployments.states import RUNNING
 from bot.store.columns import COUNTER, UtcTime, Words
 
+REVISION = "0001"
+"""The newest migration: it makes exactly these tables."""
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",

@@ -1,6 +1,8 @@
 """A database that is not there, goes away, or comes back."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +138,38 @@ async def test_a_file_locked_by_another_for_too_long_is_down(
         finally:
             holder.close()
         assert (await own(store, deployment)).fence == 1
+
+
+async def test_a_new_file_held_by_another_is_down(
+    tmp_path: Path, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_WAIT_S", 0.05)
+    file = tmp_path / "x.db"
+    holder = sqlite3.connect(file, isolation_level=None)
+    try:
+        for hold in ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"):
+            holder.execute(hold)
+            with pytest.raises(DatabaseDown, match="locked"):
+                async with open_store(f"sqlite:///{file}", clock=clock, planner=plan_both):
+                    pytest.fail("it opened")
+            holder.execute("ROLLBACK")
+    finally:
+        holder.close()
+
+
+def test_the_sentence_is_all_that_a_process_prints(tmp_path: Path) -> None:
+    file = tmp_path / "x.db"
+    file.write_text("no database at all, " * 100)
+    program = (
+        "import asyncio, sys; from bot.errors import ConfigError;"
+        "from bot.store.engine import upgrade\n"
+        "try: asyncio.run(upgrade(sys.argv[1]))\n"
+        "except ConfigError as err: sys.exit(str(err))"
+    )
+    for url, word in ((f"sqlite:///{file}", "not a database"), (f"sqlite:///{tmp_path}", "open")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, url], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert word in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from bot.errors import ConfigError
-from bot.store import schema
+from bot.store import migrating, schema
 from bot.store.engine import build_engine, open_store, revisions, upgrade
-from bot.store.tables import metadata
+from bot.store.tables import REVISION, metadata
 from tests.contract.store.conftest import NewUrl
 from tests.contract.store.stories import StillClock, a_deployment, plan_both, said
 
@@ -60,6 +61,10 @@ async def test_migrations_make_what_the_tables_say(new_url: NewUrl) -> None:
         True,
         True,
     ) in migrated_shape["deployments"]
+
+
+def test_the_tables_name_the_newest_migration() -> None:
+    assert ScriptDirectory(str(migrating.SCRIPTS)).get_heads() == [REVISION]
 
 
 async def test_upgrading_again_changes_nothing(url: str) -> None:
@@ -126,7 +131,7 @@ def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "versions").mkdir(parents=True)
     for name in ("env.py", "script.py.mako"):
         (folder / name).write_text((source / name).read_text())
-    monkeypatch.setattr(schema, "_SCRIPTS", folder)
+    monkeypatch.setattr(migrating, "SCRIPTS", folder)
     return folder
 
 

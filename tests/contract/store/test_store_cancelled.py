@@ -1,0 +1,81 @@
+"""A task that is cancelled in the middle of a write leaves all of it or nothing."""
+
+import asyncio
+import inspect
+from dataclasses import replace
+
+from bot.deployments.model import Event, MessagePlace, Phase
+from bot.deployments.ports import Outbox, Store
+from bot.deployments.states import Who
+from bot.store.engine import SqlStore
+from tests.contract.store.stories import LEASE, create, move, own, said
+
+
+async def test_a_cancelled_write_is_whole_or_nothing_and_the_store_goes_on(
+    store: SqlStore,
+) -> None:
+    for turns in range(60):
+        deployment = await own(store, await create(store, dokku_app=f"app{turns}"))
+        task = asyncio.create_task(
+            store.save(
+                replace(deployment, phase=Phase.STARTING),
+                was=Phase.QUEUED,
+                by=Who.OWNER,
+                audit=said("started"),
+                event=Event(type="deployment.started"),
+            )
+        )
+        # Each round the write gets a bit further.
+        for _ in range(turns):
+            await asyncio.sleep(0.0002)
+        task.cancel()
+        (answer,) = await asyncio.gather(task, return_exceptions=True)
+        row = await store.get(deployment.id)
+        assert row is not None
+        assert isinstance(answer, asyncio.CancelledError) or answer == row
+        actions = [entry.action for _, entry in await store.audit_of(row.id)]
+        told = [out for out in await store.outgoing(limit=200) if out.deployment_id == row.id]
+        if turns == 0:
+            # Cancelled before it began.
+            assert (row.phase, actions, told) == (Phase.QUEUED, ["requested"], [])
+        else:
+            assert (row.phase, actions) == (Phase.STARTING, ["requested", "started"])
+            assert len(told) == 1
+            await move(store, row, Phase.BUILDING)
+
+
+async def test_an_impatient_caller_waits_for_the_end_of_its_write(store: SqlStore) -> None:
+    deployment = await create(store)
+    task = asyncio.create_task(store.claim(deployment.id, "one", LEASE))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    (answer,) = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(answer, asyncio.CancelledError)
+    assert await store.renew("one", LEASE) == {deployment.id}
+
+
+async def test_a_refusal_that_nobody_hears_is_dropped(store: SqlStore) -> None:
+    task = asyncio.create_task(store.place_message("nobody", MessagePlace(channel="C", ts="1")))
+    await asyncio.sleep(0)
+    task.cancel()
+    (answer,) = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(answer, asyncio.CancelledError)
+
+
+async def test_the_store_is_both_ports(store: SqlStore) -> None:
+    ports: tuple[Store, Outbox] = (store, store)
+    for port, kind in zip(ports, (Store, Outbox), strict=True):
+        wanted = {name for name, call in vars(kind).items() if inspect.iscoroutinefunction(call)}
+        assert wanted
+        assert {name for name in wanted if not hasattr(port, name)} == set()
+
+
+def test_every_call_is_whole() -> None:
+    calls = {name: getattr(SqlStore, name) for name in dir(SqlStore) if name[0] != "_"}
+    bare = [
+        name
+        for name, call in calls.items()
+        if inspect.iscoroutinefunction(call) and not hasattr(call, "__wrapped__")
+    ]
+    assert bare == []
