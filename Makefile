@@ -49,7 +49,7 @@ fmt: setup ## formatting and the lint fixes that are safe
 	$(RUN) ruff check --fix .
 
 .PHONY: docs
-docs: setup ## write the pages that are made from the code: docs/configuration.md, manifest.yml
+docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m bot.operations.pages
 
 .PHONY: bench

@@ -10,7 +10,11 @@ from pydantic.fields import FieldInfo
 from bot.config_sources import variable_of
 from bot.config_tables import AppTable, Knobs, ServerTable, WebhookTable, is_later
 from bot.config_values import show_duration
+from bot.metrics import Metrics
 from bot.slack.manifest import manifest_text
+
+_METRICS = "<!-- metrics: made by `make docs` -->"
+_METRICS_END = "<!-- end of metrics -->"
 
 _INTRODUCTION = """\
 # Configuration
@@ -120,10 +124,28 @@ def _default(knob: FieldInfo) -> str:
             return f"`{value}`"
 
 
+def metrics_table() -> str:
+    """The rows of docs/operations.md."""
+    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for one in Metrics().described():
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {labels} | {one.meaning} |")
+    return "\n".join(lines)
+
+
+def operations_page(text: str) -> str:
+    """docs/operations.md with the rows that its markers enclose made anew."""
+    before, _, rest = text.partition(_METRICS)
+    _, _, after = rest.partition(_METRICS_END)
+    return f"{before}{_METRICS}\n{metrics_table()}\n{_METRICS_END}{after}"
+
+
 def pages(root: Path) -> Mapping[Path, str]:
     """Every generated file and its text."""
     example = (root / "deploybot.toml.example").read_text()
+    operations = root / "docs" / "operations.md"
     return {
+        operations: operations_page(operations.read_text()),
         root / "docs" / "configuration.md": configuration_page(example),
         root / "manifest.yml": manifest_text(),
     }

@@ -1,0 +1,139 @@
+"""The tree as a stranger finds it: links, commands, versions, borders, nothing that points out."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.cli import app, config, database, run_cli, webhooks
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")]
+LEFT_OUT = {
+    ".git", ".venv", ".uv", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
+    ".import_linter_cache", "__pycache__", "mutants", "dist", "build",
+}  # fmt: skip
+OWN_NAME = Path(__file__).name
+
+
+def files(*suffixes: str) -> Iterator[Path]:
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        ours = not LEFT_OUT.intersection(parts) and path.name != OWN_NAME
+        if ours and path.is_file() and (not suffixes or path.suffix in suffixes):
+            yield path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith(("https://", "http://", "#", "mailto:")):
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def _words(page: Path) -> Iterator[str]:
+    text = page.read_text()
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        yield from (line.partition("#")[0].strip() for line in block.splitlines())
+    yield from re.findall(r"`([^`\n]+)`", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_on_pages_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    groups = {"webhooks": webhooks, "db": database, "config": config}
+    known = {command.name or command.callback.__name__ for command in app.registered_commands
+             if command.callback}  # fmt: skip
+    for line in _words(page):
+        for target in re.findall(r"^make ([a-z]+)", line):
+            assert target in targets, line
+        for word, below in re.findall(r"^deploybot ([a-z]+)(?: ([a-z|]+))?", line):
+            assert word in known | set(groups), line
+            if word in groups and below:
+                names = {command.name for command in groups[word].registered_commands}
+                assert set(below.split("|")) <= names, line
+
+
+def test_the_two_commands_of_the_readme_are_its_first_code() -> None:
+    first = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+
+    assert [line.partition("#")[0].strip() for line in first.splitlines()] == [
+        "make demo",
+        "make test",
+    ]
+
+
+def test_the_procfile_runs_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    processes = dict(line.split(": ", 1) for line in lines)
+
+    assert processes == {"web": "deploybot run", "release": "deploybot db upgrade"}
+    for command in processes.values():
+        assert run_cli([*command.split()[1:], "--help"]) == 0
+    assert "Usage: deploybot run" in capsys.readouterr().out
+
+
+def test_versions_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    changes = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    locked = next(one for one in lock["package"] if one["name"] == project["name"])
+
+    assert changes[0] == project["version"] == locked["version"]
+    floor = project["requires-python"].removeprefix(">=")
+    assert lock["requires-python"] == project["requires-python"]
+    assert f"Python {floor} or newer" in (ROOT / "README.md").read_text()
+
+
+def test_nothing_points_out_of_the_tree() -> None:
+    out = re.compile(r"/work/|\.\./shared|\bshared/(?:dokku|product|design|slack)|/root/|\.pyenv")
+    for path in files(
+        ".py", ".md", ".toml", ".yml", ".json", ".html", ".js", ".css", ".example", ""
+    ):
+        if path.suffix == ".json" and "transcripts" in path.parts:
+            continue  # what a server printed, its paths included
+        text = path.read_text(errors="replace")
+        assert not out.search(text), f"{path.relative_to(ROOT)}: {out.search(text)}"
+
+
+def test_every_package_comes_from_the_public_index() -> None:
+    hosts = set(re.findall(r'"https?://([^/"]+)/', (ROOT / "uv.lock").read_text()))
+
+    assert hosts <= {"pypi.org", "files.pythonhosted.org"}
+
+
+def test_no_test_is_skipped_and_no_check_is_silenced_whole() -> None:
+    words = re.compile(
+        r"pytest\.(?:skip|xfail|importorskip)|mark\.(?:skip|xfail)|pragma: no cover"
+        r"|type: ignore(?!\[)|noqa(?!: [A-Z])|\bTODO\b|\bFIXME\b"
+    )
+    for path in files(".py"):
+        found = words.search(path.read_text())
+        assert not found, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_every_package_says_what_lives_in_it() -> None:
+    for path in files(".py"):
+        if path.name == "__init__.py":
+            text = path.read_text().strip()
+            assert text.startswith('"""'), path
+            assert text.endswith('"""'), f"{path}: a docstring and nothing else"
+
+
+def test_import_contracts_are_kept() -> None:
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_scripts_can_be_run() -> None:
+    for name in ("run", "uv", "system-packages"):
+        script = ROOT / ".ci" / name
+        assert script.stat().st_mode & 0o111
+        assert script.read_text().startswith("#!")
