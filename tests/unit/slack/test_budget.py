@@ -98,6 +98,14 @@ def test_a_hold_keeps_an_edit_back_until_something_more_urgent_comes() -> None:
     assert gate.take() == Go("a", Urgency.NOW)
 
 
+def test_the_earlier_of_two_holds_counts() -> None:
+    clock = HandClock()
+    gate = a_gate(clock)
+    gate.want("a", Urgency.PHASE, hold=timedelta(seconds=5))
+    assert gate.want("a", Urgency.PHASE, hold=timedelta(seconds=1))
+    assert gate.take() == Wait(1.0)
+
+
 def test_an_edit_that_was_not_made_costs_nothing() -> None:
     clock = HandClock()
     gate = a_gate(clock)

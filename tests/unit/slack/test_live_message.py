@@ -440,6 +440,17 @@ async def test_a_post_without_an_answer_is_looked_for_before_it_is_repeated(
     assert deployment.message.ts == world.slack.posts[0]
 
 
+async def test_a_post_does_without_its_permalink_rather_than_fail(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(_channel: str, _ts: str) -> str:
+        raise SlackError("no", code="internal_error")
+
+    monkeypatch.setattr(world.slack, "permalink", refuses)
+    deployment = await world.posted()
+    assert deployment.message == MessagePlace(channel="C1", ts=world.slack.posts[0])
+
+
 async def test_a_post_that_is_refused_is_refused_with_slacks_reason(world: World) -> None:
     world.slack.post_errors = [SlackError("Invite me.", code="not_in_channel")]
     with pytest.raises(SlackError, match="Invite me"):
