@@ -70,9 +70,7 @@ class WebApi:
                 await hold.stand()
             if (failure := self._faults.next_failure(name)) is not None:
                 return self._fail(name, raw, arrived, failure)
-            method = self._admit(name, token)
-            if raw.get("team_id", self._workspace.team_id) != self._workspace.team_id:
-                raise ApiError("team_not_found")
+            method = self._admit(name, token, raw.get("team_id"))
             args = read_arguments(method, raw)
             if self._limiter is not None:
                 wait_s = self._limiter.retry_after_s(name, method.tier, args.get("channel"))
@@ -89,7 +87,7 @@ class WebApi:
             request.transport.abort()
         return web.json_response(body, headers=self._scope_headers(name))
 
-    def _admit(self, name: str, token: str | None) -> Method:
+    def _admit(self, name: str, token: str | None, team_id: Any) -> Method:
         method = METHODS.get(name)
         if method is None:
             raise ApiError("unknown_method", req_method=name)
@@ -99,6 +97,8 @@ class WebApi:
             raise ApiError(
                 "not_allowed_token_type" if token in self._tokens.values() else "invalid_auth"
             )
+        if team_id not in {None, self._workspace.team_id}:
+            raise ApiError("team_not_found")
         if method.scopes and not self._scopes.intersection(method.scopes):
             raise ApiError(
                 "missing_scope",

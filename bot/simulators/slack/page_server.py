@@ -17,17 +17,13 @@ from bot.simulators.slack.workspace import Workspace
 
 # Changes come in bursts; the eye does not need more than this many pictures a second.
 _FRAME_S = 0.06
+_SCRIPTS = ("app", "blocks", "composer", "icons", "message", "modal", "mrkdwn", "panel")
 _ASSETS = {
     "": ("index.html", "text/html"),
-    "page/app.js": ("app.js", "text/javascript"),
-    "page/blocks.js": ("blocks.js", "text/javascript"),
-    "page/mrkdwn.js": ("mrkdwn.js", "text/javascript"),
-    "page/modal.js": ("modal.js", "text/javascript"),
     "page/style.css": ("style.css", "text/css"),
+    **{f"page/{name}.js": (f"{name}.js", "text/javascript") for name in _SCRIPTS},
 }
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
-)
+_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src"
 
 
 class Page:
@@ -70,7 +66,8 @@ class Page:
         name, content_type = _ASSETS.get(request.path.lstrip("/"), _ASSETS[""])
         body = files("bot.simulators.slack").joinpath("page", name).read_bytes()
         headers = {
-            "Content-Security-Policy": _POLICY,
+            # Not every browser counts ws: as 'self'.
+            "Content-Security-Policy": f"{_POLICY} 'self' ws://{request.host}",
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
         }

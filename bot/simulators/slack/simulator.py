@@ -30,7 +30,7 @@ from bot.simulators.slack.model import (
     View,
 )
 from bot.simulators.slack.page_server import Page
-from bot.simulators.slack.people import InteractionResult, Notice, People
+from bot.simulators.slack.people import Notice, People
 from bot.simulators.slack.ratelimits import RateLimiter
 from bot.simulators.slack.responses import Responses
 from bot.simulators.slack.sockets import SocketHub
@@ -45,7 +45,10 @@ _MAX_BODY = 32 * 1024 * 1024
 
 
 class SlackSimulator(TestControls):
-    """One workspace with one installed app; `open_slack` makes it."""
+    """One workspace with one installed app; `open_slack` makes it.
+
+    What people do (`command`, `click`, `submit`, `say`, ...) is told in `people.People`.
+    """
 
     bot_token = "xoxb-4242-simulated-bot-token"
     app_token = "xapp-1-A01SIMULATED-4242-simulated-app-token"
@@ -103,6 +106,15 @@ class SlackSimulator(TestControls):
             views=views,
             chat=chat,
         )
+        self.command = self.people.command
+        self.click = self.people.click
+        self.click_stale_for_test = self.people.click_stale_for_test
+        self.submit = self.people.submit
+        self.close = self.people.close
+        self.shortcut = self.people.shortcut
+        self.say = self.people.say
+        self.delete = self.people.delete
+        self.open_home = self.people.open_home
         self._api = WebApi(
             workspace=self.workspace,
             scopes=app.scopes,
@@ -178,66 +190,6 @@ class SlackSimulator(TestControls):
     def usergroup(self, handle: str = "release-team") -> UserGroup:
         """A seeded user group: release-team, with ada and grace."""
         return next(g for g in self.workspace.groups.values() if g.handle == handle)
-
-    # Acts of people -------------------------------------------------------------------------
-
-    async def command(
-        self, user: User, channel: Channel, command: str, text: str = ""
-    ) -> InteractionResult:
-        """See `People.command`."""
-        return await self.people.command(user, channel, command, text)
-
-    async def click(
-        self,
-        user: User,
-        target: Message | View,
-        *,
-        action_id: str,
-        confirm: bool = True,
-        value: Any = None,
-    ) -> InteractionResult:
-        """See `People.click`."""
-        return await self.people.click(
-            user, target, action_id=action_id, confirm=confirm, value=value
-        )
-
-    async def click_stale_for_test(
-        self, user: User, message: Message, *, action_id: str, confirm: bool = True
-    ) -> InteractionResult:
-        """See `People.click_stale_for_test`."""
-        return await self.people.click_stale_for_test(
-            user, message, action_id=action_id, confirm=confirm
-        )
-
-    async def submit(
-        self, user: User, view: View, values: Mapping[str, Any] | None = None
-    ) -> InteractionResult:
-        """See `People.submit`."""
-        return await self.people.submit(user, view, values)
-
-    async def close(self, user: User, view: View, *, everything: bool = False) -> None:
-        """See `People.close`."""
-        await self.people.close(user, view, everything=everything)
-
-    async def shortcut(
-        self, user: User, message: Message, *, callback_id: str
-    ) -> InteractionResult:
-        """See `People.shortcut`."""
-        return await self.people.shortcut(user, message, callback_id=callback_id)
-
-    async def say(
-        self, user: User, channel: Channel, text: str, *, thread_ts: str | None = None
-    ) -> Message:
-        """See `People.say`."""
-        return await self.people.say(user, channel, text, thread_ts=thread_ts)
-
-    async def delete(self, user: User, message: Message) -> None:
-        """See `People.delete`."""
-        await self.people.delete(user, message)
-
-    async def open_home(self, user: User) -> View | None:
-        """See `People.open_home`."""
-        return await self.people.open_home(user)
 
     # What is to be seen ---------------------------------------------------------------------
 

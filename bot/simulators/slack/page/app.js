@@ -1,0 +1,370 @@
+// The page of the simulated workspace: a picture of its state, drawn again when it changes.
+
+import { renderBlocks } from "/page/blocks.js";
+import { composer } from "/page/composer.js";
+import { avatar, showMessages } from "/page/message.js";
+import { confirmed, showModal, viewContext } from "/page/modal.js";
+import { icon } from "/page/icons.js";
+import { drawn, el, refreshDates } from "/page/mrkdwn.js";
+import { showPanel } from "/page/panel.js";
+
+const $ = (id) => document.getElementById(id);
+const here = {
+  state: null, me: null, channel: null, home: false, thread: null, side: null, panelWanted: true,
+  seen: new Map(), notice: null, focusTs: null,
+};
+
+// Acts -------------------------------------------------------------------------------------
+
+function toast(text) {
+  const node = el("div", { class: "toast" }, el("span", {}, drawn(text)),
+    el("button", { type: "button", class: "plain", "aria-label": "Dismiss", onclick: () => node.remove() }, "✕"));
+  const box = $("toasts");
+  box.append(node);
+  // Shown again, so that it lies above a modal that was opened meanwhile.
+  if (box.matches(":popover-open")) box.hidePopover();
+  box.showPopover();
+  setTimeout(() => node.remove(), 9000);
+}
+
+async function send(body, node) {
+  node?.classList.add("busy");
+  if (node) node.disabled = true;
+  let answer = { ok: false };
+  try {
+    const response = await fetch("/page/act", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ user: here.me, ...body }),
+    });
+    answer = await response.json();
+    if (answer.error) toast(answer.error);
+  } catch {
+    toast("The simulated workspace does not answer any more.");
+  }
+  if (node) {
+    node.disabled = false;
+    node.classList.remove("busy");
+    node.classList.toggle("failed", !answer.ok);
+  }
+  return answer.ok;
+}
+
+async function act(element, node, target) {
+  if (element.confirm && !(await confirmed(element.confirm, context()))) return;
+  if (element.url) window.open(element.url, "_blank", "noopener,noreferrer");
+  await send({ act: "click", action_id: element.action_id, ...target }, node);
+}
+
+function openThread(message) {
+  here.thread = message.thread_ts ?? message.ts;
+  here.side = "thread";
+  draw();
+  $("thread-composer").querySelector("textarea").focus();
+}
+
+async function remove(message) {
+  const plain = (text) => ({ type: "plain_text", text });
+  const sure = {
+    title: plain("Delete message"), text: plain("Are you sure? This cannot be undone."),
+    confirm: plain("Delete"), deny: plain("Cancel"), style: "danger",
+  };
+  if (await confirmed(sure, context())) {
+    await send({ act: "delete", channel: here.channel, ts: message.ts });
+  }
+}
+
+function context(more = {}) {
+  const { state } = here;
+  return {
+    users: state.users, channels: state.channels, groups: state.groups, me: here.me,
+    appName: state.app.name, shortcuts: state.app.shortcuts, channel: here.channel,
+    send, openThread, remove, ...more,
+  };
+}
+
+function messageContext(message, more) {
+  const target = { channel: here.channel, ts: message.ts };
+  return context({
+    scope: message.ts,
+    value: (_block, element) => ({ selected_option: element.initial_option }),
+    act: (element, node) => act(element, node, target),
+    changed: (_block, element, value, node) =>
+      send({ act: "click", action_id: element.action_id, value, ...target }, node),
+    ...more,
+  });
+}
+
+// Composers --------------------------------------------------------------------------------
+
+function suggestions(text, thread) {
+  if (!here.state) return [];
+  if (!thread && text.startsWith("/") && !text.includes(" ")) {
+    return here.state.app.commands.filter((one) => one.command.startsWith(text)).map((one) => ({
+      insert: `${one.command} `, name: one.command, hint: one.hint, detail: one.description,
+    }));
+  }
+  const word = /(^|\s)@([a-z0-9._-]*)$/.exec(text);
+  if (!word) return [];
+  const start = text.slice(0, text.length - word[2].length);
+  return Object.values(here.state.users).filter((user) => user.name.startsWith(word[2])).map((user) => ({
+    insert: `${start}${user.name} `, name: `@${user.name}`, detail: user.real_name,
+  }));
+}
+
+async function write(text, thread) {
+  const command = /^(\/\S+)\s*([\s\S]*)$/.exec(text);
+  if (!command) return send({ act: "say", channel: here.channel, text, thread_ts: thread });
+  if (thread) {
+    toast(`${command[1]} is not supported in threads. Sorry! Use it in the channel, or mention the app here.`);
+    return false;
+  }
+  if (!here.state.app.commands.some((one) => one.command === command[1])) {
+    toast(`${command[1]} is not a valid command. In this workspace only the app's own commands exist.`);
+    return false;
+  }
+  send({ act: "command", channel: here.channel, command: command[1], text: command[2] });
+  return true;
+}
+
+const channelComposer = composer($("composer"), {
+  where() {
+    const channel = currentChannel();
+    return { label: `Message ${title(channel)}`, closed: channel.archived };
+  },
+  send: (text) => write(text),
+  suggestions: (text) => suggestions(text),
+});
+const threadComposer = composer($("thread-composer"), {
+  where: () => ({ label: "Reply…" }),
+  send: (text) => write(text, here.thread),
+  suggestions: (text) => suggestions(text, true),
+});
+
+// Drawing ----------------------------------------------------------------------------------
+
+const currentChannel = () => here.state.channels.find((one) => one.id === here.channel);
+
+function title(channel) {
+  if (channel.kind !== "im") return `${channel.kind === "group" ? "" : "#"}${channel.name}`;
+  const other = channel.members.find((id) => id !== here.me) ?? channel.members[0];
+  const user = here.state.users[other];
+  return user.is_bot ? user.real_name : user.name;
+}
+
+const named = (channel) =>
+  channel.kind === "group" ? [icon("🔒", "private"), title(channel)] : [title(channel)];
+
+function unread(channel) {
+  const seen = here.seen.get(`${here.me}/${channel.id}`) ?? "0";
+  return here.state.messages[channel.id].filter((one) =>
+    one.ts > seen && one.user !== here.me && (!one.ephemeral_for || one.ephemeral_for === here.me)
+    && (!one.thread_ts || one.broadcast)).length;
+}
+
+const wide = matchMedia("(min-width: 1081px)");
+const panelFits = () => Boolean(here.state.panel) && here.panelWanted && wide.matches;
+
+function go(change) {
+  Object.assign(here, { thread: null }, change);
+  if (here.side === "thread" && !here.thread) here.side = panelFits() ? "panel" : null;
+  draw();
+}
+
+function drawSidebar() {
+  const { state } = here;
+  const item = (label, current, count, run) => el("li", {}, el("button", {
+    type: "button", "aria-current": current ? "page" : null, class: count ? "unread" : "", onclick: run,
+  }, el("span", {}, ...[label].flat()), count ? el("span", { class: "count" }, String(count)) : null));
+  const mine = state.channels.filter((one) => one.members.includes(here.me));
+  const entry = (channel) => item(named(channel), !here.home && channel.id === here.channel,
+    unread(channel), () => go({ channel: channel.id, home: false }));
+  $("channels").replaceChildren(...mine.filter((one) => one.kind !== "im").map(entry));
+  $("direct").replaceChildren(...mine.filter((one) => one.kind === "im").map(entry));
+  $("apps").replaceChildren(...(state.app.home_tab
+    ? [item(`${state.app.name} · Home`, here.home, 0, () => { send({ act: "home" }); go({ home: true }); })] : []));
+  $("apps-title").hidden = !state.app.home_tab;
+  const own = Object.entries(state.users).filter(([, user]) => user.own && !user.is_bot);
+  const people = $("people");
+  for (const [id, user] of own) {
+    let input = people.querySelector(`input[value="${id}"]`);
+    if (!input) {
+      input = el("input", { type: "radio", name: "me", value: id, onchange: () => become(id) });
+      people.append(el("label", {}, input, avatar(id, state.users, "small"), el("span", {}, user.name)));
+    }
+    input.checked = id === here.me;
+  }
+}
+
+function become(id) {
+  const channel = currentChannel();
+  const next = channel.members.includes(id) ? channel.id
+    : here.state.channels.find((one) => one.members.includes(id)).id;
+  go({ me: id, channel: next, thread: here.thread });
+}
+
+function drawPlace() {
+  const channel = currentChannel();
+  const names = channel.members.map((id) => here.state.users[id].name).join(", ");
+  const withBot = channel.members.includes(here.state.app.bot);
+  $("where").replaceChildren(
+    el("h2", {}, ...(here.home ? [`${here.state.app.name} · Home`] : named(channel))),
+    here.home ? "" : el("p", {}, withBot ? names : `${names} — the app is not in this conversation`));
+}
+
+function drawMessages() {
+  const all = here.state.messages[here.channel].filter(
+    (one) => !one.ephemeral_for || one.ephemeral_for === here.me);
+  const list = $("messages");
+  list.hidden = here.home;
+  $("composer").hidden = here.home;
+  $("home").hidden = !here.home;
+  if (here.home) {
+    const view = here.state.homes[here.me];
+    const signature = JSON.stringify([view, here.me]);
+    if ($("home").dataset.signature !== signature) {
+      $("home").dataset.signature = signature;
+      $("home").replaceChildren(view
+        ? renderBlocks(view.blocks, viewContext(view, context(), act))
+        : el("p", { class: "empty" }, "The app has not published anything here yet."));
+    }
+  } else {
+    showIn(list, all.filter((one) => !one.thread_ts || one.broadcast), { place: here.channel });
+    if (all.length) here.seen.set(`${here.me}/${here.channel}`, all.at(-1).ts);
+    list.dataset.empty = all.length ? "" : "Nothing was said here yet.";
+  }
+  const threadOpen = here.thread && !here.home;
+  $("thread").dataset.empty = threadOpen ? "" : "yes";
+  const thread = threadOpen
+    ? all.filter((one) => one.ts === here.thread || one.thread_ts === here.thread) : [];
+  showIn($("replies"), thread, { place: `thread ${here.channel} ${here.thread}`, inThread: true });
+  $("thread-composer").hidden = !threadOpen;
+}
+
+function showIn(list, messages, more) {
+  showMessages(list, messages, context(more), (message) => messageContext(message, more));
+}
+
+function drawSide() {
+  const panel = here.state.panel;
+  const choice = here.side === "panel" && !panel ? null : here.side;
+  $("frame").classList.toggle("with-side", Boolean(choice));
+  $("side").hidden = !choice;
+  for (const name of ["thread", "panel"]) {
+    $(name).hidden = choice !== name;
+    $(`tab-${name}`).setAttribute("aria-selected", String(choice === name));
+  }
+  $("tab-panel").hidden = !panel;
+  $("side-open").hidden = !panel || Boolean(choice);
+  if (panel) {
+    const count = $("panel-count");
+    if (count.textContent !== String(panel.length)) {
+      count.textContent = String(panel.length);
+      count.classList.remove("counted");
+      requestAnimationFrame(() => count.classList.add("counted"));
+    }
+    showPanel($("deliveries"), panel);
+  }
+}
+
+function drawHints() {
+  const { hints } = here.state;
+  const box = $("hints");
+  box.hidden = !hints.length;
+  if (box.childElementCount === 1) {
+    box.append(...hints.map((hint) => el("button", {
+      type: "button", class: "chip",
+      onclick: () => {
+        if (here.home) go({ home: false });
+        channelComposer.fill(hint);
+      },
+    }, hint)));
+  }
+}
+
+function drawNotices() {
+  const { notices } = here.state;
+  const last = notices.at(-1)?.number ?? -1;
+  if (here.notice !== null) {
+    for (const one of notices) {
+      if (one.number > here.notice && one.user === here.me) toast(one.text);
+    }
+  }
+  here.notice = last;
+}
+
+function drawFocus() {
+  if (!here.focusTs) return;
+  const node = document.querySelector(`[data-ts="${here.focusTs}"]`);
+  here.focusTs = null;
+  node?.scrollIntoView({ block: "center" });
+  node?.classList.add("flash");
+}
+
+function draw() {
+  drawSide();
+  drawPlace();
+  drawMessages();
+  drawSidebar();
+  drawHints();
+  drawNotices();
+  channelComposer.refresh();
+  threadComposer.refresh();
+  showModal(here.state.modals[here.me], context(), act);
+  drawFocus();
+}
+
+// Feed -------------------------------------------------------------------------------------
+
+function arrive(state) {
+  const first = here.state === null;
+  here.state = state;
+  if (first) {
+    here.me = Object.keys(state.users).find((id) => state.users[id].own && !state.users[id].is_bot);
+    here.channel = state.channels.find((one) => one.members.includes(state.app.bot)).id;
+    here.side = panelFits() ? "panel" : null;
+    const address = /^\/archives\/([A-Z0-9]+)\/p(\d+)(\d{6})$/.exec(location.pathname);
+    if (address && state.channels.some((one) => one.id === address[1])) {
+      here.channel = address[1];
+      here.focusTs = `${address[2]}.${address[3]}`;
+      const thread = new URLSearchParams(location.search).get("thread_ts");
+      if (thread) Object.assign(here, { thread, side: "thread" });
+    }
+  }
+  draw();
+  if (first) $("composer").querySelector("textarea").focus();
+}
+
+function connect() {
+  const socket = new WebSocket(`ws://${location.host}/page/feed`);
+  socket.onopen = () => { $("link").textContent = "connected"; $("link").className = "up"; };
+  socket.onmessage = (event) => arrive(JSON.parse(event.data));
+  socket.onclose = () => {
+    $("link").textContent = "not connected; trying again…";
+    $("link").className = "down";
+    setTimeout(connect, 1000);
+  };
+}
+
+$("tab-thread").addEventListener("click", () => { here.side = "thread"; draw(); });
+$("tab-panel").addEventListener("click", () => { here.side = "panel"; draw(); });
+$("side-open").addEventListener("click", () => {
+  Object.assign(here, { side: "panel", panelWanted: true });
+  draw();
+});
+$("side-close").addEventListener("click", () => {
+  if (here.side === "panel") here.panelWanted = false;
+  Object.assign(here, { side: null, thread: null });
+  draw();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && here.side === "thread" && !document.querySelector("dialog[open]")) {
+    go({});
+  }
+});
+wide.addEventListener("change", () => {
+  if (here.state && here.side !== "thread") here.side = panelFits() ? "panel" : null;
+  if (here.state) draw();
+});
+setInterval(refreshDates, 1000);
+connect();

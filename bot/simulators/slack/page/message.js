@@ -1,0 +1,158 @@
+// One message: author, text or blocks, files, and the menu with the app's message shortcuts.
+
+import { renderBlocks } from "/page/blocks.js";
+import { icon } from "/page/icons.js";
+import { decode, el, mrkdwn } from "/page/mrkdwn.js";
+
+const COLOURS = ["#b45309", "#0369a1", "#6d28d9", "#be185d", "#4d7c0f"];
+
+export function avatar(id, users, size = "") {
+  const user = users[id];
+  if (user?.is_bot) return el("span", { class: `avatar bot ${size}`, "aria-hidden": "true" }, "⚙");
+  const place = Object.keys(users).indexOf(id);
+  const node = el("span", { class: `avatar ${size}`, "aria-hidden": "true" },
+    (user?.real_name ?? "?").split(" ").map((word) => word[0]).join("").slice(0, 2));
+  node.style.background = COLOURS[place % COLOURS.length];
+  return node;
+}
+
+export const clock = (ts) =>
+  new Date(Number(ts) * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+
+function fileCard(file) {
+  const lines = file.text.split("\n");
+  const short = lines.length > 8;
+  const pre = el("pre", { class: short ? "folded" : "" }, file.text);
+  const toggle = el("button", { type: "button", class: "plain" }, `Show all ${lines.length} lines`);
+  toggle.addEventListener("click", () => {
+    const folded = pre.classList.toggle("folded");
+    toggle.textContent = folded ? `Show all ${lines.length} lines` : "Fold";
+  });
+  return el("figure", { class: "file" },
+    el("figcaption", {}, icon("📄", "File"), el("b", {}, file.title || file.name),
+      el("small", {}, ` ${file.name} · ${file.size.toLocaleString("en-GB")} bytes`)),
+    pre, short ? toggle : null);
+}
+
+function menu(message, context) {
+  const list = el("ul", { role: "menu", class: "menu", hidden: true });
+  const open = el("button", {
+    type: "button", "aria-haspopup": "menu", "aria-expanded": "false",
+    "aria-label": "More actions", title: "More actions",
+  }, "⋮");
+  const hide = () => {
+    list.hidden = true;
+    open.setAttribute("aria-expanded", "false");
+  };
+  const entry = (label, note, run) => el("li", { role: "none" }, el("button", {
+    type: "button", role: "menuitem", onclick: () => { hide(); run(); },
+  }, label, note ? el("small", {}, note) : null));
+  list.append(
+    ...context.shortcuts.map((one) => entry(one.name, context.appName, () =>
+      context.send({ act: "shortcut", channel: context.channel, ts: message.ts, callback_id: one.callback_id }))),
+    message.user === context.me || context.users[message.user].is_bot
+      ? entry("Delete message…", "", () => context.remove(message)) : "");
+  open.addEventListener("click", () => {
+    list.hidden = !list.hidden;
+    open.setAttribute("aria-expanded", String(!list.hidden));
+    if (!list.hidden) list.querySelector("button")?.focus();
+  });
+  list.addEventListener("keydown", (event) => {
+    const items = [...list.querySelectorAll("button")];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      items[(items.indexOf(document.activeElement) + step + items.length) % items.length].focus();
+    } else if (event.key === "Escape") {
+      hide();
+      open.focus();
+    }
+  });
+  list.addEventListener("focusout", (event) => {
+    if (!list.contains(event.relatedTarget) && event.relatedTarget !== open) hide();
+  });
+  return [open, list];
+}
+
+function toolbar(message, context) {
+  if (message.ephemeral_for) return null;
+  return el("div", { class: "toolbar" },
+    context.inThread ? null : el("button", {
+      type: "button", "aria-label": "Reply in thread", title: "Reply in thread",
+      onclick: () => context.openThread(message),
+    }, icon("💬", "")),
+    ...menu(message, context));
+}
+
+function replies(message, context) {
+  if (!message.replies || context.inThread) return null;
+  return el("button", { type: "button", class: "replies", onclick: () => context.openThread(message) },
+    ...message.reply_users.slice(0, 4).map((id) => avatar(id, context.users, "tiny")),
+    el("b", {}, `${message.replies} ${message.replies === 1 ? "reply" : "replies"}`),
+    el("small", {}, "View thread"));
+}
+
+export function messageNode(message, context) {
+  const user = context.users[message.user];
+  const body = message.blocks.length
+    ? renderBlocks(message.blocks, context)
+    : message.text ? el("div", { class: "blocks" }, el("p", {}, mrkdwn(message.text, context))) : null;
+  const node = el("li", {
+    class: `message${message.ephemeral_for ? " ephemeral" : ""}`,
+    "data-ts": message.ts, tabindex: "-1",
+  },
+    avatar(message.user, context.users),
+    el("article", { "aria-label": `${user.name}, ${clock(message.ts)}` },
+      message.ephemeral_for ? el("p", { class: "whisper" }, icon("👁", ""), "Only visible to you") : null,
+      message.broadcast && !context.inThread ? el("p", { class: "whisper" }, "replied to a thread") : null,
+      el("header", {},
+        el("b", {}, user.is_bot ? user.real_name : user.name),
+        user.is_bot ? el("span", { class: "badge" }, "APP") : null,
+        user.own ? null : el("span", { class: "badge outside" }, "OTHER TEAM"),
+        el("time", {}, clock(message.ts)),
+        message.edited ? el("small", {}, "(edited)") : null),
+      body,
+      ...message.files.map(fileCard),
+      replies(message, context)),
+    toolbar(message, context));
+  node.dataset.fallback = decode(message.text);
+  return node;
+}
+
+/**
+ * Bring a list up to date: only messages whose content changed are drawn again, and those flash.
+ * Keeps the reader at the bottom if he was there.
+ */
+export function showMessages(list, messages, context, contextOf) {
+  const old = new Map([...list.children].map((node) => [node.dataset.key, node]));
+  const atBottom = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
+  const fresh = list.dataset.place !== context.place;
+  list.dataset.place = context.place;
+  const nodes = messages.map((message) => {
+    const key = `${context.place}/${message.ts}`;
+    const signature = JSON.stringify([message, context.me]);
+    const before = old.get(key);
+    if (before?.dataset.signature === signature) return before;
+    const node = messageNode(message, contextOf(message));
+    node.dataset.key = key;
+    node.dataset.signature = signature;
+    if (before && before.contains(document.activeElement)) {
+      const action = document.activeElement.dataset?.action;
+      queueMicrotask(() => action && node.querySelector(`[data-action="${CSS.escape(action)}"]`)?.focus());
+    }
+    if (before) {
+      if (!fresh) node.classList.add("flash");
+      // In its place at once: moving its neighbours would start their animations again.
+      before.replaceWith(node);
+    } else if (!fresh && old.size) {
+      node.classList.add("new");
+      node.addEventListener("animationend", () => node.classList.remove("new"), { once: true });
+    }
+    return node;
+  });
+  nodes.forEach((node, place) => {
+    if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
+  });
+  while (list.children.length > nodes.length) list.lastChild.remove();
+  if (fresh || atBottom) list.scrollTop = list.scrollHeight;
+}

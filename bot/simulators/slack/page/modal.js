@@ -1,0 +1,117 @@
+// Modals: what an app opens, and the confirmation dialogs of its buttons.
+
+import { renderBlocks } from "/page/blocks.js";
+import { el, textObject } from "/page/mrkdwn.js";
+
+const typed = new Map();
+let shown = "";
+
+const key = (view, block, element) => `${view.id}/${block.block_id}/${element.action_id}`;
+
+function localValue(element, content) {
+  const options = [...(element.options ?? []), ...(element.option_groups ?? []).flatMap((g) => g.options)];
+  const find = (value) => options.find((option) => option.value === value);
+  if (element.type === "plain_text_input") return { value: content };
+  if (element.type === "checkboxes") return { selected_options: (content ?? []).map(find) };
+  return { selected_option: find(content) };
+}
+
+/** What blocks inside a view need to know, over the page's own context. */
+export function viewContext(view, base, act) {
+  return {
+    ...base,
+    scope: view.id,
+    errors: view.errors,
+    value(block, element) {
+      const local = typed.get(key(view, block, element));
+      return local === undefined
+        ? view.values[block.block_id]?.[element.action_id]
+        : localValue(element, local);
+    },
+    changed(block, element, content, node) {
+      typed.set(key(view, block, element), content);
+      if (block.type !== "input") base.send(
+        { act: "click", view: view.id, action_id: element.action_id, value: content }, node);
+    },
+    act(element, node) {
+      act(element, node, { view: view.id });
+    },
+  };
+}
+
+function filled(view) {
+  const values = {};
+  for (const block of view.blocks) {
+    if (block.type !== "input") continue;
+    const content = typed.get(key(view, block, block.element));
+    if (content !== undefined) values[block.block_id] = content;
+  }
+  return values;
+}
+
+/** Show the topmost modal of the person, or none. Re-renders only when the view changed. */
+export function showModal(stack, base, act) {
+  const dialog = document.getElementById("modal");
+  const view = stack?.at(-1);
+  if (!view) {
+    if (dialog.open) dialog.close();
+    shown = "";
+    return;
+  }
+  const signature = JSON.stringify([view.id, view.hash, view.errors, base.me, stack.length]);
+  if (signature === shown) return;
+  const sameView = shown.startsWith(`["${view.id}"`);
+  const focused = sameView ? document.activeElement?.dataset?.action : null;
+  const scrolled = sameView ? dialog.querySelector(".body")?.scrollTop : 0;
+  shown = signature;
+  const close = (everything) => base.send({ act: "close", view: view.id, everything });
+  const form = el("form", { novalidate: true },
+    el("header", {},
+      el("h2", { id: "modal-title" }, view.title),
+      el("button", { type: "button", class: "plain", "aria-label": "Close", onclick: () => close(true) }, "✕")),
+    el("div", { class: "body" }, renderBlocks(view.blocks, viewContext(view, base, act))),
+    el("footer", {},
+      el("small", {}, base.appName),
+      el("button", { type: "button", class: "kit", onclick: () => close(false) },
+        view.close ?? (stack.length > 1 ? "Back" : view.submit ? "Cancel" : "Close")),
+      view.submit ? el("button", { type: "submit", class: "kit primary" }, view.submit) : null));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    base.send({ act: "submit", view: view.id, values: filled(view) },
+      form.querySelector("button[type=submit]"));
+  });
+  dialog.oncancel = (event) => {
+    event.preventDefault();
+    close(true);
+  };
+  dialog.replaceChildren(form);
+  if (!dialog.open) dialog.showModal();
+  dialog.querySelector(".body").scrollTop = scrolled ?? 0;
+  const wrong = dialog.querySelector("[aria-invalid=true]");
+  const again = focused && dialog.querySelector(`[data-action="${CSS.escape(focused)}"]`);
+  (wrong ?? again ?? dialog.querySelector(".body input, .body select, .body textarea, footer button"))?.focus();
+}
+
+/** Ask as Slack does before a dangerous button acts; resolves to whether the person agreed. */
+export function confirmed(confirm, base) {
+  const dialog = document.getElementById("confirm");
+  return new Promise((resolve) => {
+    const answer = (yes) => {
+      dialog.close();
+      resolve(yes);
+    };
+    dialog.replaceChildren(el("form", { onsubmit: (event) => { event.preventDefault(); answer(true); } },
+      el("header", {}, el("h2", { id: "confirm-title" }, confirm.title.text)),
+      el("div", { class: "body" }, el("p", {}, textObject(confirm.text, base))),
+      el("footer", {},
+        el("button", { type: "button", class: "kit", onclick: () => answer(false) }, confirm.deny.text),
+        el("button", { type: "submit", class: `kit ${confirm.style === "danger" ? "danger solid" : "primary"}` },
+          confirm.confirm.text))));
+    dialog.oncancel = (event) => {
+      event.preventDefault();
+      answer(false);
+    };
+    dialog.showModal();
+    dialog.querySelector("button[type=submit]").focus();
+  });
+}

@@ -1,0 +1,32 @@
+// "Webhooks received": what arrived at the receiver, newest first.
+
+import { el } from "/page/mrkdwn.js";
+
+export function showPanel(list, deliveries) {
+  const signature = JSON.stringify(deliveries);
+  if (list.dataset.signature === signature) return;
+  const open = new Set([...list.querySelectorAll("details[open]")].map((node) => node.dataset.key));
+  const known = new Set([...list.querySelectorAll("details")].map((node) => node.dataset.key));
+  const first = list.dataset.signature === undefined;
+  list.dataset.signature = signature;
+  if (!deliveries.length) {
+    list.replaceChildren(el("li", { class: "empty" }, "Nothing was delivered yet. A webhook arrives here when something ends."));
+    return;
+  }
+  list.replaceChildren(...deliveries.map((one, place) => {
+    // Counted from the oldest, so that a new delivery does not rename the others.
+    const key = `${deliveries.length - place} ${one.time} ${one.type}`;
+    return el("li", { class: first || known.has(key) ? "" : "new" },
+      el("details", { "data-key": key, open: open.has(key) },
+        el("summary", {},
+          el("span", { class: "line" },
+            el("b", {}, one.type),
+            el("time", {}, one.time)),
+          el("span", { class: "line" },
+            el("span", { class: `status ${one.status}` }, String(one.status)),
+            el("span", {}, one.app),
+            el("span", { class: `badge ${one.verified ? "good" : "bad"}` },
+              one.verified ? "✓ signature verified" : "✗ bad signature"))),
+        el("pre", {}, JSON.stringify(one.body, null, 2))));
+  }));
+}
