@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 
 from bot.clock import Clock
 from bot.deployments.service import Service
-from bot.errors import Declined
+from bot.errors import Declined, SlackError
 from bot.slack.client import SlackClient
 from bot.slack.deliveries import KeyedLocks
 from bot.slack.payloads import Asker
+from bot.slack.render.blocks import Json
 from bot.slack.replies import Answers
+
+CLOSED_MEANWHILE = frozenset({"not_found", "hash_conflict"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +39,11 @@ class Desk:
     def answers(self, asker: Asker, *, aloud: bool = False) -> Answers:
         """The ways to answer this person."""
         return Answers(client=self.client, asker=asker, aloud=aloud)
+
+    async def show_view(self, view_id: str, view: Json) -> None:
+        """Show something else in a modal, if it is still open."""
+        try:
+            await self.client.update_view(view_id, view)
+        except SlackError as error:
+            if error.code not in CLOSED_MEANWHILE:
+                raise

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from bot.deployments.model import Deployment
-from bot.errors import BotError, Declined
+from bot.errors import BotError, Declined, SlackError
 from bot.slack.desk import Desk
 from bot.slack.payloads import Body, asker_of, first_action, part, word
 from bot.slack.render.blocks import Json, context
@@ -30,7 +30,7 @@ async def open_log(desk: Desk, *, trigger_id: str, deployment_id: str) -> None:
         view = await _show(desk, deployment_id, lambda _text: None)
     except BotError as error:
         view = problem_view(deployment_id, str(error))
-    await desk.client.update_view(opened.id, view)
+    await desk.show_view(opened.id, view)
 
 
 async def on_log_button(desk: Desk, body: Body) -> None:
@@ -41,12 +41,18 @@ async def on_log_button(desk: Desk, body: Body) -> None:
     place = read_place(view.get("private_metadata"))
     if place is None:
         raise Declined(NOT_KNOWN)
-    await _ACTS[act](desk, act, place, word(view, "id"))
+    try:
+        await _ACTS[act](desk, act, place, word(view, "id"))
+    except Declined as declined:
+        await desk.show_view(word(view, "id"), problem_view(place.id, str(declined)))
+    except SlackError as error:
+        shown = await _show(desk, place.id, lambda _text: place.page)
+        await desk.show_view(word(view, "id"), with_note(shown, str(error)))
 
 
 async def _turn(desk: Desk, act: LogAct, place: LogPlace, view_id: str) -> None:
     shown = await _show(desk, place.id, lambda text: turn(act, place, text))
-    await desk.client.update_view(view_id, shown)
+    await desk.show_view(view_id, shown)
 
 
 async def _post(desk: Desk, _act: LogAct, place: LogPlace, view_id: str) -> None:
@@ -56,7 +62,7 @@ async def _post(desk: Desk, _act: LogAct, place: LogPlace, view_id: str) -> None
     at = deployment.message
     await post_file(desk, deployment, channel=at.channel, thread_ts=at.root)
     shown = await _show(desk, place.id, lambda _text: place.page)
-    await desk.client.update_view(view_id, with_note(shown, "Posted as a file in the thread."))
+    await desk.show_view(view_id, with_note(shown, "Posted as a file in the thread."))
 
 
 async def _show(desk: Desk, deployment_id: str, page_of: Callable[[str], int | None]) -> Json:

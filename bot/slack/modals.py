@@ -31,7 +31,6 @@ AT_ONCE_S = 0.3
 somebody's hands. The trigger lives for 3 seconds, some of which have passed."""
 CHECK_S = 1.0
 """How long the ack of a submitted form may wait for the list of apps; Slack waits 3 seconds."""
-CLOSED_MEANWHILE = frozenset({"not_found", "hash_conflict"})
 NOTHING_FOUND = "No app could be read out of this message. Choose what to deploy."
 
 Guess = Callable[[Sequence[AppPolicy]], Awaitable[Target]]
@@ -66,11 +65,7 @@ async def open_form(
         looking.cancel()
         raise
     view = _filled(await looking, servers, metadata, guess)
-    try:
-        await desk.client.update_view(opened.id, view, view_hash=opened.hash or None)
-    except SlackError as error:
-        if error.code not in CLOSED_MEANWHILE:
-            raise
+    await desk.show_view(opened.id, view)
 
 
 async def _look_up(desk: Desk, guess: Guess | None) -> _Known:

@@ -1,5 +1,6 @@
 """Message actions: shortcuts in the menu of a message."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from bot.slack.targets import Target, find_target, message_text
 
 DEPLOY_FROM_MESSAGE = "deploy_from_message"
 """The callback id in the app's manifest."""
+_ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
 
 
 async def on_deploy_from_message(desk: Desk, body: Body) -> None:
@@ -39,9 +41,9 @@ async def on_deploy_from_message(desk: Desk, body: Body) -> None:
 
 
 async def _deployment_of(desk: Desk, channel: str, message: Body) -> Deployment | None:
-    """By the place of the message, else by what we wrote into its metadata (a lost message)."""
+    """By the place of the message, else by the one id that stands in it (an abandoned copy)."""
     found = await desk.service.at_message(channel, word(message, "ts"))
     if found is not None:
         return found
-    named = word(part(part(message, "metadata"), "event_payload"), "id")
-    return await desk.service.get(named) if named else None
+    named = set(_ID.findall(message_text(message)))
+    return await desk.service.get(named.pop()) if len(named) == 1 else None

@@ -1,0 +1,202 @@
+import pytest
+
+from bot.deployments.model import Live, Phase, Trigger
+from tests.support.builders import OLD_SHA, SHA, a_deployment
+from tests.support.stage import Stage, open_stage
+
+ONE = "01K9ZB0000000000000000001A"
+TWO = "01K9ZB0000000000000000002B"
+
+
+async def test_a_command_starts_a_deployment_and_its_message_is_the_answer() -> None:
+    async with open_stage() as stage:
+        await stage.deploy("myapp `main` to production")
+        message = await stage.live_message()
+        assert "myapp" in message.text
+        (ask,) = stage.service.requests
+        assert (ask.app, ask.ref, ask.server) == ("myapp", "main", "production")
+        assert ask.trigger is Trigger.COMMAND
+        assert ask.channel == stage.deploys.id
+        assert (ask.actor.user, ask.actor.team, ask.actor.name) == (
+            stage.ada.id,
+            stage.slack.workspace.team_id,
+            "ada",
+        )
+        assert ask.request_key.startswith("command:")
+        assert stage.service.home_team == stage.slack.workspace.team_id
+        assert not stage.slack.ephemerals(stage.ada)
+        assert not stage.slack.notices
+
+
+async def test_the_same_command_delivered_again_starts_nothing_more() -> None:
+    async with open_stage() as stage:
+        await stage.deploy("myapp")
+        await stage.live_message()
+        await stage.slack.redeliver_last_for_test("slash_commands")
+        await stage.deploy("apps")
+        await stage.whisper()
+        assert len(stage.service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("myap main", "Did you mean `myapp`?"),
+        ("myapp a..b", "no branch, tag or commit"),
+        ("my_app", "no app name"),
+        ("myapp main and more", "one word too many"),
+        ("logs", "Which one?"),
+        ("cancel nothing", "No deployment of"),
+        ("LOCK myapp", "not in this release"),
+        ("queue", "not in this release"),
+        ("rollback shop", "No deployment of"),
+    ],
+)
+async def test_a_mistake_gets_one_line_for_the_caller_alone(text: str, said: str) -> None:
+    async with open_stage() as stage:
+        await stage.deploy(text)
+        assert said in await stage.whisper()
+        assert len(stage.slack.ephemerals(stage.ada)) == 1
+        assert not stage.slack.messages(stage.deploys)
+        assert not stage.service.requests
+
+
+async def test_a_failure_inside_is_told_without_its_details() -> None:
+    async with open_stage() as stage:
+        stage.service.broken = True
+        await stage.deploy("myapp")
+        said = await stage.whisper()
+        assert "Something went wrong" in said
+        assert "4242" not in said
+
+
+async def test_where_the_bot_may_not_post_the_caller_is_told_how_to_invite_it() -> None:
+    async with open_stage() as stage:
+        await stage.deploy("myapp", stage.slack.channel("random"))
+        assert "/invite" in await stage.whisper()
+
+
+async def test_a_link_does_as_well() -> None:
+    async with open_stage() as stage:
+        await stage.deploy("https://github.com/acme/myapp/pull/7 to staging")
+        await stage.live_message()
+        (ask,) = stage.service.requests
+        assert (ask.app, ask.ref, ask.server) == ("myapp", "refs/pull/7/head", "staging")
+
+
+async def test_an_app_called_like_a_word_is_deployed_by_deploy() -> None:
+    async with open_stage() as stage:
+        stage.service.apps = ("status",)
+        await stage.deploy("deploy status main")
+        await stage.live_message()
+        assert stage.service.requests[0].app == "status"
+
+
+async def test_status_lists_what_runs_or_tells_of_one() -> None:
+    async with open_stage() as stage:
+        await stage.deploy("status")
+        assert await stage.whisper() == "Nothing is being deployed."
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING))
+        await stage.deploy("status")
+        assert await stage.whisper(2) == "1 unfinished:"
+        await stage.deploy("STATUS myapp")
+        assert "Building" in await stage.whisper(3)
+        await stage.deploy(f"status {ONE[:10]}")
+        assert "Building" in await stage.whisper(4)
+
+
+async def test_history_lists_the_newest_deployments_of_an_app() -> None:
+    async with open_stage() as stage:
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.FAILED, live=Live.NONE))
+        await stage.deploy("history myapp")
+        await stage.whisper()
+        (told,) = stage.slack.ephemerals(stage.ada)
+        assert "Failed" in str(told.blocks)
+
+
+async def test_apps_and_help_are_lists_for_the_caller_alone() -> None:
+    async with open_stage() as stage:
+        await stage.deploy("apps")
+        await stage.whisper()
+        assert "`myapp`, `shop`" in str(stage.slack.ephemerals(stage.ada)[-1].blocks)
+        await stage.deploy("help")
+        await stage.whisper(2)
+        assert "/deploy logs APP|ID" in str(stage.slack.ephemerals(stage.ada)[-1].blocks)
+        assert not stage.slack.messages(stage.deploys)
+
+
+async def test_cancel_answers_with_the_services_sentence() -> None:
+    async with open_stage() as stage:
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING))
+        await stage.deploy("cancel myapp")
+        assert await stage.whisper() == "Cancelling it."
+        ((cancelled, actor, through),) = stage.service.cancels
+        assert (cancelled, actor.user, through) == (ONE, stage.ada.id, "command")
+
+
+async def test_logs_open_the_modal() -> None:
+    async with open_stage() as stage:
+        stage.service.known(
+            a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING), "step 1\nstep 2\n"
+        )
+        await stage.deploy("logs myapp")
+        await stage.view("step 2")
+
+
+def with_a_past(stage: Stage) -> None:
+    stage.service.known(
+        a_deployment(
+            id=ONE,
+            app="myapp",
+            phase=Phase.SUCCEEDED,
+            live=Live.NEW,
+            sha=SHA,
+            rollback_sha=OLD_SHA,
+        )
+    )
+    stage.service.known(
+        a_deployment(id=TWO, app="myapp", phase=Phase.FAILED, live=Live.PREVIOUS, rollback_sha=SHA)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "ref", "of"),
+    [
+        ("rollback myapp", OLD_SHA, ONE),
+        (f"rollback myapp {OLD_SHA[:8]}", OLD_SHA, ONE),
+        (f"rollback {TWO}", SHA, TWO),
+    ],
+)
+async def test_rollback_goes_behind_the_release_that_is_live(text: str, ref: str, of: str) -> None:
+    async with open_stage() as stage:
+        with_a_past(stage)
+        await stage.deploy(text)
+        await stage.live_message()
+        (ask,) = stage.service.requests
+        assert (ask.ref, ask.rollback_of) == (ref, of)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rollback myapp 0000000", "no commit of myapp that this bot has proven live"),
+        ("rollback myapp 00", "too short"),
+        ("rollback", "Which one?"),
+    ],
+)
+async def test_rollback_never_guesses(text: str, said: str) -> None:
+    async with open_stage() as stage:
+        with_a_past(stage)
+        await stage.deploy(text)
+        assert said in await stage.whisper()
+        assert not stage.service.requests
+
+
+async def test_a_retry_that_runs_is_not_started_again() -> None:
+    async with open_stage() as stage:
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.FAILED))
+        await stage.deploy(f"retry {ONE}")
+        await stage.live_message()
+        await stage.deploy(f"retry {ONE}")
+        assert "already under way" in await stage.whisper()
+        assert [ask.retry_of for ask in stage.service.requests] == [ONE]

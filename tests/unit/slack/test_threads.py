@@ -1,0 +1,161 @@
+import pytest
+
+from bot.deployments.model import Deployment, Live, Phase, Trigger
+from bot.simulators.slack.model import Message
+from tests.support.builders import OLD_SHA, a_deployment
+from tests.support.stage import Stage, open_stage
+
+ONE = "01K9ZB0000000000000000001A"
+
+
+async def a_live_message(stage: Stage, phase: Phase, log: str = "") -> tuple[Deployment, Message]:
+    live = Live.NONE if phase is Phase.FAILED else None
+    row = a_deployment(id=ONE, app="myapp", phase=phase, live=live, rollback_sha=OLD_SHA)
+    stage.service.logs[ONE] = log
+    deployment = await stage.service.post(row, stage.deploys.id)
+    return deployment, await stage.live_message()
+
+
+async def say_below(stage: Stage, message: Message, text: str) -> None:
+    await stage.slack.say(stage.ada, stage.deploys, text, thread_ts=message.ts)
+
+
+@pytest.mark.parametrize("text", ["status", "Status?", "*status*", "<@BOT> status"])
+async def test_status_is_answered_in_the_thread(text: str) -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, text.replace("BOT", stage.slack.bot.id))
+        (answer,) = await stage.replies(message)
+        assert "Building" in answer
+
+
+async def test_a_mention_that_arrives_as_two_events_is_answered_once() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, f"<@{stage.slack.bot.id}> status")
+        await stage.replies(message)
+        await stage.slack.redeliver_last_for_test("events_api")
+        await say_below(stage, message, "help")
+        assert len(await stage.replies(message, 2)) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["looks good to me", "status of the other one", "cancel that order", "deploy myapp"]
+)
+async def test_anything_else_is_left_alone(text: str) -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, text)
+        await say_below(stage, message, "status")
+        assert len(await stage.replies(message)) == 1
+        assert not stage.service.cancels
+        assert not stage.service.requests
+
+
+async def test_words_outside_a_deployments_thread_are_left_alone() -> None:
+    async with open_stage() as stage:
+        other = await stage.slack.say(stage.ada, stage.deploys, "status")
+        await stage.slack.say(stage.ada, stage.deploys, "status", thread_ts=other.ts)
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, "status")
+        await stage.replies(message)
+        assert not [one for one in stage.slack.thread(other) if one.bot_id]
+
+
+async def test_a_mention_with_anything_else_gets_help() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, f"<@{stage.slack.bot.id}> what is going on")
+        (answer,) = await stage.replies(message)
+        assert answer == "What I understand:"
+
+
+async def test_logs_become_a_file_in_the_thread() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING, "step 1\n")
+        await say_below(stage, message, "logs")
+        (file,) = await stage.slack.until(lambda: stage.slack.files)
+        assert file.name == f"myapp-{ONE}.log"
+        await stage.replies(message)
+
+
+async def test_a_log_that_is_empty_is_said_so_to_the_asker_alone() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.STARTING)
+        await say_below(stage, message, "logs")
+        assert "Nothing has been logged" in await stage.whisper()
+
+
+async def test_cancel_is_answered_in_the_thread() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, "cancel")
+        assert await stage.replies(message) == ["Cancelling it."]
+        assert stage.service.cancels[0][0] == ONE
+
+
+@pytest.mark.parametrize("word", ["retry", "rollback"])
+async def test_what_is_started_again_is_named_in_the_thread(word: str) -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.FAILED)
+        await say_below(stage, message, word)
+        (answer,) = await stage.replies(message)
+        assert answer.startswith("Started: myapp")
+        (ask,) = stage.service.requests
+        assert ask.channel == stage.deploys.id
+        assert (ask.retry_of or ask.rollback_of) == ONE
+
+
+@pytest.mark.parametrize("text", ["deploy myapp v2", "myapp v2", "DEPLOY myapp@v2"])
+async def test_a_mention_in_a_channel_starts_a_deployment(text: str) -> None:
+    async with open_stage() as stage:
+        await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> {text}")
+        await stage.slack.until(lambda: stage.service.requests)
+        (ask,) = stage.service.requests
+        assert (ask.app, ask.ref, ask.trigger) == ("myapp", "v2", Trigger.MENTION)
+        assert ask.request_key.startswith(f"event:{stage.deploys.id}:")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("thank you", "What I understand:"), ("status", "Nothing is being deployed.")],
+)
+async def test_a_mention_in_a_channel_is_answered_below_it(text: str, said: str) -> None:
+    async with open_stage() as stage:
+        asked = await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> {text}")
+        assert await stage.replies(asked) == [said]
+        assert not stage.service.requests
+
+
+async def test_a_mention_with_a_misspelt_app_is_told_the_closest_to_its_author_alone() -> None:
+    async with open_stage() as stage:
+        await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> myap main")
+        assert "Did you mean `myapp`?" in await stage.whisper()
+
+
+async def test_a_direct_message_works_like_a_command() -> None:
+    async with open_stage() as stage:
+        direct = stage.slack.dm(stage.ada)
+        await stage.slack.say(stage.ada, direct, "status")
+        answers = await stage.slack.until(
+            lambda: [one.text for one in stage.slack.messages(direct) if one.bot_id]
+        )
+        assert answers == ["Nothing is being deployed."]
+        await stage.slack.say(stage.ada, direct, "deploy myapp")
+        await stage.slack.until(lambda: stage.service.requests)
+        assert stage.service.requests[0].channel == direct.id
+        await stage.slack.say(stage.ada, direct, "deploy")
+        await stage.slack.until(
+            lambda: any("Which app?" in one.text for one in stage.slack.messages(direct))
+        )
+
+
+async def test_people_of_another_workspace_may_not_even_ask() -> None:
+    async with open_stage() as stage:
+        mallory = stage.slack.user("mallory")
+        _, message = await a_live_message(stage, Phase.BUILDING, "secret\n")
+        stage.deploys.members.add(mallory.id)
+        await stage.slack.say(mallory, stage.deploys, "logs", thread_ts=message.ts)
+        await stage.slack.until(lambda: stage.slack.ephemerals(mallory))
+        assert "own workspace" in stage.slack.ephemerals(mallory)[0].text
+        assert not stage.slack.files
