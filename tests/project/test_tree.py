@@ -13,18 +13,16 @@ from bot.cli import app, config, database, run_cli, webhooks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")]
-LEFT_OUT = {
-    ".git", ".venv", ".uv", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
-    ".import_linter_cache", "__pycache__", "mutants", "dist", "build",
-}  # fmt: skip
 OWN_NAME = Path(__file__).name
 
 
 def files(*suffixes: str) -> Iterator[Path]:
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        ours = not LEFT_OUT.intersection(parts) and path.name != OWN_NAME
-        if ours and path.is_file() and (not suffixes or path.suffix in suffixes):
+    """What is in the repository, or would be after `git add`."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in sorted(filter(None, listed.split("\0"))):
+        path = ROOT / name
+        if path.is_file() and path.name != OWN_NAME and path.suffix in suffixes:
             yield path
 
 
