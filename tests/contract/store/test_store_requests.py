@@ -1,0 +1,72 @@
+"""What people and Slack add to a deployment beside its course: wish, message, withdrawal."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.deployments.model import CancelWish, MessagePlace, Phase
+from bot.errors import LeaseLost, StaleState
+from bot.store.engine import SqlStore
+from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
+
+
+async def test_a_wish_is_written_once_and_kept_by_every_later_write(store: SqlStore) -> None:
+    deployment = await start(store)
+    first = await store.ask_cancel(deployment.id, ADA, BEGIN, through="button")
+    assert first.cancel == CancelWish(by=ADA, at=BEGIN)
+    again = await store.ask_cancel(
+        deployment.id, replace(ADA, user="U2"), BEGIN + timedelta(seconds=9)
+    )
+    assert again.cancel == first.cancel
+    assert deployment.cancel is None
+    moved = await move(store, deployment, Phase.BUILDING)
+    assert moved.cancel == first.cancel
+    trace = [(e.action, e.through) for _, e in await store.audit_of(deployment.id)]
+    assert trace.count(("cancel_asked", "button")) == 1
+    assert len(trace) == 4
+
+
+async def test_an_ended_deployment_takes_no_wish(store: SqlStore) -> None:
+    ended = await move(store, await start(store), Phase.FAILED)
+    assert await store.ask_cancel(ended.id, ADA, BEGIN) == ended
+    with pytest.raises(StaleState, match="not there"):
+        await store.ask_cancel("nobody", ADA, BEGIN)
+
+
+async def test_the_message_place_is_kept_by_every_later_write(store: SqlStore) -> None:
+    deployment = await start(store)
+    place = MessagePlace(channel="C01", ts="1700000000.000100", permalink=None)
+    await store.place_message(deployment.id, place)
+    moved = await move(store, deployment, Phase.BUILDING)
+    assert moved.message == place
+    assert await store.by_message("C01", "1700000000.000100") == moved
+    assert await store.by_message("C02", "1700000000.000100") is None
+    with pytest.raises(StaleState, match="not there"):
+        await store.place_message("nobody", place)
+
+
+async def test_a_withdrawn_request_leaves_its_trace_and_may_come_again(store: SqlStore) -> None:
+    deployment = await create(store)
+    await store.withdraw(deployment.id, said("withdrawn"))
+    assert await store.get(deployment.id) is None
+    assert [e.action for _, e in await store.audit_of(deployment.id)] == ["requested", "withdrawn"]
+    await create(store, request_key=deployment.request_key)
+
+
+async def test_only_what_never_started_is_withdrawn(store: SqlStore) -> None:
+    running = await start(store, started_at=BEGIN)
+    with pytest.raises(StaleState, match="is starting by now"):
+        await store.withdraw(running.id, said("withdrawn"))
+    back = await move(store, running, Phase.QUEUED)
+    with pytest.raises(StaleState, match="not waiting and never started"):
+        await store.withdraw(back.id, said("withdrawn"))
+    with pytest.raises(StaleState, match="not there"):
+        await store.withdraw("nobody", said("withdrawn"))
+
+
+async def test_an_owner_of_a_withdrawn_deployment_has_lost_it(store: SqlStore) -> None:
+    owned = await own(store, await create(store))
+    await store.withdraw(owned.id, said("withdrawn"))
+    with pytest.raises(LeaseLost, match="not there any more"):
+        await move(store, owned, Phase.STARTING)
