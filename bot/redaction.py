@@ -159,6 +159,8 @@ class Redactor:
 
     def spans(self, text: str) -> list[Span]:
         """All secrets found, in order of `begin`; they may overlap."""
+        if not text:
+            return []
         lowered = text.lower()
         found = [span for rule in _RULES if _hinted(rule, lowered) for span in _by(rule, text)]
         found += self._known_in(text)

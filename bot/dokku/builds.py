@@ -18,7 +18,7 @@ def read_builds(text: str, mask: Mask) -> Sequence[BuildRecord]:
         raise odd("builds:list", text, mask)
     try:
         return [_record(item) for item in raw]
-    except (KeyError, TypeError, ValueError) as err:
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
         raise odd("builds:list", text, mask) from err
 
 

@@ -13,12 +13,13 @@ def load_private_key(text: str, passphrase: str | None = None) -> asyncssh.SSHKe
     try:
         return asyncssh.import_private_key(pem, passphrase or None)
     except asyncssh.KeyEncryptionError:
-        raise ValueError(
-            "The passphrase does not open the private key."
-            if passphrase
-            else "The private key is protected by a passphrase, and none was given."
-        ) from None
-    except asyncssh.KeyImportError:
+        raise ValueError("The passphrase does not open the private key.") from None
+    except asyncssh.KeyImportError as err:
+        # The library has no class of its own for this.
+        if "Passphrase must be specified" in str(err):
+            raise ValueError(
+                "The private key is protected by a passphrase, and none was given."
+            ) from None
         kind = "a public key" if pem.startswith(("ssh-", "ecdsa-")) else "not a private key"
         raise ValueError(f"The text given as private key is {kind}.") from None
 

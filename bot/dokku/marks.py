@@ -177,7 +177,7 @@ class LogReader:
         """Read more lines."""
         for line in lines:
             # The rest of a very long line is not the beginning of one.
-            if line.starts:
+            if line.starts and line.text:
                 self._read(line)
                 self._facts = None
 

@@ -97,6 +97,13 @@ class OutputReader:
 
     def _append(self, raw: str) -> None:
         """Add raw text to the line that is being read."""
+        if raw.isprintable() and not self._began and not self._line:
+            # Nearly every line: complete, and without any control character.
+            self._began = bool(raw)
+            margin = _MARGIN.match(raw)
+            self._margin = margin[0] if margin else ""
+            self._line = raw
+            return
         text = _EIGHT_BIT.sub("", strip_sequences(raw))
         body = text.rstrip("\r")
         if body and not self._began:

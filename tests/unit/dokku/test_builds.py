@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from bot.deployments.model import BuildStatus
+from bot.dokku.builds import killed_a_deploy, read_builds
+from bot.errors import OddReport
+from tests.unit.dokku.recordings import Recording, questions
+
+S = BuildStatus
+NEW = [one for one in questions("0.38.27", "builds:list") if one.exit == 0]
+
+
+@pytest.mark.parametrize("recording", NEW, ids=str)
+def test_records_are_read_newest_first(recording: Recording) -> None:
+    raw = json.loads(recording.stdout)
+    records = read_builds(recording.stdout, str)
+    assert [record.id for record in records] == [item["id"] for item in raw]
+    assert [record.status.value for record in records] == [item["display_status"] for item in raw]
+
+
+def test_a_failed_build_is_shown_as_abandoned_and_not_as_running() -> None:
+    text = next(
+        one.stdout
+        for one in NEW
+        if one.scenario == "n2_dockerd_killed_mid_build" and '"abandoned"' in one.stdout
+    )
+    newest = read_builds(text, str)[0]
+    assert '"status":"running"' in text
+    assert (newest.status, newest.exit_code, newest.source) == (S.ABANDONED, None, "git:sync")
+
+
+def test_a_good_build_has_an_exit_code() -> None:
+    text = next(one.stdout for one in NEW if '"succeeded"' in one.stdout)
+    good = next(one for one in read_builds(text, str) if one.status is S.SUCCEEDED)
+    assert (good.exit_code, good.kind) == (0, "build")
+    assert good.started_at.startswith("2026-")
+
+
+def test_no_records_are_none() -> None:
+    assert read_builds("[]\n", str) == []
+    assert read_builds("null\n", str) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[1]", "[{}]", '[{"id":"a","app":"web","status":"odd"}]', "No builds recorded"]
+)
+def test_odd_records_are_refused(text: str) -> None:
+    with pytest.raises(OddReport, match="builds:list"):
+        read_builds(text, str)
+
+
+@pytest.mark.parametrize(
+    "recording", [one for one in questions("0.38.27", "builds:cancel") if one.exit == 0], ids=str
+)
+def test_only_a_killed_deploy_is_called_killed(recording: Recording) -> None:
+    assert killed_a_deploy(recording.stdout) == ("Killing app deploy" in recording.stdout)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----> App not currently deploying\n",
+        "-----> No matching app deploy found\n",
+        "-----> Build abc is no longer running (status=failed); leaving record untouched\n",
+        "-----> Build was already terminated, marking failed\n",
+        "",
+    ],
+)
+def test_exit_zero_alone_kills_nothing(text: str) -> None:
+    assert not killed_a_deploy(text)

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from bot.dokku.inspect import read_containers
+from bot.errors import OddReport
+from tests.unit.dokku.recordings import VERSIONS, Recording, questions
+
+GOOD = [one for version in VERSIONS for one in questions(version, "ps:inspect") if one.exit == 0]
+
+
+@pytest.mark.parametrize("recording", GOOD, ids=str)
+def test_containers_are_read_on_every_version(recording: Recording) -> None:
+    raw = json.loads(recording.stdout)
+    containers = read_containers(recording.stdout)
+    assert {one.id for one in containers.listed} == {item["Id"][:12] for item in raw}
+    for one in containers.listed:
+        assert one.process in {"web.1", "worker.1"}
+        assert one.image.startswith("sha256:")
+        assert one.state in {"running", "restarting", "exited"}
+        assert one.started_at
+
+
+@pytest.mark.parametrize("recording", GOOD, ids=str)
+def test_no_value_of_the_environment_is_kept(recording: Recording) -> None:
+    kept = repr(read_containers(recording.stdout))
+    for item in json.loads(recording.stdout):
+        for pair in item["Config"]["Env"]:
+            assert pair not in kept
+    assert "unmasked-value" not in kept
+
+
+def test_crashes_are_counted() -> None:
+    text = json.dumps(
+        [
+            {
+                "Id": "ab" * 32,
+                "Image": "sha256:1",
+                "RestartCount": 3,
+                "State": {"Status": "restarting", "StartedAt": "t"},
+                "Config": {"Labels": {"com.dokku.dyno": "web.1"}},
+            }
+        ]
+    )
+    (one,) = read_containers(text).listed
+    assert (one.id, one.restarts, one.running) == ("ab" * 6, 3, False)
+
+
+def test_nothing_listed_is_an_empty_read() -> None:
+    assert read_containers("[]\n").listed == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[1]",
+        '[{"Id": "xyz"}]',
+        '[{"Id": "aaaaaaaaaaaa", "Config": null}]',
+        "TOKEN=s3cr3t",
+    ],
+)
+def test_an_odd_answer_is_never_quoted(text: str) -> None:
+    with pytest.raises(OddReport) as caught:
+        read_containers(text)
+    assert caught.value.__cause__ is None
+    assert "s3cr3t" not in str(caught.value)
+    assert "ps:inspect" in str(caught.value)
