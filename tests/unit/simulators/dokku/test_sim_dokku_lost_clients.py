@@ -92,6 +92,7 @@ async def test_a_closed_channel_kills_it_too(log_in: LogIn, host: DokkuHost, app
     assert (await client.builds(app))[0]["display_status"] == "abandoned"
 
 
+@pytest.mark.parametrize("host", [30], indirect=True)
 async def test_a_silent_build_lives_until_it_prints_again(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:

@@ -187,6 +187,7 @@ async def test_a_crash_loop_succeeds_and_docker_gives_up_after_ten_restarts(
     assert pauses[-2] > 25
 
 
+@pytest.mark.parametrize("host", [60], indirect=True)
 async def test_while_it_restarts_it_is_called_running(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
@@ -221,6 +222,7 @@ async def test_a_crashed_out_container_is_missing_once_the_next_deploy_builds(
     assert (await client.finish(deploy)).exit == 0
 
 
+@pytest.mark.parametrize("host", [60], indirect=True)
 async def test_a_life_of_twenty_seconds_looks_well(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
@@ -233,7 +235,7 @@ async def test_a_life_of_twenty_seconds_looks_well(
     assert inspected["Id"] == container.id
     assert inspected["RestartCount"] >= 2
     started = [one.at for one in host.journal if one.event == "restarted"]
-    assert 19 < (started[1] - started[0]).total_seconds() < 40
+    assert 19 < (started[1] - started[0]).total_seconds() < 60
     begun = datetime.fromisoformat(inspected["State"]["StartedAt"][:26] + "+00:00")
     created = datetime.fromisoformat(inspected["Created"][:26] + "+00:00")
     assert (begun - created).total_seconds() > 40

@@ -53,8 +53,10 @@ FORMS = [
 ]
 NOT_RECORDED = {
     "-----> Build BUILD is no longer running (status=failed)",
+    "value mixed",
 }
-"""Known from Dokku's source alone: a stale lock file whose record was marked failed meanwhile."""
+"""Known from Dokku's source alone: the answer to cancelling a build that was marked failed
+meanwhile, and what `ps:report` calls `running` when only some processes are up."""
 
 
 def normal(text: str) -> str:
