@@ -42,10 +42,10 @@ async def bot(slack: SlackSimulator, client: AsyncWebClient) -> AsyncIterator[Bo
     for event in ("message", "app_mention", "app_home_opened"):
         app.event(event)(listen_to_event)
     handler = AsyncSocketModeHandler(app, slack.app_token, ping_interval=0.2)
-    await handler.connect_async()
+    await handler.connect_async()  # type: ignore[no-untyped-call]
     await slack.until(lambda: slack.open_connections == 1)
     yield bot
-    await handler.close_async()
+    await handler.close_async()  # type: ignore[no-untyped-call]
     await slack.until(lambda: slack.open_connections == 0)
     await handler.client.aiohttp_client_session.close()
 
@@ -183,14 +183,14 @@ async def test_each_envelope_goes_to_one_of_the_connections(
 ) -> None:
     second = AsyncSocketModeHandler(bot.app, slack.app_token)
     try:
-        await second.connect_async()
+        await second.connect_async()  # type: ignore[no-untyped-call]
         await slack.until(lambda: slack.open_connections == 2)
         ada, deploys = slack.user("ada"), slack.channel("deploys")
         results = await asyncio.gather(
             *(slack.command(ada, deploys, "/sample", str(n)) for n in range(4))
         )
     finally:
-        await second.close_async()
+        await second.close_async()  # type: ignore[no-untyped-call]
         await second.client.aiohttp_client_session.close()
 
     assert all(result.acked for result in results)
