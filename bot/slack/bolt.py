@@ -5,16 +5,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
-import aiohttp
 import structlog
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
@@ -35,22 +33,16 @@ NO_SOCKET = frozenset({"missing_scope", "not_allowed_token_type", "socket_mode_n
 FIRST_WAIT = timedelta(seconds=5)
 """How long the start waits for Slack before it goes on without (and `/readyz` says so)."""
 CONNECT_LIMIT = timedelta(seconds=15)
+PING_EVERY_S = 3.0
+"""A dead link is noticed after four of these, a closed one after one."""
 LOOK_EVERY = timedelta(seconds=5)
 GIVE_UP_SOCKET = timedelta(seconds=60)
 LONGEST_BACKOFF_S = 30.0
 LONGEST_TIMESTAMP = 20
 
 Observe = Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
-    """How Slack proves itself to us and we to Slack: exactly one of the two is set."""
-
-    app_token: str | None = None
-    """Socket Mode."""
-    signing_secret: str | None = None
-    """HTTP."""
+SourceOf = Callable[[str], str]
+"""Setting -> where it was read."""
 
 
 @asynccontextmanager
@@ -62,6 +54,7 @@ async def open_intake(
     app_token: str | None = None,
     signing_secret: str | None = None,
     observe_ack: Observe = lambda _seconds: None,
+    source_of: SourceOf = lambda _setting: "environment",
     drain: timedelta = timedelta(seconds=2),
     first_wait: timedelta = FIRST_WAIT,
 ) -> AsyncIterator["Intake"]:
@@ -73,6 +66,7 @@ async def open_intake(
         clock: For waits and for the memory of deliveries.
         app_token: Socket Mode, when set.
         signing_secret: HTTP mode otherwise: mount `Intake.handle_http`.
+        source_of: Where `SLACK_BOT_TOKEN` and `SLACK_APP_TOKEN` were read, for the error.
         observe_ack: Called with the seconds from a request's arrival to its ack.
         drain: How long running listeners may take at the end.
         first_wait: An unreachable Slack holds the start up for this long only.
@@ -83,8 +77,10 @@ async def open_intake(
         client=client,
         service=service,
         clock=clock,
-        secrets=Secrets(app_token=app_token, signing_secret=signing_secret),
+        app_token=app_token,
+        signing_secret=signing_secret,
         observe_ack=observe_ack,
+        source_of=source_of,
     )
     try:
         await intake.start(first_wait)
@@ -102,18 +98,22 @@ class Intake:
         client: SlackClient,
         service: Service,
         clock: Clock,
-        secrets: Secrets,
+        app_token: str | None,
+        signing_secret: str | None,
         observe_ack: Observe,
+        source_of: SourceOf,
     ) -> None:
+        self._source_of = source_of
         self._client = client
         self._service = service
         self._clock = clock
-        self._secrets = secrets
+        self._app_token = app_token
+        self._signing_secret = signing_secret
         self._observe_ack = observe_ack
         self._tasks = Tasks()
         self._app: AsyncApp | None = None
         self._socket: AsyncSocketModeHandler | None = None
-        self._verifier = SignatureVerifier(secrets.signing_secret or "")
+        self._verifier = SignatureVerifier(signing_secret) if signing_secret else None
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._closed = False
@@ -144,7 +144,7 @@ class Intake:
         """Whether requests can come in at this moment, for `/readyz`."""
         if self._closed or self._app is None:
             return False
-        if self._secrets.app_token is None:
+        if self._app_token is None:
             return True
         return self._socket is not None and await self._socket.client.is_connected()
 
@@ -176,8 +176,8 @@ class Intake:
             return web.Response(status=401, text="invalid signature")
         try:
             bolt_request = await to_bolt_request(request)
-        except ValueError:
-            return web.Response(status=400, text="not JSON")
+        except (ValueError, AttributeError):  # no JSON, or none that is an object
+            return web.Response(status=400, text="not a request of Slack's")
         response = await to_aiohttp_response(await self._app.async_dispatch(bolt_request))
         self._observe_ack(time.perf_counter() - began)
         return response
@@ -186,7 +186,7 @@ class Intake:
         timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
         signature = request.headers.get("X-Slack-Signature", "")
         return (
-            self._secrets.signing_secret is not None
+            self._verifier is not None
             and timestamp.isascii()
             and timestamp.isdecimal()
             and len(timestamp) <= LONGEST_TIMESTAMP
@@ -207,14 +207,14 @@ class Intake:
             desk,
             identity=identity,
             tasks=self._tasks,
-            signing_secret=self._secrets.signing_secret or "",
+            signing_secret=self._signing_secret or "",
         )
         log.info("slack_known", team=identity.team, bot=identity.name)
-        if self._secrets.app_token is None:
+        if self._app_token is None:
             self._ready.set()
             await asyncio.Event().wait()
         else:
-            await self._stay_connected(self._app, self._secrets.app_token)
+            await self._stay_connected(self._app, self._app_token)
 
     async def _identify(self) -> Identity:
         """Ask Slack who the bot is, until it answers: then no request needs to ask again."""
@@ -224,7 +224,7 @@ class Intake:
                 return await self._client.authenticate()
             except SlackError as error:
                 if error.code in BAD_TOKEN | {"not_allowed_token_type"}:
-                    raise _refused(
+                    raise self._refused(
                         "SLACK_BOT_TOKEN", error.code, "Copy the xoxb- token of the app's page."
                     ) from error
                 log.warning("slack_unreachable", step="auth.test", error=error.code)
@@ -243,16 +243,17 @@ class Intake:
                 app, app_token, proxy=self._client.web.proxy, observe=self._observe_ack
             )
             try:
-                await self._connect(socket)
+                await self._connect(socket, app_token)
                 tries = 0
                 self._socket = socket
                 self._ready.set()
                 await self._until_lost(socket)
                 log.warning("slack_socket_lost")
-            except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except Exception as error:
+                # Whatever the SDK raises (AttributeError for a 500 in HTML), the next try is due.
                 code = slack_code(error)
                 if code in BAD_TOKEN | NO_SOCKET and not self._ready.is_set():
-                    raise _refused(
+                    raise self._refused(
                         "SLACK_APP_TOKEN",
                         code,
                         "Make an app-level token with connections:write; turn Socket Mode on.",
@@ -264,10 +265,14 @@ class Intake:
             tries += 1
             await self._clock.sleep(_backoff(tries))
 
-    async def _connect(self, socket: AsyncSocketModeHandler) -> None:
+    def _refused(self, setting: str, code: str, mend: str) -> ConfigError:
+        return ConfigError(setting, self._source_of(setting), f"Slack refuses it ({code})", mend)
+
+    async def _connect(self, socket: AsyncSocketModeHandler, app_token: str) -> None:
         async with asyncio.timeout(CONNECT_LIMIT.total_seconds()):
             # connect() would try for ever, and call a wrong token a connection failure.
-            socket.client.wss_uri = await socket.client.issue_new_wss_url()
+            answer = await self._client.web.apps_connections_open(app_token=app_token)
+            socket.client.wss_uri = str(answer["url"])
             await socket.connect_async()  # type: ignore[no-untyped-call]  # as Bolt has it
 
     async def _until_lost(self, socket: AsyncSocketModeHandler) -> None:
@@ -283,7 +288,12 @@ class _Socket(AsyncSocketModeHandler):
     def __init__(
         self, app: AsyncApp, app_token: str, *, proxy: str | None, observe: Observe
     ) -> None:
-        super().__init__(app, app_token, logger=logging.getLogger("slack_sdk.socket_mode"))
+        super().__init__(
+            app,
+            app_token,
+            logger=logging.getLogger("slack_sdk.socket_mode"),
+            ping_interval=PING_EVERY_S,
+        )
         # The API client's choice counts: the SDK reads HTTPS_PROXY, but never NO_PROXY.
         self.client.proxy = proxy
         self._observe = observe
@@ -294,10 +304,6 @@ class _Socket(AsyncSocketModeHandler):
         began = time.perf_counter()
         await super().handle(client, req)
         self._observe(time.perf_counter() - began)
-
-
-def _refused(setting: str, code: str, mend: str) -> ConfigError:
-    return ConfigError(setting, "environment", f"Slack refuses it ({code})", mend)
 
 
 def slack_code(error: BaseException) -> str:

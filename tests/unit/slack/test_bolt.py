@@ -1,0 +1,264 @@
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.clock import Clock, SystemClock
+from bot.deployments.model import Phase
+from bot.errors import ConfigError
+from bot.simulators.slack.delivery import Ack, Envelope
+from bot.simulators.slack.simulator import SlackSimulator, open_slack
+from bot.slack.bolt import Intake, open_intake
+from bot.slack.client import open_client
+from bot.slack.manifest import manifest
+from tests.support.builders import a_deployment
+from tests.support.fake_service import FakeService
+from tests.support.stage import open_stage
+
+LIMIT_S = 10
+
+
+class HastyClock(Clock):
+    """Waits a hundredth of what it is asked to."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, duration: timedelta) -> None:
+        await asyncio.sleep(duration.total_seconds() / 100)
+
+
+@asynccontextmanager
+async def intake_for(
+    slack: SlackSimulator, *, bot_token: str = "", app_token: str = "", first_wait_s: float = 5.0
+) -> AsyncIterator[Intake]:
+    async with (
+        open_client(bot_token or slack.bot_token, base_url=slack.api_url) as client,
+        open_intake(
+            client=client,
+            service=FakeService(client),
+            clock=HastyClock(),
+            app_token=app_token or slack.app_token,
+            first_wait=timedelta(seconds=first_wait_s),
+            source_of=lambda setting: f"where {setting} was read",
+        ) as intake,
+    ):
+        yield intake
+
+
+async def connected(intake: Intake) -> None:
+    for _ in range(1000):
+        if await intake.is_connected():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("not connected within 10 s")
+
+
+@pytest.mark.parametrize(
+    ("bot_token", "app_token", "setting"),
+    [("xoxb-wrong", "", "SLACK_BOT_TOKEN"), ("", "xapp-wrong", "SLACK_APP_TOKEN")],
+)
+async def test_a_wrong_token_is_named_with_its_source_and_its_mend(
+    bot_token: str, app_token: str, setting: str
+) -> None:
+    async with open_slack(manifest=manifest()) as slack:
+        with pytest.raises(ConfigError, match="invalid_auth") as refused:
+            async with intake_for(slack, bot_token=bot_token, app_token=app_token):
+                pass
+        assert refused.value.setting == setting
+        assert refused.value.source == f"where {setting} was read"
+        assert refused.value.mend
+        assert "wrong" not in str(refused.value)
+
+
+async def test_a_slack_that_is_away_at_the_start_is_waited_for() -> None:
+    async with open_slack(manifest=manifest()) as slack:
+        slack.fail_for_test("auth.test", status=503, times=4)
+        slack.fail_for_test("apps.connections.open", status=500, times=2)
+        async with intake_for(slack, first_wait_s=0) as intake:
+            assert not await intake.is_connected()
+            await connected(intake)
+
+
+async def test_a_token_that_is_refused_after_the_start_ends_the_intake() -> None:
+    async with open_slack(manifest=manifest()) as slack:
+        slack.fail_for_test("auth.test", error="internal_error")
+        slack.fail_for_test("auth.test", error="token_revoked")
+        async with intake_for(slack, first_wait_s=0) as intake:
+            with pytest.raises(ConfigError, match="token_revoked"):
+                await asyncio.wait_for(intake.failure(), LIMIT_S)
+
+
+@pytest.mark.parametrize("how", ["refreshed", "cut"])
+async def test_a_lost_connection_is_made_again(how: str) -> None:
+    async with open_stage() as stage:
+        if how == "refreshed":
+            await stage.slack.disconnect_all_for_test()
+        else:
+            stage.slack.drop_tcp_for_test()
+        hub = stage.slack._hub
+        await stage.slack.until(
+            lambda: len(hub.sent_per_connection) > 1 and hub.open_connections == 1, timeout_s=30
+        )
+        await connected(stage.intake)
+        await stage.deploy("status")
+        assert await stage.whisper() == "Nothing is being deployed."
+
+
+async def test_no_request_costs_a_call_to_slack() -> None:
+    async with open_stage() as stage:
+        before = len(stage.slack.calls)
+        await stage.deploy("status")
+        await stage.whisper()
+        assert len(stage.slack.calls) == before
+        assert len(stage.acks) == 1
+        assert 0 < stage.acks[0] < 1
+
+
+async def test_an_event_that_is_sent_again_is_answered_once() -> None:
+    async with open_stage() as stage:
+        stage.slack.lose_acks_for_test(2)
+        direct = stage.slack.dm(stage.ada)
+        await stage.slack.say(stage.ada, direct, "status")
+        await stage.slack.until(lambda: len(stage.slack.deliveries) > 2)
+        await stage.deploy("status")
+        await stage.whisper()
+        assert len([one for one in stage.slack.messages(direct) if one.bot_id]) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("events_api", {"event": {"type": "member_joined_channel", "user": "U1"}}),
+        ("events_api", {"event": {"type": "message", "subtype": "channel_join", "user": "U1"}}),
+        ("interactive", {"type": "block_actions", "actions": [{"action_id": "a_link"}]}),
+        ("interactive", {"type": "view_closed", "view": {"callback_id": "other"}}),
+        (
+            "interactive",
+            {"type": "view_submission", "view": {"type": "modal", "callback_id": "other"}},
+        ),
+        ("interactive", {"type": "shortcut", "callback_id": "other"}),
+        ("interactive", {"type": "message_action", "callback_id": "other"}),
+        ("interactive", {"type": "block_suggestion", "action_id": "other", "block_id": "b"}),
+    ],
+)
+async def test_what_nothing_listens_to_is_acknowledged(kind: Any, payload: dict[str, Any]) -> None:
+    async with open_stage() as stage:
+        common = {"team_id": "T1", "type": "event_callback", "event_id": "Ev1", "trigger_id": "1"}
+        body = {**common, "user": {"id": "U1"}, "view": {"id": "V1"}, **payload}
+        outcome = await stage.slack._delivery.send(Envelope(kind=kind, payload=body))
+        assert isinstance(outcome, Ack)
+
+
+async def test_what_was_heard_is_finished_before_the_intake_is_gone() -> None:
+    async with open_stage() as stage:
+        async with stage.slack.hold_for_test("chat.postMessage") as hold:
+            await stage.deploy("myapp")
+            closing = asyncio.create_task(stage.intake.close(timedelta(seconds=LIMIT_S)))
+            await stage.slack.until(lambda: stage.slack.open_connections == 0)
+            assert not closing.done()
+            hold.release()
+            await asyncio.wait_for(closing, LIMIT_S)
+        assert stage.service.rows
+        assert not await stage.intake.is_connected()
+
+
+async def test_over_http_everything_works_the_same() -> None:
+    async with open_stage("http") as stage:
+        assert await stage.intake.is_connected()
+        await stage.deploy("")
+        view = await stage.view("Branch, tag or commit")
+        result = await stage.slack.submit(stage.ada, view, {"app": "myapp", "ref": "a..b"})
+        assert "no branch" in result.errors["ref"]
+        await stage.slack.submit(stage.ada, view, {"app": "myapp", "ref": "main"})
+        message = await stage.live_message()
+        await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
+        assert await stage.whisper() == "Cancelling it."
+        await stage.slack.say(stage.ada, stage.deploys, "status", thread_ts=message.ts)
+        await stage.replies(message)
+        assert len(stage.acks) > 4
+
+
+def signed(secret: str, body: str, timestamp: str) -> dict[str, str]:
+    base = f"v0:{timestamp}:{body}".encode()
+    digest = hmac.new(secret.encode(), base, hashlib.sha256).hexdigest()
+    return {
+        "X-Slack-Request-Timestamp": timestamp,
+        "X-Slack-Signature": f"v0={digest}",
+        "Content-Type": "application/json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, 200),
+        ({"X-Slack-Signature": "v0=" + "0" * 64}, 401),
+        ({"X-Slack-Signature": "v0=é"}, 401),
+        ({"X-Slack-Request-Timestamp": "soon"}, 401),
+        ({"X-Slack-Request-Timestamp": "٣"}, 401),
+        ({"X-Slack-Request-Timestamp": "9" * 5000}, 401),
+        ({"X-Slack-Request-Timestamp": "1000"}, 401),
+        ({"X-Slack-Request-Timestamp": ""}, 401),
+    ],
+)
+async def test_a_request_that_slack_did_not_sign_is_refused(
+    change: dict[str, str], status: int
+) -> None:
+    async with open_stage("http") as stage, aiohttp.ClientSession() as session:
+        body = json.dumps({"type": "url_verification", "challenge": "x"})
+        headers = signed(stage.slack.signing_secret, body, str(int(time.time()))) | change
+        async with session.post(stage.url, data=body.encode(), headers=headers) as answer:
+            assert answer.status == status
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"\xff\xfe", 400), (b"{", 400), (b"[]", 400)])
+async def test_a_body_that_cannot_be_read_is_refused(body: bytes, status: int) -> None:
+    async with open_stage("http") as stage, aiohttp.ClientSession() as session:
+        text = body.decode(errors="replace")
+        headers = signed(stage.slack.signing_secret, text, str(int(time.time())))
+        async with session.post(stage.url, data=body, headers=headers) as answer:
+            assert answer.status == status
+
+
+async def test_before_slack_is_known_requests_are_sent_away_to_come_again() -> None:
+    async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(open_slack(manifest=manifest()))
+        client = await stack.enter_async_context(open_client("x", base_url=slack.api_url))
+        intake = Intake(
+            client=client,
+            service=FakeService(client),
+            clock=SystemClock(),
+            app_token=None,
+            signing_secret="s",
+            observe_ack=lambda _seconds: None,
+            source_of=str,
+        )
+        assert not await intake.is_connected()
+        with pytest.raises(RuntimeError):
+            await intake.failure()
+        await intake.close(timedelta(0))
+
+
+async def test_acks_stay_quick_while_a_listener_fails_at_once() -> None:
+    async with open_stage() as stage:
+        stage.service.broken = True
+        for _ in range(5):
+            result = await stage.slack.command(stage.ada, stage.deploys, "/deploy", "myapp")
+            assert result.acked
+        assert "Something went wrong" in await stage.whisper(5)
+        stage.service.broken = False
+        stage.service.known(a_deployment(app="myapp", phase=Phase.BUILDING))
+        await stage.deploy("status myapp")
+        assert "Building" in await stage.whisper(6)
