@@ -170,6 +170,45 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             f"It was cancelled on the server, not by this bot. {SERVES_OLD}",
         ),
     ),
+    *[
+        (
+            f"{rule}, and somebody restarted the old release meanwhile",
+            changes | {"after": containers(RESTARTED_OLD)},
+            end(
+                rule,
+                Phase.FAILED,
+                failure,
+                Live.PREVIOUS,
+                f"{cause}. "
+                "The previous release is serving; it was restarted meanwhile from elsewhere.",
+                kind=kind,
+            ),
+        )
+        for rule, changes, failure, cause, kind in (
+            (
+                "cancelled",
+                {"exit_status": 141, "record": a_record(BuildStatus.CANCELED)}
+                | {"cap_reached": True},
+                Failure.TIMED_OUT,
+                "It took longer than allowed and was stopped",
+                Kind.END,
+            ),
+            (
+                "not_deployed",
+                {},
+                Failure.NOT_DEPLOYED,
+                "Dokku's command ended well, but released nothing",
+                Kind.END,
+            ),
+            (
+                "ended_without_telling",
+                {"record": a_record(BuildStatus.ABANDONED)} | LOST,
+                Failure.INTERRUPTED,
+                "The connection or the bot died during the deployment, and Dokku's command with it",
+                Kind.START_AGAIN,
+            ),
+        )
+    ],
     # --- a good end
     ("a good end", {}, Verdict(kind=Kind.CHECK, rule="new_release_seen")),
     (
