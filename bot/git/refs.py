@@ -1,0 +1,182 @@
+"""Branch or tag -> full commit, by listing the repository with git itself. Implements `Refs`."""
+
+import asyncio
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bot.deployments.model import FULL_SHA
+from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Refs
+from bot.redaction import Redactor
+
+_AT_ONCE = 8
+_MOST_BYTES = 4 * 1024 * 1024
+_WHY = 300
+_REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]{1,255}")
+_REPO = re.compile(r"(?!-)[^\s\x00-\x1f\x7f]{1,2000}")
+_HEX = re.compile(r"[0-9a-fA-F]{4,39}")
+_LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
+_COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
+# What git needs to reach the outside; not our own settings, which hold secrets.
+_KEPT = frozenset(
+    {
+        *("PATH", "LANG", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What `git ls-remote` printed."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class GitRefs(Refs):
+    """Lists repositories with a subprocess that may not ask, read our settings, or outlive us."""
+
+    def __init__(
+        self,
+        credentials: str | None = None,
+        *,
+        redactor: Redactor | None = None,
+        allow_protocols: str = "https:http:ssh:git",
+        timeout_s: float = 5.0,
+    ) -> None:
+        """Take git-credential-store lines (`https://user:token@host`), if there are any."""
+        self._credentials = credentials or ""
+        self._redactor = (redactor or Redactor()).with_known(_secrets(self._credentials))
+        self._allow_protocols = allow_protocols
+        self._timeout_s = timeout_s
+        self._free = asyncio.Semaphore(_AT_ONCE)
+
+    async def resolve(self, repo: str, ref: str) -> RefAnswer:
+        if FULL_SHA.fullmatch(ref.lower()):
+            return Found(ref.lower())
+        if not _REPO.fullmatch(repo) or not _REF.fullmatch(ref):
+            return CannotTell("git cannot be asked for this repository or ref")
+        names = _candidates(ref)
+        try:
+            async with asyncio.timeout(self._timeout_s), self._free:
+                listing = await self._list(repo, names)
+        except TimeoutError:
+            return CannotTell(f"the repository could not be listed within {self._timeout_s:g} s")
+        except OSError as err:
+            return CannotTell(f"git could not be run where the bot runs: {err.strerror}")
+        if listing.exit_status != 0:
+            return CannotTell(self._why(listing.stderr))
+        return _answer(listing.stdout.decode("utf-8", "replace"), names, ref)
+
+    async def _list(self, repo: str, names: Sequence[str]) -> _Listing:
+        # A folder for each call: git edits the credentials file when a login fails.
+        with tempfile.TemporaryDirectory(prefix="deploybot-git-") as folder:
+            options = ["-c", "credential.helper=", "-c", "core.askPass="]
+            if self._credentials:
+                path = _write_secret(folder, self._credentials.rstrip() + "\n")
+                options += ["-c", f"credential.helper=store --file='{path}'"]
+            # HEAD tells an empty repository from one that lacks the ref.
+            argv = [*options, "ls-remote", "--", repo, "HEAD", *names]
+            process = await asyncio.create_subprocess_exec(
+                "git",
+                *argv,
+                cwd=folder,
+                env=self._environment(folder),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            try:
+                stdout, stderr = await asyncio.gather(_read(process.stdout), _read(process.stderr))
+                return _Listing(await process.wait(), stdout, stderr)
+            finally:
+                # git's helpers (ssh, git-remote-https) are in its process group.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+
+    def _environment(self, folder: str) -> Mapping[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+        return kept | {
+            "HOME": folder,
+            "LC_ALL": "C",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CEILING_DIRECTORIES": str(Path(folder).parent),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "",
+            "SSH_ASKPASS": "",
+            "GIT_ALLOW_PROTOCOL": self._allow_protocols,
+            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=4",
+        }
+
+    def _why(self, stderr: bytes) -> str:
+        lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
+        said = [line for line in lines if line]
+        complaint = next((line for line in said if _COMPLAINT.match(line)), None)
+        text = complaint or (said[-1] if said else "git gave no reason")
+        return self._redactor.text(text)[:_WHY]
+
+
+def _candidates(ref: str) -> Sequence[str]:
+    """Names under which a repository would list the ref, the first one counts."""
+    if ref == "HEAD" or ref.startswith("refs/"):
+        return [ref, f"{ref}^{{}}"]
+    if ref.startswith(("heads/", "tags/")):
+        return [f"refs/{ref}^{{}}", f"refs/{ref}"]
+    # An annotated tag is an object of its own; `^{}` is the commit that it names.
+    return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
+
+
+def _answer(text: str, names: Sequence[str], ref: str) -> RefAnswer:
+    listed: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match:
+            listed[match["name"]] = match["sha"]
+    for name in names:
+        if name in listed:
+            return Found(listed.get(f"{name}^{{}}", listed[name]))
+    if _HEX.fullmatch(ref):
+        return CannotTell("a shortened commit cannot be looked up without cloning")
+    if not listed:
+        return CannotTell("the repository lists nothing: it is empty, or shows us nothing")
+    return NotThere()
+
+
+async def _read(stream: asyncio.StreamReader | None) -> bytes:
+    """Everything, up to a limit; the rest is read and dropped."""
+    kept = bytearray()
+    while stream is not None and (data := await stream.read(65_536)):
+        if len(kept) < _MOST_BYTES:
+            kept += data
+    return bytes(kept)
+
+
+def _write_secret(folder: str, text: str) -> Path:
+    """A file that nobody else may read."""
+    path = Path(folder, "credentials")
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path
+
+
+def _secrets(credentials: str) -> list[str]:
+    """The passwords, or tokens in place of a user's name, in git-credential-store lines, as written and decoded."""
+    found: list[str] = []
+    for line in credentials.splitlines():
+        user, _, password = urlsplit(line.strip()).netloc.rpartition("@")[0].partition(":")
+        written = [password] if password else [user]
+        found += [*written, *map(unquote, written)]
+    return found

@@ -1,0 +1,200 @@
+import asyncio
+import base64
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bot.deployments.ports import CannotTell, Found, NotThere
+from bot.git.refs import GitRefs
+from bot.redaction import MASK
+
+
+def git(folder: Path, *words: str) -> str:
+    quiet = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        **{f"GIT_{who}_NAME": "Ada" for who in ("AUTHOR", "COMMITTER")},
+        **{f"GIT_{who}_EMAIL": "ada@example.com" for who in ("AUTHOR", "COMMITTER")},
+    }
+    done = subprocess.run(
+        ["git", *words], cwd=folder, env=quiet, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A bare repository: main, feature/x, a branch and a tag called both, tags light and v1."""
+    work = tmp_path / "work"
+    work.mkdir()
+    git(work, "init", "-q", "-b", "main")
+    for word in ("one", "two", "three"):
+        git(work, "commit", "-q", "--allow-empty", "-m", word)
+    git(work, "branch", "feature/x", "HEAD~1")
+    git(work, "branch", "both", "HEAD~2")
+    git(work, "tag", "both", "HEAD")
+    git(work, "tag", "light", "HEAD~1")
+    git(work, "tag", "-a", "-m", "first", "v1", "HEAD~2")
+    git(tmp_path, "clone", "-q", "--bare", "work", "web.git")
+    git(tmp_path / "web.git", "update-server-info")
+    return tmp_path / "web.git"
+
+
+@pytest.fixture
+def refs() -> GitRefs:
+    return GitRefs(allow_protocols="file:http", timeout_s=20)
+
+
+@pytest.mark.parametrize(
+    ("ref", "commit"),
+    [
+        *(("main", "main"), ("feature/x", "feature/x"), ("light", "light"), ("HEAD", "main")),
+        *(("both", "refs/heads/both"), ("tags/both", "refs/tags/both"), ("heads/main", "main")),
+        *(("refs/heads/main", "main"), ("v1", "v1^{commit}"), ("refs/tags/v1", "v1^{commit}")),
+    ],
+)
+async def test_branches_and_tags_are_commits(
+    refs: GitRefs, repo: Path, ref: str, commit: str
+) -> None:
+    assert await refs.resolve(repo.as_uri(), ref) == Found(git(repo, "rev-parse", commit))
+
+
+@pytest.mark.parametrize("ref", ["nope", "feature", "x", "ain", "refs/heads/nope", "deadbeefx"])
+async def test_what_the_listing_lacks_is_not_there(refs: GitRefs, repo: Path, ref: str) -> None:
+    assert await refs.resolve(repo.as_uri(), ref) == NotThere()
+
+
+async def test_a_full_commit_needs_no_listing(refs: GitRefs) -> None:
+    assert await refs.resolve("https://nowhere.invalid/x", "AB" * 20) == Found("ab" * 20)
+
+
+async def test_a_short_commit_cannot_be_told(refs: GitRefs, repo: Path) -> None:
+    short = git(repo, "rev-parse", "main")[:9]
+    answer = await refs.resolve(repo.as_uri(), short)
+    assert isinstance(answer, CannotTell)
+    assert "shortened commit" in answer.why
+
+
+async def test_an_empty_repository_cannot_tell(refs: GitRefs, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "empty.git")
+    answer = await refs.resolve((tmp_path / "empty.git").as_uri(), "main")
+    assert isinstance(answer, CannotTell)
+    assert "lists nothing" in answer.why
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("{folder}/nope.git", "fatal: "),
+        ("ext::sh -c true", "cannot be asked"),
+        ("ext::true", "fatal: transport 'ext' not allowed"),
+        ("ssh://git@127.0.0.1:1/x", "fatal: transport 'ssh' not allowed"),
+        ("--upload-pack=touch", "cannot be asked"),
+        ("", "cannot be asked"),
+    ],
+)
+async def test_what_cannot_be_listed_says_why(
+    refs: GitRefs, tmp_path: Path, address: str, why: str
+) -> None:
+    answer = await refs.resolve(address.format(folder=tmp_path.as_uri()), "main")
+    assert isinstance(answer, CannotTell)
+    assert answer.why.startswith(why) or why in answer.why
+
+
+async def test_an_unreachable_ssh_host_asks_nobody() -> None:
+    answer = await GitRefs(timeout_s=20).resolve("ssh://git@127.0.0.1:1/x", "main")
+    assert isinstance(answer, CannotTell)
+    assert "refused" in answer.why
+
+
+@asynccontextmanager
+async def hosting(repo: Path, login: str | None = None) -> AsyncIterator[str]:
+    """The repository over HTTP, behind a login if one is given. Yields its address."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        expected = f"Basic {base64.b64encode((login or '').encode()).decode()}"
+        if login and request.headers.get("Authorization") != expected:
+            challenge = {"WWW-Authenticate": 'Basic realm="git"'}
+            return web.Response(status=401, headers=challenge)
+        path = repo / request.match_info["path"]
+        if not path.is_file():
+            return web.Response(status=404)
+        return web.Response(body=path.read_bytes())
+
+    app = web.Application()
+    app.router.add_get("/web.git/{path:.*}", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}/web.git"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_private_repository_is_listed_with_stored_credentials(repo: Path) -> None:
+    async with hosting(repo, "ada:s3cr3t-token") as address:
+        host = address.split("/")[2]
+        credentials = f"http://other:wrong@example.com\nhttp://ada:s3cr3t-token@{host}\n"
+        refs = GitRefs(credentials, timeout_s=20)
+        assert await refs.resolve(address, "main") == Found(git(repo, "rev-parse", "main"))
+
+
+@pytest.mark.parametrize("credentials", [None, "http://ada:wrong-token@{host}\n"])
+async def test_a_private_repository_without_the_right_login_cannot_tell(
+    repo: Path, credentials: str | None
+) -> None:
+    async with hosting(repo, "ada:s3cr3t-token") as address:
+        given = credentials.format(host=address.split("/")[2]) if credentials else None
+        answer = await GitRefs(given, timeout_s=20).resolve(address, "main")
+    assert isinstance(answer, CannotTell)
+    assert "fatal: " in answer.why
+    assert "wrong-token" not in answer.why
+
+
+async def test_errors_hide_the_login_in_an_address(repo: Path) -> None:
+    async with hosting(repo, "ada:s3cr3t-token") as address:
+        answer = await GitRefs(timeout_s=20).resolve(
+            address.replace("http://", "http://ada:hunter2-pw@") + "/missing", "main"
+        )
+    assert isinstance(answer, CannotTell)
+    assert "hunter2-pw" not in answer.why
+    assert MASK in answer.why or "@" not in answer.why
+
+
+async def test_a_silent_server_costs_no_more_than_the_time_limit() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        done.set()
+
+    done = asyncio.Event()
+    listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        begin = time.monotonic()
+        answer = await GitRefs(timeout_s=1).resolve(f"http://127.0.0.1:{port}/x.git", "main")
+        assert answer == CannotTell("the repository could not be listed within 1 s")
+        assert time.monotonic() - begin < 10
+        async with asyncio.timeout(10):
+            await done.wait()  # git's helper is gone too
+
+
+async def test_git_reads_none_of_our_settings(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".gitconfig").write_text('[url "file:///nowhere/"]\n\tinsteadOf = file:///\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "url.file:///nowhere/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "file:///")
+    refs = GitRefs(allow_protocols="file", timeout_s=20)
+    assert isinstance(await refs.resolve(repo.as_uri(), "main"), Found)

@@ -1,0 +1,46 @@
+import pytest
+
+from bot.git.link import commit_url
+
+SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
+
+
+@pytest.mark.parametrize(
+    ("repo", "page"),
+    [
+        ("https://github.com/acme/web.git", "https://github.com/acme/web/commit/"),
+        ("https://github.com/acme/web/", "https://github.com/acme/web/commit/"),
+        ("https://me:token@github.com/acme/web", "https://github.com/acme/web/commit/"),
+        ("git@github.com:acme/web.git", "https://github.com/acme/web/commit/"),
+        ("ssh://git@github.com:22/acme/web.git", "https://github.com/acme/web/commit/"),
+        ("git://github.com/acme/web", "https://github.com/acme/web/commit/"),
+        ("git@gitlab.com:a/b/web.git", "https://gitlab.com/a/b/web/-/commit/"),
+        ("https://gitlab.example:8443/a/web", "https://gitlab.example:8443/a/web/-/commit/"),
+        ("git@bitbucket.org:acme/web.git", "https://bitbucket.org/acme/web/commits/"),
+        ("https://codeberg.org/acme/web.git", "https://codeberg.org/acme/web/commit/"),
+        ("https://git.sr.ht/~ada/web", "https://git.sr.ht/~ada/web/commit/"),
+    ],
+)
+def test_known_hostings_have_a_page(repo: str, page: str) -> None:
+    assert commit_url(repo, SHA) == page + SHA
+
+
+@pytest.mark.parametrize(
+    "repo",
+    [
+        *("https://git.example/acme/web.git", "/srv/web.git", "web", "", "https://github.com/"),
+        *("https://github.com/acme/we b", "https://github.com/acme/<script>", "https://[::1"),
+        *(
+            "https://github.com/acme/web|x",
+            "file:///github.com/acme/web",
+            "https://github.com:x/a/b",
+        ),
+    ],
+)
+def test_nothing_is_guessed(repo: str) -> None:
+    assert commit_url(repo, SHA) is None
+
+
+@pytest.mark.parametrize("sha", ["main", "", "b5d9", SHA + "0", SHA.upper(), "b5d9cb9/../x"])
+def test_only_commits_are_linked(sha: str) -> None:
+    assert commit_url("https://github.com/acme/web", sha) is None
