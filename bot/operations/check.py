@@ -1,8 +1,8 @@
 """`deploybot check`: everything that the bot needs, asked for once, each in a line."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from bot.config import Settings, load_settings
 from bot.errors import BotError, ConfigError
 from bot.operations.database import check_database, open_records
 from bot.operations.servers import ask_versions
+from bot.redaction import Redactor
 from bot.slack.client import open_client
 from bot.slack.manifest import SCOPES
 from bot.webhooks.guard import refusal
@@ -33,6 +34,10 @@ class Check:
         """For people."""
         mend = f" {self.mend}" if self.mend else ""
         return f"{'ok   ' if self.ok else 'WRONG'}  {self.what}: {self.found}{mend}"
+
+    def masked(self, mask: Callable[[str], str]) -> "Check":
+        """Without secrets."""
+        return replace(self, found=mask(self.found), mend=mask(self.mend))
 
     def json(self) -> dict[str, object]:
         """For scripts."""
@@ -66,7 +71,8 @@ async def run_checks(
         _check_servers(settings),
         _check_webhooks(settings),
     )
-    return [*checks, *(one for group in groups for one in group)]
+    mask = Redactor(settings.secrets()).text  # what others answered may repeat what was sent
+    return [*checks, *(one.masked(mask) for group in groups for one in group)]
 
 
 async def _check_database(settings: Settings) -> Sequence[Check]:
