@@ -65,9 +65,6 @@ _PLAIN_OPTION = shape(
 _OPTION_GROUP = shape(
     {"label": _plain(75), "options": array(_PLAIN_OPTION, most=100)}, required=("label", "options")
 )
-_DISPATCH = shape(
-    {"trigger_actions_on": array(one_of("on_enter_pressed", "on_character_entered"), most=2)}
-)
 
 
 def _options_or_groups(value: Any, pointer: str, problems: Problems) -> None:
@@ -109,7 +106,6 @@ STATIC_SELECT = also(
             "initial_option": _PLAIN_OPTION,
             "placeholder": _plain(150),
             "confirm": _CONFIRM,
-            "focus_on_load": boolean,
         }
     ),
     _options_or_groups,
@@ -122,7 +118,6 @@ CHECKBOXES = also(
             "options": array(_OPTION, most=10),
             "initial_options": array(_OPTION, most=10),
             "confirm": _CONFIRM,
-            "focus_on_load": boolean,
         },
         required=("options",),
     ),
@@ -135,7 +130,6 @@ RADIO_BUTTONS = also(
             "options": array(_OPTION, most=10),
             "initial_option": _OPTION,
             "confirm": _CONFIRM,
-            "focus_on_load": boolean,
         },
         required=("options",),
     ),
@@ -148,8 +142,6 @@ PLAIN_TEXT_INPUT = shape(
         "multiline": boolean,
         "min_length": integer(least=0, most=3000),
         "max_length": integer(least=1, most=3000),
-        "dispatch_action_config": _DISPATCH,
-        "focus_on_load": boolean,
         "placeholder": _plain(150),
     }
 )
@@ -212,7 +204,6 @@ _RICH_ELEMENTS = {
         {
             "elements": array(typed({"text": _TEXT_PART, "link": _LINK_PART}), most=1000),
             "border": _BORDER,
-            "language": string(most=50),
         },
         required=("elements",),
     ),
@@ -272,7 +263,6 @@ _INPUT = shape(
         "label": _plain(2000),
         "hint": _plain(2000),
         "optional": boolean,
-        "dispatch_action": boolean,
         "element": typed({"plain_text_input": PLAIN_TEXT_INPUT, **_SELECTS}),
     },
     required=("label", "element"),
@@ -309,7 +299,6 @@ view: Check = typed(
                     "close": _plain(24),
                     "clear_on_close": boolean,
                     "notify_on_close": boolean,
-                    "submit_disabled": boolean,
                 },
                 required=("title", "blocks"),
             ),

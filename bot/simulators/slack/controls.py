@@ -93,6 +93,10 @@ class TestControls:
         """How the envelopes were spread, one number for each connection there ever was."""
         return self._hub.sent_per_connection
 
+    def unknown_acks_for_test(self) -> list[str]:
+        """Envelope ids that were acknowledged too late, twice, or never existed."""
+        return list(self._hub.unknown_acks)
+
     async def disconnect_all_for_test(self, reason: str = "refresh_requested") -> None:
         """Ask the app to come back on another socket; `warning` first announces it."""
         await self._hub.disconnect_all(reason)

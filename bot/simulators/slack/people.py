@@ -169,6 +169,7 @@ class People:
     async def close(self, user: User, view: View, *, everything: bool = False) -> None:
         """Close a modal with its button (or, with `everything`, the whole stack with its ✕)."""
         self._must_be_on_top(user, view)
+        everything = everything or view.payload.get("clear_on_close", False)
         self._views.close(view, everything=everything)
         if view.payload.get("notify_on_close"):
             payload = payloads.view_closed(self._workspace, user, view, is_cleared=everything)

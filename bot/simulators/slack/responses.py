@@ -22,7 +22,6 @@ _KNOWN = {
     "unfurl_links",
     "unfurl_media",
     "metadata",
-    "mrkdwn",
 }
 
 

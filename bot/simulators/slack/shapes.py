@@ -117,8 +117,5 @@ def view_json(workspace: Workspace, view: View) -> Json:
     if view.type == "home":
         return shown
     parts: dict[str, Any] = {key: view.payload.get(key) for key in ("title", "close", "submit")}
-    flags = {
-        key: view.payload.get(key, False)
-        for key in ("clear_on_close", "notify_on_close", "submit_disabled")
-    }
+    flags = {key: view.payload.get(key, False) for key in ("clear_on_close", "notify_on_close")}
     return {**shown, **parts, **flags}

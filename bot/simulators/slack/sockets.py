@@ -114,10 +114,6 @@ class SocketHub:
         finally:
             self._waiting.pop(envelope.id, None)
 
-    async def send_frame_for_test(self, frame: Json) -> None:
-        """Put a raw frame on the wire of one connection."""
-        await self._send(frame)
-
     async def disconnect_all(self, reason: str) -> None:
         """Tell every connection to go (`warning`, `refresh_requested`, `link_disabled`)."""
         frame = {
@@ -170,13 +166,17 @@ class SocketHub:
         try:
             frame = json.loads(data)
         except ValueError:
-            self.unknown_acks.append(data)
+            self._unknown(data)
             return
         envelope_id = frame.get("envelope_id", "")
         waiting = self._waiting.get(envelope_id)
         if waiting is None or waiting.answer.done():
-            self.unknown_acks.append(envelope_id)
+            self._unknown(envelope_id)
             return
         waiting.answer.set_result(
             Ack(after_s=time.monotonic() - waiting.since_s, response=frame.get("payload"))
         )
+
+    def _unknown(self, what: str) -> None:
+        self.unknown_acks.append(what)
+        self.feed.add("unknown_ack", what)

@@ -9,8 +9,8 @@ from bot.simulators.slack.workspace import Workspace
 _PIECES = re.compile(
     r"(?P<done><(?:[@#!][^<>\s]+|https?://[^<>\s]+)>)"
     r"|(?P<url>https?://[^\s<>|]+[^\s<>|.,;:!?)'\"])"
-    r"|(?P<user>@[a-z0-9._-]*[a-z0-9])"
-    r"|(?P<channel>#[a-z0-9_-]+)"
+    r"|(?P<user>(?<!\w)@[a-z0-9._-]*[a-z0-9])"
+    r"|(?P<channel>(?<!\w)#[a-z0-9_-]+)"
 )
 
 

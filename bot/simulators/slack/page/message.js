@@ -96,7 +96,7 @@ export function messageNode(message, context) {
   const user = context.users[message.user];
   const body = message.blocks.length
     ? renderBlocks(message.blocks, context)
-    : message.text ? el("div", { class: "blocks" }, el("p", {}, mrkdwn(message.text, context))) : null;
+    : message.text ? el("div", { class: "blocks" }, el("p", {}, mrkdwn(message.text, context, { mentions: message.parse !== "none" }))) : null;
   const node = el("li", {
     class: `message${message.ephemeral_for ? " ephemeral" : ""}`,
     "data-ts": message.ts, tabindex: "-1",

@@ -155,6 +155,8 @@ function inline(text, context, options) {
   }
   if (!options.verbatim) {
     look(BARE_URL, (match) => link(decode(match[0]), decode(match[0])));
+  }
+  if (options.mentions) {
     look(BARE_MENTION, (match) => mention("broadcast", match[0], true));
   }
   if (!found.length) return [withEmoji(decode(text))];
@@ -186,11 +188,12 @@ function lines(text, context, options) {
   return nodes;
 }
 
-export function mrkdwn(text, context, { verbatim = false } = {}) {
+/** `verbatim` leaves addresses alone; `mentions` turns a bare @here into one. */
+export function mrkdwn(text, context, { verbatim = false, mentions = !verbatim } = {}) {
   const span = el("span", { class: "mrkdwn" });
   text.split(/```\n?([\s\S]*?)```/u).forEach((part, number) => {
     if (number % 2) span.append(el("pre", {}, decode(part).replace(/\n$/, "")));
-    else if (part) span.append(...lines(part, context, { verbatim }));
+    else if (part) span.append(...lines(part, context, { verbatim, mentions }));
   });
   return span;
 }

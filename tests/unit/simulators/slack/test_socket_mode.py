@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -224,3 +225,61 @@ async def test_the_home_tab_tells_the_app_when_it_is_opened(
     home = slack.home(ada)
     assert home is not None
     assert home.plain == "Welcome"
+
+
+async def test_a_deleted_message_is_told(
+    slack: SlackSimulator, client: AsyncWebClient, bot: Bot
+) -> None:
+    await client.chat_postMessage(channel="C01ONCALL00", text="one")
+    message = slack.messages(slack.channel("oncall"))[0]
+
+    await slack.delete(slack.user("ada"), message)
+
+    await slack.until(lambda: len(slack.deliveries) == 2)
+    event = slack.deliveries[1].envelope.payload["event"]
+    assert (event["subtype"], event["deleted_ts"]) == ("message_deleted", message.ts)
+
+
+async def test_ten_connections_are_enough_and_each_address_works_once(
+    slack: SlackSimulator, client: AsyncWebClient
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        sockets, frames = [], []
+        for _ in range(11):
+            url = (await client.apps_connections_open(app_token=slack.app_token))["url"]
+            sockets.append(await session.ws_connect(url))
+            frames.append(await sockets[-1].receive_json(timeout=5))
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(url)
+
+    assert [frame["type"] for frame in frames] == ["hello"] * 10 + ["disconnect"]
+    assert frames[10]["reason"] == "too_many_websockets"
+    assert frames[9]["num_connections"] == 10
+
+
+async def test_late_and_made_up_acks_count_for_nothing(slack: SlackSimulator) -> None:
+    client = AsyncWebClient(base_url=slack.api_url)
+    url = (await client.apps_connections_open(app_token=slack.app_token))["url"]
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        assert (await socket.receive_json(timeout=5))["type"] == "hello"
+        await socket.send_json({"envelope_id": "made up"})
+        await socket.send_str("no json")
+        ada, deploys = slack.user("ada"), slack.channel("deploys")
+        command = asyncio.create_task(slack.command(ada, deploys, "/sample"))
+        envelope = await socket.receive_json(timeout=5)
+        assert not (await command).acked
+        await socket.send_json({"envelope_id": envelope["envelope_id"]})
+        late = envelope["envelope_id"]
+        await slack.until(lambda: late in slack.unknown_acks_for_test())
+
+    assert slack.unknown_acks_for_test() == ["made up", "no json", late]
+
+
+async def test_deliveries_can_be_held_back(slack: SlackSimulator, bot: Bot) -> None:
+    async with slack.pause_deliveries_for_test():
+        ada, deploys = slack.user("ada"), slack.channel("deploys")
+        command = asyncio.create_task(slack.command(ada, deploys, "/sample"))
+        await asyncio.sleep(0)
+        assert bot.heard == []
+
+    assert (await command).acked
