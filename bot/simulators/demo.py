@@ -23,6 +23,8 @@ from bot.simulators.bot_process import BotProcess
 from bot.simulators.stage import APPS, Stage, open_stage
 from bot.slack.manifest import manifest
 
+SPEED = 1.5
+"""Of the simulated Dokku: a good deploy takes half a minute, as a small real one does."""
 CANNOT_START = 2
 BOT_ENDED = 1
 
@@ -46,7 +48,7 @@ async def _demo(port: int, open_browser: bool) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deploybot-demo-")))
         try:
             stage = await stack.enter_async_context(
-                open_stage(manifest=manifest(), folder=folder, port=port)
+                open_stage(manifest=manifest(), folder=folder, port=port, speed=SPEED)
             )
         except OSError as error:
             if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
