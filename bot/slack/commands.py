@@ -179,7 +179,7 @@ async def _subject(call: Call, about: About, *, usage: str = "status APP") -> De
 
 def _is_meant_by_id(one: Deployment, about: About) -> bool:
     """Whether the subject that found it was (a part of) its id, not an app's name."""
-    return about.subject is not None and about.subject.upper() in one.id
+    return about.subject is not None and about.subject != one.app
 
 
 def _to_go_back(app: str, found: Sequence[Deployment], sha: str | None) -> Deployment:
@@ -236,12 +236,12 @@ async def apps(call: Call) -> None:
 
 
 async def help_(call: Call) -> None:
-    """The table."""
-    rows = [row for row in WORDS if row.in_thread] if call.about is not None else WORDS
-    prefix = "" if call.about is not None else "/deploy "
-    await call.answers.say(
-        say.help_answer([(f"{prefix}{usage_of(row)}", row.summary) for row in rows])
-    )
+    """The table; in a deployment's thread, the words that stand there alone."""
+    if call.about is not None:
+        rows = [(row.name, row.summary) for row in WORDS if row.in_thread]
+    else:
+        rows = [(f"/deploy {usage_of(row)}", row.summary) for row in WORDS]
+    await call.answers.say(say.help_answer(rows))
 
 
 def usage_of(row: Word) -> str:

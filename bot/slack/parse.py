@@ -12,7 +12,6 @@ from bot.deployments.requests import LONGEST, check_app, check_ref, quoted
 from bot.errors import Declined
 
 _ESCAPED = re.compile(r"<((?:[@#!]|[a-z][a-z0-9+.-]*:)[^<>|]*)(?:\|([^<>]*))?>")
-_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{5,25}", re.IGNORECASE)
 _QUOTES = "`'\"*\u201c\u201d\u2018\u2019\u00ab\u00bb"
 """Also the typographic ones, which telephones put in by themselves."""
 _BEFORE_SERVER = frozenset({"to", "on"})
@@ -60,14 +59,6 @@ def _passes(check: Callable[[str], str], text: str) -> bool:
     except Declined:
         return False
     return True
-
-
-def is_id(text: str) -> bool:
-    """Whether it reads as a deployment id, or the first six or more of its characters.
-
-    A digit is required: `decade` is more likely an app.
-    """
-    return _ID.fullmatch(text) is not None and any(c.isdigit() for c in text)
 
 
 def undo_escapes(text: str) -> str:
@@ -138,7 +129,8 @@ def read_about(words: Sequence[str], *, rest: bool = False) -> About:
     _refuse_more(left, 2 if rest else 1)
     if not left:
         return About(server=server)
-    subject = left[0].upper() if is_id(left[0]) else read_app(left[0])
+    # An id, or a part of one, has the shape of an app's name; the service tells them apart.
+    subject = read_app(left[0])
     return About(subject=subject, server=server, rest=left[1] if len(left) > 1 else None)
 
 

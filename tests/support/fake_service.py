@@ -76,6 +76,8 @@ class FakeService(Service):
 
     async def post(self, deployment: Deployment, channel: str | None = None) -> Deployment:
         """Post the live message and put the deployment into the books."""
+        log = self.logs.get(deployment.id, "")
+        self.known(deployment, log)
         shown = render(deployment, Progress(), now=NOW)
         place = channel or deployment.channel
         ts = await self.client.post(
@@ -84,7 +86,7 @@ class FakeService(Service):
         permalink = await self.client.permalink(place, ts)
         return self.known(
             replace(deployment, message=MessagePlace(channel=place, ts=ts, permalink=permalink)),
-            self.logs.get(deployment.id, ""),
+            log,
         )
 
     async def cancel(self, deployment_id: str, *, actor: Actor, through: str) -> str:
@@ -129,7 +131,7 @@ class FakeService(Service):
         found = [
             one
             for one in self.rows.values()
-            if (one.id.startswith(word) or one.app == word) and server in {None, one.server}
+            if (one.id.startswith(word.upper()) or one.app == word) and server in {None, one.server}
         ]
         if not found:
             raise Declined(f"No deployment of `{word}` is known.")

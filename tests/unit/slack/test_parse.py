@@ -8,7 +8,6 @@ from bot.slack.parse import (
     Ask,
     Line,
     is_app,
-    is_id,
     is_ref,
     read_about,
     read_ask,
@@ -108,7 +107,7 @@ def test_a_mistake_says_what_is_wrong(text: str, said: str) -> None:
     [
         ("", False, About()),
         ("myapp", False, About(subject="myapp")),
-        ("01K9ZB4M2T", False, About(subject="01K9ZB4M2T")),
+        ("01K9ZB4M2T", False, About(subject="01k9zb4m2t")),
         ("myapp on eu", False, About(subject="myapp", server="eu")),
         ("on eu", False, About(server="eu")),
         ("myapp a1b2c3d", True, About(subject="myapp", rest="a1b2c3d")),
@@ -124,14 +123,6 @@ def test_a_subject_is_read(text: str, rest: bool, expected: About) -> None:
 def test_what_is_no_subject_is_declined(words: tuple[str, ...], rest: bool) -> None:
     with pytest.raises(Declined):
         read_about(words, rest=rest)
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [("01K9ZB", True), ("01k9zb4m2t", True), ("01K9Z", False), ("decade", False), ("myapp", False)],
-)
-def test_an_id_is_told_from_an_app(word: str, expected: bool) -> None:
-    assert is_id(word) is expected
 
 
 @pytest.mark.parametrize(
@@ -162,7 +153,7 @@ def subject_or_declined(words: tuple[str, ...]) -> str:
         subject = read_about(words, rest=True).subject
     except Declined as declined:
         return str(declined)
-    return "" if subject is None or is_app(subject) or is_id(subject) else "invalid\n"
+    return "" if subject is None or is_app(subject) else "invalid\n"
 
 
 @given(typed)
