@@ -58,9 +58,9 @@ _RULES: tuple[_Rule, ...] = (
             # Up to its end marker; without one, as far as it looks like a key. It stops at the
             # next marker, so that many begins without an end cost no more than one.
             r"(?P<secret>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,32768}+"
+            r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,32768}"
             r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"|(?:[A-Za-z0-9+/=\s\\:,]|-(?!----BEGIN ))*+))",
+            r"|(?:[A-Za-z0-9+/=\s\\:,]|-(?!----BEGIN ))*))",
         ),
     ),
     _Rule(

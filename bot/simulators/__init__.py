@@ -1,1 +1,1 @@
-"""A Slack, a Dokku and a webhook receiver for the demo and the tests; they know none of our code."""
+"""A Slack, a Dokku and a webhook receiver for demo and tests; they know none of our code."""

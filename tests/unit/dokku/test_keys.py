@@ -9,7 +9,11 @@ PEM = KEY.export_private_key().decode()
 PUBLIC = KEY.export_public_key().decode()
 
 
-@pytest.mark.parametrize("text", [PEM, PEM.strip(), PEM.replace("\n", "\\n"), f"\n{PEM}\n"])
+@pytest.mark.parametrize(
+    "text",
+    [PEM, PEM.strip(), PEM.replace("\n", "\\n"), f"\n{PEM}\n"],
+    ids=["as it is", "stripped", "escaped", "padded"],
+)
 def test_a_key_is_read_in_every_spelling(text: str) -> None:
     assert load_private_key(text).get_fingerprint() == KEY.get_fingerprint()
 
@@ -26,6 +30,7 @@ def test_a_protected_key_needs_its_passphrase() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [(PUBLIC, "is a public key"), ("nonsense", "is not a private key"), ("", "not a private key")],
+    ids=["public", "nonsense", "empty"],
 )
 def test_what_is_no_private_key_is_named(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
