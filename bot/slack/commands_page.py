@@ -19,8 +19,8 @@ _PAGE = """\
 
 Words count in any case. `APP` is a name from `/deploy apps`, `REF` a branch, a tag or a commit,
 `SERVER` a server of the settings (needed only where an app is on several), `ID` a deployment's id
-or six or more characters of its beginning or end. `APP@REF` is the same as `APP REF`. `on SERVER` may follow wherever an
-app is named: `/deploy status myapp on production`.
+or six or more characters of its beginning or end. `APP@REF` is the same as `APP REF`. `on SERVER`
+may follow wherever an app is named: `/deploy status myapp on production`.
 
 Answers that only the caller needs are shown to the caller alone. A mistake gets one such line,
 with the cause and the next step, and nothing is started. The bot posts the message of a deployment

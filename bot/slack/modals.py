@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from bot.deployments.model import AppPolicy, Trigger
 from bot.deployments.requests import check_ref, closest
 from bot.deployments.service import Request
-from bot.errors import Declined, SlackError
+from bot.errors import BotError, Declined, SlackError
 from bot.slack.desk import Desk
 from bot.slack.parse import read_app
 from bot.slack.payloads import Body, asker_of, delivery_key, meta_of, part, write_meta
@@ -32,6 +34,8 @@ somebody's hands. The trigger lives for 3 seconds, some of which have passed."""
 CHECK_S = 1.0
 """How long the ack of a submitted form may wait for the list of apps; Slack waits 3 seconds."""
 NOTHING_FOUND = "No app could be read out of this message. Choose what to deploy."
+
+log = structlog.get_logger(__name__)
 
 Guess = Callable[[Sequence[AppPolicy]], Awaitable[Target]]
 """What a form is prefilled with, given the known apps."""
@@ -69,8 +73,13 @@ async def open_form(
 
 
 async def _look_up(desk: Desk, guess: Guess | None) -> _Known:
-    apps = await desk.service.known_apps()
-    target = Target() if guess is None else await guess(apps)
+    """An open form is always filled in; what cannot be read now can be typed."""
+    try:
+        apps = await desk.service.known_apps()
+        target = Target() if guess is None else await guess(apps)
+    except BotError as error:
+        log.warning("form_not_prefilled", error=type(error).__name__)
+        return _Known(apps=(), target=Target())
     return _Known(apps=tuple(policy.app for policy in apps), target=target)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from bot.deployments.model import AppPolicy, Phase, Trigger
+from bot.errors import StoreError
 from bot.simulators.slack.model import View
 from tests.support.builders import a_deployment
 from tests.support.fake_service import FakeService
@@ -113,6 +114,18 @@ async def test_a_form_that_was_closed_meanwhile_is_nobodys_error(
         )
         await stage.deploy("status")
         assert await stage.whisper() == "Nothing is being deployed."
+
+
+async def test_a_form_opens_though_nothing_can_be_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def down() -> Sequence[AppPolicy]:
+        raise StoreError("the database does not answer")
+
+    async with open_stage() as stage:
+        monkeypatch.setattr(stage.service, "known_apps", down)
+        view = await a_form(stage)
+        assert view.blocks[0]["element"]["type"] == "plain_text_input"
 
 
 async def test_a_slack_too_slow_for_the_trigger_is_told() -> None:
