@@ -173,7 +173,7 @@ def _write_secret(folder: str, text: str) -> Path:
 
 
 def _secrets(credentials: str) -> list[str]:
-    """The passwords, or tokens in place of a user's name, in git-credential-store lines, as written and decoded."""
+    """Passwords (or tokens in place of a user) of credential lines, as written and decoded."""
     found: list[str] = []
     for line in credentials.splitlines():
         user, _, password = urlsplit(line.strip()).netloc.rpartition("@")[0].partition(":")

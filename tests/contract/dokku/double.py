@@ -7,6 +7,7 @@ folder's script for every command, as a forced command does.
 import asyncio
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
@@ -27,17 +28,20 @@ class Server(asyncssh.SSHServer):
         return asyncssh.SSHServerProcess(self._run, None, 3, False)
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        pipes = [await _open_pipe(), await _open_pipe()]
         try:
             child = await asyncio.create_subprocess_exec(
                 "/bin/sh",
                 str(self._folder / "forced.sh"),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stdout=pipes[0].write_end,
+                stderr=pipes[1].write_end,
                 env={**os.environ, "SSH_ORIGINAL_COMMAND": process.command or ""},
             )
+            for pipe in pipes:
+                os.close(pipe.write_end)
             await asyncio.gather(
-                pump(child.stdout, process.stdout), pump(child.stderr, process.stderr)
+                pump(pipes[0].reader, process.stdout), pump(pipes[1].reader, process.stderr)
             )
             status = await child.wait()
             if status < 0:
@@ -46,11 +50,32 @@ class Server(asyncssh.SSHServer):
                 process.exit(status)
             await process.wait_closed()
         finally:
+            # The command meets SIGPIPE at its next write, as behind OpenSSH.
+            for pipe in pipes:
+                pipe.transport.close()
             self._open -= 1
 
 
-async def pump(source: asyncio.StreamReader | None, target: asyncssh.SSHWriter[bytes]) -> None:
-    while source is not None and (data := await source.read(65_536)):
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """What the command writes into, and what we read from."""
+
+    write_end: int
+    reader: asyncio.StreamReader
+    transport: asyncio.ReadTransport
+
+
+async def _open_pipe() -> Pipe:
+    read_end, write_end = os.pipe()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb")
+    )
+    return Pipe(write_end, reader, transport)
+
+
+async def pump(source: asyncio.StreamReader, target: asyncssh.SSHWriter[bytes]) -> None:
+    while data := await source.read(65_536):
         target.write(data)
         await target.drain()
 

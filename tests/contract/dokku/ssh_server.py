@@ -60,6 +60,13 @@ class SshServer:
         name = re.sub(r"[^A-Za-z0-9.-]", "_", command)
         (self.folder / "answers" / name).write_text(script)
 
+    def replay(self, command: str, *, out: str = "", err: str = "", status: int = 0) -> None:
+        """Answer a command with these texts from now on."""
+        name = re.sub(r"[^A-Za-z0-9.-]", "_", command)
+        for suffix, text in (("out", out), ("err", err)):
+            (self.folder / f"{name}.{suffix}").write_text(text)
+        self.answer(command, f"cat {name}.err >&2; cat {name}.out; exit {status}")
+
     def asked(self) -> list[str]:
         """The commands that were run, in order."""
         path = self.folder / "asked"

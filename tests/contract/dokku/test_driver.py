@@ -1,0 +1,327 @@
+"""The driver against an SSH server that answers with recordings."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from bot.deployments.model import Containers, Mark
+from bot.dokku.connection import Connection, Patience
+from bot.dokku.driver import Driver
+from bot.dokku.servers import open_servers
+from bot.errors import (
+    CommandFailed,
+    ConfigError,
+    Declined,
+    OddReport,
+    OutcomeUnknown,
+    Unreachable,
+)
+from bot.redaction import Redactor
+from tests.contract.dokku.ssh_server import SshServer, until
+from tests.unit.dokku.recordings import VERSIONS, Recording, deploys, questions
+
+NEW, OLD = "0.38.27", "0.35.20"
+REPO = "https://git.example/acme/web.git"
+SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
+SYNC = f"git:sync --build web {REPO} {SHA}"
+
+
+@pytest.fixture
+async def connection(server: SshServer) -> AsyncIterator[Connection]:
+    server.replay("version", out=f"dokku version {NEW}\n")
+    async with aclosing(Connection("production", server.target)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def driver(connection: Connection) -> Driver:
+    return Driver(connection, redactor=Redactor(["hunter2-is-secret"]), question_s=10, start_s=10)
+
+
+def replay(server: SshServer, recording: Recording) -> None:
+    server.replay(
+        " ".join(recording.argv),
+        out=recording.stdout,
+        err="".join(text for pipe, text in recording.output if pipe == "err"),
+        status=recording.exit or 0,
+    )
+
+
+def answer_of(version: str, command: str, scenario: str, status: int = 0) -> Recording:
+    return next(
+        one
+        for one in questions(version, command)
+        if (one.scenario, one.exit) == (scenario, status)
+        and ("--format" in one.argv or command == "ps:inspect")
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_questions_are_answered_on_every_version(
+    driver: Driver, server: SshServer, version: str
+) -> None:
+    app = {NEW: "web", OLD: "old"}[version]
+    server.replay("version", out=f"dokku version {version}\n")
+    server.replay("apps:list", out=f"=====> My Apps\nneverup\n{app}\n")
+    replay(server, answer_of(version, "apps:report", "b_redeploy_ok"))
+    server.replay(f"git:report {app} --git-sha", out=f"{SHA}\n")
+    server.replay(f"git:report {app} --git-deploy-branch", out="\n")
+    server.replay(f"builds:list {app} --format json", out="[]\n")
+    assert await driver.apps() == ["neverup", app]
+    report = await driver.report(app)
+    assert (report.source, report.locked) == ("git-sync", False)
+    assert report.repo == f"git://git.example/{app}.git"
+    assert await driver.fetched_sha(app) == SHA
+    assert await driver.deploy_branch(app) is None
+    assert await driver.keeps_records() == (version == NEW)
+    assert await driver.builds(app) == []
+    assert (await driver.cancel_build(app) if version == OLD else False) is False
+    assert server.asked().count("version") == 1
+    assert (f"builds:list {app} --format json" in server.asked()) == (version == NEW)
+    assert driver.health is None
+
+
+async def test_records_are_read(driver: Driver, server: SshServer) -> None:
+    replay(server, answer_of(NEW, "builds:list", "n2_dockerd_killed_mid_build"))
+    records = await driver.builds("web")
+    assert records[0].status == "abandoned"
+    assert records[1].status == "succeeded"
+
+
+async def test_a_missing_app_is_exit_status_20(driver: Driver, server: SshServer) -> None:
+    for command in ("apps:report ghost --format json", "ps:inspect ghost"):
+        server.replay(command, err=" !     App ghost does not exist\n", status=20)
+    for ask in (driver.report, driver.containers):
+        with pytest.raises(CommandFailed, match="App ghost does not exist") as caught:
+            await ask("ghost")
+        assert caught.value.exit_status == 20
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_containers_are_read(driver: Driver, server: SshServer, version: str) -> None:
+    recording = next(one for one in questions(version, "ps:inspect") if one.exit == 0)
+    replay(server, recording)
+    containers = await driver.containers(recording.argv[1])
+    assert containers is not None
+    assert containers.ids
+
+
+@pytest.mark.parametrize(
+    ("inspect", "report", "expected"),
+    [
+        ("", '{"deployed":"false","processes":"0"}', Containers()),
+        ("", '{"deployed":"true","processes":"0"}', Containers()),
+        ("[]\n", '{"deployed":"true","processes":"1","status-web.1":"missing (CID: 0)"}', None),
+        ("[]\n", '{"deployed":"true","processes":"1"}', None),
+        ("", '{"deployed":"true","processes":"1","status-web.1":"running (CID: 0)"}', None),
+    ],
+)
+async def test_nothing_to_inspect_is_told_from_not_known(
+    driver: Driver, server: SshServer, inspect: str, report: str, expected: Containers | None
+) -> None:
+    server.replay("ps:inspect web", out=inspect, err="Usage: docker\n", status=1)
+    server.replay("ps:report web --format json", out=report)
+    assert await driver.containers("web") == expected
+
+
+async def test_an_odd_inspect_answer_leaks_nothing(driver: Driver, server: SshServer) -> None:
+    server.replay("ps:inspect web", out='[{"Config": {"Env": ["DOKKU_PASS=s3cr3t"]}}]')
+    with pytest.raises(OddReport) as caught:
+        await driver.containers("web")
+    assert "s3cr3t" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_errors_are_redacted(driver: Driver, server: SshServer) -> None:
+    server.replay("apps:list", err="boom TOKEN=abc hunter2-is-secret\n", status=1)
+    with pytest.raises(CommandFailed) as caught:
+        await driver.apps()
+    assert "boom TOKEN=[redacted] [redacted]" in str(caught.value)
+    assert "hunter2" not in f"{caught.value.stderr} {caught.value.stdout}"
+
+
+async def test_what_dokku_would_not_take_is_never_sent(driver: Driver, server: SshServer) -> None:
+    for bad in ("web;ls", "-x", "a b"):
+        with pytest.raises(Declined):
+            await driver.report(bad)
+        with pytest.raises(Declined):
+            await driver.deploy("web", REPO, bad)
+    assert server.asked() in ([], ["version"])
+
+
+async def test_a_build_log_is_read_with_its_facts(driver: Driver, server: SshServer) -> None:
+    failed = next(one for one in deploys(NEW) if one.scenario == "c_redeploy_build_fails")
+    server.replay("builds:output web mwu9", out=failed.stdout + "TOKEN=abc\n")
+    lines, facts = await driver.build_output("web", "mwu9")
+    assert lines[-1] == "TOKEN=[redacted]"
+    assert Mark.BUILD_FAILED in facts.marks
+
+
+async def collect(driver: Driver) -> tuple[list[str], int | None, frozenset[Mark]]:
+    stream = await driver.deploy("web", REPO, SHA)
+    lines: list[str] = []
+    async with asyncio.timeout(60):
+        async for batch in stream.lines():
+            lines += batch
+    await stream.close()
+    return lines, stream.exit_status, stream.facts.marks
+
+
+@pytest.mark.parametrize(
+    "scenario", ["b_redeploy_ok", "c_redeploy_build_fails", "d_redeploy_healthcheck_fails"]
+)
+async def test_a_deploy_streams_its_lines_and_ends_with_its_status(
+    driver: Driver, server: SshServer, scenario: str
+) -> None:
+    recording = next(one for one in deploys(NEW) if one.scenario == scenario)
+    server.replay(SYNC, out=recording.stdout, status=recording.exit or 0)
+    lines, status, marks = await collect(driver)
+    assert status == recording.exit
+    assert lines[0] == "       Fetching remote code for web from git://git.example/web.git#main"
+    assert len(lines) == len(recording.stdout.splitlines())
+    assert (Mark.DEPLOYED in marks) == (recording.exit == 0)
+
+
+async def test_standard_error_is_part_of_the_stream(driver: Driver, server: SshServer) -> None:
+    refused = next(one for one in deploys(OLD) if one.scenario.endswith("running_2"))
+    server.answer(
+        SYNC, "echo ' !     web currently has a deploy lock in place. Exiting...' >&2; exit 1"
+    )
+    assert refused.exit == 1
+    _, status, marks = await collect(driver)
+    assert status == 1
+    assert set(marks) == {Mark.LOCKED}
+
+
+async def test_a_killed_deploy_ends_with_minus_one(driver: Driver, server: SshServer) -> None:
+    server.answer(SYNC, "echo begun; kill -9 $$")
+    lines, status, _ = await collect(driver)
+    assert (lines, status) == (["begun"], -1)
+
+
+async def test_megabytes_and_odd_bytes_pass(driver: Driver, server: SshServer) -> None:
+    server.answer(
+        SYNC,
+        r"printf '\377\376\n'; yes '#8 1.0 0123456789' | head -n 300000; head -c 1000000 /dev/zero"
+        " | tr '\\0' x; echo; echo the end",
+    )
+    lines, status, _ = await collect(driver)
+    assert status == 0
+    assert lines[0] == "\ufffd\ufffd"
+    assert lines.count("#8 1.0 0123456789") == 300_000
+    assert sum(line.count("x") for line in lines) == 1_000_000
+    assert lines[-1] == "the end"
+
+
+async def test_a_lost_line_ends_the_lines_without_a_status(
+    driver: Driver, server: SshServer
+) -> None:
+    server.answer(SYNC, "echo begun; touch begun; sleep 60")
+    stream = await driver.deploy("web", REPO, SHA)
+    await until((server.folder / "begun").exists)
+    lines: list[str] = []
+    async with asyncio.timeout(20):
+        async for batch in stream.lines():
+            lines += batch
+            server.signal(signal.SIGKILL)
+    assert (lines, stream.exit_status) == (["begun"], None)
+    await stream.close()
+
+
+async def test_a_silent_server_is_given_up_after_long_patience(server: SshServer) -> None:
+    server.answer(SYNC, "echo begun; touch begun; sleep 60")
+    patience = Patience(deploy_alive_s=0.5, deploy_alive_count=2)
+    async with aclosing(Connection("production", server.target, patience=patience)) as connection:
+        stream = await Driver(connection, redactor=Redactor()).deploy("web", REPO, SHA)
+        await until((server.folder / "begun").exists)
+        before = stream.last_byte_at
+        server.signal(signal.SIGSTOP)
+        async with asyncio.timeout(20):
+            batches = [batch async for batch in stream.lines()]
+        assert stream.exit_status is None
+        assert [line for batch in batches for line in batch] in ([], ["begun"])
+        assert stream.last_byte_at >= before
+        await stream.close()
+
+
+async def test_closing_hangs_up_and_the_command_dies_at_its_next_line(
+    driver: Driver, server: SshServer
+) -> None:
+    server.answer(
+        SYNC,
+        "trap 'touch died; exit' PIPE; touch begun;"
+        " while :; do echo tick || { touch died; exit; }; sleep 0.05; done",
+    )
+    stream = await driver.deploy("web", REPO, SHA)
+    await until((server.folder / "begun").exists)
+    async with asyncio.timeout(5):
+        await stream.close()
+    assert stream.exit_status is None
+    await until((server.folder / "died").exists)
+    await stream.close()
+
+
+async def test_questions_and_deploys_do_not_share_a_connection(
+    server: SshServer, driver: Driver, connection: Connection
+) -> None:
+    server.answer(SYNC, "echo begun; sleep 60")
+    server.replay("apps:list", out="=====> My Apps\nweb\n")
+    stream = await driver.deploy("web", REPO, SHA)
+    assert await driver.apps() == ["web"]
+    assert connection._line is not None
+    connection._line.ssh.abort()
+    assert await driver.apps() == ["web"]
+    batches: Sequence[str] = await anext(aiter(stream.lines()))
+    assert batches == ["begun"]
+    await stream.close()
+
+
+async def test_a_deploy_that_cannot_log_in_starts_nothing(server: SshServer) -> None:
+    target = replace(server.target, port=1, known_hosts=server.target.known_hosts)
+    async with aclosing(Connection("production", target)) as connection:
+        with pytest.raises(Unreachable, match="refused the connection"):
+            await Driver(connection, redactor=Redactor()).deploy("web", REPO, SHA)
+    assert server.asked() == []
+
+
+async def test_a_question_that_hangs_is_unknown(connection: Connection, server: SshServer) -> None:
+    server.answer("apps:list", "sleep 60")
+    driver = Driver(connection, redactor=Redactor(), question_s=0.5)
+    with pytest.raises(OutcomeUnknown):
+        await driver.apps()
+    assert driver.health is not None
+    server.replay("apps:list", out="=====> My Apps\n")
+    assert await driver.apps() == []
+    # A new login may have found another Dokku.
+    await driver.keeps_records()
+    assert server.asked().count("version") == 1
+
+
+async def test_all_servers_are_opened_and_closed(server: SshServer) -> None:
+    server.replay("apps:list", out="=====> My Apps\nweb\n")
+    counts: dict[str, int] = {}
+    gone = replace(server.target, port=1)
+    async with open_servers(
+        {"production": server.target, "gone": gone},
+        Redactor(),
+        on_connections=counts.__setitem__,
+    ) as servers:
+        assert servers.names() == ["production", "gone"]
+        assert await servers.get("production").apps() == ["web"]
+        with pytest.raises(Unreachable):
+            await servers.get("gone").apps()
+        assert servers.health()["production"] is None
+        assert "refused" in (servers.health()["gone"] or "")
+        with pytest.raises(KeyError):
+            servers.get("nope")
+        assert counts["production"] == 1
+    assert counts["production"] == 0
+
+
+async def test_a_key_that_cannot_be_used_names_its_server(server: SshServer) -> None:
+    with pytest.raises(ConfigError, match=r"servers\.production.*not a private key"):
+        async with open_servers({"production": replace(server.target, key="x")}, Redactor()):
+            pass
