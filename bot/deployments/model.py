@@ -312,6 +312,14 @@ class Deployment:
     rollback_of: str | None = None
     rollback_sha: str | None = None
     """Newest SHA proven live before this deployment, fixed when it ended."""
+    after: Containers | None = None
+    """What the last look before the end showed; None: it could not be read, or never was."""
+    corrected_from: Mapping[str, str | None] | None = None
+    """The former end (`status`, `failure`, `live`), once a late verdict corrected it."""
+    late_over: bool = False
+    """No late verdict is looked for any more, although the end is not proven."""
+    crash_told: bool = False
+    """The thread has been told that the release, called live, does not stay up."""
     cancel: CancelWish | None = None
     max_duration: timedelta = timedelta(minutes=30)
     fence: int = 0

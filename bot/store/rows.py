@@ -26,7 +26,7 @@ _SAME = (
     *("id", "server", "app", "dokku_app", "repo", "ref", "sha", "ready", "reason", "evidence"),
     *("request_key", "channel", "created_at", "queued_at", "started_at", "finished_at"),
     *("attempt", "build_id", "exit_status", "url", "previous_sha", "retry_of", "rollback_of"),
-    *("rollback_sha", "fence"),
+    *("rollback_sha", "corrected_from", "late_over", "crash_told", "fence"),
 )
 """Columns that hold a field of the same name as it is."""
 
@@ -50,6 +50,8 @@ def fact_values(deployment: Deployment) -> dict[str, Any]:
         "requested_by": actor_values(deployment.requested_by),
         "trigger": deployment.trigger.value,
         "before": deployment.before and _snapshot_values(deployment.before),
+        "after": _listed_values(deployment.after),
+        "corrected_from": deployment.corrected_from and dict(deployment.corrected_from),
         "max_duration_s": deployment.max_duration.total_seconds(),
     }
 
@@ -78,6 +80,7 @@ def read_deployment(row: RowMapping) -> Deployment:
         requested_by=read_actor(row["requested_by"]),
         trigger=Trigger(row["trigger"]),
         before=_read_snapshot(row["before"]) if row["before"] else None,
+        after=_read_listed(row["after"]),
         max_duration=timedelta(seconds=row["max_duration_s"]),
         message=_read_place(row),
         cancel=_read_wish(row),
@@ -102,17 +105,25 @@ def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "builds": None if snapshot.builds is None else sorted(snapshot.builds),
         "report": asdict(snapshot.report),
-        "containers": snapshot.containers
-        and [asdict(container) for container in snapshot.containers.listed],
+        "containers": _listed_values(snapshot.containers),
     }
 
 
+def _listed_values(containers: Containers | None) -> list[dict[str, Any]] | None:
+    # An empty read is a read: `containers and …` would make it none.
+    return None if containers is None else [asdict(one) for one in containers.listed]
+
+
+def _read_listed(stored: Any) -> Containers | None:
+    if stored is None:
+        return None
+    return Containers(listed=tuple(Container(**one) for one in stored))
+
+
 def _read_snapshot(stored: Mapping[str, Any]) -> Snapshot:
-    builds, listed = stored["builds"], stored["containers"]
+    builds = stored["builds"]
     return Snapshot(
         builds=None if builds is None else frozenset(builds),
         report=AppReport(**stored["report"]),
-        containers=None
-        if listed is None
-        else Containers(listed=tuple(Container(**container) for container in listed)),
+        containers=_read_listed(stored["containers"]),
     )

@@ -49,6 +49,10 @@ def upgrade() -> None:
         sa.Column("retry_of", sa.Text()),
         sa.Column("rollback_of", sa.Text()),
         sa.Column("rollback_sha", sa.Text()),
+        sa.Column("after", sa.JSON()),
+        sa.Column("corrected_from", sa.JSON()),
+        sa.Column("late_over", sa.Boolean(), nullable=False),
+        sa.Column("crash_told", sa.Boolean(), nullable=False),
         sa.Column("cancel_by", sa.JSON()),
         sa.Column("cancel_at", _TIME),
         sa.Column("max_duration_s", sa.Float(), nullable=False),
@@ -58,6 +62,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_deployments_phase", "deployments", ["phase"])
     op.create_index("ix_deployments_created_at", "deployments", ["created_at"])
+    op.create_index("ix_deployments_finished_at", "deployments", ["finished_at"])
     op.create_index("ix_deployments_app", "deployments", ["server", "dokku_app", "created_at"])
     op.create_index("ix_deployments_message", "deployments", ["message_channel", "message_ts"])
     op.create_index(
