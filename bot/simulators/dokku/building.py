@@ -37,7 +37,7 @@ async def fetch(run: Run, sha: str | None = None) -> int | str:
     await _say_what_moved(run, found)
     app.git_sha = found
     app.git_updated_unix = int(run.host.clock.now().timestamp())
-    run.host.write_journal("fetched", app, sha=found)
+    run.host.write_journal("fetched", app, run=run.number, sha=found)
     return found
 
 
@@ -160,7 +160,7 @@ def _tag(run: Run, sha: str, behaviour: Behaviour) -> None:
     run.app.image = run.host.image_of(
         run.app, sha, healthy=behaviour.healthy, life_s=behaviour.life_s
     )
-    run.host.write_journal("image_tagged", run.app, sha=sha)
+    run.host.write_journal("image_tagged", run.app, run=run.number, sha=sha, image=run.app.image.id)
 
 
 def _ids(run: Run) -> dict[str, object]:

@@ -26,6 +26,10 @@ class SimClock:
         """Tell the simulated instant, aware UTC."""
         return self._began_at + timedelta(seconds=self.elapsed_s())
 
+    def instant_of(self, monotonic_s: float) -> datetime:
+        """Give the simulated instant at a reading of `time.monotonic()`."""
+        return self._began_at + timedelta(seconds=(monotonic_s - self._began_s) * self.speed)
+
     async def sleep(self, seconds: float) -> None:
         """Wait for so many simulated seconds."""
         await asyncio.sleep(max(0.0, seconds) / self.speed)

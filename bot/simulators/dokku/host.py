@@ -69,6 +69,7 @@ class DokkuHost:
         self.random = random.Random(seed)
         self._same_files: dict[str, str] = {}
         self._last_id_ms = 0
+        self._runs = 0
         self._holds: dict[str, str] = {}
         self._holding: set[str] = set()
         self._waiters: set[asyncio.Future[None]] = set()
@@ -143,6 +144,11 @@ class DokkuHost:
         app.records.append(record)
         self.write_journal("record_begun", app, id=record.id, source=source)
         return record
+
+    def next_run_number(self) -> int:
+        """Count the commands that change apps."""
+        self._runs += 1
+        return self._runs
 
     def new_id(self) -> str:
         """Make up a 64 hex id."""

@@ -129,5 +129,7 @@ def _tagged(run: Run) -> Image:
 
 
 async def _end(run: Run) -> None:
-    run.host.write_journal("metadata_set", run.app, metadata=run.app.deploy_source_metadata)
+    run.host.write_journal(
+        "metadata_set", run.app, run=run.number, metadata=run.app.deploy_source_metadata
+    )
     await run.pause(RECORD_TO_EXIT_S)

@@ -157,7 +157,9 @@ async def _switch(run: Run, process_type: str, new: list[Container], old: list[C
         for container in new:
             run.app.listed[container.dyno] = container
             run.app.served_ids.add(container.id)
-        run.host.write_journal("switched", run.app, type=process_type, ids=[c.id for c in new])
+        run.host.write_journal(
+            "switched", run.app, run=run.number, type=process_type, ids=[c.id for c in new]
+        )
 
     if process_type == "web" and run.host.has_proxy:
         lines = _proxy_lines(run, "=====> Triggering early", "-----> Running post-deploy")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from bot.simulators.dokku.model import BuildRecord, Container, Image, Output, PipeBroken
+from bot.simulators.dokku.model import BuildRecord, Container, Image, Nowhere, Output, PipeBroken
 from bot.simulators.dokku.recordings import Line, Step, step
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Run:
     def __init__(
         self, *, host: "DokkuHost", app: "App", output: Output, instant: bool = False
     ) -> None:
+        self.number = host.next_run_number()
+        """Names it in the journal."""
         self.host = host
         self.app = app
         self.output = output
@@ -64,7 +66,7 @@ class Run:
         """
         self._task = asyncio.current_task()
         self.app.runs.append(self)
-        self.host.write_journal("run_began", self.app, source=self.source)
+        self._note("run_began", source=self.source, elsewhere=self.elsewhere)
         status: int | None = None
         try:
             status = await steps
@@ -78,7 +80,7 @@ class Run:
             status = SIGPIPE_EXIT if self.stop_reason == "canceled" else None
         finally:
             self.leave()
-            self.host.write_journal("run_ended", self.app, source=self.source, status=status)
+            self._note("run_ended", source=self.source, status=status)
         if status is None:
             raise KilledBySignal
         if self.stop_reason == "canceled":
@@ -91,6 +93,14 @@ class Run:
     def source(self) -> str:
         """Give what the build record says, or nothing without a record."""
         return self.record.source if self.record else ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether somebody else started it, at a terminal that no SSH client of ours reads."""
+        return isinstance(self.output, Nowhere)
+
+    def _note(self, event: str, **details: object) -> None:
+        self.host.write_journal(event, self.app, run=self.number, **details)
 
     def stop(self, reason: str) -> None:
         """Kill it from outside: `canceled` (exit 141) or `killed` (signal KILL)."""
@@ -118,7 +128,7 @@ class Run:
     def _cut_off(self, status: int) -> None:
         if self.finalizes:
             self.finalize("failed", status)
-        self.host.write_journal("cut_off", self.app, source=self.source)
+        self._note("cut_off", source=self.source)
 
     def finalize(self, status: str, exit_code: int) -> None:
         """Write how it ended into its record, remove its lock file, prune the app's records."""
@@ -136,17 +146,17 @@ class Run:
         finished = [one for one in self.app.records if one.status != "running"]
         gone = set(sorted((one.id for one in finished), reverse=True)[RETENTION:])
         self.app.records[:] = [one for one in self.app.records if one.id not in gone]
-        self.host.write_journal("finalized", self.app, status=status, exit_code=exit_code)
+        self._note("finalized", status=status, exit_code=exit_code)
 
     def take_lock(self) -> bool:
         """Take the app's deploy lock; a refusal empties the lock file of who has it."""
         if self.app.lock_holder is not None:
             self.app.lock_file = ""
-            self.host.write_journal("lock_refused", self.app)
+            self._note("lock_refused")
             return False
         self.app.lock_holder = self
         self.app.lock_file = self.record.id if self.record else ""
-        self.host.write_journal("lock_taken", self.app)
+        self._note("lock_taken")
         return True
 
     def choose(self, sha: str | None) -> "Behaviour":
@@ -154,6 +164,7 @@ class Run:
         behaviour = self.app.outcome_of(sha)
         self.app.next_outcome = None
         self.dies_at = behaviour.dies_at
+        self._note("chosen", behaviour=behaviour)
         return behaviour
 
     # Its output.
@@ -263,7 +274,7 @@ class Run:
         self.new_containers.append(container)
         if image.life_s is not None:
             self.host.begin_crash_loop(self.app, container)
-        self.host.write_journal("container_started", self.app, id=container.id, dyno=dyno)
+        self._note("container_started", id=container.id, dyno=dyno, image=image.id)
         return container
 
     def retire(self, container: Container) -> None:

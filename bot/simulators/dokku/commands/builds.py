@@ -9,7 +9,7 @@ from bot.simulators.dokku.app import App
 from bot.simulators.dokku.clock import go_duration, stamp_ns, stamp_s
 from bot.simulators.dokku.commands.answers import Refused, Unmodelled, find_app, put, take_format
 from bot.simulators.dokku.host import DokkuHost
-from bot.simulators.dokku.model import BuildRecord, Output
+from bot.simulators.dokku.model import BuildRecord, Nowhere, Output
 from bot.simulators.dokku.recordings import step
 
 TAIL_LINES = 1000
@@ -198,11 +198,11 @@ def _tail_begin(log: bytearray) -> int:
 async def cancel(host: DokkuHost, words: list[str], output: Output) -> int:
     """Kill whatever deploy holds the app's lock; four answers mean that nothing was killed."""
     app = find_app(host, words)
-    await put(output, out=_cancel(host, app))
+    await put(output, out=_cancel(host, app, elsewhere=isinstance(output, Nowhere)))
     return 0
 
 
-def _cancel(host: DokkuHost, app: App) -> str:
+def _cancel(host: DokkuHost, app: App, *, elsewhere: bool) -> str:
     if app.lock_file is None:
         return step(host.version, "l1_cancel_mid_build", "cancel_nothing").stdout
     record = app.record(app.lock_file)
@@ -221,7 +221,7 @@ def _cancel(host: DokkuHost, app: App) -> str:
         return step(host.version, "n1_dokku_killed_mid_build", "cancel_terminated").stdout
     record.status = "canceled"
     holder.stop("canceled")
-    host.write_journal("canceled", app, id=record.id)
+    host.write_journal("canceled", app, id=record.id, run=holder.number, elsewhere=elsewhere)
     return step(host.version, "l1_cancel_mid_build", "cancel").stdout
 
 

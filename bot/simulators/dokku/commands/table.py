@@ -44,6 +44,7 @@ async def run_command(host: DokkuHost, line: str, output: Output) -> int:
         if name.startswith("builds:") and not host.keeps_build_records:
             return await _unknown(host, words, output)
         await host.clock.sleep(LATENCY_S.get(name, USUAL_LATENCY_S))
+        _note_question(host, words, output)
         return await COMMANDS.get(name, _complain)(host, words[1:], output)
     except (Unmodelled, UnmatchedQuote) as err:
         host.complaints.append(f"{line!r}: {err}")
@@ -58,6 +59,19 @@ async def run_command(host: DokkuHost, line: str, output: Output) -> int:
 def foreign_command(host: DokkuHost, line: str) -> asyncio.Task[object]:
     """Run a command as somebody else does, in the background, e.g. `ps:restart APP`."""
     return host.spawn(run_command(host, line, Nowhere()))
+
+
+def _note_question(host: DokkuHost, words: list[str], output: Output) -> None:
+    """Journal that a question is answered from the state of this instant."""
+    app = host.apps.get("".join(words[1:2]))
+    if app is not None:
+        host.write_journal(
+            "asked",
+            app,
+            command=words[0],
+            elsewhere=isinstance(output, Nowhere),
+            docker_down=host.docker_down,
+        )
 
 
 async def _complain(_host: DokkuHost, _words: list[str], _output: Output) -> int:

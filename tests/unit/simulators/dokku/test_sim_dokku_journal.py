@@ -1,0 +1,82 @@
+"""The journal: whose run did what, and from which instant an answer is."""
+
+import asyncio
+
+from bot.simulators.dokku.commands.table import foreign_command, run_command
+from bot.simulators.dokku.host import DokkuHost
+from bot.simulators.dokku.model import JournalEntry
+
+SHA = "ab" * 20
+
+
+class Reader:
+    """An SSH client that drops what it reads."""
+
+    closed = False
+
+    async def write(self, stream: str, data: bytes) -> None:
+        """Drop it."""
+
+
+def events(host: DokkuHost, event: str) -> list[JournalEntry]:
+    return [one for one in host.journal if one.event == event]
+
+
+async def test_a_run_is_named_in_all_that_it_did() -> None:
+    async with DokkuHost(speed=5000.0) as host:
+        host.create_app("app", deployed_sha="cd" * 20)
+        seen = len(host.journal)
+        await run_command(host, f"git:sync --build app https://git.example/app {SHA}", Reader())
+        story = host.journal[seen:]
+    (began,) = [one for one in story if one.event == "run_began"]
+    assert began.details["elsewhere"] is False
+    for event in ("chosen", "fetched", "image_tagged", "container_started", "switched"):
+        (entry,) = [one for one in story if one.event == event]
+        assert entry.details["run"] == began.details["run"]
+    (tagged,) = [one for one in story if one.event == "image_tagged"]
+    (started,) = [one for one in story if one.event == "container_started"]
+    assert tagged.details["image"] == started.details["image"]
+
+
+async def test_somebody_elses_run_is_told_from_ours() -> None:
+    async with DokkuHost(speed=5000.0) as host:
+        host.create_app("app", deployed_sha="cd" * 20)
+        await host.foreign_push("app", SHA)
+        await foreign_command(host, "ps:restart app")
+        runs = [one.details["run"] for one in events(host, "run_began")]
+        assert all(one.details["elsewhere"] for one in events(host, "run_began"))
+    assert len(runs) == len(set(runs))
+
+
+async def test_a_question_is_noted_when_it_is_answered() -> None:
+    async with DokkuHost(speed=5000.0) as host:
+        host.create_app("app", deployed_sha="cd" * 20)
+        await run_command(host, "ps:inspect app", Reader())
+        host.kill_docker_for_test()
+        await foreign_command(host, "ps:inspect app")
+    first, second = events(host, "asked")
+    assert first.details == {"command": "ps:inspect", "elsewhere": False, "docker_down": False}
+    assert second.details == {"command": "ps:inspect", "elsewhere": True, "docker_down": True}
+
+
+async def test_a_cancel_names_the_run_and_who_sent_it() -> None:
+    async with DokkuHost(speed=200.0) as host:
+        host.create_app("app", deployed_sha="cd" * 20)
+        host.hold_for_test("app", at="build step 4/")
+        push = host.foreign_push("app", SHA)
+        await host.until(lambda: host.holding("app"))
+        await foreign_command(host, "builds:cancel app")
+        await asyncio.wait({push}, timeout=5)
+    (began,) = events(host, "run_began")
+    (canceled,) = events(host, "canceled")
+    assert canceled.details["run"] == began.details["run"]
+    assert canceled.details["elsewhere"] is True
+
+
+async def test_instants_are_told_from_readings_of_the_machines_clock() -> None:
+    async with DokkuHost(speed=100.0) as host:
+        clock = host.clock
+        assert clock.instant_of(0.5) - clock.instant_of(0.25) == (
+            clock.instant_of(0.25) - clock.instant_of(0.0)
+        )
+        assert (clock.instant_of(1.0) - clock.instant_of(0.0)).total_seconds() == 100.0
