@@ -11,6 +11,7 @@ from bot.slack.logs import NOT_KNOWN, open_log
 from bot.slack.payloads import Body, asker_of, delivery_key, first_action, word
 from bot.slack.replies import as_answer
 
+NO_SUCH_BUTTON = "This version of deploybot has no such button."
 LATE = "That button is no longer there: {what}. Look at the message as it is now."
 
 
@@ -21,7 +22,7 @@ async def on_click(desk: Desk, body: Body) -> None:
     act = first_action(body)
     button = find_button(word(act, "action_id"))
     if button is None:
-        raise Declined("This version of deploybot has no such button.")
+        raise Declined(NO_SUCH_BUTTON)
     call = Call(
         desk=desk,
         asker=asker,

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from bot.clock import Clock, SystemClock
 from bot.deployments.model import Phase
@@ -174,6 +175,42 @@ async def test_what_was_heard_is_finished_before_the_intake_is_gone() -> None:
         assert not await stage.intake.is_connected()
 
 
+async def test_what_does_not_finish_in_time_is_cut_off() -> None:
+    async with open_stage() as stage, stage.slack.hold_for_test("chat.postMessage"):
+        await stage.deploy("myapp")
+        await stage.slack.until(lambda: stage.service.requests)
+        await asyncio.wait_for(stage.intake.close(timedelta(0)), LIMIT_S)
+
+
+async def test_an_answer_that_reaches_nobody_is_only_logged() -> None:
+    async with open_stage() as stage:
+        for method in ("chat.postEphemeral", "chat.postMessage"):
+            stage.slack.fail_for_test(method, error="fatal_error", times=5)
+        text = f"<@{stage.slack.bot.id}> lock myapp"
+        await stage.slack.say(stage.ada, stage.deploys, text)
+        await stage.slack.until(
+            lambda: any(call.method == "chat.postMessage" for call in stage.slack.calls)
+        )
+        stage.slack.clear_faults_for_test()
+        await stage.deploy("status")
+        assert await stage.whisper() == "Nothing is being deployed."
+
+
+async def test_a_socket_that_stays_away_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK would try the address of a refused connection for ever."""
+    async with open_slack(manifest=manifest()) as slack, intake_for(slack) as intake:
+        hub = slack._hub
+        await slack.until(lambda: hub.open_connections == 1)
+
+        async def never(_self: object) -> bool:
+            return False
+
+        with monkeypatch.context() as lost:
+            lost.setattr("bot.slack.bolt.SocketModeClient.is_connected", never)
+            await slack.until(lambda: len(hub.sent_per_connection) > 1)
+        await connected(intake)
+
+
 async def test_over_http_everything_works_the_same() -> None:
     async with open_stage("http") as stage:
         assert await stage.intake.is_connected()
@@ -246,6 +283,8 @@ async def test_before_slack_is_known_requests_are_sent_away_to_come_again() -> N
             source_of=str,
         )
         assert not await intake.is_connected()
+        request = make_mocked_request("POST", "/slack/events")
+        assert (await intake.handle_http(request)).status == 503
         with pytest.raises(RuntimeError):
             await intake.failure()
         await intake.close(timedelta(0))

@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from bot.deployments.model import Deployment, Live, Phase, Trigger
+from bot.deployments.model import Actor, CancelWish, Deployment, Live, Phase, Trigger
 from bot.simulators.slack.model import Message
 from bot.slack.actions import BUTTONS
 from bot.slack.buttons import ACTS
-from tests.support.builders import OLD_SHA, a_deployment
+from tests.support.builders import NOW, OLD_SHA, a_deployment
 from tests.support.stage import Stage, open_stage
 
 ONE = "01K9ZB0000000000000000001A"
@@ -49,11 +49,7 @@ async def test_cancel_asks_the_service_and_answers_the_clicker_alone() -> None:
         assert await stage.whisper() == "Cancelling it."
         ((cancelled, actor, through),) = stage.service.cancels
         assert (cancelled, actor.user, through) == (ONE, stage.ada.id, "button")
-        assert not await_nothing(stage, message)
-
-
-def await_nothing(stage: Stage, message: Message) -> list[Message]:
-    return stage.slack.thread(message)
+        assert not stage.slack.thread(message)
 
 
 async def test_a_late_cancel_does_nothing_but_say_so_to_the_clicker() -> None:
@@ -64,6 +60,24 @@ async def test_a_late_cancel_does_nothing_but_say_so_to_the_clicker() -> None:
         assert "no longer there: the deployment is succeeded" in await stage.whisper()
         assert not stage.service.cancels
         assert row.message is not None
+
+
+async def test_a_second_cancel_is_told_of_the_first() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.BUILDING)
+        wish = CancelWish(by=Actor(user="U1"), at=NOW)
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.CANCELLING, cancel=wish))
+        await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
+        assert "has been asked for" in await stage.whisper()
+        assert not stage.service.cancels
+
+
+async def test_a_button_of_a_forgotten_deployment_says_so() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.FAILED)
+        stage.service.rows.clear()
+        await stage.slack.click(stage.ada, message, action_id="deployment_retry")
+        assert "not known any more" in await stage.whisper()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ async def test_the_same_command_delivered_again_starts_nothing_more() -> None:
         ("LOCK myapp", "not in this release"),
         ("queue", "not in this release"),
         ("rollback shop", "No deployment of"),
+        ("https://example.com/ main", "no app name"),
     ],
 )
 async def test_a_mistake_gets_one_line_for_the_caller_alone(text: str, said: str) -> None:
@@ -190,6 +191,13 @@ async def test_rollback_never_guesses(text: str, said: str) -> None:
         await stage.deploy(text)
         assert said in await stage.whisper()
         assert not stage.service.requests
+
+
+async def test_rollback_without_an_earlier_release_says_what_to_do() -> None:
+    async with open_stage() as stage:
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.SUCCEEDED, live=Live.NEW))
+        await stage.deploy("rollback myapp")
+        assert "`/deploy myapp SHA` deploys any commit" in await stage.whisper()
 
 
 async def test_a_retry_that_runs_is_not_started_again() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from bot.deployments.model import AppPolicy, Phase, Trigger
-from bot.errors import StoreError
+from bot.errors import Declined, StoreError
 from bot.simulators.slack.model import View
 from tests.support.builders import a_deployment
 from tests.support.fake_service import FakeService
@@ -128,6 +128,65 @@ async def test_a_form_opens_though_nothing_can_be_looked_up(
         assert view.blocks[0]["element"]["type"] == "plain_text_input"
 
 
+async def test_a_server_that_does_not_exist_is_a_mistake_at_its_field(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_stage() as stage:
+        view = await a_form(stage)
+
+        def gone(app: str, server: str | None = None) -> AppPolicy:
+            raise Declined(f"{app} is not on `{server}` any more.")
+
+        monkeypatch.setattr(stage.service, "policy", gone)
+        chosen = {"app": "myapp", "server": "staging"}
+        result = await stage.slack.submit(stage.ada, view, chosen)
+        assert result.errors == {"server": "myapp is not on staging any more."}
+
+
+async def test_a_name_that_can_be_no_app_is_a_mistake_at_its_field() -> None:
+    async with open_stage() as stage:
+        stage.service.apps = ()
+        view = await a_form(stage)
+        result = await stage.slack.submit(stage.ada, view, {"app": "my_app"})
+        assert "no app name" in result.errors["app"]
+
+
+async def test_a_list_of_apps_that_is_late_holds_no_form_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_stage() as stage:
+        view = await a_form(stage)
+        slow = SlowApps(stage)
+        monkeypatch.setattr(stage.service, "known_apps", slow.known_apps)
+        monkeypatch.setattr("bot.slack.modals.CHECK_S", 0.01)
+        result = await stage.slack.submit(stage.ada, view, {"app": "myapp"})
+        assert result.acked
+        await stage.live_message()
+
+
+async def test_a_check_that_breaks_leaves_the_decision_to_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken() -> Sequence[AppPolicy]:
+        raise ZeroDivisionError
+
+    async with open_stage() as stage:
+        view = await a_form(stage)
+        monkeypatch.setattr(stage.service, "known_apps", broken)
+        result = await stage.slack.submit(stage.ada, view, {"app": "myapp"})
+        assert result.acked
+        await stage.live_message()
+
+
+async def test_a_slow_form_that_slack_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_stage() as stage:
+        slow = SlowApps(stage)
+        monkeypatch.setattr(stage.service, "known_apps", slow.known_apps)
+        stage.slack.fail_for_test("views.open", error="expired_trigger_id")
+        await stage.deploy("")
+        assert "try again" in await stage.whisper()
+
+
 async def test_a_slack_too_slow_for_the_trigger_is_told() -> None:
     async with open_stage() as stage:
         stage.slack.fail_for_test("views.open", error="expired_trigger_id")
@@ -188,4 +247,18 @@ async def test_without_a_message_there_is_no_thread_to_post_into() -> None:
         view = await stage.view("one")
         await stage.slack.click(stage.ada, view, action_id="log_post_as_file")
         await stage.view("has no message in Slack")
+        assert not stage.slack.files
+
+
+async def test_an_upload_that_slack_refuses_is_said_in_the_modal() -> None:
+    async with open_stage() as stage:
+        row = a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING)
+        stage.service.logs[ONE] = "step 1\n"
+        await stage.service.post(row, stage.deploys.id)
+        await stage.deploy(f"logs {ONE}")
+        view = await stage.view("step 1")
+        stage.slack.fail_for_test("files.getUploadURLExternal", error="file_uploads_disabled")
+        await stage.slack.click(stage.ada, view, action_id="log_post_as_file")
+        view = await stage.view("Uploads are switched off")
+        assert "step 1" in str(view.payload)
         assert not stage.slack.files

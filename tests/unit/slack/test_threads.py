@@ -159,3 +159,39 @@ async def test_people_of_another_workspace_may_not_even_ask() -> None:
         await stage.slack.until(lambda: stage.slack.ephemerals(mallory))
         assert "own workspace" in stage.slack.ephemerals(mallory)[0].text
         assert not stage.slack.files
+
+
+async def test_a_word_with_more_behind_it_needs_a_mention() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, f"<@{stage.slack.bot.id}> history myapp")
+        assert await stage.replies(message) == ["The newest deployments of `myapp`:"]
+        await say_below(stage, message, f"<@{stage.slack.bot.id}> lock myapp")
+        assert "not in this release" in await stage.whisper()
+
+
+@pytest.mark.parametrize("text", ["what is this all about then", "--force"])
+async def test_plain_speech_to_the_bot_gets_help(text: str) -> None:
+    async with open_stage() as stage:
+        asked = await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> {text}")
+        assert await stage.replies(asked) == ["What I understand:"]
+
+
+async def test_rollback_by_id_and_on_several_servers() -> None:
+    async with open_stage() as stage:
+        for number, server in enumerate(("production", "staging")):
+            stage.service.known(
+                a_deployment(
+                    id=f"01K9ZB000000000000000000{number}A",
+                    app="myapp",
+                    server=server,
+                    phase=Phase.SUCCEEDED,
+                    live=Live.NEW,
+                    rollback_sha=OLD_SHA,
+                )
+            )
+        await stage.deploy("rollback myapp")
+        assert "on SERVER" in await stage.whisper()
+        await stage.deploy("rollback myapp on staging")
+        await stage.slack.until(lambda: stage.service.requests)
+        assert stage.service.requests[0].server == "staging"
