@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from bot.bootstrap import Bot, Parties, open_bot
+from bot.clock import Clock
 from bot.config import load_settings
 from bot.metrics import Metrics
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
-from bot.simulators.slack.model import Message
+from bot.simulators.slack.model import Channel, Message, User, View
+from bot.simulators.slack.people import InteractionResult
+from bot.simulators.slack.simulator import SlackSimulator
 from bot.simulators.stage import DemoApp, Stage, open_stage
 from bot.slack.manifest import manifest
 
@@ -44,7 +47,12 @@ class World:
     bot: Bot | None = None
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
-    async def start_bot(self, timing: Mapping[str, Any] | None = None, **more: str) -> Bot:
+    async def start_bot(
+        self,
+        timing: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+        **more: str,
+    ) -> Bot:
         settings = load_settings(environ=self.environ | more, folder=self.folder)
         self._stack = AsyncExitStack()
         self.bot = await self._stack.enter_async_context(
@@ -53,6 +61,7 @@ class World:
                 metrics=Metrics(),
                 redactor=Redactor(settings.secrets()),
                 parties=Parties(),
+                clock=clock,
                 timing=dataclasses.replace(settings.timing(), **(timing or {})),
             )
         )
@@ -96,9 +105,81 @@ class World:
         assert message is not None
         return message
 
-    async def rows(self) -> list[Any]:
+    async def rows(self, app: str = "myapp") -> list[Any]:
+        """Newest first."""
         assert self.bot is not None
-        return list(await self.bot.service.history("myapp", limit=50))
+        return list(await self.bot.service.history(app, limit=50))
+
+    # What people do and see in Slack.
+
+    @property
+    def slack(self) -> SlackSimulator:
+        return self.stage.slack
+
+    @property
+    def ada(self) -> User:
+        return self.slack.user("ada")
+
+    @property
+    def deploys(self) -> Channel:
+        return self.slack.channel("deploys")
+
+    async def click(
+        self, action_id: str, message: Message | None = None, *, user: str = "ada"
+    ) -> InteractionResult:
+        """Press a button of the newest message, or of another, and confirm."""
+        person = self.slack.user(user)
+        return await self.slack.click(person, message or self.message, action_id=action_id)
+
+    async def whispered(self, *words: str, user: str = "ada") -> str:
+        """Wait until one person was told all the words; the newest of those texts."""
+        person = self.slack.user(user)
+
+        def told() -> list[str]:
+            texts = [shown(one) for one in self.slack.ephemerals(person)]
+            return [text for text in texts if all(word in text for word in words)]
+
+        return (await self.slack.until(told))[-1]
+
+    async def replied(self, *words: str, message: Message | None = None) -> Message:
+        """Wait until the bot said all the words in a thread; the newest such reply."""
+        root = message or self.message
+
+        def said() -> list[Message]:
+            replies = [one for one in self.slack.thread(root) if one.bot_id]
+            return [one for one in replies if all(word in shown(one) for word in words)]
+
+        return (await self.slack.until(said))[-1]
+
+    async def viewed(self, *words: str, user: str = "ada") -> View:
+        """Wait until the modal on somebody's screen shows all the words."""
+        person = self.slack.user(user)
+
+        def seen() -> View | None:
+            view = self.slack.view(person)
+            return view if view and all(word in view.plain for word in words) else None
+
+        view = await self.slack.until(seen)
+        assert view is not None
+        return view
+
+    async def ended(self, count: int = 1, app: str = "myapp") -> list[Any]:
+        """Wait until the outside was told of so many ends; the rows, newest first."""
+        await self.stage.receiver.wait_delivered(count)
+        return await self.rows(app)
+
+    # What happens on the server.
+
+    def hold(self, at: str = "build step 4/", app: str = "myapp") -> None:
+        """Stop the next deploy behind this line."""
+        self.stage.dokku.hold_for_test(app, at=at)
+
+    async def held(self, app: str = "myapp") -> None:
+        """Wait until it stands there."""
+        await self.stage.dokku.until(lambda: self.stage.dokku.holding(app))
+
+    def let_go(self, app: str = "myapp") -> None:
+        self.stage.dokku.release_for_test(app)
 
 
 def shown(message: Message) -> str:
