@@ -19,9 +19,10 @@ ROUNDS = 10
 SETTLE_S = 2.0
 QUIET_S = 2.5
 QUESTIONS = ("builds:list {app} --format json", "ps:inspect {app}", "apps:report {app}")
-FAILED = re.compile(r"\bFailed\b")
-CHECKING = re.compile(r"\bChecking\b|\bDeployed\b")
-DEPLOYED = re.compile(r"\bDeployed\b")
+FAILED = re.compile(r"^Failed: ")
+CHECKING = re.compile(r": Checking\b|^Deployed ")
+DEPLOYED = re.compile(r"^Deployed ")
+"""In the message's one-line text: the log snippet has words like these of its own."""
 
 
 async def measure() -> dict[str, object]:
@@ -66,8 +67,8 @@ async def _until_shown(played: Played, app: str, words: re.Pattern[str]) -> Mess
     channel = slack.channel("deploys")
 
     def shown() -> Message | None:
-        found = [one for one in slack.messages(channel) if app in one.plain]
-        return found[-1] if found and words.search(found[-1].plain) else None
+        found = [one for one in slack.messages(channel) if app in one.text]
+        return found[-1] if found and words.search(found[-1].text) else None
 
     message = await slack.until(shown, timeout_s=60)
     if message is None:
