@@ -18,6 +18,7 @@ from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.deployments.books import Books
 from bot.deployments.ending import Parts
+from bot.deployments.late import CrashWatch, LateVerdicts
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import Observer, Timing
 from bot.deployments.prepare import AppNames, Preparation
@@ -216,6 +217,7 @@ async def open_bot(
                 app_token=settings.slack.app_token,
                 signing_secret=settings.slack.signing_secret,
                 observe_ack=metrics.ack.observe,
+                source_of=lambda name: settings.origin(name.lower()).source,
             )
         )
         parties.intake = intake
@@ -266,15 +268,17 @@ def _build_domain(
     names = AppNames(servers=servers, clock=clock)
     refs = GitRefs(settings.git_credentials)
     preparation = Preparation(servers=servers, refs=refs, names=names)
+    replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
+    late = LateVerdicts(replica=replica, servers=servers, books=books, timing=timing, clock=clock)
     parts = Parts(
         books=books,
         preparation=preparation,
         polls=poller,
         timing=timing,
         clock=clock,
+        late=late.stream_ended,
         spawn=tasks.spawn,
     )
-    replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
     runner = Runner(replica=replica, servers=servers, parts=parts)
     service = Service(
         books=books,
@@ -288,6 +292,9 @@ def _build_domain(
         hooks=Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn),
     )
     runner.expire = service.end_waiting
+    crashes = CrashWatch(servers=servers, books=books, timing=timing, clock=clock)
+    poller.every(timing.late_interval, late.look, "late verdicts")
+    poller.every(timing.late_interval, crashes.look, "crashes after a success")
     return runner, service
 
 

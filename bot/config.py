@@ -121,6 +121,8 @@ class Settings:
             settle=knobs.settle,
             queue_ttl=knobs.queue_ttl,
             tracker_ttl=knobs.tracker_ttl,
+            late_interval=knobs.late_interval,
+            late_duration=knobs.late_duration,
         )
 
     def catalog(self) -> Catalog:

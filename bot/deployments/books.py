@@ -40,6 +40,15 @@ class Books:
             self.announcer.changed(fresh.id, Urgency.ROUTINE)
         return fresh
 
+    async def correct(
+        self, deployment: Deployment, *, audit: AuditEntry, event: Event | None = None
+    ) -> Deployment:
+        """What is learnt after an end. Errors of `Store.correct` pass through."""
+        fresh = await self.store.correct(deployment, audit=audit, event=event)
+        self.tracker.put(fresh)
+        self.announcer.changed(fresh.id, Urgency.NOW)
+        return fresh
+
     def note(
         self, deployment_id: str, progress: Progress, urgency: Urgency = Urgency.ROUTINE
     ) -> None:

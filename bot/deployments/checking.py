@@ -24,10 +24,13 @@ class Checker:
         self._settle = settle
         self._most = most
 
-    async def watch(self, app: str, evidence: Evidence, first_look: Look) -> Verdict:
+    async def watch(
+        self, app: str, evidence: Evidence, first_look: Look
+    ) -> tuple[Verdict, Containers | None]:
         """Watch the release that `evidence` shows; `first_look` is its read of the containers.
 
-        Returns an end. Waits at most `most`; then what is not proven is said to be unknown.
+        Returns an end, and what the last look showed. Waits at most `most`; then what is not
+        proven is said to be unknown.
         """
         began = self._clock.monotonic()
         known = Settling(
@@ -44,7 +47,7 @@ class Checker:
             over = self._clock.monotonic() - began >= self._most.total_seconds()
             judgement = judge(first, look, known, last_word=over)
             if judgement.verdict is not None:
-                return judgement.verdict
+                return judgement.verdict, look.containers
             if judgement.step is Step.BEGIN_AGAIN:
                 first = look
             await self._clock.sleep(self._pause(first))

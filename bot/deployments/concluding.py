@@ -2,21 +2,32 @@
 
 import asyncio
 from datetime import timedelta
+from enum import StrEnum
 
 from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader, Read, blind
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import BuildRecord, BuildStatus, LogFacts, Phase
+from bot.deployments.model import BuildRecord, BuildStatus, Deployment, LogFacts, Phase
 from bot.deployments.ports import Urgency
 from bot.deployments.recorder import SHOWN_LINES
 from bot.deployments.settling import Look
 from bot.deployments.states import ENDINGS
-from bot.deployments.verdict import Evidence, Kind, decide
+from bot.deployments.verdict import Evidence, Kind, Verdict, decide
 from bot.errors import DokkuError
 
 RECORD_PAUSE = timedelta(milliseconds=300)
 READ_PAUSE = timedelta(seconds=2)
+
+
+class Outcome(StrEnum):
+    """What is left to do."""
+
+    DONE = "done"
+    WATCH = "watch"
+    """No verdict yet: look again at the next poll."""
+    START_AGAIN = "start_again"
+    """It died before the release, and may be started once more."""
 
 
 class Conclusion:
@@ -35,6 +46,9 @@ class Conclusion:
         self.cap_reached = False
         self.last_word = False
         """Waiting longer is not allowed."""
+        self.lost_for = timedelta(0)
+        """How long ago the line or the former owner was lost."""
+        self._first_end: tuple[Evidence, Verdict] | None = None
         self._held = held
         self._reader = reader
         self._ending = ending
@@ -43,34 +57,54 @@ class Conclusion:
         self._timing = parts.timing
         self._clock = parts.clock
 
-    async def conclude(self) -> bool:
-        """Read the evidence and act on it. False: no verdict yet, look again at the next poll."""
+    async def conclude(self) -> Outcome:
+        """Read the evidence and act on it."""
         if self._held.lost or self._held.row.phase in ENDINGS:
-            return True
+            return Outcome.DONE
         await self._held.refresh_wish()
         began = self._clock.monotonic()
         read = await self._read_patiently()
         if read is None:
             await self.give_up()
-            return True
+            return Outcome.DONE
         await self._keep_what_was_learnt(read)
         verdict = decide(read.evidence)
         match verdict.kind:
             case Kind.WATCH:
                 self._held.note(reading_end=False)
-                return False
+                return Outcome.WATCH
             case Kind.REQUEUE:
                 await self._requeue()
+            case Kind.START_AGAIN if await self._may_start_again():
+                self._held.note(reading_end=False)
+                self._first_end = (read.evidence, verdict)
+                return Outcome.START_AGAIN
             case Kind.END | Kind.START_AGAIN:
                 await self._ending.by_evidence(read.evidence, verdict)
             case Kind.CHECK:
                 await self._check(read.evidence, began)
-        return True
+        return Outcome.DONE
+
+    async def end_first_attempt(self) -> None:
+        """It could not be started again: the end is what the evidence said before."""
+        if self._first_end is not None:
+            await self._ending.by_evidence(*self._first_end)
+
+    async def _may_start_again(self) -> bool:
+        return may_start_again(
+            self._held.row,
+            lost_for=self.lost_for,
+            within=self._timing.start_again_within,
+            newer=bool(await self._parts.books.store.newer(self._held.row)),
+            cap_reached=self.cap_reached,
+        )
 
     async def give_up(self) -> None:
         """The server does not answer any more: say what is known, and that the rest is not."""
         evidence = blind(self._held.row, self.facts, cap_reached=self.cap_reached)
         await self._ending.by_evidence(evidence, decide(evidence))
+        # The lease goes back although the stream is read on: late looks need it.
+        await self._parts.books.store.release(self._held.id, self._held.row.fence)
 
     async def _read_patiently(self) -> Read | None:
         """None: the server did not answer, often enough in a row."""
@@ -133,8 +167,9 @@ class Conclusion:
             await self._held.move(Phase.CHECKING, "checking", url=url)
         self._held.note(Urgency.PHASE, reading_end=False, step=None)
         first = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
-        verdict = await self._ending.checker().watch(self._held.row.dokku_app, evidence, first)
-        await self._ending.by_evidence(evidence, verdict)
+        app = self._held.row.dokku_app
+        verdict, after = await self._ending.checker().watch(app, evidence, first)
+        await self._ending.by_evidence(evidence, verdict, after)
 
     async def _requeue(self) -> None:
         self._parts.polls.unwatch(self._held.id)
@@ -142,3 +177,22 @@ class Conclusion:
         await self._held.move(
             Phase.QUEUED, "refused_by_lock", exit_status=None, started_at=None, build_id=None
         )
+
+
+def may_start_again(
+    row: Deployment, *, lost_for: timedelta, within: timedelta, newer: bool, cap_reached: bool
+) -> bool:
+    """Whether a deployment that died before its release is started once more by itself.
+
+    Only the first attempt, of a known commit, that nobody wants to end, lost lately, with nothing
+    newer of the app deployed or waiting.
+    """
+    return (
+        row.attempt == 1
+        and row.sha is not None
+        and row.cancel is None
+        and row.phase in {Phase.STARTING, Phase.FETCHING, Phase.BUILDING}
+        and lost_for <= within
+        and not newer
+        and not cap_reached
+    )

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from bot.deployments.cancelling import Canceller
-from bot.deployments.concluding import Conclusion
+from bot.deployments.concluding import Conclusion, Outcome
 from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader
 from bot.deployments.held import Held
@@ -12,7 +12,7 @@ from bot.deployments.log_buffer import LogBuffer
 from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.recorder import SHOWN_LINES, Recorder
-from bot.deployments.starting import Starting
+from bot.deployments.starting import Blocked, Starting
 from bot.deployments.states import COMMAND_RUNS, ENDINGS
 from bot.errors import DokkuError, StaleState
 
@@ -56,19 +56,37 @@ class Drive:
 
     async def begin(self) -> None:
         """From the head of the queue to the end. Blocked, DokkuError: it keeps its place."""
-        stream = await self._starting.start()
-        if stream is None:
-            return
-        self._stream = stream
-        self._parts.polls.watch(self.held.id)
-        self._parts.spawn(self._first_look())
-        await self._follow(stream)
+        await self._run(await self._starting.start())
 
-    async def take_over(self) -> None:
-        """A deployment whose owner died: no stream, so the server must tell how it ended."""
+    async def take_over(self, idle: timedelta) -> None:
+        """A deployment whose owner died: no stream, so the server must tell how it ended.
+
+        `idle` is for how long nobody has owned it.
+        """
+        self._conclusion.lost_for = idle
         self._parts.polls.watch(self.held.id)
         await self._starting.note_usual()
-        await self._conclude()
+        if self.held.row.started_at is None and await self._starting.never_began():
+            return
+        if await self._conclude() is Outcome.START_AGAIN:
+            await self._run(await self._again())
+
+    async def _run(self, stream: DeployStream | None) -> None:
+        while stream is not None:
+            self._stream = stream
+            self._parts.polls.watch(self.held.id)
+            self._parts.spawn(self._first_look())
+            again = await self._follow(stream) is Outcome.START_AGAIN
+            stream = await self._again() if again else None
+
+    async def _again(self) -> DeployStream | None:
+        """The second attempt; where it cannot be made, the first one's end is told."""
+        self._stream = self._cancelling = self._canceller = None
+        try:
+            return await self._starting.start_again()
+        except (Blocked, DokkuError):
+            await self._conclusion.end_first_attempt()
+            return None
 
     async def end_unreachable(self, error: DokkuError) -> None:
         """The questions before the start were not answered, often enough."""
@@ -79,7 +97,7 @@ class Drive:
         if self.held.row.phase in COMMAND_RUNS:
             await self.tick()
 
-    async def _follow(self, stream: DeployStream) -> None:
+    async def _follow(self, stream: DeployStream) -> Outcome:
         await self.held.refresh_wish()
         if self.held.row.cancel is not None:
             self.wish()
@@ -88,15 +106,21 @@ class Drive:
         if self._canceller is not None:
             self._canceller.ended.set()
         self._conclusion.facts = stream.facts
+        if self.held.row.phase in ENDINGS:
+            # It was called lost; what its own line says now may prove how it ended.
+            await self._parts.late(self.held.row, stream.exit_status, stream.facts)
         if self.held.lost or self.held.row.phase in ENDINGS:
-            return
+            return Outcome.DONE
         tail = self._buffer.tail(SHOWN_LINES)
         self.held.note(Urgency.NOW, reading_end=True, tail=tail, step=None)
         await self.held.record(exit_status=stream.exit_status)
-        await self._conclude()
+        return await self._conclude()
 
-    async def _conclude(self) -> None:
-        while not await self._conclusion.conclude():
+    async def _conclude(self) -> Outcome:
+        while True:
+            outcome = await self._conclusion.conclude()
+            if outcome is not Outcome.WATCH:
+                return outcome
             self._ticked.clear()
             await self._ticked.wait()
 

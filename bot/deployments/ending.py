@@ -12,7 +12,7 @@ from bot.deployments.evidence import describe
 from bot.deployments.excerpt import around_error
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import Event, Failure, Phase
+from bot.deployments.model import Containers, Deployment, Event, Failure, LogFacts, Phase
 from bot.deployments.ports import Dokku, Polls, Timing
 from bot.deployments.prepare import Preparation
 from bot.deployments.states import ENDINGS
@@ -31,6 +31,8 @@ class Parts:
     polls: Polls
     timing: Timing
     clock: Clock
+    late: Callable[[Deployment, int | None, LogFacts], Coroutine[Any, Any, None]]
+    """The stream of a deployment that was called lost has ended after all."""
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     """Run on, as a tracked task whose failure is logged."""
 
@@ -54,15 +56,20 @@ class Ending:
             most=self._held.row.max_duration,
         )
 
-    async def by_evidence(self, evidence: Evidence, verdict: Verdict) -> None:
-        """End with a verdict on a command that was started."""
+    async def by_evidence(
+        self, evidence: Evidence, verdict: Verdict, after: Containers | None = None
+    ) -> None:
+        """End with a verdict on a command that was started; `after` is the newest look, if any."""
         if verdict.phase is Phase.SUCCEEDED and self._held.row.phase is not Phase.CHECKING:
             await self._held.move(Phase.CHECKING, "checking")  # nothing runs that could be watched
         if verdict.phase is not Phase.SUCCEEDED:
             excerpt = around_error(self._buffer.recent(), evidence.output.error)
             self._held.note(excerpt=excerpt)
         await self._end(
-            verdict, describe(evidence, verdict.rule), evidence.output.url or self._held.row.url
+            verdict,
+            describe(evidence, verdict.rule),
+            after=after or evidence.after,
+            url=evidence.output.url,
         )
 
     async def unstarted(self, failure: Failure, cause: str) -> None:
@@ -70,16 +77,24 @@ class Ending:
         containers = None
         if failure is not Failure.SERVER_UNREACHABLE:
             containers = (await self.checker().look(self._held.row.dokku_app)).containers
-        await self._end(before_start(failure, cause, containers), f"before the start: {cause}")
+        verdict = before_start(failure, cause, containers)
+        await self._end(verdict, f"before the start: {cause}", after=containers)
 
     async def cancelled_unstarted(self) -> None:
         """Somebody asked for the end before Dokku's command was started."""
         containers = (await self.checker().look(self._held.row.dokku_app)).containers
         verdict = before_start(Failure.REJECTED, "Cancelled before Dokku was asked", containers)
         verdict = replace(verdict, phase=Phase.CANCELLED, failure=None)
-        await self._end(verdict, "cancelled before the start")
+        await self._end(verdict, "cancelled before the start", after=containers)
 
-    async def _end(self, verdict: Verdict, evidence: str, url: str | None = None) -> None:
+    async def _end(
+        self,
+        verdict: Verdict,
+        evidence: str,
+        *,
+        after: Containers | None,
+        url: str | None = None,
+    ) -> None:
         async with self._once:
             row = self._held.row
             if row.phase in ENDINGS or verdict.phase is None:
@@ -102,6 +117,7 @@ class Ending:
                 evidence=evidence,
                 finished_at=self._parts.clock.now(),
                 rollback_sha=rollback,
+                after=after,
                 url=url or row.url,
             )
             self._parts.polls.unwatch(row.id)

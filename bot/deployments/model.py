@@ -409,7 +409,9 @@ class Event:
     """
 
     type: str
-    """`deployment.started`, `deployment.finished`, `deployment.corrected`."""
+    """`deployment.started`, `deployment.finished`, `deployment.corrected`, `deployment.note`."""
+    text: str | None = None
+    """Of a `deployment.note`: the sentence for the thread. Nobody else is told of a note."""
     log_tail: tuple[str, ...] = ()
     corrected_from: Mapping[str, str | None] | None = None
 

@@ -94,6 +94,10 @@ class Dokku(Protocol):
         """The whole text of an ended build, cleaned and redacted, with what it states."""
         ...
 
+    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+        """What lines that were kept (cleaned, redacted) state."""
+        ...
+
     async def cancel_build(self, app: str) -> bool:
         """`builds:cancel`. True: it says that it killed a deploy. False: nothing was killed."""
         ...
@@ -216,9 +220,21 @@ class Store(Protocol):
         ...
 
     async def correct(
-        self, deployment: Deployment, *, audit: AuditEntry, event: Event
+        self, deployment: Deployment, *, audit: AuditEntry, event: Event | None
     ) -> Deployment:
-        """A late verdict: the one write that may change an ended row."""
+        """What is learnt after an end: the one write that may change an ended row."""
+        ...
+
+    async def unproven(self, since: datetime) -> Sequence[Deployment]:
+        """Started ones that ended after `since` without a proof, and are still looked at."""
+        ...
+
+    async def lately_succeeded(self, since: datetime) -> Sequence[Deployment]:
+        """Ended `succeeded` after `since`, with live `new` and no crash told of."""
+        ...
+
+    async def newer(self, deployment: Deployment) -> Sequence[Deployment]:
+        """Those of the same app that were asked for later, oldest first."""
         ...
 
     async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
@@ -283,6 +299,10 @@ class Store(Protocol):
 
     async def renew(self, replica: str, lease: timedelta) -> frozenset[str]:
         """Prolong all leases of this replica; the deployment ids that it still holds."""
+        ...
+
+    async def idle(self, deployment_id: str) -> timedelta:
+        """How long ago its last owner gave the lease back or it ran out; 0 while it holds."""
         ...
 
     async def release(self, deployment_id: str, fence: int) -> None:
@@ -450,6 +470,12 @@ class Timing:
     lease: timedelta = timedelta(seconds=20)
     heartbeat: timedelta = timedelta(seconds=5)
     tracker_ttl: timedelta = timedelta(minutes=5)
+    late_interval: timedelta = timedelta(seconds=60)
+    late_duration: timedelta = timedelta(hours=2)
+    start_again_within: timedelta = timedelta(minutes=10)
+    """A loss older than this is not mended by a second start."""
+    crash_looks: timedelta = timedelta(minutes=10)
+    """For how long after a success a crash loop is told in the thread."""
 
 
 ServerHealth = Mapping[str, str | None]

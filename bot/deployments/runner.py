@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -183,6 +184,7 @@ class Runner:
     async def _claim(self, row: Deployment) -> None:
         if row.id in self._drives or not self._open:
             return
+        idle = await self._store.idle(row.id)
         fence = await self._store.claim(row.id, self._replica, self._timing.lease)
         if fence is None:
             return
@@ -194,12 +196,12 @@ class Runner:
             replace(fresh, fence=fence), dokku=self._servers.get(fresh.server), parts=self._parts
         )
         self._drives[row.id] = drive
-        self._tasks[row.id] = self._parts.spawn(self._drive(drive, fence))
+        self._tasks[row.id] = self._parts.spawn(self._drive(drive, fence, idle))
 
-    async def _drive(self, drive: Drive, fence: int) -> None:
+    async def _drive(self, drive: Drive, fence: int, idle: timedelta) -> None:
         deployment_id = drive.held.id
         try:
-            await self._drive_guarded(drive)
+            await self._drive_guarded(drive, idle)
         finally:
             self._drives.pop(deployment_id, None)
             self._tasks.pop(deployment_id, None)
@@ -214,11 +216,11 @@ class Runner:
             # It ends by itself after its 20 s.
             log.warning("lease_kept", deployment_id=deployment_id, why=str(error))
 
-    async def _drive_guarded(self, drive: Drive) -> None:
+    async def _drive_guarded(self, drive: Drive, idle: timedelta) -> None:
         row = drive.held.row
         try:
             if row.phase in RUNNING:
-                await drive.take_over()
+                await drive.take_over(idle)
             else:
                 await drive.begin()
         except Blocked as blocked:

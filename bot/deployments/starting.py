@@ -1,17 +1,29 @@
 """From the head of the queue to Dokku's command: look, snapshot, claim the app, start."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from statistics import median
+from typing import Any
 
 from bot.deployments.ending import Ending, Parts
-from bot.deployments.evidence import EvidenceReader
+from bot.deployments.evidence import EvidenceReader, candidates
 from bot.deployments.held import Held
-from bot.deployments.model import Deployment, Event, Failure, Phase, Snapshot
+from bot.deployments.model import (
+    BOT,
+    AuditEntry,
+    BuildRecord,
+    Deployment,
+    Event,
+    Failure,
+    Phase,
+    Snapshot,
+)
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.prepare import APP_MISSING, NotDeployable
 from bot.deployments.queue import describe_foreign, foreign_build
-from bot.errors import CommandFailed, Unreachable
+from bot.errors import CommandFailed, DokkuError, Unreachable
 
 KNOWN_GOOD = 3
 """Good deployments needed before a usual duration is shown."""
@@ -49,6 +61,50 @@ class Starting:
             await self._ending.unstarted(Failure.APP_NOT_FOUND, cause)
             return None
         await self._enter(ready, snapshot)
+        return await self._command()
+
+    async def never_began(self) -> bool:
+        """The former owner died on its way to the command. True: it waits in the queue again.
+
+        A record is there half a second after a command was sent; without one, nothing ran.
+        """
+        row = self._held.row
+        with contextlib.suppress(DokkuError):  # then nobody can tell yet
+            records = await self._dokku.builds(row.dokku_app)
+            keeps = await self._dokku.keeps_records()
+            if row.before is not None and keeps and not candidates(records, row.before):
+                await self._held.move(Phase.QUEUED, "never_began")
+                return True
+        # Sent, or nobody can tell: the cap counts from now.
+        await self._held.record(started_at=self._clock.now())
+        return False
+
+    async def start_again(self) -> DeployStream | None:
+        """The second attempt, in the same message. None: it ended before the command started."""
+        row = self._held.row
+        if row.before is None:
+            raise ValueError("a deployment that was started has a snapshot")
+        records = await self._dokku.builds(row.dokku_app)
+        if foreign_build(records) is not None:
+            raise Blocked("another build")
+        note = Event(
+            type="deployment.note",
+            text=f"The connection to {row.server} was lost before the release. "
+            f"Starting {row.app} again, once.",
+        )
+        changes: dict[str, Any] = {
+            "attempt": row.attempt + 1,
+            "before": replace(row.before, builds=_ids(records, row.before)),
+            "build_id": None,
+            "exit_status": None,
+            "event": note,
+        }
+        if row.phase is Phase.STARTING:
+            audit = AuditEntry(actor=BOT, through="runner", action="started_again")
+            await self._held.record(audit=audit, **changes)
+        else:
+            await self._held.move(Phase.STARTING, "started_again", **changes)
+        await self._held.append_log(["", "…… the connection was lost; started again ……", ""])
         return await self._command()
 
     async def _look_up(self) -> Deployment | None:
@@ -119,8 +175,12 @@ class Starting:
                 await self._clock.sleep(self._timing.start_window / tries)
             else:
                 break
-        await self._held.record(
-            started_at=self._clock.now(), event=Event(type="deployment.started")
-        )
+        if row.started_at is None:
+            started = Event(type="deployment.started")
+            await self._held.record(started_at=self._clock.now(), event=started)
         self._held.note(waits_for=None)
         return stream
+
+
+def _ids(records: Sequence[BuildRecord], before: Snapshot) -> frozenset[str] | None:
+    return None if before.builds is None else before.builds | {one.id for one in records}

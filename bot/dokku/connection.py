@@ -158,10 +158,15 @@ class Connection:
 
         Whoever gets it closes it.
         """
-        async with self._login:
-            return await self._log_in(
-                self._patience.deploy_alive_s, self._patience.deploy_alive_count, tries=1
-            )
+        patience = self._patience
+        try:
+            # One login at a time: others that hang must not hold this one for ever.
+            async with asyncio.timeout(2 * patience.connect_s), self._login:
+                return await self._log_in(
+                    patience.deploy_alive_s, patience.deploy_alive_count, tries=1
+                )
+        except TimeoutError as err:
+            raise self._failed(err) from None
 
     async def aclose(self) -> None:
         """Hang up everything, deploys too. Waits for nobody."""

@@ -111,6 +111,11 @@ class Driver(Dokku):
         shown += [line.shown for line in lines]
         return shown, log.facts
 
+    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+        output, log = OutputReader(self._redactor), LogReader(app)
+        log.feed(output.feed("".join(f"{line}\n" for line in lines).encode()))
+        return log.facts
+
     async def cancel_build(self, app: str) -> bool:
         if not await self.keeps_records():
             return False

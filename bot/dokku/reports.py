@@ -12,6 +12,7 @@ from bot.errors import OddReport
 _HEAD = 200
 _STATUS = re.compile(r"status-(?P<process>[\w.-]+\.\d+)")
 _STATE = re.compile(r"(?P<state>[a-z]+)(?: \(CID: (?P<cid>[0-9a-f]*)\))?")
+_APP = re.compile(r"[a-z0-9][a-z0-9._-]*")
 Mask = Callable[[str], str]
 
 
@@ -94,9 +95,11 @@ def read_process_report(text: str, mask: Mask) -> ProcessReport:
 
 
 def read_apps(text: str) -> Sequence[str]:
-    """`apps:list`: names below a header."""
-    names = (line.strip() for line in text.splitlines())
-    return [name for name in names if name and not name.startswith(("=", "!", "-"))]
+    """`apps:list`: names below a header; what a login prints before it is passed over."""
+    lines = [line.strip() for line in text.splitlines()]
+    headers = [place for place, line in enumerate(lines) if line.startswith("=====> ")]
+    below = lines[headers[-1] + 1 :] if headers else lines
+    return [name for name in below if _APP.fullmatch(name)]
 
 
 def read_sha(text: str) -> str | None:

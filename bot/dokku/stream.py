@@ -112,9 +112,9 @@ class Stream(DeployStream):
             return
         self._log.feed(lines)
         self._waiting.extend(line.shown for line in lines)
-        self._chars += sum(len(line.shown) for line in lines)
+        self._chars += sum(len(line.shown) + 1 for line in lines)
         while self._chars > _MOST_CHARS:
-            self._chars -= len(self._waiting.popleft())
+            self._chars -= len(self._waiting.popleft()) + 1
             self._dropped += 1
         self._changed.set()
 

@@ -11,6 +11,7 @@ from bot.config_sources import variable_of
 from bot.config_tables import AppTable, Knobs, ServerTable, WebhookTable, is_later
 from bot.config_values import show_duration
 from bot.metrics import Metrics
+from bot.slack.commands_page import commands_page
 from bot.slack.manifest import manifest_text
 
 _METRICS = "<!-- metrics: made by `make docs` -->"
@@ -146,6 +147,7 @@ def pages(root: Path) -> Mapping[Path, str]:
     operations = root / "docs" / "operations.md"
     return {
         operations: operations_page(operations.read_text()),
+        root / "docs" / "commands.md": commands_page(),
         root / "docs" / "configuration.md": configuration_page(example),
         root / "manifest.yml": manifest_text(),
     }

@@ -34,7 +34,7 @@ class BotProcess:
             "bot",
             "run",
             cwd=folder,
-            env=clean_environment(os.environ) | settings,
+            env={**clean_environment(os.environ), **settings},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -89,7 +89,7 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """Start Slack, Dokku, the repositories and the receiver. OSError: the port is taken.
 
-    Each app that is live has an older commit live already. `folder` is for the bot's database, `speed` is
+    An app that is live has an older commit live. `folder` is for the bot's database, `speed` is
     how many times faster than its recordings the simulated Dokku works.
     """
     webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"

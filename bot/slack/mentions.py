@@ -26,6 +26,7 @@ from bot.slack.refusals import NO_ANSWER, as_error
 from bot.slack.render import blocks as kit
 from bot.slack.render.blocks import Answer as Reply
 from bot.slack.render.mention import end_mention
+from bot.slack.render.text import cut, inert, one_line
 
 _log = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ LANE = "slack"
 METADATA_TYPE = "outgoing"
 """`event_type` of the metadata on a reply; its payload is `{"id": <outgoing id>}`."""
 CORRECTED = "deployment.corrected"
+NOTE = "deployment.note"
 FRESH = timedelta(seconds=30)
 """Younger than this and never tried: nobody can have sent it yet (a row is held for longer)."""
 MARGIN = timedelta(minutes=1)
@@ -132,6 +134,9 @@ class Mentions:
 
 def render(deployment: Deployment, row: Outgoing) -> Reply:
     """The end as it is known now; a correction says so first."""
+    if row.kind == NOTE:
+        words = one_line(str(row.body.get("text") or ""))
+        return Reply(text=inert(words, 900), blocks=(kit.plain_section(cut(words, 900) or "-"),))
     said = end_mention(deployment)
     if row.kind != CORRECTED:
         return said

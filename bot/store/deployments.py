@@ -85,7 +85,7 @@ class DeploymentWrites(Part):
 
     @whole
     async def correct(
-        self, deployment: Deployment, *, audit: AuditEntry, event: Event
+        self, deployment: Deployment, *, audit: AuditEntry, event: Event | None
     ) -> Deployment:
         if deployment.phase not in ENDINGS:
             raise StaleState(f"deployment {deployment.id} cannot be corrected to no end")
@@ -94,7 +94,8 @@ class DeploymentWrites(Part):
         async with self._database.write() as tx:
             fresh = await _update(tx.connection, deployment.id, values, was=None)
             await write_audit(tx.connection, fresh.id, audit, at=self._clock.now())
-            await put(tx, self._planner(fresh, event), now=self._clock.now())
+            if event is not None:
+                await put(tx, self._planner(fresh, event), now=self._clock.now())
         return fresh
 
     @whole

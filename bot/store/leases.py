@@ -52,13 +52,23 @@ class Leases(Part):
             return frozenset(held.scalars())
 
     @whole
+    async def idle(self, deployment_id: str) -> timedelta:
+        async with self._database.read() as connection:
+            found = await connection.execute(
+                select(self._now_ms() - leases.c.until_ms).where(
+                    leases.c.deployment_id == deployment_id
+                )
+            )
+            return timedelta(milliseconds=max(0, found.scalar_one_or_none() or 0))
+
+    @whole
     async def release(self, deployment_id: str, fence: int) -> None:
         async with self._database.write() as tx:
             freed = await tx.connection.execute(
                 update(leases)
                 .where(leases.c.deployment_id == deployment_id, leases.c.fence == fence)
                 .where(leases.c.replica.is_not(None))
-                .values(replica=None, until_ms=0)
+                .values(replica=None, until_ms=self._now_ms())
             )
             if freed.rowcount:
                 tx.tell("queued", deployment_id)

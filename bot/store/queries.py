@@ -49,6 +49,42 @@ class DeploymentReads(Part):
         )
 
     @whole
+    async def unproven(self, since: datetime) -> Sequence[Deployment]:
+        query = (
+            select(deployments)
+            .where(deployments.c.finished_at >= since)
+            .where(deployments.c.started_at.is_not(None))
+            .where(deployments.c.phase.in_([phase.value for phase in ENDINGS]))
+            .where(deployments.c.late_over.is_(False))
+            .where(deployments.c.live == Live.UNKNOWN.value)
+        )
+        return await self._all(query.order_by(deployments.c.finished_at, deployments.c.id))
+
+    @whole
+    async def lately_succeeded(self, since: datetime) -> Sequence[Deployment]:
+        query = (
+            select(deployments)
+            .where(deployments.c.finished_at >= since)
+            .where(deployments.c.phase == Phase.SUCCEEDED.value)
+            .where(deployments.c.live == Live.NEW.value)
+            .where(deployments.c.crash_told.is_(False))
+        )
+        return await self._all(query.order_by(deployments.c.finished_at, deployments.c.id))
+
+    @whole
+    async def newer(self, deployment: Deployment) -> Sequence[Deployment]:
+        query = _of(deployment.target).where(
+            or_(
+                deployments.c.created_at > deployment.created_at,
+                and_(
+                    deployments.c.created_at == deployment.created_at,
+                    deployments.c.id > deployment.id,
+                ),
+            )
+        )
+        return await self._all(query.order_by(deployments.c.created_at, deployments.c.id))
+
+    @whole
     async def running_of(self, key: AppKey) -> Deployment | None:
         return await self._one(
             _of(key).where(deployments.c.phase.in_([phase.value for phase in RUNNING]))

@@ -20,6 +20,8 @@ SLACK_LANE = "slack"
 STARTED = "deployment.started"
 FINISHED = "deployment.finished"
 CORRECTED = "deployment.corrected"
+NOTE = "deployment.note"
+"""Told in the thread only: no webhook carries it."""
 EVENTS = frozenset({STARTED, FINISHED, CORRECTED})
 
 TAIL_LINES = 40
@@ -73,6 +75,8 @@ def planner(
             for endpoint in endpoints
             if endpoint.wants(event.type, deployment.app)
         ]
+        if event.type == NOTE:
+            rows = [row(SLACK_LANE, {"type": NOTE, "text": event.text or ""})]
         if event.type in {FINISHED, CORRECTED} and (deployment.message or deployment.channel):
             rows.append(row(SLACK_LANE, body))
         return rows

@@ -61,8 +61,8 @@ class Stage:
     async def get(self, deployment_id: str) -> Deployment | None:
         return self.deployment
 
-    async def tell(self, row: Outgoing = ROW) -> Answer:
-        return await self.mentions(row)
+    async def tell(self, row: Outgoing | None = None) -> Answer:
+        return await self.mentions(row or replace(ROW, created_at=datetime.now(UTC)))
 
     @property
     def replies(self) -> list[Message]:
