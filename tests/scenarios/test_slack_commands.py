@@ -1,0 +1,204 @@
+"""The words of `/deploy`, as typed by people."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Phase, Trigger
+from bot.deployments.states import RUNNING
+from tests.scenarios.conftest import World, open_world, shown
+
+
+async def test_an_app_and_a_ref_are_understood_however_they_are_typed(world: World) -> None:
+    main = world.stage.forge.sha("myapp", "main")
+    login = world.stage.forge.sha("myapp", "feature/login")
+    first = world.stage.forge.sha("myapp", "v1.0")
+    branch = "https://git.example.com/acme/myapp/tree/feature/login"
+    asked = {
+        "myapp": main,
+        "MyApp main": main,
+        "  myapp   `feature/login`  ": login,
+        "myapp@v1.0": first,
+        f"myapp {first}": first,
+        "myapp main to default": main,
+        "Deploy myapp main TO DEFAULT": main,
+        f"<{branch}|branch>": login,
+        branch: login,
+        "myapp <http://feature/login|feature/login>": login,
+    }
+    world.hold()
+    for count, text in enumerate(asked, start=1):
+        await world.deploy(text)
+        await world.slack.until(lambda count=count: len(world.messages) == count)
+    rows = list(reversed(await world.rows()))
+    assert [row.sha for row in rows] == list(asked.values())
+    assert {row.trigger for row in rows} == {Trigger.COMMAND}
+    assert {row.requested_by.user for row in rows} == {world.ada.id}
+    assert world.slack.ephemerals(world.ada) == []
+
+
+async def test_a_ref_that_nobody_typed_is_the_tables_own(tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text('[apps.myapp]\ndefault_ref = "feature/login"\n')
+    async with open_world(tmp_path) as world:
+        await world.start_bot()
+        await world.deploy("myapp")
+        await world.until_message("feature/login")
+        (row,) = await world.ended()
+        assert row.sha == world.stage.forge.sha("myapp", "feature/login")
+
+
+@pytest.mark.parametrize("word", ["lock", "UNLOCK", "queue", "Approve", "reject"])
+async def test_a_word_of_a_later_release_deploys_nothing(tmp_path: Path, word: str) -> None:
+    async with open_world(tmp_path) as world:
+        world.stage.dokku.create_app(word.lower())
+        await world.start_bot()
+        await world.deploy(f"{word} myapp")
+        await world.whispered("not in this release", "/deploy help")
+        assert world.messages == []
+        assert await world.rows() == []
+        assert await world.rows(word.lower()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("myap main", "`myapp`"),
+        ("myapp no-such-branch", "no-such-branch"),
+        ("myapp ..", "no branch, tag or commit"),
+        ("my_app main", "no app name"),
+        ("myapp main to mars", "There is no server mars"),
+        ("myapp main right now please", "one word too many"),
+        ("@grace main", "no app name"),
+        ("status nothing", "No deployment of `nothing` is known"),
+        ("history", "Which one?"),
+        ("cancel myapp", "No deployment of `myapp` is known"),
+        ("retry 01K9ZB0000000000000000001A", "No deployment"),
+        ("rollback myapp", "No deployment of `myapp` is known"),
+    ],
+)
+async def test_a_mistake_is_one_line_with_the_next_step(world: World, text: str, said: str) -> None:
+    await world.deploy(text)
+    await world.whispered(said)
+    assert len(world.slack.ephemerals(world.ada)) == 1
+    assert world.messages == []
+    assert await world.rows() == []
+    assert world.slack.notices == []
+
+
+async def test_on_two_servers_the_server_must_be_said(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        server = world.stage.settings
+        (tmp_path / "deploybot.toml").write_text(
+            "[servers.staging]\n"
+            f'host = "{server["DOKKU_HOST"]}"\n'
+            f"port = {server['DOKKU_PORT']}\n"
+            f'user = "{server["DOKKU_USER"]}"\n'
+            f'ssh_key = """{server["DOKKU_SSH_KEY"]}"""\n'
+            f'known_hosts = """{server["DOKKU_KNOWN_HOSTS"]}"""\n'
+        )
+        await world.start_bot()
+        await world.deploy("myapp main")
+        await world.whispered("On which server?", "default", "staging")
+        assert world.messages == []
+        await world.deploy("myapp main to Staging")
+        await world.until_message("to staging")
+        (row,) = await world.rows()
+        assert row.server == "staging"
+
+
+async def test_questions_are_answered_to_the_asker_alone(world: World) -> None:
+    await world.deploy("status")
+    await world.whispered("Nothing is being deployed.")
+    await world.deploy("apps")
+    await world.whispered("default", "`myapp`")
+    await world.deploy("HELP")
+    await world.whispered("/deploy status", "/deploy rollback")
+
+    world.hold()
+    await world.deploy()
+    await world.held()
+    (row,) = await world.rows()
+    await world.deploy("status")
+    await world.whispered("1 unfinished", "Deploying myapp")
+    await world.deploy("Status myapp")
+    await world.whispered("Deploying myapp", row.id)
+    await world.deploy(f"status {row.id[-6:].lower()}")
+    await world.whispered("Deploying myapp", row.id)
+    world.let_go()
+    await world.ended()
+    await world.deploy("history MYAPP")
+    await world.whispered("The newest deployments", "Succeeded", "the new release")
+    assert len(world.messages) == 1
+    assert len(world.slack.ephemerals(world.ada)) == 7
+
+
+async def test_logs_as_a_command_opens_the_modal(world: World) -> None:
+    await world.deploy()
+    (row,) = await world.ended()
+    await world.deploy("logs myapp")
+    view = await world.viewed("Application deployed:")
+    assert row.id in view.plain
+    await world.slack.close(world.ada, view)
+    await world.deploy(f"LOGS {row.id}")
+    await world.viewed("Application deployed:")
+    assert world.slack.files == []
+    assert world.slack.ephemerals(world.ada) == []
+
+
+async def test_cancel_means_the_running_one_and_then_the_first_that_waits(world: World) -> None:
+    world.hold()
+    await world.deploy("myapp main")
+    await world.held()
+    await world.deploy("myapp feature/login")
+    await world.deploy("myapp v1.0")
+    await world.slack.until(lambda: len(world.messages) == 3)
+    third, second, first = await world.rows()
+    await world.deploy(f"cancel {second.id}")
+    await world.whispered("was waiting and is cancelled")
+    now = {row.id: row.phase for row in await world.rows()}
+    assert now[second.id] is Phase.CANCELLED
+    assert now[third.id] is Phase.QUEUED
+    assert now[first.id] in RUNNING
+    await world.deploy("cancel myapp")
+    await world.whispered("Cancelling myapp", "`main`")
+    await world.ended(2)
+    world.let_go()
+    rows = {row.id: row for row in await world.ended(3)}
+    assert rows[first.id].phase is Phase.CANCELLED
+    assert rows[third.id].phase is Phase.SUCCEEDED
+    await world.deploy(f"cancel {first.id}")
+    await world.whispered("has already ended")
+
+
+async def test_retry_deploys_the_same_ref_looked_up_anew(world: World) -> None:
+    world.now_behaves("build_fails")
+    await world.deploy("myapp main")
+    (failed,) = await world.ended()
+    newer = world.stage.forge.commit("myapp", "Mend the build")
+    world.now_behaves("ok")
+    await world.deploy("retry myapp")
+    new, _old = await world.ended(2)
+    assert (new.phase, new.sha, new.retry_of) == (Phase.SUCCEEDED, newer, failed.id)
+    assert newer != failed.sha
+    await world.until_message("Deployed", f"retry of {failed.id}")
+    await world.deploy("retry myapp")
+    await world.whispered("That deployment succeeded")
+    assert len(await world.rows()) == 2
+
+
+async def test_rollback_takes_only_what_was_proven_live(world: World) -> None:
+    before = next(iter(world.stage.dokku.live("myapp").values())).sha
+    await world.deploy("myapp main")
+    (first,) = await world.ended()
+    await world.deploy("rollback myapp")
+    await world.whispered("No earlier release of myapp proven live is known")
+    await world.deploy(f"rollback myapp {before}")
+    await world.whispered("no commit of myapp that this bot has proven live")
+    await world.deploy("myapp feature/login")
+    await world.ended(2)
+    await world.deploy("ROLLBACK myapp")
+    back, second, _first = await world.ended(3)
+    assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, first.sha, second.id)
+    assert next(iter(world.stage.dokku.live("myapp").values())).sha == first.sha
+    message = world.message
+    assert f"roll back of {second.id}" in shown(message)
