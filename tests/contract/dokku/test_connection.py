@@ -239,3 +239,15 @@ async def test_a_name_without_an_address_is_named() -> None:
     async with connected(target) as connection:
         with pytest.raises(Unreachable, match=r"no-such-host.invalid was not found in the DNS"):
             await connection.warm_up()
+
+
+async def test_a_deploy_does_not_wait_for_ever_behind_another_login() -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    target = SshTarget(
+        host="127.0.0.1",
+        key=key.export_private_key().decode(),
+        known_hosts=f"* {key.export_public_key().decode()}",
+    )
+    async with connected(target, Patience(connect_s=0.05)) as connection, connection._login:
+        with pytest.raises(Unreachable, match="did not answer within"):
+            await connection.log_in()

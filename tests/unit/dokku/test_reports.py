@@ -67,6 +67,7 @@ def test_apps_are_listed_below_a_header() -> None:
         for recording in questions(version, "apps:list"):
             assert "web" in reports.read_apps(recording.stdout)
     assert reports.read_apps("=====> My Apps\nneverup\nweb\n") == ["neverup", "web"]
+    assert reports.read_apps("welcome\n=====> My Apps\nweb\n !     x\n") == ["web"]
     assert reports.read_apps("") == []
 
 
