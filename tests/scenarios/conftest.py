@@ -1,9 +1,12 @@
 """The whole bot between both simulators, on settings like those of `deploybot demo`."""
 
+import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ FAST = {
     "DEPLOYBOT_DRAIN_TIMEOUT": "1s",
 }
 SPEED = 100.0
+QUICK = 10.0
 ONE_APP = (
     DemoApp(
         name="myapp",
@@ -35,6 +39,24 @@ ONE_APP = (
         commits=("Start the app", "Greet people", "Fix the login redirect"),
     ),
 )
+
+
+class QuickClock(Clock):
+    """The bot's waits pass so many times faster; what it waits for is as slow as ever."""
+
+    def __init__(self, speed: float = QUICK) -> None:
+        self._speed = speed
+        self._began = time.monotonic()
+        self._began_at = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return self._began_at + timedelta(seconds=self.monotonic() - self._began)
+
+    def monotonic(self) -> float:
+        return self._began + (time.monotonic() - self._began) * self._speed
+
+    async def sleep(self, duration: timedelta) -> None:
+        await asyncio.sleep(max(0.0, duration.total_seconds()) / self._speed)
 
 
 @dataclass(kw_only=True)
@@ -131,6 +153,14 @@ class World:
         person = self.slack.user(user)
         return await self.slack.click(person, message or self.message, action_id=action_id)
 
+    async def posted(self, count: int) -> list[Message]:
+        """Wait until the bot has so many messages in the channel; oldest first."""
+
+        def there() -> list[Message]:
+            return self.messages if len(self.messages) >= count else []
+
+        return await self.slack.until(there)
+
     async def whispered(self, *words: str, user: str = "ada") -> str:
         """Wait until one person was told all the words; the newest of those texts."""
         person = self.slack.user(user)
@@ -223,4 +253,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A bot that runs, with `myapp` live at an older commit."""
     async with open_world(tmp_path) as opened:
         await opened.start_bot()
+        yield opened
+
+
+@pytest.fixture
+async def quick(tmp_path: Path) -> AsyncIterator[World]:
+    """The same, with a bot that need not wait: 2 s between edits are 0.2 s."""
+    async with open_world(tmp_path) as opened:
+        await opened.start_bot(clock=QuickClock())
         yield opened

@@ -29,7 +29,7 @@ async def test_an_app_and_a_ref_are_understood_however_they_are_typed(world: Wor
     world.hold()
     for count, text in enumerate(asked, start=1):
         await world.deploy(text)
-        await world.slack.until(lambda count=count: len(world.messages) == count)
+        await world.posted(count)
     rows = list(reversed(await world.rows()))
     assert [row.sha for row in rows] == list(asked.values())
     assert {row.trigger for row in rows} == {Trigger.COMMAND}
@@ -151,7 +151,7 @@ async def test_cancel_means_the_running_one_and_then_the_first_that_waits(world:
     await world.held()
     await world.deploy("myapp feature/login")
     await world.deploy("myapp v1.0")
-    await world.slack.until(lambda: len(world.messages) == 3)
+    await world.posted(3)
     third, second, first = await world.rows()
     await world.deploy(f"cancel {second.id}")
     await world.whispered("was waiting and is cancelled")

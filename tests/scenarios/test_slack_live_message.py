@@ -1,0 +1,374 @@
+"""The one message of a deployment: what it carries in every state, from the first to the end."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.deployments.model import Failure, Live, Phase
+from bot.dokku.driver import Driver
+from bot.simulators.slack.model import Message, Rendering
+from bot.simulators.stage import DemoApp
+from tests.scenarios.conftest import QuickClock, World, open_world, shown
+
+NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
+CANCEL = "deployment_cancel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A rendering taken apart, which works only where its parts are there and in order."""
+
+    headline: str
+    facts: dict[str, str]
+    snippet: str
+    buttons: Sequence[str]
+    footer: str
+
+
+def parts_of(message: Message | Rendering) -> Parts:
+    headline, facts, *rest, footer = message.blocks
+    kinds = [block["type"] for block in rest]
+    assert headline["type"] == "section"
+    assert footer["type"] == "context"
+    assert kinds == sorted(kinds, key=["section", "context", "rich_text", "actions"].index)
+    assert kinds.count("rich_text") <= 1
+    assert kinds.count("actions") <= 1
+    assert "\n" not in message.text
+    assert "#8 " not in message.text
+    fields = [one["text"].split("\n", 1) for one in facts["fields"]]
+    buttons = [one for block in rest if block["type"] == "actions" for one in block["elements"]]
+    lines = [block for block in rest if block["type"] == "rich_text"]
+    return Parts(
+        headline=headline["text"]["text"],
+        facts={label.strip("*"): value for label, value in fields},
+        snippet=shown_lines(lines),
+        buttons=[one["text"]["text"] for one in buttons],
+        footer=footer["elements"][0]["text"],
+    )
+
+
+def shown_lines(blocks: Sequence[dict[str, Any]]) -> str:
+    return "".join(
+        run["text"] for block in blocks for part in block["elements"] for run in part["elements"]
+    )
+
+
+async def at(world: World, *words: str) -> Parts:
+    return parts_of(await world.until_message(*words))
+
+
+async def test_before_dokku_says_a_word_the_message_says_starting(
+    quick: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = asyncio.Event()
+    deploy = Driver.deploy
+
+    async def deploy_later(driver: Driver, app: str, repo: str, pinned: str) -> Any:
+        await line.wait()
+        return await deploy(driver, app, repo, pinned)
+
+    monkeypatch.setattr(Driver, "deploy", deploy_later)
+    await quick.deploy()
+    starting = await at(quick, "Starting")
+    (row,) = await quick.rows()
+    assert starting.headline == "🔵 *Deploying myapp* `main` to default"
+    assert list(starting.facts) == ["Status", "Elapsed", "Commit", "Requested by"]
+    assert starting.facts["Status"] == "Starting"
+    assert f"`{quick.stage.forge.sha('myapp')[:7]}`" in starting.facts["Commit"]
+    assert starting.facts["Requested by"] == "@\u200bada"
+    assert starting.snippet == ""
+    assert starting.buttons == ["Full log", "Cancel"]
+    assert row.id in starting.footer
+    line.set()
+    await at(quick, "Deployed")
+
+
+async def test_one_message_follows_a_deployment_through_all_its_phases(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.hold("Fetching remote code")
+        await world.start_bot(clock=QuickClock(), DEPLOYBOT_SETTLE="5s")
+        await world.deploy()
+        fetching = await at(world, "Fetching")
+        assert fetching.facts["Status"] == "Fetching"
+
+        go_on(world, "build step 4/")
+        building = await at(world, "Building", "build step 4/", "Dokku build", "checked")
+        assert building.facts["Status"] == "Building · step 4 of 4"
+        assert len(building.snippet.splitlines()) == 10
+        assert building.snippet.endswith("#8 3.180 build step 4/8 of version 3")
+        assert building.buttons == ["Full log", "Cancel"]
+
+        go_on(world, "Attempting pre-flight checks")
+        releasing = await at(world, "Releasing", "health checks")
+        assert releasing.facts["Status"] == "Releasing · health checks of web.1"
+
+        world.let_go()
+        await at(world, "Checking · watching the new release run")
+
+        deployed = await at(world, "Deployed")
+        (row,) = await world.rows()
+        assert deployed.headline == "🟢 *Deployed myapp* `main` to default"
+        assert deployed.facts["Status"] == "Succeeded"
+        assert re.fullmatch(r"(\d+m )?\d+s", deployed.facts["Duration"])
+        assert deployed.facts["Live now"] == "the new release"
+        assert deployed.facts["Previous"] == f"`{row.previous_sha[:7]}`"
+        assert "http://myapp.dokku.example:5000" in deployed.facts["Address"]
+        assert deployed.buttons == ["Full log"]
+        assert row.build_id in deployed.footer
+
+        (message,) = world.messages
+        for one in world.slack.edits(message):
+            assert "myapp" in parts_of(one).headline
+            assert row.id in parts_of(one).footer
+        await world.replied("was deployed")
+        posts = [call for call in world.slack.calls if call.method == "chat.postMessage"]
+        assert len(posts) == 2  # the message, and the mention in its thread
+
+
+def go_on(world: World, until: str) -> None:
+    world.let_go()
+    world.hold(until)
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    behaviour: str
+    status: str
+    live: str
+    buttons: Sequence[str] = ("Full log", "Retry")
+    snippet: str = ""
+    apps: Sequence[DemoApp] | None = None
+
+
+ENDS = (
+    End(
+        behaviour="build_fails",
+        status="Failed · the build failed",
+        live="the previous release",
+        snippet="failed to solve",
+    ),
+    End(
+        behaviour="build_fails",
+        status="Failed · the build failed",
+        live="nothing",
+        snippet="failed to solve",
+        apps=NEW_APP,
+    ),
+    End(
+        behaviour="checks_fail",
+        status="Failed · the health checks failed",
+        live="the previous release",
+        snippet="Failure in name=",
+    ),
+    End(
+        behaviour="crash_1s",
+        status="Failed · the new release keeps crashing",
+        live="the new release",
+    ),
+    End(
+        behaviour="skip_deploy",
+        status="Failed · nothing new was deployed",
+        live="the previous release",
+    ),
+    End(behaviour="ref_missing", status="Failed · no such ref", live="the previous release"),
+    End(
+        behaviour="repo_unreachable",
+        status="Failed · the repository cannot be reached",
+        live="the previous release",
+    ),
+)
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: f"{end.behaviour}-{end.live}")
+async def test_a_failure_says_why_and_what_is_live(tmp_path: Path, end: End) -> None:
+    options = {} if end.apps is None else {"apps": end.apps}
+    async with open_world(tmp_path, **options) as world:
+        world.now_behaves(end.behaviour)
+        await world.start_bot(clock=QuickClock())
+        await world.deploy()
+        failed = await at(world, "Failed:")
+        (row,) = await world.rows()
+        assert failed.headline == "🔴 *Failed: myapp* `main` to default"
+        assert failed.facts["Status"] == end.status
+        assert failed.facts["Live now"].startswith(end.live)
+        assert failed.buttons == list(end.buttons)
+        assert end.snippet in failed.snippet
+        assert len(failed.snippet.splitlines()) <= 10
+        (message,) = world.messages
+        assert row.reason in shown(message)
+        for words in ("myapp", "main", end.status, f"live now: {end.live}"):
+            assert words in message.text
+
+
+async def test_an_end_that_cannot_be_known_is_called_unknown(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        timing = {
+            "poll_interval": timedelta(milliseconds=400),
+            "poll_timeout": timedelta(milliseconds=300),
+        }
+        world.hold()
+        await world.start_bot(timing=timing, clock=QuickClock())
+        await world.deploy()
+        await at(world, "Building", "Dokku build")
+        world.stage.server.stall_for_test()
+        stale = await at(world, "stale since")
+        assert stale.headline.startswith("🔵 *Deploying myapp*")
+        lost = await at(world, "Failed:")
+        assert lost.facts["Status"] == "Failed · contact was lost"
+        assert lost.facts["Live now"] == "not known"
+        assert lost.buttons == ["Full log", "Retry"]
+        world.stage.server.heal_for_test()
+
+
+async def test_a_cancel_is_shown_at_once_and_its_end_when_it_is_known(
+    quick: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = asyncio.Event()
+    cancel = Driver.cancel_build
+
+    async def cancel_later(driver: Driver, app: str) -> bool:
+        await line.wait()
+        return await cancel(driver, app)
+
+    monkeypatch.setattr(Driver, "cancel_build", cancel_later)
+    quick.hold()
+    await quick.deploy()
+    await at(quick, "Building", "Dokku build")
+    await quick.click(CANCEL)
+    cancelling = await at(quick, "Cancelling")
+    assert cancelling.facts["Status"] == "Cancelling · asked by @\u200bada"
+    assert cancelling.buttons == ["Full log"]
+    line.set()
+    cancelled = await at(quick, "Cancelled:")
+    assert cancelled.headline == "⚪ *Cancelled: myapp* `main` to default"
+    assert cancelled.facts["Live now"].startswith("the previous release")
+    assert cancelled.buttons == ["Full log", "Retry"]
+
+
+async def test_waiting_ones_show_their_place_and_the_next_starts_after_an_end(
+    quick: World,
+) -> None:
+    quick.hold()
+    await quick.deploy("myapp main")
+    await at(quick, "Building")
+    await quick.deploy("myapp feature/login")
+    await quick.posted(2)
+    second = await at(quick, "1st in line")
+    assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login` to default"
+    assert second.facts["Status"].startswith("Queued · 1st in line")
+    assert second.buttons == ["Cancel"]
+    await quick.deploy("myapp v1.0", user="grace")
+    await quick.posted(3)
+    third = await at(quick, "2nd in line")
+    assert third.facts["Status"] == "Queued · 2nd in line · waits for the deployment before it"
+    assert third.facts["Requested by"] == "@\u200bgrace"
+    quick.let_go()
+    rows = await quick.ended(3)
+    assert [row.phase for row in rows] == [Phase.SUCCEEDED] * 3
+    first, second_, third_ = reversed(rows)
+    assert first.finished_at <= second_.started_at
+    assert second_.finished_at <= third_.started_at
+
+    def all_told() -> bool:
+        return all("Deployed myapp" in shown(one) for one in quick.messages)
+
+    await quick.slack.until(all_told)
+    assert len(quick.messages) == 3
+    last = world_text(quick.slack.edits(quick.messages[2]))
+    assert "1st in line" in last
+
+
+def world_text(edits: Sequence[Rendering]) -> str:
+    return "\n".join(one.text for one in edits)
+
+
+async def test_a_deploy_from_outside_is_named_and_waited_for(quick: World) -> None:
+    quick.hold()
+    quick.stage.dokku.foreign_push("myapp", quick.stage.forge.sha("myapp", "v1.0"))
+    await quick.held()
+    await quick.deploy()
+    waiting = await at(quick, "1st in line", "a git push outside this bot")
+    record = quick.app.records[-1]
+    assert record.id in waiting.facts["Status"]
+    assert waiting.buttons == ["Cancel"]
+    quick.let_go()
+    deployed = await at(quick, "Deployed")
+    assert deployed.facts["Live now"] == "the new release"
+    assert len(quick.messages) == 1
+
+
+async def test_a_server_that_is_slow_to_answer_delays_no_message(quick: World) -> None:
+    await quick.deploy("apps")
+    await quick.whispered("`myapp`")
+    quick.stage.server.stall_for_test()
+    await quick.deploy()
+    looking = await at(quick, "Waiting to deploy", "looking up")
+    assert looking.facts["Commit"] == "being looked up"
+    assert looking.buttons == ["Cancel"]
+    quick.stage.server.heal_for_test()
+    await at(quick, "Deployed")
+    assert len(quick.messages) == 1
+
+
+@pytest.mark.parametrize("text", ["nothing-like-it main", "myapp no-such-branch"])
+async def test_what_turns_out_to_be_wrong_later_ends_the_message(
+    quick: World, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = asyncio.Event()
+    report = Driver.report
+
+    async def report_later(driver: Driver, app: str) -> Any:
+        await line.wait()
+        return await report(driver, app)
+
+    monkeypatch.setattr(Driver, "report", report_later)
+    await quick.deploy(text)
+    await at(quick, "Waiting to deploy", "looking up")
+    line.set()
+    failed = await at(quick, "Failed:")
+    (row,) = await quick.ended(1, app=text.partition(" ")[0])
+    if row.app == "myapp":
+        assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
+    else:
+        assert row.failure is Failure.APP_NOT_FOUND
+    assert failed.buttons == ["Full log", "Retry"]
+    assert quick.slack.ephemerals(quick.ada) == []
+
+
+async def test_a_deleted_message_is_replaced_once_in_its_former_thread(quick: World) -> None:
+    quick.hold()
+    await quick.deploy()
+    await at(quick, "Building")
+    former = quick.message
+    await quick.slack.say(quick.slack.user("grace"), quick.deploys, "oh", thread_ts=former.ts)
+    await quick.slack.delete(quick.ada, former)
+
+    def anew() -> list[Message]:
+        return [one for one in quick.slack.thread(former) if one.bot_id]
+
+    (copy,) = await quick.slack.until(anew)
+    quick.let_go()
+    await quick.slack.until(lambda: "Deployed myapp" in shown(copy))
+    assert parts_of(copy).facts["Live now"] == "the new release"
+    (row,) = await quick.ended()
+    assert row.message.ts == copy.ts
+    assert quick.messages == []
+
+
+async def test_a_message_deleted_twice_is_left_alone(quick: World) -> None:
+    quick.hold()
+    await quick.deploy()
+    await at(quick, "Building")
+    await quick.slack.delete(quick.ada, quick.message)
+    await quick.posted(1)
+    await quick.slack.delete(quick.ada, quick.message)
+    quick.let_go()
+    (row,) = await quick.ended()
+    assert row.phase is Phase.SUCCEEDED
+    assert quick.messages == []
