@@ -18,7 +18,7 @@ from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.manifest import manifest
 
 RUNNING = 50
-ROUNDS = 500
+ROUNDS = 200
 FIRST_MESSAGES = 20
 GAP_S = 0.05
 
