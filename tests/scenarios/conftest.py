@@ -15,6 +15,8 @@ import pytest
 from bot.bootstrap import Bot, Parties, open_bot
 from bot.clock import Clock
 from bot.config import load_settings
+from bot.deployments.ports import DeployStream
+from bot.dokku.driver import Driver
 from bot.metrics import Metrics
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
@@ -147,11 +149,11 @@ class World:
         return self.slack.channel("deploys")
 
     async def click(
-        self, action_id: str, message: Message | None = None, *, user: str = "ada"
+        self, action_id: str, target: Message | View | None = None, *, user: str = "ada"
     ) -> InteractionResult:
-        """Press a button of the newest message, or of another, and confirm."""
+        """Press a button of the newest message, or of something else, and confirm."""
         person = self.slack.user(user)
-        return await self.slack.click(person, message or self.message, action_id=action_id)
+        return await self.slack.click(person, target or self.message, action_id=action_id)
 
     async def posted(self, count: int) -> list[Message]:
         """Wait until the bot has so many messages in the channel; oldest first."""
@@ -262,3 +264,17 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
     async with open_world(tmp_path) as opened:
         await opened.start_bot(clock=QuickClock())
         yield opened
+
+
+@pytest.fixture
+def dokku_may_start(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """No deploy command is sent before it is set: until then deployments are `starting`."""
+    may = asyncio.Event()
+    deploy = Driver.deploy
+
+    async def deploy_later(driver: Driver, app: str, repo: str, pinned: str) -> DeployStream:
+        await may.wait()
+        return await deploy(driver, app, repo, pinned)
+
+    monkeypatch.setattr(Driver, "deploy", deploy_later)
+    return may

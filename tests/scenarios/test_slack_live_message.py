@@ -64,16 +64,8 @@ async def at(world: World, *words: str) -> Parts:
 
 
 async def test_before_dokku_says_a_word_the_message_says_starting(
-    quick: World, monkeypatch: pytest.MonkeyPatch
+    quick: World, dokku_may_start: asyncio.Event
 ) -> None:
-    line = asyncio.Event()
-    deploy = Driver.deploy
-
-    async def deploy_later(driver: Driver, app: str, repo: str, pinned: str) -> Any:
-        await line.wait()
-        return await deploy(driver, app, repo, pinned)
-
-    monkeypatch.setattr(Driver, "deploy", deploy_later)
     await quick.deploy()
     starting = await at(quick, "Starting")
     (row,) = await quick.rows()
@@ -85,7 +77,7 @@ async def test_before_dokku_says_a_word_the_message_says_starting(
     assert starting.snippet == ""
     assert starting.buttons == ["Full log", "Cancel"]
     assert row.id in starting.footer
-    line.set()
+    dokku_may_start.set()
     await at(quick, "Deployed")
 
 

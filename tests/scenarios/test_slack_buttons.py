@@ -1,0 +1,141 @@
+"""The buttons of the live message: when they are there, what they do, late clicks."""
+
+from bot.deployments.model import Phase, Trigger
+from bot.simulators.slack.model import Message
+from tests.scenarios.conftest import World
+
+LOG, CANCEL = "deployment_log", "deployment_cancel"
+RETRY, ROLLBACK = "deployment_retry", "deployment_rollback"
+
+
+async def test_cancel_asks_first_and_then_stops_the_build(quick: World) -> None:
+    quick.hold()
+    await quick.deploy()
+    message = await quick.until_message("Building", "Cancel")
+    declined = await quick.slack.click(quick.ada, message, action_id=CANCEL, confirm=False)
+    assert not declined.sent
+    await quick.click(CANCEL, user="grace")
+    await quick.whispered("Cancelling myapp", user="grace")
+    (row,) = await quick.ended()
+    assert row.phase is Phase.CANCELLED
+    assert row.cancel.by.user == quick.slack.user("grace").id
+    await quick.until_message("Cancelled:")
+    assert quick.slack.ephemerals(quick.ada) == []
+
+
+async def test_cancel_takes_a_waiting_one_out_of_the_line(quick: World) -> None:
+    quick.hold()
+    await quick.deploy("myapp main")
+    await quick.held()
+    await quick.deploy("myapp v1.0")
+    await quick.posted(2)
+    await quick.click(CANCEL)
+    await quick.until_message("Cancelled:", "`v1.0`")
+    await quick.whispered("was waiting and is cancelled")
+    quick.let_go()
+    waiting, running = await quick.ended(2)
+    assert waiting.phase is Phase.CANCELLED
+    assert waiting.started_at is None
+    assert running.phase is Phase.SUCCEEDED
+
+
+async def test_retry_starts_one_deployment_however_many_press_it(quick: World) -> None:
+    quick.now_behaves("build_fails")
+    await quick.deploy()
+    failed = await quick.until_message("Failed:", "Retry")
+    quick.now_behaves("ok")
+    quick.hold()
+    await quick.click(RETRY, failed)
+    await quick.posted(2)
+    await quick.click(RETRY, failed, user="grace")
+    await quick.whispered("already under way", user="grace")
+    quick.let_go()
+    await quick.until_message("Deployed", "retry of")
+    new, old = await quick.rows()
+    assert (new.retry_of, new.trigger) == (old.id, Trigger.BUTTON)
+    assert new.requested_by.user == quick.ada.id
+    # The old message keeps its button, and it keeps working.
+    await quick.click(RETRY, failed)
+    await quick.posted(3)
+    assert len(await quick.rows()) == 3
+
+
+async def test_a_late_click_does_nothing_but_say_so_to_the_clicker(quick: World) -> None:
+    quick.hold()
+    await quick.deploy()
+    message = await quick.until_message("Building", "Cancel")
+    quick.let_go()
+    await quick.until_message("Deployed")
+    assert CANCEL not in message.buttons
+    before = quick.slack.edits(message)
+    grace = quick.slack.user("grace")
+    late = await quick.slack.click_stale_for_test(grace, message, action_id=CANCEL)
+    assert late.acked
+    await quick.whispered("no longer there", user="grace")
+    assert quick.slack.edits(message) == before
+    assert quick.slack.ephemerals(quick.ada) == []
+    (row,) = await quick.rows()
+    assert (row.phase, row.cancel) == (Phase.SUCCEEDED, None)
+
+
+async def test_while_the_new_release_is_watched_nothing_is_left_to_cancel(quick: World) -> None:
+    await quick.stop_bot()
+    await quick.start_bot(DEPLOYBOT_SETTLE="60s")
+    await quick.deploy()
+    await quick.until_message("Checking · watching")
+    await quick.click(CANCEL)
+    await quick.whispered("Nothing is left to cancel", "Roll back")
+    (row,) = await quick.rows()
+    assert (row.phase, row.cancel) == (Phase.CHECKING, None)
+
+
+async def test_roll_back_goes_where_it_said_and_never_to_what_is_live(quick: World) -> None:
+    await quick.deploy("myapp main")
+    await quick.until_message("Deployed", "`main`")
+    first = quick.message
+    assert ROLLBACK not in first.buttons  # nothing before it was proven live by this bot
+    await quick.deploy("myapp feature/login")
+    await quick.until_message("Deployed", "`feature/login`", "Roll back")
+    second = quick.message
+    newest, oldest = await quick.rows()
+    assert newest.rollback_sha == oldest.sha
+    assert oldest.sha[:7] in _dialog_of(second)
+
+    await quick.click(ROLLBACK, second)
+    await quick.until_message("Deployed", f"roll back of {newest.id}")
+    assert _live(quick) == oldest.sha
+    assert newest.sha[:7] in _dialog_of(quick.message)
+
+    await quick.click(ROLLBACK, second)
+    await quick.whispered("is already live")
+    assert len(await quick.rows()) == 3
+
+
+async def test_roll_back_is_offered_by_a_failure_only_where_it_changed_something(
+    quick: World,
+) -> None:
+    await quick.deploy("myapp main")
+    await quick.until_message("Deployed")
+    quick.now_behaves("build_fails")
+    await quick.deploy("myapp feature/login")
+    failed = await quick.until_message("Failed:", "the build failed")
+    assert set(failed.buttons) == {LOG, RETRY}
+    quick.now_behaves("crash_1s")
+    await quick.deploy("myapp v1.0")
+    crashed = await quick.until_message("Failed:", "keeps crashing")
+    assert set(crashed.buttons) == {LOG, RETRY, ROLLBACK}
+    quick.now_behaves("ok")
+    await quick.click(ROLLBACK, crashed)
+    await quick.until_message("Deployed", "roll back of")
+    assert _live(quick) == quick.stage.forge.sha("myapp", "main")
+
+
+def _dialog_of(message: Message) -> str:
+    (row,) = [block for block in message.blocks if block["type"] == "actions"]
+    (button,) = [one for one in row["elements"] if one["action_id"] == ROLLBACK]
+    return str(button["confirm"]["text"]["text"])
+
+
+def _live(world: World) -> str:
+    (sha,) = {one.sha for one in world.stage.dokku.live("myapp").values()}
+    return sha

@@ -1,0 +1,104 @@
+"""`Full log`: the modal with its pages, reading on while it builds, and the file in the thread."""
+
+import asyncio
+import re
+
+from bot.simulators.slack.model import View
+from tests.scenarios.conftest import World
+
+LOG = "deployment_log"
+MANY = 400
+
+
+async def test_the_log_is_read_on_while_it_builds_and_in_pages(quick: World) -> None:
+    quick.hold()
+    await quick.deploy()
+    await quick.until_message("Building", "build step 4/")
+    await quick.click(LOG)
+    view = await quick.viewed("build step 3/8", "Page 1 of 1")
+    assert set(view.buttons.values()) == {"Refresh", "Post as file"}
+
+    for number in range(MANY):
+        await _print(quick, f"#8 4.2 a line among many, number {number:04}\n")
+    await _print(quick, "#8 4.3 ERROR: cannot find the flux capacitor\n")
+    for number in range(MANY):
+        await _print(quick, f"#8 4.4 and on it goes, number {number:04}\n")
+    await _until_kept(quick, f"number {MANY - 1:04}")
+
+    await _press(quick, view, "Refresh")
+    view = await quick.viewed(f"and on it goes, number {MANY - 1:04}")
+    pages = _pages(view)
+    assert pages > 3
+    assert f"Page {pages} of {pages}" in view.plain
+    assert set(view.buttons.values()) == {"Older", "First error", "Refresh", "Post as file"}
+
+    await _press(quick, view, "Older")
+    view = await quick.viewed(f"Page {pages - 1} of {pages}")
+    assert {"Older", "Newer"} <= set(view.buttons.values())
+    await _press(quick, view, "First error")
+    view = await quick.viewed("the flux capacitor")
+    await _press(quick, view, "Newer")
+    view = await quick.viewed("and on it goes")
+    assert "flux" not in view.plain
+
+    quick.let_go()
+    await quick.until_message("Deployed")
+    await _press(quick, view, "Newer")
+    view = await quick.viewed("and on it goes")
+    assert "Refresh" not in view.buttons.values()
+
+
+async def test_the_log_is_posted_as_a_file_into_the_thread(quick: World) -> None:
+    await quick.deploy()
+    message = await quick.until_message("Deployed")
+    await quick.click(LOG, user="grace")
+    view = await quick.viewed("Application deployed:", user="grace")
+    await quick.click("log_post_as_file", view, user="grace")
+    await quick.viewed("Posted as a file in the thread.", user="grace")
+    (file,) = quick.slack.files
+    (row,) = await quick.rows()
+    assert "=====> Application deployed:" in file.text
+    assert "-----> Cleaning up..." in file.text
+    assert row.id in file.name
+    replies = [one for one in quick.slack.thread(message) if one.file_ids]
+    assert [one.file_ids for one in replies] == [[file.id]]
+    assert len(quick.messages) == 1
+
+
+async def test_before_the_first_line_the_log_says_that_there_is_none(
+    quick: World, dokku_may_start: asyncio.Event
+) -> None:
+    await quick.deploy()
+    await quick.until_message("Starting", "Full log")
+    await quick.click(LOG)
+    view = await quick.viewed("Dokku has printed nothing yet.")
+    await quick.click("log_post_as_file", view)
+    await quick.viewed("Nothing has been logged for this deployment yet.")
+    assert quick.slack.files == []
+    dokku_may_start.set()
+    await quick.until_message("Deployed")
+
+
+async def _print(world: World, line: str) -> None:
+    """Let the running build print something that no recording has."""
+    (run,) = world.app.runs
+    await run.write("out", line.encode())
+
+
+async def _until_kept(world: World, words: str) -> None:
+    """Wait until a line is in the store: that takes 1 s at most, and two edits are 2 s apart."""
+    await world.until_message(words)
+    await _print(world, "#8 4.5 and one more\n")
+    await world.until_message("and one more")
+
+
+async def _press(world: World, view: View, label: str) -> None:
+    (action_id,) = [key for key, text in view.buttons.items() if text == label]
+    result = await world.slack.click(world.ada, view, action_id=action_id)
+    assert result.acked
+
+
+def _pages(view: View) -> int:
+    found = re.search(r"Page \d+ of (\d+)", view.plain)
+    assert found is not None
+    return int(found[1])
