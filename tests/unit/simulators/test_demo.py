@@ -1,9 +1,14 @@
+import asyncio
 import shutil
 import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from bot.simulators import demo
+from bot.simulators.bot_process import BotProcess
 
 
 def test_a_taken_port_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +44,24 @@ def test_a_browser_needs_a_screen(
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert demo._has_screen() is screen
+
+
+def test_a_bot_that_dies_is_said_with_its_last_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(settings: Mapping[str, str], *, folder: Path) -> BotProcess:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "print('x' * 100_000); print('the reason'); raise SystemExit(3)",
+            stdout=asyncio.subprocess.PIPE,
+            cwd=folder,
+        )
+        return BotProcess(process, f"http://127.0.0.1:{settings['PORT']}/readyz")
+
+    monkeypatch.setattr(BotProcess, "start", start)
+    assert demo.run_demo(0, open_browser=False) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("deploybot demo: the bot ended with status 3. It said last:\n")
+    assert shown.err.endswith("  the reason\n")
+    assert shown.out == ""
