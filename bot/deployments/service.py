@@ -371,11 +371,11 @@ class Service:
     async def known_apps(self) -> Sequence[AppPolicy]:
         """Tables of the settings and the servers' own apps, by name; slow servers are left out."""
         asked = [asyncio.ensure_future(self._names.names(one)) for one in self._servers.names()]
+        for task in asked:
+            # An unreachable server only leaves its apps out, even when it says so much later.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         if asked:
             await asyncio.wait(asked, timeout=self._timing.lookup_grace.total_seconds())
-        for task in asked:
-            if task.done():
-                task.exception()  # an unreachable server only leaves its apps out
         known = {(one.server, one.dokku_app): one for one in self._catalog.listed()}
         for server in self._servers.names():
             for name in self._names.cached(server):

@@ -2,9 +2,10 @@
 
 import asyncio
 import dataclasses
+import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,6 +91,18 @@ class World:
             )
         )
         return self.bot
+
+    def second_server(self, name: str) -> None:
+        """Another entry of the settings for the same host; before the bot is started."""
+        default = self.stage.settings
+        (self.folder / "deploybot.toml").write_text(
+            f"[servers.{name}]\n"
+            f'host = "{default["DOKKU_HOST"]}"\n'
+            f"port = {default['DOKKU_PORT']}\n"
+            f'user = "{default["DOKKU_USER"]}"\n'
+            f'ssh_key = """{default["DOKKU_SSH_KEY"]}"""\n'
+            f'known_hosts = """{default["DOKKU_KNOWN_HOSTS"]}"""\n'
+        )
 
     async def stop_bot(self) -> None:
         await self._stack.aclose()
@@ -243,11 +256,28 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
     options.setdefault("speed", SPEED)
     async with open_stage(manifest=manifest(), folder=folder, **options) as stage:
         world = World(stage=stage, folder=folder, environ={**stage.settings, **FAST})
-        try:
-            yield world
-        finally:
-            await world.stop_bot()
+        with _unheard() as errors:
+            try:
+                yield world
+            finally:
+                await world.stop_bot()
+        assert errors == []
         assert stage.dokku.complaints == []
+
+
+@contextmanager
+def _unheard() -> Iterator[list[str]]:
+    """Errors of tasks and callbacks that nobody looked at."""
+    errors: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(
+        lambda _loop, context: errors.append(f"{context['message']} {context.get('exception')!r}")
+    )
+    try:
+        yield errors
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
 
 
 @pytest.fixture

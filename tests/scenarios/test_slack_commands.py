@@ -87,15 +87,7 @@ async def test_a_mistake_is_one_line_with_the_next_step(world: World, text: str,
 
 async def test_on_two_servers_the_server_must_be_said(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        server = world.stage.settings
-        (tmp_path / "deploybot.toml").write_text(
-            "[servers.staging]\n"
-            f'host = "{server["DOKKU_HOST"]}"\n'
-            f"port = {server['DOKKU_PORT']}\n"
-            f'user = "{server["DOKKU_USER"]}"\n'
-            f'ssh_key = """{server["DOKKU_SSH_KEY"]}"""\n'
-            f'known_hosts = """{server["DOKKU_KNOWN_HOSTS"]}"""\n'
-        )
+        world.second_server("staging")
         await world.start_bot()
         await world.deploy("myapp main")
         await world.whispered("On which server?", "default", "staging")

@@ -1,0 +1,171 @@
+"""The form: opened by `/deploy` alone or from a message, filled in, corrected, submitted."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Phase, Trigger
+from bot.simulators.slack.model import View
+from tests.scenarios.conftest import World, open_world, shown
+
+FROM_MESSAGE = "deploy_from_message"
+TITLE = "Branch, tag or commit"
+
+
+async def test_a_bare_command_opens_a_form_that_deploys_into_its_channel(quick: World) -> None:
+    await quick.deploy("")
+    view = await quick.viewed(TITLE)
+    assert view.title == "Deploy an app"
+    assert _filled(view) == {"app": None, "ref": None}
+    empty = await quick.slack.submit(quick.ada, view)
+    assert set(empty.errors) == {"app"}
+    done = await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "feature/login"})
+    assert done.errors == {}
+    assert quick.slack.view(quick.ada) is None
+    await quick.until_message("Deployed", "`feature/login`")
+    (row,) = await quick.rows()
+    assert row.trigger is Trigger.FORM
+    assert row.requested_by.user == quick.ada.id
+    assert row.message.channel == quick.deploys.id
+
+
+async def test_a_form_without_a_ref_deploys_the_default(quick: World) -> None:
+    await quick.deploy("")
+    view = await quick.viewed(TITLE)
+    await quick.slack.submit(quick.ada, view, {"app": "myapp"})
+    (row,) = await quick.ended()
+    assert row.sha == quick.stage.forge.sha("myapp", "main")
+
+
+async def test_a_mistake_is_told_at_its_field_and_can_be_mended(quick: World) -> None:
+    quick.stage.server.stall_for_test()
+    await quick.deploy("")
+    view = await quick.viewed(TITLE)  # nothing is known of the apps: their field is typed into
+    quick.stage.server.heal_for_test()
+    wrong = await quick.slack.submit(quick.ada, view, {"app": "my_app", "ref": "a..b"})
+    assert set(wrong.errors) == {"app", "ref"}
+    assert "no app name" in wrong.errors["app"]
+    assert "git accepts" in wrong.errors["ref"]
+    wrong = await quick.slack.submit(quick.ada, view, {"app": "myap", "ref": "main"})
+    assert wrong.errors == {
+        "app": "There is no app myap on default. Did you mean myapp?",
+    }
+    assert quick.messages == []
+    assert await quick.rows() == []
+    done = await quick.slack.submit(quick.ada, view, {"app": "MyApp"})
+    assert done.errors == {}
+    (row,) = await quick.ended()
+    assert row.phase is Phase.SUCCEEDED
+
+
+async def test_a_form_opens_in_time_though_dokku_is_silent(quick: World) -> None:
+    quick.stage.server.stall_for_test()
+    result = await quick.deploy("")
+    assert result.ack_after_s is not None
+    assert result.ack_after_s < 1.0
+    view = await quick.viewed(TITLE)
+    opened = [call for call in quick.slack.calls if call.method == "views.open"]
+    assert [call.outcome for call in opened] == ["ok"]
+    await quick.deploy("apps")
+    await quick.whispered("no app is known, or the server does not answer")
+    quick.stage.server.heal_for_test()
+    await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "main"})
+    (row,) = await quick.ended()
+    assert row.phase is Phase.SUCCEEDED
+
+
+async def test_questions_to_a_server_that_stays_silent_end_with_the_bot(quick: World) -> None:
+    quick.stage.server.stall_for_test()
+    await quick.deploy("apps")
+    await quick.whispered("no app is known, or the server does not answer")
+    await quick.stop_bot()
+
+
+async def test_a_ref_that_is_not_there_is_whispered_after_the_form(quick: World) -> None:
+    await quick.deploy("")
+    view = await quick.viewed(TITLE)
+    await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "no-such-branch"})
+    await quick.whispered("no-such-branch")
+    assert quick.messages == []
+    assert await quick.rows() == []
+
+
+async def test_with_two_servers_the_form_asks_for_one(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.second_server("staging")
+        await world.start_bot()
+        await world.deploy("")
+        view = await world.viewed("Server")
+        wrong = await world.slack.submit(world.ada, view, {"app": "myapp"})
+        assert "On which server?" in wrong.errors["app"]
+        await world.slack.submit(world.ada, view, {"app": "myapp", "server": "staging"})
+        await world.until_message("to staging")
+
+
+@pytest.mark.parametrize(
+    ("said", "app", "ref"),
+    [
+        ("ship https://git.example.com/acme/myapp/pull/12 please", "myapp", "refs/pull/12/head"),
+        ("https://git.example.com/acme/myapp/tree/feature/login", "myapp", "feature/login"),
+        ("look at https://git.example.com/acme/myapp", "myapp", None),
+        ("myapp@v1.0 is ready", "myapp", "v1.0"),
+        ("myapp feature/login", "myapp", "feature/login"),
+        ("can we have 0123456789abcdef0123456789abcdef01234567?", None, "0123456789abcdef"),
+        ("good morning everybody", None, None),
+    ],
+)
+async def test_a_message_fills_the_form_with_what_it_names(
+    world: World, said: str, app: str | None, ref: str | None
+) -> None:
+    message = await world.slack.say(world.slack.user("grace"), world.deploys, said)
+    result = await world.slack.shortcut(world.ada, message, callback_id=FROM_MESSAGE)
+    assert result.acked
+    view = await world.viewed(TITLE)
+    filled = _filled(view)
+    assert filled["app"] == app
+    assert (filled["ref"] or "").startswith(ref or "")
+    assert (filled["ref"] is None) == (ref is None)
+    assert ("No app could be read" in view.plain) == (app is None)
+
+
+async def test_deploy_from_message_deploys_into_the_channel_of_the_message(quick: World) -> None:
+    sha = quick.stage.forge.sha("myapp", "v1.0")
+    oncall = quick.slack.channel("oncall")
+    message = await quick.slack.say(quick.slack.user("grace"), oncall, f"bad: {sha[:12]}x {sha}")
+    await quick.slack.shortcut(quick.ada, message, callback_id=FROM_MESSAGE)
+    view = await quick.viewed("No app could be read")
+    assert _filled(view) == {"app": None, "ref": sha}
+    await quick.slack.submit(quick.ada, view, {"app": "myapp"})
+    (row,) = await quick.ended()
+    assert (row.sha, row.trigger) == (sha, Trigger.MESSAGE_ACTION)
+    assert row.message.channel == oncall.id
+    assert quick.messages == []
+
+
+async def test_on_its_own_message_it_offers_the_same_deployment_again(quick: World) -> None:
+    await quick.deploy("myapp feature/login")
+    message = await quick.until_message("Deployed")
+    await quick.slack.shortcut(quick.ada, message, callback_id=FROM_MESSAGE)
+    view = await quick.viewed(TITLE)
+    assert _filled(view) == {"app": "myapp", "ref": "feature/login"}
+    await quick.slack.close(quick.ada, view)
+    reply = await quick.slack.say(quick.ada, quick.deploys, "again?", thread_ts=message.ts)
+    await quick.slack.shortcut(quick.slack.user("grace"), reply, callback_id=FROM_MESSAGE)
+    view = await quick.viewed(TITLE, user="grace")
+    assert _filled(view) == {"app": "myapp", "ref": "feature/login"}
+    await quick.slack.submit(quick.slack.user("grace"), view)
+    await quick.posted(2)
+    newest, oldest = await quick.rows()
+    assert (newest.ref, newest.sha) == (oldest.ref, oldest.sha)
+    assert newest.requested_by.user == quick.slack.user("grace").id
+    assert "@\u200bgrace" in shown(quick.message)
+
+
+def _filled(view: View) -> dict[str, str | None]:
+    """By block: what its field holds."""
+    filled: dict[str, str | None] = {}
+    for block_id, block in view.values.items():
+        (value,) = block.values()
+        option = value.get("selected_option")
+        filled[block_id] = option["value"] if option else value.get("value")
+    return filled
