@@ -119,8 +119,9 @@ async def _check_app(desk: Desk, app: str, server: str | None) -> dict[str, str]
         policy = desk.service.policy(app, server)
     except Declined as declined:
         # The form has no field for the server where there is one server only.
-        several = len(desk.service.server_names()) > 1
-        return {SERVER_BLOCK if several and server else APP_BLOCK: _plain(declined)}
+        servers = desk.service.server_names()
+        about_server = len(servers) > 1 and (server or _is_deployable(desk, app, servers[0]))
+        return {SERVER_BLOCK if about_server else APP_BLOCK: _plain(declined)}
     try:
         async with asyncio.timeout(CHECK_S):
             known = await desk.service.known_apps()
@@ -131,6 +132,15 @@ async def _check_app(desk: Desk, app: str, server: str | None) -> dict[str, str]
         return {}
     near = closest(app, names)
     return {APP_BLOCK: f"There is no app {app} on {policy.server}.{near}".replace("`", "")}
+
+
+def _is_deployable(desk: Desk, app: str, server: str) -> bool:
+    """Whether naming a server is all that an app lacks."""
+    try:
+        desk.service.policy(app, server)
+    except Declined:
+        return False
+    return True
 
 
 def _plain(declined: Declined) -> str:

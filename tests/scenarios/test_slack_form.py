@@ -97,7 +97,7 @@ async def test_with_two_servers_the_form_asks_for_one(tmp_path: Path) -> None:
         await world.deploy("")
         view = await world.viewed("Server")
         wrong = await world.slack.submit(world.ada, view, {"app": "myapp"})
-        assert "On which server?" in wrong.errors["app"]
+        assert "On which server?" in wrong.errors["server"]
         await world.slack.submit(world.ada, view, {"app": "myapp", "server": "staging"})
         await world.until_message("to staging")
 
