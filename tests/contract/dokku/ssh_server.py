@@ -74,13 +74,14 @@ class SshServer:
 
     def signal(self, number: int) -> None:
         """Signal the server and all that it runs. OpenSSH's children leave its process group."""
-        family = {self.process.pid}
+        # Parents first, or a server would live to tell that its command was killed.
+        family = [self.process.pid]
         table = subprocess.run(
             ["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True
         ).stdout
         pairs = [tuple(map(int, line.split())) for line in table.splitlines()]
-        while more := {pid for pid, parent in pairs if parent in family} - family:
-            family |= more
+        for pid in family:
+            family += [child for child, parent in pairs if parent == pid]
         for pid in family:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
