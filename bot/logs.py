@@ -11,8 +11,8 @@ from structlog.types import EventDict, Processor
 Mask = Callable[[str], str]
 """Gives a text back without its secrets."""
 
-QUIET = ("apscheduler", "asyncssh", "aiohttp.access")
-"""Loggers that write a line or two for each poll, command or health check."""
+QUIET = ("alembic", "apscheduler", "asyncssh", "aiohttp.access")
+"""Loggers that write a line or two for each poll, command, health check or migration."""
 
 _BAD_SIGNATURE = "Invalid request signature detected"
 _SHARED: tuple[Processor, ...] = (

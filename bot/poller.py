@@ -72,6 +72,7 @@ class Poller:
     def start(self) -> None:
         """Begin to call."""
         self._scheduler.start()
+        self.last_tick = datetime.now(UTC)
 
     def stop(self) -> None:
         """Stop calling. A job that runs is cancelled: what must end is drained before."""

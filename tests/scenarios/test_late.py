@@ -1,0 +1,155 @@
+"""What is learnt after an end, and the one second start of a deployment that was lost."""
+
+from datetime import timedelta
+from typing import Any
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.simulators.dokku.crashes import crash_loop
+from tests.scenarios.conftest import World, shown
+
+LATE: dict[str, Any] = {
+    "poll_interval": timedelta(milliseconds=100),
+    "poll_timeout": timedelta(milliseconds=300),
+    "late_interval": timedelta(milliseconds=300),
+}
+
+
+async def the_row(world: World) -> Deployment:
+    row = (await world.rows())[0]
+    assert isinstance(row, Deployment)
+    return row
+
+
+def thread(world: World) -> str:
+    slack = world.stage.slack
+    return "\n".join(shown(reply) for reply in slack.thread(world.messages[0]))
+
+
+def told(world: World) -> list[str]:
+    """Types of the webhooks that arrived, oldest first."""
+    return [str(one.body["type"]) for one in world.stage.receiver.delivered]
+
+
+async def held_at(world: World, line: str) -> None:
+    world.stage.dokku.hold_for_test("myapp", at=line)
+    await world.deploy()
+    await world.stage.dokku.until(lambda: world.stage.dokku.holding("myapp"), timeout_s=20)
+
+
+async def test_an_end_called_lost_is_corrected_when_the_line_tells_it(world: World) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing=LATE)
+    await held_at(world, "build step 4/")
+    await world.until_message("Building")
+    world.stage.server.stall_for_test()
+    await world.until_message("Failed", "contact")
+    assert (await the_row(world)).live is Live.UNKNOWN
+    world.stage.server.heal_for_test()
+    world.stage.dokku.release_for_test("myapp")
+    await world.until_message("Deployed")
+    row = await the_row(world)
+    assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
+    assert row.corrected_from == {"status": "failed", "failure": "lost_contact", "live": "unknown"}
+    assert len(world.messages) == 1
+    await world.stage.slack.until(lambda: "Corrected" in thread(world))
+    await world.stage.receiver.wait_delivered(2)
+    assert told(world) == ["deployment.finished", "deployment.corrected"]
+
+
+async def test_what_is_live_is_told_when_docker_answers_again(world: World) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing=LATE)
+    world.now_behaves("docker_killed")
+    await world.deploy()
+    await world.until_message("Failed")
+    assert (await the_row(world)).live is Live.UNKNOWN
+    world.stage.dokku.revive_docker_for_test()
+    await world.until_message("Failed", "still serving")
+    row = await the_row(world)
+    assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
+
+
+async def test_an_unproven_end_that_was_replaced_says_so(world: World) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing=LATE | {"late_interval": timedelta(hours=1)})
+    world.now_behaves("docker_killed")
+    await world.deploy()
+    await world.until_message("Failed")
+    world.stage.dokku.revive_docker_for_test()
+    world.now_behaves("ok")
+    await world.deploy()
+    await world.until_message("Deployed")
+    await world.stop_bot()
+    await world.start_bot(timing=LATE)
+    slack = world.stage.slack
+    await slack.until(lambda: "Replaced before it could be known" in shown(world.messages[0]))
+
+
+async def test_a_deployment_whose_line_broke_is_started_once_more(world: World) -> None:
+    await held_at(world, "build step 4/")
+    await world.until_message("Building")
+    await world.stage.server.drop_connections_for_test()
+    world.stage.dokku.release_for_test("myapp")
+    await world.until_message("Deployed")
+    row = await the_row(world)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+    assert len(world.messages) == 1
+    assert len(await world.rows()) == 1
+    await world.stage.slack.until(lambda: "Starting myapp again, once" in thread(world))
+    await world.stage.receiver.wait_delivered(1)
+    assert told(world) == ["deployment.finished"]
+
+
+async def test_a_second_loss_ends_interrupted(world: World) -> None:
+    await held_at(world, "build step 4/")
+    await world.stage.server.drop_connections_for_test()
+    dokku = world.stage.dokku
+    # The first run dies at its next line; the second attempt stops earlier, and is lost too.
+    dokku.hold_for_test("myapp", at="build step 2/")
+    await dokku.until(lambda: [one.event for one in dokku.journal].count("held") == 2, timeout_s=20)
+    await world.stage.server.drop_connections_for_test()
+    dokku.release_for_test("myapp")
+    await world.until_message("Failed", "still serving")
+    row = await the_row(world)
+    assert (row.failure, row.live, row.attempt) == (Failure.INTERRUPTED, Live.PREVIOUS, 2)
+
+
+async def test_a_bot_that_was_stopped_starts_the_deployment_again(world: World) -> None:
+    await held_at(world, "build step 4/")
+    await world.until_message("Building")
+    await world.stop_bot()
+    world.stage.dokku.release_for_test("myapp")
+    await world.start_bot()
+    await world.until_message("Deployed")
+    row = await the_row(world)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+    assert len(world.messages) == 1
+
+
+async def test_a_lost_deployment_that_was_cancelled_is_not_started_again(world: World) -> None:
+    await held_at(world, "Fetching remote code")
+    row = await the_row(world)
+    assert world.bot is not None
+    slack = world.stage.slack
+    await slack.click(slack.user("ada"), world.message, action_id="deployment_cancel", confirm=True)
+    await world.until_message("Cancel")
+    await world.stage.server.drop_connections_for_test()
+    world.stage.dokku.release_for_test("myapp")
+    await world.until_message("Cancelled")
+    row = await the_row(world)
+    assert (row.phase, row.live, row.attempt) == (Phase.CANCELLED, Live.PREVIOUS, 1)
+
+
+async def test_a_crash_loop_after_a_success_is_told_once_in_the_thread(world: World) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing={"late_interval": timedelta(milliseconds=300)})
+    await world.deploy()
+    await world.until_message("Deployed")
+    dokku, slack = world.stage.dokku, world.stage.slack
+    (container,) = world.app.listed.values()
+    dokku.spawn(crash_loop(dokku, world.app, container, life_s=20))
+    await slack.until(lambda: "has crashed and was restarted" in thread(world), timeout_s=20)
+    row = await the_row(world)
+    assert row.crash_told
+    replies = slack.thread(world.messages[0])
+    assert sum("has crashed and was restarted" in reply.text for reply in replies) == 1
