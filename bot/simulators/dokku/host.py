@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -64,6 +65,8 @@ class DokkuHost:
         """Whether nginx was there when this version was recorded."""
         self.keeps_build_records = version != OLD_VERSION
         self.docker_down = False
+        self.docker_outages: list[tuple[datetime, datetime | None]] = []
+        """Simulated instants: when the docker daemon died, and when it was back."""
         self.answer_delay_s = 0.0
         """Real seconds that every command waits before it begins."""
         self.random = random.Random(seed)
@@ -271,11 +274,15 @@ class DokkuHost:
 
     def kill_docker_for_test(self) -> None:
         """Kill the docker daemon; containers serve on (live-restore)."""
+        if not self.docker_down:
+            self.docker_outages.append((self.clock.now(), None))
         self.docker_down = True
         self.notify()
 
     def revive_docker_for_test(self) -> None:
         """Start the docker daemon again."""
+        if self.docker_down:
+            self.docker_outages[-1] = (self.docker_outages[-1][0], self.clock.now())
         self.docker_down = False
         self.notify()
 

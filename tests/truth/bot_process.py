@@ -1,0 +1,120 @@
+"""The bot in a process of its own: started, stopped as a service manager does, or killed."""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from bot.bootstrap import Parties, open_bot
+from bot.config import load_settings
+from bot.logs import configure_logging
+from bot.metrics import Metrics
+from bot.redaction import Redactor
+from tests.truth.pace import HurriedClock, hurry, timing
+
+START_WITHIN_S = 60.0
+STOP_WITHIN_S = 10.0
+FORKSERVER = multiprocessing.get_context("forkserver")
+# Importing the bot takes seconds; the fork server does it once, before its first fork.
+FORKSERVER.set_forkserver_preload(["tests.truth.bot_process"])
+
+
+def live(environ: Mapping[str, str], folder: str, log: str, ready: Connection) -> None:
+    """Be the bot until SIGTERM. `ready` gets a word when it listens."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    hurry()
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    asyncio.run(_live(environ, Path(folder), ready))
+
+
+async def _live(environ: Mapping[str, str], folder: Path, ready: Connection) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    settings = load_settings(environ=environ, folder=folder)
+    redactor = Redactor(settings.secrets())
+    configure_logging(json=False, level="INFO", mask=redactor.text)
+    async with open_bot(
+        settings,
+        metrics=Metrics(),
+        redactor=redactor,
+        parties=Parties(),
+        clock=HurriedClock(),
+        timing=timing(),
+    ):
+        ready.send("ready")
+        await stop.wait()
+
+
+class BotProcess:
+    """One bot at a time. The log of all its lives is one file."""
+
+    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+        self._environ = dict(environ)
+        self._folder = folder
+        self.log = folder / "bot.log"
+        self._process: ForkServerProcess | None = None
+
+    @property
+    def up(self) -> bool:
+        """It was started, and neither stopped nor killed."""
+        return self._process is not None and self._process.is_alive()
+
+    async def start(self) -> None:
+        """Start it, and wait until it listens. TimeoutError, EOFError: it never did."""
+        ours, theirs = FORKSERVER.Pipe(duplex=False)
+        process = FORKSERVER.Process(
+            target=live, args=(self._environ, str(self._folder), str(self.log), theirs), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._process = process
+        await _readable(ours.fileno(), START_WITHIN_S)
+        try:
+            ours.recv()
+        finally:
+            ours.close()
+
+    async def stop(self) -> None:
+        """SIGTERM: it drains, hands over and goes."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """SIGKILL, in the middle of whatever it does."""
+        await self._end(signal.SIGKILL)
+
+    async def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None or process.pid is None:
+            return
+        os.kill(process.pid, number)
+        try:
+            await _readable(process.sentinel, STOP_WITHIN_S)
+        except TimeoutError:
+            process.kill()
+            raise
+        finally:
+            process.join()
+            process.close()
+
+
+async def _readable(descriptor: int, within_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    loop.add_reader(descriptor, wake)
+    try:
+        async with asyncio.timeout(within_s):
+            await waiter
+    finally:
+        loop.remove_reader(descriptor)

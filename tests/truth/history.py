@@ -1,0 +1,158 @@
+"""The journal of one app, read as a story: runs, what they started, and what served when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bot.simulators.dokku.behaviours import Behaviour
+from bot.simulators.dokku.model import JournalEntry, LiveProcess, RunState
+
+READS = "ps:inspect"
+"""The question whose answer shows containers."""
+
+
+@dataclass(kw_only=True)
+class RunStory:
+    """One command that changed the app. Places are indices of the app's journal."""
+
+    number: int
+    source: str
+    elsewhere: bool
+    """Not through the bot's SSH connections."""
+    began: int
+    ended: int | None = None
+    status: int | None = None
+    """Exit status; None: killed by a signal, or it never ended."""
+    chosen: list[Behaviour] = field(default_factory=list)
+    fetched: bool = False
+    images: set[str] = field(default_factory=set)
+    """That it tagged or started containers of."""
+    containers: set[str] = field(default_factory=set)
+    finalized: tuple[str, int | None] | None = None
+    canceled_elsewhere: bool | None = None
+    """Whether somebody else cancelled it; None: nobody did."""
+    metadata: str | None = None
+    refused: bool = False
+    """Another deploy held the lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One look at the containers that the server answered."""
+
+    place: int
+    at: datetime
+    docker_down: bool
+
+
+class History:
+    """One app's journal. `entries` in the order in which things happened."""
+
+    def __init__(self, entries: Sequence[JournalEntry]) -> None:
+        self.entries = entries
+        self.runs: dict[int, RunStory] = {}
+        self.reads: list[Read] = []
+        """The bot's own."""
+        self._live: list[tuple[int, Mapping[str, LiveProcess]]] = [(-1, {})]
+        self.images: dict[str, str] = {}
+        """Image of each container that a run started."""
+        for place, entry in enumerate(entries):
+            self._take(place, entry)
+
+    def _take(self, place: int, entry: JournalEntry) -> None:
+        details = entry.details
+        if entry.event == "container_started":
+            self.images[str(details["id"])] = str(details["image"])
+        if entry.event == "live":
+            self._live.append((place, _processes(details)))
+        elif entry.event == "asked":
+            if details["command"] == READS and not details["elsewhere"]:
+                down = bool(details["docker_down"])
+                self.reads.append(Read(place=place, at=entry.at, docker_down=down))
+        elif entry.event == "run_began":
+            number = _number(details)
+            self.runs[number] = RunStory(
+                number=number,
+                source=str(details["source"]),
+                elsewhere=bool(details["elsewhere"]),
+                began=place,
+            )
+        elif "run" in details and _number(details) in self.runs:
+            self._tell(self.runs[_number(details)], place, entry)
+
+    def _tell(self, run: RunStory, place: int, entry: JournalEntry) -> None:
+        details = entry.details
+        if entry.event == "run_ended":
+            run.ended, run.status = place, _code(details["status"])
+        elif entry.event == "chosen" and isinstance(details["behaviour"], Behaviour):
+            run.chosen.append(details["behaviour"])
+        elif entry.event == "fetched":
+            run.fetched = True
+        elif entry.event in {"image_tagged", "container_started"}:
+            run.images.add(str(details["image"]))
+            if entry.event == "container_started":
+                run.containers.add(str(details["id"]))
+        else:
+            _tell_end(run, entry)
+
+    def seen_by(self, read: Read) -> Mapping[str, LiveProcess]:
+        """What served when the question was answered.
+
+        The journal notes a change of what serves right behind the event with which it came; a
+        question changes nothing, so what stands behind it was so before.
+        """
+        behind = self.entries[read.place + 1 : read.place + 2]
+        late = bool(behind) and behind[0].event == "live"
+        return self.live_at(read.place + 2 if late else read.place)
+
+    def live_at(self, place: int) -> Mapping[str, LiveProcess]:
+        """What served just before the entry at this place."""
+        found: Mapping[str, LiveProcess] = {}
+        for changed, live in self._live:
+            if changed >= place:
+                break
+            found = live
+        return found
+
+    def place_at(self, instant: datetime) -> int:
+        """The place of the first entry after the instant."""
+        for place, entry in enumerate(self.entries):
+            if entry.at > instant:
+                return place
+        return len(self.entries)
+
+    def events(self, event: str, begin: int, end: int) -> list[JournalEntry]:
+        """Entries of a kind between two places."""
+        return [one for one in self.entries[begin:end] if one.event == event]
+
+
+def _tell_end(run: RunStory, entry: JournalEntry) -> None:
+    details = entry.details
+    if entry.event == "finalized":
+        run.finalized = (str(details["status"]), _code(details["exit_code"]))
+    elif entry.event == "canceled":
+        run.canceled_elsewhere = bool(details["elsewhere"])
+    elif entry.event == "metadata_set":
+        run.metadata = str(details["metadata"])
+    elif entry.event == "lock_refused":
+        run.refused = True
+
+
+def _code(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _processes(details: Mapping[str, object]) -> Mapping[str, LiveProcess]:
+    return {dyno: one for dyno, one in details.items() if isinstance(one, LiveProcess)}
+
+
+def _number(details: Mapping[str, object]) -> int:
+    number = details["run"]
+    if not isinstance(number, int):
+        raise TypeError("a run has a number")
+    return number
+
+
+def is_up(process: LiveProcess) -> bool:
+    """It serves, or is between two lives."""
+    return process.state is not RunState.EXITED

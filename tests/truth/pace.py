@@ -1,0 +1,94 @@
+"""How much faster than life everything goes. Used on both sides, by the bot and by the judge.
+
+The simulated Dokku runs `SPEED` times as fast as its recordings. The bot's durations are chosen so
+that their order stays what it is in life: the settle time is longer than a crash loop's turn
+(20 s), a poll comes more often than a build lasts, a lease outlives a heartbeat.
+"""
+
+import asyncio
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+from bot import bootstrap
+from bot.clock import SystemClock
+from bot.deployments.outbox_lane import OutboxLane
+from bot.deployments.ports import Timing
+from bot.dokku.connection import Patience
+from bot.slack import budget, mentions
+
+SPEED = 300.0
+SETTLE = timedelta(milliseconds=250)
+"""75 simulated seconds: a process that lives 20 s dies three times in it."""
+MAX_DURATION_S = 20.0
+CAP_S = 1.5
+"""Of the one app whose deployments meet their cap."""
+POLL_INTERVAL = timedelta(milliseconds=200)
+POLL_TIMEOUT = timedelta(seconds=1.6)
+LEASE = timedelta(seconds=1.5)
+LATE_INTERVAL = timedelta(milliseconds=400)
+HURRY = 10.0
+"""Pauses that stand as constants in the bot's code are cut by this."""
+LONG_S = 0.26
+"""Longer pauses than this are no settings of ours, but such constants."""
+SHORTEST_S = 0.02
+
+CHOSEN: dict[str, timedelta | int] = {
+    "poll_interval": POLL_INTERVAL,
+    "poll_timeout": POLL_TIMEOUT,
+    "max_poll_errors": 3,
+    "settle": SETTLE,
+    "queue_ttl": timedelta(seconds=60),
+    "start_window": timedelta(seconds=1.5),
+    "record_wait": timedelta(milliseconds=600),
+    "lease": LEASE,
+    "heartbeat": timedelta(milliseconds=300),
+    "late_interval": LATE_INTERVAL,
+    "late_duration": timedelta(seconds=30),
+    "start_again_within": timedelta(seconds=15),
+}
+
+
+def timing() -> Timing:
+    """The bot's durations; what this bot does not count with is left out."""
+    known = {one.name for one in fields(Timing)}
+    chosen: dict[str, Any] = {name: value for name, value in CHOSEN.items() if name in known}
+    return Timing(**chosen)
+
+
+class HurriedClock(SystemClock):
+    """Tells the true time, and rests for less: between looks, tries and heartbeats."""
+
+    async def sleep(self, duration: timedelta) -> None:
+        seconds = max(0.0, duration.total_seconds())
+        if seconds > LONG_S:
+            seconds = max(SHORTEST_S, seconds / HURRY)
+        await asyncio.sleep(seconds)
+
+
+def hurry() -> None:
+    """Change what no setting changes. For a process that runs nothing else."""
+    bootstrap.LOOK_EVERY = timedelta(milliseconds=300)
+    # Slack's budget of 45 edits a minute would stretch a thousand ends over half an hour; the
+    # simulated workspace takes any number, and which state is shown last does not depend on it.
+    budget.PER_MINUTE = 100_000
+    budget.REFRESHES_PER_MINUTE = 90_000
+    budget.SPACING_S = 0.05
+    budget.REFRESH_S = 0.5
+    budget.ROUTINE_SPACING_S = 0.01
+    # A killed process holds its rows for a minute; and a row is fresh for half as long.
+    _default(
+        OutboxLane.__init__.__kwdefaults__,
+        hold=timedelta(seconds=2),
+        idle=timedelta(seconds=2),
+        retry_after=(timedelta(milliseconds=500),) * 20,
+    )
+    mentions.FRESH = timedelta(seconds=1)
+    # A login into a black hole holds up all others; a dead line is found out by its silence.
+    _default(Patience.__init__.__kwdefaults__, connect_s=1.5, question_alive_s=1.0)
+
+
+def _default(defaults: dict[str, Any] | None, **values: object) -> None:
+    if defaults is None or not values.keys() <= defaults.keys():
+        raise TypeError(f"there are no such defaults any more: {', '.join(values)}")
+    defaults.update(values)

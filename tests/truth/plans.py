@@ -1,0 +1,184 @@
+"""What is asked, and what happens to it: drawn by chance, the same for the same seed."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+ROUND = 40
+"""Deployments of one round: one workspace, one server, some apps at once."""
+APPS = 8
+CAPPED = "capped"
+"""The app whose deployments may take `CAP_S` only."""
+WAYS = {
+    "ok": 44,
+    "cached": 5,
+    "build_fails": 10,
+    "checks_fail": 8,
+    "crash_1s": 6,
+    "crash_20s": 6,
+    "skip_deploy": 4,
+    "ref_missing": 3,
+    "repo_unreachable": 2,
+    "repo_refused": 1,
+    "repo_denied": 1,
+    "silent_build": 4,
+    "garbage": 1,
+}
+BROKEN_WAYS = {"dokku_killed": 4, "docker_killed": 3}
+REFUSALS = frozenset({"ref_missing", "repo_unreachable", "repo_refused", "repo_denied"})
+MARKS = (
+    "Cloning",
+    "build step 2/",
+    "build step 4/",
+    "Releasing",
+    "Attempting pre-flight",
+    "Triggering early",
+    "Running post-deploy",
+    "Renaming container",
+    "Application deployed",
+    "before_exit",
+)
+"""Where a run is made to stand still: from the fetch to the very end."""
+
+
+class Act(StrEnum):
+    """Something that somebody does to a deployment while it goes on."""
+
+    CANCEL = "cancel"
+    PUSH = "push"
+    REBUILD = "ps:rebuild"
+    RESTART = "ps:restart"
+    CONFIG = "config:set"
+    SCALE = "ps:scale"
+    STOP = "ps:stop"
+    CANCEL_ELSEWHERE = "builds:cancel"
+    KILL_DOKKU = "kill -9 of Dokku's processes"
+
+
+FOREIGN = tuple(act for act in Act if act is not Act.CANCEL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One deployment."""
+
+    number: int
+    """In the whole run; with the seed it names the deployment."""
+    app: str
+    way: str
+    """How it goes, in the simulated Dokku's words."""
+    ref: str | None
+    """Branch, tag or full commit; None: a commit that nobody deployed before."""
+    act: Act | None
+    at: str | None
+    """The line at which the run stands still for `act`; None: it acts after `after_s`."""
+    after_s: float
+    held_s: float
+    """How long the run stands still, from the act on."""
+    for_ever: bool
+    """It stands still until its deployment has ended."""
+    at_once: bool
+    """Asked for without waiting for the end of the one before."""
+    scale: dict[str, int] | None
+    """Set before the request; None: left as it is."""
+    checks: bool
+
+
+class Weather(StrEnum):
+    """Trouble that meets every deployment of the moment."""
+
+    DROP = "connections are cut"
+    STALL = "nothing passes"
+    REFUSE = "connections are refused"
+    SWALLOW = "connections are swallowed"
+    SLOW = "answers are slow"
+    DOCKER = "docker is down"
+    STOP = "the bot is stopped and started"
+    KILL = "the bot is killed and started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """One spell of trouble: so long after the one before, for so long."""
+
+    kind: Weather
+    after_s: float
+    lasts_s: float
+
+
+def app_names() -> Sequence[str]:
+    """Those of one round."""
+    return [*(f"app{number}" for number in range(APPS - 1)), CAPPED]
+
+
+def plans(seed: int, number: int, *, faults: bool, count: int = ROUND) -> Sequence[Plan]:
+    """The deployments of a round, in the order in which each app gets its own."""
+    names = app_names()
+    first = number * ROUND
+    return [_plan(seed, first + place, names[place % APPS], faults) for place in range(count)]
+
+
+def _plan(seed: int, number: int, app: str, faults: bool) -> Plan:
+    chance = random.Random(f"{seed}/{number}")
+    ways = {**WAYS, **BROKEN_WAYS} if faults else WAYS
+    act, at = _act(chance, faults), None
+    if act is not None and chance.random() < 0.6:
+        at = chance.choice(MARKS)
+    for_ever = app == CAPPED and chance.random() < 0.5
+    if for_ever:
+        at = chance.choice(MARKS)
+    way = chance.choices(list(ways), weights=list(ways.values()))[0]
+    at_once = chance.random() < 0.15 and way not in REFUSALS
+    ref = chance.choice(("main", "feature/login", "v1.0")) if chance.random() < 0.2 else None
+    return Plan(
+        number=number,
+        app=app,
+        way=way,
+        ref=None if at_once else ref,
+        act=act,
+        at=at,
+        after_s=chance.uniform(0.0, 0.9),
+        held_s=chance.choice((0.0, chance.uniform(0.0, 0.5))),
+        for_ever=for_ever,
+        at_once=at_once,
+        scale=_scale(chance) if not at_once else None,
+        checks=chance.random() < 0.93,
+    )
+
+
+def _act(chance: random.Random, faults: bool) -> Act | None:
+    drawn = chance.random()
+    if drawn < 0.12:
+        return Act.CANCEL
+    if faults and drawn < 0.42:
+        return chance.choice(FOREIGN)
+    return None
+
+
+def _scale(chance: random.Random) -> dict[str, int] | None:
+    drawn = chance.random()
+    if drawn < 0.06:
+        return {"web": 0, "worker": 0}
+    if drawn < 0.14:
+        return {"web": 1, "worker": 1}
+    if drawn < 0.2:
+        return {"web": 2, "worker": 0}
+    return {"web": 1, "worker": 0} if drawn < 0.5 else None
+
+
+def fronts(seed: int, number: int) -> Sequence[Front]:
+    """The weather of a round; what is not needed before its end never comes."""
+    chance = random.Random(f"{seed}/weather {number}")
+    return [_front(chance) for _ in range(40)]
+
+
+def _front(chance: random.Random) -> Front:
+    kind = chance.choice(list(Weather))
+    if kind is Weather.STALL and chance.random() < 0.25:
+        lasts_s = chance.uniform(6.0, 8.0)  # longer than five polls wait
+    elif kind is Weather.SLOW:
+        lasts_s = chance.uniform(0.5, 1.5)
+    else:
+        lasts_s = chance.uniform(0.05, 1.2)
+    return Front(kind=kind, after_s=chance.expovariate(1 / 4.0), lasts_s=lasts_s)

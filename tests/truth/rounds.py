@@ -1,0 +1,268 @@
+"""One round: play it, wait for what is still to come, and hold every end against the journal."""
+
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bot.clock import SystemClock
+from bot.deployments.model import AuditEntry, Deployment
+from bot.deployments.states import ENDINGS, status_of
+from bot.store.engine import open_store
+from bot.webhooks.payload import planner
+from tests.truth.actors import AppActor, make_weather
+from tests.truth.history import History
+from tests.truth.judge import Circumstances, End, judge
+from tests.truth.pace import CAP_S, LATE_INTERVAL, MAX_DURATION_S, SPEED
+from tests.truth.plans import CAPPED, Plan, Weather, app_names, fronts, plans
+from tests.truth.rules import misdeeds
+from tests.truth.shown import show_problems
+from tests.truth.theatre import FINISHED, Theatre, open_theatre
+from tests.truth.truth import Case
+
+CALM_WITHIN_S = 20.0
+LATE_S = 10 * LATE_INTERVAL.total_seconds()
+LINE_TROUBLES = frozenset(
+    {Weather.DROP, Weather.STALL, Weather.REFUSE, Weather.SWALLOW, Weather.SLOW}
+)
+LINE_ECHO_S = 2.0
+"""After a spell the bot's old connection may still be dead: it finds out by its own time-outs."""
+
+Audit = Sequence[tuple[datetime, AuditEntry]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the harness wanted of a deployment."""
+
+    plan: Plan | None
+    cancel: bool
+
+
+@dataclass(kw_only=True)
+class Told:
+    """One deployment with all that was told of it."""
+
+    row: Deployment
+    audit: Audit
+    first: End | None
+    last: End
+    plan: Plan | None
+    case: Case
+    wrong: list[str] = field(default_factory=list)
+    unknown: str | None = None
+    corrected: bool = False
+
+    @property
+    def number(self) -> int | None:
+        """Its number in the run."""
+        return self.plan.number if self.plan else None
+
+
+@dataclass(kw_only=True)
+class RoundResult:
+    """What a round brought."""
+
+    number: int
+    told: list[Told]
+    problems: list[str]
+    """Wrong, but of no single deployment."""
+    lost: int
+    troubles: Sequence[str]
+    log: str
+    """The bot's own, of all its lives."""
+    took_s: float
+
+
+async def play_round(
+    seed: int, number: int, *, faults: bool, only: Sequence[Plan] | None = None
+) -> RoundResult:
+    """Play and judge a round."""
+    began = time.monotonic()
+    chance = random.Random(f"{seed}/round {number}")
+    live = frozenset(name for name in app_names() if chance.random() < 0.6)
+    wanted = plans(seed, number, faults=faults) if only is None else only
+    with tempfile.TemporaryDirectory(prefix="truth-") as folder:
+        async with open_theatre(Path(folder), live=live) as theatre:
+            actors = [AppActor(theatre=theatre, name=name, seed=seed) for name in app_names()]
+            await _play(theatre, actors, wanted, fronts(seed, number) if faults else ())
+            problems = await _calm(theatre)
+            await theatre.stop_bot()
+            result = await _judge_all(theatre, actors, faults=faults)
+            result.number = number
+            result.problems += problems
+            result.took_s = time.monotonic() - began
+            return result
+
+
+async def _play(
+    theatre: Theatre, actors: Sequence[AppActor], wanted: Sequence[Plan], weather: Sequence[Any]
+) -> None:
+    over = asyncio.Event()
+    raining = asyncio.create_task(make_weather(theatre, weather, over))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for actor in actors:
+                own = [plan for plan in wanted if plan.app == actor.name]
+                group.create_task(actor.run(own))
+    finally:
+        over.set()
+        await raining
+        theatre.stage.dokku.revive_docker_for_test()
+
+
+async def _calm(theatre: Theatre) -> list[str]:
+    """Wait for late verdicts, edits, mentions and webhooks; what never came."""
+    if any(one["data"]["live"] == "unknown" for one in theatre.webhooks):
+        await asyncio.sleep(LATE_S)
+    deadline = time.monotonic() + CALM_WITHIN_S
+    async with _store(theatre) as store:
+        while True:
+            rows = await store.recent(limit=10_000)
+            open_ones = [row.id for row in rows if row.phase not in ENDINGS]
+            problems = [f"{one} has not ended" for one in open_ones]
+            for row in rows:
+                if row.phase in ENDINGS:
+                    problems += show_problems(theatre, row, await store.audit_of(row.id))
+            if not problems or time.monotonic() > deadline:
+                return problems
+            await asyncio.sleep(0.2)
+
+
+def _store(theatre: Theatre) -> Any:
+    clock = SystemClock()
+    url = theatre.stage.settings["DATABASE_URL"]
+    return open_store(url, clock=clock, planner=planner((), clock=clock), migrate=False)
+
+
+async def _judge_all(theatre: Theatre, actors: Sequence[AppActor], *, faults: bool) -> RoundResult:
+    async with _store(theatre) as store:
+        rows = sorted(await store.recent(limit=10_000), key=lambda row: row.id)
+        audits = {row.id: await store.audit_of(row.id) for row in rows}
+    host = theatre.stage.dokku
+    histories = {
+        name: History([one for one in host.journal if one.app == name]) for name in app_names()
+    }
+    asked = {
+        key: Asked(plan=plan, cancel=key in actor.cancelled)
+        for actor in actors
+        for key, plan in actor.planned.items()
+    }
+    nobody = Asked(plan=None, cancel=False)
+    told = [
+        _judge_one(
+            theatre, row, audits[row.id], histories[row.app], asked.get(row.id, nobody), faults
+        )
+        for row in rows
+        if row.phase in ENDINGS
+    ]
+    problems = [problem for actor in actors for problem in actor.problems]
+    problems += [f"the simulator complains: {one}" for one in host.complaints]
+    for name, history in histories.items():
+        cases = [one for one in told if one.row.app == name]
+        problems += [f"{name}: {one}" for one in misdeeds(history, cases)]
+    return RoundResult(
+        number=0,
+        told=told,
+        problems=problems,
+        lost=sum(actor.lost for actor in actors),
+        troubles=[
+            f"{_clock(theatre, one.began)} to {_clock(theatre, one.ended)} {one.kind}"
+            for one in theatre.troubles
+        ],
+        log=theatre.bot.log.read_text(errors="replace"),
+        took_s=0.0,
+    )
+
+
+def _clock(theatre: Theatre, monotonic_s: float) -> str:
+    if monotonic_s == float("inf"):
+        return "the end"
+    return f"{theatre.stage.dokku.clock.instant_of(monotonic_s):%H:%M:%S}"
+
+
+def _judge_one(
+    theatre: Theatre,
+    row: Deployment,
+    audit: Audit,
+    history: History,
+    asked: Asked,
+    faults: bool,
+) -> Told:
+    claims = [at for at, entry in audit if entry.action == "starting"]
+    begins = theatre.simulated(claims[0] if claims else row.created_at)
+    finished = row.finished_at or row.created_at
+    ends = theatre.simulated(finished)
+    runs = [
+        run
+        for run in history.runs.values()
+        if not run.elsewhere
+        and run.source == "git:sync"
+        and claims
+        and begins <= history.entries[run.began].at <= ends
+    ]
+    case = Case(history=history, runs=runs, begins=begins, ends=ends)
+    known = _circumstances(theatre, row, cancel_asked=asked.cancel, faults=faults)
+    first = _first_end(theatre.webhooks, row.id)
+    last = End(
+        status=status_of(row.phase),
+        failure=row.failure,
+        live=row.live or "unknown",
+    )
+    told = Told(row=row, audit=audit, first=first, last=last, plan=asked.plan, case=case)
+    judgement = judge(first or last, case, known)
+    told.wrong, told.unknown = judgement.wrong, judgement.unknown
+    corrections = [at for at, entry in audit if entry.action == "corrected"]
+    if first is not None and first != last:
+        if not corrections:
+            told.wrong.append(f"{first} became {last} without a correction")
+            return told
+        told.corrected = True
+        later = Case(
+            history=history, runs=runs, begins=begins, ends=theatre.simulated(corrections[-1])
+        )
+        judgement = judge(last, later, known)
+        told.wrong += [f"corrected to {one}" for one in judgement.wrong]
+    return told
+
+
+def _first_end(webhooks: Sequence[Mapping[str, Any]], deployment_id: str) -> End | None:
+    for body in webhooks:
+        data = body["data"]
+        if body["type"] == FINISHED and data["id"] == deployment_id:
+            return End(status=data["status"], failure=data["failure"], live=data["live"])
+    return None
+
+
+def _circumstances(
+    theatre: Theatre, row: Deployment, *, cancel_asked: bool, faults: bool
+) -> Circumstances:
+    host = theatre.stage.dokku
+    end_of_all = host.clock.now()
+
+    def spells(kinds: frozenset[Weather], echo_s: float) -> list[tuple[datetime, datetime]]:
+        return [
+            (
+                host.clock.instant_of(one.began),
+                end_of_all
+                if one.ended == float("inf")
+                else host.clock.instant_of(one.ended + echo_s),
+            )
+            for one in theatre.troubles
+            if one.kind in kinds
+        ]
+
+    return Circumstances(
+        line_troubled=spells(LINE_TROUBLES, LINE_ECHO_S),
+        docker_down=[(began, ended or end_of_all) for began, ended in host.docker_outages],
+        bot_died=spells(frozenset({Weather.STOP, Weather.KILL}), 0.0),
+        cancel_asked=cancel_asked,
+        cap=timedelta(seconds=(CAP_S if row.app == CAPPED else MAX_DURATION_S) * SPEED),
+        sha=row.sha,
+        faults=faults,
+    )

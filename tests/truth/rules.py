@@ -1,0 +1,68 @@
+"""What the bot must never do on a server, whatever it says of it afterwards."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from tests.truth.history import History, RunStory
+from tests.truth.truth import Case
+
+SYNC = "git:sync"
+
+
+class Judged(Protocol):
+    """A deployment with its place in the journal."""
+
+    case: Case
+
+
+def misdeeds(history: History, told: Sequence[Judged]) -> Iterator[str]:
+    """Commands that should not have been sent."""
+    ours = [run for run in history.runs.values() if run.source == SYNC and not run.elsewhere]
+    yield from _overlaps(ours)
+    yield from _strays(ours, told)
+    yield from _foreign_cancels(history)
+    yield from _starts_into_others(history, ours)
+
+
+def _overlaps(ours: Sequence[RunStory]) -> Iterator[str]:
+    for former, later in pairwise(ours):
+        if former.ended is None or former.ended > later.began:
+            yield f"run {later.number} was started while our run {former.number} was alive"
+
+
+def _strays(ours: Sequence[RunStory], told: Sequence[Judged]) -> Iterator[str]:
+    known = {run.number for one in told for run in one.case.runs}
+    for run in ours:
+        if run.number not in known:
+            yield f"run {run.number} was started for no deployment that was going on"
+
+
+def _foreign_cancels(history: History) -> Iterator[str]:
+    for run in history.runs.values():
+        if run.elsewhere and run.canceled_elsewhere is False:
+            yield f"run {run.number} ({run.source}) of somebody else was cancelled by the bot"
+
+
+def _starts_into_others(history: History, ours: Sequence[RunStory]) -> Iterator[str]:
+    """A start that Dokku refused, although the last look before it could have told.
+
+    Tolerance: a build that began between that look and the start could not be known.
+    """
+    for run in ours:
+        if not run.refused:
+            continue
+        looks = [
+            place
+            for place, entry in enumerate(history.entries[: run.began])
+            if entry.event == "asked"
+            and entry.details["command"] == "builds:list"
+            and not entry.details["elsewhere"]
+        ]
+        if not looks:
+            yield f"run {run.number} was started without a look at the builds"
+            continue
+        for other in history.runs.values():
+            running = other.began < looks[-1] and (other.ended is None or other.ended > run.began)
+            if running and other.number != run.number and other.source in {SYNC, "git-hook"}:
+                yield f"run {run.number} was started into run {other.number} ({other.source})"

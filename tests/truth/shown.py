@@ -1,0 +1,39 @@
+"""What people and receivers were shown of an end, held against the row."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from bot.deployments.model import AuditEntry, Deployment, Live
+from bot.deployments.states import status_of
+from bot.slack.mentions import METADATA_TYPE
+from bot.slack.render.words import HEADLINES, LIVES
+from tests.truth.theatre import FINISHED, Theatre
+
+
+def show_problems(
+    theatre: Theatre, row: Deployment, audit: Sequence[tuple[datetime, AuditEntry]]
+) -> Iterator[str]:
+    """One message that says what the row says, one mention and one webhook for each end."""
+    messages = theatre.live_messages().get(row.id, [])
+    if len(messages) != 1:
+        yield f"{row.id}: {len(messages)} messages"
+        return
+    message = messages[0]
+    for words in (HEADLINES[status_of(row.phase)], LIVES[row.live or Live.UNKNOWN]):
+        for place, text in (("line", message.text), ("blocks", message.plain)):
+            if words not in text:
+                yield f"{row.id}: its {place} does not say {words!r}: {message.text}"
+    corrections = sum(entry.action == "corrected" for _, entry in audit)
+    replies = [
+        (reply.metadata or {})["event_payload"]["id"]
+        for reply in theatre.stage.slack.thread(message)
+        if (reply.metadata or {}).get("event_type") == METADATA_TYPE
+    ]
+    if len(replies) != 1 + corrections:
+        yield f"{row.id}: {len(replies)} mentions for one end and {corrections} corrections"
+    finished = [one for one in theatre.webhooks if one["data"]["id"] == row.id]
+    ends = [one for one in finished if one["type"] == FINISHED]
+    if len(ends) != 1:
+        yield f"{row.id}: {len(ends)} finished webhooks"
+    if len(finished) != 1 + corrections:
+        yield f"{row.id}: {len(finished)} webhooks for one end and {corrections} corrections"

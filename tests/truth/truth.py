@@ -1,0 +1,130 @@
+"""What the bot may say of one deployment, by the journal alone. Knows nothing of its rules."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.simulators.dokku.model import LiveProcess
+from tests.truth.history import History, Read, RunStory, is_up
+
+NEW, PREVIOUS = "new", "previous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One deployment in its app's journal."""
+
+    history: History
+    runs: Sequence[RunStory]
+    """The bot's own `git:sync` commands for it, oldest first."""
+    begins: datetime
+    """Simulated: when the bot claimed the app for it, or it was asked for."""
+    ends: datetime
+    """Simulated: when its end was decided."""
+
+    @property
+    def last(self) -> RunStory | None:
+        """Its last command."""
+        return self.runs[-1] if self.runs else None
+
+    @property
+    def first_place(self) -> int:
+        """Where in the journal its first command begins; of none: where it ends."""
+        return self.runs[0].began if self.runs else self.end_place
+
+    @property
+    def end_place(self) -> int:
+        """Where in the journal it ends."""
+        return self.history.place_at(self.ends)
+
+    @property
+    def before(self) -> Mapping[str, LiveProcess]:
+        """What served just before its first command."""
+        return self.history.live_at(self.first_place)
+
+    @property
+    def images(self) -> frozenset[str]:
+        """What its commands built or started containers of."""
+        return frozenset(image for run in self.runs for image in run.images)
+
+    @property
+    def former_images(self) -> frozenset[str]:
+        """What served just before its first command was made of."""
+        return frozenset(
+            self.history.images.get(one.container_id, "") for one in self.before.values()
+        )
+
+    def reads(self) -> Sequence[Read]:
+        """The bot's looks at the containers from its beginning to its end."""
+        return [one for one in self.history.reads if self.begins <= one.at <= self.ends]
+
+
+def kinds_of(case: Case, process: LiveProcess) -> frozenset[str]:
+    """Whose a container that serves is: the words that are true of it.
+
+    Two may be true: the same files give the same image, so a container of it that somebody else
+    started is the new release and the previous one alike. None: another release.
+    """
+    container = process.container_id
+    if any(container in run.containers for run in case.runs):
+        return frozenset({NEW})
+    if not case.runs or _started(case, container) < case.first_place:
+        # It was there before our command: whoever started it, it is what was before.
+        return frozenset({PREVIOUS})
+    image = case.history.images.get(container, "")
+    words = {NEW: case.images, PREVIOUS: case.former_images}
+    return frozenset(word for word, images in words.items() if image in images)
+
+
+def is_provable(case: Case, process: LiveProcess) -> bool:
+    """Whether Dokku shows whose it is: named by our output, there before, or of such an image."""
+    container = process.container_id
+    image = case.history.images.get(container, "")
+    ours = any(container in run.containers for run in case.runs)
+    there = {one.container_id for one in case.before.values()}
+    ours_started = {case.history.images.get(one, "") for run in case.runs for one in run.containers}
+    return ours or container in there or image in ours_started | case.former_images
+
+
+def _started(case: Case, container: str) -> int:
+    for place, entry in enumerate(case.history.entries):
+        if entry.event == "container_started" and entry.details["id"] == container:
+            return place
+    return -1
+
+
+def words_for(case: Case, live: Mapping[str, LiveProcess]) -> frozenset[str]:
+    """Every word of `live` that is true of these processes. Empty: only `unknown` is."""
+    kinds = [kinds_of(case, one) for one in live.values() if is_up(one)]
+    if not kinds:
+        return frozenset({"none"})
+    words = {word for word in (NEW, PREVIOUS) if all(word in one for one in kinds)}
+    if _can_be_mixed(kinds):
+        words.add("mixed")
+    return frozenset(words)
+
+
+def _can_be_mixed(kinds: Collection[frozenset[str]]) -> bool:
+    new = [NEW in one for one in kinds]
+    old = [PREVIOUS in one for one in kinds]
+    if not all(a or b for a, b in zip(new, old, strict=True)):
+        return False
+    return any(a and b for i, a in enumerate(new) for j, b in enumerate(old) if i != j)
+
+
+def true_words(case: Case, *, outage: bool) -> frozenset[str]:
+    """The words of `live` that the end may show.
+
+    Tolerance 1: the end is told after the bot's last look, so what counts is what served when
+    that look was answered; a change after it could not be known.
+    Tolerance 2: while the line is troubled an answer may not arrive, so the looks before it,
+    back to the last command's end, count as well. Without trouble the last look alone counts.
+    """
+    reads = case.reads()
+    if not reads:
+        return words_for(case, case.history.live_at(case.end_place))
+    if not outage:
+        return words_for(case, case.history.seen_by(reads[-1]))
+    since = case.last.ended if case.last and case.last.ended is not None else case.first_place
+    late = [one for one in reads if one.place >= since] or reads[-1:]
+    return frozenset().union(*(words_for(case, case.history.seen_by(one)) for one in late))
