@@ -1,0 +1,160 @@
+"""What is said in a deployment's thread, to the bot in a channel, and to it alone."""
+
+import re
+
+import pytest
+
+from bot.deployments.model import Phase, Trigger
+from bot.simulators.slack.model import Message
+from tests.scenarios.conftest import World, shown
+
+
+async def test_the_words_of_a_thread_are_answered_there(quick: World) -> None:
+    quick.hold()
+    await quick.deploy()
+    message = await quick.until_message("Building", "build step 4/")
+    (row,) = await quick.rows()
+    await _reply(quick, message, "status")
+    await quick.replied("Deploying myapp", row.id)
+    await _reply(quick, message, "Help!")
+    helped = await quick.replied("What I understand:", "rollback")
+    assert "/deploy" not in shown(helped)
+    await _reply(quick, message, "@deploybot status")
+    await _until_replies(quick, message, 3)
+    await _reply(quick, message, "LOGS")
+    await quick.slack.until(lambda: quick.slack.files)
+    (file,) = quick.slack.files
+    assert "build step 3/8" in file.text
+    assert quick.slack.view(quick.ada) is None
+    await _reply(quick, message, "cancel", user="grace")
+    await quick.replied("Cancelling myapp")
+    await quick.until_message("Cancelled:")
+    (row,) = await quick.rows()
+    assert row.phase is Phase.CANCELLED
+    assert row.cancel.by.user == quick.slack.user("grace").id
+    assert len(quick.messages) == 1
+    assert quick.slack.ephemerals(quick.ada) == []
+
+
+async def test_anything_else_in_a_thread_is_left_alone(quick: World) -> None:
+    await quick.deploy()
+    message = await quick.until_message("Deployed")
+    await quick.replied("was deployed")
+    before = len(quick.slack.thread(message))
+    for words in (
+        "nice!",
+        "what is the status of this?",
+        "status myapp",
+        "let us cancel the meeting",
+        "@grace status",
+        "deploy",
+        "history",
+    ):
+        await _reply(quick, message, words)
+    await quick.slack.say(quick.ada, quick.deploys, "status")
+    await quick.slack.say(quick.ada, quick.deploys, "cancel")
+    await _reply(quick, message, "help")  # after all those
+    await quick.replied("What I understand:")
+    said = [one for one in quick.slack.thread(message)[before:] if one.bot_id]
+    assert len(said) == 1
+    assert len(quick.messages) == 1
+
+
+async def test_retry_and_rollback_in_a_thread_say_where_the_new_one_is(quick: World) -> None:
+    quick.now_behaves("build_fails")
+    await quick.deploy()
+    failed = await quick.until_message("Failed:")
+    quick.now_behaves("ok")
+    await _reply(quick, failed, "retry")
+    started = await quick.replied("Started: myapp", message=failed)
+    await quick.until_message("Deployed", "retry of")
+    assert "/archives/" in shown(started)
+    await _reply(quick, quick.message, "rollback")
+    await quick.whispered("No release of myapp proven live")
+    assert len(quick.messages) == 2
+
+
+@pytest.mark.parametrize("behaviour", ["ok", "build_fails"])
+async def test_the_requester_is_mentioned_once_at_the_end(quick: World, behaviour: str) -> None:
+    quick.now_behaves(behaviour)
+    await quick.deploy(user="grace")
+    message = await quick.until_message("Live now")
+    mention = await quick.replied("Live now:")
+    grace = quick.slack.user("grace")
+    assert f"<@{grace.id}>" in mention.text
+    assert re.search(r"after (\d+m )?\d+s", mention.text)
+    words = "was deployed" if behaviour == "ok" else "failed (the build failed)"
+    assert words in mention.text
+    # What comes later must not tell it again.
+    await quick.deploy("status", user="grace")
+    await quick.whispered("Nothing is being deployed.", user="grace")
+    assert f"<@{grace.id}>" not in shown(message)
+    pings = [one for one in quick.slack.thread(message) if f"<@{grace.id}>" in shown(one)]
+    assert len(pings) == 1
+
+
+async def test_a_mention_in_a_channel_starts_a_deployment(quick: World) -> None:
+    said = await quick.slack.say(quick.ada, quick.deploys, "@deploybot myapp feature/login")
+    await quick.until_message("Deployed", "`feature/login`")
+    (row,) = await quick.rows()
+    assert row.trigger is Trigger.MENTION
+    assert row.requested_by.user == quick.ada.id
+    assert quick.message.thread_ts is None
+    assert [one for one in quick.slack.thread(said) if one.bot_id] == []
+    assert len(quick.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("@deploybot status", "Nothing is being deployed."),
+        ("hello @deploybot, how are you?", "What I understand:"),
+        ("@deploybot", "What I understand:"),
+        ("@deploybot myap main", "`myapp`"),
+        ("@deploybot lock myapp", "not in this release"),
+    ],
+)
+async def test_a_mention_is_answered_below_it_and_starts_nothing(
+    world: World, text: str, answer: str
+) -> None:
+    said = await world.slack.say(world.ada, world.deploys, text)
+
+    def answered() -> bool:
+        told = [*world.slack.thread(said), *world.slack.ephemerals(world.ada)]
+        return any(one.bot_id and answer in shown(one) for one in told)
+
+    await world.slack.until(answered)
+    assert world.messages == []
+    assert await world.rows() == []
+
+
+async def test_in_a_direct_message_no_mention_is_needed(quick: World) -> None:
+    direct = quick.slack.dm(quick.ada)
+    await quick.slack.say(quick.ada, direct, "myapp main")
+
+    def told() -> list[Message]:
+        found = [one for one in quick.slack.messages(direct) if one.bot_id]
+        return [one for one in found if "Deployed myapp" in shown(one)]
+
+    (message,) = await quick.slack.until(told)
+    (row,) = await quick.rows()
+    assert row.trigger is Trigger.MENTION
+    assert row.message.channel == direct.id
+    await _reply(quick, message, "status")
+    await quick.replied(row.id, message=message)
+    await quick.slack.say(quick.ada, direct, "history myapp")
+    await quick.slack.until(
+        lambda: any("The newest deployments" in shown(one) for one in quick.slack.messages(direct))
+    )
+    assert quick.messages == []
+
+
+async def _reply(world: World, message: Message, text: str, *, user: str = "ada") -> None:
+    channel = world.slack.workspace.channels[message.channel]
+    await world.slack.say(world.slack.user(user), channel, text, thread_ts=message.ts)
+
+
+async def _until_replies(world: World, message: Message, count: int) -> None:
+    await world.slack.until(
+        lambda: len([one for one in world.slack.thread(message) if one.bot_id]) >= count
+    )
