@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import asyncssh
 
-from bot.deployments.model import AppReport, BuildRecord, Containers, LogFacts
+from bot.deployments.model import AppReport, BuildRecord, Container, Containers, LogFacts
 from bot.deployments.ports import DeployStream, Dokku
 from bot.dokku import commands, reports
 from bot.dokku.builds import killed_a_deploy, read_builds
 from bot.dokku.channel import CHUNK, Answer, Command
 from bot.dokku.commands import Argv
 from bot.dokku.connection import Connection
-from bot.dokku.inspect import read_containers
+from bot.dokku.inspect import read_containers, read_gone
 from bot.dokku.marks import LogReader
 from bot.dokku.output import OutputReader
 from bot.dokku.stream import Stream
@@ -88,6 +88,8 @@ class Driver(Dokku):
         if answer.exit_status == _NO_SUCH_APP:
             # Its text says nothing of containers, so it may be shown.
             raise self._failed(argv, answer)
+        if gone := read_gone(answer.err):
+            return await self._with_gone(app, read_containers(answer.out), gone)
         return await self._why_none(app)
 
     async def fetched_sha(self, app: str) -> str | None:
@@ -146,12 +148,34 @@ class Driver(Dokku):
             monotonic=self._monotonic,
         )
 
-    async def _why_none(self, app: str) -> Containers | None:
-        """`ps:inspect` failed: nothing to inspect, or it cannot be known (None)."""
+    async def _with_gone(
+        self, app: str, there: Containers, gone: frozenset[str]
+    ) -> Containers | None:
+        """Docker answered, and does not have some of the listed containers: they are down.
+
+        None: Dokku lists others by now.
+        """
+        short_ids = (await self._processes(app)).short_ids
+        missing = [
+            Container(id=full, process=process, image="", state="missing")
+            for process, short in short_ids.items()
+            for full in gone
+            if short and full.startswith(short)
+        ]
+        if {one.id for one in missing} != gone:
+            return None
+        every = sorted((*there.listed, *missing), key=lambda one: (one.process, one.id))
+        return Containers(listed=tuple(every))
+
+    async def _processes(self, app: str) -> reports.ProcessReport:
         as_json = (await self.capabilities()).json_reports
         argv = commands.ps_report(app, as_json=as_json)
         answer = self._checked(argv, await self._run(argv, heavy=True))
-        report = reports.read_process_report(answer.out, self._redactor.text)
+        return reports.read_process_report(answer.out, self._redactor.text)
+
+    async def _why_none(self, app: str) -> Containers | None:
+        """`ps:inspect` failed: nothing to inspect, or it cannot be known (None)."""
+        report = await self._processes(app)
         nothing = report.deployed is False or report.processes == 0
         return Containers() if nothing and not report.states else None
 

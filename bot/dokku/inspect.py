@@ -13,6 +13,7 @@ from bot.deployments.model import Container, Containers
 from bot.errors import OddReport
 
 _DYNO = "com.dokku.dyno"
+_GONE = re.compile(r"No such container: (?P<id>[0-9a-f]{12,64})", re.IGNORECASE)
 _ID = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -28,6 +29,18 @@ def read_containers(text: str) -> Containers:
             f"Dokku answered `ps:inspect` with {len(text)} characters that could not be read."
         ) from None
     return Containers(listed=tuple(sorted(listed, key=lambda one: (one.process, one.id))))
+
+
+def read_gone(errors: str) -> frozenset[str]:
+    """Ids (12 hex) of listed containers that docker does not have any more.
+
+    Empty when docker says anything else as well: then it did not answer for all of them. Dokku
+    removes crashed-out containers when the next build begins, and goes on listing them
+    (recording inspect_d_crash_loops, step `missing`).
+    """
+    lines = [line for line in errors.splitlines() if line.strip()]
+    found = [_GONE.search(line) for line in lines]
+    return frozenset(one["id"][:12] for one in found if one) if all(found) else frozenset()
 
 
 def _container(item: Mapping[str, Any]) -> Container:

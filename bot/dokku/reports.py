@@ -25,6 +25,8 @@ class ProcessReport:
     processes: int | None
     states: Mapping[str, str]
     """Process (`web.1`) -> Docker's word, or `missing`."""
+    short_ids: Mapping[str, str]
+    """Process -> the first hex digits (11) of its container's id, where they are shown."""
 
 
 def read_json(text: str, command: str, mask: Mask) -> Any:
@@ -80,17 +82,20 @@ def read_app_report(text: str, mask: Mask) -> AppReport:
 def read_process_report(text: str, mask: Mask) -> ProcessReport:
     """`ps:report APP`, JSON or text."""
     fields = read_fields(text, "ps:report", mask)
-    states = {}
+    states: dict[str, str] = {}
+    short_ids: dict[str, str] = {}
     for key, value in fields.items():
         name = _STATUS.fullmatch(key)
         state = _STATE.match(value)
         if name and state:
             states[name["process"]] = state["state"]
+            short_ids[name["process"]] = state["cid"] or ""
     processes = fields.get("processes", "")
     return ProcessReport(
         deployed={"true": True, "false": False}.get(fields.get("deployed", "")),
         processes=int(processes) if processes.isdecimal() else None,
         states=states,
+        short_ids=short_ids,
     )
 
 

@@ -1,6 +1,7 @@
 """The driver against an SSH server that answers with recordings."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -126,6 +127,40 @@ async def test_nothing_to_inspect_is_told_from_not_known(
     server.replay("ps:inspect web", out=inspect, err="Usage: docker\n", status=1)
     server.replay("ps:report web --format json", out=report)
     assert await driver.containers("web") == expected
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("missing (CID: 540ab7324f8)", {("web.1", "540ab7324f89", "missing")}),
+        ("running (CID: 111111111111)", None),
+    ],
+)
+async def test_a_listed_container_that_docker_does_not_have_is_down(
+    driver: Driver,
+    server: SshServer,
+    listed: str,
+    expected: set[tuple[str, str, str]] | None,
+) -> None:
+    full = "540ab7324f897d72f14ec47fe00f5a280e541d7520351ab4243532286a2efec7"
+    said = f"Error response from daemon: No such container: {full}\n"
+    server.replay("ps:inspect web", out="[]\n", err=f"{said} !     {said}\n", status=1)
+    report = {"deployed": "true", "processes": "1", "status-web.1": listed}
+    server.replay("ps:report web --format json", out=json.dumps(report))
+    found = await driver.containers("web")
+    seen = found and {(one.process, one.id, one.state) for one in found.listed}
+    assert seen == expected
+
+
+async def test_a_silent_docker_is_no_container_that_is_gone(
+    driver: Driver, server: SshServer
+) -> None:
+    said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\n"
+    gone = f"Error: No such container: {'ab' * 32}\n"
+    server.replay("ps:inspect web", out="[]\n", err=gone + said, status=1)
+    report = {"deployed": "true", "processes": "1", "status-web.1": "missing (CID: abababababa)"}
+    server.replay("ps:report web --format json", out=json.dumps(report))
+    assert await driver.containers("web") is None
 
 
 async def test_an_odd_inspect_answer_leaks_nothing(driver: Driver, server: SshServer) -> None:
