@@ -40,9 +40,14 @@ class Answers:
         """One line for the asker alone: a mistake, or what only they need to know."""
         answer = as_answer(sentence)
         if self.asker.direct:
-            await self._post(answer)
-        else:
-            await self._whisper(answer)
+            try:
+                await self._post(answer)
+            except SlackError as error:
+                # The id of a conversation between two people looks the same as ours with one.
+                log.info("direct_refused", error=error.code)
+            else:
+                return
+        await self._whisper(answer)
 
     async def _post(self, answer: Answer) -> None:
         await self.client.post(
