@@ -1,5 +1,6 @@
 """How an answer reaches the person who asked: where they are, and at least somewhere."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,12 @@ from bot.errors import SlackError
 from bot.slack.client import SlackClient
 from bot.slack.payloads import Asker
 from bot.slack.render.blocks import Answer, section
-from bot.slack.render.text import cut
+from bot.slack.render.text import break_at, cut
 
 LONGEST_SENTENCE = 2_000
 RESPOND_TIMEOUT_S = 10
 _HTTP_OK = 200
+_BROADCAST = re.compile(r"@(?=(?:here|channel|everyone)\b)")
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +107,9 @@ class Answers:
 
 
 def as_answer(sentence: str) -> Answer:
-    """A sentence of ours as a message; a block keeps Slack from making links of its words."""
-    sentence = cut(sentence, LONGEST_SENTENCE) or "-"
+    """A sentence of ours as a message; a block keeps Slack from making links of its words.
+
+    It may name what somebody typed, and a branch may be called `@here`.
+    """
+    sentence = _BROADCAST.sub(break_at("@"), cut(sentence, LONGEST_SENTENCE) or "-")
     return Answer(text=sentence, blocks=(section(sentence),))
