@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.model import Phase
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from tests.scenarios.conftest import QuickClock, World, open_world
 
