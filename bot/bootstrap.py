@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,15 +16,18 @@ from ulid import ULID
 
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
+from bot.deployments.absent import NamedServers
 from bot.deployments.books import Books
 from bot.deployments.ending import Parts
 from bot.deployments.late import CrashWatch, LateVerdicts
-from bot.deployments.model import Deployment, Phase
-from bot.deployments.ports import Observer, Timing
+from bot.deployments.model import Deployment
+from bot.deployments.ports import Timing
 from bot.deployments.prepare import AppNames, Preparation
-from bot.deployments.runner import Runner, Tasks
+from bot.deployments.resuming import homeless, load
+from bot.deployments.runner import Runner
 from bot.deployments.service import Hooks, Service
-from bot.deployments.states import RUNNING, status_of
+from bot.deployments.states import RUNNING
+from bot.deployments.tasks import Tasks
 from bot.deployments.tracker import Tracker
 from bot.dokku.connection import SshTarget
 from bot.dokku.servers import DokkuServers, open_servers
@@ -33,6 +36,7 @@ from bot.git.link import commit_url
 from bot.git.refs import GitRefs
 from bot.logs import configure_logging
 from bot.metrics import Metrics
+from bot.observing import MeteredObserver
 from bot.poller import Poller, open_poller
 from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
@@ -52,37 +56,8 @@ LOOK_EVERY = timedelta(seconds=5)
 SCHEDULER_LATE_S = 30.0
 DATABASE_PAUSE = timedelta(seconds=2)
 FLUSH = timedelta(seconds=1)
-
-
-class MeteredObserver(Observer):
-    """Counts for Prometheus."""
-
-    def __init__(self, metrics: Metrics, servers: Iterable[str]) -> None:
-        self._metrics = metrics
-        self._servers = tuple(servers)
-
-    def ended(self, deployment: Deployment) -> None:
-        status = status_of(deployment.phase)
-        failure = deployment.failure or ""
-        self._metrics.deployments.labels(deployment.server, status, failure).inc()
-        if deployment.started_at and deployment.finished_at:
-            took = deployment.finished_at - deployment.started_at
-            self._metrics.deployment_seconds.observe(took.total_seconds())
-
-    def polled(self, took_s: float) -> None:
-        self._metrics.poll_seconds.observe(took_s)
-
-    def poll_failed(self) -> None:
-        self._metrics.poll_errors.inc()
-
-    def counted(self, unfinished: Iterable[Deployment]) -> None:
-        rows = list(unfinished)
-        for server in self._servers:
-            here = [row for row in rows if row.server == server]
-            self._metrics.active.labels(server).set(sum(row.phase in RUNNING for row in here))
-            self._metrics.queue_length.labels(server).set(
-                sum(row.phase is Phase.QUEUED for row in here)
-            )
+CUT_OFF = timedelta(seconds=1)
+"""Longest that listeners may take at the end."""
 
 
 @dataclass(slots=True)
@@ -206,9 +181,13 @@ async def open_bot(
         poller.every(LOOK_EVERY, _knock(runner), "look for work")
         poller.every(timing.heartbeat, runner.heartbeat, "heartbeat")
         parties.poller = await stack.enter_async_context(open_poller(poller))
-        await live.resume(await _known(books))
+        await live.resume(await _loaded(books, clock))
+        poller.every(LOOK_EVERY, _housing(books, live, service, clock), "messages not posted yet")
         looking = runner.start()
         stack.callback(looking.cancel)
+        # Also when the start is cut off, or fails: what runs must not be hung up on.
+        drain = settings.drain_timeout
+        stack.push_async_callback(_wind_down, runner, live, drain)
         intake = await stack.enter_async_context(
             open_intake(
                 client=client,
@@ -217,16 +196,19 @@ async def open_bot(
                 app_token=settings.slack.app_token,
                 signing_secret=settings.slack.signing_secret,
                 observe_ack=metrics.ack.observe,
+                drain=CUT_OFF,
                 source_of=lambda name: settings.origin(name.lower()).source,
             )
         )
         parties.intake = intake
         yield Bot(service=service, runner=runner, intake=intake, live=live)
-        await intake.close(timedelta(seconds=1))
-        left = await runner.drain(settings.drain_timeout.total_seconds())
-        if left:
-            log.warning("handed_over", deployments=left)
-        await live.flush(FLUSH)
+
+
+async def _wind_down(runner: Runner, live: LiveMessages, drain: timedelta) -> None:
+    left = await runner.drain(drain.total_seconds())
+    if left:
+        log.warning("handed_over", deployments=left)
+    await live.flush(FLUSH)
 
 
 def _build_books(
@@ -259,12 +241,13 @@ def _build_domain(
     settings: Settings,
     timing: Timing,
     books: Books,
-    servers: DokkuServers,
+    connected: DokkuServers,
     client: SlackClient,
     poller: Poller,
     tasks: Tasks,
     clock: Clock,
 ) -> tuple[Runner, Service]:
+    servers = NamedServers(connected)
     names = AppNames(servers=servers, clock=clock)
     refs = GitRefs(settings.git_credentials)
     preparation = Preparation(servers=servers, refs=refs, names=names)
@@ -305,11 +288,28 @@ def _knock(runner: Runner) -> Callable[[], Awaitable[None]]:
     return knock
 
 
-async def _known(books: Books) -> list[Deployment]:
-    rows = list(await books.store.unfinished())
-    for row in rows:
-        books.tracker.put(row)
-    return rows
+async def _loaded(books: Books, clock: Clock) -> Sequence[Deployment]:
+    while True:
+        try:
+            return await load(books, clock)
+        except StoreError as error:
+            log.warning("database_unreachable", why=str(error))
+            await clock.sleep(DATABASE_PAUSE)
+
+
+def _housing(
+    books: Books, live: LiveMessages, service: Service, clock: Clock
+) -> Callable[[], Awaitable[None]]:
+    """Each row whose message is missing gets one, once (and `resume` itself tries again)."""
+    seen: set[str] = set()
+
+    async def house() -> None:
+        rows = [row for row in homeless(books, clock, service.posting) if row.id not in seen]
+        seen.intersection_update(one.deployment.id for one in books.tracker.active())
+        seen.update(row.id for row in rows)
+        await live.resume(rows)
+
+    return house
 
 
 async def _open_store(
@@ -355,9 +355,15 @@ def run_bot(settings: Settings) -> int:
     try:
         asyncio.run(_run(settings, redactor))
     except ConfigError as error:
-        sys.stderr.write(redactor.text(f"deploybot: {error}") + "\n")
+        sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
         return 2
     return 0
+
+
+def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
+    # In one piece the name of the setting would make its own explanation look like a secret.
+    problem, mend = redactor.text(error.problem), redactor.text(error.mend)
+    return ConfigError(error.setting, error.source, " ".join(problem.split()), mend)
 
 
 async def _run(settings: Settings, redactor: Redactor) -> None:

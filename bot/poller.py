@@ -73,6 +73,7 @@ class Poller:
         """Begin to call."""
         self._scheduler.start()
         self.last_tick = datetime.now(UTC)
+        self.last_tick = datetime.now(UTC)
 
     def stop(self) -> None:
         """Stop calling. A job that runs is cancelled: what must end is drained before."""

@@ -30,6 +30,10 @@ class Books:
     ) -> Deployment:
         """Write, cache, announce; returns the fresh row. Errors of `Store.save` pass through."""
         fresh = await self.store.save(deployment, was=was, by=by, audit=audit, event=event)
+        return self.adopt(fresh, was=was)
+
+    def adopt(self, fresh: Deployment, *, was: Phase) -> Deployment:
+        """Cache and announce a row that the store holds; `was` is the phase known before."""
         self.tracker.put(fresh)
         if fresh.phase in ENDINGS:
             self.observer.ended(fresh)

@@ -1,15 +1,19 @@
 """Cancels one running deploy on Dokku: ours alone, and only when that can be told."""
 
 import asyncio
-import contextlib
 from datetime import timedelta
+
+import structlog
 
 from bot.clock import Clock
 from bot.deployments.evidence import EvidenceReader
 from bot.deployments.held import Held
 from bot.deployments.model import BuildStatus, Phase
 from bot.deployments.ports import DeployStream, Dokku
+from bot.deployments.waits import first_of
 from bot.errors import DokkuError
+
+log = structlog.get_logger(__name__)
 
 TRIES = 5
 PAUSE = timedelta(seconds=1)
@@ -30,36 +34,37 @@ class Canceller:
         dokku: Dokku,
         reader: EvidenceReader,
         stream: DeployStream,
+        ended: asyncio.Event,
         clock: Clock,
     ) -> None:
+        """`ended` is set by the owner when the stream has ended."""
         self._held = held
         self._dokku = dokku
         self._reader = reader
         self._stream = stream
+        self._ended = ended
         self._clock = clock
-        self.ended = asyncio.Event()
-        """Set by the owner when the stream has ended."""
 
     async def run(self) -> None:
-        """Return when the command has ended, or its channel was closed."""
+        """Return when the command has ended, its channel was closed, or it is not ours any more."""
         for _ in range(TRIES):
-            with contextlib.suppress(DokkuError):  # asked again; the last resort needs no answer
-                if await self._is_ours_alone():
+            try:
+                if await self._is_ours_alone() and not self._is_over():
                     await self._dokku.cancel_build(self._held.row.dokku_app)
-            if await self._ended_within(PAUSE):
+            except DokkuError as error:
+                # Asked again; the last resort needs no answer.
+                log.info("cancel_not_answered", deployment_id=self._held.id, why=str(error))
+            sleep = self._clock.sleep(PAUSE)
+            await first_of(sleep, self._ended.wait(), self._held.gone.wait())
+            if self._is_over():
                 return
         await self._stream.close()
 
     async def _is_ours_alone(self) -> bool:
-        if self._stream.facts.phase not in {Phase.BUILDING, Phase.RELEASING}:
+        if self._is_over() or self._stream.facts.phase not in {Phase.BUILDING, Phase.RELEASING}:
             return False
         record = await self._reader.record(self._held.row)
         return record is not None and record.status is BuildStatus.RUNNING
 
-    async def _ended_within(self, pause: timedelta) -> bool:
-        sleeping = asyncio.ensure_future(self._clock.sleep(pause))
-        ending = asyncio.ensure_future(self.ended.wait())
-        await asyncio.wait({sleeping, ending}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (sleeping, ending):
-            task.cancel()
-        return self.ended.is_set()
+    def _is_over(self) -> bool:
+        return self._ended.is_set() or self._held.lost

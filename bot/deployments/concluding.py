@@ -1,6 +1,7 @@
 """From a command's end (or a lost line) to the verdict: read, decide, watch, end."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
@@ -9,15 +10,17 @@ from bot.deployments.evidence import EvidenceReader, Read, blind
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
 from bot.deployments.model import BuildRecord, BuildStatus, Deployment, LogFacts, Phase
-from bot.deployments.ports import Urgency
+from bot.deployments.ports import Dokku, Urgency
 from bot.deployments.recorder import SHOWN_LINES
 from bot.deployments.settling import Look
-from bot.deployments.states import ENDINGS
+from bot.deployments.starting import REFUSED_BY_LOCK, last_attempt
 from bot.deployments.verdict import Evidence, Kind, Verdict, decide
 from bot.errors import DokkuError
 
 RECORD_PAUSE = timedelta(milliseconds=300)
 READ_PAUSE = timedelta(seconds=2)
+UNSETTLED = frozenset({"good_end_unreadable", "old_beside_new"})
+"""Good ends that cannot be watched yet: everything is read again until they can be."""
 
 
 class Outcome(StrEnum):
@@ -26,30 +29,37 @@ class Outcome(StrEnum):
     DONE = "done"
     WATCH = "watch"
     """No verdict yet: look again at the next poll."""
+    LOOK_AGAIN = "look_again"
+    """A good end that cannot be watched yet: look again in a moment."""
     START_AGAIN = "start_again"
     """It died before the release, and may be started once more."""
 
 
 class Conclusion:
-    """Acts on what the server says. `facts` is what our own output stated, as far as it came."""
+    """Acts on what the server says."""
 
     def __init__(
         self,
         *,
         held: Held,
+        dokku: Dokku,
         reader: EvidenceReader,
         ending: Ending,
         buffer: LogBuffer,
         parts: Parts,
     ) -> None:
-        self.facts = LogFacts()
         self.cap_reached = False
         self.last_word = False
         """Waiting longer is not allowed."""
-        self.lost_for = timedelta(0)
-        """How long ago the line or the former owner was lost."""
+        self.lost_at = parts.clock.monotonic()
+        """When the line or the former owner was heard last, in monotonic seconds."""
+        self._heard: LogFacts | None = None
+        self._kept: Sequence[str] | None = None
         self._first_end: tuple[Evidence, Verdict] | None = None
+        self._checking_since: float | None = None
+        self._checking_over = False
         self._held = held
+        self._dokku = dokku
         self._reader = reader
         self._ending = ending
         self._buffer = buffer
@@ -57,79 +67,130 @@ class Conclusion:
         self._timing = parts.timing
         self._clock = parts.clock
 
+    def hear(self, facts: LogFacts) -> None:
+        """What our own output stated, as far as it came to this process."""
+        self._heard, self._kept = facts, None
+
     async def conclude(self) -> Outcome:
         """Read the evidence and act on it."""
-        if self._held.lost or self._held.row.phase in ENDINGS:
+        if self._held.is_over():
             return Outcome.DONE
         await self._held.refresh_wish()
         began = self._clock.monotonic()
         read = await self._read_patiently()
+        if self._held.is_over():
+            return Outcome.DONE  # a poll gave it up meanwhile
         if read is None:
-            await self.give_up()
-            return Outcome.DONE
+            return await self._not_readable()
         await self._keep_what_was_learnt(read)
-        verdict = decide(read.evidence)
+        return await self._act(read.evidence, decide(read.evidence), began)
+
+    async def _act(self, evidence: Evidence, verdict: Verdict, began: float) -> Outcome:
+        outcome = Outcome.DONE
         match verdict.kind:
             case Kind.WATCH:
                 self._held.note(reading_end=False)
-                return Outcome.WATCH
+                outcome = Outcome.WATCH
             case Kind.REQUEUE:
                 await self._requeue()
             case Kind.START_AGAIN if await self._may_start_again():
                 self._held.note(reading_end=False)
-                self._first_end = (read.evidence, verdict)
-                return Outcome.START_AGAIN
+                self._first_end = (evidence, verdict)
+                outcome = Outcome.START_AGAIN
             case Kind.END | Kind.START_AGAIN:
-                await self._ending.by_evidence(read.evidence, verdict)
+                await self._ending.by_evidence(evidence, verdict)
+            case Kind.CHECK if verdict.rule in UNSETTLED:
+                outcome = await self._keep_checking(evidence.output.url)
             case Kind.CHECK:
-                await self._check(read.evidence, began)
-        return Outcome.DONE
+                await self._check(evidence, began)
+        return outcome
 
     async def end_first_attempt(self) -> None:
         """It could not be started again: the end is what the evidence said before."""
         if self._first_end is not None:
             await self._ending.by_evidence(*self._first_end)
 
+    async def give_up(self) -> None:
+        """The server does not answer any more: say what is known, and that the rest is not."""
+        facts = self._heard or LogFacts()
+        evidence = blind(self._held.row, facts, cap_reached=self.cap_reached)
+        await self._ending.by_evidence(evidence, decide(evidence))
+
     async def _may_start_again(self) -> bool:
+        row = self._held.row
         return may_start_again(
-            self._held.row,
-            lost_for=self.lost_for,
+            row,
+            lost_for=timedelta(seconds=self._clock.monotonic() - self.lost_at),
             within=self._timing.start_again_within,
-            newer=bool(await self._parts.books.store.newer(self._held.row)),
+            newer=bool(await self._held.ask(lambda store: store.newer(row))),
             cap_reached=self.cap_reached,
         )
 
-    async def give_up(self) -> None:
-        """The server does not answer any more: say what is known, and that the rest is not."""
-        evidence = blind(self._held.row, self.facts, cap_reached=self.cap_reached)
-        await self._ending.by_evidence(evidence, decide(evidence))
-        # The lease goes back although the stream is read on: late looks need it.
-        await self._parts.books.store.release(self._held.id, self._held.row.fence)
+    async def _not_readable(self) -> Outcome:
+        """The server did not answer often enough in a row."""
+        row = self._held.row
+        if row.exit_status == 0:
+            return await self._keep_checking(None)
+        if row.exit_status is None and not self.last_word:
+            self._held.note(reading_end=False)
+            return Outcome.WATCH  # the polls count, and give up in the end
+        await self.give_up()
+        return Outcome.DONE
+
+    async def _keep_checking(self, url: str | None) -> Outcome:
+        """A good end that cannot be proven yet: read again, for as long as a release may take."""
+        if self._checking_over:
+            await self.give_up()
+            return Outcome.DONE
+        now = self._clock.monotonic()
+        if self._checking_since is None:
+            self._checking_since = now
+        longest = self._held.row.max_duration.total_seconds()
+        self._checking_over = now - self._checking_since >= longest
+        await self._enter_checking(url)
+        return Outcome.LOOK_AGAIN
 
     async def _read_patiently(self) -> Read | None:
         """None: the server did not answer, often enough in a row."""
+        # Before the server's time begins to count: the database has a patience of its own.
+        kept = await self._kept_lines()
         for number in range(self._timing.max_poll_errors):
             if number:
                 await self._clock.sleep(READ_PAUSE)
             try:
                 async with asyncio.timeout(3 * self._timing.poll_timeout.total_seconds()):
-                    return await self._read()
+                    return await self._read(kept)
             except (DokkuError, TimeoutError):
-                self._held.note(stale_since=self._clock.now())
+                stale = self._held.books.progress(self._held.id).stale_since
+                self._held.note(stale_since=stale or self._clock.now())
         return None
 
-    async def _read(self) -> Read:
+    async def _kept_lines(self) -> Sequence[str]:
+        """What is stored of the log. Nobody adds to it while an end is read."""
+        if self._kept is None:
+            text = await self._held.ask(lambda store: store.read_log(self._held.id))
+            self._kept = last_attempt(text)
+            if self._buffer.lines == 0:
+                self._fill_buffer(self._kept)
+        return self._kept
+
+    def _fill_buffer(self, lines: Sequence[str]) -> None:
+        self._buffer.add(lines)
+        self._buffer.take()  # they are stored
+        self._held.note(tail=self._buffer.tail(SHOWN_LINES))
+
+    async def _read(self, kept: Sequence[str]) -> Read:
         row = self._held.row
         record = await self._ended_record()
         if record is None and row.build_id is None and row.exit_status is not None:
-            kept = await self._parts.books.store.read_log(row.id)
-            record = await self._reader.same_text(row, kept.splitlines())
+            record = await self._reader.same_text(row, kept)
         return await self._reader.read(
             row,
-            self.facts,
+            self._heard,
             record,
+            kept=kept,
             cap_reached=self.cap_reached,
-            last_word=self.last_word,
+            last_word=self._checking_over if _ended_well(row) else self.last_word,
         )
 
     async def _ended_record(self) -> BuildRecord | None:
@@ -149,34 +210,44 @@ class Conclusion:
 
     async def _keep_what_was_learnt(self, read: Read) -> None:
         row = self._held.row
-        store = self._parts.books.store
         if read.log is not None:
-            self.facts = read.evidence.output
-            if len("\n".join(read.log)) > len(await store.read_log(row.id)):
-                await store.replace_log(row.id, read.log, fence=row.fence)
-            self._buffer.add(read.log)
-            self._buffer.take()
-            self._held.note(tail=self._buffer.tail(SHOWN_LINES))
+            log = read.log
+            await self._held.ask(lambda store: store.replace_log(row.id, log, fence=row.fence))
+            self._kept = log
+            self._fill_buffer(log)
         if read.build_id != row.build_id or read.sha != row.sha:
             await self._held.record(build_id=read.build_id, sha=read.sha)
         self._held.note(checked_at=self._clock.now(), stale_since=None)
 
     async def _check(self, evidence: Evidence, began: float) -> None:
-        url = evidence.output.url or self._held.row.url
-        if self._held.row.phase is not Phase.CHECKING:
-            await self._held.move(Phase.CHECKING, "checking", url=url)
-        self._held.note(Urgency.PHASE, reading_end=False, step=None)
+        await self._enter_checking(evidence.output.url)
         first = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
         app = self._held.row.dokku_app
         verdict, after = await self._ending.checker().watch(app, evidence, first)
         await self._ending.by_evidence(evidence, verdict, after)
 
+    async def _enter_checking(self, url: str | None) -> None:
+        if self._held.row.phase is not Phase.CHECKING:
+            await self._held.move(Phase.CHECKING, "checking", url=url or self._held.row.url)
+        self._held.note(Urgency.PHASE, reading_end=False, step=None)
+
     async def _requeue(self) -> None:
+        """Dokku refused: another deploy holds its lock. Nothing of ours ran."""
+        if self._held.row.cancel is not None:
+            await self._ending.cancelled_unstarted()
+            return
         self._parts.polls.unwatch(self._held.id)
         self._held.note(reading_end=False, waits_for="another deploy outside this bot", tail=())
+        if not self._held.can_move(Phase.QUEUED):
+            # The refusal comes after the fetch; the table knows the way back by the start alone.
+            await self._held.move(Phase.STARTING, "refused")
         await self._held.move(
-            Phase.QUEUED, "refused_by_lock", exit_status=None, started_at=None, build_id=None
+            Phase.QUEUED, REFUSED_BY_LOCK, exit_status=None, started_at=None, build_id=None
         )
+
+
+def _ended_well(row: Deployment) -> bool:
+    return row.exit_status == 0 or row.phase is Phase.CHECKING
 
 
 def may_start_again(

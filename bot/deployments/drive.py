@@ -3,27 +3,34 @@
 import asyncio
 from datetime import timedelta
 
+import structlog
+
 from bot.deployments.cancelling import Canceller
 from bot.deployments.concluding import Conclusion, Outcome
 from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import Deployment, Failure, Phase
+from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.recorder import SHOWN_LINES, Recorder
 from bot.deployments.starting import Blocked, Starting
-from bot.deployments.states import COMMAND_RUNS, ENDINGS
-from bot.errors import DokkuError, StaleState
+from bot.deployments.states import COMMAND_RUNS, RUNNING
+from bot.deployments.waits import first_of
+from bot.errors import DokkuError, StaleState, StoreError
+
+log = structlog.get_logger(__name__)
 
 FIRST_LOOK = timedelta(seconds=1)
 """The build record exists half a second after the start; its id must be kept at once."""
 SILENT_INTERVALS = 5
 """No byte for so many poll intervals: the line is silent, which is no contact."""
+LOOK_AGAIN = timedelta(seconds=2)
+"""Between looks that only wait for the server to be readable, or for processes to be replaced."""
 
 
 class Drive:
-    """One running deployment. `begin` or `take_over` runs until the end or the loss of the lease.
+    """One running deployment. `run` goes on until the end or the loss of the lease.
 
     The stream is closed by a cancel only: hanging up kills the deploy on the server.
     """
@@ -42,156 +49,250 @@ class Drive:
         )
         self._conclusion = Conclusion(
             held=self.held,
+            dokku=dokku,
             reader=self._reader,
             ending=self._ending,
             buffer=self._buffer,
             parts=parts,
         )
         self._stream: DeployStream | None = None
-        self._canceller: Canceller | None = None
+        self._stream_ended = asyncio.Event()
+        self._recorder: Recorder | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._cap_reached_at: float | None = None
         self._ticked = asyncio.Event()
         self._errors = 0
 
-    async def begin(self) -> None:
-        """From the head of the queue to the end. Blocked, DokkuError: it keeps its place."""
-        await self._run(await self._starting.start())
+    @property
+    def runs(self) -> bool:
+        """Its command was sent, or is being sent at this moment."""
+        return self._starting.entered or self.held.row.phase in RUNNING
 
-    async def take_over(self, idle: timedelta) -> None:
-        """A deployment whose owner died: no stream, so the server must tell how it ended.
+    async def run(self, idle: timedelta) -> None:
+        """Begin, or take over what another owner left. Blocked, DokkuError: it keeps its place.
 
         `idle` is for how long nobody has owned it.
         """
-        self._conclusion.lost_for = idle
+        if self.held.row.phase in RUNNING:
+            await self._take_over(idle)
+        else:
+            await self._follow_all(await self._starting.start())
+
+    async def go_on(self) -> None:
+        """After an error that nobody expected: the stream that is there is followed further."""
+        stream = self._stream
+        if stream is None:
+            await self.run(timedelta(0))
+        elif not self._stream_ended.is_set():
+            await self._follow_all(stream)
+        elif await self._after(stream) is Outcome.START_AGAIN:
+            await self._follow_all(await self._again())
+
+    async def end_by_own_fault(self) -> None:
+        """The bot itself cannot follow it: say so. The stream is read on all the same."""
+        await self._ending.by_own_fault()
+        await self._let_go()
+        if self._stream is not None:
+            async for _ in self._stream.lines():
+                continue
+            await self._parts.late(self.held.row, self._stream.exit_status, self._stream.facts)
+
+    def hold_back(self) -> None:
+        """The replica stops: what has not sent its command yet keeps its place in the queue."""
+        self._starting.held_back = True
+
+    async def flush(self) -> None:
+        """Store what was read so far."""
+        if self._recorder is not None:
+            await self._recorder.flush()
+
+    def lose(self) -> None:
+        """Another replica owns it now."""
+        self.held.lose()
+
+    async def end_unreachable(self, error: DokkuError) -> None:
+        """The questions before the start were not answered well, often enough."""
+        await self._ending.unanswered(error)
+
+    async def _take_over(self, idle: timedelta) -> None:
+        """No stream: the server must tell how it ended."""
+        row = self.held.row
+        self._conclusion.lost_at = self._clock.monotonic() - idle.total_seconds()
+        if row.phase is Phase.CANCELLING and row.cancel is None:
+            # Only the cap cancels without a wish.
+            self._conclusion.cap_reached = True
+        self.held.books.announcer.changed(self.held.id, Urgency.PHASE)
         self._parts.polls.watch(self.held.id)
         await self._starting.note_usual()
-        if self.held.row.started_at is None and await self._starting.never_began():
+        if row.started_at is None and await self._never_began(idle):
             return
         if await self._conclude() is Outcome.START_AGAIN:
-            await self._run(await self._again())
+            await self._follow_all(await self._again())
 
-    async def _run(self, stream: DeployStream | None) -> None:
+    async def _never_began(self, idle: timedelta) -> bool:
+        while not self.held.is_over():
+            try:
+                return await self._starting.never_began(idle)
+            except DokkuError:
+                await self._next_look(None)  # the polls count, and give up in the end
+        return True
+
+    async def _follow_all(self, stream: DeployStream | None) -> None:
         while stream is not None:
             self._stream = stream
+            self._stream_ended.clear()
             self._parts.polls.watch(self.held.id)
             self._parts.spawn(self._first_look())
-            again = await self._follow(stream) is Outcome.START_AGAIN
+            await self._read(stream)
+            again = await self._after(stream) is Outcome.START_AGAIN
             stream = await self._again() if again else None
 
     async def _again(self) -> DeployStream | None:
         """The second attempt; where it cannot be made, the first one's end is told."""
-        self._stream = self._cancelling = self._canceller = None
+        self._stream = self._cancelling = None
         try:
             return await self._starting.start_again()
         except (Blocked, DokkuError):
             await self._conclusion.end_first_attempt()
             return None
 
-    async def end_unreachable(self, error: DokkuError) -> None:
-        """The questions before the start were not answered, often enough."""
-        await self._ending.unstarted(Failure.SERVER_UNREACHABLE, str(error))
-
     async def _first_look(self) -> None:
         await self._clock.sleep(FIRST_LOOK)
-        if self.held.row.phase in COMMAND_RUNS:
+        if self.held.row.phase in COMMAND_RUNS and not self.held.lost:
             await self.tick()
 
-    async def _follow(self, stream: DeployStream) -> Outcome:
+    async def _read(self, stream: DeployStream) -> None:
         await self.held.refresh_wish()
         if self.held.row.cancel is not None:
             self.wish()
-        recorder = Recorder(held=self.held, stream=stream, buffer=self._buffer, clock=self._clock)
-        await recorder.follow()
-        if self._canceller is not None:
-            self._canceller.ended.set()
-        self._conclusion.facts = stream.facts
-        if self.held.row.phase in ENDINGS:
+        self._recorder = Recorder(
+            held=self.held, stream=stream, buffer=self._buffer, clock=self._clock
+        )
+        try:
+            await self._recorder.follow()
+        finally:
+            self._stream_ended.set()
+
+    async def _after(self, stream: DeployStream) -> Outcome:
+        """The stream has ended: by the command's end, or because the line was lost."""
+        self._conclusion.hear(stream.facts)
+        self._conclusion.lost_at = stream.last_byte_at
+        if not self.held.is_over():
+            told = stream.exit_status is not None
+            tail = self._buffer.tail(SHOWN_LINES)
+            self.held.note(Urgency.NOW, reading_end=told, tail=tail, step=None)
+            await self.held.record(exit_status=stream.exit_status)
+            return await self._conclude()
+        if not self.held.lost:
             # It was called lost; what its own line says now may prove how it ended.
             await self._parts.late(self.held.row, stream.exit_status, stream.facts)
-        if self.held.lost or self.held.row.phase in ENDINGS:
-            return Outcome.DONE
-        tail = self._buffer.tail(SHOWN_LINES)
-        self.held.note(Urgency.NOW, reading_end=True, tail=tail, step=None)
-        await self.held.record(exit_status=stream.exit_status)
-        return await self._conclude()
+        return Outcome.DONE
 
     async def _conclude(self) -> Outcome:
         while True:
             outcome = await self._conclusion.conclude()
-            if outcome is not Outcome.WATCH:
+            if outcome not in {Outcome.WATCH, Outcome.LOOK_AGAIN}:
                 return outcome
-            self._ticked.clear()
-            await self._ticked.wait()
+            await self._next_look(LOOK_AGAIN if outcome is Outcome.LOOK_AGAIN else None)
+
+    async def _next_look(self, pause: timedelta | None) -> None:
+        """Wait for the next poll (or the pause), or for the loss of the lease."""
+        self._ticked.clear()
+        next_ = self._ticked.wait() if pause is None else self._clock.sleep(pause)
+        await first_of(next_, self.held.gone.wait())
 
     # --- the end that somebody asks for
 
     def wish(self) -> None:
         """Somebody asked for the end, or the cap was reached: act now. Returns at once."""
-        if self._cancelling is None and self._stream is not None:
+        busy = self._cancelling is not None and not self._cancelling.done()
+        if self._stream is not None and not busy and not self._stream_ended.is_set():
             self._cancelling = self._parts.spawn(self._cancel(self._stream))
 
     async def _cancel(self, stream: DeployStream) -> None:
         await self.held.refresh_wish()
-        if not self.held.can_move(Phase.CANCELLING):
-            return
         wish = self.held.row.cancel
         detail = {"asked_by": wish.by.user if wish else "the time cap"}
-        try:
-            await self.held.move(Phase.CANCELLING, "cancelling", detail=detail)
-        except StaleState:
-            return  # it came to its end meanwhile
-        self._canceller = Canceller(
-            held=self.held, dokku=self._dokku, reader=self._reader, stream=stream, clock=self._clock
+        if self.held.row.phase is not Phase.CANCELLING:
+            if not self.held.can_move(Phase.CANCELLING):
+                return
+            try:
+                await self.held.move(Phase.CANCELLING, "cancelling", detail=detail)
+            except StaleState:
+                return  # it came to its end meanwhile
+        canceller = Canceller(
+            held=self.held,
+            dokku=self._dokku,
+            reader=self._reader,
+            stream=stream,
+            ended=self._stream_ended,
+            clock=self._clock,
         )
-        if stream.exit_status is not None:
-            self._canceller.ended.set()
-        await self._canceller.run()
+        await canceller.run()
 
     # --- polls
 
     async def tick(self) -> None:
         """One poll: one cheap question; the answer is shown, an end is concluded."""
+        try:
+            await self._poll()
+        finally:
+            self._mind_the_cap()
+            self._ticked.set()
+
+    async def _poll(self) -> None:
         await self.held.refresh_wish()
         if self.held.row.cancel is not None:
             self.wish()
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
-                await self._ask(self.held.row)
+                build_id, sha = await self._ask(self.held.row)
         except (DokkuError, TimeoutError):
             self._parts.books.observer.poll_failed()
             await self._not_answered()
-        else:
-            self._parts.books.observer.polled(self._clock.monotonic() - began)
-            self._errors = 0
-            self.held.note(checked_at=self._clock.now(), stale_since=None)
-        self._mind_the_cap()
-        self._ticked.set()
+            return
+        self._parts.books.observer.polled(self._clock.monotonic() - began)
+        self._errors = 0
+        self.held.note(checked_at=self._clock.now(), stale_since=None)
+        row = self.held.row
+        if (build_id, sha) != (row.build_id, row.sha) and row.phase in COMMAND_RUNS:
+            await self.held.record(build_id=build_id, sha=sha)
 
-    async def _ask(self, row: Deployment) -> None:
+    async def _ask(self, row: Deployment) -> tuple[str | None, str | None]:
+        """The build id and the commit, as far as they can be known now."""
         record = await self._reader.record(row)
-        build_id, sha = row.build_id, row.sha
-        if record is not None:
-            build_id = record.id
+        sha = row.sha
         if sha is None and row.phase in {Phase.BUILDING, Phase.RELEASING}:
             sha = await self._dokku.fetched_sha(row.dokku_app)
-        news = (build_id, sha) != (row.build_id, row.sha)
-        if news and self.held.row.phase in COMMAND_RUNS:
-            await self.held.record(build_id=build_id, sha=sha)
+        return record.id if record is not None else row.build_id, sha
 
     async def _not_answered(self) -> None:
         self._errors += 1
         progress = self.held.books.progress(self.held.id)
         self.held.note(stale_since=progress.stale_since or self._clock.now())
+        if self._errors < self._timing.max_poll_errors or not self._is_silent():
+            return
         row, stream = self.held.row, self._stream
-        silence = SILENT_INTERVALS * self._timing.poll_interval.total_seconds()
-        silent = stream is None or self._clock.monotonic() - stream.last_byte_at >= silence
-        running = row.phase in COMMAND_RUNS and row.exit_status is None
-        if self._errors >= self._timing.max_poll_errors and silent and running:
+        told = stream is not None and stream.exit_status is not None
+        if row.phase in COMMAND_RUNS and row.exit_status is None and not told:
             if stream is not None:
-                self._conclusion.facts = stream.facts
+                self._conclusion.hear(stream.facts)
             await self._conclusion.give_up()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """The lease goes back although the stream is read on: late looks need it."""
+        try:
+            await self.held.books.store.release(self.held.id, self.held.row.fence)
+        except StoreError as error:
+            # It goes back when the stream has ended.
+            log.warning("lease_kept", deployment_id=self.held.id, why=str(error))
+
+    def _is_silent(self) -> bool:
+        silence = SILENT_INTERVALS * self._timing.poll_interval.total_seconds()
+        last = self._stream.last_byte_at if self._stream is not None else None
+        return last is None or self._clock.monotonic() - last >= silence
 
     def _mind_the_cap(self) -> None:
         row, now = self.held.row, self._clock.monotonic()
@@ -202,7 +303,8 @@ class Drive:
         if self._cap_reached_at is None:
             self._cap_reached_at = now
             self._conclusion.cap_reached = True
+        if now - self._cap_reached_at < 2 * self._timing.poll_interval.total_seconds():
             self.wish()
-        elif now - self._cap_reached_at >= 2 * self._timing.poll_interval.total_seconds():
+        else:
             # The cancel had the time to show.
             self._conclusion.last_word = True

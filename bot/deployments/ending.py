@@ -17,6 +17,7 @@ from bot.deployments.ports import Dokku, Polls, Timing
 from bot.deployments.prepare import Preparation
 from bot.deployments.states import ENDINGS
 from bot.deployments.verdict import Evidence, Verdict, before_start
+from bot.errors import CommandFailed, DokkuError, OddReport
 
 TOLD_LINES = 10
 """Log lines that a webhook carries."""
@@ -80,6 +81,25 @@ class Ending:
         verdict = before_start(failure, cause, containers)
         await self._end(verdict, f"before the start: {cause}", after=containers)
 
+    async def unanswered(self, error: DokkuError) -> None:
+        """End because questions before the start were not answered, or not as they should be."""
+        match error:
+            case CommandFailed():
+                await self.unstarted(Failure.REFUSED, f"Dokku refused: {error}")
+            case OddReport():
+                await self.unstarted(Failure.INTERNAL, str(error))
+            case _:
+                await self.unstarted(Failure.SERVER_UNREACHABLE, str(error))
+
+    async def by_own_fault(self) -> None:
+        """End what the bot itself failed to follow: nothing more than that is known."""
+        cause = "The bot failed to follow it, by an error of its own that its log tells"
+        if self._held.row.started_at is None:
+            await self.unstarted(Failure.INTERNAL, cause)
+            return
+        verdict = before_start(Failure.INTERNAL, cause, None)
+        await self._end(replace(verdict, rule="own_fault"), f"own fault: {cause}", after=None)
+
     async def cancelled_unstarted(self) -> None:
         """Somebody asked for the end before Dokku's command was started."""
         containers = (await self.checker().look(self._held.row.dokku_app)).containers
@@ -99,8 +119,9 @@ class Ending:
             row = self._held.row
             if row.phase in ENDINGS or verdict.phase is None:
                 return
-            store = self._parts.books.store
-            rollback = await store.proven_live(row.target, before=row, other_than=row.sha)
+            rollback = await self._held.ask(
+                lambda store: store.proven_live(row.target, before=row, other_than=row.sha)
+            )
             self._held.note(reading_end=False, stale_since=None, step=None, waits_for=None)
             shown = self._held.books.progress(row.id)
             await self._held.move(

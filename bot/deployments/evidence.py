@@ -28,7 +28,7 @@ class Read:
     build_id: str | None
     sha: str | None
     log: Sequence[str] | None
-    """Dokku's own text of the build; only read when our line was lost."""
+    """Dokku's own text of the build, where it is longer than what is kept."""
 
 
 def candidates(records: Sequence[BuildRecord], before: Snapshot) -> Sequence[BuildRecord]:
@@ -80,13 +80,18 @@ class EvidenceReader:
     async def read(
         self,
         row: Deployment,
-        output: LogFacts,
+        heard: LogFacts | None,
         record: BuildRecord | None,
         *,
+        kept: Sequence[str],
         cap_reached: bool,
         last_word: bool,
     ) -> Read:
-        """Everything of the verdict's table, for a command that ended or whose line was lost."""
+        """Everything of the verdict's table, for a command that ended or whose line was lost.
+
+        `heard` is what our own output stated to this process; None: another process heard it,
+        and Dokku's copy of the text or the lines `kept` of it must tell.
+        """
         if row.before is None:
             raise ValueError("a deployment that was started has a snapshot")
         app = row.dokku_app
@@ -94,10 +99,15 @@ class EvidenceReader:
         report, containers = await asyncio.gather(
             self._dokku.report(app), self._dokku.containers(app)
         )
+        output = self._dokku.facts_of(app, kept) if heard is None else heard
         log: Sequence[str] | None = None
-        lost = row.exit_status is None
-        if lost and record is not None and record.status is not BuildStatus.RUNNING:
-            log, output = await self._dokku.build_output(app, record.id)
+        whole = heard is not None and row.exit_status is not None
+        if not whole and record is not None and record.status is not BuildStatus.RUNNING:
+            told, facts = await self._dokku.build_output(app, record.id)
+            # Dokku answers with nothing for a text that is gone.
+            if _size(told) >= _size(kept):
+                output = facts
+                log = told if _size(told) > _size(kept) else None
         sha = row.sha
         if sha is None and _fetched(output):
             sha = await self._dokku.fetched_sha(app)
@@ -110,8 +120,9 @@ class EvidenceReader:
             after=containers,
             report=report,
             expected=f"{row.repo}#{sha}" if row.repo and sha else None,
-            cancel_asked=row.cancel is not None,
-            cap_reached=cap_reached,
+            # A good end left nothing to cancel.
+            cancel_asked=row.cancel is not None and row.phase is not Phase.CHECKING,
+            cap_reached=cap_reached and row.phase is not Phase.CHECKING,
             last_word=last_word,
         )
         return Read(
@@ -152,6 +163,10 @@ def describe(evidence: Evidence, rule: str) -> str:
         f"rule {rule}; exit status {evidence.exit_status}; record {told}; containers {seen}; "
         f"marks {marks}"
     )
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line) + 1 for line in lines)
 
 
 def _fetched(output: LogFacts) -> bool:

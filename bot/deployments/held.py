@@ -1,33 +1,52 @@
 """A deployment that this replica owns: its newest row, and the one way to write it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+import structlog
 
 from bot.clock import Clock
 from bot.deployments.books import Books
 from bot.deployments.model import BOT, Actor, AuditEntry, Deployment, Event, Phase, Progress
-from bot.deployments.ports import Urgency
-from bot.deployments.states import Who, may_move
-from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
+from bot.deployments.ports import Store, Urgency
+from bot.deployments.states import ENDINGS, Who, may_move
+from bot.errors import DatabaseDown, LeaseLost, StoreError
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 RETRY = timedelta(seconds=1)
 """Between tries while the database is away."""
 
 
 class Held:
-    """Writes carry the fence; they wait while the lease cannot be renewed, and stop when lost."""
+    """Writes carry the fence; they wait while the lease cannot be renewed, and stop when lost.
+
+    A database that is away is waited for. Every other error of the store passes through.
+    """
 
     def __init__(self, row: Deployment, *, books: Books, clock: Clock) -> None:
         self.row = row
         self.books = books
-        self.lost = False
+        self.gone = asyncio.Event()
+        """Set for good once another replica may own it."""
         self._clock = clock
         self._lock = asyncio.Lock()
         self._may_act = asyncio.Event()
         self._may_act.set()
+
+    @property
+    def lost(self) -> bool:
+        """Nothing may be written any more."""
+        return self.gone.is_set()
+
+    def is_over(self) -> bool:
+        """It has ended, or it is somebody else's: nothing is left to do here."""
+        return self.lost or self.row.phase in ENDINGS
 
     @property
     def id(self) -> str:
@@ -44,7 +63,7 @@ class Held:
 
     def lose(self) -> None:
         """Another replica owns it now: every further write raises LeaseLost."""
-        self.lost = True
+        self.gone.set()
         self._may_act.set()
 
     async def move(
@@ -67,6 +86,10 @@ class Held:
         """Write facts, the phase stays. LeaseLost."""
         return await self._write(None, audit, event, changes)
 
+    async def confirm(self) -> Deployment:
+        """Prove to the database that it is ours still, and read the wish on the way. LeaseLost."""
+        return await self._write(None, None, None, {})
+
     def can_move(self, to: Phase) -> bool:
         """Whether the table allows it from here."""
         return may_move(self.row.phase, to, Who.OWNER)
@@ -79,39 +102,82 @@ class Held:
         changes: Mapping[str, Any],
     ) -> Deployment:
         async with self._lock:
+            was = self.row.phase
+            wanted = replace(self.row, phase=to or was, **changes)
+            tries = 0
             while True:
                 await self._may_act.wait()
-                if self.lost:
-                    raise LeaseLost(f"deployment {self.id} is owned by another replica now")
-                was = self.row.phase
-                wanted = replace(self.row, phase=to or was, **changes)
+                self._check_ours()
                 try:
-                    self.row = await self.books.save(
-                        wanted, was=was, by=Who.OWNER, audit=audit, event=event
-                    )
+                    # An answer may be lost on its way: what was written must not be told twice.
+                    made = await self._as_written(wanted) if tries else None
+                    if made is None:
+                        self.row = await self.books.save(
+                            wanted, was=was, by=Who.OWNER, audit=audit, event=event
+                        )
+                    else:
+                        self.row = self.books.adopt(made, was=was)
                 except LeaseLost:
                     self.lose()
                     raise
-                except (StaleState, Duplicate):
-                    raise
-                except StoreError:
+                except DatabaseDown as error:
+                    tries += 1
+                    if tries == 1:
+                        log.warning("row_not_written", deployment_id=self.id, why=str(error))
                     await self._clock.sleep(RETRY)
                 else:
                     return self.row
 
-    async def append_log(self, lines: Sequence[str]) -> None:
-        """Store lines of the log. StoreError: they were not taken."""
+    async def _as_written(self, wanted: Deployment) -> Deployment | None:
+        """The stored row, if it is what was to be written."""
+        stored = await self.books.store.get(self.id)
+        if stored is None:
+            return None
+        same = replace(stored, cancel=wanted.cancel, message=wanted.message) == wanted
+        return stored if same else None
+
+    def _check_ours(self) -> None:
         if self.lost:
             raise LeaseLost(f"deployment {self.id} is owned by another replica now")
+
+    async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
+        """Read from the store; while it is away, wait. LeaseLost."""
+        while True:
+            self._check_ours()
+            try:
+                return await question(self.books.store)
+            except DatabaseDown:
+                await self._clock.sleep(RETRY)
+
+    async def append_log(self, lines: Sequence[str]) -> None:
+        """Store lines of the log. StoreError: they were not taken."""
+        self._check_ours()
         await self.books.store.append_log(self.id, lines, fence=self.row.fence)
 
     def note(self, urgency: Urgency = Urgency.ROUTINE, **changes: Any) -> None:
-        """Change what is shown beside the row."""
+        """Change what is shown beside the row, while it is ours to show."""
+        if self.lost:
+            return
         progress: Progress = replace(self.books.progress(self.id), **changes)
-        self.books.note(self.id, progress, urgency)
+        if self._may_act.is_set():
+            self.books.note(self.id, progress, urgency)
+        else:
+            # Another replica may show it by now: kept, and edited when the lease holds again.
+            self.books.tracker.note(self.id, progress)
 
     async def refresh_wish(self) -> None:
         """Read whether somebody asked for the end meanwhile (on another replica)."""
-        fresh = await self.books.store.get(self.id)
+        try:
+            fresh = await self.books.store.get(self.id)
+        except StoreError as error:
+            # What is known counts until the next poll reads again.
+            log.info("wish_not_read", deployment_id=self.id, why=str(error))
+            return
         if fresh is not None:
             self.row = replace(self.row, cancel=fresh.cancel, message=fresh.message)
+
+    async def reread(self) -> None:
+        """Take the stored row for true: somebody else wrote it, or our own write was not heard."""
+        stored = await self.ask(lambda store: store.get(self.id))
+        if stored is not None:
+            self.row = self.books.adopt(replace(stored, fence=self.row.fence), was=self.row.phase)

@@ -18,7 +18,6 @@ from bot.deployments.excerpt import around_error
 from bot.deployments.model import (
     BOT,
     AuditEntry,
-    BuildStatus,
     Containers,
     Deployment,
     Event,
@@ -28,6 +27,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Dokku, Servers, Timing
 from bot.deployments.settling import Look
+from bot.deployments.starting import last_attempt
 from bot.deployments.states import status_of
 from bot.deployments.verdict import Evidence, Kind, Verdict, decide
 from bot.errors import DokkuError, StaleState, StoreError
@@ -79,11 +79,15 @@ class LateVerdicts:
         await self._guarded(replace(fresh, exit_status=exit_status), output)
 
     async def _look_at(self, row: Deployment) -> None:
-        newer = await self._store.newer(row)
-        if any(one.started_at is not None for one in newer):
-            await self._leave(row)
-        else:
-            await self._guarded(row, None)
+        try:
+            newer = await self._store.newer(row)
+            if any(one.started_at is not None for one in newer):
+                await self._leave(row)
+                return
+        except StoreError as error:
+            log.info("late_look_failed", deployment_id=row.id, why=str(error))
+            return
+        await self._guarded(row, None)
 
     async def _guarded(self, row: Deployment, output: LogFacts | None) -> None:
         if row.id in self._busy:
@@ -108,24 +112,19 @@ class LateVerdicts:
         dokku = self._servers.get(row.server)
         reader = EvidenceReader(dokku)
         record = await reader.record(row)
-        lines: Sequence[str] = (await self._store.read_log(row.id)).splitlines()
-        if record is not None and record.status is not BuildStatus.RUNNING:
-            told, facts = await dokku.build_output(row.dokku_app, record.id)
-            if len(told) > len(lines):
-                lines = told
-                await self._store.replace_log(row.id, told, fence=row.fence)
-        else:
-            facts = output or dokku.facts_of(row.dokku_app, lines)
-        if output is not None and output.ours >= facts.ours:
-            facts = output
+        lines = last_attempt(await self._store.read_log(row.id))
         began = self._clock.monotonic()
         read = await reader.read(
             row,
-            facts,
+            output,
             record,
+            kept=lines,
             cap_reached=row.failure is Failure.TIMED_OUT,
             last_word=False,
         )
+        if read.log is not None:
+            lines = read.log
+            await self._store.replace_log(row.id, lines, fence=row.fence)
         evidence = read.evidence
         look = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
         verdict, after = await self._verdict(dokku, row, evidence, look)

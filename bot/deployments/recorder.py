@@ -3,19 +3,24 @@
 import asyncio
 from datetime import timedelta
 
+import structlog
+
 from bot.clock import Clock
-from bot.deployments.held import Held
+from bot.deployments.held import RETRY, Held
 from bot.deployments.log_buffer import LogBuffer
 from bot.deployments.model import Phase
 from bot.deployments.ports import DeployStream, Urgency
 from bot.deployments.states import ORDER
-from bot.errors import LeaseLost, StaleState, StoreError
+from bot.errors import DatabaseDown, LeaseLost, StaleState, StoreError
+
+log = structlog.get_logger(__name__)
 
 SHOWN_LINES = 40
 PAUSE = timedelta(milliseconds=250)
 """Between looks at the buffer: lines come in bursts, and each look may write."""
 FLUSH_EVERY_S = 1.0
 LAST_TRIES = 5
+"""At the end, a store that refuses the lines is asked so often; one that is away is waited for."""
 
 
 class Recorder:
@@ -30,7 +35,9 @@ class Recorder:
         self._clock = clock
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
+        self._one_flush = asyncio.Lock()
         self._flushed_at = clock.monotonic()
+        self._refused = False
         self._shown = 0
 
     async def follow(self) -> None:
@@ -45,21 +52,49 @@ class Recorder:
             self._news.set()
             await recording
 
+    async def flush(self) -> None:
+        """Store what was read so far. What the store does not take waits for the next time."""
+        async with self._one_flush:
+            if self._buffer.empty:
+                return
+            self._flushed_at = self._clock.monotonic()
+            lines = self._buffer.take()
+            try:
+                await self._held.append_log(lines)
+            except LeaseLost as lost:
+                # The log belongs to the new owner now.
+                log.info("lines_not_kept", deployment_id=self._held.id, why=str(lost))
+            except StoreError as error:
+                self._buffer.put_back(lines)
+                self._refused = not isinstance(error, DatabaseDown)
+                log.warning("lines_wait", deployment_id=self._held.id, why=str(error))
+            else:
+                self._refused = False
+
     async def _record(self) -> None:
         while not self._ended.is_set():
             await self._news.wait()
             self._news.clear()
-            await self._look()
+            await self._look_safely()
             if not self._ended.is_set():
                 await self._clock.sleep(PAUSE)
                 if not self._buffer.empty:
                     self._news.set()
-        for _ in range(LAST_TRIES):
-            await self._look()
-            await self._flush()
-            if self._buffer.empty or self._held.lost:
+        await self._look_safely()
+        refusals = 0
+        while refusals < LAST_TRIES and not self._held.lost:
+            await self.flush()
+            if self._buffer.empty:
                 return
-            await self._clock.sleep(PAUSE)
+            refusals += self._refused
+            await self._clock.sleep(RETRY)
+
+    async def _look_safely(self) -> None:
+        try:
+            await self._look()
+        except Exception:
+            # The lines go on coming; what follows from them is looked at again.
+            log.exception("record_failed", deployment_id=self._held.id)
 
     async def _look(self) -> None:
         first = self._shown == 0 and self._buffer.lines > 0
@@ -74,9 +109,8 @@ class Recorder:
             await self._follow_phase()
         except (LeaseLost, StaleState):
             return
-        due = self._clock.monotonic() - self._flushed_at >= FLUSH_EVERY_S
-        if due or self._buffer.full:
-            await self._flush()
+        if self._clock.monotonic() - self._flushed_at >= FLUSH_EVERY_S or self._buffer.full:
+            await self.flush()
 
     async def _follow_phase(self) -> None:
         target = self._stream.facts.phase
@@ -85,15 +119,3 @@ class Recorder:
             return
         if ORDER[target] > ORDER[now]:
             await self._held.move(target, "moved_on", detail={"from": now, "to": target})
-
-    async def _flush(self) -> None:
-        if self._buffer.empty:
-            return
-        self._flushed_at = self._clock.monotonic()
-        lines = self._buffer.take()
-        try:
-            await self._held.append_log(lines)
-        except LeaseLost:
-            return  # the log belongs to the new owner now
-        except StoreError:
-            self._buffer.put_back(lines)

@@ -1,18 +1,20 @@
 """Claims what is due, drives what it owns, polls when it is told to, hands over at the end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import structlog
 
 from bot.deployments.drive import Drive
 from bot.deployments.ending import Parts
+from bot.deployments.line import Line
 from bot.deployments.model import Deployment, Failure, Phase
+from bot.deployments.patience import Patience
 from bot.deployments.ports import Servers
-from bot.deployments.queue import heads, is_expired, places
+from bot.deployments.queue import heads
+from bot.deployments.sight import Sight
 from bot.deployments.starting import Blocked
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import DokkuError, LeaseLost, StaleState, StoreError, Unreachable
@@ -21,15 +23,11 @@ log = structlog.get_logger(__name__)
 
 STOP_ACTING_S = 15.0
 """An owner that cannot renew its leases for so long writes nothing more (leases last 20 s)."""
-
-
-@dataclass(slots=True)
-class _Tries:
-    """Questions before a start that a server did not answer."""
-
-    count: int = 0
-    next_at: float = 0.0
-    sentences: list[str] = field(default_factory=list)
+MENDING_TRIES = 3
+MENDING_PAUSE = timedelta(seconds=2)
+"""After an error that nobody expected, a drive is followed further so often, with this pause."""
+FINISH_S = 1.0
+"""At the end, what has not begun gets so long to come to a stop by itself."""
 
 
 class Runner:
@@ -42,14 +40,25 @@ class Runner:
         self._store = parts.books.store
         self._timing = parts.timing
         self._clock = parts.clock
+        self._sight = Sight(parts.books)
+        self._line = Line(parts)
+        self._patience = Patience(parts.clock)
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._tries: dict[str, _Tries] = {}
+        self._owed: dict[str, int] = {}
+        """Leases that could not be given back yet, with their fences."""
         self._look = asyncio.Event()
         self._open = False
         self._renewed_at = parts.clock.monotonic()
-        self.expire: Callable[[Deployment, Failure, str], Awaitable[None]] | None = None
+
+    @property
+    def expire(self) -> Callable[[Deployment, Failure, str], Awaitable[None]] | None:
         """Set by the composition root: ends what waited for too long."""
+        return self._line.expire
+
+    @expire.setter
+    def expire(self, end: Callable[[Deployment, Failure, str], Awaitable[None]]) -> None:
+        self._line.expire = end
 
     # --- knocks
 
@@ -72,23 +81,30 @@ class Runner:
             await drive.tick()
         except (LeaseLost, StaleState) as stale:
             log.info("poll_stopped", deployment_id=deployment_id, why=str(stale))
+        except Exception:
+            log.exception("poll_failed", deployment_id=deployment_id)
 
     async def heartbeat(self) -> None:
         """Prolong the leases; what is not held any more stops acting."""
+        # What is claimed while the database answers is not in its answer.
+        drives = dict(self._drives)
         try:
             held = await self._store.renew(self._replica, self._timing.lease)
-        except StoreError:
+        except StoreError as error:
+            log.warning("leases_not_renewed", why=str(error))
             if self._clock.monotonic() - self._renewed_at > STOP_ACTING_S:
                 for drive in self._drives.values():
                     drive.held.suspend()
             return
         self._renewed_at = self._clock.monotonic()
-        for deployment_id, drive in list(self._drives.items()):
+        for deployment_id, drive in drives.items():
             if deployment_id in held:
                 drive.held.allow()
             elif drive.held.row.phase not in ENDINGS:
-                drive.held.lose()
+                drive.lose()
                 self._parts.polls.unwatch(deployment_id)
+        for deployment_id, fence in list(self._owed.items()):
+            await self._give_back(deployment_id, fence)
 
     # --- life
 
@@ -106,24 +122,35 @@ class Runner:
     async def drain(self, timeout_s: float) -> int:
         """Take nothing new, wait for what runs, give the leases back; how many were left."""
         self._open = False
-        running = [
-            task
-            for deployment_id, task in self._tasks.items()
-            if self._drives[deployment_id].held.row.phase in RUNNING
-        ]
-        if running:
-            await asyncio.wait(running, timeout=timeout_s)
-        left = [one for one in self._drives.values() if one.held.row.phase not in ENDINGS]
+        for drive in self._drives.values():
+            drive.hold_back()
+        await self._wait_for(timeout_s, lambda drive: drive.runs and not drive.held.is_over())
+        await self._wait_for(FINISH_S, lambda drive: not drive.runs)
+        left = [drive for drive in self._drives.values() if not drive.held.is_over()]
         for drive in left:
-            drive.held.lose()
-            try:
-                await self._store.release(drive.held.id, drive.held.row.fence)
-            except StoreError as error:
-                log.warning("lease_kept", deployment_id=drive.held.id, why=str(error))
-        for task in self._tasks.values():
+            await self._hand_over(drive)
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         return len(left)
+
+    async def _wait_for(self, timeout_s: float, which: Callable[[Drive], bool]) -> None:
+        tasks = [self._tasks[key] for key, drive in self._drives.items() if which(drive)]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def _hand_over(self, drive: Drive) -> None:
+        try:
+            async with asyncio.timeout(FINISH_S):
+                await drive.flush()
+                drive.lose()
+                await self._store.release(drive.held.id, drive.held.row.fence)
+        except (StoreError, TimeoutError) as error:
+            # It ends by itself after its 20 s: this process renews it no more.
+            log.warning("lease_kept", deployment_id=drive.held.id, why=str(error))
+        finally:
+            drive.lose()
 
     async def _look_on(self) -> None:
         while self._open:
@@ -133,145 +160,115 @@ class Runner:
                 await self._look_once()
             except StoreError as error:
                 log.warning("look_failed", why=str(error))
+            except Exception:
+                log.exception("look_failed")
 
     async def _look_once(self) -> None:
-        unfinished = await self._store.unfinished()
-        for row in unfinished:
-            if self._parts.books.tracker.get(row.id) is None:
-                self._parts.books.tracker.put(row)
+        unfinished = await self._sight.look(self._drives.keys())
+        self._patience.keep({row.id for row in unfinished})
         self._parts.books.observer.counted(unfinished)
         running = [row for row in unfinished if row.phase in RUNNING]
-        waiting = [row for row in unfinished if row.phase is Phase.QUEUED]
         for row in running:
             await self._claim(row)
-        waiting = await self._without_expired(waiting)
-        self._show_places(waiting)
-        for row in heads(waiting, [one.target for one in running]):
-            if self._may_start(row):
+        queued = [row for row in unfinished if row.phase is Phase.QUEUED]
+        taken = [one.target for one in running]
+        waiting = self._line.move_up(queued, taken, self._drives.keys())
+        for row in heads(waiting, taken):
+            if row.message is not None or not row.channel:
                 await self._claim(row)
-
-    def _may_start(self, row: Deployment) -> bool:
-        tries = self._tries.get(row.id)
-        posted = row.message is not None or not row.channel
-        return posted and (tries is None or self._clock.monotonic() >= tries.next_at)
-
-    async def _without_expired(self, waiting: list[Deployment]) -> list[Deployment]:
-        kept = []
-        for row in waiting:
-            over = is_expired(row, self._clock.now(), self._timing.queue_ttl)
-            if not over or row.id in self._drives or self.expire is None:
-                kept.append(row)
-                continue
-            blocker = self._parts.books.progress(row.id).waits_for or "its turn"
-            sentence = f"It waited too long for {blocker}"
-            try:
-                await self.expire(row, Failure.EXPIRED, sentence)
-            except StaleState:
-                kept.append(row)
-        return kept
-
-    def _show_places(self, waiting: list[Deployment]) -> None:
-        for deployment_id, place in places(waiting).items():
-            if deployment_id in self._drives:
-                continue
-            progress = self._parts.books.progress(deployment_id)
-            first = place == 1
-            waits_for = progress.waits_for if first else "the deployment before it"
-            self._parts.books.note_waiting(deployment_id, place=place, waits_for=waits_for)
 
     # --- claims
 
     async def _claim(self, row: Deployment) -> None:
-        if row.id in self._drives or not self._open:
+        if row.id in self._drives or row.id in self._owed or not self._patience.over(row.id):
             return
         idle = await self._store.idle(row.id)
         fence = await self._store.claim(row.id, self._replica, self._timing.lease)
         if fence is None:
             return
+        # Whatever happens from here on: a lease that nobody drives must go back.
+        self._owed[row.id] = fence
         fresh = await self._store.get(row.id)
-        if fresh is None or fresh.phase in ENDINGS:
-            await self._store.release(row.id, fence)
+        if not self._open or fresh is None or fresh.phase in ENDINGS:
+            await self._give_back(row.id, fence)
             return
         drive = Drive(
             replace(fresh, fence=fence), dokku=self._servers.get(fresh.server), parts=self._parts
         )
+        del self._owed[row.id]
         self._drives[row.id] = drive
-        self._tasks[row.id] = self._parts.spawn(self._drive(drive, fence, idle))
+        self._tasks[row.id] = self._parts.spawn(self._drive(drive, idle))
 
-    async def _drive(self, drive: Drive, fence: int, idle: timedelta) -> None:
-        deployment_id = drive.held.id
+    async def _give_back(self, deployment_id: str, fence: int) -> None:
+        self._owed[deployment_id] = fence
         try:
-            await self._drive_guarded(drive, idle)
+            await self._store.release(deployment_id, fence)
+        except StoreError as error:
+            # The heartbeat would prolong it for ever; it tries again to give it back.
+            log.warning("lease_kept", deployment_id=deployment_id, why=str(error))
+        else:
+            self._owed.pop(deployment_id, None)
+
+    async def _drive(self, drive: Drive, idle: timedelta) -> None:
+        deployment_id, fence = drive.held.id, drive.held.row.fence
+        try:
+            if not await self._drive_guarded(drive, drive.run(idle)):
+                await self._mend(drive)
+        except (LeaseLost, StaleState) as stale:
+            log.info("drive_stopped", deployment_id=deployment_id, why=str(stale))
         finally:
-            self._drives.pop(deployment_id, None)
-            self._tasks.pop(deployment_id, None)
+            if not drive.held.is_over() and self._patience.over(deployment_id):
+                # It stays unfinished: others, and we, look again at the pace of the polls.
+                self._patience.wait(deployment_id, self._timing.poll_interval)
+            del self._drives[deployment_id], self._tasks[deployment_id]
             self._parts.polls.unwatch(deployment_id)
             if not drive.held.lost:
                 await self._give_back(deployment_id, fence)
 
-    async def _give_back(self, deployment_id: str, fence: int) -> None:
-        try:
-            await self._store.release(deployment_id, fence)
-        except StoreError as error:
-            # It ends by itself after its 20 s.
-            log.warning("lease_kept", deployment_id=deployment_id, why=str(error))
-
-    async def _drive_guarded(self, drive: Drive, idle: timedelta) -> None:
+    async def _drive_guarded(self, drive: Drive, work: Awaitable[None]) -> bool:
+        """Whether it came as far as it could; False: it broke by an error that nobody expected."""
         row = drive.held.row
         try:
-            if row.phase in RUNNING:
-                await drive.take_over(idle)
-            else:
-                await drive.begin()
+            await work
         except Blocked as blocked:
             self._parts.books.note_waiting(row.id, place=1, waits_for=str(blocked))
         except DokkuError as error:
             await self._not_answered(drive, error)
-        except (LeaseLost, StaleState) as stale:
+        except LeaseLost as lost:
+            log.info("drive_stopped", deployment_id=row.id, why=str(lost))
+        except StaleState as stale:
             log.info("drive_stopped", deployment_id=row.id, why=str(stale))
+            await drive.held.reread()
+            return drive.held.row.phase not in RUNNING
+        except Exception:
+            log.exception("drive_failed", deployment_id=row.id)
+            return False
         else:
-            self._tries.pop(row.id, None)
+            self._patience.forget(row.id)
+        return True
+
+    async def _mend(self, drive: Drive) -> None:
+        """Follow a deployment further although the bot failed; if it fails again, say so."""
+        for _ in range(MENDING_TRIES):
+            await self._clock.sleep(MENDING_PAUSE)
+            if drive.held.is_over() or await self._drive_guarded(drive, drive.go_on()):
+                return
+        try:
+            await drive.end_by_own_fault()
+        except (LeaseLost, StaleState):
+            raise
+        except Exception:
+            # Not even the end could be written: the next look begins anew.
+            log.exception("end_failed", deployment_id=drive.held.id)
 
     async def _not_answered(self, drive: Drive, error: DokkuError) -> None:
         """A question before the start failed: it keeps its place, for 3 tries in 60 s."""
-        tries = self._tries.setdefault(drive.held.id, _Tries())
-        tries.count += 1
-        pause = self._timing.start_window.total_seconds() / self._timing.start_tries
-        tries.next_at = self._clock.monotonic() + pause
+        tries = self._timing.start_tries
+        count = self._patience.failed(drive.held.id, self._timing.start_window / tries)
         final = isinstance(error, Unreachable) and error.final
-        if final or tries.count >= self._timing.start_tries:
-            self._tries.pop(drive.held.id, None)
+        if final or count >= tries:
+            self._patience.forget(drive.held.id)
             await drive.end_unreachable(error)
             return
-        phrase = f"the server to answer (try {tries.count} of {self._timing.start_tries}): {error}"
+        phrase = f"the server to answer (try {count} of {tries}): {error}"
         self._parts.books.note_waiting(drive.held.id, place=1, waits_for=phrase)
-
-
-class Tasks:
-    """Tracked tasks: asyncio itself keeps none of them alive, and their errors must be logged."""
-
-    def __init__(self) -> None:
-        self._all: set[asyncio.Task[None]] = set()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run on in the background."""
-        task = asyncio.create_task(work)
-        self._all.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    async def close(self) -> None:
-        """Cancel what is left, and wait for it."""
-        for task in self._all:
-            task.cancel()
-        await asyncio.gather(*self._all, return_exceptions=True)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._all.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if isinstance(error, LeaseLost | StaleState):
-            log.info("task_stopped", why=str(error))
-        elif error is not None:
-            log.error("task_failed", exc_info=error)

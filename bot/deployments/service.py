@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
+import structlog
 from ulid import ULID
 
 from bot.clock import Clock
@@ -26,11 +28,15 @@ from bot.deployments.model import (
 from bot.deployments.ports import Catalog, Groups, Servers, Timing, Urgency
 from bot.deployments.prepare import AppNames, NotDeployable, Preparation, Prepared
 from bot.deployments.requests import check_app, check_ref, may_deploy, quoted
-from bot.deployments.states import ENDINGS, WAITING, Who
+from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING, Who
 from bot.deployments.verdict import as_sentence, before_start
-from bot.errors import BotError, Declined, DokkuError, Duplicate, StaleState
+from bot.errors import DatabaseDown, Declined, DokkuError, Duplicate, StaleState, StoreError
+
+log = structlog.get_logger(__name__)
 
 SHORTEST_ID = 6
+STORE_PAUSE = timedelta(seconds=1)
+"""Between tries while the database is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,8 @@ class Service:
     ) -> None:
         self.home_team: str | None = None
         """The bot's own workspace; people of others may do nothing."""
+        self.posting: set[str] = set()
+        """Rows whose message this process is posting, or whose withdrawal is under way."""
         self._books = books
         self._store = books.store
         self._catalog = catalog
@@ -124,40 +132,92 @@ class Service:
             await self._store.create(deployment, audit)
         except Duplicate:
             return None
+        except DatabaseDown as error:
+            # Perhaps it was written: what an error was told of must not start.
+            await self._withdraw(deployment, ask.actor, error)
+            raise
         return await self._post(deployment, ask.actor)
 
     async def _post(self, deployment: Deployment, actor: Actor) -> Deployment:
         looking = asyncio.ensure_future(self._preparation.look_up(deployment))
-        grace = self._timing.lookup_grace.total_seconds()
+        self.posting.add(deployment.id)
         try:
-            done, _ = await asyncio.wait({looking}, timeout=grace)
-            found = looking.result() if done and not looking.exception() else None
-            if isinstance(found, NotDeployable):
-                raise Declined(as_sentence(found.sentence))
-            if isinstance(found, Prepared):
-                deployment = await self._ready(deployment, found)
-            if deployment.channel:
-                self._books.tracker.put(deployment)
-                place = await self._books.announcer.post(deployment)
-                await self._store.place_message(deployment.id, place)
-                deployment = replace(deployment, message=place)
-        except BotError as error:
+            deployment = await self._look_and_post(deployment, looking)
+        except asyncio.CancelledError:
+            # The process stops. The next one finds the message, or posts it.
+            looking.cancel()
+            self.posting.discard(deployment.id)
+            raise
+        except Exception as error:
             looking.cancel()
             self._books.tracker.forget(deployment.id)
-            await self._store.withdraw(
-                deployment.id,
-                AuditEntry(
-                    actor=actor, through="service", action="withdrawn", detail={"why": str(error)}
-                ),
-            )
+            await self._withdraw(deployment, actor, error)
             raise
-        self._books.tracker.put(deployment)
+        await self._keep_place(deployment)
         if deployment.ready:
             self._hooks.look_for_work()
         else:
             self._books.note_waiting(deployment.id, place=None, waits_for="looking up the commit")
             self._hooks.spawn(self._finish_look_up(deployment, looking))
         return deployment
+
+    async def _look_and_post(
+        self, deployment: Deployment, looking: asyncio.Future[Prepared | NotDeployable]
+    ) -> Deployment:
+        grace = self._timing.lookup_grace.total_seconds()
+        done, _ = await asyncio.wait({looking}, timeout=grace)
+        found = looking.result() if done and not looking.exception() else None
+        if isinstance(found, NotDeployable):
+            raise Declined(as_sentence(found.sentence))
+        if isinstance(found, Prepared):
+            deployment = await self._ready(deployment, found)
+        if deployment.channel:
+            self._books.tracker.put(deployment)
+            place = await self._books.announcer.post(deployment)
+            deployment = replace(deployment, message=place)
+        self._books.tracker.put(deployment)
+        return deployment
+
+    async def _keep_place(self, deployment: Deployment) -> None:
+        """Store where the message stands; until that is done, nothing is started."""
+        try:
+            if deployment.message is not None:
+                await self._store.place_message(deployment.id, deployment.message)
+        except DatabaseDown as error:
+            log.warning("place_not_stored", deployment_id=deployment.id, why=str(error))
+            self._hooks.spawn(self._keep_place_behind(deployment))
+        else:
+            self.posting.discard(deployment.id)
+
+    async def _keep_place_behind(self, deployment: Deployment) -> None:
+        await self._clock.sleep(STORE_PAUSE)
+        await self._keep_place(deployment)
+        self._hooks.look_for_work()
+
+    async def _withdraw(self, deployment: Deployment, actor: Actor, error: Exception) -> None:
+        """Nothing may come of it, however long the database is away."""
+        self.posting.add(deployment.id)
+        audit = AuditEntry(
+            actor=actor, through="service", action="withdrawn", detail={"why": str(error)}
+        )
+        if not await self._is_withdrawn(deployment.id, audit):
+            self._hooks.spawn(self._withdraw_behind(deployment.id, audit))
+
+    async def _withdraw_behind(self, deployment_id: str, audit: AuditEntry) -> None:
+        await self._clock.sleep(STORE_PAUSE)
+        while not await self._is_withdrawn(deployment_id, audit):
+            await self._clock.sleep(STORE_PAUSE)
+
+    async def _is_withdrawn(self, deployment_id: str, audit: AuditEntry) -> bool:
+        try:
+            await self._store.withdraw(deployment_id, audit)
+        except StaleState as gone:
+            log.info("nothing_to_withdraw", deployment_id=deployment_id, why=str(gone))
+        except StoreError as error:
+            log.warning("not_withdrawn", deployment_id=deployment_id, why=str(error))
+            return False
+        self.posting.discard(deployment_id)
+        return True
 
     async def _ready(self, deployment: Deployment, found: Prepared) -> Deployment:
         changed = replace(deployment, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
@@ -166,13 +226,8 @@ class Service:
     async def _finish_look_up(
         self, deployment: Deployment, looking: asyncio.Future[Prepared | NotDeployable]
     ) -> None:
-        with contextlib.suppress(StaleState):  # cancelled or started by another replica meanwhile
-            try:
-                found = await looking
-            except DokkuError:
-                # The owner of the start looks again, with its own tries and its own end.
-                self._hooks.look_for_work()
-                return
+        try:
+            found = await looking
             if isinstance(found, NotDeployable):
                 await self.end_waiting(deployment, found.failure, found.sentence)
                 return
@@ -180,7 +235,12 @@ class Service:
             self._books.tracker.put(fresh)
             self._books.note_waiting(deployment.id, place=None, waits_for=None)
             self._books.announcer.changed(fresh.id, Urgency.PHASE)
-        self._hooks.look_for_work()
+        except (DokkuError, StoreError) as error:
+            # Cancelled or started meanwhile, or nobody could tell now: the owner of the start
+            # looks again, with its own tries and its own end.
+            log.info("look_up_left", deployment_id=deployment.id, why=str(error))
+        finally:
+            self._hooks.look_for_work()
 
     async def end_waiting(self, deployment: Deployment, failure: Failure, sentence: str) -> None:
         """End a deployment that has not started: one read says what is live. StaleState."""
@@ -240,8 +300,15 @@ class Service:
         if deployment.phase not in WAITING:
             if deployment.cancel is not None:
                 return f"{name} is already being cancelled; its message tells the end."
-            fresh = await self._store.ask_cancel(deployment.id, actor, self._clock.now())
-            self._books.tracker.put(fresh)
+            fresh = await self._store.ask_cancel(
+                deployment.id, actor, self._clock.now(), through=through
+            )
+            if fresh.phase not in COMMAND_RUNS:
+                raise StaleState(f"deployment {deployment.id} is {fresh.phase} by now")
+            known = self._books.tracker.get(deployment.id)
+            if known is not None:
+                # The wish alone: its owner may have written more by now.
+                self._books.tracker.put(replace(known.deployment, cancel=fresh.cancel))
             self._hooks.wish(deployment.id)
             return f"Cancelling {name}; its message tells what is live at the end."
         verdict = before_start(

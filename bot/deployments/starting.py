@@ -1,11 +1,12 @@
 """From the head of the queue to Dokku's command: look, snapshot, claim the app, start."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from statistics import median
 from typing import Any
+
+import structlog
 
 from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader, candidates
@@ -23,10 +24,17 @@ from bot.deployments.model import (
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.prepare import APP_MISSING, NotDeployable
 from bot.deployments.queue import describe_foreign, foreign_build
-from bot.errors import CommandFailed, DokkuError, Unreachable
+from bot.errors import CommandFailed, LeaseLost, OutcomeUnknown, StoreError, Unreachable
+
+log = structlog.get_logger(__name__)
 
 KNOWN_GOOD = 3
 """Good deployments needed before a usual duration is shown."""
+RECORD_PAUSE = timedelta(milliseconds=500)
+REFUSED_BY_LOCK = "refused_by_lock"
+"""Audit word: Dokku refused the start, nothing ran, the place in the queue is kept."""
+SECOND_ATTEMPT = "…… the connection was lost; started again ……"
+"""Line of the log between the attempts."""
 
 
 class Blocked(Exception):
@@ -46,6 +54,10 @@ class Starting:
         self._parts = parts
         self._timing = parts.timing
         self._clock = parts.clock
+        self.held_back = False
+        """The replica stops: nothing that has not begun may begin."""
+        self.entered = False
+        """The row is being, or was, claimed for the start of Dokku's command."""
 
     async def start(self) -> DeployStream | None:
         """The running command; None: it ended before. Blocked, DokkuError: it keeps its place."""
@@ -60,23 +72,31 @@ class Starting:
             cause = f"{self._held.row.dokku_app} does not exist on {self._held.row.server}"
             await self._ending.unstarted(Failure.APP_NOT_FOUND, cause)
             return None
+        if self.held_back:
+            raise Blocked("the bot, which is being restarted")
+        self.entered = True
         await self._enter(ready, snapshot)
         return await self._command()
 
-    async def never_began(self) -> bool:
+    async def never_began(self, idle: timedelta) -> bool:
         """The former owner died on its way to the command. True: it waits in the queue again.
 
         A record is there half a second after a command was sent; without one, nothing ran.
+        `idle`: for how long nobody has owned it. Raises DokkuError: nobody can tell yet.
         """
         row = self._held.row
-        with contextlib.suppress(DokkuError):  # then nobody can tell yet
-            records = await self._dokku.builds(row.dokku_app)
-            keeps = await self._dokku.keeps_records()
-            if row.before is not None and keeps and not candidates(records, row.before):
+        keeps = await self._dokku.keeps_records()
+        patience = self._timing.record_wait - idle
+        began = self._clock.monotonic()
+        while row.before is not None and keeps:
+            if candidates(await self._dokku.builds(row.dokku_app), row.before):
+                break
+            if self._clock.monotonic() - began >= patience.total_seconds():
                 await self._held.move(Phase.QUEUED, "never_began")
                 return True
-        # Sent, or nobody can tell: the cap counts from now.
-        await self._held.record(started_at=self._clock.now())
+            await self._clock.sleep(RECORD_PAUSE)
+        # Sent, or an old Dokku that cannot tell: the cap counts from now.
+        await self._note_started()
         return False
 
     async def start_again(self) -> DeployStream | None:
@@ -104,7 +124,12 @@ class Starting:
             await self._held.record(audit=audit, **changes)
         else:
             await self._held.move(Phase.STARTING, "started_again", **changes)
-        await self._held.append_log(["", "…… the connection was lost; started again ……", ""])
+        try:
+            await self._held.append_log(["", SECOND_ATTEMPT, ""])
+        except LeaseLost:
+            raise
+        except StoreError as error:
+            log.warning("log_not_kept", deployment_id=row.id, why=str(error))
         return await self._command()
 
     async def _look_up(self) -> Deployment | None:
@@ -121,16 +146,23 @@ class Starting:
         records = await self._dokku.builds(row.dokku_app)
         foreign = foreign_build(records)
         if foreign is not None:
-            raise Blocked(describe_foreign(foreign))
+            raise Blocked(await self._describe(foreign))
         snapshot = await self._reader.snapshot(row.dokku_app, records)
         if snapshot.builds is None and snapshot.report.locked:
             # Before 0.38 the flag is the lock; later it stays set after any failed build.
             raise Blocked("another deploy outside this bot")
         return snapshot
 
+    async def _describe(self, running: BuildRecord) -> str:
+        row = self._held.row
+        ours = await self._held.ask(lambda store: store.recent(app=row.app, server=row.server))
+        if any(one.build_id == running.id for one in ours):
+            return f"an earlier deployment whose end is not known (Dokku build {running.id})"
+        return describe_foreign(running)
+
     async def _enter(self, row: Deployment, snapshot: Snapshot) -> None:
-        store = self._parts.books.store
-        previous = await store.proven_live(row.target, before=row) or snapshot.report.sha
+        proven = await self._held.ask(lambda store: store.proven_live(row.target, before=row))
+        previous = proven or snapshot.report.sha
         await self._held.move(
             Phase.STARTING,
             "starting",
@@ -149,7 +181,8 @@ class Starting:
 
     async def note_usual(self) -> None:
         """Show how long good deployments of the app take, once 3 are known."""
-        durations = await self._parts.books.store.good_durations(self._held.row.target)
+        target = self._held.row.target
+        durations = await self._held.ask(lambda store: store.good_durations(target))
         usual = None
         if len(durations) >= KNOWN_GOOD:
             usual = timedelta(seconds=median(one.total_seconds() for one in durations))
@@ -161,8 +194,8 @@ class Starting:
             raise ValueError("a prepared deployment has a repository")
         tries = self._timing.start_tries
         for number in range(1, tries + 1):
-            await self._held.refresh_wish()
-            if self._held.row.cancel is not None:
+            # A lease may run out while its owner stands still: ask the database, then start.
+            if (await self._held.confirm()).cancel is not None:
                 await self._ending.cancelled_unstarted()
                 return None
             try:
@@ -173,13 +206,33 @@ class Starting:
                     return None
                 self._held.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
                 await self._clock.sleep(self._timing.start_window / tries)
+            except OutcomeUnknown as error:
+                # Sent, perhaps: whoever takes it over looks for its record.
+                log.warning("start_not_answered", deployment_id=row.id, why=str(error))
+                await self._note_started()
+                return None
             else:
                 break
-        if row.started_at is None:
-            started = Event(type="deployment.started")
-            await self._held.record(started_at=self._clock.now(), event=started)
+        await self._note_started()
         self._held.note(waits_for=None)
         return stream
+
+    async def _note_started(self) -> None:
+        """The first start of Dokku's command: the cap counts from here, and others are told."""
+        row = self._held.row
+        if row.started_at is not None:
+            return
+        audit = await self._held.ask(lambda store: store.audit_of(row.id))
+        told = any(entry.action == REFUSED_BY_LOCK for _, entry in audit)
+        event = None if told else Event(type="deployment.started")
+        await self._held.record(started_at=self._clock.now(), event=event)
+
+
+def last_attempt(text: str) -> Sequence[str]:
+    """The lines of a kept log that belong to the attempt that was made last."""
+    lines = text.removesuffix("\n").split("\n") if text else []
+    begins = [place for place, line in enumerate(lines) if line == SECOND_ATTEMPT]
+    return lines[begins[-1] + 2 :] if begins else lines
 
 
 def _ids(records: Sequence[BuildRecord], before: Snapshot) -> frozenset[str] | None:

@@ -1,0 +1,69 @@
+"""The waiting line: who stands where, what for, and who has stood there for too long."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+import structlog
+
+from bot.deployments.ending import Parts
+from bot.deployments.model import AppKey, Deployment, Failure
+from bot.deployments.queue import is_expired, places
+from bot.errors import StaleState, StoreError
+
+log = structlog.get_logger(__name__)
+
+ONE_BEFORE = "the deployment before it"
+
+
+class Line:
+    """Shows places and ends what waited for too long. Starts nothing."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.expire: Callable[[Deployment, Failure, str], Awaitable[None]] | None = None
+        """Ends a waiting deployment; StaleState: it waits no more."""
+        self._parts = parts
+        self._books = parts.books
+        self._expiring: set[str] = set()
+
+    def move_up(
+        self, queued: Sequence[Deployment], taken: Collection[AppKey], driven: Collection[str]
+    ) -> Sequence[Deployment]:
+        """Those who still wait, with their places shown. `taken`: apps that something runs on."""
+        waiting = [row for row in queued if row.id in driven or not self._is_over(row)]
+        by_id = {row.id: row for row in waiting}
+        for deployment_id, place in places(waiting).items():
+            if deployment_id not in driven:
+                behind = place > 1 or by_id[deployment_id].target in taken
+                self._show(deployment_id, place, behind=behind)
+        return waiting
+
+    def _show(self, deployment_id: str, place: int, *, behind: bool) -> None:
+        known = self._books.progress(deployment_id).waits_for
+        waits_for = ONE_BEFORE if behind else known
+        if not behind and known == ONE_BEFORE:
+            waits_for = None
+        self._books.note_waiting(deployment_id, place=place, waits_for=waits_for)
+
+    def _is_over(self, row: Deployment) -> bool:
+        if self.expire is None:
+            return False
+        now = self._parts.clock.now()
+        if not is_expired(row, now, self._parts.timing.queue_ttl):
+            return False
+        if row.id not in self._expiring:
+            self._expiring.add(row.id)
+            # Its server may be dead: nobody waits for its answer.
+            self._parts.spawn(self._end(row, self.expire))
+        return True
+
+    async def _end(
+        self, row: Deployment, expire: Callable[[Deployment, Failure, str], Awaitable[None]]
+    ) -> None:
+        blocker = self._books.progress(row.id).waits_for or "its turn"
+        try:
+            await expire(row, Failure.EXPIRED, f"It waited too long for {blocker}")
+        except StaleState as stale:
+            log.info("not_expired", deployment_id=row.id, why=str(stale))
+        except StoreError as error:
+            log.warning("not_expired", deployment_id=row.id, why=str(error))
+        finally:
+            self._expiring.discard(row.id)

@@ -1,0 +1,157 @@
+"""`deploybot run` with something wrong: one line and exit status 2, or it keeps trying."""
+
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from bot.simulators.stage import Stage, open_stage
+from bot.slack.manifest import manifest
+from tests.support.run_command import RunCommand, run_command
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with open_stage(manifest=manifest(), folder=tmp_path) as opened:
+        yield opened
+
+
+def a_closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def assert_no_secret(command: RunCommand, environ: Mapping[str, str]) -> None:
+    said = "\n".join(command.lines)
+    assert "Traceback" not in said
+    for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "DEPLOYBOT_WEBHOOK_SECRET"):
+        assert environ[name] not in said
+    for line in environ["DOKKU_SSH_KEY"].splitlines()[1:-1]:
+        assert line not in said
+
+
+WRONG: Mapping[str, tuple[dict[str, str], str]] = {
+    "a wrong bot token": (
+        {"SLACK_BOT_TOKEN": "xoxb-not-the-one"},
+        "deploybot: environment: SLACK_BOT_TOKEN: Slack refuses it (invalid_auth).",
+    ),
+    "a wrong app token": (
+        {"SLACK_APP_TOKEN": "xapp-not-the-one"},
+        "deploybot: environment: SLACK_APP_TOKEN: Slack refuses it (invalid_auth).",
+    ),
+    "an unknown setting": (
+        {"DEPLOYBOT_POLL_INTERVALL": "10s"},
+        "deploybot: environment: DEPLOYBOT_POLL_INTERVALL: unknown, did you mean",
+    ),
+    "a key that is none": (
+        {"DOKKU_SSH_KEY": "c2VjcmV0IG5vIGtleQ=="},
+        "deploybot: environment: DOKKU_SSH_KEY:",
+    ),
+    "a folder that is not there": (
+        {"DATABASE_URL": "sqlite:///not/there/deploybot.db"},
+        "deploybot: environment: DATABASE_URL: there is no folder",
+    ),
+    "a database that cannot be written": (
+        {"DATABASE_URL": "sqlite:///a-folder"},
+        "deploybot: environment: DATABASE_URL:",
+    ),
+    "a file that is no database": (
+        {"DATABASE_URL": "sqlite:///a-text.txt"},
+        "deploybot: environment: DATABASE_URL:",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_what_no_waiting_mends_is_one_line_and_2(
+    stage: Stage, tmp_path: Path, case: str
+) -> None:
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "a-text.txt").write_text("No database at all, only a text that is long enough.")
+    wrong, begin = WRONG[case]
+    environ = {**stage.settings, **wrong}
+    async with run_command(environ, tmp_path) as command:
+        assert await command.ended() == 2
+    said = [line for line in command.lines if line.startswith("deploybot: ")]
+    assert len(said) == 1
+    assert command.lines[-1] == said[0]
+    assert said[0].startswith(begin)
+    assert_no_secret(command, environ)
+
+
+async def test_a_port_that_is_taken_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environ = {**stage.settings, "PORT": str(taken.getsockname()[1])}
+        async with run_command(environ, tmp_path) as command:
+            assert await command.ended() == 2
+    assert command.lines[-1].startswith("deploybot: environment: PORT: ")
+    assert_no_secret(command, environ)
+
+
+async def test_an_unknown_key_in_the_file_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text('[apps.myapp]\naproval = "none"\n')
+    async with run_command(stage.settings, tmp_path) as command:
+        assert await command.ended() == 2
+    assert command.lines == [
+        "deploybot: deploybot.toml: apps.myapp.aproval: unknown, did you mean approval?"
+    ]
+
+
+async def keeps_trying(
+    environ: Mapping[str, str], folder: Path, part: str, words: str, *, http: int
+) -> RunCommand:
+    """It runs on and says so on its port; SIGTERM ends it with status 0."""
+    async with run_command(environ, folder) as command:
+        await command.until_ready_says(part, words, http=http)
+        command.process.send_signal(signal.SIGTERM)
+        assert await command.ended(within_s=5) == 0
+    assert_no_secret(command, environ)
+    return command
+
+
+async def test_slack_that_cannot_be_reached_is_waited_for(stage: Stage, tmp_path: Path) -> None:
+    environ = {**stage.settings, "SLACK_API_URL": f"http://127.0.0.1:{a_closed_port()}/api/"}
+    await keeps_trying(environ, tmp_path, "slack", "not connected", http=503)
+
+
+async def test_postgresql_that_cannot_be_reached_is_waited_for(
+    stage: Stage, tmp_path: Path
+) -> None:
+    password = "hunter2-hunter2"
+    url = f"postgresql://bot:{password}@127.0.0.1:{a_closed_port()}/deploybot"
+    environ = {**stage.settings, "DATABASE_URL": url}
+    command = await keeps_trying(environ, tmp_path, "database", "cannot be reached", http=503)
+    assert password not in "\n".join(command.lines)
+
+
+async def test_dokku_that_cannot_be_reached_takes_the_bot_not_down(
+    stage: Stage, tmp_path: Path
+) -> None:
+    await stage.server.refuse_connections_for_test()
+    await keeps_trying(stage.settings, tmp_path, "default", "refused the connection", http=200)
+
+
+async def test_a_wrong_host_key_is_said_and_nothing_is_sent(stage: Stage, tmp_path: Path) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    hosts = f"[127.0.0.1]:{stage.settings['DOKKU_PORT']} {other}\n"
+    environ = {**stage.settings, "DOKKU_KNOWN_HOSTS": hosts}
+    await keeps_trying(environ, tmp_path, "default", "host key", http=200)
+
+
+async def test_a_key_that_dokku_refuses_is_said(stage: Stage, tmp_path: Path) -> None:
+    stage.server.refuse_key_for_test()
+    await keeps_trying(stage.settings, tmp_path, "default", "refused the bot's SSH key", http=200)
+
+
+async def test_an_idle_bot_stops_at_once(stage: Stage, tmp_path: Path) -> None:
+    async with run_command(stage.settings, tmp_path) as command:
+        await command.until_ready_says("slack", "{'ok': True}")
+        command.process.send_signal(signal.SIGTERM)
+        assert await command.ended(within_s=3) == 0
+    assert_no_secret(command, stage.settings)

@@ -1,0 +1,280 @@
+"""A Dokku server whose every answer the test decides. Time is the loop's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from bot.deployments.model import (
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Container,
+    Containers,
+    LogFacts,
+    Mark,
+    Phase,
+)
+from bot.deployments.ports import DeployStream, Dokku
+from bot.errors import DokkuError, OutcomeUnknown, Unreachable
+from tests.support.builders import METADATA, NEW, OLD, OLD_METADATA, SHA, containers
+
+PHASES = {
+    "fetching": Phase.FETCHING,
+    "building": Phase.BUILDING,
+    "releasing": Phase.RELEASING,
+}
+DOWN = Unreachable("dokku.example.com:22 refused the connection.")
+UNKNOWN = OutcomeUnknown("dokku.example.com:22 did not answer `builds:list` within 8 s.")
+
+
+def read_facts(lines: Sequence[str]) -> LogFacts:
+    """What lines of these tests state: `> MARK`, `> start CONTAINER`, `> error MARK TEXT`."""
+    marks: set[Mark] = set()
+    started: set[str] = set()
+    phase: Phase | None = None
+    error: str | None = None
+    for line in lines:
+        match line.split(maxsplit=3):
+            case [">", "start", container]:
+                started.add(container)
+            case [">", "error", mark, text]:
+                marks.add(Mark(mark))
+                error = text
+            case [">", mark]:
+                marks.add(Mark(mark))
+                phase = PHASES.get(mark, phase)
+            case _:
+                continue
+    return LogFacts(
+        marks=frozenset(marks), phase=phase, started=frozenset(started), error=error, step=None
+    )
+
+
+GOOD = ("> fetching", "> building", "> releasing", f"> start {NEW.id}", "> deployed")
+
+
+class FakeStream(DeployStream):
+    """One deploy command. The test says what it prints and how it ends."""
+
+    def __init__(self, dokku: "FakeDokku", build_id: str) -> None:
+        self.dokku = dokku
+        self.build_id = build_id
+        self.said: list[str] = []
+        self.closed = False
+        self.ended = False
+        self.read = 0
+        """Lines that somebody took."""
+        self.record_status = BuildStatus.RUNNING
+        self.record_code: int | None = None
+        self.breaks_with: Exception | None = None
+        """An error of the adapter's own, raised where the lines end."""
+        self._status: int | None = None
+        self._last_byte_at = asyncio.get_running_loop().time()
+        self._news = asyncio.Event()
+
+    @property
+    def facts(self) -> LogFacts:
+        return read_facts(self.said)
+
+    @property
+    def exit_status(self) -> int | None:
+        return self._status
+
+    @property
+    def last_byte_at(self) -> float:
+        return self._last_byte_at
+
+    async def lines(self) -> AsyncIterator[Sequence[str]]:
+        while True:
+            if self.read < len(self.said):
+                batch = self.said[self.read :]
+                self.read = len(self.said)
+                yield batch
+            elif self.ended:
+                break
+            else:
+                self._news.clear()
+                await self._news.wait()
+        if self.breaks_with is not None:
+            raise self.breaks_with
+
+    async def close(self) -> None:
+        self.closed = True
+        self.lose()
+
+    # What tests say.
+
+    def say(self, *lines: str) -> None:
+        self.said.extend(lines)
+        self._last_byte_at = asyncio.get_running_loop().time()
+        self._news.set()
+
+    def end(
+        self, status: int, record: BuildStatus | None = None, exit_code: int | None = None
+    ) -> None:
+        """The command ends; its record says so, as Dokku's would."""
+        usual = BuildStatus.SUCCEEDED if status == 0 else BuildStatus.ABANDONED
+        self.record_status, self.record_code = record or usual, exit_code
+        self.dokku.mark(self.build_id, self.record_status, exit_code)
+        self._status = status
+        self.ended = True
+        self._news.set()
+
+    def lose(self) -> None:
+        """The line is lost: no exit status. What the command does then is another matter."""
+        self.ended = True
+        self._news.set()
+
+    def succeed(self) -> None:
+        """All that a good redeploy does."""
+        self.say(*GOOD[len(self.said) :] if self.said else GOOD)
+        self.dokku.now = containers(NEW)
+        self.dokku.metadata = METADATA
+        self.end(0)
+
+
+@dataclass(kw_only=True)
+class FakeDokku(Dokku):
+    """One app, `web`, with the old release serving."""
+
+    now: Containers | None = field(default_factory=lambda: containers(OLD))
+    """What `ps:inspect` shows; None: it cannot be read."""
+    records: list[BuildRecord] = field(default_factory=list)
+    metadata: str = OLD_METADATA
+    fetched: str | None = SHA
+    keeps: bool = True
+    locked: bool = False
+    down: DokkuError | None = None
+    """What every question raises."""
+    failing: dict[str, list[Exception]] = field(default_factory=dict)
+    hanging: set[str] = field(default_factory=set)
+    """Questions that are never answered."""
+    answer_s: float = 0.05
+    login_s: float = 0.1
+    record_after_s: float = 0.4
+    makes_records: bool = True
+    cancel_works: bool = True
+    streams: list[FakeStream] = field(default_factory=list)
+    cancels: list[float] = field(default_factory=list)
+    """When `builds:cancel` was sent."""
+    asked: list[str] = field(default_factory=list)
+    texts: dict[str, Sequence[str]] = field(default_factory=dict)
+    """Of records that no stream of ours wrote."""
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # What tests say.
+
+    def fail(self, question: str, error: Exception = DOWN, *, times: int = 1) -> None:
+        self.failing.setdefault(question, []).extend([error] * times)
+
+    def mark(self, build_id: str, status: BuildStatus, exit_code: int | None = None) -> None:
+        self.records = [
+            replace(one, status=status, exit_code=exit_code) if one.id == build_id else one
+            for one in self.records
+        ]
+
+    def add_record(
+        self,
+        build_id: str,
+        status: BuildStatus = BuildStatus.RUNNING,
+        *,
+        source: str = "git:sync",
+        text: Sequence[str] = (),
+    ) -> BuildRecord:
+        record = BuildRecord(id=build_id, app="web", status=status, source=source)
+        self.records.insert(0, record)
+        self.texts[build_id] = text
+        return record
+
+    async def stream(self, number: int = 1) -> FakeStream:
+        """The stream of the so-manieth deploy command, once it was sent."""
+        while len(self.streams) < number:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self.streams[number - 1]
+
+    @property
+    def record(self) -> BuildRecord:
+        """The newest one."""
+        return self.records[0]
+
+    # The port.
+
+    async def keeps_records(self) -> bool:
+        await self._answer("keeps_records")
+        return self.keeps
+
+    async def apps(self) -> Sequence[str]:
+        await self._answer("apps")
+        return ["web"]
+
+    async def builds(self, app: str) -> Sequence[BuildRecord]:
+        await self._answer("builds")
+        return list(self.records) if self.keeps else []
+
+    async def report(self, app: str) -> AppReport:
+        await self._answer("report")
+        return AppReport(metadata=self.metadata, source="git-sync", locked=self.locked)
+
+    async def containers(self, app: str) -> Containers | None:
+        await self._answer("containers")
+        return self.now
+
+    async def fetched_sha(self, app: str) -> str | None:
+        await self._answer("fetched_sha")
+        return self.fetched
+
+    async def deploy_branch(self, app: str) -> str | None:
+        await self._answer("deploy_branch")
+        return "main"
+
+    async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
+        await self._answer("build_output")
+        lines = next(
+            (list(one.said) for one in self.streams if one.build_id == build_id),
+            list(self.texts.get(build_id, ())),
+        )
+        return lines, read_facts(lines)
+
+    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+        return read_facts(lines)
+
+    async def cancel_build(self, app: str) -> bool:
+        await self._answer("cancel_build")
+        self.cancels.append(asyncio.get_running_loop().time())
+        if not self.cancel_works:
+            return False
+        for stream in self.streams:
+            if not stream.ended:
+                stream.end(141, BuildStatus.CANCELED, -1)
+        return True
+
+    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
+        await self._answer("deploy", self.login_s)
+        build_id = f"b{len(self.streams) + 1}"
+        stream = FakeStream(self, build_id)
+        self.streams.append(stream)
+        self._arrived.set()
+        if self.makes_records:
+            asyncio.get_running_loop().call_later(self.record_after_s, self._appear, build_id)
+        return stream
+
+    def _appear(self, build_id: str) -> None:
+        stream = next(one for one in self.streams if one.build_id == build_id)
+        self.add_record(build_id, stream.record_status)
+        self.mark(build_id, stream.record_status, stream.record_code)
+
+    async def _answer(self, question: str, takes_s: float | None = None) -> None:
+        self.asked.append(question)
+        await asyncio.sleep(self.answer_s if takes_s is None else takes_s)
+        if question in self.hanging:
+            await asyncio.Event().wait()
+        if self.failing.get(question):
+            raise self.failing[question].pop(0)
+        if self.down is not None:
+            raise self.down
+
+
+def a_container_now(container: Container, **changes: object) -> Containers:
+    """One container, with something changed."""
+    return containers(replace(container, **changes))  # type: ignore[arg-type]  # test shorthand

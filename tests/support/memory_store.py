@@ -1,0 +1,350 @@
+"""The store's port in memory, guards and leases included; it can be taken away for a while."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bot.clock import Clock
+from bot.deployments.model import (
+    Actor,
+    AppKey,
+    AuditEntry,
+    CancelWish,
+    Deployment,
+    Event,
+    Live,
+    MessagePlace,
+    Phase,
+)
+from bot.deployments.ports import Store
+from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
+from bot.errors import DatabaseDown, Duplicate, LeaseLost, StaleState, StoreError
+
+Signal = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class _Lease:
+    replica: str | None = None
+    fence: int = 0
+    until: float = 0.0
+
+
+class MemoryStore(Store):
+    """What `ports.Store` promises. Every call takes a moment, so that others may come between."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.rows: dict[str, Deployment] = {}
+        self.audit: list[tuple[str, AuditEntry]] = []
+        self.events: list[tuple[Deployment, Event]] = []
+        self.logs: dict[str, list[str]] = {}
+        self.leases: dict[str, _Lease] = {}
+        self.down = False
+        """Nothing answers; nothing is written."""
+        self.failing: dict[str, list[Exception]] = {}
+        """Method -> what its next calls raise instead of doing anything."""
+        self.lost_answers: dict[str, int] = {}
+        """Method -> how many of its next calls are done, but say that the database is down."""
+        self.calls: list[str] = []
+        self.listeners: list[Signal] = []
+        self._clock = clock
+
+    # What tests say.
+
+    def fail(self, method: str, error: Exception | None = None, *, times: int = 1) -> None:
+        error = error or DatabaseDown("the database does not answer")
+        self.failing.setdefault(method, []).extend([error] * times)
+
+    def lose_answer(self, method: str, *, times: int = 1) -> None:
+        self.lost_answers[method] = times
+
+    def new_lease(self) -> _Lease:
+        """Of a row that is put in from outside."""
+        return _Lease()
+
+    def actions(self, deployment_id: str) -> list[str]:
+        return [entry.action for of, entry in self.audit if of == deployment_id]
+
+    def told(self, deployment_id: str) -> list[str]:
+        return [event.type for row, event in self.events if row.id == deployment_id]
+
+    def owner(self, deployment_id: str) -> str | None:
+        lease = self.leases[deployment_id]
+        return lease.replica if lease.until > self._clock.monotonic() else None
+
+    # The port.
+
+    async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
+        await self._begin("create")
+        for row in self.rows.values():
+            if row.request_key == deployment.request_key:
+                raise Duplicate(row.id)
+        self.rows[deployment.id] = deployment
+        self.leases[deployment.id] = _Lease()
+        self.audit.append((deployment.id, audit))
+        self._tell("queued", deployment.id)
+        self._end("create")
+
+    async def get(self, deployment_id: str) -> Deployment | None:
+        await self._begin("get")
+        return self.rows.get(deployment_id)
+
+    async def save(
+        self,
+        deployment: Deployment,
+        *,
+        was: Phase,
+        by: Who,
+        audit: AuditEntry | None = None,
+        event: Event | None = None,
+    ) -> Deployment:
+        await self._begin("save")
+        moves = was is not deployment.phase
+        if moves and audit is None:
+            raise ValueError("a move needs an audit entry")
+        if was in ENDINGS or (moves and not may_move(was, deployment.phase, by)):
+            raise StaleState(f"{deployment.id} may not go from {was} to {deployment.phase}")
+        if not moves and by is Who.SERVICE and was in RUNNING:
+            raise StaleState(f"{deployment.id} is {was}: its owner alone writes to it")
+        stored = self._stored(deployment.id)
+        if by is Who.OWNER:
+            self._hold(deployment.id, deployment.fence)
+        if stored.phase is not was:
+            raise StaleState(f"{deployment.id} is {stored.phase} by now, not {was}")
+        if deployment.phase in RUNNING and any(
+            one.target == deployment.target and one.phase in RUNNING and one.id != deployment.id
+            for one in self.rows.values()
+        ):
+            raise StaleState(f"another deployment of {deployment.dokku_app} is running")
+        fence = deployment.fence if by is Who.OWNER else stored.fence
+        fresh = replace(deployment, cancel=stored.cancel, message=stored.message, fence=fence)
+        self._write(fresh, audit, event)
+        if fresh.phase is Phase.QUEUED:
+            self._tell("queued", fresh.id)
+        elif fresh.phase in ENDINGS:
+            self._tell("ended", fresh.id)
+        self._end("save")
+        return fresh
+
+    async def correct(
+        self, deployment: Deployment, *, audit: AuditEntry, event: Event | None
+    ) -> Deployment:
+        await self._begin("correct")
+        if self._stored(deployment.id).phase not in ENDINGS or deployment.phase not in ENDINGS:
+            raise StaleState(f"{deployment.id} has not ended")
+        self._write(deployment, audit, event)
+        self._end("correct")
+        return deployment
+
+    async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
+        await self._begin("place_message")
+        self.rows[deployment_id] = replace(self._stored(deployment_id), message=place)
+        self._end("place_message")
+
+    async def withdraw(self, deployment_id: str, audit: AuditEntry) -> None:
+        await self._begin("withdraw")
+        row = self._stored(deployment_id)
+        if row.phase not in WAITING or row.started_at is not None:
+            raise StaleState(f"{deployment_id} is {row.phase}")
+        del self.rows[deployment_id]
+        self.audit.append((deployment_id, audit))
+        self._end("withdraw")
+
+    async def ask_cancel(
+        self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
+    ) -> Deployment:
+        await self._begin("ask_cancel")
+        row = self._stored(deployment_id)
+        if row.cancel is None and row.phase not in ENDINGS:
+            row = replace(row, cancel=CancelWish(by=actor, at=at))
+            self.rows[deployment_id] = row
+            entry = AuditEntry(actor=actor, through=through, action="cancel_asked")
+            self.audit.append((deployment_id, entry))
+        self._tell("wish", deployment_id)
+        self._end("ask_cancel")
+        return row
+
+    async def unfinished(self) -> Sequence[Deployment]:
+        await self._begin("unfinished")
+        return [row for row in self._by_age() if row.phase not in ENDINGS]
+
+    async def waiting(self) -> Sequence[Deployment]:
+        await self._begin("waiting")
+        return [row for row in self._by_age() if row.phase is Phase.QUEUED]
+
+    async def running_of(self, key: AppKey) -> Deployment | None:
+        await self._begin("running_of")
+        return next((r for r in self._by_age() if r.target == key and r.phase in RUNNING), None)
+
+    async def recent(
+        self, *, app: str | None = None, server: str | None = None, limit: int = 20
+    ) -> Sequence[Deployment]:
+        await self._begin("recent")
+        found = [
+            row
+            for row in reversed(self._by_age())
+            if app in {None, row.app} and server in {None, row.server}
+        ]
+        return found[:limit]
+
+    async def by_message(self, channel: str, ts: str) -> Deployment | None:
+        await self._begin("by_message")
+        return next(
+            (
+                row
+                for row in self.rows.values()
+                if row.message and (row.message.channel, row.message.ts) == (channel, ts)
+            ),
+            None,
+        )
+
+    async def proven_live(
+        self, key: AppKey, *, before: Deployment | None = None, other_than: str | None = None
+    ) -> str | None:
+        await self._begin("proven_live")
+        for row in reversed(self._by_age()):
+            if (
+                row.target == key
+                and (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+                and row.sha not in {None, other_than}
+                and (before is None or row.created_at < before.created_at)
+            ):
+                return row.sha
+        return None
+
+    async def good_durations(self, key: AppKey, limit: int = 20) -> Sequence[timedelta]:
+        await self._begin("good_durations")
+        good = [
+            row.finished_at - row.started_at
+            for row in reversed(self._by_age())
+            if row.target == key and row.phase is Phase.SUCCEEDED
+            if row.finished_at and row.started_at
+        ]
+        return good[:limit]
+
+    async def audit_of(self, deployment_id: str) -> Sequence[tuple[datetime, AuditEntry]]:
+        await self._begin("audit_of")
+        return [(self._clock.now(), entry) for of, entry in self.audit if of == deployment_id]
+
+    async def unproven(self, since: datetime) -> Sequence[Deployment]:
+        await self._begin("unproven")
+        return [
+            row
+            for row in self._ended_since(since)
+            if row.started_at and row.live is Live.UNKNOWN and not row.late_over
+        ]
+
+    async def lately_succeeded(self, since: datetime) -> Sequence[Deployment]:
+        await self._begin("lately_succeeded")
+        return [
+            row
+            for row in self._ended_since(since)
+            if row.phase is Phase.SUCCEEDED and row.live is Live.NEW and not row.crash_told
+        ]
+
+    async def newer(self, deployment: Deployment) -> Sequence[Deployment]:
+        await self._begin("newer")
+        return [
+            row
+            for row in self._by_age()
+            if row.target == deployment.target
+            and (row.created_at, row.id) > (deployment.created_at, deployment.id)
+        ]
+
+    async def claim(self, deployment_id: str, replica: str, lease: timedelta) -> int | None:
+        await self._begin("claim")
+        held = self.leases.get(deployment_id)
+        if held is None or held.until > self._clock.monotonic():
+            return None
+        held.replica, held.fence = replica, held.fence + 1
+        held.until = self._clock.monotonic() + lease.total_seconds()
+        self._end("claim")
+        return held.fence
+
+    async def renew(self, replica: str, lease: timedelta) -> frozenset[str]:
+        await self._begin("renew")
+        mine = {key: held for key, held in self.leases.items() if held.replica == replica}
+        for held in mine.values():
+            held.until = self._clock.monotonic() + lease.total_seconds()
+        found = frozenset(mine)
+        await asyncio.sleep(0)  # others may come between the commit and its answer
+        self._end("renew")
+        return found
+
+    async def idle(self, deployment_id: str) -> timedelta:
+        await self._begin("idle")
+        held = self.leases[deployment_id]
+        return timedelta(seconds=max(0.0, self._clock.monotonic() - held.until))
+
+    async def release(self, deployment_id: str, fence: int) -> None:
+        await self._begin("release")
+        held = self.leases.get(deployment_id)
+        if held is not None and held.fence == fence and held.replica is not None:
+            held.replica, held.until = None, self._clock.monotonic()
+            self._tell("queued", deployment_id)
+        self._end("release")
+
+    async def append_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        await self._begin("append_log")
+        self._hold(deployment_id, fence)
+        self.logs.setdefault(deployment_id, []).extend(lines)
+        self._end("append_log")
+
+    async def replace_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        await self._begin("replace_log")
+        self._hold(deployment_id, fence)
+        self.logs[deployment_id] = list(lines)
+        self._end("replace_log")
+
+    async def read_log(self, deployment_id: str) -> str:
+        await self._begin("read_log")
+        return "".join(f"{line}\n" for line in self.logs.get(deployment_id, []))
+
+    # Inside.
+
+    async def _begin(self, method: str) -> None:
+        self.calls.append(method)
+        await asyncio.sleep(0)
+        if self.failing.get(method):
+            raise self.failing[method].pop(0)
+        if self.down:
+            raise DatabaseDown("the database does not answer")
+
+    def _end(self, method: str) -> None:
+        if self.lost_answers.get(method, 0) > 0:
+            self.lost_answers[method] -= 1
+            raise DatabaseDown("the answer was lost on its way")
+
+    def _stored(self, deployment_id: str) -> Deployment:
+        row = self.rows.get(deployment_id)
+        if row is None:
+            raise StaleState(f"{deployment_id} is not there any more")
+        return row
+
+    def _hold(self, deployment_id: str, fence: int) -> None:
+        held = self.leases.get(deployment_id)
+        if held is None or held.fence != fence or held.replica is None:
+            raise LeaseLost(f"the lease of {deployment_id} was lost")
+
+    def _write(self, row: Deployment, audit: AuditEntry | None, event: Event | None) -> None:
+        self.rows[row.id] = row
+        if audit is not None:
+            self.audit.append((row.id, audit))
+        if event is not None:
+            self.events.append((row, event))
+
+    def _tell(self, kind: str, deployment_id: str) -> None:
+        for listener in self.listeners:
+            asyncio.get_running_loop().call_soon(listener, kind, deployment_id)
+
+    def _by_age(self) -> list[Deployment]:
+        return sorted(self.rows.values(), key=lambda row: (row.created_at, row.id))
+
+    def _ended_since(self, since: datetime) -> list[Deployment]:
+        return [r for r in self._by_age() if r.finished_at is not None and r.finished_at >= since]
+
+
+def refused(sentence: str = "the database refused a statement") -> StoreError:
+    """An error that no waiting mends."""
+    return StoreError(sentence)

@@ -1,0 +1,376 @@
+"""The domain between fakes: a store in memory, a scripted Dokku, virtual time.
+
+A rig is one replica. Several may share a store and a Dokku; one that crashes leaves its leases.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from bot.deployments.absent import NamedServers
+from bot.deployments.books import Books
+from bot.deployments.ending import Parts
+from bot.deployments.late import LateVerdicts
+from bot.deployments.model import (
+    AppPolicy,
+    Deployment,
+    MessagePlace,
+    Phase,
+    Progress,
+)
+from bot.deployments.ports import (
+    Announcer,
+    Catalog,
+    Dokku,
+    Found,
+    Groups,
+    Observer,
+    Polls,
+    RefAnswer,
+    Refs,
+    Servers,
+    Timing,
+    Urgency,
+)
+from bot.deployments.prepare import AppNames, Preparation
+from bot.deployments.runner import Runner
+from bot.deployments.service import Hooks, Service
+from bot.deployments.states import ENDINGS
+from bot.deployments.tasks import Tasks
+from bot.deployments.tracker import Tracker
+from tests.support.builders import REPO, SHA, a_deployment
+from tests.support.fake_dokku import FakeDokku, FakeStream
+from tests.support.memory_store import MemoryStore
+from tests.support.virtual_time import LoopClock
+
+SERVER = "production"
+ROUNDS = 1000
+"""Steps of the loop within which what can happen now must have happened."""
+WITHIN_S = 6 * 3600.0
+LONG = timedelta(hours=1)
+
+
+class FakeServers(Servers):
+    def __init__(self, known: Mapping[str, Dokku]) -> None:
+        self.known = dict(known)
+
+    def names(self) -> Sequence[str]:
+        return list(self.known)
+
+    def get(self, name: str) -> Dokku:
+        return self.known[name]
+
+
+class FakeRefs(Refs):
+    def __init__(self) -> None:
+        self.answer: RefAnswer = Found(SHA)
+        self.takes_s = 0.0
+
+    async def resolve(self, repo: str, ref: str) -> RefAnswer:
+        await asyncio.sleep(self.takes_s)
+        return self.answer
+
+
+class FakeAnnouncer(Announcer):
+    def __init__(self) -> None:
+        self.posted: list[str] = []
+        self.changes: list[tuple[str, Urgency]] = []
+        self.error: Exception | None = None
+        self.takes_s = 0.0
+
+    async def post(self, deployment: Deployment) -> MessagePlace:
+        await asyncio.sleep(self.takes_s)
+        if self.error is not None:
+            raise self.error
+        self.posted.append(deployment.id)
+        return MessagePlace(channel=deployment.channel, ts=f"1.{len(self.posted):06}")
+
+    def changed(self, deployment_id: str, urgency: Urgency) -> None:
+        self.changes.append((deployment_id, urgency))
+
+
+class FakeObserver(Observer):
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+        self.poll_failures = 0
+        self.polls = 0
+
+    def ended(self, deployment: Deployment) -> None:
+        self.ends.append(deployment.id)
+
+    def polled(self, took_s: float) -> None:
+        self.polls += 1
+
+    def poll_failed(self) -> None:
+        self.poll_failures += 1
+
+    def counted(self, unfinished: Any) -> None:
+        pass
+
+
+class FakeCatalog(Catalog):
+    def policy(self, app: str, server: str | None = None) -> AppPolicy:
+        return AppPolicy(server=server or SERVER, app=app, dokku_app=app, default_ref="main")
+
+    def listed(self) -> Sequence[AppPolicy]:
+        return []
+
+    def repo_for(self, policy: AppPolicy) -> str | None:
+        return REPO
+
+
+class FakeGroups(Groups):
+    async def groups_of(self, user: str, among: Any) -> frozenset[str]:
+        return frozenset()
+
+
+class LoopPolls(Polls):
+    """Calls each watched deployment's tick once an interval, one at a time."""
+
+    def __init__(self, interval: timedelta) -> None:
+        self.watched: dict[str, object] = {}
+        self.runner: Runner | None = None
+        self._interval_s = interval.total_seconds()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def watch(self, deployment_id: str) -> None:
+        if deployment_id not in self.watched:
+            mark = self.watched[deployment_id] = object()
+            task = asyncio.create_task(self._poll(deployment_id, mark))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def unwatch(self, deployment_id: str) -> None:
+        self.watched.pop(deployment_id, None)
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _poll(self, deployment_id: str, mark: object) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            if self.watched.get(deployment_id) is not mark:
+                return
+            assert self.runner is not None
+            await self.runner.tick(deployment_id)
+
+
+class _Link:
+    """The replica's own way to the store: it hangs for ever once the replica is dead."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.cut = False
+
+    def __getattr__(self, method: str) -> Any:
+        call = getattr(self._store, method)
+        if not callable(call) or not asyncio.iscoroutinefunction(call):
+            return call
+
+        async def through(*args: Any, **kwargs: Any) -> Any:
+            if self.cut:
+                await asyncio.Event().wait()
+            return await call(*args, **kwargs)
+
+        return through
+
+
+@dataclass(kw_only=True)
+class Rig:
+    """One replica and everything around it."""
+
+    store: MemoryStore
+    dokku: FakeDokku
+    servers: FakeServers
+    refs: FakeRefs
+    announcer: FakeAnnouncer
+    observer: FakeObserver
+    polls: LoopPolls
+    tracker: Tracker
+    books: Books
+    timing: Timing
+    tasks: Tasks
+    runner: Runner
+    service: Service
+    link: _Link
+    clock: LoopClock = field(default_factory=LoopClock)
+    _own: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Look for work, and beat."""
+        self.store.listeners.append(self._heard)
+        self._own.append(self.runner.start())
+        self._own.append(asyncio.create_task(self._every(5.0, self._look)))
+        beat = self.timing.heartbeat.total_seconds()
+        self._own.append(asyncio.create_task(self._every(beat, self.runner.heartbeat)))
+
+    async def crash(self) -> None:
+        """As kill -9: nothing more is written, no lease is given back."""
+        self.link.cut = True
+        self.store.listeners.remove(self._heard)
+        self.polls.stop()
+        for _ in range(5):
+            for task in (*self._own, *self.tasks._all):
+                task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(*self._own, return_exceptions=True)
+
+    async def stop(self, timeout_s: float = 25.0) -> int:
+        """As SIGTERM."""
+        left = await self.runner.drain(timeout_s)
+        self.store.listeners.remove(self._heard)
+        self.polls.stop()
+        for task in self._own:
+            task.cancel()
+        await asyncio.gather(*self._own, return_exceptions=True)
+        await self.tasks.close()
+        return left
+
+    # What tests ask.
+
+    def row(self, deployment_id: str | None = None) -> Deployment:
+        if deployment_id is None:
+            (row,) = self.store.rows.values()
+            return row
+        return self.store.rows[deployment_id]
+
+    def progress(self, deployment_id: str | None = None) -> Progress:
+        return self.tracker.progress(deployment_id or self.row().id)
+
+    async def until_phase(self, *phases: Phase, deployment_id: str | None = None) -> Deployment:
+        return await self.until(lambda: self.row(deployment_id).phase in phases, deployment_id)
+
+    async def until_ended(
+        self, deployment_id: str | None = None, *, within_s: float = WITHIN_S
+    ) -> Deployment:
+        """The end, once it is written. TimeoutError: it did not come in so much virtual time."""
+        return await self.until(
+            lambda: self.row(deployment_id).phase in ENDINGS, deployment_id, within_s=within_s
+        )
+
+    async def until(
+        self, holds: Any, deployment_id: str | None = None, *, within_s: float = WITHIN_S
+    ) -> Deployment:
+        deadline = self.clock.monotonic() + within_s
+        while not holds():
+            if self.clock.monotonic() > deadline:
+                raise TimeoutError(self.row(deployment_id))
+            await asyncio.sleep(0.02)
+        return self.row(deployment_id)
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    async def begun(self, number: int = 1) -> FakeStream:
+        """The stream of the so-manieth start, once the row says so."""
+        stream = await self.dokku.stream(number)
+        await self.until(lambda: any(r.started_at for r in self.store.rows.values()), self._any())
+        return stream
+
+    def _any(self) -> str:
+        return next(iter(self.store.rows))
+
+    async def _look(self) -> None:
+        self.runner.look_for_work()
+
+    def _heard(self, kind: str, deployment_id: str) -> None:
+        if kind == "wish":
+            self.runner.wish(deployment_id)
+        elif kind in {"queued", "ended"}:
+            self.runner.look_for_work()
+
+    async def _every(self, seconds: float, work: Any) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await work()
+
+
+_names = itertools.count(1)
+
+
+def a_rig(
+    *rows: Deployment,
+    store: MemoryStore | None = None,
+    dokku: FakeDokku | None = None,
+    start: bool = True,
+    **timing: Any,
+) -> Rig:
+    """A replica that runs; `rows` wait already. Another rig's store and Dokku may be shared."""
+    clock = LoopClock()
+    times = replace(Timing(), **timing)
+    store = store or MemoryStore(clock)
+    dokku = dokku or FakeDokku()
+    for row in rows:
+        store.rows[row.id] = row
+        store.leases[row.id] = store.new_lease()
+    link = _Link(store)
+    tracker = Tracker(clock=clock, ttl=times.tracker_ttl)
+    announcer, observer = FakeAnnouncer(), FakeObserver()
+    books = Books(store=link, tracker=tracker, announcer=announcer, observer=observer)
+    known, refs = FakeServers({SERVER: dokku}), FakeRefs()
+    servers = NamedServers(known)
+    names = AppNames(servers=servers, clock=clock)
+    preparation = Preparation(servers=servers, refs=refs, names=names)
+    polls, tasks = LoopPolls(times.poll_interval), Tasks()
+    replica = f"replica-{next(_names)}"
+    late = LateVerdicts(replica=replica, servers=servers, books=books, timing=times, clock=clock)
+    parts = Parts(
+        books=books,
+        preparation=preparation,
+        polls=polls,
+        timing=times,
+        clock=clock,
+        late=late.stream_ended,
+        spawn=tasks.spawn,
+    )
+    runner = Runner(replica=replica, servers=servers, parts=parts)
+    polls.runner = runner
+    hooks = Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn)
+    service = Service(
+        books=books,
+        catalog=FakeCatalog(),
+        servers=servers,
+        groups=FakeGroups(),
+        preparation=preparation,
+        names=names,
+        timing=times,
+        clock=clock,
+        hooks=hooks,
+    )
+    runner.expire = service.end_waiting
+    rig = Rig(
+        store=store,
+        dokku=dokku,
+        servers=known,
+        refs=refs,
+        announcer=announcer,
+        observer=observer,
+        polls=polls,
+        tracker=tracker,
+        books=books,
+        timing=times,
+        tasks=tasks,
+        runner=runner,
+        service=service,
+        link=link,
+    )
+    if start:
+        rig.start()
+    return rig
+
+
+PLACE = MessagePlace(channel="C01", ts="1700000000.000100")
+
+
+def waiting(**changes: Any) -> Deployment:
+    """One in the queue, looked up already, its message posted."""
+    given: dict[str, Any] = {"ready": True, "sha": SHA, "message": PLACE}
+    return a_deployment(**(given | changes))
+
+
+Work = Coroutine[Any, Any, None]

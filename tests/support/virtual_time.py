@@ -1,0 +1,91 @@
+"""An event loop whose clock jumps to the next timer: minutes pass at once, and always alike.
+
+Nothing real may be waited for in it (sockets, threads, processes). When everything waits and no
+timer is set, the test fails at once instead of hanging.
+"""
+
+import asyncio
+import functools
+import selectors
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec
+
+from bot.clock import Clock
+from tests.support.builders import NOW
+
+P = ParamSpec("P")
+
+LONGEST_S = 24 * 3600.0
+"""Of virtual time: a test that never ends ends here."""
+
+
+class StoodStill(Exception):
+    """Everything waits for something that nobody will ever do."""
+
+
+class _Selector(selectors.SelectSelector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            raise StoodStill
+        self.now_s += max(timeout, 1e-6)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Its time is virtual; it collects errors that nobody else hears of."""
+
+    def __init__(self) -> None:
+        self._virtual = _Selector()
+        super().__init__(self._virtual)
+        self.unheard: list[dict[str, Any]] = []
+        self.set_exception_handler(lambda _loop, context: self.unheard.append(context))
+
+    def time(self) -> float:
+        return self._virtual.now_s
+
+
+class LoopClock(Clock):
+    """The clock of the loop it is used in."""
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, duration: timedelta) -> None:
+        await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+
+def in_virtual_time(
+    test: Callable[P, Coroutine[Any, Any, None]],
+) -> Callable[P, None]:
+    """Run an async test on a loop of its own; errors of its tasks that nobody heard fail it."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        loop = VirtualLoop()
+
+        async def bounded() -> None:
+            async with asyncio.timeout(LONGEST_S):
+                await test(*args, **kwargs)
+
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(bounded())
+        assert loop.unheard == []
+
+    return run
+
+
+async def settle(rounds: int = 50) -> None:
+    """Let everything that can go on now go on, without any time passing."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)

@@ -1,0 +1,276 @@
+"""Who drives what: claims, leases, storms, and errors that nobody expected."""
+
+import asyncio
+
+import pytest
+
+from bot.deployments.model import BuildStatus, Failure, Live, Phase
+from bot.errors import DatabaseDown
+from tests.support.builders import SHA
+from tests.support.fake_dokku import DOWN, FakeDokku
+from tests.support.memory_store import MemoryStore
+from tests.support.rig import LONG, SERVER, Rig, a_rig, waiting
+from tests.support.virtual_time import LoopClock, in_virtual_time
+
+
+def looks(rig: Rig) -> int:
+    return rig.dokku.asked.count("builds")
+
+
+@in_virtual_time
+async def test_a_foreign_build_is_looked_at_once_a_poll_and_not_in_a_storm() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(100)
+    assert 5 <= looks(rig) <= 21
+    assert rig.progress().waits_for == "a git push outside this bot (Dokku build foreign)"
+    assert rig.row().phase is Phase.QUEUED
+    dokku.mark("foreign", BuildStatus.SUCCEEDED)
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_start_that_dokku_refuses_is_not_repeated_in_a_storm() -> None:
+    rig = a_rig(waiting())
+    for number in range(1, 4):
+        stream = await rig.dokku.stream(number)
+        stream.say("> fetching", "> error locked web currently has a deploy lock in place.")
+        await rig.passes(1)
+        stream.end(1)
+        await rig.until_phase(Phase.QUEUED)
+    assert rig.clock.monotonic() > 10
+    row = rig.row()
+    assert (row.phase, row.attempt) == (Phase.QUEUED, 1)
+    (await rig.dokku.stream(4)).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+    assert rig.store.told(row.id).count("deployment.started") == 1
+
+
+@in_virtual_time
+async def test_a_claim_during_a_heartbeat_is_not_taken_for_lost() -> None:
+    rig = a_rig(start=False)
+    rig.start()
+    row = waiting()
+    rig.store.rows[row.id] = row
+    rig.store.leases[row.id] = rig.store.new_lease()
+    beat = asyncio.create_task(rig.runner.heartbeat())
+    rig.runner.look_for_work()
+    await beat
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("beats", range(12))
+def test_no_order_of_heartbeat_and_claim_forgets_a_deployment(beats: int) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        rig = a_rig(waiting())
+        for _ in range(beats):
+            await asyncio.sleep(0)
+        await rig.runner.heartbeat()
+        (await rig.begun()).succeed()
+        assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+    run()
+
+
+@in_virtual_time
+async def test_a_lease_that_could_not_be_given_back_does_not_block_for_ever() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    rig.store.fail("release")
+    await rig.passes(30)
+    dokku.mark("foreign", BuildStatus.SUCCEEDED)
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=120)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_claim_whose_row_could_not_be_read_is_made_again() -> None:
+    rig = a_rig(waiting())
+    rig.store.fail("get")
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=120)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_server_that_is_gone_from_the_settings_ends_what_waits_for_it() -> None:
+    gone = waiting(id="01GONE", server="removed")
+    here = waiting(request_key="other")
+    rig = a_rig(gone, here)
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(here.id, within_s=60)).phase is Phase.SUCCEEDED
+    row = await rig.until_ended(gone.id, within_s=120)
+    assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
+    assert "removed" in (row.reason or "")
+    assert SERVER in rig.servers.names()
+
+
+@in_virtual_time
+async def test_a_server_that_is_gone_from_the_settings_ends_what_ran_there_as_unknown() -> None:
+    rig = a_rig(waiting())
+    await rig.begun()
+    await rig.passes(5)
+    await rig.crash()
+    again = a_rig(store=rig.store, dokku=rig.dokku, start=False)
+    again.servers.known.clear()
+    again.start()
+    row = await again.until_ended(within_s=600)
+    assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_the_look_goes_on_after_an_error_that_nobody_expected() -> None:
+    rig = a_rig(start=False)
+    rig.start()
+    rig.store.fail("unfinished", RuntimeError("a bug"))
+    await rig.passes(1)
+    row = waiting()
+    rig.store.rows[row.id] = row
+    rig.store.leases[row.id] = rig.store.new_lease()
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_dead_server_delays_no_other_while_places_expire() -> None:
+    dead = [
+        waiting(id=f"01DEAD{n}", server="dead", dokku_app=f"app{n}", request_key=f"dead {n}")
+        for n in range(20)
+    ]
+    rig = a_rig(*dead, start=False, queue_ttl=-LONG)
+    rig.servers.known["dead"] = FakeDokku(hanging={"containers", "builds"})
+    rig.start()
+    await rig.passes(1)
+    fresh = waiting(id="01FRESH", request_key="fresh", queued_at=rig.clock.now() + 2 * LONG)
+    rig.store.rows[fresh.id] = fresh
+    rig.store.leases[fresh.id] = rig.store.new_lease()
+    rig.runner.look_for_work()
+    await asyncio.wait_for(rig.dokku.stream(), 5)
+
+
+@in_virtual_time
+async def test_look_ups_that_were_given_up_leave_no_trace() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.down = DOWN
+    await rig.passes(2)
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.passes(60)
+    assert rig.row().phase is Phase.CANCELLED
+    assert rig.runner._patience._all == {}
+    assert rig.runner._drives == {}
+
+
+@in_virtual_time
+async def test_another_replicas_rows_are_seen_fresh_and_leave_memory_when_they_end() -> None:
+    one = a_rig(waiting())
+    stream = await one.begun()
+    two = a_rig(store=one.store, dokku=one.dokku)
+    await two.passes(6)
+    stream.say("> fetching", "> building")
+    await one.until_phase(Phase.BUILDING)
+    await two.passes(6)
+    tracked = two.tracker.get(one.row().id)
+    assert tracked is not None
+    assert tracked.deployment.phase is Phase.BUILDING
+    stream.succeed()
+    await one.until_ended(within_s=60)
+    await two.passes(6)
+    tracked = two.tracker.get(one.row().id)
+    assert tracked is not None
+    assert tracked.deployment.phase is Phase.SUCCEEDED
+    assert two.tracker.active() == []
+    assert two.announcer.changes == []
+    await two.passes(400)
+    assert two.tracker.get(one.row().id) is None
+
+
+@in_virtual_time
+async def test_what_another_process_ended_is_shown_here() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(3)
+    other = a_rig(store=rig.store, dokku=dokku, start=False)
+    row = rig.row()
+    await other.service.cancel(row.id, actor=row.requested_by, through="cli")
+    await rig.passes(12)
+    tracked = rig.tracker.get(row.id)
+    assert tracked is not None
+    assert tracked.deployment.phase is Phase.CANCELLED
+    assert (row.id, 0) in rig.announcer.changes
+
+
+@in_virtual_time
+async def test_a_withdrawn_row_leaves_memory() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(3)
+    row = rig.row()
+    del rig.store.rows[row.id]
+    await rig.passes(12)
+    assert rig.tracker.get(row.id) is None
+
+
+@in_virtual_time
+async def test_two_replicas_never_drive_one_deployment() -> None:
+    store = MemoryStore(LoopClock())
+    dokku = FakeDokku()
+    one = a_rig(waiting(), store=store, dokku=dokku)
+    two = a_rig(store=store, dokku=dokku)
+    stream = await one.begun()
+    await one.passes(60)
+    assert one.runner.active + two.runner.active == 1
+    stream.succeed()
+    await one.until_ended(within_s=60)
+    await one.passes(60)
+    assert len(dokku.streams) == 1
+    assert store.told(one.row().id) == ["deployment.started", "deployment.finished"]
+
+
+@in_virtual_time
+async def test_a_database_away_for_a_minute_forgets_nothing() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(5)
+    rig.store.down = True
+    stream.say("> fetching", "> building")
+    await rig.passes(60)
+    stream.succeed()
+    await rig.passes(60)
+    rig.store.down = False
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert "> building\n" in await rig.store.read_log(row.id)
+
+
+@in_virtual_time
+async def test_who_lost_the_lease_stops_waiting_for_polls() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(5)
+    stream.lose()
+    await rig.passes(15)
+    rig.store.leases[rig.row().id].replica = "another"
+    rig.store.leases[rig.row().id].fence += 1
+    await rig.passes(15)
+    assert rig.runner._drives == {}
+
+
+@in_virtual_time
+async def test_an_unknown_error_of_the_store_is_no_silence() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(5)
+    rig.store.fail("read_log", DatabaseDown("away"), times=3)
+    stream.lose()
+    await rig.passes(30)
+    rig.dokku.mark("b1", BuildStatus.FAILED, 1)
+    row = await rig.until_ended(within_s=120)
+    assert row.phase is Phase.FAILED
+    assert row.sha == SHA
