@@ -16,7 +16,7 @@ from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.sshd import USER, DokkuServer, open_dokku
 from bot.simulators.forge import Forge, open_forge
 from bot.simulators.receiver import Receiver, open_receiver
-from bot.simulators.slack.simulator import SlackSimulator, open_slack
+from bot.simulators.slack.simulator import Mode, SlackSimulator, open_slack
 
 LOOPBACK = "127.0.0.1"
 
@@ -86,11 +86,13 @@ async def open_stage(
     apps: Sequence[DemoApp] = APPS,
     port: int = 0,
     speed: float = 1.0,
+    mode: Mode = "socket",
 ) -> AsyncIterator[Stage]:
     """Start Slack, Dokku, the repositories and the receiver. OSError: the port is taken.
 
     An app that is live has an older commit live. `folder` is for the bot's database, `speed` is
-    how many times faster than its recordings the simulated Dokku works.
+    how many times faster than its recordings the simulated Dokku works. In HTTP mode Slack learns
+    where the bot listens by `slack.set_request_url`.
     """
     webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
     async with AsyncExitStack() as stack:
@@ -99,7 +101,7 @@ async def open_stage(
             open_slack(
                 manifest=manifest,
                 port=port,
-                mode="socket",
+                mode=mode,
                 hints=HINTS,
                 side_panel=lambda: panel(receiver),
             )
@@ -129,7 +131,7 @@ async def open_stage(
             receiver=receiver,
             settings={
                 "SLACK_BOT_TOKEN": slack.bot_token,
-                "SLACK_APP_TOKEN": slack.app_token,
+                **_way_in(slack, mode),
                 "SLACK_API_URL": slack.api_url,
                 "DOKKU_HOST": LOOPBACK,
                 "DOKKU_PORT": str(server.port),
@@ -161,6 +163,13 @@ def panel(receiver: Receiver) -> list[dict[str, Any]]:
         }
         for one in reversed(receiver.received)
     ]
+
+
+def _way_in(slack: SlackSimulator, mode: Mode) -> Mapping[str, str]:
+    """How the bot hears of what people do."""
+    if mode == "socket":
+        return {"SLACK_APP_TOKEN": slack.app_token}
+    return {"SLACK_SIGNING_SECRET": slack.signing_secret}
 
 
 def _free_port() -> int:

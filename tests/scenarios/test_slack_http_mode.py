@@ -1,0 +1,86 @@
+"""Signed HTTP instead of Socket Mode: the bot as a process of its own, and Slack calls it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.simulators.bot_process import BotProcess
+from bot.simulators.slack.model import Message, View
+from bot.simulators.stage import Stage, open_stage
+from bot.slack.manifest import EVENTS_PATH, manifest
+from tests.scenarios.conftest import FAST, ONE_APP, SPEED, shown
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A workspace whose app has a request URL, and the bot behind it."""
+    app = manifest("http", "https://deploybot.example.com")
+    async with open_stage(
+        manifest=app, folder=tmp_path, apps=ONE_APP, speed=SPEED, mode="http"
+    ) as opened:
+        bot = await BotProcess.start({**opened.settings, **FAST}, folder=tmp_path)
+        try:
+            assert await bot.ready(), bot.last_lines
+            await opened.slack.set_request_url(_url(opened))
+            yield opened
+            assert bot.running, bot.last_lines
+        finally:
+            await bot.stop()
+
+
+async def test_a_deployment_over_signed_http(stage: Stage) -> None:
+    slack = stage.slack
+    ada, deploys = slack.user("ada"), slack.channel("deploys")
+    stage.dokku.hold_for_test("myapp", at="build step 4/")
+    form = await slack.command(ada, deploys, "/deploy", "")
+    assert form.acked
+    view = await slack.until(lambda: _filled_in(slack.view(ada)))
+    assert view is not None
+    wrong = await slack.submit(ada, view, {"app": "myapp", "ref": "a..b"})
+    assert set(wrong.errors) == {"ref"}
+    await slack.submit(ada, view, {"app": "myapp", "ref": "main"})
+    message = await _message(stage, "Building")
+    await slack.say(ada, deploys, "status", thread_ts=message.ts)
+    await slack.until(lambda: any("Deploying myapp" in shown(one) for one in slack.thread(message)))
+    clicked = await slack.click(ada, message, action_id="deployment_log")
+    assert clicked.acked
+    stage.dokku.release_for_test("myapp")
+    await _message(stage, "Deployed")
+    assert len(_messages(stage)) == 1
+    (one,) = await stage.receiver.wait_delivered(1)
+    assert (one.body["data"]["status"], one.body["data"]["trigger"]) == ("succeeded", "form")
+    assert slack.notices == []
+
+
+async def test_who_does_not_sign_is_not_heard(stage: Stage) -> None:
+    body = {"command": "/deploy", "text": "myapp main", "channel_id": "C01DEPLOYS0"}
+    async with aiohttp.ClientSession() as session:
+        for headers in (
+            {},
+            {"X-Slack-Request-Timestamp": "1790000000", "X-Slack-Signature": "v0=" + "0" * 64},
+        ):
+            async with session.post(_url(stage), data=body, headers=headers) as answer:
+                assert answer.status == 401
+    assert _messages(stage) == []
+
+
+def _url(stage: Stage) -> str:
+    return f"http://127.0.0.1:{stage.settings['PORT']}{EVENTS_PATH}"
+
+
+def _filled_in(view: View | None) -> View | None:
+    return view if view is not None and view.payload.get("submit") else None
+
+
+def _messages(stage: Stage) -> list[Message]:
+    slack = stage.slack
+    return [one for one in slack.messages(slack.channel("deploys")) if one.bot_id]
+
+
+async def _message(stage: Stage, *words: str) -> Message:
+    def says() -> list[Message]:
+        return [one for one in _messages(stage) if all(word in shown(one) for word in words)]
+
+    return (await stage.slack.until(says))[-1]
