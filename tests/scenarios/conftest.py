@@ -49,6 +49,7 @@ class QuickClock(Clock):
 
     def __init__(self, speed: float = QUICK) -> None:
         self._speed = speed
+        self._leapt_s = 0.0
         self._began = time.monotonic()
         self._began_at = datetime.now(UTC)
 
@@ -56,7 +57,11 @@ class QuickClock(Clock):
         return self._began_at + timedelta(seconds=self.monotonic() - self._began)
 
     def monotonic(self) -> float:
-        return self._began + (time.monotonic() - self._began) * self._speed
+        return self._began + self._leapt_s + (time.monotonic() - self._began) * self._speed
+
+    def leap(self, duration: timedelta) -> None:
+        """Let time pass at once; who sleeps sleeps on."""
+        self._leapt_s += duration.total_seconds()
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(max(0.0, duration.total_seconds()) / self._speed)

@@ -6,7 +6,7 @@ import pytest
 
 from bot.deployments.model import Phase, Trigger
 from bot.deployments.states import RUNNING
-from tests.scenarios.conftest import World, open_world, shown
+from tests.scenarios.conftest import World, open_world
 
 
 async def test_an_app_and_a_ref_are_understood_however_they_are_typed(world: World) -> None:
@@ -178,19 +178,28 @@ async def test_retry_deploys_the_same_ref_looked_up_anew(world: World) -> None:
     assert len(await world.rows()) == 2
 
 
-async def test_rollback_takes_only_what_was_proven_live(world: World) -> None:
-    before = next(iter(world.stage.dokku.live("myapp").values())).sha
-    await world.deploy("myapp main")
-    (first,) = await world.ended()
-    await world.deploy("rollback myapp")
-    await world.whispered("No earlier release of myapp proven live is known")
-    await world.deploy(f"rollback myapp {before}")
-    await world.whispered("no commit of myapp that this bot has proven live")
-    await world.deploy("myapp feature/login")
-    await world.ended(2)
-    await world.deploy("ROLLBACK myapp")
-    back, second, _first = await world.ended(3)
+async def test_rollback_takes_only_what_was_proven_live(quick: World) -> None:
+    before = _live(quick)
+    await quick.deploy("myapp main")
+    (first,) = await quick.ended()
+    await quick.deploy("rollback myapp")
+    await quick.whispered("No earlier release of myapp proven live is known")
+    await quick.deploy(f"rollback myapp {before}")
+    await quick.whispered("no commit of myapp that this bot has proven live")
+    await quick.deploy("myapp feature/login")
+    second = (await quick.ended(2))[0]
+    await quick.deploy("ROLLBACK myapp")
+    back = (await quick.ended(3))[0]
     assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, first.sha, second.id)
-    assert next(iter(world.stage.dokku.live("myapp").values())).sha == first.sha
-    message = world.message
-    assert f"roll back of {second.id}" in shown(message)
+    assert _live(quick) == first.sha
+    await quick.until_message("Deployed", f"roll back of {second.id}")
+    await quick.deploy(f"rollback myapp {first.sha[:7]}")
+    await quick.whispered(f"`{first.sha[:7]}` is already live")
+    await quick.deploy(f"rollback myapp {second.sha[:7]}")
+    forth = (await quick.ended(4))[0]
+    assert (forth.sha, forth.rollback_of) == (second.sha, back.id)
+
+
+def _live(world: World) -> str:
+    (sha,) = {one.sha for one in world.stage.dokku.live("myapp").values()}
+    return sha

@@ -295,6 +295,34 @@ async def test_a_deploy_from_outside_is_named_and_waited_for(quick: World) -> No
     assert len(quick.messages) == 1
 
 
+async def test_a_place_in_the_line_is_not_kept_for_ever(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.hold()
+        clock = QuickClock()
+        bot = await world.start_bot(clock=clock)
+        world.stage.dokku.foreign_push("myapp", world.stage.forge.sha("myapp", "v1.0"))
+        await world.held()
+        await world.deploy("myapp main")
+        await at(world, "1st in line", "a git push outside this bot")
+        clock.leap(timedelta(hours=2))
+        bot.runner.look_for_work()  # as it does every 5 s
+        expired = await at(world, "Failed:", "it waited too long")
+        assert expired.facts["Status"] == "Failed · it waited too long"
+        assert expired.facts["Live now"].startswith("the previous release")
+        assert expired.buttons == ["Full log", "Retry"]
+        assert "a git push outside this bot" in shown(world.message)
+
+
+async def test_three_good_deployments_tell_how_long_the_next_one_takes(quick: World) -> None:
+    for count, ref in enumerate(("main", "v1.0", "feature/login"), start=1):
+        await quick.deploy(f"myapp {ref}")
+        await quick.ended(count)
+    quick.hold()
+    await quick.deploy("myapp main")
+    building = await at(quick, "Building", "usually")
+    assert re.fullmatch(r"\d+s \(usually \d+s\)", building.facts["Elapsed"])
+
+
 async def test_a_server_that_is_slow_to_answer_delays_no_message(quick: World) -> None:
     await quick.deploy("apps")
     await quick.whispered("`myapp`")

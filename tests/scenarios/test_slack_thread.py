@@ -53,7 +53,7 @@ async def test_anything_else_in_a_thread_is_left_alone(quick: World) -> None:
         await _reply(quick, message, words)
     await quick.slack.say(quick.ada, quick.deploys, "status")
     await quick.slack.say(quick.ada, quick.deploys, "cancel")
-    await _reply(quick, message, "help")  # after all those
+    await _reply(quick, message, "@deploybot hm?")  # after all those; a mention gets help
     await quick.replied("What I understand:")
     said = [one for one in quick.slack.thread(message)[before:] if one.bot_id]
     assert len(said) == 1
