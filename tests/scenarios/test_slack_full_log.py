@@ -13,7 +13,7 @@ MANY = 400
 async def test_the_log_is_read_on_while_it_builds_and_in_pages(quick: World) -> None:
     quick.hold()
     await quick.deploy()
-    await quick.until_message("Building", "build step 4/")
+    await quick.until_message("Building", "build step 4/", "Dokku build")
     await quick.click(LOG)
     view = await quick.viewed("build step 3/8", "Page 1 of 1")
     assert set(view.buttons.values()) == {"Refresh", "Post as file"}
@@ -37,14 +37,15 @@ async def test_the_log_is_read_on_while_it_builds_and_in_pages(quick: World) -> 
     assert {"Older", "Newer"} <= set(view.buttons.values())
     await _press(quick, view, "First error")
     view = await quick.viewed("the flux capacitor")
+    page = _page(view)
     await _press(quick, view, "Newer")
-    view = await quick.viewed("and on it goes")
+    view = await quick.viewed("and on it goes", f"Page {page + 1} of {pages}")
     assert "flux" not in view.plain
 
     quick.let_go()
     await quick.until_message("Deployed")
     await _press(quick, view, "Newer")
-    view = await quick.viewed("and on it goes")
+    view = await quick.viewed("and on it goes", f"Page {page + 2} of")
     assert "Refresh" not in view.buttons.values()
 
 
@@ -98,7 +99,15 @@ async def _press(world: World, view: View, label: str) -> None:
     assert result.acked
 
 
+def _page(view: View) -> int:
+    return int(_numbers(view)[1])
+
+
 def _pages(view: View) -> int:
-    found = re.search(r"Page \d+ of (\d+)", view.plain)
+    return int(_numbers(view)[2])
+
+
+def _numbers(view: View) -> re.Match[str]:
+    found = re.search(r"Page (\d+) of (\d+)", view.plain)
     assert found is not None
-    return int(found[1])
+    return found

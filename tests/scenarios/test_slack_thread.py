@@ -12,7 +12,7 @@ from tests.scenarios.conftest import World, shown
 async def test_the_words_of_a_thread_are_answered_there(quick: World) -> None:
     quick.hold()
     await quick.deploy()
-    message = await quick.until_message("Building", "build step 4/")
+    message = await quick.until_message("Building", "build step 4/", "Dokku build")
     (row,) = await quick.rows()
     await _reply(quick, message, "status")
     await quick.replied("Deploying myapp", row.id)
