@@ -54,6 +54,9 @@ class Canceller:
             except DokkuError as error:
                 # Asked again; the last resort needs no answer.
                 log.info("cancel_not_answered", deployment_id=self._held.id, why=str(error))
+            except Exception:
+                # Whatever breaks here, the last resort must be reached.
+                log.exception("cancel_failed", deployment_id=self._held.id)
             sleep = self._clock.sleep(PAUSE)
             await first_of(sleep, self._ended.wait(), self._held.gone.wait())
             if self._is_over():

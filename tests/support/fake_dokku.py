@@ -127,7 +127,7 @@ class FakeStream(DeployStream):
 
     def succeed(self) -> None:
         """All that a good redeploy does."""
-        self.say(*GOOD[len(self.said) :] if self.said else GOOD)
+        self.say(*(line for line in GOOD if line not in self.said))
         self.dokku.now = containers(NEW)
         self.dokku.metadata = METADATA
         self.end(0)
@@ -147,6 +147,8 @@ class FakeDokku(Dokku):
     down: DokkuError | None = None
     """What every question raises."""
     failing: dict[str, list[Exception]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    """Questions that break the bot itself."""
     hanging: set[str] = field(default_factory=set)
     """Questions that are never answered."""
     answer_s: float = 0.05
@@ -269,6 +271,8 @@ class FakeDokku(Dokku):
         await asyncio.sleep(self.answer_s if takes_s is None else takes_s)
         if question in self.hanging:
             await asyncio.Event().wait()
+        if question in self.broken:
+            raise RuntimeError("a bug")
         if self.failing.get(question):
             raise self.failing[question].pop(0)
         if self.down is not None:

@@ -259,7 +259,7 @@ class Rig:
         while not holds():
             if self.clock.monotonic() > deadline:
                 raise TimeoutError(self.row(deployment_id))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         return self.row(deployment_id)
 
     async def passes(self, seconds: float) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec
 
+from structlog.testing import capture_logs
+
 from bot.clock import Clock
 from tests.support.builders import NOW
 
@@ -78,7 +80,8 @@ def in_virtual_time(
             async with asyncio.timeout(LONGEST_S):
                 await test(*args, **kwargs)
 
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        # Drawing tracebacks for nobody takes longer than the tests.
+        with capture_logs(), asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(bounded())
         assert loop.unheard == []
 
