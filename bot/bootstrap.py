@@ -149,8 +149,9 @@ async def open_bot(
         stack.push_async_callback(tasks.close)
         books, live = _build_books(timing, store, client, servers, metrics, clock)
         poller = Poller(interval=timing.poll_interval, lateness=metrics.poll_lateness.observe)
+        refs = GitRefs(settings.git_credentials, redactor=redactor)
         runner, service = _build_domain(
-            settings, timing, books, servers, client, poller, tasks, clock
+            settings, timing, books, servers, refs, client, poller, tasks, clock
         )
         sender = await stack.enter_async_context(
             open_sender(
@@ -242,6 +243,7 @@ def _build_domain(
     timing: Timing,
     books: Books,
     connected: DokkuServers,
+    refs: GitRefs,
     client: SlackClient,
     poller: Poller,
     tasks: Tasks,
@@ -249,7 +251,6 @@ def _build_domain(
 ) -> tuple[Runner, Service]:
     servers = NamedServers(connected)
     names = AppNames(servers=servers, clock=clock)
-    refs = GitRefs(settings.git_credentials)
     preparation = Preparation(servers=servers, refs=refs, names=names)
     replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
     late = LateVerdicts(replica=replica, servers=servers, books=books, timing=timing, clock=clock)
