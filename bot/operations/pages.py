@@ -11,6 +11,7 @@ from bot.config_sources import variable_of
 from bot.config_tables import AppTable, Knobs, ServerTable, WebhookTable, is_later
 from bot.config_values import show_duration
 from bot.metrics import Metrics
+from bot.operations.verdicts_page import verdicts_page
 from bot.slack.commands_page import commands_page
 from bot.slack.manifest import manifest_text
 
@@ -149,6 +150,7 @@ def pages(root: Path) -> Mapping[Path, str]:
         operations: operations_page(operations.read_text()),
         root / "docs" / "commands.md": commands_page(),
         root / "docs" / "configuration.md": configuration_page(example),
+        root / "docs" / "verdicts.md": verdicts_page(),
         root / "manifest.yml": manifest_text(),
     }
 

@@ -1,0 +1,100 @@
+"""docs/verdicts.md: what the rules say of each kind of evidence, made by asking them."""
+
+from collections.abc import Mapping
+
+from bot.deployments.model import Live, Phase
+from bot.deployments.settling import Judgement, Step
+from bot.deployments.verdict import Kind, Verdict
+from bot.operations.verdict_table import SECTIONS, Row, Section
+
+_INTRODUCTION = """\
+# Verdicts
+
+<!-- Made from bot/operations/verdict_table.py by `make docs`; edit there. -->
+
+How a deployment ended is not taken from one line or one exit status. The bot reads everything that
+Dokku can tell: the exit status of its own command, Dokku's build record, the lines of the output,
+the containers before and after, and the source that Dokku recorded. This page shows what it makes
+of them.
+
+- **Ours** is a container that our own output names, or one with the image of such a container.
+  **Old** is one that stood there before the start, or has the image of one that did. Containers
+  that are neither are somebody else's.
+- **Live** is what serves now: `new`, `previous`, `mixed`, `none`, or `unknown`.
+- **Proof** is the recording of a real Dokku that the row rests on
+  (`bot/simulators/dokku/transcripts/`), or *model*: no recording, the simulated Dokku or the rules
+  alone show it.
+- The rule is the name that the audit shows with an end (`rule ...`). The rules are tried in the
+  order of `RULES` in `bot/deployments/verdict.py`; the first match counts.
+
+What cannot be proven is called unknown. It is looked at again later, and the message is corrected
+when the end comes to be known.
+"""
+
+_NOT_YET: Mapping[Kind | Step, str] = {
+    Kind.CHECK: "*none yet:* the release is watched",
+    Kind.WATCH: "*none yet:* looks again",
+    Kind.REQUEUE: "*none:* keeps its place in the line",
+    Step.WAIT: "*none yet:* looks again",
+    Step.BEGIN_AGAIN: "*none yet:* the settle time begins again",
+}
+_START_AGAIN = "*started once more;* where that is not allowed: "
+
+
+def verdicts_page() -> str:
+    """The whole page."""
+    return "\n".join((_INTRODUCTION, *(_section(one) for one in SECTIONS)))
+
+
+def rule_of(row: Row) -> str | None:
+    """The rule that decides on a row; None for a look that decides nothing yet."""
+    found = verdict_of(row)
+    return found.rule if found else None
+
+
+def verdict_of(row: Row) -> Verdict | None:
+    """What the rules say of a row; None for a look that decides nothing yet."""
+    outcome = row.outcome()
+    return outcome.verdict if isinstance(outcome, Judgement) else outcome
+
+
+def _section(section: Section) -> str:
+    head = "| what was read | end | live | what the message says | rule | proof |"
+    lines = [f"## {section.title}", "", section.text, "", head, "|---|---|---|---|---|---|"]
+    lines += [_line(row) for row in section.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Row) -> str:
+    verdict = verdict_of(row)
+    cells = (
+        row.read,
+        _end(row),
+        _live(verdict.live) if verdict else "",
+        _cell(verdict.reason) if verdict else "",
+        f"`{rule_of(row)}`" if verdict else "",
+        f"`{row.recording}`" if row.recording else "model",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _end(row: Row) -> str:
+    outcome = row.outcome()
+    if isinstance(outcome, Judgement) and outcome.verdict is None:
+        return _NOT_YET[outcome.step]
+    verdict = verdict_of(row)
+    if verdict is None or verdict.phase is None:
+        return _NOT_YET[outcome.kind] if isinstance(outcome, Verdict) else ""
+    end = f"**{verdict.phase}**"
+    if verdict.phase is Phase.FAILED:
+        end += f" · `{verdict.failure}`"
+    return _START_AGAIN + end if verdict.kind is Kind.START_AGAIN else end
+
+
+def _live(live: Live | None) -> str:
+    return f"`{live}`" if live else ""
+
+
+def _cell(text: str) -> str:
+    """As Markdown takes it in a table."""
+    return text.replace("|", "\\|").replace("[", "\\[").replace("^", "\\^")
