@@ -17,6 +17,7 @@ from tests.truth.theatre import Theatre, Trouble
 MESSAGE_WITHIN_S = 12.0
 END_WITHIN_S = 60.0
 HOLD_WITHIN_S = 6.0
+DOCKER_AWAY_S = 1.2
 SLOW_S = 0.25
 """Real seconds that each command of a slow server waits."""
 ASKS = 3
@@ -104,13 +105,15 @@ class AppActor:
         return sum(one.kind == Weather.KILL for one in self.theatre.troubles)
 
     async def _message_beyond(self, before: set[str]) -> str | None:
-        async with asyncio.timeout(MESSAGE_WITHIN_S):
-            while True:
-                for deployment_id, messages in self.theatre.live_messages().items():
-                    if deployment_id not in before and f" {self.name} " in messages[0].text:
-                        return deployment_id
-                seen = len(self.theatre.stage.slack.workspace.feed.changes)
-                await self.theatre.stage.slack.workspace.feed.wait_beyond(seen)
+        feed = self.theatre.stage.slack.workspace.feed
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MESSAGE_WITHIN_S):
+                while True:
+                    for deployment_id, messages in self.theatre.live_messages().items():
+                        if deployment_id not in before and f" {self.name} " in messages[0].text:
+                            return deployment_id
+                    await feed.wait_beyond(len(feed.changes))
+        return None
 
     async def _set_up(self, plan: Plan) -> str:
         """Turn the server's switches; the ref to ask for."""
@@ -150,15 +153,6 @@ class AppActor:
             await _either(ended, END_WITHIN_S if plan.for_ever else plan.held_s)
         finally:
             host.release_for_test(self.name)
-            if plan.way == "docker_killed":
-                await self._revive_docker(plan, ended)
-
-    async def _revive_docker(self, plan: Plan, ended: asyncio.Event) -> None:
-        host = self.theatre.stage.dokku
-        with suppress(TimeoutError):
-            await host.until(lambda: host.docker_down or ended.is_set(), timeout_s=END_WITHIN_S)
-        await asyncio.sleep(plan.held_s)
-        host.revive_docker_for_test()
 
     async def _do(self, act: Act, plan: Plan, deployment_id: str) -> None:
         if act is Act.CANCEL:
@@ -206,6 +200,16 @@ async def _either(ended: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await ended.wait()
+
+
+async def keep_docker(theatre: Theatre) -> None:
+    """Start the docker daemon again, whatever killed it. Until cancelled."""
+    host = theatre.stage.dokku
+    while True:
+        while not host.docker_down:
+            await host.changed()
+        await asyncio.sleep(DOCKER_AWAY_S)
+        host.revive_docker_for_test()
 
 
 async def make_weather(theatre: Theatre, fronts: Sequence[Front], over: asyncio.Event) -> None:

@@ -114,6 +114,14 @@ class History:
             found = live
         return found
 
+    def last_known(self, place: int) -> Mapping[str, LiveProcess]:
+        """What each process was when it served last before this place."""
+        known: dict[str, LiveProcess] = {}
+        for changed, live in self._live:
+            if changed < place:
+                known.update(live)
+        return known
+
     def place_at(self, instant: datetime) -> int:
         """The place of the first entry after the instant."""
         for place, entry in enumerate(self.entries):

@@ -91,6 +91,8 @@ def _success_is_proven(end: End, case: Case, known: Circumstances) -> Iterator[s
         yield f"{end}: but Dokku never recorded {known.sha}: {run.metadata}"
     if end.live == NEW:
         yield from _stayed_up(end, case, known)
+    elif run.containers:
+        yield f"{end}: but its command had started containers, which never proved themselves"
 
 
 def _stayed_up(end: End, case: Case, known: Circumstances) -> Iterator[str]:
@@ -198,39 +200,44 @@ def _crashed(case: Case) -> bool:
 def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     """Why the bot could not know; None: it could.
 
-    A look at the containers that came through after the last command's end tells what serves;
-    where there is one, neither the line nor docker withheld anything.
+    A look at the containers that came through after the last command's end tells what serves:
+    trouble before it withheld nothing.
     """
     reads = case.reads()
     if reads:
         live = case.history.seen_by(reads[-1])
         if any(not is_provable(case, one) for one in live.values() if is_up(one)):
-            return f"another release serves ({_others(case)})"
+            return f"another command's containers serve ({_others(case)})"
     if end.failure == "timed_out" and _alive(case.last, case):
         return "the command outlived its cap"
     if _blind_at_the_start(case):
         return "docker was down before the start"
     since = _could_be_read_since(case)
-    answered = [
-        one
-        for one in reads
-        if one.at >= since
-        and not one.docker_down
-        and not _overlaps(known.line_troubled, one.at, one.at)
-    ]
-    if answered:
-        return None
+    looks = [one for one in reads if one.at >= since]
+    if looks and looks[-1].docker_down:
+        return "docker was down"
+    through = [one for one in looks if not _overlaps(known.line_troubled, one.at, one.at)]
     spells = {
         "docker was down": known.docker_down,
         "the line to the server was troubled": known.line_troubled,
     }
+    # After a look that came through, only later trouble withholds anything.
+    since = through[-1].at if through else since
     return next((why for why, them in spells.items() if _overlaps(them, since, case.ends)), None)
 
 
 def _blind_at_the_start(case: Case) -> bool:
-    """What was there before could not be seen, so nothing can be told to be the same."""
-    before = [one for one in case.history.reads if one.place < case.first_place]
-    return bool(case.runs and before) and before[-1].docker_down
+    """What was there before could not be seen, so nothing can be told to be the same.
+
+    Tolerance: the look was made within one question's time before the claim; which of the looks
+    of that time was this one, the journal does not say.
+    """
+    since = case.begins - POLL_TIMEOUT * SPEED
+    return bool(case.runs) and any(
+        one.docker_down and one.at >= since
+        for one in case.history.reads
+        if one.place < case.first_place
+    )
 
 
 def _others(case: Case) -> str:
@@ -243,7 +250,7 @@ def _others(case: Case) -> str:
 
 
 def _could_be_read_since(case: Case) -> datetime:
-    """From when on a look could have told; of what was never started, one look at the end."""
+    """From when on a look could have told."""
     run = case.last
     if run is None:
         return case.ends - POLL_TIMEOUT * SPEED

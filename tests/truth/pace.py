@@ -12,8 +12,10 @@ from typing import Any
 
 from bot import bootstrap
 from bot.clock import SystemClock
+from bot.deployments import resuming
 from bot.deployments.outbox_lane import OutboxLane
 from bot.deployments.ports import Timing
+from bot.dokku import connection
 from bot.dokku.connection import Patience
 from bot.slack import budget, mentions
 
@@ -84,6 +86,8 @@ def hurry() -> None:
         retry_after=(timedelta(milliseconds=500),) * 20,
     )
     mentions.FRESH = timedelta(seconds=1)
+    connection._COOL_DOWN_S, connection._LONGEST_COOL_DOWN_S = 0.05, 0.75
+    resuming.POSTED_WITHIN = timedelta(seconds=2)
     # A login into a black hole holds up all others; a dead line is found out by its silence.
     _default(Patience.__init__.__kwdefaults__, connect_s=1.5, question_alive_s=1.0)
 

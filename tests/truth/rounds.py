@@ -15,7 +15,7 @@ from bot.deployments.model import AuditEntry, Deployment
 from bot.deployments.states import ENDINGS, status_of
 from bot.store.engine import open_store
 from bot.webhooks.payload import planner
-from tests.truth.actors import AppActor, make_weather
+from tests.truth.actors import AppActor, keep_docker, make_weather
 from tests.truth.history import History
 from tests.truth.judge import Circumstances, End, judge
 from tests.truth.pace import CAP_S, LATE_INTERVAL, MAX_DURATION_S, SPEED
@@ -105,6 +105,7 @@ async def _play(
 ) -> None:
     over = asyncio.Event()
     raining = asyncio.create_task(make_weather(theatre, weather, over))
+    keeping = asyncio.create_task(keep_docker(theatre))
     try:
         async with asyncio.TaskGroup() as group:
             for actor in actors:
@@ -113,6 +114,7 @@ async def _play(
     finally:
         over.set()
         await raining
+        keeping.cancel()
         theatre.stage.dokku.revive_docker_for_test()
 
 

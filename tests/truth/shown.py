@@ -9,6 +9,9 @@ from bot.slack.mentions import METADATA_TYPE
 from bot.slack.render.words import HEADLINES, LIVES
 from tests.truth.theatre import FINISHED, Theatre
 
+NOTED = frozenset({"started_again", "crash_seen"})
+"""Acts of which the thread is told by a note of its own."""
+
 
 def show_problems(
     theatre: Theatre, row: Deployment, audit: Sequence[tuple[datetime, AuditEntry]]
@@ -24,13 +27,17 @@ def show_problems(
             if words not in text:
                 yield f"{row.id}: its {place} does not say {words!r}: {message.text}"
     corrections = sum(entry.action == "corrected" for _, entry in audit)
+    notes = sum(entry.action in NOTED for _, entry in audit)
     replies = [
         (reply.metadata or {})["event_payload"]["id"]
         for reply in theatre.stage.slack.thread(message)
         if (reply.metadata or {}).get("event_type") == METADATA_TYPE
     ]
-    if len(replies) != 1 + corrections:
-        yield f"{row.id}: {len(replies)} mentions for one end and {corrections} corrections"
+    if len(replies) != 1 + corrections + notes:
+        yield (
+            f"{row.id}: {len(replies)} replies for one end, "
+            f"{corrections} corrections and {notes} notes"
+        )
     finished = [one for one in theatre.webhooks if one["data"]["id"] == row.id]
     ends = [one for one in finished if one["type"] == FINISHED]
     if len(ends) != 1:

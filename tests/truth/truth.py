@@ -49,10 +49,36 @@ class Case:
 
     @property
     def former_images(self) -> frozenset[str]:
-        """What served just before its first command was made of."""
-        return frozenset(
-            self.history.images.get(one.container_id, "") for one in self.before.values()
-        )
+        """What served before its first command was made of.
+
+        Of a process that was down by then, what it was when it served last: a restart brings
+        that release back.
+        """
+        return self._images(self.history.last_known(self.first_place))
+
+    @property
+    def snapshot(self) -> Mapping[str, LiveProcess]:
+        """What the bot saw before its first command."""
+        looks = [one for one in self.history.reads if one.place < self.first_place]
+        return self.history.seen_by(looks[-1]) if looks else {}
+
+    def _images(self, live: Mapping[str, LiveProcess]) -> frozenset[str]:
+        return frozenset(self.history.images.get(one.container_id, "") for one in live.values())
+
+    @property
+    def seen_images(self) -> frozenset[str]:
+        """Images of its own containers that the bot looked at, and of what it saw before.
+
+        Our output names containers, not images: an image is known once one was looked at.
+        """
+        ours = {one for run in self.runs for one in run.containers}
+        seen = {
+            process.container_id: process
+            for read in self.reads()
+            for process in self.history.seen_by(read).values()
+            if process.container_id in ours
+        }
+        return self._images(seen) | self._images(self.snapshot)
 
     def reads(self) -> Sequence[Read]:
         """The bot's looks at the containers from its beginning to its end."""
@@ -80,10 +106,9 @@ def is_provable(case: Case, process: LiveProcess) -> bool:
     """Whether Dokku shows whose it is: named by our output, there before, or of such an image."""
     container = process.container_id
     image = case.history.images.get(container, "")
-    ours = any(container in run.containers for run in case.runs)
-    there = {one.container_id for one in case.before.values()}
-    ours_started = {case.history.images.get(one, "") for run in case.runs for one in run.containers}
-    return ours or container in there or image in ours_started | case.former_images
+    ours = {one for run in case.runs for one in run.containers}
+    there = {one.container_id for one in case.snapshot.values()}
+    return container in ours | there or image in case.seen_images
 
 
 def _started(case: Case, container: str) -> int:
