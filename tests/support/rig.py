@@ -196,6 +196,7 @@ class Rig:
     tasks: Tasks
     runner: Runner
     service: Service
+    late: LateVerdicts
     link: _Link
     clock: LoopClock = field(default_factory=LoopClock)
     _own: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -298,11 +299,11 @@ def a_rig(
     store: MemoryStore | None = None,
     dokku: FakeDokku | None = None,
     start: bool = True,
-    **timing: Any,
+    timing: Mapping[str, Any] | None = None,
 ) -> Rig:
     """A replica that runs; `rows` wait already. Another rig's store and Dokku may be shared."""
     clock = LoopClock()
-    times = replace(Timing(), **timing)
+    times = replace(Timing(), **(timing or {}))
     store = store or MemoryStore(clock)
     dokku = dokku or FakeDokku()
     for row in rows:
@@ -357,6 +358,7 @@ def a_rig(
         tasks=tasks,
         runner=runner,
         service=service,
+        late=late,
         link=link,
     )
     if start:

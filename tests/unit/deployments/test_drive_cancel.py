@@ -21,8 +21,8 @@ async def cancel(rig: Rig) -> str:
     return await rig.service.cancel(row.id, actor=row.requested_by, through="button")
 
 
-async def building(**timing: object) -> tuple[Rig, FakeStream]:
-    rig = a_rig(waiting(), **timing)
+async def building(**timing: timedelta) -> tuple[Rig, FakeStream]:
+    rig = a_rig(waiting(), timing=timing)
     stream = await rig.begun()
     stream.say(*BUILDING)
     await rig.passes(5)
@@ -288,7 +288,9 @@ async def test_at_the_cap_a_start_without_a_byte_ends_too() -> None:
 
 @in_virtual_time
 async def test_the_cap_does_not_count_while_a_release_is_checked() -> None:
-    rig = a_rig(waiting(max_duration=timedelta(seconds=60)), settle=timedelta(seconds=50))
+    rig = a_rig(
+        waiting(max_duration=timedelta(seconds=60)), timing={"settle": timedelta(seconds=50)}
+    )
     stream = await rig.begun()
     stream.say(*BUILDING)
     await rig.passes(40)

@@ -14,8 +14,8 @@ from tests.support.virtual_time import in_virtual_time
 BUILDING = ("> fetching", "> building")
 
 
-async def building(dokku: FakeDokku | None = None, **timing: object) -> tuple[Rig, FakeStream]:
-    rig = a_rig(waiting(), dokku=dokku, **timing)
+async def building(dokku: FakeDokku | None = None, **timing: timedelta) -> tuple[Rig, FakeStream]:
+    rig = a_rig(waiting(), dokku=dokku, timing=timing)
     stream = await rig.begun()
     stream.say(*BUILDING)
     await rig.passes(5)

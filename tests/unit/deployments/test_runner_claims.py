@@ -141,7 +141,7 @@ async def test_a_dead_server_delays_no_other_while_places_expire() -> None:
         waiting(id=f"01DEAD{n}", server="dead", dokku_app=f"app{n}", request_key=f"dead {n}")
         for n in range(20)
     ]
-    rig = a_rig(*dead, start=False, queue_ttl=-LONG)
+    rig = a_rig(*dead, start=False, timing={"queue_ttl": -LONG})
     rig.servers.known["dead"] = FakeDokku(hanging={"containers", "builds"})
     rig.start()
     await rig.passes(1)
