@@ -71,7 +71,6 @@ class _Shown:
     """It was rendered with lines of the log at hand."""
     changed_at: float | None = None
     """Since when a phase or an end is known that it does not show."""
-    posted_anew: bool = False
     gone: bool = False
     """It was deleted twice, or may not be edited: it is left alone."""
     bare: bool = False
@@ -113,6 +112,8 @@ class LiveMessages(Announcer):
         self._commit_url = commit_url
         self._edit_lag = edit_lag
         self._shown: dict[str, _Shown] = {}
+        self._posted_anew: set[str] = set()
+        """Deleted once already; kept longer than `_shown`, for something may come after an end."""
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
@@ -341,8 +342,8 @@ class LiveMessages(Announcer):
         self, deployment: Deployment, shown: _Shown, rendered: Rendered, *, lines: bool
     ) -> None:
         """The message was deleted: one new one, once."""
-        if not shown.posted_anew:
-            shown.posted_anew = True
+        if deployment.id not in self._posted_anew:
+            self._posted_anew.add(deployment.id)
             try:
                 shown.place = await self._posting.post_anew(deployment, rendered, shown.place)
             except SlackError as error:

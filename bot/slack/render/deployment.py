@@ -15,6 +15,7 @@ from bot.slack.render import words
 from bot.slack.render.limits import validate_message
 
 SNIPPET_LINES = 10
+CONFIRM_LONGEST = 300
 SNIPPET_COLUMNS = 160
 _SHRINKING = (SNIPPET_LINES, 5, 2, 0)
 
@@ -143,7 +144,8 @@ def _confirm(confirm: actions.Confirm, deployment: Deployment) -> dict[str, Any]
     )
     return {
         "title": kit.plain(confirm.title),
-        "text": kit.plain(txt.cut(text, 290)),
+        # Slack counts code points, `cut` what is seen: combining marks may be many more.
+        "text": kit.plain(txt.cut(text, 290)[:CONFIRM_LONGEST]),
         "confirm": kit.plain(confirm.yes),
         "deny": kit.plain(confirm.no),
     }

