@@ -20,7 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deployments", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=600.0, help="begin no round after it")
     parser.add_argument("--faults", choices=("none", "all"), default="all")
-    parser.add_argument("--lanes", type=int, default=3, help="rounds played at once")
+    parser.add_argument("--lanes", type=int, default=2, help="rounds played at once")
     parser.add_argument("--only", type=int, help="the round of this deployment, nothing else")
     parser.add_argument("--log", action="store_true", help="print the bot's own log of bad rounds")
     return parser.parse_args()

@@ -28,6 +28,8 @@ class RunStory:
     images: set[str] = field(default_factory=set)
     """That it tagged or started containers of."""
     containers: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+    """Of its containers those that its output names: when checked, else when renamed."""
     finalized: tuple[str, int | None] | None = None
     canceled_elsewhere: bool | None = None
     """Whether somebody else cancelled it; None: nobody did."""
@@ -92,6 +94,8 @@ class History:
             run.images.add(str(details["image"]))
             if entry.event == "container_started":
                 run.containers.add(str(details["id"]))
+                if details["checks"]:
+                    run.named.add(str(details["id"]))
         else:
             _tell_end(run, entry)
 
@@ -142,6 +146,8 @@ def _tell_end(run: RunStory, entry: JournalEntry) -> None:
         run.canceled_elsewhere = bool(details["elsewhere"])
     elif entry.event == "metadata_set":
         run.metadata = str(details["metadata"])
+    elif entry.event == "renamed":
+        run.named.add(str(details["id"]))
     elif entry.event == "lock_refused":
         run.refused = True
 

@@ -26,7 +26,7 @@ MAX_DURATION_S = 20.0
 CAP_S = 1.5
 """Of the one app whose deployments meet their cap."""
 POLL_INTERVAL = timedelta(milliseconds=200)
-POLL_TIMEOUT = timedelta(seconds=1.6)
+POLL_TIMEOUT = timedelta(seconds=2.4)
 LEASE = timedelta(seconds=1.5)
 LATE_INTERVAL = timedelta(milliseconds=400)
 HURRY = 10.0

@@ -176,7 +176,7 @@ def fronts(seed: int, number: int) -> Sequence[Front]:
 def _front(chance: random.Random) -> Front:
     kind = chance.choice(list(Weather))
     if kind is Weather.STALL and chance.random() < 0.25:
-        lasts_s = chance.uniform(6.0, 8.0)  # longer than five polls wait
+        lasts_s = chance.uniform(9.0, 11.0)  # longer than five polls wait
     elif kind is Weather.SLOW:
         lasts_s = chance.uniform(0.5, 1.5)
     else:

@@ -71,7 +71,7 @@ class Case:
 
         Our output names containers, not images: an image is known once one was looked at.
         """
-        ours = {one for run in self.runs for one in run.containers}
+        ours = {one for run in self.runs for one in run.named}
         seen = {
             process.container_id: process
             for read in self.reads()
@@ -106,7 +106,7 @@ def is_provable(case: Case, process: LiveProcess) -> bool:
     """Whether Dokku shows whose it is: named by our output, there before, or of such an image."""
     container = process.container_id
     image = case.history.images.get(container, "")
-    ours = {one for run in case.runs for one in run.containers}
+    ours = {one for run in case.runs for one in run.named}
     there = {one.container_id for one in case.snapshot.values()}
     return container in ours | there or image in case.seen_images
 

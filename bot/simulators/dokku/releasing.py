@@ -215,6 +215,7 @@ async def _rename(run: Run) -> None:
             "upcoming": container.name.rpartition("-")[2],
         }
         await run.say(renamed, values)
+        run.host.write_journal("renamed", app, run=run.number, id=container.id)
         if container.state is RunState.RUNNING:
             container.name = name
         else:

@@ -274,7 +274,13 @@ class Run:
         self.new_containers.append(container)
         if image.life_s is not None:
             self.host.begin_crash_loop(self.app, container)
-        self._note("container_started", id=container.id, dyno=dyno, image=image.id)
+        self._note(
+            "container_started",
+            id=container.id,
+            dyno=dyno,
+            image=image.id,
+            checks=self.app.checks_enabled,
+        )
         return container
 
     def retire(self, container: Container) -> None:

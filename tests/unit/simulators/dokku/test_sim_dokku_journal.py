@@ -30,12 +30,13 @@ async def test_a_run_is_named_in_all_that_it_did() -> None:
         story = host.journal[seen:]
     (began,) = [one for one in story if one.event == "run_began"]
     assert began.details["elsewhere"] is False
-    for event in ("chosen", "fetched", "image_tagged", "container_started", "switched"):
+    for event in ("chosen", "fetched", "image_tagged", "container_started", "switched", "renamed"):
         (entry,) = [one for one in story if one.event == event]
         assert entry.details["run"] == began.details["run"]
     (tagged,) = [one for one in story if one.event == "image_tagged"]
     (started,) = [one for one in story if one.event == "container_started"]
     assert tagged.details["image"] == started.details["image"]
+    assert started.details["checks"] is True
 
 
 async def test_somebody_elses_run_is_told_from_ours() -> None:
@@ -80,3 +81,17 @@ async def test_instants_are_told_from_readings_of_the_machines_clock() -> None:
             clock.instant_of(0.25) - clock.instant_of(0.0)
         )
         assert (clock.instant_of(1.0) - clock.instant_of(0.0)).total_seconds() == 100.0
+
+
+async def test_the_docker_daemons_outages_are_noted() -> None:
+    async with DokkuHost(speed=100.0) as host:
+        host.kill_docker_for_test()
+        host.kill_docker_for_test()
+        ((began, ended),) = host.docker_outages
+        assert ended is None
+        host.revive_docker_for_test()
+        host.revive_docker_for_test()
+        ((same, ended),) = host.docker_outages
+    assert same == began
+    assert ended is not None
+    assert ended >= began
