@@ -17,7 +17,7 @@ from bot.deployments.starting import REFUSED_BY_LOCK, last_attempt
 from bot.deployments.verdict import Evidence, Kind, Verdict, decide
 from bot.errors import DokkuError
 
-RECORD_PAUSE = timedelta(milliseconds=300)
+RECORD_PAUSE = timedelta(milliseconds=100)
 READ_PAUSE = timedelta(seconds=2)
 UNSETTLED = frozenset({"good_end_unreadable", "old_beside_new"})
 """Good ends that cannot be watched yet: everything is read again until they can be."""
