@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.ports import Urgency
 from bot.dokku.driver import Driver
 from bot.simulators.slack.model import Message, Rendering
 from bot.simulators.stage import DemoApp
@@ -391,4 +392,9 @@ async def test_a_message_deleted_twice_is_left_alone(quick: World) -> None:
     quick.let_go()
     (row,) = await quick.ended()
     assert row.phase is Phase.SUCCEEDED
+    assert quick.bot is not None
+    assert await quick.bot.live.flush(timedelta(seconds=5))
+    assert quick.messages == []
+    quick.bot.live.changed(row.id, Urgency.NOW)  # something is learnt after the end
+    assert await quick.bot.live.flush(timedelta(seconds=5))
     assert quick.messages == []
