@@ -23,7 +23,7 @@ from bot.deployments.late import CrashWatch, LateVerdicts
 from bot.deployments.model import Deployment
 from bot.deployments.ports import Timing
 from bot.deployments.prepare import AppNames, Preparation
-from bot.deployments.resuming import homeless, load
+from bot.deployments.resuming import homeless, lately_ended, load
 from bot.deployments.runner import Runner
 from bot.deployments.service import Hooks, Service
 from bot.deployments.states import RUNNING
@@ -183,6 +183,7 @@ async def open_bot(
         poller.every(timing.heartbeat, runner.heartbeat, "heartbeat")
         parties.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await _loaded(books, clock))
+        tasks.spawn(_show_ends(books, live, clock))
         poller.every(LOOK_EVERY, _housing(books, live, service, clock), "messages not posted yet")
         looking = runner.start()
         stack.callback(looking.cancel)
@@ -292,10 +293,17 @@ def _knock(runner: Runner) -> Callable[[], Awaitable[None]]:
 async def _loaded(books: Books, clock: Clock) -> Sequence[Deployment]:
     while True:
         try:
-            return await load(books, clock)
+            return await load(books)
         except StoreError as error:
             log.warning("database_unreachable", why=str(error))
             await clock.sleep(DATABASE_PAUSE)
+
+
+async def _show_ends(books: Books, live: LiveMessages, clock: Clock) -> None:
+    try:
+        await live.resume(await lately_ended(books, clock))
+    except StoreError as error:
+        log.warning("ends_not_shown_again", why=str(error))
 
 
 def _housing(

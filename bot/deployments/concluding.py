@@ -112,7 +112,9 @@ class Conclusion:
 
     async def give_up(self) -> None:
         """The server does not answer any more: say what is known, and that the rest is not."""
-        facts = self._heard or LogFacts()
+        facts = self._heard
+        if facts is None:
+            facts = self._dokku.facts_of(self._held.row.dokku_app, self._kept or ())
         evidence = blind(self._held.row, facts, cap_reached=self.cap_reached)
         await self._ending.by_evidence(evidence, decide(evidence))
 

@@ -124,7 +124,8 @@ class Drive:
         self.held.books.announcer.changed(self.held.id, Urgency.PHASE)
         self._parts.polls.watch(self.held.id)
         await self._starting.note_usual()
-        if row.started_at is None and await self._never_began(idle):
+        again = row.attempt > 1 and row.phase is Phase.STARTING and row.build_id is None
+        if (again or row.started_at is None) and await self._never_began(idle):
             return
         if await self._conclude() is Outcome.START_AGAIN:
             await self._follow_all(await self._again())

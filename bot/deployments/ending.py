@@ -12,11 +12,11 @@ from bot.deployments.evidence import describe
 from bot.deployments.excerpt import around_error
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import Containers, Deployment, Event, Failure, LogFacts, Phase
+from bot.deployments.model import Containers, Deployment, Event, Failure, Live, LogFacts, Phase
 from bot.deployments.ports import Dokku, Polls, Timing
 from bot.deployments.prepare import Preparation
-from bot.deployments.states import ENDINGS
-from bot.deployments.verdict import Evidence, Verdict, before_start
+from bot.deployments.states import ENDINGS, WAITING
+from bot.deployments.verdict import Evidence, Verdict, before_start, serving
 from bot.errors import CommandFailed, DokkuError, OddReport
 
 TOLD_LINES = 10
@@ -77,7 +77,7 @@ class Ending:
         """End before Dokku's command was started."""
         containers = None
         if failure is not Failure.SERVER_UNREACHABLE:
-            containers = (await self.checker().look(self._held.row.dokku_app)).containers
+            containers = await self._untouched()
         verdict = before_start(failure, cause, containers)
         await self._end(verdict, f"before the start: {cause}", after=containers)
 
@@ -102,10 +102,19 @@ class Ending:
 
     async def cancelled_unstarted(self) -> None:
         """Somebody asked for the end before Dokku's command was started."""
-        containers = (await self.checker().look(self._held.row.dokku_app)).containers
+        containers = await self._untouched()
         verdict = before_start(Failure.REJECTED, "Cancelled before Dokku was asked", containers)
         verdict = replace(verdict, phase=Phase.CANCELLED, failure=None)
         await self._end(verdict, "cancelled before the start", after=containers)
+
+    async def _untouched(self) -> Containers | None:
+        """What runs now; None also where it is not what ran when we looked first."""
+        row = self._held.row
+        now = (await self.checker().look(row.dokku_app)).containers
+        if row.before is None or row.phase in WAITING:
+            return now
+        known = serving(now, frozenset(), row.before.containers) is not Live.UNKNOWN
+        return now if known else None
 
     async def _end(
         self,

@@ -25,6 +25,12 @@ class Patience:
         tries = self._all.get(deployment_id)
         return tries is None or self._clock.monotonic() >= tries.next_at
 
+    def left(self, deployment_id: str) -> timedelta:
+        """How long the pause lasts still."""
+        tries = self._all.get(deployment_id)
+        rest = tries.next_at - self._clock.monotonic() if tries else 0.0
+        return timedelta(seconds=max(0.0, rest))
+
     def wait(self, deployment_id: str, pause: timedelta) -> None:
         """Not before the pause is over. Counts nothing."""
         tries = self._all.setdefault(deployment_id, _Tries())

@@ -16,19 +16,19 @@ POSTED_WITHIN = timedelta(seconds=20)
 """A row without a message is being posted by somebody, until it is older than this."""
 
 
-async def load(books: Books, clock: Clock) -> Sequence[Deployment]:
-    """Fill the cache. Returns the rows whose messages must be brought up to date now.
+async def load(books: Books) -> Sequence[Deployment]:
+    """Fill the cache. Returns the waiting rows, whose messages must be brought up to date now.
 
     Running ones are not among them: whoever takes them over shows them.
     """
     unfinished = await books.store.unfinished()
     for row in unfinished:
         books.tracker.put(row)
-    waiting = [row for row in unfinished if row.phase in WAITING and row.message is not None]
-    return waiting + await _lately_ended(books, clock)
+    return [row for row in unfinished if row.phase in WAITING and row.message is not None]
 
 
-async def _lately_ended(books: Books, clock: Clock) -> list[Deployment]:
+async def lately_ended(books: Books, clock: Clock) -> Sequence[Deployment]:
+    """Those that ended lately, with what stood beside them: their messages may not show it."""
     newest = await books.store.recent(limit=MOST_ENDED)
     since = clock.now() - LATELY
     ended = [

@@ -43,6 +43,8 @@ class Runner:
         self._sight = Sight(parts.books)
         self._line = Line(parts)
         self._patience = Patience(parts.clock)
+        self._faults = Patience(parts.clock)
+        """Errors of our own, over all drives of a deployment."""
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._owed: dict[str, int] = {}
@@ -127,8 +129,7 @@ class Runner:
         await self._wait_for(timeout_s, lambda drive: drive.runs and not drive.held.is_over())
         await self._wait_for(FINISH_S, lambda drive: not drive.runs)
         left = [drive for drive in self._drives.values() if not drive.held.is_over()]
-        for drive in left:
-            await self._hand_over(drive)
+        await asyncio.gather(*(self._hand_over(drive) for drive in left))
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -165,7 +166,9 @@ class Runner:
 
     async def _look_once(self) -> None:
         unfinished = await self._sight.look(self._drives.keys())
-        self._patience.keep({row.id for row in unfinished})
+        there = {row.id for row in unfinished}
+        self._patience.keep(there)
+        self._faults.keep(there)
         self._parts.books.observer.counted(unfinished)
         running = [row for row in unfinished if row.phase in RUNNING]
         for row in running:
@@ -186,18 +189,18 @@ class Runner:
         fence = await self._store.claim(row.id, self._replica, self._timing.lease)
         if fence is None:
             return
-        # Whatever happens from here on: a lease that nobody drives must go back.
-        self._owed[row.id] = fence
-        fresh = await self._store.get(row.id)
-        if not self._open or fresh is None or fresh.phase in ENDINGS:
-            await self._give_back(row.id, fence)
-            return
-        drive = Drive(
-            replace(fresh, fence=fence), dokku=self._servers.get(fresh.server), parts=self._parts
-        )
-        del self._owed[row.id]
-        self._drives[row.id] = drive
-        self._tasks[row.id] = self._parts.spawn(self._drive(drive, idle))
+        try:
+            fresh = await self._store.get(row.id)
+            wanted = self._open and fresh is not None and fresh.phase not in ENDINGS
+            if fresh is not None and wanted:
+                dokku = self._servers.get(fresh.server)
+                drive = Drive(replace(fresh, fence=fence), dokku=dokku, parts=self._parts)
+                self._drives[row.id] = drive
+                self._tasks[row.id] = self._parts.spawn(self._drive(drive, idle))
+        finally:
+            # Whatever happened: a lease that nobody drives must go back.
+            if row.id not in self._drives:
+                await self._give_back(row.id, fence)
 
     async def _give_back(self, deployment_id: str, fence: int) -> None:
         self._owed[deployment_id] = fence
@@ -212,8 +215,7 @@ class Runner:
     async def _drive(self, drive: Drive, idle: timedelta) -> None:
         deployment_id, fence = drive.held.id, drive.held.row.fence
         try:
-            if not await self._drive_guarded(drive, drive.run(idle)):
-                await self._mend(drive)
+            await self._drive_on(drive, idle)
         except (LeaseLost, StaleState) as stale:
             log.info("drive_stopped", deployment_id=deployment_id, why=str(stale))
         finally:
@@ -224,6 +226,24 @@ class Runner:
             self._parts.polls.unwatch(deployment_id)
             if not drive.held.lost:
                 await self._give_back(deployment_id, fence)
+            if self._open and not drive.held.is_over():
+                self._parts.spawn(self._look_after(self._patience.left(deployment_id)))
+
+    async def _look_after(self, pause: timedelta) -> None:
+        await self._clock.sleep(pause)
+        self.look_for_work()
+
+    async def _drive_on(self, drive: Drive, idle: timedelta) -> None:
+        """Drive it, and further after an error of our own; if that recurs, say so and end it."""
+        work = drive.run(idle)
+        while not await self._drive_guarded(drive, work):
+            if self._faults.failed(drive.held.id, MENDING_PAUSE) > MENDING_TRIES:
+                await self._end_by_own_fault(drive)
+                return
+            await self._clock.sleep(MENDING_PAUSE)
+            if drive.held.is_over():
+                return
+            work = drive.go_on()
 
     async def _drive_guarded(self, drive: Drive, work: Awaitable[None]) -> bool:
         """Whether it came as far as it could; False: it broke by an error that nobody expected."""
@@ -247,18 +267,13 @@ class Runner:
             self._patience.forget(row.id)
         return True
 
-    async def _mend(self, drive: Drive) -> None:
-        """Follow a deployment further although the bot failed; if it fails again, say so."""
-        for _ in range(MENDING_TRIES):
-            await self._clock.sleep(MENDING_PAUSE)
-            if drive.held.is_over() or await self._drive_guarded(drive, drive.go_on()):
-                return
+    async def _end_by_own_fault(self, drive: Drive) -> None:
         try:
             await drive.end_by_own_fault()
         except (LeaseLost, StaleState):
             raise
         except Exception:
-            # Not even the end could be written: the next look begins anew.
+            # Not even the end could be written: the next look tries again.
             log.exception("end_failed", deployment_id=drive.held.id)
 
     async def _not_answered(self, drive: Drive, error: DokkuError) -> None:

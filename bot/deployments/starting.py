@@ -79,7 +79,7 @@ class Starting:
         return await self._command()
 
     async def never_began(self, idle: timedelta) -> bool:
-        """The former owner died on its way to the command. True: it waits in the queue again.
+        """The former owner died on its way to the command. True: it waits again, or has ended.
 
         A record is there half a second after a command was sent; without one, nothing ran.
         `idle`: for how long nobody has owned it. Raises DokkuError: nobody can tell yet.
@@ -92,12 +92,19 @@ class Starting:
             if candidates(await self._dokku.builds(row.dokku_app), row.before):
                 break
             if self._clock.monotonic() - began >= patience.total_seconds():
-                await self._held.move(Phase.QUEUED, "never_began")
+                await self._leave()
                 return True
             await self._clock.sleep(RECORD_PAUSE)
         # Sent, or an old Dokku that cannot tell: the cap counts from now.
         await self._note_started()
         return False
+
+    async def _leave(self) -> None:
+        if self._held.row.attempt == 1:
+            await self._held.move(Phase.QUEUED, "never_began")
+            return
+        cause = "The bot died as it started the deployment for the second time; nothing of it ran"
+        await self._ending.unstarted(Failure.INTERRUPTED, cause)
 
     async def start_again(self) -> DeployStream | None:
         """The second attempt, in the same message. None: it ended before the command started."""

@@ -259,3 +259,11 @@ async def test_a_start_whose_outcome_is_not_known_is_looked_for_not_repeated() -
 
 def command_failed(status: int) -> Exception:
     return CommandFailed("builds:list web --format json", status, "", " !     It said no")
+
+
+@in_virtual_time
+async def test_a_start_that_always_breaks_ends_as_our_own_fault() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.broken.add("deploy")
+    row = await rig.until_ended(within_s=600)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERNAL, Live.PREVIOUS)

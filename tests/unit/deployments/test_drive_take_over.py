@@ -326,3 +326,49 @@ async def test_a_take_over_shows_the_message_again_with_what_was_kept() -> None:
     await again.passes(30)
     assert (again.row().id, 1) in again.announcer.changes
     assert "a line of the build" in again.progress().tail
+
+
+@in_virtual_time
+async def test_killed_before_the_second_command_it_ends_and_blocks_nobody() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.login_s = 30
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    await again.until(lambda: again.row().attempt == 2)
+    await again.passes(1)
+    third = await killed(again)
+    row = await third.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_another_release_meanwhile_is_not_called_the_previous_one() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.login_s = 30
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    await again.until(lambda: again.row().attempt == 2)
+    await again.passes(1)
+    third = await killed(again)
+    rig.dokku.now = containers(STRANGER)
+    row = await third.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_a_known_bad_end_keeps_its_cause_though_the_server_is_gone() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING, "> error build_failed ERROR: failed to solve")
+    await rig.passes(5)
+    rig.dokku.hanging.add("containers")
+    stream.end(1)
+    await rig.until(lambda: rig.row().exit_status == 1)
+    again = await killed(rig)
+    row = await again.until_ended(within_s=300)
+    assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.UNKNOWN)

@@ -1,6 +1,7 @@
 """Who drives what: claims, leases, storms, and errors that nobody expected."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -94,6 +95,72 @@ async def test_a_claim_whose_row_could_not_be_read_is_made_again() -> None:
     rig.store.fail("get")
     (await rig.begun()).succeed()
     assert (await rig.until_ended(within_s=120)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_heartbeat_in_the_middle_of_a_claim_leaves_it_alone() -> None:
+    for steps in range(12):
+        rig = a_rig(waiting())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await asyncio.gather(rig.runner.heartbeat(), rig.runner.heartbeat())
+        (await asyncio.wait_for(rig.dokku.stream(), 2)).succeed()
+        assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+        await rig.stop()
+
+
+@in_virtual_time
+async def test_what_had_to_wait_starts_as_soon_as_it_may() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku, timing={"poll_interval": timedelta(seconds=1)})
+    await rig.passes(11.5)
+    dokku.mark("foreign", BuildStatus.SUCCEEDED)
+    await asyncio.wait_for(dokku.stream(), 2)
+
+
+@in_virtual_time
+async def test_an_earlier_deployment_of_ours_is_not_called_a_foreign_one() -> None:
+    earlier = waiting(
+        id="01EARLIER", phase=Phase.FAILED, live=Live.UNKNOWN, build_id="b0", request_key="e"
+    )
+    dokku = FakeDokku()
+    dokku.add_record("b0")
+    rig = a_rig(earlier, waiting(), dokku=dokku)
+    await rig.passes(3)
+    waits_for = rig.progress(waiting().id).waits_for or ""
+    assert waits_for.startswith("an earlier deployment whose end is not known")
+
+
+@in_virtual_time
+async def test_places_are_shown_and_move_up() -> None:
+    rows = [waiting(id=f"01ROW{n}", request_key=f"r{n}") for n in range(3)]
+    rig = a_rig(*rows)
+    (await rig.begun()).say("> fetching")
+    await rig.passes(6)
+    shown = [(rig.progress(row.id).place, rig.progress(row.id).waits_for) for row in rows]
+    assert shown == [
+        (None, None),
+        (1, "the deployment before it"),
+        (2, "the deployment before it"),
+    ]
+    rig.dokku.streams[0].succeed()
+    await rig.until_ended(rows[0].id, within_s=60)
+    await rig.dokku.stream(2)
+    await rig.passes(6)
+    assert rig.progress(rows[1].id).place is None
+    assert rig.progress(rows[2].id).place == 1
+
+
+@in_virtual_time
+async def test_a_place_that_expires_says_what_held_it_up() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    rig.store.fail("save", times=0)
+    row = await rig.until_ended(within_s=3 * 3600)
+    assert (row.failure, row.live) == (Failure.EXPIRED, Live.PREVIOUS)
+    assert "a git push outside this bot" in (row.reason or "")
 
 
 @in_virtual_time

@@ -87,5 +87,5 @@ def test_every_end_has_a_sentence_and_says_what_is_live(row: Row) -> None:
 
 def test_the_page_shows_every_row() -> None:
     page = verdicts_page()
-    assert page.count("\n| ") == len(ROWS) + len(SECTIONS)
     assert {row.read for row in ROWS if row.read not in page} == set()
+    assert page.count("| model |") == sum(row.recording is None for row in ROWS)
