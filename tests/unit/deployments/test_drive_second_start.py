@@ -1,0 +1,209 @@
+"""The second start by itself, and the start that Dokku's lock refused."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from bot.deployments.model import BuildStatus, Deployment, Failure, Live, Phase
+from tests.support.fake_dokku import FakeDokku, FakeStream
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+BUILDING = ("> fetching", "> building")
+LOCKED = ("> fetching", "> error locked web currently has a deploy lock in place.")
+
+
+async def building(rig: Rig) -> FakeStream:
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    return stream
+
+
+def die(rig: Rig, stream: FakeStream) -> None:
+    """The line is cut, and the deploy dies with it."""
+    stream.lose()
+    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+
+
+@in_virtual_time
+async def test_a_line_that_is_cut_is_mended_by_a_second_start_and_said() -> None:
+    rig = a_rig(waiting())
+    die(rig, await building(rig))
+    second = await rig.dokku.stream(2)
+    second.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+    notes = [event.text for _, event in rig.store.events if event.type == "deployment.note"]
+    assert notes == [
+        "The connection to production was lost before the release. Starting web again, once."
+    ]
+    log = await rig.store.read_log(row.id)
+    assert log.count("started again") == 1
+
+
+@in_virtual_time
+async def test_a_line_cut_before_any_output_is_mended_too() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(2)
+    die(rig, stream)
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+    assert "started_again" in rig.store.actions(row.id)
+
+
+@in_virtual_time
+async def test_a_second_line_that_is_cut_is_an_end() -> None:
+    rig = a_rig(waiting())
+    die(rig, await building(rig))
+    second = await rig.dokku.stream(2)
+    second.say(*BUILDING)
+    await rig.passes(5)
+    die(rig, second)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 2
+
+
+@in_virtual_time
+async def test_a_foreign_build_meanwhile_leaves_it_at_the_first_end() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.dokku.add_record("foreign", source="git-hook")
+    die(rig, stream)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_something_newer_in_the_line_leaves_it_at_the_first_end() -> None:
+    newer = waiting(
+        id="01NEWER", request_key="n", created_at=waiting().created_at + timedelta(seconds=1)
+    )
+    rig = a_rig(waiting(), newer)
+    die(rig, await building(rig))
+    row = await rig.until_ended(waiting().id, within_s=60)
+    assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
+    (await rig.dokku.stream(2)).succeed()
+    assert (await rig.until_ended(newer.id, within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_commit_that_is_not_known_is_not_started_again() -> None:
+    rig = a_rig(waiting(sha=None), dokku=FakeDokku(fetched=None))
+    die(rig, await building(rig))
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
+
+
+@in_virtual_time
+async def test_a_server_that_does_not_answer_then_leaves_it_at_the_first_end() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    real = rig.store.newer
+
+    async def newer(deployment: Deployment) -> Sequence[Deployment]:
+        rig.dokku.fail("builds")
+        return await real(deployment)
+
+    rig.store.newer = newer  # type: ignore[method-assign]  # between the verdict and the start
+    die(rig, stream)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live, row.attempt) == (Failure.INTERRUPTED, Live.PREVIOUS, 1)
+
+
+@in_virtual_time
+async def test_logins_that_fail_the_second_time_end_it_with_what_is_known() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.dokku.fail("deploy", times=3)
+    die(rig, stream)
+    row = await rig.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
+    assert row.started_at is not None
+
+
+@in_virtual_time
+async def test_a_log_that_cannot_be_written_holds_no_second_start_up() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.store.fail("append_log")
+    die(rig, stream)
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+
+
+@in_virtual_time
+async def test_a_cancel_of_a_start_that_the_lock_refused_is_one() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*LOCKED)
+    await rig.passes(2)
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.passes(0.5)
+    stream.end(1)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert rig.dokku.cancels == []
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_refusal_before_any_other_line_keeps_the_place_too() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(LOCKED[1])
+    stream.end(1)
+    await rig.until_phase(Phase.QUEUED)
+    row = rig.row()
+    assert (row.exit_status, row.started_at, row.attempt) == (None, None, 1)
+    (await rig.dokku.stream(2)).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_refused_start_that_expires_or_is_cancelled_says_what_serves() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*LOCKED)
+    stream.end(1)
+    await rig.until_phase(Phase.QUEUED)
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    assert (rig.row().phase, rig.row().live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_before_0_38_a_lock_is_waited_for() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True))
+    await rig.passes(30)
+    assert rig.row().phase is Phase.QUEUED
+    assert rig.progress().waits_for == "another deploy outside this bot"
+    rig.dokku.locked = False
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_three_good_ones_tell_how_long_it_usually_takes() -> None:
+    base = waiting().created_at
+    good = [
+        waiting(
+            id=f"01GOOD{n}",
+            phase=Phase.SUCCEEDED,
+            live=Live.NEW,
+            request_key=f"g{n}",
+            created_at=base - timedelta(hours=n),
+            started_at=base - timedelta(hours=n),
+            finished_at=base - timedelta(hours=n) + timedelta(seconds=60 + n),
+        )
+        for n in range(1, 4)
+    ]
+    rig = a_rig(*good, waiting())
+    await rig.dokku.stream()
+    await rig.passes(1)
+    assert rig.progress(waiting().id).usual == timedelta(seconds=62)
