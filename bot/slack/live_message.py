@@ -21,7 +21,7 @@ from bot.deployments.tracker import Tracker
 from bot.errors import BotError, MessageGone, SlackError
 from bot.slack.budget import EditGate, Go, Wait
 from bot.slack.client import Blocks
-from bot.slack.posting import Messages, Posting
+from bot.slack.posting import Messages, Posting, without_ping
 from bot.slack.refusals import PASSING, RateLimited
 from bot.slack.render.deployment import Rendered, render
 
@@ -147,7 +147,7 @@ class LiveMessages(Announcer):
 
         SlackError, with a sentence for the asker: it cannot be.
         """
-        rendered, lines = self._render(deployment)
+        rendered, lines = self._render(without_ping(deployment))
         place = await self._posting.post(deployment, rendered)
         shown = self._shown[deployment.id] = _Shown(place=place)
         shown.note(deployment, rendered, lines=lines)
@@ -287,7 +287,7 @@ class LiveMessages(Announcer):
             self._again(deployment, shown, changed_at, urgency)
         except MessageGone as error:
             log.info("message_gone", deployment_id=deployment_id, code=error.code)
-            await self._post_anew(deployment, shown, rendered, lines=lines)
+            await self._post_anew(deployment, shown)
         except SlackError as error:
             self._failed(deployment, shown, changed_at, error)
         else:
@@ -338,10 +338,9 @@ class LiveMessages(Announcer):
             return
         self._again(deployment, shown, changed_at, Urgency.PHASE, _backoff(shown.failures))
 
-    async def _post_anew(
-        self, deployment: Deployment, shown: _Shown, rendered: Rendered, *, lines: bool
-    ) -> None:
+    async def _post_anew(self, deployment: Deployment, shown: _Shown) -> None:
         """The message was deleted: one new one, once."""
+        rendered, lines = self._render(without_ping(deployment), bare=shown.bare)
         if deployment.id not in self._posted_anew:
             self._posted_anew.add(deployment.id)
             try:
@@ -354,6 +353,7 @@ class LiveMessages(Announcer):
                 shown.stored = False
                 await self._settle_place(deployment.id, shown.place)
                 shown.stored = True
+                self._want(deployment.id, Urgency.PHASE)
         else:
             shown.gone = True
         self._after(deployment, shown)

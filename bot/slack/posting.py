@@ -1,6 +1,7 @@
 """Posting a live message so that there is one of it, also when Slack's answer is lost."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -11,12 +12,25 @@ from bot.errors import SlackError
 from bot.slack.client import Blocks
 from bot.slack.refusals import PASSING, PERHAPS_DONE
 from bot.slack.render.deployment import Rendered
+from bot.slack.render.text import mention
 
 log = structlog.get_logger(__name__)
 
 PERMALINK_PATIENCE_S = 0.5
+UNNAMED = "…"
 CLOCK_SKEW = timedelta(minutes=2)
 """How far Slack's clock, which numbers the messages, may be from ours."""
+
+
+def without_ping(deployment: Deployment) -> Deployment:
+    """As it is posted. Who has no known name is shown by the first edit: only that pings nobody.
+
+    The requester is mentioned once, at the end.
+    """
+    actor = deployment.requested_by
+    if actor.name is not None or mention(actor.user) is None:
+        return deployment
+    return replace(deployment, requested_by=replace(actor, user=UNNAMED))
 
 
 class Messages(Protocol):

@@ -254,7 +254,7 @@ async def test_waiting_ones_show_their_place_and_the_next_starts_after_an_end(
     await quick.posted(2)
     second = await at(quick, "1st in line")
     assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login` to default"
-    assert second.facts["Status"].startswith("Queued · 1st in line")
+    assert second.facts["Status"] == "Queued · 1st in line · waits for the deployment before it"
     assert second.buttons == ["Cancel"]
     await quick.deploy("myapp v1.0", user="grace")
     await quick.posted(3)

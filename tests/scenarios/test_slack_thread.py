@@ -93,6 +93,19 @@ async def test_the_requester_is_mentioned_once_at_the_end(quick: World, behaviou
     assert len(pings) == 1
 
 
+async def test_who_asked_by_a_mention_is_pinged_no_sooner(quick: World) -> None:
+    """Slack names nobody in its events, and `<@U1>` pings; in an edit it does not."""
+    quick.hold()
+    await quick.slack.say(quick.ada, quick.deploys, "@deploybot myapp main")
+    await quick.until_message("Building", f"<@{quick.ada.id}>")
+    quick.let_go()
+    await quick.until_message("Deployed")
+    await quick.replied("was deployed")
+    posts = [call for call in quick.slack.calls if call.method == "chat.postMessage"]
+    pinging = [call for call in posts if f"<@{quick.ada.id}>" in str(call.args)]
+    assert [call.args.get("thread_ts") for call in pinging] == [quick.message.ts]
+
+
 async def test_a_mention_in_a_channel_starts_a_deployment(quick: World) -> None:
     said = await quick.slack.say(quick.ada, quick.deploys, "@deploybot myapp feature/login")
     await quick.until_message("Deployed", "`feature/login`")
