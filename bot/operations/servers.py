@@ -60,12 +60,5 @@ async def _ask(server: KeyedServer, within_s: float) -> ServerAnswer:
 def _read(where: str, out: str) -> ServerAnswer:
     can = capabilities(out)
     if can.version is None:
-        return ServerAnswer(ok=True, found=f"{where} answers; it names no version.")
-    found = f"{where}, Dokku {can.version}."
-    if can.records:
-        return ServerAnswer(ok=True, found=found)
-    return ServerAnswer(
-        ok=True,
-        found=found,
-        mend="Before 0.38 there are no build records: more ends stay unknown. Better upgrade.",
-    )
+        return ServerAnswer(ok=True, found=f"{where} answers.", mend=can.standing())
+    return ServerAnswer(ok=True, found=f"{where}, Dokku {can.version}.", mend=can.standing())

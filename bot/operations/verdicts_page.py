@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from bot.deployments.model import Live, Phase
 from bot.deployments.settling import Judgement, Step
 from bot.deployments.verdict import Kind, Verdict
+from bot.dokku.versions import MEANS, SINCE, capabilities
 from bot.operations.verdict_table import SECTIONS, Row, Section
 
 _INTRODUCTION = """\
@@ -31,6 +32,29 @@ What cannot be proven is called unknown. It is looked at again later, and the me
 when the end comes to be known.
 """
 
+_VERSIONS = """\
+## Versions of Dokku
+
+What is found out once per server, and again after each login. `deploybot check` says it too.
+
+| came with | what |
+|---|---|
+{rows}
+
+| version | how far the bot can be trusted with it |
+|---|---|
+{standings}
+"""
+_SHOWN = (
+    ("0.38", "0.38.0"),
+    ("0.36, 0.37", "0.36.0"),
+    ("0.35", "0.35.0"),
+    ("0.30 to 0.34", "0.30.0"),
+    ("older", "0.29.0"),
+    ("newer", "99.0.0"),
+    ("none named", ""),
+)
+
 _NOT_YET: Mapping[Kind | Step, str] = {
     Kind.CHECK: "*none yet:* the release is watched",
     Kind.WATCH: "*none yet:* looks again",
@@ -43,7 +67,7 @@ _START_AGAIN = "*started once more;* where that is not allowed: "
 
 def verdicts_page() -> str:
     """The whole page."""
-    return "\n".join((_INTRODUCTION, *(_section(one) for one in SECTIONS)))
+    return "\n".join((_INTRODUCTION, *(_section(one) for one in SECTIONS), _versions()))
 
 
 def rule_of(row: Row) -> str | None:
@@ -56,6 +80,13 @@ def verdict_of(row: Row) -> Verdict | None:
     """What the rules say of a row; None for a look that decides nothing yet."""
     outcome = row.outcome()
     return outcome.verdict if isinstance(outcome, Judgement) else outcome
+
+
+def _versions() -> str:
+    since = sorted(SINCE.items(), key=lambda item: item[1], reverse=True)
+    rows = [f"| {'.'.join(map(str, version))} | {MEANS[name]} |" for name, version in since]
+    standings = [f"| {shown} | {capabilities(answer).standing()} |" for shown, answer in _SHOWN]
+    return _VERSIONS.format(rows="\n".join(rows), standings="\n".join(standings))
 
 
 def _section(section: Section) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.simulators.dokku.host import DokkuHost
+from bot.simulators.dokku.recordings import NEWEST
 from bot.simulators.dokku.sshd import USER, DokkuServer, open_dokku
 from bot.simulators.forge import Forge, open_forge
 from bot.simulators.receiver import Receiver, open_receiver
@@ -87,12 +88,13 @@ async def open_stage(
     port: int = 0,
     speed: float = 1.0,
     mode: Mode = "socket",
+    version: str = NEWEST,
 ) -> AsyncIterator[Stage]:
     """Start Slack, Dokku, the repositories and the receiver. OSError: the port is taken.
 
     An app that is live has an older commit live. `folder` is for the bot's database, `speed` is
-    how many times faster than its recordings the simulated Dokku works. In HTTP mode Slack learns
-    where the bot listens by `slack.set_request_url`.
+    how many times faster than its recordings the simulated Dokku works, `version` which Dokku it
+    is. In HTTP mode Slack learns where the bot listens by `slack.set_request_url`.
     """
     webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
     async with AsyncExitStack() as stack:
@@ -112,7 +114,7 @@ async def open_stage(
                 repos={app.name: app.commits[:-1] if app.live else app.commits for app in apps}
             )
         )
-        host = DokkuHost(speed=speed, refs=forge)
+        host = DokkuHost(speed=speed, refs=forge, version=version)
         for app in apps:
             host.create_app(
                 app.name,

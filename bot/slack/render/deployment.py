@@ -93,7 +93,8 @@ def _compose(
     ]
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
-    blocks += [kit.context(txt.inert(note, 300)) for note in progress.notes[:4]]
+    notes = (*words.version_notes(deployment), *progress.notes)
+    blocks += [kit.context(txt.inert(note, 300)) for note in notes[:4]]
     shown = snippet(deployment, progress, most_lines) if most_lines else ""
     if shown.strip():
         blocks.append(kit.preformatted(shown))

@@ -73,6 +73,9 @@ LIVES: Mapping[Live, str] = {
 }
 
 
+_NO_RECORDS = "This Dokku keeps no build records"
+
+
 def target_words(deployment: Deployment) -> str:
     """`myapp` `main` to production, without the app: ref and server, for mrkdwn."""
     return f"{code(deployment.ref)} to {inert(deployment.server, 60)}"
@@ -107,6 +110,21 @@ def status_words(deployment: Deployment, progress: Progress) -> str:
     if deployment.cancel is not None and deployment.phase not in ENDINGS | {Phase.CANCELLING}:
         parts.append("cancel asked")
     return " · ".join(parts)
+
+
+def version_notes(deployment: Deployment) -> tuple[str, ...]:
+    """What this deployment's Dokku cannot give: before 0.38 it keeps no build records."""
+    if deployment.before is None or deployment.before.builds is not None:
+        return ()
+    if deployment.phase not in ENDINGS:
+        return (f"{_NO_RECORDS}: should the connection be lost, its end may stay unknown.",)
+    if deployment.started_at is None:
+        return ()
+    if deployment.live is Live.UNKNOWN:
+        return (f"{_NO_RECORDS}: nothing on it tells how the deployment ended.",)
+    if deployment.phase is Phase.CANCELLED:
+        return (f"{_NO_RECORDS}: stopped by hanging up, which no record confirms.",)
+    return ()
 
 
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:

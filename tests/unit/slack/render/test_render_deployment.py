@@ -1,12 +1,24 @@
 """The live message in every phase."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from bot.deployments.model import Actor, CancelWish, Deployment, Failure, Live, Phase, Progress
+from bot.deployments.model import (
+    Actor,
+    AppReport,
+    CancelWish,
+    Containers,
+    Deployment,
+    Failure,
+    Live,
+    Phase,
+    Progress,
+    Snapshot,
+)
 from bot.simulators.slack.rules import check_message_blocks
 from bot.slack.render.deployment import Rendered, render
 from bot.slack.render.limits import validate_message
@@ -17,6 +29,7 @@ LOG = (
     "#9 [5/9] RUN npm ci",
     "#9 12.44 added 412 packages in 11s",
 )
+OLD_DOKKU = Snapshot(builds=None, report=AppReport(), containers=Containers())
 BUILDING: dict[str, Any] = {"phase": Phase.BUILDING, "build_id": "mwu9t3a2lnmbzk"}
 CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "looking_up": ({"phase": Phase.QUEUED, "ready": False, "sha": None, "started_at": None}, {}),
@@ -35,6 +48,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         BUILDING,
         {"step": "step 5 of 9", "tail": LOG, "usual": timedelta(seconds=130)},
     ),
+    "building_on_old_dokku": ({**BUILDING, "build_id": None, "before": OLD_DOKKU}, {"tail": LOG}),
     "stale": (BUILDING, {"tail": LOG, "stale_since": timedelta(seconds=-50)}),
     "releasing": (
         {**BUILDING, "phase": Phase.RELEASING},
@@ -151,6 +165,46 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         for element in block["elements"]
     ]
     assert labels == expected
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ({"phase": Phase.RELEASING}, "should the connection be lost, its end may stay unknown."),
+        (
+            {"phase": Phase.FAILED, "failure": Failure.LOST_CONTACT, "live": Live.UNKNOWN},
+            "nothing on it tells how the deployment ended.",
+        ),
+        (
+            {"phase": Phase.CANCELLED, "live": Live.PREVIOUS},
+            "stopped by hanging up, which no record confirms.",
+        ),
+        ({"phase": Phase.SUCCEEDED, "live": Live.NEW}, None),
+        ({"phase": Phase.FAILED, "failure": Failure.BUILD_FAILED, "live": Live.PREVIOUS}, None),
+        ({"phase": Phase.CANCELLED, "live": Live.PREVIOUS, "started_at": None}, None),
+        (
+            {
+                "phase": Phase.FAILED,
+                "failure": Failure.SERVER_UNREACHABLE,
+                "live": Live.UNKNOWN,
+                "started_at": None,
+            },
+            None,
+        ),
+    ],
+)
+def test_an_older_dokku_is_named_where_it_cannot_tell(
+    end: dict[str, Any], said: str | None, a_deployment: Build, now: datetime
+) -> None:
+    shown = str(render(a_deployment(before=OLD_DOKKU, **end), Progress(), now=now).blocks)
+    newer = replace(OLD_DOKKU, builds=frozenset())
+    assert "build records" not in str(
+        render(a_deployment(before=newer, **end), Progress(), now=now)
+    )
+    if said is None:
+        assert "build records" not in shown
+    else:
+        assert f"This Dokku keeps no build records: {said}" in shown
 
 
 def test_roll_back_is_never_offered_to_the_commit_that_was_just_deployed(

@@ -1,0 +1,127 @@
+"""Dokku 0.35, which keeps no build records: what it can prove, and what the message says it cannot.
+
+Its records are exit status, text, containers and the recorded source alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.operations.check import run_checks
+from bot.simulators.stage import DemoApp
+from tests.scenarios.conftest import World, open_world, shown
+
+OLD = "0.35.20"
+NO_RECORDS = "This Dokku keeps no build records"
+BUILDING = "build step 4/"
+NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
+
+
+@pytest.fixture
+async def old(tmp_path: Path) -> AsyncIterator[World]:
+    """A bot that runs beside Dokku 0.35, with `myapp` live at an older commit."""
+    async with open_world(tmp_path, version=OLD) as opened:
+        await opened.start_bot()
+        yield opened
+
+
+async def the_end(world: World, *words: str) -> tuple[Phase, Failure | None, Live | None]:
+    await world.until_message("myapp", *words)
+    row = (await world.rows())[0]
+    assert isinstance(row, Deployment)
+    return row.phase, row.failure, row.live
+
+
+async def held_at(world: World, line: str) -> None:
+    world.hold(line)
+    await world.deploy()
+    await world.held()
+
+
+async def test_a_good_redeploy_is_proven_by_its_containers(old: World) -> None:
+    await old.deploy()
+    end = await the_end(old, "Deployed", "The new release runs and stayed up.")
+    assert end == (Phase.SUCCEEDED, None, Live.NEW)
+    assert NO_RECORDS not in shown(old.message)
+
+
+async def test_the_check_says_how_far_this_version_can_be_trusted(tmp_path: Path) -> None:
+    async with open_world(tmp_path, version=OLD) as world:
+        found = {one.what: one for one in await run_checks(environ=world.environ, folder=tmp_path)}
+        server = found["dokku default"]
+        assert server.ok
+        assert "Dokku 0.35.20" in server.found
+        assert server.mend.startswith("Proven by recordings. Before 0.38 Dokku keeps no build")
+
+
+async def test_a_first_deploy(tmp_path: Path) -> None:
+    async with open_world(tmp_path, apps=NEW_APP, version=OLD) as world:
+        await world.start_bot()
+        await world.deploy()
+        assert await the_end(world, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+
+
+async def test_a_failed_build(old: World) -> None:
+    old.now_behaves("build_fails")
+    await old.deploy()
+    end = await the_end(old, "Failed", "The build failed: ERROR: failed to solve", "still serving")
+    assert end == (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS)
+
+
+async def test_failed_checks(old: World) -> None:
+    old.now_behaves("checks_fail")
+    await old.deploy()
+    end = await the_end(old, "Failed", "unexpected status code: 500", "still serving")
+    assert end == (Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS)
+
+
+async def test_a_running_deployment_says_what_this_version_cannot_give(old: World) -> None:
+    await held_at(old, BUILDING)
+    await old.until_message("Building", f"{NO_RECORDS}: should the connection be lost")
+    old.let_go()
+    await old.until_message("Deployed")
+
+
+async def test_a_deploy_elsewhere_is_waited_for(old: World) -> None:
+    old.hold(BUILDING)
+    push = old.stage.dokku.foreign_push("myapp", "ab" * 20)
+    await old.held()
+    await old.deploy()
+    await old.until_message("Queued", "waits for another deploy outside this bot")
+    old.let_go()
+    await push
+    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+
+
+async def test_a_refused_start_keeps_its_place(old: World, dokku_may_start: asyncio.Event) -> None:
+    await old.deploy()
+    await old.until_message("Starting")
+    old.hold(BUILDING)
+    push = old.stage.dokku.foreign_push("myapp", "ab" * 20)
+    await old.held()
+    dokku_may_start.set()
+    await old.until_message("Queued", "waits for another deploy outside this bot")
+    old.let_go()
+    await push
+    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+
+
+async def test_a_line_that_is_lost_in_the_build_leaves_the_end_unknown(tmp_path: Path) -> None:
+    async with open_world(tmp_path, version=OLD) as world:
+        await world.start_bot(DEPLOYBOT_MAX_DURATION="2s")
+        await held_at(world, BUILDING)
+        await world.stage.server.drop_connections_for_test()
+        world.let_go()
+        end = await the_end(world, "Failed", "how the deployment ended is not known")
+        assert end == (Phase.FAILED, Failure.LOST_CONTACT, Live.UNKNOWN)
+        assert f"{NO_RECORDS}: nothing on it tells how" in shown(world.message)
+
+
+async def test_a_line_that_is_lost_after_everything_was_done_is_no_loss(old: World) -> None:
+    await held_at(old, "before_exit")
+    await old.stage.server.drop_connections_for_test()
+    old.let_go()
+    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
