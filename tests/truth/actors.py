@@ -17,6 +17,7 @@ from tests.truth.theatre import Theatre, Trouble
 MESSAGE_WITHIN_S = 12.0
 END_WITHIN_S = 60.0
 HOLD_WITHIN_S = 6.0
+PUSH_HELD_AT = "build step 4/"
 DOCKER_AWAY_S = 1.2
 SLOW_S = 0.25
 """Real seconds that each command of a slow server waits."""
@@ -128,7 +129,9 @@ class AppActor:
             if plan.scale is not None and not plan.scale.items() <= self.app.scale.items():
                 counts = " ".join(f"{kind}={count}" for kind, count in plan.scale.items())
                 await self._elsewhere(f"ps:scale {self.name} {counts}")
-            if plan.at is not None:
+            if plan.pushed_into:
+                await self._push_before(plan)
+            elif plan.at is not None:
                 self.theatre.stage.dokku.hold_for_test(self.name, at=plan.at)
         return ref
 
@@ -152,7 +155,8 @@ class AppActor:
                 await self._do(plan.act, plan, deployment_id)
             await _either(ended, END_WITHIN_S if plan.for_ever else plan.held_s)
         finally:
-            host.release_for_test(self.name)
+            if plan.at is not None:
+                host.release_for_test(self.name)
 
     async def _do(self, act: Act, plan: Plan, deployment_id: str) -> None:
         if act is Act.CANCEL:
@@ -178,6 +182,19 @@ class AppActor:
         ways = ("ok", "ok", "build_fails", "checks_fail", "crash_20s")
         self.app.commit_behaviours[sha] = _chance(self.seed, plan).choice(ways)
         self.theatre.stage.dokku.foreign_push(self.name, sha)
+
+    async def _push_before(self, plan: Plan) -> None:
+        """A push that is in the middle of its build when the request comes."""
+        host = self.theatre.stage.dokku
+        host.hold_for_test(self.name, at=PUSH_HELD_AT)
+        self._push(plan)
+        with suppress(TimeoutError):  # without docker it never comes so far
+            await host.until(lambda: host.holding(self.name), timeout_s=1.0)
+        self._acts.append(asyncio.create_task(self._let_go(plan.after_s)))
+
+    async def _let_go(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self.theatre.stage.dokku.release_for_test(self.name)
 
     def _line(self, act: Act, plan: Plan) -> str | None:
         """What somebody types at the server; None: Dokku would refuse it."""

@@ -78,6 +78,8 @@ class Plan:
     """How long the run stands still, from the act on."""
     for_ever: bool
     """It stands still until its deployment has ended."""
+    pushed_into: bool
+    """Somebody's `git push` is running when it is asked for."""
     at_once: bool
     """Asked for without waiting for the end of the one before."""
     scale: dict[str, int] | None
@@ -130,6 +132,7 @@ def _plan(seed: int, number: int, app: str, faults: bool) -> Plan:
         at = chance.choice(MARKS)
     way = chance.choices(list(ways), weights=list(ways.values()))[0]
     at_once = chance.random() < 0.15 and way not in REFUSALS
+    pushed_into = faults and not at_once and at is None and chance.random() < 0.12
     ref = chance.choice(("main", "feature/login", "v1.0")) if chance.random() < 0.2 else None
     return Plan(
         number=number,
@@ -141,6 +144,7 @@ def _plan(seed: int, number: int, app: str, faults: bool) -> Plan:
         after_s=chance.uniform(0.0, 0.9),
         held_s=chance.choice((0.0, chance.uniform(0.0, 0.5))),
         for_ever=for_ever,
+        pushed_into=pushed_into,
         at_once=at_once,
         scale=_scale(chance) if not at_once else None,
         checks=chance.random() < 0.93,
