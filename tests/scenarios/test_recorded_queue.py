@@ -1,0 +1,133 @@
+"""Deploys that meet others, the same commit again, and a line that falls silent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from tests.scenarios.conftest import QuickClock, World, open_world, shown
+
+BUILDING = "build step 4/"
+OTHER = "ab" * 20
+
+
+@pytest.fixture
+async def hasty(tmp_path: Path) -> AsyncIterator[World]:
+    """A bot that does not wait long for a server that answers with nothing but errors."""
+    async with open_world(tmp_path) as opened:
+        await opened.start_bot(
+            timing={"max_poll_errors": 2, "poll_timeout": timedelta(seconds=2)}, clock=QuickClock()
+        )
+        yield opened
+
+
+async def newest(world: World) -> Deployment:
+    row = (await world.rows())[0]
+    assert isinstance(row, Deployment)
+    return row
+
+
+async def end_of(world: World) -> tuple[Phase, Failure | None, Live | None]:
+    row = await newest(world)
+    return row.phase, row.failure, row.live
+
+
+async def push_elsewhere(world: World) -> asyncio.Task[object]:
+    """Somebody's push that stands in its build."""
+    world.hold(BUILDING)
+    push = world.stage.dokku.foreign_push("myapp", OTHER)
+    await world.held()
+    return push
+
+
+async def test_a_push_elsewhere_is_waited_for_and_named(world: World) -> None:
+    push = await push_elsewhere(world)
+    await world.deploy()
+    await world.until_message("Queued", "waits for", "git push")
+    world.let_go()
+    await push
+    await world.until_message("Deployed")
+    assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
+
+
+async def test_a_start_that_the_lock_refuses_keeps_its_place(
+    world: World, dokku_may_start: asyncio.Event
+) -> None:
+    """Recording j: it fetches, prints the lock's sentence and exits 1; nothing of it ran."""
+    await world.deploy()
+    await world.until_message("Starting")
+    push = await push_elsewhere(world)
+    dokku_may_start.set()
+    await world.until_message("Queued", "waits for")
+    assert world.stage.dokku.holding("myapp")
+    world.let_go()
+    await push
+    await world.until_message("Deployed")
+    assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
+    assert len(world.messages) == 1
+    (live,) = world.stage.dokku.live("myapp").values()
+    assert live.sha == (await newest(world)).sha
+
+
+async def test_a_cancel_beside_a_refused_push_hangs_up(quick: World) -> None:
+    """Recording l4: the refusal empties the lock file, and Dokku finds nothing to cancel."""
+    quick.hold(BUILDING)
+    await quick.deploy()
+    await quick.held()
+    dokku = quick.stage.dokku
+    dokku.foreign_push("myapp", OTHER)
+    await dokku.until(lambda: any(one.event == "lock_refused" for one in dokku.journal))
+    await quick.until_message("Deploying", "Cancel")
+    await quick.click("deployment_cancel")
+    await dokku.until(lambda: all(run.output.closed for run in quick.app.runs), timeout_s=20)
+    quick.let_go()
+    await quick.until_message("Cancelled", "The previous release is still serving.")
+    assert await end_of(quick) == (Phase.CANCELLED, None, Live.PREVIOUS)
+
+
+async def test_the_same_commit_again_is_a_deploy_of_its_own(world: World) -> None:
+    """Recording f: every step is cached, the image is the one that serves already."""
+    await world.deploy()
+    await world.until_message("Deployed")
+    (first,) = world.stage.dokku.live("myapp").values()
+    world.now_behaves("cached")
+    await world.deploy()
+    await world.posted(2)
+    await world.until_message("Deployed", "The new release runs and stayed up.")
+    assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
+    (second,) = world.stage.dokku.live("myapp").values()
+    assert (first.sha, second.container_id != first.container_id) == (second.sha, True)
+
+
+async def test_an_app_that_is_destroyed_just_before_the_start(
+    hasty: World, dokku_may_start: asyncio.Event
+) -> None:
+    """Recording i: exit status 20, and every question is answered the same way."""
+    await hasty.deploy()
+    await hasty.until_message("Starting")
+    hasty.stage.dokku.apps.pop("myapp")
+    dokku_may_start.set()
+    await hasty.until_message("Failed", "App myapp does not exist")
+    assert await end_of(hasty) == (Phase.FAILED, Failure.APP_NOT_FOUND, Live.UNKNOWN)
+
+
+async def test_a_line_that_is_silent_for_a_while_is_no_loss(world: World) -> None:
+    """Recording m5: nothing passes, nothing breaks, and every byte comes after all."""
+    world.hold(BUILDING)
+    await world.deploy()
+    await world.held()
+    await world.until_message("Building")
+    server = world.stage.server
+    server.stall_for_test()
+    dokku = world.stage.dokku
+    begun = len(dokku.journal)
+    world.let_go()
+    await dokku.until(lambda: any(one.event == "finalized" for one in dokku.journal[begun:]))
+    server.heal_for_test()
+    await world.until_message("Deployed")
+    row = await newest(world)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+    assert "=====> Application deployed" in shown(world.message)
