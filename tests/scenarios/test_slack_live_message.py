@@ -13,51 +13,13 @@ import pytest
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.ports import Urgency
 from bot.dokku.driver import Driver
-from bot.simulators.slack.model import Message, Rendering
+from bot.simulators.slack.model import Message
 from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import QuickClock, World, open_world, shown
+from tests.support.message_parts import Parts, parts_of
 
 NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
 CANCEL = "deployment_cancel"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """A rendering taken apart, which works only where its parts are there and in order."""
-
-    headline: str
-    facts: dict[str, str]
-    snippet: str
-    buttons: Sequence[str]
-    footer: str
-
-
-def parts_of(message: Message | Rendering) -> Parts:
-    headline, facts, *rest, footer = message.blocks
-    kinds = [block["type"] for block in rest]
-    assert headline["type"] == "section"
-    assert footer["type"] == "context"
-    assert kinds == sorted(kinds, key=["section", "context", "rich_text", "actions"].index)
-    assert kinds.count("rich_text") <= 1
-    assert kinds.count("actions") <= 1
-    assert "\n" not in message.text
-    assert "#8 " not in message.text
-    fields = [one["text"].split("\n", 1) for one in facts["fields"]]
-    buttons = [one for block in rest if block["type"] == "actions" for one in block["elements"]]
-    lines = [block for block in rest if block["type"] == "rich_text"]
-    return Parts(
-        headline=headline["text"]["text"],
-        facts={label.strip("*"): value for label, value in fields},
-        snippet=shown_lines(lines),
-        buttons=[one["text"]["text"] for one in buttons],
-        footer=footer["elements"][0]["text"],
-    )
-
-
-def shown_lines(blocks: Sequence[dict[str, Any]]) -> str:
-    return "".join(
-        run["text"] for block in blocks for part in block["elements"] for run in part["elements"]
-    )
 
 
 async def at(world: World, *words: str) -> Parts:
@@ -242,76 +204,6 @@ async def test_a_cancel_is_shown_at_once_and_its_end_when_it_is_known(
     assert cancelled.headline == "⚪ *Cancelled: myapp* `main` to default"
     assert cancelled.facts["Live now"].startswith("the previous release")
     assert cancelled.buttons == ["Full log", "Retry"]
-
-
-async def test_waiting_ones_show_their_place_and_the_next_starts_after_an_end(
-    quick: World,
-) -> None:
-    quick.hold()
-    await quick.deploy("myapp main")
-    await at(quick, "Building")
-    await quick.deploy("myapp feature/login")
-    await quick.posted(2)
-    second = await at(quick, "1st in line")
-    assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login` to default"
-    assert second.facts["Status"] == "Queued · 1st in line · waits for the deployment before it"
-    assert second.buttons == ["Cancel"]
-    await quick.deploy("myapp v1.0", user="grace")
-    await quick.posted(3)
-    third = await at(quick, "2nd in line")
-    assert third.facts["Status"] == "Queued · 2nd in line · waits for the deployment before it"
-    assert third.facts["Requested by"] == "@\u200bgrace"
-    quick.let_go()
-    rows = await quick.ended(3)
-    assert [row.phase for row in rows] == [Phase.SUCCEEDED] * 3
-    first, second_, third_ = reversed(rows)
-    assert first.finished_at <= second_.started_at
-    assert second_.finished_at <= third_.started_at
-
-    def all_told() -> bool:
-        return all("Deployed myapp" in shown(one) for one in quick.messages)
-
-    await quick.slack.until(all_told)
-    assert len(quick.messages) == 3
-    last = world_text(quick.slack.edits(quick.messages[2]))
-    assert "1st in line" in last
-
-
-def world_text(edits: Sequence[Rendering]) -> str:
-    return "\n".join(one.text for one in edits)
-
-
-async def test_a_deploy_from_outside_is_named_and_waited_for(quick: World) -> None:
-    quick.hold()
-    quick.stage.dokku.foreign_push("myapp", quick.stage.forge.sha("myapp", "v1.0"))
-    await quick.held()
-    await quick.deploy()
-    waiting = await at(quick, "1st in line", "a git push outside this bot")
-    record = quick.app.records[-1]
-    assert record.id in waiting.facts["Status"]
-    assert waiting.buttons == ["Cancel"]
-    quick.let_go()
-    deployed = await at(quick, "Deployed")
-    assert deployed.facts["Live now"] == "the new release"
-    assert len(quick.messages) == 1
-
-
-async def test_a_place_in_the_line_is_not_kept_for_ever(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world:
-        world.hold()
-        clock = QuickClock()
-        bot = await world.start_bot(clock=clock)
-        world.stage.dokku.foreign_push("myapp", world.stage.forge.sha("myapp", "v1.0"))
-        await world.held()
-        await world.deploy("myapp main")
-        await at(world, "1st in line", "a git push outside this bot")
-        clock.leap(timedelta(hours=2))
-        bot.runner.look_for_work()  # as it does every 5 s
-        expired = await at(world, "Failed:", "it waited too long")
-        assert expired.facts["Status"] == "Failed · it waited too long"
-        assert expired.facts["Live now"].startswith("the previous release")
-        assert expired.buttons == ["Full log", "Retry"]
-        assert "a git push outside this bot" in shown(world.message)
 
 
 async def test_three_good_deployments_tell_how_long_the_next_one_takes(quick: World) -> None:

@@ -1,0 +1,84 @@
+"""Deployments that wait: their place, what for, who comes next, and how long."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from bot.deployments.model import Phase
+from bot.simulators.slack.model import Rendering
+from tests.scenarios.conftest import QuickClock, World, open_world, shown
+from tests.support.message_parts import Parts, parts_of
+
+
+async def at(world: World, *words: str) -> Parts:
+    return parts_of(await world.until_message(*words))
+
+
+async def test_waiting_ones_show_their_place_and_the_next_starts_after_an_end(
+    quick: World,
+) -> None:
+    quick.hold()
+    await quick.deploy("myapp main")
+    await at(quick, "Building")
+    await quick.deploy("myapp feature/login")
+    await quick.posted(2)
+    second = await at(quick, "1st in line")
+    assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login` to default"
+    assert second.facts["Status"] == "Queued · 1st in line · waits for the deployment before it"
+    assert second.buttons == ["Cancel"]
+    await quick.deploy("myapp v1.0", user="grace")
+    await quick.posted(3)
+    third = await at(quick, "2nd in line")
+    assert third.facts["Status"] == "Queued · 2nd in line · waits for the deployment before it"
+    assert third.facts["Requested by"] == "@\u200bgrace"
+    quick.let_go()
+    rows = await quick.ended(3)
+    assert [row.phase for row in rows] == [Phase.SUCCEEDED] * 3
+    first, second_, third_ = reversed(rows)
+    assert first.finished_at <= second_.started_at
+    assert second_.finished_at <= third_.started_at
+
+    def all_told() -> bool:
+        return all("Deployed myapp" in shown(one) for one in quick.messages)
+
+    await quick.slack.until(all_told)
+    assert len(quick.messages) == 3
+    last = world_text(quick.slack.edits(quick.messages[2]))
+    assert "1st in line" in last
+
+
+async def test_a_deploy_from_outside_is_named_and_waited_for(quick: World) -> None:
+    quick.hold()
+    quick.stage.dokku.foreign_push("myapp", quick.stage.forge.sha("myapp", "v1.0"))
+    await quick.held()
+    await quick.deploy()
+    waiting = await at(quick, "1st in line", "a git push outside this bot")
+    record = quick.app.records[-1]
+    assert record.id in waiting.facts["Status"]
+    assert waiting.buttons == ["Cancel"]
+    quick.let_go()
+    deployed = await at(quick, "Deployed")
+    assert deployed.facts["Live now"] == "the new release"
+    assert len(quick.messages) == 1
+
+
+async def test_a_place_in_the_line_is_not_kept_for_ever(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.hold()
+        clock = QuickClock()
+        bot = await world.start_bot(clock=clock)
+        world.stage.dokku.foreign_push("myapp", world.stage.forge.sha("myapp", "v1.0"))
+        await world.held()
+        await world.deploy("myapp main")
+        await at(world, "1st in line", "a git push outside this bot")
+        clock.leap(timedelta(hours=2))
+        bot.runner.look_for_work()  # as it does every 5 s
+        expired = await at(world, "Failed:", "it waited too long")
+        assert expired.facts["Status"] == "Failed · it waited too long"
+        assert expired.facts["Live now"].startswith("the previous release")
+        assert expired.buttons == ["Full log", "Retry"]
+        assert "a git push outside this bot" in shown(world.message)
+
+
+def world_text(edits: Sequence[Rendering]) -> str:
+    return "\n".join(one.text for one in edits)
