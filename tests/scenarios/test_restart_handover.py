@@ -1,0 +1,112 @@
+"""SIGTERM, and two processes on one SQLite file: one owner at a time, one message, one end."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import shown
+from tests.support.bot_processes import Processes, an_app, open_processes
+
+pytestmark = pytest.mark.timeout(240)  # leases of 20 s, and processes that start
+
+BUILD = "build step 4/"
+LEEWAY_S = 2.0
+"""Product contract: the exit comes at most so much after the drain."""
+
+
+async def assert_one_end(it: Processes, app: str, status: str) -> None:
+    """One message, one webhook, one mention, and the server agrees."""
+    assert len(it.messages_of(app)) == 1
+    (end,) = await it.until_told(app)
+    assert end["status"] == status
+    message = it.messages_of(app)[0]
+    await it.world.replied("<@", message=message)
+    mentions = [one for one in it.world.slack.thread(message) if "<@" in shown(one)]
+    assert len(mentions) == 1
+
+
+async def test_a_deploy_that_ends_in_time_ends_here(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
+        await it.held("myapp", at=BUILD)
+        await it.until_says("myapp", "Building")
+        os.kill(bot.pid, signal.SIGTERM)
+        await it.world.stage.dokku.until(lambda: it.world.stage.dokku.holding("myapp"))
+        it.world.stage.dokku.release_for_test("myapp")
+        async with asyncio.timeout(30):
+            assert await bot.ended() == 0
+        assert "Deployed" in shown(it.world.message)
+        assert it.starts("myapp") == 1
+        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+
+
+async def test_a_deploy_that_takes_longer_is_handed_over(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="2s")
+        await it.held("myapp", at=BUILD)
+        await it.until_says("myapp", "Building")
+        assert await it.terminate(bot, within_s=2 + LEEWAY_S) == 0
+        assert "Deploying" in shown(it.world.message)
+        it.world.stage.dokku.release_for_test("myapp")
+        await it.start()
+        # The lease was given back: nobody waits for its end.
+        await it.until_says("myapp", "Deployed")
+        assert it.starts("myapp") == 2
+        await assert_one_end(it, "myapp", "succeeded")
+
+
+async def test_what_waits_is_no_reason_to_stay(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        dokku = it.world.stage.dokku
+        bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
+        dokku.hold_for_test("myapp", at=BUILD)
+        pushed = it.world.stage.forge.commit("myapp", "Pushed by hand")
+        push = dokku.foreign_push("myapp", pushed)
+        await dokku.until(lambda: dokku.holding("myapp"))
+        await it.world.deploy("myapp main")
+        await it.until_says("myapp", "a git push outside this bot")
+        assert await it.terminate(bot, within_s=LEEWAY_S) == 0
+        await it.start()
+        dokku.release_for_test("myapp")
+        await push
+        await it.until_says("myapp", "Deployed")
+        assert it.starts("myapp") == 1
+        await assert_one_end(it, "myapp", "succeeded")
+
+
+async def test_two_processes_on_one_file_are_one_owner(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp"), an_app("other")) as it:
+        one = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="1s")
+        two = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="1s")
+        await it.held("myapp", at=BUILD)
+        await it.held("other", at=BUILD)
+        await it.until_says("myapp", "Building")
+        await it.until_says("other", "Building")
+        assert (it.starts("myapp"), it.starts("other")) == (1, 1)
+        # A click reaches whichever process it reaches; the owner acts, at poll speed.
+        await it.world.click("deployment_cancel", it.messages_of("other")[0])
+        await it.until_says("other", "Cancelled")
+        await assert_one_end(it, "other", "cancelled")
+        # One stops; the other one goes on, or takes over.
+        assert await it.terminate(one, within_s=1 + LEEWAY_S) == 0
+        it.world.stage.dokku.release_for_test("myapp")
+        await it.until_says("myapp", "Deployed")
+        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+        await assert_one_end(it, "myapp", "succeeded")
+        assert two.running
+
+
+async def test_a_killed_owner_is_followed_by_the_other_process(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        one = await it.start()
+        await it.held("myapp", at=BUILD)
+        await it.until_says("myapp", "Building")
+        await it.start()
+        await it.kill(one)
+        it.world.stage.dokku.release_for_test("myapp")
+        await it.until_says("myapp", "Deployed")
+        assert it.starts("myapp") == 2
+        await assert_one_end(it, "myapp", "succeeded")

@@ -1,0 +1,116 @@
+"""Kill -9 and a new process: nothing forgotten, nothing wrong, nothing started twice."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import shown
+from tests.support.bot_processes import Processes, an_app, open_processes
+
+pytestmark = pytest.mark.timeout(240)  # leases of 20 s, and processes that start
+
+BUILD = "build step 4/"
+CHECKS = "Attempting pre-flight checks"
+
+
+def let_go(processes: Processes, *apps: str) -> None:
+    """What stood still goes on, and dies at its next line: its client is gone."""
+    for app in apps:
+        processes.world.stage.dokku.release_for_test(app)
+
+
+async def test_every_phase_at_once(tmp_path: Path) -> None:
+    apps = [an_app(name) for name in ("alone", "crowded", "checked", "watched")]
+    async with open_processes(tmp_path, *apps) as it:
+        stage = it.world.stage
+        before = {app.name: it.live_sha(app.name) for app in apps}
+        new = {app.name: stage.forge.sha(app.name) for app in apps}
+        bot = await it.start(DEPLOYBOT_SETTLE="6s")
+        await it.held("alone", at=BUILD)
+        await it.held("crowded", at=BUILD)
+        await it.world.deploy("crowded main")
+        await it.until_says("crowded", "1st in line", number=2)
+        await it.held("checked", at=CHECKS)
+        await it.world.deploy("watched main")
+        await it.until_says("watched", "Checking")
+        await it.until_says("alone", "Building")
+        await it.until_says("checked", "health checks")
+
+        await it.kill(bot)
+        let_go(it, "alone", "crowded", "checked")
+        messages = {app.name: len(it.messages_of(app.name)) for app in apps}
+        await it.start(DEPLOYBOT_SETTLE="1s")
+
+        # Dead before its release: started once more, in the same message.
+        await it.until_says("alone", "Deployed")
+        assert it.starts("alone") == 2
+        assert it.live_sha("alone") == new["alone"]
+        # The same, but something newer waits: that is the one to start.
+        said = await it.until_says("crowded", "Failed", number=1)
+        assert "previous release is still serving" in said
+        await it.until_says("crowded", "Deployed", number=2)
+        assert it.starts("crowded") == 2
+        assert it.live_sha("crowded") == new["crowded"]
+        # In its release: not again by itself.
+        said = await it.until_says("checked", "Failed")
+        assert "previous release is still serving" in said
+        assert it.starts("checked") == 1
+        assert it.live_sha("checked") == before["checked"]
+        # Released, and being watched: proven by the next process.
+        await it.until_says("watched", "Deployed")
+        assert it.starts("watched") == 1
+        assert it.live_sha("watched") == new["watched"]
+
+        for app in apps:
+            count = messages[app.name]
+            assert len(it.messages_of(app.name)) == count
+            ends = await it.until_told(app.name, count)
+            assert len(ends) == count
+        assert {end["status"] for end in it.told("alone")} == {"succeeded"}
+        (end,) = it.told("checked")
+        assert (end["failure"], end["live"]) == ("interrupted", "previous")
+
+
+async def test_a_start_that_never_left_keeps_its_place(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        server = it.world.stage.server
+        bot = await it.start()
+        before = it.starts("myapp")
+        server.swallow_connections_for_test()
+        await it.world.deploy("myapp main")
+        await it.until_says("myapp", "Starting")
+        await it.kill(bot)
+        await server.accept_connections_for_test()
+        await it.start()
+        await it.until_says("myapp", "Deployed")
+        assert it.starts("myapp") == before + 1
+        assert len(it.messages_of("myapp")) == 1
+
+
+async def test_an_end_that_nobody_saw_is_shown_by_the_next_process(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        bot = await it.start()
+        await it.held("myapp", at=BUILD)
+        await it.until_says("myapp", "Building")
+        async with it.world.slack.hold_for_test("chat.update"):
+            it.world.stage.dokku.release_for_test("myapp")
+            await it.until_told("myapp")
+            await it.kill(bot)
+        await it.start()
+        await it.until_says("myapp", "Deployed")
+        assert len(it.messages_of("myapp")) == 1
+
+
+async def test_a_post_that_was_cut_off_is_found_and_not_posted_again(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        bot = await it.start()
+        async with it.world.slack.hold_for_test("chat.postMessage") as door:
+            await it.world.deploy("myapp main")
+            await door.arrived()
+            await it.kill(bot)
+        await it.world.posted(1)
+        await it.start()
+        await it.until_says("myapp", "Deployed")
+        assert len(it.world.messages) == 1
+        assert shown(it.world.message).count("Deployed") >= 1
+        assert it.starts("myapp") == 1

@@ -1,0 +1,128 @@
+"""The bot as real processes between the simulators: killed, terminated, started again."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bot.simulators.bot_process import BotProcess
+from bot.simulators.slack.errors import NothingHappened
+from bot.simulators.slack.model import Message
+from bot.simulators.stage import DemoApp
+from tests.scenarios.conftest import World, open_world, shown
+
+TAKE_OVER_S = 60.0
+"""A killed owner's lease ends after 20 s; what follows takes a while on a busy machine."""
+COMMITS = ("Start the app", "Greet people", "Fix the login redirect")
+QUICK = {"DEPLOYBOT_LOG_FORMAT": "json", "DEPLOYBOT_POLL_INTERVAL": "1s"}
+
+
+def an_app(name: str, behaviour: str = "ok") -> DemoApp:
+    """Live at its commit before the last."""
+    return DemoApp(name=name, behaviour=behaviour, hint="", commits=COMMITS)
+
+
+@dataclass(kw_only=True)
+class Processes:
+    """A world, and the processes that were started in it."""
+
+    world: World
+    started: list[BotProcess] = field(default_factory=list)
+
+    async def start(self, **more: str) -> BotProcess:
+        """`deploybot run`, ready; each has a port of its own."""
+        settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
+        process = await BotProcess.start(settings, folder=self.world.folder)
+        self.started.append(process)
+        assert await process.ready(), process.last_lines
+        return process
+
+    async def kill(self, process: BotProcess) -> None:
+        """Kill -9."""
+        os.kill(process.pid, signal.SIGKILL)
+        assert await process.ended() == -signal.SIGKILL
+
+    async def terminate(self, process: BotProcess, *, within_s: float) -> int:
+        """SIGTERM; the exit status. TimeoutError: it took longer."""
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(within_s):
+            return await process.ended()
+
+    async def held(self, app: str, *, at: str) -> None:
+        """Deploy an app, and wait until its deploy stands still at that line."""
+        dokku = self.world.stage.dokku
+        dokku.hold_for_test(app, at=at)
+        await self.world.deploy(f"{app} main")
+        await dokku.until(lambda: dokku.holding(app), timeout_s=30)
+
+    def messages_of(self, app: str) -> Sequence[Message]:
+        """The live messages of an app, oldest first."""
+        return [one for one in self.world.messages if f" {app} main to " in one.text]
+
+    async def until_says(self, app: str, *words: str, number: int = 1) -> str:
+        """Wait until the so-manieth message of an app says all the words; its text."""
+
+        def says() -> str | None:
+            found = self.messages_of(app)
+            text = shown(found[number - 1]) if len(found) >= number else ""
+            return text if all(word in text for word in words) else None
+
+        try:
+            text = await self.world.slack.until(says, timeout_s=TAKE_OVER_S)
+        except NothingHappened:
+            texts = [shown(one) for one in self.messages_of(app)]
+            raise AssertionError(texts, [one.last_lines for one in self.started]) from None
+        assert text is not None
+        return text
+
+    def starts(self, app: str) -> int:
+        """How often `git:sync` began to work on an app, beyond what was there at first."""
+        records = self.world.stage.dokku.apps[app].records
+        return sum(one.source == "git:sync" for one in records) - 1
+
+    def live_sha(self, app: str) -> str:
+        """What really serves."""
+        (sha,) = {one.sha for one in self.world.stage.dokku.live(app).values()}
+        return sha
+
+    def told(self, app: str, kind: str = "deployment.finished") -> Sequence[Mapping[str, Any]]:
+        """What webhooks said of an app, each event once."""
+        bodies = {one.headers["webhook-id"]: one.body for one in self.world.stage.receiver.received}
+        return [
+            body["data"]
+            for body in bodies.values()
+            if body["type"] == kind and body["data"]["app"] == app
+        ]
+
+    async def until_told(self, app: str, count: int = 1) -> Sequence[Mapping[str, Any]]:
+        """Wait for the webhooks about ends of an app."""
+        async with asyncio.timeout(TAKE_OVER_S):
+            while len(self.told(app)) < count:
+                receiver = self.world.stage.receiver
+                await receiver.wait_for(len(receiver.received) + 1, within_s=TAKE_OVER_S)
+        return self.told(app)
+
+
+@asynccontextmanager
+async def open_processes(folder: Path, *apps: DemoApp, **options: Any) -> AsyncIterator[Processes]:
+    """Simulators that run; whatever is started is stopped in the end."""
+    async with open_world(folder, apps=apps, **options) as world:
+        processes = Processes(world=world)
+        try:
+            yield processes
+        finally:
+            for process in processes.started:
+                if process.running:
+                    os.kill(process.pid, signal.SIGKILL)
+                await process.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
