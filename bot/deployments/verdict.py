@@ -152,6 +152,7 @@ def serving(after: Containers | None, ours: frozenset[str], before: Containers |
 
 def as_sentence(text: str) -> str:
     """The text with its full stop, unless it ends a sentence already."""
+    text = text.rstrip(": ")
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
