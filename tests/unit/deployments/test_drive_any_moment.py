@@ -5,55 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.deployments.model import BuildStatus, Failure, Live, Phase
-from tests.support.builders import METADATA, NEW, OLD, containers
-from tests.support.fake_dokku import GOOD, FakeDokku, FakeStream
+from bot.deployments.model import Failure, Live, Phase
+from tests.support.builders import METADATA, OLD, containers
+from tests.support.fake_dokku import GOOD, FakeDokku
 from tests.support.memory_store import MemoryStore
+from tests.support.playing_dokku import FAILING, PlayingDokku
 from tests.support.rig import a_rig, waiting
 from tests.support.virtual_time import LoopClock, in_virtual_time
-
-LINE_S = 0.6
-SWITCH = GOOD[3]
-"""Line after which the new release serves."""
-
-
-class PlayingDokku(FakeDokku):
-    """Deploys go by themselves, and die with their client."""
-
-    lines: Sequence[str] = GOOD
-    status = 0
-
-    def play(self, stream: FakeStream) -> asyncio.Task[None]:
-        return asyncio.create_task(self._play(stream))
-
-    async def _play(self, stream: FakeStream) -> None:
-        for line in self.lines:
-            await asyncio.sleep(LINE_S)
-            if stream.ended:
-                # The client is gone: the next line kills it.
-                switched = self.now == containers(NEW)
-                status = BuildStatus.FAILED if switched else BuildStatus.ABANDONED
-                self.mark(stream.build_id, status, 141 if switched else None)
-                stream.record_status = status
-                stream.record_code = 141 if switched else None
-                return
-            stream.say(line)
-            if line == SWITCH:
-                self.now = containers(NEW)
-        if self.status == 0:
-            self.metadata = METADATA
-        await asyncio.sleep(0.2)
-        if stream.ended:
-            self.mark(stream.build_id, BuildStatus.SUCCEEDED)
-            stream.record_status = BuildStatus.SUCCEEDED
-        else:
-            stream.end(self.status)
-
-    async def watch(self) -> None:
-        """Play each deploy that comes."""
-        for number in range(1, 10):
-            stream = await self.stream(number)
-            await self._play(stream)
 
 
 def kill_at(moment: int, lines: Sequence[str], status: int, *, clean: bool) -> None:
@@ -75,7 +33,7 @@ def kill_at(moment: int, lines: Sequence[str], status: int, *, clean: bool) -> N
         row = await again.until_ended(within_s=300)
         await again.passes(30)
         row = again.row()
-        new = dokku.now == containers(NEW)
+        new = dokku.is_new
         if row.phase is Phase.SUCCEEDED:
             assert new
             assert row.live is Live.NEW
@@ -95,9 +53,6 @@ def kill_at(moment: int, lines: Sequence[str], status: int, *, clean: bool) -> N
         playing.cancel()
 
     run()
-
-
-FAILING = (*GOOD[:2], "> error build_failed ERROR: failed to solve")
 
 
 @pytest.mark.parametrize("clean", [False, True])

@@ -1,0 +1,87 @@
+"""A fake Dokku whose deploys go by themselves, and die with their client as real ones do."""
+
+import asyncio
+from collections.abc import Sequence
+
+from bot.deployments.model import BuildStatus
+from tests.support.builders import METADATA, NEW, containers
+from tests.support.fake_dokku import GOOD, FakeDokku, FakeStream
+
+SWITCH = GOOD[3]
+"""Line after which the new release serves."""
+FAILING = (*GOOD[:2], "> error build_failed ERROR: failed to solve")
+
+
+class PlayingDokku(FakeDokku):
+    """`lines` are printed one by one; `status` is how the command ends."""
+
+    lines: Sequence[str] = GOOD
+    status = 0
+    line_s = 0.6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most_alive = 0
+        self._playing: list[FakeStream] = []
+
+    @property
+    def alive(self) -> frozenset[str]:
+        """Builds that run on the server at this moment."""
+        return frozenset(one.build_id for one in self._playing if one.exit_status is None)
+
+    async def watch(self) -> None:
+        """Play each deploy that comes, for ever."""
+        playing: set[asyncio.Task[None]] = set()
+        number = 1
+        while True:
+            task = asyncio.create_task(self._play(await self.stream(number)))
+            playing.add(task)
+            task.add_done_callback(playing.discard)
+            number += 1
+
+    @property
+    def is_new(self) -> bool:
+        """What really serves is the new release."""
+        return self.now == containers(NEW)
+
+    async def _play(self, stream: FakeStream) -> None:
+        self._playing.append(stream)
+        self.most_alive = max(self.most_alive, len(self.alive))
+        try:
+            await self._run(stream)
+        finally:
+            self._playing.remove(stream)
+
+    async def _run(self, stream: FakeStream) -> None:
+        for line in self.lines:
+            await asyncio.sleep(self.line_s)
+            if stream.exit_status is not None:
+                return  # cancelled
+            if stream.ended:
+                self._die(stream)
+                return
+            stream.say(line)
+            if line == SWITCH:
+                self.now = containers(NEW)
+        if self.status == 0:
+            self.metadata = METADATA
+        await asyncio.sleep(0.2)
+        if stream.exit_status is not None:
+            return
+        if stream.ended:
+            # Nothing was left to print: it came to its end without its client.
+            ended = BuildStatus.SUCCEEDED if self.status == 0 else BuildStatus.ABANDONED
+            self._note(stream, ended, None)
+        else:
+            stream.end(self.status)
+
+    def _die(self, stream: FakeStream) -> None:
+        """Its client is gone: the next line kills it."""
+        if self.is_new:
+            self._note(stream, BuildStatus.FAILED, 141)
+        else:
+            self._note(stream, BuildStatus.ABANDONED, None)
+
+    def _note(self, stream: FakeStream, status: BuildStatus, code: int | None) -> None:
+        stream.record_status, stream.record_code = status, code
+        self.mark(stream.build_id, status, code)
