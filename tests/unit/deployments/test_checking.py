@@ -1,0 +1,72 @@
+"""A release is watched until it has proved itself, or failed to."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from bot.deployments.checking import Checker
+from bot.deployments.model import Containers, Failure, Live, Phase
+from bot.deployments.settling import Look
+from bot.deployments.verdict import Verdict
+from tests.support.builders import NEW, OLD, RESTARTED_NEW, STRANGER, containers, evidence
+from tests.support.fake_dokku import DOWN, FakeDokku
+from tests.support.virtual_time import LoopClock, in_virtual_time
+
+SETTLE = timedelta(seconds=10)
+
+
+async def watch(
+    dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
+) -> tuple[Verdict, Containers | None]:
+    clock = LoopClock()
+    checker = Checker(dokku=dokku, clock=clock, settle=SETTLE, most=most)
+    now = clock.monotonic()
+    look = Look(began=now, done=now, containers=first or containers(NEW))
+    return await checker.watch("web", evidence(), look)
+
+
+@in_virtual_time
+async def test_two_looks_a_settle_time_apart() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    verdict, after = await watch(dokku)
+    assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert after == containers(NEW)
+    assert 10 <= LoopClock().monotonic() < 11
+    assert dokku.asked == ["containers"]
+
+
+@in_virtual_time
+async def test_looks_that_are_not_answered_prove_nothing() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    dokku.fail("containers", DOWN, times=3)
+    verdict, _ = await watch(dokku)
+    assert verdict.phase is Phase.SUCCEEDED
+    assert dokku.asked.count("containers") == 4
+
+
+@in_virtual_time
+async def test_a_server_that_never_answers_again_leaves_it_unknown() -> None:
+    verdict, after = await watch(FakeDokku(down=DOWN), most=timedelta(minutes=2))
+    assert (verdict.failure, verdict.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert after is None
+    assert 120 <= LoopClock().monotonic() < 135
+
+
+@in_virtual_time
+async def test_a_restart_of_our_release_begins_the_settle_time_again() -> None:
+    verdict, _ = await watch(FakeDokku(now=containers(RESTARTED_NEW)))
+    assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert 20 <= LoopClock().monotonic() < 25
+
+
+@in_virtual_time
+async def test_a_crash_ends_it() -> None:
+    verdict, _ = await watch(FakeDokku(now=containers(replace(NEW, restarts=1))))
+    assert (verdict.failure, verdict.live) == (Failure.CRASHED, Live.NEW)
+
+
+@in_virtual_time
+async def test_another_release_or_the_old_one_in_its_place_ends_it() -> None:
+    verdict, _ = await watch(FakeDokku(now=containers(STRANGER)))
+    assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
+    verdict, _ = await watch(FakeDokku(now=containers(OLD)))
+    assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
