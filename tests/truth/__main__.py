@@ -57,6 +57,8 @@ async def run(asked: argparse.Namespace) -> Summary:
 def tell(result: RoundResult, *, log: bool) -> None:
     """One line for the round, and the story of whatever was wrong in it."""
     wrong = [one for one in result.told if one.wrong]
+    named = "\n".join(result.problems)
+    bad = [one for one in result.told if one.wrong or one.row.id in named]
     rate = len(result.told) / result.took_s
     say(
         f"round {result.number}: {len(result.told)} deployments in {result.took_s:.1f} s "
@@ -64,7 +66,7 @@ def tell(result: RoundResult, *, log: bool) -> None:
     )
     for problem in result.problems:
         say(f"  PROBLEM {problem}")
-    for one in wrong:
+    for one in bad:
         say("\n".join(story(result, one)))
     if log and (wrong or result.problems):
         say(result.log)

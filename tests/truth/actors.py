@@ -18,7 +18,7 @@ MESSAGE_WITHIN_S = 12.0
 END_WITHIN_S = 60.0
 HOLD_WITHIN_S = 6.0
 PUSH_HELD_AT = "build step 4/"
-DOCKER_AWAY_S = 1.2
+DOCKER_AWAY_S = 0.5
 SLOW_S = 0.25
 """Real seconds that each command of a slow server waits."""
 ASKS = 3

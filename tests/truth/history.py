@@ -146,7 +146,8 @@ def _tell_end(run: RunStory, entry: JournalEntry) -> None:
         run.canceled_elsewhere = bool(details["elsewhere"])
     elif entry.event == "metadata_set":
         run.metadata = str(details["metadata"])
-    elif entry.event == "renamed":
+    elif entry.event == "renamed" and details["id"] in run.containers:
+        # It renames whatever is listed, another command's containers too.
         run.named.add(str(details["id"]))
     elif entry.event == "lock_refused":
         run.refused = True

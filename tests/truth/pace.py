@@ -40,7 +40,7 @@ CHOSEN: dict[str, timedelta | int] = {
     "poll_timeout": POLL_TIMEOUT,
     "max_poll_errors": 3,
     "settle": SETTLE,
-    "queue_ttl": timedelta(seconds=60),
+    "queue_ttl": timedelta(seconds=20),
     "start_window": timedelta(seconds=1.5),
     "record_wait": timedelta(milliseconds=600),
     "lease": LEASE,
