@@ -15,6 +15,9 @@ from bot.deployments.verdict import Kind, Verdict, ours_images, whose
 DOWN = frozenset({"restarting", "exited", "dead", "removing"})
 """Docker's words for a process that ran and does not run now."""
 
+GONE = frozenset({"exited", "dead"})
+"""Those of them that Docker does not start again by itself."""
+
 
 class Step(StrEnum):
     """What to do after a look."""
@@ -131,13 +134,7 @@ def _all_new(
     earlier = {one.id: one for one in first.containers.listed} if first and first.containers else {}
     crashed = sorted(one.process for one in listed if has_crashed(one, earlier.get(one.id)))
     if crashed:
-        return _end(
-            "crashed",
-            Failure.CRASHED,
-            Live.NEW,
-            f"The new release was released, but {', '.join(crashed)} does not stay up. "
-            "The new release is what is deployed.",
-        )
+        return _crashed(crashed, gone=all(one.state in GONE for one in listed))
     running = all(one.running for one in listed)
     same = first is not None and earlier.keys() == {one.id for one in listed}
     if first is None or not running or not same:
@@ -157,6 +154,16 @@ def _all_new(
         None,
         Live.NEW,
         "The new release runs and stayed up.",
+    )
+
+
+def _crashed(processes: list[str], *, gone: bool) -> Judgement:
+    serves = "Nothing is serving." if gone else "The new release is what is deployed."
+    return _end(
+        "crashed",
+        Failure.CRASHED,
+        Live.NONE if gone else Live.NEW,
+        f"The new release was released, but {', '.join(processes)} does not stay up. {serves}",
     )
 
 

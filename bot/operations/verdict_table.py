@@ -4,7 +4,7 @@
 the recordings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -355,6 +355,11 @@ _SETTLED = Section(
             recording=f"{_NEWEST}u_crashloop",
             first=None,
             now=(_CRASHED,),
+        ),
+        Watched(
+            read="Every process has exited, and Docker starts none of them again.",
+            first=None,
+            now=(replace(_CRASHED, state="exited"),),
         ),
         Watched(
             read="A process runs, but was restarted.",

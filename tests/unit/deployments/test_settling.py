@@ -89,10 +89,18 @@ def test_a_success_needs_no_last_word_but_takes_it() -> None:
     assert ending(at(0, NEW), at(11, NEW), last_word=True)[0] == "kept_running"
 
 
-@pytest.mark.parametrize("state", ["restarting", "exited", "dead", "removing"])
-def test_a_process_that_is_down_has_crashed(state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "live"),
+    [
+        ("restarting", Live.NEW),
+        ("removing", Live.NEW),
+        ("exited", Live.NONE),
+        ("dead", Live.NONE),
+    ],
+)
+def test_a_process_that_is_down_has_crashed(state: str, live: Live) -> None:
     down = a_container(NEW.id, image=NEW.image, state=state)
-    expected = ("crashed", Phase.FAILED, Failure.CRASHED, Live.NEW)
+    expected = ("crashed", Phase.FAILED, Failure.CRASHED, live)
     assert ending(None, at(0, down)) == expected
     assert ending(at(0, NEW), at(3, down)) == expected
 
@@ -119,6 +127,20 @@ def test_the_crashed_processes_are_named() -> None:
         "The new release was released, but web.1, worker.1 does not stay up. "
         "The new release is what is deployed."
     )
+
+
+def test_a_release_whose_processes_are_all_gone_serves_nothing() -> None:
+    gone = a_container(NEW.id, image=NEW.image, state="exited")
+    also = a_container(NEW_WORKER.id, process="worker.1", image=NEW.image, state="dead")
+    verdict = judge(None, at(0, gone, also), KNOWN, last_word=False).verdict
+    assert verdict is not None
+    assert verdict.live is Live.NONE
+    assert verdict.reason == (
+        "The new release was released, but web.1, worker.1 does not stay up. Nothing is serving."
+    )
+    one_left = judge(None, at(0, gone, NEW_WORKER), KNOWN, last_word=False).verdict
+    assert one_left is not None
+    assert one_left.live is Live.NEW
 
 
 def test_a_foreign_restart_of_our_release_begins_the_settle_time_again() -> None:
