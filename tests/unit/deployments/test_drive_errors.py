@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.deployments.model import BuildStatus, Failure, Live, Phase
+from bot.deployments.model import BuildStatus, Deployment, Failure, Live, Phase
 from bot.errors import CommandFailed, DatabaseDown, OddReport, Unreachable
 from tests.support.builders import OLD, containers
 from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
@@ -267,3 +267,43 @@ async def test_a_start_that_always_breaks_ends_as_our_own_fault() -> None:
     rig.dokku.broken.add("deploy")
     row = await rig.until_ended(within_s=600)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERNAL, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_bug_while_the_stream_is_open_hangs_up_on_nobody() -> None:
+    rig = a_rig(waiting())
+    real = rig.store.get
+
+    async def get(deployment_id: str) -> Deployment | None:
+        row = await real(deployment_id)
+        if row is not None and row.started_at is not None:
+            rig.store.get = real  # type: ignore[method-assign]  # once
+            raise BUG
+        return row
+
+    rig.store.get = get  # type: ignore[method-assign]  # the first read after the start
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    assert rig.row().phase is Phase.BUILDING
+    assert stream.read == len(stream.said)
+    assert not stream.closed
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, len(rig.dokku.streams)) == (Phase.SUCCEEDED, Live.NEW, 1)
+
+
+@in_virtual_time
+async def test_a_lease_that_cannot_go_back_at_once_goes_back_later() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    rig.dokku.down = DOWN
+    rig.store.fail("release", times=2)
+    row = await rig.until_ended(within_s=120)
+    assert row.failure is Failure.LOST_CONTACT
+    rig.dokku.down = None
+    stream.succeed()
+    await rig.until(lambda: rig.store.owner(row.id) is None, within_s=60)
+    assert rig.runner._owed == {}

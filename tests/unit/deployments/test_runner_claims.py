@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.model import BuildStatus, Failure, Live, Phase
-from bot.errors import DatabaseDown
+from bot.errors import DatabaseDown, StaleState, StoreError
 from tests.support.builders import SHA
 from tests.support.fake_dokku import DOWN, FakeDokku
 from tests.support.memory_store import MemoryStore
@@ -341,3 +341,24 @@ async def test_an_unknown_error_of_the_store_is_no_silence() -> None:
     row = await rig.until_ended(within_s=120)
     assert row.phase is Phase.FAILED
     assert row.sha == SHA
+
+
+@pytest.mark.parametrize("error", [StaleState("it changed"), DatabaseDown("away")])
+@in_virtual_time
+async def test_an_expiry_that_could_not_be_written_is_tried_again(error: StoreError) -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(2 * LONG.total_seconds() - 5)
+    rig.store.fail("save", error)
+    row = await rig.until_ended(within_s=60)
+    assert row.failure is Failure.EXPIRED
+
+
+@in_virtual_time
+async def test_an_end_that_cannot_be_written_as_our_own_fault_is_tried_again() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.broken.add("report")
+    rig.store.fail("save", RuntimeError("a bug"), times=2)
+    row = await rig.until_ended(within_s=300)
+    assert row.failure is Failure.INTERNAL
