@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import asyncssh
 
@@ -25,7 +26,13 @@ _QUESTION_S = 8.0
 _OUTPUT_S = 60.0
 _START_S = 30.0
 _HEAD = 2_000
+_LOOKS = 2
+"""At the containers, where a release is switched to between two questions."""
 _NO_SUCH_APP = 20
+
+
+class _ChangedMeanwhile(Exception):
+    """What Dokku lists changed between a question and the one that explains it."""
 
 
 class Driver(Dokku):
@@ -81,6 +88,13 @@ class Driver(Dokku):
         return reports.read_app_report(answer.out, self._redactor.text)
 
     async def containers(self, app: str) -> Containers | None:
+        for _ in range(_LOOKS):
+            with suppress(_ChangedMeanwhile):
+                return await self._containers(app)
+        return None
+
+    async def _containers(self, app: str) -> Containers | None:
+        """One look. _ChangedMeanwhile: two questions were answered from two states."""
         argv = commands.ps_inspect(app)
         answer = await self._run(argv, heavy=True)
         if answer.exit_status == 0:
@@ -148,13 +162,8 @@ class Driver(Dokku):
             monotonic=self._monotonic,
         )
 
-    async def _with_gone(
-        self, app: str, there: Containers, gone: frozenset[str]
-    ) -> Containers | None:
-        """Docker answered, and does not have some of the listed containers: they are down.
-
-        None: Dokku lists others by now.
-        """
+    async def _with_gone(self, app: str, there: Containers, gone: frozenset[str]) -> Containers:
+        """Docker answered, and does not have some of the listed containers: they are down."""
         short_ids = (await self._processes(app)).short_ids
         missing = [
             Container(id=full, process=process, image="", state="missing")
@@ -163,7 +172,7 @@ class Driver(Dokku):
             if short and full.startswith(short)
         ]
         if {one.id for one in missing} != gone:
-            return None
+            raise _ChangedMeanwhile
         every = sorted((*there.listed, *missing), key=lambda one: (one.process, one.id))
         return Containers(listed=tuple(every))
 
@@ -176,6 +185,8 @@ class Driver(Dokku):
     async def _why_none(self, app: str) -> Containers | None:
         """`ps:inspect` failed: nothing to inspect, or it cannot be known (None)."""
         report = await self._processes(app)
+        if "running" in report.states.values():
+            raise _ChangedMeanwhile  # a release was switched to between the two questions
         nothing = report.deployed is False or report.processes == 0
         return Containers() if nothing and not report.states else None
 

@@ -163,6 +163,20 @@ async def test_a_silent_docker_is_no_container_that_is_gone(
     assert await driver.containers("web") is None
 
 
+async def test_a_release_that_is_switched_to_between_two_questions_is_read_again(
+    driver: Driver, server: SshServer
+) -> None:
+    recording = next(one for one in questions(VERSIONS[-1], "ps:inspect") if one.exit == 0)
+    (server.folder / "good.out").write_text(recording.stdout)
+    once = "if [ -e once ]; then cat good.out; exit 0; fi; touch once; exit 1"
+    server.answer("ps:inspect web", once)
+    report = {"deployed": "true", "processes": "1", "status-web.1": "running (CID: 540ab7324f8)"}
+    server.replay("ps:report web --format json", out=json.dumps(report))
+    containers = await driver.containers("web")
+    assert containers is not None
+    assert containers.ids
+
+
 async def test_an_odd_inspect_answer_leaks_nothing(driver: Driver, server: SshServer) -> None:
     server.replay("ps:inspect web", out='[{"Config": {"Env": ["DOKKU_PASS=s3cr3t"]}}]')
     with pytest.raises(OddReport) as caught:
