@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from aiohttp import web
@@ -21,11 +21,12 @@ from bot.deployments.books import Books
 from bot.deployments.ending import Parts
 from bot.deployments.late import CrashWatch, LateVerdicts
 from bot.deployments.model import Deployment
+from bot.deployments.placing import Hooks
 from bot.deployments.ports import Timing
 from bot.deployments.prepare import AppNames, Preparation
 from bot.deployments.resuming import homeless, lately_ended, load
 from bot.deployments.runner import Runner
-from bot.deployments.service import Hooks, Service
+from bot.deployments.service import Service
 from bot.deployments.states import RUNNING
 from bot.deployments.tasks import Tasks
 from bot.deployments.tracker import Tracker
@@ -37,6 +38,7 @@ from bot.git.refs import GitRefs
 from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.observing import MeteredObserver
+from bot.parties import Parties
 from bot.poller import Poller, open_poller
 from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
@@ -46,60 +48,17 @@ from bot.slack.groups import SlackGroups
 from bot.slack.live_message import LiveMessages
 from bot.slack.mentions import open_mentions
 from bot.store.engine import SqlStore, open_store
-from bot.web import Health, Readiness, open_web
+from bot.web import open_web
 from bot.webhooks.payload import planner
 from bot.webhooks.sender import open_sender
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = timedelta(seconds=5)
-SCHEDULER_LATE_S = 30.0
 DATABASE_PAUSE = timedelta(seconds=2)
 FLUSH = timedelta(seconds=1)
 CUT_OFF = timedelta(seconds=1)
 """Longest that listeners may take at the end."""
-
-
-@dataclass(slots=True)
-class Parties:
-    """What of the bot is up, for `/readyz`. Filled in as the start goes on."""
-
-    store: SqlStore | None = None
-    intake: Intake | None = None
-    poller: Poller | None = None
-    servers: DokkuServers | None = None
-    database_why: str = "not opened yet"
-
-    async def ready(self) -> Readiness:
-        """One answer for the probe."""
-        parts: dict[str, str | None] = {
-            "database": await self._database(),
-            "slack": await self._slack(),
-            "scheduler": self._scheduler(),
-        }
-        servers: Health = self.servers.health() if self.servers else {}
-        return Readiness(parts=parts, servers=servers)
-
-    async def _database(self) -> str | None:
-        if self.store is None:
-            return self.database_why
-        try:
-            await self.store.ping()
-        except StoreError as error:
-            return str(error)
-        return None
-
-    async def _slack(self) -> str | None:
-        if self.intake is None or not await self.intake.is_connected():
-            return "not connected to Slack"
-        return None
-
-    def _scheduler(self) -> str | None:
-        last = self.poller.last_tick if self.poller else None
-        if last is None:
-            return "not started yet"
-        late = (datetime.now(UTC) - last).total_seconds()
-        return None if late < SCHEDULER_LATE_S else f"its last tick was {late:.0f} s ago"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,3 +387,6 @@ def _slack_events(
         return await parties.intake.handle_http(request)
 
     return answer
+
+
+__all__ = ["Bot", "Parties", "open_bot", "run_bot"]

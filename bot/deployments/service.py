@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
 
-import structlog
 from ulid import ULID
 
 from bot.clock import Clock
@@ -25,18 +22,15 @@ from bot.deployments.model import (
     Progress,
     Trigger,
 )
-from bot.deployments.ports import Catalog, Groups, Servers, Timing, Urgency
-from bot.deployments.prepare import AppNames, NotDeployable, Preparation, Prepared
+from bot.deployments.placing import Hooks, Placing
+from bot.deployments.ports import Catalog, Groups, Servers, Timing
+from bot.deployments.prepare import AppNames, Preparation
 from bot.deployments.requests import check_app, check_ref, may_deploy, quoted
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING, Who
-from bot.deployments.verdict import as_sentence, before_start
-from bot.errors import DatabaseDown, Declined, DokkuError, Duplicate, StaleState, StoreError
-
-log = structlog.get_logger(__name__)
+from bot.deployments.verdict import before_start
+from bot.errors import DatabaseDown, Declined, DokkuError, Duplicate, StaleState
 
 SHORTEST_ID = 6
-STORE_PAUSE = timedelta(seconds=1)
-"""Between tries while the database is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +46,6 @@ class Request:
     channel: str
     retry_of: str | None = None
     rollback_of: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """What the service sets in motion. Each returns at once."""
-
-    look_for_work: Callable[[], None]
-    wish: Callable[[str], None]
-    """Somebody asked to cancel a running deployment."""
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
-    """Run on, as a tracked task."""
 
 
 class Service:
@@ -83,8 +66,6 @@ class Service:
     ) -> None:
         self.home_team: str | None = None
         """The bot's own workspace; people of others may do nothing."""
-        self.posting: set[str] = set()
-        """Rows whose message this process is posting, or whose withdrawal is under way."""
         self._books = books
         self._store = books.store
         self._catalog = catalog
@@ -95,6 +76,19 @@ class Service:
         self._timing = timing
         self._clock = clock
         self._hooks = hooks
+        self._placing = Placing(
+            books=books,
+            preparation=preparation,
+            timing=timing,
+            clock=clock,
+            hooks=hooks,
+            end_waiting=self.end_waiting,
+        )
+
+    @property
+    def posting(self) -> Collection[str]:
+        """Rows whose message this process is posting, or whose withdrawal is under way."""
+        return self._placing.posting
 
     async def request(self, ask: Request) -> Deployment | None:
         """Row, then message, then work. None: the same request was delivered before.
@@ -134,113 +128,9 @@ class Service:
             return None
         except DatabaseDown as error:
             # Perhaps it was written: what an error was told of must not start.
-            await self._withdraw(deployment, ask.actor, error)
+            await self._placing.withdraw(deployment, ask.actor, error)
             raise
-        return await self._post(deployment, ask.actor)
-
-    async def _post(self, deployment: Deployment, actor: Actor) -> Deployment:
-        looking = asyncio.ensure_future(self._preparation.look_up(deployment))
-        self.posting.add(deployment.id)
-        try:
-            deployment = await self._look_and_post(deployment, looking)
-        except asyncio.CancelledError:
-            # The process stops. The next one finds the message, or posts it.
-            looking.cancel()
-            self.posting.discard(deployment.id)
-            raise
-        except Exception as error:
-            looking.cancel()
-            self._books.tracker.forget(deployment.id)
-            await self._withdraw(deployment, actor, error)
-            raise
-        await self._keep_place(deployment)
-        if deployment.ready:
-            self._hooks.look_for_work()
-        else:
-            self._books.note_waiting(deployment.id, place=None, waits_for="looking up the commit")
-            self._hooks.spawn(self._finish_look_up(deployment, looking))
-        return deployment
-
-    async def _look_and_post(
-        self, deployment: Deployment, looking: asyncio.Future[Prepared | NotDeployable]
-    ) -> Deployment:
-        grace = self._timing.lookup_grace.total_seconds()
-        done, _ = await asyncio.wait({looking}, timeout=grace)
-        found = looking.result() if done and not looking.exception() else None
-        if isinstance(found, NotDeployable):
-            raise Declined(as_sentence(found.sentence))
-        if isinstance(found, Prepared):
-            deployment = await self._ready(deployment, found)
-        if deployment.channel:
-            self._books.tracker.put(deployment)
-            place = await self._books.announcer.post(deployment)
-            deployment = replace(deployment, message=place)
-        self._books.tracker.put(deployment)
-        return deployment
-
-    async def _keep_place(self, deployment: Deployment) -> None:
-        """Store where the message stands; until that is done, nothing is started."""
-        try:
-            if deployment.message is not None:
-                await self._store.place_message(deployment.id, deployment.message)
-        except DatabaseDown as error:
-            log.warning("place_not_stored", deployment_id=deployment.id, why=str(error))
-            self._hooks.spawn(self._keep_place_behind(deployment))
-        else:
-            self.posting.discard(deployment.id)
-
-    async def _keep_place_behind(self, deployment: Deployment) -> None:
-        await self._clock.sleep(STORE_PAUSE)
-        await self._keep_place(deployment)
-        self._hooks.look_for_work()
-
-    async def _withdraw(self, deployment: Deployment, actor: Actor, error: Exception) -> None:
-        """Nothing may come of it, however long the database is away."""
-        self.posting.add(deployment.id)
-        audit = AuditEntry(
-            actor=actor, through="service", action="withdrawn", detail={"why": str(error)}
-        )
-        if not await self._is_withdrawn(deployment.id, audit):
-            self._hooks.spawn(self._withdraw_behind(deployment.id, audit))
-
-    async def _withdraw_behind(self, deployment_id: str, audit: AuditEntry) -> None:
-        await self._clock.sleep(STORE_PAUSE)
-        while not await self._is_withdrawn(deployment_id, audit):
-            await self._clock.sleep(STORE_PAUSE)
-
-    async def _is_withdrawn(self, deployment_id: str, audit: AuditEntry) -> bool:
-        try:
-            await self._store.withdraw(deployment_id, audit)
-        except StaleState as gone:
-            log.info("nothing_to_withdraw", deployment_id=deployment_id, why=str(gone))
-        except StoreError as error:
-            log.warning("not_withdrawn", deployment_id=deployment_id, why=str(error))
-            return False
-        self.posting.discard(deployment_id)
-        return True
-
-    async def _ready(self, deployment: Deployment, found: Prepared) -> Deployment:
-        changed = replace(deployment, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
-        return await self._store.save(changed, was=deployment.phase, by=Who.SERVICE)
-
-    async def _finish_look_up(
-        self, deployment: Deployment, looking: asyncio.Future[Prepared | NotDeployable]
-    ) -> None:
-        try:
-            found = await looking
-            if isinstance(found, NotDeployable):
-                await self.end_waiting(deployment, found.failure, found.sentence)
-                return
-            fresh = await self._ready(deployment, found)
-            self._books.tracker.put(fresh)
-            self._books.note_waiting(deployment.id, place=None, waits_for=None)
-            self._books.announcer.changed(fresh.id, Urgency.PHASE)
-        except (DokkuError, StoreError) as error:
-            # Cancelled or started meanwhile, or nobody could tell now: the owner of the start
-            # looks again, with its own tries and its own end.
-            log.info("look_up_left", deployment_id=deployment.id, why=str(error))
-        finally:
-            self._hooks.look_for_work()
+        return await self._placing.place(deployment, ask.actor)
 
     async def end_waiting(self, deployment: Deployment, failure: Failure, sentence: str) -> None:
         """End a deployment that has not started: one read says what is live. StaleState."""

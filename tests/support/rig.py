@@ -21,6 +21,7 @@ from bot.deployments.model import (
     Phase,
     Progress,
 )
+from bot.deployments.placing import Hooks
 from bot.deployments.ports import (
     Announcer,
     Catalog,
@@ -37,7 +38,7 @@ from bot.deployments.ports import (
 )
 from bot.deployments.prepare import AppNames, Preparation
 from bot.deployments.runner import Runner
-from bot.deployments.service import Hooks, Service
+from bot.deployments.service import Service
 from bot.deployments.states import ENDINGS
 from bot.deployments.tasks import Tasks
 from bot.deployments.tracker import Tracker

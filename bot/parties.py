@@ -1,0 +1,55 @@
+"""Which parts of the bot are up, for `/readyz`."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bot.dokku.servers import DokkuServers
+from bot.errors import StoreError
+from bot.poller import Poller
+from bot.slack.bolt import Intake
+from bot.store.engine import SqlStore
+from bot.web import Health, Readiness
+
+SCHEDULER_LATE_S = 30.0
+
+
+@dataclass(slots=True)
+class Parties:
+    """What of the bot is up, for `/readyz`. Filled in as the start goes on."""
+
+    store: SqlStore | None = None
+    intake: Intake | None = None
+    poller: Poller | None = None
+    servers: DokkuServers | None = None
+    database_why: str = "not opened yet"
+
+    async def ready(self) -> Readiness:
+        """One answer for the probe."""
+        parts: dict[str, str | None] = {
+            "database": await self._database(),
+            "slack": await self._slack(),
+            "scheduler": self._scheduler(),
+        }
+        servers: Health = self.servers.health() if self.servers else {}
+        return Readiness(parts=parts, servers=servers)
+
+    async def _database(self) -> str | None:
+        if self.store is None:
+            return self.database_why
+        try:
+            await self.store.ping()
+        except StoreError as error:
+            return str(error)
+        return None
+
+    async def _slack(self) -> str | None:
+        if self.intake is None or not await self.intake.is_connected():
+            return "not connected to Slack"
+        return None
+
+    def _scheduler(self) -> str | None:
+        last = self.poller.last_tick if self.poller else None
+        if last is None:
+            return "not started yet"
+        late = (datetime.now(UTC) - last).total_seconds()
+        return None if late < SCHEDULER_LATE_S else f"its last tick was {late:.0f} s ago"
