@@ -93,7 +93,8 @@ class BotProcess:
         process, self._process = self._process, None
         if process is None or process.pid is None:
             return
-        os.kill(process.pid, number)
+        if process.is_alive():  # else its id may be somebody else's by now
+            os.kill(process.pid, number)
         try:
             await _readable(process.sentinel, STOP_WITHIN_S)
         except TimeoutError:
