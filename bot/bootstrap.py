@@ -57,6 +57,10 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = timedelta(seconds=5)
 DATABASE_PAUSE = timedelta(seconds=2)
 FLUSH = timedelta(seconds=1)
+SPARE = timedelta(seconds=4)
+"""Of the drain time that nothing needed, so much goes to the last edits."""
+LAST_FLUSH = timedelta(seconds=5)
+"""When all has ended in time, the edit that shows it may still have to wait for its turn."""
 CUT_OFF = timedelta(seconds=1)
 """Longest that listeners may take at the end."""
 
@@ -148,7 +152,7 @@ async def open_bot(
         stack.callback(looking.cancel)
         # Also when the start is cut off, or fails: what runs must not be hung up on.
         drain = settings.drain_timeout
-        stack.push_async_callback(_wind_down, runner, live, drain)
+        stack.push_async_callback(_wind_down, runner, live, drain, clock)
         intake = await stack.enter_async_context(
             open_intake(
                 client=client,
@@ -165,11 +169,14 @@ async def open_bot(
         yield Bot(service=service, runner=runner, intake=intake, live=live)
 
 
-async def _wind_down(runner: Runner, live: LiveMessages, drain: timedelta) -> None:
+async def _wind_down(runner: Runner, live: LiveMessages, drain: timedelta, clock: Clock) -> None:
+    began = clock.monotonic()
     left = await runner.drain(drain.total_seconds())
     if left:
         log.warning("handed_over", deployments=left)
-    await live.flush(FLUSH)
+    # A message may be edited each 2 s only: its end needs that long where there is the time.
+    spare = drain - timedelta(seconds=clock.monotonic() - began)
+    await live.flush(FLUSH + min(max(spare, timedelta(0)), SPARE))
 
 
 def _build_books(
