@@ -90,10 +90,11 @@ class Channel(asyncssh.SSHServerSession[bytes]):
             raise PipeBroken
         if self._pty:
             stream, data = "out", data.replace(b"\n", b"\r\n")
-        if stream == "err":
-            self._channel.write_stderr(data)
-        else:
-            self._channel.write(data)
+        send = self._channel.write_stderr if stream == "err" else self._channel.write
+        try:
+            send(data)
+        except BrokenPipeError as err:
+            raise PipeBroken from err  # the client hung up in this very moment
 
     async def _run(self, line: str) -> None:
         if self._host.answer_delay_s:
