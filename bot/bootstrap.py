@@ -59,8 +59,6 @@ DATABASE_PAUSE = timedelta(seconds=2)
 FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
 """Of the drain time that nothing needed, so much goes to the last edits."""
-LAST_FLUSH = timedelta(seconds=5)
-"""When all has ended in time, the edit that shows it may still have to wait for its turn."""
 CUT_OFF = timedelta(seconds=1)
 """Longest that listeners may take at the end."""
 
