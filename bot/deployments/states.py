@@ -65,6 +65,7 @@ MOVES = (
     Move(Phase.QUEUED, Phase.CANCELLED, Who.SERVICE, "cancel asked, nothing was sent"),
     Move(Phase.QUEUED, Phase.FAILED, Who.SERVICE, "waited too long, or known not to be deployable"),
     Move(Phase.STARTING, Phase.QUEUED, Who.OWNER, "Dokku refused: another deploy holds its lock"),
+    Move(Phase.FETCHING, Phase.QUEUED, Who.OWNER, "Dokku refused: another deploy holds its lock"),
     Move(Phase.STARTING, Phase.FETCHING, Who.OWNER, "Dokku's own line"),
     Move(Phase.STARTING, Phase.BUILDING, Who.OWNER, "Dokku's own line"),
     Move(Phase.STARTING, Phase.RELEASING, Who.OWNER, "Dokku's own line"),

@@ -228,9 +228,13 @@ def _dead(e: Evidence) -> bool:
 
 def lock_held_by_another(e: Evidence) -> Verdict | None:
     """Dokku refused the start: another deploy holds its lock. Nothing of ours ran."""
-    if e.exit_status not in {0, None} and Mark.LOCKED in e.output.marks:
+    if _refused_by_lock(e) and not (e.cancel_asked or e.cap_reached):
         return Verdict(kind=Kind.REQUEUE, rule="lock_held_by_another")
     return None
+
+
+def _refused_by_lock(e: Evidence) -> bool:
+    return e.exit_status not in {0, None} and Mark.LOCKED in e.output.marks
 
 
 def cancelled(e: Evidence) -> Verdict | None:
@@ -239,6 +243,7 @@ def cancelled(e: Evidence) -> Verdict | None:
     live = _live(e)
     wanted = e.cancel_asked or e.cap_reached
     untouched = live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
+    untouched = (untouched or _refused_by_lock(e)) and not _good_end(e)
     if not by_record and not (wanted and _dead(e) and untouched):
         return None
     if e.cap_reached and not e.cancel_asked:
@@ -315,6 +320,9 @@ def nothing_scaled_up(e: Evidence) -> Verdict | None:
     """A good end, and no process is scaled up: there is nothing to see running."""
     if not _good_end(e) or e.after is None or e.after.listed:
         return None
+    if e.output.ours:
+        cause = "The new release was stopped or scaled down before it had proved itself"
+        return _failed("nothing_scaled_up", Failure.INTERRUPTED, Live.NONE, cause)
     return Verdict(
         kind=Kind.END,
         rule="nothing_scaled_up",

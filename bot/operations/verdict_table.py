@@ -178,7 +178,10 @@ def _ended(
     return Evidence(
         exit_status=exit_status,
         record=record,
-        output=LogFacts(marks=marks, started=_OURS, error=error),
+        # Where nothing is listed after a good end, the output named no container either.
+        output=LogFacts(
+            marks=marks, started=_OURS if after != () or exit_status else frozenset(), error=error
+        ),
         after=None if after is None else Containers(listed=after),
         report=report or AppReport(metadata=_OUR_COMMIT),
         **(given | more),

@@ -34,6 +34,7 @@ ALLOWED = {
         P.CANCELLED,
     },
     P.FETCHING: {
+        P.QUEUED,
         P.BUILDING,
         P.RELEASING,
         P.STARTING,

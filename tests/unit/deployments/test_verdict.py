@@ -76,6 +76,35 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
         {"exit_status": 1, "output": facts(Mark.LOCKED)} | SAME,
         Verdict(kind=Kind.REQUEUE, rule="lock_held_by_another"),
     ),
+    (
+        "refused by the lock, and somebody asked for the end",
+        {"exit_status": 1, "output": facts(Mark.LOCKED), "cancel_asked": True, "record": None}
+        | {"after": containers(STRANGER)},
+        end("cancelled", Phase.CANCELLED, None, Live.UNKNOWN, f"Cancelled. {SERVES_UNKNOWN}"),
+    ),
+    (
+        "a cancel asked, but the command had a good end with nothing scaled up",
+        {"output": facts(*DEPLOYED), "cancel_asked": True} | FIRST | NOTHING,
+        end(
+            "nothing_scaled_up",
+            Phase.SUCCEEDED,
+            None,
+            Live.NONE,
+            "Released; no process is scaled up, so nothing is serving.",
+        ),
+    ),
+    (
+        "our output names a container, but none is listed any more: no success",
+        NOTHING,
+        end(
+            "nothing_scaled_up",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.NONE,
+            "The new release was stopped or scaled down before it had proved itself. "
+            + SERVES_NOTHING,
+        ),
+    ),
     # --- cancelled
     (
         "asked, recorded, old serves",
