@@ -48,6 +48,10 @@ fmt: setup ## formatting and the lint fixes that are safe
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
+.PHONY: truth
+truth: setup ## random deployments and faults, each end held against what was really live
+	$(RUN) python -m tests.truth $(ARGS)
+
 .PHONY: docs
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m bot.operations.pages

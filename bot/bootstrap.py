@@ -278,7 +278,7 @@ def _housing(
 
     async def house() -> None:
         rows = [row for row in homeless(books, clock, service.posting) if row.id not in seen]
-        seen.intersection_update(one.deployment.id for one in books.tracker.active())
+        seen.intersection_update(one.deployment.id for one in books.tracker.known())
         seen.update(row.id for row in rows)
         await live.resume(rows)
 

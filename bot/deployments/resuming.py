@@ -34,12 +34,12 @@ async def lately_ended(books: Books, clock: Clock) -> Sequence[Deployment]:
     ended = [
         row
         for row in newest
-        if row.phase in ENDINGS and row.message and row.finished_at and row.finished_at >= since
+        if row.phase in ENDINGS and row.finished_at and row.finished_at >= since
     ]
     for row in ended:
         books.tracker.put(row)
         books.tracker.note(row.id, _progress(row, await books.store.read_log(row.id)))
-    return ended
+    return [row for row in ended if row.message]
 
 
 def _progress(row: Deployment, log: str) -> Progress:
@@ -55,9 +55,12 @@ def _progress(row: Deployment, log: str) -> Progress:
 
 
 def homeless(books: Books, clock: Clock, posting: Collection[str]) -> Sequence[Deployment]:
-    """Unfinished rows whose message was never stored, and that nobody posts at this moment."""
+    """Rows whose message was never stored, and that nobody posts at this moment.
+
+    Ended ones too: somebody may cancel before the message of a killed process is found.
+    """
     before = clock.now() - POSTED_WITHIN
-    rows = [one.deployment for one in books.tracker.active()]
+    rows = [one.deployment for one in books.tracker.known()]
     return [
         row
         for row in rows

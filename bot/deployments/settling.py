@@ -12,10 +12,10 @@ from enum import StrEnum
 from bot.deployments.model import Container, Containers, Failure, Live, Phase, Snapshot
 from bot.deployments.verdict import Kind, Verdict, ours_images, whose
 
-DOWN = frozenset({"restarting", "exited", "dead", "removing"})
+DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})
 """Docker's words for a process that ran and does not run now."""
 
-GONE = frozenset({"exited", "dead"})
+GONE = frozenset({"exited", "dead", "missing"})
 """Those of them that Docker does not start again by itself."""
 
 
@@ -92,12 +92,13 @@ def judge(first: Look | None, now: Look, known: Settling, *, last_word: bool) ->
     images = known.images | ours_images(known.ours, now.containers)
     kinds = {whose(one, known.ours, images, known.before.containers) for one in listed}
     if Live.UNKNOWN in kinds:
+        gone = all(one.state in GONE for one in listed)
+        serves = "Nothing is serving." if gone else "What is serving now is not known."
         return _end(
             "replaced",
             Failure.INTERRUPTED,
-            Live.UNKNOWN,
-            "Another release replaced it before it had proved itself. "
-            "What is serving now is not known.",
+            Live.NONE if gone else Live.UNKNOWN,
+            f"Another release replaced it before it had proved itself. {serves}",
         )
     if Live.PREVIOUS in kinds:
         return _old_in_place(kinds, last_word=last_word)

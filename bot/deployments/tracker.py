@@ -70,6 +70,11 @@ class Tracker:
         """All that have not ended."""
         return [known for known in self._all.values() if known.ended_at is None]
 
+    def known(self) -> Sequence[Tracked]:
+        """All, those that ended a while ago among them."""
+        self._sweep()
+        return list(self._all.values())
+
     def _sweep(self) -> None:
         limit = self._clock.monotonic() - self._ttl.total_seconds()
         ended = [

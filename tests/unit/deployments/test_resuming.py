@@ -60,3 +60,12 @@ async def test_rows_without_a_message_get_one_when_nobody_is_posting_it() -> Non
     await rig.passes(30)
     found = homeless(rig.books, rig.clock, {posted_now.id})
     assert [row.id for row in found] == [left.id]
+
+
+@in_virtual_time
+async def test_a_row_that_ended_before_its_message_was_found_gets_it_all_the_same() -> None:
+    cancelled = waiting(message=None, phase=Phase.CANCELLED, finished_at=NOW - timedelta(seconds=5))
+    rig = a_rig(cancelled, start=False)
+    assert await lately_ended(rig.books, rig.clock) == []
+    await rig.passes(30)
+    assert [row.id for row in homeless(rig.books, rig.clock, ())] == [cancelled.id]

@@ -96,6 +96,7 @@ def test_a_success_needs_no_last_word_but_takes_it() -> None:
         ("removing", Live.NEW),
         ("exited", Live.NONE),
         ("dead", Live.NONE),
+        ("missing", Live.NONE),
     ],
 )
 def test_a_process_that_is_down_has_crashed(state: str, live: Live) -> None:
@@ -184,6 +185,16 @@ def test_another_release_in_its_place_makes_it_unknown() -> None:
     expected = ("replaced", Phase.FAILED, Failure.INTERRUPTED, Live.UNKNOWN)
     assert ending(at(0, NEW), at(5, STRANGER)) == expected
     assert ending(at(0, NEW), at(5, NEW, STRANGER)) == expected
+
+
+def test_another_release_that_is_down_for_good_serves_nothing() -> None:
+    gone = a_container(STRANGER.id, image=STRANGER.image, state="exited")
+    verdict = judge(at(0, NEW), at(5, gone), KNOWN, last_word=False).verdict
+    assert verdict is not None
+    assert (verdict.rule, verdict.live) == ("replaced", Live.NONE)
+    assert verdict.reason == (
+        "Another release replaced it before it had proved itself. Nothing is serving."
+    )
 
 
 def test_old_beside_new_is_waited_for_until_the_last_word() -> None:

@@ -847,7 +847,15 @@ def test_an_end_before_the_start(after: Containers | None, live: Live, sentence:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("a", "a."), ("a.", "a."), ("a?", "a?"), ("a!", "a!"), ("a: ", "a."), (": a", ": a.")],
+    [
+        ("a", "a."),
+        ("a.", "a."),
+        ("a?", "a?"),
+        ("a!", "a!"),
+        ("a: ", "a."),
+        ("X: ", "X."),
+        (": a", ": a."),
+    ],
 )
 def test_a_sentence_ends_once(text: str, sentence: str) -> None:
     assert as_sentence(text) == sentence
