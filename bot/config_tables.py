@@ -168,7 +168,6 @@ class Knobs(Table):
     )
     slack_signing_secret: SecretStr | None = Field(
         default=None,
-        min_length=8,
         description="Signing secret: HTTP mode, Slack calls `POST /slack/events`.",
         json_schema_extra=variable("SLACK_SIGNING_SECRET"),
     )

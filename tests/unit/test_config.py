@@ -161,7 +161,6 @@ REFUSED_VARIABLES = [
     ({"SLACK_BOT_TOKEN": "xapp-1-swapped"}, "SLACK_BOT_TOKEN: does not look like a token"),
     ({"SLACK_APP_TOKEN": "xoxb-1-swapped"}, "SLACK_APP_TOKEN: does not look like a token"),
     ({"SLACK_APP_TOKEN": None}, "environment: SLACK_APP_TOKEN: missing."),
-    ({"SLACK_SIGNING_SECRET": "short"}, "environment: SLACK_SIGNING_SECRET: "),
     ({"SLACK_API_URL": "slack.com"}, "SLACK_API_URL: not a web address."),
     (
         {"DOKKU_HOST": None, "DOKKU_SSH_KEY": None, "DOKKU_KNOWN_HOSTS": None},
