@@ -6,12 +6,13 @@ from bot.deployments.model import Live, Phase
 from bot.deployments.settling import Judgement, Step
 from bot.deployments.verdict import Kind, Verdict
 from bot.dokku.versions import MEANS, SINCE, capabilities
-from bot.operations.verdict_table import SECTIONS, Row, Section
+from bot.operations.verdict_table.rows import Row, Section
+from bot.operations.verdict_table.table import SECTIONS
 
 _INTRODUCTION = """\
 # Verdicts
 
-<!-- Made from bot/operations/verdict_table.py by `make docs`; edit there. -->
+<!-- Made from bot/operations/verdict_table/ by `make docs`; edit there. -->
 
 How a deployment ended is not taken from one line or one exit status. The bot reads everything that
 Dokku can tell: the exit status of its own command, Dokku's build record, the lines of the output,

@@ -11,7 +11,8 @@ from bot.deployments.model import LogFacts
 from bot.deployments.verdict import RULES, Verdict, before_start, decide, no_contact
 from bot.dokku.marks import LogReader
 from bot.dokku.output import OutputReader
-from bot.operations.verdict_table import SECTIONS, Ended, Row
+from bot.operations.verdict_table.rows import Ended, Row
+from bot.operations.verdict_table.table import SECTIONS
 from bot.operations.verdicts_page import rule_of, verdict_of, verdicts_page
 from bot.redaction import Redactor
 from bot.simulators.dokku.recordings import TRANSCRIPTS

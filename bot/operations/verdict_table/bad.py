@@ -1,0 +1,184 @@
+"""Bad ends: another exit status, or a record of failure where the line was lost."""
+
+from bot.deployments.model import Mark
+from bot.operations.verdict_table.rows import Ended, Section
+from bot.operations.verdict_table.samples import (
+    ABANDONED,
+    BEFORE_BOTH,
+    BEFORE_FIRST,
+    BUILD_FAILED,
+    BUILT,
+    CHECKS_FAILED,
+    EXIT_3,
+    FAILED,
+    HTTP_500,
+    NEW,
+    NEWEST,
+    OLD,
+    OLD_AGAIN,
+    OLD_DOKKU,
+    OLD_RESTARTING,
+    OLD_WORKER,
+    OLDER,
+    RELEASED,
+    ended,
+)
+
+BAD = Section(
+    title="A bad end: another exit status, or a record of failure where the line was lost",
+    text="The text names the reason, the containers say what is serving. Exit status 1 does not "
+    "mean that the old release still serves.",
+    rows=(
+        Ended(
+            read="The build fails; the containers are the old ones.",
+            recording=f"{NEWEST}c_redeploy_build_fails",
+            step="deploy",
+            evidence=ended(1, ABANDONED, (OLD,), BUILD_FAILED, error=EXIT_3),
+        ),
+        Ended(
+            read="The build of a first deploy fails; there is no container.",
+            recording=f"{NEWEST}e_first_deploy_build_fails",
+            step="deploy",
+            evidence=ended(1, ABANDONED, (), BUILD_FAILED, error=EXIT_3, before=BEFORE_FIRST),
+        ),
+        Ended(
+            read="The build fails on Dokku 0.35.",
+            recording=f"{OLDER}c_redeploy_build_fails",
+            step="deploy",
+            evidence=ended(1, None, (OLD,), BUILD_FAILED, error=EXIT_3, **OLD_DOKKU),
+        ),
+        Ended(
+            read="The health check fails; the containers are the old ones.",
+            recording=f"{NEWEST}d_redeploy_healthcheck_fails",
+            step="deploy",
+            evidence=ended(1, FAILED, (OLD,), CHECKS_FAILED, error=HTTP_500),
+        ),
+        Ended(
+            read="The health check fails on Dokku 0.35.",
+            recording=f"{OLDER}d_redeploy_healthcheck_fails",
+            step="deploy",
+            evidence=ended(1, None, (OLD,), CHECKS_FAILED, error=HTTP_500, **OLD_DOKKU),
+        ),
+        Ended(
+            read="The repository has no such ref.",
+            recording=f"{NEWEST}g_ref_missing",
+            step="deploy",
+            evidence=ended(
+                128,
+                ABANDONED,
+                (OLD,),
+                frozenset({Mark.FETCHING, Mark.REF_MISSING}),
+                error="fatal: no-such-branch^{commit}: not a valid SHA1",
+            ),
+        ),
+        Ended(
+            read="The same on a first deploy, in other words.",
+            recording=f"{NEWEST}g_ref_missing",
+            step="first_deploy",
+            evidence=ended(
+                1,
+                ABANDONED,
+                (),
+                frozenset({Mark.FETCHING, Mark.REF_MISSING}),
+                error="error: pathspec 'no-such-branch' did not match any file(s) known to git",
+                before=BEFORE_FIRST,
+            ),
+        ),
+        Ended(
+            read="The repository cannot be reached, or not by this server.",
+            recording=f"{NEWEST}h_repo_missing",
+            step="no_such_host",
+            evidence=ended(
+                128,
+                ABANDONED,
+                (OLD,),
+                frozenset({Mark.FETCHING, Mark.REPO_UNREACHABLE}),
+                error="fatal: unable to access 'https://no-such-host.invalid/x.git/': "
+                "Could not resolve host: no-such-host.invalid",
+            ),
+        ),
+        Ended(
+            read="The app does not exist any more.",
+            recording=f"{NEWEST}i_app_missing",
+            step="git_sync_build_ghost_git_//git.example/web.git_main",
+            evidence=ended(
+                20,
+                None,
+                None,
+                frozenset({Mark.APP_MISSING}),
+                error="App ghost does not exist",
+            ),
+        ),
+        Ended(
+            read="Dokku refuses before it has begun.",
+            recording=f"{NEWEST}i_app_missing",
+            step="git_sync_build_web",
+            evidence=ended(
+                1,
+                None,
+                (OLD,),
+                frozenset({Mark.REFUSED}),
+                error="Missing GIT_REMOTE parameter",
+            ),
+        ),
+        Ended(
+            read="The docker daemon dies during the build; Docker answers nobody.",
+            recording=f"{NEWEST}n2_dockerd_killed_mid_build",
+            step="deploy",
+            evidence=ended(
+                1,
+                ABANDONED,
+                None,
+                BUILD_FAILED,
+                error="ERROR: failed to receive status: rpc error: code = Unavailable "
+                "desc = error reading from server: EOF",
+            ),
+        ),
+        Ended(
+            read="Dokku's processes are killed on the server during the build.",
+            recording=f"{NEWEST}n1_dokku_killed_mid_build",
+            step="deploy",
+            evidence=ended(-1, ABANDONED, (OLD,), BUILT),
+        ),
+        Ended(
+            read="The release fails for another reason; the old release is itself restarting.",
+            evidence=ended(1, FAILED, (OLD_RESTARTING,), RELEASED | {Mark.RELEASE_FAILED}),
+        ),
+        Ended(
+            read="The build fails; meanwhile somebody restarted the old release (other "
+            "containers, the old image).",
+            recording=f"{NEWEST}p_ps_rebuild_restart_stop_start",
+            evidence=ended(1, ABANDONED, (OLD_AGAIN,), BUILD_FAILED, error=EXIT_3),
+        ),
+        Ended(
+            read="A postdeploy task fails: the new containers serve already.",
+            evidence=ended(
+                1,
+                FAILED,
+                (NEW,),
+                RELEASED | {Mark.RELEASE_FAILED},
+                error="Execution of postdeploy task failed: /app/migrate",
+            ),
+        ),
+        Ended(
+            read="The worker fails after web was replaced.",
+            evidence=ended(
+                1,
+                FAILED,
+                (NEW, OLD_WORKER),
+                RELEASED | {Mark.RELEASE_FAILED},
+                error="parallel: This job failed:",
+                before=BEFORE_BOTH,
+            ),
+        ),
+        Ended(
+            read="The line was lost; the record says failed with exit status 1.",
+            evidence=ended(None, FAILED, (OLD,), CHECKS_FAILED, error=HTTP_500),
+        ),
+        Ended(
+            read="The line was lost; the record never ended, but Dokku's text ends with the "
+            "failed build.",
+            evidence=ended(None, ABANDONED, (OLD,), BUILD_FAILED, error=EXIT_3),
+        ),
+    ),
+)

@@ -1,0 +1,73 @@
+"""The kinds of rows, and how each asks the rules."""
+
+from dataclasses import dataclass
+
+from bot.deployments.model import Container, Containers, Failure
+from bot.deployments.settling import Judgement, judge
+from bot.deployments.verdict import Evidence, Verdict, before_start, decide
+from bot.operations.verdict_table.samples import SETTLE, SETTLING, look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One kind of evidence. `read` says in words what the rules are given."""
+
+    read: str
+    recording: str | None = None
+    """`VERSION/SCENARIO` under bot/simulators/dokku/transcripts; None: on the model."""
+    step: str | None = None
+    """The recorded deploy whose text and exit status are the row's own."""
+
+    def outcome(self) -> Verdict | Judgement:
+        """What the rules say of it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unstarted(Row):
+    """An end before Dokku's command was started."""
+
+    failure: Failure
+    cause: str
+    after: Containers | None
+
+    def outcome(self) -> Verdict:
+        """By `before_start`."""
+        return before_start(self.failure, self.cause, self.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended(Row):
+    """The command has ended, or its line was lost."""
+
+    evidence: Evidence
+
+    def outcome(self) -> Verdict:
+        """By `decide`."""
+        return decide(self.evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched(Row):
+    """A good end: two looks at the new release, more than the settle time apart."""
+
+    first: tuple[Container, ...] | None
+    """What the first look showed; None: this is the first one."""
+    now: tuple[Container, ...] | None
+    """What this look shows; None: it could not be read."""
+    last_word: bool = False
+
+    def outcome(self) -> Judgement:
+        """By `judge`."""
+        first = None if self.first is None else look(0, self.first)
+        now = look(SETTLE.total_seconds() + 1, self.now)
+        return judge(first, now, SETTLING, last_word=self.last_word)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Rows that belong together."""
+
+    title: str
+    text: str
+    rows: tuple[Row, ...]

@@ -1,0 +1,91 @@
+"""What the looks at a new release show."""
+
+from dataclasses import replace
+
+from bot.operations.verdict_table.rows import Section, Watched
+from bot.operations.verdict_table.samples import (
+    CRASHED,
+    CRASHED_ONCE,
+    NEW,
+    NEW_AGAIN,
+    NEW_WORKER,
+    NEWEST,
+    OLD_AGAIN,
+    OLD_WORKER,
+    STRANGER,
+)
+
+SETTLED = Section(
+    title="Does the new release stay up?",
+    text="After a good end the containers are read twice, at least the settle time apart "
+    "(`DEPLOYBOT_SETTLE`). Dokku's own success says nothing of it: a process that exits one second "
+    "after its start still gives exit status 0.",
+    rows=(
+        Watched(
+            read="Both looks show the same containers, running, never restarted.",
+            recording=f"{NEWEST}inspect_a_redeploy",
+            first=(NEW,),
+            now=(NEW,),
+        ),
+        Watched(
+            read="A process is restarting.",
+            recording=f"{NEWEST}u_crashloop",
+            first=None,
+            now=(CRASHED,),
+        ),
+        Watched(
+            read="Every process has exited, and Docker starts none of them again.",
+            first=None,
+            now=(replace(CRASHED, state="exited"),),
+        ),
+        Watched(
+            read="A process runs, but was restarted.",
+            recording=f"{NEWEST}inspect_d_crash_loops",
+            first=(NEW,),
+            now=(CRASHED_ONCE,),
+        ),
+        Watched(
+            read="Another container of our own image: somebody restarted our release.",
+            recording=f"{NEWEST}p_ps_rebuild_restart_stop_start",
+            first=(NEW,),
+            now=(NEW_AGAIN,),
+        ),
+        Watched(
+            read="The same over and over, until the longest duration is over.",
+            first=(NEW,),
+            now=(NEW_AGAIN,),
+            last_word=True,
+        ),
+        Watched(
+            read="Containers of an image that is neither ours nor the old one.",
+            recording=f"{NEWEST}w_git_push_out_of_band",
+            first=(NEW,),
+            now=(STRANGER,),
+        ),
+        Watched(read="The old image runs again.", first=(NEW,), now=(OLD_AGAIN,)),
+        Watched(
+            read="No container is left: stopped, or scaled down.",
+            recording=f"{NEWEST}x_config_scale_domains",
+            first=(NEW,),
+            now=(),
+        ),
+        Watched(
+            read="An old process beside the new ones.",
+            first=(NEW, NEW_WORKER),
+            now=(NEW, OLD_WORKER),
+        ),
+        Watched(
+            read="The same, and the longest duration is over.",
+            first=(NEW, NEW_WORKER),
+            now=(NEW, OLD_WORKER),
+            last_word=True,
+        ),
+        Watched(read="The containers cannot be read.", first=(NEW,), now=None),
+        Watched(
+            read="The same, and the longest duration is over.",
+            first=(NEW,),
+            now=None,
+            last_word=True,
+        ),
+    ),
+)

@@ -1,0 +1,65 @@
+"""Ends before Dokku's command ran, and a start that Dokku refused."""
+
+from bot.deployments.model import Failure, Mark
+from bot.operations.verdict_table.rows import Ended, Section, Unstarted
+from bot.operations.verdict_table.samples import (
+    ABANDONED,
+    NEWEST,
+    NOTHING,
+    OLD,
+    OLD_DOKKU,
+    OLDER,
+    WAS,
+    ended,
+)
+
+UNSTARTED = Section(
+    title="Before Dokku's command was started",
+    text="Nothing of ours ran. The containers are read once, to say what is serving.",
+    rows=(
+        Unstarted(
+            read="The server could not be reached for the start.",
+            failure=Failure.SERVER_UNREACHABLE,
+            cause="production could not be reached",
+            after=None,
+        ),
+        Unstarted(
+            read="Dokku says that the app does not exist.",
+            recording=f"{NEWEST}i_app_missing",
+            failure=Failure.APP_NOT_FOUND,
+            cause="web does not exist on production",
+            after=None,
+        ),
+        Unstarted(
+            read="The repository has no such branch, tag or commit.",
+            failure=Failure.REF_NOT_FOUND,
+            cause="The repository has no branch, tag or commit v9",
+            after=WAS,
+        ),
+        Unstarted(
+            read="Dokku refuses the questions before the start, and the app has no container.",
+            failure=Failure.REFUSED,
+            cause="Dokku refused: the command is not allowed",
+            after=NOTHING,
+        ),
+    ),
+)
+
+REFUSED = Section(
+    title="Dokku refused the start",
+    text="Another deploy of the app holds Dokku's lock.",
+    rows=(
+        Ended(
+            read="Exit status 1; the text says that the app has a deploy lock in place.",
+            recording=f"{NEWEST}j_second_deploy_while_running",
+            step="second",
+            evidence=ended(1, ABANDONED, (OLD,), frozenset({Mark.FETCHING, Mark.LOCKED})),
+        ),
+        Ended(
+            read="The same on Dokku 0.35, which keeps no record of it.",
+            recording=f"{OLDER}j_second_deploy_while_running",
+            step="second",
+            evidence=ended(1, None, (OLD,), frozenset({Mark.LOCKED}), **OLD_DOKKU),
+        ),
+    ),
+)

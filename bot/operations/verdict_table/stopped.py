@@ -1,0 +1,57 @@
+"""Ends by a cancel."""
+
+from bot.deployments.verdict import PIPE_CLOSED
+from bot.operations.verdict_table.rows import Ended, Section
+from bot.operations.verdict_table.samples import (
+    ABANDONED,
+    BEFORE_BOTH,
+    BUILT,
+    CANCELED,
+    NEW,
+    NEWEST,
+    OLD,
+    OLD_WORKER,
+    RELEASED,
+    ended,
+)
+
+CANCELS = Section(
+    title="Cancelled",
+    text="By a person, by the bot because the longest duration was over, or on the server.",
+    rows=(
+        Ended(
+            read="Somebody pressed Cancel; the record says canceled; the old containers serve.",
+            recording=f"{NEWEST}l1_cancel_mid_build",
+            evidence=ended(PIPE_CLOSED, CANCELED, (OLD,), BUILT, cancel_asked=True),
+        ),
+        Ended(
+            read="The same, but the proxy was switched before: the new containers serve.",
+            evidence=ended(PIPE_CLOSED, CANCELED, (NEW,), RELEASED, cancel_asked=True),
+        ),
+        Ended(
+            read="The same, with web replaced and the worker not.",
+            evidence=ended(
+                PIPE_CLOSED,
+                CANCELED,
+                (NEW, OLD_WORKER),
+                RELEASED,
+                cancel_asked=True,
+                before=BEFORE_BOTH,
+            ),
+        ),
+        Ended(
+            read="Our own line was closed, our command is dead, nothing changed.",
+            evidence=ended(None, ABANDONED, (OLD,), BUILT, cancel_asked=True),
+        ),
+        Ended(
+            read="The longest duration was over; the record says canceled; the old containers "
+            "serve.",
+            evidence=ended(PIPE_CLOSED, CANCELED, (OLD,), BUILT, cap_reached=True),
+        ),
+        Ended(
+            read="Nobody asked the bot, and the record says canceled.",
+            recording=f"{NEWEST}l1_cancel_mid_build",
+            evidence=ended(PIPE_CLOSED, CANCELED, (OLD,), BUILT),
+        ),
+    ),
+)
