@@ -184,8 +184,13 @@ class Conclusion:
     async def _read(self, kept: Sequence[str]) -> Read:
         row = self._held.row
         record = await self._ended_record()
-        if record is None and row.build_id is None and row.exit_status is not None:
-            record = await self._reader.same_text(row, kept)
+        never_began = False
+        if record is None and row.build_id is None:
+            if row.exit_status is not None:
+                record = await self._reader.same_text(row, kept)
+            elif not any(kept) and self._heard in {None, LogFacts()}:
+                never_began = await self._never_began()
+                record = None if never_began else await self._reader.record(row)
         return await self._reader.read(
             row,
             self._heard,
@@ -193,6 +198,7 @@ class Conclusion:
             kept=kept,
             cap_reached=self.cap_reached,
             last_word=self._checking_over if _ended_well(row) else self.last_word,
+            never_began=never_began,
         )
 
     async def _ended_record(self) -> BuildRecord | None:
@@ -209,6 +215,19 @@ class Conclusion:
             await self._clock.sleep(RECORD_PAUSE)
             record = await self._reader.record(row)
         return record
+
+    async def _never_began(self) -> bool:
+        """Whether a line that was lost before its first byte left no trace on the server.
+
+        Dokku writes the record half a second after the start, before it prints anything.
+        """
+        began = self._clock.monotonic()
+        wait = self._timing.record_wait.total_seconds()
+        while await self._reader.never_began(self._held.row):
+            if self._clock.monotonic() - began >= wait:
+                return True
+            await self._clock.sleep(RECORD_PAUSE)
+        return False
 
     async def _keep_what_was_learnt(self, read: Read) -> None:
         row = self._held.row

@@ -47,6 +47,15 @@ def our_record(row: Deployment, records: Sequence[BuildRecord]) -> BuildRecord |
     return new[0] if len(new) == 1 else None
 
 
+def no_trace(row: Deployment, records: Sequence[BuildRecord]) -> bool:
+    """No record may be ours, and none that was can have been pruned: the oldest go first."""
+    if row.before is None or row.before.builds is None:
+        return False
+    known, listed = row.before.builds, {one.id for one in records}
+    complete = bool(known & listed) or not (known or listed)
+    return complete and not candidates(records, row.before)
+
+
 class EvidenceReader:
     """Reads about one app on one server. Every method may raise DokkuError."""
 
@@ -65,6 +74,10 @@ class EvidenceReader:
     async def record(self, row: Deployment) -> BuildRecord | None:
         """Our build record; one cheap question."""
         return our_record(row, await self._dokku.builds(row.dokku_app))
+
+    async def never_began(self, row: Deployment) -> bool:
+        """Dokku shows no trace of our command; one cheap question."""
+        return no_trace(row, await self._dokku.builds(row.dokku_app))
 
     async def same_text(self, row: Deployment, ours: Sequence[str]) -> BuildRecord | None:
         """Of two or more candidates, the one whose text is ours (one `tee` writes both)."""
@@ -86,6 +99,7 @@ class EvidenceReader:
         kept: Sequence[str],
         cap_reached: bool,
         last_word: bool,
+        never_began: bool = False,
     ) -> Read:
         """Everything of the verdict's table, for a command that ended or whose line was lost.
 
@@ -124,6 +138,7 @@ class EvidenceReader:
             cancel_asked=row.cancel is not None and row.phase is not Phase.CHECKING,
             cap_reached=cap_reached and row.phase is not Phase.CHECKING,
             last_word=last_word,
+            never_began=never_began,
         )
         return Read(
             evidence=evidence, build_id=record.id if record else row.build_id, sha=sha, log=log
@@ -151,7 +166,8 @@ def blind(row: Deployment, output: LogFacts, *, cap_reached: bool) -> Evidence:
 def describe(evidence: Evidence, rule: str) -> str:
     """One line for operators: which rule decided, on what."""
     record = evidence.record
-    told = f"{record.status} ({record.exit_code})" if record else "none"
+    none = "none, and nothing began" if evidence.never_began else "none"
+    told = f"{record.status} ({record.exit_code})" if record else none
     after = evidence.after
     seen = (
         "unreadable"

@@ -70,6 +70,9 @@ class Evidence:
     cap_reached: bool = False
     last_word: bool = False
     """Waiting longer is not allowed: what cannot be proven by now is said to be unknown."""
+    never_began: bool = False
+    """The line was lost before a byte came, and Dokku, which records each start at once, has not
+    recorded ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,9 +224,8 @@ def _bad_end(e: Evidence) -> bool:
 
 def _dead(e: Evidence) -> bool:
     """Our command is proven not to run any more."""
-    return e.exit_status is not None or (
-        e.record is not None and e.record.status is not BuildStatus.RUNNING
-    )
+    ended = e.record is not None and e.record.status is not BuildStatus.RUNNING
+    return e.exit_status is not None or e.never_began or ended
 
 
 def lock_held_by_another(e: Evidence) -> Verdict | None:
@@ -377,10 +379,13 @@ def still_running(e: Evidence) -> Verdict | None:
 
 def ended_without_telling(e: Evidence) -> Verdict | None:
     """The line was lost and the command died with it; nobody recorded how far it came."""
-    if e.record is None:
+    if e.record is not None:
+        cause = "The connection or the bot died during the deployment, and Dokku's command with it"
+    elif e.never_began:
+        cause = "The connection was lost before Dokku had begun, so nothing of it ran"
+    else:
         return None
     live = _live(e)
-    cause = "The connection or the bot died during the deployment, and Dokku's command with it"
     said = _live_sentence(e, live)
     end = _failed("ended_without_telling", Failure.INTERRUPTED, live, cause, said)
     untouched = live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)

@@ -1,6 +1,9 @@
 """One command on one SSH channel, and the one fact that decides about trying again: was it sent?"""
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 import asyncssh
@@ -11,6 +14,7 @@ from bot.errors import OddReport, OutcomeUnknown
 
 CHUNK = 65_536
 _MOST_BYTES = 64 * 1024 * 1024
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,8 @@ class Command:
         self.argv = argv
         self.channel: SSHChannel[bytes] | None = None
         self.process: asyncssh.SSHClientProcess[bytes] | None = None
+        self.refused = False
+        """The server answered that it will not run it."""
 
     @property
     def sent(self) -> bool:
@@ -62,7 +68,14 @@ class Command:
                 super().connection_made(chan)
 
         process = Process()
-        await ssh.create_session(lambda: process, " ".join(self.argv), encoding=None)
+        try:
+            await ssh.create_session(lambda: process, " ".join(self.argv), encoding=None)
+        except asyncssh.ChannelOpenError as err:
+            # A lost connection looks the same here, but is closed.
+            if err.code == asyncssh.OPEN_REQUEST_SESSION_FAILED and not ssh.is_closed():
+                self.channel = None
+                self.refused = True
+            raise
         await process.redirect(
             stdin=asyncssh.DEVNULL,
             stdout=asyncssh.PIPE,
@@ -119,3 +132,16 @@ class Command:
                 )
             parts.append(data)
         return b"".join(parts)
+
+
+def cut(ssh: asyncssh.SSHClientConnection) -> None:
+    """Hang up, and let nothing arrive any more that is still on its way.
+
+    A plain hang-up leaves what was not delivered to the kernel, which goes on sending it: on a
+    path that was dead for a while, a deploy that was given up would begin all the same.
+    """
+    wire: socket.socket | None = ssh.get_extra_info("socket")
+    if wire is not None:
+        with suppress(OSError):  # it is closed already
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    ssh.abort()

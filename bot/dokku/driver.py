@@ -11,7 +11,7 @@ from bot.deployments.model import AppReport, BuildRecord, Container, Containers,
 from bot.deployments.ports import DeployStream, Dokku
 from bot.dokku import commands, reports
 from bot.dokku.builds import killed_a_deploy, read_builds
-from bot.dokku.channel import CHUNK, Answer, Command
+from bot.dokku.channel import CHUNK, Answer, Command, cut
 from bot.dokku.commands import Argv
 from bot.dokku.connection import Connection
 from bot.dokku.inspect import read_containers, read_gone
@@ -144,15 +144,16 @@ class Driver(Dokku):
             async with asyncio.timeout(self._start_s):
                 await command.open(ssh, merged=True)
         except (asyncssh.Error, OSError) as err:
-            ssh.abort()
+            cut(ssh)
             if not command.sent:
+                refusal = "would not run" if command.refused else "opened no channel for"
                 raise Unreachable(
-                    f"{self._connection.name} let the bot log in but opened no channel for the "
+                    f"{self._connection.name} let the bot log in but {refusal} the "
                     "deploy. Nothing was started."
                 ) from err
             # Sent, and no answer came: the stream ends at once and the caller has to look.
         except BaseException:
-            ssh.abort()
+            cut(ssh)
             raise
         return Stream(
             ssh,

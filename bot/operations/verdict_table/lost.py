@@ -43,6 +43,11 @@ LOST = Section(
             evidence=ended(None, CUT_OFF, (NEW, OLD_WORKER), RELEASED, before=BEFORE_BOTH),
         ),
         Ended(
+            read="Nothing was printed and there is no record, though Dokku writes one at once: it "
+            "had not begun.",
+            evidence=ended(None, None, (OLD,), frozenset(), never_began=True),
+        ),
+        Ended(
             read="There is no record, or there are two that may be ours.",
             evidence=ended(None, None, (OLD,), BUILT),
         ),

@@ -207,3 +207,62 @@ async def test_three_good_ones_tell_how_long_it_usually_takes() -> None:
     await rig.dokku.stream()
     await rig.passes(1)
     assert rig.progress(waiting().id).usual == timedelta(seconds=62)
+
+
+@in_virtual_time
+async def test_a_line_cut_before_dokku_began_is_started_at_once() -> None:
+    """No record half a second after the start: nothing ran, and the cap is not waited for."""
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    stream.lose()
+    rig.dokku.makes_records = True
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 2)
+
+
+@in_virtual_time
+async def test_a_second_line_cut_before_dokku_began_is_an_end() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    (await rig.begun()).lose()
+    (await rig.dokku.stream(2)).lose()
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert (row.reason or "").startswith("The connection was lost before Dokku had begun")
+    assert len(rig.dokku.streams) == 2
+
+
+@in_virtual_time
+async def test_a_line_cut_before_dokku_began_is_not_started_against_a_wish() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    stream.lose()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_record_that_comes_late_is_believed() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(record_after_s=3))
+    stream = await rig.begun()
+    stream.lose()
+    await rig.passes(30)
+    assert rig.row().phase is Phase.STARTING
+    rig.dokku.mark(stream.build_id, BuildStatus.FAILED, 1)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.FAILED, Live.PREVIOUS, 1)
+
+
+@in_virtual_time
+async def test_what_printed_something_did_begin() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(1)
+    stream.lose()
+    await rig.passes(120)
+    assert rig.row().phase is Phase.FETCHING
+    assert len(rig.dokku.streams) == 1

@@ -716,6 +716,40 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
         ),
     ),
     (
+        "lost before Dokku had begun: once more",
+        {"record": None, "never_began": True} | LOST | SAME,
+        end(
+            "ended_without_telling",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.PREVIOUS,
+            f"The connection was lost before Dokku had begun, so nothing of it ran. {SERVES_OLD}",
+            kind=Kind.START_AGAIN,
+        ),
+    ),
+    (
+        "lost before Dokku had begun, and another release serves",
+        {"record": None, "never_began": True} | LOST | {"after": containers(STRANGER)},
+        end(
+            "ended_without_telling",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.UNKNOWN,
+            "The connection was lost before Dokku had begun, so nothing of it ran. "
+            + SERVES_UNKNOWN,
+        ),
+    ),
+    (
+        "lost before Dokku had begun, and somebody asked for the end",
+        {"record": None, "never_began": True, "cancel_asked": True} | LOST | SAME,
+        end("cancelled", Phase.CANCELLED, None, Live.PREVIOUS, f"Cancelled. {SERVES_OLD}"),
+    ),
+    (
+        "lost, a cancel was asked, and whether it began is not known",
+        {"record": None, "cancel_asked": True} | LOST | SAME,
+        Verdict(kind=Kind.WATCH, rule="no_contact"),
+    ),
+    (
         "lost, no record or two candidates",
         {"record": None} | LOST | SAME,
         Verdict(kind=Kind.WATCH, rule="no_contact"),

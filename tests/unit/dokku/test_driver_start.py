@@ -27,6 +27,9 @@ class Line:
     async def log_in(self) -> "Line":
         return self
 
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
     def abort(self) -> None:
         self.aborted = True
 
