@@ -228,7 +228,9 @@ def _build_domain(
         late=late.stream_ended,
         spawn=tasks.spawn,
     )
-    runner = Runner(replica=replica, servers=servers, parts=parts)
+    runner = Runner(
+        replica=replica, servers=servers, parts=parts, max_running=settings.max_running()
+    )
     service = Service(
         books=books,
         catalog=settings.catalog(),
@@ -297,6 +299,7 @@ async def _open_store(
                     clock=clock,
                     planner=planner(settings.endpoints(), clock=clock),
                     source=settings.origin("database_url").source,
+                    max_running=settings.max_running(),
                 )
             )
         except StoreError as error:

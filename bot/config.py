@@ -112,6 +112,11 @@ class Settings:
         """The servers by name, in order, with keys that were loaded once."""
         return self.keyed
 
+    def max_running(self) -> Mapping[str, int]:
+        """How many deployments may run at once on a server; those without a limit are left out."""
+        servers = self.knobs.servers.items()
+        return {name: table.max_running for name, table in servers if table.max_running}
+
     def timing(self) -> Timing:
         """What the domain counts with."""
         knobs = self.knobs

@@ -90,7 +90,9 @@ class ServerTable(Table):
         "The host key is always verified.",
         json_schema_extra=variable("DOKKU_KNOWN_HOSTS"),
     )
-    max_running: Annotated[Literal[0], not_yet()] = Field(default=0, json_schema_extra=LATER)
+    max_running: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0, description="Deployments that may run on it at once; 0: no limit of ours."
+    )
 
 
 class AppTable(Table):

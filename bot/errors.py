@@ -92,6 +92,16 @@ class StaleState(StoreError):
     """The deployment is no longer in the phase that the caller believed: read again."""
 
 
+class ServerFull(StaleState):
+    """As many deployments run on the server as the settings allow: it keeps its place in line."""
+
+    def __init__(self, server: str, running: int, most: int) -> None:
+        self.server = server
+        self.running = running
+        self.most = most
+        super().__init__(f"{running} of {most} deployments run on {server}")
+
+
 class Duplicate(StoreError):
     """The same request was delivered before; `deployment_id` is what it started."""
 

@@ -215,7 +215,8 @@ class Store(Protocol):
         `deployment.fence` and its lease must not have been taken over: else LeaseLost.
         `was == deployment.phase` records facts without a move. A phase change needs an audit.
         StaleState also when another deployment of the same app is running (the partial
-        unique index). Audit row and outbox rows go into the same transaction.
+        unique index); ServerFull when as many run on its server as the settings allow.
+        Audit row and outbox rows go into the same transaction.
         """
         ...
 

@@ -1,6 +1,7 @@
 """The queue's rules: who is next, who waits for what. Facts in, decision out."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.deployments.model import AppKey, BuildRecord, BuildStatus, Deployment, Phase
@@ -12,15 +13,65 @@ def in_order(waiting: Collection[Deployment]) -> Sequence[Deployment]:
     return sorted(queued, key=lambda one: (one.queued_at or one.created_at, one.id))
 
 
-def heads(waiting: Collection[Deployment], running: Collection[AppKey]) -> Sequence[Deployment]:
-    """The first of each app's queue, for apps that have no running deployment."""
+NO_LIMITS: Mapping[str, int] = {}
+
+
+def heads(
+    waiting: Collection[Deployment],
+    running: Collection[AppKey],
+    most: Mapping[str, int] = NO_LIMITS,
+    held_up: Collection[str] = frozenset(),
+) -> Sequence[Deployment]:
+    """The first of each app's queue, for apps that have no running deployment.
+
+    `most` is how many may run at once on a server; 0, or none named, is no limit. Free places go
+    in queue order. Ids in `held_up` cannot start for another reason (a foreign build, a silent
+    server): they are tried all the same, so that it is known when nothing else is in their way,
+    and take no place from those behind them. The store's own guard has the last word.
+    """
+    return [one for one, used in _first(waiting, running, most, held_up) if used is None]
+
+
+def without_place(
+    waiting: Collection[Deployment],
+    running: Collection[AppKey],
+    most: Mapping[str, int],
+    held_up: Collection[str] = frozenset(),
+) -> Mapping[str, str]:
+    """Those whose turn it is on their app, but not on their server: id -> what they wait for."""
+    return {
+        one.id: free_place(one.server, used, most[one.server])
+        for one, used in _first(waiting, running, most, held_up)
+        if used is not None
+    }
+
+
+def free_place(server: str, used: int, most: int) -> str:
+    """What somebody waits for on a server that has no place left."""
+    return f"a free place on {server} ({used} of {most} run)"
+
+
+def _first(
+    waiting: Collection[Deployment],
+    running: Collection[AppKey],
+    most: Mapping[str, int],
+    held_up: Collection[str],
+) -> Iterator[tuple[Deployment, int | None]]:
+    """The first of each app's queue. None: it has a place; else how many are used."""
     taken = set(running)
-    first: list[Deployment] = []
+    used = Counter(key.server for key in running)
     for one in in_order(waiting):
-        if one.target not in taken:
-            taken.add(one.target)
-            first.append(one)
-    return first
+        if one.target in taken:
+            continue
+        taken.add(one.target)
+        limit = most.get(one.server, 0)
+        if one.id in held_up:
+            yield one, None
+        elif limit and used[one.server] >= limit:
+            yield one, used[one.server]
+        else:
+            used[one.server] += 1
+            yield one, None
 
 
 def places(waiting: Collection[Deployment]) -> Mapping[str, int]:

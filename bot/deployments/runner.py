@@ -1,7 +1,7 @@
 """Claims what is due, drives what it owns, polls when it is told to, hands over at the end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,11 +13,18 @@ from bot.deployments.line import Line
 from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.patience import Patience
 from bot.deployments.ports import Servers
-from bot.deployments.queue import heads
+from bot.deployments.queue import NO_LIMITS, free_place, heads, without_place
 from bot.deployments.sight import Sight
 from bot.deployments.starting import Blocked
 from bot.deployments.states import ENDINGS, RUNNING
-from bot.errors import DokkuError, LeaseLost, StaleState, StoreError, Unreachable
+from bot.errors import (
+    DokkuError,
+    LeaseLost,
+    ServerFull,
+    StaleState,
+    StoreError,
+    Unreachable,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +33,8 @@ STOP_ACTING_S = 15.0
 MENDING_TRIES = 3
 MENDING_PAUSE = timedelta(seconds=2)
 """After an error that nobody expected, a drive is followed further so often, with this pause."""
+PLACE_PAUSE = timedelta(seconds=1)
+"""After another replica was quicker to take the free place on a server."""
 FINISH_S = 1.0
 """At the end, what has not begun gets so long to come to a stop by itself."""
 
@@ -33,7 +42,14 @@ FINISH_S = 1.0
 class Runner:
     """One per replica. Poll jobs and people's wishes only knock here; the work is its own tasks."""
 
-    def __init__(self, *, replica: str, servers: Servers, parts: Parts) -> None:
+    def __init__(
+        self,
+        *,
+        replica: str,
+        servers: Servers,
+        parts: Parts,
+        max_running: Mapping[str, int] = NO_LIMITS,
+    ) -> None:
         self._replica = replica
         self._servers = servers
         self._parts = parts
@@ -47,6 +63,9 @@ class Runner:
         """Errors of our own, over all drives of a deployment."""
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._max_running = max_running
+        self._held_up: set[str] = set()
+        """Waiting ones whose last try met something other than a lack of places."""
         self._owed: dict[str, int] = {}
         """Leases that could not be given back yet, with their fences."""
         self._look = asyncio.Event()
@@ -169,6 +188,7 @@ class Runner:
         there = {row.id for row in unfinished}
         self._patience.keep(there)
         self._faults.keep(there)
+        self._held_up &= there
         self._parts.books.observer.counted(unfinished)
         running = [row for row in unfinished if row.phase in RUNNING]
         for row in running:
@@ -176,7 +196,11 @@ class Runner:
         queued = [row for row in unfinished if row.phase is Phase.QUEUED]
         taken = [one.target for one in running]
         waiting = self._line.move_up(queued, taken, self._drives.keys())
-        for row in heads(waiting, taken):
+        no_place = without_place(waiting, taken, self._max_running, self._held_up)
+        for deployment_id, phrase in no_place.items():
+            if deployment_id not in self._drives:
+                self._parts.books.note_waiting(deployment_id, place=1, waits_for=phrase)
+        for row in heads(waiting, taken, self._max_running, self._held_up):
             if row.message is not None or not row.channel:
                 await self._claim(row)
 
@@ -222,6 +246,7 @@ class Runner:
             if not drive.held.is_over() and self._patience.over(deployment_id):
                 # It stays unfinished: others, and we, look again at the pace of the polls.
                 self._patience.wait(deployment_id, self._timing.poll_interval)
+                self._held_up.add(deployment_id)
             del self._drives[deployment_id], self._tasks[deployment_id]
             self._parts.polls.unwatch(deployment_id)
             if not drive.held.lost:
@@ -253,7 +278,14 @@ class Runner:
         except Blocked as blocked:
             self._parts.books.note_waiting(row.id, place=1, waits_for=str(blocked))
         except DokkuError as error:
+            self._held_up.add(row.id)
             await self._not_answered(drive, error)
+        except ServerFull as full:
+            # Nothing else is in its way: the next free place is its own.
+            self._held_up.discard(row.id)
+            self._patience.wait(row.id, PLACE_PAUSE)
+            phrase = free_place(full.server, full.running, full.most)
+            self._parts.books.note_waiting(row.id, place=1, waits_for=phrase)
         except LeaseLost as lost:
             log.info("drive_stopped", deployment_id=row.id, why=str(lost))
         except StaleState as stale:

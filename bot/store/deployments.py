@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.deployments.model import (
@@ -17,7 +17,7 @@ from bot.deployments.model import (
     Phase,
 )
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
-from bot.errors import Duplicate, StaleState
+from bot.errors import Duplicate, ServerFull, StaleState
 from bot.store.audit import write_audit
 from bot.store.database import Clash, Transaction, whole
 from bot.store.leases import hold
@@ -71,6 +71,8 @@ class DeploymentWrites(Part):
             async with self._database.write() as tx:
                 if by is Who.OWNER:
                     await hold(tx.connection, deployment.id, deployment.fence)
+                if deployment.phase in RUNNING and was not in RUNNING:
+                    await self._find_place(tx.connection, deployment)
                 fresh = await _update(tx.connection, deployment.id, values, was=was)
                 if audit is not None:
                     await write_audit(tx.connection, fresh.id, audit, at=self._clock.now())
@@ -157,6 +159,28 @@ class DeploymentWrites(Part):
                 select(deployments.c.id).where(deployments.c.request_key == request_key)
             )
             return found.scalar_one_or_none()
+
+    async def _find_place(self, connection: AsyncConnection, deployment: Deployment) -> None:
+        """ServerFull: no more may run on its server. Until the commit nobody else may begin there.
+
+        SQLite needs no lock for that, it has one writer at a time.
+        """
+        most = self._max_running.get(deployment.server, 0)
+        if not most:
+            return
+        if connection.dialect.name == "postgresql":
+            # A count alone would let two replicas through that begin at the same time.
+            name = func.hashtextextended(f"deploybot server {deployment.server}", 0)
+            await connection.execute(select(func.pg_advisory_xact_lock(name)))
+        found = await connection.execute(
+            select(func.count())
+            .select_from(deployments)
+            .where(deployments.c.server == deployment.server)
+            .where(deployments.c.phase.in_([phase.value for phase in RUNNING]))
+        )
+        running = found.scalar_one()
+        if running >= most:
+            raise ServerFull(deployment.server, running, most)
 
     async def _refuse_second(self, deployment: Deployment, err: Clash) -> None:
         async with self._database.read() as connection:

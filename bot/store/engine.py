@@ -2,7 +2,7 @@
 
 import importlib.util
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.clock import Clock
 from bot.deployments.ports import Planner
+from bot.deployments.queue import NO_LIMITS
 from bot.errors import ConfigError, DatabaseDown, StoreError
 from bot.store import schema
 from bot.store.columns import NowMs
@@ -67,6 +68,7 @@ async def open_store(
     migrate: bool | None = None,
     source: str = "environment",
     now_ms: DatabaseClock = NowMs,
+    max_running: Mapping[str, int] = NO_LIMITS,
 ) -> AsyncIterator[SqlStore]:
     """Open the database; closing hangs up.
 
@@ -79,6 +81,7 @@ async def open_store(
             have been (`deploybot db upgrade`).
         source: Where the URL was read, for the error's sentence.
         now_ms: The database's clock, for leases; tests shift it.
+        max_running: Server -> how many deployments may run there at once; 0: no limit.
 
     Raises: ConfigError for the setting DATABASE_URL; DatabaseDown when no server answers (trying
     again may help).
@@ -88,7 +91,13 @@ async def open_store(
     engine = build_engine(url, source=source)
     try:
         await _check_revision(engine, source=source)
-        yield SqlStore(Database(engine), clock=clock, planner=planner, now_ms=now_ms)
+        yield SqlStore(
+            Database(engine),
+            clock=clock,
+            planner=planner,
+            now_ms=now_ms,
+            max_running=max_running,
+        )
     finally:
         await engine.dispose()
 

@@ -1,11 +1,12 @@
 """What every part of the store stands on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import ColumnElement
 
 from bot.clock import Clock
 from bot.deployments.ports import Planner
+from bot.deployments.queue import NO_LIMITS
 from bot.store.columns import NowMs
 from bot.store.database import Database
 
@@ -23,8 +24,10 @@ class Part:
         clock: Clock,
         planner: Planner,
         now_ms: DatabaseClock = NowMs,
+        max_running: Mapping[str, int] = NO_LIMITS,
     ) -> None:
         self._database = database
         self._clock = clock
         self._planner = planner
         self._now_ms = now_ms
+        self._max_running = max_running

@@ -19,7 +19,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Store
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
-from bot.errors import DatabaseDown, Duplicate, LeaseLost, StaleState, StoreError
+from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 
 Signal = Callable[[str, str], None]
 
@@ -40,6 +40,7 @@ class MemoryStore(Store):
         self.events: list[tuple[Deployment, Event]] = []
         self.logs: dict[str, list[str]] = {}
         self.leases: dict[str, _Lease] = {}
+        self.max_running: dict[str, int] = {}
         self.down = False
         """Nothing answers; nothing is written."""
         self.failing: dict[str, list[Exception]] = {}
@@ -117,6 +118,8 @@ class MemoryStore(Store):
             for one in self.rows.values()
         ):
             raise StaleState(f"another deployment of {deployment.dokku_app} is running")
+        if deployment.phase in RUNNING and was not in RUNNING:
+            self._find_place(deployment.server)
         fence = deployment.fence if by is Who.OWNER else stored.fence
         fresh = replace(deployment, cancel=stored.cancel, message=stored.message, fence=fence)
         self._write(fresh, audit, event)
@@ -321,6 +324,12 @@ class MemoryStore(Store):
         if row is None:
             raise StaleState(f"{deployment_id} is not there any more")
         return row
+
+    def _find_place(self, server: str) -> None:
+        most = self.max_running.get(server, 0)
+        running = sum(row.server == server and row.phase in RUNNING for row in self.rows.values())
+        if most and running >= most:
+            raise ServerFull(server, running, most)
 
     def _hold(self, deployment_id: str, fence: int) -> None:
         held = self.leases.get(deployment_id)

@@ -301,11 +301,13 @@ def a_rig(
     dokku: FakeDokku | None = None,
     start: bool = True,
     timing: Mapping[str, Any] | None = None,
+    max_running: int = 0,
 ) -> Rig:
     """A replica that runs; `rows` wait already. Another rig's store and Dokku may be shared."""
     clock = LoopClock()
     times = replace(Timing(), **(timing or {}))
     store = store or MemoryStore(clock)
+    store.max_running = {SERVER: max_running}
     dokku = dokku or FakeDokku()
     for row in rows:
         store.rows[row.id] = row
@@ -330,7 +332,9 @@ def a_rig(
         late=late.stream_ended,
         spawn=tasks.spawn,
     )
-    runner = Runner(replica=replica, servers=servers, parts=parts)
+    runner = Runner(
+        replica=replica, servers=servers, parts=parts, max_running={SERVER: max_running}
+    )
     polls.runner = runner
     hooks = Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn)
     service = Service(

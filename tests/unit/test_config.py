@@ -251,13 +251,14 @@ def test_a_wrong_key_in_the_file_is_refused_with_its_path(
     assert line in refused(tmp_path, toml=toml)
 
 
-def test_max_running_is_refused_but_for_no_limit(tmp_path: Path) -> None:
+def test_max_running_is_read_for_each_server(tmp_path: Path) -> None:
     table = '[servers.default]\nhost = "x"\nssh_key = "k"\nknown_hosts = "k"\nmax_running = {}\n'
 
-    assert "servers.default.max_running: not in this release yet." in refused(
-        tmp_path, toml=table.format(2)
-    )
-    assert load(tmp_path, toml=table.format(0)).targets()
+    assert load(tmp_path, toml=table.format(2)).max_running() == {"default": 2}
+    assert load(tmp_path, toml=table.format(0)).max_running() == {}
+    assert load(tmp_path).max_running() == {}
+    for wrong in ("-1", "10001", '"many"', "1.5"):
+        assert "servers.default.max_running: " in refused(tmp_path, toml=table.format(wrong))
 
 
 def test_what_the_contract_writes_as_a_default_is_accepted(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""A server with several apps, each of them a scripted one of its own."""
+
+from collections.abc import Sequence
+
+from bot.deployments.model import AppReport, BuildRecord, Containers, LogFacts
+from bot.deployments.ports import DeployStream, Dokku
+from tests.support.fake_dokku import FakeDokku
+
+
+class DokkuOfApps(Dokku):
+    """Hands each question to the app that it is about."""
+
+    def __init__(self, *names: str) -> None:
+        self.of = {name: FakeDokku() for name in names}
+
+    def begun(self) -> set[str]:
+        """Apps whose deploy command was started and has not ended."""
+        return {
+            name for name, app in self.of.items() if any(not stream.ended for stream in app.streams)
+        }
+
+    async def keeps_records(self) -> bool:
+        return True
+
+    async def apps(self) -> Sequence[str]:
+        return list(self.of)
+
+    async def builds(self, app: str) -> Sequence[BuildRecord]:
+        return await self.of[app].builds(app)
+
+    async def report(self, app: str) -> AppReport:
+        return await self.of[app].report(app)
+
+    async def containers(self, app: str) -> Containers | None:
+        return await self.of[app].containers(app)
+
+    async def fetched_sha(self, app: str) -> str | None:
+        return await self.of[app].fetched_sha(app)
+
+    async def deploy_branch(self, app: str) -> str | None:
+        return await self.of[app].deploy_branch(app)
+
+    async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
+        return await self.of[app].build_output(app, build_id)
+
+    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+        return self.of[app].facts_of(app, lines)
+
+    async def cancel_build(self, app: str) -> bool:
+        return await self.of[app].cancel_build(app)
+
+    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
+        return await self.of[app].deploy(app, repo, pinned)
