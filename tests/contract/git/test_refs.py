@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bot.deployments.ports import CannotTell, Found, NotThere
 from bot.git.refs import GitRefs
-from bot.redaction import MASK
+from bot.redaction_rules import MASK
 
 
 def git(folder: Path, *words: str) -> str:

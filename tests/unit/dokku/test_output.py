@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.dokku.output import PIECE, Line, OutputReader
-from bot.redaction import MASK, Redactor
+from bot.redaction import Redactor
+from bot.redaction_rules import MASK
 from tests.unit.dokku.recordings import VERSIONS, Recording, deploys
 
 SECRET = "hunter2-is-secret"
