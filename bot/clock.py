@@ -6,6 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
+def duration_words(value: timedelta) -> str:
+    """`45s`, `1m 20s`, `1h 5m`; nothing less than 0."""
+    seconds = max(0, int(value.total_seconds()))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+
+
 class Clock(Protocol):
     """What the domain knows of time."""
 

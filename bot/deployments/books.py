@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.deployments.model import AuditEntry, Deployment, Event, Phase, Progress
+from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress
 from bot.deployments.ports import Announcer, Observer, Store, Urgency
 from bot.deployments.states import ENDINGS, Who
 from bot.deployments.tracker import Tracker
@@ -65,7 +65,16 @@ class Books:
         """What is shown beside the row at the moment."""
         return self.tracker.progress(deployment_id)
 
-    def note_waiting(self, deployment_id: str, *, place: int | None, waits_for: str | None) -> None:
+    def note_waiting(
+        self,
+        deployment_id: str,
+        *,
+        place: int | None,
+        waits_for: str | None,
+        blocker: Blocker | None = None,
+    ) -> None:
         """Where a waiting deployment stands and what it waits for."""
-        progress = replace(self.progress(deployment_id), place=place, waits_for=waits_for)
+        progress = replace(
+            self.progress(deployment_id), place=place, waits_for=waits_for, blocker=blocker
+        )
         self.note(deployment_id, progress, Urgency.PHASE)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 import structlog
 
 from bot.deployments.ending import Parts
+from bot.deployments.foreign import expiry
 from bot.deployments.model import AppKey, Deployment, Failure
 from bot.deployments.queue import is_expired, places
 from bot.errors import StaleState, StoreError
@@ -37,11 +38,13 @@ class Line:
         return waiting
 
     def _show(self, deployment_id: str, place: int, *, behind: bool) -> None:
-        known = self._books.progress(deployment_id).waits_for
-        waits_for = ONE_BEFORE if behind else known
-        if not behind and known == ONE_BEFORE:
+        known = self._books.progress(deployment_id)
+        waits_for, blocker = known.waits_for, known.blocker
+        if behind:
+            waits_for, blocker = ONE_BEFORE, None
+        elif waits_for == ONE_BEFORE:
             waits_for = None
-        self._books.note_waiting(deployment_id, place=place, waits_for=waits_for)
+        self._books.note_waiting(deployment_id, place=place, waits_for=waits_for, blocker=blocker)
 
     def _is_over(self, row: Deployment) -> bool:
         if self.expire is None:
@@ -58,9 +61,10 @@ class Line:
     async def _end(
         self, row: Deployment, expire: Callable[[Deployment, Failure, str], Awaitable[None]]
     ) -> None:
-        blocker = self._books.progress(row.id).waits_for or "its turn"
+        known = self._books.progress(row.id)
+        cause = expiry(known.waits_for or "its turn", known.blocker, self._parts.clock.now())
         try:
-            await expire(row, Failure.EXPIRED, f"It waited too long for {blocker}")
+            await expire(row, Failure.EXPIRED, cause)
         except StaleState as stale:
             log.info("not_expired", deployment_id=row.id, why=str(stale))
         except StoreError as error:

@@ -176,6 +176,8 @@ class BuildRecord:
     kind: str = "build"
     exit_code: int | None = None
     started_at: str = ""
+    duration: timedelta | None = None
+    """How long it has run, or took, by the server's own clock; None: not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,6 +366,20 @@ class AppPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Blocker:
+    """What keeps the head of a queue from starting, though nothing of this bot runs."""
+
+    what: str
+    """One phrase for people."""
+    since: datetime | None = None
+    """Since when it runs, by our own clock; None: nothing tells."""
+    stuck: bool = False
+    """It has run for longer than a deployment may: it may never end by itself."""
+    mend: str = ""
+    """What an operator can do about it, in one sentence; empty: it passes by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """What is shown of a deployment beside its row. Volatile: a restart may lose it."""
 
@@ -380,6 +396,8 @@ class Progress:
     """Place among the waiting, from 1."""
     waits_for: str | None = None
     """One phrase: what a waiting deployment waits for."""
+    blocker: Blocker | None = None
+    """What is known of it, where it is nothing of this bot."""
     reading_end: bool = False
     """The command ended; what is live is being read."""
     usual: timedelta | None = None

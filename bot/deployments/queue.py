@@ -101,21 +101,3 @@ def foreign_build(
 def is_expired(deployment: Deployment, now: datetime, ttl: timedelta) -> bool:
     """Whether a place in the queue has been kept for longer than `ttl`."""
     return now - (deployment.queued_at or deployment.created_at) > ttl
-
-
-SOURCES: Mapping[str, str] = {
-    "git-hook": "a git push",
-    "git:sync": "a git:sync",
-    "git:from-image": "a git:from-image",
-    "git:from-archive": "a git:from-archive",
-    "ps:rebuild": "a ps:rebuild",
-    "ps:restart": "a ps:restart",
-    "config-redeploy": "a config:set",
-    "deploy": "a ps:start",
-}
-
-
-def describe_foreign(record: BuildRecord) -> str:
-    """One phrase that names a foreign build: how it was started, and its id."""
-    how = SOURCES.get(record.source, record.source or "another command")
-    return f"{how} outside this bot (Dokku build {record.id})"

@@ -276,7 +276,9 @@ class Runner:
         try:
             await work
         except Blocked as blocked:
-            self._parts.books.note_waiting(row.id, place=1, waits_for=str(blocked))
+            self._parts.books.note_waiting(
+                row.id, place=1, waits_for=str(blocked), blocker=blocked.blocker
+            )
         except DokkuError as error:
             self._held_up.add(row.id)
             await self._not_answered(drive, error)

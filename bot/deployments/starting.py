@@ -10,10 +10,12 @@ import structlog
 
 from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader, candidates
+from bot.deployments.foreign import UNRECORDED, blocker, describe_foreign
 from bot.deployments.held import Held
 from bot.deployments.model import (
     BOT,
     AuditEntry,
+    Blocker,
     BuildRecord,
     Deployment,
     Event,
@@ -23,7 +25,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.prepare import APP_MISSING, NotDeployable
-from bot.deployments.queue import describe_foreign, foreign_build
+from bot.deployments.queue import foreign_build
 from bot.errors import CommandFailed, LeaseLost, OutcomeUnknown, StoreError, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -39,6 +41,10 @@ SECOND_ATTEMPT = "…… the connection was lost; started again ……"
 
 class Blocked(Exception):
     """It cannot start now and keeps its place; the phrase says what it waits for."""
+
+    def __init__(self, waits_for: str, *, blocker: Blocker | None = None) -> None:
+        super().__init__(waits_for)
+        self.blocker = blocker
 
 
 class Starting:
@@ -153,12 +159,24 @@ class Starting:
         records = await self._dokku.builds(row.dokku_app)
         foreign = foreign_build(records)
         if foreign is not None:
-            raise Blocked(await self._describe(foreign))
+            what = await self._describe(foreign)
+            raise Blocked(what, blocker=self._blocker(foreign, what))
         snapshot = await self._reader.snapshot(row.dokku_app, records)
         if snapshot.builds is None and snapshot.report.locked:
             # Before 0.38 the flag is the lock; later it stays set after any failed build.
-            raise Blocked("another deploy outside this bot")
+            raise Blocked(UNRECORDED.what, blocker=UNRECORDED)
         return snapshot
+
+    def _blocker(self, running: BuildRecord, what: str) -> Blocker:
+        row = self._held.row
+        return blocker(
+            running,
+            what,
+            app=row.dokku_app,
+            now=self._clock.now(),
+            longest=row.max_duration,
+            known=self._held.books.progress(row.id).blocker,
+        )
 
     async def _describe(self, running: BuildRecord) -> str:
         row = self._held.row
@@ -193,7 +211,7 @@ class Starting:
         usual = None
         if len(durations) >= KNOWN_GOOD:
             usual = timedelta(seconds=median(one.total_seconds() for one in durations))
-        self._held.note(place=None, waits_for=None, usual=usual)
+        self._held.note(place=None, waits_for=None, blocker=None, usual=usual)
 
     async def _command(self) -> DeployStream | None:
         row = self._held.row

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from bot.deployments.model import (
     AppReport,
@@ -182,8 +183,12 @@ class FakeDokku(Dokku):
         *,
         source: str = "git:sync",
         text: Sequence[str] = (),
+        kind: str = "build",
+        duration: timedelta | None = None,
     ) -> BuildRecord:
-        record = BuildRecord(id=build_id, app="web", status=status, source=source)
+        record = BuildRecord(
+            id=build_id, app="web", status=status, source=source, kind=kind, duration=duration
+        )
         self.records.insert(0, record)
         self.texts[build_id] = text
         return record

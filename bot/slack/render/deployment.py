@@ -93,7 +93,11 @@ def _compose(
     ]
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
-    notes = (*words.version_notes(deployment), *progress.notes)
+    notes = (
+        *words.version_notes(deployment),
+        *words.waiting_notes(deployment, progress),
+        *progress.notes,
+    )
     blocks += [kit.context(txt.inert(note, 300)) for note in notes[:4]]
     shown = snippet(deployment, progress, most_lines) if most_lines else ""
     if shown.strip():
@@ -192,8 +196,9 @@ def _time_words(deployment: Deployment, volatile: _Volatile) -> str:
 def _one_line(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
     """The fallback for notifications and screen readers. Never holds log lines."""
     ended = deployment.phase in ENDINGS
+    status = txt.plain_times(words.status_words(deployment, progress))
     parts = [
-        f"{words.plain_headline(deployment)}: {words.status_words(deployment, progress)}",
+        f"{words.plain_headline(deployment)}: {status}",
         _time_words(deployment, volatile),
     ]
     if deployment.sha:

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 
 import wcwidth
 
+from bot.clock import duration_words
+
 ZERO_WIDTH = "\u200b"
 ELLIPSIS = "…"
 
@@ -22,6 +24,7 @@ _CONTROLS = re.compile(
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _LOOKALIKES = str.maketrans({"*": "\u2217", "`": "\u02cb", "~": "\u223c"})
 _URL = re.compile(r"https?://[^\s<>|\"'`]{1,1900}")
+_TIME = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
 _SLACK_USER = re.compile(r"[UW][A-Z0-9]{1,30}")
 
 
@@ -105,17 +108,17 @@ def short_sha(sha: str) -> str:
 
 def duration(value: timedelta) -> str:
     """`45s`, `1m 20s`, `1h 5m`."""
-    seconds = max(0, int(value.total_seconds()))
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+    return duration_words(value)
 
 
 def clock_time(instant: datetime) -> str:
     """The time in each reader's own zone; `12:03:20 UTC` where a client cannot."""
     return f"<!date^{int(instant.timestamp())}^{{time_secs}}|{instant:%H:%M:%S} UTC>"
+
+
+def plain_times(mrkdwn: str) -> str:
+    """`clock_time` and `day_time` as what they say where a client cannot: for plain text."""
+    return _TIME.sub(r"\1", mrkdwn)
 
 
 def day_time(instant: datetime) -> str:

@@ -127,6 +127,14 @@ def version_notes(deployment: Deployment) -> tuple[str, ...]:
     return ()
 
 
+def waiting_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """What an operator can do about a build that is in the way for longer than any may run."""
+    blocker = progress.blocker
+    if deployment.phase not in WAITING or blocker is None or not blocker.stuck:
+        return ()
+    return (f"It has been running for longer than a deployment may. {blocker.mend}",)
+
+
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     parts = [PHASES[deployment.phase]]
     if progress.place is not None:
@@ -135,6 +143,9 @@ def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
         parts.append("looking up the repository and the commit")
     elif progress.waits_for:
         parts.append(f"waits for {inert(progress.waits_for)}")
+        if progress.blocker is not None and progress.blocker.since is not None:
+            # An instant, and no age: a waiting message is edited only when its reason changes.
+            parts[-1] += f", running since {clock_time(progress.blocker.since)}"
     return parts
 
 

@@ -182,7 +182,9 @@ async def test_before_0_38_a_lock_is_waited_for() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True))
     await rig.passes(30)
     assert rig.row().phase is Phase.QUEUED
-    assert rig.progress().waits_for == "another deploy outside this bot"
+    assert rig.progress().waits_for == (
+        "another deploy outside this bot (its lock is all that Dokku shows)"
+    )
     rig.dokku.locked = False
     (await rig.begun()).succeed()
     assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED

@@ -5,10 +5,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import AppKey, BuildRecord, BuildStatus, Deployment, Phase
+from bot.deployments.model import AppKey, BuildStatus, Deployment, Phase
 from bot.deployments.queue import (
-    SOURCES,
-    describe_foreign,
     foreign_build,
     heads,
     in_order,
@@ -106,21 +104,3 @@ def test_a_place_expires_after_its_time_and_not_before() -> None:
     assert is_expired(one, NOW + ttl + timedelta(seconds=1), ttl)
     unqueued = a_deployment(queued_at=None, created_at=NOW - ttl)
     assert is_expired(unqueued, NOW + timedelta(seconds=1), ttl)
-
-
-def test_a_foreign_build_is_named_by_its_source() -> None:
-    def record(source: str) -> BuildRecord:
-        return BuildRecord(id="b9", app="web", status=BuildStatus.RUNNING, source=source)
-
-    assert {source: describe_foreign(record(source)) for source in SOURCES} == {
-        "git-hook": "a git push outside this bot (Dokku build b9)",
-        "git:sync": "a git:sync outside this bot (Dokku build b9)",
-        "git:from-image": "a git:from-image outside this bot (Dokku build b9)",
-        "git:from-archive": "a git:from-archive outside this bot (Dokku build b9)",
-        "ps:rebuild": "a ps:rebuild outside this bot (Dokku build b9)",
-        "ps:restart": "a ps:restart outside this bot (Dokku build b9)",
-        "config-redeploy": "a config:set outside this bot (Dokku build b9)",
-        "deploy": "a ps:start outside this bot (Dokku build b9)",
-    }
-    assert describe_foreign(record("new:thing")) == "new:thing outside this bot (Dokku build b9)"
-    assert describe_foreign(record("")) == "another command outside this bot (Dokku build b9)"

@@ -1,6 +1,7 @@
 """Who drives what: claims, leases, storms, and errors that nobody expected."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -30,6 +31,64 @@ async def test_a_foreign_build_is_looked_at_once_a_poll_and_not_in_a_storm() -> 
     dokku.mark("foreign", BuildStatus.SUCCEEDED)
     (await rig.begun()).succeed()
     assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_the_age_of_a_foreign_build_is_shown_without_a_change_at_each_look() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook", duration=timedelta(minutes=3))
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(3)
+    blocker = rig.progress().blocker
+    assert blocker is not None
+    assert blocker.since is not None
+    assert abs(rig.clock.now() - blocker.since - timedelta(minutes=3)) < timedelta(seconds=4)
+    changes = list(rig.announcer.changes)
+    for second in range(4, 60):
+        # Dokku rounds: two looks never give quite the same instant.
+        dokku.records[0] = replace(
+            dokku.records[0], duration=timedelta(minutes=3, seconds=second + second % 2)
+        )
+        await rig.passes(1)
+    assert rig.progress().blocker == blocker
+    assert rig.announcer.changes == changes
+
+
+@in_virtual_time
+async def test_a_build_that_does_not_end_is_said_to_be_stuck_once() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook", duration=timedelta(minutes=29))
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(3)
+    assert rig.progress().blocker is not None
+    before = len(rig.announcer.changes)
+    await rig.passes(120)
+    blocker = rig.progress().blocker
+    assert blocker is not None
+    assert blocker.stuck
+    assert len(rig.announcer.changes) == before + 1
+
+
+@in_virtual_time
+async def test_a_start_clears_what_it_waited_for() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook", duration=timedelta(minutes=3))
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(3)
+    dokku.mark("foreign", BuildStatus.SUCCEEDED)
+    await rig.begun()
+    assert (rig.progress().waits_for, rig.progress().blocker) == (None, None)
+
+
+@in_virtual_time
+async def test_before_0_38_a_lock_is_all_that_is_known() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True))
+    row = await rig.until_ended(within_s=3 * 3600)
+    assert row.failure is Failure.EXPIRED
+    assert (row.reason or "").startswith(
+        "It waited too long for another deploy outside this bot (its lock is all that Dokku shows)."
+    )
+    assert "`apps:unlock` would stop nothing" in (row.reason or "")
 
 
 @in_virtual_time
@@ -155,12 +214,18 @@ async def test_places_are_shown_and_move_up() -> None:
 @in_virtual_time
 async def test_a_place_that_expires_says_what_held_it_up() -> None:
     dokku = FakeDokku()
-    dokku.add_record("foreign", source="git-hook")
+    dokku.add_record("foreign", source="git-hook", duration=timedelta(seconds=10))
     rig = a_rig(waiting(), dokku=dokku)
     rig.store.fail("save", times=0)
     row = await rig.until_ended(within_s=3 * 3600)
     assert (row.failure, row.live) == (Failure.EXPIRED, Live.PREVIOUS)
-    assert "a git push outside this bot" in (row.reason or "")
+    assert (row.reason or "").startswith(
+        "It waited too long for a git push outside this bot (Dokku build foreign), which has been "
+        "running for 2h 0m. An operator can look at its PID with `builds:info web foreign`"
+    )
+    assert (row.reason or "").endswith(
+        "end it with `builds:cancel web`. The previous release is still serving."
+    )
 
 
 @in_virtual_time

@@ -1,10 +1,15 @@
 import json
+import re
+from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.deployments.model import BuildStatus
 from bot.dokku.builds import killed_a_deploy, read_builds
 from bot.errors import OddReport
+from bot.simulators.dokku.clock import go_duration
 from tests.unit.dokku.recordings import Recording, questions
 
 S = BuildStatus
@@ -35,6 +40,38 @@ def test_a_good_build_has_an_exit_code() -> None:
     good = next(one for one in read_builds(text, str) if one.status is S.SUCCEEDED)
     assert (good.exit_code, good.kind) == (0, "build")
     assert good.started_at.startswith("2026-")
+
+
+@pytest.mark.parametrize("recording", NEW, ids=str)
+def test_every_recorded_duration_is_read(recording: Recording) -> None:
+    """Of an ended record it is the span between the server's own two instants, rounded."""
+    raw = json.loads(recording.stdout)
+    for item, record in zip(raw, read_builds(recording.stdout, str), strict=True):
+        assert record.duration is not None
+        if "finished_at" in item:
+            took = instant(item["finished_at"]) - instant(item["started_at"])
+            assert abs(record.duration - took) <= timedelta(seconds=0.51)
+
+
+def instant(stamp: str) -> datetime:
+    """RFC 3339 with nanoseconds, of which datetime takes six digits."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", stamp))
+
+
+def lasting(duration: object) -> timedelta | None:
+    item = {"id": "a", "app": "web", "status": "running", "duration": duration}
+    return read_builds(json.dumps([item]), str)[0].duration
+
+
+@given(st.integers(0, 10**7))
+def test_a_duration_is_read_as_dokku_writes_it(seconds: int) -> None:
+    span = timedelta(seconds=seconds)
+    assert lasting(go_duration(span)) == span
+
+
+@pytest.mark.parametrize("odd", ["", "-2s", "soon", "1m", "1.5s", "2s ", "1d2s", None, 7, ["2s"]])
+def test_an_odd_duration_is_not_told_and_spoils_nothing(odd: object) -> None:
+    assert lasting(odd) is None
 
 
 def test_no_records_are_none() -> None:

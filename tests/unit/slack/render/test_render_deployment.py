@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from bot.deployments.model import (
     Actor,
     AppReport,
+    Blocker,
     CancelWish,
     Containers,
     Deployment,
@@ -30,12 +31,23 @@ LOG = (
     "#9 12.44 added 412 packages in 11s",
 )
 OLD_DOKKU = Snapshot(builds=None, report=AppReport(), containers=Containers())
+PUSH = Blocker(
+    what="a git push outside this bot (Dokku build mwu9t3a2lnmbzk)",
+    since=datetime(2026, 11, 24, 11, 20, tzinfo=UTC),
+    stuck=True,
+    mend="An operator can look at its PID with `builds:info myapp mwu9t3a2lnmbzk` and, if that "
+    "process still is this build, end it with `builds:cancel myapp`.",
+)
 BUILDING: dict[str, Any] = {"phase": Phase.BUILDING, "build_id": "mwu9t3a2lnmbzk"}
 CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "looking_up": ({"phase": Phase.QUEUED, "ready": False, "sha": None, "started_at": None}, {}),
     "queued": (
         {"phase": Phase.QUEUED, "started_at": None},
         {"place": 1, "waits_for": "a git push to this app that runs on the server"},
+    ),
+    "queued_behind_a_push": (
+        {"phase": Phase.QUEUED, "started_at": None},
+        {"place": 1, "waits_for": PUSH.what, "blocker": PUSH},
     ),
     "starting": ({"phase": Phase.STARTING}, {}),
     "server_away": ({"phase": Phase.STARTING}, {"waits_for": "the server (try 2 of 3)"}),
@@ -150,6 +162,7 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
     expected = {
         "looking_up": ["Cancel"],
         "queued": ["Cancel"],
+        "queued_behind_a_push": ["Cancel"],
         "cancelling": ["Full log"],
         "succeeded": ["Full log", "Roll back"],
         "succeeded_nothing_scaled": ["Full log"],

@@ -82,6 +82,7 @@ def test_people_are_named_without_a_ping_where_the_name_is_known() -> None:
 def test_times_are_shown_in_the_readers_zone() -> None:
     instant = datetime(2026, 11, 24, 12, 3, 20, tzinfo=UTC)
     assert txt.clock_time(instant) == "<!date^1795521800^{time_secs}|12:03:20 UTC>"
+    assert txt.plain_times(f"since {txt.clock_time(instant)}.") == "since 12:03:20 UTC."
     assert txt.day_time(instant).endswith("|2026-11-24 12:03 UTC>")
 
 

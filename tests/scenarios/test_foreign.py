@@ -1,0 +1,193 @@
+"""What others do to the app: before our start, during our deployment, and without an end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.bootstrap import Bot
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.model import JournalEntry
+from tests.scenarios.conftest import QuickClock, World, open_world, shown
+from tests.support.message_parts import parts_of
+
+BUILDING = "build step 4/"
+OTHER = "ab" * 20
+
+
+class Patient:
+    """A bot whose clock a test can leap."""
+
+    def __init__(self, world: World, bot: Bot, clock: QuickClock) -> None:
+        self.world = world
+        self.dokku = world.stage.dokku
+        self._bot = bot
+        self._clock = clock
+
+    def passes(self, duration: timedelta) -> None:
+        """Let so much of the bot's time pass at once."""
+        self._clock.leap(duration)
+        self._bot.runner.look_for_work()  # as it does every 5 s
+
+    async def looks(self, begun: int, count: int) -> None:
+        """Wait until the bot has asked for the records so many times since then."""
+        await self.dokku.until(lambda: questions(self.dokku.journal[begun:]) >= count)
+
+
+def questions(entries: list[JournalEntry]) -> int:
+    return sum(
+        one.details.get("command") == "builds:list" and not one.details.get("elsewhere")
+        for one in entries
+    )
+
+
+def sent(world: World, command: str) -> bool:
+    """The bot sent such a command."""
+    return any(
+        one.details.get("command") == command and not one.details.get("elsewhere")
+        for one in world.stage.dokku.journal
+    )
+
+
+@pytest.fixture
+async def patient(tmp_path: Path) -> AsyncIterator[Patient]:
+    clock = QuickClock()
+    async with open_world(tmp_path) as world:
+        bot = await world.start_bot(clock=clock)
+        yield Patient(world, bot, clock)
+
+
+async def newest(world: World) -> Deployment:
+    row = (await world.rows())[0]
+    assert isinstance(row, Deployment)
+    return row
+
+
+async def hung_push(world: World) -> asyncio.Task[object]:
+    """Somebody's push whose client died: it stands still with the lock (recording m12)."""
+    world.hold(BUILDING)
+    push = world.stage.dokku.foreign_push("myapp", OTHER)
+    await world.held()
+    return push
+
+
+async def test_the_waiting_message_tells_source_and_age_and_is_not_edited_for_the_age(
+    patient: Patient,
+) -> None:
+    world = patient.world
+    await hung_push(world)
+    await world.deploy()
+    message = await world.until_message("1st in line", "a git push outside this bot")
+    status = parts_of(message).facts["Status"]
+    build = world.app.records[-1]
+    assert f"(Dokku build {build.id}), running since " in status
+    edits = len(world.slack.edits(message))
+    await patient.looks(len(patient.dokku.journal), 3)
+    assert len(world.slack.edits(message)) == edits
+    assert parts_of(world.message).facts["Status"] == status
+    world.let_go()
+    await world.until_message("Deployed")
+
+
+async def test_a_push_that_never_ends_is_named_with_what_an_operator_can_do(
+    patient: Patient,
+) -> None:
+    world = patient.world
+    await hung_push(world)
+    build = world.app.records[-1]
+    await world.deploy()
+    await world.until_message("1st in line", "a git push outside this bot")
+    patient.passes(timedelta(minutes=31))
+    await world.until_message(
+        "Queued", "running for longer than a deployment may", f"builds:info myapp {build.id}"
+    )
+    patient.passes(timedelta(hours=2))
+    await world.until_message("Failed:", "it waited too long")
+    row = await newest(world)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.EXPIRED, Live.PREVIOUS)
+    assert row.reason == (
+        f"It waited too long for a git push outside this bot (Dokku build {build.id}), which has "
+        f"been running for 2h 31m. An operator can look at its PID with `builds:info myapp "
+        f"{build.id}` and, if that process still is this build, end it with `builds:cancel "
+        "myapp`. The previous release is still serving."
+    )
+    assert "builds:cancel myapp" in shown(world.message)
+    assert not sent(world, "builds:cancel")
+    assert not sent(world, "git:sync")
+
+
+async def test_what_an_operator_is_told_to_do_frees_the_app(patient: Patient) -> None:
+    world = patient.world
+    push = await hung_push(world)
+    await world.deploy()
+    await world.until_message("1st in line", "a git push outside this bot")
+    patient.passes(timedelta(minutes=31))
+    await world.until_message("end it with", "builds:cancel myapp")
+    await foreign_command(patient.dokku, "builds:cancel myapp")
+    await push
+    world.let_go()
+    await world.until_message("Deployed")
+    row = await newest(world)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+async def test_a_dead_build_whose_pid_was_reused_blocks_no_longer_than_the_queue_allows(
+    patient: Patient,
+) -> None:
+    """Dokku shows it as running for as long as some process has its PID."""
+    world = patient.world
+    push = await hung_push(world)
+    patient.dokku.kill_dokku_for_test("myapp")
+    await asyncio.gather(push, return_exceptions=True)
+    dead = world.app.records[-1]
+    patient.dokku.reuse_pid_for_test("myapp", dead.id)
+    await world.deploy()
+    await world.until_message("1st in line", "a git push outside this bot", dead.id)
+    patient.passes(timedelta(hours=2, minutes=1))
+    await world.until_message("Failed:", "if that process still is this build")
+    row = await newest(world)
+    assert (row.failure, row.live) == (Failure.EXPIRED, Live.PREVIOUS)
+    assert not sent(world, "builds:cancel")
+
+
+async def test_a_restart_elsewhere_is_waited_for_by_its_name(patient: Patient) -> None:
+    """It takes no lock: Dokku would let us run into it, and mix code and settings."""
+    world = patient.world
+    world.hold("Attempting pre-flight")
+    restart = foreign_command(patient.dokku, "ps:restart myapp")
+    await world.held()
+    await world.deploy()
+    await world.until_message("1st in line", "a ps:restart outside this bot")
+    assert not sent(world, "git:sync")
+    world.let_go()
+    await restart
+    await world.until_message("Deployed")
+
+
+async def test_a_push_between_our_look_and_our_start_costs_nothing_but_the_place(
+    world: World, dokku_may_start: asyncio.Event
+) -> None:
+    """Dokku refuses us. The refusal emptied its lock file: nobody may be cancelled for it."""
+    journal = world.stage.dokku.journal
+    begun = len(journal)
+    await world.deploy()
+    await world.until_message("Starting")
+    push = await hung_push(world)
+    theirs = world.app.records[-1]
+    dokku_may_start.set()
+    await world.until_message("Queued", "1st in line", "a git push outside this bot (Dokku build")
+    assert world.stage.dokku.holding("myapp")
+    assert not sent(world, "builds:cancel")
+    world.let_go()
+    await push
+    assert theirs.status == "succeeded"
+    await world.until_message("Deployed")
+    row = await newest(world)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+    assert row.build_id != theirs.id
+    events = [one.event for one in journal[begun:] if one.event.startswith("lock_")]
+    assert events == ["lock_taken", "lock_refused", "lock_taken"]
+    assert not sent(world, "builds:cancel")
