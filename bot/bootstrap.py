@@ -32,7 +32,7 @@ from bot.deployments.tasks import Tasks
 from bot.deployments.tracker import Tracker
 from bot.dokku.connection import SshTarget
 from bot.dokku.servers import DokkuServers, open_servers
-from bot.errors import ConfigError, StoreError
+from bot.errors import ConfigError, Refused, StoreError
 from bot.git.link import commit_url
 from bot.git.refs import GitRefs
 from bot.logs import configure_logging
@@ -59,6 +59,8 @@ DATABASE_PAUSE = timedelta(seconds=2)
 FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
 """Of the drain time that nothing needed, so much goes to the last edits."""
+FIRST_LOGINS_S = 1.0
+"""The start waits so long for all servers to let the bot in, or not; a dead one only that long."""
 CUT_OFF = timedelta(seconds=1)
 """Longest that listeners may take at the end."""
 
@@ -71,6 +73,7 @@ class Bot:
     runner: Runner
     intake: Intake
     live: LiveMessages
+    servers: DokkuServers
 
 
 @asynccontextmanager
@@ -144,6 +147,8 @@ async def open_bot(
         poller.every(timing.heartbeat, runner.heartbeat, "heartbeat")
         parties.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await _loaded(books, clock))
+        # What waits must not fail for a setting that the bot is about to end for.
+        _check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(_show_ends(books, live, clock))
         poller.every(LOOK_EVERY, _housing(books, live, service, clock), "messages not posted yet")
         looking = runner.start()
@@ -164,7 +169,21 @@ async def open_bot(
             )
         )
         parties.intake = intake
-        yield Bot(service=service, runner=runner, intake=intake, live=live)
+        yield Bot(service=service, runner=runner, intake=intake, live=live, servers=servers)
+
+
+def _check_refused(refused: tuple[str, Refused] | None, settings: Settings) -> None:
+    """ConfigError for the key or host key of a server that refused the first login."""
+    if refused is not None:
+        server, refusal = refused
+        origin = settings.origin("servers", server, refusal.setting)
+        raise origin.wrong(refusal.problem.rstrip("."), refusal.mend) from refusal
+
+
+async def _slow_refusal(servers: DokkuServers, settings: Settings) -> None:
+    """Return never; raise ConfigError when a server that was slow refuses its first login."""
+    _check_refused(await servers.refused(), settings)
+    await asyncio.Event().wait()
 
 
 async def _wind_down(runner: Runner, live: LiveMessages, drain: timedelta, clock: Clock) -> None:
@@ -377,10 +396,12 @@ async def _live(
     async with open_bot(settings, metrics=metrics, redactor=redactor, parties=parties) as bot:
         log.info("ready")
         stopping = asyncio.create_task(stop.wait())
-        refused = asyncio.create_task(bot.intake.failure())
-        await asyncio.wait({stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
+        by_slack = asyncio.create_task(bot.intake.failure())
+        by_dokku = asyncio.create_task(_slow_refusal(bot.servers, settings))
+        ends = (stopping, by_slack, by_dokku)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
-        for task in (stopping, refused):
+        for task in ends:
             if task.done():
                 task.result()
             task.cancel()

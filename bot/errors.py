@@ -44,6 +44,19 @@ class Unreachable(DokkuError):
         super().__init__(sentence)
 
 
+class Refused(Unreachable):
+    """The server answered, and a setting keeps the bot out; nothing was sent.
+
+    `setting` is its name in the server's table; the sentence is `problem` and `mend`.
+    """
+
+    def __init__(self, setting: str, problem: str, mend: str) -> None:
+        self.setting = setting
+        self.problem = problem
+        self.mend = mend
+        super().__init__(f"{problem} {mend}", final=True)
+
+
 class CommandFailed(DokkuError):
     """A question was answered with a non-zero exit status. Texts are redacted heads."""
 

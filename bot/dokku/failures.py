@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from bot.errors import Unreachable
+from bot.errors import Refused, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,9 @@ class _Failure:
     errors: tuple[type[Exception], ...]
     sentence: str
     final: bool = False
+    setting: str | None = None
+    """What keeps the bot out, by its name in the server's table."""
+    mend: str = ""
 
 
 # The first match counts: the later classes are bases of the earlier ones, and asyncssh's own
@@ -23,15 +26,17 @@ _FAILURES = (
     _Failure(
         (asyncssh.HostKeyNotVerifiable,),
         "{where} showed a host key that is not among the known ones: the server was set up anew, "
-        "or something stands between it and the bot. Nothing was sent. If its key did change, put "
-        "the output of `ssh-keyscan -p {port} {host}`, checked on the server, into known_hosts.",
-        final=True,
+        "or something stands between it and the bot. Nothing was sent.",
+        setting="known_hosts",
+        mend="If its key did change, put the output of `ssh-keyscan -p {port} {host}`, checked on "
+        "the server, into known_hosts.",
     ),
     _Failure(
         (asyncssh.PermissionDenied,),
-        "{where} refused the bot's SSH key for the user {user}. Add the key's public half there "
-        "with `dokku ssh-keys:add deploybot`, or give the bot the right key.",
-        final=True,
+        "{where} refused the bot's SSH key for the user {user}.",
+        setting="ssh_key",
+        mend="Add the key's public half there with `dokku ssh-keys:add deploybot`, or give the "
+        "bot the right key.",
     ),
     _Failure(
         (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported),
@@ -72,7 +77,12 @@ def explain(
     """The error of a failed login. Nothing was sent, so trying again is harmless."""
     failure = next(failure for failure in _FAILURES if isinstance(error, failure.errors))
     said = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-    sentence = failure.sentence.format(
-        where=f"{host}:{port}", host=host, port=port, user=user, waited=waited_s, error=said
+    sentence, mend = (
+        text.format(
+            where=f"{host}:{port}", host=host, port=port, user=user, waited=waited_s, error=said
+        )
+        for text in (failure.sentence, failure.mend)
     )
+    if failure.setting is not None:
+        return Refused(failure.setting, sentence, mend)
     return Unreachable(sentence, final=failure.final)

@@ -3,24 +3,32 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
 from bot.deployments.ports import ServerHealth, Servers
 from bot.dokku.connection import Connection, ConnectionsHook, Patience, SshTarget
 from bot.dokku.driver import Driver
-from bot.errors import ConfigError, Unreachable
+from bot.errors import ConfigError, Refused, Unreachable
 from bot.redaction import Redactor
 
 log = structlog.get_logger(__name__)
+
+_AGAIN_S = 5.0
+"""Between logins to a server that did not answer, while nobody asks it anything."""
 
 
 class DokkuServers(Servers):
     """Implements the port."""
 
-    def __init__(self, drivers: Mapping[str, Driver]) -> None:
+    def __init__(
+        self,
+        drivers: Mapping[str, Driver],
+        first_logins: Mapping[str, asyncio.Task[Refused | None]],
+    ) -> None:
         self._drivers = dict(drivers)
+        self._first_logins = dict(first_logins)
 
     def names(self) -> Sequence[str]:
         return list(self._drivers)
@@ -31,6 +39,19 @@ class DokkuServers(Servers):
     def health(self) -> ServerHealth:
         """Of each server: None when its last question was answered, else the sentence why not."""
         return {name: driver.health for name, driver in self._drivers.items()}
+
+    async def refused(self, within_s: float | None = None) -> tuple[str, Refused] | None:
+        """A server that refused the bot at its first login, with its name.
+
+        None: no server did, as far as they have answered within this time (None: all have).
+        """
+        logins = self._first_logins.values()
+        if logins:
+            await asyncio.wait(logins, timeout=within_s)
+        for name, login in self._first_logins.items():
+            if login.done() and (refusal := login.result()) is not None:
+                return name, refusal
+        return None
 
 
 @asynccontextmanager
@@ -51,13 +72,16 @@ async def open_servers(
         await _connection(name, target, patience, on_connections)
         for name, target in targets.items()
     ]
-    warming = [asyncio.create_task(_warm_up(connection)) for connection in connections]
+    warming = {each.name: asyncio.create_task(_warm_up(each)) for each in connections}
+    trying = [asyncio.create_task(_try_again(each, warming[each.name])) for each in connections]
+    tasks = [*warming.values(), *trying]
     try:
-        yield DokkuServers({each.name: Driver(each, redactor=redactor) for each in connections})
+        drivers = {each.name: Driver(each, redactor=redactor) for each in connections}
+        yield DokkuServers(drivers, warming)
     finally:
-        for task in warming:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*warming, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(connection.aclose() for connection in connections))
 
 
@@ -81,8 +105,23 @@ async def _connection(
         ) from err
 
 
-async def _warm_up(connection: Connection) -> None:
+async def _warm_up(connection: Connection) -> Refused | None:
     try:
         await connection.warm_up()
+    except Refused as refusal:
+        return refusal
     except Unreachable as err:
         log.warning("server_unreachable", server=connection.name, why=str(err))
+    return None
+
+
+async def _try_again(connection: Connection, first: asyncio.Task[Refused | None]) -> None:
+    """What `/readyz` says of a server must not wait for the next question to it."""
+    if await first is not None:
+        return
+    while True:
+        await asyncio.sleep(_AGAIN_S)
+        if connection.health is not None:
+            # The sentence is kept where `/readyz` finds it.
+            with suppress(Unreachable):
+                await connection.warm_up()

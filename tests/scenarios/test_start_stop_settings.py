@@ -137,16 +137,75 @@ async def test_dokku_that_cannot_be_reached_takes_the_bot_not_down(
     await keeps_trying(stage.settings, tmp_path, "default", "refused the connection", http=200)
 
 
-async def test_a_wrong_host_key_is_said_and_nothing_is_sent(stage: Stage, tmp_path: Path) -> None:
+async def ends_with_one_line(environ: Mapping[str, str], folder: Path) -> str:
+    """It ends with status 2, and what it said of the cause."""
+    async with run_command(environ, folder) as command:
+        assert await command.ended() == 2
+    assert_no_secret(command, environ)
+    (said,) = [line for line in command.lines if line.startswith("deploybot: ")]
+    assert command.lines[-1] == said
+    return said
+
+
+def with_another_host_key(stage: Stage) -> dict[str, str]:
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     hosts = f"[127.0.0.1]:{stage.settings['DOKKU_PORT']} {other}\n"
-    environ = {**stage.settings, "DOKKU_KNOWN_HOSTS": hosts}
-    await keeps_trying(environ, tmp_path, "default", "host key", http=200)
+    return {**stage.settings, "DOKKU_KNOWN_HOSTS": hosts}
 
 
-async def test_a_key_that_dokku_refuses_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_a_wrong_host_key_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
+    said = await ends_with_one_line(with_another_host_key(stage), tmp_path)
+    assert said.startswith("deploybot: environment: DOKKU_KNOWN_HOSTS: 127.0.0.1:")
+    assert "ssh-keyscan" in said
+    assert stage.dokku.journal == [one for one in stage.dokku.journal if one.event != "asked"]
+
+
+async def test_a_key_that_dokku_refuses_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
     stage.server.refuse_key_for_test()
-    await keeps_trying(stage.settings, tmp_path, "default", "refused the bot's SSH key", http=200)
+    said = await ends_with_one_line(stage.settings, tmp_path)
+    assert said.startswith("deploybot: environment: DOKKU_SSH_KEY: 127.0.0.1:")
+    assert "dokku ssh-keys:add" in said
+
+
+async def test_a_wrong_key_of_the_file_is_named_by_its_path(stage: Stage, tmp_path: Path) -> None:
+    settings = dict(stage.settings)
+    keys = {name: settings.pop(name) for name in tuple(settings) if name.startswith("DOKKU_")}
+    other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+    (tmp_path / "deploybot.toml").write_text(
+        f'[servers.production]\nhost = "{keys["DOKKU_HOST"]}"\nport = {keys["DOKKU_PORT"]}\n'
+        f'ssh_key = """{other}"""\nknown_hosts = """{keys["DOKKU_KNOWN_HOSTS"]}"""\n'
+    )
+    async with run_command(settings, tmp_path) as command:
+        assert await command.ended() == 2
+    assert command.lines[-1].startswith(
+        "deploybot: deploybot.toml: servers.production.ssh_key: 127.0.0.1:"
+    )
+
+
+async def test_a_server_that_is_slow_to_refuse_ends_the_bot_all_the_same(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.server.refuse_key_for_test()
+    stage.server.stall_for_test()
+    async with run_command(stage.settings, tmp_path) as command:
+        await command.until_ready_says("slack", "{'ok': True}")
+        stage.server.heal_for_test()
+        assert await command.ended() == 2
+    assert command.lines[-1].startswith("deploybot: environment: DOKKU_SSH_KEY: 127.0.0.1:")
+
+
+async def test_a_server_that_refuses_later_takes_the_bot_not_down(
+    stage: Stage, tmp_path: Path
+) -> None:
+    await stage.server.refuse_connections_for_test()
+    async with run_command(stage.settings, tmp_path) as command:
+        await command.until_ready_says("default", "refused the connection")
+        stage.server.refuse_key_for_test()
+        await stage.server.accept_connections_for_test()
+        await command.until_ready_says("default", "refused the bot's SSH key")
+        command.process.send_signal(signal.SIGTERM)
+        assert await command.ended(within_s=5) == 0
+    assert_no_secret(command, stage.settings)
 
 
 async def test_an_idle_bot_stops_at_once(stage: Stage, tmp_path: Path) -> None:
