@@ -18,8 +18,9 @@ from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.deployments.absent import NamedServers
 from bot.deployments.books import Books
+from bot.deployments.crashes import CrashWatch
 from bot.deployments.ending import Parts
-from bot.deployments.late import CrashWatch, LateVerdicts
+from bot.deployments.late import LateVerdicts
 from bot.deployments.model import Deployment
 from bot.deployments.placing import Hooks
 from bot.deployments.ports import Timing
@@ -237,7 +238,14 @@ def _build_domain(
     names = AppNames(servers=servers, clock=clock)
     preparation = Preparation(servers=servers, refs=refs, names=names)
     replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
-    late = LateVerdicts(replica=replica, servers=servers, books=books, timing=timing, clock=clock)
+    late = LateVerdicts(
+        replica=replica,
+        servers=servers,
+        books=books,
+        timing=timing,
+        clock=clock,
+        spawn=tasks.spawn,
+    )
     parts = Parts(
         books=books,
         preparation=preparation,
@@ -262,7 +270,14 @@ def _build_domain(
         hooks=Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn),
     )
     runner.expire = service.end_waiting
-    crashes = CrashWatch(servers=servers, books=books, timing=timing, clock=clock)
+    crashes = CrashWatch(
+        replica=replica,
+        servers=servers,
+        books=books,
+        timing=timing,
+        clock=clock,
+        spawn=tasks.spawn,
+    )
     poller.every(timing.late_interval, late.look, "late verdicts")
     poller.every(timing.late_interval, crashes.look, "crashes after a success")
     return runner, service

@@ -1,5 +1,6 @@
 """The scheduler: the only importer of APScheduler. It calls, and decides nothing."""
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 SPREAD = 1000
 """Poll jobs start at one of so many offsets inside the interval."""
+STOP_S = 1.0
+"""At the end, calls that are cut off get so long to leave (to give a lease back, perhaps)."""
 
 
 class Poller:
@@ -26,6 +29,8 @@ class Poller:
         self._interval = interval
         self._lateness = lateness
         self._tick: Callable[[str], Awaitable[None]] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -40,7 +45,14 @@ class Poller:
 
     def every(self, interval: timedelta, work: Callable[[], Awaitable[None]], name: str) -> None:
         """A regular look of this replica. `work` brings its own time-out."""
-        self._scheduler.add_job(work, "interval", seconds=interval.total_seconds(), id=name)
+        self._scheduler.add_job(
+            self._call,
+            "interval",
+            seconds=interval.total_seconds(),
+            args=[work],
+            id=name,
+            name=name,
+        )
 
     def watch(self, deployment_id: str) -> None:
         """Poll a deployment, from a place in the interval that its id gives."""
@@ -49,11 +61,12 @@ class Poller:
             return
         share = zlib.crc32(deployment_id.encode()) % SPREAD / SPREAD
         self._scheduler.add_job(
-            self._tick,
+            self._call,
             "interval",
             seconds=self._interval.total_seconds(),
-            args=[deployment_id],
+            args=[self._tick, deployment_id],
             id=job_id,
+            name=job_id,
             next_run_time=datetime.now(UTC) + self._interval * share,
         )
 
@@ -64,6 +77,20 @@ class Poller:
         except JobLookupError:
             return
 
+    async def _call(self, work: Callable[..., Awaitable[None]], *args: str) -> None:
+        call = asyncio.current_task()
+        if call is None or self._stopping:
+            return
+        self._calls.add(call)
+        try:
+            await work(*args)
+        except asyncio.CancelledError:
+            # The scheduler would log our own stop as an error, with a traceback.
+            if not self._stopping:
+                raise
+        finally:
+            self._calls.discard(call)
+
     def _called(self, event: JobSubmissionEvent) -> None:
         now = self.last_tick = datetime.now(UTC)
         if event.job_id.startswith("poll:"):
@@ -73,10 +100,15 @@ class Poller:
         """Begin to call."""
         self._scheduler.start()
         self.last_tick = datetime.now(UTC)
-        self.last_tick = datetime.now(UTC)
 
-    def stop(self) -> None:
-        """Stop calling. A job that runs is cancelled: what must end is drained before."""
+    async def stop(self) -> None:
+        """Stop calling. A call that runs is cancelled: what must end is drained before."""
+        self._stopping = True
+        calls = set(self._calls)
+        for call in calls:
+            call.cancel()
+        if calls:
+            await asyncio.wait(calls, timeout=STOP_S)
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
@@ -88,4 +120,4 @@ async def open_poller(poller: Poller) -> AsyncIterator[Poller]:
     try:
         yield poller
     finally:
-        poller.stop()
+        await poller.stop()

@@ -1,12 +1,14 @@
 """Late verdicts: an end that could not be proven is looked at until it can be, or is replaced.
 
-Nothing else ever changes an ended deployment, but to say that a release called live crashes.
+Nothing else ever changes an ended deployment, but to say that a release called live crashes
+(`crashes.py`).
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -36,7 +38,21 @@ log = structlog.get_logger(__name__)
 
 LONGEST_LOOK = timedelta(minutes=2)
 """One look at one deployment, the settle time of a release included."""
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+"""Run on, as a tracked task."""
 REPLACED = "Replaced before it could be known."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the stream of a deployment told after the deployment was called lost."""
+
+    exit_status: int | None
+    output: LogFacts
+
+
+def _is_open(row: Deployment) -> bool:
+    return row.live is Live.UNKNOWN and not row.late_over
 
 
 class LateVerdicts:
@@ -50,6 +66,7 @@ class LateVerdicts:
         books: Books,
         timing: Timing,
         clock: Clock,
+        spawn: Spawn,
     ) -> None:
         self._replica = f"{replica} late"
         self._servers = servers
@@ -57,42 +74,49 @@ class LateVerdicts:
         self._store = books.store
         self._timing = timing
         self._clock = clock
+        self._spawn = spawn
         self._busy: set[str] = set()
+        self._heard: dict[str, Told] = {}
+        """What streams told after their deployments were called lost; nobody tells it again."""
 
     async def look(self) -> None:
-        """Look at all unproven ends once. Errors of one are logged and tried again next time."""
+        """Begin to look at all unproven ends. Errors of one are logged, and tried again next time.
+
+        Waits for none of them: a server that does not answer would keep others from the next look.
+        """
         since = self._clock.now() - self._timing.late_duration
         try:
             rows = await self._store.unproven(since)
         except StoreError as error:
             log.warning("late_look_failed", why=str(error))
             return
-        await asyncio.gather(*(self._look_at(row) for row in rows))
+        for gone in self._heard.keys() - {row.id for row in rows} - self._busy:
+            del self._heard[gone]
+        for row in rows:
+            if row.id not in self._busy:
+                self._spawn(self._look_at(row))
 
     async def stream_ended(
         self, row: Deployment, exit_status: int | None, output: LogFacts
     ) -> None:
         """The stream of a deployment that was called lost has told its end after all."""
-        fresh = await self._store.get(row.id)
-        if fresh is None or fresh.live is not Live.UNKNOWN or fresh.late_over:
-            return
-        await self._guarded(replace(fresh, exit_status=exit_status), output)
+        self._heard[row.id] = Told(exit_status=exit_status, output=output)
+        await self._look_at(row)
 
     async def _look_at(self, row: Deployment) -> None:
-        try:
-            newer = await self._store.newer(row)
-            if any(one.started_at is not None for one in newer):
-                await self._leave(row)
-                return
-        except StoreError as error:
-            log.info("late_look_failed", deployment_id=row.id, why=str(error))
-            return
-        await self._guarded(row, None)
-
-    async def _guarded(self, row: Deployment, output: LogFacts | None) -> None:
         if row.id in self._busy:
-            return
+            return  # whoever looks at it now looks again at what was heard meanwhile
         self._busy.add(row.id)
+        try:
+            while True:
+                told = self._heard.get(row.id)
+                await self._guarded(row, told)
+                if self._heard.get(row.id) is told:
+                    break
+        finally:
+            self._busy.discard(row.id)
+
+    async def _guarded(self, row: Deployment, told: Told | None) -> None:
         try:
             # The lease outlives the look: no other replica looks at the same time.
             fence = await self._store.claim(row.id, self._replica, 2 * LONGEST_LOOK)
@@ -100,13 +124,31 @@ class LateVerdicts:
                 return
             try:
                 async with asyncio.timeout(LONGEST_LOOK.total_seconds() + 30):
-                    await self._check(replace(row, fence=fence), output)
+                    await self._look_once(row.id, fence, told)
             finally:
                 await self._store.release(row.id, fence)
         except (DokkuError, StaleState, StoreError, TimeoutError, KeyError) as error:
             log.info("late_look_unanswered", deployment_id=row.id, why=type(error).__name__)
-        finally:
-            self._busy.discard(row.id)
+
+    async def _look_once(self, deployment_id: str, fence: int, told: Told | None) -> None:
+        fresh = await self._store.get(deployment_id)
+        if fresh is None or not _is_open(fresh) or await self._is_replaced(fresh):
+            return
+        row = replace(fresh, fence=fence)
+        if told is None:
+            await self._check(row, None)
+        else:
+            await self._check(replace(row, exit_status=told.exit_status), told.output)
+
+    async def _is_replaced(self, row: Deployment) -> bool:
+        """Whether a newer one was started: then it stays as it is, and says so."""
+        newer = await self._store.newer(row)
+        if not any(one.started_at is not None for one in newer):
+            return False
+        reason = f"{row.reason or ''} {REPLACED}".strip()
+        audit = AuditEntry(actor=BOT, through="late", action="left_unproven")
+        await self._books.correct(replace(row, late_over=True, reason=reason), audit=audit)
+        return True
 
     async def _check(self, row: Deployment, output: LogFacts | None) -> None:
         dokku = self._servers.get(row.server)
@@ -130,6 +172,8 @@ class LateVerdicts:
         verdict, after = await self._verdict(dokku, row, evidence, look)
         if verdict is None or verdict.phase is None or verdict.live is Live.UNKNOWN:
             return
+        if await self._is_replaced(row):
+            return  # while it was looked at: what was read may be the newer one's
         learnt = replace(
             row,
             build_id=read.build_id,
@@ -181,64 +225,3 @@ class LateVerdicts:
         )
         event = Event(type="deployment.corrected", log_tail=tuple(tail), corrected_from=former)
         await self._books.correct(corrected, audit=audit, event=event)
-
-    async def _leave(self, row: Deployment) -> None:
-        """A newer deployment of the app started: it stays as it is, and says so."""
-        reason = f"{row.reason or ''} {REPLACED}".strip()
-        audit = AuditEntry(actor=BOT, through="late", action="left_unproven")
-        await self._books.correct(replace(row, late_over=True, reason=reason), audit=audit)
-
-
-class CrashWatch:
-    """One late look at releases that were called live: those that crash are told of, once."""
-
-    def __init__(self, *, servers: Servers, books: Books, timing: Timing, clock: Clock) -> None:
-        self._servers = servers
-        self._books = books
-        self._timing = timing
-        self._clock = clock
-
-    async def look(self) -> None:
-        """Look at the newest success of each app that ended lately. Errors wait for next time."""
-        since = self._clock.now() - self._timing.crash_looks
-        try:
-            rows = await self._books.store.lately_succeeded(since)
-        except StoreError as error:
-            log.warning("crash_look_failed", why=str(error))
-            return
-        await asyncio.gather(*(self._look_at(row) for row in rows))
-
-    async def _look_at(self, row: Deployment) -> None:
-        try:
-            if row.after is None or await self._books.store.newer(row):
-                return
-            now = await self._servers.get(row.server).containers(row.dokku_app)
-            if now is None:
-                return
-            known = {one.id: one for one in row.after.listed}
-            down = sorted(
-                one.process
-                for one in now.listed
-                if one.id in known
-                and (one.restarts > known[one.id].restarts or one.state == "restarting")
-            )
-            if down:
-                await self._tell(row, down)
-        except (DokkuError, StoreError, TimeoutError, KeyError) as error:
-            log.info("crash_look_unanswered", deployment_id=row.id, why=type(error).__name__)
-
-    async def _tell(self, row: Deployment, down: Sequence[str]) -> None:
-        names = ", ".join(down)
-        text = (
-            f"Since it was deployed, {names} of {row.app} has crashed and was restarted. "
-            "The new release is what is deployed; look at `logs` of the app on the server, "
-            "or roll back."
-        )
-        audit = AuditEntry(
-            actor=BOT, through="late", action="crash_seen", detail={"processes": names}
-        )
-        await self._books.correct(
-            replace(row, crash_told=True),
-            audit=audit,
-            event=Event(type="deployment.note", text=text),
-        )

@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.deployments.absent import NamedServers
 from bot.deployments.books import Books
+from bot.deployments.crashes import CrashWatch
 from bot.deployments.ending import Parts
 from bot.deployments.late import LateVerdicts
 from bot.deployments.model import (
@@ -198,6 +199,7 @@ class Rig:
     runner: Runner
     service: Service
     late: LateVerdicts
+    crashes: CrashWatch
     link: _Link
     clock: LoopClock = field(default_factory=LoopClock)
     _own: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -322,7 +324,22 @@ def a_rig(
     preparation = Preparation(servers=servers, refs=refs, names=names)
     polls, tasks = LoopPolls(times.poll_interval), Tasks()
     replica = f"replica-{next(_names)}"
-    late = LateVerdicts(replica=replica, servers=servers, books=books, timing=times, clock=clock)
+    late = LateVerdicts(
+        replica=replica,
+        servers=servers,
+        books=books,
+        timing=times,
+        clock=clock,
+        spawn=tasks.spawn,
+    )
+    crashes = CrashWatch(
+        replica=replica,
+        servers=servers,
+        books=books,
+        timing=times,
+        clock=clock,
+        spawn=tasks.spawn,
+    )
     parts = Parts(
         books=books,
         preparation=preparation,
@@ -364,6 +381,7 @@ def a_rig(
         runner=runner,
         service=service,
         late=late,
+        crashes=crashes,
         link=link,
     )
     if start:
