@@ -51,11 +51,12 @@ from bot.slack.mentions import open_mentions
 from bot.store.engine import SqlStore, open_store
 from bot.web import open_web
 from bot.webhooks.payload import planner
-from bot.webhooks.sender import open_sender
+from bot.webhooks.sender import hide_addresses, open_sender
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = timedelta(seconds=5)
+HIDE_EVERY = timedelta(minutes=1)
 DATABASE_PAUSE = timedelta(seconds=2)
 FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
@@ -146,6 +147,7 @@ async def open_bot(
         poller.polls(runner.tick)
         poller.every(LOOK_EVERY, _knock(runner), "look for work")
         poller.every(timing.heartbeat, runner.heartbeat, "heartbeat")
+        poller.every(HIDE_EVERY, lambda: hide_addresses(store), "addresses of former releases")
         parties.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await _loaded(books, clock))
         # What waits must not fail for a setting that the bot is about to end for.

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -111,7 +110,7 @@ class OutboxLane:
         try:
             rows = await self.outbox.take(self.lane, limit=free, hold=self.hold)
         except Exception as error:  # noqa: BLE001 - the top of the lane's loop
-            _log.warning("outbox_not_read", lane=self._name, error=type(error).__name__)
+            _log.warning("outbox_not_read", lane=self.lane, error=type(error).__name__)
             return False
         for row in rows:
             task = asyncio.create_task(self._tell(row))
@@ -137,7 +136,7 @@ class OutboxLane:
             await asyncio.gather(woken, rested, return_exceptions=True)
 
     async def _tell(self, row: Outgoing) -> None:
-        log = _log.bind(lane=self._name, outgoing=row.id, deployment_id=row.deployment_id)
+        log = _log.bind(lane=self.lane, outgoing=row.id, deployment_id=row.deployment_id)
         try:
             try:
                 answer = await self.deliver(row)
@@ -175,12 +174,6 @@ class OutboxLane:
     async def _again(self, row: Outgoing, after: timedelta, error: str) -> None:
         self._due_in.append(self.clock.monotonic() + after.total_seconds())
         await self.outbox.retry(row.id, at=self.clock.now() + after, error=error)
-
-    @property
-    def _name(self) -> str:
-        """For the log: a URL's path may be a secret (Slack's incoming webhooks)."""
-        kind, sep, url = self.lane.partition(":")
-        return f"{kind}:{urlsplit(url).hostname}" if sep else self.lane
 
 
 def _said(answer: Answer) -> str | None:

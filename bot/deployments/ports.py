@@ -1,10 +1,12 @@
 """What the domain needs from outside, in its own words. Adapters implement these."""
 
+import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from bot.deployments.model import (
     Actor,
@@ -331,7 +333,7 @@ class Outgoing:
     """ULID; the webhook-id."""
     deployment_id: str
     lane: str
-    """Who is told: `slack`, or `webhook:<endpoint url>`. Order is kept per lane and deployment."""
+    """Who is told: `slack`, or `webhook_lane(url)`. Order is kept per lane and deployment."""
     kind: str
     """The event's type."""
     body: Mapping[str, object]
@@ -344,11 +346,22 @@ class Outgoing:
     """waiting, delivered, given_up."""
 
 
+WEBHOOKS = "webhook:"
+"""Lanes of endpoints begin so."""
+
+
+def webhook_lane(url: str) -> str:
+    """The lane of an endpoint: its host, and a digest, for the whole address may be a secret."""
+    host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    return f"{WEBHOOKS}{host}/{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """Somebody who wants to be told by webhook (product contract: Webhooks)."""
 
-    url: str
+    url: str = field(repr=False)
+    """Slack's holds a secret."""
     secret: str = field(repr=False)
     """As configured: `whsec_` and base64, or any text. Never logged, stored or printed."""
     events: frozenset[str] = frozenset({"deployment.finished", "deployment.corrected"})
@@ -360,7 +373,7 @@ class Endpoint:
     @property
     def lane(self) -> str:
         """Its lane in the outbox."""
-        return f"webhook:{self.url}"
+        return webhook_lane(self.url)
 
     def wants(self, event: str, app: str) -> bool:
         """Whether it asked for this event of this app."""
@@ -411,6 +424,13 @@ class Outbox(Protocol):
 
     async def turn_on(self, lane: str) -> bool:
         """Deliver again. False: it was not off."""
+        ...
+
+    async def hide_addresses(self) -> None:
+        """Give lanes that are named by a whole address their present name.
+
+        Earlier releases named them so, and may write some while both run.
+        """
         ...
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.config import Settings, load_settings
+from bot.deployments.ports import WEBHOOKS
 from bot.errors import BotError, ConfigError
 from bot.operations.database import check_database, open_records
 from bot.operations.servers import ask_versions
@@ -163,7 +164,9 @@ async def _check_webhooks(settings: Settings) -> Sequence[Check]:
         except (BotError, TimeoutError):
             off = {}  # the database's own line says what is wrong with it
     return [
-        await _check_webhook(number, one.url, off.get(one.lane), settings)
+        await _check_webhook(
+            number, one.url, off.get(one.lane) or off.get(f"{WEBHOOKS}{one.url}"), settings
+        )
         for number, one in enumerate(settings.endpoints(), start=1)
     ]
 

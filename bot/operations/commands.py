@@ -98,12 +98,15 @@ def cancel(which: str) -> int:
 
 def webhooks_list(*, limit: int, json: bool) -> int:
     """Deliveries, and what is off."""
-    rows, off = _with_store(lambda store: webhooks.list_deliveries(store, limit))
+    known = webhooks.addresses(load_settings(complete=False).endpoints())
+    rows, off = _with_store(lambda store: webhooks.list_deliveries(store, limit, known))
     if json:
         return _print_json(
-            {"deliveries": [webhooks.delivery_json(row) for row in rows], "off": dict(off)}
+            {"deliveries": [webhooks.delivery_json(row, known) for row in rows], "off": dict(off)}
         )
-    lines = [webhooks.delivery_line(row) for row in rows] or ["Nothing was to be delivered yet."]
+    lines = [webhooks.delivery_line(row, known) for row in rows] or [
+        "Nothing was to be delivered yet."
+    ]
     return _print(*[f"off: {url} ({why})" for url, why in off.items()], *lines)
 
 

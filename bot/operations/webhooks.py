@@ -3,11 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bot.deployments.ports import Outbox, Outgoing
+from bot.deployments.ports import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
 from bot.errors import Declined
+from bot.redaction import Redactor
 from bot.webhooks.payload import rfc3339
 
-LANE = "webhook:"
+Addresses = Mapping[str, str]
+"""Lane -> how the endpoint is shown."""
+
+
+def addresses(endpoints: Sequence[Endpoint]) -> Addresses:
+    """The configured addresses. One that is a secret as a whole is shown as host and digest."""
+    mask = Redactor().text
+    return {
+        one.lane: mask(one.url) if one.format != "slack" else one.lane.removeprefix(WEBHOOKS)
+        for one in endpoints
+    }
 
 
 class Deliveries(Outbox, Protocol):
@@ -18,21 +29,28 @@ class Deliveries(Outbox, Protocol):
         ...
 
 
-def delivery_line(row: Outgoing) -> str:
+def _shown(lane: str, known: Addresses) -> str:
+    name = lane.removeprefix(WEBHOOKS)
+    if "://" in name:
+        lane = webhook_lane(name)  # of a former release; the next start renames it
+    return known.get(lane, lane.removeprefix(WEBHOOKS))
+
+
+def delivery_line(row: Outgoing, known: Addresses) -> str:
     """One delivery: id, state, event, deployment, tries, address."""
     when = rfc3339(row.created_at) if row.created_at else "-"
     line = (
         f"{row.id}  {when}  {row.state}  {row.kind}  {row.deployment_id}  "
-        f"tries {row.tries}  {row.lane.removeprefix(LANE)}"
+        f"tries {row.tries}  {_shown(row.lane, known)}"
     )
     return f"{line}  ({row.last_error})" if row.last_error else line
 
 
-def delivery_json(row: Outgoing) -> dict[str, object]:
+def delivery_json(row: Outgoing, known: Addresses) -> dict[str, object]:
     """The same, for scripts."""
     return {
         "id": row.id,
-        "url": row.lane.removeprefix(LANE),
+        "url": _shown(row.lane, known),
         "event": row.kind,
         "deployment": row.deployment_id,
         "state": row.state,
@@ -44,10 +62,10 @@ def delivery_json(row: Outgoing) -> dict[str, object]:
 
 
 async def list_deliveries(
-    outbox: Deliveries, limit: int
+    outbox: Deliveries, limit: int, known: Addresses
 ) -> tuple[Sequence[Outgoing], Mapping[str, str]]:
     """The newest deliveries, and the addresses that are off with their reasons."""
-    off = {lane.removeprefix(LANE): why for lane, why in (await outbox.turned_off()).items()}
+    off = {_shown(lane, known): why for lane, why in (await outbox.turned_off()).items()}
     return await outbox.outgoing(limit=limit), off
 
 
@@ -59,7 +77,13 @@ async def replay(outbox: Deliveries, outgoing_id: str) -> str:
 
 
 async def enable(outbox: Deliveries, url: str) -> str:
-    """Deliver to an address again that had answered 410. Declined: it was not off."""
-    if not await outbox.turn_on(LANE + url):
-        raise Declined(f"{url} is not turned off. `deploybot webhooks list` shows which are.")
-    return f"{url} is on again."
+    """Deliver to an address again that had answered 410. Declined: it was not off.
+
+    `url` is the address, or what `list` shows of it.
+    """
+    lanes = [webhook_lane(url), WEBHOOKS + url] if "://" in url else [WEBHOOKS + url]
+    on = [await outbox.turn_on(lane) for lane in lanes]
+    shown = Redactor().text(url)
+    if not any(on):
+        raise Declined(f"{shown} is not turned off. `deploybot webhooks list` shows which are.")
+    return f"{shown} is on again."

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 import aiohttp
+import structlog
 
 from bot.clock import Clock
 from bot.deployments.outbox_lane import (
@@ -20,9 +21,11 @@ from bot.deployments.outbox_lane import (
     open_lanes,
 )
 from bot.deployments.ports import Endpoint, Outbox, Outgoing
-from bot.errors import ConfigError
+from bot.errors import ConfigError, StoreError
 from bot.webhooks.guard import guarded_sockets, url_refusal
 from bot.webhooks.signing import signed_headers, signing_key
+
+log = structlog.get_logger(__name__)
 
 TRY_S = 15.0
 """One try, from the look-up of the name to the answer's head."""
@@ -118,6 +121,14 @@ def _check(endpoints: Sequence[Endpoint], *, allow_private: bool) -> None:
         seen.add(endpoint.url)
 
 
+async def hide_addresses(outbox: Outbox) -> None:
+    """Rename the lanes of former releases; a database that is away is asked again later."""
+    try:
+        await outbox.hide_addresses()
+    except StoreError as error:
+        log.warning("addresses_not_hidden", why=str(error))
+
+
 @asynccontextmanager
 async def open_sender(
     *,
@@ -134,6 +145,7 @@ async def open_sender(
     `turned_off`. ConfigError: a URL or secret that can never work.
     """
     _check(endpoints, allow_private=allow_private)
+    await hide_addresses(outbox)
     keys = [_key(endpoint) for endpoint in endpoints]
     connector = aiohttp.TCPConnector(
         socket_factory=guarded_sockets(allow_private=allow_private), use_dns_cache=False

@@ -48,6 +48,7 @@ class MemoryOutbox(Outbox):
         self.off: dict[str, str] = {}
         self.held: dict[str, datetime] = {}
         self.looks = 0
+        self.hidden = 0
         self.news = asyncio.Condition()
         self.broken = 0
         """How many of the next `take` fail."""
@@ -111,6 +112,9 @@ class MemoryOutbox(Outbox):
 
     async def turn_on(self, lane: str) -> bool:
         return self.off.pop(lane, None) is not None
+
+    async def hide_addresses(self) -> None:
+        self.hidden += 1
 
     async def until_looked(self, times: int) -> None:
         """Wait until `take` was called so often."""

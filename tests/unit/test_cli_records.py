@@ -20,7 +20,7 @@ from bot.deployments.model import (
     Live,
     Phase,
 )
-from bot.deployments.ports import Endpoint
+from bot.deployments.ports import Endpoint, webhook_lane
 from bot.deployments.states import Who
 from bot.store.engine import SqlStore, open_store
 from bot.webhooks.payload import planner
@@ -215,7 +215,9 @@ def test_cancel_of_what_has_ended_is_declined(shell: Shell) -> None:
     assert "has already ended: failed. Nothing was cancelled." in shell.run("cancel", ID, status=1)
 
 
-def test_webhooks_are_listed_and_replayed(shell: Shell) -> None:
+def test_webhooks_are_listed_and_replayed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPLOYBOT_WEBHOOK_URL", URL)
+    monkeypatch.setenv("DEPLOYBOT_WEBHOOK_SECRET", "long enough and random")
     assert shell.run("webhooks", "list") == "Nothing was to be delivered yet.\n"
     deployment = a_deployment(id=ID, app="web")
     shell.create(deployment)
@@ -235,15 +237,40 @@ def test_webhooks_are_listed_and_replayed(shell: Shell) -> None:
     assert "There is no delivery" in shell.run("webhooks", "replay", "nonsense", status=1)
 
 
-def test_an_address_is_turned_on_again(shell: Shell) -> None:
+@pytest.mark.parametrize("lane", [f"webhook:{URL}", webhook_lane(URL)])
+def test_an_address_is_turned_on_again(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, lane: str
+) -> None:
+    monkeypatch.setenv("DEPLOYBOT_WEBHOOK_URL", URL)
+    monkeypatch.setenv("DEPLOYBOT_WEBHOOK_SECRET", "long enough and random")
+
     async def act(store: SqlStore) -> None:
-        await store.turn_off(f"webhook:{URL}", "answered 410")
+        await store.turn_off(lane, "answered 410")
 
     shell.work(act)
 
     assert f"off: {URL} (answered 410)" in shell.run("webhooks", "list")
     assert shell.run("webhooks", "enable", URL) == f"{URL} is on again.\n"
     assert "is not turned off" in shell.run("webhooks", "enable", URL, status=1)
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_an_address_that_is_a_secret_is_never_shown(shell: Shell, *, configured: bool) -> None:
+    url = "https://hooks.slack.com/services/T0/B0/hunter22hunter22"
+    if configured:
+        Path("deploybot.toml").write_text(f'[[webhooks]]\nurl = "{url}"\nformat = "slack"\n')
+
+    async def act(store: SqlStore) -> None:
+        await store.turn_off(webhook_lane(url), "answered 410")
+
+    shell.work(act)
+    name = webhook_lane(url).removeprefix("webhook:")
+
+    assert f"off: {name} (answered 410)" in shell.run("webhooks", "list")
+    assert shell.run("webhooks", "enable", name) == f"{name} is on again.\n"
+    shell.work(act)
+    assert "hunter22" not in shell.run("webhooks", "enable", url)
+    assert "hunter22" not in shell.run("webhooks", "enable", url, status=1)
 
 
 def test_config_show_names_every_source_and_no_secret(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.deployments.model import Deployment, Event
-from bot.deployments.ports import Outgoing
+from bot.deployments.ports import Outgoing, webhook_lane
 from bot.deployments.states import Who
 from bot.store.engine import SqlStore
 from tests.contract.store.stories import BEGIN, HOOK, StillClock, start
@@ -138,6 +138,28 @@ async def test_nothing_is_taken_for_a_lane_turned_off(store: SqlStore) -> None:
     assert not await store.turn_on(HOOK)
     assert await store.turned_off() == {}
     assert kinds(await take(store)) == ["a"]
+
+
+async def test_addresses_of_former_releases_are_hidden_and_still_delivered(
+    store: SqlStore, other: SqlStore
+) -> None:
+    deployment = await tell(store, await start(store), "a")
+    await store.turn_off(HOOK, "answered 410")
+    await asyncio.gather(store.hide_addresses(), other.hide_addresses())
+    lane = webhook_lane(HOOK.removeprefix("webhook:"))
+    assert await store.turned_off() == {lane: "answered 410"}
+    assert {out.lane for out in await store.outgoing()} == {lane}
+
+    await tell(store, deployment, "b")  # by a former release that still runs
+    await store.turn_off(HOOK, "answered 410 again")
+    await store.hide_addresses()
+    assert await store.turned_off() == {lane: "answered 410"}
+    await store.turn_on(lane)
+    (first,) = await take(store, lane)
+    assert first.kind == "a"
+    await store.delivered(first.id)
+    assert kinds(await take(store, lane)) == ["b"]
+    assert kinds(await take(store, "slack")) == ["a"]
 
 
 async def test_operators_see_webhooks_newest_first(store: SqlStore) -> None:

@@ -14,10 +14,10 @@ from bot.deployments.outbox_lane import (
     TurnedAway,
     open_lanes,
 )
-from bot.deployments.ports import Outgoing
+from bot.deployments.ports import Endpoint, Outgoing, webhook_lane
 from tests.support.outbox import HandClock, MemoryOutbox
 
-LANE = "webhook:https://user:word@ops.example.com/secret/path"
+LANE = webhook_lane("https://user:word@ops.example.com/secret/path")
 
 
 class Listener:
@@ -239,5 +239,13 @@ async def test_two_lanes_do_not_wait_for_each_other(
         await outbox.until(key, state="delivered")
 
 
-def test_the_log_names_the_host_only(lane: OutboxLane, outbox: MemoryOutbox) -> None:
-    assert lane._name == "webhook:ops.example.com"
+def test_a_lane_is_named_by_its_host_and_never_by_its_address() -> None:
+    url = "https://user:word@Ops.example.com:8443/secret/path?key=hidden"
+    lane = webhook_lane(url)
+    assert lane.startswith("webhook:ops.example.com:8443/")
+    assert not [part for part in ("user", "word", "secret", "path", "hidden") if part in lane]
+    assert webhook_lane(url) == lane
+    assert webhook_lane(url + "2") != lane
+    endpoint = Endpoint(url=url, secret="whsec_c2VjcmV0")
+    assert endpoint.lane == lane
+    assert "hidden" not in repr(endpoint)

@@ -151,8 +151,8 @@ def test_one_row_for_each_endpoint_that_wants_it_and_one_for_the_thread() -> Non
     )
     rows = plan(FAILED, FINISHED)
     assert [(row.lane, row.id, row.kind, row.deployment_id) for row in rows] == [
-        (f"webhook:{STANDARD.url}", "id-1", "deployment.finished", FAILED.id),
-        (f"webhook:{SLACK.url}", "id-2", "deployment.finished", FAILED.id),
+        (STANDARD.lane, "id-1", "deployment.finished", FAILED.id),
+        (SLACK.lane, "id-2", "deployment.finished", FAILED.id),
         ("slack", "id-3", "deployment.finished", FAILED.id),
     ]
     assert rows[0].body == rows[2].body == standard_body(FAILED, FINISHED, at=NOON)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.ports import Endpoint
+from bot.deployments.ports import Endpoint, webhook_lane
 from bot.errors import ConfigError
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from bot.webhooks import sender as sender_module
@@ -85,7 +85,7 @@ async def test_410_turns_the_endpoint_off(
     receiver.answer_for_test(Behaviour(status=410))
     async with one_endpoint(outbox, clock, receiver.url) as (key, outcomes):
         await outbox.until(key, tries=1)
-    assert list(outbox.off) == [f"webhook:{receiver.url}"]
+    assert list(outbox.off) == [webhook_lane(receiver.url)]
     assert outcomes == ["turned_off"]
 
 
