@@ -300,8 +300,11 @@ class Store(Protocol):
         """Take the lease if nobody living holds it; the new fencing number, or None."""
         ...
 
-    async def renew(self, replica: str, lease: timedelta) -> frozenset[str]:
-        """Prolong all leases of this replica; the deployment ids that it still holds."""
+    async def renew(self, replica: str, lease: timedelta, among: Collection[str]) -> frozenset[str]:
+        """Prolong this replica's leases of these deployments; the ids of those it still holds.
+
+        No others: a lease whose claim was made, but never heard of, must run out.
+        """
         ...
 
     async def idle(self, deployment_id: str) -> timedelta:

@@ -110,7 +110,7 @@ class Runner:
         # What is claimed while the database answers is not in its answer.
         drives = dict(self._drives)
         try:
-            held = await self._store.renew(self._replica, self._timing.lease)
+            held = await self._store.renew(self._replica, self._timing.lease, drives)
         except StoreError as error:
             log.warning("leases_not_renewed", why=str(error))
             if self._clock.monotonic() - self._renewed_at > STOP_ACTING_S:
@@ -231,7 +231,7 @@ class Runner:
         try:
             await self._store.release(deployment_id, fence)
         except StoreError as error:
-            # The heartbeat would prolong it for ever; it tries again to give it back.
+            # It runs out by itself; given back sooner, it is taken up sooner.
             log.warning("lease_kept", deployment_id=deployment_id, why=str(error))
         else:
             self._owed.pop(deployment_id, None)

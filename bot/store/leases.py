@@ -1,5 +1,6 @@
 """Who may drive a deployment: one living replica at a time, told apart by fencing numbers."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import func, insert, select, update
@@ -32,7 +33,7 @@ class Leases(Part):
             return fence
 
     @whole
-    async def renew(self, replica: str, lease: timedelta) -> frozenset[str]:
+    async def renew(self, replica: str, lease: timedelta, among: Collection[str]) -> frozenset[str]:
         until_ms = self._now_ms() + _ms(lease)
         async with self._database.write() as tx:
             known = await tx.connection.execute(
@@ -46,6 +47,7 @@ class Leases(Part):
             held = await tx.connection.execute(
                 update(leases)
                 .where(leases.c.replica == replica)
+                .where(leases.c.deployment_id.in_(sorted(among)))
                 .values(until_ms=until_ms)
                 .returning(leases.c.deployment_id)
             )

@@ -1,7 +1,7 @@
 """The store's port in memory, guards and leases included; it can be taken away for a while."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -265,9 +265,13 @@ class MemoryStore(Store):
         self._end("claim")
         return held.fence
 
-    async def renew(self, replica: str, lease: timedelta) -> frozenset[str]:
+    async def renew(self, replica: str, lease: timedelta, among: Collection[str]) -> frozenset[str]:
         await self._begin("renew")
-        mine = {key: held for key, held in self.leases.items() if held.replica == replica}
+        mine = {
+            key: held
+            for key, held in self.leases.items()
+            if held.replica == replica and key in among
+        }
         for held in mine.values():
             held.until = self._clock.monotonic() + lease.total_seconds()
         found = frozenset(mine)

@@ -52,7 +52,7 @@ async def test_an_impatient_caller_waits_for_the_end_of_its_write(store: SqlStor
         task.cancel()
     (answer,) = await asyncio.gather(task, return_exceptions=True)
     assert isinstance(answer, asyncio.CancelledError)
-    assert await store.renew("one", LEASE) == {deployment.id}
+    assert await store.renew("one", LEASE, [deployment.id]) == {deployment.id}
 
 
 async def test_a_refusal_that_nobody_hears_is_dropped(store: SqlStore) -> None:

@@ -30,7 +30,7 @@ async def test_a_server_that_stops_is_down_and_one_that_comes_back_is_used(
     async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
         deployment = await own(store, await create(store))
         own_server.stop()
-        for attempt in (store.ping(), store.renew("one", LEASE), store.unfinished()):
+        for attempt in (store.ping(), store.renew("one", LEASE, []), store.unfinished()):
             with pytest.raises(DatabaseDown):
                 await attempt
         with pytest.raises(DatabaseDown):
@@ -42,7 +42,7 @@ async def test_a_server_that_stops_is_down_and_one_that_comes_back_is_used(
                 pytest.fail("it opened")
         own_server.start()
         assert await store.get(deployment.id) is not None
-        assert await store.renew("one", LEASE) == {deployment.id}
+        assert await store.renew("one", LEASE, [deployment.id]) == {deployment.id}
         assert (await move(store, deployment, Phase.STARTING)).phase is Phase.STARTING
 
 

@@ -36,7 +36,7 @@ async def test_a_dead_holder_is_taken_over_and_locked_out(
     ):
         with pytest.raises(LeaseLost, match=f"two holds it under number {fence}"):
             await write
-    assert await store.renew("one", LEASE) == frozenset()
+    assert await store.renew("one", LEASE, [first.id]) == frozenset()
     await store.release(first.id, first.fence)
     moved = await move(other, replace(first, fence=fence), Phase.BUILDING)
     assert moved.fence == fence
@@ -48,10 +48,20 @@ async def test_renewing_prolongs_all_that_are_held(store: SqlStore, dial: Dial) 
     theirs = await own(store, await create(store), "two")
     for _ in range(3):
         dial.ahead += LEASE / 2
-        assert await store.renew("one", LEASE) == {deployment.id for deployment in mine}
+        ids = {deployment.id for deployment in mine}
+        assert await store.renew("one", LEASE, [*ids, theirs.id]) == ids
     assert await store.claim(mine[0].id, "two", LEASE) is None
     assert await store.claim(theirs.id, "one", LEASE) == 2
-    assert await store.renew("two", LEASE) == frozenset()
+    assert await store.renew("two", LEASE, [theirs.id]) == frozenset()
+
+
+async def test_a_lease_that_nobody_names_runs_out(store: SqlStore, dial: Dial) -> None:
+    """Its claim was made, and the answer was lost."""
+    deployment = await own(store, await create(store), "one")
+    for _ in range(3):
+        dial.ahead += LEASE / 2
+        assert await store.renew("one", LEASE, []) == frozenset()
+    assert await store.claim(deployment.id, "one", LEASE) == 2
 
 
 async def test_a_lease_that_ran_out_is_still_ours_until_it_is_taken(
@@ -60,7 +70,7 @@ async def test_a_lease_that_ran_out_is_still_ours_until_it_is_taken(
     running = await start(store)
     dial.ahead += LEASE * 10
     running = await move(store, running, Phase.BUILDING)
-    assert await store.renew("one", LEASE) == {running.id}
+    assert await store.renew("one", LEASE, [running.id]) == {running.id}
     assert await store.claim(running.id, "two", LEASE) is None
 
 
@@ -70,11 +80,11 @@ async def test_a_lease_given_back_is_free_at_once(store: SqlStore) -> None:
     await store.release(running.id, running.fence)
     with pytest.raises(LeaseLost, match="nobody"):
         await move(store, running, Phase.BUILDING)
-    assert await store.renew("one", LEASE) == frozenset()
+    assert await store.renew("one", LEASE, [running.id]) == frozenset()
     fence = await store.claim(running.id, "two", LEASE)
     assert fence == 2
     await store.release(running.id, running.fence)
-    assert await store.renew("two", LEASE) == {running.id}
+    assert await store.renew("two", LEASE, [running.id]) == {running.id}
 
 
 async def test_of_many_claims_at_once_one_wins(store: SqlStore, other: SqlStore) -> None:
@@ -102,11 +112,11 @@ async def test_the_databases_clock_goes(store: SqlStore) -> None:
 
 async def test_living_replicas_are_counted(store: SqlStore, dial: Dial) -> None:
     assert await store.living_replicas() == 0
-    await store.renew("one", LEASE)
+    await store.renew("one", LEASE, [])
     dial.ahead += LEASE / 2
-    await store.renew("two", LEASE)
+    await store.renew("two", LEASE, [])
     assert await store.living_replicas() == 2
     dial.ahead += LEASE * 0.75
     assert await store.living_replicas() == 1
-    await store.renew("one", LEASE)
+    await store.renew("one", LEASE, [])
     assert await store.living_replicas() == 2

@@ -181,7 +181,7 @@ class Leases(StoreMachine):
 
     @rule(replica=REPLICAS)
     def renew(self, replica: str) -> None:
-        held = self.do(self.store.renew(replica, LEASE))
+        held = self.do(self.store.renew(replica, LEASE, [self.row.id]))
         assert held == ({self.row.id} if replica == self.holder else set())
         if held:
             self.until = self.dial.ahead + LEASE

@@ -1,5 +1,7 @@
 """Errors that nobody expected: an honest end or another try, never silence."""
 
+import asyncio
+
 import pytest
 
 from bot.deployments.model import BuildStatus, Deployment, Failure, Live, Phase
@@ -131,6 +133,18 @@ async def test_an_answer_that_is_lost_is_not_told_twice(method: str) -> None:
         assert tracked is not None
         assert tracked.deployment.phase is Phase.SUCCEEDED
         await rig.stop()
+
+
+@in_virtual_time
+async def test_a_claim_whose_answer_is_lost_is_made_again_when_it_has_run_out() -> None:
+    rig = a_rig(waiting(), start=False)
+    rig.store.lose_answer("claim")
+    rig.start()
+    async with asyncio.timeout(rig.timing.lease.total_seconds() + 10):
+        stream = await rig.dokku.stream()
+    await rig.passes(2)
+    stream.succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
 
 
 @in_virtual_time
