@@ -101,10 +101,12 @@ class GitRefs(Refs):
                 stdout, stderr = await asyncio.gather(_read(process.stdout), _read(process.stderr))
                 return _Listing(await process.wait(), stdout, stderr)
             finally:
-                # git's helpers (ssh, git-remote-https) are in its process group.
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                # git's helpers (ssh, git-remote-https) are in its process group. Once git is
+                # reaped, its number may be another group's.
+                if process.returncode is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    await process.wait()
 
     def _environment(self, folder: str) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in _KEPT}

@@ -48,6 +48,27 @@ def repo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process groups that were killed."""
+    groups: list[int] = []
+    kill = os.killpg
+
+    def noted(pid: int, number: int) -> None:
+        groups.append(pid)
+        kill(pid, number)
+
+    monkeypatch.setattr(os, "killpg", noted)
+    return groups
+
+
+async def test_a_number_that_git_gave_back_is_not_killed(
+    refs: GitRefs, repo: Path, killed: list[int]
+) -> None:
+    assert isinstance(await refs.resolve(str(repo), "main"), Found)
+    assert killed == []
+
+
+@pytest.fixture
 def refs() -> GitRefs:
     return GitRefs(allow_protocols="file:http", timeout_s=20)
 
