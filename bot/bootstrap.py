@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,11 +21,9 @@ from bot.deployments.books import Books
 from bot.deployments.crashes import CrashWatch
 from bot.deployments.ending import Parts
 from bot.deployments.late import LateVerdicts
-from bot.deployments.model import Deployment
 from bot.deployments.placing import Hooks
 from bot.deployments.ports import Timing
 from bot.deployments.prepare import AppNames, Preparation
-from bot.deployments.resuming import homeless, lately_ended, load
 from bot.deployments.runner import Runner
 from bot.deployments.service import Service
 from bot.deployments.states import RUNNING
@@ -41,6 +39,7 @@ from bot.metrics import Metrics
 from bot.observing import MeteredObserver
 from bot.parties import Parties
 from bot.poller import Poller, open_poller
+from bot.recovering import DATABASE_PAUSE, housing, loaded, show_ends
 from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
@@ -57,7 +56,6 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY = timedelta(seconds=5)
 HIDE_EVERY = timedelta(minutes=1)
-DATABASE_PAUSE = timedelta(seconds=2)
 FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
 """Of the drain time that nothing needed, so much goes to the last edits."""
@@ -119,6 +117,7 @@ async def open_bot(
         runner, service = _build_domain(
             settings, timing, books, servers, refs, client, poller, tasks, clock
         )
+        live.shows_running = runner.shows
         sender = await stack.enter_async_context(
             open_sender(
                 endpoints=settings.endpoints(),
@@ -149,11 +148,11 @@ async def open_bot(
         poller.every(timing.heartbeat, runner.heartbeat, "heartbeat")
         poller.every(HIDE_EVERY, lambda: hide_addresses(store), "addresses of former releases")
         parties.poller = await stack.enter_async_context(open_poller(poller))
-        await live.resume(await _loaded(books, clock))
+        await live.resume(await loaded(books, clock))
         # What waits must not fail for a setting that the bot is about to end for.
         _check_refused(await servers.refused(FIRST_LOGINS_S), settings)
-        tasks.spawn(_show_ends(books, live, clock))
-        poller.every(LOOK_EVERY, _housing(books, live, service, clock), "messages not posted yet")
+        tasks.spawn(show_ends(books, live, clock))
+        poller.every(LOOK_EVERY, housing(books, live, service, clock), "messages not posted yet")
         looking = runner.start()
         stack.callback(looking.cancel)
         # Also when the start is cut off, or fails: what runs must not be hung up on.
@@ -290,37 +289,6 @@ def _knock(runner: Runner) -> Callable[[], Awaitable[None]]:
         runner.look_for_work()
 
     return knock
-
-
-async def _loaded(books: Books, clock: Clock) -> Sequence[Deployment]:
-    while True:
-        try:
-            return await load(books)
-        except StoreError as error:
-            log.warning("database_unreachable", why=str(error))
-            await clock.sleep(DATABASE_PAUSE)
-
-
-async def _show_ends(books: Books, live: LiveMessages, clock: Clock) -> None:
-    try:
-        await live.resume(await lately_ended(books, clock))
-    except StoreError as error:
-        log.warning("ends_not_shown_again", why=str(error))
-
-
-def _housing(
-    books: Books, live: LiveMessages, service: Service, clock: Clock
-) -> Callable[[], Awaitable[None]]:
-    """Each row whose message is missing gets one, once (and `resume` itself tries again)."""
-    seen: set[str] = set()
-
-    async def house() -> None:
-        rows = [row for row in homeless(books, clock, service.posting) if row.id not in seen]
-        seen.intersection_update(one.deployment.id for one in books.tracker.known())
-        seen.update(row.id for row in rows)
-        await live.resume(rows)
-
-    return house
 
 
 async def _open_store(

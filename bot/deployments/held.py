@@ -44,6 +44,11 @@ class Held:
         """Nothing may be written any more."""
         return self.gone.is_set()
 
+    @property
+    def may_act(self) -> bool:
+        """It is ours, and its lease was renewed in time."""
+        return not self.lost and self._may_act.is_set()
+
     def is_over(self) -> bool:
         """It has ended, or it is somebody else's: nothing is left to do here."""
         return self.lost or self.row.phase in ENDINGS

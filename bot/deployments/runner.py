@@ -134,6 +134,11 @@ class Runner:
         """Deployments that this replica drives at the moment."""
         return sum(one.held.row.phase not in ENDINGS for one in self._drives.values())
 
+    def shows(self, deployment_id: str) -> bool:
+        """Whether a running deployment is this replica's to show: it drives it, and may act."""
+        drive = self._drives.get(deployment_id)
+        return drive is not None and drive.held.may_act
+
     def start(self) -> asyncio.Task[None]:
         """Begin to claim; returns the task that looks for work."""
         self._open = True

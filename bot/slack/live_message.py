@@ -7,14 +7,14 @@ each unfinished message is edited once.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.model import Deployment, MessagePlace, Phase, Progress
+from bot.deployments.model import Deployment, MessagePlace
 from bot.deployments.ports import Announcer, Urgency
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.deployments.tracker import Tracker
@@ -24,13 +24,13 @@ from bot.slack.client import Blocks
 from bot.slack.posting import Messages, Posting, without_ping
 from bot.slack.refusals import PASSING, RateLimited
 from bot.slack.render.deployment import Rendered, render
+from bot.slack.shown import RETRY_MOST, Shown, backoff, urgency_of
 
 log = structlog.get_logger(__name__)
 
 READING_END_HOLD = timedelta(seconds=1)
 """Questions at the end mostly take less: then the end itself is the next edit, not 2 s after
 a message that says that the end is being read."""
-RETRY_MOST = timedelta(seconds=60)
 TRIES_AFTER_THE_END = 30
 """About half an hour of failing edits; then an ended message is left as it is."""
 HOUSING_TRIES = 30
@@ -57,32 +57,8 @@ class Places(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
-class _Shown:
-    """What is known of one message."""
-
-    place: MessagePlace
-    stored: bool = True
-    """The store knows the place."""
-    hash: str | None = None
-    """None: what it shows is not known."""
-    phase: Phase | None = None
-    lines: bool = False
-    """It was rendered with lines of the log at hand."""
-    changed_at: float | None = None
-    """Since when a phase or an end is known that it does not show."""
-    gone: bool = False
-    """It was deleted twice, or may not be edited: it is left alone."""
-    bare: bool = False
-    """Slack found it too large: without log lines from now on."""
-    failures: int = 0
-
-    def note(self, deployment: Deployment, rendered: Rendered, *, lines: bool) -> None:
-        """It shows this now."""
-        self.hash = rendered.shown_hash
-        self.phase = deployment.phase
-        self.lines = lines
-        self.failures = 0
+def _everything(_deployment_id: str) -> bool:
+    return True
 
 
 def _no_link(_repo: str, _sha: str) -> str | None:
@@ -111,7 +87,10 @@ class LiveMessages(Announcer):
         self._clock = clock
         self._commit_url = commit_url
         self._edit_lag = edit_lag
-        self._shown: dict[str, _Shown] = {}
+        self.shows_running: Callable[[str], bool] = _everything
+        """Set by the composition root: whether a running deployment is this replica's to show.
+        Others know nothing of its log, and would overwrite what its owner shows."""
+        self._shown: dict[str, Shown] = {}
         self._posted_anew: set[str] = set()
         """Deleted once already; kept longer than `_shown`, for something may come after an end."""
         self._wake = asyncio.Event()
@@ -149,7 +128,7 @@ class LiveMessages(Announcer):
         """
         rendered, lines = self._render(without_ping(deployment))
         place = await self._posting.post(deployment, rendered)
-        shown = self._shown[deployment.id] = _Shown(place=place)
+        shown = self._shown[deployment.id] = Shown(place=place)
         shown.note(deployment, rendered, lines=lines)
         self._want(deployment.id, Urgency.PHASE)  # the state may have moved on meanwhile
         return place
@@ -162,7 +141,7 @@ class LiveMessages(Announcer):
         place = await self._posting.find(deployment)
         if place is None:
             return await self.post(deployment)
-        self._shown[deployment.id] = _Shown(place=place)
+        self._shown[deployment.id] = Shown(place=place)
         self._want(deployment.id, Urgency.PHASE)
         return place
 
@@ -174,7 +153,7 @@ class LiveMessages(Announcer):
         if tracked is not None:
             if shown is None and tracked.deployment.message is None:
                 return  # it is being posted, and compared afterwards; or it has no message at all
-            urgency = _urgency(shown, tracked.deployment, tracked.progress, urgency)
+            urgency = urgency_of(shown, tracked.deployment, tracked.progress, urgency)
             if tracked.progress.reading_end and tracked.deployment.phase not in ENDINGS:
                 urgency, hold = Urgency.PHASE, READING_END_HOLD
         if shown is not None and shown.changed_at is None and urgency is not Urgency.ROUTINE:
@@ -211,7 +190,7 @@ class LiveMessages(Announcer):
             if not again:
                 return
             homeless = again
-            await self._clock.sleep(_backoff(tries))
+            await self._clock.sleep(backoff(tries))
 
     # The pump ---------------------------------------------------------------------------------
 
@@ -261,14 +240,11 @@ class LiveMessages(Announcer):
 
     async def _converge(self, deployment_id: str, urgency: Urgency) -> bool:
         """Show the newest state; whether Slack was asked to edit."""
-        tracked = self._tracker.get(deployment_id)
-        deployment = tracked.deployment if tracked else await self._store.get(deployment_id)
-        shown = self._shown.get(deployment_id)
-        if shown is None and deployment is not None and deployment.message is not None:
-            shown = self._shown[deployment_id] = _Shown(place=deployment.message)
-        if deployment is None or shown is None:
+        known = await self._ours(deployment_id)
+        if known is None:
             self._forget(deployment_id)
             return False
+        deployment, shown = known
         if not shown.stored:
             await self._settle_place(deployment_id, shown.place)
             shown.stored = True
@@ -297,8 +273,21 @@ class LiveMessages(Announcer):
             self._after(deployment, shown)
         return True
 
+    async def _ours(self, deployment_id: str) -> tuple[Deployment, Shown] | None:
+        """The newest row and its message; None: there is none, or it is not ours to show."""
+        tracked = self._tracker.get(deployment_id)
+        deployment = tracked.deployment if tracked else await self._store.get(deployment_id)
+        shown = self._shown.get(deployment_id)
+        if shown is None and deployment is not None and deployment.message is not None:
+            shown = self._shown[deployment_id] = Shown(place=deployment.message)
+        if deployment is None or shown is None:
+            return None
+        if deployment.phase in RUNNING and not self.shows_running(deployment_id):
+            return None
+        return deployment, shown
+
     def _after(
-        self, deployment: Deployment, shown: _Shown, *, hold: timedelta = timedelta(0)
+        self, deployment: Deployment, shown: Shown, *, hold: timedelta = timedelta(0)
     ) -> None:
         """Plan the next refresh of a running one; let an ended one leave memory."""
         if deployment.phase in RUNNING and not shown.gone:
@@ -313,7 +302,7 @@ class LiveMessages(Announcer):
     def _again(
         self,
         deployment: Deployment,
-        shown: _Shown,
+        shown: Shown,
         changed_at: float | None,
         urgency: Urgency,
         hold: timedelta = timedelta(0),
@@ -323,7 +312,7 @@ class LiveMessages(Announcer):
         self._want(deployment.id, urgency, hold)
 
     def _failed(
-        self, deployment: Deployment, shown: _Shown, changed_at: float | None, error: SlackError
+        self, deployment: Deployment, shown: Shown, changed_at: float | None, error: SlackError
     ) -> None:
         shown.failures += 1
         log.warning(
@@ -336,9 +325,9 @@ class LiveMessages(Announcer):
         if deployment.phase in ENDINGS and shown.failures >= TRIES_AFTER_THE_END:
             self._forget(deployment.id)
             return
-        self._again(deployment, shown, changed_at, Urgency.PHASE, _backoff(shown.failures))
+        self._again(deployment, shown, changed_at, Urgency.PHASE, backoff(shown.failures))
 
-    async def _post_anew(self, deployment: Deployment, shown: _Shown) -> None:
+    async def _post_anew(self, deployment: Deployment, shown: Shown) -> None:
         """The message was deleted: one new one, once."""
         rendered, lines = self._render(without_ping(deployment), bare=shown.bare)
         if deployment.id not in self._posted_anew:
@@ -381,18 +370,3 @@ class LiveMessages(Announcer):
             running=self._gate.running_together(),
         )
         return rendered, bool(progress.tail)
-
-
-def _backoff(tries: int) -> timedelta:
-    return min(RETRY_MOST, timedelta(seconds=2.0 ** min(tries - 1, 10)))
-
-
-def _urgency(
-    shown: _Shown | None, deployment: Deployment, progress: Progress, given: Urgency
-) -> Urgency:
-    """Ends, new phases and first log lines are urgent, whatever the caller thought."""
-    if deployment.phase in ENDINGS:
-        return Urgency.NOW
-    if shown is None or (shown.phase is deployment.phase and (shown.lines or not progress.tail)):
-        return given
-    return min(given, Urgency.PHASE)

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.conftest import shown
-from tests.support.bot_processes import Processes, an_app, open_processes
+from tests.support.bot_processes import TAKE_OVER_S, Processes, an_app, open_processes
 
 pytestmark = pytest.mark.timeout(240)  # leases of 20 s, and processes that start
 
 BUILD = "build step 4/"
+REFRESHES = 4
+"""Edits of the new owner that take so long that the former one would refresh twice meanwhile."""
 LEEWAY_S = 2.0
 """Product contract: the exit comes at most so much after the drain."""
 
@@ -109,4 +111,32 @@ async def test_a_killed_owner_is_followed_by_the_other_process(tmp_path: Path) -
         it.world.stage.dokku.release_for_test("myapp")
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 2
+        await assert_one_end(it, "myapp", "succeeded")
+
+
+async def test_a_process_that_stood_still_leaves_the_message_to_its_new_owner(
+    tmp_path: Path,
+) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        one = await it.start()
+        await it.held("myapp", at=BUILD)
+        await it.until_says("myapp", "step 4 of 4")
+        await it.start()
+        before = len(it.world.slack.edits(it.world.message))
+        os.kill(one.pid, signal.SIGSTOP)
+
+        def edits(*, step: bool) -> list[str]:
+            texts = [edit.text for edit in it.world.slack.edits(it.world.message)[before:]]
+            return [text for text in texts if ("step 4 of 4" in text) is step]
+
+        # Its lease runs out. The new owner knows the record, and no line of the output.
+        await it.world.slack.until(lambda: edits(step=False), timeout_s=TAKE_OVER_S)
+        seen = len(edits(step=True))
+        os.kill(one.pid, signal.SIGCONT)
+        await it.world.slack.until(lambda: len(edits(step=False)) >= REFRESHES, timeout_s=90)
+        # It may have edited once before it learnt of its loss.
+        assert len(edits(step=True)) <= seen + 1
+        it.world.stage.dokku.release_for_test("myapp")
+        await it.until_says("myapp", "Deployed")
+        assert it.starts("myapp") == 1
         await assert_one_end(it, "myapp", "succeeded")

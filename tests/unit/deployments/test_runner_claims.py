@@ -427,3 +427,22 @@ async def test_an_end_that_cannot_be_written_as_our_own_fault_is_tried_again() -
     rig.store.fail("save", RuntimeError("a bug"), times=2)
     row = await rig.until_ended(within_s=300)
     assert row.failure is Failure.INTERNAL
+
+
+@in_virtual_time
+async def test_a_running_deployment_is_its_owners_to_show_while_the_lease_is_renewed() -> None:
+    rig = a_rig(waiting())
+    other = a_rig(store=rig.store, dokku=rig.dokku)
+    assert not rig.runner.shows(rig.row().id)
+    stream = await rig.begun()
+    assert rig.runner.shows(rig.row().id)
+    assert not other.runner.shows(rig.row().id)
+    rig.store.down = True
+    await rig.passes(30)
+    assert not rig.runner.shows(rig.row().id)
+    rig.store.down = False
+    await rig.until(lambda: rig.runner.shows(rig.row().id), within_s=10)
+    stream.succeed()
+    await rig.until_ended(within_s=60)
+    await rig.passes(1)
+    assert not rig.runner.shows(rig.row().id)

@@ -560,3 +560,53 @@ async def test_an_unforeseen_error_is_logged_and_the_message_tried_again(
     await world.clock.advance(61)
     assert world.shown.startswith("Failed: myapp main")
     assert len(calls) == 2
+
+
+async def test_what_another_replica_drives_now_is_not_shown_here_any_more(world: World) -> None:
+    mine = {a_deployment().id}
+    world.live.shows_running = mine.__contains__
+    deployment = await world.posted(**RUNNING)
+    await world.clock.advance(25)
+    edits = len(world.slack.edits)
+    assert edits >= 2
+    mine.clear()
+    world.noted(deployment, Urgency.PHASE, tail=("a line that the owner has not",))
+    await world.clock.advance(60)
+    assert len(world.slack.edits) == edits
+    # Taken over again: everything is shown anew.
+    mine.add(deployment.id)
+    world.live.changed(deployment.id, Urgency.PHASE)
+    await world.clock.advance(25)
+    assert len(world.slack.edits) >= edits + 2
+
+
+async def test_a_lease_that_is_lost_during_an_edit_ends_the_refreshes(world: World) -> None:
+    mine = {a_deployment().id}
+    world.live.shows_running = mine.__contains__
+    deployment = await world.posted(**RUNNING)
+    await world.clock.advance(5)
+    world.slack.hold = asyncio.Event()
+    world.moved(deployment, Urgency.PHASE, phase=Phase.RELEASING)
+    await world.clock.advance(5)
+    mine.clear()
+    world.slack.hold.set()
+    await world.clock.advance(1)
+    edits = len(world.slack.edits)
+    await world.clock.advance(60)
+    assert len(world.slack.edits) == edits
+
+
+async def test_waiting_and_ended_ones_are_shown_by_whoever_knows_of_a_change(world: World) -> None:
+    world.live.shows_running = lambda _id: False
+    deployment = await world.posted()
+    world.noted(deployment, Urgency.PHASE, place=1, waits_for="a git push outside this bot")
+    await world.clock.advance(5)
+    assert "1st in line" in str(world.slack.messages[world.slack.posts[0]])
+    # Somebody else starts it: nothing of that is ours to show.
+    running = world.moved(deployment, Urgency.PHASE, **RUNNING)
+    await world.clock.advance(60)
+    edits = len(world.slack.edits)
+    world.moved(running, Urgency.NOW, **ENDED)
+    await world.clock.advance(5)
+    assert len(world.slack.edits) == edits + 1
+    assert "Failed" in world.shown
