@@ -188,7 +188,7 @@ class Conclusion:
         if record is None and row.build_id is None:
             if row.exit_status is not None:
                 record = await self._reader.same_text(row, kept)
-            elif not any(kept) and self._heard in {None, LogFacts()}:
+            elif (self._heard or self._dokku.facts_of(row.dokku_app, kept)) == LogFacts():
                 never_began = await self._never_began()
                 record = None if never_began else await self._reader.record(row)
         return await self._reader.read(

@@ -4,12 +4,12 @@ Dokku masks most, but not all, values of the environment in it, and neither comm
 labels. So an answer that cannot be read is never quoted.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from bot.deployments.model import Container, Containers
+from bot.dokku.reports import json_amid_noise
 from bot.errors import OddReport
 
 _DYNO = "com.dokku.dyno"
@@ -19,9 +19,10 @@ _ID = re.compile(r"[0-9a-f]{12,64}")
 
 def read_containers(text: str) -> Containers:
     """The containers in an answer, sorted by process. OddReport says nothing of its content."""
-    begin = re.search(r"^\[", text, re.MULTILINE)
     try:
-        raw = json.loads(text[begin.start() :] if begin else "")
+        raw = json_amid_noise(text)
+        if not isinstance(raw, list):
+            raise TypeError
         listed = [_container(item) for item in raw]
     except (ValueError, KeyError, TypeError, AttributeError):
         # Without the cause: its message may hold a part of the answer.

@@ -35,11 +35,20 @@ def read_json(text: str, command: str, mask: Mask) -> Any:
         return json.loads(text)
     except ValueError:
         pass
-    begin = re.search(r"^[\[{]", text, re.MULTILINE)
     try:
-        return json.loads(text[begin.start() :] if begin else "")
+        return json_amid_noise(text)
     except ValueError as err:
         raise odd(command, text, mask) from err
+
+
+def json_amid_noise(text: str) -> Any:
+    """The JSON that fills the rest of the text from the start of some line on. ValueError."""
+    for begin in re.finditer(r"^[\[{]", text, re.MULTILINE):
+        try:
+            return json.loads(text[begin.start() :])
+        except ValueError:
+            continue  # a line of the noise: `[ OK ]`
+    raise ValueError("no JSON in the answer")
 
 
 def odd(command: str, text: str, mask: Mask) -> OddReport:

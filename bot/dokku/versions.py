@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 _VERSION = re.compile(r"\b(\d+)\.(\d+)\.(\d+)")
+_NAMED = re.compile(r"^dokku version (.*)$", re.MULTILINE)
 
 Version = tuple[int, int, int]
 
@@ -59,8 +60,12 @@ class Capabilities:
 
 
 def capabilities(answer: str) -> Capabilities:
-    """From the answer of `version`, such as `dokku version 0.38.27`."""
-    version = _read(answer)
+    """From the answer of `version`, such as `dokku version 0.38.27`.
+
+    What a login prints before it may name the version of something else.
+    """
+    named_so = _NAMED.findall(answer.replace("\r", ""))
+    version = _read(named_so[-1] if named_so else answer)
     can = {name: version is None or version >= since for name, since in SINCE.items()}
     named = None if version is None else ".".join(str(part) for part in version)
     return Capabilities(version=named, proven=version is not None and version[:2] in PROVEN, **can)

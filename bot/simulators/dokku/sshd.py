@@ -20,13 +20,14 @@ MAX_SESSIONS = 10
 class Channel(asyncssh.SSHServerSession[bytes]):
     """One command over SSH. It ignores signals, and lives on when its client is gone."""
 
-    def __init__(self, host: DokkuHost) -> None:
-        self._host = host
+    def __init__(self, server: "DokkuServer") -> None:
+        self._server = server
+        self._host = server.host
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._line: str | None = None
-        self._pty = False
+        self._pty = server.forces_pty
         self.closed = False
 
     @override
@@ -51,7 +52,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     @override
     def exec_requested(self, command: str) -> bool:
         self._line = command
-        return True
+        return not self._server.refuses_commands
 
     @override
     def session_started(self) -> None:
@@ -100,7 +101,11 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         if self._host.answer_delay_s:
             await asyncio.sleep(self._host.answer_delay_s)
         try:
+            if self._server.motd:
+                await self.write("out", self._server.motd)
             status = await run_command(self._host, line, self)
+        except PipeBroken:
+            pass  # the client did not wait for the greeting
         except KilledBySignal:
             self._end(lambda channel: channel.exit_with_signal("KILL"))
         except Exception:
@@ -151,7 +156,7 @@ class _Login(asyncssh.SSHServer):
         self._channels = [one for one in self._channels if not one.closed]
         if len(self._channels) >= self._server.max_sessions or self._connection is None:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
-        channel = Channel(self._server.host)
+        channel = Channel(self._server)
         self._channels.append(channel)
         return self._connection.create_server_channel(encoding=None), channel
 
@@ -165,6 +170,12 @@ class DokkuServer:
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.max_sessions = MAX_SESSIONS
         self.refuses_key = False
+        self.refuses_commands = False
+        """No command is run on a channel that was opened for it."""
+        self.forces_pty = False
+        """Every command has a terminal: one stream, and carriage returns."""
+        self.motd = b""
+        """What every command prints first, as a greeting in a start-up file does."""
         self.banner = ""
         """Sent before the login, as an SSH banner message."""
         self._wire: Wire | None = None
@@ -226,6 +237,30 @@ class DokkuServer:
     def refuse_key_for_test(self, *, refuse: bool = True) -> None:
         """Refuse the client's key at the next login."""
         self.refuses_key = refuse
+
+    def drop_oldest_for_test(self) -> None:
+        """Cut the connection that was opened first, and no other."""
+        self.wire.drop_oldest()
+
+    def drop_newest_for_test(self) -> None:
+        """Cut the connection that was opened last, and no other."""
+        self.wire.drop_newest()
+
+    def forget_server_for_test(self) -> None:
+        """Switch the server's side of all connections off: clients hear nothing of it."""
+        self.wire.forget_server()
+
+    def forget_clients_for_test(self) -> None:
+        """Reset the clients' side of all connections: the server hears nothing of it."""
+        self.wire.forget_clients()
+
+    def slow_logins_for_test(self, seconds: float) -> None:
+        """Serve new connections only after so many real seconds."""
+        self.wire.delay_s = seconds
+
+    def turn_away_for_test(self, farewell: bytes | None) -> None:
+        """Answer new connections with these bytes and the end; None: let them in again."""
+        self.wire.farewell = farewell
 
     def noise_for_test(self, noise: bytes) -> None:
         """Send these bytes to new clients before the SSH version line."""

@@ -3,9 +3,20 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 CHUNK_BYTES = 65536
 LOOPBACK = "127.0.0.1"
+
+
+@dataclass(eq=False, kw_only=True)
+class _Pair:
+    """The two sides of a link that is served."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    torn: bool = False
+    """One side is gone, and the other one is not to hear of it."""
 
 
 class Wire:
@@ -28,6 +39,11 @@ class Wire:
         """New connections are accepted and never answered."""
         self.noise = b""
         """Bytes that a new client gets before the SSH version line."""
+        self.farewell: bytes | None = None
+        """What a new client gets in place of a login: these bytes, and the end."""
+        self.delay_s = 0.0
+        """Real seconds before a new connection is served."""
+        self._pairs: list[_Pair] = []
 
     @property
     def connections(self) -> int:
@@ -65,6 +81,30 @@ class Wire:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
 
+    def forget_server(self) -> None:
+        """Cut the server's side only, as if it was switched off: clients hear nothing of it."""
+        for pair in self._pairs:
+            pair.torn = True
+            pair.server.transport.abort()
+
+    def forget_clients(self) -> None:
+        """Cut the clients' side only, with a reset: the server hears nothing of it."""
+        for pair in self._pairs:
+            pair.torn = True
+            pair.client.transport.abort()
+
+    def drop_oldest(self) -> None:
+        """Cut one connection, on both sides: the one that was opened first."""
+        self._cut(self._pairs[0])
+
+    def drop_newest(self) -> None:
+        """Cut one connection, on both sides: the one that was opened last."""
+        self._cut(self._pairs[-1])
+
+    def _cut(self, pair: _Pair) -> None:
+        pair.client.transport.abort()
+        pair.server.transport.abort()
+
     async def aclose(self) -> None:
         """Refuse and drop."""
         await self.refuse()
@@ -89,26 +129,42 @@ class Wire:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.swallows:
             await asyncio.Event().wait()
+        await asyncio.sleep(self.delay_s)
         if self.noise:
             writer.write(self.noise)
+        if self.farewell is not None:
+            writer.write(self.farewell)
+            await writer.drain()
+            return
         inner_reader, inner_writer = await asyncio.open_connection(LOOPBACK, self._inner_port)
+        pair = _Pair(client=writer, server=inner_writer)
+        self._pairs.append(pair)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, inner_writer))
-                group.create_task(self._pump(inner_reader, writer))
+                group.create_task(self._pump(pair, reader, inner_writer))
+                group.create_task(self._pump(pair, inner_reader, writer))
         finally:
+            self._pairs.remove(pair)
             inner_writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while True:
-                await self._flows.wait()
-                data = await reader.read(CHUNK_BYTES)
-                await self._flows.wait()
-                if not data:
-                    break
-                writer.write(data)
-                await writer.drain()
+    async def _pump(
+        self, pair: _Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while data := await self._next(reader):
+            # Of a torn link the side that is left is read on, for nobody.
+            if not writer.is_closing():
+                with suppress(ConnectionError):
+                    writer.write(data)
+                    await writer.drain()
         with suppress(ConnectionError, OSError):
-            if writer.can_write_eof():
+            if not pair.torn and writer.can_write_eof():
                 writer.write_eof()
+
+    async def _next(self, reader: asyncio.StreamReader) -> bytes:
+        """The next bytes; nothing at the end, and nothing of either while all stands still."""
+        await self._flows.wait()
+        data = b""
+        with suppress(ConnectionError):
+            data = await reader.read(CHUNK_BYTES)
+        await self._flows.wait()
+        return data

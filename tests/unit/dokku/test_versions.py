@@ -12,6 +12,13 @@ def test_a_capability_begins_with_its_version(name: str) -> None:
     assert not getattr(capabilities(f"dokku version {major}.{minor - 1}.99"), name)
 
 
+def test_what_a_login_prints_is_not_taken_for_dokkus_version() -> None:
+    """Another version would be asked for build records that it does not keep."""
+    noise = "Welcome to Ubuntu 22.04.3 LTS\r\n"
+    assert capabilities(f"{noise}dokku version 0.35.20\r\n").version == "0.35.20"
+    assert not capabilities(f"{noise}dokku version 0.35.20\n 1.2.3 updates\n").records
+
+
 def test_each_capability_is_explained() -> None:
     assert MEANS.keys() == SINCE.keys()
 

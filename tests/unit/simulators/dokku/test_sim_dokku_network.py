@@ -153,3 +153,75 @@ async def test_it_counts_its_connections(
 async def test_waiting_has_a_bound(host: DokkuHost) -> None:
     with pytest.raises(TimeoutError):
         await host.until(lambda: False, timeout_s=0.05)
+
+
+async def test_a_server_that_is_switched_off_tells_no_client(
+    client: "Client", host: DokkuHost, server: DokkuServer, app: str
+) -> None:
+    host.hold_for_test(app, at="build step 2/")
+    deploy = await client.start(f"git:sync --build {app} https://git.example/{app}.git {'b' * 40}")
+    await host.until(lambda: host.holding(app))
+    server.forget_server_for_test()
+    host.release_for_test(app)
+    await host.until(lambda: [one for one in host.journal if one.event == "cut_off"])
+    assert not client.connection.is_closed()
+    assert deploy.exit_status is None
+    assert server.connections == 1
+
+
+async def test_a_reset_that_the_server_does_not_hear_of(
+    client: "Client", host: DokkuHost, server: DokkuServer, app: str
+) -> None:
+    host.hold_for_test(app, at="build step 2/")
+    await client.start(f"git:sync --build {app} https://git.example/{app}.git {'b' * 40}")
+    await host.until(lambda: host.holding(app))
+    server.forget_clients_for_test()
+    await client.connection.wait_closed()
+    host.release_for_test(app)
+    await host.until(lambda: {one.sha for one in host.live(app).values()} == {"b" * 40})
+
+
+@pytest.mark.parametrize("farewell", [b"", b"Exceeded MaxStartups\r\n"])
+async def test_logins_that_are_turned_away(
+    connect: Connect, server: DokkuServer, farewell: bytes
+) -> None:
+    server.turn_away_for_test(farewell)
+    with pytest.raises(asyncssh.ConnectionLost):
+        await connect()
+    server.turn_away_for_test(None)
+    async with await connect() as connection:
+        assert (await connection.run("version")).exit_status == 0
+
+
+async def test_slow_logins(connect: Connect, server: DokkuServer) -> None:
+    server.slow_logins_for_test(0.2)
+    begun = asyncio.get_running_loop().time()
+    async with await connect() as connection:
+        assert asyncio.get_running_loop().time() - begun >= 0.2
+        assert (await connection.run("version")).exit_status == 0
+
+
+async def test_a_command_that_is_refused(client: "Client", server: DokkuServer) -> None:
+    server.refuses_commands = True
+    with pytest.raises(asyncssh.ChannelOpenError) as refused:
+        await client.start("version")
+    assert refused.value.code == asyncssh.OPEN_REQUEST_SESSION_FAILED
+    assert not client.connection.is_closed()
+
+
+async def test_a_greeting_and_a_terminal_that_nobody_asked_for(
+    client: "Client", server: DokkuServer
+) -> None:
+    server.motd, server.forces_pty = b"Welcome\n", True
+    done = await client.run("apps:exists ghost")
+    assert (done.out, done.err) == ("Welcome\r\n !     App ghost does not exist\r\n", "")
+
+
+async def test_one_of_two_connections_is_cut(connect: Connect, server: DokkuServer) -> None:
+    first, second, third = await connect(), await connect(), await connect()
+    server.drop_oldest_for_test()
+    await first.wait_closed()
+    server.drop_newest_for_test()
+    await third.wait_closed()
+    assert (await second.run("version")).exit_status == 0
+    second.close()
