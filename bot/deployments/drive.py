@@ -11,7 +11,7 @@ from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import Deployment, Phase
+from bot.deployments.model import BuildRecord, BuildStatus, Deployment, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.recorder import SHOWN_LINES, Recorder
 from bot.deployments.starting import Blocked, Starting
@@ -32,7 +32,8 @@ LOOK_AGAIN = timedelta(seconds=2)
 class Drive:
     """One running deployment. `run` goes on until the end or the loss of the lease.
 
-    The stream is closed by a cancel only: hanging up kills the deploy on the server.
+    The stream is closed by a cancel, or when Dokku says that its command is over: hanging up on a
+    living deploy kills it.
     """
 
     def __init__(self, row: Deployment, *, dokku: Dokku, parts: Parts) -> None:
@@ -60,6 +61,9 @@ class Drive:
         self._recorder: Recorder | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._cap_reached_at: float | None = None
+        self._silence_s = SILENT_INTERVALS * parts.timing.poll_interval.total_seconds()
+        self._over_since: float | None = None
+        """When a poll found first that the command is over, while its line was open."""
         self._ticked = asyncio.Event()
         self._errors = 0
 
@@ -248,7 +252,7 @@ class Drive:
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
-                build_id, sha = await self._ask(self.held.row)
+                record, sha = await self._ask(self.held.row)
         except (DokkuError, TimeoutError):
             self._parts.books.observer.poll_failed()
             await self._not_answered()
@@ -257,16 +261,35 @@ class Drive:
         self._errors = 0
         self.held.note(checked_at=self._clock.now(), stale_since=None)
         row = self.held.row
+        build_id = record.id if record is not None else row.build_id
         if (build_id, sha) != (row.build_id, row.sha) and row.phase in COMMAND_RUNS:
             await self.held.record(build_id=build_id, sha=sha)
+        self._mind_a_dead_line(record)
 
-    async def _ask(self, row: Deployment) -> tuple[str | None, str | None]:
-        """The build id and the commit, as far as they can be known now."""
+    async def _ask(self, row: Deployment) -> tuple[BuildRecord | None, str | None]:
+        """Our record and the commit, as far as they can be known now."""
         record = await self._reader.record(row)
         sha = row.sha
         if sha is None and row.phase in {Phase.BUILDING, Phase.RELEASING}:
             sha = await self._dokku.fetched_sha(row.dokku_app)
-        return record.id if record is not None else row.build_id, sha
+        return record, sha
+
+    def _mind_a_dead_line(self, record: BuildRecord | None) -> None:
+        """Dokku's command is over, and its line does not say so: give up the line, not the deploy.
+
+        Its server was switched off, or a firewall forgot it. The line's own patience is longer
+        than a deployment should wait for that.
+        """
+        stream, now = self._stream, self._clock.monotonic()
+        runs = record is None or record.status is BuildStatus.RUNNING
+        if stream is None or self._stream_ended.is_set() or runs:
+            self._over_since = None
+            return
+        if self._over_since is None:
+            self._over_since = now
+        if now - self._over_since >= self._silence_s and self._is_silent():
+            log.info("dead_line_given_up", deployment_id=self.held.id)
+            self._parts.spawn(stream.close())
 
     async def _not_answered(self) -> None:
         self._errors += 1
@@ -291,9 +314,8 @@ class Drive:
             log.warning("lease_kept", deployment_id=self.held.id, why=str(error))
 
     def _is_silent(self) -> bool:
-        silence = SILENT_INTERVALS * self._timing.poll_interval.total_seconds()
         last = self._stream.last_byte_at if self._stream is not None else None
-        return last is None or self._clock.monotonic() - last >= silence
+        return last is None or self._clock.monotonic() - last >= self._silence_s
 
     def _mind_the_cap(self) -> None:
         row, now = self.held.row, self._clock.monotonic()

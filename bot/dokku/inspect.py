@@ -20,10 +20,7 @@ _ID = re.compile(r"[0-9a-f]{12,64}")
 def read_containers(text: str) -> Containers:
     """The containers in an answer, sorted by process. OddReport says nothing of its content."""
     try:
-        raw = json_amid_noise(text)
-        if not isinstance(raw, list):
-            raise TypeError
-        listed = [_container(item) for item in raw]
+        listed = _containers(json_amid_noise(text))
     except (ValueError, KeyError, TypeError, AttributeError):
         # Without the cause: its message may hold a part of the answer.
         raise OddReport(
@@ -42,6 +39,12 @@ def read_gone(errors: str) -> frozenset[str]:
     lines = [line for line in errors.splitlines() if line.strip()]
     found = [_GONE.search(line) for line in lines]
     return frozenset(one["id"][:12] for one in found if one) if all(found) else frozenset()
+
+
+def _containers(raw: object) -> list[Container]:
+    if not isinstance(raw, list):
+        raise TypeError
+    return [_container(item) for item in raw]
 
 
 def _container(item: Mapping[str, Any]) -> Container:

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from bot.deployments.model import BuildStatus, Failure, Live, Phase
-from tests.support.fake_dokku import DOWN, FakeStream
+from tests.support.builders import METADATA, NEW, containers
+from tests.support.fake_dokku import DOWN, GOOD, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
@@ -216,3 +217,41 @@ async def test_the_cap_counts_although_every_poll_breaks() -> None:
     row = await rig.until_ended(within_s=timedelta(hours=1).total_seconds())
     assert row.phase is Phase.FAILED
     assert row.live is Live.UNKNOWN
+
+
+@in_virtual_time
+async def test_a_line_that_never_tells_its_end_is_given_up_when_the_record_has_told_it() -> None:
+    """Half open: the server was switched off and on, and nothing came back over the line."""
+    rig, stream = await building()
+    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    await rig.passes(4 * INTERVAL)
+    assert not stream.closed
+    second = await rig.dokku.stream(2)
+    assert stream.closed
+    second.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 2)
+
+
+@in_virtual_time
+async def test_a_good_end_that_its_line_never_tells_is_proven_by_the_record() -> None:
+    rig, stream = await building()
+    stream.said += [line for line in GOOD if line not in stream.said]
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    rig.dokku.mark(stream.build_id, BuildStatus.SUCCEEDED, 0)
+    row = await rig.until_ended(within_s=120)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+
+
+@in_virtual_time
+async def test_a_line_is_kept_while_it_talks_or_its_command_runs() -> None:
+    rig, stream = await building()
+    await rig.passes(20 * INTERVAL)
+    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    for number in range(20):
+        await rig.passes(INTERVAL)
+        stream.say(f"line {number}")
+    assert not stream.closed
+    rig.dokku.mark(stream.build_id, BuildStatus.RUNNING)
+    await rig.passes(20 * INTERVAL)
+    assert not stream.closed
