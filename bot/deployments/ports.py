@@ -265,6 +265,15 @@ class Store(Protocol):
         """Those in the queue, in queue order (queued_at, id)."""
         ...
 
+    async def started(
+        self, key: AppKey, *, commit: str = "", limit: int = 50
+    ) -> Sequence[Deployment]:
+        """Those of an app whose command was started, the last start first.
+
+        `commit`: only of commits (hex) that begin so.
+        """
+        ...
+
     async def running_of(self, key: AppKey) -> Deployment | None:
         """The running deployment of an app."""
         ...

@@ -9,6 +9,7 @@ from ulid import ULID
 
 from bot.clock import Clock
 from bot.deployments.books import Books
+from bot.deployments.going_back import GoingBack
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -17,7 +18,6 @@ from bot.deployments.model import (
     Deployment,
     Event,
     Failure,
-    Live,
     Phase,
     Progress,
     Trigger,
@@ -26,6 +26,8 @@ from bot.deployments.placing import Hooks, Placing
 from bot.deployments.ports import Catalog, Groups, Servers, Timing
 from bot.deployments.prepare import AppNames, Preparation
 from bot.deployments.requests import check_app, check_ref, may_deploy, quoted
+from bot.deployments.rollback import Target
+from bot.deployments.standing_reader import Seen, StandingReader
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING, Who
 from bot.deployments.verdict import before_start
 from bot.errors import DatabaseDown, Declined, DokkuError, Duplicate, StaleState
@@ -76,6 +78,10 @@ class Service:
         self._timing = timing
         self._clock = clock
         self._hooks = hooks
+        self._standings = StandingReader(
+            store=books.store, servers=servers, catalog=catalog, names=names, timing=timing
+        )
+        self._going_back = GoingBack(store=books.store, standings=self._standings, timing=timing)
         self._placing = Placing(
             books=books,
             preparation=preparation,
@@ -249,40 +255,57 @@ class Service:
         self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
     ) -> Deployment | None:
         """Deploy the commit that was proven live before that deployment. Like `request`."""
-        old = await self._existing(deployment_id)
-        target = old.rollback_sha
-        if target is None:
-            raise Declined(
-                f"No release of {old.app} proven live before that deployment is known. "
-                f"Use `/deploy {old.app} SHA`."
-            )
-        if await self._live_sha(old) == target:
-            raise Declined(f"`{target[:7]}` is already live.")
+        target = await self._going_back.from_deployment(await self._existing(deployment_id))
+        return await self._go_back(target, actor, trigger, request_key, channel)
+
+    async def rollback_app(
+        self,
+        app: str,
+        commit: str | None,
+        *,
+        server: str | None,
+        actor: Actor,
+        trigger: Trigger,
+        request_key: str,
+        channel: str,
+    ) -> Deployment | None:
+        """Deploy a commit that this bot proved live, the newest earlier one by default.
+
+        Like `request`.
+        """
+        target = await self._going_back.from_app(check_app(app), commit, server)
+        return await self._go_back(target, actor, trigger, request_key, channel)
+
+    async def _go_back(
+        self, target: Target, actor: Actor, trigger: Trigger, request_key: str, channel: str
+    ) -> Deployment | None:
         ask = Request(
-            app=old.app,
-            ref=target,
-            server=old.server,
+            app=target.of.app,
+            ref=target.sha,
+            server=target.of.server,
             actor=actor,
             trigger=trigger,
             request_key=request_key,
             channel=channel,
-            rollback_of=old.id,
+            rollback_of=target.of.id,
         )
         return await self.request(ask)
 
-    async def _live_sha(self, deployment: Deployment) -> str | None:
-        """The commit that the newest end which changed something proved live, if it did."""
-        for one in await self._store.recent(app=deployment.app, server=deployment.server):
-            if one.phase in ENDINGS and one.live is not Live.PREVIOUS:
-                return one.sha if one.phase is Phase.SUCCEEDED and one.live is Live.NEW else None
-        return None
+    async def standing(self, app: str, *, server: str | None = None) -> Sequence[Seen]:
+        """What is live now, on the server or on each that it is known of. Declined: on none."""
+        return await self._standings.all_of(check_app(app), server)
+
+    async def find_by_id(self, word: str) -> Deployment | None:
+        """By its id, or a beginning or an end of it that no other one has; None: it is no id."""
+        if len(word) < SHORTEST_ID or not word.isalnum():
+            return None
+        return await self._by_id(word.upper())
 
     async def find(self, word: str, *, server: str | None = None) -> Deployment:
         """By id (or a unique beginning of one) or by app: running, else waiting, else newest."""
-        if len(word) >= SHORTEST_ID and word.isalnum():
-            known = await self._by_id(word.upper())
-            if known is not None:
-                return known
+        known = await self.find_by_id(word)
+        if known is not None:
+            return known
         app = check_app(word.lower())
         unfinished = [
             one

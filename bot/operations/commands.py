@@ -8,7 +8,9 @@ from typing import TypeVar
 import typer
 
 from bot.config import load_settings
-from bot.operations import records, webhooks
+from bot.deployments.model import Deployment
+from bot.deployments.standing_reader import Seen
+from bot.operations import live, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
 from bot.operations.settings import shown, shown_line
@@ -57,8 +59,20 @@ def status(which: str | None, *, json: bool) -> int:
             return _print_json({"deployments": [records.as_json(one, now) for one in unfinished]})
         lines = [records.one_line(one, now) for one in unfinished]
         return _print(*(lines or ["Nothing is running or waiting."]))
-    one = _with_store(lambda store: records.find(store, which))
-    return _print_json(records.as_json(one, now)) if json else _print(*records.details(one, now))
+    one, seen = asyncio.run(_find_and_look(which))
+    if json:
+        more = {} if seen is None else {"live_now": live.as_json(seen)}
+        return _print_json(records.as_json(one, now) | more)
+    return _print(*records.details(one, now), *(live.lines(seen) if seen else ()))
+
+
+async def _find_and_look(which: str) -> tuple[Deployment, Seen | None]:
+    """The deployment; asked for by its app's name, with what is live of that now."""
+    settings = load_settings(complete=False)
+    async with open_records(settings) as store:
+        one = await records.find(store, which)
+        by_name = which in {one.app, one.dokku_app}
+        return one, await live.look(settings, store, one) if by_name else None
 
 
 def history(name: str, *, server: str | None, limit: int, json: bool) -> int:

@@ -1,14 +1,18 @@
-"""Asks each Dokku server for its version: host key, login, permission and version in one answer."""
+"""Dokku servers as operators' commands ask them: for their version, or for what is live."""
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.config import KeyedServer, Settings
+from bot.deployments.ports import Servers
 from bot.dokku.commands import version
 from bot.dokku.connection import Connection, SshTarget
+from bot.dokku.driver import Driver
 from bot.dokku.versions import capabilities
 from bot.errors import DokkuError, Unreachable
+from bot.redaction import Redactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,29 @@ class ServerAnswer:
     mend: str = ""
 
 
+class AskedServers(Servers):
+    """Servers for one answer: logged in to when they are asked, and not before."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Its INFO lines quote every command.
+        logging.getLogger("asyncssh").setLevel(logging.WARNING)
+        self._targets = settings.targets()
+        self._redactor = Redactor(settings.secrets())
+        self._open: dict[str, Connection] = {}
+
+    def names(self) -> Sequence[str]:
+        return list(self._targets)
+
+    def get(self, name: str) -> Driver:
+        if name not in self._open:
+            self._open[name] = Connection(name, _target_of(self._targets[name]))
+        return Driver(self._open[name], redactor=self._redactor)
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        await asyncio.gather(*(one.aclose() for one in self._open.values()))
+
+
 async def ask_versions(settings: Settings, *, within_s: float) -> Mapping[str, ServerAnswer]:
     """Log in to all servers at once; by name, in the settings' order. Raises nothing."""
     servers = settings.targets()
@@ -29,15 +56,7 @@ async def ask_versions(settings: Settings, *, within_s: float) -> Mapping[str, S
 
 async def _ask(server: KeyedServer, within_s: float) -> ServerAnswer:
     where = f"{server.user}@{server.host}:{server.port}"
-    target = SshTarget(
-        host=server.host,
-        port=server.port,
-        user=server.user,
-        key=server.key,
-        passphrase=server.passphrase,
-        known_hosts=server.known_hosts,
-    )
-    connection = Connection(server.name, target)
+    connection = Connection(server.name, _target_of(server))
     try:
         answer = await connection.run(version(), timeout_s=within_s)
     except Unreachable as error:
@@ -55,6 +74,17 @@ async def _ask(server: KeyedServer, within_s: float) -> ServerAnswer:
             mend="Is the key registered with `dokku ssh-keys:add`?",
         )
     return _read(where, answer.out)
+
+
+def _target_of(server: KeyedServer) -> SshTarget:
+    return SshTarget(
+        host=server.host,
+        port=server.port,
+        user=server.user,
+        key=server.key,
+        passphrase=server.passphrase,
+        known_hosts=server.known_hosts,
+    )
 
 
 def _read(where: str, out: str) -> ServerAnswer:

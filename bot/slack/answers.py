@@ -1,12 +1,14 @@
 """What the words of the bot are answered with: status, history, apps, help. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bot.deployments.model import AppPolicy, Deployment, Progress
+from bot.deployments.standing_reader import Seen
 from bot.deployments.states import ENDINGS, status_of
 from bot.slack.render import words
 from bot.slack.render.blocks import Answer, context, section
+from bot.slack.render.standing import standing_lines
 from bot.slack.render.text import code, day_time, inert, link, short_sha
 
 LONGEST_SECTION = 2_900
@@ -14,7 +16,12 @@ LONGEST_LIST = 8_000
 """Characters; what does not fit is counted. Slack refuses messages of some 12,000."""
 APPS_A_LINE = 10
 
+LONGEST_SENTENCE = 600
+UNFINISHED = 10
+"""Waiting deployments of an app that are shown."""
+
 Known = tuple[Deployment, Progress]
+Snapshots = Callable[[Deployment], Known]
 
 
 def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) -> Answer:
@@ -24,13 +31,56 @@ def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) 
     if deployment.sha:
         facts.append(f"commit {code(short_sha(deployment.sha))}")
     if deployment.phase in ENDINGS:
-        facts.append(f"live now: {words.live_words(deployment)}")
+        facts.append(f"live at its end: {words.live_words(deployment)}")
     line = " · ".join(facts)
     blocks = [section(f"{words.headline(deployment)}\n{line}")]
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(section(inert(deployment.reason, 500)))
     blocks.append(context(f"{inert(deployment.id, 40)}{_message_of(deployment)}"))
     return Answer(text=f"{words.plain_headline(deployment)}: {line}", blocks=tuple(blocks))
+
+
+def standing_answer(found: Sequence[Seen], snapshot: Snapshots, *, now: datetime) -> Answer:
+    """What is live of an app now, on each server, and what is under way there.
+
+    `snapshot` gives the newest row and progress of a deployment.
+    """
+    blocks = []
+    for seen in found:
+        text = f"*{inert(seen.app, 80)}* on {inert(seen.server, 60)}"
+        for line in standing_lines(seen):  # what matters most comes first
+            shown = f"\n{inert(line, LONGEST_SENTENCE)}"
+            text += shown if len(text) + len(shown) <= LONGEST_SECTION else ""
+        blocks.append(section(text))
+        standing = seen.standing
+        unfinished = [standing.running] if standing.running else []
+        for one, progress in map(snapshot, [*unfinished, *standing.waiting][:UNFINISHED]):
+            blocks.append(section(_under_way(one, progress, now)))
+        if standing.newest is not None and not unfinished:
+            blocks.append(context(f"Last end: {_past(standing.newest, now)}"))
+    return Answer(text=" ".join(_in_short(seen, snapshot) for seen in found), blocks=tuple(blocks))
+
+
+def _in_short(seen: Seen, snapshot: Snapshots) -> str:
+    words_ = f"{inert(seen.app, 80)} on {inert(seen.server, 60)}: "
+    words_ += inert(standing_lines(seen)[0], LONGEST_SENTENCE)
+    running = seen.standing.running
+    if running is not None:
+        one, progress = snapshot(running)
+        words_ += f" {words.plain_headline(one)}: {words.status_words(one, progress)}."
+    return words_
+
+
+def and_standing(answer: Answer, more: Answer) -> Answer:
+    """Where one deployment stands, and what became of its app since."""
+    return Answer(text=answer.text, blocks=(*answer.blocks, *more.blocks))
+
+
+def _under_way(one: Deployment, progress: Progress, now: datetime) -> str:
+    return (
+        f"{words.headline(one)} · {words.status_words(one, progress)}"
+        f" · {words.elapsed_words(one, progress, now)} · {inert(one.id, 40)}{_message_of(one)}"
+    )
 
 
 def unfinished_answer(unfinished: Sequence[Known], *, now: datetime) -> Answer:

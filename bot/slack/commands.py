@@ -3,24 +3,21 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.deployments.model import Deployment, Progress, Trigger
-from bot.deployments.requests import quoted
+from bot.deployments.model import Deployment, Trigger
 from bot.deployments.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack import answers as say
 from bot.slack import logs, modals
-from bot.slack.actions import ROLLBACK
 from bot.slack.desk import Desk
 from bot.slack.parse import About, Ask, read_about, read_ask, read_line
 from bot.slack.payloads import Asker, Body, asker_of, delivery_key, word
+from bot.slack.render.blocks import Answer
 from bot.slack.replies import Answers, as_answer
 from bot.slack.targets import find_target
 
 HISTORY = 10
-LOOK_BACK = 100
-"""Deployments of an app that are searched for a release to go back to."""
-SHORTEST_SHA = 7
+USAGE = "rollback APP [SHA]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +115,25 @@ async def status(call: Call) -> None:
         shown = [one for one in unfinished if about.server in {None, one[0].server}]
         await call.answers.say(say.unfinished_answer(shown, now=now))
         return
-    deployment, progress = service.snapshot(await _subject(call, about))
-    await call.answers.say(say.status_answer(deployment, progress, now=now))
+    meant = call.about if about.subject is None else await service.find_by_id(about.subject)
+    if meant is None:
+        found = await service.standing(about.subject or "", server=about.server)
+        await call.answers.say(say.standing_answer(found, service.snapshot, now=now))
+        return
+    deployment, progress = service.snapshot(meant)
+    answer = say.status_answer(deployment, progress, now=now)
+    if deployment.phase in ENDINGS:
+        answer = say.and_standing(answer, await _live_now(call, deployment))
+    await call.answers.say(answer)
+
+
+async def _live_now(call: Call, deployment: Deployment) -> Answer:
+    service = call.desk.service
+    try:
+        found = await service.standing(deployment.app, server=deployment.server)
+    except Declined as no_app:
+        return as_answer(str(no_app))
+    return say.standing_answer(found, service.snapshot, now=call.desk.clock.now())
 
 
 async def history(call: Call) -> None:
@@ -157,15 +171,26 @@ async def retry(call: Call) -> None:
 
 
 async def rollback(call: Call) -> None:
-    """Deploy the newest commit proven live before the newest deployment that changed anything."""
+    """Deploy a commit proven live: of an app the newest earlier one, or the one that is named."""
     about = read_about(call.rest, rest=True)
-    one = await _subject(call, about, usage="rollback APP [SHA]")
-    if about.subject is not None and not _is_meant_by_id(one, about):
-        found = await call.desk.service.history(one.app, server=about.server, limit=LOOK_BACK)
-        if len({past.server for past in found}) > 1:
-            raise Declined(f"Where? `/deploy rollback {one.app} on SERVER`.")
-        one = _to_go_back(one.app, found, about.rest)
-    await again(call, one, back=True)
+    service, app, server = call.desk.service, about.subject, about.server
+    by_id = await service.find_by_id(app) if app else await _subject(call, about, usage=USAGE)
+    if by_id is not None:
+        if about.rest is None:
+            await again(call, by_id, back=True)
+            return
+        app, server = by_id.app, by_id.server
+    async with call.desk.repeats.hold(f"rollback {app}"):
+        new = await service.rollback_app(
+            app or "",
+            about.rest,
+            server=server,
+            actor=call.asker.actor,
+            trigger=call.trigger,
+            request_key=call.request_key,
+            channel=call.asker.channel,
+        )
+    await _say_where(call, new)
 
 
 async def _subject(call: Call, about: About, *, usage: str = "status APP") -> Deployment:
@@ -182,26 +207,6 @@ def _is_meant_by_id(one: Deployment, about: About) -> bool:
     return about.subject is not None and about.subject != one.app
 
 
-def _to_go_back(app: str, found: Sequence[Deployment], sha: str | None) -> Deployment:
-    """The deployment whose `Roll back` does it, newest first. Declined: there is none."""
-    if sha is not None and len(sha) < SHORTEST_SHA:
-        raise Declined(f"`{quoted(sha)}` is too short for a commit: at least 7 digits are needed.")
-    for one in found:
-        target = one.rollback_sha
-        if target is None or one.phase not in ENDINGS:
-            continue
-        if target.startswith(sha.lower()) if sha else ROLLBACK.shows(one, Progress()):
-            return one
-    if sha is not None:
-        raise Declined(
-            f"`{quoted(sha)}` is no commit of {app} that this bot has proven live. "
-            f"`/deploy {app} {quoted(sha)}` deploys it like any other."
-        )
-    raise Declined(
-        f"No earlier release of {app} proven live is known. `/deploy {app} SHA` deploys any commit."
-    )
-
-
 async def again(call: Call, deployment: Deployment, *, back: bool) -> None:
     """Retry or roll back. In a thread the answer says where the new deployment is."""
     service = call.desk.service
@@ -215,6 +220,11 @@ async def again(call: Call, deployment: Deployment, *, back: bool) -> None:
             request_key=call.request_key,
             channel=call.asker.channel,
         )
+    await _say_where(call, new)
+
+
+async def _say_where(call: Call, new: Deployment | None) -> None:
+    """To those who all read it; to the others the new message is the answer."""
     if new is not None and call.answers.aloud:
         await call.answers.say(say.started_answer(new))
 
@@ -263,7 +273,10 @@ WORDS: Sequence[Word] = (
     Word(
         name="status",
         usage="[APP|ID]",
-        summary="Says where a deployment stands; alone, what runs and waits.",
+        summary=(
+            "Says what is live of an app, by what its containers show now, or where a deployment "
+            "stands; alone, what runs and waits."
+        ),
         run=status,
         in_thread=True,
     ),
@@ -297,7 +310,10 @@ WORDS: Sequence[Word] = (
     Word(
         name="rollback",
         usage="APP [SHA]",
-        summary="Deploys the newest commit that was proven live before.",
+        summary=(
+            "Deploys the newest commit that was proven live before; with a SHA, that one, if this "
+            "bot has proven it live."
+        ),
         run=rollback,
         in_thread=True,
     ),

@@ -85,6 +85,16 @@ class DeploymentReads(Part):
         return await self._all(query.order_by(deployments.c.created_at, deployments.c.id))
 
     @whole
+    async def started(
+        self, key: AppKey, *, commit: str = "", limit: int = 50
+    ) -> Sequence[Deployment]:
+        query = _of(key).where(deployments.c.started_at.is_not(None))
+        if commit:
+            query = query.where(deployments.c.sha.startswith(commit, autoescape=True))
+        newest = query.order_by(deployments.c.started_at.desc(), deployments.c.id.desc())
+        return await self._all(newest.limit(limit))
+
+    @whole
     async def running_of(self, key: AppKey) -> Deployment | None:
         return await self._one(
             _of(key).where(deployments.c.phase.in_([phase.value for phase in RUNNING]))

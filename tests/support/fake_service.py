@@ -8,6 +8,7 @@ from ulid import ULID
 from bot.deployments.model import (
     Actor,
     AppPolicy,
+    Containers,
     Deployment,
     MessagePlace,
     Phase,
@@ -15,7 +16,10 @@ from bot.deployments.model import (
     Trigger,
 )
 from bot.deployments.requests import check_app, check_ref, closest
-from bot.deployments.service import Request, Service
+from bot.deployments.rollback import by_hand, check_commit, go_back
+from bot.deployments.service import SHORTEST_ID, Request, Service
+from bot.deployments.standing import Facts, stand
+from bot.deployments.standing_reader import Seen
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.client import SlackClient
@@ -39,6 +43,9 @@ class FakeService(Service):
         self.keys: set[str] = set()
         self.apps: Sequence[str] = APPS
         self.broken = False
+        self.now: Containers | None = None
+        """What the containers of every app show; None: they cannot be read."""
+        self.why: str | None = None
 
     def known(self, deployment: Deployment, log: str = "") -> Deployment:
         """Put a deployment into the books."""
@@ -126,6 +133,54 @@ class FakeService(Service):
                 rollback_of=old.id,
             )
         )
+
+    async def rollback_app(
+        self,
+        app: str,
+        commit: str | None,
+        *,
+        server: str | None,
+        actor: Actor,
+        trigger: Trigger,
+        request_key: str,
+        channel: str,
+    ) -> Deployment | None:
+        rows = await self.history(app, server=server, limit=100)
+        if not rows:
+            raise Declined(f"No deployment of `{app}` is known.")
+        if len({one.server for one in rows}) > 1:
+            raise Declined(f"Where? Say `{app} on SERVER`.")
+        standing = stand(Facts(started=rows))
+        if commit is None:
+            target = go_back(app, standing)
+        else:
+            given = check_commit(app, commit)
+            found = [one for one in rows if (one.sha or "").startswith(given)]
+            target = by_hand(app, given, found, standing)
+        return await self.request(
+            Request(
+                app=app,
+                ref=target.sha,
+                server=server,
+                actor=actor,
+                trigger=trigger,
+                request_key=request_key,
+                channel=channel,
+                rollback_of=target.of.id,
+            )
+        )
+
+    async def standing(self, app: str, *, server: str | None = None) -> Sequence[Seen]:
+        rows = await self.history(app, server=server, limit=100)
+        if not rows:
+            raise Declined(f"There is no app {app}.")
+        unfinished = [one for one in rows if one.phase not in ENDINGS]
+        facts = Facts(started=rows, unfinished=unfinished, containers=self.now)
+        return [Seen(server=rows[0].server, app=app, standing=stand(facts), why=self.why)]
+
+    async def find_by_id(self, word: str) -> Deployment | None:
+        found = [one for one in self.rows.values() if one.id.startswith(word.upper())]
+        return found[0] if len(word) >= SHORTEST_ID and found else None
 
     async def find(self, word: str, *, server: str | None = None) -> Deployment:
         found = [

@@ -127,7 +127,10 @@ def test_status_of_one_by_id_by_its_beginning_and_by_app(shell: Shell) -> None:
     assert "failed (expired), live: previous, 1m 20s" in by_id
     assert "It waited too long." in by_id
     assert shell.run("status", ID[:8].lower()) == by_id
-    assert shell.run("status", "web") == by_id
+    by_app = shell.run("status", "web")
+    assert by_app.startswith(by_id)
+    assert "Live now, web on production:\n  What is live now is not known." in by_app
+    assert "not in the bot's settings" in by_app
 
 
 def test_status_json_has_the_webhooks_fields(shell: Shell) -> None:
@@ -136,6 +139,8 @@ def test_status_json_has_the_webhooks_fields(shell: Shell) -> None:
     fields = json.loads(shell.run("status", "web", "--json"))
 
     assert fields["id"] == ID
+    assert fields["live_now"]["match"] == "unreadable"
+    assert (fields["live_now"]["sha"], fields["live_now"]["processes"]) == (None, None)
     assert fields["requested_by"] == {"user": "U0ADA", "team": "T01", "name": "ada"}
     assert fields["sha"] is None
     assert "log_tail" not in fields

@@ -59,6 +59,24 @@ async def test_the_running_one_of_an_app(store: SqlStore) -> None:
     assert await store.running_of(KEY) == running
 
 
+async def test_what_was_started_comes_with_the_last_start_first(store: SqlStore) -> None:
+    first = await finish(store, "1a" * 20, minutes=0)
+    second = await finish(store, "1b" * 20, minutes=5)
+    third = await finish(store, None, minutes=10, live=Live.UNKNOWN)
+    running = await start(store, **at(15), sha="1a" * 20, started_at=BEGIN)
+    await create(store, **at(20), sha="1a" * 20)
+    await start(store, **at(25), server="staging", started_at=BEGIN, sha="1a" * 20)
+    # The first start counts, not when it was asked for; of one moment, the id.
+    assert first.id < running.id
+    expected = [third.id, second.id, running.id, first.id]
+    assert ids(await store.started(KEY)) == expected
+    assert ids(await store.started(KEY, limit=2)) == expected[:2]
+    assert ids(await store.started(KEY, commit="1b")) == [second.id]
+    assert ids(await store.started(KEY, commit="1a1")) == [running.id, first.id]
+    assert ids(await store.started(KEY, commit="_")) == []
+    assert await store.started(AppKey(server="production", dokku_app="other")) == []
+
+
 async def test_history_is_newest_first(store: SqlStore) -> None:
     all_of_them = [await create(store, **at(minute)) for minute in range(4)]
     other = await create(store, app="other", **at(9))

@@ -6,7 +6,7 @@ import pytest
 
 from bot.deployments.model import Actor, Live, Phase, Progress, Trigger
 from bot.errors import Declined
-from tests.support.builders import NOW, OLD_SHA, SHA
+from tests.support.builders import NOW, OLD, OLD_SHA, SHA, containers
 from tests.support.fake_dokku import DOWN, FakeDokku
 from tests.support.rig import SERVER, Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -21,7 +21,9 @@ def history() -> Rig:
         phase=Phase.SUCCEEDED,
         live=Live.NEW,
         sha=OLD_SHA,
+        after=containers(OLD),
         created_at=NOW - timedelta(days=1),
+        started_at=NOW - timedelta(days=1),
         request_key="1",
     )
     newer = waiting(

@@ -85,7 +85,7 @@ def test_a_status_says_what_is_live_at_an_end() -> None:
     )
     answer = status_answer(replace(ended, message=PLACE), Progress(), now=NOW)
     assert "the build failed" in answer.text
-    assert "live now: the previous release" in answer.text
+    assert "live at its end: the previous release" in answer.text
     assert "It broke." in shown(answer)
     assert "|message>" in shown(answer)
 

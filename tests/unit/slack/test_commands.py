@@ -6,6 +6,7 @@ from tests.support.stage import Stage, open_stage
 
 ONE = "01K9ZB0000000000000000001A"
 TWO = "01K9ZB0000000000000000002B"
+OLDEST = "01K9ZA0000000000000000003C"
 
 
 async def test_a_command_starts_a_deployment_and_its_message_is_the_answer() -> None:
@@ -146,6 +147,9 @@ async def test_logs_open_the_modal() -> None:
 
 def with_a_past(stage: Stage) -> None:
     stage.service.known(
+        a_deployment(id=OLDEST, app="myapp", phase=Phase.SUCCEEDED, live=Live.NEW, sha=OLD_SHA)
+    )
+    stage.service.known(
         a_deployment(
             id=ONE,
             app="myapp",
@@ -166,6 +170,7 @@ def with_a_past(stage: Stage) -> None:
         ("rollback myapp", OLD_SHA, ONE),
         (f"rollback myapp {OLD_SHA[:8]}", OLD_SHA, ONE),
         (f"rollback {TWO}", SHA, TWO),
+        (f"rollback {TWO} {OLD_SHA}", OLD_SHA, ONE),
     ],
 )
 async def test_rollback_goes_behind_the_release_that_is_live(text: str, ref: str, of: str) -> None:
@@ -182,6 +187,7 @@ async def test_rollback_goes_behind_the_release_that_is_live(text: str, ref: str
     [
         ("rollback myapp 0000000", "no commit of myapp that this bot has proven live"),
         ("rollback myapp 00", "too short"),
+        ("rollback myapp main", "is no commit"),
         ("rollback", "Which one?"),
     ],
 )

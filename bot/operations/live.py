@@ -1,0 +1,62 @@
+"""What is live of an app now, for operators: the history and the server, as in Slack."""
+
+from collections.abc import Sequence
+
+from bot.clock import SystemClock
+from bot.config import Settings
+from bot.deployments.absent import NamedServers
+from bot.deployments.model import Container, Deployment
+from bot.deployments.ports import Store
+from bot.deployments.prepare import AppNames
+from bot.deployments.standing_reader import Seen, StandingReader
+from bot.errors import ConfigError
+from bot.operations.servers import AskedServers
+from bot.slack.render.standing import standing_lines
+
+
+async def look(settings: Settings, store: Store, deployment: Deployment) -> Seen:
+    """Ask the server of a deployment about its app. A server that is dead is part of the answer."""
+    asked = AskedServers(settings)
+    servers = NamedServers(asked)
+    reader = StandingReader(
+        store=store,
+        servers=servers,
+        catalog=settings.catalog(),
+        names=AppNames(servers=servers, clock=SystemClock()),
+        timing=settings.timing(),
+    )
+    try:
+        return await reader.read(deployment.app, deployment.target)
+    except ValueError as key:
+        mend = "Check ssh_key, ssh_key_passphrase and known_hosts of this server."
+        raise ConfigError(f"servers.{deployment.server}", "settings", str(key), mend) from key
+    finally:
+        await asked.aclose()
+
+
+def lines(seen: Seen) -> Sequence[str]:
+    """A heading and one sentence a line."""
+    return [
+        f"Live now, {seen.app} on {seen.server}:",
+        *(f"  {one}" for one in standing_lines(seen)),
+    ]
+
+
+def as_json(seen: Seen) -> dict[str, object]:
+    """The same, for scripts; null where it is not proven or not known."""
+    standing = seen.standing
+    listed = standing.containers.listed if standing.containers is not None else None
+    return {
+        "match": standing.match.value,
+        "sha": standing.commit,
+        "since": standing.base.id if standing.base else None,
+        "according_to_dokku": standing.according_to_dokku,
+        "processes": None if listed is None else [_process(one) for one in listed],
+        "last_good": standing.last_good.id if standing.last_good else None,
+        "why": seen.why,
+        "sentences": list(standing_lines(seen)),
+    }
+
+
+def _process(one: Container) -> dict[str, object]:
+    return {"process": one.process, "state": one.state, "restarts": one.restarts}

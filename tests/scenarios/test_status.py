@@ -1,0 +1,279 @@
+"""`status APP`: what is live now, by the bot's history and what the containers show."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.deployments.model import Phase
+from bot.simulators.bot_process import clean_environment
+from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.crashes import crash_loop
+from bot.simulators.slack.model import Message
+from tests.scenarios.conftest import World, shown
+
+OTHER = "ab" * 20
+
+
+async def deployed(world: World, text: str = "myapp main", count: int = 1) -> Any:
+    """A good deployment that its message shows; its row."""
+    await world.deploy(text)
+    return (await world.ended(count))[0]
+
+
+async def elsewhere(world: World, line: str) -> None:
+    """Somebody's command on the server, to its end."""
+    await foreign_command(world.stage.dokku, line)
+
+
+async def status(world: World, *words: str, text: str = "status myapp") -> str:
+    await world.deploy(text)
+    return await world.whispered(*words)
+
+
+async def test_what_was_proven_and_did_not_change_is_live(world: World) -> None:
+    row = await deployed(world)
+    said = await status(world, f"{row.sha[:7]} is live: the containers are those")
+    assert "Processes: web.1 running." in said
+    assert row.id in said
+    assert "Last end: 🟢" in said
+    assert "outside" not in said
+
+
+async def test_a_restart_elsewhere_is_the_same_code(world: World) -> None:
+    row = await deployed(world)
+    await elsewhere(world, "ps:restart myapp")
+    said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
+    assert "Dokku's records since: a ps:restart (ended without telling how" in said
+    assert "by the server's clock" in said
+
+
+async def test_a_rebuild_elsewhere_is_named(world: World) -> None:
+    row = await deployed(world)
+    await elsewhere(world, "ps:rebuild myapp")
+    said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
+    assert "a ps:rebuild (ended well" in said
+
+
+async def test_scaling_elsewhere_leaves_no_record(world: World) -> None:
+    row = await deployed(world)
+    await elsewhere(world, "ps:scale myapp web=2")
+    said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
+    assert "web.1 running, web.2 running" in said
+    assert "Dokku's records name nothing that did it" in said
+
+
+async def test_a_push_elsewhere_is_another_release_that_is_not_proven(world: World) -> None:
+    row = await deployed(world)
+    await world.stage.dokku.foreign_push("myapp", OTHER)
+    said = await status(world, "Changed outside the bot", "another release")
+    assert f"According to Dokku it is {OTHER[:7]}." in said
+    assert "a git push (ended well" in said
+    assert f"{row.sha[:7]} is live" not in said
+
+
+async def test_a_push_of_what_was_live_before_says_whose_code_it_is(world: World) -> None:
+    first = await deployed(world, "myapp v1.0")
+    await deployed(world, "myapp main", 2)
+    await world.stage.dokku.foreign_push("myapp", first.sha)
+    said = await status(world, "Changed outside the bot")
+    assert f"Its code is that of {first.sha[:7]}, which this bot proved live before." in said
+
+
+async def test_scaled_to_nothing_or_stopped_nothing_runs(world: World) -> None:
+    row = await deployed(world)
+    await elsewhere(world, "ps:stop myapp")
+    said = await status(world, "Nothing runs: stopped, scaled to none")
+    assert f"which left {row.sha[:7]} running" in said
+    assert "web.1 exited" in said
+
+
+async def test_a_crash_loop_is_seen(world: World) -> None:
+    row = await deployed(world)
+    dokku = world.stage.dokku
+    (container,) = world.app.listed.values()
+    dokku.spawn(crash_loop(dokku, world.app, container, life_s=1))
+    await dokku.until(lambda: container.restart_count >= 2)
+    said = await status(world, "crashed and restarted by Docker")
+    assert row.sha[:7] in said
+
+
+async def test_a_release_that_was_never_proven_is_called_so(world: World) -> None:
+    before = world.app.deploy_source_metadata.rpartition("#")[2]
+    said = await status(world, "No release of it was proven live by this bot.")
+    assert f"According to Dokku it is {before[:7]}." in said
+    assert "Processes: web.1 running." in said
+
+
+async def test_a_failure_leaves_what_was_live_before_it(world: World) -> None:
+    good = await deployed(world)
+    world.now_behaves("build_fails")
+    await deployed(world, "myapp feature/login", 2)
+    said = await status(world, f"{good.sha[:7]} is live")
+    assert "Last end: 🔴" in said
+    assert "the build failed" in said
+
+
+async def test_while_a_deployment_runs_and_others_wait_they_are_shown(world: World) -> None:
+    good = await deployed(world)
+    world.hold()
+    await world.deploy("myapp feature/login")
+    await world.held()
+    await world.deploy("myapp v1.0")
+    await world.posted(3)
+    said = await status(world, f"{good.sha[:7]} is live")
+    assert "Deploying myapp" in said
+    assert "Waiting to deploy myapp" in said
+    world.let_go()
+    await world.ended(3)
+
+
+async def test_a_push_that_runs_is_named(world: World) -> None:
+    await deployed(world)
+    world.hold()
+    push = world.stage.dokku.foreign_push("myapp", OTHER)
+    await world.held()
+    await status(world, "Under way outside the bot: a git push (running")
+    world.let_go()
+    await push
+
+
+async def test_a_dead_server_is_said_with_what_the_history_knows(world: World) -> None:
+    row = await deployed(world)
+    await world.stage.server.refuse_connections_for_test()
+    await world.stage.server.drop_connections_for_test()
+    said = await status(world, "What is live now is not known.")
+    assert "refused" in said
+    assert f"Deployment {row.id} left {row.sha[:7]} live" in said
+
+
+async def test_a_docker_that_does_not_answer_leaves_it_unknown(world: World) -> None:
+    await deployed(world)
+    world.stage.dokku.kill_docker_for_test()
+    said = await status(world, "What is live now is not known.")
+    assert "is live:" not in said
+
+
+@pytest.mark.parametrize("text", ["status nothing", "status mapp"])
+async def test_an_app_that_is_not_there(world: World, text: str) -> None:
+    await status(world, "There is no app", "default", text=text)
+
+
+async def test_an_app_that_was_destroyed_since(world: World) -> None:
+    await deployed(world)
+    world.stage.dokku.apps.pop("myapp")
+    await status(world, "does not exist on default any more")
+
+
+async def test_in_a_thread_an_old_deployment_is_told_beside_what_is_live_now(
+    world: World,
+) -> None:
+    first = await deployed(world, "myapp v1.0")
+    message = world.message
+    second = await deployed(world, "myapp main", 2)
+    await say_in(world, message, "status")
+    said = shown(await world.replied(first.id, message=message))
+    assert "live at its end: the new release" in said
+    assert f"{second.sha[:7]} is live" in said
+    said = await status(world, first.id, text=f"status {first.id}")
+    assert f"{second.sha[:7]} is live" in said
+
+
+async def test_a_mention_asks_the_same(world: World) -> None:
+    row = await deployed(world)
+    said = await world.slack.say(world.ada, world.deploys, "@deploybot status myapp")
+    told = await world.replied("is live", message=said)
+    assert row.sha[:7] in shown(told)
+
+
+async def test_rollback_takes_any_commit_proven_live_and_no_other(quick: World) -> None:
+    first = await deployed(quick, "myapp v1.0")
+    second = await deployed(quick, "myapp main", 2)
+    for text, said in (
+        (f"rollback myapp {second.sha}", f"`{second.sha[:7]}` is already live"),
+        (f"rollback myapp {OTHER}", f"`/deploy myapp {OTHER}` deploys it like any other"),
+        ("rollback myapp abc", "too short for a commit"),
+        ("rollback myapp main", "is no commit"),
+        ("rollback nothing", "No earlier release of nothing"),
+    ):
+        await quick.deploy(text)
+        await quick.whispered(said)
+    assert len(await quick.rows()) == 2
+    await quick.deploy(f"rollback myapp {first.sha[:8].upper()}")
+    back = (await quick.ended(3))[0]
+    assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, first.sha, second.id)
+
+
+async def test_rollback_behind_somebody_elses_release_goes_to_the_last_proven_one(
+    world: World,
+) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing={"lookup_grace": timedelta(seconds=20)})
+    await deployed(world, "myapp v1.0")
+    second = await deployed(world, "myapp main", 2)
+    await world.stage.dokku.foreign_push("myapp", OTHER)
+    await world.deploy("rollback myapp")
+    back = (await world.ended(3))[0]
+    assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, second.sha, second.id)
+    (live,) = world.stage.dokku.live("myapp").values()
+    assert live.sha == second.sha
+
+
+async def test_a_commit_on_its_way_is_not_asked_for_twice(world: World) -> None:
+    first = await deployed(world, "myapp v1.0")
+    await deployed(world, "myapp main", 2)
+    world.hold()
+    await world.deploy("rollback myapp")
+    await world.held()
+    await world.deploy(f"rollback myapp {first.sha[:7]}")
+    await world.whispered(f"`{first.sha[:7]}` is already being deployed")
+    world.let_go()
+    await world.ended(3)
+    assert len(await world.rows()) == 3
+
+
+async def test_an_app_that_is_gone_cannot_be_rolled_back(world: World) -> None:
+    await deployed(world, "myapp v1.0")
+    await deployed(world, "myapp main", 2)
+    await world.until_message("Deployed", "Roll back")
+    world.stage.dokku.apps.pop("myapp")
+    await world.click("deployment_rollback")
+    await world.whispered("There is no app myapp")
+    assert len(await world.rows()) == 2
+
+
+async def test_at_a_shell_the_same_is_told(world: World) -> None:
+    row = await deployed(world)
+    await elsewhere(world, "ps:restart myapp")
+    said = await shell(world, "status", "myapp")
+    assert f"{row.sha[:7]} is live, restarted or scaled outside the bot" in said
+    assert "a ps:restart (ended without telling how" in said
+    told = json.loads(await shell(world, "status", "myapp", "--json"))["live_now"]
+    assert (told["match"], told["sha"], told["since"]) == ("restarted", row.sha, row.id)
+    assert told["processes"] == [{"process": "web.1", "state": "running", "restarts": 0}]
+    assert "Live now" not in await shell(world, "status", row.id)
+
+
+async def shell(world: World, *words: str) -> str:
+    """What `deploybot …` prints, run where the bot runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", *words),
+        cwd=world.folder,
+        env=clean_environment(os.environ) | world.environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    return out.decode()
+
+
+async def say_in(world: World, message: Message, text: str) -> None:
+    channel = world.slack.workspace.channels[message.channel]
+    await world.slack.say(world.ada, channel, text, thread_ts=message.ts)
