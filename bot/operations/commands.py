@@ -68,11 +68,10 @@ def status(which: str | None, *, json: bool) -> int:
 
 async def _find_and_look(which: str) -> tuple[Deployment, Seen | None]:
     """The deployment; asked for by its app's name, with what is live of that now."""
-    settings = load_settings(complete=False)
-    async with open_records(settings) as store:
+    async with open_records(load_settings(complete=False)) as store:
         one = await records.find(store, which)
         by_name = which in {one.app, one.dokku_app}
-        return one, await live.look(settings, store, one) if by_name else None
+        return one, await live.look(store, one) if by_name else None
 
 
 def history(name: str, *, server: str | None, limit: int, json: bool) -> int:

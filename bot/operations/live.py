@@ -1,9 +1,10 @@
 """What is live of an app now, for operators: the history and the server, as in Slack."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bot.clock import SystemClock
-from bot.config import Settings
+from bot.config import load_settings
 from bot.deployments.absent import NamedServers
 from bot.deployments.model import Container, Deployment
 from bot.deployments.ports import Store
@@ -14,8 +15,14 @@ from bot.operations.servers import AskedServers
 from bot.slack.render.standing import standing_lines
 
 
-async def look(settings: Settings, store: Store, deployment: Deployment) -> Seen:
-    """Ask the server of a deployment about its app. A server that is dead is part of the answer."""
+async def look(store: Store, deployment: Deployment) -> Seen:
+    """Ask the server of a deployment about its app. That it cannot be is part of the answer."""
+    settings = load_settings(complete=False)
+    why: ConfigError | None = None
+    try:
+        settings = load_settings()
+    except ConfigError as error:
+        why = error  # an operator may have the database alone
     asked = AskedServers(settings)
     servers = NamedServers(asked)
     reader = StandingReader(
@@ -26,10 +33,10 @@ async def look(settings: Settings, store: Store, deployment: Deployment) -> Seen
         timing=settings.timing(),
     )
     try:
+        if why is not None:
+            seen = await reader.remember(deployment.app, deployment.target)
+            return replace(seen, why=f"Its server cannot be asked from here: {why}")
         return await reader.read(deployment.app, deployment.target)
-    except ValueError as key:
-        mend = "Check ssh_key, ssh_key_passphrase and known_hosts of this server."
-        raise ConfigError(f"servers.{deployment.server}", "settings", str(key), mend) from key
     finally:
         await asked.aclose()
 

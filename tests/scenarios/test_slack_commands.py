@@ -69,11 +69,11 @@ async def test_a_word_of_a_later_release_deploys_nothing(tmp_path: Path, word: s
         ("myapp main to mars", "There is no server mars"),
         ("myapp main right now please", "one word too many"),
         ("@grace main", "no app name"),
-        ("status nothing", "No deployment of `nothing` is known"),
+        ("status nothing", "There is no app nothing on default"),
         ("history", "Which one?"),
         ("cancel myapp", "No deployment of `myapp` is known"),
         ("retry 01K9ZB0000000000000000001A", "No deployment"),
-        ("rollback myapp", "No deployment of `myapp` is known"),
+        ("rollback myapp", "No earlier release of myapp proven live is known"),
     ],
 )
 async def test_a_mistake_is_one_line_with_the_next_step(world: World, text: str, said: str) -> None:

@@ -240,6 +240,7 @@ async def test_an_app_that_is_gone_cannot_be_rolled_back(world: World) -> None:
     await deployed(world, "myapp v1.0")
     await deployed(world, "myapp main", 2)
     await world.until_message("Deployed", "Roll back")
+    world.stage.dokku.create_app("shop")
     world.stage.dokku.apps.pop("myapp")
     await world.click("deployment_rollback")
     await world.whispered("There is no app myapp")

@@ -130,7 +130,7 @@ def test_status_of_one_by_id_by_its_beginning_and_by_app(shell: Shell) -> None:
     by_app = shell.run("status", "web")
     assert by_app.startswith(by_id)
     assert "Live now, web on production:\n  What is live now is not known." in by_app
-    assert "not in the bot's settings" in by_app
+    assert "Its server cannot be asked from here: environment: SLACK_BOT_TOKEN: " in by_app
 
 
 def test_status_json_has_the_webhooks_fields(shell: Shell) -> None:
