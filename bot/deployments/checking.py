@@ -8,7 +8,7 @@ from bot.clock import Clock
 from bot.deployments.model import Containers
 from bot.deployments.ports import Dokku
 from bot.deployments.settling import Look, Settling, Step, judge
-from bot.deployments.verdict import Evidence, Verdict, ours_images
+from bot.deployments.verdict import Evidence, Verdict, ours_images, ours_of
 from bot.errors import DokkuError
 
 AGAIN = timedelta(seconds=2)
@@ -34,8 +34,8 @@ class Checker:
         """
         began = self._clock.monotonic()
         known = Settling(
-            ours=evidence.output.ours,
-            images=ours_images(evidence.output.ours, evidence.after),
+            ours=ours_of(evidence),
+            images=ours_images(ours_of(evidence), evidence.after),
             before=evidence.before,
             settle=self._settle,
         )

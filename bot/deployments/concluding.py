@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
+from bot.deployments import lock
 from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader, Read, blind
 from bot.deployments.held import Held
@@ -49,10 +50,13 @@ class Conclusion:
         parts: Parts,
     ) -> None:
         self.cap_reached = False
+        """The bot itself has stopped it, because the longest duration was over."""
         self.last_word = False
         """Waiting longer is not allowed."""
         self.lost_at = parts.clock.monotonic()
         """When the line or the former owner was heard last, in monotonic seconds."""
+        self.line_ended_at = self.lost_at
+        """When our line ended, however long it had been silent before."""
         self._heard: LogFacts | None = None
         self._kept: Sequence[str] | None = None
         self._first_end: tuple[Evidence, Verdict] | None = None
@@ -120,12 +124,13 @@ class Conclusion:
 
     async def _may_start_again(self) -> bool:
         row = self._held.row
+        running = self._clock.now() - (row.started_at or self._clock.now())
         return may_start_again(
             row,
             lost_for=timedelta(seconds=self._clock.monotonic() - self.lost_at),
             within=self._timing.start_again_within,
             newer=bool(await self._held.ask(lambda store: store.newer(row))),
-            cap_reached=self.cap_reached,
+            cap_reached=running >= row.max_duration,
         )
 
     async def _not_readable(self) -> Outcome:
@@ -183,6 +188,13 @@ class Conclusion:
 
     async def _read(self, kept: Sequence[str]) -> Read:
         row = self._held.row
+        lost_for = timedelta(seconds=self._clock.monotonic() - self.line_ended_at)
+        free = lock.tells(row) and await lock.was_free(
+            self._dokku,
+            row.dokku_app,
+            self._clock,
+            until=self.line_ended_at + lock.DIES_WITHIN.total_seconds(),
+        )
         record = await self._ended_record()
         never_began = False
         if record is None and row.build_id is None:
@@ -199,6 +211,8 @@ class Conclusion:
             cap_reached=self.cap_reached,
             last_word=self._checking_over if _ended_well(row) else self.last_word,
             never_began=never_began,
+            lock_was_free=free,
+            lost_long=lost_for >= lock.FETCH_LIVES_ON,
         )
 
     async def _ended_record(self) -> BuildRecord | None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import structlog
 
+from bot.deployments import lock
 from bot.deployments.cancelling import Canceller
 from bot.deployments.concluding import Conclusion, Outcome
 from bot.deployments.ending import Ending, Parts
@@ -122,6 +123,7 @@ class Drive:
         """No stream: the server must tell how it ended."""
         row = self.held.row
         self._conclusion.lost_at = self._clock.monotonic() - idle.total_seconds()
+        self._conclusion.line_ended_at = self._conclusion.lost_at
         if row.phase is Phase.CANCELLING and row.cancel is None:
             # Only the cap cancels without a wish.
             self._conclusion.cap_reached = True
@@ -182,6 +184,7 @@ class Drive:
         """The stream has ended: by the command's end, or because the line was lost."""
         self._conclusion.hear(stream.facts)
         self._conclusion.lost_at = stream.last_byte_at
+        self._conclusion.line_ended_at = self._clock.monotonic()
         if not self.held.is_over():
             told = stream.exit_status is not None
             tail = self._buffer.tail(SHOWN_LINES)
@@ -216,6 +219,8 @@ class Drive:
 
     async def _cancel(self, stream: DeployStream) -> None:
         await self.held.refresh_wish()
+        if self._stream_ended.is_set():
+            return  # it ended by itself
         wish = self.held.row.cancel
         detail = {"asked_by": wish.by.user if wish else "the time cap"}
         if self.held.row.phase is not Phase.CANCELLING:
@@ -232,8 +237,14 @@ class Drive:
             stream=stream,
             ended=self._stream_ended,
             clock=self._clock,
+            acts=self._stops_it,
         )
         await canceller.run()
+
+    def _stops_it(self) -> None:
+        if self.held.row.cancel is None:
+            # Only the cap cancels without a wish.
+            self._conclusion.cap_reached = True
 
     # --- polls
 
@@ -268,7 +279,7 @@ class Drive:
 
     async def _ask(self, row: Deployment) -> tuple[BuildRecord | None, str | None]:
         """Our record and the commit, as far as they can be known now."""
-        record = await self._reader.record(row)
+        record = await self._reader.poll(row)
         sha = row.sha
         if sha is None and row.phase in {Phase.BUILDING, Phase.RELEASING}:
             sha = await self._dokku.fetched_sha(row.dokku_app)
@@ -325,8 +336,10 @@ class Drive:
             return
         if self._cap_reached_at is None:
             self._cap_reached_at = now
-            self._conclusion.cap_reached = True
-        if now - self._cap_reached_at < 2 * self._timing.poll_interval.total_seconds():
+        patience = 2 * self._timing.poll_interval
+        if lock.keeps_no_records(row):
+            patience += lock.FETCH_LIVES_ON
+        if now - self._cap_reached_at < patience.total_seconds():
             self.wish()
         else:
             # The cancel had the time to show.

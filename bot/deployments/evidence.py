@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.deployments import lock
 from bot.deployments.model import (
     AppReport,
     BuildRecord,
@@ -79,6 +80,13 @@ class EvidenceReader:
         """Dokku shows no trace of our command; one cheap question."""
         return no_trace(row, await self._dokku.builds(row.dokku_app))
 
+    async def poll(self, row: Deployment) -> BuildRecord | None:
+        """Our build record; before 0.38, where there is none, whether the server answers at all."""
+        if lock.keeps_no_records(row):
+            await self._dokku.report(row.dokku_app)
+            return None
+        return await self.record(row)
+
     async def same_text(self, row: Deployment, ours: Sequence[str]) -> BuildRecord | None:
         """Of two or more candidates, the one whose text is ours (one `tee` writes both)."""
         if row.before is None:
@@ -100,11 +108,14 @@ class EvidenceReader:
         cap_reached: bool,
         last_word: bool,
         never_began: bool = False,
+        lock_was_free: bool = False,
+        lost_long: bool = False,
     ) -> Read:
         """Everything of the verdict's table, for a command that ended or whose line was lost.
 
         `heard` is what our own output stated to this process; None: another process heard it,
-        and Dokku's copy of the text or the lines `kept` of it must tell.
+        and Dokku's copy of the text or the lines `kept` of it must tell. `lock_was_free` and
+        `lost_long` are what the lock told before (see `Evidence`).
         """
         if row.before is None:
             raise ValueError("a deployment that was started has a snapshot")
@@ -139,6 +150,8 @@ class EvidenceReader:
             cap_reached=cap_reached and row.phase is not Phase.CHECKING,
             last_word=last_word,
             never_began=never_began,
+            lock_was_free=lock_was_free,
+            lost_long=lost_long,
         )
         return Read(
             evidence=evidence, build_id=record.id if record else row.build_id, sha=sha, log=log
@@ -175,10 +188,20 @@ def describe(evidence: Evidence, rule: str) -> str:
         else ", ".join(f"{one.process} {one.id} {one.state}" for one in after.listed) or "none"
     )
     marks = ", ".join(sorted(evidence.output.marks)) or "none"
+    if not evidence.keeps_records:
+        told += f" (this Dokku keeps none), {_lock_words(evidence)}"
     return (
         f"rule {rule}; exit status {evidence.exit_status}; record {told}; containers {seen}; "
         f"marks {marks}"
     )
+
+
+def _lock_words(evidence: Evidence) -> str:
+    if evidence.report is None:
+        return "lock unreadable"
+    if evidence.report.locked:
+        return "lock held"
+    return "lock free for a moment" if evidence.lock_was_free else "lock free"
 
 
 def _size(lines: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
+from bot.deployments import lock
 from bot.deployments.books import Books
 from bot.deployments.checking import Checker
 from bot.deployments.evidence import EvidenceReader, describe
@@ -155,6 +156,10 @@ class LateVerdicts:
         reader = EvidenceReader(dokku)
         record = await reader.record(row)
         lines = last_attempt(await self._store.read_log(row.id))
+        # Its own line may still be open and silent: a free lock proves nothing of a fetch here.
+        free = lock.tells(row) and await lock.was_free(
+            dokku, row.dokku_app, self._clock, until=self._clock.monotonic()
+        )
         began = self._clock.monotonic()
         read = await reader.read(
             row,
@@ -163,6 +168,7 @@ class LateVerdicts:
             kept=lines,
             cap_reached=row.failure is Failure.TIMED_OUT,
             last_word=False,
+            lock_was_free=free,
         )
         if read.log is not None:
             lines = read.log

@@ -12,6 +12,7 @@ from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader, candidates
 from bot.deployments.foreign import UNRECORDED, blocker, describe_foreign
 from bot.deployments.held import Held
+from bot.deployments.lock import keeps_no_records
 from bot.deployments.model import (
     BOT,
     AuditEntry,
@@ -118,7 +119,8 @@ class Starting:
         if row.before is None:
             raise ValueError("a deployment that was started has a snapshot")
         records = await self._dokku.builds(row.dokku_app)
-        if foreign_build(records) is not None:
+        held = keeps_no_records(row) and (await self._dokku.report(row.dokku_app)).locked
+        if held or foreign_build(records) is not None:
             raise Blocked("another build")
         note = Event(
             type="deployment.note",

@@ -73,6 +73,10 @@ class Evidence:
     never_began: bool = False
     """The line was lost before a byte came, and Dokku, which records each start at once, has not
     recorded ours."""
+    lock_was_free: bool = False
+    """Before 0.38: nobody held the deploy lock, a moment before everything else was read."""
+    lost_long: bool = False
+    """Before 0.38: the line was lost longer ago than a fetch that prints nothing can live on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,9 @@ _LIVE_SENTENCE = {
     Live.NONE: "Nothing is serving.",
     Live.UNKNOWN: "What is serving now is not known.",
 }
+
+_BY_LOCK = "; this Dokku keeps no build records, its freed lock tells so"
+"""What an end says that is known by the lock alone."""
 
 _CAUSES: tuple[tuple[Mark, Failure, str], ...] = (
     (Mark.APP_MISSING, Failure.APP_NOT_FOUND, "The app does not exist on the server"),
@@ -160,7 +167,7 @@ def as_sentence(text: str) -> str:
 
 
 def _live(e: Evidence) -> Live:
-    return serving(e.after, e.output.ours, e.before.containers)
+    return serving(e.after, ours_of(e), e.before.containers)
 
 
 def _live_sentence(e: Evidence, live: Live) -> str:
@@ -210,7 +217,7 @@ def _bad_end(e: Evidence) -> bool:
     if e.exit_status is not None:
         return e.exit_status != 0
     if e.record is None:
-        return False
+        return _dead_by_lock(e) and Mark.BUILD_FAILED in e.output.marks
     told = e.record.status is BuildStatus.FAILED and e.record.exit_code not in {
         PIPE_CLOSED,
         ENDED_WITHOUT_TELLING,
@@ -225,7 +232,53 @@ def _bad_end(e: Evidence) -> bool:
 def _dead(e: Evidence) -> bool:
     """Our command is proven not to run any more."""
     ended = e.record is not None and e.record.status is not BuildStatus.RUNNING
-    return e.exit_status is not None or e.never_began or ended
+    return e.exit_status is not None or e.never_began or ended or _dead_by_lock(e)
+
+
+def _dead_by_lock(e: Evidence) -> bool:
+    """The line was lost, and the lock is free that our command has held since its fetch ended.
+
+    Before 0.38 a deploy that is dead has freed it (recording m1); later the file stays.
+    """
+    if e.exit_status is not None or e.keeps_records:
+        return False
+    held_it = Mark.BUILDING in e.output.marks or e.lost_long
+    free = e.lock_was_free and e.report is not None and not e.report.locked
+    return held_it and free
+
+
+def _by_lock(e: Evidence) -> str:
+    return _BY_LOCK if _dead_by_lock(e) else ""
+
+
+def _source_is_ours(e: Evidence) -> bool:
+    """Dokku's own record of the source names our commit."""
+    return e.expected is not None and e.report is not None and e.report.metadata == e.expected
+
+
+def _good_by_effect(e: Evidence) -> bool:
+    """Before 0.38: the recorded source became our commit, which a good end alone writes."""
+    if e.keeps_records or e.exit_status is not None:
+        return False
+    return _source_is_ours(e) and e.before.report.metadata != e.expected
+
+
+def _all_replaced(e: Evidence) -> bool:
+    """Every container is another one than before, of another image."""
+    before, after = e.before.containers, e.after
+    if before is None or after is None or not after.listed:
+        return False
+    return not (after.ids & before.ids or after.images & before.images)
+
+
+def ours_of(e: Evidence) -> frozenset[str]:
+    """The containers that are ours: those that our output names.
+
+    Where it was lost on the way to a good end: those that replaced all old ones.
+    """
+    if e.output.ours or not (_good_by_effect(e) and _all_replaced(e) and e.after):
+        return e.output.ours
+    return e.after.ids
 
 
 def lock_held_by_another(e: Evidence) -> Verdict | None:
@@ -244,12 +297,14 @@ def cancelled(e: Evidence) -> Verdict | None:
     by_record = e.record is not None and e.record.status is BuildStatus.CANCELED
     live = _live(e)
     wanted = e.cancel_asked or e.cap_reached
-    untouched = live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
-    untouched = (untouched or _refused_by_lock(e)) and not _good_end(e)
-    if not by_record and not (wanted and _dead(e) and untouched):
+    stopped = _untouched(e, live) or _refused_by_lock(e)
+    # No record can say that the cancel came, but too late: the containers say it.
+    stopped = stopped or (_dead_by_lock(e) and live in {Live.NEW, Live.MIXED})
+    stopped = stopped and _dead(e) and not (_good_end(e) or _good_by_effect(e))
+    if not by_record and not (wanted and stopped):
         return None
     if e.cap_reached and not e.cancel_asked:
-        cause = "It took longer than allowed and was stopped"
+        cause = f"It took longer than allowed and was stopped{_by_lock(e)}"
         return _failed("cancelled", Failure.TIMED_OUT, live, cause, _live_sentence(e, live))
     if not e.cancel_asked:
         cause = "It was cancelled on the server, not by this bot"
@@ -257,8 +312,15 @@ def cancelled(e: Evidence) -> Verdict | None:
         cause = "Cancelled, but too late"
     else:
         cause = "Cancelled"
+    if _dead_by_lock(e):
+        cause += f", and stopped{_BY_LOCK}"
     said = _live_sentence(e, live)
     return _end("cancelled", None, live, cause, said, phase=Phase.CANCELLED)
+
+
+def _untouched(e: Evidence, live: Live) -> bool:
+    """What serves is what served before, be it nothing."""
+    return live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
 
 
 def good_end_unreadable(e: Evidence) -> Verdict | None:
@@ -312,7 +374,7 @@ def commit_not_confirmed(e: Evidence) -> Verdict | None:
     """Released, but Dokku's own record of the source names another commit, or none."""
     if not _good_end(e) or _live(e) is Live.MIXED:
         return None
-    if e.expected is not None and e.report is not None and e.report.metadata == e.expected:
+    if _source_is_ours(e):
         return None
     cause = "Released, but the commit could not be confirmed"
     return _failed("commit_not_confirmed", Failure.INTERNAL, _live(e), cause)
@@ -368,8 +430,13 @@ def failed(e: Evidence) -> Verdict | None:
 
 
 def still_running(e: Evidence) -> Verdict | None:
-    """No end known, and the record is shown running: look again. At the cap: unknown."""
-    if e.record is None or e.record.status is not BuildStatus.RUNNING:
+    """No end known, and the record is shown running, or (before 0.38) the lock is held.
+
+    Look again. At the cap: unknown.
+    """
+    shown = e.record is not None and e.record.status is BuildStatus.RUNNING
+    held = not e.keeps_records and e.report is not None and e.report.locked
+    if not (shown or held):
         return None
     if e.last_word:
         cause = "It took longer than allowed, and its end on the server could not be confirmed"
@@ -379,24 +446,22 @@ def still_running(e: Evidence) -> Verdict | None:
 
 def ended_without_telling(e: Evidence) -> Verdict | None:
     """The line was lost and the command died with it; nobody recorded how far it came."""
-    if e.record is not None:
-        cause = "The connection or the bot died during the deployment, and Dokku's command with it"
-    elif e.never_began:
+    if not _dead(e):
+        return None
+    if e.never_began:
         cause = "The connection was lost before Dokku had begun, so nothing of it ran"
     else:
-        return None
+        cause = "The connection or the bot died during the deployment, and Dokku's command with it"
     live = _live(e)
     said = _live_sentence(e, live)
-    end = _failed("ended_without_telling", Failure.INTERRUPTED, live, cause, said)
-    untouched = live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
-    return replace(end, kind=Kind.START_AGAIN) if untouched else end
+    end = _failed("ended_without_telling", Failure.INTERRUPTED, live, f"{cause}{_by_lock(e)}", said)
+    again = _untouched(e, live) and not _good_by_effect(e)
+    return replace(end, kind=Kind.START_AGAIN) if again else end
 
 
 def end_seen_by_effect(e: Evidence) -> Verdict | None:
-    """No records on this Dokku: the metadata names our commit and our containers run."""
-    if e.keeps_records or _live(e) is not Live.NEW:
-        return None
-    if e.expected is None or e.report is None or e.report.metadata != e.expected:
+    """No records on this Dokku: the recorded source became our commit, our containers run."""
+    if not _good_by_effect(e) or _live(e) is not Live.NEW:
         return None
     return Verdict(kind=Kind.CHECK, rule="end_seen_by_effect")
 
@@ -422,9 +487,9 @@ RULES: tuple[Rule, ...] = (
     new_release_seen,
     failed_late,
     failed,
+    end_seen_by_effect,
     still_running,
     ended_without_telling,
-    end_seen_by_effect,
 )
 """First match wins; `no_contact` is what remains."""
 

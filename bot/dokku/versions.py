@@ -52,9 +52,9 @@ class Capabilities:
         sentences = [_proof(self)]
         if not self.records:
             sentences.append(
-                "Before 0.38 Dokku keeps no build records: after a lost connection the end "
-                "stays unknown more often, a cancel closes the bot's own connection, and who else "
-                "deploys is not named. Better upgrade."
+                "Before 0.38 Dokku keeps no build records: after a lost connection its lock "
+                "and the containers alone tell the end, a cancel closes the bot's own connection, "
+                "and who else deploys is not named. Better upgrade."
             )
         return " ".join(sentences)
 

@@ -4,6 +4,7 @@ Its records are exit status, text, containers and the recorded source alone.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.operations.check import run_checks
 from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import World, open_world, shown
+from tests.support.bot_processes import an_app, open_processes
 
 OLD = "0.35.20"
 NO_RECORDS = "This Dokku keeps no build records"
+FREED = "this Dokku keeps no build records, its freed lock tells so."
 BUILDING = "build step 4/"
+SWITCHED = "Running post-deploy"
+WITHIN_S = 10.0
+"""A cancel is confirmed within so long."""
 NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
 
 
@@ -109,15 +115,78 @@ async def test_a_refused_start_keeps_its_place(old: World, dokku_may_start: asyn
     assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
 
 
-async def test_a_line_that_is_lost_in_the_build_leaves_the_end_unknown(tmp_path: Path) -> None:
+async def dies(world: World) -> None:
+    """Its client is gone: it goes on from where it was held, and dies at its next line."""
+    (run,) = world.app.runs
+    await world.stage.dokku.until(lambda: run.output.closed, timeout_s=20)
+    world.let_go()
+    await world.stage.dokku.until(lambda: not world.app.runs)
+
+
+async def lose_the_line(world: World) -> None:
+    await world.stage.server.drop_connections_for_test()
+
+
+async def test_a_cancel_in_the_build_is_proven_by_the_freed_lock(old: World) -> None:
+    await held_at(old, BUILDING)
+    await old.until_message("Building")
+    await old.click("deployment_cancel")
+    began = time.monotonic()
+    await dies(old)
+    end = await the_end(old, "Cancelled", "Cancelled, and stopped", FREED, "still serving")
+    assert end == (Phase.CANCELLED, None, Live.PREVIOUS)
+    assert time.monotonic() - began < WITHIN_S
+
+
+async def test_a_cancel_after_the_switch_came_too_late(old: World) -> None:
+    await held_at(old, SWITCHED)
+    await old.until_message("Deploying", "Cancel")
+    await old.click("deployment_cancel")
+    await dies(old)
+    end = await the_end(old, "Cancelled", "too late", FREED, "The new release is serving.")
+    assert end == (Phase.CANCELLED, None, Live.NEW)
+
+
+async def test_at_the_cap_it_is_stopped(tmp_path: Path) -> None:
     async with open_world(tmp_path, version=OLD) as world:
         await world.start_bot(DEPLOYBOT_MAX_DURATION="2s")
         await held_at(world, BUILDING)
-        await world.stage.server.drop_connections_for_test()
-        world.let_go()
-        end = await the_end(world, "Failed", "how the deployment ended is not known")
-        assert end == (Phase.FAILED, Failure.LOST_CONTACT, Live.UNKNOWN)
-        assert f"{NO_RECORDS}: nothing on it tells how" in shown(world.message)
+        await dies(world)
+        end = await the_end(world, "Failed", "longer than allowed and was stopped", FREED)
+        assert end == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
+
+
+async def test_a_line_that_is_lost_in_the_build_is_mended_by_a_second_start(old: World) -> None:
+    await held_at(old, BUILDING)
+    await lose_the_line(old)
+    await dies(old)
+    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+    (row,) = await old.rows()
+    assert row.attempt == 2
+    await old.replied("The connection to default was lost before the release.")
+
+
+async def test_a_line_that_is_lost_after_the_switch(old: World) -> None:
+    await held_at(old, SWITCHED)
+    await lose_the_line(old)
+    await dies(old)
+    end = await the_end(old, "Failed", FREED, "The new release is serving.")
+    assert end == (Phase.FAILED, Failure.INTERRUPTED, Live.NEW)
+
+
+@pytest.mark.timeout(120)
+async def test_a_bot_that_is_killed_in_the_build_starts_it_again(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp"), version=OLD) as it:
+        bot = await it.start()
+        await it.held("myapp", at=BUILDING)
+        await it.until_says("myapp", "Building")
+        await it.kill(bot)
+        await dies(it.world)
+        await it.start()
+        await it.until_says("myapp", "Deployed")
+        assert it.starts("myapp") == 2
+        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+        assert len(it.messages_of("myapp")) == 1
 
 
 async def test_a_line_that_is_lost_after_everything_was_done_is_no_loss(old: World) -> None:

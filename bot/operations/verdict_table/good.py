@@ -59,11 +59,6 @@ GOOD = Section(
             evidence=ended(None, SUCCEEDED, (NEW,)),
         ),
         Ended(
-            read="The line was lost on Dokku 0.35; the recorded source is our commit and our "
-            "containers run.",
-            evidence=ended(None, None, (NEW,), RELEASED, **OLD_DOKKU),
-        ),
-        Ended(
             read="No process is scaled up.",
             recording=f"{NEWEST}t_worker_zero_web_skip",
             step="deploy_nothing",

@@ -9,7 +9,6 @@ from bot.operations.verdict_table.samples import (
     NEW,
     NEWEST,
     OLD,
-    OLD_DOKKU,
     OLD_WORKER,
     RELEASED,
     RUNNING,
@@ -54,10 +53,6 @@ LOST = Section(
         Ended(
             read="The same, and no more waiting is allowed.",
             evidence=ended(None, None, (OLD,), BUILT, last_word=True),
-        ),
-        Ended(
-            read="The same on Dokku 0.35, which keeps no records.",
-            evidence=ended(None, None, (OLD,), BUILT, last_word=True, **OLD_DOKKU),
         ),
     ),
 )

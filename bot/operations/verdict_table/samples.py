@@ -52,7 +52,8 @@ SETTLING = Settling(
     settle=SETTLE,
 )
 
-BUILT = frozenset({Mark.FETCHING, Mark.BUILDING})
+FETCHING = frozenset({Mark.FETCHING})
+BUILT = FETCHING | {Mark.BUILDING}
 RELEASED = BUILT | {Mark.RELEASING, Mark.DEPLOYING, Mark.CHECKING}
 DEPLOYED = RELEASED | {Mark.POST_DEPLOY, Mark.DEPLOYED}
 BUILD_FAILED = BUILT | {Mark.BUILD_FAILED}
@@ -93,6 +94,7 @@ def ended(
     *,
     error: str | None = None,
     report: AppReport | None = None,
+    started: frozenset[str] = OURS,
     **more: Any,
 ) -> Evidence:
     """Make the evidence of a redeploy of web; what is not given is as after a good end."""
@@ -106,7 +108,7 @@ def ended(
         record=record,
         # Where nothing is listed after a good end, the output named no container either.
         output=LogFacts(
-            marks=marks, started=OURS if after != () or exit_status else frozenset(), error=error
+            marks=marks, started=started if after != () or exit_status else frozenset(), error=error
         ),
         after=None if after is None else Containers(listed=after),
         report=report or AppReport(metadata=OUR_COMMIT),
@@ -115,3 +117,5 @@ def ended(
 
 
 OLD_DOKKU: dict[str, Any] = {"keeps_records": False, "before": BEFORE_ON_OLD_DOKKU}
+FREED: dict[str, Any] = {**OLD_DOKKU, "lock_was_free": True, "report": AppReport(metadata="old")}
+HELD: dict[str, Any] = {**OLD_DOKKU, "report": AppReport(metadata="old", locked=True)}

@@ -100,11 +100,12 @@ def state_of(host: DokkuHost, container: Container) -> str:
     return container.state.value
 
 
-def git_values(app: App) -> dict[str, str]:
-    """Give what `git:report` says of an app."""
+def git_values(host: DokkuHost, app: App) -> dict[str, str]:
+    """Give what `git:report` says of an app; 0.35 shows the default where no branch is set."""
+    unset = "" if host.keeps_build_records else "master"
     return {
         "git-computed-deploy-branch": app.deploy_branch or "master",
-        "git-deploy-branch": app.deploy_branch,
+        "git-deploy-branch": app.deploy_branch or unset,
         "git-last-updated-at": str(app.git_updated_unix or ""),
         "git-sha": app.git_sha or "HEAD",
     }

@@ -117,13 +117,13 @@ def version_notes(deployment: Deployment) -> tuple[str, ...]:
     if deployment.before is None or deployment.before.builds is not None:
         return ()
     if deployment.phase not in ENDINGS:
-        return (f"{_NO_RECORDS}: should the connection be lost, its end may stay unknown.",)
+        return (
+            f"{_NO_RECORDS}: should the connection be lost, its lock and containers alone tell.",
+        )
     if deployment.started_at is None:
         return ()
     if deployment.live is Live.UNKNOWN:
         return (f"{_NO_RECORDS}: nothing on it tells how the deployment ended.",)
-    if deployment.phase is Phase.CANCELLED:
-        return (f"{_NO_RECORDS}: stopped by hanging up, which no record confirms.",)
     return ()
 
 

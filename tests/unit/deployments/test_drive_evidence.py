@@ -276,11 +276,3 @@ async def test_before_0_38_text_and_containers_decide() -> None:
     stream.succeed()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live, row.build_id) == (Phase.SUCCEEDED, Live.NEW, None)
-
-
-@in_virtual_time
-async def test_before_0_38_a_lost_line_is_unknown_at_the_cap() -> None:
-    rig, stream = await building(FakeDokku(keeps=False))
-    stream.lose()
-    row = await rig.until_ended(within_s=timedelta(minutes=40).total_seconds())
-    assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)

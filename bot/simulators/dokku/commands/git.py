@@ -39,13 +39,15 @@ async def report(host: DokkuHost, words: list[str], output: Output) -> int:
     """Report an app's repository as a table, as JSON or as one value."""
     form, rest = take_format(words)
     app = find_app(host, rest)
-    values = reports.git_values(app)
+    values = reports.git_values(host, app)
     flags = [word for word in rest if word.startswith("--")]
     if flags:
         value = reports.flag(host, "git", values, flags[0])
         if value is None:
             raise Unmodelled(f"git:report {flags[0]}")
         await put(output, out=value + "\n")
+    elif not host.keeps_build_records:
+        raise Unmodelled(f"git:report as {form} on {host.version}")
     elif form == "json":
         await put(output, out=reports.as_json(host, "git", values))
     else:

@@ -2,18 +2,20 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.simulators.dokku.commands.table import foreign_command
 from bot.simulators.dokku.host import DokkuHost
-from bot.simulators.dokku.recordings import TRANSCRIPTS
+from bot.simulators.dokku.model import RunState
+from bot.simulators.dokku.recordings import TRANSCRIPTS, load
 
 if TYPE_CHECKING:
     from tests.unit.simulators.dokku.conftest import Client
 
+LogIn = Callable[[], Awaitable["Client"]]
 OLD, NEW, NEWER = "a" * 40, "b" * 40, "c" * 40
 
 
@@ -126,3 +128,89 @@ async def test_every_line_is_recorded(
     done = await client.sync(app)
     printed = plain(done.out, app) | plain(done.err, app)
     assert sorted(printed - recorded) == []
+
+
+async def lose_at(host: DokkuHost, client: "Client", app: str, phase: str) -> None:
+    """Start a deploy, abort its connection in that phase, and wait until it has died."""
+    host.hold_for_test(app, at=phase)
+    await client.start(f"git:sync --build {app} https://git.example/acme/{app}.git {NEW}")
+    await host.until(lambda: host.holding(app))
+    client.connection.abort()
+    run = host.apps[app].runs[0]
+    await host.until(lambda: run.output.closed)
+    host.release_for_test(app)
+    await host.until(lambda: not host.apps[app].runs)
+
+
+async def test_a_client_killed_in_the_build_frees_the_lock(
+    log_in: LogIn, host: DokkuHost, app: str
+) -> None:
+    recorded = load("0.35.20", "m1_ssh_lost_kill9_mid_build")
+    before = json.loads(recorded["apps_report_json"].stdout)
+    first = await log_in()
+    (was,) = await first.containers(app)
+    await lose_at(host, first, app, "build step 2/")
+    client = await log_in()
+    report = (await client.run(f"apps:report {app} --format json")).json
+    assert list(report) == list(before)
+    assert (report["app-locked"], before["app-locked"]) == ("false", "false")
+    assert report["app-deploy-source-metadata"].endswith(OLD)
+    locked = await client.run(f"apps:locked {app}")
+    assert (locked.exit, locked.err) == (
+        recorded["not_locked"].exit_status,
+        recorded["not_locked"].stderr,
+    )
+    assert (await client.run(f"git:report {app} --git-sha")).out == f"{NEW}\n"
+    assert [one["Id"] for one in await client.containers(app)] == [was["Id"]]
+    assert (await client.sync(app)).exit == 0
+
+
+async def test_a_client_killed_in_post_deploy_leaves_both_releases_up(
+    log_in: LogIn, host: DokkuHost, app: str
+) -> None:
+    (recorded,) = json.loads(load("0.35.20", "inspect_c_interrupted_post_deploy")["inspect"].stdout)
+    assert re.fullmatch(r"/insp3\.web\.1\.upcoming-\d+", recorded["Name"])
+    first = await log_in()
+    (was,) = await first.containers(app)
+    await lose_at(host, first, app, "Running post-deploy")
+    client = await log_in()
+    (now,) = await client.containers(app)
+    assert now["Id"] != was["Id"]
+    assert re.fullmatch(rf"/{app}\.web\.1\.upcoming-\d+", now["Name"])
+    assert (await client.metadata(app)).endswith(OLD)
+    assert (await client.run(f"apps:report {app} --app-locked")).out == "false\n"
+    both = [one for one in host.apps[app].containers if one.state is RunState.RUNNING]
+    assert {one.id for one in both} == {was["Id"], now["Id"]}
+
+
+async def test_the_lock_is_taken_between_fetch_and_build(
+    client: "Client", host: DokkuHost, app: str
+) -> None:
+    locked = f"apps:report {app} --app-locked"
+    for phase, held in (("Fetching remote code", "false\n"), ("Cleaning up", "true\n")):
+        host.hold_for_test(app, at=phase)
+        deploy = await client.start(f"git:sync --build {app} https://git.example/x.git {NEW}")
+        await host.until(lambda: host.holding(app))
+        assert (await client.run(locked)).out == held
+        host.release_for_test(app)
+        assert (await client.finish(deploy)).exit == 0
+
+
+async def test_a_good_end_frees_the_lock_and_writes_its_source_after_it(
+    client: "Client", host: DokkuHost, app: str
+) -> None:
+    assert (await client.sync(app)).exit == 0
+    events = [one.event for one in host.journal if one.app == app]
+    assert events.index("finalized") < len(events) - events[::-1].index("metadata_set") - 1
+
+
+async def test_the_repository_tells_its_head_and_its_branch(
+    client: "Client", host: DokkuHost, app: str
+) -> None:
+    recorded = load("0.35.20", "a_first_deploy_ok")["git_report_before"].stdout
+    assert "Git deploy branch:             master" in recorded
+    host.create_app("fresh")
+    assert (await client.run("git:report fresh --git-deploy-branch")).out == "master\n"
+    assert (await client.run("git:report fresh --git-sha")).out == "HEAD\n"
+    await client.sync(app)
+    assert (await client.run(f"git:report {app} --git-sha")).out == f"{NEW}\n"
