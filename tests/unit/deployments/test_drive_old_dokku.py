@@ -135,9 +135,11 @@ async def test_what_outlives_the_cap_is_called_unconfirmed_and_looked_at_later()
     row = await rig.until_ended(within_s=180)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
     await rig.late.look()
+    await rig.passes(30)
     assert rig.row().live is Live.UNKNOWN
     rig.dokku.locked = False
     await rig.late.look()
+    await rig.passes(30)
     assert (rig.row().failure, rig.row().live) == (Failure.TIMED_OUT, Live.PREVIOUS)
 
 
@@ -265,4 +267,5 @@ async def test_a_silent_fetch_that_was_called_lost_is_not_proven_dead_by_a_free_
     rig.dokku.down = None
     await rig.passes(2 * FETCH_LIVES_ON.total_seconds())
     await rig.late.look()
+    await rig.passes(30)
     assert rig.row().live is Live.UNKNOWN

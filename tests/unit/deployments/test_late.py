@@ -311,6 +311,8 @@ async def test_what_the_stream_tells_at_last_is_told_at_once() -> None:
     rig = a_bot(lost())
     rig.dokku.keeps = False
     deployed(rig.dokku)
+    # The same content again: nothing but the stream can tell whose container it is.
+    rig.dokku.now = containers(a_container(NEW.id))
     assert (await look(rig)).live is Live.UNKNOWN
     await rig.late.stream_ended(rig.row(), 0, read_facts(GOOD))
     assert (rig.row().phase, rig.row().live) == (Phase.SUCCEEDED, Live.NEW)
