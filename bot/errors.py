@@ -73,6 +73,19 @@ class OddReport(DokkuError):
     """Dokku answered something that could not be read; the sentence holds a redacted head."""
 
 
+class NotShown(DokkuError):
+    """The server answers, but Docker on it does not show an app's containers: nothing was sent."""
+
+    def __init__(self, app: str, server: str) -> None:
+        self.app = app
+        self.server = server
+        super().__init__(
+            f"Docker on {server} does not show the containers of {app}, so no end of a deployment "
+            "could be proven: nothing was started. See whether Docker runs on the server, "
+            "then retry."
+        )
+
+
 class OutcomeUnknown(DokkuError):
     """A command was sent and no exit status came back: look, never repeat blindly."""
 

@@ -27,7 +27,14 @@ from bot.deployments.model import (
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.prepare import APP_MISSING, NotDeployable
 from bot.deployments.queue import foreign_build
-from bot.errors import CommandFailed, LeaseLost, OutcomeUnknown, StoreError, Unreachable
+from bot.errors import (
+    CommandFailed,
+    LeaseLost,
+    NotShown,
+    OutcomeUnknown,
+    StoreError,
+    Unreachable,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -167,6 +174,9 @@ class Starting:
         if snapshot.builds is None and snapshot.report.locked:
             # Before 0.38 the flag is the lock; later it stays set after any failed build.
             raise Blocked(UNRECORDED.what, blocker=UNRECORDED)
+        if snapshot.containers is None:
+            # Started all the same, whatever runs afterwards could not be told from what ran before.
+            raise NotShown(row.dokku_app, row.server)
         return snapshot
 
     def _blocker(self, running: BuildRecord, what: str) -> Blocker:

@@ -1,6 +1,7 @@
 """Ends before Dokku's command ran, and a start that Dokku refused."""
 
 from bot.deployments.model import Failure, Mark
+from bot.errors import NotShown
 from bot.operations.verdict_table.rows import Ended, Section, Unstarted
 from bot.operations.verdict_table.samples import (
     ABANDONED,
@@ -21,6 +22,12 @@ UNSTARTED = Section(
             read="The server could not be reached for the start.",
             failure=Failure.SERVER_UNREACHABLE,
             cause="production could not be reached",
+            after=None,
+        ),
+        Unstarted(
+            read="Docker did not show the app's containers before the start, three times in a row.",
+            failure=Failure.SERVER_UNREACHABLE,
+            cause=str(NotShown("web", "production")),
             after=None,
         ),
         Unstarted(

@@ -230,6 +230,33 @@ async def test_a_server_that_answers_oddly_is_not_called_unreachable() -> None:
 
 
 @in_virtual_time
+async def test_nothing_starts_while_docker_does_not_show_what_runs() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(now=None))
+    await rig.passes(5)
+    waits_for = rig.progress().waits_for or ""
+    assert waits_for.startswith("the server to answer (try 1 of 3): Docker on production")
+    assert not rig.dokku.streams
+    rig.dokku.now = containers(OLD)
+    (await rig.dokku.stream()).end(1)
+    row = await rig.until_ended(within_s=90)
+    assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_what_docker_never_shows_ends_it_unstarted() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(now=None))
+    row = await rig.until_ended(within_s=90)
+    assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
+    assert row.reason == (
+        "Docker on production does not show the containers of web, so no end of a deployment "
+        "could be proven: nothing was started. See whether Docker runs on the server, then retry. "
+        "What is serving now is not known."
+    )
+    assert row.started_at is None
+    assert not rig.dokku.streams
+
+
+@in_virtual_time
 async def test_an_app_that_is_gone_by_then_is_told_as_that() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(now=containers(OLD)))
     rig.dokku.fail("builds", command_failed(20))
