@@ -64,8 +64,8 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         _WORD_HINTS,
         re.compile(
-            rf"(?:--?[\w-]{{0,40}}|\b(?:ENV|ARG|export|set)[ \t]{{1,4}}\w{{0,40}})(?:{_WORDS})"
-            rf"[\w-]{{0,40}}[ \t]{{1,4}}{_VALUE}",
+            rf"(?:(?<![\w-])--?[\w-]{{0,40}}|\b(?:ENV|ARG|export|set)[ \t]{{1,4}}\w{{0,40}})"
+            rf"(?:{_WORDS})[\w-]{{0,40}}[ \t]{{1,4}}{_VALUE}",
             re.IGNORECASE,
         ),
     ),

@@ -17,6 +17,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Dokku
 from bot.deployments.verdict import Evidence
+from bot.redaction_rules import MASK
 
 OUR_SOURCE = "git:sync"
 
@@ -129,9 +130,11 @@ class EvidenceReader:
         whole = heard is not None and row.exit_status is not None
         if not whole and record is not None and record.status is not BuildStatus.RUNNING:
             told, facts = await self._dokku.build_output(app, record.id)
-            # Dokku answers with nothing for a text that is gone.
-            if _size(told) >= _size(kept):
+            # Dokku answers with nothing for a text that is gone. Lines are counted: their
+            # length depends on how many secrets were known when they were masked.
+            if len(told) >= len(kept):
                 output = facts
+                told = _masked_alike(told, kept)
                 log = told if _size(told) > _size(kept) else None
         sha = row.sha
         if sha is None and _fetched(output):
@@ -204,8 +207,29 @@ def _lock_words(evidence: Evidence) -> str:
     return "lock free for a moment" if evidence.lock_was_free else "lock free"
 
 
-def _size(lines: Sequence[str]) -> int:
-    return sum(len(line) + 1 for line in lines)
+def _size(lines: Sequence[str]) -> tuple[int, int]:
+    return len(lines), sum(len(line) for line in lines)
+
+
+def _masked_alike(told: Sequence[str], kept: Sequence[str]) -> Sequence[str]:
+    """Dokku's text, masked at least where the kept one is: what was a secret then still is."""
+    alike = [
+        mine if MASK in mine and _same_line(mine, theirs) else theirs
+        for theirs, mine in zip(told, kept, strict=False)
+    ]
+    return [*alike, *told[len(alike) :]]
+
+
+def _same_line(masked: str, whole: str) -> bool:
+    """Whether all that is readable of one line stands in the other, in order."""
+    at = 0
+    parts = masked.split(MASK)
+    for part in parts:
+        at = whole.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return whole.startswith(parts[0]) and whole.endswith(parts[-1])
 
 
 def _fetched(output: LogFacts) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncssh
 from asyncssh.channel import SSHChannel
@@ -23,8 +23,8 @@ class Answer:
 
     exit_status: int
     """-1: killed by a signal."""
-    stdout: bytes
-    stderr: bytes
+    stdout: bytes = field(repr=False)
+    stderr: bytes = field(repr=False)
 
     @property
     def out(self) -> str:

@@ -76,6 +76,11 @@ def ps_inspect(app: str) -> Argv:
     return ("ps:inspect", checked_app(app))
 
 
+def config_export(app: str) -> Argv:
+    """The app's environment with what is set for all apps: names and values, in clear."""
+    return ("config:export", "--merged", "--format", "json", checked_app(app))
+
+
 def git_sha(app: str) -> Argv:
     """The commit that was fetched last."""
     return ("git:report", checked_app(app), "--git-sha")

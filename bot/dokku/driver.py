@@ -10,6 +10,7 @@ import asyncssh
 from bot.deployments.model import AppReport, BuildRecord, Container, Containers, LogFacts
 from bot.deployments.ports import DeployStream, Dokku
 from bot.dokku import commands, reports
+from bot.dokku.app_secrets import AppSecrets
 from bot.dokku.builds import killed_a_deploy, read_builds
 from bot.dokku.channel import CHUNK, Answer, Command, cut
 from bot.dokku.commands import Argv
@@ -17,6 +18,7 @@ from bot.dokku.connection import Connection
 from bot.dokku.inspect import read_containers, read_gone
 from bot.dokku.marks import LogReader
 from bot.dokku.output import OutputReader
+from bot.dokku.reports import Mask
 from bot.dokku.stream import Stream
 from bot.dokku.versions import Capabilities, capabilities
 from bot.errors import CommandFailed, Unreachable
@@ -48,7 +50,7 @@ class Driver(Dokku):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
-        self._redactor = redactor
+        self._secrets = AppSecrets(connection.name, redactor=redactor, ask=connection.run)
         self._question_s = question_s
         self._start_s = start_s
         self._monotonic = monotonic
@@ -80,12 +82,12 @@ class Driver(Dokku):
         if not await self.keeps_records():
             return []
         answer = await self._ask(commands.builds_list(app))
-        return read_builds(answer.out, self._redactor.text)
+        return read_builds(answer.out, self._mask(app))
 
     async def report(self, app: str) -> AppReport:
         as_json = (await self.capabilities()).json_reports
         answer = await self._ask(commands.apps_report(app, as_json=as_json))
-        return reports.read_app_report(answer.out, self._redactor.text)
+        return reports.read_app_report(answer.out, self._mask(app))
 
     async def containers(self, app: str) -> Containers | None:
         for _ in range(_LOOKS):
@@ -114,8 +116,10 @@ class Driver(Dokku):
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         argv = commands.builds_output(app, build_id)
+        # First: after a restart, nothing of the app is known yet.
+        await self._secrets.learn(app)
         answer = self._checked(argv, await self._connection.run(argv, timeout_s=_OUTPUT_S))
-        output, log = OutputReader(self._redactor), LogReader(app)
+        output, log = OutputReader(self._secrets.redactor(app)), LogReader(app)
         shown: list[str] = []
         for at in range(0, len(answer.stdout), CHUNK):
             lines = output.feed(answer.stdout[at : at + CHUNK])
@@ -128,7 +132,7 @@ class Driver(Dokku):
         return shown, log.facts
 
     def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
-        output, log = OutputReader(self._redactor), LogReader(app)
+        output, log = OutputReader(self._secrets.redactor(app)), LogReader(app)
         log.feed(output.feed("".join(f"{line}\n" for line in lines).encode()))
         return log.facts
 
@@ -139,7 +143,7 @@ class Driver(Dokku):
 
     async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
         command = Command(commands.git_sync(app, repo, pinned))
-        ssh = await self._connection.log_in()
+        ssh = await self._log_in(app)
         try:
             async with asyncio.timeout(self._start_s):
                 await command.open(ssh, merged=True)
@@ -158,10 +162,25 @@ class Driver(Dokku):
         return Stream(
             ssh,
             command,
-            output=OutputReader(self._redactor),
+            output=OutputReader(self._secrets.redactor(app)),
             log=LogReader(app),
             monotonic=self._monotonic,
         )
+
+    async def _log_in(self, app: str) -> asyncssh.SSHClientConnection:
+        """Log in for a deploy, and learn meanwhile what its log must not show."""
+        learning = asyncio.create_task(self._secrets.learn(app))
+        try:
+            ssh = await self._connection.log_in()
+            try:
+                await learning
+            except BaseException:
+                ssh.abort()
+                raise
+        finally:
+            learning.cancel()
+            await asyncio.wait({learning})
+        return ssh
 
     async def _with_gone(self, app: str, there: Containers, gone: frozenset[str]) -> Containers:
         """Docker answered, and does not have some of the listed containers: they are down."""
@@ -181,7 +200,7 @@ class Driver(Dokku):
         as_json = (await self.capabilities()).json_reports
         argv = commands.ps_report(app, as_json=as_json)
         answer = self._checked(argv, await self._run(argv, heavy=True))
-        return reports.read_process_report(answer.out, self._redactor.text)
+        return reports.read_process_report(answer.out, self._mask(app))
 
     async def _why_none(self, app: str) -> Containers | None:
         """`ps:inspect` failed: nothing to inspect, or it cannot be known (None)."""
@@ -198,13 +217,16 @@ class Driver(Dokku):
     async def _run(self, argv: Argv, *, heavy: bool = False) -> Answer:
         return await self._connection.run(argv, timeout_s=self._question_s, heavy=heavy)
 
+    def _mask(self, app: str) -> Mask:
+        return self._secrets.redactor(app).text
+
     def _checked(self, argv: Argv, answer: Answer) -> Answer:
         if answer.exit_status != 0:
             raise self._failed(argv, answer)
         return answer
 
     def _failed(self, argv: Argv, answer: Answer) -> CommandFailed:
-        mask = self._redactor.text
+        mask = self._secrets.redactor_of(argv).text
         return CommandFailed(
             mask(" ".join(argv)),
             answer.exit_status,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bot.deployments.model import LogFacts, Mark, Phase
 from bot.dokku.output import Line
+from bot.redaction_rules import MASK
 
 _ERROR_CHARS = 500
 _EARLY: frozenset[Phase | None] = frozenset({None, Phase.FETCHING})
@@ -130,6 +131,7 @@ _CAUSES = (
     _Cause(r" !     ", _ANY, 10),
 )
 _STARTED = r"=====> Start of {app} container output \(([0-9a-f]{12}) (\S+)\)$"
+_ENDED = r"=====> End of {app} container output \("
 # A container that takes its final name. An old one is renamed to a time stamp before; a foreign
 # restart's container comes back from one.
 _RENAMED = r" {7}Renaming container {app}\.(\S+)\.upcoming-\d+ \(([0-9a-f]{12})\) to {app}\.\1$"
@@ -137,6 +139,18 @@ _BLOCK_BEGINS = re.compile(r"=====> Start (?:of )?(.+)$")
 _BLOCK_ENDS = re.compile(r"=====> End (?:of )?(.+)$")
 _OWN = re.compile(r"[-=]{5}> ")
 _URL = re.compile(r" {7}(https?://\S+)$")
+# What stands between the fixed texts of a pattern.
+_OPEN = re.compile(r"\(\?:|\.\*|\\[dS]\+|\\1|\[[^\]]*\](?:\{\d+\})?|\{7\}|[|$]|(?<!\\)[()]")
+
+
+def spoken(app: str) -> str:
+    """The fixed texts of the lines that are read here, a line each: no secret can be in them.
+
+    Were one masked, what a log states would be lost to whoever reads the kept lines.
+    """
+    patterns = [*(one.pattern for one in (*_STAGES, *_CAUSES)), _STARTED, _ENDED, _RENAMED]
+    fixed = [_OPEN.sub("\n", one.replace("{app}", app)) for one in patterns]
+    return "\n".join(re.sub(r"\\(.)", r"\1", one) for one in fixed)
 
 
 class LogReader:
@@ -190,7 +204,7 @@ class LogReader:
             self._blocks.clear()
         elif self._blocks and text.startswith("       "):
             return
-        if not self._note_stage(text):
+        if not self._note_stage(text, line.shown):
             self._note_cause(text, line.shown)
 
     def _note_block(self, text: str) -> bool:
@@ -206,12 +220,11 @@ class LogReader:
             self._blocks.discard(ends[1])
         return bool(begins or ends)
 
-    def _note_stage(self, text: str) -> bool:
-        if Mark.DEPLOYED in self._marks and self._url is None:
-            url = _URL.match(text)
-            if url:
-                self._url = url[1]
-                return True
+    def _note_stage(self, text: str, shown: str) -> bool:
+        if Mark.DEPLOYED in self._marks and self._url is None and _URL.match(text):
+            url = _URL.match(shown)
+            self._url = url[1] if url and MASK not in url[1] else None
+            return True
         renamed = self._renamed_line.match(text)
         if renamed and self._phase is Phase.RELEASING:
             self._renamed[renamed[2]] = renamed[1]
@@ -224,8 +237,10 @@ class LogReader:
                 self._marks.add(stage.mark)
             if stage.phase is not None and stage.phase is not self._phase:
                 self._phase, self._step = stage.phase, None
-            if stage.step is not None:
-                self._step = stage.step.format(*match.groups())
+            # Words out of the line reach people, so they come from what may be shown.
+            words = pattern.match(shown)
+            if stage.step is not None and words is not None:
+                self._step = stage.step.format(*words.groups())
             return True
         return False
 

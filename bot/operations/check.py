@@ -148,10 +148,13 @@ def _slack_refused(what: str, error: Exception, setting: str) -> Check:
 
 async def _check_servers(settings: Settings) -> Sequence[Check]:
     answers = await ask_versions(settings, within_s=ANSWER_WITHIN_S)
-    return [
-        Check(what=f"dokku {name}", ok=answer.ok, found=answer.found, mend=answer.mend)
-        for name, answer in answers.items()
-    ]
+    checks: list[Check] = []
+    for name, one in answers.items():
+        checks.append(Check(what=f"dokku {name}", ok=one.ok, found=one.found, mend=one.mend))
+        if one.config is not None:
+            # Never a failure: deploys go on without.
+            checks.append(Check(what=f"dokku {name} config", ok=True, found=one.config))
+    return checks
 
 
 async def _check_webhooks(settings: Settings) -> Sequence[Check]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from bot.config import KeyedServer, Settings
 from bot.deployments.ports import Servers
-from bot.dokku.commands import version
+from bot.dokku.app_secrets import WITHIN_S, read_config
+from bot.dokku.commands import apps_list, config_export, version
 from bot.dokku.connection import Connection, SshTarget
 from bot.dokku.driver import Driver
+from bot.dokku.reports import read_apps
 from bot.dokku.versions import capabilities
 from bot.errors import DokkuError, Unreachable
 from bot.redaction import Redactor
@@ -22,6 +24,8 @@ class ServerAnswer:
     ok: bool
     found: str
     mend: str = ""
+    config: str | None = None
+    """Whether the config of its apps can be read, so that it can be masked; None: not tried."""
 
 
 class AskedServers(Servers):
@@ -59,6 +63,7 @@ async def _ask(server: KeyedServer, within_s: float) -> ServerAnswer:
     connection = Connection(server.name, _target_of(server))
     try:
         answer = await connection.run(version(), timeout_s=within_s)
+        config = await _config(connection) if answer.exit_status == 0 else None
     except Unreachable as error:
         mend = "" if error.final else f"Check {where}, its firewall, and that sshd runs."
         return ServerAnswer(ok=False, found=str(error), mend=mend)
@@ -73,7 +78,9 @@ async def _ask(server: KeyedServer, within_s: float) -> ServerAnswer:
             found=f"{where} answers `version` with {answer.exit_status}: {first}",
             mend="Is the key registered with `dokku ssh-keys:add`?",
         )
-    return _read(where, answer.out)
+    can = capabilities(answer.out)
+    found = f"{where} answers." if can.version is None else f"{where}, Dokku {can.version}."
+    return ServerAnswer(ok=True, found=found, mend=can.standing(), config=config)
 
 
 def _target_of(server: KeyedServer) -> SshTarget:
@@ -87,8 +94,21 @@ def _target_of(server: KeyedServer) -> SshTarget:
     )
 
 
-def _read(where: str, out: str) -> ServerAnswer:
-    can = capabilities(out)
-    if can.version is None:
-        return ServerAnswer(ok=True, found=f"{where} answers.", mend=can.standing())
-    return ServerAnswer(ok=True, found=f"{where}, Dokku {can.version}.", mend=can.standing())
+async def _config(connection: Connection) -> str | None:
+    """Try it with one app. What it answers is not kept."""
+    try:
+        apps = read_apps((await connection.run(apps_list(), timeout_s=WITHIN_S)).out)
+        if not apps:
+            return None
+        answer = await connection.run(config_export(apps[0]), timeout_s=WITHIN_S)
+    except DokkuError:
+        return _unreadable("it did not answer in time")
+    if answer.exit_status != 0:
+        return _unreadable(f"`config:export` ended with {answer.exit_status}")
+    if read_config(answer.out) is None:
+        return _unreadable("`config:export` did not answer with JSON")
+    return f"readable (tried with {apps[0]}); its values are masked in what is shown of an app."
+
+
+def _unreadable(why: str) -> str:
+    return f"not readable: {why}. Only what looks like a secret is masked in logs."

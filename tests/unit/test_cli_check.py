@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
+from bot.dokku.connection import Connection
 from bot.operations.check import Check, run_checks
+from bot.operations.servers import _config
 from bot.simulators.stage import Stage, open_stage
 from bot.slack.manifest import manifest
+from tests.contract.dokku.ssh_server import run_ssh_server
 from tests.support.settings import pem
 
 
@@ -37,9 +41,11 @@ async def test_all_is_well(stage: Stage, tmp_path: Path) -> None:
         "slack scopes",
         "slack events",
         "dokku default",
+        "dokku default config",
         "webhook 1, 127.0.0.1",
     ]
     assert "Dokku 0.38" in found["dokku default"].found
+    assert found["dokku default config"].found.startswith("readable (tried with ")
     assert found["config"].line().startswith("ok ")
 
 
@@ -129,3 +135,27 @@ def test_checking_creates_no_database(tmp_path: Path) -> None:
     asyncio.run(look())
 
     assert not list(tmp_path.glob("*.db*"))
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo sesame; exit 1", "`config:export` ended with 1"),
+        ("echo sesame", "`config:export` did not answer with JSON"),
+        ("kill -9 $$", "`config:export` ended with -1"),
+    ],
+)
+async def test_a_config_that_cannot_be_read_is_said_and_no_failure(
+    tmp_path: Path, script: str, why: str
+) -> None:
+    async with (
+        run_ssh_server("double", tmp_path / "ssh") as server,
+        aclosing(Connection("production", server.target)) as connection,
+    ):
+        server.replay("version", out="dokku version 0.38.27\n")
+        server.replay("apps:list", out="=====> My Apps\nweb\n")
+        server.answer("config:export --merged --format json web", script)
+        said = await _config(connection)
+        server.replay("apps:list", err=" !     You haven't deployed any applications yet\n")
+        assert await _config(connection) is None
+    assert said == f"not readable: {why}. Only what looks like a secret is masked in logs."

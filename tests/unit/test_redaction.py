@@ -103,6 +103,7 @@ def test_masks_what_looks_like_a_secret(before: str, after: str) -> None:
         "cache_key: views/home-3f2a",
         "mkdir -p /var/lib/mysql && mysql --version",
         "Basic TypeScript project",
+        "namespace/my-app-secret created",
         "curl -fsSL https://deb.nodesource.com/setup_22.x -o setup",
         "Reset the password of your account",
         "Warning: password authentication is off",

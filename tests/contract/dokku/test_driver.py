@@ -209,6 +209,53 @@ async def test_a_build_log_is_read_with_its_facts(driver: Driver, server: SshSer
     assert Mark.BUILD_FAILED in facts.marks
 
 
+CONFIG = "config:export --merged --format json web"
+SESAME = "sesame-of-the-app"
+
+
+async def test_the_apps_config_is_masked_in_its_logs_and_errors(
+    driver: Driver, server: SshServer
+) -> None:
+    server.replay(CONFIG, out=json.dumps({"FEATURE": SESAME, "NODE_ENV": "production"}) + "\n")
+    server.replay(SYNC, out=f"#8 1.0 {SESAME} in production\n")
+    lines, status, _ = await collect(driver)
+    assert (lines, status) == (["#8 1.0 [redacted] in production"], 0)
+    server.replay("builds:output web mwu9", err=f"no {SESAME}\n", status=1)
+    with pytest.raises(CommandFailed) as caught:
+        await driver.build_output("web", "mwu9")
+    assert SESAME not in f"{caught.value!r} {caught.value.stderr}"
+    assert server.asked().index(CONFIG) < server.asked().index(SYNC)
+
+
+async def test_the_config_is_asked_for_before_a_log_is_read_again(
+    driver: Driver, server: SshServer
+) -> None:
+    server.replay(CONFIG, out=json.dumps({"FEATURE": SESAME}))
+    server.replay("builds:output web mwu9", out=f"{SESAME}\n")
+    lines, _ = await driver.build_output("web", "mwu9")
+    assert lines == ["[redacted]"]
+    assert server.asked() == [CONFIG, "builds:output web mwu9"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo ' !     You may not' >&2; exit 1",
+        "echo '[1]'",
+        "kill -9 $$",
+        "sleep 20",
+    ],
+)
+async def test_a_deploy_starts_whatever_becomes_of_its_config(
+    driver: Driver, server: SshServer, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr("bot.dokku.app_secrets.WITHIN_S", 0.3)
+    server.answer(CONFIG, script)
+    server.answer(SYNC, "echo PASSWORD=abc")
+    lines, status, _ = await collect(driver)
+    assert (lines, status) == (["PASSWORD=[redacted]"], 0)
+
+
 async def collect(driver: Driver) -> tuple[list[str], int | None, frozenset[Mark]]:
     stream = await driver.deploy("web", REPO, SHA)
     lines: list[str] = []

@@ -86,6 +86,34 @@ def test_whose_text_counts(
     run()
 
 
+@pytest.mark.parametrize(
+    ("told", "kept", "log"),
+    [
+        # What was a secret when the line was heard still is, whether or not it is known now.
+        (["a sesame b", "end"], ["a [redacted] b"], ["a [redacted] b", "end"]),
+        (["a sesame b"], ["a [redacted] b"], None),
+        # Masked more than what was kept, and whole where that is cut off.
+        (["x [redacted]", "building it"], ["x open-sesame", "bui"], "told"),
+        (["x sesame y", "end"], ["other [redacted] line"], "told"),
+        (["x sesame", "end"], ["x [redacted] y"], "told"),
+        (["same"], ["same", "and more"], None),
+    ],
+)
+def test_dokkus_text_is_masked_at_least_as_the_kept_one(
+    told: list[str], kept: list[str], log: list[str] | str | None
+) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        dokku = FakeDokku()
+        dokku.add_record("b1", BuildStatus.SUCCEEDED, text=tuple(told))
+        found = await EvidenceReader(dokku).read(
+            STARTED, None, dokku.records[0], kept=kept, cap_reached=False, last_word=False
+        )
+        assert found.log == (told if log == "told" else log)
+
+    run()
+
+
 @in_virtual_time
 async def test_a_build_that_runs_has_no_whole_text_yet() -> None:
     dokku = FakeDokku()

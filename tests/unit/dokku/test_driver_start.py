@@ -6,7 +6,8 @@ from typing import Any, Protocol, cast
 import asyncssh
 import pytest
 
-from bot.dokku.channel import Command
+from bot.dokku.channel import Answer, Command
+from bot.dokku.commands import Argv
 from bot.dokku.driver import Driver
 from bot.errors import Unreachable
 from bot.redaction import Redactor
@@ -23,6 +24,9 @@ class Line:
 
     name = "production"
     aborted = False
+
+    async def run(self, _argv: Argv, *, timeout_s: float, heavy: bool = False) -> Answer:
+        raise Unreachable(f"nobody answers within {timeout_s} s, heavy: {heavy}")
 
     async def log_in(self) -> "Line":
         return self

@@ -287,3 +287,18 @@ def test_warnings_are_no_cause() -> None:
         *RELEASE, " !     No web listeners specified for web", " !     Retagging old image 1 as 2"
     )
     assert facts.error is None
+
+
+def test_words_out_of_a_line_reach_people_masked() -> None:
+    lines = [
+        "-----> Building web from Dockerfile",
+        "-----> Releasing web...",
+        "-----> Executing hunter2-is-secret task from app.json",
+        "=====> Application deployed:",
+        "       http://web.example/?token=abc",
+    ]
+    facts = told(*lines[:3])
+    assert facts.phase is Phase.RELEASING
+    assert facts.step == "[redacted] task"
+    assert told(*lines).url is None
+    assert told(*lines[:4], "       http://web.example").url == "http://web.example"

@@ -1,8 +1,10 @@
-"""`config:set` and `config:unset`."""
+"""`config:set`, `config:unset` and `config:export`."""
+
+import json
 
 from bot.simulators.dokku import procedures
 from bot.simulators.dokku.app import App
-from bot.simulators.dokku.commands.answers import Unmodelled, find_app, put
+from bot.simulators.dokku.commands.answers import Unmodelled, find_app, put, take_format
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import Output
 from bot.simulators.dokku.runs import Run
@@ -32,6 +34,23 @@ async def unset_values(host: DokkuHost, words: list[str], output: Output) -> int
     return await _redeploy(host, app, output, wanted="--no-restart" not in words)
 
 
+async def export_values(host: DokkuHost, words: list[str], output: Output) -> int:
+    """Print names and values in clear, as JSON.
+
+    Not recorded: Dokku's documentation and its test suite show the answer, `{"A":"1","B":"2"}` on
+    one line, sorted, as Go's encoder writes it.
+    """
+    chosen, rest = take_format([word for word in words if word != "--merged"])
+    app = find_app(host, rest)
+    if chosen != "json" or len(rest) != 1:
+        raise Unmodelled(f"config:export {words}")
+    text = json.dumps(app.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    await put(output, out=text + "\n")
+    return 0
+
+
 async def _redeploy(host: DokkuHost, app: App, output: Output, *, wanted: bool) -> int:
     if not wanted or not app.deployed:
         return 0
@@ -39,4 +58,8 @@ async def _redeploy(host: DokkuHost, app: App, output: Output, *, wanted: bool) 
     return await run.execute(procedures.redeploy_config(run))
 
 
-COMMANDS = {"config:set": set_values, "config:unset": unset_values}
+COMMANDS = {
+    "config:export": export_values,
+    "config:set": set_values,
+    "config:unset": unset_values,
+}

@@ -1,0 +1,133 @@
+"""The values of an app's config: secrets of that app's deploys, and of nothing else.
+
+They are asked for with `config:export --format json`, kept in memory alone, and never put into a
+log line, an error or a `repr`. Source: Dokku's documentation, "Environment Variables", and its
+test suite, which shows the answer: `{"KEY":"value"}` on one line. There is no recording of it, so
+nothing but a flat JSON object of texts is accepted.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Protocol
+
+import structlog
+
+from bot.dokku.channel import Answer
+from bot.dokku.commands import Argv, config_export
+from bot.dokku.marks import spoken
+from bot.errors import DokkuError
+from bot.redaction import Redactor
+
+log = structlog.get_logger(__name__)
+
+WITHIN_S = 3.0
+"""A deploy that is about to start waits so long for its secrets, and no longer."""
+
+_TELLING = re.compile(
+    r"pass|pwd|secret|token|key|credential|auth|dsn|private|salt|signature|webhook", re.IGNORECASE
+)
+# Dokku's own and the shell's. Masked all the same where the name tells of a secret.
+_OWN = re.compile(
+    r"DOKKU_\w*|GIT_REV|PORT|DYNO|NO_VHOST|CACHE_PATH|PATH|USER|HOME|SHELL|PWD|HOSTNAME|LANG|LC_\w+|TZ"
+)
+_PLAIN = frozenset(
+    {
+        *("production", "development", "staging", "testing", "default", "enabled", "disabled"),
+        *("public", "docker", "native", "stdout", "stderr", "warning", "verbose"),
+        *("postgres", "postgresql", "mysql2", "sqlite3", "memcached", "sidekiq"),
+    }
+)
+"""Words that every other log holds: without them it could not be read, and they tell nothing."""
+_PUBLIC = re.compile(
+    r"(?:https?://)?(?:\*\.)?(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?::\d{1,5})?/?", re.IGNORECASE
+)
+"""The address of a site; Dokku itself prints the app's."""
+
+
+class Ask(Protocol):
+    """Asks the server a question; raises DokkuError."""
+
+    def __call__(self, argv: Argv, *, timeout_s: float) -> Awaitable[Answer]:
+        """The answer, whatever its exit status."""
+        ...
+
+
+class AppSecrets:
+    """What is known of the apps of one server. A value once known stays known."""
+
+    def __init__(self, server: str, *, redactor: Redactor, ask: Ask) -> None:
+        """`redactor` knows what is secret everywhere."""
+        self._server = server
+        self._base = redactor
+        self._ask = ask
+        self._redactors: dict[str, Redactor] = {}
+        self._values: dict[str, frozenset[str]] = {}
+        self._unreadable: set[str] = set()
+
+    def redactor(self, app: str) -> Redactor:
+        """For everything that is shown of the app."""
+        return self._redactors.get(app, self._base)
+
+    def redactor_of(self, argv: Argv) -> Redactor:
+        """For what is shown of a command's answer: that of the app that it names, if any."""
+        named = [self._redactors[word] for word in argv if word in self._redactors]
+        return named[0] if named else self._base
+
+    async def learn(self, app: str) -> None:
+        """Ask for the app's values now. At most WITHIN_S; raises nothing that Dokku can cause.
+
+        Where they cannot be read, what looks like a secret is masked all the same; one line of
+        the log says so.
+        """
+        why = await self._read(app)
+        if why is None:
+            self._unreadable.discard(app)
+        elif app not in self._unreadable:
+            self._unreadable.add(app)
+            log.warning("config_not_read", server=self._server, app=app, why=why)
+
+    async def _read(self, app: str) -> str | None:
+        """None: read. Else why not, in words of ours: the answer may hold values."""
+        try:
+            answer = await self._ask(config_export(app), timeout_s=WITHIN_S)
+        except DokkuError as error:
+            return type(error).__name__
+        if answer.exit_status != 0:
+            return f"exit status {answer.exit_status}"
+        config = read_config(answer.out)
+        if config is None:
+            return "not a flat JSON object of texts"
+        known = self._values.get(app, frozenset())
+        values = known | frozenset(secret_values(config))
+        if app not in self._redactors or values != known:
+            self._values[app] = values
+            self._redactors[app] = self._base.with_known(values, spared=spoken(app))
+        return None
+
+
+def read_config(text: str) -> Mapping[str, str] | None:
+    """`config:export --format json`; None for anything else than a flat object of texts.
+
+    It raises nothing: a parser's error would hold the text.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    flat = all(isinstance(value, str) for value in config.values())
+    return config if flat else None
+
+
+def secret_values(config: Mapping[str, str]) -> Iterator[str]:
+    """The values that are to be masked."""
+    for name, value in config.items():
+        telling = _TELLING.search(name) is not None
+        if telling or not (_OWN.fullmatch(name) or _is_public(value.strip())):
+            yield value
+
+
+def _is_public(value: str) -> bool:
+    return value.lower() in _PLAIN or _PUBLIC.fullmatch(value) is not None
