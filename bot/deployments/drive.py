@@ -313,6 +313,8 @@ class Drive:
         if row.phase in COMMAND_RUNS and row.exit_status is None and not told:
             if stream is not None:
                 self._conclusion.hear(stream.facts)
+            # Taken over on its way to the command, it may have been sent: late looks must learn it.
+            await self._starting.note_started()
             await self._conclusion.give_up()
             await self._let_go()
 

@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 LONGEST_LOOK = timedelta(minutes=2)
 """One look at one deployment, the settle time of a release included."""
+SENT_LIVES_ON = timedelta(minutes=16)
+"""A command that a silent network swallowed may still arrive: TCP repeats it for 15 min."""
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Run on, as a tracked task."""
 REPLACED = "Replaced before it could be known."
@@ -156,6 +158,9 @@ class LateVerdicts:
         reader = EvidenceReader(dokku)
         record = await reader.record(row)
         lines = last_attempt(await self._store.read_log(row.id))
+        silent = output is None and record is None and row.build_id is None and not any(lines)
+        sent_before = self._clock.now() - SENT_LIVES_ON
+        dead = silent and row.finished_at is not None and row.finished_at < sent_before
         # Its own line may still be open and silent: a free lock proves nothing of a fetch here.
         free = lock.tells(row) and await lock.was_free(
             dokku, row.dokku_app, self._clock, until=self._clock.monotonic()
@@ -169,6 +174,7 @@ class LateVerdicts:
             cap_reached=row.failure is Failure.TIMED_OUT,
             last_word=False,
             lock_was_free=free,
+            never_began=dead and await reader.never_began(row),
         )
         if read.log is not None:
             lines = read.log

@@ -110,7 +110,7 @@ class Starting:
                 return True
             await self._clock.sleep(RECORD_PAUSE)
         # Sent, or an old Dokku that cannot tell: the cap counts from now.
-        await self._note_started()
+        await self.note_started()
         return False
 
     async def _leave(self) -> None:
@@ -246,16 +246,16 @@ class Starting:
             except OutcomeUnknown as error:
                 # Sent, perhaps: whoever takes it over looks for its record.
                 log.warning("start_not_answered", deployment_id=row.id, why=str(error))
-                await self._note_started()
+                await self.note_started()
                 return None
             else:
                 break
-        await self._note_started()
+        await self.note_started()
         self._held.note(waits_for=None)
         return stream
 
-    async def _note_started(self) -> None:
-        """The first start of Dokku's command: the cap counts from here, and others are told."""
+    async def note_started(self) -> None:
+        """The first start of Dokku's command, for all that is known: the cap counts from here."""
         row = self._held.row
         if row.started_at is not None:
             return

@@ -12,7 +12,7 @@ from typing import Any
 
 from bot import bootstrap
 from bot.clock import SystemClock
-from bot.deployments import resuming
+from bot.deployments import late, resuming
 from bot.deployments.outbox_lane import OutboxLane
 from bot.deployments.ports import Timing
 from bot.dokku import connection
@@ -87,6 +87,7 @@ def hurry() -> None:
     )
     mentions.FRESH = timedelta(seconds=1)
     connection._COOL_DOWN_S, connection._LONGEST_COOL_DOWN_S = 0.05, 0.75
+    late.SENT_LIVES_ON = timedelta(seconds=1)
     resuming.POSTED_WITHIN = timedelta(seconds=2)
     # A login into a black hole holds up all others; a dead line is found out by its silence.
     _default(Patience.__init__.__kwdefaults__, connect_s=1.5, question_alive_s=1.0)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from bot.deployments.late import SENT_LIVES_ON
 from bot.deployments.model import BuildStatus, CancelWish, Failure, Live, Phase
 from tests.support.builders import METADATA, NEW, NOW, OLD, SHA, STRANGER, containers
-from tests.support.fake_dokku import GOOD, FakeDokku
+from tests.support.fake_dokku import DOWN, GOOD, FakeDokku
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
@@ -373,3 +374,49 @@ async def test_a_known_bad_end_keeps_its_cause_though_the_server_is_gone() -> No
     again = await killed(rig)
     row = await again.until_ended(within_s=300)
     assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_lost_on_the_way_to_the_command_is_told_late_when_nothing_began() -> None:
+    """Nobody could be asked whether the command was sent, until the server was back."""
+    rig = a_rig(waiting())
+    rig.dokku.hanging.add("deploy")
+    await rig.until_phase(Phase.STARTING)
+    await rig.passes(1)
+    again = await killed(rig)
+    rig.dokku.down = DOWN
+    row = await again.until_ended()
+    assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
+    rig.dokku.down = None
+    await again.late.look()
+    await again.passes(SENT_LIVES_ON.total_seconds() - 10)
+    assert again.row().failure is Failure.LOST_CONTACT
+    await again.late.look()
+    await again.passes(15)
+    assert again.row().failure is Failure.LOST_CONTACT
+    await again.late.look()
+    await again.passes(5)
+    row = again.row()
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert "before Dokku had begun, so nothing of it ran" in (row.reason or "")
+    assert not rig.dokku.streams
+
+
+@in_virtual_time
+async def test_lost_on_the_way_to_the_command_that_was_sent_is_no_such_thing() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.hanging.add("deploy")
+    await rig.until_phase(Phase.STARTING)
+    await rig.passes(1)
+    again = await killed(rig)
+    rig.dokku.down = DOWN
+    await again.until_ended()
+    rig.dokku.down = None
+    rig.dokku.add_record("b1", BuildStatus.RUNNING)
+    await again.late.look()
+    await again.passes(5)
+    assert again.row().live is Live.UNKNOWN
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    await again.late.look()
+    await again.passes(5)
+    assert "Dokku's command with it" in (again.row().reason or "")
