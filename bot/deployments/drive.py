@@ -9,10 +9,10 @@ from bot.deployments import lock
 from bot.deployments.cancelling import Canceller
 from bot.deployments.concluding import Conclusion, Outcome
 from bot.deployments.ending import Ending, Parts
-from bot.deployments.evidence import EvidenceReader
+from bot.deployments.evidence import EvidenceReader, Polled
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import BuildRecord, BuildStatus, Deployment, Phase
+from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.recorder import SHOWN_LINES, Recorder
 from bot.deployments.starting import Blocked, Starting
@@ -263,7 +263,7 @@ class Drive:
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
-                record, sha = await self._ask(self.held.row)
+                polled, sha = await self._ask(self.held.row)
         except (DokkuError, TimeoutError):
             self._parts.books.observer.poll_failed()
             await self._not_answered()
@@ -272,28 +272,27 @@ class Drive:
         self._errors = 0
         self.held.note(checked_at=self._clock.now(), stale_since=None)
         row = self.held.row
-        build_id = record.id if record is not None else row.build_id
+        build_id = polled.record.id if polled.record is not None else row.build_id
         if (build_id, sha) != (row.build_id, row.sha) and row.phase in COMMAND_RUNS:
             await self.held.record(build_id=build_id, sha=sha)
-        self._mind_a_dead_line(record)
+        self._mind_a_dead_line(polled)
 
-    async def _ask(self, row: Deployment) -> tuple[BuildRecord | None, str | None]:
-        """Our record and the commit, as far as they can be known now."""
-        record = await self._reader.poll(row)
+    async def _ask(self, row: Deployment) -> tuple[Polled, str | None]:
+        """Our record (or the lock) and the commit, as far as they can be known now."""
+        polled = await self._reader.poll(row)
         sha = row.sha
         if sha is None and row.phase in {Phase.BUILDING, Phase.RELEASING}:
             sha = await self._dokku.fetched_sha(row.dokku_app)
-        return record, sha
+        return polled, sha
 
-    def _mind_a_dead_line(self, record: BuildRecord | None) -> None:
+    def _mind_a_dead_line(self, polled: Polled) -> None:
         """Dokku's command is over, and its line does not say so: give up the line, not the deploy.
 
         Its server was switched off, or a firewall forgot it. The line's own patience is longer
         than a deployment should wait for that.
         """
         stream, now = self._stream, self._clock.monotonic()
-        runs = record is None or record.status is BuildStatus.RUNNING
-        if stream is None or self._stream_ended.is_set() or runs:
+        if stream is None or self._stream_ended.is_set() or not polled.is_over(stream.facts):
             self._over_since = None
             return
         if self._over_since is None:

@@ -33,6 +33,21 @@ class Read:
     """Dokku's own text of the build, where it is longer than what is kept."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """What one poll told."""
+
+    record: BuildRecord | None
+    lock_free: bool = False
+    """Before 0.38: nobody holds the app's deploy lock."""
+
+    def is_over(self, output: LogFacts) -> bool:
+        """Our command has ended: by its record, or by the lock that it held since its build."""
+        if self.record is not None:
+            return self.record.status is not BuildStatus.RUNNING
+        return self.lock_free and Mark.BUILDING in output.marks
+
+
 def candidates(records: Sequence[BuildRecord], before: Snapshot) -> Sequence[BuildRecord]:
     """Records that may be ours: new since the snapshot, started like ours."""
     known = before.builds or frozenset()
@@ -81,12 +96,12 @@ class EvidenceReader:
         """Dokku shows no trace of our command; one cheap question."""
         return no_trace(row, await self._dokku.builds(row.dokku_app))
 
-    async def poll(self, row: Deployment) -> BuildRecord | None:
-        """Our build record; before 0.38, where there is none, whether the server answers at all."""
+    async def poll(self, row: Deployment) -> Polled:
+        """Our build record; before 0.38, where there is none, the lock. One cheap question."""
         if lock.keeps_no_records(row):
-            await self._dokku.report(row.dokku_app)
-            return None
-        return await self.record(row)
+            report = await self._dokku.report(row.dokku_app)
+            return Polled(record=None, lock_free=not report.locked)
+        return Polled(record=await self.record(row))
 
     async def same_text(self, row: Deployment, ours: Sequence[str]) -> BuildRecord | None:
         """Of two or more candidates, the one whose text is ours (one `tee` writes both)."""

@@ -269,3 +269,23 @@ async def test_a_silent_fetch_that_was_called_lost_is_not_proven_dead_by_a_free_
     await rig.late.look()
     await rig.passes(30)
     assert rig.row().live is Live.UNKNOWN
+
+
+@in_virtual_time
+async def test_a_line_that_never_tells_its_end_is_given_up_when_the_lock_is_free() -> None:
+    rig, stream = await begun(*AFTER_SWITCH)
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    rig.dokku.locked = False
+    row = await rig.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert stream.closed
+
+
+@in_virtual_time
+async def test_a_silent_build_and_a_silent_fetch_are_no_dead_lines() -> None:
+    for said, locked in ((BUILDING, True), (("> fetching",), False)):
+        rig, stream = await begun(*said, locked=locked)
+        await rig.passes(300)
+        assert not stream.closed
+        stream.succeed()
+        assert (await rig.until_ended(within_s=60)).live is Live.NEW
