@@ -1,11 +1,12 @@
 """Watches a new release until it has proved itself, or failed to."""
 
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bot.clock import Clock
-from bot.deployments.model import Containers
+from bot.deployments.foreign import begun_by_others
+from bot.deployments.model import BuildRecord, Containers
 from bot.deployments.ports import Dokku
 from bot.deployments.settling import Look, Settling, Step, judge
 from bot.deployments.verdict import Evidence, Verdict, ours_images, ours_of
@@ -13,6 +14,17 @@ from bot.errors import DokkuError
 
 AGAIN = timedelta(seconds=2)
 """Between looks that only wait for something to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """How the watching ended."""
+
+    verdict: Verdict
+    after: Containers | None
+    """What the last look showed."""
+    others: tuple[BuildRecord, ...]
+    """Records that others began since the snapshot, oldest first."""
 
 
 class Checker:
@@ -24,13 +36,10 @@ class Checker:
         self._settle = settle
         self._most = most
 
-    async def watch(
-        self, app: str, evidence: Evidence, first_look: Look
-    ) -> tuple[Verdict, Containers | None]:
+    async def watch(self, app: str, evidence: Evidence, first_look: Look) -> Watched:
         """Watch the release that `evidence` shows; `first_look` is its read of the containers.
 
-        Returns an end, and what the last look showed. Waits at most `most`; then what is not
-        proven is said to be unknown.
+        Waits at most `most`; then what is not proven is said to be unknown.
         """
         began = self._clock.monotonic()
         known = Settling(
@@ -47,11 +56,24 @@ class Checker:
             over = self._clock.monotonic() - began >= self._most.total_seconds()
             judgement = judge(first, look, known, last_word=over)
             if judgement.verdict is not None:
-                return judgement.verdict, look.containers
+                # Who replaced it is asked once, when it is known that it ends.
+                others = await self._others(app, evidence)
+                named = judge(first, look, replace(known, others=others), last_word=over)
+                return Watched(
+                    verdict=named.verdict or judgement.verdict, after=look.containers, others=others
+                )
             if judgement.step is Step.BEGIN_AGAIN:
                 first = look
             await self._clock.sleep(self._pause(first))
             look = await self.look(app)
+
+    async def _others(self, app: str, evidence: Evidence) -> tuple[BuildRecord, ...]:
+        ours = evidence.record.id if evidence.record else None
+        try:
+            records = await self._dokku.builds(app)
+        except DokkuError:
+            return evidence.others
+        return begun_by_others(records, evidence.before, ours)
 
     def _pause(self, first: Look | None) -> timedelta:
         if first is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -20,6 +21,8 @@ from bot.errors import DokkuError
 
 RECORD_PAUSE = timedelta(milliseconds=100)
 READ_PAUSE = timedelta(seconds=2)
+SOMEBODY = "another deploy outside this bot"
+"""Until the next look tells its name."""
 UNSETTLED = frozenset({"good_end_unreadable", "old_beside_new"})
 """Good ends that cannot be watched yet: everything is read again until they can be."""
 
@@ -258,8 +261,9 @@ class Conclusion:
         await self._enter_checking(evidence.output.url)
         first = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
         app = self._held.row.dokku_app
-        verdict, after = await self._ending.checker().watch(app, evidence, first)
-        await self._ending.by_evidence(evidence, verdict, after)
+        watched = await self._ending.checker().watch(app, evidence, first)
+        evidence = replace(evidence, others=watched.others)
+        await self._ending.by_evidence(evidence, watched.verdict, watched.after)
 
     async def _enter_checking(self, url: str | None) -> None:
         if self._held.row.phase is not Phase.CHECKING:
@@ -272,7 +276,7 @@ class Conclusion:
             await self._ending.cancelled_unstarted()
             return
         self._parts.polls.unwatch(self._held.id)
-        self._held.note(reading_end=False, waits_for="another deploy outside this bot", tail=())
+        self._held.note(reading_end=False, waits_for=SOMEBODY, tail=())
         if not self._held.can_move(Phase.QUEUED):
             # The refusal comes after the fetch; the table knows the way back by the start alone.
             await self._held.move(Phase.STARTING, "refused")

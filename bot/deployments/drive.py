@@ -10,6 +10,7 @@ from bot.deployments.cancelling import Canceller
 from bot.deployments.concluding import Conclusion, Outcome
 from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader, Polled
+from bot.deployments.foreign import note_on
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
 from bot.deployments.model import Deployment, Phase
@@ -280,6 +281,7 @@ class Drive:
     async def _ask(self, row: Deployment) -> tuple[Polled, str | None]:
         """Our record (or the lock) and the commit, as far as they can be known now."""
         polled = await self._reader.poll(row)
+        self.held.note(others=note_on(polled.others))
         sha = row.sha
         if sha is None and row.phase in {Phase.BUILDING, Phase.RELEASING}:
             sha = await self._dokku.fetched_sha(row.dokku_app)

@@ -8,7 +8,7 @@ from typing import Any
 from bot.clock import Clock
 from bot.deployments.books import Books
 from bot.deployments.checking import Checker
-from bot.deployments.evidence import describe
+from bot.deployments.evidence import describe, reason_of
 from bot.deployments.excerpt import around_error
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
@@ -66,10 +66,11 @@ class Ending:
         if verdict.phase is not Phase.SUCCEEDED:
             excerpt = around_error(self._buffer.recent(), evidence.output.error)
             self._held.note(excerpt=excerpt)
+        now = after or evidence.after
         await self._end(
-            verdict,
+            replace(verdict, reason=reason_of(verdict, evidence, now)),
             describe(evidence, verdict.rule),
-            after=after or evidence.after,
+            after=now,
             url=evidence.output.url,
         )
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.deployments import lock
+from bot.deployments.foreign import OUR_SOURCE, begun_by_others, tell, with_others
 from bot.deployments.model import (
     AppReport,
     BuildRecord,
     BuildStatus,
+    Containers,
     Deployment,
     LogFacts,
     Mark,
@@ -16,10 +18,8 @@ from bot.deployments.model import (
     Snapshot,
 )
 from bot.deployments.ports import Dokku
-from bot.deployments.verdict import Evidence
+from bot.deployments.verdict import Evidence, Verdict
 from bot.redaction_rules import MASK
-
-OUR_SOURCE = "git:sync"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class Polled:
     record: BuildRecord | None
     lock_free: bool = False
     """Before 0.38: nobody holds the app's deploy lock."""
+    others: tuple[BuildRecord, ...] = ()
+    """Records that others began since the start, oldest first."""
 
     def is_over(self, output: LogFacts) -> bool:
         """Our command has ended: by its record, or by the lock that it held since its build."""
@@ -101,7 +103,11 @@ class EvidenceReader:
         if lock.keeps_no_records(row):
             report = await self._dokku.report(row.dokku_app)
             return Polled(record=None, lock_free=not report.locked)
-        return Polled(record=await self.record(row))
+        records = await self._dokku.builds(row.dokku_app)
+        record = our_record(row, records)
+        known = record.id if record else row.build_id
+        others = begun_by_others(records, row.before, known) if row.before else ()
+        return Polled(record=record, others=others)
 
     async def same_text(self, row: Deployment, ours: Sequence[str]) -> BuildRecord | None:
         """Of two or more candidates, the one whose text is ours (one `tee` writes both)."""
@@ -137,9 +143,10 @@ class EvidenceReader:
             raise ValueError("a deployment that was started has a snapshot")
         app = row.dokku_app
         keeps = await self._dokku.keeps_records()
-        report, containers = await asyncio.gather(
-            self._dokku.report(app), self._dokku.containers(app)
+        report, containers, records = await asyncio.gather(
+            self._dokku.report(app), self._dokku.containers(app), self._dokku.builds(app)
         )
+        build_id = record.id if record else row.build_id
         output = self._dokku.facts_of(app, kept) if heard is None else heard
         log: Sequence[str] | None = None
         whole = heard is not None and row.exit_status is not None
@@ -162,6 +169,7 @@ class EvidenceReader:
             before=row.before,
             after=containers,
             report=report,
+            others=begun_by_others(records, row.before, build_id),
             expected=f"{row.repo}#{sha}" if row.repo and sha else None,
             # A good end left nothing to cancel.
             cancel_asked=row.cancel is not None and row.phase is not Phase.CHECKING,
@@ -171,9 +179,7 @@ class EvidenceReader:
             lock_was_free=lock_was_free,
             lost_long=lost_long,
         )
-        return Read(
-            evidence=evidence, build_id=record.id if record else row.build_id, sha=sha, log=log
-        )
+        return Read(evidence=evidence, build_id=build_id, sha=sha, log=log)
 
 
 def blind(row: Deployment, output: LogFacts, *, cap_reached: bool) -> Evidence:
@@ -210,7 +216,19 @@ def describe(evidence: Evidence, rule: str) -> str:
         told += f" (this Dokku keeps none), {_lock_words(evidence)}"
     return (
         f"rule {rule}; exit status {evidence.exit_status}; record {told}; containers {seen}; "
-        f"marks {marks}"
+        f"marks {marks}{f'; others: {tell(evidence.others)}' if evidence.others else ''}"
+    )
+
+
+def reason_of(verdict: Verdict, evidence: Evidence, after: Containers | None) -> str:
+    """The sentence for people, with what others did meanwhile; `after` is the newest look."""
+    return with_others(
+        verdict.reason,
+        verdict.live,
+        evidence.others,
+        after=after,
+        output=evidence.output,
+        before=evidence.before,
     )
 
 

@@ -1,11 +1,23 @@
 """What others do to an app, as Dokku's records tell it: named for people. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.clock import duration_words
-from bot.deployments.model import Blocker, BuildRecord
+from bot.deployments.model import (
+    Blocker,
+    BuildRecord,
+    BuildStatus,
+    Containers,
+    Live,
+    LogFacts,
+    Snapshot,
+)
 
+OUR_SOURCE = "git:sync"
+"""How the records of our own commands say they were begun."""
+ENDED_WITHOUT_TELLING = -1
+"""Exit code that Dokku's prune writes into records of commands that never finalized."""
+MOST_NAMED = 3
 SOURCES: Mapping[str, str] = {
     "git-hook": "git push",
     "git:sync": "git:sync",
@@ -79,11 +91,107 @@ def blocker(
     )
 
 
-def expiry(waits_for: str, known: Blocker | None, now: datetime) -> str:
-    """Why a place in the queue was given up: what it waited for, and what an operator can do."""
-    cause = f"It waited too long for {waits_for}"
-    if known is None:
-        return cause
-    if known.since is not None:
-        cause += f", which has been running for {duration_words(now - known.since)}"
-    return f"{cause}. {known.mend}" if known.mend else cause
+# --- during a deployment of ours
+
+
+def begun_by_others(
+    records: Sequence[BuildRecord], before: Snapshot, ours: str | None
+) -> tuple[BuildRecord, ...]:
+    """Records that others began since the snapshot, oldest first. None before 0.38.
+
+    `ours` is the id of our own record; while it is not known, every git:sync may be ours.
+    """
+    if before.builds is None:
+        return ()
+    known = before.builds
+    others = [
+        one
+        for one in records
+        if one.id not in known and one.id != ours and (ours is not None or one.source != OUR_SOURCE)
+    ]
+    return tuple(sorted(others, key=lambda one: one.id))
+
+
+def may_have_changed(record: BuildRecord) -> bool:
+    """Whether the command may have changed what runs.
+
+    A build that ended without telling came no further than its build: Dokku refused it because
+    of our lock, or it failed. Restarts never tell how they ended, and change what runs.
+    Recordings: j_second_deploy_while_running, p_ps_rebuild_restart_stop_start.
+    """
+    if record.kind != "build":
+        return True
+    pruned = record.status is BuildStatus.FAILED and record.exit_code == ENDED_WITHOUT_TELLING
+    return record.status is not BuildStatus.ABANDONED and not pruned
+
+
+def _commands(records: Sequence[BuildRecord]) -> str:
+    """The commands that may have changed what runs: `config:set and ps:restart`; or empty."""
+    return " and ".join(dict.fromkeys(command_of(one) for one in records if may_have_changed(one)))
+
+
+def restarted_by(others: Sequence[BuildRecord]) -> str:
+    """Who put other containers of the same code in place: `by config:set`, `from elsewhere`."""
+    commands = _commands(others)
+    return f"by {commands}" if commands else "from elsewhere"
+
+
+def replaced_by(others: Sequence[BuildRecord]) -> str:
+    """What took the place of a new release, as a sentence without its full stop.
+
+    Other code comes with a build; a restart is named only where no build is recorded.
+    """
+    commands = _commands([one for one in others if one.kind == "build"]) or _commands(others)
+    what = f"It was replaced by {commands}" if commands else "Another release replaced it"
+    return f"{what} before it had proved itself"
+
+
+def note_on(others: Sequence[BuildRecord]) -> str | None:
+    """One sentence beside a deployment: who works on the same app meanwhile. None: nobody."""
+    busy = [one for one in others if may_have_changed(one)]
+    if not busy:
+        return None
+    named = ", ".join(_named(one) for one in busy[:MOST_NAMED])
+    more = f" and {len(busy) - MOST_NAMED} more" if len(busy) > MOST_NAMED else ""
+    return f"Others worked on the app meanwhile: {named}{more}."
+
+
+def _named(record: BuildRecord) -> str:
+    runs = ", still running" if record.status is BuildStatus.RUNNING else ""
+    return f"{command_of(record)} (Dokku build {record.id}{runs})"
+
+
+def with_others(
+    reason: str,
+    live: Live | None,
+    others: Sequence[BuildRecord],
+    *,
+    after: Containers | None,
+    output: LogFacts,
+    before: Snapshot,
+) -> str:
+    """The sentence of an end and, where it does not say so itself, what others did meanwhile.
+
+    `ps:scale` leaves no record, and Dokku before 0.38 keeps none: then only containers of our
+    release that our own output does not name tell of somebody.
+    """
+    note = note_on([one for one in others if command_of(one) not in reason])
+    ours = output.started | output.renamed
+    if live in {Live.NEW, Live.MIXED} and not _commands(others) and _replaced(after, before, ours):
+        note = (
+            "Containers were replaced meanwhile from elsewhere, by a command that Dokku keeps no "
+            "record of (such as ps:scale)."
+        )
+    return f"{reason} {note}" if note else reason
+
+
+def _replaced(after: Containers | None, before: Snapshot, ours: frozenset[str]) -> bool:
+    """Whether containers run that neither stood there before nor were started by us."""
+    if after is None or before.containers is None:
+        return False
+    return bool(after.ids - before.containers.ids - ours)
+
+
+def tell(others: Sequence[BuildRecord]) -> str:
+    """For operators: every record of others, whatever it did."""
+    return ", ".join(f"{one.source} {one.id} {one.status}" for one in others)

@@ -15,13 +15,12 @@ import structlog
 from bot.clock import Clock
 from bot.deployments import lock
 from bot.deployments.books import Books
-from bot.deployments.checking import Checker
-from bot.deployments.evidence import EvidenceReader, describe
+from bot.deployments.checking import Checker, Watched
+from bot.deployments.evidence import EvidenceReader, describe, reason_of
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import (
     BOT,
     AuditEntry,
-    Containers,
     Deployment,
     Event,
     Failure,
@@ -181,8 +180,8 @@ class LateVerdicts:
             await self._store.replace_log(row.id, lines, fence=row.fence)
         evidence = read.evidence
         look = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
-        verdict, after = await self._verdict(dokku, row, evidence, look)
-        if verdict is None or verdict.phase is None or verdict.live is Live.UNKNOWN:
+        seen = await self._verdict(dokku, row, evidence, look)
+        if seen is None or seen.verdict.phase is None or seen.verdict.live is Live.UNKNOWN:
             return
         if await self._is_replaced(row):
             return  # while it was looked at: what was read may be the newer one's
@@ -191,19 +190,19 @@ class LateVerdicts:
             build_id=read.build_id,
             sha=read.sha,
             url=evidence.output.url or row.url,
-            after=after,
+            after=seen.after,
         )
         tail = around_error(lines, evidence.output.error)
-        await self._correct(learnt, evidence, verdict, tail)
+        await self._correct(learnt, replace(evidence, others=seen.others), seen.verdict, tail)
 
     async def _verdict(
         self, dokku: Dokku, row: Deployment, evidence: Evidence, look: Look
-    ) -> tuple[Verdict | None, Containers | None]:
+    ) -> Watched | None:
         verdict = decide(evidence)
         if verdict.kind in {Kind.END, Kind.START_AGAIN}:
-            return verdict, evidence.after
+            return Watched(verdict=verdict, after=evidence.after, others=evidence.others)
         if verdict.kind is not Kind.CHECK:
-            return None, None
+            return None
         checker = Checker(
             dokku=dokku, clock=self._clock, settle=self._timing.settle, most=LONGEST_LOOK
         )
@@ -224,7 +223,7 @@ class LateVerdicts:
             phase=phase,
             failure=verdict.failure,
             live=verdict.live,
-            reason=verdict.reason,
+            reason=reason_of(verdict, evidence, row.after),
             evidence=describe(evidence, verdict.rule),
             corrected_from=former,
             rollback_sha=rollback,

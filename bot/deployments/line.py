@@ -1,12 +1,13 @@
 """The waiting line: who stands where, what for, and who has stood there for too long."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
 
 import structlog
 
+from bot.clock import duration_words
 from bot.deployments.ending import Parts
-from bot.deployments.foreign import expiry
-from bot.deployments.model import AppKey, Deployment, Failure
+from bot.deployments.model import AppKey, Blocker, Deployment, Failure
 from bot.deployments.queue import is_expired, places
 from bot.errors import StaleState, StoreError
 
@@ -71,3 +72,13 @@ class Line:
             log.warning("not_expired", deployment_id=row.id, why=str(error))
         finally:
             self._expiring.discard(row.id)
+
+
+def expiry(waits_for: str, known: Blocker | None, now: datetime) -> str:
+    """Why a place in the queue was given up: what it waited for, and what an operator can do."""
+    cause = f"It waited too long for {waits_for}"
+    if known is None:
+        return cause
+    if known.since is not None:
+        cause += f", which has been running for {duration_words(now - known.since)}"
+    return f"{cause}. {known.mend}" if known.mend else cause

@@ -402,6 +402,8 @@ class Progress:
     """The command ended; what is live is being read."""
     usual: timedelta | None = None
     """Median duration of good deployments, once 3 are known."""
+    others: str | None = None
+    """One sentence: who else works on the app while this runs."""
     notes: tuple[str, ...] = ()
     """Sentences that belong beside the facts."""
 

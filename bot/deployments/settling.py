@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from bot.deployments.model import Container, Containers, Failure, Live, Phase, Snapshot
+from bot.deployments.foreign import replaced_by
+from bot.deployments.model import BuildRecord, Container, Containers, Failure, Live, Phase, Snapshot
 from bot.deployments.verdict import Kind, Verdict, ours_images, whose
 
 DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})
@@ -50,6 +51,8 @@ class Settling:
     """Their images, from any look so far."""
     before: Snapshot
     settle: timedelta
+    others: tuple[BuildRecord, ...] = ()
+    """Records that others began since the snapshot, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,7 @@ def judge(first: Look | None, now: Look, known: Settling, *, last_word: bool) ->
             "replaced",
             Failure.INTERRUPTED,
             Live.NONE if gone else Live.UNKNOWN,
-            f"Another release replaced it before it had proved itself. {serves}",
+            f"{replaced_by(known.others)}. {serves}",
         )
     if Live.PREVIOUS in kinds:
         return _old_in_place(kinds, last_word=last_word)

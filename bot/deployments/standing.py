@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.deployments.foreign import ENDED_WITHOUT_TELLING
 from bot.deployments.model import (
     AppReport,
     BuildRecord,
@@ -20,7 +21,6 @@ from bot.deployments.model import (
     Phase,
 )
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
-from bot.deployments.verdict import ENDED_WITHOUT_TELLING
 
 OUR_SOURCE = "git:sync"
 NAMED = 3

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from bot.deployments.foreign import ENDED_WITHOUT_TELLING, replaced_by, restarted_by
 from bot.deployments.model import (
     AppReport,
     BuildRecord,
@@ -29,8 +30,6 @@ from bot.deployments.model import (
 
 PIPE_CLOSED = 141
 """Exit status of a command whose output pipe was closed (SIGPIPE), or that was cancelled."""
-ENDED_WITHOUT_TELLING = -1
-"""Exit code that Dokku's prune writes into records of commands that never finalized."""
 
 
 class Kind(StrEnum):
@@ -64,6 +63,8 @@ class Evidence:
     """None: the containers could not be read."""
     report: AppReport | None
     """None: it could not be read."""
+    others: tuple[BuildRecord, ...] = ()
+    """Records that others began since the snapshot, oldest first."""
     expected: str | None
     """`repo#sha` that the metadata shows after a good end; None: the commit is not known."""
     cancel_asked: bool = False
@@ -175,7 +176,8 @@ def _live_sentence(e: Evidence, live: Live) -> str:
         if any(container.state == "restarting" for container in e.after.listed):
             return "The previous release is still in place, but is itself restarting."
         if e.before.containers is not None and not e.after.ids & e.before.containers.ids:
-            return "The previous release is serving; it was restarted meanwhile from elsewhere."
+            who = restarted_by(e.others)
+            return f"The previous release is serving; it was restarted meanwhile {who}."
     return _LIVE_SENTENCE[live]
 
 
@@ -358,7 +360,7 @@ def replaced_before_proof(e: Evidence) -> Verdict | None:
         "replaced_before_proof",
         Failure.INTERRUPTED,
         Live.UNKNOWN,
-        "Another release replaced it before it had proved itself",
+        replaced_by(e.others),
     )
 
 

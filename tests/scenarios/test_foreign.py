@@ -191,3 +191,115 @@ async def test_a_push_between_our_look_and_our_start_costs_nothing_but_the_place
     events = [one.event for one in journal[begun:] if one.event.startswith("lock_")]
     assert events == ["lock_taken", "lock_refused", "lock_taken"]
     assert not sent(world, "builds:cancel")
+
+
+# --- during a deployment of ours
+
+
+async def test_a_config_change_that_runs_into_a_deployment_is_noted_and_told(
+    patient: Patient,
+) -> None:
+    """Recording inspect_e: it takes no lock, and starts whatever image has the tag."""
+    world = patient.world
+    world.hold(BUILDING)
+    await world.deploy()
+    await world.held()
+    await foreign_command(patient.dokku, "config:set myapp COLOUR=blue")
+    theirs = world.app.records[-1]
+    noted = f"Others worked on the app meanwhile: config:set (Dokku build {theirs.id})."
+    await world.until_message("Building", noted)
+    world.let_go()
+    await world.until_message("Deployed", "The new release runs and stayed up.", noted)
+    row = await newest(world)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert (row.evidence or "").endswith(f"others: config-redeploy {theirs.id} succeeded")
+
+
+async def test_what_others_did_is_still_told_by_a_bot_that_was_started_anew(
+    tmp_path: Path,
+) -> None:
+    """Nothing of it is remembered: it is read again from Dokku's records, and kept with the end."""
+    async with open_world(tmp_path) as world:
+        await world.start_bot(clock=QuickClock())
+        world.hold(BUILDING)
+        await world.deploy()
+        await world.held()
+        await foreign_command(world.stage.dokku, "ps:restart myapp")
+        world.hold("before_exit")  # it goes on to there
+        await world.stage.dokku.until(
+            lambda: (
+                world.app.records[-2].status == "succeeded" and world.stage.dokku.holding("myapp")
+            )
+        )
+        await world.stage.server.drop_connections_for_test()
+        await world.stop_bot()
+        world.let_go()
+        await world.start_bot(clock=QuickClock())
+        await world.until_message("Deployed", "Others worked on the app meanwhile: ps:restart")
+        await world.stop_bot()
+        await world.start_bot(clock=QuickClock())
+        assert "ps:restart" in ((await newest(world)).reason or "")
+        await world.stop_bot()
+        assert "Others worked on the app meanwhile: ps:restart" in shown(world.message)
+
+
+async def test_a_restart_of_the_old_release_is_named_in_the_sentence(patient: Patient) -> None:
+    world = patient.world
+    world.now_behaves("build_fails")
+    world.hold("Building myapp")
+    await world.deploy()
+    await world.held()
+    await foreign_command(patient.dokku, "ps:restart myapp")
+    world.let_go()
+    await world.until_message(
+        "Failed", "The previous release is serving; it was restarted meanwhile by ps:restart."
+    )
+    assert "Others worked on the app" not in shown(world.message)
+
+
+async def test_a_scaling_leaves_no_record_and_is_told_all_the_same(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start_bot(DEPLOYBOT_SETTLE="6s")
+        dokku = world.stage.dokku
+        begun = len(dokku.journal)
+        await world.deploy()
+        await dokku.until(
+            lambda: any(one.event == "metadata_set" for one in dokku.journal[begun:]),
+            timeout_s=20,
+        )
+        await foreign_command(dokku, "ps:scale myapp web=2")
+        await world.until_message("Deployed", "by a command that Dokku keeps no record of")
+        row = await newest(world)
+        assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+async def test_a_deploy_that_our_lock_keeps_out_is_told_to_operators_alone(
+    patient: Patient,
+) -> None:
+    world = patient.world
+    world.hold(BUILDING)
+    await world.deploy()
+    await world.held()
+    await patient.dokku.foreign_push("myapp", OTHER)
+    refused = world.app.records[-1]
+    await patient.looks(len(patient.dokku.journal), 2)
+    world.let_go()
+    await world.until_message("Deployed", "The new release runs and stayed up.")
+    assert "Others" not in shown(world.message)
+    assert f"git-hook {refused.id} " in ((await newest(world)).evidence or "")
+
+
+async def test_a_push_that_replaces_a_release_before_its_proof_is_named(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start_bot(DEPLOYBOT_SETTLE="8s")
+        dokku = world.stage.dokku
+        begun = len(dokku.journal)
+        await world.deploy()
+        await dokku.until(
+            lambda: any(one.event == "metadata_set" for one in dokku.journal[begun:]),
+            timeout_s=20,
+        )
+        await dokku.foreign_push("myapp", OTHER)
+        await world.until_message("Failed", "It was replaced by git push before it had proved")
+        row = await newest(world)
+        assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)

@@ -272,7 +272,7 @@ CASES = (
         play=when_checking(push_elsewhere),
         settings=LONG_SETTLE,
         end=(Phase.FAILED, Failure.INTERRUPTED, Live.UNKNOWN),
-        says="Another release replaced it before it had proved itself.",
+        says="It was replaced by git push before it had proved itself.",
     ),
     Case(
         name="somebody scales it to nothing",
@@ -347,7 +347,7 @@ CASES = (
         recording="inspect_b",
         play=held("Building myapp", elsewhere("ps:restart myapp"), "build_fails"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
-        says="The previous release is serving; it was restarted meanwhile from elsewhere.",
+        says="The previous release is serving; it was restarted meanwhile by ps:restart.",
     ),
     Case(
         name="the old release is itself restarting while the build fails",

@@ -83,6 +83,12 @@ def a_record(
     return BuildRecord(id=id_, app="web", status=status, source="git:sync", exit_code=exit_code)
 
 
+CONFIG_SET = BuildRecord(
+    id="c1", app="web", status=BuildStatus.SUCCEEDED, source="config-redeploy", kind="deploy"
+)
+PUSH = BuildRecord(id="p1", app="web", status=BuildStatus.SUCCEEDED, source="git-hook")
+
+
 def evidence(**changes: Any) -> Evidence:
     """A good end of a redeploy: everything that a success needs before the settle time."""
     given: dict[str, Any] = {

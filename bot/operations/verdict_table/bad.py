@@ -9,6 +9,7 @@ from bot.operations.verdict_table.samples import (
     BUILD_FAILED,
     BUILT,
     CHECKS_FAILED,
+    CONFIG_SET,
     EXIT_3,
     FAILED,
     HTTP_500,
@@ -149,6 +150,17 @@ BAD = Section(
             "containers, the old image).",
             recording=f"{NEWEST}p_ps_rebuild_restart_stop_start",
             evidence=ended(1, ABANDONED, (OLD_AGAIN,), BUILD_FAILED, error=EXIT_3),
+        ),
+        Ended(
+            read="The same, and Dokku's records tell of a `config:set` begun since the start.",
+            evidence=ended(
+                1,
+                ABANDONED,
+                (OLD_AGAIN,),
+                BUILD_FAILED,
+                error=EXIT_3,
+                others=(CONFIG_SET,),
+            ),
         ),
         Ended(
             read="A postdeploy task fails: the new containers serve already.",

@@ -14,6 +14,7 @@ from bot.operations.verdict_table.samples import (
     OLD_DOKKU,
     OLD_WORKER,
     OLDER,
+    PUSH,
     RELEASED,
     STRANGER,
     SUCCEEDED,
@@ -91,6 +92,10 @@ GOOD = Section(
         Ended(
             read="The containers are neither ours nor the old ones.",
             evidence=ended(0, SUCCEEDED, (STRANGER,)),
+        ),
+        Ended(
+            read="The same, and Dokku's records tell of a `git push` begun since the start.",
+            evidence=ended(0, SUCCEEDED, (STRANGER,), others=(PUSH,)),
         ),
         Ended(
             read="Old and new processes side by side.",

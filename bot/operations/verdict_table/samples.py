@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from bot.deployments.foreign import ENDED_WITHOUT_TELLING
 from bot.deployments.model import (
     AppReport,
     BuildRecord,
@@ -14,7 +15,7 @@ from bot.deployments.model import (
     Snapshot,
 )
 from bot.deployments.settling import Look, Settling
-from bot.deployments.verdict import ENDED_WITHOUT_TELLING, PIPE_CLOSED, Evidence
+from bot.deployments.verdict import PIPE_CLOSED, Evidence
 
 
 def container(id_: str, process: str, image: str, **more: Any) -> Container:
@@ -45,6 +46,10 @@ BEFORE_BOTH = Snapshot(
 BEFORE_FIRST = Snapshot(builds=frozenset(), report=AppReport(), containers=NOTHING)
 BEFORE_ON_OLD_DOKKU = Snapshot(builds=None, report=AppReport(), containers=WAS)
 OUR_COMMIT = "https://git.example/acme/web.git#" + "a1b2c3d4" * 5
+CONFIG_SET = BuildRecord(
+    id="b8", app="web", status=BuildStatus.SUCCEEDED, source="config-redeploy", kind="deploy"
+)
+PUSH = BuildRecord(id="b9", app="web", status=BuildStatus.SUCCEEDED, source="git-hook")
 SETTLING = Settling(
     ours=frozenset({NEW.id, NEW_WORKER.id}),
     images=frozenset({NEW.image}),

@@ -95,7 +95,7 @@ def _compose(
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
     notes = (
         *words.version_notes(deployment),
-        *words.waiting_notes(deployment, progress),
+        *words.foreign_notes(deployment, progress),
         *progress.notes,
     )
     blocks += [kit.context(txt.inert(note, 300)) for note in notes[:4]]

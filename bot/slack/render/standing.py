@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from bot.clock import duration_words
-from bot.deployments.foreign import SOURCES, command_of
+from bot.deployments.foreign import ENDED_WITHOUT_TELLING, SOURCES, command_of
 from bot.deployments.model import BuildRecord, BuildStatus, Container, Deployment, Live
 from bot.deployments.standing import Match, Standing, is_good, released_commit
 from bot.deployments.standing_reader import Seen
-from bot.deployments.verdict import ENDED_WITHOUT_TELLING
 from bot.slack.render.words import FAILURES, LIVES
 
 _ENDS: Mapping[BuildStatus, str] = {

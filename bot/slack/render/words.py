@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress, Status
-from bot.deployments.states import ENDINGS, WAITING, status_of
+from bot.deployments.states import ENDINGS, RUNNING, WAITING, status_of
 from bot.slack.render.text import (
     clock_time,
     code,
@@ -127,8 +127,10 @@ def version_notes(deployment: Deployment) -> tuple[str, ...]:
     return ()
 
 
-def waiting_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
-    """What an operator can do about a build that is in the way for longer than any may run."""
+def foreign_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """Who else works on the app; or what to do about a build that is in the way for too long."""
+    if deployment.phase in RUNNING:
+        return (progress.others,) if progress.others else ()
     blocker = progress.blocker
     if deployment.phase not in WAITING or blocker is None or not blocker.stuck:
         return ()

@@ -4,10 +4,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.deployments.checking import Checker
-from bot.deployments.model import Containers, Failure, Live, Phase
+from bot.deployments.model import BuildStatus, Containers, Failure, Live, Phase
 from bot.deployments.settling import Look
 from bot.deployments.verdict import Verdict
-from tests.support.builders import NEW, OLD, RESTARTED_NEW, STRANGER, containers, evidence
+from tests.support.builders import (
+    CONFIG_SET,
+    NEW,
+    OLD,
+    RESTARTED_NEW,
+    STRANGER,
+    containers,
+    evidence,
+)
 from tests.support.fake_dokku import DOWN, FakeDokku
 from tests.support.virtual_time import LoopClock, in_virtual_time
 
@@ -21,7 +29,8 @@ async def watch(
     checker = Checker(dokku=dokku, clock=clock, settle=SETTLE, most=most)
     now = clock.monotonic()
     look = Look(began=now, done=now, containers=first or containers(NEW))
-    return await checker.watch("web", evidence(), look)
+    watched = await checker.watch("web", evidence(), look)
+    return watched.verdict, watched.after
 
 
 @in_virtual_time
@@ -31,7 +40,7 @@ async def test_two_looks_a_settle_time_apart() -> None:
     assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
     assert after == containers(NEW)
     assert 10 <= LoopClock().monotonic() < 11
-    assert dokku.asked == ["containers"]
+    assert dokku.asked == ["containers", "builds"]
 
 
 @in_virtual_time
@@ -70,3 +79,40 @@ async def test_another_release_or_the_old_one_in_its_place_ends_it() -> None:
     assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
     verdict, _ = await watch(FakeDokku(now=containers(OLD)))
     assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_who_replaced_it_is_asked_at_the_end_and_named() -> None:
+    dokku = FakeDokku(now=containers(STRANGER))
+    dokku.add_record("b1", BuildStatus.SUCCEEDED)
+    dokku.add_record("p1", BuildStatus.SUCCEEDED, source="git-hook")
+    verdict, _ = await watch(dokku)
+    assert verdict.reason.startswith("It was replaced by git push before it had proved itself.")
+    assert dokku.asked == ["containers", "builds"]
+
+
+@in_virtual_time
+async def test_records_that_cannot_be_read_at_the_end_leave_those_read_before() -> None:
+    dokku = FakeDokku(now=containers(STRANGER))
+    dokku.fail("builds")
+    clock = LoopClock()
+    checker = Checker(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
+    look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
+    watched = await checker.watch("web", evidence(others=(CONFIG_SET,)), look)
+    assert watched.others == (CONFIG_SET,)
+    assert watched.verdict.reason.startswith("It was replaced by config:set")
+    assert watched.after == containers(STRANGER)
+
+
+@in_virtual_time
+async def test_what_others_began_during_the_watch_is_told_of() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    dokku.add_record("b1", BuildStatus.SUCCEEDED)
+    dokku.add_record("g1", BuildStatus.SUCCEEDED)
+    clock = LoopClock()
+    checker = Checker(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
+    look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
+    watched = await checker.watch("web", evidence(), look)
+    assert [one.id for one in watched.others] == ["g1"]
+    unknown = await checker.watch("web", evidence(record=None), look)
+    assert unknown.others == ()

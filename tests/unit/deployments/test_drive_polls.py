@@ -255,3 +255,38 @@ async def test_a_line_is_kept_while_it_talks_or_its_command_runs() -> None:
     rig.dokku.mark(stream.build_id, BuildStatus.RUNNING)
     await rig.passes(20 * INTERVAL)
     assert not stream.closed
+
+
+@in_virtual_time
+async def test_who_else_works_on_the_app_is_noted_while_it_runs_and_told_at_the_end() -> None:
+    rig, stream = await building()
+    assert rig.progress().others is None
+    rig.dokku.add_record("c1", source="config-redeploy", kind="deploy")
+    await rig.passes(INTERVAL + 1)
+    assert rig.progress().others == (
+        "Others worked on the app meanwhile: config:set (Dokku build c1, still running)."
+    )
+    rig.dokku.mark("c1", BuildStatus.SUCCEEDED, 0)
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert row.reason == (
+        "The new release runs and stayed up. "
+        "Others worked on the app meanwhile: config:set (Dokku build c1)."
+    )
+    assert (row.evidence or "").endswith("others: config-redeploy c1 succeeded")
+
+
+@in_virtual_time
+async def test_a_refused_deploy_of_somebody_else_is_told_to_operators_alone() -> None:
+    """It shows for a moment as running; then it has changed nothing but Dokku's lock file."""
+    rig, stream = await building()
+    rig.dokku.add_record("p1", source="git-hook")
+    await rig.passes(INTERVAL + 1)
+    assert rig.progress().others is not None
+    rig.dokku.mark("p1", BuildStatus.ABANDONED)
+    await rig.passes(INTERVAL + 1)
+    assert rig.progress().others is None
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert row.reason == "The new release runs and stayed up."
+    assert "git-hook p1 abandoned" in (row.evidence or "")

@@ -4,13 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from bot.deployments.evidence import EvidenceReader, blind, candidates, describe, our_record
-from bot.deployments.model import BuildStatus, LogFacts, Mark, Phase
+from bot.deployments.evidence import (
+    EvidenceReader,
+    blind,
+    candidates,
+    describe,
+    our_record,
+    reason_of,
+)
+from bot.deployments.model import BuildStatus, Live, LogFacts, Mark, Phase
 from bot.deployments.starting import SECOND_ATTEMPT, last_attempt
+from bot.deployments.verdict import Kind, Verdict
 from tests.support.builders import (
+    CONFIG_SET,
     DEPLOYED,
     METADATA,
     NEW,
+    RESTARTED_NEW,
     SHA,
     a_record,
     a_snapshot,
@@ -45,6 +55,36 @@ def test_two_new_ones_are_none_and_a_known_id_decides() -> None:
 
 def test_without_a_snapshot_nothing_is_ours() -> None:
     assert our_record(replace(STARTED, before=None), [a_record()]) is None
+
+
+@in_virtual_time
+async def test_records_of_others_are_part_of_the_evidence() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("old", BuildStatus.SUCCEEDED, source="git-hook")
+    ours = dokku.add_record("b1", BuildStatus.SUCCEEDED)
+    dokku.add_record("c1", BuildStatus.SUCCEEDED, source="config-redeploy", kind="deploy")
+    for record, build_id in ((ours, None), (None, "b1")):
+        found = await EvidenceReader(dokku).read(
+            replace(STARTED, build_id=build_id),
+            LogFacts(),
+            record,
+            kept=[],
+            cap_reached=False,
+            last_word=False,
+        )
+        assert [one.id for one in found.evidence.others] == ["c1"]
+        assert found.build_id == "b1"
+
+
+def test_others_are_told_to_operators_and_to_people() -> None:
+    seen = evidence(others=(CONFIG_SET,))
+    assert describe(seen, "kept_running").endswith("; others: config-redeploy c1 succeeded")
+    assert "others" not in describe(evidence(), "kept_running")
+    verdict = Verdict(kind=Kind.END, rule="x", live=Live.NEW, reason="It ended.")
+    assert reason_of(verdict, seen, seen.after) == (
+        "It ended. Others worked on the app meanwhile: config:set (Dokku build c1)."
+    )
+    assert "ps:scale" in reason_of(verdict, evidence(), containers(RESTARTED_NEW))
 
 
 async def read(dokku: FakeDokku, heard: LogFacts | None, **changes: object) -> LogFacts:

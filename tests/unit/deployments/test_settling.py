@@ -1,5 +1,6 @@
 """A release is called up only after it stayed up."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,10 +11,12 @@ from bot.deployments.model import Container, Containers, Failure, Live, Phase
 from bot.deployments.settling import Look, Settling, Step, has_crashed, judge
 from bot.deployments.verdict import Kind
 from tests.support.builders import (
+    CONFIG_SET,
     NEW,
     NEW_WORKER,
     OLD,
     OLD_WORKER,
+    PUSH,
     RESTARTED_NEW,
     STRANGER,
     a_container,
@@ -185,6 +188,15 @@ def test_another_release_in_its_place_makes_it_unknown() -> None:
     expected = ("replaced", Phase.FAILED, Failure.INTERRUPTED, Live.UNKNOWN)
     assert ending(at(0, NEW), at(5, STRANGER)) == expected
     assert ending(at(0, NEW), at(5, NEW, STRANGER)) == expected
+
+
+def test_what_replaced_it_is_named_where_a_record_tells() -> None:
+    known = replace(KNOWN, others=(CONFIG_SET, PUSH))
+    verdict = judge(at(0, NEW), at(5, STRANGER), known, last_word=False).verdict
+    assert verdict is not None
+    assert verdict.reason == (
+        "It was replaced by git push before it had proved itself. What is serving now is not known."
+    )
 
 
 def test_another_release_that_is_down_for_good_serves_nothing() -> None:

@@ -28,6 +28,7 @@ from bot.deployments.verdict import (
     whose,
 )
 from tests.support.builders import (
+    CONFIG_SET,
     DEPLOYED,
     METADATA,
     NEW,
@@ -35,6 +36,7 @@ from tests.support.builders import (
     OLD,
     OLD_METADATA,
     OLD_WORKER,
+    PUSH,
     RESTARTED_NEW,
     RESTARTED_OLD,
     STRANGER,
@@ -428,7 +430,36 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             f"Another release replaced it before it had proved itself. {SERVES_UNKNOWN}",
         ),
     ),
+    (
+        "somebody's push serves after a good end",
+        {"after": containers(STRANGER), "others": (PUSH, CONFIG_SET)},
+        end(
+            "replaced_before_proof",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.UNKNOWN,
+            f"It was replaced by git push before it had proved itself. {SERVES_UNKNOWN}",
+        ),
+    ),
     # --- a bad end
+    (
+        "the build failed, and the records tell who restarted the old release meanwhile",
+        {
+            "exit_status": 1,
+            "output": facts(Mark.BUILD_FAILED),
+            "after": containers(RESTARTED_OLD),
+            "others": (CONFIG_SET,),
+        }
+        | BAD,
+        end(
+            "failed",
+            Phase.FAILED,
+            Failure.BUILD_FAILED,
+            Live.PREVIOUS,
+            "The build failed. "
+            "The previous release is serving; it was restarted meanwhile by config:set.",
+        ),
+    ),
     (
         "the build failed, old serves",
         {"exit_status": 1, "output": facts(Mark.BUILD_FAILED, error="ERROR: failed to solve")}

@@ -60,6 +60,10 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         BUILDING,
         {"step": "step 5 of 9", "tail": LOG, "usual": timedelta(seconds=130)},
     ),
+    "building_beside_others": (
+        BUILDING,
+        {"others": "Others worked on the app meanwhile: config:set (Dokku build b8)."},
+    ),
     "building_on_old_dokku": ({**BUILDING, "build_id": None, "before": OLD_DOKKU}, {"tail": LOG}),
     "stale": (BUILDING, {"tail": LOG, "stale_since": timedelta(seconds=-50)}),
     "releasing": (
