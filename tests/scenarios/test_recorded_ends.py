@@ -1,6 +1,8 @@
-"""The verdict's table, played: what Dokku does, and the end that the message shows for it.
+"""The verdict's table on the model: what Dokku does, and the end that the message shows for it.
 
-Rows of docs/verdicts.md that have tests of their own elsewhere: test_ends.py (a good deploy, a
+The recordings themselves are played in test_replayed_ends.py; here the simulated Dokku puts the
+same lines together for moments that nobody recorded. Rows of docs/verdicts.md that have tests of
+their own elsewhere: test_ends.py (a good deploy, a
 failed build, failed checks, a crash after 1 s, skip-deploy, a missing ref and repository, silence,
 the cap, cancels before the switch) and test_late.py (the second start after a loss, what is learnt
 after an end). The bot never uses `--build-if-changes`, so that it has no no-op of its own.

@@ -43,6 +43,12 @@ BAD = Section(
             evidence=ended(1, ABANDONED, (), BUILD_FAILED, error=EXIT_3, before=BEFORE_FIRST),
         ),
         Ended(
+            read="The build fails for an app that was restarted and scaled before.",
+            recording=f"{NEWEST}inspect_b_foreign_restarts",
+            step="build_fails",
+            evidence=ended(1, ABANDONED, (OLD,), BUILD_FAILED, error=EXIT_3),
+        ),
+        Ended(
             read="The build fails on Dokku 0.35.",
             recording=f"{OLDER}c_redeploy_build_fails",
             step="deploy",
@@ -52,6 +58,12 @@ BAD = Section(
             read="The health check fails; the containers are the old ones.",
             recording=f"{NEWEST}d_redeploy_healthcheck_fails",
             step="deploy",
+            evidence=ended(1, FAILED, (OLD,), CHECKS_FAILED, error=HTTP_500),
+        ),
+        Ended(
+            read="The health check fails after a failed build and a restart.",
+            recording=f"{NEWEST}inspect_b_foreign_restarts",
+            step="checks_fail",
             evidence=ended(1, FAILED, (OLD,), CHECKS_FAILED, error=HTTP_500),
         ),
         Ended(
@@ -99,6 +111,42 @@ BAD = Section(
             ),
         ),
         Ended(
+            read="The repository does not exist, or is not for us.",
+            recording=f"{NEWEST}h_repo_missing",
+            step="not_exported",
+            evidence=ended(
+                128,
+                ABANDONED,
+                (OLD,),
+                frozenset({Mark.FETCHING, Mark.REPO_UNREACHABLE}),
+                error="fatal: remote error: access denied or repository not exported: /nope.git",
+            ),
+        ),
+        Ended(
+            read="The repository's port is closed.",
+            recording=f"{NEWEST}h_repo_missing",
+            step="refused",
+            evidence=ended(
+                128,
+                ABANDONED,
+                (OLD,),
+                frozenset({Mark.FETCHING, Mark.REPO_UNREACHABLE}),
+                error="fatal: unable to connect to 198.51.100.10:",
+            ),
+        ),
+        Ended(
+            read="The repository's SSH server refuses.",
+            recording=f"{NEWEST}h_repo_missing",
+            step="ssh_refused",
+            evidence=ended(
+                128,
+                ABANDONED,
+                (OLD,),
+                frozenset({Mark.FETCHING, Mark.REPO_UNREACHABLE}),
+                error="ssh: connect to host 198.51.100.10 port 22: Connection refused",
+            ),
+        ),
+        Ended(
             read="The app does not exist any more.",
             recording=f"{NEWEST}i_app_missing",
             step="git_sync_build_ghost_git_//git.example/web.git_main",
@@ -136,6 +184,19 @@ BAD = Section(
             ),
         ),
         Ended(
+            read="The docker daemon is dead during the build, and answers again at the end.",
+            recording=f"{NEWEST}n2_dockerd_killed_mid_build",
+            step="deploy_while_down",
+            evidence=ended(
+                1,
+                ABANDONED,
+                (OLD,),
+                BUILD_FAILED,
+                error="Cannot connect to the Docker daemon at unix:///var/run/docker.sock. "
+                "Is the docker daemon running?",
+            ),
+        ),
+        Ended(
             read="Dokku's processes are killed on the server during the build.",
             recording=f"{NEWEST}n1_dokku_killed_mid_build",
             step="deploy",
@@ -148,7 +209,6 @@ BAD = Section(
         Ended(
             read="The build fails; meanwhile somebody restarted the old release (other "
             "containers, the old image).",
-            recording=f"{NEWEST}p_ps_rebuild_restart_stop_start",
             evidence=ended(1, ABANDONED, (OLD_AGAIN,), BUILD_FAILED, error=EXIT_3),
         ),
         Ended(

@@ -9,6 +9,7 @@ from bot.operations.verdict_table.samples import (
     BUILT,
     NEW,
     NEW_OF_OLD_CONTENT,
+    NEW_WORKER,
     NEWEST,
     OLD,
     OLD_DOKKU,
@@ -45,6 +46,68 @@ GOOD = Section(
             evidence=ended(0, SUCCEEDED, (NEW_OF_OLD_CONTENT,)),
         ),
         Ended(
+            read="The same, with every step of the build from the cache.",
+            recording=f"{NEWEST}inspect_a_redeploy",
+            step="same_commit",
+            evidence=ended(0, SUCCEEDED, (NEW_OF_OLD_CONTENT,)),
+        ),
+        Ended(
+            read="Another commit with the same files: ours, and the image is the old one.",
+            recording=f"{NEWEST}inspect_a_redeploy",
+            step="same_files",
+            evidence=ended(0, SUCCEEDED, (NEW_OF_OLD_CONTENT,)),
+        ),
+        Ended(
+            read="Back to an older commit, whose image is there already.",
+            recording=f"{NEWEST}inspect_a_redeploy",
+            step="back",
+            evidence=ended(0, SUCCEEDED, (NEW,)),
+        ),
+        Ended(
+            read="An older commit, by its full SHA.",
+            recording=f"{NEWEST}r_rollback_sha_tag_branch",
+            step="full_sha",
+            evidence=ended(0, SUCCEEDED, (NEW,)),
+        ),
+        Ended(
+            read="A first deploy by its full SHA.",
+            recording=f"{NEWEST}r2_first_deploy_by_full_sha",
+            step="deploy",
+            evidence=ended(0, SUCCEEDED, (NEW,), before=BEFORE_FIRST),
+        ),
+        Ended(
+            read="Two process types, web and worker; both are ours.",
+            recording=f"{NEWEST}t_worker_zero_web_skip",
+            step="deploy_two_types",
+            evidence=ended(0, SUCCEEDED, (NEW, NEW_WORKER), before=BEFORE_FIRST),
+        ),
+        Ended(
+            read="Web is scaled to nothing; the worker is ours.",
+            recording=f"{NEWEST}t_worker_zero_web_skip",
+            step="deploy_web_0",
+            evidence=ended(
+                0, SUCCEEDED, (NEW_WORKER,), RELEASED | {Mark.DEPLOYED}, before=BEFORE_BOTH
+            ),
+        ),
+        Ended(
+            read="Somebody's `config:set` ran into our build, and ours was switched to last.",
+            recording=f"{NEWEST}inspect_e_foreign_in_our_deploy",
+            step="config_set_in_build",
+            evidence=ended(0, SUCCEEDED, (NEW,)),
+        ),
+        Ended(
+            read="Somebody's `ps:restart` ran into our release; a container of our image serves.",
+            recording=f"{NEWEST}inspect_e_foreign_in_our_deploy",
+            step="restart_at_release",
+            evidence=ended(0, SUCCEEDED, (NEW,)),
+        ),
+        Ended(
+            read="For 40 s nothing passed the network; it healed, and every byte came.",
+            recording=f"{NEWEST}m5_ssh_blackhole_40s_mid_build",
+            step="deploy",
+            evidence=ended(0, SUCCEEDED, (NEW,)),
+        ),
+        Ended(
             read="The same on Dokku 0.35, which keeps no records.",
             recording=f"{OLDER}b_redeploy_ok",
             step="deploy",
@@ -67,12 +130,12 @@ GOOD = Section(
         ),
         Ended(
             read="The app's skip-deploy property: built and recorded as succeeded, not started.",
-            recording=f"{NEWEST}t_worker_zero_web_skip",
-            step="deploy_skip",
             evidence=ended(0, SUCCEEDED, (OLD,), BUILT | {Mark.DEPLOY_SKIPPED}),
         ),
         Ended(
             read="The same before anything was ever deployed.",
+            recording=f"{NEWEST}t_worker_zero_web_skip",
+            step="deploy_skip",
             evidence=ended(0, SUCCEEDED, (), BUILT | {Mark.DEPLOY_SKIPPED}, before=BEFORE_FIRST),
         ),
         Ended(
@@ -80,6 +143,18 @@ GOOD = Section(
             recording=f"{NEWEST}f_noop_same_commit",
             step="build_if_changes",
             evidence=ended(0, ABANDONED, (OLD,), frozenset({Mark.FETCHING, Mark.BUILD_SKIPPED})),
+        ),
+        Ended(
+            read="The same after the build of that very commit had failed.",
+            recording=f"{NEWEST}f2_build_if_changes_after_failed_build",
+            step="build_if_changes",
+            evidence=ended(0, ABANDONED, (OLD,), frozenset({Mark.FETCHING, Mark.BUILD_SKIPPED})),
+        ),
+        Ended(
+            read="Dokku fetches, and builds nothing.",
+            recording=f"{NEWEST}f_noop_same_commit",
+            step="without_build",
+            evidence=ended(0, ABANDONED, (OLD,), frozenset({Mark.FETCHING})),
         ),
         Ended(
             read="The recorded source is another commit.",

@@ -29,12 +29,53 @@ LOST = Section(
             evidence=ended(None, RUNNING, (OLD,), BUILT, last_word=True),
         ),
         Ended(
-            read="The record ended without telling (abandoned, or failed/-1); nothing changed.",
+            read="The client was killed during the build: the record ended without telling "
+            "(abandoned, or failed/-1), and nothing changed.",
+            recording=f"{NEWEST}m1_ssh_lost_kill9_mid_build",
+            step="deploy",
             evidence=ended(None, ABANDONED, (OLD,), BUILT),
+        ),
+        Ended(
+            read="The same, with the channel closed and the connection kept.",
+            recording=f"{NEWEST}m2_ssh_channel_closed_mid_build",
+            step="deploy",
+            evidence=ended(None, ABANDONED, (OLD,), BUILT),
+        ),
+        Ended(
+            read="The same, with a terminal.",
+            recording=f"{NEWEST}m8_pty_client_killed",
+            step="deploy",
+            evidence=ended(None, ABANDONED, (OLD,), BUILT),
+        ),
+        Ended(
+            read="The same, in a build that prints nothing for 25 s, and lives for as long.",
+            recording=f"{NEWEST}m11_ssh_lost_during_silent_build",
+            step="deploy",
+            evidence=ended(None, ABANDONED, (OLD,), BUILT),
+        ),
+        Ended(
+            read="The same, for a client that gave up in an outage: it died when that was over.",
+            recording=f"{NEWEST}m13_short_keepalive_in_blackout",
+            step="deploy",
+            evidence=ended(None, ABANDONED, (OLD,), BUILT),
+        ),
+        Ended(
+            read="The client was killed during the checks: the record says failed with 141 (cut "
+            "off), and nothing changed.",
+            recording=f"{NEWEST}m3_ssh_lost_kill9_mid_checks",
+            step="deploy",
+            evidence=ended(None, CUT_OFF, (OLD,), RELEASED),
         ),
         Ended(
             read="The record says failed with 141 (cut off); the new containers serve.",
             recording=f"{NEWEST}m4_ssh_lost_kill9_post_deploy",
+            step="deploy",
+            evidence=ended(None, CUT_OFF, (NEW,), RELEASED),
+        ),
+        Ended(
+            read="The same, seen by Docker's own report: the old container runs on, unlisted.",
+            recording=f"{NEWEST}inspect_c_interrupted_post_deploy",
+            step="deploy",
             evidence=ended(None, CUT_OFF, (NEW,), RELEASED),
         ),
         Ended(

@@ -24,12 +24,21 @@ SETTLED = Section(
         Watched(
             read="Both looks show the same containers, running, never restarted.",
             recording=f"{NEWEST}inspect_a_redeploy",
+            step="deploy",
             first=(NEW,),
             now=(NEW,),
         ),
         Watched(
             read="A process is restarting.",
             recording=f"{NEWEST}u_crashloop",
+            step="deploy_1s",
+            first=None,
+            now=(CRASHED,),
+        ),
+        Watched(
+            read="The same: it had crashed eight times when Dokku's command ended.",
+            recording=f"{NEWEST}inspect_d_crash_loops",
+            step="deploy_1s",
             first=None,
             now=(CRASHED,),
         ),
@@ -41,12 +50,14 @@ SETTLED = Section(
         Watched(
             read="A process runs, but was restarted.",
             recording=f"{NEWEST}inspect_d_crash_loops",
+            step="deploy_20s",
             first=(NEW,),
             now=(CRASHED_ONCE,),
         ),
         Watched(
             read="Another container of our own image: somebody restarted our release.",
-            recording=f"{NEWEST}p_ps_rebuild_restart_stop_start",
+            recording=f"{NEWEST}inspect_b_foreign_restarts",
+            step="deploy",
             first=(NEW,),
             now=(NEW_AGAIN,),
         ),

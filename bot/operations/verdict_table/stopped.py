@@ -22,10 +22,19 @@ CANCELS = Section(
         Ended(
             read="Somebody pressed Cancel; the record says canceled; the old containers serve.",
             recording=f"{NEWEST}l1_cancel_mid_build",
+            step="deploy",
+            evidence=ended(PIPE_CLOSED, CANCELED, (OLD,), BUILT, cancel_asked=True),
+        ),
+        Ended(
+            read="The same, after signals that a forced command does not hear.",
+            recording=f"{NEWEST}l5_ssh_signal_and_ctrl_c",
+            step="deploy",
             evidence=ended(PIPE_CLOSED, CANCELED, (OLD,), BUILT, cancel_asked=True),
         ),
         Ended(
             read="The same, but the proxy was switched before: the new containers serve.",
+            recording=f"{NEWEST}l3_cancel_post_deploy",
+            step="deploy",
             evidence=ended(PIPE_CLOSED, CANCELED, (NEW,), RELEASED, cancel_asked=True),
         ),
         Ended(

@@ -7,6 +7,7 @@ from bot.simulators.dokku.behaviours import BEHAVIOURS, Behaviour
 from bot.simulators.dokku.model import BuildRecord, Container, Image, LiveProcess, RunState
 
 if TYPE_CHECKING:
+    from bot.simulators.dokku.replay import Replay
     from bot.simulators.dokku.runs import Run
 
 
@@ -53,6 +54,8 @@ class App:
     records: list[BuildRecord] = field(default_factory=list)
     runs: "list[Run]" = field(default_factory=list)
     """The commands that change the app now."""
+    replay: "Replay | None" = None
+    """The recording that its deploys play; None: they go by the model."""
 
     def outcome_of(self, sha: str | None) -> Behaviour:
         """Choose how a deploy goes: this one, this commit, else the app's own way."""

@@ -23,8 +23,9 @@ from bot.simulators.dokku.model import (
     Refs,
     RunState,
 )
-from bot.simulators.dokku.recordings import NEWEST
+from bot.simulators.dokku.recordings import NEWEST, load
 from bot.simulators.dokku.refs import HashedRefs
+from bot.simulators.dokku.replay import Replay, Take
 from bot.simulators.dokku.runs import KilledBySignal, Run
 
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -123,6 +124,15 @@ class DokkuHost:
         if deployed_sha is not None:
             seeds.deploy_at_once(self, app, deployed_sha)
         self.write_journal("app_created", app)
+        return app
+
+    def replay(self, take: Take) -> App:
+        """Create the app of a recording, whose deploys go as they were recorded."""
+        deploy = load(self.version, take.scenario)[take.deploys[0]]
+        name, url = [word for word in deploy.argv[1:] if not word.startswith("--")][:2]
+        app = self.create_app(name, deployed_sha=None if take.first else "0" * 40, repo=url)
+        app.replay = Replay(self, app, take)
+        app.replay.begin()
         return app
 
     def live(self, name: str) -> Mapping[str, LiveProcess]:

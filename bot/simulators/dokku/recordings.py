@@ -38,12 +38,19 @@ class Step:
 
     name: str
     argv: tuple[str, ...]
+    at_s: float
+    """Recorded seconds from the scenario's beginning to the command's."""
     exit_status: int
+    """Negative: none was sent, because the client was gone or a signal killed the command."""
+    killed: bool
+    """A signal killed the command on the server."""
     wall_s: float
     stdout: str
     stderr: str
     lines: tuple[Line, ...]
     """Its output line by line, tokens in place of what differs; none of an unstreamed question."""
+    chunks: tuple[tuple[float, str, str], ...]
+    """Its output as it came: seconds since its start, `out` or `err`, text."""
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
@@ -85,14 +92,18 @@ def _find(lines: tuple[Line, ...], mark: str, begin: int) -> int:
 
 def _step(raw: dict[str, Any]) -> Step:
     argv = tuple(raw["argv"])
+    chunks = raw.get("chunks") or _unstreamed(raw)
     return Step(
         name=raw["name"],
         argv=argv,
-        exit_status=raw["exit"],
+        at_s=raw["t"],
+        exit_status=-1 if raw["exit"] is None else raw["exit"],
+        killed="exit_signal" in raw,
         wall_s=raw["wall_s"],
         stdout=raw.get("stdout") or "",
         stderr=raw.get("stderr") or "",
-        lines=_lines(raw.get("chunks") or _unstreamed(raw), argv),
+        lines=_lines(chunks, argv),
+        chunks=tuple((at_s, stream, text) for at_s, stream, text in chunks),
     )
 
 

@@ -66,7 +66,12 @@ def test_every_recording_that_is_named_is_there() -> None:
 
 @pytest.mark.parametrize("row", PLAYED, ids=name)
 def test_the_recording_ends_as_the_row_says(row: Ended) -> None:
-    assert recorded(row)["exit"] == row.evidence.exit_status
+    command = recorded(row)
+    sent = "exit_signal" in command or (command["exit"] is not None and command["exit"] >= 0)
+    told = command["exit"] if sent else None
+    # A client that closed its channel itself heard no exit status, though one was sent.
+    closed_by_client = row.recording == "0.38.27/m2_ssh_channel_closed_mid_build"
+    assert row.evidence.exit_status == (None if closed_by_client else told)
 
 
 @pytest.mark.parametrize("row", PLAYED, ids=name)

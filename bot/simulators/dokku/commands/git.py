@@ -24,13 +24,16 @@ async def sync(host: DokkuHost, words: list[str], output: Output) -> int:
         raise Unmodelled(f"git:sync with {flags}")
     app = find_app(host, rest)
     if len(rest) == 1:
-        recorded = step(host.version, "i_app_missing", "git_sync_build_web")
-        raise Refused(recorded.stderr, recorded.exit_status)
+        refused = step(host.version, "i_app_missing", "git_sync_build_web")
+        raise Refused(refused.stderr, refused.exit_status)
     url, ref = rest[1], "".join(rest[2:3])
     if not ref:
         raise Unmodelled("git:sync without a ref")
     run = Run(host=host, app=app, output=output)
     run.record = host.new_record(app, kind="build", source="git:sync")
+    recorded = app.replay.next() if app.replay else None
+    if app.replay and recorded:
+        return await run.execute(app.replay.play(run, recorded, url, ref))
     mode = MODES[flags[0]] if flags else "none"
     return await run.execute(procedures.sync(run, url=url, ref=ref, mode=mode))
 

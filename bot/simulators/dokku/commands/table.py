@@ -65,6 +65,8 @@ def _note_question(host: DokkuHost, words: list[str], output: Output) -> None:
     """Journal that a question is answered from the state of this instant."""
     app = host.apps.get("".join(words[1:2]))
     if app is not None:
+        if app.replay is not None:
+            app.replay.catch_up()
         host.write_journal(
             "asked",
             app,

@@ -1,0 +1,189 @@
+"""The recordings themselves, played again through the whole bot: text, rhythm, ends, answers.
+
+Each take is a row of docs/verdicts.md: what the rules say of that row is what the live message
+must come to. Rows with a recording that are not played here are named in PLAYED_ELSEWHERE.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.verdict import Kind
+from bot.operations.verdict_table.rows import Row
+from bot.operations.verdict_table.table import SECTIONS
+from bot.operations.verdicts_page import verdict_of
+from bot.simulators.dokku.recordings import NEWEST
+from bot.simulators.dokku.refs import HashedRefs
+from bot.simulators.dokku.replay import Take
+from tests.scenarios.conftest import World, open_world
+
+SPEED = 50.0
+SHA = "c0ffee" + "0" * 34
+"""Of takes in which no commit was recorded."""
+HEADLINES = {
+    Phase.SUCCEEDED: "Deployed",
+    Phase.FAILED: "Failed",
+    Phase.CANCELLED: "Cancelled",
+}
+EVENTS = {"silence_begins", "waits_for_loss", "waits_for_cancel"}
+STAYED_UP = "The new release runs and stayed up."
+ROWS: Mapping[tuple[str, str], Row] = {
+    (row.recording.removeprefix(f"{NEWEST}/"), row.step): row
+    for section in SECTIONS
+    for row in section.rows
+    if row.recording and row.recording.startswith(NEWEST) and row.step
+}
+PLAYED_ELSEWHERE = {"i_app_missing", "j_second_deploy_while_running"}
+"""In test_recorded_queue.py: they are about an app that is gone, and about two deploys at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One recorded deploy."""
+
+    take: Take
+    attempt: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def row(self) -> Row:
+        """Its row of the verdict's table."""
+        return ROWS[self.take.scenario, self.take.deploys[0]]
+
+    def end(self) -> tuple[Phase, Failure | None, Live, str]:
+        """What the rules say of the row; of a good end, after the settle time."""
+        verdict = verdict_of(self.row)
+        if verdict is None or verdict.kind is Kind.CHECK or self.attempt > 1:
+            return Phase.SUCCEEDED, None, Live.NEW, STAYED_UP
+        assert verdict.phase is not None
+        assert verdict.live is not None
+        return verdict.phase, verdict.failure, verdict.live, verdict.reason
+
+
+CHECKS = "m3_ssh_lost_kill9_mid_checks"
+DOCKER = "n2_dockerd_killed_mid_build"
+DUO = "t_worker_zero_web_skip"
+CHANGES = "f2_build_if_changes_after_failed_build"
+BESIDE = frozenset({"mwua9aibcjoo9t"})
+"""The deploy of m2 that still ran when g and h were recorded."""
+
+
+def simple(scenario: str, *deploys: str) -> tuple[Case, ...]:
+    return tuple(Case(take=Take(scenario=scenario, deploys=(one,))) for one in deploys)
+
+
+CASES = (
+    # --- good ends
+    Case(take=Take(scenario="a_first_deploy_ok", first=True)),
+    Case(take=Take(scenario="r2_first_deploy_by_full_sha", first=True)),
+    Case(take=Take(scenario=DUO, deploys=("deploy_two_types",), first=True)),
+    Case(take=Take(scenario=DUO, deploys=("deploy_skip",), first=True)),
+    Case(
+        take=Take(scenario=DUO, deploys=("deploy_nothing",), before=(DUO, "ps_report_json_nothing"))
+    ),
+    *simple(DUO, "deploy_web_0"),
+    *simple("b_redeploy_ok", "deploy"),
+    *simple("f_noop_same_commit", "deploy_again", "build_if_changes", "without_build"),
+    *simple(CHANGES, "build_if_changes"),
+    *simple("inspect_a_redeploy", "deploy", "same_commit", "same_files", "back"),
+    *simple("r_rollback_sha_tag_branch", "full_sha"),
+    # --- the release is watched
+    Case(take=Take(scenario="inspect_b_foreign_restarts"), settings={"DEPLOYBOT_SETTLE": "3"}),
+    *simple("inspect_e_foreign_in_our_deploy", "config_set_in_build", "restart_at_release"),
+    *simple("u_crashloop", "deploy_1s"),
+    *simple("inspect_d_crash_loops", "deploy_1s", "deploy_20s"),
+    # --- bad ends
+    *simple("c_redeploy_build_fails", "deploy"),
+    *simple("d_redeploy_healthcheck_fails", "deploy"),
+    *simple("inspect_b_foreign_restarts", "build_fails", "checks_fail"),
+    *simple("n1_dokku_killed_mid_build", "deploy"),
+    *(
+        Case(take=Take(scenario=DOCKER, deploys=(step,), before=(DOCKER, "ps_report_json_20.924")))
+        for step in ("deploy", "deploy_while_down")
+    ),
+    Case(take=Take(scenario="e_first_deploy_build_fails", first=True)),
+    Case(take=Take(scenario="g_ref_missing", beside=BESIDE)),
+    Case(take=Take(scenario="g_ref_missing", deploys=("first_deploy",), first=True)),
+    *(
+        Case(take=Take(scenario="h_repo_missing", deploys=(step,), beside=BESIDE))
+        for step in ("not_exported", "refused", "no_such_host", "ssh_refused")
+    ),
+    # --- cancelled
+    Case(take=Take(scenario="l1_cancel_mid_build", cancelled_s=5.551)),
+    Case(take=Take(scenario="l5_ssh_signal_and_ctrl_c", cancelled_s=12.907)),
+    Case(take=Take(scenario="l3_cancel_post_deploy", cancelled_s=17.273)),
+    # --- the line is lost, or silent
+    Case(take=Take(scenario="m5_ssh_blackhole_40s_mid_build", silent_s=(4.83, 45.74))),
+    Case(take=Take(scenario="m1_ssh_lost_kill9_mid_build", deploys=("deploy", "again")), attempt=2),
+    Case(
+        take=Take(
+            scenario="m2_ssh_channel_closed_mid_build", deploys=("deploy", "again"), lost_s=7.429
+        ),
+        attempt=2,
+    ),
+    Case(take=Take(scenario="m8_pty_client_killed"), attempt=2),
+    Case(take=Take(scenario="m11_ssh_lost_during_silent_build"), attempt=2),
+    Case(take=Take(scenario="m13_short_keepalive_in_blackout"), attempt=2),
+    Case(take=Take(scenario=CHECKS)),
+    Case(
+        take=Take(
+            scenario="m4_ssh_lost_kill9_post_deploy", before=(CHECKS, "ps_report_json_100.304")
+        )
+    ),
+    Case(take=Take(scenario="inspect_c_interrupted_post_deploy")),
+)
+
+
+def name(case: Case) -> str:
+    return f"{case.take.scenario}:{case.take.deploys[0]}"
+
+
+def test_every_recorded_row_is_played() -> None:
+    played = {(case.take.scenario, case.take.deploys[0]) for case in CASES}
+    assert {key for key in ROWS if key[0] not in PLAYED_ELSEWHERE} == played
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case) -> None:
+    async with open_world(tmp_path, apps=(), speed=SPEED) as world:
+        dokku = world.stage.dokku
+        dokku.refs = HashedRefs()
+        app = dokku.replay(case.take)
+        assert app.replay is not None
+        (tmp_path / "deploybot.toml").write_text(f'[apps.{app.name}]\nrepo = "{app.repo}"\n')
+        await world.start_bot(None, None, **case.settings)
+        client = asyncio.create_task(_be_its_client(world))
+        try:
+            await world.deploy(f"{app.name} {app.replay.sha or SHA}")
+            phase, failure, live, reason = case.end()
+            await world.until_message(HEADLINES[phase], app.name, reason)
+        finally:
+            client.cancel()
+            await asyncio.gather(client, return_exceptions=True)
+        (row,) = await world.rows(app.name)
+        assert isinstance(row, Deployment)
+        assert (row.phase, row.failure, row.live) == (phase, failure, live)
+        assert row.attempt == case.attempt
+
+
+async def _be_its_client(world: World) -> None:
+    """Do what became of the recorded client: it vanished, heard nothing, or cancelled."""
+    dokku, server = world.stage.dokku, world.stage.server
+
+    def told() -> set[str]:
+        return {one.event for one in dokku.journal}
+
+    await dokku.until(lambda: told() & EVENTS, timeout_s=60)
+    if "silence_begins" in told():
+        server.stall_for_test()
+        await dokku.until(lambda: "silence_ends" in told(), timeout_s=60)
+        server.heal_for_test()
+    elif "waits_for_loss" in told():
+        await server.drop_connections_for_test()
+    else:
+        await world.until_message("Deploying", "Cancel")
+        await world.click("deployment_cancel")
