@@ -8,8 +8,9 @@ from bot.clock import Clock
 from bot.deployments.foreign import begun_by_others
 from bot.deployments.model import BuildRecord, Containers
 from bot.deployments.ports import Dokku
+from bot.deployments.proof import Evidence, ours_images, ours_of
 from bot.deployments.settling import Look, Settling, Step, judge
-from bot.deployments.verdict import Evidence, Verdict, ours_images, ours_of
+from bot.deployments.verdict import Verdict
 from bot.errors import DokkuError
 
 AGAIN = timedelta(seconds=2)

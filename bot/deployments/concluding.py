@@ -13,10 +13,11 @@ from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
 from bot.deployments.model import BuildRecord, BuildStatus, Deployment, LogFacts, Phase
 from bot.deployments.ports import Dokku, Urgency
+from bot.deployments.proof import Evidence
 from bot.deployments.recorder import SHOWN_LINES
 from bot.deployments.settling import Look
 from bot.deployments.starting import REFUSED_BY_LOCK, last_attempt
-from bot.deployments.verdict import Evidence, Kind, Verdict, decide
+from bot.deployments.verdict import Kind, Verdict, decide
 from bot.errors import DokkuError
 
 RECORD_PAUSE = timedelta(milliseconds=100)

@@ -15,8 +15,9 @@ from bot.deployments.log_buffer import LogBuffer
 from bot.deployments.model import Containers, Deployment, Event, Failure, Live, LogFacts, Phase
 from bot.deployments.ports import Dokku, Polls, Timing
 from bot.deployments.prepare import Preparation
+from bot.deployments.proof import Evidence, serving
 from bot.deployments.states import ENDINGS, WAITING
-from bot.deployments.verdict import Evidence, Verdict, before_start, serving
+from bot.deployments.verdict import Verdict, before_start
 from bot.errors import CommandFailed, DokkuError, OddReport
 
 TOLD_LINES = 10

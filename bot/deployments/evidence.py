@@ -18,7 +18,8 @@ from bot.deployments.model import (
     Snapshot,
 )
 from bot.deployments.ports import Dokku
-from bot.deployments.verdict import Evidence, Verdict
+from bot.deployments.proof import Evidence
+from bot.deployments.verdict import Verdict
 from bot.redaction_rules import MASK
 
 

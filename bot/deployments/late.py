@@ -28,10 +28,11 @@ from bot.deployments.model import (
     LogFacts,
 )
 from bot.deployments.ports import Dokku, Servers, Timing
+from bot.deployments.proof import Evidence
 from bot.deployments.settling import Look
 from bot.deployments.starting import last_attempt
 from bot.deployments.states import status_of
-from bot.deployments.verdict import Evidence, Kind, Verdict, decide
+from bot.deployments.verdict import Kind, Verdict, decide
 from bot.errors import DokkuError, StaleState, StoreError
 
 log = structlog.get_logger(__name__)

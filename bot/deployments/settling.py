@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from bot.deployments.foreign import replaced_by
 from bot.deployments.model import BuildRecord, Container, Containers, Failure, Live, Phase, Snapshot
-from bot.deployments.verdict import Kind, Verdict, ours_images, whose
+from bot.deployments.proof import ours_images, whose
+from bot.deployments.verdict import Kind, Verdict
 
 DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})
 """Docker's words for a process that ran and does not run now."""

@@ -1,11 +1,7 @@
 """Evidence in, verdict out. Pure: the rules that make a status a proven one.
 
-Words: a container is *ours* when our own command's output names it, or when it has the image of
-such a container and did not stand there before; it is *old* when it stood there before the start,
-or has the image of one that did and is not ours. Other ids alone prove nothing, and an image
-alone is no release id: the same content again has the same image.
-
-Text alone never makes a success; its absence can deny one; it names the reason.
+What *ours* and *old* mean, and what proves that a command ended, stands in proof.py. Text alone
+never makes a success; its absence can deny one; it names the reason.
 Source: the recordings under bot/simulators/dokku/transcripts; docs/verdicts.md shows the table.
 """
 
@@ -13,23 +9,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from bot.deployments.foreign import ENDED_WITHOUT_TELLING, replaced_by, restarted_by
+from bot.deployments.foreign import replaced_by, restarted_by
 from bot.deployments.model import (
-    AppReport,
-    BuildRecord,
     BuildStatus,
-    Container,
     Containers,
     Failure,
     Live,
     LogFacts,
     Mark,
     Phase,
-    Snapshot,
 )
-
-PIPE_CLOSED = 141
-"""Exit status of a command whose output pipe was closed (SIGPIPE), or that was cancelled."""
+from bot.deployments.proof import (
+    Evidence,
+    bad_end,
+    dead,
+    dead_by_lock,
+    good_by_effect,
+    good_end,
+    live_of,
+    refused_by_lock,
+    source_is_ours,
+    untouched,
+)
 
 
 class Kind(StrEnum):
@@ -44,40 +45,6 @@ class Kind(StrEnum):
     """Dead before the release, nothing changed: start once more if allowed, else end with this."""
     REQUEUE = "requeue"
     """Dokku refused because another deploy holds its lock: nothing ran, the place is kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """Everything that was read about one deployment. Nothing here is guessed."""
-
-    exit_status: int | None
-    """Of our own command; None: the line was lost before it came."""
-    keeps_records: bool
-    """This Dokku has build records (>= 0.38)."""
-    record: BuildRecord | None
-    """Our build record; None: none, or two candidates."""
-    output: LogFacts
-    """What our own output states; Dokku's copy of it when the line was lost."""
-    before: Snapshot
-    after: Containers | None
-    """None: the containers could not be read."""
-    report: AppReport | None
-    """None: it could not be read."""
-    others: tuple[BuildRecord, ...] = ()
-    """Records that others began since the snapshot, oldest first."""
-    expected: str | None
-    """`repo#sha` that the metadata shows after a good end; None: the commit is not known."""
-    cancel_asked: bool = False
-    cap_reached: bool = False
-    last_word: bool = False
-    """Waiting longer is not allowed: what cannot be proven by now is said to be unknown."""
-    never_began: bool = False
-    """The line was lost before a byte came, and Dokku, which records each start at once, has not
-    recorded ours."""
-    lock_was_free: bool = False
-    """Before 0.38: nobody held the deploy lock, a moment before everything else was read."""
-    lost_long: bool = False
-    """Before 0.38: the line was lost longer ago than a fetch that prints nothing can live on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,59 +83,10 @@ _CAUSES: tuple[tuple[Mark, Failure, str], ...] = (
 )
 
 
-def ours_images(ours: frozenset[str], *reads: Containers | None) -> frozenset[str]:
-    """Images of the containers that our output names, wherever they were seen."""
-    return frozenset(
-        container.image
-        for read in reads
-        if read
-        for container in read.listed
-        if container.id in ours
-    )
-
-
-def whose(
-    container: Container, ours: frozenset[str], images: frozenset[str], before: Containers | None
-) -> Live:
-    """NEW (ours), PREVIOUS (old) or UNKNOWN for one container."""
-    if container.id in ours:
-        return Live.NEW
-    if before is not None and container.id in before.ids:
-        return Live.PREVIOUS
-    if container.image in images:
-        return Live.NEW
-    if before is not None and container.image in before.images:
-        return Live.PREVIOUS
-    return Live.UNKNOWN
-
-
-def serving(after: Containers | None, ours: frozenset[str], before: Containers | None) -> Live:
-    """What serves now, by the containers alone. Those that are down serve nothing."""
-    if after is None:
-        return Live.UNKNOWN
-    images = ours_images(ours, after)
-    kinds = {
-        whose(container, ours, images, before)
-        for container in after.listed
-        if container.state in {"running", "restarting"}
-    }
-    if not kinds:
-        return Live.NONE
-    if Live.UNKNOWN in kinds:
-        return Live.UNKNOWN
-    if len(kinds) > 1:
-        return Live.MIXED
-    return kinds.pop()
-
-
 def as_sentence(text: str) -> str:
     """The text with its full stop, unless it ends a sentence already."""
     text = text.rstrip(": ")
     return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
-def _live(e: Evidence) -> Live:
-    return serving(e.after, ours_of(e), e.before.containers)
 
 
 def _live_sentence(e: Evidence, live: Live) -> str:
@@ -207,102 +125,26 @@ def cause_of(output: LogFacts) -> tuple[Failure, str]:
     return Failure.RELEASE_FAILED, f"{sentence}: {output.error}" if output.error else sentence
 
 
-def _good_end(e: Evidence) -> bool:
-    """Our command's own good end or, when the line was lost, Dokku's record of one."""
-    if e.exit_status is not None:
-        return e.exit_status == 0
-    return e.record is not None and e.record.status is BuildStatus.SUCCEEDED
-
-
-def _bad_end(e: Evidence) -> bool:
-    """A known end that is not good: our exit status or, when the line was lost, the record."""
-    if e.exit_status is not None:
-        return e.exit_status != 0
-    if e.record is None:
-        return _dead_by_lock(e) and Mark.BUILD_FAILED in e.output.marks
-    told = e.record.status is BuildStatus.FAILED and e.record.exit_code not in {
-        PIPE_CLOSED,
-        ENDED_WITHOUT_TELLING,
-        None,
-    }
-    return told or (
-        e.record.status in {BuildStatus.FAILED, BuildStatus.ABANDONED}
-        and Mark.BUILD_FAILED in e.output.marks
-    )
-
-
-def _dead(e: Evidence) -> bool:
-    """Our command is proven not to run any more."""
-    ended = e.record is not None and e.record.status is not BuildStatus.RUNNING
-    return e.exit_status is not None or e.never_began or ended or _dead_by_lock(e)
-
-
-def _dead_by_lock(e: Evidence) -> bool:
-    """The line was lost, and the lock is free that our command has held since its fetch ended.
-
-    Before 0.38 a deploy that is dead has freed it (recording m1); later the file stays.
-    """
-    if e.exit_status is not None or e.keeps_records:
-        return False
-    held_it = Mark.BUILDING in e.output.marks or e.lost_long
-    free = e.lock_was_free and e.report is not None and not e.report.locked
-    return held_it and free
-
-
 def _by_lock(e: Evidence) -> str:
-    return _BY_LOCK if _dead_by_lock(e) else ""
-
-
-def _source_is_ours(e: Evidence) -> bool:
-    """Dokku's own record of the source names our commit."""
-    return e.expected is not None and e.report is not None and e.report.metadata == e.expected
-
-
-def _good_by_effect(e: Evidence) -> bool:
-    """Before 0.38: the recorded source became our commit, which a good end alone writes."""
-    if e.keeps_records or e.exit_status is not None:
-        return False
-    return _source_is_ours(e) and e.before.report.metadata != e.expected
-
-
-def _all_replaced(e: Evidence) -> bool:
-    """Every container is another one than before, of another image."""
-    before, after = e.before.containers, e.after
-    if before is None or after is None or not after.listed:
-        return False
-    return not (after.ids & before.ids or after.images & before.images)
-
-
-def ours_of(e: Evidence) -> frozenset[str]:
-    """The containers that are ours: those that our output names.
-
-    Where it was lost on the way to a good end: those that replaced all old ones.
-    """
-    if e.output.ours or not (_good_by_effect(e) and _all_replaced(e) and e.after):
-        return e.output.ours
-    return e.after.ids
+    return _BY_LOCK if dead_by_lock(e) else ""
 
 
 def lock_held_by_another(e: Evidence) -> Verdict | None:
     """Dokku refused the start: another deploy holds its lock. Nothing of ours ran."""
-    if _refused_by_lock(e) and not (e.cancel_asked or e.cap_reached):
+    if refused_by_lock(e) and not (e.cancel_asked or e.cap_reached):
         return Verdict(kind=Kind.REQUEUE, rule="lock_held_by_another")
     return None
-
-
-def _refused_by_lock(e: Evidence) -> bool:
-    return e.exit_status not in {0, None} and Mark.LOCKED in e.output.marks
 
 
 def cancelled(e: Evidence) -> Verdict | None:
     """The record says canceled; or a cancel was asked, our command is dead, nothing changed."""
     by_record = e.record is not None and e.record.status is BuildStatus.CANCELED
-    live = _live(e)
+    live = live_of(e)
     wanted = e.cancel_asked or e.cap_reached
-    stopped = _untouched(e, live) or _refused_by_lock(e)
+    stopped = untouched(e, live) or refused_by_lock(e)
     # No record can say that the cancel came, but too late: the containers say it.
-    stopped = stopped or (_dead_by_lock(e) and live in {Live.NEW, Live.MIXED})
-    stopped = stopped and _dead(e) and not (_good_end(e) or _good_by_effect(e))
+    stopped = stopped or (dead_by_lock(e) and live in {Live.NEW, Live.MIXED})
+    stopped = stopped and dead(e) and not (good_end(e) or good_by_effect(e))
     if not by_record and not (wanted and stopped):
         return None
     if e.cap_reached and not e.cancel_asked:
@@ -314,20 +156,15 @@ def cancelled(e: Evidence) -> Verdict | None:
         cause = "Cancelled, but too late"
     else:
         cause = "Cancelled"
-    if _dead_by_lock(e):
+    if dead_by_lock(e):
         cause += f", and stopped{_BY_LOCK}"
     said = _live_sentence(e, live)
     return _end("cancelled", None, live, cause, said, phase=Phase.CANCELLED)
 
 
-def _untouched(e: Evidence, live: Live) -> bool:
-    """What serves is what served before, be it nothing."""
-    return live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
-
-
 def good_end_unreadable(e: Evidence) -> Verdict | None:
     """A good end, but the containers cannot be read: look again; at the cap it stays unknown."""
-    if not _good_end(e) or e.after is not None:
+    if not good_end(e) or e.after is not None:
         return None
     if e.last_word:
         return _failed(
@@ -341,9 +178,9 @@ def good_end_unreadable(e: Evidence) -> Verdict | None:
 
 def not_deployed(e: Evidence) -> Verdict | None:
     """A good end without a new release: skipped, nothing built, or the old containers alone."""
-    if not _good_end(e):
+    if not good_end(e):
         return None
-    live = _live(e)
+    live = live_of(e)
     skipped = Mark.DEPLOY_SKIPPED in e.output.marks or Mark.BUILDING not in e.output.marks
     if live is Live.PREVIOUS or (live is Live.NONE and skipped):
         cause = "Dokku's command ended well, but released nothing"
@@ -354,7 +191,7 @@ def not_deployed(e: Evidence) -> Verdict | None:
 
 def replaced_before_proof(e: Evidence) -> Verdict | None:
     """A good end, but containers that are neither ours nor the old ones: somebody else's."""
-    if not _good_end(e) or _live(e) is not Live.UNKNOWN:
+    if not good_end(e) or live_of(e) is not Live.UNKNOWN:
         return None
     return _failed(
         "replaced_before_proof",
@@ -366,25 +203,25 @@ def replaced_before_proof(e: Evidence) -> Verdict | None:
 
 def good_end_not_said(e: Evidence) -> Verdict | None:
     """Exit status 0, but Dokku never printed that it deployed: no success may rest on it."""
-    if not _good_end(e) or Mark.DEPLOYED in e.output.marks:
+    if not good_end(e) or Mark.DEPLOYED in e.output.marks:
         return None
     cause = "Dokku's command ended well without saying that it deployed"
-    return _failed("good_end_not_said", Failure.INTERNAL, _live(e), cause)
+    return _failed("good_end_not_said", Failure.INTERNAL, live_of(e), cause)
 
 
 def commit_not_confirmed(e: Evidence) -> Verdict | None:
     """Released, but Dokku's own record of the source names another commit, or none."""
-    if not _good_end(e) or _live(e) is Live.MIXED:
+    if not good_end(e) or live_of(e) is Live.MIXED:
         return None
-    if _source_is_ours(e):
+    if source_is_ours(e):
         return None
     cause = "Released, but the commit could not be confirmed"
-    return _failed("commit_not_confirmed", Failure.INTERNAL, _live(e), cause)
+    return _failed("commit_not_confirmed", Failure.INTERNAL, live_of(e), cause)
 
 
 def nothing_scaled_up(e: Evidence) -> Verdict | None:
     """A good end, and no process is scaled up: there is nothing to see running."""
-    if not _good_end(e) or e.after is None or e.after.listed:
+    if not good_end(e) or e.after is None or e.after.listed:
         return None
     if e.output.ours:
         cause = "The new release was stopped or scaled down before it had proved itself"
@@ -400,7 +237,7 @@ def nothing_scaled_up(e: Evidence) -> Verdict | None:
 
 def old_beside_new(e: Evidence) -> Verdict | None:
     """A good end with old and new processes side by side: wait until all are new."""
-    if not _good_end(e) or _live(e) is not Live.MIXED:
+    if not good_end(e) or live_of(e) is not Live.MIXED:
         return None
     if e.last_word:
         cause = "Not every process was replaced"
@@ -410,13 +247,13 @@ def old_beside_new(e: Evidence) -> Verdict | None:
 
 def new_release_seen(e: Evidence) -> Verdict | None:
     """A good end and every process is ours: watch it for the settle time."""
-    return Verdict(kind=Kind.CHECK, rule="new_release_seen") if _good_end(e) else None
+    return Verdict(kind=Kind.CHECK, rule="new_release_seen") if good_end(e) else None
 
 
 def failed_late(e: Evidence) -> Verdict | None:
     """A bad end, but new containers serve: the proxy was switched before the failure."""
-    live = _live(e)
-    if not _bad_end(e) or live not in {Live.NEW, Live.MIXED}:
+    live = live_of(e)
+    if not bad_end(e) or live not in {Live.NEW, Live.MIXED}:
         return None
     _, cause = cause_of(e.output)
     return _failed("failed_late", Failure.RELEASE_FAILED, live, f"Failed late. {cause}")
@@ -424,10 +261,10 @@ def failed_late(e: Evidence) -> Verdict | None:
 
 def failed(e: Evidence) -> Verdict | None:
     """A bad end and nothing of ours serves: the marks name the reason."""
-    if not _bad_end(e):
+    if not bad_end(e):
         return None
     failure, cause = cause_of(e.output)
-    live = _live(e)
+    live = live_of(e)
     return _failed("failed", failure, live, cause, _live_sentence(e, live))
 
 
@@ -448,22 +285,22 @@ def still_running(e: Evidence) -> Verdict | None:
 
 def ended_without_telling(e: Evidence) -> Verdict | None:
     """The line was lost and the command died with it; nobody recorded how far it came."""
-    if not _dead(e):
+    if not dead(e):
         return None
     if e.never_began:
         cause = "The connection was lost before Dokku had begun, so nothing of it ran"
     else:
         cause = "The connection or the bot died during the deployment, and Dokku's command with it"
-    live = _live(e)
+    live = live_of(e)
     said = _live_sentence(e, live)
     end = _failed("ended_without_telling", Failure.INTERRUPTED, live, f"{cause}{_by_lock(e)}", said)
-    again = _untouched(e, live) and not _good_by_effect(e)
+    again = untouched(e, live) and not good_by_effect(e)
     return replace(end, kind=Kind.START_AGAIN) if again else end
 
 
 def end_seen_by_effect(e: Evidence) -> Verdict | None:
     """No records on this Dokku: the recorded source became our commit, our containers run."""
-    if not _good_by_effect(e) or _live(e) is not Live.NEW:
+    if not good_by_effect(e) or live_of(e) is not Live.NEW:
         return None
     return Verdict(kind=Kind.CHECK, rule="end_seen_by_effect")
 

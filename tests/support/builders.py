@@ -16,7 +16,7 @@ from bot.deployments.model import (
     Snapshot,
     Trigger,
 )
-from bot.deployments.verdict import Evidence
+from bot.deployments.proof import Evidence
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 REPO = "https://git.example/acme/web.git"

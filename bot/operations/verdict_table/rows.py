@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from bot.deployments.model import Container, Containers, Failure
+from bot.deployments.proof import Evidence
 from bot.deployments.settling import Judgement, judge
-from bot.deployments.verdict import Evidence, Verdict, before_start, decide
+from bot.deployments.verdict import Verdict, before_start, decide
 from bot.operations.verdict_table.samples import SETTLE, SETTLING, look
 
 

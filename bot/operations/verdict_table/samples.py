@@ -14,8 +14,8 @@ from bot.deployments.model import (
     Mark,
     Snapshot,
 )
+from bot.deployments.proof import PIPE_CLOSED, Evidence
 from bot.deployments.settling import Look, Settling
-from bot.deployments.verdict import PIPE_CLOSED, Evidence
 
 
 def container(id_: str, process: str, image: str, **more: Any) -> Container:

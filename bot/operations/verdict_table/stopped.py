@@ -1,6 +1,6 @@
 """Ends by a cancel."""
 
-from bot.deployments.verdict import PIPE_CLOSED
+from bot.deployments.proof import PIPE_CLOSED
 from bot.operations.verdict_table.rows import Ended, Section
 from bot.operations.verdict_table.samples import (
     ABANDONED,

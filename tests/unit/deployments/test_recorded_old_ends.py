@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import AppReport, Container, Containers, Failure, Live, Phase, Snapshot
-from bot.deployments.verdict import Evidence, Kind, decide
+from bot.deployments.proof import Evidence
+from bot.deployments.verdict import Kind, decide
 from bot.dokku.inspect import read_containers
 from bot.dokku.marks import LogReader
 from bot.dokku.output import OutputReader

@@ -15,18 +15,8 @@ from bot.deployments.model import (
     Mark,
     Phase,
 )
-from bot.deployments.verdict import (
-    Evidence,
-    Kind,
-    Verdict,
-    as_sentence,
-    before_start,
-    cause_of,
-    decide,
-    ours_images,
-    serving,
-    whose,
-)
+from bot.deployments.proof import Evidence, ours_images, serving, whose
+from bot.deployments.verdict import Kind, Verdict, as_sentence, before_start, cause_of, decide
 from tests.support.builders import (
     CONFIG_SET,
     DEPLOYED,

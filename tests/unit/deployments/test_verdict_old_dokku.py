@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import AppReport, Failure, Live, Mark, Phase
-from bot.deployments.verdict import Kind, Verdict, decide, ours_of
+from bot.deployments.proof import ours_of
+from bot.deployments.verdict import Kind, Verdict, decide
 from tests.support.builders import (
     METADATA,
     NEW,
