@@ -211,6 +211,8 @@ class Snapshot:
     report: AppReport
     containers: Containers | None
     """None: they could not be read."""
+    proven: str | None = None
+    """The commit that this bot proved live and whose containers these are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +312,7 @@ class Deployment:
     """Our command's exit status; None: not ended, or never learnt."""
     url: str | None = None
     previous_sha: str | None = None
+    """What was live at the start: proven (`before.proven`), else what Dokku's record named."""
     retry_of: str | None = None
     rollback_of: str | None = None
     rollback_sha: str | None = None
@@ -404,6 +407,8 @@ class Progress:
     """Median duration of good deployments, once 3 are known."""
     others: str | None = None
     """One sentence: who else works on the app while this runs."""
+    live_sha: str | None = None
+    """Before the start: the commit that was proven live last, where nothing came after it."""
     notes: tuple[str, ...] = ()
     """Sentences that belong beside the facts."""
 

@@ -13,6 +13,7 @@ from bot.deployments.books import Books
 from bot.deployments.model import Actor, AuditEntry, Deployment, Failure
 from bot.deployments.ports import Timing, Urgency
 from bot.deployments.prepare import NotDeployable, Preparation, Prepared
+from bot.deployments.standing import believed_commit
 from bot.deployments.states import Who
 from bot.deployments.verdict import as_sentence
 from bot.errors import Declined, DokkuError, StaleState, StoreError
@@ -95,7 +96,9 @@ class Placing:
         if isinstance(found, Prepared):
             deployment = await self._ready(deployment, found)
         if deployment.channel:
+            live = await self._live_already(deployment)
             self._books.tracker.put(deployment)
+            self._note_live(deployment.id, live)
             place = await self._books.announcer.post(deployment)
             deployment = replace(deployment, message=place)
         self._books.tracker.put(deployment)
@@ -141,12 +144,32 @@ class Placing:
         except StoreError as error:
             log.warning("not_withdrawn", deployment_id=deployment_id, why=str(error))
             return False
+        # A look at the unfinished rows may have found it again meanwhile.
+        self._books.tracker.forget(deployment_id)
         self.posting.discard(deployment_id)
         return True
 
     async def _ready(self, deployment: Deployment, found: Prepared) -> Deployment:
         changed = replace(deployment, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
         return await self._store.save(changed, was=deployment.phase, by=Who.SERVICE)
+
+    async def _live_already(self, deployment: Deployment) -> str | None:
+        """Its commit, if that is live by the history and nothing under way may change it."""
+        if deployment.sha is None:
+            return None
+        try:
+            live = believed_commit(await self._store.started(deployment.target))
+            unfinished = await self._store.unfinished() if live == deployment.sha else ()
+        except StoreError as error:
+            log.info("live_not_noted", deployment_id=deployment.id, why=str(error))
+            return None
+        others = [one for one in unfinished if one.id != deployment.id]
+        free = all(one.target != deployment.target for one in others)
+        return live if live == deployment.sha and free else None
+
+    def _note_live(self, deployment_id: str, live: str | None) -> None:
+        progress = replace(self._books.progress(deployment_id), live_sha=live)
+        self._books.tracker.note(deployment_id, progress)
 
     async def _finish_look_up(
         self, deployment: Deployment, looking: asyncio.Future[Prepared | NotDeployable]
@@ -159,6 +182,7 @@ class Placing:
             fresh = await self._ready(deployment, found)
             self._books.tracker.put(fresh)
             self._books.note_waiting(deployment.id, place=None, waits_for=None)
+            self._note_live(fresh.id, await self._live_already(fresh))
             self._books.announcer.changed(fresh.id, Urgency.PHASE)
         except (DokkuError, StoreError) as error:
             # Cancelled or started meanwhile, or nobody could tell now: the owner of the start

@@ -148,6 +148,14 @@ def strangers(base: Deployment, now: Containers) -> tuple[str, ...]:
     )
 
 
+def believed_commit(started: Sequence[Deployment]) -> str | None:
+    """The commit that the history alone calls live; the containers may tell otherwise."""
+    base = base_of(started)
+    if base is None or not is_good(base) or unproven_of(started) is not None:
+        return None
+    return base.sha
+
+
 def proven_commit(started: Sequence[Deployment], now: Containers | None) -> str | None:
     """The commit that this bot proved live and whose containers (or images) these are."""
     base = base_of(started)

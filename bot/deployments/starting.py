@@ -27,6 +27,7 @@ from bot.deployments.model import (
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.prepare import APP_MISSING, NotDeployable
 from bot.deployments.queue import foreign_build
+from bot.deployments.standing import proven_commit
 from bot.errors import (
     CommandFailed,
     LeaseLost,
@@ -198,8 +199,9 @@ class Starting:
         return describe_foreign(running)
 
     async def _enter(self, row: Deployment, snapshot: Snapshot) -> None:
-        proven = await self._held.ask(lambda store: store.proven_live(row.target, before=row))
-        previous = proven or snapshot.report.sha
+        started = await self._held.ask(lambda store: store.started(row.target))
+        # The history alone does not know what somebody else deployed since.
+        proven = proven_commit(started, snapshot.containers)
         await self._held.move(
             Phase.STARTING,
             "starting",
@@ -208,8 +210,8 @@ class Starting:
             repo=row.repo,
             sha=row.sha,
             ready=True,
-            before=snapshot,
-            previous_sha=previous,
+            before=replace(snapshot, proven=proven),
+            previous_sha=proven or snapshot.report.sha,
             started_at=None,
             exit_status=None,
             build_id=None,

@@ -106,6 +106,7 @@ def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
         "builds": None if snapshot.builds is None else sorted(snapshot.builds),
         "report": asdict(snapshot.report),
         "containers": _listed_values(snapshot.containers),
+        "proven": snapshot.proven,
     }
 
 
@@ -126,4 +127,5 @@ def _read_snapshot(stored: Mapping[str, Any]) -> Snapshot:
         builds=None if builds is None else frozenset(builds),
         report=AppReport(**stored["report"]),
         containers=_read_listed(stored["containers"]),
+        proven=stored.get("proven"),
     )

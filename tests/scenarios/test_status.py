@@ -190,6 +190,33 @@ async def test_a_mention_asks_the_same(world: World) -> None:
     assert row.sha[:7] in shown(told)
 
 
+async def test_what_is_live_is_deployed_again_and_says_so(quick: World) -> None:
+    row = await deployed(quick)
+    quick.hold()
+    await quick.deploy("myapp main")
+    (_, again) = await quick.posted(2)
+    said = f"{row.sha[:7]} is already live; deploying it again."
+    assert said in shown(again)
+    await quick.held()
+    await quick.until_message("Building", said)
+    quick.let_go()
+    await quick.until_message("Deployed", f"{row.sha[:7]} was already live before this deployment.")
+    assert (await quick.rows())[0].previous_sha == row.sha
+
+
+async def test_behind_somebody_elses_release_the_last_proven_one_is_not_called_live(
+    quick: World,
+) -> None:
+    row = await deployed(quick)
+    await quick.stage.dokku.foreign_push("myapp", OTHER)
+    quick.now_behaves("build_fails")
+    await quick.deploy("myapp main")
+    await quick.until_message("Failed", f"the previous release (`{OTHER[:7]}` according to Dokku)")
+    failed = (await quick.rows())[0]
+    assert (failed.sha, failed.before.proven) == (row.sha, None)
+    assert "already live" not in shown(quick.message)
+
+
 async def test_rollback_takes_any_commit_proven_live_and_no_other(quick: World) -> None:
     first = await deployed(quick, "myapp v1.0")
     second = await deployed(quick, "myapp main", 2)

@@ -94,6 +94,7 @@ def _compose(
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
     notes = (
+        *words.again_notes(deployment, progress),
         *words.version_notes(deployment),
         *words.foreign_notes(deployment, progress),
         *progress.notes,
@@ -121,7 +122,7 @@ def _facts(
     if ended:
         facts.append(("Live now", words.live_words(deployment)))
         if deployment.previous_sha:
-            facts.append(("Previous", txt.code(txt.short_sha(deployment.previous_sha))))
+            facts.append(("Previous", words.previous_words(deployment)))
         if deployment.url and deployment.live is not Live.NONE:
             facts.append(("Address", words.address(deployment.url)))
     return facts

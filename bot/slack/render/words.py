@@ -127,6 +127,19 @@ def version_notes(deployment: Deployment) -> tuple[str, ...]:
     return ()
 
 
+def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """That its commit is live already. By the history until the containers were looked at."""
+    if deployment.before is not None:
+        live = deployment.before.proven
+    else:
+        live = None if progress.waits_for else progress.live_sha
+    if live is None or live != deployment.sha:
+        return ()
+    if deployment.phase in ENDINGS:
+        return (f"{short_sha(live)} was already live before this deployment.",)
+    return (f"{short_sha(live)} is already live; deploying it again.",)
+
+
 def foreign_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """Who else works on the app; or what to do about a build that is in the way for too long."""
     if deployment.phase in RUNNING:
@@ -180,8 +193,17 @@ def live_words(deployment: Deployment) -> str:
         return LIVES[Live.UNKNOWN]
     words = LIVES[deployment.live]
     if deployment.live is Live.PREVIOUS and deployment.previous_sha:
-        words += f" ({code(short_sha(deployment.previous_sha))})"
+        words += f" ({previous_words(deployment)})"
     return words
+
+
+def previous_words(deployment: Deployment) -> str:
+    """The commit that was live at the start; whose word that is, where it is not the bot's own."""
+    if deployment.previous_sha is None:
+        return LIVES[Live.UNKNOWN]
+    words = code(short_sha(deployment.previous_sha))
+    proven = deployment.before is not None and deployment.before.proven is not None
+    return words if proven else f"{words} according to Dokku"
 
 
 def commit_words(deployment: Deployment, commit_url: str | None) -> str:

@@ -46,6 +46,7 @@ SNAPSHOT = Snapshot(
             Container(id="b" * 12, process="web.2", image="sha256:1", state="exited"),
         )
     ),
+    proven="d" * 40,
 )
 FULL = a_deployment(
     repo="https://git.example.com/x.git",

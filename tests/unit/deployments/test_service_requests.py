@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bot.deployments.model import (
     Actor,
     BuildStatus,
+    Container,
     Deployment,
     Failure,
     Live,
@@ -18,7 +20,16 @@ from bot.deployments.model import (
 from bot.deployments.ports import CannotTell, NotThere
 from bot.deployments.service import Request
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
-from tests.support.builders import OLD_SHA, SHA
+from tests.support.builders import (
+    METADATA,
+    NOW,
+    OLD,
+    OLD_SHA,
+    RESTARTED_OLD,
+    SHA,
+    STRANGER,
+    containers,
+)
 from tests.support.fake_dokku import DOWN, FakeDokku
 from tests.support.memory_store import refused
 from tests.support.rig import Rig, a_rig, waiting
@@ -303,6 +314,80 @@ async def test_people_of_another_workspace_may_do_nothing() -> None:
     with pytest.raises(Declined, match="own workspace"):
         await rig.service.request(ask(actor=replace(ADA, team="T99")))
     assert rig.store.rows == {}
+
+
+def live(sha: str = SHA, **changes: Any) -> Deployment:
+    """A good end of yesterday that left OLD, which still runs."""
+    given: dict[str, Any] = {
+        "id": "01LIVE",
+        "request_key": "live",
+        "phase": Phase.SUCCEEDED,
+        "live": Live.NEW,
+        "sha": sha,
+        "after": containers(OLD),
+        "created_at": NOW - timedelta(days=1),
+        "started_at": NOW - timedelta(days=1),
+        "finished_at": NOW - timedelta(days=1),
+    }
+    return waiting(**(given | changes))
+
+
+@pytest.mark.parametrize("takes_s", [0, 2])
+@in_virtual_time
+async def test_a_commit_that_is_live_is_said_to_be_from_the_beginning(takes_s: float) -> None:
+    rig = a_rig(live(), start=False)
+    rig.refs.takes_s = takes_s
+    row = await requested(rig)
+    await rig.passes(takes_s + 1)
+    assert rig.progress(row.id).live_sha == SHA
+
+
+@in_virtual_time
+async def test_a_commit_is_not_called_live_where_something_may_change_it() -> None:
+    for number, rows in enumerate(
+        (
+            [live(OLD_SHA)],
+            [live(), waiting(id="01NEXT", request_key="n")],
+            [
+                live(),
+                live(
+                    id="01LOST",
+                    request_key="l",
+                    phase=Phase.FAILED,
+                    live=Live.UNKNOWN,
+                    started_at=NOW,
+                ),
+            ],
+            [live(phase=Phase.FAILED, failure=Failure.CRASHED)],
+        )
+    ):
+        rig = a_rig(*rows, start=False)
+        row = await requested(rig, request_key=f"r{number}")
+        assert rig.progress(row.id).live_sha is None
+
+
+@in_virtual_time
+async def test_what_is_live_is_not_worth_a_failed_request() -> None:
+    rig = a_rig(live(), start=False)
+    rig.store.fail("started")
+    assert rig.progress((await requested(rig)).id).live_sha is None
+
+
+@pytest.mark.parametrize(
+    ("now", "proven"),
+    [(OLD, OLD_SHA), (RESTARTED_OLD, OLD_SHA), (STRANGER, None)],
+)
+@in_virtual_time
+async def test_at_the_start_the_containers_say_whether_it_still_is_what_was_proven(
+    now: Container, proven: str | None
+) -> None:
+    rig = a_rig(live(OLD_SHA), dokku=FakeDokku(now=containers(now), metadata=METADATA))
+    row = await requested(rig)
+    await rig.dokku.stream()
+    row = await rig.until(lambda: rig.row(row.id).started_at, row.id)
+    assert row.before is not None
+    assert row.before.proven == proven
+    assert row.previous_sha == (proven or SHA)
 
 
 def stale() -> StoreError:

@@ -26,11 +26,13 @@ from bot.slack.render.limits import validate_message
 
 Build = Callable[..., Deployment]
 OLD = "9" * 40
+SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678"
 LOG = (
     "#9 [5/9] RUN npm ci",
     "#9 12.44 added 412 packages in 11s",
 )
 OLD_DOKKU = Snapshot(builds=None, report=AppReport(), containers=Containers())
+PROVEN = Snapshot(builds=frozenset(), report=AppReport(), containers=Containers(), proven=OLD)
 PUSH = Blocker(
     what="a git push outside this bot (Dokku build mwu9t3a2lnmbzk)",
     since=datetime(2026, 11, 24, 11, 20, tzinfo=UTC),
@@ -79,6 +81,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "phase": Phase.SUCCEEDED,
             "live": Live.NEW,
             "previous_sha": OLD,
+            "before": PROVEN,
             "rollback_sha": OLD,
             "url": "http://myapp.example.com",
         },
@@ -101,6 +104,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "failure": Failure.BUILD_FAILED,
             "live": Live.PREVIOUS,
             "previous_sha": OLD,
+            "before": PROVEN,
             "rollback_sha": OLD,
             "reason": "npm ERR! missing script: build",
         },
@@ -282,3 +286,50 @@ def test_only_the_last_ten_lines_are_shown(a_deployment: Build, now: datetime) -
 
 def test_nobody_is_pinged_by_the_live_message(a_deployment: Build, now: datetime) -> None:
     assert "<@" not in str(render(a_deployment(**BUILDING), Progress(), now=now))
+
+
+AGAIN = "a1b2c3d is already live; deploying it again."
+BEFORE = "a1b2c3d was already live before this deployment."
+
+
+@pytest.mark.parametrize(
+    ("facts", "seen", "said"),
+    [
+        ({"phase": Phase.QUEUED}, {"live_sha": SHA}, AGAIN),
+        ({"phase": Phase.QUEUED}, {"live_sha": SHA, "waits_for": "a git push"}, None),
+        ({"phase": Phase.QUEUED}, {"live_sha": OLD}, None),
+        ({"phase": Phase.QUEUED, "sha": None}, {}, None),
+        ({"phase": Phase.BUILDING, "before": replace(PROVEN, proven=SHA)}, {}, AGAIN),
+        ({"phase": Phase.BUILDING, "before": PROVEN}, {"live_sha": SHA}, None),
+        ({"phase": Phase.BUILDING, "before": replace(PROVEN, proven=None)}, {}, None),
+        (
+            {
+                "phase": Phase.SUCCEEDED,
+                "live": Live.NEW,
+                "before": replace(PROVEN, proven=SHA),
+            },
+            {},
+            BEFORE,
+        ),
+    ],
+)
+def test_what_is_live_already_is_said_to_be_deployed_again(
+    facts: dict[str, Any],
+    seen: dict[str, Any],
+    said: str | None,
+    a_deployment: Build,
+    now: datetime,
+) -> None:
+    shown = str(render(a_deployment(**facts), Progress(**seen), now=now).blocks)
+    assert (said in shown) if said else ("already live" not in shown)
+
+
+def test_what_was_live_before_by_dokkus_word_alone_is_called_so(
+    a_deployment: Build, now: datetime
+) -> None:
+    end = {"phase": Phase.FAILED, "live": Live.PREVIOUS, "previous_sha": OLD}
+    proven = str(render(a_deployment(**end, before=PROVEN), Progress(), now=now).blocks)
+    assert "the previous release (`9999999`)" in proven
+    for before in (None, replace(PROVEN, proven=None)):
+        told = str(render(a_deployment(**end, before=before), Progress(), now=now).blocks)
+        assert "the previous release (`9999999` according to Dokku)" in told

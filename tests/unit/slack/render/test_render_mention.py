@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
+from bot.deployments.model import (
+    Actor,
+    AppReport,
+    Containers,
+    Deployment,
+    Failure,
+    Live,
+    Phase,
+    Snapshot,
+)
 from bot.slack.render.limits import validate_message
 from bot.slack.render.mention import end_mention
 
@@ -18,6 +27,9 @@ ENDS: dict[str, dict[str, Any]] = {
         "failure": Failure.HEALTHCHECK_FAILED,
         "live": Live.PREVIOUS,
         "previous_sha": "9" * 40,
+        "before": Snapshot(
+            builds=frozenset(), report=AppReport(), containers=Containers(), proven="9" * 40
+        ),
         "reason": "GET /healthz answered 500.",
     },
     "cancelled": {"phase": Phase.CANCELLED, "live": Live.NONE, "reason": "Cancelled by @bob."},
