@@ -237,7 +237,7 @@ def _build_domain(
 ) -> tuple[Runner, Service]:
     servers = NamedServers(connected)
     names = AppNames(servers=servers, clock=clock)
-    preparation = Preparation(servers=servers, refs=refs, names=names)
+    preparation = Preparation(servers=servers, refs=refs, names=names, store=books.store)
     replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
     late = LateVerdicts(
         replica=replica,

@@ -140,7 +140,14 @@ class CannotTell:
     why: str
 
 
-RefAnswer = Found | NotThere | CannotTell
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A shortened commit that may be each of these."""
+
+    shas: tuple[str, ...]
+
+
+RefAnswer = Found | NotThere | CannotTell | Several
 
 
 class Refs(Protocol):
@@ -149,7 +156,8 @@ class Refs(Protocol):
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         """The full commit of a branch, tag or SHA. Answers within 5 s; raises nothing.
 
-        A full SHA is Found as it is. A short SHA cannot be listed: CannotTell.
+        A full SHA is Found as it is. A short one (7 digits or more) is Found where it is the
+        beginning of exactly one commit that a branch or tag names, else CannotTell or Several.
         """
         ...
 

@@ -1,14 +1,33 @@
 """Before a deployment may start: which repository, which ref, which commit."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.clock import Clock
-from bot.deployments.model import FULL_SHA, AppReport, Deployment, Failure
-from bot.deployments.ports import CannotTell, Dokku, Found, NotThere, Refs, Servers
-from bot.deployments.requests import closest
-from bot.errors import CommandFailed, DokkuError
+import structlog
 
+from bot.clock import Clock
+from bot.deployments.model import FULL_SHA, AppReport, Deployment, Failure, Phase
+from bot.deployments.ports import (
+    CannotTell,
+    Dokku,
+    Found,
+    NotThere,
+    RefAnswer,
+    Refs,
+    Servers,
+    Several,
+    Store,
+)
+from bot.deployments.requests import closest
+from bot.errors import CommandFailed, DokkuError, StoreError
+
+log = structlog.get_logger(__name__)
+
+SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
+_AFTER_THE_FETCH = frozenset(
+    {Failure.BUILD_FAILED, Failure.HEALTHCHECK_FAILED, Failure.RELEASE_FAILED, Failure.CRASHED}
+)
 APP_MISSING = 20
 """Dokku's exit status for an app that does not exist (recording i_app_missing)."""
 
@@ -28,6 +47,20 @@ class NotDeployable:
 
     failure: Failure
     sentence: str
+
+
+def was_fetched(row: Deployment) -> bool:
+    """Whether its commit is known to be in its repository: Dokku had it in its hands."""
+    got_on = row.phase in {Phase.BUILDING, Phase.RELEASING, Phase.CHECKING, Phase.SUCCEEDED}
+    return got_on or row.failure in _AFTER_THE_FETCH
+
+
+def _ambiguous(deployment: Deployment, ref: str, shas: Sequence[str]) -> NotDeployable:
+    names = " or ".join(shas[:5])
+    return NotDeployable(
+        failure=Failure.REF_NOT_FOUND,
+        sentence=f"{ref} may be {names} of {deployment.app}. Give more digits",
+    )
 
 
 class AppNames:
@@ -58,8 +91,9 @@ class AppNames:
 class Preparation:
     """Looks up repository and commit: the app's table, the template, Dokku's own record."""
 
-    def __init__(self, *, servers: Servers, refs: Refs, names: AppNames) -> None:
+    def __init__(self, *, servers: Servers, refs: Refs, names: AppNames, store: Store) -> None:
         self._servers = servers
+        self._store = store
         self._refs = refs
         self._names = names
 
@@ -83,6 +117,8 @@ class Preparation:
             )
         ref = deployment.ref or await self._default_ref(dokku, deployment, report)
         answer = await self._refs.resolve(repo, ref)
+        if SHORT_SHA.fullmatch(ref.lower()) and not isinstance(answer, NotThere):
+            answer = await self._with_history(deployment, repo, ref.lower(), answer)
         match answer:
             case Found(sha):
                 return Prepared(ref=ref, repo=repo, sha=sha)
@@ -91,8 +127,30 @@ class Preparation:
                     failure=Failure.REF_NOT_FOUND,
                     sentence=f"{deployment.app}'s repository has no branch, tag or commit {ref}",
                 )
+            case Several(shas):
+                return _ambiguous(deployment, ref, shas)
             case CannotTell():
                 return Prepared(ref=ref, repo=repo, sha=ref if FULL_SHA.fullmatch(ref) else None)
+
+    async def _with_history(
+        self, deployment: Deployment, repo: str, digits: str, answer: RefAnswer
+    ) -> RefAnswer:
+        """A shortened commit, looked up among those that Dokku fetched for the app before, too."""
+        if isinstance(answer, Found) and not answer.sha.startswith(digits):
+            return answer  # a branch or a tag is called so
+        try:
+            past = await self._store.started(deployment.target, commit=digits)
+        except StoreError as error:
+            log.info("history_not_searched", deployment_id=deployment.id, why=str(error))
+            return CannotTell("the commits deployed before could not be looked through")
+        known = {one.sha for one in past if one.sha and one.repo == repo and was_fetched(one)}
+        if isinstance(answer, Found):
+            known.add(answer.sha)
+        elif isinstance(answer, Several):
+            known.update(answer.shas)
+        if not known:
+            return answer
+        return Found(known.pop()) if len(known) == 1 else Several(tuple(sorted(known)))
 
     async def _default_ref(self, dokku: Dokku, deployment: Deployment, report: AppReport) -> str:
         if not report.metadata:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bot.deployments.model import FULL_SHA
-from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Refs
+from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Refs, Several
 from bot.redaction import Redactor
 
 _AT_ONCE = 8
@@ -20,6 +20,8 @@ _MOST_BYTES = 4 * 1024 * 1024
 _WHY = 300
 _REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]{1,255}")
 _REPO = re.compile(r"(?!-)[^\s\x00-\x1f\x7f]{1,2000}")
+_SHORTEST_SHA = 7
+"""Fewer digits are not taken for a commit's: others may begin so that no ref names."""
 _HEX = re.compile(r"[0-9a-fA-F]{4,39}")
 _LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
 _COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
@@ -67,16 +69,17 @@ class GitRefs(Refs):
         if not _REPO.fullmatch(repo) or not _REF.fullmatch(ref):
             return CannotTell("git cannot be asked for this repository or ref")
         names = _candidates(ref)
+        short = _HEX.fullmatch(ref) is not None and len(ref) >= _SHORTEST_SHA
         try:
             async with asyncio.timeout(self._timeout_s), self._free:
-                listing = await self._list(repo, names)
+                listing = await self._list(repo, () if short else names)
         except TimeoutError:
             return CannotTell(f"the repository could not be listed within {self._timeout_s:g} s")
         except OSError as err:
             return CannotTell(f"git could not be run where the bot runs: {err.strerror}")
         if listing.exit_status != 0:
             return CannotTell(self._why(listing.stderr))
-        return _answer(listing.stdout.decode("utf-8", "replace"), names, ref)
+        return _answer(listing.stdout, names, ref)
 
     async def _list(self, repo: str, names: Sequence[str]) -> _Listing:
         # A folder for each call: git edits the credentials file when a login fails.
@@ -85,8 +88,9 @@ class GitRefs(Refs):
             if self._credentials:
                 path = _write_secret(folder, self._credentials.rstrip() + "\n")
                 options += ["-c", f"credential.helper=store --file='{path}'"]
-            # HEAD tells an empty repository from one that lacks the ref.
-            argv = [*options, "ls-remote", "--", repo, "HEAD", *names]
+            # HEAD tells an empty repository from one that lacks the ref. Without any name, all
+            # refs are listed: among them a shortened commit may be found.
+            argv = [*options, "ls-remote", "--", repo, *(["HEAD", *names] if names else [])]
             process = await asyncio.create_subprocess_exec(
                 "git",
                 *argv,
@@ -141,9 +145,9 @@ def _candidates(ref: str) -> Sequence[str]:
     return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
 
 
-def _answer(text: str, names: Sequence[str], ref: str) -> RefAnswer:
+def _answer(text: bytes, names: Sequence[str], ref: str) -> RefAnswer:
     listed: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.decode("utf-8", "replace").splitlines():
         match = _LINE.fullmatch(line)
         if match:
             listed[match["name"]] = match["sha"]
@@ -151,10 +155,23 @@ def _answer(text: str, names: Sequence[str], ref: str) -> RefAnswer:
         if name in listed:
             return Found(listed.get(f"{name}^{{}}", listed[name]))
     if _HEX.fullmatch(ref):
-        return CannotTell("a shortened commit cannot be looked up without cloning")
+        whole = len(ref) >= _SHORTEST_SHA and len(text) < _MOST_BYTES
+        return _shortened(listed if whole else {}, ref.lower())
     if not listed:
         return CannotTell("the repository lists nothing: it is empty, or shows us nothing")
     return NotThere()
+
+
+def _shortened(listed: Mapping[str, str], digits: str) -> RefAnswer:
+    """Which of the listed commits begins so. An annotated tag is no commit, what it names is."""
+    peeled = {name.removesuffix("^{}") for name in listed if name.endswith("^{}")}
+    commits = {sha for name, sha in listed.items() if name not in peeled}
+    found = sorted(sha for sha in commits if sha.startswith(digits))
+    if len(found) > 1:
+        return Several(tuple(found))
+    if found:
+        return Found(found[0])
+    return CannotTell("a shortened commit that no branch or tag names cannot be looked up")
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:

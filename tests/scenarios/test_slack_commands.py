@@ -37,6 +37,23 @@ async def test_an_app_and_a_ref_are_understood_however_they_are_typed(world: Wor
     assert world.slack.ephemerals(world.ada) == []
 
 
+async def test_a_short_commit_is_pinned_at_once_where_it_is_known(world: World) -> None:
+    main = world.stage.forge.sha("myapp", "main")
+    login = world.stage.forge.sha("myapp", "feature/login")
+    await world.deploy("myapp feature/login")
+    await world.ended()
+    world.stage.forge.commit("myapp", "Move on", branch="feature/login")
+    world.hold()
+    for count, typed in enumerate((main[:8], login[:7].upper()), start=2):
+        await world.deploy(f"myapp {typed}")
+        await world.posted(count)
+    # The one is the tip of a branch; the other was one, and this bot deployed it then.
+    newest, older, _ = await world.rows()
+    assert (newest.sha, older.sha) == (login, main)
+    world.let_go()
+    await world.ended(3)
+
+
 async def test_a_ref_that_nobody_typed_is_the_tables_own(tmp_path: Path) -> None:
     (tmp_path / "deploybot.toml").write_text('[apps.myapp]\ndefault_ref = "feature/login"\n')
     async with open_world(tmp_path) as world:

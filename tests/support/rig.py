@@ -321,7 +321,7 @@ def a_rig(
     known, refs = FakeServers({SERVER: dokku}), FakeRefs()
     servers = NamedServers(known)
     names = AppNames(servers=servers, clock=clock)
-    preparation = Preparation(servers=servers, refs=refs, names=names)
+    preparation = Preparation(servers=servers, refs=refs, names=names, store=link)
     polls, tasks = LoopPolls(times.poll_interval), Tasks()
     replica = f"replica-{next(_names)}"
     late = LateVerdicts(

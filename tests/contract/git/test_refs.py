@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.deployments.ports import CannotTell, Found, NotThere
+from bot.deployments.ports import CannotTell, Found, NotThere, Several
 from bot.git.refs import GitRefs
 from bot.redaction_rules import MASK
 
@@ -96,11 +96,46 @@ async def test_a_full_commit_needs_no_listing(refs: GitRefs) -> None:
     assert await refs.resolve("https://nowhere.invalid/x", "AB" * 20) == Found("ab" * 20)
 
 
-async def test_a_short_commit_cannot_be_told(refs: GitRefs, repo: Path) -> None:
-    short = git(repo, "rev-parse", "main")[:9]
-    answer = await refs.resolve(repo.as_uri(), short)
-    assert isinstance(answer, CannotTell)
-    assert "shortened commit" in answer.why
+async def test_a_short_commit_is_found_where_one_branch_or_tag_names_it(
+    refs: GitRefs, repo: Path
+) -> None:
+    full = git(repo, "rev-parse", "main")
+    for short in (full[:7], full[:9].upper(), full[:39]):
+        assert await refs.resolve(repo.as_uri(), short) == Found(full)
+    # The commit of an annotated tag, not the tag's own object.
+    first = git(repo, "rev-parse", "v1^{commit}")
+    git(repo, "update-ref", "-d", "refs/heads/both")
+    assert await refs.resolve(repo.as_uri(), first[:8]) == Found(first)
+    tag = git(repo, "rev-parse", "v1")
+    assert isinstance(await refs.resolve(repo.as_uri(), tag[:8]), CannotTell)
+
+
+async def test_a_short_commit_that_no_ref_names_cannot_be_told(refs: GitRefs, repo: Path) -> None:
+    full = git(repo, "rev-parse", "main")
+    for short in (full[:6], full[:4], "0" * 7):
+        answer = await refs.resolve(repo.as_uri(), short)
+        assert isinstance(answer, CannotTell)
+        assert "shortened commit" in answer.why
+
+
+async def test_a_branch_that_is_called_like_a_commit_comes_first(refs: GitRefs, repo: Path) -> None:
+    full, other = git(repo, "rev-parse", "main"), git(repo, "rev-parse", "main~1")
+    git(repo, "update-ref", f"refs/heads/{full[:7]}", other)
+    assert await refs.resolve(repo.as_uri(), full[:7]) == Found(other)
+
+
+async def test_two_commits_that_begin_alike_are_both_told(
+    refs: GitRefs, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = ["abcdef0" + "1" * 33, "abcdef0" + "2" * 33]
+    (repo / "info" / "refs").write_text(
+        "".join(f"{sha}\trefs/heads/{number}\n" for number, sha in enumerate(alike))
+    )
+    async with hosting(repo) as address:
+        assert await refs.resolve(address, "abcdef0") == Several(tuple(alike))
+        assert await refs.resolve(address, "abcdef01") == Found(alike[0])
+        monkeypatch.setattr("bot.git.refs._MOST_BYTES", 100)
+        assert isinstance(await refs.resolve(address, "abcdef01"), CannotTell)
 
 
 async def test_an_empty_repository_cannot_tell(refs: GitRefs, tmp_path: Path) -> None:

@@ -1,24 +1,31 @@
 """Which repository, ref and commit a deployment gets, and who is told what is wrong."""
 
+from typing import Any
+
 import pytest
 
 from bot.deployments.absent import AbsentServer, NamedServers
-from bot.deployments.model import Failure
-from bot.deployments.ports import CannotTell, NotThere
+from bot.deployments.model import Deployment, Failure, Phase
+from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Several
 from bot.deployments.prepare import AppNames, NotDeployable, Preparation, Prepared
 from bot.errors import CommandFailed, Unreachable
-from tests.support.builders import REPO, SHA
+from tests.support.builders import NOW, OLD_SHA, REPO, SHA
 from tests.support.fake_dokku import DOWN, FakeDokku
+from tests.support.memory_store import MemoryStore
 from tests.support.rig import SERVER, FakeRefs, FakeServers, waiting
 from tests.support.virtual_time import LoopClock, in_virtual_time
 
 GONE = CommandFailed("apps:report webb", 20, "", " !     App webb does not exist")
 
 
-def preparation(dokku: FakeDokku, refs: FakeRefs | None = None) -> Preparation:
-    servers = FakeServers({SERVER: dokku})
-    names = AppNames(servers=servers, clock=LoopClock())
-    return Preparation(servers=servers, refs=refs or FakeRefs(), names=names)
+def preparation(
+    dokku: FakeDokku, refs: FakeRefs | None = None, store: MemoryStore | None = None
+) -> Preparation:
+    servers, clock = FakeServers({SERVER: dokku}), LoopClock()
+    names = AppNames(servers=servers, clock=clock)
+    return Preparation(
+        servers=servers, refs=refs or FakeRefs(), names=names, store=store or MemoryStore(clock)
+    )
 
 
 @in_virtual_time
@@ -88,6 +95,83 @@ async def test_a_ref_that_is_not_there_and_one_that_cannot_be_told() -> None:
     refs.answer = CannotTell("private")
     found = await preparation(FakeDokku(), refs).look_up(waiting(ref=SHA))
     assert found == Prepared(ref=SHA, repo=REPO, sha=SHA)
+
+
+FIRST, SECOND = "a1b2c3d" + "1" * 33, "a1b2c3d" + "2" * 33
+NOT_LISTED = CannotTell("private")
+
+
+def past(*rows: Deployment) -> MemoryStore:
+    store = MemoryStore(LoopClock())
+    store.rows = {row.id: row for row in rows}
+    return store
+
+
+def started(sha: str, **changes: Any) -> Deployment:
+    given = {"id": f"01{sha}", "sha": sha, "phase": Phase.SUCCEEDED, "started_at": NOW}
+    return waiting(**(given | changes))
+
+
+@pytest.mark.parametrize(
+    ("listed", "rows", "sha"),
+    [
+        (Found(FIRST), [], FIRST),
+        (Found(FIRST), [started(FIRST)], FIRST),
+        (NOT_LISTED, [started(FIRST), started(FIRST, id="01B")], FIRST),
+        (NOT_LISTED, [], None),
+        (NOT_LISTED, [started(FIRST, repo="https://git.example.com/another.git")], None),
+        (NOT_LISTED, [started(FIRST, dokku_app="another")], None),
+        (NOT_LISTED, [started(FIRST, started_at=None)], None),
+        (NOT_LISTED, [started(FIRST, phase=Phase.FETCHING)], None),
+        (
+            NOT_LISTED,
+            [started(FIRST, phase=Phase.FAILED, failure=Failure.REF_NOT_FOUND)],
+            None,
+        ),
+        (
+            NOT_LISTED,
+            [started(FIRST, phase=Phase.FAILED, failure=Failure.BUILD_FAILED)],
+            FIRST,
+        ),
+        (Found(OLD_SHA), [started(FIRST)], OLD_SHA),  # a branch is called so
+    ],
+)
+@in_virtual_time
+async def test_a_short_commit_is_pinned_where_only_one_begins_so(
+    listed: RefAnswer, rows: list[Deployment], sha: str | None
+) -> None:
+    refs = FakeRefs()
+    refs.answer = listed
+    found = await preparation(FakeDokku(), refs, past(*rows)).look_up(waiting(ref="A1B2c3d"))
+    assert found == Prepared(ref="A1B2c3d", repo=REPO, sha=sha)
+
+
+@pytest.mark.parametrize(
+    ("listed", "rows"),
+    [
+        (Several((FIRST, SECOND)), []),
+        (Several((FIRST, SECOND)), [started(FIRST)]),
+        (Found(FIRST), [started(SECOND)]),
+        (NOT_LISTED, [started(FIRST), started(SECOND)]),
+    ],
+)
+@in_virtual_time
+async def test_a_short_commit_is_never_guessed(listed: RefAnswer, rows: list[Deployment]) -> None:
+    refs = FakeRefs()
+    refs.answer = listed
+    found = await preparation(FakeDokku(), refs, past(*rows)).look_up(waiting(ref="a1b2c3d"))
+    assert isinstance(found, NotDeployable)
+    assert found.failure is Failure.REF_NOT_FOUND
+    assert found.sentence == f"a1b2c3d may be {FIRST} or {SECOND} of web. Give more digits"
+
+
+@in_virtual_time
+async def test_without_the_history_a_short_commit_is_left_to_dokku() -> None:
+    refs, store = FakeRefs(), past()
+    refs.answer = Found(FIRST)
+    store.fail("started")
+    found = await preparation(FakeDokku(), refs, store).look_up(waiting(ref="a1b2c3d"))
+    assert found == Prepared(ref="a1b2c3d", repo=REPO, sha=None)
 
 
 @in_virtual_time
