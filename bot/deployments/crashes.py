@@ -58,7 +58,9 @@ class CrashWatch:
 
     async def _look_at(self, row: Deployment) -> None:
         try:
-            if row.after is None or await self._books.store.newer(row):
+            newer = await self._books.store.newer(row)
+            # One that never started has replaced nothing.
+            if row.after is None or any(one.started_at is not None for one in newer):
                 return
             now = await self._servers.get(row.server).containers(row.dokku_app)
             if now is None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.simulators.dokku.commands.table import foreign_command
 from bot.simulators.dokku.crashes import crash_loop
 from tests.scenarios.conftest import World, shown
 
@@ -153,3 +154,24 @@ async def test_a_crash_loop_after_a_success_is_told_once_in_the_thread(world: Wo
     assert row.crash_told
     replies = slack.thread(world.messages[0])
     assert sum("has crashed and was restarted" in reply.text for reply in replies) == 1
+
+
+async def test_what_crashes_after_a_restart_elsewhere_is_no_news_of_ours(world: World) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing={"late_interval": timedelta(milliseconds=300)})
+    await world.deploy()
+    await world.until_message("Deployed")
+    dokku = world.stage.dokku
+    await foreign_command(dokku, "ps:restart myapp")
+    (container,) = world.app.listed.values()
+    dokku.spawn(crash_loop(dokku, world.app, container, life_s=1))
+
+    def looks() -> int:
+        asked = [one for one in dokku.journal if one.event == "asked"]
+        return sum(one.details["command"] == "ps:inspect" for one in asked)
+
+    await dokku.until(lambda: container.restart_count >= 2)
+    before = looks()
+    await dokku.until(lambda: looks() >= before + 2)
+    assert "has crashed" not in thread(world)
+    assert not (await the_row(world)).crash_told

@@ -118,11 +118,20 @@ async def test_a_database_that_is_away_is_asked_again(method: str) -> None:
 
 @in_virtual_time
 async def test_only_the_newest_release_is_looked_at() -> None:
-    later = waiting(id="LATER", request_key="later", created_at=NOW)
+    later = waiting(id="LATER", request_key="later", created_at=NOW, started_at=NOW)
     rig = a_bot(success(), later)
     crashed(rig)
     assert await look(rig) == []
     assert rig.dokku.asked == []
+
+
+@pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.CANCELLED, Phase.FAILED])
+@in_virtual_time
+async def test_one_that_never_started_replaced_nothing(phase: Phase) -> None:
+    later = waiting(id="LATER", request_key="later", created_at=NOW, phase=phase)
+    rig = a_bot(success(), later)
+    crashed(rig)
+    assert len(await look(rig)) == 1
 
 
 @in_virtual_time
