@@ -17,6 +17,7 @@ import pytest
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.simulators.dokku.commands.table import foreign_command
 from bot.simulators.dokku.crashes import crash_loop
+from bot.simulators.dokku.model import RunState
 from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import ONE_APP, World, open_world
 
@@ -163,6 +164,17 @@ async def without_docker(world: World) -> None:
 async def without_checks(world: World) -> None:
     world.app.checks_enabled = False
     await world.deploy()
+
+
+async def gives_up(world: World) -> None:
+    """All ten restarts are over before anybody looks: Dokku's command stands that long."""
+    world.now_behaves("crash_1s")
+    world.hold(ENDED)
+    await world.deploy()
+    await world.held()
+    (container,) = world.app.listed.values()
+    await world.stage.dokku.until(lambda: container.state is RunState.EXITED)
+    world.let_go()
 
 
 async def scaled_to_nothing(world: World) -> None:
@@ -322,6 +334,55 @@ CASES = (
         play=behaving("repo_denied"),
         end=(Phase.FAILED, Failure.REPO_UNREACHABLE, Live.PREVIOUS),
         says="access denied or repository not exported",
+    ),
+    Case(
+        name="the predeploy task fails",
+        recording="y1, quoted",
+        play=behaving("predeploy_fails"),
+        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.PREVIOUS),
+        says="The release failed: Execution of predeploy task failed: /app/migrate. "
+        "The previous release is still serving.",
+    ),
+    Case(
+        name="the postdeploy task fails",
+        recording="y1, quoted",
+        play=behaving("postdeploy_fails"),
+        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.NEW),
+        says="Failed late. The release failed: Execution of postdeploy task failed: "
+        "/app/migrate. The new release is serving.",
+    ),
+    Case(
+        name="the postdeploy task of a first deploy fails",
+        recording=MODEL,
+        play=behaving("postdeploy_fails"),
+        first=True,
+        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.NEW),
+        says="The new release is serving.",
+    ),
+    Case(
+        name="the worker fails after web was switched",
+        recording="y2, on the model",
+        play=behaving("worker_fails"),
+        scale=WEB_AND_WORKER,
+        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.MIXED),
+        says="Failed late. The release failed: parallel: This job failed. "
+        "Some processes run the new release, some the old one.",
+    ),
+    Case(
+        name="skip-deploy of an app that runs",
+        recording=MODEL,
+        play=behaving("skip_deploy"),
+        end=(Phase.FAILED, Failure.NOT_DEPLOYED, Live.PREVIOUS),
+        says="Dokku's command ended well, but released nothing. "
+        "The previous release is still serving.",
+    ),
+    Case(
+        name="every process exits, and Docker gives up",
+        recording="inspect_d",
+        play=gives_up,
+        settings=LONG_SETTLE,
+        end=(Phase.FAILED, Failure.CRASHED, Live.NONE),
+        says="web.1 does not stay up. Nothing is serving.",
     ),
     Case(
         name="Dokku's processes are killed in the build",

@@ -15,6 +15,10 @@ class Behaviour:
     """`ok`, `cached`, `fails`, `silent`, `docker_dies`, or one of the floods."""
     healthy: bool = True
     life_s: float | None = None
+    exits_at_start: str | None = None
+    """The process type, other than web, whose containers exit at once."""
+    failing_task: str | None = None
+    """`predeploy` or `postdeploy`: the task that fails."""
     skip_deploy: bool = False
     refuses: str | None = None
     """`ref_missing` or a reason of RepoUnreachable."""
@@ -51,6 +55,21 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
         meaning="the skip-deploy property: built, recorded as succeeded, nothing started",
         recording="t",
         skip_deploy=True,
+    ),
+    "predeploy_fails": Behaviour(
+        meaning="the predeploy task exits 3: nothing of it is started",
+        recording="quoted (y1)",
+        failing_task="predeploy",
+    ),
+    "postdeploy_fails": Behaviour(
+        meaning="the postdeploy task exits 3: exit 1, and the new release serves",
+        recording="quoted (y1)",
+        failing_task="postdeploy",
+    ),
+    "worker_fails": Behaviour(
+        meaning="web is switched, then the worker exits at its start: web new, worker old",
+        recording="d, t (y2)",
+        exits_at_start="worker",
     ),
     "ref_missing": Behaviour(
         meaning="the repository has no such ref", recording="g", refuses="ref_missing"

@@ -157,9 +157,7 @@ def remove_exited(run: Run) -> None:
 
 
 def _tag(run: Run, sha: str, behaviour: Behaviour) -> None:
-    run.app.image = run.host.image_of(
-        run.app, sha, healthy=behaviour.healthy, life_s=behaviour.life_s
-    )
+    run.app.image = run.host.image_of(run.app, sha, behaviour)
     run.host.write_journal("image_tagged", run.app, run=run.number, sha=sha, image=run.app.image.id)
 
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from bot.simulators.dokku import procedures, seeds
 from bot.simulators.dokku.app import App
-from bot.simulators.dokku.behaviours import BEHAVIOURS
+from bot.simulators.dokku.behaviours import BEHAVIOURS, Behaviour
 from bot.simulators.dokku.clock import SimClock
 from bot.simulators.dokku.crashes import crash_loop
 from bot.simulators.dokku.model import (
@@ -167,11 +167,21 @@ class DokkuHost:
         """Make up a 64 hex id."""
         return f"{self.random.getrandbits(256):064x}"
 
-    def image_of(self, app: App, sha: str, *, healthy: bool, life_s: float | None) -> Image:
+    def image_of(self, app: App, sha: str, behaviour: Behaviour) -> Image:
         """Give the image that a build of this commit makes: the same files, the same id."""
         files = self._same_files.get(sha, sha)
-        digest = hashlib.sha256(f"{app.name} {files} {healthy} {life_s}".encode()).hexdigest()
-        return Image(id=digest, sha=sha, healthy=healthy, life_s=life_s)
+        content = (
+            f"{app.name} {files} {behaviour.healthy} {behaviour.life_s} "
+            f"{behaviour.exits_at_start} {behaviour.failing_task}"
+        )
+        return Image(
+            id=hashlib.sha256(content.encode()).hexdigest(),
+            sha=sha,
+            healthy=behaviour.healthy,
+            life_s=behaviour.life_s,
+            exits_at_start=behaviour.exits_at_start,
+            failing_task=behaviour.failing_task,
+        )
 
     def write_journal(self, event: str, app: App, **details: object) -> None:
         """Note what happened; notes a change of what serves as well."""

@@ -27,6 +27,10 @@ class PipeBroken(Exception):
     """The SSH client is gone: the writer dies of SIGPIPE."""
 
 
+class TaskFailed(Exception):
+    """A predeploy or postdeploy task of the app exits with an error; the deploy ends with it."""
+
+
 class Refs(Protocol):
     """Where `git:sync` gets its commits from; a simulated git hosting implements it."""
 
@@ -80,6 +84,10 @@ class Image:
     """Whether its containers pass the health checks."""
     life_s: float | None = None
     """How long a container of it lives before it crashes; None: for ever."""
+    exits_at_start: str | None = None
+    """The process type, other than web, whose containers exit at once."""
+    failing_task: str | None = None
+    """`predeploy` or `postdeploy`: the task of its app.json that fails."""
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.simulators.dokku.model import Container, Image, RunState
+from bot.simulators.dokku.model import Container, Image, RunState, TaskFailed
+from bot.simulators.dokku.quoted import COMMAND, TASK_FAILED
 from bot.simulators.dokku.recordings import Line, between
 from bot.simulators.dokku.runs import Run
 
@@ -15,6 +16,9 @@ async def release(run: Run, *, skip: bool) -> bool:
     run.finalizes = True
     name = "b_redeploy_ok" if run.app.deployed else "a_first_deploy_ok"
     lines = run.recorded(name, "deploy").lines
+    if _fails(run, "predeploy"):
+        await run.say(between(lines, "-----> Releasing", "No predeploy task found"))
+        await _fail_task(run, "predeploy")
     await run.say(between(lines, "-----> Releasing", "-----> Deploying {{app}} via"))
     if skip:
         skipped = run.recorded("t_worker_zero_web_skip", "deploy_skip").lines
@@ -47,11 +51,23 @@ async def finish_release(run: Run, *, deployed: bool) -> None:
     await run.say(_proxy_lines(run, "-----> Running post-deploy", "-----> Renaming containers"))
     await _rename(run)
     lines = run.recorded("b_redeploy_ok", "deploy").lines
+    if _fails(run, "postdeploy"):
+        await run.say(between(lines, "-----> Checking for postdeploy", "No postdeploy task"))
+        await _fail_task(run, "postdeploy")
     await run.say(between(lines, "-----> Checking for postdeploy", "-----> Shutting down old"))
     if run.retired:
         await run.say(between(lines, "-----> Shutting down old", "=====> Application deployed"))
     if deployed:
         await run.say(between(lines, "=====> Application deployed", None))
+
+
+def _fails(run: Run, task: str) -> bool:
+    return run.app.image is not None and run.app.image.failing_task == task
+
+
+async def _fail_task(run: Run, task: str) -> None:
+    await run.write("out", TASK_FAILED.format(task=task, command=COMMAND).encode())
+    raise TaskFailed(task)
 
 
 async def _start_type(run: Run, image: Image, process_type: str) -> int:
@@ -119,6 +135,12 @@ async def _start_one(run: Run, image: Image, dyno: str, count: int) -> tuple[Con
         return container, 0
     if not image.healthy and process_type == "web":
         await run.say(lines[1:], values)
+        run.host.stop_container(run.app, container)
+        return container, CHECKS_FAILED_EXIT
+    if process_type == image.exits_at_start:
+        await run.say(between(lines, "-----> Executing", "Healthcheck succeeded"), values)
+        failing = run.recorded("d_redeploy_healthcheck_fails", "deploy").lines
+        await run.say(between(failing, "parallel: This job failed", None), values)
         run.host.stop_container(run.app, container)
         return container, CHECKS_FAILED_EXIT
     await run.say((one for one in lines[1:] if "Scheduling old" not in one.text), values)

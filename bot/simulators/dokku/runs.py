@@ -5,7 +5,15 @@ import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from bot.simulators.dokku.model import BuildRecord, Container, Image, Nowhere, Output, PipeBroken
+from bot.simulators.dokku.model import (
+    BuildRecord,
+    Container,
+    Image,
+    Nowhere,
+    Output,
+    PipeBroken,
+    TaskFailed,
+)
 from bot.simulators.dokku.recordings import Line, Step, step
 
 if TYPE_CHECKING:
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
     from bot.simulators.dokku.host import DokkuHost
 
 SIGPIPE_EXIT = 141
+TASK_FAILED_EXIT = 1
 CANCEL_TAKES_S = 0.3
 OLD_CONTAINERS_LIVE_S = 60.0
 RETENTION = 20
@@ -73,6 +82,10 @@ class Run:
         except PipeBroken:
             status = SIGPIPE_EXIT
             self._cut_off(status)
+        except TaskFailed:
+            status = TASK_FAILED_EXIT
+            if self.finalizes:
+                self.finalize("failed", status)
         except asyncio.CancelledError:
             if self.stop_reason is None or self._task is None:
                 raise
