@@ -191,3 +191,15 @@ def refused_by_lock(e: Evidence) -> bool:
 def untouched(e: Evidence, live: Live) -> bool:
     """What serves is what served before, be it nothing."""
     return live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
+
+
+def all_other_ids(e: Evidence) -> bool:
+    """Nothing of what stood there before the start is listed any more."""
+    before, after = e.before.containers, e.after
+    return before is not None and after is not None and not after.ids & before.ids
+
+
+def was_replaced(e: Evidence) -> bool:
+    """Dokku named our containers and said that it deployed them; all that runs is others' own."""
+    said = Mark.DEPLOYED in e.output.marks and bool(e.output.ours)
+    return said and all_other_ids(e)

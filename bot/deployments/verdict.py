@@ -21,6 +21,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.proof import (
     Evidence,
+    all_other_ids,
     bad_end,
     dead,
     dead_by_lock,
@@ -30,6 +31,7 @@ from bot.deployments.proof import (
     refused_by_lock,
     source_is_ours,
     untouched,
+    was_replaced,
 )
 
 
@@ -93,7 +95,7 @@ def _live_sentence(e: Evidence, live: Live) -> str:
     if live is Live.PREVIOUS and e.after is not None:
         if any(container.state == "restarting" for container in e.after.listed):
             return "The previous release is still in place, but is itself restarting."
-        if e.before.containers is not None and not e.after.ids & e.before.containers.ids:
+        if all_other_ids(e):
             who = restarted_by(e.others)
             return f"The previous release is serving; it was restarted meanwhile {who}."
     return _LIVE_SENTENCE[live]
@@ -182,7 +184,8 @@ def not_deployed(e: Evidence) -> Verdict | None:
         return None
     live = live_of(e)
     skipped = Mark.DEPLOY_SKIPPED in e.output.marks or Mark.BUILDING not in e.output.marks
-    if live is Live.PREVIOUS or (live is Live.NONE and skipped):
+    kept = live is Live.PREVIOUS and not was_replaced(e)
+    if kept or (live is Live.NONE and skipped):
         cause = "Dokku's command ended well, but released nothing"
         said = _live_sentence(e, live)
         return _failed("not_deployed", Failure.NOT_DEPLOYED, live, cause, said)
@@ -190,15 +193,18 @@ def not_deployed(e: Evidence) -> Verdict | None:
 
 
 def replaced_before_proof(e: Evidence) -> Verdict | None:
-    """A good end, but containers that are neither ours nor the old ones: somebody else's."""
-    if not good_end(e) or live_of(e) is not Live.UNKNOWN:
+    """A good end, but all containers were started by somebody else.
+
+    Their image may be the former one although it is ours as well: the same content again has the
+    same image. But none of ours was ever looked at, so nobody can tell.
+    """
+    live = live_of(e)
+    if not good_end(e) or live not in {Live.UNKNOWN, Live.PREVIOUS}:
         return None
-    return _failed(
-        "replaced_before_proof",
-        Failure.INTERRUPTED,
-        Live.UNKNOWN,
-        replaced_by(e.others),
-    )
+    said = _live_sentence(e, live)
+    same = "Other containers took the place of its own before it had proved itself"
+    cause = same if live is Live.PREVIOUS else replaced_by(e.others)
+    return _failed("replaced_before_proof", Failure.INTERRUPTED, live, cause, said)
 
 
 def good_end_not_said(e: Evidence) -> Verdict | None:

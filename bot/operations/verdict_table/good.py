@@ -7,11 +7,13 @@ from bot.operations.verdict_table.samples import (
     BEFORE_BOTH,
     BEFORE_FIRST,
     BUILT,
+    DEPLOYED,
     NEW,
     NEW_OF_OLD_CONTENT,
     NEW_WORKER,
     NEWEST,
     OLD,
+    OLD_AGAIN,
     OLD_DOKKU,
     OLD_WORKER,
     OLDER,
@@ -137,6 +139,11 @@ GOOD = Section(
             recording=f"{NEWEST}t_worker_zero_web_skip",
             step="deploy_skip",
             evidence=ended(0, SUCCEEDED, (), BUILT | {Mark.DEPLOY_SKIPPED}, before=BEFORE_FIRST),
+        ),
+        Ended(
+            read="Dokku named and deployed our containers; others of the former image run, which "
+            "is ours too where the content is the same.",
+            evidence=ended(0, SUCCEEDED, (OLD_AGAIN,), DEPLOYED),
         ),
         Ended(
             read="Dokku says that nothing changed and builds nothing.",

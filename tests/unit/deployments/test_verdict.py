@@ -216,7 +216,7 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             ),
             (
                 "not_deployed",
-                {},
+                {"output": facts(Mark.BUILDING, Mark.DEPLOYED)},
                 Failure.NOT_DEPLOYED,
                 "Dokku's command ended well, but released nothing",
                 Kind.END,
@@ -407,6 +407,30 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             Failure.NOT_DEPLOYED,
             Live.NONE,
             f"Dokku's command ended well, but released nothing. {SERVES_NOTHING}",
+        ),
+    ),
+    (
+        "ours was deployed, and others of the former image run now",
+        {"after": containers(RESTARTED_OLD)},
+        end(
+            "replaced_before_proof",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.PREVIOUS,
+            "Other containers took the place of its own before it had proved itself. "
+            "The previous release is serving; it was restarted meanwhile from elsewhere.",
+        ),
+    ),
+    (
+        "ours was started and never said to be deployed, and others of the former image run now",
+        {"output": facts(Mark.BUILDING, ours=(NEW,)), "after": containers(RESTARTED_OLD)},
+        end(
+            "not_deployed",
+            Phase.FAILED,
+            Failure.NOT_DEPLOYED,
+            Live.PREVIOUS,
+            "Dokku's command ended well, but released nothing. "
+            "The previous release is serving; it was restarted meanwhile from elsewhere.",
         ),
     ),
     (
