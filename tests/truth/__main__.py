@@ -8,7 +8,9 @@ import random
 import sys
 import time
 
-from tests.truth.plans import ROUND, plans
+from bot.simulators.dokku.host import VERSIONS
+from bot.simulators.dokku.recordings import NEWEST
+from tests.truth.plans import ROUND, Repertoire, plans
 from tests.truth.rounds import RoundResult, play_round
 from tests.truth.summary import Summary, story
 
@@ -20,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deployments", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=600.0, help="begin no round after it")
     parser.add_argument("--faults", choices=("none", "all"), default="all")
+    parser.add_argument("--version", choices=VERSIONS, default=NEWEST, help="of the Dokku")
     parser.add_argument("--lanes", type=int, default=2, help="rounds played at once")
     parser.add_argument("--only", type=int, help="the round of this deployment, nothing else")
     parser.add_argument("--log", action="store_true", help="print the bot's own log of bad rounds")
@@ -29,8 +32,10 @@ def arguments() -> argparse.Namespace:
 async def run(asked: argparse.Namespace) -> Summary:
     """Rounds, until there are enough deployments or no time is left."""
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
-    summary = Summary(seed=seed, faults=asked.faults)
-    say(f"seed {seed}, faults {asked.faults}")
+    summary = Summary(seed=seed, faults=asked.faults, version=asked.version)
+    say(f"seed {seed}, faults {asked.faults}, Dokku {asked.version}")
+    faults = asked.faults == "all"
+    may = Repertoire(faults=faults, old=asked.version != NEWEST)
     until = time.monotonic() + asked.seconds
     numbers = iter(range(math.ceil(asked.deployments / ROUND)))
     if asked.only is not None:
@@ -41,8 +46,10 @@ async def run(asked: argparse.Namespace) -> Summary:
             if time.monotonic() > until:
                 return
             left = asked.deployments - number * ROUND if asked.only is None else ROUND
-            wanted = plans(seed, number, faults=asked.faults == "all", count=min(ROUND, left))
-            result = await play_round(seed, number, faults=asked.faults == "all", only=wanted)
+            wanted = plans(seed, number, may=may, count=min(ROUND, left))
+            result = await play_round(
+                seed, number, faults=faults, version=asked.version, only=wanted
+            )
             summary.add(result)
             tell(result, log=asked.log)
 

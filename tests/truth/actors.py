@@ -3,25 +3,27 @@
 import asyncio
 import hashlib
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
 from bot.simulators.dokku.app import App
 from bot.simulators.dokku.commands.table import foreign_command
 from bot.simulators.slack.errors import NotPossible
 from tests.truth.plans import REFUSALS, Act, Front, Plan, Weather
-from tests.truth.theatre import Theatre, Trouble
+from tests.truth.theatre import Theatre
 
-MESSAGE_WITHIN_S = 12.0
-END_WITHIN_S = 60.0
+MESSAGE_WITHIN_S = 30.0
+END_WITHIN_S = 90.0
 HOLD_WITHIN_S = 6.0
 PUSH_HELD_AT = "build step 4/"
 DOCKER_AWAY_S = 0.5
 SLOW_S = 0.25
 """Real seconds that each command of a slow server waits."""
 ASKS = 3
+DEATHS = frozenset({Weather.STOP, Weather.KILL})
+STRIKES = {Act.CUT: Weather.DROP, Act.KILL_BOT: Weather.KILL}
+"""Weather that strikes at the very moment that a plan names."""
 
 
 @dataclass(kw_only=True)
@@ -165,6 +167,8 @@ class AppActor:
             self._push(plan)
         elif act is Act.KILL_DOKKU:
             self.theatre.stage.dokku.kill_dokku_for_test(self.name)
+        elif act in STRIKES:
+            await strike(self.theatre, STRIKES[act])
         elif (line := self._line(act, plan)) is not None:
             foreign_command(self.theatre.stage.dokku, line)
 
@@ -235,13 +239,19 @@ async def make_weather(theatre: Theatre, fronts: Sequence[Front], over: asyncio.
         await _either(over, front.after_s)
         if over.is_set():
             return
-        begin, end = _switches(theatre, front.kind)
-        trouble = Trouble(kind=front.kind, began=time.monotonic())
-        theatre.troubles.append(trouble)
+        await strike(theatre, front.kind, until=over, lasts_s=front.lasts_s)
+
+
+async def strike(
+    theatre: Theatre, kind: Weather, *, until: asyncio.Event | None = None, lasts_s: float = 0.0
+) -> None:
+    """One spell, from its beginning to its end."""
+    begin, end = _switches(theatre, kind)
+    async with theatre.bot_life if kind in DEATHS else nullcontext(), theatre.trouble(kind):
         await begin()
-        await _either(over, front.lasts_s)
+        if until is not None:
+            await _either(until, lasts_s)
         await end()
-        trouble.ended = time.monotonic()
 
 
 Switch = Callable[[], Awaitable[None]]

@@ -147,8 +147,11 @@ def _failure_is_true(end: End, case: Case, known: Circumstances) -> Iterator[str
 def _explains(word: str, case: Case, known: Circumstances) -> bool:
     """Whether the journal shows what the word of a failure says."""
     run = case.last
-    if run is None:
+    if run is None and word != "lost_contact":
         return known.faults and word in {"server_unreachable", "expired", "interrupted"}
+    if run is None:
+        # Claimed, and nobody could ask any more whether the command had been sent.
+        return _overlaps(known.line_troubled, case.begins, case.ends)
     shows = _SHOWN_BY.get(word)
     return shows is not None and shows(run, case, known)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bot import bootstrap
 from bot.clock import SystemClock
-from bot.deployments import late, resuming
+from bot.deployments import late, lock, resuming
 from bot.deployments.outbox_lane import OutboxLane
 from bot.deployments.ports import Timing
 from bot.dokku import connection
@@ -40,7 +40,7 @@ CHOSEN: dict[str, timedelta | int] = {
     "poll_timeout": POLL_TIMEOUT,
     "max_poll_errors": 3,
     "settle": SETTLE,
-    "queue_ttl": timedelta(seconds=20),
+    "queue_ttl": timedelta(seconds=40),
     "start_window": timedelta(seconds=1.5),
     "record_wait": timedelta(milliseconds=600),
     "lease": LEASE,
@@ -87,6 +87,8 @@ def hurry() -> None:
     )
     mentions.FRESH = timedelta(seconds=1)
     connection._COOL_DOWN_S, connection._LONGEST_COOL_DOWN_S = 0.05, 0.75
+    lock.FETCH_LIVES_ON = timedelta(seconds=1)
+    lock.DIES_WITHIN = timedelta(milliseconds=600)
     late.SENT_LIVES_ON = timedelta(seconds=1)
     resuming.POSTED_WITHIN = timedelta(seconds=2)
     # A login into a black hole holds up all others; a dead line is found out by its silence.

@@ -1,7 +1,7 @@
 """What is asked, and what happens to it: drawn by chance, the same for the same seed."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,6 +26,15 @@ WAYS = {
     "garbage": 1,
 }
 BROKEN_WAYS = {"dokku_killed": 4, "docker_killed": 3}
+OLD_WAYS = {
+    "ok": 44,
+    "build_fails": 10,
+    "checks_fail": 8,
+    "silent_build": 6,
+    "garbage": 1,
+}
+"""What was recorded of a Dokku before 0.38, or is put together from that."""
+OLD_BROKEN_WAYS = {"dokku_killed": 4}
 REFUSALS = frozenset({"ref_missing", "repo_unreachable", "repo_refused", "repo_denied"})
 MARKS = (
     "Cloning",
@@ -54,9 +63,12 @@ class Act(StrEnum):
     STOP = "ps:stop"
     CANCEL_ELSEWHERE = "builds:cancel"
     KILL_DOKKU = "kill -9 of Dokku's processes"
+    CUT = "all connections are cut"
+    KILL_BOT = "kill -9 of the bot"
 
 
 FOREIGN = tuple(act for act in Act if act is not Act.CANCEL)
+OLD_FOREIGN = (Act.PUSH, Act.RESTART, Act.KILL_DOKKU, Act.CUT, Act.KILL_BOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,22 +126,57 @@ def app_names() -> Sequence[str]:
     return [*(f"app{number}" for number in range(APPS - 1)), CAPPED]
 
 
-def plans(seed: int, number: int, *, faults: bool, count: int = ROUND) -> Sequence[Plan]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repertoire:
+    """What may happen in a run."""
+
+    faults: bool
+    old: bool
+    """On a Dokku before 0.38, of which less is recorded."""
+
+    @property
+    def ways(self) -> Mapping[str, int]:
+        """How deployments may go, with their weights."""
+        good, broken = (OLD_WAYS, OLD_BROKEN_WAYS) if self.old else (WAYS, BROKEN_WAYS)
+        return {**good, **broken} if self.faults else good
+
+    @property
+    def foreign(self) -> Sequence[Act]:
+        """What others may do."""
+        return OLD_FOREIGN if self.old else FOREIGN
+
+    @property
+    def weather(self) -> Sequence[Weather]:
+        """What may befall everybody."""
+        return [one for one in Weather if not (self.old and one is Weather.DOCKER)]
+
+
+def deployed_before(seed: int, number: int, may: Repertoire) -> frozenset[str]:
+    """The apps that serve when the round begins: all of an old Dokku's.
+
+    No first deploy that fails was recorded there.
+    """
+    chance = random.Random(f"{seed}/round {number}")
+    return frozenset(name for name in app_names() if may.old or chance.random() < 0.6)
+
+
+def plans(seed: int, number: int, *, may: Repertoire, count: int = ROUND) -> Sequence[Plan]:
     """The deployments of a round, in the order in which each app gets its own."""
     names = app_names()
     first = number * ROUND
-    return [_plan(seed, first + place, names[place % APPS], faults) for place in range(count)]
+    return [_plan(seed, first + place, names[place % APPS], may) for place in range(count)]
 
 
-def _plan(seed: int, number: int, app: str, faults: bool) -> Plan:
+def _plan(seed: int, number: int, app: str, may: Repertoire) -> Plan:
     chance = random.Random(f"{seed}/{number}")
-    ways = {**WAYS, **BROKEN_WAYS} if faults else WAYS
-    act, at = _act(chance, faults), None
+    faults, ways = may.faults, may.ways
+    act, at = _act(chance, may), None
     if act is not None and chance.random() < 0.6:
         at = chance.choice(MARKS)
     for_ever = app == CAPPED and chance.random() < 0.5
     if for_ever:
-        at = chance.choice(MARKS)
+        # Nobody can stop a fetch that hangs, nor see that it is dead: that is a fault.
+        at = chance.choice(MARKS if faults else MARKS[1:])
     way = chance.choices(list(ways), weights=list(ways.values()))[0]
     at_once = chance.random() < 0.15 and way not in REFUSALS
     pushed_into = faults and not at_once and at is None and chance.random() < 0.12
@@ -146,17 +193,17 @@ def _plan(seed: int, number: int, app: str, faults: bool) -> Plan:
         for_ever=for_ever,
         pushed_into=pushed_into,
         at_once=at_once,
-        scale=_scale(chance) if not at_once else None,
-        checks=chance.random() < 0.93,
+        scale=_scale(chance) if not (at_once or may.old) else None,
+        checks=chance.random() < 0.93 or may.old,
     )
 
 
-def _act(chance: random.Random, faults: bool) -> Act | None:
+def _act(chance: random.Random, may: Repertoire) -> Act | None:
     drawn = chance.random()
     if drawn < 0.12:
         return Act.CANCEL
-    if faults and drawn < 0.42:
-        return chance.choice(FOREIGN)
+    if may.faults and drawn < 0.42:
+        return chance.choice(may.foreign)
     return None
 
 
@@ -171,14 +218,14 @@ def _scale(chance: random.Random) -> dict[str, int] | None:
     return {"web": 1, "worker": 0} if drawn < 0.5 else None
 
 
-def fronts(seed: int, number: int) -> Sequence[Front]:
+def fronts(seed: int, number: int, may: Repertoire) -> Sequence[Front]:
     """The weather of a round; what is not needed before its end never comes."""
     chance = random.Random(f"{seed}/weather {number}")
-    return [_front(chance) for _ in range(40)]
+    return [_front(chance, may) for _ in range(40)] if may.faults else []
 
 
-def _front(chance: random.Random) -> Front:
-    kind = chance.choice(list(Weather))
+def _front(chance: random.Random, may: Repertoire) -> Front:
+    kind = chance.choice(may.weather)
     if kind is Weather.STALL and chance.random() < 0.25:
         lasts_s = chance.uniform(9.0, 11.0)  # longer than five polls wait
     elif kind is Weather.SLOW:

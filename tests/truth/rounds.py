@@ -1,7 +1,6 @@
 """One round: play it, wait for what is still to come, and hold every end against the journal."""
 
 import asyncio
-import random
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -13,15 +12,25 @@ from typing import Any
 from bot.clock import SystemClock
 from bot.deployments.model import AuditEntry, Deployment
 from bot.deployments.states import ENDINGS, status_of
+from bot.simulators.dokku.recordings import NEWEST
 from bot.store.engine import open_store
 from bot.webhooks.payload import planner
 from tests.truth.actors import AppActor, keep_docker, make_weather
 from tests.truth.history import History
 from tests.truth.judge import Circumstances, End, judge
 from tests.truth.pace import CAP_S, LATE_INTERVAL, MAX_DURATION_S, SPEED
-from tests.truth.plans import CAPPED, Plan, Weather, app_names, fronts, plans
-from tests.truth.rules import misdeeds
-from tests.truth.shown import show_problems
+from tests.truth.plans import (
+    CAPPED,
+    Plan,
+    Repertoire,
+    Weather,
+    app_names,
+    deployed_before,
+    fronts,
+    plans,
+)
+from tests.truth.rules import SYNC, UNRECORDED, misdeeds
+from tests.truth.shown import show_problems, shown_at
 from tests.truth.theatre import FINISHED, Theatre, open_theatre
 from tests.truth.truth import Case
 
@@ -57,6 +66,8 @@ class Told:
     wrong: list[str] = field(default_factory=list)
     unknown: str | None = None
     corrected: bool = False
+    shown_after_s: float | None = None
+    """Real seconds from the end of its command to the message that showed its first end."""
 
     @property
     def number(self) -> int | None:
@@ -80,17 +91,22 @@ class RoundResult:
 
 
 async def play_round(
-    seed: int, number: int, *, faults: bool, only: Sequence[Plan] | None = None
+    seed: int,
+    number: int,
+    *,
+    faults: bool,
+    version: str = NEWEST,
+    only: Sequence[Plan] | None = None,
 ) -> RoundResult:
     """Play and judge a round."""
     began = time.monotonic()
-    chance = random.Random(f"{seed}/round {number}")
-    live = frozenset(name for name in app_names() if chance.random() < 0.6)
-    wanted = plans(seed, number, faults=faults) if only is None else only
+    may = Repertoire(faults=faults, old=version != NEWEST)
+    live = deployed_before(seed, number, may)
+    wanted = plans(seed, number, may=may) if only is None else only
     with tempfile.TemporaryDirectory(prefix="truth-") as folder:
-        async with open_theatre(Path(folder), live=live) as theatre:
+        async with open_theatre(Path(folder), live=live, version=version) as theatre:
             actors = [AppActor(theatre=theatre, name=name, seed=seed) for name in app_names()]
-            await _play(theatre, actors, wanted, fronts(seed, number) if faults else ())
+            await _play(theatre, actors, wanted, fronts(seed, number, may))
             problems = await _calm(theatre)
             await theatre.stop_bot()
             result = await _judge_all(theatre, actors, faults=faults)
@@ -204,7 +220,7 @@ def _judge_one(
         run
         for run in history.runs.values()
         if not run.elsewhere
-        and run.source == "git:sync"
+        and run.source in {SYNC, UNRECORDED}
         and claims
         and begins <= history.entries[run.began].at <= ends
     ]
@@ -217,6 +233,7 @@ def _judge_one(
         live=row.live or "unknown",
     )
     told = Told(row=row, audit=audit, first=first, last=last, plan=asked.plan, case=case)
+    told.shown_after_s = _shown_after(theatre, told)
     judgement = judge(first or last, case, known)
     told.wrong, told.unknown = judgement.wrong, judgement.unknown
     corrections = [at for at, entry in audit if entry.action == "corrected"]
@@ -231,6 +248,15 @@ def _judge_one(
         judgement = judge(last, later, known)
         told.wrong += [f"corrected to {one}" for one in judgement.wrong]
     return told
+
+
+def _shown_after(theatre: Theatre, told: Told) -> float | None:
+    run, shown = told.case.last, shown_at(theatre, told.row.id, (told.first or told.last).status)
+    held_after_it = told.plan is not None and told.plan.at == "before_exit"
+    if run is None or run.ended is None or shown is None or held_after_it:
+        return None
+    ended = told.case.history.entries[run.ended].at
+    return (theatre.simulated(shown) - ended).total_seconds() / SPEED
 
 
 def _first_end(webhooks: Sequence[Mapping[str, Any]], deployment_id: str) -> End | None:

@@ -8,6 +8,10 @@ from tests.truth.history import History, RunStory
 from tests.truth.truth import Case
 
 SYNC = "git:sync"
+UNRECORDED = ""
+"""The source of every run on a Dokku that keeps no records."""
+LOOKS = frozenset({"builds:list", "apps:report"})
+"""Questions whose answer tells that another deploy runs; the second one before 0.38."""
 
 
 class Judged(Protocol):
@@ -18,7 +22,11 @@ class Judged(Protocol):
 
 def misdeeds(history: History, told: Sequence[Judged]) -> Iterator[str]:
     """Commands that should not have been sent."""
-    ours = [run for run in history.runs.values() if run.source == SYNC and not run.elsewhere]
+    ours = [
+        run
+        for run in history.runs.values()
+        if run.source in {SYNC, UNRECORDED} and not run.elsewhere
+    ]
     yield from _overlaps(ours)
     yield from _strays(ours, told)
     yield from _foreign_cancels(history)
@@ -56,11 +64,11 @@ def _starts_into_others(history: History, ours: Sequence[RunStory]) -> Iterator[
             place
             for place, entry in enumerate(history.entries[: run.began])
             if entry.event == "asked"
-            and entry.details["command"] == "builds:list"
+            and entry.details["command"] in LOOKS
             and not entry.details["elsewhere"]
         ]
         if not looks:
-            yield f"run {run.number} was started without a look at the builds"
+            yield f"run {run.number} was started without a look at what runs"
             continue
         for other in history.runs.values():
             running = other.began < looks[-1] and (other.ended is None or other.ended > run.began)

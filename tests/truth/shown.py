@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from bot.deployments.model import AuditEntry, Deployment, Live
+from bot.deployments.model import AuditEntry, Deployment, Live, Status
 from bot.deployments.states import status_of
 from bot.slack.mentions import METADATA_TYPE
 from bot.slack.render.words import HEADLINES, LIVES
@@ -11,6 +11,19 @@ from tests.truth.theatre import FINISHED, Theatre
 
 NOTED = frozenset({"started_again", "crash_seen"})
 """Acts of which the thread is told by a note of its own."""
+
+
+def shown_at(theatre: Theatre, deployment_id: str, status: str) -> datetime | None:
+    """When its message showed the end first; None: it was deleted, or shown in no such words."""
+    return next(
+        (
+            look.at
+            for message in theatre.live_messages().get(deployment_id, ())
+            for look in message.history
+            if HEADLINES[Status(status)] in look.text
+        ),
+        None,
+    )
 
 
 def show_problems(

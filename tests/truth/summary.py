@@ -1,7 +1,7 @@
 """The figures of a run, and the stories of what was wrong."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ class Summary:
 
     seed: int
     faults: str
+    version: str
     deployments: int = 0
     wrong: int = 0
     lost_requests: int = 0
@@ -26,6 +27,8 @@ class Summary:
     seconds: float = 0.0
     ends: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+    shown_after_s: dict[str, list[float]] = field(default_factory=dict)
+    """Of ends that the bot was there to see, by status."""
     unknown_ends: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -38,7 +41,10 @@ class Summary:
             self.wrong += bool(one.wrong)
             self.corrected += one.corrected
             self.started_again += one.row.attempt > 1
-            self.ends[str(one.first or one.last)] += 1
+            end = one.first or one.last
+            self.ends[str(end)] += 1
+            if one.shown_after_s is not None:
+                self.shown_after_s.setdefault(end.status, []).append(one.shown_after_s)
             if one.unknown is not None:
                 self.unknown[one.unknown.partition(" (")[0]] += 1
                 self.unknown_ends.append(
@@ -55,6 +61,7 @@ class Summary:
         return {
             "seed": self.seed,
             "faults": self.faults,
+            "dokku": self.version,
             "deployments": self.deployments,
             "wrong": self.wrong,
             "problems": len(self.problems),
@@ -62,11 +69,20 @@ class Summary:
             "unknown_causes": dict(self.unknown.most_common()),
             "corrected": self.corrected,
             "started_again": self.started_again,
+            "shown_after_s": {
+                status: {"p50": _percentile(all_, 0.5), "p95": _percentile(all_, 0.95)}
+                for status, all_ in sorted(self.shown_after_s.items())
+            },
             "lost_requests": self.lost_requests,
             "ends": dict(sorted(self.ends.items())),
             "seconds": round(self.seconds, 1),
             "per_second": round(self.deployments / self.seconds, 2) if self.seconds else 0.0,
         }
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    ranked = sorted(values)
+    return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 2)
 
 
 def story(result: RoundResult, told: Told) -> Iterator[str]:

@@ -63,6 +63,8 @@ class Theatre:
     webhooks: list[Mapping[str, Any]] = field(default_factory=list)
     _webhook_ids: set[str] = field(default_factory=set)
     _ends: dict[str, asyncio.Event] = field(default_factory=dict)
+    bot_life: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Whoever ends the bot holds it until it is started again."""
     _bot_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     def simulated(self, instant: datetime) -> datetime:
@@ -83,6 +85,16 @@ class Theatre:
     async def kill_bot(self) -> None:
         self._bot_up.clear()
         await self.bot.kill()
+
+    @asynccontextmanager
+    async def trouble(self, kind: str) -> AsyncIterator[None]:
+        """Note a spell of trouble."""
+        spell = Trouble(kind=kind, began=time.monotonic())
+        self.troubles.append(spell)
+        try:
+            yield
+        finally:
+            spell.ended = time.monotonic()
 
     async def bot_is_up(self) -> None:
         """Wait until it listens."""
@@ -125,13 +137,17 @@ def settings_file(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def open_theatre(folder: Path, *, live: frozenset[str]) -> AsyncIterator[Theatre]:
+async def open_theatre(
+    folder: Path, *, live: frozenset[str], version: str
+) -> AsyncIterator[Theatre]:
     """Build it, with a bot that listens. `live`: the apps that were deployed before."""
     apps = [
         DemoApp(name=name, behaviour="ok", hint="", commits=COMMITS, live=name in live)
         for name in app_names()
     ]
-    async with open_stage(manifest=manifest(), folder=folder, apps=apps, speed=SPEED) as stage:
+    async with open_stage(
+        manifest=manifest(), folder=folder, apps=apps, speed=SPEED, version=version
+    ) as stage:
         stage.dokku.refs = AnyCommit(stage.forge)
         environ = {**stage.settings, "DEPLOYBOT_CONFIG": str(settings_file(folder))}
         theatre = Theatre(
