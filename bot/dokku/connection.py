@@ -85,14 +85,6 @@ class _Line:
             self.ssh.close()
 
 
-def _why_not_sent(line: _Line, command: Command) -> str:
-    if command.refused:
-        return f"would not run `{command.argv[0]}`"
-    # A dead connection and a lack of channels raise the same error.
-    why = "hung up" if line.ssh.is_closed() else "had no channel free"
-    return f"{why} before anything was sent"
-
-
 class Connection:
     """Everything that goes to one server. Opened on first use; open it early with `warm_up`."""
 
@@ -221,7 +213,11 @@ class Connection:
                 self._keep_place(line, command, retire=False)
                 raise command.lost() from err
             line.free()
-            raise _NotSent(f"{self._where} {_why_not_sent(line, command)}.") from err
+            if command.refused:
+                raise Unreachable(f"{self._where} would not run `{command.argv[0]}`.") from err
+            # A dead connection and a lack of channels raise the same error.
+            why = "hung up" if line.ssh.is_closed() else "had no channel free"
+            raise _NotSent(f"{self._where} {why} before anything was sent.") from err
         except BaseException:
             self._keep_place(line, command, retire=True)
             raise

@@ -52,11 +52,18 @@ class Channel(asyncssh.SSHServerSession[bytes]):
     @override
     def exec_requested(self, command: str) -> bool:
         self._line = command
-        return not self._server.refuses_commands
+        refused = self._server.refuses
+        return refused is None or not command.startswith(refused)
 
     @override
     def session_started(self) -> None:
-        self._host.spawn(self._run(self._line or ""))
+        line = self._line or ""
+        lost = self._server.loses
+        if lost is not None and line.startswith(lost):
+            self._server.lost.append(line)
+            self._host.notify()
+        else:
+            self._host.spawn(self._run(line))
 
     @override
     def eof_received(self) -> bool:
@@ -170,8 +177,12 @@ class DokkuServer:
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.max_sessions = MAX_SESSIONS
         self.refuses_key = False
-        self.refuses_commands = False
-        """No command is run on a channel that was opened for it."""
+        self.refuses: str | None = None
+        """Commands that begin so are not run on the channel that was opened for them."""
+        self.loses: str | None = None
+        """Commands that begin so are accepted, and never run: the server dies before."""
+        self.lost: list[str] = []
+        """Those commands."""
         self.forces_pty = False
         """Every command has a terminal: one stream, and carriage returns."""
         self.motd = b""
@@ -237,6 +248,12 @@ class DokkuServer:
     def refuse_key_for_test(self, *, refuse: bool = True) -> None:
         """Refuse the client's key at the next login."""
         self.refuses_key = refuse
+
+    def change_host_key_for_test(self, key: asyncssh.SSHKey) -> None:
+        """Show this host key to new connections; `known_hosts` goes on naming the first one."""
+        if self._acceptor is None:
+            raise RuntimeError("the server is not open")
+        self._acceptor.update(server_host_keys=[key])
 
     def drop_oldest_for_test(self) -> None:
         """Cut the connection that was opened first, and no other."""

@@ -41,6 +41,8 @@ class Wire:
         """Bytes that a new client gets before the SSH version line."""
         self.farewell: bytes | None = None
         """What a new client gets in place of a login: these bytes, and the end."""
+        self.turned_away = 0
+        """How many clients got it."""
         self.delay_s = 0.0
         """Real seconds before a new connection is served."""
         self._pairs: list[_Pair] = []
@@ -133,6 +135,8 @@ class Wire:
         if self.noise:
             writer.write(self.noise)
         if self.farewell is not None:
+            self.turned_away += 1
+            self._changed()
             writer.write(self.farewell)
             await writer.drain()
             return

@@ -202,11 +202,27 @@ async def test_slow_logins(connect: Connect, server: DokkuServer) -> None:
 
 
 async def test_a_command_that_is_refused(client: "Client", server: DokkuServer) -> None:
-    server.refuses_commands = True
+    server.refuses = "version"
+    assert (await client.run("apps:exists ghost")).exit == 20
     with pytest.raises(asyncssh.ChannelOpenError) as refused:
         await client.start("version")
     assert refused.value.code == asyncssh.OPEN_REQUEST_SESSION_FAILED
     assert not client.connection.is_closed()
+
+
+async def test_a_command_that_is_lost(client: "Client", server: DokkuServer) -> None:
+    server.loses = "version"
+    await client.start("version")
+    assert server.lost == ["version"]
+    assert (await client.run("apps:exists ghost")).exit == 20
+
+
+async def test_a_host_key_that_changes(connect: Connect, server: DokkuServer) -> None:
+    server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
+    with pytest.raises(asyncssh.HostKeyNotVerifiable):
+        await connect()
+    server.change_host_key_for_test(server.host_key)
+    (await connect()).close()
 
 
 async def test_a_greeting_and_a_terminal_that_nobody_asked_for(

@@ -1,0 +1,156 @@
+"""Logins that are slow, turned away or refused, and channels that are not to be had."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from tests.scenarios.conftest import World, open_world
+
+SOON = {"start_window": timedelta(milliseconds=900)}
+"""Three tries in 0.9 s."""
+MAX_STARTUPS = b"Exceeded MaxStartups\r\n"
+"""What OpenSSH sends in place of its version to a login that comes too much."""
+
+
+@pytest.fixture
+async def hasty(tmp_path: Path) -> AsyncIterator[World]:
+    async with open_world(tmp_path) as world:
+        await world.start_bot(timing=SOON)
+        await world.stage.dokku.until(lambda: world.stage.server.connections == 1)
+        yield world
+
+
+async def the_end(world: World) -> Deployment:
+    (row,) = await world.ended()
+    assert isinstance(row, Deployment)
+    return row
+
+
+def assert_not_started(world: World, row: Deployment) -> None:
+    assert (row.phase, row.failure) == (Phase.FAILED, Failure.SERVER_UNREACHABLE)
+    assert row.started_at is None
+    live = {one.sha for one in world.stage.dokku.live("myapp").values()}
+    assert world.stage.forge.sha("myapp") not in live
+
+
+def assert_deployed(row: Deployment) -> None:
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+
+
+async def test_a_slow_login_is_waited_for(hasty: World) -> None:
+    hasty.stage.server.slow_logins_for_test(1.5)
+    await hasty.deploy()
+    assert_deployed(await the_end(hasty))
+
+
+@pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])
+async def test_a_login_too_many_is_tried_again(hasty: World, farewell: bytes) -> None:
+    server = hasty.stage.server
+    server.turn_away_for_test(farewell)
+    await hasty.deploy()
+    await hasty.stage.dokku.until(lambda: server.wire.turned_away, timeout_s=20)
+    server.turn_away_for_test(None)
+    assert_deployed(await the_end(hasty))
+
+
+@pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])
+async def test_logins_that_are_always_turned_away_end_it(hasty: World, farewell: bytes) -> None:
+    hasty.stage.server.turn_away_for_test(farewell)
+    await hasty.deploy()
+    row = await the_end(hasty)
+    assert_not_started(hasty, row)
+    assert "hung up during the login: it has too many logins at once" in (row.reason or "")
+
+
+async def test_a_key_that_is_refused_later_ends_it_at_once(hasty: World) -> None:
+    hasty.stage.server.refuse_key_for_test()
+    await hasty.deploy()
+    row = await the_end(hasty)
+    assert_not_started(hasty, row)
+    assert "refused the bot's SSH key for the user dokku" in (row.reason or "")
+    assert "dokku ssh-keys:add" in (row.reason or "")
+
+
+async def test_a_host_key_that_changes_later_gets_nothing(hasty: World) -> None:
+    hasty.stage.server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
+    await hasty.deploy()
+    row = await the_end(hasty)
+    assert_not_started(hasty, row)
+    assert "host key that is not among the known ones" in (row.reason or "")
+    assert "ssh-keyscan" in (row.reason or "")
+
+
+async def test_a_deploy_command_that_the_server_will_not_run_is_no_start(hasty: World) -> None:
+    server = hasty.stage.server
+    server.refuses = "git:sync"
+    await hasty.deploy()
+    row = await the_end(hasty)
+    assert_not_started(hasty, row)
+    assert "let the bot log in but would not run the deploy" in (row.reason or "")
+
+
+async def test_questions_that_the_server_will_not_run_end_it(hasty: World) -> None:
+    hasty.stage.server.refuses = ""
+    await hasty.deploy()
+    row = await the_end(hasty)
+    assert_not_started(hasty, row)
+    assert "would not run `" in (row.reason or "")
+
+
+async def test_one_channel_is_enough(hasty: World) -> None:
+    hasty.stage.server.max_sessions = 1
+    await hasty.deploy()
+    assert_deployed(await the_end(hasty))
+
+
+async def test_no_channel_at_all_is_an_unreachable_server(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        world.stage.server.max_sessions = 0
+        await world.start_bot(timing=SOON | {"start_tries": 1})
+        await world.deploy()
+        row = await the_end(world)
+        assert_not_started(world, row)
+        assert "had no channel free" in (row.reason or "")
+
+
+@pytest.mark.parametrize("fault", ["key", "turned away", "no command"])
+async def test_a_fault_of_the_questions_alone_costs_the_deploy_nothing(
+    tmp_path: Path, fault: str
+) -> None:
+    """Its own line is up: it is read on, and its end is proven when questions pass again."""
+    async with open_world(tmp_path) as world:
+        await world.start_bot(timing={"max_poll_errors": 1000})
+        await _deploy_through(world, fault)
+
+
+async def _deploy_through(hasty: World, fault: str) -> None:
+    server = hasty.stage.server
+    hasty.hold()
+    await hasty.deploy()
+    await hasty.held()
+    await hasty.until_message("Building")
+    match fault:
+        case "key":
+            server.refuse_key_for_test()
+        case "turned away":
+            server.turn_away_for_test(MAX_STARTUPS)
+        case _:
+            server.refuses = ""
+    server.drop_oldest_for_test()
+    await hasty.until_message("stale")
+    hasty.let_go()
+    await hasty.stage.dokku.until(
+        lambda: (
+            {one.sha for one in hasty.stage.dokku.live("myapp").values()}
+            == {hasty.stage.forge.sha("myapp")}
+        ),
+        timeout_s=20,
+    )
+    server.refuse_key_for_test(refuse=False)
+    server.turn_away_for_test(None)
+    server.refuses = None
+    assert_deployed(await the_end(hasty))

@@ -1,0 +1,58 @@
+"""What comes over the line beside Dokku's own text, and how much: the end is the true one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from tests.scenarios.conftest import World, open_world
+
+GREETING = (
+    b"Welcome to Ubuntu 22.04.3 LTS\n\n[ OK ] all is watched\n{ who may }\n"
+    b" !     System restart required\n\xff\xfe caf\xc3\n"
+)
+
+
+@pytest.fixture(params=["0.38.27", "0.35.20"])
+async def noisy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """A greeting before the login, in it, and before every answer; a terminal nobody asked for."""
+    async with open_world(tmp_path, version=request.param) as world:
+        server = world.stage.server
+        server.noise_for_test(b"Only for people who may\r\n")
+        server.banner = "All is watched\n"
+        server.motd, server.forces_pty = GREETING, True
+        await world.start_bot()
+        yield world
+
+
+async def the_end(world: World) -> Deployment:
+    (row,) = await world.ended()
+    assert isinstance(row, Deployment)
+    return row
+
+
+async def test_a_good_deploy_amid_noise(noisy: World) -> None:
+    await noisy.deploy()
+    row = await the_end(noisy)
+    assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
+
+
+async def test_a_failed_build_amid_noise(noisy: World) -> None:
+    noisy.now_behaves("build_fails")
+    await noisy.deploy()
+    row = await the_end(noisy)
+    assert (row.phase, row.failure, row.live) == (
+        Phase.FAILED,
+        Failure.BUILD_FAILED,
+        Live.PREVIOUS,
+    )
+
+
+@pytest.mark.parametrize("behaviour", ["garbage", "no_newline"])
+async def test_output_of_any_kind_ends_well(world: World, behaviour: str) -> None:
+    world.now_behaves(behaviour)
+    await world.deploy()
+    await world.stage.receiver.wait_delivered(1, within_s=30)
+    (row,) = await world.rows()
+    assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
