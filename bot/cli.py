@@ -125,7 +125,7 @@ def status(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Show what runs and waits, or one deployment in full; by app also what is live now."""
+    """Show what runs and waits, one deployment, or what is live of an app."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.status(which, json=json)
