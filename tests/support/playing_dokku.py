@@ -7,6 +7,10 @@ from bot.deployments.model import BuildStatus
 from tests.support.builders import METADATA, NEW, containers
 from tests.support.fake_dokku import GOOD, FakeDokku, FakeStream
 
+BUILDING = GOOD[1]
+"""Line before which the lock is taken."""
+SOURCE_AFTER_LOCK_S = 0.4
+"""A good end frees the lock first, and writes its source after it (recording 0.35.20 b)."""
 SWITCH = GOOD[3]
 """Line after which the new release serves."""
 FAILING = (*GOOD[:2], "> error build_failed ERROR: failed to solve")
@@ -19,8 +23,8 @@ class PlayingDokku(FakeDokku):
     status = 0
     line_s = 0.6
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, keeps: bool = True) -> None:
+        super().__init__(keeps=keeps)
         self.most_alive = 0
         self._playing: list[FakeStream] = []
 
@@ -51,6 +55,7 @@ class PlayingDokku(FakeDokku):
             await self._run(stream)
         finally:
             self._playing.remove(stream)
+            self._free_lock()
 
     async def _run(self, stream: FakeStream) -> None:
         for line in self.lines:
@@ -61,9 +66,13 @@ class PlayingDokku(FakeDokku):
                 self._die(stream)
                 return
             stream.say(line)
+            if line == BUILDING:
+                self.locked = not self.keeps
             if line == SWITCH:
                 self.now = containers(NEW)
+        self._free_lock()
         if self.status == 0:
+            await asyncio.sleep(SOURCE_AFTER_LOCK_S)
             self.metadata = METADATA
         await asyncio.sleep(0.2)
         if stream.exit_status is not None:
@@ -74,6 +83,10 @@ class PlayingDokku(FakeDokku):
             self._note(stream, ended, None)
         else:
             stream.end(self.status)
+
+    def _free_lock(self) -> None:
+        """The flag is read on a Dokku without records alone, where a dead deploy frees it."""
+        self.locked = False
 
     def _die(self, stream: FakeStream) -> None:
         """Its client is gone: the next line kills it."""

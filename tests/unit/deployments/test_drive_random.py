@@ -23,9 +23,9 @@ METHODS = ("save", "append_log", "get", "claim", "release", "renew", "read_log",
 class Trouble:
     """One story: a deployment, a server, a database, and what happens to them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, keeps: bool) -> None:
         self.random = random.Random(seed)
-        self.dokku = PlayingDokku()
+        self.dokku = PlayingDokku(keeps=keeps)
         self.dokku.line_s = self.random.choice([0.3, 2.0, 11.0])
         if self.random.random() < 0.3:
             self.dokku.lines, self.dokku.status = FAILING, 1
@@ -133,10 +133,16 @@ def test_no_story_ends_wrong_or_never(part: int) -> None:
         tell(seed)
 
 
-def tell(seed: int) -> None:
+@pytest.mark.parametrize("part", range(4))
+def test_nor_does_one_on_a_dokku_without_records(part: int) -> None:
+    for seed in range(part * 20, part * 20 + 20):
+        tell(seed, keeps=False)
+
+
+def tell(seed: int, *, keeps: bool = True) -> None:
     @in_virtual_time
     async def run() -> None:
-        story = Trouble(seed)
+        story = Trouble(seed, keeps=keeps)
         playing = asyncio.create_task(story.dokku.watch())
         judging = asyncio.create_task(story.judge())
         await story.happen()
