@@ -136,13 +136,17 @@ def restarted_by(others: Sequence[BuildRecord]) -> str:
     return f"by {commands}" if commands else "from elsewhere"
 
 
-def replaced_by(others: Sequence[BuildRecord]) -> str:
+def replaced_by(others: Sequence[BuildRecord], *, seen: bool = True) -> str:
     """What took the place of a new release, as a sentence without its full stop.
 
-    Other code comes with a build; a restart is named only where no build is recorded.
+    Other code comes with a build; a restart is named only where no build is recorded. `seen`:
+    our own containers were seen, so that others are known not to run our code.
     """
     commands = _commands([one for one in others if one.kind == "build"]) or _commands(others)
-    what = f"It was replaced by {commands}" if commands else "Another release replaced it"
+    unnamed = (
+        "Another release replaced it" if seen else "Other containers took the place of its own"
+    )
+    what = f"It was replaced by {commands}" if commands else unnamed
     return f"{what} before it had proved itself"
 
 

@@ -28,6 +28,8 @@ from bot.deployments.proof import (
     good_by_effect,
     good_end,
     live_of,
+    ours_images,
+    ours_of,
     refused_by_lock,
     source_is_ours,
     untouched,
@@ -202,8 +204,9 @@ def replaced_before_proof(e: Evidence) -> Verdict | None:
     if not good_end(e) or live not in {Live.UNKNOWN, Live.PREVIOUS}:
         return None
     said = _live_sentence(e, live)
-    same = "Other containers took the place of its own before it had proved itself"
-    cause = same if live is Live.PREVIOUS else replaced_by(e.others)
+    seen = bool(ours_images(ours_of(e), e.after))
+    # Of former content, the sentence on what serves says who put it there.
+    cause = replaced_by(() if live is Live.PREVIOUS else e.others, seen=seen)
     return _failed("replaced_before_proof", Failure.INTERRUPTED, live, cause, said)
 
 

@@ -34,22 +34,19 @@ class Patient:
 
     async def looks(self, begun: int, count: int) -> None:
         """Wait until the bot has asked for the records so many times since then."""
-        await self.dokku.until(lambda: questions(self.dokku.journal[begun:]) >= count)
+        await self.dokku.until(lambda: asked(self.dokku.journal[begun:], "builds:list") >= count)
 
 
-def questions(entries: list[JournalEntry]) -> int:
+def asked(entries: list[JournalEntry], command: str) -> int:
+    """How often the bot sent such a command."""
     return sum(
-        one.details.get("command") == "builds:list" and not one.details.get("elsewhere")
+        one.details.get("command") == command and not one.details.get("elsewhere")
         for one in entries
     )
 
 
 def sent(world: World, command: str) -> bool:
-    """The bot sent such a command."""
-    return any(
-        one.details.get("command") == command and not one.details.get("elsewhere")
-        for one in world.stage.dokku.journal
-    )
+    return asked(world.stage.dokku.journal, command) > 0
 
 
 @pytest.fixture
@@ -257,16 +254,25 @@ async def test_a_restart_of_the_old_release_is_named_in_the_sentence(patient: Pa
     assert "Others worked on the app" not in shown(world.message)
 
 
+async def seen_once(world: World) -> None:
+    """Deploy, until the bot has looked at the new release for the first time."""
+    journal = world.stage.dokku.journal
+    begun = len(journal)
+    await world.deploy()
+
+    def looked() -> bool:
+        events = journal[begun:]
+        ends = [at for at, one in enumerate(events) if one.event == "metadata_set"]
+        return bool(ends) and asked(events[ends[0] :], "ps:inspect") > 0
+
+    await world.stage.dokku.until(looked, timeout_s=20)
+
+
 async def test_a_scaling_leaves_no_record_and_is_told_all_the_same(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         await world.start_bot(DEPLOYBOT_SETTLE="6s")
         dokku = world.stage.dokku
-        begun = len(dokku.journal)
-        await world.deploy()
-        await dokku.until(
-            lambda: any(one.event == "metadata_set" for one in dokku.journal[begun:]),
-            timeout_s=20,
-        )
+        await seen_once(world)
         await foreign_command(dokku, "ps:scale myapp web=2")
         await world.until_message("Deployed", "by a command that Dokku keeps no record of")
         row = await newest(world)
@@ -293,12 +299,7 @@ async def test_a_push_that_replaces_a_release_before_its_proof_is_named(tmp_path
     async with open_world(tmp_path) as world:
         await world.start_bot(DEPLOYBOT_SETTLE="8s")
         dokku = world.stage.dokku
-        begun = len(dokku.journal)
-        await world.deploy()
-        await dokku.until(
-            lambda: any(one.event == "metadata_set" for one in dokku.journal[begun:]),
-            timeout_s=20,
-        )
+        await seen_once(world)
         await dokku.foreign_push("myapp", OTHER)
         await world.until_message("Failed", "It was replaced by git push before it had proved")
         row = await newest(world)

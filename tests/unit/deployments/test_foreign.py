@@ -76,7 +76,7 @@ def test_a_command_always_has_a_name() -> None:
 
 
 def test_since_when_it_runs_is_its_own_span_laid_before_our_now() -> None:
-    assert running_for(3).since == NOW - timedelta(minutes=3)
+    assert (running_for(3).what, running_for(3).since) == (PHRASE, NOW - timedelta(minutes=3))
     assert blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None).since is None
 
 
@@ -212,8 +212,11 @@ def test_who_restarted_it_is_each_named_once() -> None:
 def test_another_release_comes_with_a_build() -> None:
     assert replaced_by([]) == "Another release replaced it before it had proved itself"
     assert replaced_by([REFUSED]) == replaced_by([])
+    unseen = "Other containers took the place of its own before it had proved itself"
+    assert replaced_by([REFUSED], seen=False) == unseen
     by_push = "It was replaced by git push before it had proved itself"
     assert replaced_by([CONFIG_SET, PUSH]) == by_push
+    assert replaced_by([CONFIG_SET, PUSH], seen=False) == by_push
     by_restart = "It was replaced by ps:restart before it had proved itself"
     assert replaced_by([RESTART, REFUSED]) == by_restart
 

@@ -422,6 +422,18 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
         ),
     ),
     (
+        "ours was deployed, and somebody restarted the former image",
+        {"after": containers(RESTARTED_OLD), "others": (CONFIG_SET,)},
+        end(
+            "replaced_before_proof",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.PREVIOUS,
+            "Other containers took the place of its own before it had proved itself. "
+            "The previous release is serving; it was restarted meanwhile by config:set.",
+        ),
+    ),
+    (
         "ours was started and never said to be deployed, and others of the former image run now",
         {"output": facts(Mark.BUILDING, ours=(NEW,)), "after": containers(RESTARTED_OLD)},
         end(
@@ -436,6 +448,18 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
     (
         "somebody else's release serves after a good end",
         {"after": containers(STRANGER)},
+        end(
+            "replaced_before_proof",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.UNKNOWN,
+            "Other containers took the place of its own before it had proved itself. "
+            f"{SERVES_UNKNOWN}",
+        ),
+    ),
+    (
+        "somebody else's release serves beside ours after a good end",
+        {"after": containers(NEW, STRANGER)},
         end(
             "replaced_before_proof",
             Phase.FAILED,
