@@ -126,6 +126,10 @@ _KEY_BODY = re.compile(
     r"|(?:Proc-Type|DEK-Info|Version|Comment):.*)[\"',\\\s]*$"
 )
 _BODY_SHORTEST = 20
+_BODY_SURE = 40
+"""So many characters of base64 alone on a line are no words."""
+_PATIENCE = 50
+"""Lines of others that may stand in a key: steps of a build print side by side."""
 
 
 class RedactedLines:
@@ -135,6 +139,7 @@ class RedactedLines:
         self._redactor = redactor
         self._in_key = False
         self._last_body = False
+        self._others = 0
 
     def line(self, text: str) -> str:
         """Mask the next line (without its line end)."""
@@ -146,14 +151,23 @@ class RedactedLines:
             body = _KEY_BODY.match(text)
             if body is not None and not body["body"]:
                 return text
-            # Only the last line of a key is short; words of an ordinary log are, too.
-            if body is not None and not self._last_body:
-                self._last_body = len(body["body"]) < _BODY_SHORTEST
+            if body is not None and self._is_key(body["body"]):
                 return body["prefix"] + MASK
-            # Neither body nor end: a log merely named the marker, or the key was cut off.
-            self._in_key = False
+            # Neither body nor end: somebody else's line, or a log merely named the marker.
+            self._others += 1
+            self._in_key = self._others <= _PATIENCE
         self.saw(text)
         return self._redactor.text(text)
+
+    def _is_key(self, body: str) -> bool:
+        """Only the last line of a key is short; words of an ordinary log are, too."""
+        sure = len(body) >= _BODY_SURE or (body.endswith("=") and " " not in body)
+        if not sure and (self._others or self._last_body):
+            return False
+        self._last_body = len(body) < _BODY_SHORTEST
+        if len(body) >= _BODY_SURE:
+            self._others = 0
+        return True
 
     def saw(self, text: str) -> None:
         """Take note of a line that was masked elsewhere: a key may have begun in it."""
@@ -161,6 +175,7 @@ class RedactedLines:
         if begins:
             self._in_key = "-----END " not in text[begins[-1].end() :]
             self._last_body = False
+            self._others = 0
 
 
 def _masked(text: str, spans: list[Span]) -> str:

@@ -188,6 +188,16 @@ def test_a_private_key_over_many_lines_is_masked_in_each(prefix: str) -> None:
     assert stream.line("#8 DONE 0.2s") == "#8 DONE 0.2s"
 
 
+def test_a_private_key_is_masked_while_another_step_prints_between_its_lines() -> None:
+    stream = Redactor().stream()
+    shown = [
+        stream.line(one) for line in KEY.splitlines() for one in (f"#8 0.1 {line}", "#9 1.2 npm ci")
+    ]
+    assert shown == [f"#8 0.1 {MASK}", "#9 1.2 npm ci"] * len(KEY.splitlines())
+    for number in range(60):
+        assert stream.line(f"#9 step {number}") == f"#9 step {number}"
+
+
 def test_a_log_that_merely_names_the_marker_goes_on() -> None:
     stream = Redactor().stream()
     stream.line("expected -----BEGIN PRIVATE KEY-----")
