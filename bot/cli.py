@@ -125,7 +125,7 @@ def status(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Show what runs and waits, one deployment, or what is live of an app."""
+    """Show what runs and waits, one deployment, or what is live."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.status(which, json=json)
