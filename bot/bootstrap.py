@@ -26,7 +26,6 @@ from bot.deployments.ports import Timing
 from bot.deployments.prepare import AppNames, Preparation
 from bot.deployments.runner import Runner
 from bot.deployments.service import Service
-from bot.deployments.states import RUNNING
 from bot.deployments.tasks import Tasks
 from bot.deployments.tracker import Tracker
 from bot.dokku.connection import SshTarget
@@ -211,17 +210,13 @@ def _build_books(
         client=client,
         tracker=tracker,
         store=store,
-        gate=EditGate(clock=clock, running=lambda: _running(tracker)),
+        gate=EditGate(clock=clock, running=lambda: tracker.running),
         clock=clock,
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )
     observer = MeteredObserver(metrics, servers.names())
     return Books(store=store, tracker=tracker, announcer=live, observer=observer), live
-
-
-def _running(tracker: Tracker) -> int:
-    return sum(one.deployment.phase in RUNNING for one in tracker.active())
 
 
 def _build_domain(

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from bot.clock import Clock
 from bot.deployments.model import Deployment, Progress
-from bot.deployments.states import ENDINGS
+from bot.deployments.states import ENDINGS, RUNNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +31,23 @@ class Tracker:
         self._ttl = ttl
         self._most = most
         self._all: dict[str, Tracked] = {}
+        # Each look would cost a walk over all of them, at 1,000 running some 100 times a second.
+        self._ended: dict[str, float] = {}
+        """Those that ended, in the order in which that was learnt."""
+        self._running: set[str] = set()
 
     def put(self, deployment: Deployment) -> None:
         """Remember the newest row of a deployment; its progress is kept."""
-        known = self._all.pop(deployment.id, None)
+        known = self._all.get(deployment.id)
         ended_at = None
         if deployment.phase in ENDINGS:
-            ended_at = known.ended_at if known else None
-            ended_at = self._clock.monotonic() if ended_at is None else ended_at
+            ended_at = self._ended.setdefault(deployment.id, self._clock.monotonic())
+        else:
+            self._ended.pop(deployment.id, None)
+        if deployment.phase in RUNNING:
+            self._running.add(deployment.id)
+        else:
+            self._running.discard(deployment.id)
         self._all[deployment.id] = Tracked(
             deployment=deployment,
             progress=known.progress if known else Progress(),
@@ -65,6 +74,13 @@ class Tracker:
     def forget(self, deployment_id: str) -> None:
         """Drop a deployment (withdrawn, or owned by another replica)."""
         self._all.pop(deployment_id, None)
+        self._ended.pop(deployment_id, None)
+        self._running.discard(deployment_id)
+
+    @property
+    def running(self) -> int:
+        """How many of them run."""
+        return len(self._running)
 
     def active(self) -> Sequence[Tracked]:
         """All that have not ended."""
@@ -77,10 +93,8 @@ class Tracker:
 
     def _sweep(self) -> None:
         limit = self._clock.monotonic() - self._ttl.total_seconds()
-        ended = [
-            (known.ended_at, key) for key, known in self._all.items() if known.ended_at is not None
-        ]
-        over = len(self._all) - self._most
-        for place, (ended_at, key) in enumerate(sorted(ended)):
-            if ended_at < limit or place < over:
-                del self._all[key]
+        while self._ended:
+            oldest = next(iter(self._ended))
+            if self._ended[oldest] >= limit and len(self._all) <= self._most:
+                return
+            self.forget(oldest)
