@@ -1,0 +1,174 @@
+"""Several servers: one that is dead, frozen or slow delays nothing of another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.operations.check import run_checks
+from bot.simulators.slack.model import Message
+from bot.simulators.stage import DemoApp
+from tests.scenarios.conftest import World, open_world, shown
+from tests.support.second_dokku import Second, open_second
+
+HOWS = ("black hole", "refused", "slow")
+COMMITS = ("Start the app", "Greet people", "Fix the login redirect")
+APPS = tuple(
+    DemoApp(name=name, behaviour="ok", hint="", commits=COMMITS) for name in ("myapp", "shop")
+)
+STOP_S = 8.0
+"""Drain (1 s), flush and hanging up, on a busy machine."""
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[tuple[World, Second]]:
+    """`myapp` and `shop` on `default`, `blog` on `staging`; no bot yet."""
+    blog = DemoApp(name="blog", behaviour="ok", hint="", commits=COMMITS, live=False)
+    async with (
+        open_world(tmp_path, apps=(*APPS, blog)) as world,
+        open_second(world, "blog") as second,
+    ):
+        yield world, second
+        await world.stop_bot()
+
+
+def about(world: World, app: str) -> Message:
+    """The live message of an app."""
+    return next(one for one in world.messages if f" {app} " in one.text)
+
+
+async def says(world: World, app: str, *words: str) -> str:
+    """Wait until the message of an app says all the words."""
+
+    def there() -> str | None:
+        found = [one for one in world.messages if f" {app} " in one.text]
+        text = shown(found[-1]) if found else ""
+        return text if all(word in text for word in words) else None
+
+    text = await world.slack.until(there, timeout_s=30.0)
+    assert text is not None
+    return text
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("when", ["at the start", "later"])
+async def test_another_server_is_deployed_to_while_one_is_dead(
+    two: tuple[World, Second], how: str, when: str
+) -> None:
+    world, second = two
+    if when == "at the start":
+        await second.dies(how)
+        await world.start_bot()
+    else:
+        await world.start_bot()
+        await world.deploy("blog main to staging")
+        await says(world, "blog", "Deployed")
+        await second.dies(how)
+    await world.deploy("blog main to staging")
+    # The post waits for the dead one half a second at most, and says what it waits for.
+    first = 1 if when == "at the start" else 2
+    await world.posted(first)
+    await world.deploy("myapp main to default")
+    await says(world, "myapp", "Deployed")
+    assert "Waiting" in shown(world.messages[first - 1])
+    # Nor do questions of people wait.
+    await world.deploy("apps")
+    listed = await world.whispered("Apps that can be deployed", "myapp")
+    assert "staging" in listed
+    await world.deploy("status myapp")
+    await world.whispered("Deployed", "myapp")
+    await world.deploy("status blog")
+    await world.whispered("blog")
+    await world.deploy("status")
+    await world.whispered("blog")
+    async with asyncio.timeout(STOP_S):
+        await world.stop_bot()
+    assert "Waiting" in shown(world.messages[first - 1])
+
+
+async def test_a_server_that_freezes_during_a_deploy_stops_no_other(
+    two: tuple[World, Second],
+) -> None:
+    world, second = two
+    await world.start_bot(timing={"poll_timeout": timedelta(seconds=1), "max_poll_errors": 1000})
+    second.host.hold_for_test("blog", at="build step 4/")
+    await world.deploy("blog main to staging")
+    await second.host.until(lambda: second.host.holding("blog"))
+    await says(world, "blog", "Building")
+    world.hold()
+    await world.deploy("myapp main to default")
+    await world.held()
+    await second.dies("black hole")
+    await says(world, "blog", "stale since")
+    # The other one is polled on, cancelled and started as if nothing had happened.
+    await says(world, "myapp", "Building")
+    assert "stale" not in shown(about(world, "myapp"))
+    await world.click("deployment_cancel", about(world, "myapp"))
+    await says(world, "myapp", "Cancelled")
+    world.let_go()
+    await world.deploy("shop main to default")
+    await says(world, "shop", "Deployed")
+    assert "Deploying" in shown(about(world, "blog"))
+    await second.revives()
+    second.host.release_for_test("blog")
+    await says(world, "blog", "Deployed")
+
+
+async def test_readiness_names_the_dead_server_and_stays_ready(
+    two: tuple[World, Second],
+) -> None:
+    world, second = two
+    await second.dies("refused")
+    bot = await world.start_bot()
+    await world.deploy("blog main to staging")
+    await world.posted(1)
+    health = bot.servers.health()
+    assert health["default"] is None
+    assert "refused" in (health["staging"] or "")
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_check_tells_of_each_server(two: tuple[World, Second], how: str) -> None:
+    world, second = two
+    await second.dies(how)
+    checks = {one.what: one for one in await run_checks(environ=world.environ, folder=world.folder)}
+    assert checks["dokku default"].ok
+    assert "Dokku 0.38" in checks["dokku default"].found
+    if how == "slow":  # it answers within the 15 s that a check waits
+        assert checks["dokku staging"].ok
+    else:
+        assert not checks["dokku staging"].ok
+        assert "127.0.0.1" in checks["dokku staging"].found + checks["dokku staging"].mend
+
+
+async def test_places_on_a_server_are_given_in_order(tmp_path: Path) -> None:
+    names = ("blog", "wiki", "docs")
+    apps = tuple(
+        DemoApp(name=name, behaviour="ok", hint="", commits=COMMITS, live=False) for name in names
+    )
+    async with (
+        open_world(tmp_path, apps=(*APPS, *apps)) as world,
+        open_second(world, *names, max_running=1) as second,
+    ):
+        await world.start_bot()
+        second.host.hold_for_test("blog", at="build step 4/")
+        await world.deploy("blog main to staging")
+        await second.host.until(lambda: second.host.holding("blog"))
+        await world.deploy("wiki main to staging")
+        await says(world, "wiki", "1st in line", "a free place on staging (1 of 1 run)")
+        await world.deploy("docs main to staging")
+        await says(world, "docs", "1st in line", "a free place on staging (1 of 1 run)")
+        # Another server has places of its own.
+        await world.deploy("myapp main to default")
+        await says(world, "myapp", "Deployed")
+        second.host.hold_for_test("wiki", at="build step 4/")
+        second.host.release_for_test("blog")
+        await second.host.until(lambda: second.host.holding("wiki"))
+        await says(world, "blog", "Deployed")
+        assert "a free place" in shown(about(world, "docs"))
+        second.host.release_for_test("wiki")
+        await says(world, "wiki", "Deployed")
+        await says(world, "docs", "Deployed")
+        await world.stop_bot()
