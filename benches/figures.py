@@ -66,6 +66,12 @@ def histogram_percentile(page: str, name: str, share: float, before: str = "") -
     return min(bound for bound, count in fresh.items() if count >= share * total)
 
 
+def counted(page: str, name: str) -> float:
+    """A number of a /metrics page that has no labels."""
+    found = re.search(rf"^{name} (\S+)$", page, re.MULTILINE)
+    return float(found[1]) if found else math.nan
+
+
 def _buckets(page: str, name: str) -> dict[float, float]:
     found = re.findall(rf'^{name}_bucket{{le="([^"]+)"}} (\S+)$', page, re.MULTILINE)
     return {float(bound): float(count) for bound, count in found}
