@@ -52,6 +52,16 @@ async def says(world: World, app: str, *words: str) -> str:
     return text
 
 
+async def told(world: World, *words: str) -> None:
+    """Wait until ada was told all the words, as long as a question to a dead server lasts."""
+
+    def there() -> bool:
+        texts = [shown(one) for one in world.slack.ephemerals(world.ada)]
+        return any(all(word in text for word in words) for text in texts)
+
+    await world.slack.until(there, timeout_s=30.0)
+
+
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("when", ["at the start", "later"])
 async def test_another_server_is_deployed_to_while_one_is_dead(
@@ -77,12 +87,10 @@ async def test_another_server_is_deployed_to_while_one_is_dead(
     await world.deploy("apps")
     listed = await world.whispered("Apps that can be deployed", "myapp")
     assert "staging" in listed
-    await world.deploy("status myapp")
-    await world.whispered("Deployed", "myapp")
     await world.deploy("status blog")
-    await world.whispered("blog")
-    await world.deploy("status")
-    await world.whispered("blog")
+    await world.deploy("status myapp")
+    await told(world, "*myapp* on default", "is live")
+    await told(world, "*blog* on staging")
     async with asyncio.timeout(STOP_S):
         await world.stop_bot()
     assert "Waiting" in shown(world.messages[first - 1])
