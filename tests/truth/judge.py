@@ -26,6 +26,8 @@ class Circumstances:
     """What the harness itself did, in simulated instants."""
 
     line_troubled: Sequence[tuple[datetime, datetime]] = ()
+    busy: Sequence[tuple[datetime, datetime]] = ()
+    """The machine was too busy for the bot to hear its answers in time."""
     docker_down: Sequence[tuple[datetime, datetime]] = ()
     bot_died: Sequence[tuple[datetime, datetime]] = ()
     cancel_asked: bool = False
@@ -151,13 +153,17 @@ def _explains(word: str, case: Case, known: Circumstances) -> bool:
         return known.faults and word in {"server_unreachable", "expired", "interrupted"}
     if run is None:
         # Claimed, and nobody could ask any more whether the command had been sent.
-        return _overlaps(known.line_troubled, case.begins, case.ends)
+        return _out_of_touch(case, known)
     shows = _SHOWN_BY.get(word)
     return shows is not None and shows(run, case, known)
 
 
 def _is_over_its_cap(_run: RunStory, case: Case, known: Circumstances) -> bool:
     return case.ends - case.history.entries[case.first_place].at >= known.cap
+
+
+def _out_of_touch(case: Case, known: Circumstances) -> bool:
+    return _overlaps([*known.line_troubled, *known.busy], case.begins, case.ends)
 
 
 def _never_fetched(run: RunStory, _case: Case, _known: Circumstances) -> bool:
@@ -181,9 +187,7 @@ _SHOWN_BY: Mapping[str, Callable[[RunStory, Case, Circumstances], bool]] = {
     "repo_unreachable": _never_fetched,
     "release_failed": lambda run, _case, known: known.faults and run.status != 0,
     "timed_out": _is_over_its_cap,
-    "lost_contact": lambda _run, case, known: _overlaps(
-        known.line_troubled, case.begins, case.ends
-    ),
+    "lost_contact": lambda _run, case, known: _out_of_touch(case, known),
     "interrupted": lambda _run, _case, known: known.faults,
     "internal": lambda run, _case, known: known.faults and run.status == 0,
     "server_unreachable": lambda _run, _case, known: known.faults,
@@ -223,6 +227,7 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     spells = {
         "docker was down": known.docker_down,
         "the line to the server was troubled": known.line_troubled,
+        "the machine was busy": known.busy,
     }
     # After a look that came through, only later trouble withholds anything.
     since = through[-1].at if through else since

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.truth.plans import (
 )
 from tests.truth.rules import SYNC, UNRECORDED, misdeeds
 from tests.truth.shown import show_problems, shown_at
-from tests.truth.theatre import FINISHED, Theatre, open_theatre
+from tests.truth.theatre import BUSY, FINISHED, Theatre, open_theatre
 from tests.truth.truth import Case
 
 CALM_WITHIN_S = 20.0
@@ -122,6 +122,7 @@ async def _play(
     over = asyncio.Event()
     raining = asyncio.create_task(make_weather(theatre, weather, over))
     keeping = asyncio.create_task(keep_docker(theatre))
+    watching = asyncio.create_task(theatre.watch_machine())
     try:
         async with asyncio.TaskGroup() as group:
             for actor in actors:
@@ -131,6 +132,7 @@ async def _play(
         over.set()
         await raining
         keeping.cancel()
+        watching.cancel()
         theatre.stage.dokku.revive_docker_for_test()
 
 
@@ -273,7 +275,7 @@ def _circumstances(
     host = theatre.stage.dokku
     end_of_all = host.clock.now()
 
-    def spells(kinds: frozenset[Weather], echo_s: float) -> list[tuple[datetime, datetime]]:
+    def spells(kinds: Collection[str], echo_s: float) -> list[tuple[datetime, datetime]]:
         return [
             (
                 host.clock.instant_of(one.began),
@@ -287,6 +289,7 @@ def _circumstances(
 
     return Circumstances(
         line_troubled=spells(LINE_TROUBLES, LINE_ECHO_S),
+        busy=spells({BUSY}, LINE_ECHO_S),
         docker_down=[(began, ended or end_of_all) for began, ended in host.docker_outages],
         bot_died=spells(frozenset({Weather.STOP, Weather.KILL}), 0.0),
         cancel_asked=cancel_asked,

@@ -22,6 +22,12 @@ from tests.truth.plans import CAPPED, app_names
 
 COMMITS = ("Start the app", "Greet people", "Fix the login redirect")
 FINISHED = "deployment.finished"
+BUSY = "the machine under this test was too busy"
+WATCH_EVERY_S = 0.2
+LATE_S = 0.3
+"""A wake-up that is so late says that the bot's questions may time out as well."""
+START_S = 3.0
+"""A start of the bot that takes longer says the same; it takes one second."""
 
 
 class AnyCommit:
@@ -75,7 +81,9 @@ class Theatre:
     # The bot.
 
     async def start_bot(self) -> None:
+        began = time.monotonic()
         await self.bot.start()
+        self._note_if_busy(began, START_S)
         self._bot_up.set()
 
     async def stop_bot(self) -> None:
@@ -99,6 +107,20 @@ class Theatre:
     async def bot_is_up(self) -> None:
         """Wait until it listens."""
         await self._bot_up.wait()
+
+    # The machine.
+
+    async def watch_machine(self) -> None:
+        """Note when it is too busy to wake up in time. Until cancelled."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(WATCH_EVERY_S)
+            self._note_if_busy(began, WATCH_EVERY_S + LATE_S)
+
+    def _note_if_busy(self, began: float, most_s: float) -> None:
+        now = time.monotonic()
+        if now - began > most_s:
+            self.troubles.append(Trouble(kind=BUSY, began=began, ended=now))
 
     # What it told.
 
