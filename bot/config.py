@@ -14,7 +14,8 @@ from bot.config_keys import KeyedServer, read_server
 from bot.config_sources import Given, Origin, read_given, read_knobs
 from bot.config_tables import Knobs
 from bot.deployments.model import AppPolicy
-from bot.deployments.ports import Catalog, Endpoint, Timing
+from bot.deployments.outgoing import Endpoint
+from bot.deployments.ports import Catalog, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bot.deployments.model import AppReport, BuildRecord, Containers, LogFacts
+from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku, Servers
+from bot.deployments.readings import AppReport, BuildRecord, Containers
 from bot.errors import Unreachable
 
 

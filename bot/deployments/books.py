@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress
-from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.ports import Announcer, Observer, Urgency
 from bot.deployments.states import ENDINGS, Who
+from bot.deployments.storing import Store
 from bot.deployments.tracker import Tracker
 
 

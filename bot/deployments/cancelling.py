@@ -10,8 +10,9 @@ from bot.clock import Clock
 from bot.deployments.evidence import EvidenceReader
 from bot.deployments.held import Held
 from bot.deployments.lock import keeps_no_records
-from bot.deployments.model import BuildStatus, Phase
+from bot.deployments.model import Phase
 from bot.deployments.ports import DeployStream, Dokku
+from bot.deployments.readings import BuildStatus
 from bot.deployments.waits import first_of
 from bot.errors import DokkuError
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from bot.clock import Clock
 from bot.deployments.foreign import begun_by_others
-from bot.deployments.model import BuildRecord, Containers
 from bot.deployments.ports import Dokku
 from bot.deployments.proof import Evidence, ours_images, ours_of
+from bot.deployments.readings import BuildRecord, Containers
 from bot.deployments.settling import Look, Settling, Step, judge
 from bot.deployments.verdict import Verdict
 from bot.errors import DokkuError

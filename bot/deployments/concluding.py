@@ -11,9 +11,10 @@ from bot.deployments.ending import Ending, Parts
 from bot.deployments.evidence import EvidenceReader, Read, blind
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import BuildRecord, BuildStatus, Deployment, LogFacts, Phase
+from bot.deployments.model import Deployment, LogFacts, Phase
 from bot.deployments.ports import Dokku, Urgency
 from bot.deployments.proof import Evidence
+from bot.deployments.readings import BuildRecord, BuildStatus
 from bot.deployments.recorder import SHOWN_LINES
 from bot.deployments.settling import Look
 from bot.deployments.starting import REFUSED_BY_LOCK, last_attempt

@@ -12,10 +12,11 @@ from bot.deployments.evidence import describe, reason_of
 from bot.deployments.excerpt import around_error
 from bot.deployments.held import Held
 from bot.deployments.log_buffer import LogBuffer
-from bot.deployments.model import Containers, Deployment, Event, Failure, Live, LogFacts, Phase
+from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
 from bot.deployments.ports import Dokku, Polls, Timing
 from bot.deployments.prepare import Preparation
 from bot.deployments.proof import Evidence, serving
+from bot.deployments.readings import Containers
 from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.verdict import Verdict, before_start
 from bot.errors import CommandFailed, DokkuError, OddReport

@@ -6,19 +6,10 @@ from dataclasses import dataclass
 
 from bot.deployments import lock
 from bot.deployments.foreign import OUR_SOURCE, begun_by_others, tell, with_others
-from bot.deployments.model import (
-    AppReport,
-    BuildRecord,
-    BuildStatus,
-    Containers,
-    Deployment,
-    LogFacts,
-    Mark,
-    Phase,
-    Snapshot,
-)
+from bot.deployments.model import Deployment, LogFacts, Mark, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.proof import Evidence
+from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Containers, Snapshot
 from bot.deployments.verdict import Verdict
 from bot.redaction_rules import MASK
 

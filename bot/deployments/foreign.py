@@ -3,15 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.deployments.model import (
-    Blocker,
-    BuildRecord,
-    BuildStatus,
-    Containers,
-    Live,
-    LogFacts,
-    Snapshot,
-)
+from bot.deployments.model import Blocker, Live, LogFacts
+from bot.deployments.readings import BuildRecord, BuildStatus, Containers, Snapshot
 
 OUR_SOURCE = "git:sync"
 """How the records of our own commands say they were begun."""

@@ -3,10 +3,11 @@
 import asyncio
 
 from bot.deployments.model import AppKey, Deployment
-from bot.deployments.ports import Store, Timing
+from bot.deployments.ports import Timing
 from bot.deployments.rollback import Target, by_hand, check_commit, go_back, refuse_pointless
 from bot.deployments.standing import Standing
 from bot.deployments.standing_reader import StandingReader
+from bot.deployments.storing import Store
 from bot.errors import Declined
 
 

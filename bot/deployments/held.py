@@ -11,8 +11,9 @@ import structlog
 from bot.clock import Clock
 from bot.deployments.books import Books
 from bot.deployments.model import BOT, Actor, AuditEntry, Deployment, Event, Phase, Progress
-from bot.deployments.ports import Store, Urgency
+from bot.deployments.ports import Urgency
 from bot.deployments.states import ENDINGS, Who, may_move
+from bot.deployments.storing import Store
 from bot.errors import DatabaseDown, LeaseLost, StoreError
 
 log = structlog.get_logger(__name__)

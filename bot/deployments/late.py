@@ -18,15 +18,7 @@ from bot.deployments.books import Books
 from bot.deployments.checking import Checker, Watched
 from bot.deployments.evidence import EvidenceReader, describe, reason_of
 from bot.deployments.excerpt import around_error
-from bot.deployments.model import (
-    BOT,
-    AuditEntry,
-    Deployment,
-    Event,
-    Failure,
-    Live,
-    LogFacts,
-)
+from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, Live, LogFacts
 from bot.deployments.ports import Dokku, Servers, Timing
 from bot.deployments.proof import Evidence
 from bot.deployments.settling import Look

@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.ports import Outbox, Outgoing
+from bot.deployments.outgoing import Outbox, Outgoing
 
 _log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.model import FULL_SHA, AppReport, Deployment, Failure, Phase
+from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.ports import (
     CannotTell,
     Dokku,
@@ -17,9 +17,10 @@ from bot.deployments.ports import (
     Refs,
     Servers,
     Several,
-    Store,
 )
+from bot.deployments.readings import FULL_SHA, AppReport
 from bot.deployments.requests import closest
+from bot.deployments.storing import Store
 from bot.errors import CommandFailed, DokkuError, StoreError
 
 log = structlog.get_logger(__name__)

@@ -11,15 +11,13 @@ Source: the recordings under bot/simulators/dokku/transcripts.
 from dataclasses import dataclass
 
 from bot.deployments.foreign import ENDED_WITHOUT_TELLING
-from bot.deployments.model import (
+from bot.deployments.model import Live, LogFacts, Mark
+from bot.deployments.readings import (
     AppReport,
     BuildRecord,
     BuildStatus,
     Container,
     Containers,
-    Live,
-    LogFacts,
-    Mark,
     Snapshot,
 )
 

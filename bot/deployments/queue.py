@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.deployments.model import AppKey, BuildRecord, BuildStatus, Deployment, Phase
+from bot.deployments.model import AppKey, Deployment, Phase
+from bot.deployments.readings import BuildRecord, BuildStatus
 
 
 def in_order(waiting: Collection[Deployment]) -> Sequence[Deployment]:

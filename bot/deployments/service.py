@@ -14,7 +14,6 @@ from bot.deployments.model import (
     Actor,
     AppPolicy,
     AuditEntry,
-    Containers,
     Deployment,
     Event,
     Failure,
@@ -25,6 +24,7 @@ from bot.deployments.model import (
 from bot.deployments.placing import Hooks, Placing
 from bot.deployments.ports import Catalog, Groups, Servers, Timing
 from bot.deployments.prepare import AppNames, Preparation
+from bot.deployments.readings import Containers
 from bot.deployments.requests import check_app, check_ref, may_deploy, quoted
 from bot.deployments.rollback import Target
 from bot.deployments.standing_reader import Seen, StandingReader

@@ -10,8 +10,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from bot.deployments.foreign import replaced_by
-from bot.deployments.model import BuildRecord, Container, Containers, Failure, Live, Phase, Snapshot
+from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.proof import ours_images, whose
+from bot.deployments.readings import BuildRecord, Container, Containers, Snapshot
 from bot.deployments.verdict import Kind, Verdict
 
 DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})

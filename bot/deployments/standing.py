@@ -9,17 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.deployments.foreign import ENDED_WITHOUT_TELLING
-from bot.deployments.model import (
-    AppReport,
-    BuildRecord,
-    BuildStatus,
-    Container,
-    Containers,
-    Deployment,
-    Failure,
-    Live,
-    Phase,
-)
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Container, Containers
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 
 OUR_SOURCE = "git:sync"

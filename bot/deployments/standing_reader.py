@@ -5,11 +5,13 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bot.deployments.model import AppKey, AppReport, BuildRecord, Containers, Deployment
-from bot.deployments.ports import Catalog, Dokku, Servers, Store, Timing
+from bot.deployments.model import AppKey, Deployment
+from bot.deployments.ports import Catalog, Dokku, Servers, Timing
 from bot.deployments.prepare import APP_MISSING, AppNames
+from bot.deployments.readings import AppReport, BuildRecord, Containers
 from bot.deployments.requests import closest
 from bot.deployments.standing import Facts, Standing, stand
+from bot.deployments.storing import Store
 from bot.errors import CommandFailed, Declined, DokkuError
 
 READS = 2

@@ -13,20 +13,11 @@ from bot.deployments.evidence import EvidenceReader, candidates
 from bot.deployments.foreign import UNRECORDED, blocker, describe_foreign
 from bot.deployments.held import Held
 from bot.deployments.lock import keeps_no_records
-from bot.deployments.model import (
-    BOT,
-    AuditEntry,
-    Blocker,
-    BuildRecord,
-    Deployment,
-    Event,
-    Failure,
-    Phase,
-    Snapshot,
-)
+from bot.deployments.model import BOT, AuditEntry, Blocker, Deployment, Event, Failure, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.prepare import APP_MISSING, NotDeployable
 from bot.deployments.queue import foreign_build
+from bot.deployments.readings import BuildRecord, Snapshot
 from bot.deployments.standing import proven_commit
 from bot.errors import (
     CommandFailed,

@@ -10,15 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bot.deployments.foreign import replaced_by, restarted_by
-from bot.deployments.model import (
-    BuildStatus,
-    Containers,
-    Failure,
-    Live,
-    LogFacts,
-    Mark,
-    Phase,
-)
+from bot.deployments.model import Failure, Live, LogFacts, Mark, Phase
 from bot.deployments.proof import (
     Evidence,
     all_other_ids,
@@ -35,6 +27,7 @@ from bot.deployments.proof import (
     untouched,
     was_replaced,
 )
+from bot.deployments.readings import BuildStatus, Containers
 
 
 class Kind(StrEnum):

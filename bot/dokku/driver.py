@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import asyncssh
 
-from bot.deployments.model import AppReport, BuildRecord, Container, Containers, LogFacts
+from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku
+from bot.deployments.readings import AppReport, BuildRecord, Container, Containers
 from bot.dokku import commands, reports
 from bot.dokku.app_secrets import AppSecrets
 from bot.dokku.builds import killed_a_deploy, read_builds

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.config import Settings, load_settings
-from bot.deployments.ports import WEBHOOKS
+from bot.deployments.outgoing import WEBHOOKS
 from bot.errors import BotError, ConfigError
 from bot.operations.database import check_database, open_records
 from bot.operations.servers import ask_versions

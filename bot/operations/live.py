@@ -6,10 +6,11 @@ from dataclasses import replace
 from bot.clock import SystemClock
 from bot.config import load_settings
 from bot.deployments.absent import NamedServers
-from bot.deployments.model import Container, Deployment
-from bot.deployments.ports import Store
+from bot.deployments.model import Deployment
 from bot.deployments.prepare import AppNames
+from bot.deployments.readings import Container
 from bot.deployments.standing_reader import Seen, StandingReader
+from bot.deployments.storing import Store
 from bot.errors import ConfigError
 from bot.operations.servers import AskedServers
 from bot.slack.render.standing import standing_lines

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase
-from bot.deployments.ports import Store
 from bot.deployments.states import ENDINGS, STATUS, WAITING
+from bot.deployments.storing import Store
 from bot.errors import Declined
 from bot.webhooks.payload import rfc3339, standard_body
 

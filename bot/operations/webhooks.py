@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bot.deployments.ports import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
+from bot.deployments.outgoing import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
 from bot.errors import Declined
 from bot.redaction import Redactor
 from bot.webhooks.payload import rfc3339

@@ -19,7 +19,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.clock import Clock
 from bot.deployments.model import Deployment, MessagePlace
 from bot.deployments.outbox_lane import Answer, NotTold, OutboxLane, Told, open_lanes
-from bot.deployments.ports import Outbox, Outgoing
+from bot.deployments.outgoing import Outbox, Outgoing
 from bot.errors import SlackError
 from bot.slack.client import SlackClient
 from bot.slack.refusals import NO_ANSWER, as_error

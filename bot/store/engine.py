@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.clock import Clock
-from bot.deployments.ports import Planner
+from bot.deployments.outgoing import Planner
 from bot.deployments.queue import NO_LIMITS
 from bot.errors import ConfigError, DatabaseDown, StoreError
 from bot.store import schema

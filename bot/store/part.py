@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import ColumnElement
 
 from bot.clock import Clock
-from bot.deployments.ports import Planner
+from bot.deployments.outgoing import Planner
 from bot.deployments.queue import NO_LIMITS
 from bot.store.columns import NowMs
 from bot.store.database import Database

@@ -9,18 +9,15 @@ from sqlalchemy import RowMapping
 
 from bot.deployments.model import (
     Actor,
-    AppReport,
     CancelWish,
-    Container,
-    Containers,
     Deployment,
     Failure,
     Live,
     MessagePlace,
     Phase,
-    Snapshot,
     Trigger,
 )
+from bot.deployments.readings import AppReport, Container, Containers, Snapshot
 
 _SAME = (
     *("id", "server", "app", "dokku_app", "repo", "ref", "sha", "ready", "reason", "evidence"),

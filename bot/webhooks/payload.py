@@ -11,7 +11,7 @@ from ulid import ULID
 
 from bot.clock import Clock
 from bot.deployments.model import Deployment, Event
-from bot.deployments.ports import Endpoint, Outgoing, Planner
+from bot.deployments.outgoing import Endpoint, Outgoing, Planner
 from bot.deployments.states import ENDINGS, STATUS
 from bot.webhooks.slack_format import slack_message
 

@@ -3,20 +3,16 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.deployments.model import (
-    Actor,
+from bot.deployments.model import Actor, Deployment, LogFacts, Mark, Trigger
+from bot.deployments.proof import Evidence
+from bot.deployments.readings import (
     AppReport,
     BuildRecord,
     BuildStatus,
     Container,
     Containers,
-    Deployment,
-    LogFacts,
-    Mark,
     Snapshot,
-    Trigger,
 )
-from bot.deployments.proof import Evidence
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 REPO = "https://git.example/acme/web.git"

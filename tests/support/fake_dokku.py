@@ -5,17 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from bot.deployments.model import (
-    AppReport,
-    BuildRecord,
-    BuildStatus,
-    Container,
-    Containers,
-    LogFacts,
-    Mark,
-    Phase,
-)
+from bot.deployments.model import LogFacts, Mark, Phase
 from bot.deployments.ports import DeployStream, Dokku
+from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Container, Containers
 from bot.errors import DokkuError, OutcomeUnknown, Unreachable
 from tests.support.builders import METADATA, NEW, OLD, OLD_METADATA, SHA, containers
 

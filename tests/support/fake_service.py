@@ -8,13 +8,13 @@ from ulid import ULID
 from bot.deployments.model import (
     Actor,
     AppPolicy,
-    Containers,
     Deployment,
     MessagePlace,
     Phase,
     Progress,
     Trigger,
 )
+from bot.deployments.readings import Containers
 from bot.deployments.requests import check_app, check_ref, closest
 from bot.deployments.rollback import by_hand, check_commit, go_back
 from bot.deployments.service import SHORTEST_ID, Request, Service

@@ -17,8 +17,8 @@ from bot.deployments.model import (
     MessagePlace,
     Phase,
 )
-from bot.deployments.ports import Store
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
+from bot.deployments.storing import Store
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 
 Signal = Callable[[str, str], None]

@@ -15,13 +15,7 @@ from bot.deployments.books import Books
 from bot.deployments.crashes import CrashWatch
 from bot.deployments.ending import Parts
 from bot.deployments.late import LateVerdicts
-from bot.deployments.model import (
-    AppPolicy,
-    Deployment,
-    MessagePlace,
-    Phase,
-    Progress,
-)
+from bot.deployments.model import AppPolicy, Deployment, MessagePlace, Phase, Progress
 from bot.deployments.placing import Hooks
 from bot.deployments.ports import (
     Announcer,

@@ -1,6 +1,7 @@
 """Good ends: exit status 0, or a record of success where the line was lost."""
 
-from bot.deployments.model import AppReport, Mark
+from bot.deployments.model import Mark
+from bot.deployments.readings import AppReport
 from bot.operations.verdict_table.rows import Ended, Section
 from bot.operations.verdict_table.samples import (
     ABANDONED,

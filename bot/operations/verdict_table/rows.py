@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from bot.deployments.model import Container, Containers, Failure
+from bot.deployments.model import Failure
 from bot.deployments.proof import Evidence
+from bot.deployments.readings import Container, Containers
 from bot.deployments.settling import Judgement, judge
 from bot.deployments.verdict import Verdict, before_start, decide
 from bot.operations.verdict_table.samples import SETTLE, SETTLING, look

@@ -4,17 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 from bot.deployments.foreign import ENDED_WITHOUT_TELLING
-from bot.deployments.model import (
+from bot.deployments.model import LogFacts, Mark
+from bot.deployments.proof import PIPE_CLOSED, Evidence
+from bot.deployments.readings import (
     AppReport,
     BuildRecord,
     BuildStatus,
     Container,
     Containers,
-    LogFacts,
-    Mark,
     Snapshot,
 )
-from bot.deployments.proof import PIPE_CLOSED, Evidence
 from bot.deployments.settling import Look, Settling
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bot.clock import duration_words
 from bot.deployments.foreign import ENDED_WITHOUT_TELLING, SOURCES, command_of
-from bot.deployments.model import BuildRecord, BuildStatus, Container, Deployment, Live
+from bot.deployments.model import Deployment, Live
+from bot.deployments.readings import BuildRecord, BuildStatus, Container
 from bot.deployments.standing import Match, Standing, is_good, released_commit
 from bot.deployments.standing_reader import Seen
 from bot.slack.render.words import FAILURES, LIVES

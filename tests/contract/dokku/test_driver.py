@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.deployments.model import Containers, Mark
+from bot.deployments.model import Mark
+from bot.deployments.readings import Containers
 from bot.dokku.connection import Connection, Patience
 from bot.dokku.driver import Driver
 from bot.dokku.servers import open_servers

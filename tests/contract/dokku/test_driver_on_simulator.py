@@ -6,7 +6,8 @@ from contextlib import aclosing
 
 import pytest
 
-from bot.deployments.model import BuildStatus, LogFacts, Mark
+from bot.deployments.model import LogFacts, Mark
+from bot.deployments.readings import BuildStatus
 from bot.dokku.connection import Connection, SshTarget
 from bot.dokku.driver import Driver
 from bot.errors import CommandFailed, OutcomeUnknown, Unreachable

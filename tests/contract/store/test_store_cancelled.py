@@ -5,8 +5,9 @@ import inspect
 from dataclasses import replace
 
 from bot.deployments.model import Event, MessagePlace, Phase
-from bot.deployments.ports import Outbox, Store
+from bot.deployments.outgoing import Outbox
 from bot.deployments.states import Who
+from bot.deployments.storing import Store
 from bot.store.engine import SqlStore
 from tests.contract.store.stories import LEASE, create, move, own, said
 

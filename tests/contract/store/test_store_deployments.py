@@ -8,20 +8,17 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.model import (
-    AppReport,
     CancelWish,
-    Container,
-    Containers,
     Deployment,
     Event,
     Failure,
     Live,
     MessagePlace,
     Phase,
-    Snapshot,
     Trigger,
 )
-from bot.deployments.ports import Outgoing
+from bot.deployments.outgoing import Outgoing
+from bot.deployments.readings import AppReport, Container, Containers, Snapshot
 from bot.deployments.states import ENDINGS, Who
 from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
 from bot.store.engine import SqlStore, open_store

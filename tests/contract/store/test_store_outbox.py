@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.deployments.model import Deployment, Event
-from bot.deployments.ports import Outgoing, webhook_lane
+from bot.deployments.outgoing import Outgoing, webhook_lane
 from bot.deployments.states import Who
 from bot.store.engine import SqlStore
 from tests.contract.store.stories import BEGIN, HOOK, StillClock, start

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from bot.deployments.model import AppKey, Deployment, Event, Live, Phase
-from bot.deployments.ports import Outgoing
+from bot.deployments.outgoing import Outgoing
 from bot.deployments.states import ENDINGS, RUNNING, Who, may_move
 from bot.errors import LeaseLost, StaleState
 from bot.store.engine import SqlStore, open_store

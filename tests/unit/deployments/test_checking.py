@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.deployments.checking import Checker
-from bot.deployments.model import BuildStatus, Containers, Failure, Live, Phase
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.readings import BuildStatus, Containers
 from bot.deployments.settling import Look
 from bot.deployments.verdict import Verdict
 from tests.support.builders import (

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import BuildStatus, Failure, Live, Phase
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from bot.errors import Declined, Unreachable
 from tests.support.builders import METADATA, NEW, containers
 from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku, FakeStream

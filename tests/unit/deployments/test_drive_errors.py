@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from bot.deployments.model import BuildStatus, Deployment, Failure, Live, Phase
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from bot.errors import CommandFailed, DatabaseDown, OddReport, Unreachable
 from tests.support.builders import OLD, containers
 from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import BuildStatus, Failure, Live, Phase
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from bot.errors import OddReport
 from tests.support.builders import METADATA, NEW, NEW_WORKER, OLD_WORKER, containers
 from tests.support.fake_dokku import DOWN, GOOD, FakeDokku, FakeStream

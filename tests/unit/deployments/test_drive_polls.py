@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from bot.deployments.model import BuildStatus, Failure, Live, Phase
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from tests.support.builders import METADATA, NEW, containers
 from tests.support.fake_dokku import DOWN, GOOD, FakeStream
 from tests.support.rig import Rig, a_rig, waiting

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.deployments.model import BuildStatus, Deployment, Failure, Live, Phase
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time

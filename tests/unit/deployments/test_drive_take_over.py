@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bot.deployments.late import SENT_LIVES_ON
-from bot.deployments.model import BuildStatus, CancelWish, Failure, Live, Phase
+from bot.deployments.model import CancelWish, Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from tests.support.builders import METADATA, NEW, NOW, OLD, SHA, STRANGER, containers
 from tests.support.fake_dokku import DOWN, GOOD, FakeDokku
 from tests.support.rig import Rig, a_rig, waiting

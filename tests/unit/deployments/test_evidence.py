@@ -12,7 +12,8 @@ from bot.deployments.evidence import (
     our_record,
     reason_of,
 )
-from bot.deployments.model import BuildStatus, Live, LogFacts, Mark, Phase
+from bot.deployments.model import Live, LogFacts, Mark, Phase
+from bot.deployments.readings import BuildStatus
 from bot.deployments.starting import SECOND_ATTEMPT, last_attempt
 from bot.deployments.verdict import Kind, Verdict
 from tests.support.builders import (

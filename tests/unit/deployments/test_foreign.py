@@ -23,7 +23,8 @@ from bot.deployments.foreign import (
     with_others,
 )
 from bot.deployments.line import expiry
-from bot.deployments.model import Blocker, BuildRecord, BuildStatus, Containers, Live
+from bot.deployments.model import Blocker, Live
+from bot.deployments.readings import BuildRecord, BuildStatus, Containers
 from tests.support.builders import (
     CONFIG_SET,
     NEW,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bot.deployments.late import REPLACED
-from bot.deployments.model import BuildStatus, Deployment, Failure, Live, LogFacts, Phase
+from bot.deployments.model import Deployment, Failure, Live, LogFacts, Phase
+from bot.deployments.readings import BuildStatus
 from bot.errors import DatabaseDown, StaleState
 from tests.support.builders import (
     METADATA,

@@ -14,7 +14,7 @@ from bot.deployments.outbox_lane import (
     TurnedAway,
     open_lanes,
 )
-from bot.deployments.ports import Endpoint, Outgoing, webhook_lane
+from bot.deployments.outgoing import Endpoint, Outgoing, webhook_lane
 from tests.support.outbox import HandClock, MemoryOutbox
 
 LANE = webhook_lane("https://user:word@ops.example.com/secret/path")

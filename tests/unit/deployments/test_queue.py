@@ -5,14 +5,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import AppKey, BuildStatus, Deployment, Phase
-from bot.deployments.queue import (
-    foreign_build,
-    heads,
-    in_order,
-    is_expired,
-    places,
-)
+from bot.deployments.model import AppKey, Deployment, Phase
+from bot.deployments.queue import foreign_build, heads, in_order, is_expired, places
+from bot.deployments.readings import BuildStatus
 from tests.support.builders import NOW, a_deployment, a_record
 
 WEB = AppKey(server="production", dokku_app="web")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.model import AppReport, Container, Containers, Failure, Live, Phase, Snapshot
+from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.proof import Evidence
+from bot.deployments.readings import AppReport, Container, Containers, Snapshot
 from bot.deployments.verdict import Kind, decide
 from bot.dokku.inspect import read_containers
 from bot.dokku.marks import LogReader

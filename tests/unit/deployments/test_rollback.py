@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import Containers, Deployment, Failure, Live, Phase
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.readings import Containers
 from bot.deployments.rollback import by_hand, check_commit, go_back, refuse_pointless
 from bot.deployments.standing import Facts, Standing, stand
 from bot.errors import Declined

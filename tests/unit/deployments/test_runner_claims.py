@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import BuildStatus, Failure, Live, Phase
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from bot.errors import DatabaseDown, StaleState, StoreError
 from tests.support.builders import SHA
 from tests.support.fake_dokku import DOWN, FakeDokku

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from bot.deployments.model import BuildStatus, Live, Phase
+from bot.deployments.model import Live, Phase
+from bot.deployments.readings import BuildStatus
 from bot.errors import DatabaseDown
 from tests.support.fake_dokku import FakeDokku
 from tests.support.rig import Rig, a_rig, waiting

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from bot.deployments.model import BuildStatus, Deployment, Phase
+from bot.deployments.model import Deployment, Phase
+from bot.deployments.readings import BuildStatus
 from bot.deployments.states import RUNNING
 from tests.support.builders import NOW
 from tests.support.dokku_of_apps import DokkuOfApps

@@ -7,17 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.model import (
-    Actor,
-    BuildStatus,
-    Container,
-    Deployment,
-    Failure,
-    Live,
-    Phase,
-    Trigger,
-)
+from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Trigger
 from bot.deployments.ports import CannotTell, NotThere
+from bot.deployments.readings import BuildStatus, Container
 from bot.deployments.service import Request
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
 from tests.support.builders import (

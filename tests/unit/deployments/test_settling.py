@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import Container, Containers, Failure, Live, Phase
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.readings import Container, Containers
 from bot.deployments.settling import Look, Settling, Step, has_crashed, judge
 from bot.deployments.verdict import Kind
 from tests.support.builders import (

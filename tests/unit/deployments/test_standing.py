@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import (
-    AppReport,
-    BuildRecord,
-    BuildStatus,
-    Container,
-    Containers,
-    Deployment,
-    Failure,
-    Live,
-    Phase,
-)
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Container, Containers
 from bot.deployments.standing import (
     Facts,
     Match,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.model import Actor, AppKey, Containers, Deployment, Live, Phase, Trigger
+from bot.deployments.model import Actor, AppKey, Deployment, Live, Phase, Trigger
+from bot.deployments.readings import Containers
 from bot.deployments.standing import Match
 from bot.errors import CommandFailed, Declined
 from tests.support.builders import NEW, NOW, OLD, OLD_SHA, SHA, STRANGER, containers

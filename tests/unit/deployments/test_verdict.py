@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import (
-    AppReport,
-    BuildStatus,
-    Containers,
-    Failure,
-    Live,
-    Mark,
-    Phase,
-)
+from bot.deployments.model import Failure, Live, Mark, Phase
 from bot.deployments.proof import Evidence, ours_images, serving, whose
+from bot.deployments.readings import AppReport, BuildStatus, Containers
 from bot.deployments.verdict import Kind, Verdict, as_sentence, before_start, cause_of, decide
 from tests.support.builders import (
     CONFIG_SET,

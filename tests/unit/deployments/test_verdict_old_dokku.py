@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.model import AppReport, Failure, Live, Mark, Phase
+from bot.deployments.model import Failure, Live, Mark, Phase
 from bot.deployments.proof import ours_of
+from bot.deployments.readings import AppReport
 from bot.deployments.verdict import Kind, Verdict, decide
 from tests.support.builders import (
     METADATA,

@@ -9,15 +9,7 @@ from typing import Any
 import pytest
 
 from bot.clock import Clock
-from bot.deployments.model import (
-    Actor,
-    Deployment,
-    Failure,
-    Live,
-    MessagePlace,
-    Phase,
-    Trigger,
-)
+from bot.deployments.model import Actor, Deployment, Failure, Live, MessagePlace, Phase, Trigger
 from bot.deployments.ports import Urgency
 from bot.deployments.tracker import Tracker
 from bot.errors import DatabaseDown, MessageGone, SlackError

@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 
 from bot.clock import SystemClock
-from bot.deployments.model import (
-    Actor,
-    Deployment,
-    Failure,
-    Live,
-    MessagePlace,
-    Phase,
-    Trigger,
-)
+from bot.deployments.model import Actor, Deployment, Failure, Live, MessagePlace, Phase, Trigger
 from bot.deployments.ports import Urgency
 from bot.deployments.tracker import Tracker
 from bot.simulators.slack.simulator import SlackSimulator, open_slack

@@ -5,16 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.clock import SystemClock
-from bot.deployments.model import (
-    Actor,
-    Deployment,
-    Live,
-    MessagePlace,
-    Phase,
-    Trigger,
-)
+from bot.deployments.model import Actor, Deployment, Live, MessagePlace, Phase, Trigger
 from bot.deployments.outbox_lane import Answer, NotTold, Told
-from bot.deployments.ports import Outgoing
+from bot.deployments.outgoing import Outgoing
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.client import SlackClient, open_client

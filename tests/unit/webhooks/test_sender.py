@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.ports import Endpoint, webhook_lane
+from bot.deployments.outgoing import Endpoint, webhook_lane
 from bot.errors import ConfigError
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from bot.webhooks import sender as sender_module

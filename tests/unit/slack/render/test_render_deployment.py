@@ -9,17 +9,15 @@ import pytest
 
 from bot.deployments.model import (
     Actor,
-    AppReport,
     Blocker,
     CancelWish,
-    Containers,
     Deployment,
     Failure,
     Live,
     Phase,
     Progress,
-    Snapshot,
 )
+from bot.deployments.readings import AppReport, Containers, Snapshot
 from bot.simulators.slack.rules import check_message_blocks
 from bot.slack.render.deployment import Rendered, render
 from bot.slack.render.limits import validate_message

@@ -6,17 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.model import (
-    AppReport,
-    BuildRecord,
-    BuildStatus,
-    Containers,
-    Deployment,
-    Failure,
-    Live,
-    Phase,
-    Progress,
-)
+from bot.deployments.model import Deployment, Failure, Live, Phase, Progress
+from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Containers
 from bot.deployments.standing import Facts, Match, stand
 from bot.deployments.standing_reader import Seen
 from bot.slack.answers import standing_answer
