@@ -29,6 +29,8 @@ _CHANNEL_TRIES = 8
 _COOL_DOWN_S = 1.0
 _LONGEST_COOL_DOWN_S = 30.0
 _RETIRED_S = 120.0
+_FEWER_S = 60.0
+"""A server may be short of channels only because one was given back late."""
 
 ConnectionsHook = Callable[[str, int], None]
 """Told the server's name and how many connections to it are open, at each change."""
@@ -77,6 +79,17 @@ class _Line:
     @property
     def usable(self) -> bool:
         return not self.retired and not self.ssh.is_closed()
+
+    def fewer(self) -> bool:
+        """The server refused a channel: take as many as it gave for all, for a while.
+
+        False: it gave none at all.
+        """
+        if self.in_use == 1:
+            return False
+        self.in_use -= 1
+        asyncio.get_running_loop().call_later(_FEWER_S, self.places.release)
+        return True
 
     def free(self) -> None:
         self.in_use -= 1
@@ -212,11 +225,14 @@ class Connection:
             if command.sent:
                 self._keep_place(line, command, retire=False)
                 raise command.lost() from err
+            # A dead connection and a lack of channels raise the same error.
+            lacks = line.usable and not command.refused
+            if lacks and line.fewer():
+                return await self._start(command)  # waits for a place of ours
             line.free()
             if command.refused:
                 raise Unreachable(f"{self._where} would not run `{command.argv[0]}`.") from err
-            # A dead connection and a lack of channels raise the same error.
-            why = "hung up" if line.ssh.is_closed() else "had no channel free"
+            why = "had no channel free" if lacks else "hung up"
             raise _NotSent(f"{self._where} {why} before anything was sent.") from err
         except BaseException:
             self._keep_place(line, command, retire=True)

@@ -28,6 +28,7 @@ _FORCED = """\
 cd "{folder}"
 name=$(printf '%s' "$SSH_ORIGINAL_COMMAND" | tr -c 'A-Za-z0-9.-' '_')
 echo "$SSH_ORIGINAL_COMMAND" >> asked
+if [ -f greeting ]; then cat greeting; fi
 if [ -f "answers/$name" ]; then . "./answers/$name"; exit $?; fi
 echo " !     \\`$SSH_ORIGINAL_COMMAND\\` is not a dokku command." >&2
 exit 1
@@ -42,8 +43,12 @@ StrictModes no
 PasswordAuthentication no
 PermitRootLogin yes
 MaxSessions {most}
+MaxStartups {logins}
+Banner {folder}/banner
 ForceCommand /bin/sh {folder}/forced.sh
 """
+OPENSSH = [kind for kind in KINDS if kind == "openssh"]
+"""For what the double cannot do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +94,20 @@ class SshServer:
 
 @asynccontextmanager
 async def run_ssh_server(
-    kind: str, folder: Path, *, most_sessions: int = 10
+    kind: str, folder: Path, *, most_sessions: int = 10, most_logins: int = 10
 ) -> AsyncIterator[SshServer]:
-    """Start a server of one of the KINDS."""
+    """Start a server of one of the KINDS. `most_logins` under way at once: OpenSSH alone."""
     (folder / "answers").mkdir(parents=True)
     (folder / "forced.sh").write_text(_FORCED.format(folder=folder))
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     client_key = asyncssh.generate_private_key("ssh-ed25519")
     _write_key(folder / "host_key", host_key)
     (folder / "authorized_keys").write_bytes(client_key.export_public_key())
-    starts = _start_openssh if kind == "openssh" else _start_double
-    process, port = await starts(folder, most_sessions)
+    (folder / "banner").write_text("All is watched\n")
+    if kind == "openssh":
+        process, port = await _start_openssh(folder, most_sessions, most_logins)
+    else:
+        process, port = await _start_double(folder, most_sessions)
     target = SshTarget(
         host="127.0.0.1",
         port=port,
@@ -142,7 +150,9 @@ async def _start_double(folder: Path, most: int) -> tuple[asyncio.subprocess.Pro
         return process, int(await process.stdout.readline())
 
 
-async def _start_openssh(folder: Path, most: int) -> tuple[asyncio.subprocess.Process, int]:
+async def _start_openssh(
+    folder: Path, most: int, logins: int
+) -> tuple[asyncio.subprocess.Process, int]:
     assert SSHD is not None
     if os.getuid() == 0:
         # sshd insists on its empty folder when it runs as root.
@@ -151,7 +161,7 @@ async def _start_openssh(folder: Path, most: int) -> tuple[asyncio.subprocess.Pr
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     config = folder / "sshd_config"
-    config.write_text(_CONFIG.format(folder=folder, port=port, most=most))
+    config.write_text(_CONFIG.format(folder=folder, port=port, most=most, logins=logins))
     process = await asyncio.create_subprocess_exec(
         SSHD,
         "-D",

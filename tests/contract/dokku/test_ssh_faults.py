@@ -1,0 +1,148 @@
+"""What real SSH servers do to the bot: few channels, few logins, noise, a command that refuses."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from bot.dokku.channel import cut
+from bot.dokku.connection import CHANNELS, Connection
+from bot.dokku.driver import Driver
+from bot.errors import CommandFailed, Unreachable
+from bot.redaction import Redactor
+from tests.contract.dokku.ssh_server import KINDS, OPENSSH, SshServer, run_ssh_server
+from tests.unit.dokku.recordings import questions
+
+NEW = "0.38.27"
+REPO = "https://git.example/acme/web.git"
+SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
+SYNC = f"git:sync --build web {REPO} {SHA}"
+GREETING = b"Welcome to Ubuntu 22.04.3 LTS\n[ OK ] watched\n{ who may }\n\xff\xfe\n"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_channel_or_two_are_enough(kind: str, most: int, tmp_path: Path) -> None:
+    async with run_ssh_server(kind, tmp_path / "ssh", most_sessions=most) as server:
+        server.answer("ask", "echo here")
+        server.answer(SYNC, "echo begun; exit 0")
+        async with aclosing(Connection("production", server.target)) as connection:
+            answers = await asyncio.gather(
+                *(connection.run(("ask",), timeout_s=30) for _ in range(CHANNELS))
+            )
+            assert [answer.out for answer in answers] == ["here\n"] * CHANNELS
+            lines, status = await _deployed(Driver(connection, redactor=Redactor()))
+            assert (lines, status) == (["begun"], 0)
+
+
+@pytest.mark.parametrize("kind", OPENSSH)
+async def test_a_login_too_many_is_dropped_and_no_fault_of_the_key(
+    kind: str, tmp_path: Path
+) -> None:
+    async with run_ssh_server(kind, tmp_path / "ssh", most_logins=1) as server:
+        server.answer("ask", "echo here")
+        async with aclosing(Connection("production", server.target)) as connection:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            assert (await reader.readline()).startswith(b"SSH-2.0-")
+            with pytest.raises(Unreachable, match="too many logins at once") as dropped:
+                await connection.log_in()
+            assert not dropped.value.final
+            question = asyncio.create_task(connection.run(("ask",), timeout_s=20))
+            writer.close()
+            await writer.wait_closed()
+            try:
+                answer = await question
+            except Unreachable:
+                # Its tries were over, or cooled down, before sshd had noticed our hang-up.
+                await asyncio.wait_for(_until_in(connection), 20)
+                answer = await connection.run(("ask",), timeout_s=20)
+            assert answer.out == "here\n"
+            assert server.asked() == ["ask"]
+
+
+async def _until_in(connection: Connection) -> None:
+    while connection.generation == 0:
+        try:
+            await connection.warm_up()
+        except Unreachable:
+            await asyncio.sleep(0.2)
+
+
+async def test_a_greeting_before_every_answer_changes_no_answer(server: SshServer) -> None:
+    (server.folder / "greeting").write_bytes(GREETING)
+    server.replay("version", out=f"dokku version {NEW}\n")
+    (listed, *_) = [one for one in questions(NEW, "builds:list") if one.stdout.startswith('[{"id"')]
+    server.replay("builds:list web --format json", out=listed.stdout)
+    server.replay("apps:list", out="=====> My Apps\nweb\n")
+    server.answer(SYNC, r"printf '\377 last words without an end'; exit 3")
+    async with aclosing(Connection("production", server.target)) as connection:
+        driver = Driver(connection, redactor=Redactor())
+        assert (await driver.capabilities()).version == NEW
+        assert len(await driver.builds("web")) == listed.stdout.count('"display_status"')
+        assert await driver.apps() == ["web"]
+        lines, status = await _deployed(driver)
+    assert status == 3
+    assert lines[-1] == "\ufffd last words without an end"
+
+
+async def test_a_forced_command_that_refuses_is_an_answer(server: SshServer) -> None:
+    server.answer("version", "echo 'not for you' >&2; exit 1")
+    server.answer(SYNC, "echo 'not for you' >&2; exit 1")
+    async with aclosing(Connection("production", server.target)) as connection:
+        driver = Driver(connection, redactor=Redactor())
+        with pytest.raises(CommandFailed, match="not for you"):
+            await driver.capabilities()
+        assert await _deployed(driver) == (["not for you"], 1)
+
+
+async def test_what_is_cut_off_is_reset_so_nothing_arrives_later(server: SshServer) -> None:
+    """A plain hang-up is an end of file: what was sent before it is still delivered."""
+    ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner = await asyncio.open_connection("127.0.0.1", server.port)
+        back = asyncio.create_task(_pump(inner_reader, writer))
+        try:
+            await _pump(reader, inner)
+            ended.set_result(None)
+        except ConnectionError as err:
+            ended.set_result(err)
+        back.cancel()
+        inner.transport.abort()
+        writer.transport.abort()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        ssh = await asyncssh.connect(
+            "127.0.0.1",
+            port,
+            username=server.target.user,
+            client_keys=[asyncssh.import_private_key(server.target.key)],
+            known_hosts=asyncssh.import_known_hosts(
+                server.target.known_hosts.replace(str(server.port), str(port))
+            ),
+            config=None,
+            agent_path=None,
+        )
+        cut(ssh)
+        async with asyncio.timeout(10):
+            assert isinstance(await ended, ConnectionResetError)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def _deployed(driver: Driver) -> tuple[Sequence[str], int | None]:
+    stream = await driver.deploy("web", REPO, SHA)
+    lines: list[str] = []
+    async with asyncio.timeout(30):
+        async for batch in stream.lines():
+            lines += batch
+    await stream.close()
+    return lines, stream.exit_status
