@@ -183,7 +183,9 @@ class AppActor:
 
     def _push(self, plan: Plan) -> None:
         sha = self._new_commit(plan, "push")
-        ways = ("ok", "ok", "build_fails", "checks_fail", "crash_20s")
+        ways = ["ok", "ok", "build_fails", "checks_fail"]
+        if self.theatre.stage.dokku.keeps_build_records:
+            ways.append("crash_20s")
         self.app.commit_behaviours[sha] = _chance(self.seed, plan).choice(ways)
         self.theatre.stage.dokku.foreign_push(self.name, sha)
 

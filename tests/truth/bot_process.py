@@ -5,7 +5,9 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -17,6 +19,12 @@ from bot.metrics import Metrics
 from bot.redaction import Redactor
 from tests.truth.pace import HurriedClock, hurry, timing
 
+LATE_FILE = "late.txt"
+WATCH_EVERY_S = 0.2
+LATE_S = 0.3
+"""A wake-up that is so late says that answers may be heard too late as well."""
+LATE_ECHO = timedelta(seconds=2)
+"""What timed out meanwhile shows for so long."""
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -49,7 +57,29 @@ async def _live(environ: Mapping[str, str], folder: Path, ready: Connection) -> 
         timing=timing(),
     ):
         ready.send("ready")
+        watching = asyncio.create_task(_watch_itself(folder / LATE_FILE))
         await stop.wait()
+        watching.cancel()
+
+
+async def _watch_itself(path: Path) -> None:
+    """Note each time at which this process was kept from its work for too long."""
+    while True:
+        began, at = time.monotonic(), datetime.now(UTC)
+        await asyncio.sleep(WATCH_EVERY_S)
+        if time.monotonic() - began > WATCH_EVERY_S + LATE_S:
+            with path.open("a") as late:
+                late.write(f"{at.isoformat()} {datetime.now(UTC).isoformat()}\n")
+
+
+def late_spells(path: Path) -> Sequence[tuple[datetime, datetime]]:
+    """When the bot was kept from its work, with the time that it shows; real instants."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    pairs = (line.split() for line in lines)
+    return [
+        (datetime.fromisoformat(began), datetime.fromisoformat(ended) + LATE_ECHO)
+        for began, ended in pairs
+    ]
 
 
 class BotProcess:
@@ -59,6 +89,7 @@ class BotProcess:
         self._environ = dict(environ)
         self._folder = folder
         self.log = folder / "bot.log"
+        self.late = folder / LATE_FILE
         self._process: ForkServerProcess | None = None
 
     @property

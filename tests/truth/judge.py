@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bot.simulators.dokku.model import LiveProcess
 from tests.truth.history import RunStory, is_up
 from tests.truth.pace import POLL_TIMEOUT, SETTLE, SPEED
 from tests.truth.truth import NEW, Case, is_provable, true_words
+
+PIPE_CLOSED = 141
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class Circumstances:
     """The machine was too busy for the bot to hear its answers in time."""
     docker_down: Sequence[tuple[datetime, datetime]] = ()
     bot_died: Sequence[tuple[datetime, datetime]] = ()
+    keeps_records: bool = True
+    """This Dokku keeps the text of its builds (>= 0.38)."""
     cancel_asked: bool = False
     cap: timedelta = timedelta(0)
     """In simulated time."""
@@ -63,7 +68,7 @@ def judge(end: End, case: Case, known: Circumstances) -> Judgement:
 def _live_is_true(end: End, case: Case, known: Circumstances) -> Iterator[str]:
     if end.live == "unknown":
         return
-    outage = _overlaps(known.line_troubled, case.begins, case.ends)
+    outage = overlaps(known.line_troubled, case.begins, case.ends)
     words = true_words(case, outage=outage)
     if end.live not in words:
         told = ", ".join(sorted(words)) or "another release, so unknown"
@@ -163,7 +168,23 @@ def _is_over_its_cap(_run: RunStory, case: Case, known: Circumstances) -> bool:
 
 
 def _out_of_touch(case: Case, known: Circumstances) -> bool:
-    return _overlaps([*known.line_troubled, *known.busy], case.begins, case.ends)
+    return overlaps([*known.line_troubled, *known.busy], case.begins, case.ends)
+
+
+def _was_cut_off(run: RunStory) -> bool:
+    """It died with its reader or was killed; nobody could hear an exit status of its own."""
+    return run.status in {None, PIPE_CLOSED}
+
+
+def _others_acted(case: Case) -> bool:
+    """Somebody else did something to the app while its last command ran or was proven."""
+    begin, end = case.first_place, case.end_place
+    ran = any(
+        run.elsewhere and run.began <= end and (run.ended is None or run.ended >= begin)
+        for run in case.history.runs.values()
+    )
+    asked = case.history.events("asked", begin, end)
+    return ran or any(one.details["elsewhere"] for one in asked)
 
 
 def _never_fetched(run: RunStory, _case: Case, _known: Circumstances) -> bool:
@@ -175,7 +196,7 @@ _SHOWN_BY: Mapping[str, Callable[[RunStory, Case, Circumstances], bool]] = {
         run.status != 0
         and (
             any(one.build in {"fails", "docker_dies"} for one in run.chosen)
-            or _overlaps(known.docker_down, case.begins, case.ends)
+            or overlaps(known.docker_down, case.begins, case.ends)
         )
     ),
     "healthcheck_failed": lambda run, _case, _known: (
@@ -188,7 +209,7 @@ _SHOWN_BY: Mapping[str, Callable[[RunStory, Case, Circumstances], bool]] = {
     "release_failed": lambda run, _case, known: known.faults and run.status != 0,
     "timed_out": _is_over_its_cap,
     "lost_contact": lambda _run, case, known: _out_of_touch(case, known),
-    "interrupted": lambda _run, _case, known: known.faults,
+    "interrupted": lambda run, case, _known: _was_cut_off(run) or _others_acted(case),
     "internal": lambda run, _case, known: known.faults and run.status == 0,
     "server_unreachable": lambda _run, _case, known: known.faults,
 }
@@ -213,6 +234,8 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     reads = case.reads()
     if reads:
         live = case.history.seen_by(reads[-1])
+        if not known.keeps_records and _unheard(case, live):
+            return "the output that names its containers was lost with the line"
         if any(not is_provable(case, one) for one in live.values() if is_up(one)):
             return f"another command's containers serve ({_others(case)})"
     if end.failure == "timed_out" and _alive(case.last, case):
@@ -223,7 +246,7 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     looks = [one for one in reads if one.at >= since]
     if looks and looks[-1].docker_down:
         return "docker was down"
-    through = [one for one in looks if not _overlaps(known.line_troubled, one.at, one.at)]
+    through = [one for one in looks if not overlaps(known.line_troubled, one.at, one.at)]
     spells = {
         "docker was down": known.docker_down,
         "the line to the server was troubled": known.line_troubled,
@@ -231,7 +254,16 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     }
     # After a look that came through, only later trouble withholds anything.
     since = through[-1].at if through else since
-    return next((why for why, them in spells.items() if _overlaps(them, since, case.ends)), None)
+    return next((why for why, them in spells.items() if overlaps(them, since, case.ends)), None)
+
+
+def _unheard(case: Case, live: Mapping[str, LiveProcess]) -> bool:
+    """Containers of a command serve whose line was cut before, or as, it named them."""
+    return any(
+        _was_cut_off(run) and one.container_id in run.containers
+        for run in case.runs
+        for one in live.values()
+    )
 
 
 def _blind_at_the_start(case: Case) -> bool:
@@ -269,5 +301,6 @@ def _alive(run: RunStory | None, case: Case) -> bool:
     return run is not None and (run.ended is None or run.ended > case.end_place)
 
 
-def _overlaps(spells: Sequence[tuple[datetime, datetime]], begin: datetime, end: datetime) -> bool:
+def overlaps(spells: Sequence[tuple[datetime, datetime]], begin: datetime, end: datetime) -> bool:
+    """Whether any of the spells touches the time between two instants."""
     return any(began <= end and ended >= begin for began, ended in spells)

@@ -92,7 +92,7 @@ def hurry() -> None:
     late.SENT_LIVES_ON = timedelta(seconds=1)
     resuming.POSTED_WITHIN = timedelta(seconds=2)
     # A login into a black hole holds up all others; a dead line is found out by its silence.
-    _default(Patience.__init__.__kwdefaults__, connect_s=1.5, question_alive_s=1.0)
+    _default(Patience.__init__.__kwdefaults__, connect_s=2.0, question_alive_s=2.0)
 
 
 def _default(defaults: dict[str, Any] | None, **values: object) -> None:

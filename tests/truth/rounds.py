@@ -16,8 +16,9 @@ from bot.simulators.dokku.recordings import NEWEST
 from bot.store.engine import open_store
 from bot.webhooks.payload import planner
 from tests.truth.actors import AppActor, keep_docker, make_weather
+from tests.truth.bot_process import late_spells
 from tests.truth.history import History
-from tests.truth.judge import Circumstances, End, judge
+from tests.truth.judge import Circumstances, End, judge, overlaps
 from tests.truth.pace import CAP_S, LATE_INTERVAL, MAX_DURATION_S, SPEED
 from tests.truth.plans import (
     CAPPED,
@@ -39,7 +40,7 @@ LATE_S = 10 * LATE_INTERVAL.total_seconds()
 LINE_TROUBLES = frozenset(
     {Weather.DROP, Weather.STALL, Weather.REFUSE, Weather.SWALLOW, Weather.SLOW}
 )
-LINE_ECHO_S = 2.0
+LINE_ECHO_S = 3.0
 """After a spell the bot's old connection may still be dead: it finds out by its own time-outs."""
 
 Audit = Sequence[tuple[datetime, AuditEntry]]
@@ -235,7 +236,7 @@ def _judge_one(
         live=row.live or "unknown",
     )
     told = Told(row=row, audit=audit, first=first, last=last, plan=asked.plan, case=case)
-    told.shown_after_s = _shown_after(theatre, told)
+    told.shown_after_s = _shown_after(theatre, told, known)
     judgement = judge(first or last, case, known)
     told.wrong, told.unknown = judgement.wrong, judgement.unknown
     corrections = [at for at, entry in audit if entry.action == "corrected"]
@@ -252,13 +253,17 @@ def _judge_one(
     return told
 
 
-def _shown_after(theatre: Theatre, told: Told) -> float | None:
+def _shown_after(theatre: Theatre, told: Told, known: Circumstances) -> float | None:
+    """None too where trouble kept the bot from hearing or telling of it."""
     run, shown = told.case.last, shown_at(theatre, told.row.id, (told.first or told.last).status)
     held_after_it = told.plan is not None and told.plan.at == "before_exit"
     if run is None or run.ended is None or shown is None or held_after_it:
         return None
-    ended = told.case.history.entries[run.ended].at
-    return (theatre.simulated(shown) - ended).total_seconds() / SPEED
+    ended, seen = told.case.history.entries[run.ended].at, theatre.simulated(shown)
+    troubles = (*known.line_troubled, *known.busy, *known.docker_down, *known.bot_died)
+    if overlaps(troubles, ended, seen):
+        return None
+    return (seen - ended).total_seconds() / SPEED
 
 
 def _first_end(webhooks: Sequence[Mapping[str, Any]], deployment_id: str) -> End | None:
@@ -274,6 +279,7 @@ def _circumstances(
 ) -> Circumstances:
     host = theatre.stage.dokku
     end_of_all = host.clock.now()
+    late = late_spells(theatre.bot.late)
 
     def spells(kinds: Collection[str], echo_s: float) -> list[tuple[datetime, datetime]]:
         return [
@@ -289,9 +295,13 @@ def _circumstances(
 
     return Circumstances(
         line_troubled=spells(LINE_TROUBLES, LINE_ECHO_S),
-        busy=spells({BUSY}, LINE_ECHO_S),
+        busy=[
+            *spells({BUSY}, LINE_ECHO_S),
+            *((theatre.simulated(began), theatre.simulated(ended)) for began, ended in late),
+        ],
         docker_down=[(began, ended or end_of_all) for began, ended in host.docker_outages],
         bot_died=spells(frozenset({Weather.STOP, Weather.KILL}), 0.0),
+        keeps_records=host.keeps_build_records,
         cancel_asked=cancel_asked,
         cap=timedelta(seconds=(CAP_S if row.app == CAPPED else MAX_DURATION_S) * SPEED),
         sha=row.sha,
