@@ -21,6 +21,7 @@ from bot.deployments.readings import BuildRecord, Snapshot
 from bot.deployments.standing import proven_commit
 from bot.errors import (
     CommandFailed,
+    Declined,
     LeaseLost,
     NotShown,
     OutcomeUnknown,
@@ -236,6 +237,10 @@ class Starting:
                     return None
                 self._held.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
                 await self._clock.sleep(self._timing.start_window / tries)
+            except Declined as error:
+                # Not even sent: asked again it would be declined again.
+                await self._ending.unstarted(Failure.REFUSED, str(error))
+                return None
             except OutcomeUnknown as error:
                 # Sent, perhaps: whoever takes it over looks for its record.
                 log.warning("start_not_answered", deployment_id=row.id, why=str(error))

@@ -113,6 +113,16 @@ async def lose_line_and_records(world: World) -> None:
     await lose_the_records(world)
 
 
+async def fall_silent_for_ever(world: World) -> None:
+    """No packet passes any more: Dokku does not notice, and comes to its end (recording m6)."""
+    server, dokku = world.stage.server, world.stage.dokku
+    server.stall_for_test()
+    world.let_go()
+    await dokku.until(lambda: not world.app.runs, timeout_s=20)
+    await server.drop_connections_for_test()
+    server.heal_for_test()
+
+
 async def change_the_metadata(world: World) -> None:
     world.app.deploy_source_metadata = "https://git.example/acme/other.git#" + "0ffd" * 10
 
@@ -447,6 +457,13 @@ CASES = (
         name="lost after everything was done",
         recording=MODEL,
         play=held(ENDED, lose_the_line),
+        end=UP,
+        says=STAYED_UP,
+    ),
+    Case(
+        name="lost without a sign, and Dokku comes to its end by itself",
+        recording="m6, on the model",
+        play=held(BUILDING, fall_silent_for_ever),
         end=UP,
         says=STAYED_UP,
     ),

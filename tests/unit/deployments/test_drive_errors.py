@@ -6,7 +6,7 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.readings import BuildStatus
-from bot.errors import CommandFailed, DatabaseDown, OddReport, Unreachable
+from bot.errors import CommandFailed, DatabaseDown, Declined, OddReport, Unreachable
 from tests.support.builders import OLD, containers
 from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
 from tests.support.memory_store import refused
@@ -40,6 +40,18 @@ async def test_a_bug_each_time_before_the_start_ends_as_our_own_fault(question: 
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERNAL, Live.PREVIOUS)
     assert row.started_at is None
     assert rig.store.owner(row.id) is None
+
+
+@in_virtual_time
+async def test_what_cannot_be_given_to_dokku_ends_with_its_sentence() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.fail("deploy", Declined("The repository's address cannot be given to Dokku."))
+    row = await rig.until_ended(within_s=30)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.REFUSED, Live.PREVIOUS)
+    assert row.reason == (
+        "The repository's address cannot be given to Dokku. The previous release is still serving."
+    )
+    assert rig.dokku.streams == []
 
 
 @in_virtual_time
