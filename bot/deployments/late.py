@@ -150,7 +150,8 @@ class LateVerdicts:
         reader = EvidenceReader(dokku)
         record = await reader.record(row)
         lines = last_attempt(await self._store.read_log(row.id))
-        silent = output is None and record is None and row.build_id is None and not any(lines)
+        unheard = (output or LogFacts()) == LogFacts() and not any(lines)
+        silent = unheard and record is None and row.build_id is None
         sent_before = self._clock.now() - SENT_LIVES_ON
         dead = silent and row.finished_at is not None and row.finished_at < sent_before
         # Its own line may still be open and silent: a free lock proves nothing of a fetch here.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.late import REPLACED
+from bot.deployments.late import REPLACED, SENT_LIVES_ON
 from bot.deployments.model import Deployment, Failure, Live, LogFacts, Phase
 from bot.deployments.readings import BuildStatus
 from bot.errors import DatabaseDown, StaleState
@@ -372,3 +372,40 @@ async def test_what_streams_told_leaves_memory_with_the_end() -> None:
     await rig.late.stream_ended(rig.row(), 0, read_facts(GOOD))
     await look(rig)
     assert rig.late._heard == {}
+
+
+@pytest.mark.parametrize("heard", [True, False])
+@in_virtual_time
+async def test_a_line_that_brought_nothing_and_left_no_record_had_begun_nothing(
+    heard: bool,
+) -> None:
+    rig = a_bot(lost(build_id=None, finished_at=NOW - SENT_LIVES_ON - timedelta(seconds=1)))
+    rig.dokku.records.clear()
+    if heard:
+        await rig.late.stream_ended(rig.row(), None, LogFacts())
+    row = await look(rig)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"finished_at": NOW - SENT_LIVES_ON + timedelta(seconds=60)},
+        {"finished_at": NOW - timedelta(hours=1), "build_id": "b0"},
+        {"finished_at": NOW - timedelta(hours=1), "started_at": None},
+    ],
+    ids=["too early to say", "it had a record once", "it was never on its way"],
+)
+@in_virtual_time
+async def test_no_record_alone_does_not_say_that_nothing_began(changes: dict[str, Any]) -> None:
+    rig = a_bot(lost(**{"build_id": None} | changes))
+    rig.dokku.records.clear()
+    assert (await look(rig)).live is Live.UNKNOWN
+
+
+@in_virtual_time
+async def test_a_line_that_brought_something_had_begun() -> None:
+    rig = a_bot(lost(build_id=None, finished_at=NOW - timedelta(hours=1)))
+    rig.dokku.records.clear()
+    rig.store.logs[lost().id] = "> fetching\n"
+    assert (await look(rig)).live is Live.UNKNOWN
