@@ -65,7 +65,7 @@ def _first(
         if one.target in taken:
             continue
         taken.add(one.target)
-        limit = most.get(one.server, 0)
+        limit = most.get(one.server)
         if one.id in held_up:
             yield one, None
         elif limit and used[one.server] >= limit:
