@@ -178,7 +178,7 @@ def _was_cut_off(run: RunStory) -> bool:
 
 def _others_acted(case: Case) -> bool:
     """Somebody else did something to the app while its last command ran or was proven."""
-    begin, end = case.first_place, case.end_place
+    begin, end = case.claim_place, case.end_place
     ran = any(
         run.elsewhere and run.began <= end and (run.ended is None or run.ended >= begin)
         for run in case.history.runs.values()
@@ -233,11 +233,9 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     """
     reads = case.reads()
     if reads:
-        live = case.history.seen_by(reads[-1])
-        if not known.keeps_records and _unheard(case, live):
-            return "the output that names its containers was lost with the line"
-        if any(not is_provable(case, one) for one in live.values() if is_up(one)):
-            return f"another command's containers serve ({_others(case)})"
+        whose = _not_to_be_told_apart(end, case, known, case.history.seen_by(reads[-1]))
+        if whose is not None:
+            return whose
     if end.failure == "timed_out" and _alive(case.last, case):
         return "the command outlived its cap"
     if _blind_at_the_start(case):
@@ -255,6 +253,20 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     # After a look that came through, only later trouble withholds anything.
     since = through[-1].at if through else since
     return next((why for why, them in spells.items() if overlaps(them, since, case.ends)), None)
+
+
+def _not_to_be_told_apart(
+    end: End, case: Case, known: Circumstances, live: Mapping[str, LiveProcess]
+) -> str | None:
+    """Why the bot could not tell whose containers it saw; None: it could."""
+    if not known.keeps_records and _unheard(case, live):
+        return "the output that names its containers was lost with the line"
+    up = [one for one in live.values() if is_up(one)]
+    # Without a command, what was there when it was claimed may not be what serves now.
+    replaced = case.last is None and end.failure == "interrupted" and _others_acted(case)
+    if replaced or not all(is_provable(case, one) for one in up):
+        return f"another command's containers serve ({_others(case)})"
+    return None
 
 
 def _unheard(case: Case, live: Mapping[str, LiveProcess]) -> bool:
@@ -284,7 +296,7 @@ def _others(case: Case) -> str:
     names = [
         run.source or "ps:scale"
         for run in case.history.runs.values()
-        if run.elsewhere and (run.ended is None or run.ended >= case.first_place)
+        if run.elsewhere and (run.ended is None or run.ended >= case.claim_place)
     ]
     return ", ".join(names) or "nobody's"
 

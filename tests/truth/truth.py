@@ -33,6 +33,11 @@ class Case:
         return self.runs[0].began if self.runs else self.end_place
 
     @property
+    def claim_place(self) -> int:
+        """Where in the journal the bot looked what was there and claimed the app for it."""
+        return min(self.first_place, self.history.place_at(self.begins))
+
+    @property
     def end_place(self) -> int:
         """Where in the journal it ends."""
         return self.history.place_at(self.ends)

@@ -407,5 +407,5 @@ async def test_no_record_alone_does_not_say_that_nothing_began(changes: dict[str
 async def test_a_line_that_brought_something_had_begun() -> None:
     rig = a_bot(lost(build_id=None, finished_at=NOW - timedelta(hours=1)))
     rig.dokku.records.clear()
-    rig.store.logs[lost().id] = "> fetching\n"
+    rig.store.logs[lost().id] = ["> fetching"]
     assert (await look(rig)).live is Live.UNKNOWN
