@@ -205,7 +205,7 @@ class AppActor:
     def _line(self, act: Act, plan: Plan) -> str | None:
         """What somebody types at the server; None: Dokku would refuse it."""
         if (act is Act.REBUILD and self.app.git_sha is None) or (
-            act is Act.RESTART and not self.app.deployed
+            act is Act.RESTART and not self._can_restart()
         ):
             return None
         words = {
@@ -213,6 +213,11 @@ class AppActor:
             Act.SCALE: f" web={_chance(self.seed, plan).randint(0, 2)}",
         }
         return f"{act} {self.name}{words.get(act, '')}"
+
+    def _can_restart(self) -> bool:
+        """Of a Dokku before 0.38 no restart of an image that fails its checks was recorded."""
+        bad = self.app.image is not None and not self.app.image.healthy
+        return self.app.deployed and (self.theatre.stage.dokku.keeps_build_records or not bad)
 
 
 def _chance(seed: int, plan: Plan) -> random.Random:

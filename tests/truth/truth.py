@@ -77,13 +77,21 @@ class Case:
         Our output names containers, not images: an image is known once one was looked at.
         """
         ours = {one for run in self.runs for one in run.named}
+        # While its command runs the bot looks for others alone, at what it called live before.
+        own = [read for read in self.reads() if not self._is_in_a_run(read)]
         seen = {
             process.container_id: process
-            for read in self.reads()
+            for read in own
             for process in self.history.seen_by(read).values()
             if process.container_id in ours
         }
         return self._images(seen) | self._images(self.snapshot)
+
+    def _is_in_a_run(self, read: Read) -> bool:
+        return any(
+            run.began <= read.place and (run.ended is None or read.place < run.ended)
+            for run in self.runs
+        )
 
     def reads(self) -> Sequence[Read]:
         """The bot's looks at the containers from its beginning to its end."""
