@@ -173,9 +173,10 @@ def _plan(seed: int, number: int, app: str, may: Repertoire) -> Plan:
     act, at = _act(chance, may), None
     if act is not None and chance.random() < 0.6:
         at = chance.choice(MARKS)
-    for_ever = app == CAPPED and chance.random() < 0.5
+    for_ever = app == CAPPED and chance.random() < 0.5 and (faults or not may.old)
     if for_ever:
-        # Nobody can stop a fetch that hangs, nor see that it is dead: that is a fault.
+        # Nobody can stop a fetch that hangs (nor, before 0.38, anything that prints nothing), nor
+        # see that it is dead: that is a fault.
         at = chance.choice(MARKS if faults else MARKS[1:])
     way = chance.choices(list(ways), weights=list(ways.values()))[0]
     at_once = chance.random() < 0.15 and way not in REFUSALS
