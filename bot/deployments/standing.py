@@ -150,7 +150,7 @@ def believed_commit(started: Sequence[Deployment]) -> str | None:
 def proven_commit(started: Sequence[Deployment], now: Containers | None) -> str | None:
     """The commit that this bot proved live and whose containers (or images) these are."""
     base = base_of(started)
-    if base is None or now is None or not is_good(base):
+    if base is None or base.after is None or now is None or not is_good(base):
         return None
     same = compare(base, now) in {Match.AS_LEFT, Match.RESTARTED}
     return base.sha if same else None

@@ -151,6 +151,7 @@ def test_an_end_whose_containers_were_not_read_cannot_be_compared_with() -> None
     blind = ended(1, after=None)
     standing = stand(Facts(started=[blind, ended(0)], containers=containers(NEW)))
     assert (standing.match, standing.base, standing.commit) == (Match.UNCERTAIN, blind, None)
+    assert proven_commit([blind], NONE) is None
 
 
 def test_while_a_deployment_of_ours_runs_nobody_else_is_blamed() -> None:
