@@ -67,6 +67,8 @@ class Told:
     wrong: list[str] = field(default_factory=list)
     unknown: str | None = None
     corrected: bool = False
+    cancel_asked_at: datetime | None = None
+    """Simulated."""
     shown_after_s: float | None = None
     """Real seconds from the end of its command to the message that showed its first end."""
 
@@ -236,6 +238,8 @@ def _judge_one(
         live=row.live or "unknown",
     )
     told = Told(row=row, audit=audit, first=first, last=last, plan=asked.plan, case=case)
+    asked_at = [at for at, entry in audit if entry.action == "cancel_asked"]
+    told.cancel_asked_at = theatre.simulated(asked_at[0]) if asked_at else None
     told.shown_after_s = _shown_after(theatre, told, known)
     judgement = judge(first or last, case, known)
     told.wrong, told.unknown = judgement.wrong, judgement.unknown

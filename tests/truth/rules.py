@@ -1,15 +1,18 @@
 """What the bot must never do on a server, whatever it says of it afterwards."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Protocol
 
 from tests.truth.history import History, RunStory
+from tests.truth.pace import SPEED
 from tests.truth.truth import Case
 
 SYNC = "git:sync"
 UNRECORDED = ""
 """The source of every run on a Dokku that keeps no records."""
+ON_ITS_WAY = timedelta(seconds=3)
 LOOKS = frozenset({"builds:list", "apps:report"})
 """Questions whose answer tells that another deploy runs; the second one before 0.38."""
 
@@ -18,6 +21,8 @@ class Judged(Protocol):
     """A deployment with its place in the journal."""
 
     case: Case
+    cancel_asked_at: datetime | None
+    """Simulated."""
 
 
 def misdeeds(history: History, told: Sequence[Judged]) -> Iterator[str]:
@@ -29,6 +34,7 @@ def misdeeds(history: History, told: Sequence[Judged]) -> Iterator[str]:
     ]
     yield from _overlaps(ours)
     yield from _strays(ours, told)
+    yield from _starts_after_a_cancel(history, told)
     yield from _foreign_cancels(history)
     yield from _starts_into_others(history, ours)
 
@@ -44,6 +50,17 @@ def _strays(ours: Sequence[RunStory], told: Sequence[Judged]) -> Iterator[str]:
     for run in ours:
         if run.number not in known:
             yield f"run {run.number} was started for no deployment that was going on"
+
+
+def _starts_after_a_cancel(history: History, told: Sequence[Judged]) -> Iterator[str]:
+    """Tolerance: a start reads the wish just before it logs in; the login may take its time."""
+    for one in told:
+        if one.cancel_asked_at is None:
+            continue
+        latest = one.cancel_asked_at + ON_ITS_WAY * SPEED
+        for run in one.case.runs:
+            if history.entries[run.began].at > latest:
+                yield f"run {run.number} was started although a cancel had been asked for"
 
 
 def _foreign_cancels(history: History) -> Iterator[str]:
