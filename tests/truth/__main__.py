@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--version", choices=VERSIONS, default=NEWEST, help="of the Dokku")
     parser.add_argument("--lanes", type=int, default=2, help="rounds played at once")
     parser.add_argument("--only", type=int, help="the round of this deployment, nothing else")
+    parser.add_argument("--stories", action="store_true", help="of unknown ends too")
     parser.add_argument("--log", action="store_true", help="print the bot's own log of bad rounds")
     return parser.parse_args()
 
@@ -51,7 +52,7 @@ async def run(asked: argparse.Namespace) -> Summary:
                 seed, number, faults=faults, version=asked.version, only=wanted
             )
             summary.add(result)
-            tell(result, log=asked.log)
+            tell(result, log=asked.log, stories=asked.stories)
 
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
@@ -61,11 +62,13 @@ async def run(asked: argparse.Namespace) -> Summary:
     return summary
 
 
-def tell(result: RoundResult, *, log: bool) -> None:
+def tell(result: RoundResult, *, log: bool, stories: bool) -> None:
     """One line for the round, and the story of whatever was wrong in it."""
     wrong = [one for one in result.told if one.wrong]
     named = "\n".join(result.problems)
-    bad = [one for one in result.told if one.wrong or one.row.id in named]
+    bad = [
+        one for one in result.told if one.wrong or one.row.id in named or (stories and one.unknown)
+    ]
     rate = len(result.told) / result.took_s
     say(
         f"round {result.number}: {len(result.told)} deployments in {result.took_s:.1f} s "
