@@ -1,8 +1,7 @@
-"""What people ask for: request, cancel, retry, roll back, and questions. One sentence per no."""
+"""What people ask for: request, cancel, retry, roll back. One sentence per no."""
 
 import asyncio
-import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from ulid import ULID
@@ -18,21 +17,18 @@ from bot.deployments.model import (
     Event,
     Failure,
     Phase,
-    Progress,
     Trigger,
 )
 from bot.deployments.placing import Hooks, Placing
 from bot.deployments.ports import Catalog, Groups, Servers, Timing
 from bot.deployments.prepare import AppNames, Preparation
+from bot.deployments.questions import Questions
 from bot.deployments.readings import Containers
 from bot.deployments.requests import check_app, check_ref, may_deploy, quoted
 from bot.deployments.rollback import Target
-from bot.deployments.standing_reader import Seen, StandingReader
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING, Who
 from bot.deployments.verdict import before_start
 from bot.errors import DatabaseDown, Declined, DokkuError, Duplicate, StaleState
-
-SHORTEST_ID = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +46,7 @@ class Request:
     rollback_of: str | None = None
 
 
-class Service:
+class Service(Questions):
     """The one door for people's wishes, whatever they came through."""
 
     def __init__(
@@ -66,21 +62,13 @@ class Service:
         clock: Clock,
         hooks: Hooks,
     ) -> None:
+        super().__init__(books=books, catalog=catalog, servers=servers, names=names, timing=timing)
         self.home_team: str | None = None
         """The bot's own workspace; people of others may do nothing."""
-        self._books = books
-        self._store = books.store
-        self._catalog = catalog
-        self._servers = servers
         self._groups = groups
         self._preparation = preparation
-        self._names = names
-        self._timing = timing
         self._clock = clock
         self._hooks = hooks
-        self._standings = StandingReader(
-            store=books.store, servers=servers, catalog=catalog, names=names, timing=timing
-        )
         self._going_back = GoingBack(store=books.store, standings=self._standings, timing=timing)
         self._placing = Placing(
             books=books,
@@ -290,96 +278,6 @@ class Service:
             rollback_of=target.of.id,
         )
         return await self.request(ask)
-
-    async def standing(self, app: str, *, server: str | None = None) -> Sequence[Seen]:
-        """What is live now, on the server or on each that it is known of. Declined: on none."""
-        return await self._standings.all_of(check_app(app), server)
-
-    async def find_by_id(self, word: str) -> Deployment | None:
-        """By its id, or a beginning or an end of it that no other one has; None: it is no id."""
-        if len(word) < SHORTEST_ID or not word.isalnum():
-            return None
-        return await self._by_id(word.upper())
-
-    async def find(self, word: str, *, server: str | None = None) -> Deployment:
-        """By id (or a unique beginning of one) or by app: running, else waiting, else newest."""
-        known = await self.find_by_id(word)
-        if known is not None:
-            return known
-        app = check_app(word.lower())
-        unfinished = [
-            one
-            for one in await self._store.unfinished()
-            if one.app == app and server in {None, one.server}
-        ]
-        running = [one for one in unfinished if one.phase not in WAITING]
-        if running or unfinished:
-            return (running or unfinished)[0]
-        newest = await self._store.recent(app=app, server=server, limit=1)
-        if not newest:
-            raise Declined(
-                f"No deployment of `{quoted(app)}` is known. `/deploy {app}` starts one."
-            )
-        return newest[0]
-
-    async def _by_id(self, word: str) -> Deployment | None:
-        exact = await self._store.get(word)
-        if exact is not None:
-            return exact
-        near = [one for one in await self._store.recent(limit=200) if one.id.startswith(word)]
-        near = near or [one for one in await self._store.recent(limit=200) if one.id.endswith(word)]
-        return near[0] if len(near) == 1 else None
-
-    async def get(self, deployment_id: str) -> Deployment | None:
-        """The newest row."""
-        return await self._store.get(deployment_id)
-
-    async def at_message(self, channel: str, ts: str) -> Deployment | None:
-        """By the place of its live message."""
-        return await self._store.by_message(channel, ts)
-
-    async def history(
-        self, app: str, *, server: str | None = None, limit: int = 10
-    ) -> Sequence[Deployment]:
-        """Newest first."""
-        return await self._store.recent(app=check_app(app), server=server, limit=limit)
-
-    async def unfinished(self) -> Sequence[Deployment]:
-        """All running and waiting, oldest first."""
-        return await self._store.unfinished()
-
-    async def known_apps(self) -> Sequence[AppPolicy]:
-        """Tables of the settings and the servers' own apps, by name; slow servers are left out."""
-        asked = [asyncio.ensure_future(self._names.names(one)) for one in self._servers.names()]
-        for task in asked:
-            # An unreachable server only leaves its apps out, even when it says so much later.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        if asked:
-            await asyncio.wait(asked, timeout=self._timing.lookup_grace.total_seconds())
-        known = {(one.server, one.dokku_app): one for one in self._catalog.listed()}
-        for server in self._servers.names():
-            for name in self._names.cached(server):
-                with contextlib.suppress(Declined):
-                    policy = self._catalog.policy(name, server)
-                    known.setdefault((server, name), policy)
-        return sorted(known.values(), key=lambda one: (one.app, one.server))
-
-    def policy(self, app: str, server: str | None = None) -> AppPolicy:
-        """What the settings say of an app. Declined."""
-        return self._catalog.policy(app, server)
-
-    def server_names(self) -> Sequence[str]:
-        """Configured servers."""
-        return self._servers.names()
-
-    async def log(self, deployment_id: str) -> str:
-        """The whole log kept so far, cleaned and redacted."""
-        return await self._store.read_log(deployment_id)
-
-    def snapshot(self, deployment: Deployment) -> tuple[Deployment, Progress]:
-        """The newest row and progress known in this process, else what was given."""
-        tracked = self._books.tracker.get(deployment.id)
-        return (tracked.deployment, tracked.progress) if tracked else (deployment, Progress())
 
     async def _existing(self, deployment_id: str) -> Deployment:
         deployment = await self._store.get(deployment_id)

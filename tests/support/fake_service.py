@@ -14,10 +14,11 @@ from bot.deployments.model import (
     Progress,
     Trigger,
 )
+from bot.deployments.questions import SHORTEST_ID
 from bot.deployments.readings import Containers
 from bot.deployments.requests import check_app, check_ref, closest
 from bot.deployments.rollback import by_hand, check_commit, go_back
-from bot.deployments.service import SHORTEST_ID, Request, Service
+from bot.deployments.service import Request, Service
 from bot.deployments.standing import Facts, stand
 from bot.deployments.standing_reader import Seen
 from bot.deployments.states import ENDINGS
