@@ -23,6 +23,8 @@ from bot.deployments.readings import (
 
 PIPE_CLOSED = 141
 """Exit status of a command whose output pipe was closed (SIGPIPE), or that was cancelled."""
+KILLED = -1
+"""Exit status of a command that a signal ended on the server (recording n1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

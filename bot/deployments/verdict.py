@@ -12,6 +12,7 @@ from enum import StrEnum
 from bot.deployments.foreign import replaced_by, restarted_by
 from bot.deployments.model import Failure, Live, LogFacts, Mark, Phase
 from bot.deployments.proof import (
+    KILLED,
     Evidence,
     all_other_ids,
     bad_end,
@@ -69,6 +70,8 @@ _LIVE_SENTENCE = {
 _BY_LOCK = "; this Dokku keeps no build records, its freed lock tells so"
 """What an end says that is known by the lock alone."""
 
+_KILLED = "Dokku's command was killed on the server, as by a reboot or for lack of memory"
+
 _CAUSES: tuple[tuple[Mark, Failure, str], ...] = (
     (Mark.APP_MISSING, Failure.APP_NOT_FOUND, "The app does not exist on the server"),
     (Mark.REF_MISSING, Failure.REF_NOT_FOUND, "The repository has no such ref"),
@@ -113,12 +116,15 @@ def _failed(rule: str, failure: Failure, live: Live, cause: str, said: str = "")
     return _end(rule, failure, live, cause, said or _LIVE_SENTENCE[live], phase=Phase.FAILED)
 
 
-def cause_of(output: LogFacts) -> tuple[Failure, str]:
-    """The failure that the output's marks name, with its sentence; first match wins."""
+def cause_of(output: LogFacts, exit_status: int | None) -> tuple[Failure, str]:
+    """The failure that the output's marks name, with its sentence; first match wins.
+
+    Output that just stops names none: then the exit status tells of a kill.
+    """
     for mark, failure, sentence in _CAUSES:
         if mark in output.marks:
             return failure, f"{sentence}: {output.error}" if output.error else sentence
-    sentence = "The release failed"
+    sentence = _KILLED if exit_status == KILLED else "The release failed"
     return Failure.RELEASE_FAILED, f"{sentence}: {output.error}" if output.error else sentence
 
 
@@ -257,7 +263,7 @@ def failed_late(e: Evidence) -> Verdict | None:
     live = live_of(e)
     if not bad_end(e) or live not in {Live.NEW, Live.MIXED}:
         return None
-    _, cause = cause_of(e.output)
+    _, cause = cause_of(e.output, e.exit_status)
     return _failed("failed_late", Failure.RELEASE_FAILED, live, f"Failed late. {cause}")
 
 
@@ -265,7 +271,7 @@ def failed(e: Evidence) -> Verdict | None:
     """A bad end and nothing of ours serves: the marks name the reason."""
     if not bad_end(e):
         return None
-    failure, cause = cause_of(e.output)
+    failure, cause = cause_of(e.output, e.exit_status)
     live = live_of(e)
     return _failed("failed", failure, live, cause, _live_sentence(e, live))
 

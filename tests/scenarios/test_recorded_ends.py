@@ -399,7 +399,8 @@ CASES = (
         recording="n1",
         play=behaving("dokku_killed"),
         end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.PREVIOUS),
-        says="The previous release is still serving.",
+        says="Dokku's command was killed on the server, as by a reboot or for lack of memory. "
+        "The previous release is still serving.",
     ),
     Case(
         name="the docker daemon dies in the build",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.model import Failure, Live, Mark, Phase
-from bot.deployments.proof import Evidence, ours_images, serving, whose
+from bot.deployments.proof import KILLED, Evidence, ours_images, serving, whose
 from bot.deployments.readings import AppReport, BuildStatus, Containers
 from bot.deployments.verdict import Kind, Verdict, as_sentence, before_start, cause_of, decide
 from tests.support.builders import (
@@ -474,6 +474,30 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
     ),
     # --- a bad end
     (
+        "killed on the server, old serves",
+        {"exit_status": KILLED, "output": facts(Mark.BUILDING)} | BAD | SAME,
+        end(
+            "failed",
+            Phase.FAILED,
+            Failure.RELEASE_FAILED,
+            Live.PREVIOUS,
+            "Dokku's command was killed on the server, as by a reboot or for lack of memory. "
+            f"{SERVES_OLD}",
+        ),
+    ),
+    (
+        "killed on the server after the switch",
+        {"exit_status": KILLED, "output": facts(Mark.BUILDING, ours=(NEW,))} | BAD,
+        end(
+            "failed_late",
+            Phase.FAILED,
+            Failure.RELEASE_FAILED,
+            Live.NEW,
+            "Failed late. Dokku's command was killed on the server, as by a reboot or for lack of "
+            f"memory. {SERVES_NEW}",
+        ),
+    ),
+    (
         "the build failed, and the records tell who restarted the old release meanwhile",
         {
             "exit_status": 1,
@@ -596,17 +620,6 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             Failure.RELEASE_FAILED,
             Live.UNKNOWN,
             f"The release failed. {SERVES_UNKNOWN}",
-        ),
-    ),
-    (
-        "killed on the server",
-        {"exit_status": -1, "output": facts(), "record": a_record(BuildStatus.ABANDONED)} | SAME,
-        end(
-            "failed",
-            Phase.FAILED,
-            Failure.RELEASE_FAILED,
-            Live.PREVIOUS,
-            f"The release failed. {SERVES_OLD}",
         ),
     ),
     (
@@ -884,12 +897,19 @@ MARKED = [
 
 @pytest.mark.parametrize(("mark", "failure", "sentence"), MARKED)
 def test_the_marks_name_the_failure(mark: Mark, failure: Failure, sentence: str) -> None:
-    assert cause_of(facts(mark)) == (failure, sentence)
-    assert cause_of(facts(mark, error="why")) == (failure, f"{sentence}: why")
+    assert cause_of(facts(mark), 1) == (failure, sentence)
+    assert cause_of(facts(mark, error="why"), 1) == (failure, f"{sentence}: why")
+
+
+@pytest.mark.parametrize(("mark", "failure", "sentence"), MARKED[:-1])
+def test_a_kill_is_named_where_the_output_names_no_cause(
+    mark: Mark, failure: Failure, sentence: str
+) -> None:
+    assert cause_of(facts(mark), KILLED) == (failure, sentence)
 
 
 def test_a_missing_ref_is_named_before_the_build_that_failed_for_it() -> None:
-    assert cause_of(facts(Mark.BUILD_FAILED, Mark.REF_MISSING))[0] is Failure.REF_NOT_FOUND
+    assert cause_of(facts(Mark.BUILD_FAILED, Mark.REF_MISSING), 1)[0] is Failure.REF_NOT_FOUND
 
 
 def test_ours_are_the_named_ones_before_the_old_ones() -> None:
