@@ -26,6 +26,8 @@ PIPE_CLOSED = 141
 KILLED = -1
 """Exit status of a command that a signal ended on the server (recording n1)."""
 
+_FETCH_FAILED = frozenset({Mark.REF_MISSING, Mark.REPO_UNREACHABLE})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -123,16 +125,20 @@ def bad_end(e: Evidence) -> bool:
     if e.exit_status is not None:
         return e.exit_status != 0
     if e.record is None:
-        return dead_by_lock(e) and Mark.BUILD_FAILED in e.output.marks
+        return dead_by_lock(e) and _gave_up(e.output)
     told = e.record.status is BuildStatus.FAILED and e.record.exit_code not in {
         PIPE_CLOSED,
         ENDED_WITHOUT_TELLING,
         None,
     }
-    return told or (
-        e.record.status in {BuildStatus.FAILED, BuildStatus.ABANDONED}
-        and Mark.BUILD_FAILED in e.output.marks
-    )
+    ended = e.record.status in {BuildStatus.FAILED, BuildStatus.ABANDONED}
+    return told or (ended and _gave_up(e.output))
+
+
+def _gave_up(output: LogFacts) -> bool:
+    """Dokku's own text says why it went no further; its records never do so before a release."""
+    fetched = Mark.BUILDING in output.marks
+    return Mark.BUILD_FAILED in output.marks or (not fetched and bool(output.marks & _FETCH_FAILED))
 
 
 def dead(e: Evidence) -> bool:
@@ -185,7 +191,7 @@ def ours_of(e: Evidence) -> frozenset[str]:
 
 def refused_by_lock(e: Evidence) -> bool:
     """Dokku let our command begin nothing: another deploy holds its lock."""
-    return e.exit_status not in {0, None} and Mark.LOCKED in e.output.marks
+    return Mark.LOCKED in e.output.marks and e.exit_status != 0 and dead(e)
 
 
 def untouched(e: Evidence, live: Live) -> bool:

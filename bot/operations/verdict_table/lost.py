@@ -1,11 +1,13 @@
 """Ends after the line was lost."""
 
+from bot.deployments.model import Mark
 from bot.operations.verdict_table.rows import Ended, Section
 from bot.operations.verdict_table.samples import (
     ABANDONED,
     BEFORE_BOTH,
     BUILT,
     CUT_OFF,
+    FETCHING,
     NEW,
     NEWEST,
     OLD,
@@ -58,6 +60,17 @@ LOST = Section(
             recording=f"{NEWEST}m13_short_keepalive_in_blackout",
             step="deploy",
             evidence=ended(None, ABANDONED, (OLD,), BUILT),
+        ),
+        Ended(
+            read="The line was lost; the record is shown as abandoned, and Dokku's copy of the "
+            "text says that the repository has no such ref.",
+            evidence=ended(
+                None,
+                ABANDONED,
+                (OLD,),
+                FETCHING | {Mark.REF_MISSING},
+                error="fatal: v9^{commit}: not a valid SHA1",
+            ),
         ),
         Ended(
             read="The client was killed during the checks: the record says failed with 141 (cut "

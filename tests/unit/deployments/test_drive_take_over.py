@@ -421,3 +421,31 @@ async def test_lost_on_the_way_to_the_command_that_was_sent_is_no_such_thing() -
     await again.late.look()
     await again.passes(5)
     assert "Dokku's command with it" in (again.row().reason or "")
+
+
+@in_virtual_time
+async def test_a_fetch_that_failed_unheard_is_not_started_again() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(1)
+    again = await killed(rig)
+    stream.say("> fetching", "> ref_missing")
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await again.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_refusal_by_the_lock_that_nobody_heard_keeps_the_place() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(1)
+    again = await killed(rig)
+    stream.say("> locked")
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    (await rig.dokku.stream(2)).succeed()
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+    assert "refused_by_lock" in again.store.actions(row.id)
+    assert rig.dokku.cancels == []

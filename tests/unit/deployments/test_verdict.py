@@ -62,6 +62,20 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
         Verdict(kind=Kind.REQUEUE, rule="lock_held_by_another"),
     ),
     (
+        "refused by the lock, as Dokku's copy of the text says: the line was lost",
+        {"output": facts(Mark.LOCKED)}
+        | {"exit_status": None, "record": a_record(BuildStatus.ABANDONED)}
+        | SAME,
+        Verdict(kind=Kind.REQUEUE, rule="lock_held_by_another"),
+    ),
+    (
+        "refused by the lock, but not seen dead",
+        {"output": facts(Mark.LOCKED)}
+        | {"exit_status": None, "record": a_record(BuildStatus.RUNNING)}
+        | SAME,
+        Verdict(kind=Kind.WATCH, rule="still_running"),
+    ),
+    (
         "refused by the lock, and somebody asked for the end",
         {"exit_status": 1, "output": facts(Mark.LOCKED), "cancel_asked": True, "record": None}
         | {"after": containers(STRANGER)},
@@ -695,6 +709,51 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             Live.PREVIOUS,
             f"The release failed. {SERVES_OLD}",
         ),
+    ),
+    *[
+        (
+            f"lost, abandoned, but Dokku's own log says {mark}",
+            {"output": facts(Mark.FETCHING, mark, error="fatal: why")}
+            | {"exit_status": None, "record": a_record(BuildStatus.ABANDONED)}
+            | SAME,
+            end(
+                "failed",
+                Phase.FAILED,
+                failure,
+                Live.PREVIOUS,
+                f"{cause}: fatal: why. {SERVES_OLD}",
+            ),
+        )
+        for mark, failure, cause in (
+            (Mark.REF_MISSING, Failure.REF_NOT_FOUND, "The repository has no such ref"),
+            (
+                Mark.REPO_UNREACHABLE,
+                Failure.REPO_UNREACHABLE,
+                "Dokku could not read the repository",
+            ),
+        )
+    ],
+    (
+        "lost, abandoned in a build whose fetch had failed at first",
+        {"output": facts(Mark.REPO_UNREACHABLE, Mark.BUILDING)}
+        | {"exit_status": None, "record": a_record(BuildStatus.ABANDONED)}
+        | SAME,
+        end(
+            "ended_without_telling",
+            Phase.FAILED,
+            Failure.INTERRUPTED,
+            Live.PREVIOUS,
+            "The connection or the bot died during the deployment, and Dokku's command with it. "
+            f"{SERVES_OLD}",
+            kind=Kind.START_AGAIN,
+        ),
+    ),
+    (
+        "lost, and the fetch has failed, but the record is shown running",
+        {"output": facts(Mark.REPO_UNREACHABLE)}
+        | {"exit_status": None, "record": a_record(BuildStatus.RUNNING)}
+        | SAME,
+        Verdict(kind=Kind.WATCH, rule="still_running"),
     ),
     (
         "lost, abandoned, but Dokku's own log says that the build failed",

@@ -121,6 +121,18 @@ CHECK = Verdict(kind=Kind.CHECK, rule="end_seen_by_effect")
             ),
         ),
         (
+            {"output": facts(Mark.FETCHING, Mark.REF_MISSING), "lost_long": True},
+            Verdict(
+                kind=Kind.END,
+                rule="failed",
+                phase=Phase.FAILED,
+                failure=Failure.REF_NOT_FOUND,
+                live=Live.PREVIOUS,
+                reason=f"The repository has no such ref. {SAYS[Live.PREVIOUS]}",
+            ),
+        ),
+        ({"output": facts(Mark.FETCHING, Mark.REF_MISSING)}, WATCH),
+        (
             {"output": facts(Mark.BUILDING, Mark.BUILD_FAILED), "lock_was_free": False},
             WATCH,
         ),
