@@ -183,8 +183,11 @@ def with_others(
 
 
 def _replaced(after: Containers | None, before: Snapshot, ours: frozenset[str]) -> bool:
-    """Whether containers run that neither stood there before nor were started by us."""
-    if after is None or before.containers is None:
+    """Whether containers run that neither stood there before nor were started by us.
+
+    Where our output names none it was lost: then nobody can tell.
+    """
+    if after is None or before.containers is None or not ours:
         return False
     return bool(after.ids - before.containers.ids - ours)
 

@@ -176,6 +176,15 @@ def _was_cut_off(run: RunStory) -> bool:
     return run.status in {None, PIPE_CLOSED}
 
 
+def _ended_unheard(run: RunStory, case: Case, known: Circumstances) -> bool:
+    """It ended by itself while nobody listened, on a Dokku that tells nobody afterwards."""
+    deaf = [*known.line_troubled, *known.bot_died, *known.busy]
+    ended = case.end_place if run.ended is None else run.ended
+    at = case.history.entries[min(ended, len(case.history.entries) - 1)].at
+    began = case.history.entries[run.began].at
+    return not known.keeps_records and overlaps(deaf, began, at + SETTLE * SPEED)
+
+
 def _others_acted(case: Case) -> bool:
     """Somebody else did something to the app while its last command ran or was proven."""
     begin, end = case.claim_place, case.end_place
@@ -209,7 +218,9 @@ _SHOWN_BY: Mapping[str, Callable[[RunStory, Case, Circumstances], bool]] = {
     "release_failed": lambda run, _case, known: known.faults and run.status != 0,
     "timed_out": _is_over_its_cap,
     "lost_contact": lambda _run, case, known: _out_of_touch(case, known),
-    "interrupted": lambda run, case, _known: _was_cut_off(run) or _others_acted(case),
+    "interrupted": lambda run, case, known: (
+        _was_cut_off(run) or _others_acted(case) or _ended_unheard(run, case, known)
+    ),
     "internal": lambda run, _case, known: known.faults and run.status == 0,
     "server_unreachable": lambda _run, _case, known: known.faults,
 }

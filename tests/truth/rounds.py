@@ -64,6 +64,8 @@ class Told:
     last: End
     plan: Plan | None
     case: Case
+    late: Case | None = None
+    """As it was when its end was corrected."""
     wrong: list[str] = field(default_factory=list)
     unknown: str | None = None
     corrected: bool = False
@@ -221,15 +223,19 @@ def _judge_one(
     begins = theatre.simulated(claims[0] if claims else row.created_at)
     finished = row.finished_at or row.created_at
     ends = theatre.simulated(finished)
-    runs = [
-        run
-        for run in history.runs.values()
-        if not run.elsewhere
-        and run.source in {SYNC, UNRECORDED}
-        and claims
-        and begins <= history.entries[run.began].at <= ends
-    ]
-    case = Case(history=history, runs=runs, begins=begins, ends=ends)
+
+    def case_until(instant: datetime) -> Case:
+        runs = [
+            run
+            for run in history.runs.values()
+            if not run.elsewhere
+            and run.source in {SYNC, UNRECORDED}
+            and claims
+            and begins <= history.entries[run.began].at <= instant
+        ]
+        return Case(history=history, runs=runs, begins=begins, ends=instant)
+
+    case = case_until(ends)
     known = _circumstances(theatre, row, cancel_asked=asked.cancel, faults=faults)
     first = _first_end(theatre.webhooks, row.id)
     last = End(
@@ -249,10 +255,9 @@ def _judge_one(
             told.wrong.append(f"{first} became {last} without a correction")
             return told
         told.corrected = True
-        later = Case(
-            history=history, runs=runs, begins=begins, ends=theatre.simulated(corrections[-1])
-        )
-        judgement = judge(last, later, known)
+        # What a silent network kept back may arrive, and run, after the line was called lost.
+        told.late = case_until(theatre.simulated(corrections[-1]))
+        judgement = judge(last, told.late, known)
         told.wrong += [f"corrected to {one}" for one in judgement.wrong]
     return told
 

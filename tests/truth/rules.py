@@ -21,6 +21,7 @@ class Judged(Protocol):
     """A deployment with its place in the journal."""
 
     case: Case
+    late: Case | None
     cancel_asked_at: datetime | None
     """Simulated."""
 
@@ -46,7 +47,7 @@ def _overlaps(ours: Sequence[RunStory]) -> Iterator[str]:
 
 
 def _strays(ours: Sequence[RunStory], told: Sequence[Judged]) -> Iterator[str]:
-    known = {run.number for one in told for run in one.case.runs}
+    known = {run.number for one in told for run in (one.late or one.case).runs}
     for run in ours:
         if run.number not in known:
             yield f"run {run.number} was started for no deployment that was going on"

@@ -311,5 +311,18 @@ def test_a_renamed_container_of_ours_is_ours() -> None:
     assert sentence == "It ended."
 
 
+def test_where_our_output_was_lost_no_container_is_called_somebody_elses() -> None:
+    """Before 0.38 a good end may be known by its effect alone: the containers are ours then."""
+    sentence = with_others(
+        "It ended.",
+        Live.NEW,
+        (),
+        after=containers(NEW),
+        output=facts(),
+        before=a_snapshot(containers(OLD)),
+    )
+    assert sentence == "It ended."
+
+
 def test_operators_are_told_of_every_record() -> None:
     assert tell([CONFIG_SET, REFUSED]) == "config-redeploy c1 succeeded, git-hook r1 abandoned"
