@@ -76,9 +76,10 @@ class EvidenceReader:
     async def snapshot(self, app: str, records: Sequence[BuildRecord]) -> Snapshot:
         """The state before the start; `records` were read just before."""
         keeps = await self._dokku.keeps_records()
-        report, containers = await asyncio.gather(
-            self._dokku.report(app), self._dokku.containers(app)
-        )
+        # Before 0.38 the report's lock alone tells of somebody's deploy: one that ends between the
+        # two answers must not leave its former containers in the snapshot.
+        report = await self._dokku.report(app)
+        containers = await self._dokku.containers(app)
         builds = frozenset(one.id for one in records) if keeps else None
         return Snapshot(builds=builds, report=report, containers=containers)
 

@@ -179,10 +179,8 @@ def _was_cut_off(run: RunStory) -> bool:
 def _ended_unheard(run: RunStory, case: Case, known: Circumstances) -> bool:
     """It ended by itself while nobody listened, on a Dokku that tells nobody afterwards."""
     deaf = [*known.line_troubled, *known.bot_died, *known.busy]
-    ended = case.end_place if run.ended is None else run.ended
-    at = case.history.entries[min(ended, len(case.history.entries) - 1)].at
     began = case.history.entries[run.began].at
-    return not known.keeps_records and overlaps(deaf, began, at + SETTLE * SPEED)
+    return not known.keeps_records and overlaps(deaf, began, case.ends)
 
 
 def _others_acted(case: Case) -> bool:

@@ -1,10 +1,12 @@
 """Dokku before 0.38: no record tells an end, but a dead deploy has freed the lock."""
 
+import asyncio
 from datetime import timedelta
 
 from bot.deployments.lock import DIES_WITHIN, FETCH_LIVES_ON, PAUSE, STAYS_FREE
 from bot.deployments.model import Failure, Live, Phase
-from tests.support.builders import METADATA, NEW, containers
+from bot.deployments.readings import AppReport
+from tests.support.builders import METADATA, NEW, STRANGER, containers
 from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -289,3 +291,28 @@ async def test_a_silent_build_and_a_silent_fetch_are_no_dead_lines() -> None:
         assert not stream.closed
         stream.succeed()
         assert (await rig.until_ended(within_s=60)).live is Live.NEW
+
+
+class SlowReport(FakeDokku):
+    """Somebody's deploy ends between two questions that were sent at once."""
+
+    async def report(self, app: str) -> AppReport:
+        await asyncio.sleep(1)
+        return await super().report(app)
+
+
+@in_virtual_time
+async def test_what_runs_is_read_after_the_lock_was_seen_free() -> None:
+    """Before 0.38 nothing but the lock tells of somebody's deploy that was not over yet."""
+    dokku = SlowReport(keeps=False, locked=True)
+    rig = a_rig(waiting(), dokku=dokku)
+
+    def ends() -> None:
+        dokku.locked, dokku.now = False, containers(STRANGER)
+
+    asyncio.get_running_loop().call_later(0.5, ends)
+    (await dokku.stream()).end(1)
+    row = await rig.until_ended(within_s=90)
+    assert row.before is not None
+    assert row.before.containers == containers(STRANGER)
+    assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)

@@ -76,6 +76,11 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
         Verdict(kind=Kind.WATCH, rule="still_running"),
     ),
     (
+        "a good end is none of a refused start, whatever the text says",
+        {"output": facts(*DEPLOYED, Mark.LOCKED, ours=(NEW,))},
+        Verdict(kind=Kind.CHECK, rule="new_release_seen"),
+    ),
+    (
         "refused by the lock, and somebody asked for the end",
         {"exit_status": 1, "output": facts(Mark.LOCKED), "cancel_asked": True, "record": None}
         | {"after": containers(STRANGER)},
