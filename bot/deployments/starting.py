@@ -22,6 +22,7 @@ from bot.deployments.standing import proven_commit
 from bot.errors import (
     CommandFailed,
     Declined,
+    DokkuError,
     LeaseLost,
     NotShown,
     OutcomeUnknown,
@@ -230,6 +231,8 @@ class Starting:
                 await self._ending.cancelled_unstarted()
                 return None
             try:
+                if number > 1:
+                    await self._mind_others()
                 stream = await self._dokku.deploy(row.dokku_app, row.repo, row.pinned)
             except Unreachable as error:
                 if number == tries or error.final:
@@ -251,6 +254,40 @@ class Starting:
         await self.note_started()
         self._held.note(waits_for=None)
         return stream
+
+    async def _mind_others(self) -> None:
+        """Between two tries somebody may have begun a build, or ended one: look anew. Blocked.
+
+        A second attempt has no place in the queue to go back to; its first one's end is told.
+        Raises Unreachable: the question was not answered, so this try has failed too.
+        """
+        row = self._held.row
+        if row.before is None:
+            raise ValueError("a deployment that was claimed has a snapshot")
+        try:
+            came = await self._came_first(row, row.before)
+        except Unreachable:
+            raise
+        except DokkuError as error:
+            raise Unreachable(str(error)) from error
+        if came is None:
+            return
+        if row.attempt == 1:
+            self.entered = False
+            await self._held.move(Phase.QUEUED, "others_came_first")
+        raise came
+
+    async def _came_first(self, row: Deployment, before: Snapshot) -> Blocked | None:
+        if before.builds is None:
+            locked = (await self._dokku.report(row.dokku_app)).locked
+            return Blocked(UNRECORDED.what, blocker=UNRECORDED) if locked else None
+        records = await self._dokku.builds(row.dokku_app)
+        foreign = foreign_build(records, before.builds)
+        if foreign is not None:
+            what = await self._describe(foreign)
+            return Blocked(what, blocker=self._blocker(foreign, what))
+        new = {one.id for one in records} - before.builds
+        return Blocked("another look at what runs") if new else None
 
     async def note_started(self) -> None:
         """The first start of Dokku's command, for all that is known: the cap counts from here."""

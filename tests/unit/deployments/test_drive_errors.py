@@ -6,7 +6,13 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.readings import BuildStatus
-from bot.errors import CommandFailed, DatabaseDown, Declined, OddReport, Unreachable
+from bot.errors import (
+    CommandFailed,
+    DatabaseDown,
+    Declined,
+    OddReport,
+    Unreachable,
+)
 from tests.support.builders import OLD, containers
 from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
 from tests.support.memory_store import refused
