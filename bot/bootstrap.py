@@ -265,7 +265,7 @@ def _build_domain(
         clock=clock,
         hooks=Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn),
     )
-    runner.expire = service.end_waiting
+    runner.leave_with(service.leaving)
     crashes = CrashWatch(
         replica=replica,
         servers=servers,

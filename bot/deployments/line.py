@@ -1,12 +1,15 @@
-"""The waiting line: who stands where, what for, and who has stood there for too long."""
+"""The waiting line: who stands where, what for, and who has to leave it."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import structlog
 
 from bot.clock import duration_words
 from bot.deployments.ending import Parts
+from bot.deployments.leaving import Leaving
 from bot.deployments.model import AppKey, Blocker, Deployment, Failure
 from bot.deployments.queue import is_expired, places
 from bot.errors import StaleState, StoreError
@@ -17,14 +20,14 @@ ONE_BEFORE = "the deployment before it"
 
 
 class Line:
-    """Shows places and ends what waited for too long. Starts nothing."""
+    """Shows places; ends what waited for too long or is not wanted any more. Starts nothing."""
 
     def __init__(self, parts: Parts) -> None:
-        self.expire: Callable[[Deployment, Failure, str], Awaitable[None]] | None = None
-        """Ends a waiting deployment; StaleState: it waits no more."""
+        self.leaving: Leaving | None = None
+        """Ends waiting deployments; StaleState: it waits no more."""
         self._parts = parts
         self._books = parts.books
-        self._expiring: set[str] = set()
+        self._going: set[str] = set()
 
     def move_up(
         self, queued: Sequence[Deployment], taken: Collection[AppKey], driven: Collection[str]
@@ -48,30 +51,38 @@ class Line:
         self._books.note_waiting(deployment_id, place=place, waits_for=waits_for, blocker=blocker)
 
     def _is_over(self, row: Deployment) -> bool:
-        if self.expire is None:
+        leaving = self.leaving
+        if leaving is None:
             return False
+        if row.cancel is not None:
+            # Asked for by another process (a shell), or while a start was being refused.
+            self._end(row, partial(leaving.cancel, row, row.cancel.by, "runner"))
+            return True
         now = self._parts.clock.now()
         if not is_expired(row, now, self._parts.timing.queue_ttl):
             return False
-        if row.id not in self._expiring:
-            self._expiring.add(row.id)
-            # Its server may be dead: nobody waits for its answer.
-            self._parts.spawn(self._end(row, self.expire))
+        known = self._books.progress(row.id)
+        cause = expiry(known.waits_for or "its turn", known.blocker, now)
+        self._end(row, partial(leaving.fail, row, Failure.EXPIRED, cause))
         return True
 
-    async def _end(
-        self, row: Deployment, expire: Callable[[Deployment, Failure, str], Awaitable[None]]
+    def _end(self, row: Deployment, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if row.id not in self._going:
+            self._going.add(row.id)
+            # Its server may be dead: nobody waits for its answer.
+            self._parts.spawn(self._end_guarded(row.id, end))
+
+    async def _end_guarded(
+        self, deployment_id: str, end: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
-        known = self._books.progress(row.id)
-        cause = expiry(known.waits_for or "its turn", known.blocker, self._parts.clock.now())
         try:
-            await expire(row, Failure.EXPIRED, cause)
+            await end()
         except StaleState as stale:
-            log.info("not_expired", deployment_id=row.id, why=str(stale))
+            log.info("not_ended", deployment_id=deployment_id, why=str(stale))
         except StoreError as error:
-            log.warning("not_expired", deployment_id=row.id, why=str(error))
+            log.warning("not_ended", deployment_id=deployment_id, why=str(error))
         finally:
-            self._expiring.discard(row.id)
+            self._going.discard(deployment_id)
 
 
 def expiry(waits_for: str, known: Blocker | None, now: datetime) -> str:

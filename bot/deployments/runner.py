@@ -9,8 +9,9 @@ import structlog
 
 from bot.deployments.drive import Drive
 from bot.deployments.ending import Parts
+from bot.deployments.leaving import Leaving
 from bot.deployments.line import Line
-from bot.deployments.model import Deployment, Failure, Phase
+from bot.deployments.model import Deployment, Phase
 from bot.deployments.patience import Patience
 from bot.deployments.ports import Servers
 from bot.deployments.queue import NO_LIMITS, free_place, heads, without_place
@@ -72,14 +73,9 @@ class Runner:
         self._open = False
         self._renewed_at = parts.clock.monotonic()
 
-    @property
-    def expire(self) -> Callable[[Deployment, Failure, str], Awaitable[None]] | None:
-        """Set by the composition root: ends what waited for too long."""
-        return self._line.expire
-
-    @expire.setter
-    def expire(self, end: Callable[[Deployment, Failure, str], Awaitable[None]]) -> None:
-        self._line.expire = end
+    def leave_with(self, leaving: Leaving) -> None:
+        """Said by the composition root: who ends what waits for too long, or is not wanted."""
+        self._line.leaving = leaving
 
     # --- knocks
 

@@ -1,6 +1,5 @@
 """What people ask for: request, cancel, retry, roll back. One sentence per no."""
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -9,13 +8,12 @@ from ulid import ULID
 from bot.clock import Clock
 from bot.deployments.books import Books
 from bot.deployments.going_back import GoingBack
+from bot.deployments.leaving import Leaving
 from bot.deployments.model import (
     Actor,
     AppPolicy,
     AuditEntry,
     Deployment,
-    Event,
-    Failure,
     Phase,
     Trigger,
 )
@@ -23,12 +21,10 @@ from bot.deployments.placing import Hooks, Placing
 from bot.deployments.ports import Catalog, Groups, Servers, Timing
 from bot.deployments.prepare import AppNames, Preparation
 from bot.deployments.questions import Questions
-from bot.deployments.readings import Containers
 from bot.deployments.requests import check_app, check_ref, may_deploy, quoted
 from bot.deployments.rollback import Target
-from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING, Who
-from bot.deployments.verdict import before_start
-from bot.errors import DatabaseDown, Declined, DokkuError, Duplicate, StaleState
+from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
+from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +65,8 @@ class Service(Questions):
         self._preparation = preparation
         self._clock = clock
         self._hooks = hooks
+        self.leaving = Leaving(books=books, servers=servers, timing=timing, clock=clock)
+        """How what waits is ended."""
         self._going_back = GoingBack(store=books.store, standings=self._standings, timing=timing)
         self._placing = Placing(
             books=books,
@@ -76,7 +74,7 @@ class Service(Questions):
             timing=timing,
             clock=clock,
             hooks=hooks,
-            end_waiting=self.end_waiting,
+            end_waiting=self.leaving.fail,
         )
 
     @property
@@ -126,38 +124,6 @@ class Service(Questions):
             raise
         return await self._placing.place(deployment, ask.actor)
 
-    async def end_waiting(self, deployment: Deployment, failure: Failure, sentence: str) -> None:
-        """End a deployment that has not started: one read says what is live. StaleState."""
-        verdict = before_start(failure, sentence, await self._read_live(deployment))
-        ended = replace(
-            deployment,
-            phase=Phase.FAILED,
-            failure=failure,
-            live=verdict.live,
-            reason=verdict.reason,
-            evidence=f"rule {verdict.rule}",
-            finished_at=self._clock.now(),
-        )
-        await self._books.save(
-            ended,
-            was=deployment.phase,
-            by=Who.SERVICE,
-            audit=AuditEntry(
-                actor=Actor(user="bot"),
-                through="service",
-                action="ended",
-                detail={"failure": failure, "why": sentence},
-            ),
-            event=Event(type="deployment.finished"),
-        )
-
-    async def _read_live(self, deployment: Deployment) -> Containers | None:
-        try:
-            async with asyncio.timeout(self._timing.poll_timeout.total_seconds() / 2):
-                return await self._servers.get(deployment.server).containers(deployment.dokku_app)
-        except (DokkuError, TimeoutError):
-            return None
-
     async def cancel(self, deployment_id: str, *, actor: Actor, through: str) -> str:
         """Ask for the end of a deployment; the sentence to answer. Declined: and why."""
         for _ in range(3):
@@ -195,24 +161,7 @@ class Service(Questions):
                 self._books.tracker.put(replace(known.deployment, cancel=fresh.cancel))
             self._hooks.wish(deployment.id)
             return f"Cancelling {name}; its message tells what is live at the end."
-        verdict = before_start(
-            Failure.REJECTED, "Cancelled while it waited", await self._read_live(deployment)
-        )
-        ended = replace(
-            deployment,
-            phase=Phase.CANCELLED,
-            live=verdict.live,
-            reason=verdict.reason,
-            evidence="cancelled before the start",
-            finished_at=self._clock.now(),
-        )
-        await self._books.save(
-            ended,
-            was=deployment.phase,
-            by=Who.SERVICE,
-            audit=AuditEntry(actor=actor, through=through, action="cancelled"),
-            event=Event(type="deployment.finished"),
-        )
+        await self.leaving.cancel(deployment, actor, through)
         self._hooks.look_for_work()
         return f"{name} was waiting and is cancelled. Nothing was sent to Dokku."
 

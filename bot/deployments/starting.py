@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 KNOWN_GOOD = 3
 """Good deployments needed before a usual duration is shown."""
 RECORD_PAUSE = timedelta(milliseconds=500)
+WISH_LOOK = timedelta(seconds=5)
+"""Between two tries to start, it is read so often whether somebody wants the end."""
 REFUSED_BY_LOCK = "refused_by_lock"
 """Audit word: Dokku refused the start, nothing ran, the place in the queue is kept."""
 SECOND_ATTEMPT = "…… the connection was lost; started again ……"
@@ -239,7 +241,7 @@ class Starting:
                     await self._ending.unstarted(Failure.SERVER_UNREACHABLE, str(error))
                     return None
                 self._held.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
-                await self._clock.sleep(self._timing.start_window / tries)
+                await self._pause(self._timing.start_window / tries)
             except Declined as error:
                 # Not even sent: asked again it would be declined again.
                 await self._ending.unstarted(Failure.REFUSED, str(error))
@@ -288,6 +290,16 @@ class Starting:
             return Blocked(what, blocker=self._blocker(foreign, what))
         new = {one.id for one in records} - before.builds
         return Blocked("another look at what runs") if new else None
+
+    async def _pause(self, whole: timedelta) -> None:
+        """Between two tries; a wish to cancel ends it, through whatever it came."""
+        until = self._clock.monotonic() + whole.total_seconds()
+        while self._held.row.cancel is None:
+            left = timedelta(seconds=until - self._clock.monotonic())
+            if left <= timedelta(0):
+                return
+            await self._clock.sleep(min(left, WISH_LOOK))
+            await self._held.refresh_wish()
 
     async def note_started(self) -> None:
         """The first start of Dokku's command, for all that is known: the cap counts from here."""

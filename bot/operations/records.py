@@ -147,7 +147,10 @@ async def ask_cancel(store: Records, word: str, now: datetime) -> str:
     if deployment.phase in ENDINGS:
         raise Declined(f"{name} has already ended: {deployment.phase}. Nothing was cancelled.")
     if deployment.phase is Phase.CHECKING:
-        raise Declined(f"{name}: nothing is left to cancel, the new release is being watched.")
+        raise Declined(
+            f"{name}: nothing is left to cancel, the new release is being watched. "
+            "Roll back in Slack when it has ended."
+        )
     if deployment.cancel is not None:
         return f"{name} is already being cancelled, asked by {who(deployment.cancel.by)}."
     await store.ask_cancel(deployment.id, operator(), now)

@@ -359,7 +359,7 @@ def a_rig(
         clock=clock,
         hooks=hooks,
     )
-    runner.expire = service.end_waiting
+    runner.leave_with(service.leaving)
     rig = Rig(
         store=store,
         dokku=dokku,

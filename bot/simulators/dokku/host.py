@@ -74,8 +74,8 @@ class DokkuHost:
         self._same_files: dict[str, str] = {}
         self._last_id_ms = 0
         self._runs = 0
-        self._holds: dict[str, str] = {}
-        self._holding: set[str] = set()
+        self._holds: dict[str, set[str]] = {}
+        self._holding: list[str] = []
         self._waiters: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[object]] = set()
         self._live: dict[str, Mapping[str, LiveProcess]] = {}
@@ -251,34 +251,37 @@ class DokkuHost:
 
     # Switches for tests.
 
-    def hold_for_test(self, app: str, *, at: str) -> None:
-        """Stop the app's next run after the line that contains `at`, or `before_exit`."""
-        self._holds[app] = at
+    def hold_for_test(self, app: str, *, at: str, too: bool = False) -> None:
+        """Stop the app's next runs after a line that contains `at`, or `before_exit`.
 
-    def release_for_test(self, app: str) -> None:
-        """Let the held run go on."""
-        self._holds.pop(app, None)
+        `too`: what is held elsewhere stays held; else it goes on.
+        """
+        self._holds[app] = {at} | (self._holds.get(app, set()) if too else set())
         self.notify()
 
-    def holding(self, app: str) -> bool:
-        """Tell whether a run of the app stands at its hold point."""
-        return app in self._holding
+    def release_for_test(self, app: str, *, at: str | None = None) -> None:
+        """Let all held runs go on, or those that were held there."""
+        self._holds[app] = self._holds.get(app, set()) - {at} if at else set()
+        self.notify()
+
+    def holding(self, app: str) -> int:
+        """Count the runs of the app that stand at a hold point."""
+        return self._holding.count(app)
 
     def must_hold(self, app: App, text: str) -> bool:
         """Tell whether a run must stop after this text."""
-        mark = self._holds.get(app.name)
-        return mark is not None and mark in text
+        return any(mark in text for mark in self._holds.get(app.name, ()))
 
-    async def hold(self, app: App) -> None:
+    async def hold(self, app: App, text: str) -> None:
         """Stand still until released."""
-        mark = self._holds[app.name]
-        self._holding.add(app.name)
+        mark = next(mark for mark in self._holds[app.name] if mark in text)
+        self._holding.append(app.name)
         self.write_journal("held", app, at=mark)
         try:
-            while self._holds.get(app.name) == mark:
+            while mark in self._holds[app.name]:
                 await self.changed()
         finally:
-            self._holding.discard(app.name)
+            self._holding.remove(app.name)
 
     def foreign_push(self, name: str, sha: str) -> asyncio.Task[object]:
         """Deploy as somebody else does with `git push`: in the background, source `git-hook`."""

@@ -99,7 +99,7 @@ class Run:
         if self.stop_reason == "canceled":
             await self.host.clock.sleep(CANCEL_TAKES_S)
         elif self.host.must_hold(self.app, "before_exit"):
-            await self.host.hold(self.app)
+            await self.host.hold(self.app, "before_exit")
         return status
 
     @property
@@ -239,7 +239,7 @@ class Run:
             self.stop("killed")
             await asyncio.sleep(0)
         if self.host.must_hold(self.app, text):
-            await self.host.hold(self.app)
+            await self.host.hold(self.app, text)
             self._due_s = self.host.clock.elapsed_s()
 
     async def _flush(self) -> None:

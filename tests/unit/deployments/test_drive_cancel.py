@@ -59,7 +59,7 @@ async def test_before_the_stream_opens_it_is_never_opened() -> None:
     await rig.until_phase(Phase.STARTING)
     await rig.passes(1)
     await cancel(rig)
-    row = await rig.until_ended(within_s=60)
+    row = await rig.until_ended(within_s=10)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert row.started_at is None
     assert rig.dokku.streams == []
@@ -88,6 +88,37 @@ async def test_while_it_fetches_the_channel_is_closed_in_the_end() -> None:
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert rig.dokku.cancels == []
+
+
+@pytest.mark.parametrize("lives_s", [11, 14, 17])
+@in_virtual_time
+async def test_a_fetch_that_outlives_its_client_is_told_soon_after_its_death(lives_s: int) -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(3)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    await rig.passes(lives_s)
+    assert rig.row().phase is Phase.CANCELLING
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=4)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_record_that_shows_running_for_ever_is_not_looked_at_closely_for_ever() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(3)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    await rig.passes(62)
+    closely = rig.dokku.asked.count("containers")
+    await rig.passes(60)
+    assert rig.row().phase is Phase.CANCELLING
+    assert rig.dokku.asked.count("containers") - closely <= 7
 
 
 @in_virtual_time

@@ -8,6 +8,7 @@ import pytest
 
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.readings import BuildStatus
+from bot.deployments.states import ENDINGS
 from bot.errors import DatabaseDown, StaleState, StoreError
 from tests.support.builders import SHA
 from tests.support.fake_dokku import DOWN, FakeDokku
@@ -227,6 +228,20 @@ async def test_a_place_that_expires_says_what_held_it_up() -> None:
     assert (row.reason or "").endswith(
         "end it with `builds:cancel web`. The previous release is still serving."
     )
+
+
+@in_virtual_time
+async def test_what_waits_and_is_not_wanted_any_more_leaves_at_the_next_look() -> None:
+    """Asked for at a shell: no click of this process tells of it."""
+    rig = a_rig(waiting(id="01FIRST"), waiting(id="01NEXT", request_key="next"))
+    await rig.begun()
+    await rig.store.ask_cancel("01NEXT", rig.row("01NEXT").requested_by, rig.clock.now())
+    row = await rig.until_ended("01NEXT", within_s=6)
+    assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
+    assert row.reason == "Cancelled while it waited. The previous release is still serving."
+    (ended,) = [one for of, one in rig.store.audit if of == "01NEXT" and one.action == "cancelled"]
+    assert ended.actor == row.requested_by
+    assert rig.row("01FIRST").phase not in ENDINGS
 
 
 @in_virtual_time

@@ -63,7 +63,8 @@ def foreign_command(host: DokkuHost, line: str) -> asyncio.Task[object]:
 
 def _note_question(host: DokkuHost, words: list[str], output: Output) -> None:
     """Journal that a question is answered from the state of this instant."""
-    app = host.apps.get("".join(words[1:2]))
+    named = next((word for word in words[1:] if not word.startswith("--")), "")
+    app = host.apps.get(named)
     if app is not None:
         if app.replay is not None:
             app.replay.catch_up()
