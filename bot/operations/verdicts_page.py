@@ -23,9 +23,11 @@ of them.
   **Old** is one that stood there before the start, or has the image of one that did. Containers
   that are neither are somebody else's.
 - **Live** is what serves now: `new`, `previous`, `mixed`, `none`, or `unknown`.
-- **Proof** is the recording of a real Dokku that the row rests on
-  (`bot/simulators/dokku/transcripts/`), or *model*: no recording, the simulated Dokku or the rules
-  alone show it.
+- **Proof** says what shows the row. *Recording*: that of a real Dokku, under
+  `bot/simulators/dokku/transcripts/`, played again through the whole bot
+  (`tests/scenarios/test_replayed_ends.py`). *Model*: the simulated Dokku's model plays it through
+  the whole bot (`tests/scenarios/test_model_rows.py`); where a recording shows the same, it is
+  named too. *Rules alone*: neither can, and why.
 - The rule is the name that the audit shows with an end (`rule ...`). The rules are tried in the
   order of `RULES` in `bot/deployments/verdict.py`; the first match counts.
 
@@ -105,9 +107,18 @@ def _line(row: Row) -> str:
         _live(verdict.live) if verdict else "",
         _cell(verdict.reason) if verdict else "",
         f"`{rule_of(row)}`" if verdict else "",
-        f"`{row.recording}`" if row.recording else "model",
+        _proof(row),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _proof(row: Row) -> str:
+    if row.alone:
+        return f"rules alone: {row.alone}"
+    named = f"`{row.recording}`" if row.recording else ""
+    if row.model:
+        return f"model, as in {named}" if named else "model"
+    return f"recording {named}"
 
 
 def _end(row: Row) -> str:

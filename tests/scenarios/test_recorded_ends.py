@@ -1,14 +1,15 @@
-"""The verdict's table on the model: what Dokku does, and the end that the message shows for it.
+"""Recorded moments on the model, in other company than they were recorded in.
 
-The recordings themselves are played in test_replayed_ends.py; here the simulated Dokku puts the
-same lines together for moments that nobody recorded. Rows of docs/verdicts.md that have tests of
-their own elsewhere: test_ends.py (a good deploy, a
-failed build, failed checks, a crash after 1 s, skip-deploy, a missing ref and repository, silence,
-the cap, cancels before the switch) and test_late.py (the second start after a loss, what is learnt
-after an end). The bot never uses `--build-if-changes`, so that it has no no-op of its own.
+The recordings themselves are played in test_replayed_ends.py, the rows of docs/verdicts.md that
+nobody recorded in test_model_rows.py. Here the simulated Dokku puts the recorded lines together
+for what lies between: first deploys that fail, two process types, checks that are off. Further
+ends: test_ends.py (a good deploy, a failed build, failed checks, a crash after 1 s, a missing ref
+and repository, silence, cancels before the switch) and test_late.py (the second start after a
+loss, what is learnt after an end). The bot never uses `--build-if-changes`, so that it has no
+no-op of its own.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,36 +17,38 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.simulators.dokku.commands.table import foreign_command
-from bot.simulators.dokku.crashes import crash_loop
-from bot.simulators.dokku.model import RunState
-from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import ONE_APP, World, open_world
+from tests.support.plays import (
+    BUILDING,
+    CHECKING,
+    HEADLINES,
+    NEW_APP,
+    SWITCHED,
+    Play,
+    behaving,
+    elsewhere,
+    fall_silent_for_ever,
+    held,
+    in_turn,
+    lose_the_line,
+    old_release_crashes,
+    press_cancel,
+    scale,
+    until_stopped,
+    when_checking,
+)
 
-Play = Callable[[World], Awaitable[None]]
 End = tuple[Phase, Failure | None, Live]
 
-NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
-HEADLINES = {
-    Phase.SUCCEEDED: "Deployed",
-    Phase.FAILED: "Failed",
-    Phase.CANCELLED: "Cancelled",
-}
 MODEL = "on the model"
-BUILDING = "build step 4/"
-CHECKING = "Attempting pre-flight checks"
-SWITCHED = "Triggering early nginx proxy rebuild"
-ENDED = "before_exit"
-"""Dokku has done everything, and recorded it; its command has not exited yet."""
-SHORT_CAP = {"DEPLOYBOT_MAX_DURATION": "2s"}
 LONG_SETTLE = {"DEPLOYBOT_SETTLE": "3"}
-
 UP: End = (Phase.SUCCEEDED, None, Live.NEW)
 STAYED_UP = "The new release runs and stayed up."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One row."""
+    """One deployment of `myapp`, and its end."""
 
     name: str
     recording: str
@@ -58,145 +61,14 @@ class Case:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def behaving(behaviour: str, text: str = "myapp main") -> Play:
-    async def play(world: World) -> None:
-        world.now_behaves(behaviour)
-        await world.deploy(text)
-
-    return play
-
-
-def held(at: str, then: Play, behaviour: str = "ok") -> Play:
-    """Stop the deploy behind a line, and let something happen before it goes on."""
-
-    async def play(world: World) -> None:
-        world.now_behaves(behaviour)
-        world.hold(at)
-        await world.deploy()
-        await world.held()
-        await then(world)
-        world.let_go()
-
-    return play
-
-
-async def lose_the_line(world: World) -> None:
-    await world.stage.server.drop_connections_for_test()
-
-
-async def press_cancel(world: World) -> None:
-    await world.until_message("Deploying", "Cancel")
-    await world.click("deployment_cancel")
-    await world.stage.dokku.until(lambda: not world.app.runs, timeout_s=20)
-
-
-def elsewhere(command: str) -> Play:
-    """Somebody else runs a command to its end."""
-
-    async def play(world: World) -> None:
-        await foreign_command(world.stage.dokku, command)
-
-    return play
-
-
-async def cancel_elsewhere(world: World) -> None:
-    await foreign_command(world.stage.dokku, "builds:cancel myapp")
-    await world.stage.dokku.until(lambda: not world.app.runs)
-
-
-async def lose_the_records(world: World) -> None:
-    world.app.records.clear()
-
-
-async def lose_line_and_records(world: World) -> None:
-    await lose_the_line(world)
-    await lose_the_records(world)
-
-
-async def fall_silent_for_ever(world: World) -> None:
-    """No packet passes any more: Dokku does not notice, and comes to its end (recording m6)."""
-    server, dokku = world.stage.server, world.stage.dokku
-    server.stall_for_test()
-    world.let_go()
-    await dokku.until(lambda: not world.app.runs, timeout_s=20)
-    await server.drop_connections_for_test()
-    server.heal_for_test()
-
-
-async def change_the_metadata(world: World) -> None:
-    world.app.deploy_source_metadata = "https://git.example/acme/other.git#" + "0ffd" * 10
-
-
-async def list_the_old_worker(world: World) -> None:
-    old = next(one for one in world.app.containers if one.dyno == "worker.1")
-    world.app.listed["worker.1"] = old
-
-
-def when_checking(then: Play) -> Play:
-    """Let something happen while the new release is watched."""
-
-    async def play(world: World) -> None:
-        begun = len(world.stage.dokku.journal)
-        await world.deploy()
-        await world.stage.dokku.until(lambda: looked_at(world, begun), timeout_s=20)
-        await then(world)
-
-    return play
-
-
-def looked_at(world: World, begun: int) -> bool:
-    """The bot's first look after the end of its command was answered."""
-    events = [
-        (one.event, one.details.get("command"), one.details.get("elsewhere"))
-        for one in world.stage.dokku.journal[begun:]
-    ]
-    ends = [at for at, (event, _, _) in enumerate(events) if event == "metadata_set"]
-    return bool(ends) and ("asked", "ps:inspect", False) in events[ends[0] :]
-
-
-async def push_elsewhere(world: World) -> None:
-    await world.stage.dokku.foreign_push("myapp", "ab" * 20)
-
-
-async def lost_for_ever(world: World) -> None:
-    """Its record is shown as running to the end: so does one whose pid another process got."""
-    world.hold(BUILDING)
-    await world.deploy()
-    await world.held()
-    await lose_the_line(world)
-
-
-async def without_docker(world: World) -> None:
-    world.stage.dokku.kill_docker_for_test()
-    await world.deploy()
-
-
 async def without_checks(world: World) -> None:
     world.app.checks_enabled = False
     await world.deploy()
 
 
-async def gives_up(world: World) -> None:
-    """All ten restarts are over before anybody looks: Dokku's command stands that long."""
-    world.now_behaves("crash_1s")
-    world.hold(ENDED)
-    await world.deploy()
-    await world.held()
-    (container,) = world.app.listed.values()
-    await world.stage.dokku.until(lambda: container.state is RunState.EXITED)
-    world.let_go()
-
-
 async def scaled_to_nothing(world: World) -> None:
     await foreign_command(world.stage.dokku, "ps:scale myapp web=0")
     await world.deploy()
-
-
-async def old_release_crashes(world: World) -> None:
-    dokku = world.stage.dokku
-    (container,) = world.app.listed.values()
-    dokku.spawn(crash_loop(dokku, world.app, container, life_s=0.1))
-    await dokku.until(lambda: container.restart_count >= 5)  # its pauses are long by now
 
 
 async def first_by_full_sha(world: World) -> None:
@@ -244,29 +116,6 @@ CASES = (
         says="Released; no process is scaled up, so nothing is serving.",
     ),
     Case(
-        name="the record is gone",
-        recording=MODEL,
-        play=held(ENDED, lose_the_records),
-        end=UP,
-        says=STAYED_UP,
-    ),
-    Case(
-        name="Dokku's metadata names another commit",
-        recording=MODEL,
-        play=held(ENDED, change_the_metadata),
-        end=(Phase.FAILED, Failure.INTERNAL, Live.NEW),
-        says="Released, but the commit could not be confirmed. The new release is serving.",
-    ),
-    Case(
-        name="an old worker beside the new web",
-        recording=MODEL,
-        play=held(ENDED, list_the_old_worker),
-        scale=WEB_AND_WORKER,
-        settings=SHORT_CAP,
-        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.MIXED),
-        says="Not every process was replaced.",
-    ),
-    Case(
         name="skip-deploy before anything was deployed",
         recording="t",
         play=behaving("skip_deploy"),
@@ -289,22 +138,6 @@ CASES = (
         settings=LONG_SETTLE,
         end=UP,
         says=STAYED_UP,
-    ),
-    Case(
-        name="somebody pushes another commit",
-        recording="w",
-        play=when_checking(push_elsewhere),
-        settings=LONG_SETTLE,
-        end=(Phase.FAILED, Failure.INTERRUPTED, Live.UNKNOWN),
-        says="It was replaced by git push before it had proved itself.",
-    ),
-    Case(
-        name="somebody scales it to nothing",
-        recording="x",
-        play=when_checking(elsewhere("ps:scale myapp web=0")),
-        settings=LONG_SETTLE,
-        end=(Phase.FAILED, Failure.INTERRUPTED, Live.NONE),
-        says="The new release was stopped or scaled down before it had proved itself.",
     ),
     Case(
         name="somebody changes its configuration during the build",
@@ -346,53 +179,12 @@ CASES = (
         says="access denied or repository not exported",
     ),
     Case(
-        name="the predeploy task fails",
-        recording="y1, quoted",
-        play=behaving("predeploy_fails"),
-        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.PREVIOUS),
-        says="The release failed: Execution of predeploy task failed: /app/migrate. "
-        "The previous release is still serving.",
-    ),
-    Case(
-        name="the postdeploy task fails",
-        recording="y1, quoted",
-        play=behaving("postdeploy_fails"),
-        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.NEW),
-        says="Failed late. The release failed: Execution of postdeploy task failed: "
-        "/app/migrate. The new release is serving.",
-    ),
-    Case(
         name="the postdeploy task of a first deploy fails",
         recording=MODEL,
         play=behaving("postdeploy_fails"),
         first=True,
         end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.NEW),
         says="The new release is serving.",
-    ),
-    Case(
-        name="the worker fails after web was switched",
-        recording="y2, on the model",
-        play=behaving("worker_fails"),
-        scale=WEB_AND_WORKER,
-        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.MIXED),
-        says="Failed late. The release failed: parallel: This job failed. "
-        "Some processes run the new release, some the old one.",
-    ),
-    Case(
-        name="skip-deploy of an app that runs",
-        recording=MODEL,
-        play=behaving("skip_deploy"),
-        end=(Phase.FAILED, Failure.NOT_DEPLOYED, Live.PREVIOUS),
-        says="Dokku's command ended well, but released nothing. "
-        "The previous release is still serving.",
-    ),
-    Case(
-        name="every process exits, and Docker gives up",
-        recording="inspect_d",
-        play=gives_up,
-        settings=LONG_SETTLE,
-        end=(Phase.FAILED, Failure.CRASHED, Live.NONE),
-        says="web.1 does not stay up. Nothing is serving.",
     ),
     Case(
         name="Dokku's processes are killed in the build",
@@ -408,13 +200,6 @@ CASES = (
         play=behaving("docker_killed"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.UNKNOWN),
         says="The build failed: ERROR: failed to receive status: rpc error",
-    ),
-    Case(
-        name="the docker daemon was dead before",
-        recording="n2",
-        play=without_docker,
-        end=(Phase.FAILED, Failure.BUILD_FAILED, Live.UNKNOWN),
-        says="Cannot connect to the Docker daemon",
     ),
     Case(
         name="somebody restarts the old release while the build fails",
@@ -434,53 +219,17 @@ CASES = (
     Case(
         name="a cancel after the switch",
         recording="l3",
-        play=held(SWITCHED, press_cancel),
+        play=held(SWITCHED, in_turn(press_cancel, until_stopped)),
         end=(Phase.CANCELLED, None, Live.NEW),
         says="Cancelled, but too late. The new release is serving.",
     ),
-    Case(
-        name="a cancel after web was switched, and before the worker",
-        recording=MODEL,
-        play=held(SWITCHED, press_cancel),
-        scale=WEB_AND_WORKER,
-        end=(Phase.CANCELLED, None, Live.MIXED),
-        says="Some processes run the new release, some the old one.",
-    ),
-    Case(
-        name="somebody else cancels it on the server",
-        recording="l1",
-        play=held(BUILDING, cancel_elsewhere),
-        end=(Phase.CANCELLED, None, Live.PREVIOUS),
-        says="It was cancelled on the server, not by this bot.",
-    ),
     # --- the line is lost
-    Case(
-        name="lost after everything was done",
-        recording=MODEL,
-        play=held(ENDED, lose_the_line),
-        end=UP,
-        says=STAYED_UP,
-    ),
     Case(
         name="lost without a sign, and Dokku comes to its end by itself",
         recording="m6, on the model",
         play=held(BUILDING, fall_silent_for_ever),
         end=UP,
         says=STAYED_UP,
-    ),
-    Case(
-        name="lost after the build failed",
-        recording="c, m1",
-        play=held(ENDED, lose_the_line, "build_fails"),
-        end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
-        says="The build failed: ERROR: failed to solve",
-    ),
-    Case(
-        name="lost after the checks failed",
-        recording="d, m3",
-        play=held(ENDED, lose_the_line, "checks_fail"),
-        end=(Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS),
-        says="The health check failed",
     ),
     Case(
         name="lost in the checks",
@@ -496,30 +245,6 @@ CASES = (
         end=(Phase.FAILED, Failure.INTERRUPTED, Live.NEW),
         says="Dokku's command with it. The new release is serving.",
     ),
-    Case(
-        name="lost after web was switched, and before the worker",
-        recording="m4",
-        play=held(SWITCHED, lose_the_line),
-        scale=WEB_AND_WORKER,
-        end=(Phase.FAILED, Failure.INTERRUPTED, Live.MIXED),
-        says="Some processes run the new release, some the old one.",
-    ),
-    Case(
-        name="lost, and its record is shown as running for ever",
-        recording=MODEL,
-        play=lost_for_ever,
-        settings=SHORT_CAP,
-        end=(Phase.FAILED, Failure.TIMED_OUT, Live.UNKNOWN),
-        says="its end on the server could not be confirmed",
-    ),
-    Case(
-        name="lost, and its record with it",
-        recording=MODEL,
-        play=held(BUILDING, lose_line_and_records),
-        settings=SHORT_CAP,
-        end=(Phase.FAILED, Failure.LOST_CONTACT, Live.UNKNOWN),
-        says="how the deployment ended is not known",
-    ),
 )
 
 
@@ -534,10 +259,3 @@ async def test_the_end_is_what_the_evidence_says(tmp_path: Path, case: Case) -> 
         (row,) = await world.rows()
         assert isinstance(row, Deployment)
         assert (row.phase, row.failure, row.live) == (phase, failure, live)
-
-
-async def scale(world: World, wanted: Mapping[str, int]) -> None:
-    """Scale what is live already."""
-    if dict(wanted) != world.app.scale:
-        words = " ".join(f"{process}={count}" for process, count in wanted.items())
-        await foreign_command(world.stage.dokku, f"ps:scale myapp {words}")

@@ -25,6 +25,9 @@ from bot.operations.verdict_table.samples import (
     ended,
 )
 
+PREDEPLOY = "Execution of predeploy task failed: /app/migrate"
+PREDEPLOY_FAILED = BUILT | {Mark.RELEASING, Mark.RELEASE_FAILED}
+
 BAD = Section(
     title="A bad end: another exit status, or a record of failure where the line was lost",
     text="The text names the reason, the containers say what is serving. Exit status 1 does not "
@@ -50,6 +53,7 @@ BAD = Section(
         ),
         Ended(
             read="The build fails on Dokku 0.35.",
+            model="old_build_fails",
             recording=f"{OLDER}c_redeploy_build_fails",
             step="deploy",
             evidence=ended(1, None, (OLD,), BUILD_FAILED, error=EXIT_3, **OLD_DOKKU),
@@ -68,6 +72,7 @@ BAD = Section(
         ),
         Ended(
             read="The health check fails on Dokku 0.35.",
+            model="old_checks_fail",
             recording=f"{OLDER}d_redeploy_healthcheck_fails",
             step="deploy",
             evidence=ended(1, None, (OLD,), CHECKS_FAILED, error=HTTP_500, **OLD_DOKKU),
@@ -203,16 +208,24 @@ BAD = Section(
             evidence=ended(-1, ABANDONED, (OLD,), BUILT),
         ),
         Ended(
-            read="The release fails for another reason; the old release is itself restarting.",
-            evidence=ended(1, FAILED, (OLD_RESTARTING,), RELEASED | {Mark.RELEASE_FAILED}),
+            read="A predeploy task fails: nothing of the new release was started.",
+            model="predeploy_fails",
+            evidence=ended(1, FAILED, (OLD,), PREDEPLOY_FAILED, error=PREDEPLOY),
+        ),
+        Ended(
+            read="The same, and the old release is itself restarting.",
+            model="old_release_restarting",
+            evidence=ended(1, FAILED, (OLD_RESTARTING,), PREDEPLOY_FAILED, error=PREDEPLOY),
         ),
         Ended(
             read="The build fails; meanwhile somebody restarted the old release (other "
             "containers, the old image).",
+            model="restarted_from_elsewhere",
             evidence=ended(1, ABANDONED, (OLD_AGAIN,), BUILD_FAILED, error=EXIT_3),
         ),
         Ended(
             read="The same, and Dokku's records tell of a `config:set` begun since the start.",
+            model="restarted_by_config_set",
             evidence=ended(
                 1,
                 ABANDONED,
@@ -224,6 +237,7 @@ BAD = Section(
         ),
         Ended(
             read="A postdeploy task fails: the new containers serve already.",
+            model="postdeploy_fails",
             evidence=ended(
                 1,
                 FAILED,
@@ -234,6 +248,7 @@ BAD = Section(
         ),
         Ended(
             read="The worker fails after web was replaced.",
+            model="worker_fails",
             evidence=ended(
                 1,
                 FAILED,
@@ -245,11 +260,13 @@ BAD = Section(
         ),
         Ended(
             read="The line was lost; the record says failed with exit status 1.",
+            model="lost_after_checks_failed",
             evidence=ended(None, FAILED, (OLD,), CHECKS_FAILED, error=HTTP_500),
         ),
         Ended(
             read="The line was lost; the record never ended, but Dokku's text ends with the "
             "failed build.",
+            model="lost_after_build_failed",
             evidence=ended(None, ABANDONED, (OLD,), BUILD_FAILED, error=EXIT_3),
         ),
     ),

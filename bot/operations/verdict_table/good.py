@@ -112,17 +112,20 @@ GOOD = Section(
         ),
         Ended(
             read="The same on Dokku 0.35, which keeps no records.",
+            model="old_redeploy",
             recording=f"{OLDER}b_redeploy_ok",
             step="deploy",
             evidence=ended(0, None, (NEW,), **OLD_DOKKU),
         ),
         Ended(
             read="The build record is missing: decided as on a Dokku without records.",
+            model="record_gone",
             evidence=ended(0, None, (NEW,)),
         ),
         Ended(
             read="The line was lost; the record says succeeded, Dokku's copy of the text names "
             "our containers.",
+            model="lost_after_all_was_done",
             evidence=ended(None, SUCCEEDED, (NEW,)),
         ),
         Ended(
@@ -133,6 +136,7 @@ GOOD = Section(
         ),
         Ended(
             read="The app's skip-deploy property: built and recorded as succeeded, not started.",
+            model="skip_deploy",
             evidence=ended(0, SUCCEEDED, (OLD,), BUILT | {Mark.DEPLOY_SKIPPED}),
         ),
         Ended(
@@ -144,6 +148,7 @@ GOOD = Section(
         Ended(
             read="Dokku named and deployed our containers; others of the former image run, which "
             "is ours too where the content is the same.",
+            model="same_content_restarted",
             evidence=ended(0, SUCCEEDED, (OLD_AGAIN,), DEPLOYED),
         ),
         Ended(
@@ -166,34 +171,48 @@ GOOD = Section(
         ),
         Ended(
             read="The recorded source is another commit.",
+            model="other_source",
             evidence=ended(0, SUCCEEDED, (NEW,), report=AppReport(metadata="0ffd" * 10)),
         ),
         Ended(
             read="Dokku never said that it deployed.",
+            alone="no Dokku was seen to exit with 0 after a release without saying so",
             evidence=ended(0, SUCCEEDED, (NEW,), RELEASED),
         ),
         Ended(
+            read="The line was lost during post-deploy; the record says succeeded, and Dokku's "
+            "copy of the text is gone.",
+            model="text_gone",
+            evidence=ended(None, SUCCEEDED, (NEW,), RELEASED),
+        ),
+        Ended(
             read="The containers are neither ours nor the old ones.",
+            model="replaced_by_unknown",
             evidence=ended(0, SUCCEEDED, (STRANGER,)),
         ),
         Ended(
             read="The same, and Dokku's records tell of a `git push` begun since the start.",
+            model="replaced_by_push",
             evidence=ended(0, SUCCEEDED, (STRANGER,), others=(PUSH,)),
         ),
         Ended(
             read="Old and new processes side by side.",
+            model="old_beside_new",
             evidence=ended(0, SUCCEEDED, (NEW, OLD_WORKER), before=BEFORE_BOTH),
         ),
         Ended(
             read="The same, and the longest duration of a deployment is over.",
+            model="old_beside_new_at_cap",
             evidence=ended(0, SUCCEEDED, (NEW, OLD_WORKER), before=BEFORE_BOTH, last_word=True),
         ),
         Ended(
             read="The containers cannot be read.",
+            model="unreadable",
             evidence=ended(0, SUCCEEDED, None),
         ),
         Ended(
             read="The same, and the longest duration of a deployment is over.",
+            model="unreadable_at_cap",
             evidence=ended(0, SUCCEEDED, None, last_word=True),
         ),
     ),

@@ -24,10 +24,12 @@ LOST = Section(
     rows=(
         Ended(
             read="The record is shown as running.",
+            model="lost_running",
             evidence=ended(None, RUNNING, (OLD,), BUILT),
         ),
         Ended(
             read="The same, and the longest duration is over.",
+            model="lost_running_at_cap",
             evidence=ended(None, RUNNING, (OLD,), BUILT, last_word=True),
         ),
         Ended(
@@ -64,12 +66,13 @@ LOST = Section(
         Ended(
             read="The line was lost; the record is shown as abandoned, and Dokku's copy of the "
             "text says that the repository has no such ref.",
+            model="lost_after_ref_missing",
             evidence=ended(
                 None,
                 ABANDONED,
                 (OLD,),
                 FETCHING | {Mark.REF_MISSING},
-                error="fatal: v9^{commit}: not a valid SHA1",
+                error=f"fatal: {'ab' * 20}^{{commit}}: not a valid SHA1",
             ),
         ),
         Ended(
@@ -93,19 +96,23 @@ LOST = Section(
         ),
         Ended(
             read="The same, with web replaced and the worker not.",
+            model="lost_half_way",
             evidence=ended(None, CUT_OFF, (NEW, OLD_WORKER), RELEASED, before=BEFORE_BOTH),
         ),
         Ended(
             read="Nothing was printed and there is no record, though Dokku writes one at once: it "
             "had not begun.",
+            model="lost_before_it_began",
             evidence=ended(None, None, (OLD,), frozenset(), never_began=True),
         ),
         Ended(
             read="There is no record, or there are two that may be ours.",
+            model="lost_record",
             evidence=ended(None, None, (OLD,), BUILT),
         ),
         Ended(
             read="The same, and no more waiting is allowed.",
+            model="lost_record_at_cap",
             evidence=ended(None, None, (OLD,), BUILT, last_word=True),
         ),
     ),

@@ -26,57 +26,77 @@ LOST_ON_OLD_DOKKU = Section(
     rows=(
         Ended(
             read="The lock is free, our text had come to the build, nothing changed.",
+            model="old_lost_in_build",
             recording=f"{OLDER}m1_ssh_lost_kill9_mid_build",
             evidence=ended(None, None, (OLD,), BUILT, **FREED),
         ),
         Ended(
             read="The lock is free; our own text says that the build failed.",
+            model="old_lost_after_build_failed",
             evidence=ended(None, None, (OLD,), BUILD_FAILED, error=EXIT_3, **FREED),
         ),
         Ended(
             read="The lock is free; the new containers serve; the recorded source is the old one.",
+            model="old_lost_after_switch",
             recording=f"{OLDER}inspect_c_interrupted_post_deploy",
             evidence=ended(None, None, (NEW,), RELEASED, **FREED),
         ),
         Ended(
             read="The recorded source became our commit and our containers run.",
-            evidence=ended(None, None, (NEW,), RELEASED, **OLD_DOKKU),
+            model="old_lost_after_all_was_done",
+            evidence=ended(None, None, (NEW,), RELEASED, lock_was_free=True, **OLD_DOKKU),
         ),
         Ended(
             read="The same, but the text was lost before it named a container: every container "
             "is another one than before, of another image.",
-            evidence=ended(None, None, (NEW,), BUILT, started=frozenset(), **OLD_DOKKU),
+            model="old_lost_text",
+            evidence=ended(
+                None,
+                None,
+                (NEW,),
+                BUILT,
+                started=frozenset(),
+                lock_was_free=True,
+                **OLD_DOKKU,
+            ),
         ),
         Ended(
             read="The lock is held: a deploy runs, ours as far as can be told.",
+            model="old_lock_held",
             evidence=ended(None, None, (OLD,), BUILT, **HELD),
         ),
         Ended(
             read="The same, and the longest duration is over.",
-            evidence=ended(None, None, (OLD,), BUILT, last_word=True, **HELD),
+            model="old_lock_held_at_cap",
+            evidence=ended(None, None, (OLD,), BUILT, last_word=True, lost_long=True, **HELD),
         ),
         Ended(
             read="The lock is free, and our text had not come to the build.",
+            model="old_lost_in_fetch",
             evidence=ended(None, None, (OLD,), FETCHING, **FREED),
         ),
         Ended(
             read="The same, and the line was lost a minute ago.",
+            model="old_lost_in_fetch_long_ago",
             evidence=ended(None, None, (OLD,), FETCHING, lost_long=True, **FREED),
         ),
         Ended(
             read="Somebody pressed Cancel, so that the bot hung up; the lock is free, nothing "
             "changed.",
+            model="old_cancelled",
             recording=f"{OLDER}m1_ssh_lost_kill9_mid_build",
             evidence=ended(None, None, (OLD,), BUILT, cancel_asked=True, **FREED),
         ),
         Ended(
             read="The same, but the new containers serve.",
+            model="old_cancelled_too_late",
             recording=f"{OLDER}inspect_c_interrupted_post_deploy",
             evidence=ended(None, None, (NEW,), RELEASED, cancel_asked=True, **FREED),
         ),
         Ended(
             read="The longest duration was over, so that the bot hung up; the lock is free, "
             "nothing changed.",
+            model="old_stopped_at_cap",
             evidence=ended(None, None, (OLD,), BUILT, cap_reached=True, **FREED),
         ),
     ),

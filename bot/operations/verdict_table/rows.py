@@ -1,10 +1,10 @@
 """The kinds of rows, and how each asks the rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.deployments.model import Failure
 from bot.deployments.proof import Evidence
-from bot.deployments.readings import Container, Containers
+from bot.deployments.readings import BuildRecord, Container, Containers
 from bot.deployments.settling import Judgement, judge
 from bot.deployments.verdict import Verdict, before_start, decide
 from bot.operations.verdict_table.samples import SETTLE, SETTLING, look
@@ -16,9 +16,13 @@ class Row:
 
     read: str
     recording: str | None = None
-    """`VERSION/SCENARIO` under bot/simulators/dokku/transcripts; None: on the model."""
+    """`VERSION/SCENARIO` under bot/simulators/dokku/transcripts; None: nobody recorded it."""
     step: str | None = None
     """The recorded deploy whose text and exit status are the row's own."""
+    model: str | None = None
+    """The row's name where the simulated Dokku's model plays it, through the whole bot."""
+    alone: str | None = None
+    """Why the rules alone can show it: neither a recording nor the model can."""
 
     def outcome(self) -> Verdict | Judgement:
         """What the rules say of it."""
@@ -58,12 +62,15 @@ class Watched(Row):
     now: tuple[Container, ...] | None
     """What this look shows; None: it could not be read."""
     last_word: bool = False
+    others: tuple[BuildRecord, ...] = ()
+    """Records that others began since the start."""
 
     def outcome(self) -> Judgement:
         """By `judge`."""
         first = None if self.first is None else look(0, self.first)
         now = look(SETTLE.total_seconds() + 1, self.now)
-        return judge(first, now, SETTLING, last_word=self.last_word)
+        known = replace(SETTLING, others=self.others)
+        return judge(first, now, known, last_word=self.last_word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

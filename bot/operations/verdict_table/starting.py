@@ -5,10 +5,10 @@ from bot.errors import NotShown
 from bot.operations.verdict_table.rows import Ended, Section, Unstarted
 from bot.operations.verdict_table.samples import (
     ABANDONED,
+    HELD,
     NEWEST,
     NOTHING,
     OLD,
-    OLD_DOKKU,
     OLDER,
     WAS,
     ended,
@@ -20,18 +20,22 @@ UNSTARTED = Section(
     rows=(
         Unstarted(
             read="The server could not be reached for the start.",
+            model="unreachable",
             failure=Failure.SERVER_UNREACHABLE,
-            cause="production could not be reached",
+            cause="dokku.example.com:22 refused the connection: nothing listens there. Check the "
+            "port, and whether sshd runs.",
             after=None,
         ),
         Unstarted(
             read="Docker did not show the app's containers before the start, three times in a row.",
+            model="containers_hidden",
             failure=Failure.SERVER_UNREACHABLE,
             cause=str(NotShown("web", "production")),
             after=None,
         ),
         Unstarted(
             read="Dokku says that the app does not exist.",
+            model="app_gone",
             recording=f"{NEWEST}i_app_missing",
             failure=Failure.APP_NOT_FOUND,
             cause="web does not exist on production",
@@ -39,12 +43,14 @@ UNSTARTED = Section(
         ),
         Unstarted(
             read="The repository has no such branch, tag or commit.",
+            model="ref_gone",
             failure=Failure.REF_NOT_FOUND,
-            cause="The repository has no branch, tag or commit v9",
+            cause="web's repository has no branch, tag or commit v9",
             after=WAS,
         ),
         Unstarted(
             read="Dokku refuses the questions before the start, and the app has no container.",
+            alone="no question was ever recorded to end with another bad status than 20",
             failure=Failure.REFUSED,
             cause="Dokku refused: the command is not allowed",
             after=NOTHING,
@@ -64,9 +70,10 @@ REFUSED = Section(
         ),
         Ended(
             read="The same on Dokku 0.35, which keeps no record of it.",
+            model="old_lock_refused",
             recording=f"{OLDER}j_second_deploy_while_running",
             step="second",
-            evidence=ended(1, None, (OLD,), frozenset({Mark.LOCKED}), **OLD_DOKKU),
+            evidence=ended(1, None, (OLD,), frozenset({Mark.LOCKED}), **HELD),
         ),
     ),
 )

@@ -7,6 +7,7 @@ from bot.operations.verdict_table.samples import (
     BEFORE_BOTH,
     BUILT,
     CANCELED,
+    FETCHING,
     NEW,
     NEWEST,
     OLD,
@@ -39,6 +40,7 @@ CANCELS = Section(
         ),
         Ended(
             read="The same, with web replaced and the worker not.",
+            model="cancelled_half_way",
             evidence=ended(
                 PIPE_CLOSED,
                 CANCELED,
@@ -49,16 +51,20 @@ CANCELS = Section(
             ),
         ),
         Ended(
-            read="Our own line was closed, our command is dead, nothing changed.",
-            evidence=ended(None, ABANDONED, (OLD,), BUILT, cancel_asked=True),
+            read="Somebody pressed Cancel, and the line ended without an exit status: our command "
+            "is dead, nothing changed.",
+            model="cancelled_by_hanging_up",
+            evidence=ended(None, ABANDONED, (OLD,), FETCHING, cancel_asked=True),
         ),
         Ended(
             read="The longest duration was over; the record says canceled; the old containers "
             "serve.",
+            model="stopped_at_cap",
             evidence=ended(PIPE_CLOSED, CANCELED, (OLD,), BUILT, cap_reached=True),
         ),
         Ended(
             read="Nobody asked the bot, and the record says canceled.",
+            model="cancelled_elsewhere",
             recording=f"{NEWEST}l1_cancel_mid_build",
             evidence=ended(PIPE_CLOSED, CANCELED, (OLD,), BUILT),
         ),

@@ -94,4 +94,8 @@ def test_every_end_has_a_sentence_and_says_what_is_live(row: Row) -> None:
 def test_the_page_shows_every_row() -> None:
     page = verdicts_page()
     assert {row.read for row in ROWS if row.read not in page} == set()
-    assert page.count("| model |") == sum(row.recording is None for row in ROWS)
+    played = [row for row in ROWS if row.model]
+    assert page.count("| model |") == sum(row.recording is None for row in played)
+    assert page.count("| model, as in `") == sum(row.recording is not None for row in played)
+    assert page.count("| recording `") == sum(bool(row.recording and not row.model) for row in ROWS)
+    assert page.count("| rules alone: ") == sum(row.alone is not None for row in ROWS)

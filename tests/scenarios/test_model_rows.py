@@ -1,0 +1,99 @@
+"""Rows of docs/verdicts.md that nobody recorded, on the simulated Dokku's model.
+
+Each story is played through the whole bot. It must meet evidence of the kind of each of its rows,
+and the rules must say of it what they say of the row, to the word; where the last row is an end,
+that is what the message tells and the database keeps. Rows that neither a recording nor the model
+can show say so themselves (`alone`).
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.verdict import Kind
+from bot.operations.verdict_table.rows import Row, Unstarted
+from bot.operations.verdict_table.table import SECTIONS
+from bot.operations.verdicts_page import verdict_of
+from bot.simulators.stage import LOOPBACK
+from tests.scenarios.conftest import QuickClock, World, open_world
+from tests.support import plays
+from tests.support.asked_rules import AskedRules, asked
+from tests.support.model_stories import NEWEST, OLD, STORIES, Story
+from tests.support.plays import BUILDING, HEADLINES
+
+__all__ = ["asked"]
+
+ROWS = [row for section in SECTIONS for row in section.rows]
+MODEL: Mapping[str, Row] = {row.model: row for row in ROWS if row.model}
+STAYED_UP = "The new release runs and stayed up."
+REFUSED = "old_lock_refused"
+"""Its story needs a start that waits: a test of its own."""
+
+
+def end_of(story: Story) -> tuple[Phase, Failure | None, Live, str]:
+    """What its last row says; where that decides nothing, the release proves itself."""
+    verdict = verdict_of(MODEL[story.rows[-1]])
+    if verdict is None or verdict.kind is not Kind.END:
+        return Phase.SUCCEEDED, None, Live.NEW, STAYED_UP
+    assert verdict.phase is not None
+    assert verdict.live is not None
+    return verdict.phase, verdict.failure, verdict.live, verdict.reason
+
+
+def test_every_row_has_its_proof() -> None:
+    """Replayed, played on the model by one story, or with the reason why neither can be."""
+    played = Counter([REFUSED, *(name for one in STORIES for name in one.rows)])
+    assert len(MODEL) == sum(row.model is not None for row in ROWS)
+    assert played == Counter(list(MODEL))
+    for row in ROWS:
+        replayed = (row.recording or "").startswith(NEWEST) and row.step is not None
+        assert (replayed or row.model is not None) != (row.alone is not None), row.read
+
+
+@pytest.mark.parametrize("told", STORIES, ids=lambda one: one.rows[-1])
+async def test_the_model_shows_its_rows(tmp_path: Path, asked: AskedRules, told: Story) -> None:
+    async with open_world(tmp_path, version=told.version) as world:
+        await plays.scale(world, told.scale)
+        clock = QuickClock(told.speed) if told.speed else None
+        await world.start_bot(told.timing, clock, **told.settings)
+        await told.play(world)
+        phase, failure, live, reason = end_of(told)
+        if isinstance(MODEL[told.rows[-1]], Unstarted):
+            reason = in_this_world(reason, world)
+        await world.until_message(HEADLINES[phase], "myapp", reason)
+        (row,) = await world.rows()
+        assert isinstance(row, Deployment)
+        assert (row.phase, row.failure, row.live) == (phase, failure, live)
+    assert [name for name in told.rows if not asked.show(MODEL[name])] == []
+
+
+def in_this_world(reason: str, world: World) -> str:
+    """With the names that the app and the server have here."""
+    where = f"{LOOPBACK}:{world.stage.server.port}"
+    return (
+        reason.replace("web", "myapp")
+        .replace("production", "default")
+        .replace("dokku.example.com:22", where)
+    )
+
+
+async def test_a_refused_start_on_an_old_dokku(
+    tmp_path: Path, asked: AskedRules, dokku_may_start: asyncio.Event
+) -> None:
+    async with open_world(tmp_path, version=OLD) as world:
+        await world.start_bot()
+        await world.deploy()
+        await world.until_message("Starting")
+        world.hold(BUILDING)
+        theirs = world.stage.dokku.foreign_push("myapp", "ab" * 20)
+        await world.held()
+        dokku_may_start.set()
+        await world.until_message("Queued", "waits for another deploy outside this bot")
+        world.let_go()
+        await theirs
+        await world.until_message("Deployed", STAYED_UP)
+    assert asked.show(MODEL[REFUSED])
