@@ -4,30 +4,24 @@ Nothing is replaced: each question is passed on, and noted.
 """
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from bot.deployments import checking, concluding, ending, late, service
 from bot.deployments.model import Live
 from bot.deployments.proof import Evidence, live_of, ours_images, whose
-from bot.deployments.settling import Judgement, Look, Settling
-from bot.deployments.verdict import Verdict
+from bot.deployments.settling import Judgement, Look, Settling, judge
+from bot.deployments.verdict import Verdict, before_start, decide
 from bot.operations.verdict_table.rows import Ended, Row, Unstarted, Watched
 from bot.operations.verdict_table.samples import SETTLING, look
 
 Seen = frozenset[Live] | None
 """Whose containers a look showed; None: it showed nothing."""
 
-RULES_ASKED_BY = (
-    (concluding, "decide"),
-    (late, "decide"),
-    (checking, "judge"),
-    (ending, "before_start"),
-    (service, "before_start"),
-)
+RULES: tuple[Callable[..., Any], ...] = (decide, judge, before_start)
 
 
 @dataclass(kw_only=True)
@@ -108,8 +102,12 @@ def _kind(e: Evidence) -> tuple[object, ...]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> AskedRules:
     """Listen to what the bot asks."""
     rules = AskedRules()
-    for module, name in RULES_ASKED_BY:
-        monkeypatch.setattr(module, name, _listening(getattr(module, name), rules))
+    asking = [module for name, module in sys.modules.items() if name.startswith("bot.deployments.")]
+    for rule in RULES:
+        name = rule.__name__
+        for module in asking:
+            if vars(module).get(name) is rule:
+                monkeypatch.setattr(module, name, _listening(rule, rules))
     return rules
 
 
