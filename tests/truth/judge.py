@@ -10,6 +10,8 @@ from tests.truth.pace import POLL_TIMEOUT, SETTLE, SPEED
 from tests.truth.truth import NEW, Case, is_provable, true_words
 
 PIPE_CLOSED = 141
+BUSY = "the machine was busy"
+"""No fault of anybody's that is judged: the bot was kept from hearing answers in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ def judge(end: End, case: Case, known: Circumstances) -> Judgement:
         found.unknown = _withheld(end, case, known)
         if found.unknown is None:
             found.wrong.append(f"{end}: called unknown, but nothing withheld the evidence")
-        elif not known.faults:
+        elif not known.faults and found.unknown != BUSY:
             found.wrong.append(f"{end}: unknown without any fault ({found.unknown})")
     return found
 
@@ -257,7 +259,7 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
     spells = {
         "docker was down": known.docker_down,
         "the line to the server was troubled": known.line_troubled,
-        "the machine was busy": known.busy,
+        BUSY: known.busy,
     }
     # After a look that came through, only later trouble withholds anything.
     since = through[-1].at if through else since
@@ -273,7 +275,11 @@ def _not_to_be_told_apart(
     up = [one for one in live.values() if is_up(one)]
     # Without a command, what was there when it was claimed may not be what serves now.
     replaced = case.last is None and end.failure == "interrupted" and _others_acted(case)
-    if replaced or not all(is_provable(case, one) for one in up):
+    unnamed = any(one.container_id in run.containers - run.named for run in case.runs for one in up)
+    provable = all(is_provable(case, one) for one in up)
+    if unnamed and not provable:
+        return "it ended before its output had named its containers"
+    if replaced or not provable:
         return f"another command's containers serve ({_others(case)})"
     return None
 

@@ -178,6 +178,9 @@ def _plan(seed: int, number: int, app: str, may: Repertoire) -> Plan:
         # Nobody can stop a fetch that hangs (nor, before 0.38, anything that prints nothing), nor
         # see that it is dead: that is a fault.
         at = chance.choice(MARKS if faults else MARKS[1:])
+    # With checks off, containers are named when they are renamed: stopped before, nobody can tell.
+    stopped = act is not None or for_ever
+    checks = chance.random() < 0.93 or may.old or (stopped and not faults)
     way = chance.choices(list(ways), weights=list(ways.values()))[0]
     at_once = chance.random() < 0.15 and way not in REFUSALS
     pushed_into = faults and not at_once and at is None and chance.random() < 0.12
@@ -195,7 +198,7 @@ def _plan(seed: int, number: int, app: str, may: Repertoire) -> Plan:
         pushed_into=pushed_into,
         at_once=at_once,
         scale=_scale(chance) if not (at_once or may.old) else None,
-        checks=chance.random() < 0.93 or may.old,
+        checks=checks,
     )
 
 
