@@ -7,7 +7,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-NAMES = ("help_time", "poll", "idle", "acks", "ends", "many", "thousand", "redaction")
+NAMES = ("help_time", "poll", "idle", "acks", "ends", "many", "thousand", "redaction", "flood")
 
 
 async def run(names: list[str]) -> dict[str, object]:

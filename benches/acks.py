@@ -32,8 +32,8 @@ async def measure() -> dict[str, object]:
         ours: list[float] = []
         theirs: list[float] = []
         for n in range(ROUNDS):
-            ours.append(await _ack(played.stage.slack, f"{names[n % RUNNING]} main"))
-            theirs.append(await _ack(bare, f"{names[n % RUNNING]} main"))
+            ours.append(await ack(played.stage.slack, f"{names[n % RUNNING]} main"))
+            theirs.append(await ack(bare, f"{names[n % RUNNING]} main"))
             await asyncio.sleep(GAP_S)
         first = [await _first_message(played, name) for name in names[RUNNING:]]
     ratio = percentile(ours, 0.99) / percentile(theirs, 0.99)
@@ -47,7 +47,7 @@ async def measure() -> dict[str, object]:
     }
 
 
-async def _ack(slack: SlackSimulator, text: str) -> float:
+async def ack(slack: SlackSimulator, text: str) -> float:
     result = await slack.command(slack.user("ada"), slack.channel("deploys"), "/deploy", text)
     if result.ack_after_s is None:
         raise RuntimeError(f"/deploy {text} was not acked")

@@ -9,11 +9,12 @@ time in proportion to its length.
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote, quote_plus
 
-from bot.redaction_rules import MASK, Span, by_rules
+from bot.redaction_rules import ALL_HINTS, MASK, Hints, Span, by_rules, hints_in
 
 SHORTEST = 6
 """Known values shorter than this are left alone: they would mask ordinary words."""
@@ -45,15 +46,26 @@ class Redactor:
             spared=f"{self._spared}\n{spared}" if spared else self._spared,
         )
 
-    def text(self, text: str) -> str:
-        """The text with every secret replaced by `[redacted]`. Lines are kept, but for keys."""
-        return _masked(text, self.spans(text))
+    def text(self, text: str, sieve: "Sieve | None" = None) -> str:
+        """The text with every secret replaced by `[redacted]`. Lines are kept, but for keys.
 
-    def spans(self, text: str) -> list[Span]:
+        `sieve`: of a text that this one is a part of.
+        """
+        spans = self.spans(text, sieve)
+        return _masked(text, spans) if spans else text
+
+    def sieve(self, text: str) -> "Sieve":
+        """What may be found in any part of a text, at the price of one look for all of them."""
+        return Sieve(hints=hints_in(text), known=self._known.may_be_in(text))
+
+    def spans(self, text: str, sieve: "Sieve | None" = None) -> list[Span]:
         """All secrets found, in order of `begin`; they may overlap."""
         if not text:
             return []
-        found = [*by_rules(text), *self._known.spans(text)]
+        sieve = sieve or EVERYTHING
+        found = [*by_rules(text, sieve.hints)]
+        if sieve.known:
+            found += self._known.spans(text)
         found.sort(key=lambda span: (span.begin, span.end))
         return found
 
@@ -85,6 +97,24 @@ class Redactor:
         return RedactedLines(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sieve:
+    """What need not be looked for in the parts of a text, for the whole of it has none."""
+
+    hints: Hints
+    """Of the rules: those that occur somewhere in it."""
+    known: bool
+    """A known value may occur in it."""
+
+    @property
+    def lets_all_pass(self) -> bool:
+        """There is no secret in it."""
+        return not self.hints and not self.known
+
+
+EVERYTHING = Sieve(hints=ALL_HINTS, known=True)
+
+
 class _Known:
     """Finds given forms of values, all at once.
 
@@ -103,11 +133,15 @@ class _Known:
             for at in range(_STRIDE)
         )
 
+    def may_be_in(self, text: str) -> bool:
+        """Whether the text holds four characters of any of them."""
+        return bool(self._grams) and not self._grams.isdisjoint(
+            [text[at : at + _GRAM] for at in range(0, len(text), _STRIDE)]
+        )
+
     def spans(self, text: str) -> Iterator[Span]:
         """The longest form at each place. They may overlap: one value may begin in another."""
-        if not self._grams or self._grams.isdisjoint(
-            [text[at : at + _GRAM] for at in range(0, len(text), _STRIDE)]
-        ):
+        if not self.may_be_in(text):
             return
         for at in range(len(text) - SHORTEST + 1):
             for form in self._by_head.get(text[at : at + _GRAM], ()):
@@ -141,13 +175,20 @@ class RedactedLines:
         self._last_body = False
         self._others = 0
 
-    def line(self, text: str) -> str:
-        """Mask the next line (without its line end)."""
+    def lines(self, texts: Sequence[str]) -> Sequence[str]:
+        """Mask the next lines (without their line ends)."""
+        sieve = self._redactor.sieve("\n".join(texts))
+        if sieve.lets_all_pass and not self._in_key:
+            return texts
+        return [self.line(text, sieve) for text in texts]
+
+    def line(self, text: str, sieve: Sieve = EVERYTHING) -> str:
+        """Mask the next line. `sieve`: of a text that it is a part of."""
         if self._in_key:
             end = _KEY_ENDS.match(text)
             if end is not None:
                 self._in_key = False
-                return end["prefix"] + MASK + self.line(text[end.end() :])
+                return end["prefix"] + MASK + self.line(text[end.end() :], sieve)
             body = _KEY_BODY.match(text)
             if body is not None and not body["body"]:
                 return text
@@ -156,8 +197,9 @@ class RedactedLines:
             # Neither body nor end: somebody else's line, or a log merely named the marker.
             self._others += 1
             self._in_key = self._others <= _PATIENCE
-        self.saw(text)
-        return self._redactor.text(text)
+        if sieve.hints:
+            self.saw(text)
+        return self._redactor.text(text, sieve)
 
     def _is_key(self, body: str) -> bool:
         """Only the last line of a key is short; words of an ordinary log are, too."""

@@ -180,15 +180,27 @@ _RULES: tuple[_Rule, ...] = (
 _VALUE_GROUPS = ("a", "b", "c", "d")
 
 
-_HINTS = tuple((hint, place) for place, rule in enumerate(_RULES) for hint in rule.hints)
+ALL_HINTS = tuple((hint, place) for place, rule in enumerate(_RULES) for hint in rule.hints)
 # `tokenizers==0.13.3`, `"js-tokens": "^4.0.0"`: the name of a package.
 _VERSION = re.compile(r"[\^~<>=v]{0,3}\d+(?:\.\d+){1,3}(?:-[a-z]+[.\d]*)?[,;]?")
 
 
-def by_rules(text: str) -> Iterator[Span]:
-    """What the patterns find, rule by rule."""
+Hints = tuple[tuple[str, int], ...]
+"""Hints (lower case), each with the place of the rule that it is for."""
+
+
+def hints_in(text: str) -> Hints:
+    """What of all hints occurs in a text; whoever masks its parts need not look for others."""
     lowered = text.lower()
-    places = {place for hint, place in _HINTS if hint in lowered}
+    return tuple(one for one in ALL_HINTS if one[0] in lowered)
+
+
+def by_rules(text: str, hints: Hints = ALL_HINTS) -> Iterator[Span]:
+    """What the patterns find, rule by rule. `hints`: those that may occur in it."""
+    if not hints:
+        return
+    lowered = text.lower()
+    places = {place for hint, place in hints if hint in lowered}
     for place in sorted(places):
         yield from _by(_RULES[place], text)
 

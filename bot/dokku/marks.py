@@ -9,6 +9,7 @@ believed before the build, a failed check only after it. Measured on Dokku 0.35.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from bot.deployments.model import LogFacts, Mark, Phase
 from bot.dokku.output import Line
@@ -204,7 +205,7 @@ class LogReader:
             self._blocks.clear()
         elif self._blocks and text.startswith("       "):
             return
-        if not self._note_stage(text, line.shown):
+        if _telling(self._phase).match(text) and not self._note_stage(text, line.shown):
             self._note_cause(text, line.shown)
 
     def _note_block(self, text: str) -> bool:
@@ -270,6 +271,18 @@ class LogReader:
             for container, process in self._renamed.items()
             if process.rpartition(".")[0] not in checked
         )
+
+
+@cache
+def _telling(phase: Phase | None) -> re.Pattern[str]:
+    """The beginnings of all lines that tell anything in a phase, of whatever app.
+
+    Nearly every line of a build is none of them, and a build may print millions.
+    """
+    patterns = [one.pattern for one in (*_STAGES, *_CAUSES) if phase in one.during]
+    if phase is Phase.RELEASING:
+        patterns += [_RENAMED.replace(r"\1", r"\S+"), _URL.pattern]
+    return re.compile("|".join(patterns).replace("{app}", r"\S+"))
 
 
 def _compiled(pattern: str, app: str) -> re.Pattern[str]:

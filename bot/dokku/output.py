@@ -61,6 +61,8 @@ class OutputReader:
         self._returned = False
         self._partial = False
         self._swallow = False
+        self._whole: list[str] = []
+        """Lines that came whole and are not masked yet."""
 
     def feed(self, data: bytes) -> list[Line]:
         """Lines that are complete now."""
@@ -73,7 +75,7 @@ class OutputReader:
             self._append(self._raw)
             self._raw = ""
             lines += self._end_line()
-        return lines
+        return lines + self._masked()
 
     def _take(self, text: str) -> list[Line]:
         raw = self._raw + text
@@ -93,7 +95,7 @@ class OutputReader:
             else:
                 break
         self._raw = raw[at:]
-        return lines
+        return lines + self._masked()
 
     def _append(self, raw: str) -> None:
         """Add raw text to the line that is being read."""
@@ -124,7 +126,7 @@ class OutputReader:
         lines = self._pieces(PIECE + 1)
         rest, self._line = self._line, ""
         if not self._partial:
-            lines.append(Line(text=rest, shown=self._stream.line(rest)))
+            self._whole.append(rest)
         elif rest:
             lines.append(Line(text=rest, shown=self._redactor.text(rest), starts=False))
             self._stream.saw(rest)
@@ -133,8 +135,10 @@ class OutputReader:
         return lines
 
     def _pieces(self, enough: int) -> list[Line]:
-        """Cut pieces off the line while it has `enough` characters."""
-        lines: list[Line] = []
+        """Cut pieces off the line while it has `enough` characters; what came before goes first."""
+        if len(self._line) < enough:
+            return []
+        lines = self._masked()
         while len(self._line) >= enough:
             shown, used, goes_on = self._redactor.head(self._line, PIECE)
             lines.append(Line(text=self._line[:used], shown=shown, starts=not self._partial))
@@ -144,6 +148,12 @@ class OutputReader:
                 self._swallow = True
                 self._drop_swallowed()
         return lines
+
+    def _masked(self) -> list[Line]:
+        """Nearly all lines have no secret, and that is seen at once for many together."""
+        whole, self._whole = self._whole, []
+        shown = self._stream.lines(whole)
+        return [Line(text=text, shown=mask) for text, mask in zip(whole, shown, strict=True)]
 
     def _drop_swallowed(self) -> None:
         """Drop the rest of a secret that was longer than anything we hold back."""

@@ -228,6 +228,33 @@ def test_a_known_value_never_comes_out(before: str, value: str, after: str) -> N
 
 
 @settings(deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(alphabet=st.characters(exclude_characters="\n"), max_size=30),
+            st.sampled_from(
+                [
+                    "DB_PASSWORD=hunter2hunter2",
+                    "token ghp_" + "a1" * 18,
+                    "the value is correct-horse",
+                    "-----BEGIN RSA PRIVATE KEY-----",
+                    "M" * 64,
+                    "-----END RSA PRIVATE KEY-----",
+                    "https://ada:s3cr3t@git.example/app.git",
+                ]
+            ),
+        ),
+        max_size=12,
+    ),
+    st.integers(min_value=0, max_value=12),
+)
+def test_lines_are_masked_together_as_one_by_one(lines: list[str], cut: int) -> None:
+    redactor = Redactor(["correct-horse"])
+    one_by_one, together = redactor.stream(), redactor.stream()
+    masked = [*together.lines(lines[:cut]), *together.lines(lines[cut:])]
+    assert masked == [one_by_one.line(line) for line in lines]
+
+
 @given(st.text())
 def test_masking_twice_changes_nothing_more(text: str) -> None:
     redactor = Redactor([KNOWN])

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -302,3 +303,15 @@ def test_words_out_of_a_line_reach_people_masked() -> None:
     assert facts.step == "[redacted] task"
     assert told(*lines).url is None
     assert told(*lines[:4], "       http://web.example").url == "http://web.example"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_line_that_tells_something_is_passed_over(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most lines are sorted out by one pattern for all that may be told in a phase."""
+    recordings = list(deploys(version))
+    assert recordings
+    quick = [facts_of(one.both) for one in recordings]
+    monkeypatch.setattr("bot.dokku.marks._telling", lambda _phase: re.compile(""))
+    assert quick == [facts_of(one.both) for one in recordings]

@@ -1,0 +1,35 @@
+"""A build that prints more than is kept: its end is proven as any, its log tells the gap."""
+
+import re
+
+import pytest
+
+from bot.deployments.model import Live, Phase
+from bot.simulators.dokku import building
+from tests.scenarios.conftest import World
+
+FLOOD_BYTES = 20_000_000
+KEPT_BYTES = 16 * 1024 * 1024
+
+
+@pytest.mark.timeout(120)
+async def test_a_log_beyond_what_is_kept_says_so_and_hides_no_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "FLOOD_BYTES", FLOOD_BYTES)
+    world.now_behaves("flood")
+    await world.deploy()
+    await world.until_message("Deployed", "The new release runs and stayed up.", timeout_s=90)
+    (row,) = await world.rows()
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert world.bot is not None
+    log = await world.bot.service.log(row.id)
+    assert 15_000_000 < len(log) < KEPT_BYTES
+    lines = log.splitlines()
+    assert lines[0].startswith("       Fetching remote code for myapp")
+    assert any("Application deployed:" in line for line in lines[-5:])
+    (gap,) = [line for line in lines if line.endswith("of the log are not kept …")]
+    dropped = re.search(r"\((\d+) lines\)", gap)
+    assert dropped is not None
+    printed = world.app.records[-1].log.count(b"\n")
+    assert len(lines) - 1 + int(dropped[1]) == printed
