@@ -95,11 +95,11 @@ async def test_a_question_in_a_thread_is_answered_once(quick: World, word: str) 
     message = await quick.until_message("Deployed")
     await quick.replied("was deployed")
     await quick.slack.say(quick.ada, quick.deploys, word, thread_ts=message.ts)
-    await quick.replied("live now")
+    await quick.replied("live at its end")
     await _again(quick, "events_api")
     await quick.slack.say(quick.ada, quick.deploys, "help", thread_ts=message.ts)
     await quick.replied("What I understand:")
-    answers = [one for one in quick.slack.thread(message) if "live now:" in shown(one)]
+    answers = [one for one in quick.slack.thread(message) if "live at its end:" in shown(one)]
     assert len(answers) == 1
 
 

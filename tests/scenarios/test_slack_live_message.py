@@ -72,7 +72,7 @@ async def test_one_message_follows_a_deployment_through_all_its_phases(tmp_path:
         assert deployed.facts["Status"] == "Succeeded"
         assert re.fullmatch(r"(\d+m )?\d+s", deployed.facts["Duration"])
         assert deployed.facts["Live now"] == "the new release"
-        assert deployed.facts["Previous"] == f"`{row.previous_sha[:7]}`"
+        assert deployed.facts["Previous"] == f"`{row.previous_sha[:7]}` according to Dokku"
         assert "http://myapp.dokku.example:5000" in deployed.facts["Address"]
         assert deployed.buttons == ["Full log"]
         assert row.build_id in deployed.footer

@@ -64,7 +64,7 @@ async def test_hostile_lines_of_a_build_end_masked_and_inert(
         await world.click("log_post_as_file", view)
         await world.viewed("Posted as a file")
         await world.slack.say(world.ada, world.deploys, "status", thread_ts=message.ts)
-        await world.replied("live now")
+        await world.replied("live at its end")
         await world.deploy("history myapp")
         await world.whispered("The newest deployments")
         (row,) = await world.ended()

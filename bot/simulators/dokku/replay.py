@@ -58,6 +58,8 @@ class Replay:
         self._due: list[Step] = []
         self._zero_s: float | None = None
         """Simulated instant at which the recording began; None: its time stands still."""
+        self._stands_at_s = _NEVER_S
+        """Recorded second at which time will stand still: a busy machine must not run past it."""
 
     @property
     def beside(self) -> frozenset[str]:
@@ -115,7 +117,10 @@ class Replay:
             run.record.id = self._record_id(deploy) or run.record.id
         lost_s = self._take.lost_s if deploy.name == self._take.deploys[0] else None
         cancelled_s = self._take.cancelled_s if lost_s is None else None
-        await self._print(run, deploy, min(lost_s or _NEVER_S, cancelled_s or _NEVER_S))
+        cut_s = min(lost_s or _NEVER_S, cancelled_s or _NEVER_S)
+        lost = cut_s == _NEVER_S and deploy.exit_status < 0 and not deploy.killed
+        self._stands_at_s = deploy.at_s + (deploy.wall_s if lost else cut_s)
+        await self._print(run, deploy, cut_s)
         if deploy.killed:
             raise KilledBySignal
         if cancelled_s is not None:
@@ -135,7 +140,7 @@ class Replay:
         """Show what was seen by now."""
         if self._zero_s is None:
             return
-        now_s = self._host.clock.elapsed_s() - self._zero_s
+        now_s = min(self._host.clock.elapsed_s() - self._zero_s, self._stands_at_s)
         while self._due and self._due[0].at_s <= now_s:
             show(self._host, self._app, self._due.pop(0))
 
@@ -165,6 +170,7 @@ class Replay:
         await self._sleep_until(at_s)
         self.catch_up()
         self._zero_s = None
+        self._stands_at_s = _NEVER_S
         self._host.write_journal(event, self._app, run=run.number)
         try:
             while not run.output.closed:
