@@ -98,6 +98,8 @@ class Mark(StrEnum):
     APP_MISSING = "app_missing"
     LOCKED = "locked"
     REFUSED = "refused"
+    DOCKER_DOWN = "docker_down"
+    NO_COMMAND = "no_command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

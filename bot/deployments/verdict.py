@@ -76,6 +76,12 @@ _CAUSES: tuple[tuple[Mark, Failure, str], ...] = (
     (Mark.APP_MISSING, Failure.APP_NOT_FOUND, "The app does not exist on the server"),
     (Mark.REF_MISSING, Failure.REF_NOT_FOUND, "The repository has no such ref"),
     (Mark.REPO_UNREACHABLE, Failure.REPO_UNREACHABLE, "Dokku could not read the repository"),
+    (Mark.DOCKER_DOWN, Failure.BUILD_FAILED, "Docker on the server did not answer"),
+    (
+        Mark.NO_COMMAND,
+        Failure.RELEASE_FAILED,
+        "The image has no command to start; give it a CMD, or the app a Procfile",
+    ),
     (Mark.CHECKS_FAILED, Failure.HEALTHCHECK_FAILED, "The health check failed"),
     (Mark.BUILD_FAILED, Failure.BUILD_FAILED, "The build failed"),
     (Mark.REFUSED, Failure.REFUSED, "Dokku refused"),

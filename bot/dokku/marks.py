@@ -103,7 +103,9 @@ _CAUSES = (
         85,
         Mark.REF_MISSING,
     ),
-    _Cause(r"Cannot connect to the Docker daemon", _ANY, 95),
+    # Before the build; later, Dokku and the build say themselves what failed for it.
+    _Cause(r"Cannot connect to the Docker daemon", _EARLY, 95, Mark.DOCKER_DOWN),
+    _Cause(r"Cannot connect to the Docker daemon", _BUILD | _RELEASE, 95),
     # The server's own disk or locks, not the repository.
     _Cause(
         r"(?:fatal|error): .*(?:No space left|cannot lock ref|[Uu]nable to (?:create|write)"
@@ -126,6 +128,12 @@ _CAUSES = (
     _Cause(r"ERROR: failed to (?:solve|build)", _BUILD, 75, Mark.BUILD_FAILED),
     _Cause(r"ERROR: ", _BUILD, 60, Mark.BUILD_FAILED),
     _Cause(r" !     App build failed$", _BUILD, 30, Mark.BUILD_FAILED),
+    _Cause(
+        r"Error response from daemon: No command specified",
+        _BUILD | _RELEASE,
+        85,
+        Mark.NO_COMMAND,
+    ),
     _Cause(r"Error response from daemon: ", _BUILD | _RELEASE, 50),
     # Whatever else Dokku complains of before it has begun is a refusal.
     _Cause(r" !     ", frozenset({None}), 50, Mark.REFUSED),

@@ -196,7 +196,7 @@ BAD = Section(
                 1,
                 ABANDONED,
                 (OLD,),
-                BUILD_FAILED,
+                BUILD_FAILED | {Mark.DOCKER_DOWN},
                 error="Cannot connect to the Docker daemon at unix:///var/run/docker.sock. "
                 "Is the docker daemon running?",
             ),
@@ -233,6 +233,17 @@ BAD = Section(
                 BUILD_FAILED,
                 error=EXIT_3,
                 others=(CONFIG_SET,),
+            ),
+        ),
+        Ended(
+            read="The image names no command, and the app has no Procfile.",
+            alone="the sentence was noted on a real Dokku, what it prints around it was not",
+            evidence=ended(
+                1,
+                FAILED,
+                (OLD,),
+                BUILT | {Mark.RELEASING, Mark.NO_COMMAND},
+                error="Error response from daemon: No command specified",
             ),
         ),
         Ended(

@@ -951,6 +951,12 @@ MARKED = [
     (Mark.APP_MISSING, Failure.APP_NOT_FOUND, "The app does not exist on the server"),
     (Mark.REF_MISSING, Failure.REF_NOT_FOUND, "The repository has no such ref"),
     (Mark.REPO_UNREACHABLE, Failure.REPO_UNREACHABLE, "Dokku could not read the repository"),
+    (Mark.DOCKER_DOWN, Failure.BUILD_FAILED, "Docker on the server did not answer"),
+    (
+        Mark.NO_COMMAND,
+        Failure.RELEASE_FAILED,
+        "The image has no command to start; give it a CMD, or the app a Procfile",
+    ),
     (Mark.CHECKS_FAILED, Failure.HEALTHCHECK_FAILED, "The health check failed"),
     (Mark.BUILD_FAILED, Failure.BUILD_FAILED, "The build failed"),
     (Mark.REFUSED, Failure.REFUSED, "Dokku refused"),
@@ -974,6 +980,14 @@ def test_a_kill_is_named_where_the_output_names_no_cause(
 
 def test_a_missing_ref_is_named_before_the_build_that_failed_for_it() -> None:
     assert cause_of(facts(Mark.BUILD_FAILED, Mark.REF_MISSING), 1)[0] is Failure.REF_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(Mark.DOCKER_DOWN, Mark.BUILD_FAILED), (Mark.NO_COMMAND, Mark.RELEASE_FAILED)],
+)
+def test_the_reason_is_named_before_what_failed_for_it(first: Mark, then: Mark) -> None:
+    assert cause_of(facts(first, then), 1) == cause_of(facts(first), 1)
 
 
 def test_ours_are_the_named_ones_before_the_old_ones() -> None:

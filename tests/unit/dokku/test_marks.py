@@ -79,7 +79,8 @@ EXPECTED: dict[str, dict[str, Row]] = {
         "n1_dokku_killed_mid_build": CUT,
         "n2_dockerd_killed_mid_build": (*NO_BUILD[:4], "ERROR: "),
         "n2_dockerd_killed_mid_build_2": (
-            *(BUILT | {M.BUILD_FAILED}, B, None, set(), "Cannot connect to the Docker daemon"),
+            *(BUILT | {M.BUILD_FAILED, M.DOCKER_DOWN}, B, None, set()),
+            "Cannot connect to the Docker daemon",
         ),
         "t_worker_zero_web_skip": done("36f55b44cc67", "133c576088b3"),
         "t_worker_zero_web_skip_2": done("b30653e8e27b"),
@@ -250,6 +251,15 @@ def test_containers_without_checks_count_beside_checked_ones() -> None:
             "Execution of predeploy task failed: exit 3",
         ),
         (
+            [
+                *RELEASE,
+                "Error response from daemon: No command specified",
+                "parallel: This job failed:",
+            ],
+            M.NO_COMMAND,
+            "Error response from daemon: No command specified",
+        ),
+        (
             [" !     Missing GIT_REMOTE parameter"],
             M.REFUSED,
             "Missing GIT_REMOTE parameter",
@@ -281,6 +291,16 @@ def test_a_full_disk_is_not_the_repositorys_fault() -> None:
     facts = told(BEGINNING[0], "fatal: write error: No space left on device")
     assert facts.marks == FETCHED
     assert facts.error == "fatal: write error: No space left on device"
+
+
+def test_docker_is_called_down_before_the_build_alone() -> None:
+    """Whatever a build or a release runs may print the same of a Docker of its own."""
+    line = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+    for lines in (BEGINNING, RELEASE):
+        facts = told(*lines, line)
+        assert M.DOCKER_DOWN not in facts.marks
+        assert facts.error == line
+    assert M.DOCKER_DOWN in told(BEGINNING[0], line).marks
 
 
 def test_warnings_are_no_cause() -> None:
