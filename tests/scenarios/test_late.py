@@ -39,7 +39,8 @@ async def held_at(world: World, line: str) -> None:
 
 async def test_an_end_called_lost_is_corrected_when_the_line_tells_it(world: World) -> None:
     await world.stop_bot()
-    await world.start_bot(timing=LATE)
+    # No look comes: what corrects it is its own line, which is read on.
+    await world.start_bot(timing=LATE | {"late_interval": timedelta(hours=1)})
     await held_at(world, "build step 4/")
     await world.until_message("Building")
     world.stage.server.stall_for_test()
@@ -52,6 +53,31 @@ async def test_an_end_called_lost_is_corrected_when_the_line_tells_it(world: Wor
     assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
     assert row.corrected_from == {"status": "failed", "failure": "lost_contact", "live": "unknown"}
     assert len(world.messages) == 1
+    await world.stage.slack.until(lambda: "Corrected" in thread(world))
+    await world.stage.receiver.wait_delivered(2)
+    assert told(world) == ["deployment.finished", "deployment.corrected"]
+    data = world.stage.receiver.delivered[-1].body["data"]
+    assert data["corrected_from"] == row.corrected_from
+    assert (data["id"], data["status"], data["failure"]) == (row.id, "succeeded", None)
+    assert (data["live"], data["reason"]) == ("new", row.reason)
+
+
+async def test_a_cap_that_could_not_be_confirmed_is_corrected_when_the_build_is_dead(
+    world: World,
+) -> None:
+    """Dokku does not hear the cancel, and the build, which prints nothing, hears no hanging up."""
+    await world.stop_bot()
+    await world.start_bot(timing=LATE, DEPLOYBOT_MAX_DURATION="2s")
+    world.stage.server.refuses = "builds:cancel"
+    await held_at(world, "build step 4/")
+    await world.until_message("Failed", "its end on the server could not be confirmed")
+    row = await the_row(world)
+    assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
+    world.stage.dokku.release_for_test("myapp")
+    await world.until_message("Failed", "longer than allowed and was stopped", "still serving")
+    row = await the_row(world)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
+    assert row.corrected_from == {"status": "failed", "failure": "timed_out", "live": "unknown"}
     await world.stage.slack.until(lambda: "Corrected" in thread(world))
     await world.stage.receiver.wait_delivered(2)
     assert told(world) == ["deployment.finished", "deployment.corrected"]
@@ -84,6 +110,9 @@ async def test_an_unproven_end_that_was_replaced_says_so(world: World) -> None:
     await world.start_bot(timing=LATE)
     slack = world.stage.slack
     await slack.until(lambda: "Replaced before it could be known" in shown(world.messages[0]))
+    first = (await world.rows())[1]
+    assert (first.phase, first.live, first.corrected_from) == (Phase.FAILED, Live.UNKNOWN, None)
+    assert told(world) == ["deployment.finished", "deployment.finished"]
 
 
 async def test_a_deployment_whose_line_broke_is_started_once_more(world: World) -> None:
