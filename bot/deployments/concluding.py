@@ -107,7 +107,7 @@ class Conclusion:
                 self._first_end = (evidence, verdict)
                 outcome = Outcome.START_AGAIN
             case Kind.END | Kind.START_AGAIN:
-                await self._ending.by_evidence(evidence, verdict)
+                await self._end(evidence, verdict)
             case Kind.CHECK if verdict.rule in UNSETTLED:
                 outcome = await self._keep_checking(evidence.output.url)
             case Kind.CHECK:
@@ -117,7 +117,14 @@ class Conclusion:
     async def end_first_attempt(self) -> None:
         """It could not be started again: the end is what the evidence said before."""
         if self._first_end is not None:
-            await self._ending.by_evidence(*self._first_end)
+            await self._end(*self._first_end)
+
+    async def _end(self, evidence: Evidence, verdict: Verdict) -> None:
+        if verdict.kind is Kind.START_AGAIN and self._held.row.cancel is not None:
+            # It was asked for after the evidence was read, and is why nothing starts again.
+            evidence = replace(evidence, cancel_asked=True)
+            verdict = decide(evidence)
+        await self._ending.by_evidence(evidence, verdict)
 
     async def give_up(self) -> None:
         """The server does not answer any more: say what is known, and that the rest is not."""

@@ -269,3 +269,18 @@ async def test_what_printed_something_did_begin() -> None:
     await rig.passes(120)
     assert rig.row().phase is Phase.FETCHING
     assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_cancel_while_the_loss_is_looked_into_is_one() -> None:
+    """Asked for after the wish was read and before the second start: it is no interruption."""
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.dokku.answer_s = 2.0
+    die(rig, stream)
+    await rig.passes(1)
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
