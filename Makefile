@@ -23,7 +23,7 @@ demo: setup ## the whole bot between a simulated Slack and a simulated Dokku, in
 
 .PHONY: test
 test: packages setup check ## all checks and all tests
-	$(RUN) pytest -n 2 $(ARGS)
+	$(RUN) pytest -n 4 --dist worksteal $(ARGS)
 
 .PHONY: scenarios
 scenarios: setup ## only the stories of the whole bot
