@@ -279,9 +279,24 @@ def _not_to_be_told_apart(
     provable = all(is_provable(case, one) for one in up)
     if unnamed and not provable:
         return "it ended before its output had named its containers"
-    if replaced or not provable:
+    if replaced or not provable or _in_flight_at_the_claim(case, up):
         return f"another command's containers serve ({_others(case)})"
     return None
+
+
+def _in_flight_at_the_claim(case: Case, up: Sequence[LiveProcess]) -> bool:
+    """They are of a command that was under way when ours was claimed.
+
+    Whether the look before the claim came before or after its switch, the journal does not say.
+    """
+    return any(
+        one.container_id in run.containers
+        for run in case.history.runs.values()
+        if run.elsewhere
+        and run.began <= case.claim_place
+        and (run.ended is None or run.ended >= case.claim_place)
+        for one in up
+    )
 
 
 def _unheard(case: Case, live: Mapping[str, LiveProcess]) -> bool:

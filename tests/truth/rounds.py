@@ -231,7 +231,8 @@ def _judge_one(
             if not run.elsewhere
             and run.source in {SYNC, UNRECORDED}
             and claims
-            and begins <= history.entries[run.began].at <= instant
+            # What begins after its end is a later deployment's, corrected or not.
+            and begins <= history.entries[run.began].at <= min(instant, ends)
         ]
         return Case(history=history, runs=runs, begins=begins, ends=instant)
 
