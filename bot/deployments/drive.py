@@ -274,7 +274,8 @@ class Drive:
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
-                polled, sha = await self._ask(self.held.row)
+                asked = self.held.row
+                polled, sha = await self._ask(asked)
         except (DokkuError, TimeoutError):
             self._parts.books.observer.poll_failed()
             await self._not_answered()
@@ -283,6 +284,8 @@ class Drive:
         self._errors = 0
         self.held.note(checked_at=self._clock.now(), stale_since=None)
         row = self.held.row
+        if row.before != asked.before:
+            return  # it was started again meanwhile: the answer is about the former start
         build_id = polled.record.id if polled.record is not None else row.build_id
         if (build_id, sha) != (row.build_id, row.sha) and row.phase in COMMAND_RUNS:
             await self.held.record(build_id=build_id, sha=sha)

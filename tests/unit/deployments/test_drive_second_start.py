@@ -1,10 +1,11 @@
 """The second start by itself, and the start that Dokku's lock refused."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.deployments.readings import BuildStatus
+from bot.deployments.readings import BuildRecord, BuildStatus
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -284,3 +285,36 @@ async def test_a_cancel_while_the_loss_is_looked_into_is_one() -> None:
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert len(rig.dokku.streams) == 1
+
+
+class SlowBuilds(FakeDokku):
+    """One answer about the records, read at once, is on its way for a while."""
+
+    delay_s = 0.0
+
+    async def builds(self, app: str) -> Sequence[BuildRecord]:
+        records, delay_s = await super().builds(app), self.delay_s
+        self.delay_s = 0.0
+        await asyncio.sleep(delay_s)
+        return records
+
+
+@in_virtual_time
+async def test_an_answer_about_the_first_start_says_nothing_of_the_second() -> None:
+    dokku = SlowBuilds()
+    rig = a_rig(waiting(), dokku=dokku)
+    first = await building(rig)
+    (deployment_id,) = rig.store.rows
+    dokku.delay_s = 6.0
+    poll = asyncio.create_task(rig.runner.tick(deployment_id))
+    await rig.passes(0.2)
+    die(rig, first)
+    second = await dokku.stream(2)
+    assert not poll.done()
+    await poll
+    await rig.passes(12)
+    row = await rig.store.get(deployment_id)
+    assert row is not None
+    assert (row.attempt, row.build_id) == (2, second.build_id)
+    second.succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
