@@ -271,6 +271,8 @@ class Conclusion:
         first = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
         app = self._held.row.dokku_app
         watched = await self._ending.checker().watch(app, evidence, first)
+        if watched.after is not None:
+            self._held.note(checked_at=self._clock.now())
         evidence = replace(evidence, others=watched.others)
         await self._ending.by_evidence(evidence, watched.verdict, watched.after)
 
