@@ -1,17 +1,13 @@
 """The composition root: the only module that builds every part. Closing runs backwards."""
 
-import asyncio
 import os
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from aiohttp import web
 from ulid import ULID
 
 from bot.clock import Clock, SystemClock
@@ -30,10 +26,9 @@ from bot.deployments.tasks import Tasks
 from bot.deployments.tracker import Tracker
 from bot.dokku.connection import SshTarget
 from bot.dokku.servers import DokkuServers, open_servers
-from bot.errors import ConfigError, Refused, StoreError
+from bot.errors import Refused, StoreError
 from bot.git.link import commit_url
 from bot.git.refs import GitRefs
-from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.observing import MeteredObserver
 from bot.parties import Parties
@@ -47,7 +42,6 @@ from bot.slack.groups import SlackGroups
 from bot.slack.live_message import LiveMessages
 from bot.slack.mentions import open_mentions
 from bot.store.engine import SqlStore, open_store
-from bot.web import open_web
 from bot.webhooks.payload import planner
 from bot.webhooks.sender import hide_addresses, open_sender
 
@@ -149,7 +143,7 @@ async def open_bot(
         parties.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await loaded(books, clock))
         # What waits must not fail for a setting that the bot is about to end for.
-        _check_refused(await servers.refused(FIRST_LOGINS_S), settings)
+        check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(show_ends(books, live, clock))
         poller.every(LOOK_EVERY, housing(books, live, service, clock), "messages not posted yet")
         looking = runner.start()
@@ -173,18 +167,12 @@ async def open_bot(
         yield Bot(service=service, runner=runner, intake=intake, live=live, servers=servers)
 
 
-def _check_refused(refused: tuple[str, Refused] | None, settings: Settings) -> None:
-    """ConfigError for the key or host key of a server that refused the first login."""
+def check_refused(refused: tuple[str, Refused] | None, settings: Settings) -> None:
+    """Raises ConfigError for the key or host key of a server that refused the first login."""
     if refused is not None:
         server, refusal = refused
         origin = settings.origin("servers", server, refusal.setting)
         raise origin.wrong(refusal.problem.rstrip("."), refusal.mend) from refusal
-
-
-async def _slow_refusal(servers: DokkuServers, settings: Settings) -> None:
-    """Return never; raise ConfigError when a server that was slow refuses its first login."""
-    _check_refused(await servers.refused(), settings)
-    await asyncio.Event().wait()
 
 
 async def _wind_down(runner: Runner, live: LiveMessages, drain: timedelta, clock: Clock) -> None:
@@ -321,81 +309,3 @@ def _targets(settings: Settings) -> dict[str, SshTarget]:
         )
         for name, one in settings.targets().items()
     }
-
-
-def run_bot(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. The exit status: 0, or 2 for a setting that is wrong."""
-    redactor = Redactor(settings.secrets())
-    configure_logging(json=settings.json_logs, level=settings.log_level, mask=redactor.text)
-    try:
-        asyncio.run(_run(settings, redactor))
-    except ConfigError as error:
-        sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
-        return 2
-    return 0
-
-
-def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
-    # In one piece the name of the setting would make its own explanation look like a secret.
-    problem, mend = redactor.text(error.problem), redactor.text(error.mend)
-    return ConfigError(error.setting, error.source, " ".join(problem.split()), mend)
-
-
-async def _run(settings: Settings, redactor: Redactor) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    parties = Parties()
-    routes = [web.post("/slack/events", _slack_events(parties))]
-    extra = [] if settings.slack.socket_mode else routes
-    async with open_web(
-        settings.bind, settings.port, ready=parties.ready, metrics=metrics, extra_routes=extra
-    ) as site:
-        log.info("listening", port=site.port)
-        stopping = asyncio.create_task(stop.wait())
-        living = asyncio.create_task(_live(settings, redactor, metrics, parties, stop))
-        await asyncio.wait({stopping, living}, return_when=asyncio.FIRST_COMPLETED)
-        if parties.intake is None:
-            living.cancel()  # still starting: nothing to drain
-        stopping.cancel()
-        try:
-            await living
-        except asyncio.CancelledError:
-            log.info("stopped_while_starting")
-
-
-async def _live(
-    settings: Settings,
-    redactor: Redactor,
-    metrics: Metrics,
-    parties: Parties,
-    stop: asyncio.Event,
-) -> None:
-    async with open_bot(settings, metrics=metrics, redactor=redactor, parties=parties) as bot:
-        log.info("ready")
-        stopping = asyncio.create_task(stop.wait())
-        by_slack = asyncio.create_task(bot.intake.failure())
-        by_dokku = asyncio.create_task(_slow_refusal(bot.servers, settings))
-        ends = (stopping, by_slack, by_dokku)
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        log.info("stopping")
-        for task in ends:
-            if task.done():
-                task.result()
-            task.cancel()
-
-
-def _slack_events(
-    parties: Parties,
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if parties.intake is None:
-            return web.Response(status=503, text="starting")
-        return await parties.intake.handle_http(request)
-
-    return answer
-
-
-__all__ = ["Bot", "Parties", "open_bot", "run_bot"]

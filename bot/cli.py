@@ -89,7 +89,7 @@ def run() -> int:
 
     settings = load_settings()
 
-    from bot.bootstrap import run_bot  # noqa: PLC0415 - slower, and not needed to say what is wrong
+    from bot.process import run_bot  # noqa: PLC0415 - slower, and not needed to say what is wrong
 
     return run_bot(settings)
 

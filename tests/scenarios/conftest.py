@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from bot.bootstrap import Bot, Parties, open_bot
+from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
 from bot.config import load_settings
 from bot.deployments.ports import DeployStream
 from bot.dokku.driver import Driver
 from bot.metrics import Metrics
+from bot.parties import Parties
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
 from bot.simulators.slack.model import Channel, Message, User, View

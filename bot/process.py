@@ -1,0 +1,102 @@
+"""The process: settings in, signals heard, exit status out."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from bot.bootstrap import check_refused, open_bot
+from bot.config import Settings
+from bot.dokku.servers import DokkuServers
+from bot.errors import ConfigError
+from bot.logs import configure_logging
+from bot.metrics import Metrics
+from bot.parties import Parties
+from bot.redaction import Redactor
+from bot.web import open_web
+
+log = structlog.get_logger(__name__)
+
+
+def run_bot(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. The exit status: 0, or 2 for a setting that is wrong."""
+    redactor = Redactor(settings.secrets())
+    configure_logging(json=settings.json_logs, level=settings.log_level, mask=redactor.text)
+    try:
+        asyncio.run(_run(settings, redactor))
+    except ConfigError as error:
+        sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
+        return 2
+    return 0
+
+
+def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
+    # In one piece the name of the setting would make its own explanation look like a secret.
+    problem, mend = redactor.text(error.problem), redactor.text(error.mend)
+    return ConfigError(error.setting, error.source, " ".join(problem.split()), mend)
+
+
+async def _run(settings: Settings, redactor: Redactor) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    parties = Parties()
+    routes = [web.post("/slack/events", _slack_events(parties))]
+    extra = [] if settings.slack.socket_mode else routes
+    async with open_web(
+        settings.bind, settings.port, ready=parties.ready, metrics=metrics, extra_routes=extra
+    ) as site:
+        log.info("listening", port=site.port)
+        stopping = asyncio.create_task(stop.wait())
+        living = asyncio.create_task(_live(settings, redactor, metrics, parties, stop))
+        await asyncio.wait({stopping, living}, return_when=asyncio.FIRST_COMPLETED)
+        if parties.intake is None:
+            living.cancel()  # still starting: nothing to drain
+        stopping.cancel()
+        try:
+            await living
+        except asyncio.CancelledError:
+            log.info("stopped_while_starting")
+
+
+async def _live(
+    settings: Settings,
+    redactor: Redactor,
+    metrics: Metrics,
+    parties: Parties,
+    stop: asyncio.Event,
+) -> None:
+    async with open_bot(settings, metrics=metrics, redactor=redactor, parties=parties) as bot:
+        log.info("ready")
+        stopping = asyncio.create_task(stop.wait())
+        by_slack = asyncio.create_task(bot.intake.failure())
+        by_dokku = asyncio.create_task(_slow_refusal(bot.servers, settings))
+        ends = (stopping, by_slack, by_dokku)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        for task in ends:
+            if task.done():
+                task.result()
+            task.cancel()
+
+
+async def _slow_refusal(servers: DokkuServers, settings: Settings) -> None:
+    """Return never; raise ConfigError when a server that was slow refuses its first login."""
+    check_refused(await servers.refused(), settings)
+    await asyncio.Event().wait()
+
+
+def _slack_events(
+    parties: Parties,
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if parties.intake is None:
+            return web.Response(status=503, text="starting")
+        return await parties.intake.handle_http(request)
+
+    return answer
