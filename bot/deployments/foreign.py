@@ -123,19 +123,29 @@ def _commands(records: Sequence[BuildRecord]) -> str:
     return " and ".join(dict.fromkeys(command_of(one) for one in records if may_have_changed(one)))
 
 
+def _release_commands(records: Sequence[BuildRecord]) -> str:
+    """Other code comes with a build; a restart is named only where no build is recorded."""
+    return _commands([one for one in records if one.kind == "build"]) or _commands(records)
+
+
 def restarted_by(others: Sequence[BuildRecord]) -> str:
     """Who put other containers of the same code in place: `by config:set`, `from elsewhere`."""
     commands = _commands(others)
     return f"by {commands}" if commands else "from elsewhere"
 
 
+def started_by(others: Sequence[BuildRecord]) -> str:
+    """Who started containers of other code: `by git push`, `from elsewhere`."""
+    commands = _release_commands(others)
+    return f"by {commands}" if commands else "from elsewhere"
+
+
 def replaced_by(others: Sequence[BuildRecord], *, seen: bool = True) -> str:
     """What took the place of a new release, as a sentence without its full stop.
 
-    Other code comes with a build; a restart is named only where no build is recorded. `seen`:
-    our own containers were seen, so that others are known not to run our code.
+    `seen`: our own containers were seen, so that others are known not to run our code.
     """
-    commands = _commands([one for one in others if one.kind == "build"]) or _commands(others)
+    commands = _release_commands(others)
     unnamed = (
         "Another release replaced it" if seen else "Other containers took the place of its own"
     )

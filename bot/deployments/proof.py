@@ -28,6 +28,8 @@ KILLED = -1
 
 _FETCH_FAILED = frozenset({Mark.REF_MISSING, Mark.REPO_UNREACHABLE})
 
+_LAST_WORDS = frozenset({Mark.DEPLOYED, Mark.DEPLOY_SKIPPED})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -203,6 +205,21 @@ def all_other_ids(e: Evidence) -> bool:
     """Nothing of what stood there before the start is listed any more."""
     before, after = e.before.containers, e.after
     return before is not None and after is not None and not after.ids & before.ids
+
+
+def released_nothing(e: Evidence) -> bool:
+    """A good end whose text tells that no release was begun: no container can be ours."""
+    if not good_end(e) or e.output.ours:
+        return False
+    # Dokku records a success of builds alone: beside one, a text that never came to the build is
+    # no whole text.
+    built_nothing = e.exit_status is not None and Mark.BUILDING not in e.output.marks
+    return Mark.DEPLOY_SKIPPED in e.output.marks or built_nothing
+
+
+def text_was_lost(e: Evidence) -> bool:
+    """A recorded good end, and neither our output nor Dokku's copy of it goes as far as that."""
+    return e.exit_status is None and not e.output.marks & _LAST_WORDS
 
 
 def was_replaced(e: Evidence) -> bool:

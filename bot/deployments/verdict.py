@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from bot.deployments.foreign import replaced_by, restarted_by
+from bot.deployments.foreign import replaced_by, restarted_by, started_by
 from bot.deployments.model import Failure, Live, LogFacts, Mark, Phase
 from bot.deployments.proof import (
     KILLED,
@@ -24,7 +24,9 @@ from bot.deployments.proof import (
     ours_images,
     ours_of,
     refused_by_lock,
+    released_nothing,
     source_is_ours,
+    text_was_lost,
     untouched,
     was_replaced,
 )
@@ -176,27 +178,38 @@ def good_end_unreadable(e: Evidence) -> Verdict | None:
     if not good_end(e) or e.after is not None:
         return None
     if e.last_word:
-        return _failed(
-            "good_end_unreadable",
-            Failure.INTERNAL,
-            Live.UNKNOWN,
-            "Dokku's command ended well, but its containers could not be read",
-        )
+        nothing = " released nothing, and" if released_nothing(e) else ""
+        cause = f"Dokku's command ended well, but{nothing} its containers could not be read"
+        return _failed("good_end_unreadable", Failure.INTERNAL, Live.UNKNOWN, cause)
     return Verdict(kind=Kind.CHECK, rule="good_end_unreadable")
 
 
 def not_deployed(e: Evidence) -> Verdict | None:
     """A good end without a new release: skipped, nothing built, or the old containers alone."""
-    if not good_end(e):
-        return None
     live = live_of(e)
-    skipped = Mark.DEPLOY_SKIPPED in e.output.marks or Mark.BUILDING not in e.output.marks
-    kept = live is Live.PREVIOUS and not was_replaced(e)
-    if kept or (live is Live.NONE and skipped):
-        cause = "Dokku's command ended well, but released nothing"
-        said = _live_sentence(e, live)
-        return _failed("not_deployed", Failure.NOT_DEPLOYED, live, cause, said)
-    return None
+    kept = good_end(e) and live is Live.PREVIOUS and not was_replaced(e)
+    # The same content again has the former image: unheard, other containers may be our own.
+    kept = kept and not (text_was_lost(e) and all_other_ids(e))
+    if not (kept or released_nothing(e)):
+        return None
+    said = _live_sentence(e, live)
+    if live is Live.UNKNOWN and e.before.containers is not None:
+        who = started_by(e.others)
+        # Maybe of our own build: a restart starts what was built last.
+        said = f"Other code was started meanwhile {who}; what is serving now is not known."
+    cause = "Dokku's command ended well, but released nothing"
+    return _failed("not_deployed", Failure.NOT_DEPLOYED, live, cause, said)
+
+
+def good_end_not_said(e: Evidence) -> Verdict | None:
+    """A good end, but Dokku never printed that it deployed: no success may rest on it."""
+    if not good_end(e) or Mark.DEPLOYED in e.output.marks:
+        return None
+    cause = "Dokku's command ended well without saying that it deployed"
+    live = live_of(e)
+    # Containers of the former content, which may be our own.
+    live = Live.UNKNOWN if live is Live.PREVIOUS else live
+    return _failed("good_end_not_said", Failure.INTERNAL, live, cause)
 
 
 def replaced_before_proof(e: Evidence) -> Verdict | None:
@@ -213,14 +226,6 @@ def replaced_before_proof(e: Evidence) -> Verdict | None:
     # Of former content, the sentence on what serves says who put it there.
     cause = replaced_by(() if live is Live.PREVIOUS else e.others, seen=seen)
     return _failed("replaced_before_proof", Failure.INTERRUPTED, live, cause, said)
-
-
-def good_end_not_said(e: Evidence) -> Verdict | None:
-    """Exit status 0, but Dokku never printed that it deployed: no success may rest on it."""
-    if not good_end(e) or Mark.DEPLOYED in e.output.marks:
-        return None
-    cause = "Dokku's command ended well without saying that it deployed"
-    return _failed("good_end_not_said", Failure.INTERNAL, live_of(e), cause)
 
 
 def commit_not_confirmed(e: Evidence) -> Verdict | None:
@@ -332,8 +337,8 @@ RULES: tuple[Rule, ...] = (
     cancelled,
     good_end_unreadable,
     not_deployed,
-    replaced_before_proof,
     good_end_not_said,
+    replaced_before_proof,
     commit_not_confirmed,
     nothing_scaled_up,
     old_beside_new,

@@ -87,10 +87,13 @@ async def never_arrived(world: World) -> None:
     server.drop_newest_for_test()
 
 
-def at_our_end(begin: Callable[[World], object], then: plays.Play | None = None) -> plays.Play:
+def at_our_end(
+    begin: Callable[[World], object], then: plays.Play | None = None, behaviour: str = "ok"
+) -> plays.Play:
     """Somebody's command is through before ours exits; both are let go on together."""
 
     async def play(world: World) -> None:
+        world.now_behaves("ok")  # theirs; ours has run
         begin(world)
         journal = world.stage.dokku.journal
         await world.stage.dokku.until(
@@ -99,7 +102,7 @@ def at_our_end(begin: Callable[[World], object], then: plays.Play | None = None)
         if then is not None:
             await then(world)
 
-    return held(ENDED, play)
+    return held(ENDED, play, behaviour)
 
 
 def push(world: World) -> object:
@@ -149,6 +152,18 @@ STORIES: tuple[Story, ...] = (
     story("record_gone", play=held(ENDED, plays.lose_the_records)),
     story("lost_after_all_was_done", play=held(ENDED, plays.lose_the_line)),
     story("skip_deploy", play=behaving("skip_deploy")),
+    story(
+        "skip_deploy_restarted",
+        play=held("Building myapp", plays.elsewhere("ps:scale myapp web=1"), "skip_deploy"),
+    ),
+    story("skip_deploy_started", play=at_our_end(scale_again, behaviour="skip_deploy")),
+    story("skip_deploy_pushed", play=at_our_end(push, behaviour="skip_deploy")),
+    story("lost_after_skip_deploy", play=held(ENDED, plays.lose_the_line, "skip_deploy")),
+    story(
+        "skip_deploy_unreadable_at_cap",
+        play=held(ENDED, plays.kill_docker, "skip_deploy"),
+        settings=SHORT_CAP,
+    ),
     story("same_content_restarted", play=in_turn(build_the_same_content, at_our_end(scale_again))),
     story("other_source", play=held(ENDED, plays.change_the_metadata)),
     story("text_gone", play=held(plays.POST_DEPLOY, lose_line_and_text)),

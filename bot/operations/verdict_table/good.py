@@ -9,10 +9,12 @@ from bot.operations.verdict_table.samples import (
     BEFORE_FIRST,
     BUILT,
     DEPLOYED,
+    FETCHING,
     NEW,
     NEW_OF_OLD_CONTENT,
     NEW_WORKER,
     NEWEST,
+    NONE_OF_OURS,
     OLD,
     OLD_AGAIN,
     OLD_DOKKU,
@@ -20,8 +22,10 @@ from bot.operations.verdict_table.samples import (
     OLDER,
     PUSH,
     RELEASED,
+    SKIPPED,
     STRANGER,
     SUCCEEDED,
+    UNCHANGED,
     ended,
 )
 
@@ -137,13 +141,42 @@ GOOD = Section(
         Ended(
             read="The app's skip-deploy property: built and recorded as succeeded, not started.",
             model="skip_deploy",
-            evidence=ended(0, SUCCEEDED, (OLD,), BUILT | {Mark.DEPLOY_SKIPPED}),
+            evidence=ended(0, SUCCEEDED, (OLD,), SKIPPED, started=NONE_OF_OURS),
         ),
         Ended(
             read="The same before anything was ever deployed.",
             recording=f"{NEWEST}t_worker_zero_web_skip",
             step="deploy_skip",
-            evidence=ended(0, SUCCEEDED, (), BUILT | {Mark.DEPLOY_SKIPPED}, before=BEFORE_FIRST),
+            evidence=ended(0, SUCCEEDED, (), SKIPPED, before=BEFORE_FIRST),
+        ),
+        Ended(
+            read="The same property, and meanwhile somebody restarted the former release.",
+            model="skip_deploy_restarted",
+            evidence=ended(0, SUCCEEDED, (OLD_AGAIN,), SKIPPED, started=NONE_OF_OURS),
+        ),
+        Ended(
+            read="The same property, and others started containers of another image: a restart "
+            "starts what was built last.",
+            model="skip_deploy_started",
+            evidence=ended(0, SUCCEEDED, (STRANGER,), SKIPPED, started=NONE_OF_OURS),
+        ),
+        Ended(
+            read="The same property, and meanwhile a `git push` put another release in place.",
+            model="skip_deploy_pushed",
+            evidence=ended(
+                0, SUCCEEDED, (STRANGER,), SKIPPED, started=NONE_OF_OURS, others=(PUSH,)
+            ),
+        ),
+        Ended(
+            read="The same property; the line was lost, and Dokku's copy of the text tells it.",
+            model="lost_after_skip_deploy",
+            evidence=ended(None, SUCCEEDED, (OLD,), SKIPPED, started=NONE_OF_OURS),
+        ),
+        Ended(
+            read="The same property, the containers cannot be read, and the longest duration of a "
+            "deployment is over.",
+            model="skip_deploy_unreadable_at_cap",
+            evidence=ended(0, SUCCEEDED, None, SKIPPED, started=NONE_OF_OURS, last_word=True),
         ),
         Ended(
             read="Dokku named and deployed our containers; others of the former image run, which "
@@ -155,19 +188,19 @@ GOOD = Section(
             read="Dokku says that nothing changed and builds nothing.",
             recording=f"{NEWEST}f_noop_same_commit",
             step="build_if_changes",
-            evidence=ended(0, ABANDONED, (OLD,), frozenset({Mark.FETCHING, Mark.BUILD_SKIPPED})),
+            evidence=ended(0, ABANDONED, (OLD,), UNCHANGED, started=NONE_OF_OURS),
         ),
         Ended(
             read="The same after the build of that very commit had failed.",
             recording=f"{NEWEST}f2_build_if_changes_after_failed_build",
             step="build_if_changes",
-            evidence=ended(0, ABANDONED, (OLD,), frozenset({Mark.FETCHING, Mark.BUILD_SKIPPED})),
+            evidence=ended(0, ABANDONED, (OLD,), UNCHANGED, started=NONE_OF_OURS),
         ),
         Ended(
             read="Dokku fetches, and builds nothing.",
             recording=f"{NEWEST}f_noop_same_commit",
             step="without_build",
-            evidence=ended(0, ABANDONED, (OLD,), frozenset({Mark.FETCHING})),
+            evidence=ended(0, ABANDONED, (OLD,), FETCHING, started=NONE_OF_OURS),
         ),
         Ended(
             read="The recorded source is another commit.",

@@ -1,5 +1,6 @@
 """The kinds of rows, and how each asks the rules."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 from bot.deployments.model import Failure
@@ -11,7 +12,7 @@ from bot.operations.verdict_table.samples import SETTLE, SETTLING, look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(ABC):
     """One kind of evidence. `read` says in words what the rules are given."""
 
     read: str
@@ -24,9 +25,9 @@ class Row:
     alone: str | None = None
     """Why the rules alone can show it: neither a recording nor the model can."""
 
+    @abstractmethod
     def outcome(self) -> Verdict | Judgement:
         """What the rules say of it."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

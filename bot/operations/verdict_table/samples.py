@@ -60,8 +60,11 @@ FETCHING = frozenset({Mark.FETCHING})
 BUILT = FETCHING | {Mark.BUILDING}
 RELEASED = BUILT | {Mark.RELEASING, Mark.DEPLOYING, Mark.CHECKING}
 DEPLOYED = RELEASED | {Mark.POST_DEPLOY, Mark.DEPLOYED}
+SKIPPED = BUILT | {Mark.DEPLOY_SKIPPED}
+UNCHANGED = FETCHING | {Mark.BUILD_SKIPPED}
 BUILD_FAILED = BUILT | {Mark.BUILD_FAILED}
 CHECKS_FAILED = RELEASED | {Mark.CHECKS_FAILED}
+NONE_OF_OURS: frozenset[str] = frozenset()
 OURS = frozenset({NEW.id, NEW_WORKER.id, NEW_OF_OLD_CONTENT.id})
 EXIT_3 = (
     "ERROR: failed to solve: executor failed running [/bin/sh -c sh /app/build.sh]: exit code: 3"

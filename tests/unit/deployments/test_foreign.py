@@ -19,6 +19,7 @@ from bot.deployments.foreign import (
     note_on,
     replaced_by,
     restarted_by,
+    started_by,
     tell,
     with_others,
 )
@@ -220,6 +221,13 @@ def test_another_release_comes_with_a_build() -> None:
     assert replaced_by([CONFIG_SET, PUSH], seen=False) == by_push
     by_restart = "It was replaced by ps:restart before it had proved itself"
     assert replaced_by([RESTART, REFUSED]) == by_restart
+
+
+def test_who_started_other_code() -> None:
+    assert started_by([]) == "from elsewhere"
+    assert started_by([REFUSED]) == "from elsewhere"
+    assert started_by([CONFIG_SET, PUSH]) == "by git push"
+    assert started_by([CONFIG_SET]) == "by config:set"
 
 
 def test_who_works_on_the_app_meanwhile_is_noted() -> None:
