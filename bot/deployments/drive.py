@@ -63,6 +63,8 @@ class Drive:
             parts=parts,
         )
         self._stream: DeployStream | None = None
+        self._builds = asyncio.Event()
+        """Set once the output of this attempt tells of its build."""
         self._stream_ended = asyncio.Event()
         self._recorder: Recorder | None = None
         self._cancelling: asyncio.Task[None] | None = None
@@ -162,6 +164,7 @@ class Drive:
     async def _again(self) -> DeployStream | None:
         """The second attempt; where it cannot be made, the first one's end is told."""
         self._stream = self._cancelling = None
+        self._builds.clear()
         try:
             return await self._starting.start_again()
         except (Blocked, DokkuError):
@@ -178,7 +181,11 @@ class Drive:
         if self.held.row.cancel is not None:
             self.wish()
         self._recorder = Recorder(
-            held=self.held, stream=stream, buffer=self._buffer, clock=self._clock
+            held=self.held,
+            stream=stream,
+            buffer=self._buffer,
+            builds=self._builds,
+            clock=self._clock,
         )
         try:
             await self._recorder.follow()
@@ -246,6 +253,7 @@ class Drive:
             dokku=self._dokku,
             reader=self._reader,
             stream=stream,
+            builds=self._builds,
             ended=self._stream_ended,
             clock=self._clock,
             acts=self._stops_it,
@@ -354,7 +362,7 @@ class Drive:
             self._cap_reached_at = now
         patience = 2 * self._timing.poll_interval
         if lock.keeps_no_records(row):
-            patience += lock.FETCH_LIVES_ON
+            patience += lock.FETCH_MAY_END_WITHIN + lock.FETCH_LIVES_ON
         if now - self._cap_reached_at < patience.total_seconds():
             self.wish()
         else:

@@ -19,6 +19,12 @@ FETCH_LIVES_ON = timedelta(seconds=60)
 """While it fetches it holds no lock, so that a free one says nothing; and a fetch that prints
 nothing was seen to outlive its client by 11 s. Whatever prints after it kills it before the
 release."""
+FETCH_MAY_END_WITHIN = FETCH_LIVES_ON
+"""A cancel waits so long for a fetch to become a build, which can be proven dead by its lock.
+
+As long as the proof takes without it: so it comes never more than twice as late as it would if
+one knew how long the fetch goes on, and only of a fetch that hangs it comes later than before.
+"""
 
 
 def tells(row: Deployment) -> bool:

@@ -19,6 +19,8 @@ SHOWN_LINES = 40
 PAUSE = timedelta(milliseconds=250)
 """Between looks at the buffer: lines come in bursts, and each look may write."""
 FLUSH_EVERY_S = 1.0
+LOCKED = frozenset({Phase.BUILDING, Phase.RELEASING})
+"""Phases in which Dokku's command holds the app's deploy lock."""
 LAST_TRIES = 5
 """At the end, a store that refuses the lines is asked so often; one that is away is waited for."""
 
@@ -27,11 +29,19 @@ class Recorder:
     """The stream is read on whatever happens here: a full pipe would stall the deploy."""
 
     def __init__(
-        self, *, held: Held, stream: DeployStream, buffer: LogBuffer, clock: Clock
+        self,
+        *,
+        held: Held,
+        stream: DeployStream,
+        buffer: LogBuffer,
+        builds: asyncio.Event,
+        clock: Clock,
     ) -> None:
+        """`builds` is set at once when the output tells of the build."""
         self._held = held
         self._stream = stream
         self._buffer = buffer
+        self._builds = builds
         self._clock = clock
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
@@ -47,6 +57,8 @@ class Recorder:
             async for lines in self._stream.lines():
                 self._buffer.add(lines)
                 self._news.set()
+                if self._stream.facts.phase in LOCKED:
+                    self._builds.set()
         finally:
             self._ended.set()
             self._news.set()

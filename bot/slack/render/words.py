@@ -175,7 +175,7 @@ def _running_words(deployment: Deployment, progress: Progress) -> list[str]:
         parts.append(inert(progress.step, 100))
     elif deployment.phase is Phase.CHECKING:
         parts.append("watching the new release run")
-    if deployment.phase is Phase.STARTING and progress.waits_for:
+    if deployment.phase in {Phase.STARTING, Phase.CANCELLING} and progress.waits_for:
         parts.append(f"waits for {inert(progress.waits_for)}")
     if deployment.attempt > 1:
         parts.append(f"{ordinal(deployment.attempt)} attempt")

@@ -96,18 +96,6 @@ async def test_a_deploy_that_goes_on_after_the_cancel_is_not_called_cancelled() 
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
 
 
-@in_virtual_time
-async def test_a_fetch_holds_no_lock_so_that_a_free_one_proves_nothing_for_a_minute() -> None:
-    rig, stream = await begun("> fetching", locked=False)
-    await rig.passes(FETCH_LIVES_ON.total_seconds())  # silent, and alive all the same
-    asked_at = rig.clock.monotonic()
-    await cancel(rig)
-    row = await rig.until_ended(within_s=120)
-    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
-    assert stream.closed
-    assert rig.clock.monotonic() - asked_at > FETCH_LIVES_ON.total_seconds()
-
-
 # The cap.
 
 

@@ -29,7 +29,9 @@ async def recording() -> Recording:
     rig.tracker.put(rig.row())
     held = Held(replace(rig.row(), fence=fence or 0), books=rig.books, clock=rig.clock)
     stream = FakeStream(rig.dokku, "b1")
-    recorder = Recorder(held=held, stream=stream, buffer=LogBuffer(), clock=rig.clock)
+    recorder = Recorder(
+        held=held, stream=stream, buffer=LogBuffer(), builds=asyncio.Event(), clock=rig.clock
+    )
     return Recording(rig, stream, recorder, held)
 
 

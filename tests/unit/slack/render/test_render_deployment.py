@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.deployments.cancelling import ITS_FETCH
 from bot.deployments.model import (
     Actor,
     Blocker,
@@ -73,6 +74,16 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "reading_end": ({**BUILDING, "phase": Phase.RELEASING}, {"tail": LOG, "reading_end": True}),
     "checking": ({**BUILDING, "phase": Phase.CHECKING}, {"tail": LOG}),
     "cancelling": ({**BUILDING, "phase": Phase.CANCELLING, "cancel": True}, {"tail": LOG}),
+    "cancelling_a_fetch": (
+        {
+            **BUILDING,
+            "phase": Phase.CANCELLING,
+            "cancel": True,
+            "build_id": None,
+            "before": OLD_DOKKU,
+        },
+        {"waits_for": ITS_FETCH},
+    ),
     "succeeded": (
         {
             **BUILDING,
@@ -170,6 +181,7 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "queued": ["Cancel"],
         "queued_behind_a_push": ["Cancel"],
         "cancelling": ["Full log"],
+        "cancelling_a_fetch": ["Full log"],
         "succeeded": ["Full log", "Roll back"],
         "succeeded_nothing_scaled": ["Full log"],
         "failed_previous_serves": ["Full log", "Retry"],

@@ -1,0 +1,159 @@
+"""A cancel before Dokku builds, on both generations: the deploy holds no lock yet."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from bot.deployments.lock import FETCH_LIVES_ON
+from bot.deployments.model import Live, Phase
+from bot.simulators.dokku.recordings import NEWEST
+from tests.scenarios.conftest import QuickClock
+from tests.support.cancels import (
+    BOTH,
+    BUILDING,
+    FETCHING,
+    FREED,
+    KEPT,
+    OLD,
+    OTHER,
+    beside,
+    by_button,
+    ends_cancelled,
+    hangs_up,
+    held_at,
+    newest,
+    sent,
+)
+
+ACTS_WITHIN_S = 1.0
+"""From Dokku's line that a build begins to the end of the connection."""
+
+
+@BOTH
+async def test_a_start_that_was_not_sent_yet_is_stopped_when_it_builds(
+    tmp_path: Path, dokku_may_start: asyncio.Event, version: str
+) -> None:
+    """It cannot be called back: whether Dokku has it already is not known."""
+    async with beside(tmp_path, version) as world:
+        world.hold("-----> Building")
+        await world.deploy()
+        await world.until_message("Starting")
+        await by_button(world)
+        began = time.monotonic()
+        dokku_may_start.set()
+        if version == OLD:
+            await world.held()
+            await hangs_up(world)
+        end = await ends_cancelled(world, began, KEPT)
+        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        assert (await newest(world)).attempt == 1
+
+
+async def test_a_fetch_is_stopped_by_hanging_up(tmp_path: Path) -> None:
+    """It holds no lock yet: `builds:cancel` would hit nothing, or somebody else (recording l6)."""
+    async with beside(tmp_path, NEWEST) as world:
+        await held_at(world, FETCHING)
+        began = time.monotonic()
+        await by_button(world)
+        await hangs_up(world)
+        end = await ends_cancelled(world, began, KEPT)
+        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        assert sent(world, "builds:cancel") == 0
+        (run,) = world.app.records[-1:]
+        assert run.display_status == "abandoned"
+
+
+async def test_a_fetch_that_outlives_its_client_is_called_cancelled_when_it_has_died(
+    tmp_path: Path,
+) -> None:
+    """A silent one was seen to live on for 11 s; until it is dead, nobody can say how it ends."""
+    async with beside(tmp_path, NEWEST) as world:
+        await held_at(world, FETCHING)
+        await by_button(world)
+        (run,) = world.app.runs
+        await world.stage.dokku.until(lambda: run.output.closed, timeout_s=20)
+        looks = sent(world, "ps:inspect")
+        await world.stage.dokku.until(lambda: sent(world, "ps:inspect") > looks + 1, timeout_s=20)
+        assert (await newest(world)).phase is Phase.CANCELLING
+        dead_at = time.monotonic()
+        world.let_go()
+        end = await ends_cancelled(world, dead_at, KEPT)
+        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+async def test_a_push_that_has_the_lock_while_ours_fetches_is_not_killed(tmp_path: Path) -> None:
+    async with beside(tmp_path, NEWEST) as world:
+        dokku = world.stage.dokku
+        await held_at(world, FETCHING)
+        dokku.hold_for_test("myapp", at=BUILDING, too=True)
+        push = dokku.foreign_push("myapp", OTHER)
+        await dokku.until(lambda: dokku.holding("myapp") == 2)
+        began = time.monotonic()
+        await by_button(world)
+        ours, _theirs = world.app.runs
+        await dokku.until(lambda: ours.output.closed, timeout_s=20)
+        dokku.release_for_test("myapp", at=FETCHING)
+        end = await ends_cancelled(world, began, KEPT)
+        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        assert sent(world, "builds:cancel") == 0
+        assert dokku.holding("myapp")
+        world.let_go()
+        await push
+        assert {one.sha for one in dokku.live("myapp").values()} == {OTHER}
+
+
+async def test_before_0_38_a_fetch_is_let_end_and_its_build_hung_up_on(tmp_path: Path) -> None:
+    """It holds no lock yet; its build does, and is dead when that lock is free."""
+    async with beside(tmp_path, OLD) as world:
+        dokku = world.stage.dokku
+        await held_at(world, FETCHING)
+        await by_button(world)
+        await world.until_message("Cancelling", "waits for the end of Dokku's fetch")
+        (run,) = world.app.runs
+        assert not run.output.closed
+        dokku.hold_for_test("myapp", at=BUILDING, too=True)
+        began = time.monotonic()
+        dokku.release_for_test("myapp", at=FETCHING)
+        await dokku.until(lambda: run.output.closed)
+        assert time.monotonic() - began < ACTS_WITHIN_S
+        await hangs_up(world)
+        end = await ends_cancelled(world, began, FREED, KEPT)
+        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        assert "lock free" in ((await newest(world)).evidence or "")
+
+
+async def test_before_0_38_a_fetch_that_finds_a_push_there_ends_by_itself(tmp_path: Path) -> None:
+    async with beside(tmp_path, OLD) as world:
+        dokku = world.stage.dokku
+        await held_at(world, FETCHING)
+        dokku.hold_for_test("myapp", at=BUILDING, too=True)
+        push = dokku.foreign_push("myapp", OTHER)
+        await dokku.until(lambda: dokku.holding("myapp") == 2)
+        began = time.monotonic()
+        await by_button(world)
+        await world.until_message("Cancelling")
+        dokku.release_for_test("myapp", at=FETCHING)
+        end = await ends_cancelled(world, began, KEPT)
+        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        assert (await newest(world)).exit_status == 1
+        world.let_go()
+        await push
+        assert {one.sha for one in dokku.live("myapp").values()} == {OTHER}
+
+
+async def test_before_0_38_a_fetch_that_hangs_is_called_cancelled_when_it_can_live_no_more(
+    tmp_path: Path,
+) -> None:
+    """A free lock tells nothing of it: the known exception to the 10 s."""
+    clock = QuickClock(60)
+    async with beside(tmp_path, OLD, clock=clock) as world:
+        await held_at(world, FETCHING)
+        await by_button(world)
+        await hangs_up(world)
+        looks = sent(world, "ps:inspect")
+        await world.stage.dokku.until(lambda: sent(world, "ps:inspect") > looks + 2)
+        assert (await newest(world)).phase is Phase.CANCELLING
+        clock.leap(FETCH_LIVES_ON)
+        await world.until_message("Cancelled", FREED, KEPT)
+        row = await newest(world)
+        assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
