@@ -6,7 +6,6 @@ that is what the message tells and the database keeps. Rows that neither a recor
 can show say so themselves (`alone`).
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,16 +21,14 @@ from bot.simulators.stage import LOOPBACK
 from tests.scenarios.conftest import QuickClock, World, open_world
 from tests.support import plays
 from tests.support.asked_rules import AskedRules, asked
-from tests.support.model_stories import NEWEST, OLD, STORIES, Story
-from tests.support.plays import BUILDING, HEADLINES
+from tests.support.model_stories import STORIES, Story
+from tests.support.plays import HEADLINES
 
 __all__ = ["asked"]
 
 ROWS = [row for section in SECTIONS for row in section.rows]
 MODEL: Mapping[str, Row] = {row.model: row for row in ROWS if row.model}
 STAYED_UP = "The new release runs and stayed up."
-REFUSED = "old_lock_refused"
-"""Its story needs a start that waits: a test of its own."""
 
 
 def end_of(story: Story) -> tuple[Phase, Failure | None, Live, str]:
@@ -46,11 +43,11 @@ def end_of(story: Story) -> tuple[Phase, Failure | None, Live, str]:
 
 def test_every_row_has_its_proof() -> None:
     """Replayed, played on the model by one story, or with the reason why neither can be."""
-    played = Counter([REFUSED, *(name for one in STORIES for name in one.rows)])
+    played = Counter(name for one in STORIES for name in one.rows)
     assert len(MODEL) == sum(row.model is not None for row in ROWS)
     assert played == Counter(list(MODEL))
     for row in ROWS:
-        replayed = (row.recording or "").startswith(NEWEST) and row.step is not None
+        replayed = row.recording is not None and row.step is not None
         assert (replayed or row.model is not None) != (row.alone is not None), row.read
 
 
@@ -79,21 +76,3 @@ def in_this_world(reason: str, world: World) -> str:
         .replace("production", "default")
         .replace("dokku.example.com:22", where)
     )
-
-
-async def test_a_refused_start_on_an_old_dokku(
-    tmp_path: Path, asked: AskedRules, dokku_may_start: asyncio.Event
-) -> None:
-    async with open_world(tmp_path, version=OLD) as world:
-        await world.start_bot()
-        await world.deploy()
-        await world.until_message("Starting")
-        world.hold(BUILDING)
-        theirs = world.stage.dokku.foreign_push("myapp", "ab" * 20)
-        await world.held()
-        dokku_may_start.set()
-        await world.until_message("Queued", "waits for another deploy outside this bot")
-        world.let_go()
-        await theirs
-        await world.until_message("Deployed", STAYED_UP)
-    assert asked.show(MODEL[REFUSED])

@@ -5,17 +5,20 @@ must come to. Rows with a recording that are not played here are named in PLAYED
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.verdict import Kind
-from bot.operations.verdict_table.rows import Row
+from bot.operations.verdict_table.rows import Ended, Row
 from bot.operations.verdict_table.table import SECTIONS
 from bot.operations.verdicts_page import verdict_of
+from bot.simulators.dokku.host import OLD_VERSION as OLD
 from bot.simulators.dokku.recordings import NEWEST
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Take
@@ -31,14 +34,26 @@ HEADLINES = {
 }
 EVENTS = {"silence_begins", "waits_for_loss", "waits_for_cancel"}
 STAYED_UP = "The new release runs and stayed up."
-ROWS: Mapping[tuple[str, str], Row] = {
-    (row.recording.removeprefix(f"{NEWEST}/"), row.step): row
-    for section in SECTIONS
-    for row in section.rows
-    if row.recording and row.recording.startswith(NEWEST) and row.step
+Key = tuple[str, str, bool]
+"""Recording, step, and whether somebody pressed Cancel although the recorded client was lost."""
+
+
+def key_of(row: Row) -> Key | None:
+    """None: the recording does not show the row's own end."""
+    if row.recording is None or row.step is None or row.model is not None:
+        return None
+    asked = (
+        isinstance(row, Ended) and row.evidence.exit_status is None and row.evidence.cancel_asked
+    )
+    return row.recording, row.step, asked
+
+
+ROWS: Mapping[Key, Row] = {
+    key: row for section in SECTIONS for row in section.rows if (key := key_of(row)) is not None
 }
 PLAYED_ELSEWHERE = {"i_app_missing", "j_second_deploy_while_running"}
-"""In test_recorded_queue.py: they are about an app that is gone, and about two deploys at once."""
+"""An app that is gone, in test_recorded_queue.py; two deploys at once, in
+test_replayed_refusals.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +63,19 @@ class Case:
     take: Take
     attempt: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
+    version: str = NEWEST
+    hangs_up: bool = False
+    """Somebody presses Cancel at the moment at which the recorded client was lost."""
+
+    @property
+    def key(self) -> Key:
+        """Of its row."""
+        return f"{self.version}/{self.take.scenario}", self.take.deploys[0], self.hangs_up
 
     @property
     def row(self) -> Row:
         """Its row of the verdict's table."""
-        return ROWS[self.take.scenario, self.take.deploys[0]]
+        return ROWS[self.key]
 
     def end(self) -> tuple[Phase, Failure | None, Live, str]:
         """What the rules say of the row; of a good end, after the settle time."""
@@ -74,6 +97,12 @@ BESIDE = frozenset({"mwua9aibcjoo9t"})
 
 def simple(scenario: str, *deploys: str) -> tuple[Case, ...]:
     return tuple(Case(take=Take(scenario=scenario, deploys=(one,))) for one in deploys)
+
+
+def old(scenario: str, *deploys: str, first: bool = False, **more: Any) -> Case:
+    """On a Dokku that keeps no build records."""
+    take = Take(scenario=scenario, deploys=deploys or ("deploy",), first=first)
+    return Case(take=take, version=OLD, **more)
 
 
 CASES = (
@@ -135,28 +164,39 @@ CASES = (
         )
     ),
     Case(take=Take(scenario="inspect_c_interrupted_post_deploy")),
+    # --- before there were records
+    old("a_first_deploy_ok", first=True),
+    old("b_redeploy_ok"),
+    old("c_redeploy_build_fails"),
+    old("d_redeploy_healthcheck_fails"),
+    old("m1_ssh_lost_kill9_mid_build", "deploy", "again", attempt=2),
+    old("m1_ssh_lost_kill9_mid_build", hangs_up=True),
+    old("inspect_c_interrupted_post_deploy"),
+    old("inspect_c_interrupted_post_deploy", hangs_up=True),
 )
 
 
 def name(case: Case) -> str:
-    return f"{case.take.scenario}:{case.take.deploys[0]}"
+    recording, step, hangs_up = case.key
+    return f"{recording}:{step}{':hung up' if hangs_up else ''}"
 
 
 def test_every_recorded_row_is_played() -> None:
-    played = {(case.take.scenario, case.take.deploys[0]) for case in CASES}
-    assert {key for key in ROWS if key[0] not in PLAYED_ELSEWHERE} == played
+    played = Counter(case.key for case in CASES)
+    here = [key for key in ROWS if key[0].partition("/")[2] not in PLAYED_ELSEWHERE]
+    assert played == Counter(here)
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
 async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case) -> None:
-    async with open_world(tmp_path, apps=(), speed=SPEED) as world:
+    async with open_world(tmp_path, apps=(), speed=SPEED, version=case.version) as world:
         dokku = world.stage.dokku
         dokku.refs = HashedRefs()
         app = dokku.replay(case.take)
         assert app.replay is not None
         (tmp_path / "deploybot.toml").write_text(f'[apps.{app.name}]\nrepo = "{app.repo}"\n')
         await world.start_bot(None, None, **case.settings)
-        client = asyncio.create_task(_be_its_client(world))
+        client = asyncio.create_task(_be_its_client(world, hangs_up=case.hangs_up))
         try:
             await world.deploy(f"{app.name} {app.replay.sha or SHA}")
             phase, failure, live, reason = case.end()
@@ -170,7 +210,7 @@ async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case
         assert row.attempt == case.attempt
 
 
-async def _be_its_client(world: World) -> None:
+async def _be_its_client(world: World, *, hangs_up: bool) -> None:
     """Do what became of the recorded client: it vanished, heard nothing, or cancelled."""
     dokku, server = world.stage.dokku, world.stage.server
 
@@ -182,7 +222,7 @@ async def _be_its_client(world: World) -> None:
         server.stall_for_test()
         await dokku.until(lambda: "silence_ends" in told(), timeout_s=60)
         server.heal_for_test()
-    elif "waits_for_loss" in told():
+    elif "waits_for_loss" in told() and not hangs_up:
         await server.drop_connections_for_test()
     else:
         await world.until_message("Deploying", "Cancel")

@@ -276,15 +276,7 @@ STORIES: tuple[Story, ...] = (
         settings=SHORT_CAP,
     ),
     # --- on a Dokku that keeps no build records
-    old("old_redeploy", play=behaving("ok")),
-    old("old_build_fails", play=behaving("build_fails")),
-    old("old_checks_fail", play=behaving("checks_fail")),
-    old("old_lost_in_build", play=held(BUILDING, in_turn(plays.lose_the_line, plays.dies))),
     old("old_lost_after_build_failed", play=held(ENDED, plays.lose_the_line, "build_fails")),
-    old(
-        "old_lost_after_switch",
-        play=held(plays.POST_DEPLOY, in_turn(plays.lose_the_line, plays.dies)),
-    ),
     old("old_lost_after_all_was_done", play=held(ENDED, plays.lose_the_line)),
     old("old_lost_text", play=held(BUILDING, plays.fall_silent_for_ever)),
     old(
@@ -301,11 +293,6 @@ STORIES: tuple[Story, ...] = (
         play=held(FETCHING, in_turn(plays.is_fetching, plays.lose_the_line, plays.dies)),
         timing=PATIENT,
         speed=FAST_CLOCK,
-    ),
-    old("old_cancelled", play=held(BUILDING, in_turn(plays.press_cancel, plays.dies))),
-    old(
-        "old_cancelled_too_late",
-        play=held(plays.POST_DEPLOY, in_turn(plays.press_cancel, plays.dies)),
     ),
     old("old_stopped_at_cap", play=held(BUILDING, plays.dies), settings=SHORT_CAP),
 )

@@ -53,7 +53,6 @@ BAD = Section(
         ),
         Ended(
             read="The build fails on Dokku 0.35.",
-            model="old_build_fails",
             recording=f"{OLDER}c_redeploy_build_fails",
             step="deploy",
             evidence=ended(1, None, (OLD,), BUILD_FAILED, error=EXIT_3, **OLD_DOKKU),
@@ -72,7 +71,6 @@ BAD = Section(
         ),
         Ended(
             read="The health check fails on Dokku 0.35.",
-            model="old_checks_fail",
             recording=f"{OLDER}d_redeploy_healthcheck_fails",
             step="deploy",
             evidence=ended(1, None, (OLD,), CHECKS_FAILED, error=HTTP_500, **OLD_DOKKU),

@@ -7,6 +7,7 @@ from bot.operations.verdict_table.samples import (
     ABANDONED,
     BEFORE_BOTH,
     BEFORE_FIRST,
+    BEFORE_FIRST_ON_OLD_DOKKU,
     BUILT,
     DEPLOYED,
     FETCHING,
@@ -115,11 +116,17 @@ GOOD = Section(
             evidence=ended(0, SUCCEEDED, (NEW,)),
         ),
         Ended(
-            read="The same on Dokku 0.35, which keeps no records.",
-            model="old_redeploy",
+            read="Dokku 0.35, which keeps no records, says that it deployed; every container is "
+            "ours; the commit is ours.",
             recording=f"{OLDER}b_redeploy_ok",
             step="deploy",
             evidence=ended(0, None, (NEW,), **OLD_DOKKU),
+        ),
+        Ended(
+            read="The same on the first deploy of an app.",
+            recording=f"{OLDER}a_first_deploy_ok",
+            step="deploy",
+            evidence=ended(0, None, (NEW,), **(OLD_DOKKU | {"before": BEFORE_FIRST_ON_OLD_DOKKU})),
         ),
         Ended(
             read="The build record is missing: decided as on a Dokku without records.",

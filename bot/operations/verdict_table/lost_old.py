@@ -26,8 +26,8 @@ LOST_ON_OLD_DOKKU = Section(
     rows=(
         Ended(
             read="The lock is free, our text had come to the build, nothing changed.",
-            model="old_lost_in_build",
             recording=f"{OLDER}m1_ssh_lost_kill9_mid_build",
+            step="deploy",
             evidence=ended(None, None, (OLD,), BUILT, **FREED),
         ),
         Ended(
@@ -37,8 +37,8 @@ LOST_ON_OLD_DOKKU = Section(
         ),
         Ended(
             read="The lock is free; the new containers serve; the recorded source is the old one.",
-            model="old_lost_after_switch",
             recording=f"{OLDER}inspect_c_interrupted_post_deploy",
+            step="deploy",
             evidence=ended(None, None, (NEW,), RELEASED, **FREED),
         ),
         Ended(
@@ -83,14 +83,14 @@ LOST_ON_OLD_DOKKU = Section(
         Ended(
             read="Somebody pressed Cancel, so that the bot hung up; the lock is free, nothing "
             "changed.",
-            model="old_cancelled",
             recording=f"{OLDER}m1_ssh_lost_kill9_mid_build",
+            step="deploy",
             evidence=ended(None, None, (OLD,), BUILT, cancel_asked=True, **FREED),
         ),
         Ended(
             read="The same, but the new containers serve.",
-            model="old_cancelled_too_late",
             recording=f"{OLDER}inspect_c_interrupted_post_deploy",
+            step="deploy",
             evidence=ended(None, None, (NEW,), RELEASED, cancel_asked=True, **FREED),
         ),
         Ended(

@@ -44,6 +44,7 @@ BEFORE_BOTH = Snapshot(
 )
 BEFORE_FIRST = Snapshot(builds=frozenset(), report=AppReport(), containers=NOTHING)
 BEFORE_ON_OLD_DOKKU = Snapshot(builds=None, report=AppReport(), containers=WAS)
+BEFORE_FIRST_ON_OLD_DOKKU = Snapshot(builds=None, report=AppReport(), containers=NOTHING)
 OUR_COMMIT = "https://git.example/acme/web.git#" + "a1b2c3d4" * 5
 CONFIG_SET = BuildRecord(
     id="b8", app="web", status=BuildStatus.SUCCEEDED, source="config-redeploy", kind="deploy"

@@ -70,7 +70,6 @@ REFUSED = Section(
         ),
         Ended(
             read="The same on Dokku 0.35, which keeps no record of it.",
-            model="old_lock_refused",
             recording=f"{OLDER}j_second_deploy_while_running",
             step="second",
             evidence=ended(1, None, (OLD,), frozenset({Mark.LOCKED}), **HELD),
