@@ -25,7 +25,7 @@ of them.
 - **Live** is what serves now: `new`, `previous`, `mixed`, `none`, or `unknown`.
 - **Proof** says what shows the row. *Recording*: that of a real Dokku, under
   `bot/simulators/dokku/transcripts/`, played again through the whole bot
-  (`tests/scenarios/test_replayed_ends.py`, `test_replayed_refusals.py`). *Model*: the simulated Dokku's model plays it through
+  (`tests/scenarios/test_replayed_*.py`). *Model*: the simulated Dokku's model plays it through
   the whole bot (`tests/scenarios/test_model_rows.py`); where a recording shows the same, it is
   named too. *Rules alone*: neither can, and why.
 - The rule is the name that the audit shows with an end (`rule ...`). The rules are tried in the
