@@ -1,6 +1,5 @@
 """Watches a new release until it has proved itself, or failed to."""
 
-import contextlib
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -26,6 +25,8 @@ class Watched:
     """What the last look showed."""
     others: tuple[BuildRecord, ...]
     """Records that others began since the snapshot, oldest first."""
+    unanswered: str | None = None
+    """Why the last look was not answered, in a sentence; None: it was."""
 
 
 class Checker:
@@ -36,6 +37,7 @@ class Checker:
         self._clock = clock
         self._settle = settle
         self._most = most
+        self._unanswered: str | None = None
 
     async def watch(self, app: str, evidence: Evidence, first_look: Look) -> Watched:
         """Watch the release that `evidence` shows; `first_look` is its read of the containers.
@@ -61,7 +63,10 @@ class Checker:
                 others = await self._others(app, evidence)
                 named = judge(first, look, replace(known, others=others), last_word=over)
                 return Watched(
-                    verdict=named.verdict or judgement.verdict, after=look.containers, others=others
+                    verdict=named.verdict or judgement.verdict,
+                    after=look.containers,
+                    others=others,
+                    unanswered=self._unanswered,
                 )
             if judgement.step is Step.BEGIN_AGAIN:
                 first = look
@@ -86,6 +91,9 @@ class Checker:
         """One read; None containers when the server does not answer."""
         began = self._clock.monotonic()
         containers: Containers | None = None
-        with contextlib.suppress(DokkuError):  # the next look may read it
+        self._unanswered = None
+        try:
             containers = await self._dokku.containers(app)
+        except DokkuError as error:
+            self._unanswered = str(error)  # the next look may read it
         return Look(began=began, done=self._clock.monotonic(), containers=containers)

@@ -131,7 +131,12 @@ class Conclusion:
         facts = self._heard
         if facts is None:
             facts = self._dokku.facts_of(self._held.row.dokku_app, self._kept or ())
-        evidence = blind(self._held.row, facts, cap_reached=self.cap_reached)
+        evidence = blind(
+            self._held.row,
+            facts,
+            cap_reached=self.cap_reached,
+            unanswered=self._held.unanswered,
+        )
         await self._ending.by_evidence(evidence, decide(evidence))
 
     async def _may_start_again(self) -> bool:
@@ -173,15 +178,15 @@ class Conclusion:
         """None: the server did not answer, often enough in a row."""
         # Before the server's time begins to count: the database has a patience of its own.
         kept = await self._kept_lines()
+        longest = 3 * self._timing.poll_timeout
         for number in range(self._timing.max_poll_errors):
             if number:
                 await self._clock.sleep(READ_PAUSE)
             try:
-                async with asyncio.timeout(3 * self._timing.poll_timeout.total_seconds()):
+                async with asyncio.timeout(longest.total_seconds()):
                     return await self._read(kept)
-            except (DokkuError, TimeoutError):
-                stale = self._held.books.progress(self._held.id).stale_since
-                self._held.note(stale_since=stale or self._clock.now())
+            except (DokkuError, TimeoutError) as error:
+                self._held.note_silence(error, longest)
         return None
 
     async def _kept_lines(self) -> Sequence[str]:
@@ -264,7 +269,7 @@ class Conclusion:
             self._fill_buffer(log)
         if read.build_id != row.build_id or read.sha != row.sha:
             await self._held.record(build_id=read.build_id, sha=read.sha)
-        self._held.note(checked_at=self._clock.now(), stale_since=None)
+        self._held.note_answer()
 
     async def _check(self, evidence: Evidence, began: float) -> None:
         await self._enter_checking(evidence.output.url)
@@ -273,7 +278,7 @@ class Conclusion:
         watched = await self._ending.checker().watch(app, evidence, first)
         if watched.after is not None:
             self._held.note(checked_at=self._clock.now())
-        evidence = replace(evidence, others=watched.others)
+        evidence = replace(evidence, others=watched.others, unanswered=watched.unanswered)
         await self._ending.by_evidence(evidence, watched.verdict, watched.after)
 
     async def _enter_checking(self, url: str | None) -> None:

@@ -284,13 +284,14 @@ class Drive:
             async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
                 asked = self.held.row
                 polled, sha = await self._ask(asked)
-        except (DokkuError, TimeoutError):
+        except (DokkuError, TimeoutError) as error:
             self._parts.books.observer.poll_failed()
+            self.held.note_silence(error, self._timing.poll_timeout)
             await self._not_answered()
             return
         self._parts.books.observer.polled(self._clock.monotonic() - began)
         self._errors = 0
-        self.held.note(checked_at=self._clock.now(), stale_since=None)
+        self.held.note_answer()
         row = self.held.row
         if row.before != asked.before:
             return  # it was started again meanwhile: the answer is about the former start
@@ -326,8 +327,6 @@ class Drive:
 
     async def _not_answered(self) -> None:
         self._errors += 1
-        progress = self.held.books.progress(self.held.id)
-        self.held.note(stale_since=progress.stale_since or self._clock.now())
         if self._errors < self._timing.max_poll_errors or not self._is_silent():
             return
         row, stream = self.held.row, self._stream

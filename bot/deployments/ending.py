@@ -134,7 +134,8 @@ class Ending:
             rollback = await self._held.ask(
                 lambda store: store.proven_live(row.target, before=row, other_than=row.sha)
             )
-            self._held.note(reading_end=False, stale_since=None, step=None, waits_for=None)
+            self._held.note(reading_end=False, step=None, waits_for=None)
+            self._held.note(stale_since=None, stale_why=None)
             shown = self._held.books.progress(row.id)
             await self._held.move(
                 verdict.phase,

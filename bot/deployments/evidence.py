@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bot.deployments import lock
 from bot.deployments.foreign import OUR_SOURCE, begun_by_others, tell, with_others
-from bot.deployments.model import Deployment, LogFacts, Mark, Phase
+from bot.deployments.model import Deployment, Live, LogFacts, Mark, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.proof import Evidence
 from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Containers, Snapshot
@@ -175,7 +175,9 @@ class EvidenceReader:
         return Read(evidence=evidence, build_id=build_id, sha=sha, log=log)
 
 
-def blind(row: Deployment, output: LogFacts, *, cap_reached: bool) -> Evidence:
+def blind(
+    row: Deployment, output: LogFacts, *, cap_reached: bool, unanswered: str | None = None
+) -> Evidence:
     """What is left when the server does not answer any more: our own line, and no more waiting."""
     empty = Snapshot(builds=None, report=AppReport(), containers=None)
     return Evidence(
@@ -190,6 +192,7 @@ def blind(row: Deployment, output: LogFacts, *, cap_reached: bool) -> Evidence:
         cancel_asked=row.cancel is not None,
         cap_reached=cap_reached,
         last_word=True,
+        unanswered=unanswered,
     )
 
 
@@ -214,8 +217,11 @@ def describe(evidence: Evidence, rule: str) -> str:
 
 
 def reason_of(verdict: Verdict, evidence: Evidence, after: Containers | None) -> str:
-    """The sentence for people, with what others did meanwhile; `after` is the newest look."""
-    return with_others(
+    """The sentence for people, with what others did meanwhile; `after` is the newest look.
+
+    Where the server could not be asked it says why: that may be for people to mend.
+    """
+    reason = with_others(
         verdict.reason,
         verdict.live,
         evidence.others,
@@ -223,6 +229,9 @@ def reason_of(verdict: Verdict, evidence: Evidence, after: Containers | None) ->
         output=evidence.output,
         before=evidence.before,
     )
+    if evidence.unanswered and verdict.live is Live.UNKNOWN:
+        reason += f" The server could not be asked: {evidence.unanswered}"
+    return reason
 
 
 def _lock_words(evidence: Evidence) -> str:

@@ -296,6 +296,8 @@ class Progress:
     """Last answer of Dokku."""
     stale_since: datetime | None = None
     """Set while Dokku does not answer."""
+    stale_why: str | None = None
+    """Why it does not, in a sentence."""
     place: int | None = None
     """Place among the waiting, from 1."""
     waits_for: str | None = None

@@ -61,6 +61,8 @@ class Evidence:
     recorded ours."""
     lock_was_free: bool = False
     """Before 0.38: nobody held the deploy lock, a moment before everything else was read."""
+    unanswered: str | None = None
+    """Why the server could not be asked in the end, in a sentence; None: it answered."""
     lost_long: bool = False
     """Before 0.38: the line was lost longer ago than a fetch that prints nothing can live on."""
 

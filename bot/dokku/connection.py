@@ -18,19 +18,18 @@ from bot.dokku.channel import Answer, Command
 from bot.dokku.commands import Argv
 from bot.dokku.failures import explain
 from bot.dokku.keys import load_known_hosts, load_private_key
+from bot.dokku.lines import Client, Line
 from bot.errors import OutcomeUnknown, Unreachable
 
-CHANNELS = 8
-"""OpenSSH allows 10 by default; a place is given back a little late."""
 HEAVY = 2
 """Questions that cost a server much (`ps:inspect`): more at once only fight for its CPU."""
+SILENCE_S = 2.0
+"""Who waited so long for an answer, and waits no more, met a server that does not answer."""
 _TRIES = 3
 _CHANNEL_TRIES = 8
 _COOL_DOWN_S = 1.0
 _LONGEST_COOL_DOWN_S = 30.0
 _RETIRED_S = 120.0
-_FEWER_S = 60.0
-"""A server may be short of channels only because one was given back late."""
 
 ConnectionsHook = Callable[[str, int], None]
 """Told the server's name and how many connections to it are open, at each change."""
@@ -67,37 +66,6 @@ class _NotSent(Exception):
     """Nothing was sent: the connection had died, or the server had no channel free."""
 
 
-class _Line:
-    """One open connection for questions, and its channels."""
-
-    def __init__(self, ssh: asyncssh.SSHClientConnection) -> None:
-        self.ssh = ssh
-        self.places = asyncio.Semaphore(CHANNELS)
-        self.in_use = 0
-        self.retired = False
-
-    @property
-    def usable(self) -> bool:
-        return not self.retired and not self.ssh.is_closed()
-
-    def fewer(self) -> bool:
-        """The server refused a channel: take as many as it gave for all, for a while.
-
-        False: it gave none at all.
-        """
-        if self.in_use == 1:
-            return False
-        self.in_use -= 1
-        asyncio.get_running_loop().call_later(_FEWER_S, self.places.release)
-        return True
-
-    def free(self) -> None:
-        self.in_use -= 1
-        self.places.release()
-        if self.retired and not self.in_use:
-            self.ssh.close()
-
-
 class Connection:
     """Everything that goes to one server. Opened on first use; open it early with `warm_up`."""
 
@@ -120,7 +88,7 @@ class Connection:
         self._monotonic = monotonic
         self._login = asyncio.Lock()
         self._heavy = asyncio.Semaphore(HEAVY)
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._open: set[asyncssh.SSHClientConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: Unreachable | None = None
@@ -151,7 +119,7 @@ class Connection:
         OutcomeUnknown, when it was sent and no exit status came back in time; OddReport, for an
         endless answer.
         """
-        command = Command(argv)
+        command, began = Command(argv), self._monotonic()
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._heavy if heavy else nullcontext():
@@ -160,6 +128,12 @@ class Connection:
             error = self._late(command, timeout_s)
             self._health = str(error)
             raise error from None
+        except asyncio.CancelledError:
+            # A poll has a time-out of its own, and is as good a witness of the silence.
+            waited_s = self._monotonic() - began
+            if waited_s >= SILENCE_S:
+                self._health = str(self._late(command, round(waited_s, 1)))
+            raise
         except (Unreachable, OutcomeUnknown) as err:
             self._health = str(err)
             raise
@@ -171,7 +145,7 @@ class Connection:
 
         Whoever gets it closes it.
         """
-        patience = self._patience
+        patience, began = self._patience, self._monotonic()
         try:
             # One login at a time: others that hang must not hold this one for ever.
             async with asyncio.timeout(2 * patience.connect_s), self._login:
@@ -179,7 +153,7 @@ class Connection:
                     patience.deploy_alive_s, patience.deploy_alive_count, tries=1
                 )
         except TimeoutError as err:
-            raise self._failed(err) from None
+            raise self._failed(err, began) from None
 
     async def aclose(self) -> None:
         """Hang up everything, deploys too. Waits for nobody."""
@@ -211,7 +185,7 @@ class Connection:
         line.free()
         return answer
 
-    async def _start(self, command: Command) -> _Line:
+    async def _start(self, command: Command) -> Line:
         """Send the command on the shared connection."""
         line = await self._usable_line()
         await line.places.acquire()
@@ -239,7 +213,7 @@ class Connection:
             raise
         return line
 
-    def _keep_place(self, line: _Line, command: Command, *, retire: bool) -> None:
+    def _keep_place(self, line: Line, command: Command, *, retire: bool) -> None:
         """Free the command's place only when the server has closed its channel.
 
         `retire`: nobody waits for the answer any more. The path may be dead (a firewall forgot
@@ -262,7 +236,7 @@ class Connection:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _usable_line(self) -> _Line:
+    async def _usable_line(self) -> Line:
         line = self._line
         if line is not None and line.usable:
             return line
@@ -276,7 +250,7 @@ class Connection:
             ssh = await self._log_in(
                 patience.question_alive_s, patience.question_alive_count, tries=_TRIES
             )
-            self._line = line = _Line(ssh)
+            self._line = line = Line(ssh)
             self.generation += 1
             return line
 
@@ -284,6 +258,7 @@ class Connection:
         self, alive_s: float, alive_count: int, *, tries: int
     ) -> asyncssh.SSHClientConnection:
         """Log in; the caller holds the lock. A failure begins a cool-down for questions."""
+        began = self._monotonic()
         try:
             async with asyncio.timeout(self._patience.connect_s):
                 # OpenSSH drops logins that come too fast (MaxStartups).
@@ -297,10 +272,10 @@ class Connection:
                     with attempt:
                         ssh = await self._connect(alive_s, alive_count)
         except (asyncssh.Error, OSError) as err:
-            raise self._failed(err) from err
+            raise self._failed(err, began) from err
         except asyncio.CancelledError:
             # The question's own time was over before the login's.
-            self._failed(TimeoutError())
+            self._failed(TimeoutError(), began)
             raise
         self._failure, self._failures = None, 0
         return ssh
@@ -310,7 +285,7 @@ class Connection:
             self._target.host,
             self._target.port,
             username=self._target.user,
-            client_factory=lambda: _Client(self._note_open, self._note_closed),
+            client_factory=lambda: Client(self._note_open, self._note_closed),
             client_keys=[self._key],
             known_hosts=self._known_hosts,
             preferred_auth="publickey",
@@ -320,14 +295,14 @@ class Connection:
             keepalive_count_max=alive_count,
         )
 
-    def _failed(self, error: asyncssh.Error | OSError) -> Unreachable:
+    def _failed(self, error: asyncssh.Error | OSError, began: float) -> Unreachable:
         target = self._target
         failure = explain(
             error,
             host=target.host,
             port=target.port,
             user=target.user,
-            waited_s=self._patience.connect_s,
+            waited_s=max(0.1, round(self._monotonic() - began, 1)),
         )
         self._failure = failure
         pause = min(_COOL_DOWN_S * 2**self._failures, _LONGEST_COOL_DOWN_S)
@@ -361,25 +336,3 @@ class Connection:
     @property
     def _where(self) -> str:
         return f"{self._target.host}:{self._target.port}"
-
-
-class _Client(asyncssh.SSHClient):
-    """Reports the beginning and the end of one connection."""
-
-    def __init__(
-        self,
-        opened: Callable[[asyncssh.SSHClientConnection], None],
-        closed: Callable[[asyncssh.SSHClientConnection], None],
-    ) -> None:
-        self._opened = opened
-        self._closed = closed
-        self._ssh: asyncssh.SSHClientConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        self._ssh = conn
-        self._opened(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        if self._ssh is not None:
-            self._closed(self._ssh)

@@ -26,7 +26,7 @@ _FAILURES = (
     _Failure(
         (asyncssh.HostKeyNotVerifiable,),
         "{where} showed a host key that is not among the known ones: the server was set up anew, "
-        "or something stands between it and the bot. Nothing was sent.",
+        "or something stands between it and the bot, which sends it nothing.",
         setting="known_hosts",
         mend="If its key did change, put the output of `ssh-keyscan -p {port} {host}`, checked on "
         "the server, into known_hosts.",

@@ -33,6 +33,13 @@ FAST = {
     "DEPLOYBOT_SETTLE": "0.3",
     "DEPLOYBOT_DRAIN_TIMEOUT": "1s",
 }
+HURRIED_EDITS = {
+    "SPACING_S": 0.1,
+    "REFRESH_S": 0.3,
+    "ROUTINE_SPACING_S": 0.02,
+    "PER_MINUTE": 10_000,
+    "REFRESHES_PER_MINUTE": 9_000,
+}
 SPEED = 100.0
 QUICK = 10.0
 ONE_APP = (
@@ -300,6 +307,16 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
     async with open_world(tmp_path) as opened:
         await opened.start_bot(clock=QuickClock())
         yield opened
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bot's pauses that no setting shortens: between logins, looks and edits of a message."""
+    monkeypatch.setattr("bot.dokku.connection._COOL_DOWN_S", 0.05)
+    monkeypatch.setattr("bot.dokku.connection._LONGEST_COOL_DOWN_S", 0.3)
+    monkeypatch.setattr("bot.deployments.concluding.READ_PAUSE", timedelta(milliseconds=200))
+    for name, value in HURRIED_EDITS.items():
+        monkeypatch.setattr(f"bot.slack.budget.{name}", value)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from bot.deployments.model import Deployment, Failure, Live, Phase
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_processes import an_app
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 BUILDING = "build step 4/"
 PHASES = {
     "fetching": "Fetching remote code",

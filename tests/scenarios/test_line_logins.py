@@ -10,6 +10,8 @@ import pytest
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from tests.scenarios.conftest import World, open_world
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 SOON = {"start_window": timedelta(milliseconds=900)}
 """Three tries in 0.9 s."""
 MAX_STARTUPS = b"Exceeded MaxStartups\r\n"

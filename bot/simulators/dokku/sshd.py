@@ -249,11 +249,14 @@ class DokkuServer:
         """Refuse the client's key at the next login."""
         self.refuses_key = refuse
 
-    def change_host_key_for_test(self, key: asyncssh.SSHKey) -> None:
-        """Show this host key to new connections; `known_hosts` goes on naming the first one."""
+    def change_host_key_for_test(self, key: asyncssh.SSHKey | None) -> None:
+        """Show this host key to new connections; `known_hosts` goes on naming the first one.
+
+        None: show the first one again.
+        """
         if self._acceptor is None:
             raise RuntimeError("the server is not open")
-        self._acceptor.update(server_host_keys=[key])
+        self._acceptor.update(server_host_keys=[key or self.host_key])
 
     def drop_oldest_for_test(self) -> None:
         """Cut the connection that was opened first, and no other."""
@@ -266,6 +269,10 @@ class DokkuServer:
     def forget_server_for_test(self) -> None:
         """Switch the server's side of all connections off: clients hear nothing of it."""
         self.wire.forget_server()
+
+    def forget_server_of_oldest_for_test(self) -> None:
+        """Do so for the connection that was opened first, and for no other: it is half open."""
+        self.wire.forget_server_of_oldest()
 
     def forget_clients_for_test(self) -> None:
         """Reset the clients' side of all connections: the server hears nothing of it."""

@@ -86,8 +86,15 @@ class Wire:
     def forget_server(self) -> None:
         """Cut the server's side only, as if it was switched off: clients hear nothing of it."""
         for pair in self._pairs:
-            pair.torn = True
-            pair.server.transport.abort()
+            self._forget_server_of(pair)
+
+    def forget_server_of_oldest(self) -> None:
+        """The same for one connection: the one that was opened first."""
+        self._forget_server_of(self._pairs[0])
+
+    def _forget_server_of(self, pair: _Pair) -> None:
+        pair.torn = True
+        pair.server.transport.abort()
 
     def forget_clients(self) -> None:
         """Cut the clients' side only, with a reset: the server hears nothing of it."""

@@ -17,6 +17,9 @@ from bot.slack.render.limits import validate_message
 SNIPPET_LINES = 10
 CONFIRM_LONGEST = 300
 SNIPPET_COLUMNS = 160
+REASON_LONGEST = 700
+NOTE_LONGEST = 500
+"""Both end with what to do, as for a host key that changed; a long host name comes twice in it."""
 _SHRINKING = (SNIPPET_LINES, 5, 2, 0)
 
 
@@ -94,12 +97,13 @@ def _compose(
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
     notes = (
+        *words.stale_notes(deployment, progress),
         *words.again_notes(deployment, progress),
         *words.version_notes(deployment),
         *words.foreign_notes(deployment, progress),
         *progress.notes,
     )
-    blocks += [kit.context(txt.inert(note, 300)) for note in notes[:4]]
+    blocks += [kit.context(txt.inert(note, NOTE_LONGEST)) for note in notes[:4]]
     shown = snippet(deployment, progress, most_lines) if most_lines else ""
     if shown.strip():
         blocks.append(kit.preformatted(shown))
@@ -129,7 +133,7 @@ def _facts(
 
 
 def _sentence(reason: str) -> str:
-    return txt.cut(txt.one_line(reason), 500) or "-"
+    return txt.cut(txt.one_line(reason), REASON_LONGEST) or "-"
 
 
 def _button(row: actions.Button, deployment: Deployment) -> kit.Json:

@@ -140,6 +140,13 @@ def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     return (f"{short_sha(live)} is already live; deploying it again.",)
 
 
+def stale_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """Why the server cannot be asked, while a deployment runs there: that may be for people."""
+    if progress.stale_since is None or not progress.stale_why or deployment.phase in ENDINGS:
+        return ()
+    return (f"{deployment.server} cannot be asked now: {progress.stale_why}",)
+
+
 def foreign_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """Who else works on the app; or what to do about a build that is in the way for too long."""
     if deployment.phase in RUNNING:
@@ -174,7 +181,8 @@ def _running_words(deployment: Deployment, progress: Progress) -> list[str]:
     elif progress.step:
         parts.append(inert(progress.step, 100))
     elif deployment.phase is Phase.CHECKING:
-        parts.append("watching the new release run")
+        stale = progress.stale_since is not None
+        parts.append("its end cannot be read now" if stale else "watching the new release run")
     if deployment.phase in {Phase.STARTING, Phase.CANCELLING} and progress.waits_for:
         parts.append(f"waits for {inert(progress.waits_for)}")
     if deployment.attempt > 1:

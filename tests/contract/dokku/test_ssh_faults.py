@@ -1,6 +1,7 @@
 """What real SSH servers do to the bot: few channels, few logins, noise, a command that refuses."""
 
 import asyncio
+import signal
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -9,8 +10,9 @@ import asyncssh
 import pytest
 
 from bot.dokku.channel import cut
-from bot.dokku.connection import CHANNELS, Connection
+from bot.dokku.connection import Connection, SshTarget
 from bot.dokku.driver import Driver
+from bot.dokku.lines import CHANNELS
 from bot.errors import CommandFailed, Unreachable
 from bot.redaction import Redactor
 from tests.contract.dokku.ssh_server import KINDS, OPENSSH, SshServer, run_ssh_server
@@ -63,12 +65,59 @@ async def test_a_login_too_many_is_dropped_and_no_fault_of_the_key(
             assert server.asked() == ["ask"]
 
 
-async def _until_in(connection: Connection) -> None:
-    while connection.generation == 0:
+async def _until_in(connection: Connection, logins: int = 1) -> None:
+    while connection.generation < logins:
         try:
             await connection.warm_up()
         except Unreachable:
             await asyncio.sleep(0.2)
+
+
+async def test_who_stops_waiting_himself_is_a_witness_of_the_silence(
+    server: SshServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll is cut off by its own time-out, before the question's: that is no less silence."""
+    monkeypatch.setattr("bot.dokku.connection.SILENCE_S", 0.3)
+    server.answer("ask", "echo here")
+    async with aclosing(Connection("production", server.target)) as connection:
+        await connection.run(("ask",), timeout_s=10)
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await connection.run(("ask",), timeout_s=10)
+        assert connection.health is None  # somebody in a hurry
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await connection.run(("ask",), timeout_s=0.5)
+        assert "did not answer within 0.5 s" in (connection.health or "")
+        server.signal(signal.SIGCONT)
+        await asyncio.wait_for(_until_in(connection, logins=2), 20)
+        assert (await connection.run(("ask",), timeout_s=10)).out == "here\n"
+        assert connection.health is None
+
+
+async def test_a_deploy_is_more_patient_with_silence_than_a_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten minutes for a deploy, which dies with its connection; 45 s for a question."""
+    asked: list[tuple[float, int]] = []
+
+    async def connect(*_: object, **options: float) -> asyncssh.SSHClientConnection:
+        asked.append((options["keepalive_interval"], int(options["keepalive_count_max"])))
+        raise asyncssh.HostKeyNotVerifiable("none")
+
+    monkeypatch.setattr(asyncssh, "connect", connect)
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    target = SshTarget(
+        host="dokku.example.com",
+        key=key.export_private_key().decode(),
+        known_hosts=f"* {key.export_public_key().decode()}",
+    )
+    connection = Connection("production", target)
+    for log_in in (connection.warm_up, connection.log_in):
+        with pytest.raises(Unreachable):
+            await log_in()
+    assert asked == [(15.0, 3), (30.0, 20)]
 
 
 async def test_a_greeting_before_every_answer_changes_no_answer(server: SshServer) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from bot.deployments.checking import Checker
+from bot.deployments.checking import Checker, Watched
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.readings import BuildStatus, Containers
 from bot.deployments.settling import Look
@@ -23,15 +23,21 @@ from tests.support.virtual_time import LoopClock, in_virtual_time
 SETTLE = timedelta(seconds=10)
 
 
-async def watch(
+async def watched(
     dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
-) -> tuple[Verdict, Containers | None]:
+) -> Watched:
     clock = LoopClock()
     checker = Checker(dokku=dokku, clock=clock, settle=SETTLE, most=most)
     now = clock.monotonic()
     look = Look(began=now, done=now, containers=first or containers(NEW))
-    watched = await checker.watch("web", evidence(), look)
-    return watched.verdict, watched.after
+    return await checker.watch("web", evidence(), look)
+
+
+async def watch(
+    dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
+) -> tuple[Verdict, Containers | None]:
+    end = await watched(dokku, first, most=most)
+    return end.verdict, end.after
 
 
 @in_virtual_time
@@ -55,10 +61,17 @@ async def test_looks_that_are_not_answered_prove_nothing() -> None:
 
 @in_virtual_time
 async def test_a_server_that_never_answers_again_leaves_it_unknown() -> None:
-    verdict, after = await watch(FakeDokku(down=DOWN), most=timedelta(minutes=2))
-    assert (verdict.failure, verdict.live) == (Failure.INTERNAL, Live.UNKNOWN)
-    assert after is None
+    end = await watched(FakeDokku(down=DOWN), most=timedelta(minutes=2))
+    assert (end.verdict.failure, end.verdict.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert (end.after, end.unanswered) == (None, str(DOWN))
     assert 120 <= LoopClock().monotonic() < 135
+
+
+@in_virtual_time
+async def test_a_look_that_failed_before_is_not_told_of_at_the_end() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    dokku.fail("containers", DOWN, times=3)
+    assert (await watched(dokku)).unanswered is None
 
 
 @in_virtual_time
@@ -99,10 +112,10 @@ async def test_records_that_cannot_be_read_at_the_end_leave_those_read_before() 
     clock = LoopClock()
     checker = Checker(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
     look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
-    watched = await checker.watch("web", evidence(others=(CONFIG_SET,)), look)
-    assert watched.others == (CONFIG_SET,)
-    assert watched.verdict.reason.startswith("It was replaced by config:set")
-    assert watched.after == containers(STRANGER)
+    end = await checker.watch("web", evidence(others=(CONFIG_SET,)), look)
+    assert end.others == (CONFIG_SET,)
+    assert end.verdict.reason.startswith("It was replaced by config:set")
+    assert end.after == containers(STRANGER)
 
 
 @in_virtual_time
@@ -113,7 +126,7 @@ async def test_what_others_began_during_the_watch_is_told_of() -> None:
     clock = LoopClock()
     checker = Checker(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
     look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
-    watched = await checker.watch("web", evidence(), look)
-    assert [one.id for one in watched.others] == ["g1"]
+    end = await checker.watch("web", evidence(), look)
+    assert [one.id for one in end.others] == ["g1"]
     unknown = await checker.watch("web", evidence(record=None), look)
     assert unknown.others == ()

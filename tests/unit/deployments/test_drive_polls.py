@@ -33,6 +33,7 @@ async def test_five_failures_and_fifty_silent_seconds_are_lost_contact() -> None
         Live.UNKNOWN,
     )
     assert 45 <= rig.clock.monotonic() - began <= 61
+    assert (row.reason or "").endswith(f"The server could not be asked: {DOWN}")
     assert not stream.closed
 
 
@@ -43,8 +44,9 @@ async def test_four_failures_are_none() -> None:
     await rig.passes(4 * INTERVAL)
     assert rig.observer.poll_failures == 4
     assert rig.progress().stale_since is not None
+    assert rig.progress().stale_why == str(DOWN)
     await rig.passes(INTERVAL)
-    assert rig.progress().stale_since is None
+    assert (rig.progress().stale_since, rig.progress().stale_why) == (None, None)
     rig.dokku.fail("builds", times=4)
     await rig.passes(6 * INTERVAL)
     assert rig.row().phase is Phase.BUILDING
@@ -82,6 +84,7 @@ async def test_a_poll_that_hangs_counts_as_failed_after_eight_seconds() -> None:
     rig.dokku.hanging.add("builds")
     row = await rig.until_ended(within_s=180)
     assert row.failure is Failure.LOST_CONTACT
+    assert (row.reason or "").endswith("could not be asked: it did not answer within 8 s.")
     assert rig.observer.poll_failures >= 5
 
 
@@ -94,6 +97,7 @@ async def test_an_end_that_our_line_told_is_never_lost_contact() -> None:
     stream.end(1)
     row = await rig.until_ended(within_s=300)
     assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.UNKNOWN)
+    assert str(DOWN) in (row.reason or "")
 
 
 @in_virtual_time

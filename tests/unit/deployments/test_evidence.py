@@ -198,6 +198,16 @@ def test_blind_evidence_knows_our_own_line_alone() -> None:
     assert blind(replace(STARTED, before=None), facts(), cap_reached=False).before.builds is None
 
 
+def test_why_the_server_could_not_be_asked_is_told_where_nothing_else_is_known() -> None:
+    seen = evidence(after=None, unanswered="Its key changed. Mend it so.")
+    lost = Verdict(kind=Kind.END, rule="r", live=Live.UNKNOWN, reason="Lost.")
+    told = "Lost. The server could not be asked: Its key changed. Mend it so."
+    assert reason_of(lost, seen, None) == told
+    assert reason_of(lost, replace(seen, unanswered=None), None) == "Lost."
+    proven = replace(lost, live=Live.PREVIOUS)
+    assert reason_of(proven, seen, containers(NEW)) == "Lost."
+
+
 def test_an_operator_sees_the_rule_and_what_it_rests_on() -> None:
     line = describe(evidence(after=containers(NEW)), "kept_running")
     assert line.startswith("rule kept_running; exit status 0; record succeeded (None); ")

@@ -1,10 +1,12 @@
 """The live message in every phase."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncssh
 import pytest
 
 from bot.deployments.cancelling import ITS_FETCH
@@ -19,6 +21,7 @@ from bot.deployments.model import (
     Progress,
 )
 from bot.deployments.readings import AppReport, Containers, Snapshot
+from bot.dokku.failures import explain
 from bot.simulators.slack.rules import check_message_blocks
 from bot.slack.render.deployment import Rendered, render
 from bot.slack.render.limits import validate_message
@@ -40,6 +43,15 @@ PUSH = Blocker(
     "process still is this build, end it with `builds:cancel myapp`.",
 )
 BUILDING: dict[str, Any] = {"phase": Phase.BUILDING, "build_id": "mwu9t3a2lnmbzk"}
+HOST_KEY = str(
+    explain(
+        asyncssh.HostKeyNotVerifiable("no trusted host key"),
+        host=f"dokku.{'long-name.' * 6}example.com",
+        port=2222,
+        user="dokku",
+        waited_s=10,
+    )
+)
 CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "looking_up": ({"phase": Phase.QUEUED, "ready": False, "sha": None, "started_at": None}, {}),
     "queued": (
@@ -67,6 +79,11 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "building_on_old_dokku": ({**BUILDING, "build_id": None, "before": OLD_DOKKU}, {"tail": LOG}),
     "stale": (BUILDING, {"tail": LOG, "stale_since": timedelta(seconds=-50)}),
+    "stale_by_host_key": (BUILDING, {"stale_since": timedelta(), "stale_why": HOST_KEY}),
+    "stale_while_checked": (
+        {**BUILDING, "phase": Phase.CHECKING},
+        {"stale_since": timedelta(), "stale_why": "it did not answer within 8 s."},
+    ),
     "releasing": (
         {**BUILDING, "phase": Phase.RELEASING},
         {"step": "health checks of web.1", "tail": LOG},
@@ -174,6 +191,22 @@ def test_each_phase_looks_as_recorded_and_slack_would_show_it(
     assert "\n" not in shown.text
 
 
+def test_what_to_do_about_a_host_key_is_never_cut_off(a_deployment: Build, now: datetime) -> None:
+    assert HOST_KEY in _text_of(rendered(a_deployment, now, "stale_by_host_key"))
+    lost = (
+        "Contact with Dokku was lost, and how the deployment ended is not known. What is serving "
+        f"now is not known. The server could not be asked: {HOST_KEY}"
+    )
+    end = a_deployment(phase=Phase.FAILED, failure=Failure.LOST_CONTACT, live=Live.UNKNOWN)
+    shown = render(replace(end, reason=lost, finished_at=now), Progress(), now=now)
+    assert lost in _text_of(shown)
+
+
+def _text_of(shown: Rendered) -> str:
+    """With ticks as they were: mrkdwn gets lookalikes."""
+    return json.dumps(shown.blocks, ensure_ascii=False).replace(chr(0x2CB), "`")
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime) -> None:
     expected = {
@@ -270,6 +303,10 @@ def test_elapsed_check_time_and_pace_do_not_change_the_hash(
         {"reading_end": True},
         {"stale_since": datetime.fromisoformat("2026-11-24T12:00:00+00:00")},
         {"notes": ("a note",)},
+        {
+            "stale_since": datetime.fromisoformat("2026-11-24T12:00:00+00:00"),
+            "stale_why": "it does not answer",
+        },
     ],
 )
 def test_whatever_else_is_shown_changes_the_hash(
