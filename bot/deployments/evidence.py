@@ -129,7 +129,8 @@ class EvidenceReader:
         """Everything of the verdict's table, for a command that ended or whose line was lost.
 
         `heard` is what our own output stated to this process; None: another process heard it,
-        and Dokku's copy of the text or the lines `kept` of it must tell. `lock_was_free` and
+        and Dokku's copy of the text or the lines `kept` of it must tell, as where nothing of a
+        deploy was heard. `lock_was_free` and
         `lost_long` are what the lock told before (see `Evidence`).
         """
         if row.before is None:
@@ -142,7 +143,8 @@ class EvidenceReader:
         build_id = record.id if record else row.build_id
         output = self._dokku.facts_of(app, kept) if heard is None else heard
         log: Sequence[str] | None = None
-        whole = heard is not None and row.exit_status is not None
+        # A server without a system log may keep the text to itself: its record and copy are there.
+        whole = heard is not None and heard.phase is not None and row.exit_status is not None
         if not whole and record is not None and record.status is not BuildStatus.RUNNING:
             told, facts = await self._dokku.build_output(app, record.id)
             # Dokku answers with nothing for a text that is gone. Lines are counted: their

@@ -13,7 +13,8 @@ Argv = tuple[str, ...]
 
 _LONGEST = 255
 _APP = re.compile(r"[a-z0-9][a-z0-9.-]*")
-_BUILD_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+# Where Dokku could make none it takes its process id: `pid-4711` (its source, common/functions).
+_BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 # git's check-ref-format, and nothing that a shell or xargs would look at.
 _REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]+")
 _REF_BAD = re.compile(r"\.\.|//|/\.|\.lock(?:/|$)|^[./]|[./]$|@\{|^@$")

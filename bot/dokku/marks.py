@@ -60,7 +60,14 @@ _STAGES = (
         frozenset({Phase.BUILDING, Phase.RELEASING}),
         mark=Mark.DEPLOY_SKIPPED,
     ),
-    _Stage(r"-----> Releasing {app}\.\.\.$", _BUILD, Phase.RELEASING, Mark.RELEASING, "release"),
+    # A builder of somebody's own need not say that it builds.
+    _Stage(
+        r"-----> Releasing {app}\.\.\.$",
+        _EARLY | _BUILD,
+        Phase.RELEASING,
+        Mark.RELEASING,
+        "release",
+    ),
     _Stage(r"-----> Executing (\S+) task from ", _RELEASE, step="{} task"),
     _Stage(r"-----> Deploying {app} via the ", _RELEASE, mark=Mark.DEPLOYING, step="deploy"),
     _Stage(r"-----> Deploying (\S+) \(count=\d+\)", _RELEASE, step="starting {}"),
@@ -82,8 +89,9 @@ _STAGES = (
 )
 
 _NO_CAUSE = re.compile(
-    r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image|Run '"
-    r"|Failed to rename container|App has been detected as not running|Deprecat|Warning|WARNING)"
+    r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image"
+    r"|Run 'apps:unlock'|Failed to rename container|App has been detected as not running"
+    r"|Detected linux/amd64|Deprecat|Warning|WARNING)"
 )
 _CAUSES = (
     _Cause(

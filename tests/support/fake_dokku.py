@@ -154,7 +154,7 @@ class FakeDokku(Dokku):
     """When `builds:cancel` was sent."""
     asked: list[str] = field(default_factory=list)
     texts: dict[str, Sequence[str]] = field(default_factory=dict)
-    """Of records that no stream of ours wrote."""
+    """Of records, where it is not what a stream of ours said."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     # What tests say.
@@ -229,10 +229,8 @@ class FakeDokku(Dokku):
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         await self._answer("build_output")
-        lines = next(
-            (list(one.said) for one in self.streams if one.build_id == build_id),
-            list(self.texts.get(build_id, ())),
-        )
+        said = (one.said for one in self.streams if one.build_id == build_id)
+        lines = list(self.texts.get(build_id) or next(said, ()))
         return lines, read_facts(lines)
 
     def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:

@@ -52,6 +52,19 @@ async def test_a_record_that_never_appears_leaves_the_rest_to_decide() -> None:
 
 
 @in_virtual_time
+async def test_a_text_that_the_server_kept_to_itself_is_read_there() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(5)
+    rig.dokku.texts["b1"] = GOOD
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    stream.end(0)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert (await rig.store.read_log(row.id)).splitlines() == list(GOOD)
+
+
+@in_virtual_time
 async def test_of_two_candidates_the_one_with_our_text_is_ours() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()

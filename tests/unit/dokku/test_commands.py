@@ -20,6 +20,7 @@ def test_the_vectors_are_dokkus() -> None:
     assert commands.git_deploy_branch("web") == ("git:report", "web", "--git-deploy-branch")
     assert commands.builds_list("web") == ("builds:list", "web", "--format", "json")
     assert commands.builds_output("web", "mwu9") == ("builds:output", "web", "mwu9")
+    assert commands.builds_output("web", "pid-4711") == ("builds:output", "web", "pid-4711")
     assert commands.builds_cancel("web") == ("builds:cancel", "web")
     assert commands.git_sync("web", "https://git.example/a/web.git", SHA) == (
         *("git:sync", "--build", "web", "https://git.example/a/web.git", SHA),

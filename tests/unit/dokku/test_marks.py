@@ -206,6 +206,46 @@ def test_refusals_are_only_believed_before_the_build() -> None:
     assert M.REF_MISSING not in told(*BEGINNING, LIES[8]).marks
 
 
+def test_before_checks_named_the_container_its_renaming_does() -> None:
+    """What Dokku 0.30.1 prints of a good deploy, out of a log that a user of it published."""
+    facts = told(
+        "-----> Building web from Dockerfile",
+        "#7 naming to docker.io/dokku/web:latest done",
+        "-----> Releasing web...",
+        "=====> Processing deployment checks",
+        "       No CHECKS file found. Simple container checks will be performed.",
+        "-----> Deploying web via the docker-local scheduler...",
+        "-----> Deploying web (count=1)",
+        "       Attempting pre-flight checks (web.1)",
+        "       Default container check successful (web.1)",
+        "=====> Triggering early nginx proxy rebuild",
+        "-----> Running post-deploy",
+        " !     Detected IPv4 domain name with nginx proxy enabled.",
+        "-----> Renaming containers",
+        "       Found previous container(s) (787586fe792c) named web.web.1",
+        "       Renaming container (787586fe792c) web.web.1 to web.web.1.1678897911",
+        "       Renaming container web.web.1.upcoming-5661 (90fece539d9c) to web.web.1",
+        "=====> Application deployed:",
+        "       http://web.example.com:8000",
+    )
+    assert facts.marks == DONE - {M.FETCHING}
+    assert facts.ours == {"90fece539d9c"}
+    assert facts.url == "http://web.example.com:8000"
+
+
+def test_a_builder_that_does_not_say_so_has_built_all_the_same() -> None:
+    facts = told(BEGINNING[0], *(line for line in RELEASE if line not in BEGINNING))
+    assert facts.phase is Phase.RELEASING
+    assert M.BUILDING not in facts.marks
+
+
+def test_what_dokku_wants_done_first_is_a_refusal() -> None:
+    """Before 0.38, after a first clone was killed (Dokku's source, plugins/git)."""
+    facts = told(" !     Run 'git:unlock' to remove the existing temporary clone")
+    assert facts.marks == {M.REFUSED}
+    assert facts.error == "Run 'git:unlock' to remove the existing temporary clone"
+
+
 def test_the_rest_of_an_endless_line_is_no_line() -> None:
     assert told(*RELEASE, "x" * 30_000 + LIES[0]).marks == BUILT | {M.RELEASING}
     for width in range(3_990, 4_010):
