@@ -16,6 +16,9 @@ from bot.dokku.output import Line
 from bot.redaction_rules import MASK
 
 _ERROR_CHARS = 500
+_LAST_WORDS = 10
+"""Rank of what nobody knows as a cause: Dokku warns and goes on, or fails and goes; so the last of
+these counts, where of others the first does."""
 _EARLY: frozenset[Phase | None] = frozenset({None, Phase.FETCHING})
 _BUILD: frozenset[Phase | None] = frozenset({Phase.BUILDING})
 _RELEASE: frozenset[Phase | None] = frozenset({Phase.RELEASING})
@@ -91,7 +94,7 @@ _STAGES = (
 _NO_CAUSE = re.compile(
     r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image"
     r"|Run 'apps:unlock'|Failed to rename container|App has been detected as not running"
-    r"|Detected linux/amd64|Deprecat|Warning|WARNING)"
+    r"|Skipping \S+ as it is missing|Detected |Ensure the default|Deprecat|Warning|WARNING)"
 )
 _CAUSES = (
     _Cause(
@@ -131,6 +134,8 @@ _CAUSES = (
     _Cause(r"fatal: ", _EARLY, 60, Mark.REPO_UNREACHABLE),
     _Cause(r" !     Failure in name=", _RELEASE, 80, Mark.CHECKS_FAILED),
     _Cause(r" !     Could not start due to \d+ failed checks", _RELEASE, 70, Mark.CHECKS_FAILED),
+    # In so many words before checks came from app.json (Dokku's source, check-deploy).
+    _Cause(r" !     App container failed to start", _RELEASE, 70, Mark.CHECKS_FAILED),
     _Cause(r" !     Execution of \S+ task failed", _RELEASE, 80, Mark.RELEASE_FAILED),
     _Cause(r"parallel: This job failed:", _RELEASE, 20, Mark.RELEASE_FAILED),
     _Cause(r"ERROR: failed to (?:solve|build)", _BUILD, 75, Mark.BUILD_FAILED),
@@ -145,7 +150,7 @@ _CAUSES = (
     _Cause(r"Error response from daemon: ", _BUILD | _RELEASE, 50),
     # Whatever else Dokku complains of before it has begun is a refusal.
     _Cause(r" !     ", frozenset({None}), 50, Mark.REFUSED),
-    _Cause(r" !     ", _ANY, 10),
+    _Cause(r" !     ", _ANY, _LAST_WORDS),
 )
 _STARTED = r"=====> Start of {app} container output \(([0-9a-f]{12}) (\S+)\)$"
 _ENDED = r"=====> End of {app} container output \("
@@ -269,7 +274,7 @@ class LogReader:
                 continue
             if cause.mark is not None:
                 self._marks.add(cause.mark)
-            if cause.rank > self._rank:
+            if cause.rank > self._rank or cause.rank == _LAST_WORDS == self._rank:
                 self._rank = cause.rank
                 self._error = shown.removeprefix(" !     ").strip()[:_ERROR_CHARS]
             return

@@ -233,6 +233,23 @@ def test_before_checks_named_the_container_its_renaming_does() -> None:
     assert facts.url == "http://web.example.com:8000"
 
 
+def test_of_complaints_that_nobody_knows_the_last_is_the_cause() -> None:
+    warned = told(*RELEASE, " !     A plugin of somebody's warns", " !     and then it fails")
+    assert warned.error == "and then it fails"
+    known = told(
+        *RELEASE, " !     Could not start due to 1 failed checks (web.1)", " !     so it ends"
+    )
+    assert known.error == "Could not start due to 1 failed checks (web.1)"
+    assert told(*RELEASE, " !     Skipping worker as it is missing from the Procfile").error is None
+
+
+def test_before_checks_were_described_their_failure_had_other_words() -> None:
+    """Dokku's source before it took checks from app.json."""
+    facts = told(*RELEASE, " !     App container failed to start!!", "parallel: This job failed:")
+    assert M.CHECKS_FAILED in facts.marks
+    assert facts.error == "App container failed to start!!"
+
+
 def test_a_builder_that_does_not_say_so_has_built_all_the_same() -> None:
     facts = told(BEGINNING[0], *(line for line in RELEASE if line not in BEGINNING))
     assert facts.phase is Phase.RELEASING
