@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
+from bot.deployments import lock
 from bot.deployments.evidence import EvidenceReader
 from bot.deployments.held import Held
-from bot.deployments.lock import FETCH_MAY_END_WITHIN, keeps_no_records
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.readings import BuildStatus
 from bot.deployments.waits import first_of
@@ -64,7 +64,7 @@ class Canceller:
 
     async def run(self) -> None:
         """Return when the command has ended, its channel was closed, or it may not be touched."""
-        if keeps_no_records(self._held.row):
+        if lock.keeps_no_records(self._held.row):
             await self._let_it_fetch()
         else:
             await self._ask_dokku()
@@ -76,7 +76,7 @@ class Canceller:
         if self._builds.is_set():
             return
         self._held.note(Urgency.PHASE, waits_for=ITS_FETCH)
-        await self._pause(FETCH_MAY_END_WITHIN, self._builds.wait())
+        await self._pause(lock.FETCH_MAY_END_WITHIN, self._builds.wait())
         self._held.note(waits_for=None)
 
     async def _ask_dokku(self) -> None:

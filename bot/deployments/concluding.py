@@ -98,12 +98,12 @@ class Conclusion:
         outcome = Outcome.DONE
         match verdict.kind:
             case Kind.WATCH:
-                self._held.note(reading_end=False)
+                self._held.note(reading_end=False, cut_off=True)
                 outcome = Outcome.WATCH
             case Kind.REQUEUE:
                 await self._requeue()
             case Kind.START_AGAIN if await self._may_start_again():
-                self._held.note(reading_end=False)
+                self._held.note(reading_end=False, cut_off=False)
                 self._first_end = (evidence, verdict)
                 outcome = Outcome.START_AGAIN
             case Kind.END | Kind.START_AGAIN:
@@ -156,7 +156,7 @@ class Conclusion:
         if row.exit_status == 0:
             return await self._keep_checking(None)
         if row.exit_status is None and not self.last_word:
-            self._held.note(reading_end=False)
+            self._held.note(reading_end=False, cut_off=True)
             return Outcome.WATCH  # the polls count, and give up in the end
         await self.give_up()
         return Outcome.DONE
@@ -292,7 +292,7 @@ class Conclusion:
             await self._ending.cancelled_unstarted()
             return
         self._parts.polls.unwatch(self._held.id)
-        self._held.note(reading_end=False, waits_for=SOMEBODY, tail=())
+        self._held.note(reading_end=False, cut_off=False, waits_for=SOMEBODY, tail=())
         if not self._held.can_move(Phase.QUEUED):
             # The refusal comes after the fetch; the table knows the way back by the start alone.
             await self._held.move(Phase.STARTING, "refused")

@@ -231,9 +231,12 @@ class Drive:
 
     def wish(self) -> None:
         """Somebody asked for the end, or the cap was reached: act now. Returns at once."""
-        busy = self._cancelling is not None and not self._cancelling.done()
-        if self._stream is not None and not busy and not self._stream_ended.is_set():
-            self._cancelling = self._parts.spawn(self._cancel(self._stream))
+        if self._stream is None or self._stream_ended.is_set() or self._is_cancelling():
+            return
+        self._cancelling = self._parts.spawn(self._cancel(self._stream))
+
+    def _is_cancelling(self) -> bool:
+        return self._cancelling is not None and not self._cancelling.done()
 
     async def _cancel(self, stream: DeployStream) -> None:
         await self.held.refresh_wish()
@@ -357,11 +360,12 @@ class Drive:
             return
         if self._clock.now() - row.started_at < row.max_duration:
             return
-        if self._cap_reached_at is None:
+        if self._cap_reached_at is None or self._is_cancelling():
+            # The time that a cancel has to show begins when it was carried out.
             self._cap_reached_at = now
         patience = 2 * self._timing.poll_interval
         if lock.keeps_no_records(row):
-            patience += lock.FETCH_MAY_END_WITHIN + lock.FETCH_LIVES_ON
+            patience += lock.FETCH_LIVES_ON
         if now - self._cap_reached_at < patience.total_seconds():
             self.wish()
         else:

@@ -49,13 +49,21 @@ def how_to_end(record: BuildRecord, app: str) -> str:
     record names: which may be another one by now, where the build died and its PID was reused.
     Restarts hold no lock (recordings j_second_deploy_while_running, l1_cancel_mid_build).
     """
-    look = f"look at its PID with `builds:info {app} {record.id}`"
     if record.kind == "deploy":
-        return f"An operator can {look} and end that process on the server."
+        return f"An operator can {_look(record.id, app)} and end that process on the server."
+    return how_to_end_build(record.id, app)
+
+
+def how_to_end_build(build_id: str, app: str) -> str:
+    """The same, for what holds the app's deploy lock."""
     return (
-        f"An operator can {look} and, if that process still is this build, end it with "
-        f"`builds:cancel {app}`."
+        f"An operator can {_look(build_id, app)} and, if that process still is this build, end it "
+        f"with `builds:cancel {app}`."
     )
+
+
+def _look(build_id: str, app: str) -> str:
+    return f"look at its PID with `builds:info {app} {build_id}`"
 
 
 def blocker(

@@ -306,6 +306,8 @@ class Progress:
     """What is known of it, where it is nothing of this bot."""
     reading_end: bool = False
     """The command ended; what is live is being read."""
+    cut_off: bool = False
+    """Our line to the command is gone, and its end is not known: it can only be watched."""
     usual: timedelta | None = None
     """Median duration of good deployments, once 3 are known."""
     others: str | None = None

@@ -12,7 +12,7 @@ import pytest
 
 from bot.deployments.model import Live, Phase
 from bot.simulators.dokku.recordings import NEWEST
-from tests.scenarios.conftest import shown
+from tests.scenarios.conftest import open_world, shown
 from tests.support.cancels import (
     BOTH,
     BUILDING,
@@ -135,6 +135,33 @@ async def test_a_build_is_stopped_by_whoever_asks_however(tmp_path: Path, way: s
         wish = (await newest(world)).cancel
         assert wish is not None
         assert wish.by.user == ("cli" if way == "shell" else world.ada.id)
+
+
+# --- out of reach
+
+
+MENDS = {NEWEST: "if that process still is this build", OLD: "look on the server for the process"}
+
+
+@BOTH
+async def test_what_lives_on_without_its_line_is_said_to_be_out_of_reach(
+    tmp_path: Path, version: str
+) -> None:
+    """A silent loss kills nothing; whose the PID of its record is by now, nobody can prove."""
+    async with open_world(tmp_path, version=version) as world:
+        await world.start_bot()
+        await held_at(world, BUILDING)
+        await world.until_message("Building")
+        world.stage.server.forget_clients_for_test()
+        await by_button(world)
+        await world.until_message("cancel asked", "it stops nothing", MENDS[version])
+        world.let_go()
+        await world.until_message("Deployed")
+        assert "stops nothing" not in shown(world.message)
+        row = await newest(world)
+        assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+        assert row.cancel is not None
+        assert sent(world, "builds:cancel") == 0
 
 
 # --- nothing is left to cancel

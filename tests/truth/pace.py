@@ -87,7 +87,7 @@ def hurry() -> None:
     )
     mentions.FRESH = timedelta(seconds=1)
     connection._COOL_DOWN_S, connection._LONGEST_COOL_DOWN_S = 0.05, 0.75
-    lock.FETCH_LIVES_ON = timedelta(seconds=1)
+    lock.FETCH_LIVES_ON = lock.FETCH_MAY_END_WITHIN = timedelta(seconds=1)
     lock.DIES_WITHIN = timedelta(milliseconds=600)
     late.SENT_LIVES_ON = timedelta(seconds=1)
     resuming.POSTED_WITHIN = timedelta(seconds=2)

@@ -100,6 +100,7 @@ def _compose(
         *words.stale_notes(deployment, progress),
         *words.again_notes(deployment, progress),
         *words.version_notes(deployment),
+        *words.reach_notes(deployment, progress),
         *words.foreign_notes(deployment, progress),
         *progress.notes,
     )

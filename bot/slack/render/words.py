@@ -6,8 +6,9 @@ Everything here is mrkdwn-safe: foreign parts are made inert on the way.
 from collections.abc import Mapping
 from datetime import datetime
 
+from bot.deployments.foreign import UNRECORDED, how_to_end_build
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress, Status
-from bot.deployments.states import ENDINGS, RUNNING, WAITING, status_of
+from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.slack.render.text import (
     clock_time,
     code,
@@ -74,6 +75,10 @@ LIVES: Mapping[Live, str] = {
 
 
 _NO_RECORDS = "This Dokku keeps no build records"
+_CUT_OFF = (
+    "Its connection was lost, and without it the bot could end somebody else's process: it stops "
+    "nothing, and tells how this one ends."
+)
 
 
 def target_words(deployment: Deployment) -> str:
@@ -125,6 +130,19 @@ def version_notes(deployment: Deployment) -> tuple[str, ...]:
     if deployment.live is Live.UNKNOWN:
         return (f"{_NO_RECORDS}: nothing on it tells how the deployment ended.",)
     return ()
+
+
+def reach_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """That a wish to cancel cannot be carried out, and who can: its connection was lost."""
+    if not progress.cut_off or deployment.cancel is None:
+        return ()
+    if deployment.phase not in COMMAND_RUNS - {Phase.CANCELLING}:
+        return ()
+    if deployment.before is not None and deployment.before.builds is None:
+        return (_CUT_OFF, UNRECORDED.mend)
+    if deployment.build_id is None:
+        return (_CUT_OFF,)
+    return (_CUT_OFF, how_to_end_build(deployment.build_id, deployment.dokku_app))
 
 
 def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:

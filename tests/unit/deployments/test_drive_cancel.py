@@ -223,12 +223,16 @@ async def test_nothing_is_sent_while_two_records_could_be_ours() -> None:
 
 @in_virtual_time
 async def test_nothing_is_sent_when_our_line_is_lost() -> None:
+    """Its PID may be another process's by now, which `builds:cancel` would kill."""
     rig, stream = await building()
+    assert not rig.progress().cut_off
     stream.lose()
     await rig.passes(2)
     await cancel(rig)
     await rig.passes(60)
     assert rig.dokku.cancels == []
+    assert rig.row().phase is Phase.BUILDING
+    assert rig.progress().cut_off
     rig.dokku.mark("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)

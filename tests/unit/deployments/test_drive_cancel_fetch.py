@@ -162,3 +162,16 @@ async def test_at_the_cap_a_fetch_that_hangs_is_stopped_and_said_to_be() -> None
     row = await rig.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 20)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.PREVIOUS)
     assert "was stopped" in (row.reason or "")
+
+
+@in_virtual_time
+async def test_at_the_cap_a_lost_line_is_waited_for_no_longer_than_a_fetch_lives_on() -> None:
+    """There is nothing to cancel any more: the time that a cancel has is not counted."""
+    rig, stream = await fetching(FETCHING, BUILDING)
+    rig.dokku.locked = True
+    stream.lose()
+    row = rig.row()
+    assert row.started_at is not None
+    await rig.until(lambda: rig.clock.now() >= row.started_at + row.max_duration)
+    end = await rig.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 40)
+    assert (end.failure, end.live) == (Failure.TIMED_OUT, Live.UNKNOWN)

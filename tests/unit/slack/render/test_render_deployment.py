@@ -23,6 +23,7 @@ from bot.deployments.model import (
 from bot.deployments.readings import AppReport, Containers, Snapshot
 from bot.dokku.failures import explain
 from bot.simulators.slack.rules import check_message_blocks
+from bot.slack.render import words
 from bot.slack.render.deployment import Rendered, render
 from bot.slack.render.limits import validate_message
 
@@ -100,6 +101,10 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "before": OLD_DOKKU,
         },
         {"waits_for": ITS_FETCH},
+    ),
+    "cancel_out_of_reach": (
+        {**BUILDING, "cancel": True, "before": PROVEN, "build_id": "mwu9t3a2lnmbzk"},
+        {"cut_off": True, "tail": LOG},
     ),
     "succeeded": (
         {
@@ -215,6 +220,7 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "queued_behind_a_push": ["Cancel"],
         "cancelling": ["Full log"],
         "cancelling_a_fetch": ["Full log"],
+        "cancel_out_of_reach": ["Full log"],
         "succeeded": ["Full log", "Roll back"],
         "succeeded_nothing_scaled": ["Full log"],
         "failed_previous_serves": ["Full log", "Retry"],
@@ -380,3 +386,31 @@ def test_what_was_live_before_by_dokkus_word_alone_is_called_so(
     for before in (None, replace(PROVEN, proven=None)):
         told = str(render(a_deployment(**end, before=before), Progress(), now=now).blocks)
         assert "the previous release (`9999999` according to Dokku)" in told
+
+
+@pytest.mark.parametrize(
+    ("facts", "cut_off", "said"),
+    [
+        ({"cancel": True, "build_id": "b7"}, True, ["it stops nothing", "`builds:cancel myapp`"]),
+        ({"cancel": True, "build_id": None}, True, ["it stops nothing"]),
+        (
+            {"cancel": True, "build_id": None, "before": OLD_DOKKU},
+            True,
+            ["it stops nothing", "look on the server for the process"],
+        ),
+        ({"cancel": True, "build_id": "b7"}, False, []),
+        ({"build_id": "b7"}, True, []),
+        ({"cancel": True, "build_id": "b7", "phase": Phase.CANCELLING}, True, []),
+        ({"cancel": True, "build_id": "b7", "phase": Phase.CHECKING}, True, []),
+        ({"cancel": True, "build_id": "b7", "phase": Phase.FAILED}, True, []),
+    ],
+)
+def test_a_wish_that_is_out_of_reach_is_said_to_be(
+    a_deployment: Build, now: datetime, facts: dict[str, Any], cut_off: bool, said: list[str]
+) -> None:
+    facts = {**BUILDING, "before": PROVEN, **facts}
+    if facts.get("cancel"):
+        facts["cancel"] = CancelWish(by=Actor(user="U0BOB", name="bob"), at=now)
+    notes = words.reach_notes(a_deployment(**facts), Progress(cut_off=cut_off))
+    assert len(notes) == len(said)
+    assert all(word in note for word, note in zip(said, notes, strict=True))
