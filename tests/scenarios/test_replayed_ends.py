@@ -51,9 +51,9 @@ def key_of(row: Row) -> Key | None:
 ROWS: Mapping[Key, Row] = {
     key: row for section in SECTIONS for row in section.rows if (key := key_of(row)) is not None
 }
-PLAYED_ELSEWHERE = {"i_app_missing", "j_second_deploy_while_running"}
-"""An app that is gone, in test_recorded_queue.py; two deploys at once, in
-test_replayed_refusals.py."""
+PLAYED_ELSEWHERE = {"i_app_missing", "j_second_deploy_while_running", "k_two_apps_at_once"}
+"""An app that is gone, in test_recorded_queue.py; two deploys of an app at once, in
+test_replayed_refusals.py; of two apps, in test_replayed_together.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,7 @@ CASES = (
     Case(take=Take(scenario="m8_pty_client_killed"), attempt=2),
     Case(take=Take(scenario="m11_ssh_lost_during_silent_build"), attempt=2),
     Case(take=Take(scenario="m13_short_keepalive_in_blackout"), attempt=2),
+    Case(take=Take(scenario="m6_ssh_blackhole_forever")),
     Case(take=Take(scenario=CHECKS)),
     Case(
         take=Take(

@@ -149,6 +149,7 @@ STORIES: tuple[Story, ...] = (
     story("app_gone", play=destroyed_while_it_waits),
     story("ref_gone", play=behaving("ok", "myapp v9"), timing={"lookup_grace": timedelta(0)}),
     # --- a good end
+    story("apps_locked", play=in_turn(plays.elsewhere("apps:lock myapp"), behaving("ok"))),
     story("record_gone", play=held(ENDED, plays.lose_the_records)),
     story("lost_after_all_was_done", play=held(ENDED, plays.lose_the_line)),
     story("skip_deploy", play=behaving("skip_deploy")),

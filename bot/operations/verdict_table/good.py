@@ -116,6 +116,24 @@ GOOD = Section(
             evidence=ended(0, SUCCEEDED, (NEW,)),
         ),
         Ended(
+            read="Somebody had locked the app with `apps:lock`: Dokku ignores and removes it.",
+            model="apps_locked",
+            recording=f"{NEWEST}v_apps_lock_unlock",
+            evidence=ended(0, SUCCEEDED, (NEW,)),
+        ),
+        Ended(
+            read="Two apps of one server at once: one is deployed again.",
+            recording=f"{NEWEST}k_two_apps_at_once",
+            step="deploy",
+            evidence=ended(0, SUCCEEDED, (NEW,)),
+        ),
+        Ended(
+            read="The other of the two, deployed for the first time.",
+            recording=f"{NEWEST}k_two_apps_at_once",
+            step="deploy_web2",
+            evidence=ended(0, SUCCEEDED, (NEW,), before=BEFORE_FIRST),
+        ),
+        Ended(
             read="Dokku 0.35, which keeps no records, says that it deployed; every container is "
             "ours; the commit is ours.",
             recording=f"{OLDER}b_redeploy_ok",
@@ -137,6 +155,7 @@ GOOD = Section(
             read="The line was lost; the record says succeeded, Dokku's copy of the text names "
             "our containers.",
             model="lost_after_all_was_done",
+            recording=f"{NEWEST}m6_ssh_blackhole_forever",
             evidence=ended(None, SUCCEEDED, (NEW,)),
         ),
         Ended(
@@ -224,6 +243,14 @@ GOOD = Section(
             "copy of the text is gone.",
             model="text_gone",
             evidence=ended(None, SUCCEEDED, (NEW,), RELEASED),
+        ),
+        Ended(
+            read="The network fell silent for ever during the build, and Dokku came to its end: "
+            "the record says succeeded, other containers serve. What it printed after the first "
+            "6 s was not recorded.",
+            recording=f"{NEWEST}m6_ssh_blackhole_forever",
+            step="deploy",
+            evidence=ended(None, SUCCEEDED, (STRANGER,), BUILT, started=NONE_OF_OURS),
         ),
         Ended(
             read="The containers are neither ours nor the old ones.",

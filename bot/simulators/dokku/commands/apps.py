@@ -38,6 +38,14 @@ async def locked(host: DokkuHost, words: list[str], output: Output) -> int:
     return 0
 
 
+async def lock(host: DokkuHost, words: list[str], output: Output) -> int:
+    """Put a lock file there that no deploy holds: deploys ignore it, and take it away."""
+    app = find_app(host, words)
+    app.lock_file = ""
+    await put(output, out=step(NEWEST, "v_apps_lock_unlock", "lock").stdout)
+    return 0
+
+
 async def report(host: DokkuHost, words: list[str], output: Output) -> int:
     """Report an app as a table, as JSON or as one value; all apps without a name."""
     form, rest = take_format(words)
@@ -65,6 +73,7 @@ COMMANDS = {
     "version": version,
     "apps:list": list_apps,
     "apps:exists": exists,
+    "apps:lock": lock,
     "apps:locked": locked,
     "apps:report": report,
 }

@@ -1,0 +1,59 @@
+"""Recording k played through the whole bot: two apps of one server are deployed at once."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.deployments.model import Deployment, Live, Phase
+from bot.deployments.verdict import Kind, Verdict
+from bot.operations.verdict_table.rows import Row
+from bot.operations.verdict_table.table import SECTIONS
+from bot.simulators.dokku.refs import HashedRefs
+from bot.simulators.dokku.replay import Take
+from tests.scenarios.conftest import open_world
+from tests.support.asked_rules import AskedRules, asked
+
+__all__ = ["asked"]
+
+SCENARIO = "k_two_apps_at_once"
+SPEED = 50.0
+STAYED_UP = "The new release runs and stayed up."
+TAKES = (
+    Take(
+        scenario=SCENARIO,
+        before=("m2_ssh_channel_closed_mid_build", "ps_report_json_94.577"),
+    ),
+    Take(scenario=SCENARIO, deploys=("deploy_web2",), first=True),
+)
+
+
+def rows() -> list[Row]:
+    every = [row for section in SECTIONS for row in section.rows]
+    return [row for row in every if row.recording == f"0.38.27/{SCENARIO}"]
+
+
+def test_both_have_their_row() -> None:
+    assert [row.step for row in rows()] == [take.deploys[0] for take in TAKES]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_two_apps_at_once_end_well(tmp_path: Path, asked: AskedRules, first: int) -> None:
+    async with open_world(tmp_path, apps=(), speed=SPEED) as world:
+        dokku = world.stage.dokku
+        dokku.refs = HashedRefs()
+        apps = [dokku.replay(take) for take in TAKES]
+        (tmp_path / "deploybot.toml").write_text(
+            "".join(f'[apps.{app.name}]\nrepo = "{app.repo}"\n' for app in apps)
+        )
+        await world.start_bot()
+        for app in (apps[first], apps[1 - first]):
+            assert app.replay is not None
+            await world.deploy(f"{app.name} {app.replay.sha}")
+        await dokku.until(lambda: all(app.runs for app in apps), timeout_s=20)
+        for app in apps:
+            (row,) = await world.ended(len(apps), app.name)
+            assert isinstance(row, Deployment)
+            assert (row.phase, row.live, row.reason) == (Phase.SUCCEEDED, Live.NEW, STAYED_UP)
+    assert [row for row in rows() if not asked.show(row)] == []
+    checked = Verdict(kind=Kind.CHECK, rule="new_release_seen")
+    assert {row.outcome() for row in rows()} == {checked}
