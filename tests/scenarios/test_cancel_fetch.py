@@ -7,7 +7,7 @@ from pathlib import Path
 from bot.deployments.lock import FETCH_LIVES_ON
 from bot.deployments.model import Live, Phase
 from bot.simulators.dokku.recordings import NEWEST
-from tests.scenarios.conftest import QuickClock
+from tests.scenarios.conftest import QuickClock, open_world
 from tests.support.cancels import (
     BOTH,
     BUILDING,
@@ -120,6 +120,27 @@ async def test_before_0_38_a_fetch_is_let_end_and_its_build_hung_up_on(tmp_path:
         end = await ends_cancelled(world, began, FREED, KEPT)
         assert end == (Phase.CANCELLED, Live.PREVIOUS)
         assert "lock free" in ((await newest(world)).evidence or "")
+
+
+async def test_before_0_38_at_the_servers_own_pace_its_build_dies_before_a_release(
+    tmp_path: Path,
+) -> None:
+    async with open_world(tmp_path, version=OLD, speed=1.0) as world:
+        await world.start_bot(DEPLOYBOT_POLL_INTERVAL="10s")
+        dokku = world.stage.dokku
+        await held_at(world, FETCHING)
+        await by_button(world)
+        await world.until_message("Cancelling", "waits for the end of Dokku's fetch")
+        ((run, record),) = [(one, one.record) for one in world.app.runs]
+        assert record is not None
+        world.let_go()
+        await dokku.until(lambda: b"-----> Building" in record.log, timeout_s=20)
+        began = time.monotonic()
+        await dokku.until(lambda: run.output.closed)
+        assert time.monotonic() - began < ACTS_WITHIN_S
+        end = await ends_cancelled(world, began, FREED, KEPT)
+        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        assert b"-----> Releasing" not in record.log
 
 
 async def test_before_0_38_a_fetch_that_finds_a_push_there_ends_by_itself(tmp_path: Path) -> None:

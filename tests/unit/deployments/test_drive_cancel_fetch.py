@@ -134,6 +134,19 @@ async def test_who_may_not_act_when_the_build_begins_hangs_up_once_he_may() -> N
 
 
 @in_virtual_time
+async def test_a_drain_waits_for_no_fetch_and_the_next_owner_reads_the_lock() -> None:
+    rig, stream = await fetching(FETCHING)
+    await cancel(rig)
+    await rig.passes(2)
+    assert await rig.stop(timeout_s=5) == 1
+    stream.lose()  # the process ends, and its connections with it
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    row = await again.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 20)
+    assert (row.phase, row.live, row.attempt) == (Phase.CANCELLED, Live.PREVIOUS, 1)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
 async def test_at_the_cap_a_fetch_that_becomes_a_build_is_stopped_there() -> None:
     rig, stream = await fetching(FETCHING)
     await rig.until_phase(Phase.CANCELLING)

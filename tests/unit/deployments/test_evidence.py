@@ -101,7 +101,9 @@ async def read(dokku: FakeDokku, heard: LogFacts | None, **changes: object) -> L
     ("exit_status", "heard", "told", "marks"),
     [
         # We heard it all: nobody else is asked.
-        (0, facts(Mark.RELEASING), GOOD, {Mark.RELEASING}),
+        (0, facts(Mark.RELEASING, phase=Phase.RELEASING), GOOD, {Mark.RELEASING}),
+        # Nothing of a deploy was heard: its server kept the output to itself.
+        (0, facts(), GOOD, DEPLOYED | {Mark.FETCHING}),
         # Our line was lost: Dokku's copy has the rest.
         (None, facts(Mark.FETCHING), GOOD, DEPLOYED | {Mark.FETCHING}),
         # Another process heard it.
