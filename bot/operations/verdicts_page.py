@@ -6,6 +6,7 @@ from bot.deployments.model import Live, Phase
 from bot.deployments.settling import Judgement, Step
 from bot.deployments.verdict import Kind, Verdict
 from bot.dokku.versions import MEANS, SINCE, capabilities
+from bot.operations.verdict_table.causes import CAUSES, Cause, rows_of
 from bot.operations.verdict_table.rows import Row, Section
 from bot.operations.verdict_table.table import SECTIONS
 
@@ -35,6 +36,16 @@ What cannot be proven is called unknown. It is looked at again later, and the me
 when the end comes to be known.
 """
 
+_CAUSES = """\
+## What Dokku prints at an end
+
+Each text that a real Dokku was seen or is known to give, with the end that it comes to in the rows
+above, and what shows it. *Not met* says why no deployment of the bot ends so.
+
+| exit status | text | what it comes to |
+|---|---|---|
+{rows}
+"""
 _VERSIONS = """\
 ## Versions of Dokku
 
@@ -70,7 +81,7 @@ _START_AGAIN = "*started once more;* where that is not allowed: "
 
 def verdicts_page() -> str:
     """The whole page."""
-    return "\n".join((_INTRODUCTION, *(_section(one) for one in SECTIONS), _versions()))
+    return "\n".join((_INTRODUCTION, *(_section(one) for one in SECTIONS), _causes(), _versions()))
 
 
 def rule_of(row: Row) -> str | None:
@@ -83,6 +94,22 @@ def verdict_of(row: Row) -> Verdict | None:
     """What the rules say of a row; None for a look that decides nothing yet."""
     outcome = row.outcome()
     return outcome.verdict if isinstance(outcome, Judgement) else outcome
+
+
+def _causes() -> str:
+    return _CAUSES.format(rows="\n".join(_cause(one) for one in CAUSES))
+
+
+def _cause(cause: Cause) -> str:
+    met = [f"{_end(row)} ({_proof(row)})" for row in rows_of(cause)]
+    unmet = [f"*not met:* {cause.not_met}"] if cause.not_met else []
+    return f"| {cause.exits} | {_code(cause.says)} | {'; '.join(met + unmet)} |"
+
+
+def _code(text: str) -> str:
+    if text.startswith("("):
+        return text
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def _versions() -> str:

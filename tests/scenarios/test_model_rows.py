@@ -18,7 +18,7 @@ from bot.operations.verdict_table.rows import Row, Unstarted
 from bot.operations.verdict_table.table import SECTIONS
 from bot.operations.verdicts_page import verdict_of
 from bot.simulators.stage import LOOPBACK
-from tests.scenarios.conftest import QuickClock, World, open_world
+from tests.scenarios.conftest import ONE_APP, QuickClock, World, open_world
 from tests.support import plays
 from tests.support.asked_rules import AskedRules, asked
 from tests.support.model_stories import STORIES, Story
@@ -53,7 +53,8 @@ def test_every_row_has_its_proof() -> None:
 
 @pytest.mark.parametrize("told", STORIES, ids=lambda one: one.rows[-1])
 async def test_the_model_shows_its_rows(tmp_path: Path, asked: AskedRules, told: Story) -> None:
-    async with open_world(tmp_path, version=told.version) as world:
+    apps = plays.NEW_APP if told.first else ONE_APP
+    async with open_world(tmp_path, apps=apps, version=told.version) as world:
         await plays.scale(world, told.scale)
         clock = QuickClock(told.speed) if told.speed else None
         await world.start_bot(told.timing, clock, **told.settings)

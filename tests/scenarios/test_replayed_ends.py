@@ -63,6 +63,8 @@ class Case:
     take: Take
     attempt: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
+    repo: str | None = None
+    """None: the recorded one."""
     version: str = NEWEST
     hangs_up: bool = False
     """Somebody presses Cancel at the moment at which the recorded client was lost."""
@@ -141,6 +143,11 @@ CASES = (
         Case(take=Take(scenario="h_repo_missing", deploys=(step,), beside=BESIDE))
         for step in ("not_exported", "refused", "no_such_host", "ssh_refused")
     ),
+    # Our settings would refuse what was named there, so that another repository is.
+    Case(
+        take=Take(scenario="h_repo_missing", deploys=("no_url",), beside=BESIDE),
+        repo="https://git.example/acme/gone.git",
+    ),
     # --- cancelled
     Case(take=Take(scenario="l1_cancel_mid_build", cancelled_s=5.551)),
     Case(take=Take(scenario="l5_ssh_signal_and_ctrl_c", cancelled_s=12.907)),
@@ -195,7 +202,8 @@ async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case
         dokku.refs = HashedRefs()
         app = dokku.replay(case.take)
         assert app.replay is not None
-        (tmp_path / "deploybot.toml").write_text(f'[apps.{app.name}]\nrepo = "{app.repo}"\n')
+        repo = case.repo or app.repo
+        (tmp_path / "deploybot.toml").write_text(f'[apps.{app.name}]\nrepo = "{repo}"\n')
         await world.start_bot(None, None, **case.settings)
         client = asyncio.create_task(_be_its_client(world, hangs_up=case.hangs_up))
         try:

@@ -46,6 +46,8 @@ class Story:
     speed: float | None = None
     """How many times faster the bot's waits pass; None: its own clock."""
     version: str = NEWEST
+    first: bool = False
+    """Nothing of the app was deployed before."""
 
 
 def story(*rows: str, play: plays.Play, **more: Any) -> Story:
@@ -118,6 +120,12 @@ async def prune(world: World) -> None:
     world.app.records[:] = [one for one in world.app.records if one.source == "git:sync"]
 
 
+async def the_record_was_pruned(world: World) -> None:
+    """As prune leaves what never told its end; seen of `ps:restart` alone (recording p)."""
+    record = world.app.records[-1]
+    record.status, record.exit_code = "failed", -1
+
+
 async def build_the_same_content(world: World) -> None:
     new = world.stage.forge.sha("myapp")
     (live,) = world.stage.dokku.live("myapp").values()
@@ -151,6 +159,7 @@ STORIES: tuple[Story, ...] = (
     # --- a good end
     story("apps_locked", play=in_turn(plays.elsewhere("apps:lock myapp"), behaving("ok"))),
     story("record_gone", play=held(ENDED, plays.lose_the_records)),
+    story("record_says_otherwise", play=held(ENDED, the_record_was_pruned)),
     story("lost_after_all_was_done", play=held(ENDED, plays.lose_the_line)),
     story("skip_deploy", play=behaving("skip_deploy")),
     story(
@@ -234,6 +243,11 @@ STORIES: tuple[Story, ...] = (
     story("lost_after_checks_failed", play=held(ENDED, plays.lose_the_line, "checks_fail")),
     story("lost_after_build_failed", play=held(ENDED, plays.lose_the_line, "build_fails")),
     # --- cancelled
+    story(
+        "cancelled_first",
+        play=held(BUILDING, in_turn(plays.press_cancel, plays.until_stopped)),
+        first=True,
+    ),
     story(
         "cancelled_half_way",
         play=held(SWITCHED, in_turn(plays.press_cancel, plays.until_stopped)),

@@ -150,6 +150,18 @@ BAD = Section(
             ),
         ),
         Ended(
+            read="What is named is no repository.",
+            recording=f"{NEWEST}h_repo_missing",
+            step="no_url",
+            evidence=ended(
+                128,
+                ABANDONED,
+                (OLD,),
+                frozenset({Mark.FETCHING, Mark.REPO_UNREACHABLE}),
+                error="fatal: 'not-a-url' does not appear to be a git repository",
+            ),
+        ),
+        Ended(
             read="The app does not exist any more.",
             recording=f"{NEWEST}i_app_missing",
             step="git_sync_build_ghost_git_//git.example/web.git_main",

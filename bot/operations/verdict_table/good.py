@@ -21,6 +21,7 @@ from bot.operations.verdict_table.samples import (
     OLD_DOKKU,
     OLD_WORKER,
     OLDER,
+    PRUNED,
     PUSH,
     RELEASED,
     SKIPPED,
@@ -150,6 +151,11 @@ GOOD = Section(
             read="The build record is missing: decided as on a Dokku without records.",
             model="record_gone",
             evidence=ended(0, None, (NEW,)),
+        ),
+        Ended(
+            read="The build record says that it ended without telling (failed/-1): the same.",
+            model="record_says_otherwise",
+            evidence=ended(0, PRUNED, (NEW,)),
         ),
         Ended(
             read="The line was lost; the record says succeeded, Dokku's copy of the text names "

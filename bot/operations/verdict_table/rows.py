@@ -25,6 +25,11 @@ class Row(ABC):
     alone: str | None = None
     """Why the rules alone can show it: neither a recording nor the model can."""
 
+    @property
+    def name(self) -> str:
+        """What it is called where it is spoken of; two rows of one recorded deploy share it."""
+        return self.model or (f"{self.recording}:{self.step}" if self.step else self.read)
+
     @abstractmethod
     def outcome(self) -> Verdict | Judgement:
         """What the rules say of it."""

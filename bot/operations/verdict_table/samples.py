@@ -90,6 +90,7 @@ SUCCEEDED = build_record(BuildStatus.SUCCEEDED, 0)
 FAILED = build_record(BuildStatus.FAILED, 1)
 CANCELED = build_record(BuildStatus.CANCELED, ENDED_WITHOUT_TELLING)
 ABANDONED = build_record(BuildStatus.ABANDONED)
+PRUNED = build_record(BuildStatus.FAILED, ENDED_WITHOUT_TELLING)
 RUNNING = build_record(BuildStatus.RUNNING)
 CUT_OFF = build_record(BuildStatus.FAILED, PIPE_CLOSED)
 

@@ -5,11 +5,13 @@ from bot.operations.verdict_table.rows import Ended, Section
 from bot.operations.verdict_table.samples import (
     ABANDONED,
     BEFORE_BOTH,
+    BEFORE_FIRST,
     BUILT,
     CANCELED,
     FETCHING,
     NEW,
     NEWEST,
+    NONE_OF_OURS,
     OLD,
     OLD_WORKER,
     RELEASED,
@@ -39,7 +41,20 @@ CANCELS = Section(
             evidence=ended(PIPE_CLOSED, CANCELED, (NEW,), RELEASED, cancel_asked=True),
         ),
         Ended(
-            read="The same, with web replaced and the worker not.",
+            read="Somebody pressed Cancel during the first build of an app: there is no container.",
+            model="cancelled_first",
+            evidence=ended(
+                PIPE_CLOSED,
+                CANCELED,
+                (),
+                BUILT,
+                started=NONE_OF_OURS,
+                cancel_asked=True,
+                before=BEFORE_FIRST,
+            ),
+        ),
+        Ended(
+            read="Somebody pressed Cancel when web was replaced and the worker not.",
             model="cancelled_half_way",
             evidence=ended(
                 PIPE_CLOSED,
