@@ -4,6 +4,7 @@ import pytest
 
 from bot.deployments.lock import FETCH_LIVES_ON, FETCH_MAY_END_WITHIN
 from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.readings import BuildStatus
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -188,3 +189,25 @@ async def test_at_the_cap_a_lost_line_is_waited_for_no_longer_than_a_fetch_lives
     await rig.until(lambda: rig.clock.now() >= row.started_at + row.max_duration)
     end = await rig.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 40)
     assert (end.failure, end.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+@in_virtual_time
+async def test_a_second_fetch_is_no_build_because_the_first_attempt_was_one(keeps: bool) -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=keeps))
+    first = await rig.begun()
+    first.say(FETCHING, BUILDING)
+    await rig.passes(3)
+    rig.dokku.locked = True
+    first.lose()
+    await rig.until(lambda: rig.progress().cut_off, within_s=15)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.locked = False
+    second = await rig.dokku.stream(2)
+    second.say(FETCHING)
+    await rig.passes(3)
+    assert not rig.progress().cut_off
+    await cancel(rig)
+    await rig.passes(2)
+    assert not second.closed
+    assert rig.dokku.cancels == []
