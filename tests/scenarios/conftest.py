@@ -17,6 +17,7 @@ from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
 from bot.config import load_settings
 from bot.deployments.ports import DeployStream
+from bot.dokku.connection import Patience
 from bot.dokku.driver import Driver
 from bot.metrics import Metrics
 from bot.parties import Parties
@@ -236,6 +237,10 @@ class World:
         """Wait until it stands there."""
         await self.stage.dokku.until(lambda: self.stage.dokku.holding(app))
 
+    def runs(self, app: str = "myapp") -> bool:
+        """Whether a command that changes the app is at work there."""
+        return bool(self.stage.dokku.apps[app].runs)
+
     def let_go(self, app: str = "myapp") -> None:
         self.stage.dokku.release_for_test(app)
 
@@ -314,9 +319,24 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bot's pauses that no setting shortens: between logins, looks and edits of a message."""
     monkeypatch.setattr("bot.dokku.connection._COOL_DOWN_S", 0.05)
     monkeypatch.setattr("bot.dokku.connection._LONGEST_COOL_DOWN_S", 0.3)
+    monkeypatch.setattr("bot.dokku.connection._CHANNEL_TRIES", 3)
     monkeypatch.setattr("bot.deployments.concluding.READ_PAUSE", timedelta(milliseconds=200))
     for name, value in HURRIED_EDITS.items():
         monkeypatch.setattr(f"bot.slack.budget.{name}", value)
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Changes how long the parts of the next bot's connections wait."""
+    defaults = Patience.__init__.__kwdefaults__
+    assert defaults is not None
+
+    def change(**values: float) -> None:
+        for name, value in values.items():
+            assert name in defaults
+            monkeypatch.setitem(defaults, name, value)
+
+    return change
 
 
 @pytest.fixture

@@ -8,23 +8,16 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_processes import an_app
+from tests.support.plays import BUILDING, FETCHING, STANDS
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
-BUILDING = "build step 4/"
-PHASES = {
-    "fetching": "Fetching remote code",
-    "building": BUILDING,
-    "checked": "Attempting pre-flight checks",
-    "switched": "Triggering early",
-    "ending": "before_exit",
-}
-"""App -> the line behind which its deploy stands."""
 
 Break = Callable[[World], Awaitable[None]]
 End = tuple[Phase, Failure | None, Live, int]
@@ -36,8 +29,9 @@ INTERRUPTED: End = (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS, 1)
 TOO_LATE: End = (Phase.FAILED, Failure.INTERRUPTED, Live.NEW, 1)
 
 
-async def seen_stale(world: World) -> None:
-    await world.slack.until(lambda: any("stale" in shown(one) for one in world.messages))
+async def told(world: World, why: str) -> None:
+    """A message says why the server cannot be asked: at least one question has met the fault."""
+    await world.slack.until(lambda: any(why in shown(one) for one in world.messages))
 
 
 async def reset(world: World) -> None:
@@ -60,15 +54,41 @@ async def restart_server(world: World) -> None:
     server = world.stage.server
     await server.refuse_connections_for_test()
     await server.drop_connections_for_test()
-    await seen_stale(world)
+    await told(world, "refused the connection")
     await server.accept_connections_for_test()
 
 
 async def black_out(world: World) -> None:
     """No packet passes for a while, then all do."""
     world.stage.server.stall_for_test()
-    await seen_stale(world)
+    await told(world, "did not answer within")
     world.stage.server.heal_for_test()
+
+
+async def lead_astray(world: World) -> None:
+    """All is cut, and for a while another server answers in its place."""
+    server = world.stage.server
+    server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
+    await server.drop_connections_for_test()
+    await told(world, "host key that is not among the known ones")
+    server.change_host_key_for_test(None)
+
+
+async def lock_out(world: World) -> None:
+    """All is cut, and for a while the bot's key is not taken."""
+    server = world.stage.server
+    server.refuse_key_for_test()
+    await server.drop_connections_for_test()
+    await told(world, "refused the bot's SSH key")
+    server.refuse_key_for_test(refuse=False)
+
+
+async def give_no_channel(world: World) -> None:
+    """What is open stays so; no question passes for a while."""
+    server = world.stage.server
+    server.max_sessions, most = 0, server.max_sessions
+    await told(world, "had no channel free")
+    server.max_sessions = most
 
 
 PATIENT = {
@@ -80,9 +100,18 @@ PATIENT = {
 
 
 @pytest.fixture
+def impatient_lines(patience: Callable[..., None]) -> None:
+    """A deploy's line gives up after a second of silence: nothing else tells of this one's death.
+
+    Without a byte and without a record there is no deploy that could be seen to be over.
+    """
+    patience(deploy_alive_s=0.3, deploy_alive_count=3)
+
+
+@pytest.fixture
 async def patient(tmp_path: Path) -> AsyncIterator[World]:
     """Contact is never given up: what is tested is how it goes on."""
-    apps = [an_app(name) for name in ("myapp", *PHASES)]
+    apps = [an_app(name) for name in ("myapp", *STANDS)]
     async with open_world(tmp_path, apps=apps) as world:
         await world.start_bot(timing=PATIENT)
         yield world
@@ -101,58 +130,105 @@ async def the_end(world: World, app: str = "myapp") -> tuple[End, Deployment]:
         (reset, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
         (switch_off, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
         (restart_server, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
+        (lead_astray, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
+        (lock_out, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
+        (give_no_channel, (AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE)),
         (forget, (AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE)),
         (black_out, (AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE)),
     ],
 )
 async def test_all_lines_break(patient: World, break_line: Break, ends: tuple[End, ...]) -> None:
     """Five deploys stand in five phases at that moment, the last one at its very end."""
-    for app, at in PHASES.items():
+    for app, at in STANDS.items():
         patient.hold(at, app)
         await patient.deploy(f"{app} main")
-    for app in PHASES:
+    for app in STANDS:
         await patient.held(app)
     await break_line(patient)
-    for app in PHASES:
+    for app in STANDS:
         patient.let_go(app)
-    await patient.ended(len(PHASES))
-    for app, end in zip(PHASES, ends, strict=True):
-        told, row = await the_end(patient, app)
-        assert (app, told) == (app, end)
+    await patient.ended(len(STANDS))
+    for app, end in zip(STANDS, ends, strict=True):
+        seen, row = await the_end(patient, app)
+        assert (app, seen) == (app, end)
         live = {one.sha for one in patient.stage.dokku.live(app).values()}
         assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
         if row.failure is Failure.INTERRUPTED:
             assert "connection or the bot died during the deployment" in (row.reason or "")
             serves = "The new release is" if row.live is Live.NEW else "previous release is still"
             assert serves in (row.reason or "")
-    assert len(patient.messages) == len(PHASES)
+    assert len(patient.messages) == len(STANDS)
 
 
-@pytest.mark.parametrize("break_line", [reset, switch_off, forget])
+EVERY_BREAK = (
+    *(reset, switch_off, forget, restart_server, black_out),
+    *(lead_astray, lock_out, give_no_channel),
+)
+
+
+@pytest.mark.parametrize("break_line", EVERY_BREAK)
 async def test_a_line_that_breaks_while_the_new_release_is_watched(
     tmp_path: Path, break_line: Break
 ) -> None:
     async with open_world(tmp_path) as world:
-        await world.start_bot(timing=PATIENT | {"settle": timedelta(seconds=3)})
+        await world.start_bot(timing=PATIENT | {"settle": timedelta(seconds=2)})
         await world.deploy()
-        await world.until_message("Checking")
+        await world.until_message("Checking · watching")  # Dokku says "Checking" too
         await break_line(world)
         await world.ended()
-        told, _ = await the_end(world)
-    assert told == AT_ONCE
+        seen, _ = await the_end(world)
+    assert seen == AT_ONCE
 
 
-async def test_a_command_that_the_server_never_ran_is_sent_again(patient: World) -> None:
+@pytest.mark.parametrize("break_line", EVERY_BREAK)
+async def test_all_lines_break_while_the_end_is_being_read(
+    tmp_path: Path, break_line: Break
+) -> None:
+    """The command has told its exit status, and the containers have not been read."""
+    ends = {"good": AT_ONCE, "bad": (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS, 1)}
+    async with open_world(tmp_path, apps=[an_app(name) for name in ends]) as world:
+        await world.start_bot(timing=PATIENT)
+        server = world.stage.server
+        world.stage.dokku.apps["bad"].behaviour = "build_fails"
+        for app in ends:
+            world.hold(FETCHING, app)
+            await world.deploy(f"{app} main")
+            await world.held(app)
+        server.refuses = "ps:inspect"
+        for app in ends:
+            world.let_go(app)
+        await world.slack.until(partial(_all_read, world))
+        await break_line(world)
+        server.refuses = None
+        await world.ended(len(ends))
+        for app, end in ends.items():
+            seen, _ = await the_end(world, app)
+            assert (app, seen) == (app, end)
+
+
+def _all_read(world: World) -> bool:
+    return all("reading what is live" in shown(one) for one in world.messages)
+
+
+async def cut_the_deploy_s(world: World) -> None:
+    """The line that was opened last, and no other."""
+    world.stage.server.drop_newest_for_test()
+
+
+@pytest.mark.parametrize("break_line", [cut_the_deploy_s, switch_off, restart_server, lead_astray])
+async def test_a_command_that_the_server_never_ran_is_sent_again(
+    impatient_lines: None, patient: World, break_line: Break
+) -> None:
     """All was cut as it arrived: Dokku has no record of it, so nothing ran."""
     server, dokku = patient.stage.server, patient.stage.dokku
     server.loses = "git:sync"
     await patient.deploy()
     await dokku.until(lambda: server.lost, timeout_s=20)
     server.loses = None
-    server.drop_newest_for_test()
+    await break_line(patient)
     await patient.ended()
-    told, _ = await the_end(patient)
-    assert told == ONCE_MORE
+    seen, _ = await the_end(patient)
+    assert seen == ONCE_MORE
     await patient.replied("Starting myapp again, once")
 
 
@@ -167,11 +243,11 @@ async def test_the_questions_line_is_no_business_of_the_deploy(patient: World) -
     server, dokku = patient.stage.server, patient.stage.dokku
     drop = server.drop_oldest_for_test
     for _ in range(3):
-        seen = len(dokku.journal) + 1
+        more = len(dokku.journal) + 1
         drop()
-        await dokku.until(partial(_has_noted, patient, seen))
+        await dokku.until(partial(_has_noted, patient, more))
         drop = server.drop_newest_for_test  # the next questions' line is younger than the deploy's
     patient.let_go()
     await patient.ended()
-    told, _ = await the_end(patient)
-    assert told == AT_ONCE
+    seen, _ = await the_end(patient)
+    assert seen == AT_ONCE

@@ -1,6 +1,6 @@
 """Logins that are slow, turned away or refused, and channels that are not to be had."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -47,6 +47,44 @@ async def test_a_slow_login_is_waited_for(hasty: World) -> None:
     hasty.stage.server.slow_logins_for_test(1.5)
     await hasty.deploy()
     assert_deployed(await the_end(hasty))
+
+
+@pytest.fixture
+def short_logins(patience: Callable[..., None]) -> None:
+    patience(connect_s=0.5)
+
+
+async def test_logins_that_are_never_answered_end_it(short_logins: None, hasty: World) -> None:
+    hasty.stage.server.swallow_connections_for_test()
+    await hasty.deploy()
+    row = await the_end(hasty)
+    assert_not_started(hasty, row)
+    assert "did not answer within 0.5 s" in (row.reason or "")
+
+
+async def test_a_black_hole_during_the_login_is_outlived(short_logins: None, hasty: World) -> None:
+    server = hasty.stage.server
+    server.swallow_connections_for_test()
+    await hasty.deploy()
+    await hasty.until_message("waits for the server (try 1 of 3)")
+    await server.accept_connections_for_test()
+    assert_deployed(await the_end(hasty))
+
+
+async def test_a_server_that_restarts_during_the_login_is_waited_for(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start_bot(timing={"start_window": timedelta(seconds=6)})
+        server = world.stage.server
+        await world.stage.dokku.until(lambda: server.connections == 1)
+        server.slow_logins_for_test(60)
+        await world.deploy()
+        await world.stage.dokku.until(lambda: server.connections == 2)
+        await server.refuse_connections_for_test()
+        await server.drop_connections_for_test()
+        await world.until_message("waits for the server (try 1 of 3)")
+        server.slow_logins_for_test(0)
+        await server.accept_connections_for_test()
+        assert_deployed(await the_end(world))
 
 
 @pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])

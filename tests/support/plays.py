@@ -25,6 +25,14 @@ SWITCHED = "Triggering early nginx proxy rebuild"
 POST_DEPLOY = "Running post-deploy"
 ENDED = "before_exit"
 """Dokku has done everything, and recorded it; its command has not exited yet."""
+STANDS = {
+    "fetching": FETCHING,
+    "building": BUILDING,
+    "checked": CHECKING,
+    "switched": SWITCHED,
+    "ending": ENDED,
+}
+"""An app for each phase of Dokku's command: its name, and the line behind which it stands."""
 
 
 def behaving(behaviour: str, text: str = "myapp main") -> Play:

@@ -183,7 +183,20 @@ async def test_a_server_that_stays_away_after_a_good_end_is_unknown_at_the_cap()
     end_well(rig, stream)
     row = await rig.until_ended(within_s=timedelta(minutes=45).total_seconds())
     assert (row.failure, row.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert str(DOWN) in (row.reason or "")
     assert rig.clock.monotonic() > timedelta(minutes=30).total_seconds()
+
+
+@in_virtual_time
+async def test_a_server_that_goes_away_while_a_release_is_watched_is_unknown_at_the_cap() -> None:
+    rig, stream = await building()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    await rig.passes(1)
+    rig.dokku.down = DOWN
+    row = await rig.until_ended(within_s=timedelta(minutes=45).total_seconds())
+    assert (row.failure, row.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert str(DOWN) in (row.reason or "")
 
 
 @in_virtual_time

@@ -1,0 +1,196 @@
+"""In mid-deploy the server turns into another one, or will not have the bot any more.
+
+A deployment whose line lives goes on; one whose line is cut with it is called lost, with the reason
+and what to do, and is corrected once the server lets the bot in again.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.simulators.dokku.sshd import DokkuServer
+from tests.scenarios.conftest import World, open_world
+from tests.support.bot_processes import an_app
+from tests.support.plays import STANDS
+
+pytestmark = pytest.mark.usefixtures("hurried")
+
+LATE_ENDS = (
+    (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
+    (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
+    (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
+    (Phase.FAILED, Failure.INTERRUPTED, Live.NEW),
+    (Phase.SUCCEEDED, None, Live.NEW),
+)
+"""Of those apps, once the server can be asked again: their deploys died with their lines."""
+MAX_STARTUPS = b"Exceeded MaxStartups\r\n"
+IMPATIENT: dict[str, Any] = {
+    "poll_interval": timedelta(milliseconds=200),
+    "poll_timeout": timedelta(seconds=2),
+    "max_poll_errors": 3,
+    "late_interval": timedelta(milliseconds=300),
+}
+"""A poll that is in time for three tries of a login, so that it tells what they met."""
+Switch = Callable[[DokkuServer], None]
+
+
+def show_another_key(server: DokkuServer) -> None:
+    server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
+
+
+def show_its_key(server: DokkuServer) -> None:
+    server.change_host_key_for_test(None)
+
+
+def refuse_our_key(server: DokkuServer) -> None:
+    server.refuse_key_for_test()
+
+
+def take_our_key(server: DokkuServer) -> None:
+    server.refuse_key_for_test(refuse=False)
+
+
+def turn_away(server: DokkuServer) -> None:
+    server.turn_away_for_test(MAX_STARTUPS)
+
+
+def let_in(server: DokkuServer) -> None:
+    server.turn_away_for_test(None)
+
+
+def asked(world: World) -> int:
+    """How many questions the server was asked."""
+    return [one.event for one in world.stage.dokku.journal].count("asked")
+
+
+@pytest.mark.parametrize(
+    ("shut", "open_again", "words"),
+    [
+        (
+            show_another_key,
+            show_its_key,
+            ("host key that is not among the known ones", "ssh-keyscan", "into known_hosts"),
+        ),
+        (refuse_our_key, take_our_key, ("refused the bot's SSH key", "dokku ssh-keys:add")),
+        (turn_away, let_in, ("too many logins at once",)),
+    ],
+)
+async def test_all_lines_are_cut_and_no_login_is_to_be_had(
+    tmp_path: Path, shut: Switch, open_again: Switch, words: tuple[str, ...]
+) -> None:
+    async with open_world(tmp_path, apps=[an_app(name) for name in STANDS]) as world:
+        await world.start_bot(timing=IMPATIENT)
+        server = world.stage.server
+        for app, at in STANDS.items():
+            world.hold(at, app)
+            await world.deploy(f"{app} main")
+        for app in STANDS:
+            await world.held(app)
+        shut(server)
+        await server.drop_connections_for_test()
+        given = asked(world)
+        await world.ended(len(STANDS))
+        for app in STANDS:
+            (row,) = await world.rows(app)
+            assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
+            assert [word for word in words if word not in row.reason] == []
+        assert asked(world) == given, "a server that is not the known one is told nothing"
+        for app in STANDS:
+            world.let_go(app)
+        await world.stage.dokku.until(lambda: not any(map(world.runs, STANDS)), timeout_s=20)
+        open_again(server)
+        await world.ended(2 * len(STANDS))
+        for app, end in zip(STANDS, LATE_ENDS, strict=True):
+            (row,) = await world.rows(app)
+            assert (app, row.phase, row.failure, row.live) == (app, *end)
+            assert row.corrected_from["failure"] == "lost_contact"
+            assert "could not be asked" not in row.reason
+            live = {one.sha for one in world.stage.dokku.live(app).values()}
+            assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
+
+
+async def test_a_deploy_goes_on_while_only_questions_meet_another_server(tmp_path: Path) -> None:
+    """Its line was open before: it is the known server that it leads to."""
+    async with open_world(tmp_path) as world:
+        await world.start_bot(timing=IMPATIENT | {"max_poll_errors": 1000})
+        server = world.stage.server
+        world.hold()
+        await world.deploy()
+        await world.held()
+        show_another_key(server)
+        server.drop_oldest_for_test()
+        await world.until_message("Building", "cannot be asked now", "into known_hosts")
+        world.let_go()
+        await world.until_message("Ended, reading what is live", "into known_hosts")
+        show_its_key(server)
+        (row,) = await world.ended()
+        assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+
+
+def no_channels(server: DokkuServer) -> None:
+    server.max_sessions = 0
+
+
+def channels(server: DokkuServer) -> None:
+    server.max_sessions = 10
+
+
+@pytest.mark.parametrize(
+    ("shut", "open_again", "why"),
+    [
+        (refuse_our_key, take_our_key, "refused the bot's SSH key"),
+        (no_channels, channels, "had no channel free"),
+    ],
+)
+async def test_an_end_that_cannot_be_read_says_why_and_is_proven_late(
+    tmp_path: Path, shut: Switch, open_again: Switch, why: str
+) -> None:
+    """No question passes, but bytes of the deploy come: it is not lost, and its own end counts."""
+    async with open_world(tmp_path) as world:
+        await world.start_bot(timing=IMPATIENT)
+        server = world.stage.server
+        world.now_behaves("build_fails")
+        world.hold()
+        await world.deploy()
+        await world.held()
+        shut(server)
+        server.drop_oldest_for_test()
+        world.let_go()
+        (row,) = await world.ended()
+        assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.UNKNOWN)
+        assert row.reason.startswith("The build failed")
+        assert why in row.reason
+        open_again(server)
+        (row,) = await world.ended(2)
+        assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.PREVIOUS)
+        assert "could not be asked" not in row.reason
+
+
+async def test_questions_on_a_half_open_line_move_to_a_new_one(tmp_path: Path) -> None:
+    """The server was switched off for that line alone, as by a firewall that forgot it."""
+    async with open_world(tmp_path) as world:
+        await world.start_bot(timing=IMPATIENT)
+        server, dokku = world.stage.server, world.stage.dokku
+        world.hold()
+        await world.deploy()
+        await world.held()
+        await world.until_message("Building", "Dokku build")
+        server.forget_server_of_oldest_for_test()
+        # The deploy's, the dead one (what was sent there may still run) and its heir.
+        await dokku.until(lambda: server.connections == 3)
+        await dokku.until(partial(_answers, world, asked(world) + 3))
+        await world.until_message("Building", "checked")
+        world.let_go()
+        (row,) = await world.ended()
+        assert isinstance(row, Deployment)
+        assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+
+
+def _answers(world: World, count: int) -> bool:
+    return asked(world) >= count
