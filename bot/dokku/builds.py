@@ -37,10 +37,10 @@ def _record(item: Mapping[str, Any]) -> BuildRecord:
         id=_text(item["id"]),
         app=_text(item["app"]),
         status=BuildStatus(item.get("display_status") or item["status"]),
-        source=_text(item.get("source", "")),
-        kind=_text(item.get("kind", "build")),
+        source=_text(item.get("source") or ""),
+        kind=_text(item.get("kind") or "build"),
         exit_code=None if exit_code is None else int(exit_code),
-        started_at=_text(item.get("started_at", "")),
+        started_at=_text(item.get("started_at") or ""),
         duration=_duration(item.get("duration")),
     )
 

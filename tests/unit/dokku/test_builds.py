@@ -74,6 +74,18 @@ def test_an_odd_duration_is_not_told_and_spoils_nothing(odd: object) -> None:
     assert lasting(odd) is None
 
 
+@pytest.mark.parametrize("key", ["source", "kind", "started_at", "duration", "exit_code", "pid"])
+def test_a_field_that_is_null_is_read_like_one_that_is_left_out(key: str) -> None:
+    """One record without a value must not stop the deployments of its app."""
+    text = next(one.stdout for one in NEW if '"running"' in one.stdout)
+    raw = json.loads(text)
+    nulls = [item | {key: None} for item in raw]
+    without = [{name: value for name, value in item.items() if name != key} for item in raw]
+    read = read_builds(json.dumps(nulls), str)
+    assert [one.id for one in read] == [item["id"] for item in raw]
+    assert read == read_builds(json.dumps(without), str)
+
+
 def test_no_records_are_none() -> None:
     assert read_builds("[]\n", str) == []
     assert read_builds("null\n", str) == []
