@@ -156,13 +156,20 @@ def _failure_is_true(end: End, case: Case, known: Circumstances) -> Iterator[str
 def _explains(word: str, case: Case, known: Circumstances) -> bool:
     """Whether the journal shows what the word of a failure says."""
     run = case.last
-    if run is None and word != "lost_contact":
-        return known.faults and word in {"server_unreachable", "expired", "interrupted"}
-    if run is None:
+    if run is None and word == "lost_contact":
         # Claimed, and nobody could ask any more whether the command had been sent.
         return _out_of_touch(case, known)
+    if run is None and word == "timed_out":
+        return _is_behind_anothers_lock(case, known)
+    if run is None:
+        return known.faults and word in {"server_unreachable", "expired", "interrupted"}
     shows = _SHOWN_BY.get(word)
     return shows is not None and shows(run, case, known)
+
+
+def _is_behind_anothers_lock(case: Case, known: Circumstances) -> bool:
+    """Claimed, and never sent: without records, another's lock may as well be its own."""
+    return not known.keeps_records and case.ends - case.begins >= known.cap and _others_acted(case)
 
 
 def _is_over_its_cap(_run: RunStory, case: Case, known: Circumstances) -> bool:
@@ -249,6 +256,8 @@ def _withheld(end: End, case: Case, known: Circumstances) -> str | None:
             return whose
     if end.failure == "timed_out" and _alive(case.last, case):
         return "the command outlived its cap"
+    if end.failure == "timed_out" and case.last is None and _is_behind_anothers_lock(case, known):
+        return "another held the lock, and nothing told whether its command was sent"
     if _blind_at_the_start(case):
         return "docker was down before the start"
     since = _could_be_read_since(case)

@@ -11,6 +11,7 @@ from typing import Any
 
 from bot.clock import SystemClock
 from bot.deployments.model import AuditEntry, Deployment
+from bot.deployments.starting import REFUSED_BY_LOCK
 from bot.deployments.states import ENDINGS, status_of
 from bot.simulators.dokku.recordings import NEWEST
 from bot.store.engine import open_store
@@ -220,7 +221,11 @@ def _judge_one(
     faults: bool,
 ) -> Told:
     claims = [at for at, entry in audit if entry.action == "starting"]
-    begins = theatre.simulated(claims[0] if claims else row.created_at)
+    refused = [at for at, entry in audit if entry.action == REFUSED_BY_LOCK]
+    claimed = theatre.simulated(claims[0] if claims else row.created_at)
+    # Refused by Dokku's lock it goes back to its place in the line, and is claimed anew.
+    again = [at for at in claims if not refused or at > refused[-1]]
+    begins = theatre.simulated(again[0]) if again else claimed
     finished = row.finished_at or row.created_at
     ends = theatre.simulated(finished)
 
@@ -232,9 +237,15 @@ def _judge_one(
             and run.source in {SYNC, UNRECORDED}
             and claims
             # What begins after its end is a later deployment's, corrected or not.
-            and begins <= history.entries[run.began].at <= min(instant, ends)
+            and claimed <= history.entries[run.began].at <= min(instant, ends)
         ]
-        return Case(history=history, runs=runs, begins=begins, ends=instant)
+        return Case(
+            history=history,
+            runs=[run for run in runs if history.entries[run.began].at >= begins],
+            begins=begins,
+            ends=instant,
+            refused=[run for run in runs if history.entries[run.began].at < begins],
+        )
 
     case = case_until(ends)
     known = _circumstances(theatre, row, cancel_asked=asked.cancel, faults=faults)

@@ -47,7 +47,8 @@ def _overlaps(ours: Sequence[RunStory]) -> Iterator[str]:
 
 
 def _strays(ours: Sequence[RunStory], told: Sequence[Judged]) -> Iterator[str]:
-    known = {run.number for one in told for run in (one.late or one.case).runs}
+    cases = [one.late or one.case for one in told]
+    known = {run.number for case in cases for run in (*case.refused, *case.runs)}
     for run in ours:
         if run.number not in known:
             yield f"run {run.number} was started for no deployment that was going on"

@@ -16,11 +16,13 @@ class Case:
 
     history: History
     runs: Sequence[RunStory]
-    """The bot's own `git:sync` commands for it, oldest first."""
+    """The bot's own `git:sync` commands for it since it was claimed last, oldest first."""
     begins: datetime
-    """Simulated: when the bot claimed the app for it, or it was asked for."""
+    """Simulated: when the bot claimed the app for it last, or it was asked for."""
     ends: datetime
     """Simulated: when its end was decided."""
+    refused: Sequence[RunStory] = ()
+    """Those that Dokku's lock refused, so that it was claimed anew: nothing of them ran."""
 
     @property
     def last(self) -> RunStory | None:
