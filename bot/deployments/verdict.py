@@ -5,7 +5,7 @@ never makes a success; its absence can deny one; it names the reason.
 Source: the recordings under bot/simulators/dokku/transcripts; docs/verdicts.md shows the table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -13,6 +13,7 @@ from bot.deployments.foreign import replaced_by, restarted_by, started_by
 from bot.deployments.model import Failure, Live, LogFacts, Mark, Phase
 from bot.deployments.proof import (
     KILLED,
+    PIPE_CLOSED,
     Evidence,
     all_other_ids,
     bad_end,
@@ -72,7 +73,11 @@ _LIVE_SENTENCE = {
 _BY_LOCK = "; this Dokku keeps no build records, its freed lock tells so"
 """What an end says that is known by the lock alone."""
 
-_KILLED = "Dokku's command was killed on the server, as by a reboot or for lack of memory"
+_CUT_OFF: Mapping[int | None, str] = {
+    KILLED: "Dokku's command was killed on the server, as by a reboot or for lack of memory",
+    PIPE_CLOSED: "Dokku's command was cut off on the server, as by somebody's `kill`",
+}
+"""By the exit status of a command whose output just stops."""
 
 _CAUSES: tuple[tuple[Mark, Failure, str], ...] = (
     (Mark.APP_MISSING, Failure.APP_NOT_FOUND, "The app does not exist on the server"),
@@ -127,12 +132,12 @@ def _failed(rule: str, failure: Failure, live: Live, cause: str, said: str = "")
 def cause_of(output: LogFacts, exit_status: int | None) -> tuple[Failure, str]:
     """The failure that the output's marks name, with its sentence; first match wins.
 
-    Output that just stops names none: then the exit status tells of a kill.
+    Output that just stops names none: then the exit status tells of a kill, or of a closed pipe.
     """
     for mark, failure, sentence in _CAUSES:
         if mark in output.marks:
             return failure, f"{sentence}: {output.error}" if output.error else sentence
-    sentence = _KILLED if exit_status == KILLED else "The release failed"
+    sentence = _CUT_OFF.get(exit_status, "The release failed")
     return Failure.RELEASE_FAILED, f"{sentence}: {output.error}" if output.error else sentence
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.model import Failure, Live, Mark, Phase
-from bot.deployments.proof import KILLED, Evidence, ours_images, serving, whose
+from bot.deployments.proof import KILLED, PIPE_CLOSED, Evidence, ours_images, serving, whose
 from bot.deployments.readings import AppReport, BuildStatus, Containers
 from bot.deployments.verdict import Kind, Verdict, as_sentence, before_start, cause_of, decide
 from tests.support.builders import (
@@ -976,6 +976,18 @@ def test_a_kill_is_named_where_the_output_names_no_cause(
     mark: Mark, failure: Failure, sentence: str
 ) -> None:
     assert cause_of(facts(mark), KILLED) == (failure, sentence)
+
+
+@pytest.mark.parametrize(
+    ("status", "how"),
+    [
+        (KILLED, "killed on the server, as by a reboot or for lack of memory"),
+        (PIPE_CLOSED, "cut off on the server, as by somebody's `kill`"),
+    ],
+)
+def test_output_that_just_stops_is_told_by_the_exit_status(status: int, how: str) -> None:
+    sentence = f"Dokku's command was {how}"
+    assert cause_of(facts(Mark.BUILDING), status) == (Failure.RELEASE_FAILED, sentence)
 
 
 def test_a_missing_ref_is_named_before_the_build_that_failed_for_it() -> None:
