@@ -22,9 +22,13 @@ SPACING_S = 2.0
 REFRESH_S = 10.0
 """A running message is refreshed this often while few deployments run."""
 REFRESHES_PER_MINUTE = 40
-"""What all routine refreshes together may take; the rest stays free for phases and ends."""
-KEPT_FREE = {Urgency.NOW: 0, Urgency.PHASE: 2, Urgency.ROUTINE: PER_MINUTE - REFRESHES_PER_MINUTE}
-"""Edits of each minute that this urgency leaves to the more urgent ones."""
+"""What the interval of all routine refreshes together comes to."""
+KEPT_FREE = {Urgency.NOW: 0, Urgency.PHASE: 6, Urgency.ROUTINE: 7}
+"""Edits of each minute that this urgency leaves to the more urgent ones.
+
+Up to six running deployments may end in one instant and show it at once. Six take 36 refreshes
+a minute; each edit that leaves the minute makes room for the most urgent one that waits.
+"""
 ROUTINE_SPACING_S = 0.5
 """Between the start of a routine edit and the edit before it: no bursts (after a restart)."""
 PATIENCE_S = 90.0
