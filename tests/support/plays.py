@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from bot.deployments.model import Phase
 from bot.simulators.dokku.commands.table import foreign_command
-from bot.simulators.dokku.crashes import crash_loop
 from bot.simulators.dokku.model import RunState
 from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import World
@@ -197,10 +196,10 @@ async def list_an_old_worker(world: World) -> None:
 
 
 async def old_release_crashes(world: World) -> None:
-    dokku = world.stage.dokku
+    """It crashed for the ninth time; Docker's pause before the next start outlasts the story."""
     (container,) = world.app.listed.values()
-    dokku.spawn(crash_loop(dokku, world.app, container, life_s=0.1))
-    await dokku.until(lambda: container.restart_count >= 5)  # its pauses are long by now
+    container.restart_count = 9
+    container.state = RunState.RESTARTING
 
 
 async def gives_up(world: World) -> None:
