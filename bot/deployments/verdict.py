@@ -211,6 +211,8 @@ def good_end_not_said(e: Evidence) -> Verdict | None:
     if not good_end(e) or Mark.DEPLOYED in e.output.marks:
         return None
     cause = "Dokku's command ended well without saying that it deployed"
+    if text_was_lost(e):
+        cause = "Dokku recorded a good end, but the text that tells what was released is lost"
     live = live_of(e)
     # Containers of the former content, which may be our own.
     live = Live.UNKNOWN if live is Live.PREVIOUS else live

@@ -36,13 +36,24 @@ def _record(item: Mapping[str, Any]) -> BuildRecord:
     return BuildRecord(
         id=_text(item["id"]),
         app=_text(item["app"]),
-        status=BuildStatus(item.get("display_status") or item["status"]),
+        status=_status(item),
         source=_text(item.get("source") or ""),
         kind=_text(item.get("kind") or "build"),
         exit_code=None if exit_code is None else int(exit_code),
         started_at=_text(item.get("started_at") or ""),
         duration=_duration(item.get("duration")),
     )
+
+
+def _status(item: Mapping[str, Any]) -> BuildStatus:
+    """A word of a later Dokku must not stop every deployment of the app.
+
+    What has not finished may be running, and what has finished has not told how.
+    """
+    word = _text(item.get("display_status") or item["status"])
+    if word in set(BuildStatus):
+        return BuildStatus(word)
+    return BuildStatus.ABANDONED if item.get("finished_at") else BuildStatus.RUNNING
 
 
 def _duration(told: object) -> timedelta | None:

@@ -33,6 +33,19 @@ def without_ping(deployment: Deployment) -> Deployment:
     return replace(deployment, requested_by=replace(actor, user=UNNAMED))
 
 
+def reply_link(former: MessagePlace, ts: str) -> str | None:
+    """The address of a reply in a message's thread, by the message's own; None: it has none.
+
+    Replies to the reply must go to its thread's root, which nothing but its address keeps.
+    Source: the examples of `chat.getPermalink` in Slack's docs.
+    """
+    if former.permalink is None:
+        return None
+    home, _, _ = former.permalink.partition("/archives/")
+    place = f"{former.channel}/p{ts.replace('.', '')}"
+    return f"{home}/archives/{place}?thread_ts={former.root}&cid={former.channel}"
+
+
 class Messages(Protocol):
     """What of the Slack client is needed to post."""
 
@@ -104,7 +117,9 @@ class Posting:
             if error.code in PASSING:
                 raise
             ts = await self._send(deployment, rendered, former.channel)
-        return await self._place(former.channel, ts)
+            return await self._place(former.channel, ts)
+        place = await self._place(former.channel, ts)
+        return replace(place, permalink=place.permalink or reply_link(former, ts))
 
     async def _send(
         self,

@@ -189,7 +189,8 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             "good_end_not_said",
             Failure.INTERNAL,
             Live.UNKNOWN,
-            f"Dokku's command ended well without saying that it deployed. {SERVES_UNKNOWN}",
+            "Dokku recorded a good end, but the text that tells what was released is lost. "
+            f"{SERVES_UNKNOWN}",
         ),
     ),
     (
@@ -199,7 +200,8 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             "good_end_not_said",
             Failure.INTERNAL,
             Live.UNKNOWN,
-            f"Dokku's command ended well without saying that it deployed. {SERVES_UNKNOWN}",
+            "Dokku recorded a good end, but the text that tells what was released is lost. "
+            f"{SERVES_UNKNOWN}",
         ),
     ),
     (
@@ -219,7 +221,8 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
             "good_end_not_said",
             Failure.INTERNAL,
             Live.NONE,
-            f"Dokku's command ended well without saying that it deployed. {SERVES_NOTHING}",
+            "Dokku recorded a good end, but the text that tells what was released is lost. "
+            f"{SERVES_NOTHING}",
         ),
     ),
     (

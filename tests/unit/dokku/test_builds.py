@@ -86,13 +86,24 @@ def test_a_field_that_is_null_is_read_like_one_that_is_left_out(key: str) -> Non
     assert read == read_builds(json.dumps(without), str)
 
 
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [({}, S.RUNNING), ({"finished_at": "2026-11-24T05:48:19Z"}, S.ABANDONED)],
+)
+def test_a_word_of_a_later_dokku_proves_no_end_and_stops_nothing(
+    told: dict[str, str], status: BuildStatus
+) -> None:
+    raw = [{"id": "a", "app": "web", "status": "running", "display_status": "paused"} | told]
+    assert [one.status for one in read_builds(json.dumps(raw), str)] == [status]
+
+
 def test_no_records_are_none() -> None:
     assert read_builds("[]\n", str) == []
     assert read_builds("null\n", str) == []
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "[1]", "[{}]", '[{"id":"a","app":"web","status":"odd"}]', "No builds recorded"]
+    "text", ["{}", "[1]", "[{}]", '[{"id":"a","app":"web","status":7}]', "No builds recorded"]
 )
 def test_odd_records_are_refused(text: str) -> None:
     with pytest.raises(OddReport, match="builds:list"):

@@ -73,6 +73,7 @@ class FakeSlack:
     post_errors: list[SlackError | None] = field(default_factory=list)
     post_lands_although_unanswered: bool = False
     history_error: SlackError | None = None
+    link_error: SlackError | None = None
     hold: asyncio.Event | None = None
 
     async def post(
@@ -106,6 +107,8 @@ class FakeSlack:
         self.messages[ts], self.texts[ts] = blocks, text
 
     async def permalink(self, channel: str, ts: str) -> str:
+        if self.link_error is not None:
+            raise self.link_error
         root = self.threads[ts]
         tail = f"?thread_ts={root}&cid={channel}" if root else ""
         return f"https://x.example/archives/{channel}/p{ts}{tail}"
@@ -387,6 +390,20 @@ async def test_a_deleted_message_is_posted_anew_once_in_its_former_thread(world:
     await world.clock.advance(60)
     assert len(world.slack.posts) == 2
     assert len(world.slack.edits) == 2
+
+
+async def test_a_message_posted_anew_keeps_its_thread_although_its_address_is_not_told(
+    world: World,
+) -> None:
+    deployment = await world.posted()
+    first = world.slack.posts[0]
+    del world.slack.messages[first]
+    world.slack.link_error = SlackError("no", code="internal_error")
+    world.moved(deployment, Urgency.PHASE, **RUNNING)
+    await world.clock.advance(1)
+    [(_, place)] = world.store.places
+    assert place.ts == world.slack.posts[1]
+    assert place.root == first
 
 
 async def test_where_the_thread_is_gone_too_the_new_message_stands_in_the_channel(
