@@ -173,7 +173,8 @@ def _is_behind_anothers_lock(case: Case, known: Circumstances) -> bool:
 
 
 def _is_over_its_cap(_run: RunStory, case: Case, known: Circumstances) -> bool:
-    return case.ends - case.history.entries[case.first_place].at >= known.cap
+    # From the first start on, also of a command that was lost on its way.
+    return case.ends - case.begins >= known.cap
 
 
 def _out_of_touch(case: Case, known: Circumstances) -> bool:

@@ -90,10 +90,20 @@ class Case:
         return self._images(seen) | self._images(self.snapshot)
 
     def _is_in_a_run(self, read: Read) -> bool:
+        if self._is_held_back and read.place < self.reads()[-1].place:
+            # Until when it was, the journal does not say.
+            return True
         return any(
             run.began <= read.place and (run.ended is None or read.place < run.ended)
             for run in self.runs
         )
+
+    @property
+    def _is_held_back(self) -> bool:
+        """Its last command was over, and its exit status not told yet."""
+        ended = self.last.ended if self.last else None
+        behind = [] if ended is None else self.history.entries[ended + 1 : ended + 2]
+        return any(entry.event == "held" for entry in behind)
 
     def reads(self) -> Sequence[Read]:
         """The bot's looks at the containers from its beginning to its end."""
