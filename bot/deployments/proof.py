@@ -195,7 +195,8 @@ def ours_of(e: Evidence) -> frozenset[str]:
 
 def refused_by_lock(e: Evidence) -> bool:
     """Dokku let our command begin nothing: another deploy holds its lock."""
-    return Mark.LOCKED in e.output.marks and e.exit_status != 0 and dead(e)
+    refused = Mark.LOCKED in e.output.marks and Mark.BUILDING not in e.output.marks
+    return refused and e.exit_status != 0 and dead(e)
 
 
 def untouched(e: Evidence, live: Live) -> bool:

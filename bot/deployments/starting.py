@@ -40,7 +40,8 @@ WISH_LOOK = timedelta(seconds=5)
 REFUSED_BY_LOCK = "refused_by_lock"
 """Audit word: Dokku refused the start, nothing ran, the place in the queue is kept."""
 SECOND_ATTEMPT = "…… the connection was lost; started again ……"
-"""Line of the log between the attempts."""
+NEXT_START = "…… another deploy held Dokku's lock; started when it was free ……"
+"""Lines of the log between two starts."""
 
 
 class Blocked(Exception):
@@ -86,6 +87,7 @@ class Starting:
             raise Blocked("the bot, which is being restarted")
         self.entered = True
         await self._enter(ready, snapshot)
+        await self._part_the_log()
         return await self._command()
 
     async def never_began(self, idle: timedelta) -> bool:
@@ -142,13 +144,21 @@ class Starting:
             await self._held.record(audit=audit, **changes)
         else:
             await self._held.move(Phase.STARTING, "started_again", **changes)
+        await self._note_in_log(SECOND_ATTEMPT)
+        return await self._command()
+
+    async def _part_the_log(self) -> None:
+        """What a start that was refused has printed says nothing of the next one."""
+        if await self._held.ask(lambda store: store.read_log(self._held.id)):
+            await self._note_in_log(NEXT_START)
+
+    async def _note_in_log(self, line: str) -> None:
         try:
-            await self._held.append_log(["", SECOND_ATTEMPT, ""])
+            await self._held.append_log(["", line, ""])
         except LeaseLost:
             raise
         except StoreError as error:
-            log.warning("log_not_kept", deployment_id=row.id, why=str(error))
-        return await self._command()
+            log.warning("log_not_kept", deployment_id=self._held.id, why=str(error))
 
     async def _look_up(self) -> Deployment | None:
         row = self._held.row
@@ -313,9 +323,9 @@ class Starting:
 
 
 def last_attempt(text: str) -> Sequence[str]:
-    """The lines of a kept log that belong to the attempt that was made last."""
+    """The lines of a kept log that belong to the start that was made last."""
     lines = text.removesuffix("\n").split("\n") if text else []
-    begins = [place for place, line in enumerate(lines) if line == SECOND_ATTEMPT]
+    begins = [place for place, line in enumerate(lines) if line in {SECOND_ATTEMPT, NEXT_START}]
     return lines[begins[-1] + 2 :] if begins else lines
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from bot.deployments.lock import DIES_WITHIN, FETCH_LIVES_ON, PAUSE, STAYS_FREE
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.readings import AppReport
+from bot.deployments.starting import NEXT_START
 from tests.support.builders import METADATA, NEW, STRANGER, containers
 from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
@@ -304,3 +305,26 @@ async def test_what_runs_is_read_after_the_lock_was_seen_free() -> None:
     assert row.before is not None
     assert row.before.containers == containers(STRANGER)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_what_a_refused_start_printed_says_nothing_of_the_next_one() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
+    refused = await rig.begun()
+    refused.say("> fetching", "> error locked web currently has a deploy lock in place.")
+    refused.end(1)
+    stream = await rig.dokku.stream(2)
+    rig.dokku.locked = True
+    stream.say("> fetching", "> building", "> releasing")
+    await rig.until_phase(Phase.RELEASING)
+    await rig.passes(5)
+    await rig.crash()
+    rig.dokku.locked = False
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    row = await again.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert row.reason is not None
+    assert "lock in place" not in row.reason
+    kept = (await rig.store.read_log(row.id)).splitlines()
+    assert kept[-3:] == ["> fetching", "> building", "> releasing"]
+    assert NEXT_START in kept

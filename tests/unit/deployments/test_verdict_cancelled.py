@@ -51,6 +51,17 @@ TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
         Verdict(kind=Kind.WATCH, rule="still_running"),
     ),
     (
+        "refused by the lock, and built after all: no refusal",
+        {"exit_status": 1, "output": facts(Mark.LOCKED, Mark.BUILDING)} | SAME,
+        end(
+            "failed",
+            Phase.FAILED,
+            Failure.RELEASE_FAILED,
+            Live.PREVIOUS,
+            "The release failed. The previous release is still serving.",
+        ),
+    ),
+    (
         "a good end is none of a refused start, whatever the text says",
         {"output": facts(*DEPLOYED, Mark.LOCKED, ours=(NEW,))},
         Verdict(kind=Kind.CHECK, rule="new_release_seen"),
