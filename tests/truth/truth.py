@@ -80,7 +80,7 @@ class Case:
         """
         ours = {one for run in self.runs for one in run.named}
         # While its command runs the bot looks for others alone, at what it called live before.
-        own = [read for read in self.reads() if not self._is_in_a_run(read)]
+        own = [one for one in self.reads() if not (one.docker_down or self._is_in_a_run(one))]
         seen = {
             process.container_id: process
             for read in own
