@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.deployments import lock
 from bot.deployments.foreign import OUR_SOURCE, begun_by_others, tell, with_others
@@ -141,7 +141,7 @@ class EvidenceReader:
             self._dokku.report(app), self._dokku.containers(app), self._dokku.builds(app)
         )
         build_id = record.id if record else row.build_id
-        output = self._dokku.facts_of(app, kept) if heard is None else heard
+        output = _as_known(row, self._dokku.facts_of(app, kept)) if heard is None else heard
         log: Sequence[str] | None = None
         # A server without a system log may keep the text to itself: its record and copy are there.
         whole = heard is not None and heard.phase is not None and row.exit_status is not None
@@ -234,6 +234,16 @@ def reason_of(verdict: Verdict, evidence: Evidence, after: Containers | None) ->
     if evidence.unanswered and verdict.live is Live.UNKNOWN:
         reason += f" The server could not be asked: {evidence.unanswered}"
     return reason
+
+
+def _as_known(row: Deployment, kept: LogFacts) -> LogFacts:
+    """What the lines that were kept state, and what the row tells of those that were not.
+
+    A process that was killed may have moved the deployment on by lines that it never stored.
+    """
+    if row.phase in {Phase.BUILDING, Phase.RELEASING}:
+        return replace(kept, marks=kept.marks | {Mark.BUILDING})
+    return kept
 
 
 def _lock_words(evidence: Evidence) -> str:

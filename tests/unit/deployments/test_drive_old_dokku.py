@@ -221,6 +221,21 @@ async def test_a_bot_that_was_killed_in_the_build() -> None:
 
 
 @in_virtual_time
+async def test_what_a_killed_bot_never_stored_of_the_log_its_row_tells() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    await rig.crash()
+    assert await rig.store.read_log(rig.row().id) == ""
+    a_rig(store=rig.store, dokku=rig.dokku)
+    killed_at = rig.clock.monotonic()
+    await rig.dokku.stream(2)
+    # A lease of 20 s, and a look at the lock; no patience with a fetch.
+    assert rig.clock.monotonic() - killed_at < 40
+
+
+@in_virtual_time
 async def test_the_lock_is_watched_closely_only_just_after_the_loss() -> None:
     rig, stream = await begun(*BUILDING)
     stream.lose()
