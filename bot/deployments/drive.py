@@ -17,7 +17,7 @@ from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.recorder import SHOWN_LINES, Recorder
 from bot.deployments.starting import Blocked, Starting
-from bot.deployments.states import COMMAND_RUNS, RUNNING
+from bot.deployments.states import COMMAND_RUNS, FETCHED, RUNNING
 from bot.deployments.waits import first_of
 from bot.errors import DokkuError, StaleState, StoreError
 
@@ -308,7 +308,7 @@ class Drive:
         polled = await self._reader.poll(row)
         self.held.note(others=note_on(polled.others))
         sha = row.sha
-        if sha is None and row.phase in {Phase.BUILDING, Phase.RELEASING}:
+        if sha is None and row.phase in FETCHED:
             sha = await self._dokku.fetched_sha(row.dokku_app)
         return polled, sha
 

@@ -10,6 +10,7 @@ from bot.deployments.model import Deployment, Live, LogFacts, Mark, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.proof import Evidence
 from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Containers, Snapshot
+from bot.deployments.states import FETCHED
 from bot.deployments.verdict import Verdict
 from bot.redaction_rules import MASK
 
@@ -241,7 +242,7 @@ def _as_known(row: Deployment, kept: LogFacts) -> LogFacts:
 
     A process that was killed may have moved the deployment on by lines that it never stored.
     """
-    if row.phase in {Phase.BUILDING, Phase.RELEASING}:
+    if row.phase in FETCHED:
         return replace(kept, marks=kept.marks | {Mark.BUILDING})
     return kept
 
@@ -280,5 +281,4 @@ def _same_line(masked: str, whole: str) -> bool:
 
 
 def _fetched(output: LogFacts) -> bool:
-    past = output.phase in {Phase.BUILDING, Phase.RELEASING}
-    return past or Mark.BUILDING in output.marks
+    return output.phase in FETCHED or Mark.BUILDING in output.marks

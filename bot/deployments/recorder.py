@@ -10,7 +10,7 @@ from bot.deployments.held import RETRY, Held
 from bot.deployments.log_buffer import LogBuffer
 from bot.deployments.model import Phase
 from bot.deployments.ports import DeployStream, Urgency
-from bot.deployments.states import ORDER
+from bot.deployments.states import FETCHED, ORDER
 from bot.errors import DatabaseDown, LeaseLost, StaleState, StoreError
 
 log = structlog.get_logger(__name__)
@@ -19,8 +19,6 @@ SHOWN_LINES = 40
 PAUSE = timedelta(milliseconds=250)
 """Between looks at the buffer: lines come in bursts, and each look may write."""
 FLUSH_EVERY_S = 1.0
-LOCKED = frozenset({Phase.BUILDING, Phase.RELEASING})
-"""Phases in which Dokku's command holds the app's deploy lock."""
 LAST_TRIES = 5
 """At the end, a store that refuses the lines is asked so often; one that is away is waited for."""
 
@@ -57,7 +55,7 @@ class Recorder:
             async for lines in self._stream.lines():
                 self._buffer.add(lines)
                 self._news.set()
-                if self._stream.facts.phase in LOCKED:
+                if self._stream.facts.phase in FETCHED:
                     self._builds.set()
         finally:
             self._ended.set()

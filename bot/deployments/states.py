@@ -37,6 +37,8 @@ COMMAND_RUNS = frozenset(
     {Phase.STARTING, Phase.FETCHING, Phase.BUILDING, Phase.RELEASING, Phase.CANCELLING}
 )
 """Phases in which Dokku's command may still be running."""
+FETCHED = frozenset({Phase.BUILDING, Phase.RELEASING})
+"""Phases of a running command that has its commit, and holds the app's deploy lock."""
 
 ORDER: Mapping[Phase, int] = {
     phase: place
