@@ -135,7 +135,7 @@ class Conclusion:
             self._held.row,
             facts,
             cap_reached=self.cap_reached,
-            unanswered=self._held.unanswered,
+            unanswered=self._held.books.progress(self._held.id).stale_why,
         )
         await self._ending.by_evidence(evidence, decide(evidence))
 

@@ -35,8 +35,6 @@ class Held:
         self.books = books
         self.gone = asyncio.Event()
         """Set for good once another replica may own it."""
-        self.unanswered: str | None = None
-        """Why the server's last answer did not come, in a sentence; None: it came."""
         self._clock = clock
         self._lock = asyncio.Lock()
         self._may_act = asyncio.Event()
@@ -175,16 +173,14 @@ class Held:
 
     def note_answer(self) -> None:
         """The server answered now."""
-        self.unanswered = None
         self.note(checked_at=self._clock.now(), stale_since=None, stale_why=None)
 
     def note_silence(self, error: DokkuError | TimeoutError, waited: timedelta) -> None:
         """The server could not be asked, or its answer did not come in the time `waited`."""
-        told = isinstance(error, DokkuError)
         late = f"it did not answer within {waited.total_seconds():g} s."
-        self.unanswered = str(error) if told else late
         since = self.books.progress(self.id).stale_since or self._clock.now()
-        self.note(stale_since=since, stale_why=self.unanswered)
+        why = str(error) if isinstance(error, DokkuError) else late
+        self.note(stale_since=since, stale_why=why)
 
     async def refresh_wish(self) -> None:
         """Read whether somebody asked for the end meanwhile (on another replica)."""

@@ -22,14 +22,16 @@ from tests.support.builders import (
     evidence,
     facts,
 )
+from tests.support.verdicts import (
+    FIRST,
+    LOST,
+    NOTHING,
+    SAME,
+    SERVES_NOTHING,
+    SERVES_OLD,
+    SERVES_UNKNOWN,
+)
 
-SERVES_OLD = "The previous release is still serving."
-SERVES_NOTHING = "Nothing is serving."
-SERVES_UNKNOWN = "What is serving now is not known."
-LOST = {"exit_status": None, "output": facts()}
-FIRST = {"before": a_snapshot(containers())}
-NOTHING = {"after": containers()}
-SAME = {"after": containers(OLD)}
 SKIPPED = {"output": facts(Mark.BUILDING, Mark.DEPLOY_SKIPPED)}
 UNCHANGED = {"output": facts(Mark.BUILD_SKIPPED)}
 
