@@ -215,7 +215,10 @@ async def cut_the_deploy_s(world: World) -> None:
     world.stage.server.drop_newest_for_test()
 
 
-@pytest.mark.parametrize("break_line", [cut_the_deploy_s, switch_off, restart_server, lead_astray])
+@pytest.mark.parametrize(
+    "break_line",
+    [cut_the_deploy_s, switch_off, restart_server, black_out, lead_astray, lock_out],
+)
 async def test_a_command_that_the_server_never_ran_is_sent_again(
     impatient_lines: None, patient: World, break_line: Break
 ) -> None:

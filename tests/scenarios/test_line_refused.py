@@ -64,6 +64,14 @@ def let_in(server: DokkuServer) -> None:
     server.turn_away_for_test(None)
 
 
+def no_channels(server: DokkuServer) -> None:
+    server.max_sessions = 0
+
+
+def channels(server: DokkuServer) -> None:
+    server.max_sessions = 10
+
+
 def asked(world: World) -> int:
     """How many questions the server was asked."""
     return [one.event for one in world.stage.dokku.journal].count("asked")
@@ -79,9 +87,10 @@ def asked(world: World) -> int:
         ),
         (refuse_our_key, take_our_key, ("refused the bot's SSH key", "dokku ssh-keys:add")),
         (turn_away, let_in, ("too many logins at once",)),
+        (no_channels, channels, ("The server could not be asked",)),
     ],
 )
-async def test_all_lines_are_cut_and_no_login_is_to_be_had(
+async def test_all_lines_are_cut_and_no_new_one_serves(
     tmp_path: Path, shut: Switch, open_again: Switch, words: tuple[str, ...]
 ) -> None:
     async with open_world(tmp_path, apps=[an_app(name) for name in STANDS]) as world:
@@ -131,14 +140,6 @@ async def test_a_deploy_goes_on_while_only_questions_meet_another_server(tmp_pat
         show_its_key(server)
         (row,) = await world.ended()
         assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
-
-
-def no_channels(server: DokkuServer) -> None:
-    server.max_sessions = 0
-
-
-def channels(server: DokkuServer) -> None:
-    server.max_sessions = 10
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ FORMS = [
         (r"\b[0-9a-f]{40}\b", "SHA"),
         (r"\b[0-9a-f]{7}\.\.[0-9a-f]{7}\b", "RANGE"),
         (r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{11,12}\b", "ID"),
-        (r"\bmwu[0-9a-z]{11}\b", "BUILD"),
+        (r"\b[k-z][0-9a-z]{13}\b", "BUILD"),  # they begin with the time
         (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
         (r"\b\d{10}\b", "UNIX"),
         (r"upcoming-\d+", "upcoming-N"),
