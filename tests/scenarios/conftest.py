@@ -339,13 +339,22 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return change
 
 
+class StartGate(asyncio.Event):
+    """Holds up deploy commands. `reached`: one is on its way, and cannot be called back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+
 @pytest.fixture
-def dokku_may_start(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+def dokku_may_start(monkeypatch: pytest.MonkeyPatch) -> StartGate:
     """No deploy command is sent before it is set: until then deployments are `starting`."""
-    may = asyncio.Event()
+    may = StartGate()
     deploy = Driver.deploy
 
     async def deploy_later(driver: Driver, app: str, repo: str, pinned: str) -> DeployStream:
+        may.reached.set()
         await may.wait()
         return await deploy(driver, app, repo, pinned)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bot.deployments.lock import FETCH_LIVES_ON
 from bot.deployments.model import Live, Phase
 from bot.simulators.dokku.recordings import NEWEST
-from tests.scenarios.conftest import QuickClock, open_world
+from tests.scenarios.conftest import QuickClock, StartGate, open_world
 from tests.support.cancels import (
     BOTH,
     BUILDING,
@@ -31,13 +31,14 @@ ACTS_WITHIN_S = 1.0
 
 @BOTH
 async def test_a_start_that_was_not_sent_yet_is_stopped_when_it_builds(
-    tmp_path: Path, dokku_may_start: asyncio.Event, version: str
+    tmp_path: Path, dokku_may_start: StartGate, version: str
 ) -> None:
     """It cannot be called back: whether Dokku has it already is not known."""
     async with beside(tmp_path, version) as world:
         world.hold("-----> Building")
         await world.deploy()
         await world.until_message("Starting")
+        await asyncio.wait_for(dokku_may_start.reached.wait(), 20)
         await by_button(world)
         began = time.monotonic()
         dokku_may_start.set()
