@@ -54,7 +54,7 @@ truth: setup ## random deployments and faults, each end held against what was re
 
 .PHONY: docs
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
-	$(RUN) python -m bot.operations.pages
+	$(RUN) python -m tools.docs.pages
 
 .PHONY: bench
 bench: setup ## the figures of docs/operations.md, as JSON; never part of the tests

@@ -7,7 +7,18 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-NAMES = ("help_time", "poll", "idle", "acks", "ends", "many", "thousand", "redaction", "flood")
+NAMES = (
+    "help_time",
+    "poll",
+    "idle",
+    "acks",
+    "ends",
+    "many",
+    "thousand",
+    "redaction",
+    "flood",
+    "story",
+)
 
 
 async def run(names: list[str]) -> dict[str, object]:

@@ -10,36 +10,36 @@ from datetime import timedelta
 import structlog
 from ulid import ULID
 
+from bot.aio import Tasks
 from bot.clock import Clock, SystemClock
-from bot.config import Settings
-from bot.deployments.absent import NamedServers
-from bot.deployments.books import Books
-from bot.deployments.crashes import CrashWatch
-from bot.deployments.ending import Parts
-from bot.deployments.late import LateVerdicts
-from bot.deployments.placing import Hooks
+from bot.config.settings import Settings
+from bot.deployment_metrics import MeteredObserver
+from bot.deployments.execution.dispatcher import Dispatcher
+from bot.deployments.execution.outcome import Parts
+from bot.deployments.followup.crash_watch import CrashWatch
+from bot.deployments.followup.late_verdicts import LateVerdicts
 from bot.deployments.ports import Timing
-from bot.deployments.prepare import AppNames, Preparation
-from bot.deployments.runner import Runner
-from bot.deployments.service import Service
-from bot.deployments.tasks import Tasks
-from bot.deployments.tracker import Tracker
+from bot.deployments.requests.resolve import AppNames, RequestResolver
+from bot.deployments.requests.service import Service
+from bot.deployments.requests.submit import Hooks
+from bot.deployments.state.cache import DeploymentCache
+from bot.deployments.state.repository import DeploymentRepository
 from bot.dokku.connection import SshTarget
 from bot.dokku.servers import DokkuServers, open_servers
+from bot.dokku.unknown_server import NamedServers
 from bot.errors import Refused, StoreError
 from bot.git.link import commit_url
 from bot.git.refs import GitRefs
 from bot.metrics import Metrics
-from bot.observing import MeteredObserver
-from bot.parties import Parties
 from bot.poller import Poller, open_poller
-from bot.recovering import DATABASE_PAUSE, housing, loaded, show_ends
+from bot.readiness import Parties
+from bot.recovery import DATABASE_PAUSE, housing, loaded, show_ends
 from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
 from bot.slack.groups import SlackGroups
-from bot.slack.live_message import LiveMessages
+from bot.slack.live_message.messages import LiveMessages
 from bot.slack.mentions import open_mentions
 from bot.store.engine import SqlStore, open_store
 from bot.webhooks.payload import planner
@@ -63,7 +63,7 @@ class Bot:
     """A bot that listens."""
 
     service: Service
-    runner: Runner
+    dispatcher: Dispatcher
     intake: Intake
     live: LiveMessages
     servers: DokkuServers
@@ -104,13 +104,13 @@ async def open_bot(
         )
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
-        books, live = _build_books(timing, store, client, servers, metrics, clock)
+        deployments, live = _build_books(timing, store, client, servers, metrics, clock)
         poller = Poller(interval=timing.poll_interval, lateness=metrics.poll_lateness.observe)
         refs = GitRefs(settings.git_credentials, redactor=redactor)
-        runner, service = _build_domain(
-            settings, timing, books, servers, refs, client, poller, tasks, clock
+        dispatcher, service = _build_domain(
+            settings, timing, deployments, servers, refs, client, poller, tasks, clock
         )
-        live.shows_running = runner.shows
+        live.shows_running = dispatcher.shows
         sender = await stack.enter_async_context(
             open_sender(
                 endpoints=settings.endpoints(),
@@ -129,28 +129,30 @@ async def open_bot(
                 sender.kick()
                 mentions.kick()
             elif kind == "wish":
-                runner.wish(deployment_id)
+                dispatcher.wish(deployment_id)
             elif kind in {"queued", "ended"}:
-                runner.look_for_work()
+                dispatcher.look_for_work()
 
         stack.callback(store.subscribe(heard))
         live.start()
         stack.push_async_callback(live.stop)
-        poller.polls(runner.tick)
-        poller.every(LOOK_EVERY, _knock(runner), "look for work")
-        poller.every(timing.heartbeat, runner.heartbeat, "heartbeat")
+        poller.polls(dispatcher.tick)
+        poller.every(LOOK_EVERY, _knock(dispatcher), "look for work")
+        poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
         poller.every(HIDE_EVERY, lambda: hide_addresses(store), "addresses of former releases")
         parties.poller = await stack.enter_async_context(open_poller(poller))
-        await live.resume(await loaded(books, clock))
+        await live.resume(await loaded(deployments, clock))
         # What waits must not fail for a setting that the bot is about to end for.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
-        tasks.spawn(show_ends(books, live, clock))
-        poller.every(LOOK_EVERY, housing(books, live, service, clock), "messages not posted yet")
-        looking = runner.start()
+        tasks.spawn(show_ends(deployments, live, clock))
+        poller.every(
+            LOOK_EVERY, housing(deployments, live, service, clock), "messages not posted yet"
+        )
+        looking = dispatcher.start()
         stack.callback(looking.cancel)
         # Also when the start is cut off, or fails: what runs must not be hung up on.
         drain = settings.drain_timeout
-        stack.push_async_callback(_wind_down, runner, live, drain, clock)
+        stack.push_async_callback(_wind_down, dispatcher, live, drain, clock)
         intake = await stack.enter_async_context(
             open_intake(
                 client=client,
@@ -164,7 +166,7 @@ async def open_bot(
             )
         )
         parties.intake = intake
-        yield Bot(service=service, runner=runner, intake=intake, live=live, servers=servers)
+        yield Bot(service=service, dispatcher=dispatcher, intake=intake, live=live, servers=servers)
 
 
 def check_refused(refused: tuple[str, Refused] | None, settings: Settings) -> None:
@@ -175,9 +177,11 @@ def check_refused(refused: tuple[str, Refused] | None, settings: Settings) -> No
         raise origin.wrong(refusal.problem.rstrip("."), refusal.mend) from refusal
 
 
-async def _wind_down(runner: Runner, live: LiveMessages, drain: timedelta, clock: Clock) -> None:
+async def _wind_down(
+    dispatcher: Dispatcher, live: LiveMessages, drain: timedelta, clock: Clock
+) -> None:
     began = clock.monotonic()
-    left = await runner.drain(drain.total_seconds())
+    left = await dispatcher.drain(drain.total_seconds())
     if left:
         log.warning("handed_over", deployments=left)
     # A message may be edited each 2 s only: its end needs that long where there is the time.
@@ -192,84 +196,86 @@ def _build_books(
     servers: DokkuServers,
     metrics: Metrics,
     clock: Clock,
-) -> tuple[Books, LiveMessages]:
-    tracker = Tracker(clock=clock, ttl=timing.tracker_ttl)
+) -> tuple[DeploymentRepository, LiveMessages]:
+    cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
     live = LiveMessages(
         client=client,
-        tracker=tracker,
+        cache=cache,
         store=store,
-        gate=EditGate(clock=clock, running=lambda: tracker.running),
+        gate=EditGate(clock=clock, running=lambda: cache.running),
         clock=clock,
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )
     observer = MeteredObserver(metrics, servers.names())
-    return Books(store=store, tracker=tracker, announcer=live, observer=observer), live
+    return DeploymentRepository(store=store, cache=cache, announcer=live, observer=observer), live
 
 
 def _build_domain(
     settings: Settings,
     timing: Timing,
-    books: Books,
+    deployments: DeploymentRepository,
     connected: DokkuServers,
     refs: GitRefs,
     client: SlackClient,
     poller: Poller,
     tasks: Tasks,
     clock: Clock,
-) -> tuple[Runner, Service]:
+) -> tuple[Dispatcher, Service]:
     servers = NamedServers(connected)
     names = AppNames(servers=servers, clock=clock)
-    preparation = Preparation(servers=servers, refs=refs, names=names, store=books.store)
+    resolver = RequestResolver(servers=servers, refs=refs, names=names, store=deployments.store)
     replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
     late = LateVerdicts(
         replica=replica,
         servers=servers,
-        books=books,
+        deployments=deployments,
         timing=timing,
         clock=clock,
         spawn=tasks.spawn,
     )
     parts = Parts(
-        books=books,
-        preparation=preparation,
+        deployments=deployments,
+        resolver=resolver,
         polls=poller,
         timing=timing,
         clock=clock,
         late=late.stream_ended,
         spawn=tasks.spawn,
     )
-    runner = Runner(
+    dispatcher = Dispatcher(
         replica=replica, servers=servers, parts=parts, max_running=settings.max_running()
     )
     service = Service(
-        books=books,
+        deployments=deployments,
         catalog=settings.catalog(),
         servers=servers,
         groups=SlackGroups(client=client, clock=clock),
-        preparation=preparation,
+        resolver=resolver,
         names=names,
         timing=timing,
         clock=clock,
-        hooks=Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn),
+        hooks=Hooks(
+            look_for_work=dispatcher.look_for_work, wish=dispatcher.wish, spawn=tasks.spawn
+        ),
     )
-    runner.leave_with(service.leaving)
+    dispatcher.remove_with(service.removal)
     crashes = CrashWatch(
         replica=replica,
         servers=servers,
-        books=books,
+        deployments=deployments,
         timing=timing,
         clock=clock,
         spawn=tasks.spawn,
     )
     poller.every(timing.late_interval, late.look, "late verdicts")
     poller.every(timing.late_interval, crashes.look, "crashes after a success")
-    return runner, service
+    return dispatcher, service
 
 
-def _knock(runner: Runner) -> Callable[[], Awaitable[None]]:
+def _knock(dispatcher: Dispatcher) -> Callable[[], Awaitable[None]]:
     async def knock() -> None:
-        runner.look_for_work()
+        dispatcher.look_for_work()
 
     return knock
 

@@ -9,12 +9,12 @@ import structlog
 from aiohttp import web
 
 from bot.bootstrap import check_refused, open_bot
-from bot.config import Settings
+from bot.config.settings import Settings
 from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
 from bot.logs import configure_logging
 from bot.metrics import Metrics
-from bot.parties import Parties
+from bot.readiness import Parties
 from bot.redaction import Redactor
 from bot.web import open_web
 

@@ -65,10 +65,10 @@ async def open_web(
             *extra_routes,
         ]
     )
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
+    dispatcher = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await dispatcher.setup()
     try:
-        site = web.TCPSite(runner, bind, port)
+        site = web.TCPSite(dispatcher, bind, port)
         try:
             await site.start()
         except OSError as err:
@@ -78,9 +78,9 @@ async def open_web(
                 f"port {port} of {bind} cannot be opened ({err.strerror})",
                 "Set another port, or end what listens there.",
             ) from err
-        yield Web(port=runner.addresses[0][1])
+        yield Web(port=dispatcher.addresses[0][1])
     finally:
-        await runner.cleanup()
+        await dispatcher.cleanup()
 
 
 async def _healthz(_request: web.Request) -> web.Response:

@@ -1,1 +1,1 @@
-"""The domain: what a deployment is, how it moves and ends. Imports no I/O library."""
+"""The domain: what a deployment is and how it moves and ends. Imports no I/O library."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.deployments.readings import Containers, Snapshot
+from bot.deployments.dokku_facts import Containers, Snapshot
 
 
 class Status(StrEnum):
@@ -77,7 +77,7 @@ class Trigger(StrEnum):
     CLI = "cli"
 
 
-class Mark(StrEnum):
+class LogMarker(StrEnum):
     """Facts that Dokku's own lines state (dokku.md sections 1.11 and 2)."""
 
     FETCHING = "fetching"
@@ -120,7 +120,7 @@ BOT = Actor(user="bot", name="deploybot")
 class LogFacts:
     """What the lines of one deploy's output state. Only ever grows."""
 
-    marks: frozenset[Mark] = frozenset()
+    markers: frozenset[LogMarker] = frozenset()
     phase: Phase | None = None
     """FETCHING, BUILDING or RELEASING, by the last matching line."""
     step: str | None = None
@@ -143,7 +143,7 @@ class LogFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelWish:
+class CancelRequest:
     """Somebody asked for the end of a deployment."""
 
     by: Actor
@@ -226,7 +226,7 @@ class Deployment:
     """No late verdict is looked for any more, although the end is not proven."""
     crash_told: bool = False
     """The thread has been told that the release, called live, does not stay up."""
-    cancel: CancelWish | None = None
+    cancel: CancelRequest | None = None
     max_duration: timedelta = timedelta(minutes=30)
     fence: int = 0
     """Fencing number of the lease under which it was last written."""
@@ -324,7 +324,7 @@ class AuditEntry:
 
     actor: Actor
     through: str
-    """`command`, `button`, `thread`, `runner`, `poll`, `cli`, ..."""
+    """`command`, `button`, `thread`, `dispatcher`, `poll`, `cli`, ..."""
     action: str
     """Past-tense word: `requested`, `started`, `ended`, `cancel_asked`, ..."""
     detail: Mapping[str, str] = field(default_factory=dict)

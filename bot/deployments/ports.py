@@ -6,8 +6,8 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Protocol
 
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
 from bot.deployments.model import AppPolicy, Deployment, LogFacts, MessagePlace
-from bot.deployments.readings import AppReport, BuildRecord, Containers
 
 
 class DeployStream(Protocol):
@@ -215,7 +215,7 @@ class Polls(Protocol):
     """The scheduler, as the domain sees it."""
 
     def watch(self, deployment_id: str) -> None:
-        """Call `Runner.tick(id)` each poll interval, spread, until `unwatch`."""
+        """Call `Dispatcher.tick(id)` each poll interval, spread, until `unwatch`."""
         ...
 
     def unwatch(self, deployment_id: str) -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from bot.dokku.channel import Answer
 from bot.dokku.commands import Argv, config_export
-from bot.dokku.marks import spoken
+from bot.dokku.log_markers import spoken
 from bot.errors import DokkuError
 from bot.redaction import Redactor
 

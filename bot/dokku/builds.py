@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from bot.deployments.readings import BuildRecord, BuildStatus
+from bot.deployments.dokku_facts import BuildRecord, BuildStatus
 from bot.dokku.reports import Mask, odd, read_json
 
 _KILLED = "-----> Killing app deploy"

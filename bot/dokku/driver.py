@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import asyncssh
 
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Container, Containers
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku
-from bot.deployments.readings import AppReport, BuildRecord, Container, Containers
 from bot.dokku import commands, reports
 from bot.dokku.app_secrets import AppSecrets
 from bot.dokku.builds import killed_a_deploy, read_builds
@@ -17,7 +17,7 @@ from bot.dokku.channel import CHUNK, Answer, Command, cut
 from bot.dokku.commands import Argv
 from bot.dokku.connection import Connection
 from bot.dokku.inspect import read_containers, read_gone
-from bot.dokku.marks import LogReader
+from bot.dokku.log_markers import LogReader
 from bot.dokku.output import OutputReader
 from bot.dokku.reports import Mask
 from bot.dokku.stream import Stream

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bot.deployments.readings import Container, Containers
+from bot.deployments.dokku_facts import Container, Containers
 from bot.dokku.reports import json_amid_noise
 from bot.errors import OddReport
 

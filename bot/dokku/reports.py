@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.deployments.readings import FULL_SHA, AppReport
+from bot.deployments.dokku_facts import FULL_SHA, AppReport
 from bot.errors import OddReport
 
 _HEAD = 200

@@ -11,7 +11,7 @@ import asyncssh
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream
 from bot.dokku.channel import CHUNK, Command
-from bot.dokku.marks import LogReader
+from bot.dokku.log_markers import LogReader
 from bot.dokku.output import Line, OutputReader
 
 _MOST_CHARS = 16_000_000

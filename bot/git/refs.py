@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from bot.deployments.dokku_facts import FULL_SHA
 from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Refs, Several
-from bot.deployments.readings import FULL_SHA
 from bot.redaction import Redactor
 
 _AT_ONCE = 8

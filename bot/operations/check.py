@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from bot.config import Settings, load_settings
-from bot.deployments.outgoing import WEBHOOKS
+from bot.config.settings import Settings, load_settings
 from bot.errors import BotError, ConfigError
 from bot.operations.database import check_database, open_records
 from bot.operations.servers import ask_versions
+from bot.outbox.model import WEBHOOKS
 from bot.redaction import Redactor
 from bot.slack.client import open_client
 from bot.slack.manifest import SCOPES

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import typer
 
-from bot.config import load_settings
+from bot.config.settings import load_settings
+from bot.deployments.live.reader import Seen
 from bot.deployments.model import Deployment
-from bot.deployments.standing_reader import Seen
 from bot.operations import live, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bot.clock import SystemClock
-from bot.config import Settings
+from bot.config.settings import Settings
 from bot.store.engine import SqlStore, open_store, revisions, upgrade
 from bot.webhooks.payload import planner
 

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.clock import SystemClock
-from bot.config import load_settings
-from bot.deployments.absent import NamedServers
+from bot.config.settings import load_settings
+from bot.deployments.dokku_facts import Container
+from bot.deployments.live.reader import Seen, StandingReader
 from bot.deployments.model import Deployment
-from bot.deployments.prepare import AppNames
-from bot.deployments.readings import Container
-from bot.deployments.standing_reader import Seen, StandingReader
-from bot.deployments.storing import Store
+from bot.deployments.requests.resolve import AppNames
+from bot.deployments.store_port import Store
+from bot.dokku.unknown_server import NamedServers
 from bot.errors import ConfigError
 from bot.operations.servers import AskedServers
-from bot.slack.render.standing import standing_lines
+from bot.slack.render.live_state import standing_lines
 
 
 async def look(store: Store, deployment: Deployment) -> Seen:

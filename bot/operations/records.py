@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase
 from bot.deployments.states import ENDINGS, STATUS, WAITING
-from bot.deployments.storing import Store
+from bot.deployments.store_port import Store
 from bot.errors import Declined
 from bot.webhooks.payload import rfc3339, standard_body
 

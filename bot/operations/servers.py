@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.config import KeyedServer, Settings
+from bot.config.settings import KeyedServer, Settings
 from bot.deployments.ports import Servers
 from bot.dokku.app_secrets import WITHIN_S, read_config
 from bot.dokku.commands import apps_list, config_export, version

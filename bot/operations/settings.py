@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from pydantic import BaseModel, SecretStr
 
-from bot.config import Settings
-from bot.config_sources import Place, dotted
-from bot.config_tables import is_later
-from bot.config_values import show_duration
+from bot.config.settings import Settings
+from bot.config.sources import Place, dotted
+from bot.config.tables import is_later
+from bot.config.values import show_duration
 
 MASKED = "********"
 _PASSWORD = re.compile(r"(?<=://)([^/@\s]*)@")

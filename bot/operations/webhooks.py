@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bot.deployments.outgoing import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
 from bot.errors import Declined
+from bot.outbox.model import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
 from bot.redaction import Redactor
 from bot.webhooks.payload import rfc3339
 

@@ -18,12 +18,12 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.clock import Clock
-from bot.deployments.service import Service
+from bot.deployments.requests.service import Service
 from bot.errors import ConfigError, SlackError
 from bot.slack.client import Identity, SlackClient
-from bot.slack.deliveries import Tasks
-from bot.slack.desk import Desk
-from bot.slack.listeners import build_app
+from bot.slack.listeners.deliveries import Tasks
+from bot.slack.listeners.desk import Desk
+from bot.slack.listeners.dispatch import build_app
 from bot.slack.refusals import BAD_TOKEN
 
 log = structlog.get_logger(__name__)

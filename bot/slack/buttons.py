@@ -1,75 +1,117 @@
-"""Clicks on the buttons of a live message. `actions.BUTTONS` says which there are."""
+"""The buttons of a live message as data: rendering, listening, docs and tests read these rows."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from bot.deployments.model import Deployment, Trigger
-from bot.errors import Declined
-from bot.slack.actions import CANCEL, FULL_LOG, RETRY, ROLLBACK, Button, find_button
-from bot.slack.commands import Call, again
-from bot.slack.desk import Desk
-from bot.slack.logs import NOT_KNOWN, open_log
-from bot.slack.payloads import Body, asker_of, delivery_key, first_action, word
-from bot.slack.replies import as_answer
+from bot.deployments.model import Deployment, Live, Phase, Progress
+from bot.deployments.states import ENDINGS, RUNNING
 
-NO_SUCH_BUTTON = "This version of deploybot has no such button."
-LATE = "That button is no longer there: {what}. Look at the message as it is now."
+Shows = Callable[[Deployment, Progress], bool]
 
 
-async def on_click(desk: Desk, body: Body) -> None:
-    """Do what a button says, if its message still has it; else say so to the clicker alone."""
-    asker = asker_of(body)
-    desk.admit(asker)
-    act = first_action(body)
-    button = find_button(word(act, "action_id"))
-    if button is None:
-        raise Declined(NO_SUCH_BUTTON)
-    call = Call(
-        desk=desk,
-        asker=asker,
-        answers=desk.answers(asker),
-        trigger=Trigger.BUTTON,
-        request_key=delivery_key(body),
-        trigger_id=word(body, "trigger_id"),
-    )
-    if button is FULL_LOG:
-        # First the modal, then the look-ups: its trigger is good for 3 seconds.
-        await open_log(desk, trigger_id=word(body, "trigger_id"), deployment_id=word(act, "value"))
-        return
-    deployment = await desk.service.get(word(act, "value"))
-    if deployment is None:
-        raise Declined(NOT_KNOWN)
-    if not button.lasting:
-        refuse_late(desk, button, deployment)
-    await ACTS[button.action_id](call, deployment)
+class Style(StrEnum):
+    """Slack's two button colours; a row without one is grey."""
+
+    PRIMARY = "primary"
+    DANGER = "danger"
 
 
-def refuse_late(desk: Desk, button: Button, deployment: Deployment) -> None:
-    """Declined: the deployment went on, and its message has no such button now."""
-    newest, progress = desk.service.snapshot(deployment)
-    if not button.shows(newest, progress):
-        if newest.cancel is not None:
-            raise Declined(LATE.format(what="its cancellation has been asked for"))
-        raise Declined(LATE.format(what=f"the deployment is {newest.phase}"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """Slack's own dialog before a click counts.
+
+    `text` may name `{app}`, `{server}`, `{ref}` and `{rollback}` (a short SHA); it is shown
+    as plain text, cut to Slack's 300 characters.
+    """
+
+    title: str
+    text: str
+    yes: str
+    no: str
 
 
-async def _cancel(call: Call, deployment: Deployment) -> None:
-    sentence = await call.desk.service.cancel(
-        deployment.id, actor=call.asker.actor, through=call.trigger
-    )
-    await call.answers.say(as_answer(sentence))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """One button. Its value in Slack is the deployment id."""
+
+    action_id: str
+    label: str
+    shows: Shows
+    """Whether the message has it now. Pure; listeners ask it again when a click comes late."""
+    style: Style | None = None
+    confirm: Confirm | None = None
+    lasting: bool = False
+    """It keeps working on messages that no longer show it (Full log, Retry, Roll back)."""
 
 
-async def _retry(call: Call, deployment: Deployment) -> None:
-    await again(call, deployment, back=False)
+def _shows_log(deployment: Deployment, _progress: Progress) -> bool:
+    return deployment.phase in RUNNING or deployment.phase in ENDINGS
 
 
-async def _rollback(call: Call, deployment: Deployment) -> None:
-    await again(call, deployment, back=True)
+def _shows_cancel(deployment: Deployment, _progress: Progress) -> bool:
+    """A wish already written makes a second click pointless."""
+    if deployment.cancel is not None or deployment.phase is Phase.CANCELLING:
+        return False
+    return deployment.phase is Phase.QUEUED or deployment.phase in RUNNING
 
 
-ACTS: Mapping[str, Callable[[Call, Deployment], Awaitable[None]]] = {
-    CANCEL.action_id: _cancel,
-    RETRY.action_id: _retry,
-    ROLLBACK.action_id: _rollback,
-}
-"""What a button does, but for `Full log`, which is a modal."""
+def _shows_retry(deployment: Deployment, _progress: Progress) -> bool:
+    return deployment.phase in {Phase.FAILED, Phase.CANCELLED}
+
+
+def _shows_rollback(deployment: Deployment, _progress: Progress) -> bool:
+    """Only to a commit proven live, and never to the one this deployment brought itself."""
+    if deployment.rollback_sha is None or deployment.rollback_sha == deployment.sha:
+        return False
+    if deployment.phase is Phase.SUCCEEDED:
+        return True
+    return deployment.phase in ENDINGS and deployment.live is not Live.PREVIOUS
+
+
+FULL_LOG = Button(action_id="deployment_log", label="Full log", shows=_shows_log, lasting=True)
+CANCEL = Button(
+    action_id="deployment_cancel",
+    label="Cancel",
+    shows=_shows_cancel,
+    style=Style.DANGER,
+    confirm=Confirm(
+        title="Cancel this deployment?",
+        text="The deployment of {app} ({ref}) to {server} will be stopped.",
+        yes="Cancel deployment",
+        no="Keep it",
+    ),
+)
+RETRY = Button(
+    action_id="deployment_retry",
+    label="Retry",
+    shows=_shows_retry,
+    style=Style.PRIMARY,
+    lasting=True,
+)
+ROLLBACK = Button(
+    action_id="deployment_rollback",
+    label="Roll back",
+    shows=_shows_rollback,
+    style=Style.DANGER,
+    confirm=Confirm(
+        title="Roll back?",
+        text="{app} on {server} will be deployed at {rollback}, the commit proven live before.",
+        yes="Roll back",
+        no="Leave it",
+    ),
+    lasting=True,
+)
+
+BUTTONS: Sequence[Button] = (FULL_LOG, CANCEL, RETRY, ROLLBACK)
+"""In the order of display."""
+
+
+def find_button(action_id: str) -> Button | None:
+    """The row of an action id; None: not a button of the live message."""
+    return next((button for button in BUTTONS if button.action_id == action_id), None)
+
+
+def buttons_of(deployment: Deployment, progress: Progress) -> Sequence[Button]:
+    """The buttons that the message has now, in order."""
+    return tuple(button for button in BUTTONS if button.shows(deployment, progress))

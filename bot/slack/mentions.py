@@ -18,9 +18,9 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.clock import Clock
 from bot.deployments.model import Deployment, MessagePlace
-from bot.deployments.outbox_lane import Answer, NotTold, OutboxLane, Told, open_lanes
-from bot.deployments.outgoing import Outbox, Outgoing
 from bot.errors import SlackError
+from bot.outbox.lane import Answer, NotTold, OutboxLane, Told, open_lanes
+from bot.outbox.model import Outbox, Outgoing
 from bot.slack.client import SlackClient
 from bot.slack.refusals import NO_ANSWER, as_error
 from bot.slack.render import blocks as kit

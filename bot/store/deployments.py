@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.deployments.model import (
     Actor,
     AuditEntry,
-    CancelWish,
+    CancelRequest,
     Deployment,
     Event,
     MessagePlace,
@@ -139,7 +139,7 @@ class DeploymentWrites(Part):
                 update(deployments)
                 .where(deployments.c.id == deployment_id, deployments.c.cancel_at.is_(None))
                 .where(deployments.c.phase.not_in([phase.value for phase in ENDINGS]))
-                .values(wish_values(CancelWish(by=actor, at=at)))
+                .values(wish_values(CancelRequest(by=actor, at=at)))
             )
             if wished.rowcount:
                 entry = AuditEntry(actor=actor, through=through, action="cancel_asked")

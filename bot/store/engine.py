@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.clock import Clock
-from bot.deployments.outgoing import Planner
-from bot.deployments.queue import NO_LIMITS
+from bot.deployments.queue.rules import NO_LIMITS
 from bot.errors import ConfigError, DatabaseDown, StoreError
+from bot.outbox.model import Planner
 from bot.store import schema
 from bot.store.columns import NowMs
 from bot.store.database import Database, Signal, whole

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Column, RowMapping, Select, delete, exists, insert, or_, select, update
 
-from bot.deployments.outgoing import WEBHOOKS, Outgoing, webhook_lane
+from bot.outbox.model import WEBHOOKS, Outgoing, webhook_lane
 from bot.store.database import Transaction, whole
 from bot.store.part import Part
 from bot.store.tables import endpoints, outbox

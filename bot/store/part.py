@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import ColumnElement
 
 from bot.clock import Clock
-from bot.deployments.outgoing import Planner
-from bot.deployments.queue import NO_LIMITS
+from bot.deployments.queue.rules import NO_LIMITS
+from bot.outbox.model import Planner
 from bot.store.columns import NowMs
 from bot.store.database import Database
 

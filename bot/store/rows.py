@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
 from bot.deployments.model import (
     Actor,
-    CancelWish,
+    CancelRequest,
     Deployment,
     Failure,
     Live,
@@ -17,7 +18,6 @@ from bot.deployments.model import (
     Phase,
     Trigger,
 )
-from bot.deployments.readings import AppReport, Container, Containers, Snapshot
 
 _SAME = (
     *("id", "server", "app", "dokku_app", "repo", "ref", "sha", "ready", "reason", "evidence"),
@@ -62,7 +62,7 @@ def place_values(place: MessagePlace | None) -> dict[str, Any]:
     }
 
 
-def wish_values(wish: CancelWish | None) -> dict[str, Any]:
+def wish_values(wish: CancelRequest | None) -> dict[str, Any]:
     """The columns of the wish to cancel."""
     return {"cancel_by": wish and actor_values(wish.by), "cancel_at": wish and wish.at}
 
@@ -92,10 +92,10 @@ def _read_place(row: RowMapping) -> MessagePlace | None:
     )
 
 
-def _read_wish(row: RowMapping) -> CancelWish | None:
+def _read_wish(row: RowMapping) -> CancelRequest | None:
     if row["cancel_at"] is None:
         return None
-    return CancelWish(by=read_actor(row["cancel_by"]), at=row["cancel_at"])
+    return CancelRequest(by=read_actor(row["cancel_by"]), at=row["cancel_at"])
 
 
 def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:

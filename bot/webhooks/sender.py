@@ -12,9 +12,9 @@ import aiohttp
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.outbox_lane import Answer, NotTold, OutboxLane, Told, TurnedAway, open_lanes
-from bot.deployments.outgoing import Endpoint, Outbox, Outgoing
 from bot.errors import ConfigError, StoreError
+from bot.outbox.lane import Answer, NotTold, OutboxLane, Told, TurnedAway, open_lanes
+from bot.outbox.model import Endpoint, Outbox, Outgoing
 from bot.webhooks.guard import guarded_sockets, url_refusal
 from bot.webhooks.signing import signed_headers, signing_key
 

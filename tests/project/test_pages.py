@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from bot.config import load_settings
-from bot.config_sources import CONFIG_VARIABLE, PLACE_OF
-from bot.config_tables import AppTable, Knobs, ServerTable, WebhookTable, is_later
-from bot.operations.pages import pages
+from bot.config.settings import load_settings
+from bot.config.sources import CONFIG_VARIABLE, PLACE_OF
+from bot.config.tables import AppTable, Knobs, ServerTable, WebhookTable, is_later
 from bot.slack.manifest import EVENTS, SCOPES, manifest, manifest_text
 from tests.support.settings import host_line, pem
+from tools.docs.pages import pages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

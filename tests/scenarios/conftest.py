@@ -15,12 +15,12 @@ import pytest
 
 from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
-from bot.config import load_settings
+from bot.config.settings import load_settings
 from bot.deployments.ports import DeployStream
 from bot.dokku.connection import Patience
 from bot.dokku.driver import Driver
 from bot.metrics import Metrics
-from bot.parties import Parties
+from bot.readiness import Parties
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
 from bot.simulators.slack.model import Channel, Message, User, View
@@ -320,7 +320,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.dokku.connection._COOL_DOWN_S", 0.05)
     monkeypatch.setattr("bot.dokku.connection._LONGEST_COOL_DOWN_S", 0.3)
     monkeypatch.setattr("bot.dokku.connection._CHANNEL_TRIES", 3)
-    monkeypatch.setattr("bot.deployments.concluding.READ_PAUSE", timedelta(milliseconds=200))
+    monkeypatch.setattr("bot.deployments.execution.finish.READ_PAUSE", timedelta(milliseconds=200))
     for name, value in HURRIED_EDITS.items():
         monkeypatch.setattr(f"bot.slack.budget.{name}", value)
 

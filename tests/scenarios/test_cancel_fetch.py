@@ -4,8 +4,8 @@ import asyncio
 import time
 from pathlib import Path
 
-from bot.deployments.lock import FETCH_LIVES_ON
 from bot.deployments.model import Live, Phase
+from bot.deployments.verdict.deploy_lock import FETCH_LIVES_ON
 from bot.simulators.dokku.recordings import NEWEST
 from tests.scenarios.conftest import QuickClock, StartGate, open_world
 from tests.support.cancels import (

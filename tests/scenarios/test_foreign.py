@@ -30,7 +30,7 @@ class Patient:
     def passes(self, duration: timedelta) -> None:
         """Let so much of the bot's time pass at once."""
         self._clock.leap(duration)
-        self._bot.runner.look_for_work()  # as it does every 5 s
+        self._bot.dispatcher.look_for_work()  # as it does every 5 s
 
     async def looks(self, begun: int, count: int) -> None:
         """Wait until the bot has asked for the records so many times since then."""

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.deployments.verdict import Kind
-from bot.operations.verdict_table.rows import Row, Unstarted
-from bot.operations.verdict_table.table import SECTIONS
-from bot.operations.verdicts_page import verdict_of
+from bot.deployments.verdict.rules import Kind
 from bot.simulators.stage import LOOPBACK
 from tests.scenarios.conftest import ONE_APP, QuickClock, World, open_world
 from tests.support import plays
 from tests.support.asked_rules import AskedRules, asked
 from tests.support.model_stories import STORIES, Story
 from tests.support.plays import HEADLINES
+from tests.verdicts.rows import Row, Unstarted
+from tests.verdicts.table import SECTIONS
+from tools.docs.verdicts_page import verdict_of
 
 __all__ = ["asked"]
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.deployments.verdict import Kind
-from bot.operations.verdict_table.rows import Ended, Row
-from bot.operations.verdict_table.table import SECTIONS
-from bot.operations.verdicts_page import verdict_of
+from bot.deployments.verdict.rules import Kind
 from bot.simulators.dokku.host import OLD_VERSION as OLD
 from bot.simulators.dokku.recordings import NEWEST
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Take
 from tests.scenarios.conftest import World, open_world
+from tests.verdicts.rows import Ended, Row
+from tests.verdicts.table import SECTIONS
+from tools.docs.verdicts_page import verdict_of
 
 SPEED = 50.0
 SHA = "c0ffee" + "0" * 34

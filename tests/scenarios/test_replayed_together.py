@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Live, Phase
-from bot.deployments.verdict import Kind, Verdict
-from bot.operations.verdict_table.rows import Row
-from bot.operations.verdict_table.table import SECTIONS
+from bot.deployments.verdict.rules import Kind, Verdict
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Take
 from tests.scenarios.conftest import open_world
 from tests.support.asked_rules import AskedRules, asked
+from tests.verdicts.rows import Row
+from tests.verdicts.table import SECTIONS
 
 __all__ = ["asked"]
 

@@ -72,7 +72,7 @@ async def test_a_place_in_the_line_is_not_kept_for_ever(tmp_path: Path) -> None:
         await world.deploy("myapp main")
         await at(world, "1st in line", "a git push outside this bot")
         clock.leap(timedelta(hours=2))
-        bot.runner.look_for_work()  # as it does every 5 s
+        bot.dispatcher.look_for_work()  # as it does every 5 s
         expired = await at(world, "Failed:", "it waited too long")
         assert expired.facts["Status"] == "Failed · it waited too long"
         assert expired.facts["Live now"].startswith("the previous release")

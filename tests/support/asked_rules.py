@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Live
-from bot.deployments.proof import Evidence, live_of, ours_images, whose
-from bot.deployments.settling import Judgement, Look, Settling, judge
-from bot.deployments.verdict import Verdict, before_start, decide
-from bot.operations.verdict_table.rows import Ended, Row, Unstarted, Watched
-from bot.operations.verdict_table.samples import SETTLING, look
+from bot.deployments.verdict.evidence import Evidence, live_of, ours_images, whose
+from bot.deployments.verdict.rules import Verdict, before_start, decide
+from bot.deployments.verdict.stability import Judgement, Look, Settling, judge
+from tests.verdicts.rows import Ended, Row, Unstarted, Watched
+from tests.verdicts.samples import SETTLING, look
 
 Seen = frozenset[Live] | None
 """Whose containers a look showed; None: it showed nothing."""
@@ -62,7 +62,7 @@ class AskedRules:
 
 def alike(row: Evidence, met: Evidence) -> bool:
     """Whether evidence that was met is of the row's kind; more lines may have been read."""
-    return _kind(row) == _kind(met) and row.output.marks <= met.output.marks
+    return _kind(row) == _kind(met) and row.output.markers <= met.output.markers
 
 
 def _in_the_tables_words(verdict: Verdict) -> Verdict:

@@ -3,9 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.deployments.model import Actor, Deployment, LogFacts, Mark, Trigger
-from bot.deployments.proof import Evidence
-from bot.deployments.readings import (
+from bot.deployments.dokku_facts import (
     AppReport,
     BuildRecord,
     BuildStatus,
@@ -13,6 +11,8 @@ from bot.deployments.readings import (
     Containers,
     Snapshot,
 )
+from bot.deployments.model import Actor, Deployment, LogFacts, LogMarker, Trigger
+from bot.deployments.verdict.evidence import Evidence
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 REPO = "https://git.example/acme/web.git"
@@ -21,7 +21,9 @@ OLD_SHA = "0ffd" + "f" * 36
 METADATA = f"{REPO}#{SHA}"
 OLD_METADATA = f"{REPO}#{OLD_SHA}"
 
-DEPLOYED = frozenset({Mark.BUILDING, Mark.RELEASING, Mark.DEPLOYING, Mark.DEPLOYED})
+DEPLOYED = frozenset(
+    {LogMarker.BUILDING, LogMarker.RELEASING, LogMarker.DEPLOYING, LogMarker.DEPLOYED}
+)
 
 
 def a_container(
@@ -66,10 +68,10 @@ def a_snapshot(
 
 
 def facts(
-    *marks: Mark, ours: tuple[Container, ...] = (), error: str | None = None, **more: Any
+    *markers: LogMarker, ours: tuple[Container, ...] = (), error: str | None = None, **more: Any
 ) -> LogFacts:
     return LogFacts(
-        marks=frozenset(marks), started=frozenset(one.id for one in ours), error=error, **more
+        markers=frozenset(markers), started=frozenset(one.id for one in ours), error=error, **more
     )
 
 

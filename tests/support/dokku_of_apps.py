@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku
-from bot.deployments.readings import AppReport, BuildRecord, Containers
 from tests.support.fake_dokku import FakeDokku
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from bot.deployments.model import LogFacts, Mark, Phase
+from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Container, Containers
+from bot.deployments.model import LogFacts, LogMarker, Phase
 from bot.deployments.ports import DeployStream, Dokku
-from bot.deployments.readings import AppReport, BuildRecord, BuildStatus, Container, Containers
 from bot.errors import DokkuError, OutcomeUnknown, Unreachable
 from tests.support.builders import METADATA, NEW, OLD, OLD_METADATA, SHA, containers
 
@@ -22,7 +22,7 @@ UNKNOWN = OutcomeUnknown("dokku.example.com:22 did not answer `builds:list` with
 
 def read_facts(lines: Sequence[str]) -> LogFacts:
     """What lines of these tests state: `> MARK`, `> start CONTAINER`, `> error MARK TEXT`."""
-    marks: set[Mark] = set()
+    markers: set[LogMarker] = set()
     started: set[str] = set()
     phase: Phase | None = None
     error: str | None = None
@@ -31,15 +31,15 @@ def read_facts(lines: Sequence[str]) -> LogFacts:
             case [">", "start", container]:
                 started.add(container)
             case [">", "error", mark, text]:
-                marks.add(Mark(mark))
+                markers.add(LogMarker(mark))
                 error = text
             case [">", mark]:
-                marks.add(Mark(mark))
+                markers.add(LogMarker(mark))
                 phase = PHASES.get(mark, phase)
             case _:
                 continue
     return LogFacts(
-        marks=frozenset(marks), phase=phase, started=frozenset(started), error=error, step=None
+        markers=frozenset(markers), phase=phase, started=frozenset(started), error=error, step=None
     )
 
 

@@ -5,6 +5,10 @@ from dataclasses import replace
 
 from ulid import ULID
 
+from bot.deployments.dokku_facts import Containers
+from bot.deployments.live.compare import Facts, stand
+from bot.deployments.live.reader import Seen
+from bot.deployments.live.rollback import by_hand, check_commit, go_back
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -14,13 +18,9 @@ from bot.deployments.model import (
     Progress,
     Trigger,
 )
-from bot.deployments.questions import SHORTEST_ID
-from bot.deployments.readings import Containers
-from bot.deployments.requests import check_app, check_ref, closest
-from bot.deployments.rollback import by_hand, check_commit, go_back
-from bot.deployments.service import Request, Service
-from bot.deployments.standing import Facts, stand
-from bot.deployments.standing_reader import Seen
+from bot.deployments.requests.queries import SHORTEST_ID
+from bot.deployments.requests.service import Request, Service
+from bot.deployments.requests.validate import check_app, check_ref, closest
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.client import SlackClient
@@ -49,7 +49,7 @@ class FakeService(Service):
         self.why: str | None = None
 
     def known(self, deployment: Deployment, log: str = "") -> Deployment:
-        """Put a deployment into the books."""
+        """Put a deployment into the repository."""
         self.rows[deployment.id] = deployment
         self.logs[deployment.id] = log
         return deployment
@@ -83,7 +83,7 @@ class FakeService(Service):
         return await self.post(made)
 
     async def post(self, deployment: Deployment, channel: str | None = None) -> Deployment:
-        """Post the live message and put the deployment into the books."""
+        """Post the live message and put the deployment into the repository."""
         log = self.logs.get(deployment.id, "")
         self.known(deployment, log)
         shown = render(deployment, Progress(), now=NOW)

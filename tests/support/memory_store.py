@@ -10,7 +10,7 @@ from bot.deployments.model import (
     Actor,
     AppKey,
     AuditEntry,
-    CancelWish,
+    CancelRequest,
     Deployment,
     Event,
     Live,
@@ -18,7 +18,7 @@ from bot.deployments.model import (
     Phase,
 )
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
-from bot.deployments.storing import Store
+from bot.deployments.store_port import Store
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 
 Signal = Callable[[str, str], None]
@@ -160,7 +160,7 @@ class MemoryStore(Store):
         await self._begin("ask_cancel")
         row = self._stored(deployment_id)
         if row.cancel is None and row.phase not in ENDINGS:
-            row = replace(row, cancel=CancelWish(by=actor, at=at))
+            row = replace(row, cancel=CancelRequest(by=actor, at=at))
             self.rows[deployment_id] = row
             entry = AuditEntry(actor=actor, through=through, action="cancel_asked")
             self.audit.append((deployment_id, entry))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from bot.clock import Clock
-from bot.deployments.outgoing import Outbox, Outgoing
+from bot.outbox.model import Outbox, Outgoing
 
 
 class HandClock(Clock):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from bot.deployments.readings import BuildStatus
+from bot.deployments.dokku_facts import BuildStatus
 from tests.support.builders import METADATA, NEW, containers
 from tests.support.fake_dokku import GOOD, FakeDokku, FakeStream
 

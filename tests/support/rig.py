@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from bot.deployments.absent import NamedServers
-from bot.deployments.books import Books
-from bot.deployments.crashes import CrashWatch
-from bot.deployments.ending import Parts
-from bot.deployments.late import LateVerdicts
+from bot.aio import Tasks
+from bot.deployments.execution.dispatcher import Dispatcher
+from bot.deployments.execution.outcome import Parts
+from bot.deployments.followup.crash_watch import CrashWatch
+from bot.deployments.followup.late_verdicts import LateVerdicts
 from bot.deployments.model import AppPolicy, Deployment, MessagePlace, Phase, Progress
-from bot.deployments.placing import Hooks
 from bot.deployments.ports import (
     Announcer,
     Catalog,
@@ -31,12 +30,13 @@ from bot.deployments.ports import (
     Timing,
     Urgency,
 )
-from bot.deployments.prepare import AppNames, Preparation
-from bot.deployments.runner import Runner
-from bot.deployments.service import Service
+from bot.deployments.requests.resolve import AppNames, RequestResolver
+from bot.deployments.requests.service import Service
+from bot.deployments.requests.submit import Hooks
+from bot.deployments.state.cache import DeploymentCache
+from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS
-from bot.deployments.tasks import Tasks
-from bot.deployments.tracker import Tracker
+from bot.dokku.unknown_server import NamedServers
 from tests.support.builders import REPO, SHA, a_deployment
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.memory_store import MemoryStore
@@ -128,7 +128,7 @@ class LoopPolls(Polls):
 
     def __init__(self, interval: timedelta) -> None:
         self.watched: dict[str, object] = {}
-        self.runner: Runner | None = None
+        self.dispatcher: Dispatcher | None = None
         self._interval_s = interval.total_seconds()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -151,8 +151,8 @@ class LoopPolls(Polls):
             await asyncio.sleep(self._interval_s)
             if self.watched.get(deployment_id) is not mark:
                 return
-            assert self.runner is not None
-            await self.runner.tick(deployment_id)
+            assert self.dispatcher is not None
+            await self.dispatcher.tick(deployment_id)
 
 
 class _Link:
@@ -186,11 +186,11 @@ class Rig:
     announcer: FakeAnnouncer
     observer: FakeObserver
     polls: LoopPolls
-    tracker: Tracker
-    books: Books
+    cache: DeploymentCache
+    deployments: DeploymentRepository
     timing: Timing
     tasks: Tasks
-    runner: Runner
+    dispatcher: Dispatcher
     service: Service
     late: LateVerdicts
     crashes: CrashWatch
@@ -201,10 +201,10 @@ class Rig:
     def start(self) -> None:
         """Look for work, and beat."""
         self.store.listeners.append(self._heard)
-        self._own.append(self.runner.start())
+        self._own.append(self.dispatcher.start())
         self._own.append(asyncio.create_task(self._every(5.0, self._look)))
         beat = self.timing.heartbeat.total_seconds()
-        self._own.append(asyncio.create_task(self._every(beat, self.runner.heartbeat)))
+        self._own.append(asyncio.create_task(self._every(beat, self.dispatcher.heartbeat)))
 
     async def crash(self) -> None:
         """As kill -9: nothing more is written, no lease is given back."""
@@ -219,7 +219,7 @@ class Rig:
 
     async def stop(self, timeout_s: float = 25.0) -> int:
         """As SIGTERM."""
-        left = await self.runner.drain(timeout_s)
+        left = await self.dispatcher.drain(timeout_s)
         self.store.listeners.remove(self._heard)
         self.polls.stop()
         for task in self._own:
@@ -237,7 +237,7 @@ class Rig:
         return self.store.rows[deployment_id]
 
     def progress(self, deployment_id: str | None = None) -> Progress:
-        return self.tracker.progress(deployment_id or self.row().id)
+        return self.cache.progress(deployment_id or self.row().id)
 
     async def until_phase(self, *phases: Phase, deployment_id: str | None = None) -> Deployment:
         return await self.until(lambda: self.row(deployment_id).phase in phases, deployment_id)
@@ -274,13 +274,13 @@ class Rig:
         return next(iter(self.store.rows))
 
     async def _look(self) -> None:
-        self.runner.look_for_work()
+        self.dispatcher.look_for_work()
 
     def _heard(self, kind: str, deployment_id: str) -> None:
         if kind == "wish":
-            self.runner.wish(deployment_id)
+            self.dispatcher.wish(deployment_id)
         elif kind in {"queued", "ended"}:
-            self.runner.look_for_work()
+            self.dispatcher.look_for_work()
 
     async def _every(self, seconds: float, work: Any) -> None:
         while True:
@@ -309,19 +309,21 @@ def a_rig(
         store.rows[row.id] = row
         store.leases[row.id] = store.new_lease()
     link = _Link(store)
-    tracker = Tracker(clock=clock, ttl=times.tracker_ttl)
+    cache = DeploymentCache(clock=clock, ttl=times.tracker_ttl)
     announcer, observer = FakeAnnouncer(), FakeObserver()
-    books = Books(store=link, tracker=tracker, announcer=announcer, observer=observer)
+    deployments = DeploymentRepository(
+        store=link, cache=cache, announcer=announcer, observer=observer
+    )
     known, refs = FakeServers({SERVER: dokku}), FakeRefs()
     servers = NamedServers(known)
     names = AppNames(servers=servers, clock=clock)
-    preparation = Preparation(servers=servers, refs=refs, names=names, store=link)
+    resolver = RequestResolver(servers=servers, refs=refs, names=names, store=link)
     polls, tasks = LoopPolls(times.poll_interval), Tasks()
     replica = f"replica-{next(_names)}"
     late = LateVerdicts(
         replica=replica,
         servers=servers,
-        books=books,
+        deployments=deployments,
         timing=times,
         clock=clock,
         spawn=tasks.spawn,
@@ -329,37 +331,37 @@ def a_rig(
     crashes = CrashWatch(
         replica=replica,
         servers=servers,
-        books=books,
+        deployments=deployments,
         timing=times,
         clock=clock,
         spawn=tasks.spawn,
     )
     parts = Parts(
-        books=books,
-        preparation=preparation,
+        deployments=deployments,
+        resolver=resolver,
         polls=polls,
         timing=times,
         clock=clock,
         late=late.stream_ended,
         spawn=tasks.spawn,
     )
-    runner = Runner(
+    dispatcher = Dispatcher(
         replica=replica, servers=servers, parts=parts, max_running={SERVER: max_running}
     )
-    polls.runner = runner
-    hooks = Hooks(look_for_work=runner.look_for_work, wish=runner.wish, spawn=tasks.spawn)
+    polls.dispatcher = dispatcher
+    hooks = Hooks(look_for_work=dispatcher.look_for_work, wish=dispatcher.wish, spawn=tasks.spawn)
     service = Service(
-        books=books,
+        deployments=deployments,
         catalog=FakeCatalog(),
         servers=servers,
         groups=FakeGroups(),
-        preparation=preparation,
+        resolver=resolver,
         names=names,
         timing=times,
         clock=clock,
         hooks=hooks,
     )
-    runner.leave_with(service.leaving)
+    dispatcher.remove_with(service.removal)
     rig = Rig(
         store=store,
         dokku=dokku,
@@ -368,11 +370,11 @@ def a_rig(
         announcer=announcer,
         observer=observer,
         polls=polls,
-        tracker=tracker,
-        books=books,
+        cache=cache,
+        deployments=deployments,
         timing=times,
         tasks=tasks,
-        runner=runner,
+        dispatcher=dispatcher,
         service=service,
         late=late,
         crashes=crashes,

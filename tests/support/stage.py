@@ -112,11 +112,11 @@ async def open_stage(mode: Mode = "socket", timings: Timings = QUICK) -> AsyncIt
 async def _serve(intake: Intake) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/slack/events", intake.handle_http)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
+    dispatcher = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await dispatcher.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(dispatcher, "127.0.0.1", 0)
         await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+        yield f"http://127.0.0.1:{dispatcher.addresses[0][1]}/slack/events"
     finally:
-        await runner.cleanup()
+        await dispatcher.cleanup()

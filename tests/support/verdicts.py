@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.readings import BuildStatus
-from bot.deployments.verdict import Kind, Verdict, decide
+from bot.deployments.verdict.rules import Kind, Verdict, decide
 from tests.support.builders import (
     OLD,
     a_record,

@@ -81,8 +81,8 @@ def in_virtual_time(
                 await test(*args, **kwargs)
 
         # Drawing tracebacks for nobody takes longer than the tests.
-        with capture_logs(), asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(bounded())
+        with capture_logs(), asyncio.Runner(loop_factory=lambda: loop) as dispatcher:
+            dispatcher.run(bounded())
         assert loop.unheard == []
 
     return run

@@ -13,10 +13,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from bot.bootstrap import open_bot
-from bot.config import load_settings
+from bot.config.settings import load_settings
 from bot.logs import configure_logging
 from bot.metrics import Metrics
-from bot.parties import Parties
+from bot.readiness import Parties
 from bot.redaction import Redactor
 from tests.truth.pace import HurriedClock, hurry, timing
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from bot import bootstrap
 from bot.clock import SystemClock
-from bot.deployments import late, lock, resuming
-from bot.deployments.outbox_lane import OutboxLane
+from bot.deployments.followup import late_verdicts
 from bot.deployments.ports import Timing
+from bot.deployments.state import recovery
+from bot.deployments.verdict import deploy_lock
 from bot.dokku import connection
 from bot.dokku.connection import Patience
+from bot.outbox.lane import OutboxLane
 from bot.slack import budget, mentions
 
 SPEED = 300.0
@@ -87,10 +89,10 @@ def hurry() -> None:
     )
     mentions.FRESH = timedelta(seconds=1)
     connection._COOL_DOWN_S, connection._LONGEST_COOL_DOWN_S = 0.05, 0.75
-    lock.FETCH_LIVES_ON = lock.FETCH_MAY_END_WITHIN = timedelta(seconds=1)
-    lock.DIES_WITHIN = timedelta(milliseconds=600)
-    late.SENT_LIVES_ON = timedelta(seconds=1)
-    resuming.POSTED_WITHIN = timedelta(seconds=2)
+    deploy_lock.FETCH_LIVES_ON = deploy_lock.FETCH_MAY_END_WITHIN = timedelta(seconds=1)
+    deploy_lock.DIES_WITHIN = timedelta(milliseconds=600)
+    late_verdicts.SENT_LIVES_ON = timedelta(seconds=1)
+    recovery.POSTED_WITHIN = timedelta(seconds=2)
     # A login into a black hole holds up all others; a dead line is found out by its silence.
     _default(Patience.__init__.__kwdefaults__, connect_s=2.0, question_alive_s=2.0)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bot.clock import SystemClock
+from bot.deployments.execution.start import REFUSED_BY_LOCK
 from bot.deployments.model import AuditEntry, Deployment
-from bot.deployments.starting import REFUSED_BY_LOCK
 from bot.deployments.states import ENDINGS, status_of
 from bot.simulators.dokku.recordings import NEWEST
 from bot.store.engine import open_store

@@ -12,8 +12,8 @@ import pytest
 from bot.cli import run_cli
 from bot.clock import SystemClock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Live, Phase
-from bot.deployments.outgoing import Endpoint, webhook_lane
 from bot.deployments.states import Who
+from bot.outbox.model import Endpoint, webhook_lane
 from bot.store.engine import SqlStore, open_store
 from bot.webhooks.payload import planner
 from tests.support.builders import NOW, SHA, a_deployment

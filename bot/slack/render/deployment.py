@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.deployments.model import Deployment, Live, Phase, Progress
 from bot.deployments.states import ENDINGS, WAITING
-from bot.slack import actions
+from bot.slack import buttons
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
@@ -108,7 +108,7 @@ def _compose(
     shown = snippet(deployment, progress, most_lines) if most_lines else ""
     if shown.strip():
         blocks.append(kit.preformatted(shown))
-    if row := actions.buttons_of(deployment, progress):
+    if row := buttons.buttons_of(deployment, progress):
         blocks.append(kit.actions([_button(button, deployment) for button in row]))
     blocks.append(kit.context(_context(deployment, progress, volatile)))
     return _one_line(deployment, progress, volatile), blocks
@@ -137,7 +137,7 @@ def _sentence(reason: str) -> str:
     return txt.cut(txt.one_line(reason), REASON_LONGEST) or "-"
 
 
-def _button(row: actions.Button, deployment: Deployment) -> kit.Json:
+def _button(row: buttons.Button, deployment: Deployment) -> kit.Json:
     element = kit.button(action_id=row.action_id, label=row.label, value=deployment.id)
     if row.style is not None:
         element["style"] = row.style.value
@@ -146,7 +146,7 @@ def _button(row: actions.Button, deployment: Deployment) -> kit.Json:
     return element
 
 
-def _confirm(confirm: actions.Confirm, deployment: Deployment) -> dict[str, Any]:
+def _confirm(confirm: buttons.Confirm, deployment: Deployment) -> dict[str, Any]:
     text = confirm.text.format(
         app=txt.cut(txt.one_line(deployment.app), 60),
         server=txt.cut(txt.one_line(deployment.server), 40),
@@ -155,7 +155,7 @@ def _confirm(confirm: actions.Confirm, deployment: Deployment) -> dict[str, Any]
     )
     return {
         "title": kit.plain(confirm.title),
-        # Slack counts code points, `cut` what is seen: combining marks may be many more.
+        # Slack counts code points, `cut` what is seen: combining markers may be many more.
         "text": kit.plain(txt.cut(text, 290)[:CONFIRM_LONGEST]),
         "confirm": kit.plain(confirm.yes),
         "deny": kit.plain(confirm.no),

@@ -29,7 +29,7 @@ _SLACK_USER = re.compile(r"[UW][A-Z0-9]{1,30}")
 
 
 def one_line(text: str) -> str:
-    """Controls, bidi marks and line breaks become spaces; runs of white space become one."""
+    """Controls, bidi markers and line breaks become spaces; runs of white space become one."""
     return " ".join(_CONTROLS.sub(" ", _SURROGATES.sub("\ufffd", text)).split())
 
 
@@ -51,7 +51,7 @@ def length(text: str) -> int:
 def cut(text: str, most: int) -> str:
     """At most `most` columns, and at most twice as many characters; never half a character.
 
-    A single visible character can carry hundreds of combining marks, hence the second bound.
+    A single visible character can carry hundreds of combining markers, hence the second bound.
     """
     if text.isascii() and len(text) <= most:
         return text

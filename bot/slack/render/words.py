@@ -6,9 +6,9 @@ Everything here is mrkdwn-safe: foreign parts are made inert on the way.
 from collections.abc import Mapping
 from datetime import datetime
 
-from bot.deployments.foreign import UNRECORDED, how_to_end_build
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress, Status
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
+from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
 from bot.slack.render.text import (
     clock_time,
     code,

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.deployments.model import Mark
-from bot.deployments.readings import Containers
+from bot.deployments.dokku_facts import Containers
+from bot.deployments.model import LogMarker
 from bot.dokku.connection import Connection, Patience
 from bot.dokku.driver import Driver
 from bot.dokku.servers import open_servers
@@ -207,7 +207,7 @@ async def test_a_build_log_is_read_with_its_facts(driver: Driver, server: SshSer
     server.replay("builds:output web mwu9", out=failed.stdout + "TOKEN=abc\n")
     lines, facts = await driver.build_output("web", "mwu9")
     assert lines[-1] == "TOKEN=[redacted]"
-    assert Mark.BUILD_FAILED in facts.marks
+    assert LogMarker.BUILD_FAILED in facts.markers
 
 
 CONFIG = "config:export --merged --format json web"
@@ -257,14 +257,14 @@ async def test_a_deploy_starts_whatever_becomes_of_its_config(
     assert (lines, status) == (["PASSWORD=[redacted]"], 0)
 
 
-async def collect(driver: Driver) -> tuple[list[str], int | None, frozenset[Mark]]:
+async def collect(driver: Driver) -> tuple[list[str], int | None, frozenset[LogMarker]]:
     stream = await driver.deploy("web", REPO, SHA)
     lines: list[str] = []
     async with asyncio.timeout(60):
         async for batch in stream.lines():
             lines += batch
     await stream.close()
-    return lines, stream.exit_status, stream.facts.marks
+    return lines, stream.exit_status, stream.facts.markers
 
 
 @pytest.mark.parametrize(
@@ -275,11 +275,11 @@ async def test_a_deploy_streams_its_lines_and_ends_with_its_status(
 ) -> None:
     recording = next(one for one in deploys(NEW) if one.scenario == scenario)
     server.replay(SYNC, out=recording.stdout, status=recording.exit or 0)
-    lines, status, marks = await collect(driver)
+    lines, status, markers = await collect(driver)
     assert status == recording.exit
     assert lines[0] == "       Fetching remote code for web from git://git.example/web.git#main"
     assert len(lines) == len(recording.stdout.splitlines())
-    assert (Mark.DEPLOYED in marks) == (recording.exit == 0)
+    assert (LogMarker.DEPLOYED in markers) == (recording.exit == 0)
 
 
 async def test_standard_error_is_part_of_the_stream(driver: Driver, server: SshServer) -> None:
@@ -288,9 +288,9 @@ async def test_standard_error_is_part_of_the_stream(driver: Driver, server: SshS
         SYNC, "echo ' !     web currently has a deploy lock in place. Exiting...' >&2; exit 1"
     )
     assert refused.exit == 1
-    _, status, marks = await collect(driver)
+    _, status, markers = await collect(driver)
     assert status == 1
-    assert set(marks) == {Mark.LOCKED}
+    assert set(markers) == {LogMarker.LOCKED}
 
 
 async def test_a_killed_deploy_ends_with_minus_one(driver: Driver, server: SshServer) -> None:

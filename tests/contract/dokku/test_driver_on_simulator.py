@@ -6,8 +6,8 @@ from contextlib import aclosing
 
 import pytest
 
-from bot.deployments.model import LogFacts, Mark
-from bot.deployments.readings import BuildStatus
+from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.model import LogFacts, LogMarker
 from bot.dokku.connection import Connection, SshTarget
 from bot.dokku.driver import Driver
 from bot.errors import CommandFailed, OutcomeUnknown, Unreachable
@@ -81,24 +81,24 @@ async def test_a_good_deploy_is_proven_by_its_own_containers(driver: Driver) -> 
 @pytest.mark.parametrize(
     ("outcome", "status", "mark"),
     [
-        ("build_fails", 1, Mark.BUILD_FAILED),
-        ("checks_fail", 1, Mark.CHECKS_FAILED),
-        ("ref_missing", 128, Mark.REF_MISSING),
-        ("repo_unreachable", 128, Mark.REPO_UNREACHABLE),
-        ("repo_refused", 128, Mark.REPO_UNREACHABLE),
-        ("repo_denied", 128, Mark.REPO_UNREACHABLE),
-        ("dokku_killed", -1, Mark.BUILDING),
+        ("build_fails", 1, LogMarker.BUILD_FAILED),
+        ("checks_fail", 1, LogMarker.CHECKS_FAILED),
+        ("ref_missing", 128, LogMarker.REF_MISSING),
+        ("repo_unreachable", 128, LogMarker.REPO_UNREACHABLE),
+        ("repo_refused", 128, LogMarker.REPO_UNREACHABLE),
+        ("repo_denied", 128, LogMarker.REPO_UNREACHABLE),
+        ("dokku_killed", -1, LogMarker.BUILDING),
     ],
 )
 async def test_a_failed_deploy_says_why_and_leaves_the_old_release(
-    driver: Driver, host: DokkuHost, outcome: str, status: int, mark: Mark
+    driver: Driver, host: DokkuHost, outcome: str, status: int, mark: LogMarker
 ) -> None:
     host.apps[APP].next_outcome = outcome
     before = await driver.containers(APP)
     ended, facts, _ = await deploy(driver)
     assert ended == status
-    assert mark in facts.marks
-    assert Mark.DEPLOYED not in facts.marks
+    assert mark in facts.markers
+    assert LogMarker.DEPLOYED not in facts.markers
     assert (facts.error is None) == (outcome == "dokku_killed")
     assert await driver.containers(APP) == before
 
@@ -107,7 +107,7 @@ async def test_a_flood_is_read_to_its_end(driver: Driver, host: DokkuHost) -> No
     host.apps[APP].next_outcome = "no_newline"
     status, facts, lines = await deploy(driver)
     assert status == 0
-    assert Mark.DEPLOYED in facts.marks
+    assert LogMarker.DEPLOYED in facts.markers
     assert sum(map(len, lines)) > 1_000_000
 
 
@@ -133,7 +133,7 @@ async def test_a_missing_app_is_named(driver: Driver) -> None:
     assert caught.value.exit_status == 20
     status, facts, _ = await deploy(driver, "ghost")
     assert status == 20
-    assert set(facts.marks) == {Mark.APP_MISSING}
+    assert set(facts.markers) == {LogMarker.APP_MISSING}
 
 
 async def test_a_cancel_ends_the_deploy(driver: Driver, host: DokkuHost) -> None:
@@ -157,7 +157,7 @@ async def test_a_second_deploy_is_refused(driver: Driver, host: DokkuHost) -> No
     await host.until(lambda: host.holding(APP))
     status, facts, _ = await deploy(driver)
     assert status == 1
-    assert set(facts.marks) == {Mark.FETCHING, Mark.LOCKED}
+    assert set(facts.markers) == {LogMarker.FETCHING, LogMarker.LOCKED}
     host.release_for_test(APP)
     async with asyncio.timeout(30):
         async for _ in first.lines():

@@ -186,14 +186,14 @@ async def hosting(repo: Path, login: str | None = None) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/web.git/{path:.*}", serve)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    dispatcher = web.AppRunner(app)
+    await dispatcher.setup()
+    await web.TCPSite(dispatcher, "127.0.0.1", 0).start()
     try:
-        host, port = runner.addresses[0][:2]
+        host, port = dispatcher.addresses[0][:2]
         yield f"http://{host}:{port}/web.git"
     finally:
-        await runner.cleanup()
+        await dispatcher.cleanup()
 
 
 async def test_a_private_repository_is_listed_with_stored_credentials(repo: Path) -> None:

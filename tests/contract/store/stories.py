@@ -10,8 +10,8 @@ from ulid import ULID
 
 from bot.clock import Clock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger
-from bot.deployments.outgoing import Outgoing
 from bot.deployments.states import Who
+from bot.outbox.model import Outgoing
 from bot.store.columns import NowMs
 from bot.store.engine import SqlStore
 

@@ -5,9 +5,9 @@ import inspect
 from dataclasses import replace
 
 from bot.deployments.model import Event, MessagePlace, Phase
-from bot.deployments.outgoing import Outbox
 from bot.deployments.states import Who
-from bot.deployments.storing import Store
+from bot.deployments.store_port import Store
+from bot.outbox.model import Outbox
 from bot.store.engine import SqlStore
 from tests.contract.store.stories import LEASE, create, move, own, said
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
 from bot.deployments.model import (
-    CancelWish,
+    CancelRequest,
     Deployment,
     Event,
     Failure,
@@ -17,10 +18,9 @@ from bot.deployments.model import (
     Phase,
     Trigger,
 )
-from bot.deployments.outgoing import Outgoing
-from bot.deployments.readings import AppReport, Container, Containers, Snapshot
 from bot.deployments.states import ENDINGS, Who
 from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
+from bot.outbox.model import Outgoing
 from bot.store.engine import SqlStore, open_store
 from tests.contract.store.stories import (
     ADA,
@@ -72,7 +72,7 @@ FULL = a_deployment(
     corrected_from={"status": "failed", "failure": None, "live": "unknown"},
     late_over=True,
     crash_told=True,
-    cancel=CancelWish(by=ADA, at=BEGIN),
+    cancel=CancelRequest(by=ADA, at=BEGIN),
     max_duration=timedelta(minutes=7, milliseconds=250),
     fence=7,
 )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.deployments.model import Deployment, Event
-from bot.deployments.outgoing import Outgoing, webhook_lane
 from bot.deployments.states import Who
+from bot.outbox.model import Outgoing, webhook_lane
 from bot.store.engine import SqlStore
 from tests.contract.store.stories import BEGIN, HOOK, StillClock, start
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import CancelWish, MessagePlace, Phase
+from bot.deployments.model import CancelRequest, MessagePlace, Phase
 from bot.errors import LeaseLost, StaleState
 from bot.store.engine import SqlStore
 from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
@@ -14,7 +14,7 @@ from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, st
 async def test_a_wish_is_written_once_and_kept_by_every_later_write(store: SqlStore) -> None:
     deployment = await start(store)
     first = await store.ask_cancel(deployment.id, ADA, BEGIN, through="button")
-    assert first.cancel == CancelWish(by=ADA, at=BEGIN)
+    assert first.cancel == CancelRequest(by=ADA, at=BEGIN)
     again = await store.ask_cancel(
         deployment.id, replace(ADA, user="U2"), BEGIN + timedelta(seconds=9)
     )

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
 )
 
 from bot.deployments.model import AppKey, Deployment, Event, Live, Phase
-from bot.deployments.outgoing import Outgoing
 from bot.deployments.states import ENDINGS, RUNNING, Who, may_move
 from bot.errors import LeaseLost, StaleState
+from bot.outbox.model import Outgoing
 from bot.store.engine import SqlStore, open_store
 from tests.contract.store.conftest import NewUrl
 from tests.contract.store.stories import (
@@ -54,7 +54,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self, new_url: Callable[[], str]) -> None:
         super().__init__()
         self.clock, self.dial = StillClock(), Dial()
-        self.runner = asyncio.Runner()
+        self.dispatcher = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.store: SqlStore = self.do(
             self.stack.enter_async_context(
@@ -69,11 +69,11 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
+        return self.dispatcher.run(work)
 
     def teardown(self) -> None:
         self.do(self.stack.aclose())
-        self.runner.close()
+        self.dispatcher.close()
 
 
 class Moves(StoreMachine):

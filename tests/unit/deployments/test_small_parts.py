@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments import log_buffer
 from bot.deployments.excerpt import around_error
-from bot.deployments.log_buffer import LogBuffer
+from bot.deployments.execution import log_buffer
+from bot.deployments.execution.log_buffer import LogBuffer
 
 
 @given(st.lists(st.lists(st.text(max_size=5), max_size=4), max_size=20), st.data())

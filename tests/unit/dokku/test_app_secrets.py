@@ -12,7 +12,7 @@ from bot.deployments.model import LogFacts
 from bot.dokku.app_secrets import AppSecrets, read_config, secret_values
 from bot.dokku.channel import Answer
 from bot.dokku.commands import Argv
-from bot.dokku.marks import LogReader, spoken
+from bot.dokku.log_markers import LogReader, spoken
 from bot.dokku.output import OutputReader
 from bot.errors import OutcomeUnknown, Unreachable
 from bot.redaction import Redactor
@@ -186,10 +186,10 @@ async def test_no_word_of_dokkus_own_can_be_a_secret_that_hides_a_mark(
     kept, heard = read(recording.both, app, secrets.redactor(app))
     _, told = read("".join(f"{line}\n" for line in kept).encode(), app, Redactor())
 
-    assert (told.marks, told.phase) == (heard.marks, heard.phase)
+    assert (told.markers, told.phase) == (heard.markers, heard.phase)
     assert (told.started, told.renamed) == (heard.started, heard.renamed)
     _, plain = read(recording.both, app, Redactor())
-    assert (heard.marks, heard.phase, heard.ours) == (plain.marks, plain.phase, plain.ours)
+    assert (heard.markers, heard.phase, heard.ours) == (plain.markers, plain.phase, plain.ours)
 
 
 def read(data: bytes, app: str, redactor: Redactor) -> tuple[list[str], LogFacts]:

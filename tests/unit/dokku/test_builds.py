@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.readings import BuildStatus
+from bot.deployments.dokku_facts import BuildStatus
 from bot.dokku.builds import killed_a_deploy, read_builds
 from bot.errors import OddReport
 from bot.simulators.dokku.clock import go_duration

@@ -10,7 +10,7 @@ import pytest
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase, Progress
 from bot.dokku.app_secrets import secret_values
-from bot.dokku.marks import LogReader, spoken
+from bot.dokku.log_markers import LogReader, spoken
 from bot.dokku.output import OutputReader
 from bot.operations import records
 from bot.redaction import Redactor
@@ -120,7 +120,7 @@ def test_no_planted_secret_comes_out_of_a_recorded_log(
         # What was not planted is there as it was, and states the same.
         clean, told = read(recording.both, app, lambda: 65_536)
         assert facts.started == told.started
-        assert facts.marks >= told.marks
+        assert facts.markers >= told.markers
         assert [line for line in clean if line not in set(shown)] == []
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from bot.deployments.readings import AppReport
+from bot.deployments.dokku_facts import AppReport
 from bot.dokku import reports
 from bot.dokku.versions import capabilities
 from bot.errors import OddReport

@@ -5,10 +5,10 @@ from typing import Any, cast
 import asyncssh
 import pytest
 
-from bot.deployments.model import Mark
+from bot.deployments.model import LogMarker
 from bot.dokku import stream as stream_module
 from bot.dokku.channel import Command
-from bot.dokku.marks import LogReader
+from bot.dokku.log_markers import LogReader
 from bot.dokku.output import OutputReader
 from bot.dokku.stream import Stream
 from bot.redaction import Redactor
@@ -66,7 +66,7 @@ async def test_lines_facts_and_status_of_a_command() -> None:
     before = stream.exit_status
     assert await collect(stream) == ["-----> Cloning web from x", "TOKEN=[redacted]", "end"]
     assert (before, stream.exit_status) == (None, 1)
-    assert stream.facts.marks == {Mark.FETCHING}
+    assert stream.facts.markers == {LogMarker.FETCHING}
     assert await collect(stream) == []
 
 

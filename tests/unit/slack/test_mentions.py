@@ -6,8 +6,8 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.deployments.model import Actor, Deployment, Live, MessagePlace, Phase, Trigger
-from bot.deployments.outbox_lane import Answer, NotTold, Told
-from bot.deployments.outgoing import Outgoing
+from bot.outbox.lane import Answer, NotTold, Told
+from bot.outbox.model import Outgoing
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.client import SlackClient, open_client

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.outgoing import Endpoint, webhook_lane
 from bot.errors import ConfigError
+from bot.outbox.model import Endpoint, webhook_lane
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from bot.webhooks import sender as sender_module
 from bot.webhooks.sender import open_sender

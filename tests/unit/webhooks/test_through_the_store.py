@@ -9,8 +9,8 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger
-from bot.deployments.outgoing import Endpoint
 from bot.deployments.states import Who
+from bot.outbox.model import Endpoint
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from bot.store.engine import SqlStore, open_store
 from bot.webhooks.payload import planner

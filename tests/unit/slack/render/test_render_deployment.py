@@ -9,18 +9,18 @@ from typing import Any
 import asyncssh
 import pytest
 
-from bot.deployments.cancelling import ITS_FETCH
+from bot.deployments.dokku_facts import AppReport, Containers, Snapshot
+from bot.deployments.execution.cancel import ITS_FETCH
 from bot.deployments.model import (
     Actor,
     Blocker,
-    CancelWish,
+    CancelRequest,
     Deployment,
     Failure,
     Live,
     Phase,
     Progress,
 )
-from bot.deployments.readings import AppReport, Containers, Snapshot
 from bot.dokku.failures import explain
 from bot.simulators.slack.rules import check_message_blocks
 from bot.slack.render import words
@@ -175,7 +175,7 @@ def rendered(build: Build, now: datetime, case: str) -> Rendered:
     ended = facts["phase"] in {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}
     facts = {**facts, "finished_at": now if ended else None}
     if facts.get("cancel"):
-        facts["cancel"] = CancelWish(by=Actor(user="U0BOB", name="bob"), at=now)
+        facts["cancel"] = CancelRequest(by=Actor(user="U0BOB", name="bob"), at=now)
     seen = {"checked_at": now, **seen}
     if "stale_since" in seen:
         seen["stale_since"] = now + seen["stale_since"]
@@ -410,7 +410,7 @@ def test_a_wish_that_is_out_of_reach_is_said_to_be(
 ) -> None:
     facts = {**BUILDING, "before": PROVEN, **facts}
     if facts.get("cancel"):
-        facts["cancel"] = CancelWish(by=Actor(user="U0BOB", name="bob"), at=now)
+        facts["cancel"] = CancelRequest(by=Actor(user="U0BOB", name="bob"), at=now)
     notes = words.reach_notes(a_deployment(**facts), Progress(cut_off=cut_off))
     assert len(notes) == len(said)
     assert all(word in note for word, note in zip(said, notes, strict=True))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bot.deployments.dokku_facts import AppReport, Containers, Snapshot
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
-from bot.deployments.readings import AppReport, Containers, Snapshot
 from bot.slack.render.limits import validate_message
 from bot.slack.render.mention import end_mention
 

@@ -1,0 +1,1 @@
+"""Settings: environment over .env over deploybot.toml over defaults."""

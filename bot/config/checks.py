@@ -1,0 +1,112 @@
+"""What no single setting can tell: whether they fit together, and whether they are enough."""
+
+import base64
+import binascii
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bot.config.sources import ENVIRONMENT, PLACE_OF, Given, Origin
+from bot.config.tables import Knobs
+from bot.errors import ConfigError
+
+
+def check_complete(knobs: Knobs, given: Given) -> None:
+    """See that there is everything that the bot needs to run."""
+    if knobs.slack_bot_token is None:
+        raise _missing(
+            "SLACK_BOT_TOKEN", given, "Slack app settings: OAuth & Permissions (docs/install.md)."
+        )
+    if knobs.slack_app_token is None and knobs.slack_signing_secret is None:
+        raise _missing(
+            "SLACK_APP_TOKEN", given, "Set it (Socket Mode), or SLACK_SIGNING_SECRET (HTTP mode)."
+        )
+    if not knobs.servers:
+        raise _missing(
+            "DOKKU_HOST",
+            given,
+            "Set it with DOKKU_SSH_KEY and DOKKU_KNOWN_HOSTS, or add a [servers.NAME] table.",
+        )
+
+
+def _missing(setting: str, given: Given, mend: str) -> ConfigError:
+    unknown = [name for name in given.names if name not in PLACE_OF]
+    near = get_close_matches(setting, unknown, n=1, cutoff=0.8)
+    missing = Origin(setting, ENVIRONMENT)
+    if near:
+        return missing.wrong(f"missing, but {near[0]} is set: misspelt?")
+    return missing.wrong("missing", mend)
+
+
+def check_fit(knobs: Knobs, given: Given) -> None:
+    """See that what was given fits together."""
+    _check_apps(knobs, given)
+    _check_webhooks(knobs, given)
+    postgres = knobs.database_url.get_secret_value().startswith("postgresql")
+    if postgres and find_spec("asyncpg") is None:
+        raise given.origin(("database_url",)).wrong(
+            "the driver for PostgreSQL is not installed", "Install dokku-deploybot[postgres]."
+        )
+
+
+def _check_apps(knobs: Knobs, given: Given) -> None:
+    names = list(knobs.servers)
+    first: dict[tuple[str | None, str], str] = {}
+    for name, table in knobs.apps.items():
+        server = given.origin(("apps", name, "server"))
+        if table.server is None and len(names) > 1:
+            raise server.wrong(
+                "missing, and there are several servers", f"Set it to one of: {', '.join(names)}."
+            )
+        if table.server is not None and table.server not in names:
+            raise server.wrong(
+                "no such server is configured", f"Known: {', '.join(names) or 'none'}."
+            )
+        key = (table.server or next(iter(names), None), table.dokku_app or name)
+        if key in first:
+            raise given.origin(("apps", name)).wrong(
+                f"the same Dokku app on the same server as apps.{first[key]}",
+                "Keep one of the two tables.",
+            )
+        first[key] = name
+
+
+def _check_webhooks(knobs: Knobs, given: Given) -> None:
+    urls: set[str] = set()
+    for number, hook in enumerate(knobs.webhooks):
+        url = given.origin(("webhooks", number, "url"))
+        secret = given.origin(("webhooks", number, "secret"))
+        if hook.url in urls:
+            raise url.wrong(
+                "the same address as another webhook",
+                "Keep one of them, with all its events and apps.",
+            )
+        urls.add(hook.url)
+        if not knobs.webhook_allow_private and urlsplit(hook.url).scheme != "https":
+            raise url.wrong("not https", "Use https, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true.")
+        if hook.secret is None and hook.format == "standard":
+            raise secret.wrong("missing", "Each delivery is signed: set any long random text.")
+        if hook.secret and not _is_key(hook.secret.get_secret_value()):
+            raise secret.wrong(
+                "begins with whsec_ but no base64 follows",
+                "Copy it whole, or use any text without that beginning.",
+            )
+
+
+def _is_key(secret: str) -> bool:
+    """Any text is, but `whsec_` promises base64 (Standard Webhooks); padding may be missing."""
+    if not secret.startswith("whsec_"):
+        return bool(secret)
+    coded = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        return bool(base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True))
+    except binascii.Error:
+        return False
+
+
+def lies_on_container_layer(file: Path) -> bool:
+    """Whether a file would vanish with the container that we run in."""
+    in_container = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+    folder = file.absolute().parent
+    return in_container and folder.exists() and folder.stat().st_dev == Path("/").stat().st_dev

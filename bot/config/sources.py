@@ -1,0 +1,264 @@
+"""Where settings come from: environment over `.env` over `deploybot.toml`, with their origins."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from bot.config.tables import AppTable, Knobs, ServerTable, WebhookTable
+from bot.config.values import Wrong
+from bot.errors import ConfigError
+
+Place = tuple[str | int, ...]
+"""Where a value stands: `("apps", "myapp", "repo")`."""
+
+ENVIRONMENT = "environment"
+PREFIX = "DEPLOYBOT_"
+"""Variables that begin so are ours: an unknown one is a mistake."""
+CONFIG_VARIABLE = "DEPLOYBOT_CONFIG"
+DEFAULT_FILE = "deploybot.toml"
+DEFAULT_SERVER = "default"
+"""The server that the DOKKU_ variables describe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an operator has to edit to change a value."""
+
+    setting: str
+    """The variable, or the dotted path in the file."""
+    source: str
+    """`environment`, `.env`, or the file's path."""
+
+    def wrong(self, problem: str, mend: str = "") -> ConfigError:
+        """The error to raise about it."""
+        return ConfigError(self.setting, self.source, problem, mend)
+
+
+@dataclass(slots=True, kw_only=True)
+class Given:
+    """All values that were given, merged, and where each came from."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    origins: dict[Place, Origin] = field(default_factory=dict)
+    file: str | None = None
+    """The configuration file, where there is one."""
+    names: tuple[str, ...] = ()
+    """Every variable that is set, known or not: to tell a misspelt one."""
+
+    def origin(self, place: Place) -> Origin:
+        """The origin of a value, or of one that is missing there."""
+        found = self.origins.get(place)
+        if found is not None:
+            return found
+        sibling = next((o for p, o in self.origins.items() if p[:-1] == place[:-1]), None)
+        spelt = VARIABLE_OF.get(_generic(place))
+        by_variable = self.file is None or (sibling is not None and sibling.source != self.file)
+        if spelt is not None and by_variable:
+            return Origin(spelt, ENVIRONMENT)
+        return Origin(dotted(place), self.file or ENVIRONMENT)
+
+
+def dotted(place: Place) -> str:
+    """A place as people write it: `apps.myapp.repo`."""
+    return ".".join(str(part) for part in place)
+
+
+def variable_of(knob: FieldInfo) -> str | None:
+    """The environment variable of a field."""
+    extra = knob.json_schema_extra
+    name = extra.get("variable") if isinstance(extra, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _places() -> Iterator[tuple[str, Place]]:
+    tables: tuple[tuple[Place, type[BaseModel]], ...] = (
+        ((), Knobs),
+        (("servers", DEFAULT_SERVER), ServerTable),
+        (("webhooks", "*"), WebhookTable),
+    )
+    for above, table in tables:
+        for name, knob in table.model_fields.items():
+            spelt = variable_of(knob)
+            if spelt is not None:
+                yield spelt, (*above, name)
+
+
+PLACE_OF: Mapping[str, Place] = dict(_places())
+VARIABLE_OF: Mapping[Place, str] = {place: spelt for spelt, place in PLACE_OF.items()}
+
+
+def _generic(place: Place) -> Place:
+    return ("webhooks", "*", *place[2:]) if place[:1] == ("webhooks",) else place
+
+
+def read_given(environ: Mapping[str, str], folder: Path) -> Given:
+    """Read all sources. ConfigError: unreadable file, unknown DEPLOYBOT_ variable."""
+    dotenv = _read_dotenv(folder / ".env")
+    layers = ((".env", dotenv), (ENVIRONMENT, environ))
+    given = Given(names=tuple(sorted({*dotenv, *environ})))
+    for source, layer in layers:
+        _refuse_unknown_variables(layer, source)
+    _read_file(given, layers, folder)
+    extra_webhook = _count(given.values.get("webhooks"))
+    for source, layer in layers:
+        for spelt, place in PLACE_OF.items():
+            text = layer.get(spelt, "")
+            if text.strip():
+                where = tuple(extra_webhook if part == "*" else part for part in place)
+                _put(given.values, where, text)
+                given.origins[where] = Origin(spelt, source)
+    return given
+
+
+def _count(webhooks: object) -> int:
+    return len(webhooks) if isinstance(webhooks, list) else 0
+
+
+def _put(values: dict[str, object], place: Place, text: str) -> None:
+    if place[0] == "webhooks":
+        listed = values.setdefault("webhooks", [])
+        if isinstance(listed, list):
+            if len(listed) == place[1]:
+                listed.append({})
+            listed[-1][place[2]] = text
+        return
+    table: object = values
+    for part in place[:-1]:
+        table = table.setdefault(str(part), {}) if isinstance(table, dict) else None
+    if isinstance(table, dict):  # else the file holds no table there, which its reader refuses
+        table[str(place[-1])] = text
+
+
+def _read_dotenv(path: Path) -> Mapping[str, str]:
+    if not path.is_file():
+        return {}
+    from pydantic_settings import BaseSettings, DotEnvSettingsSource  # noqa: PLC0415 - slow
+
+    try:
+        source = DotEnvSettingsSource(BaseSettings, env_file=path, case_sensitive=True)
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(".env", str(path), "cannot be read", "Mend or remove the file.") from err
+    return {name: text for name, text in source.env_vars.items() if text is not None}
+
+
+def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
+    known = [*PLACE_OF, CONFIG_VARIABLE]
+    ours = [name.removeprefix(PREFIX) for name in known if name.startswith(PREFIX)]
+    for name in sorted(layer):
+        if name.startswith(PREFIX) and name not in known:
+            problem, mend = _unknown(
+                name.removeprefix(PREFIX), ours, "See docs/configuration.md, or unset it.", PREFIX
+            )
+            raise Origin(name, source).wrong(problem, mend)
+
+
+def _unknown(name: str, known: list[str], else_mend: str, before: str = "") -> tuple[str, str]:
+    near = get_close_matches(name, known, n=1)
+    return (f"unknown, did you mean {before}{near[0]}?", "") if near else ("unknown", else_mend)
+
+
+def _read_file(
+    given: Given, layers: tuple[tuple[str, Mapping[str, str]], ...], folder: Path
+) -> None:
+    named = next(
+        ((layer[CONFIG_VARIABLE], source) for source, layer in reversed(layers)
+         if layer.get(CONFIG_VARIABLE, "").strip()),
+        None,
+    )  # fmt: skip
+    name = named[0].strip() if named else DEFAULT_FILE
+    path = folder / Path(name).expanduser()
+    if named is None and not path.is_file():
+        return
+    try:
+        with path.open("rb") as opened:
+            given.values = tomllib.load(opened)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        # The parser's own sentence may quote the line, and the line may hold a secret.
+        line = re.search(r"at line \d+", str(err))
+        at = f" {line[0]}" if line else ""
+        raise ConfigError(
+            "syntax", name, f"not valid TOML{at}", "Compare it with deploybot.toml.example."
+        ) from err
+    except OSError as err:
+        setting, source = (CONFIG_VARIABLE, named[1]) if named else ("the file", name)
+        raise ConfigError(
+            setting, source, f"the file cannot be read ({err.strerror})", "Check path and rights."
+        ) from err
+    given.file = name
+    for place in _leaves(given.values, ()):
+        given.origins[place] = Origin(dotted(place), given.file)
+
+
+def _leaves(value: object, above: Place) -> Iterator[Place]:
+    if above:
+        yield above
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _leaves(below, (*above, key))
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for number, item in enumerate(value):
+            yield from _leaves(item, (*above, number))
+
+
+def read_knobs(given: Given) -> Knobs:
+    """Validate what was given. ConfigError: the first thing that is wrong."""
+    try:
+        return Knobs.model_validate(given.values)
+    except ValidationError as error:
+        _explain(error, given)
+
+
+def _explain(error: ValidationError, given: Given) -> NoReturn:
+    # A misspelt key is also a missing one: the misspelling is what helps.
+    details = min(
+        error.errors(include_url=False, include_input=False),
+        key=lambda detail: detail["type"] != "extra_forbidden",
+    )
+    place = tuple(details["loc"])
+    if place and place[-1] == "[key]":
+        place = place[:-1]
+        problem, mend = "not a usable name", "Use letters, digits, dots and dashes."
+    else:
+        problem, mend = _phrase(details, place)
+    raise given.origin(place).wrong(problem, mend) from None
+
+
+def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
+    table = _table_at(place[:-1])
+    knob = table.model_fields.get(str(place[-1])) if table else None
+    meaning = (knob.description or "") if knob else "See docs/configuration.md."
+    match details["type"]:
+        case "extra_forbidden":
+            keys = [] if table is None else list(table.model_fields)
+            return _unknown(str(place[-1]), keys, f"Known here: {', '.join(keys)}.")
+        case "value_error" if isinstance(wrong := details["ctx"]["error"], Wrong):
+            return wrong.problem, wrong.mend
+        case "missing":
+            return "missing", meaning
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "not a whole number", meaning
+        case "bool_parsing" | "bool_type":
+            return "neither true nor false", meaning
+        case _:
+            return details["msg"].replace("Input should", "should"), meaning
+
+
+def _table_at(place: Place) -> type[BaseModel] | None:
+    match place:
+        case ():
+            return Knobs
+        case ("servers", _):
+            return ServerTable
+        case ("apps", _):
+            return AppTable
+        case ("webhooks", _):
+            return WebhookTable
+        case _:
+            return None

@@ -1,0 +1,1 @@
+"""Running deployments: one worker workers one deployment from its start to its result."""

@@ -1,0 +1,1 @@
+"""After the result: late verdicts and crashes. Only bootstrap imports it."""

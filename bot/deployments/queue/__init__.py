@@ -1,0 +1,1 @@
+"""Waiting deployments: order, positions, and how they leave. Never imports execution."""

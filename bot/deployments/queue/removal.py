@@ -1,0 +1,71 @@
+"""Ends what waits: somebody asked for that, it waited for too long, or it cannot be started."""
+
+import asyncio
+from dataclasses import replace
+
+from bot.clock import Clock
+from bot.deployments.dokku_facts import Containers
+from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Phase
+from bot.deployments.ports import Servers, Timing
+from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.states import Who
+from bot.deployments.verdict.rules import before_start
+from bot.errors import DokkuError
+
+
+class QueueRemoval:
+    """Nobody owns what waits: the store's guard decides between two who end it. StaleState."""
+
+    def __init__(
+        self, *, deployments: DeploymentRepository, servers: Servers, timing: Timing, clock: Clock
+    ) -> None:
+        self._deployments = deployments
+        self._servers = servers
+        self._timing = timing
+        self._clock = clock
+
+    async def fail(self, deployment: Deployment, failure: Failure, sentence: str) -> None:
+        """End a deployment that has not started: one read says what is live. StaleState."""
+        verdict = before_start(failure, sentence, await self._read_live(deployment))
+        ended = replace(
+            deployment,
+            phase=Phase.FAILED,
+            failure=failure,
+            live=verdict.live,
+            reason=verdict.reason,
+            evidence=f"rule {verdict.rule}",
+            finished_at=self._clock.now(),
+        )
+        audit = AuditEntry(
+            actor=Actor(user="bot"),
+            through="service",
+            action="ended",
+            detail={"failure": failure, "why": sentence},
+        )
+        await self._save(ended, deployment.phase, audit)
+
+    async def cancel(self, deployment: Deployment, actor: Actor, through: str) -> None:
+        """Take it out of the line, as somebody asked. Nothing is sent to Dokku. StaleState."""
+        live = await self._read_live(deployment)
+        verdict = before_start(Failure.REJECTED, "Cancelled while it waited", live)
+        ended = replace(
+            deployment,
+            phase=Phase.CANCELLED,
+            live=verdict.live,
+            reason=verdict.reason,
+            evidence="cancelled before the start",
+            finished_at=self._clock.now(),
+        )
+        audit = AuditEntry(actor=actor, through=through, action="cancelled")
+        await self._save(ended, deployment.phase, audit)
+
+    async def _save(self, ended: Deployment, was: Phase, audit: AuditEntry) -> None:
+        event = Event(type="deployment.finished")
+        await self._deployments.save(ended, was=was, by=Who.SERVICE, audit=audit, event=event)
+
+    async def _read_live(self, deployment: Deployment) -> Containers | None:
+        try:
+            async with asyncio.timeout(self._timing.poll_timeout.total_seconds() / 2):
+                return await self._servers.get(deployment.server).containers(deployment.dokku_app)
+        except (DokkuError, TimeoutError):
+            return None

@@ -1,0 +1,1 @@
+"""What people ask for: checked, looked up, posted and queued. Never imports execution."""

@@ -1,0 +1,172 @@
+"""Before a deployment may start: which repository, which ref, which commit."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bot.clock import Clock
+from bot.deployments.dokku_facts import FULL_SHA, AppReport
+from bot.deployments.model import Deployment, Failure, Phase
+from bot.deployments.ports import (
+    CannotTell,
+    Dokku,
+    Found,
+    NotThere,
+    RefAnswer,
+    Refs,
+    Servers,
+    Several,
+)
+from bot.deployments.requests.validate import closest
+from bot.deployments.store_port import Store
+from bot.errors import CommandFailed, DokkuError, StoreError
+
+log = structlog.get_logger(__name__)
+
+SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
+_AFTER_THE_FETCH = frozenset(
+    {Failure.BUILD_FAILED, Failure.HEALTHCHECK_FAILED, Failure.RELEASE_FAILED, Failure.CRASHED}
+)
+APP_MISSING = 20
+"""Dokku's exit status for an app that does not exist (recording i_app_missing)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What is given to Dokku. `sha` None: the commit is not known before Dokku fetched it."""
+
+    ref: str
+    repo: str
+    sha: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDeployable:
+    """Known to be wrong: why, in one sentence that also says what to do."""
+
+    failure: Failure
+    sentence: str
+
+
+def was_fetched(row: Deployment) -> bool:
+    """Whether its commit is known to be in its repository: Dokku had it in its hands."""
+    got_on = row.phase in {Phase.BUILDING, Phase.RELEASING, Phase.CHECKING, Phase.SUCCEEDED}
+    return got_on or row.failure in _AFTER_THE_FETCH
+
+
+def _ambiguous(deployment: Deployment, ref: str, shas: Sequence[str]) -> NotDeployable:
+    names = " or ".join(shas[:5])
+    return NotDeployable(
+        failure=Failure.REF_NOT_FOUND,
+        sentence=f"{ref} may be {names} of {deployment.app}. Give more digits",
+    )
+
+
+class AppNames:
+    """Names of the apps of each server, cached for a minute."""
+
+    def __init__(self, *, servers: Servers, clock: Clock, keep_s: float = 60.0) -> None:
+        self._servers = servers
+        self._clock = clock
+        self._keep_s = keep_s
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+
+    async def names(self, server: str) -> Sequence[str]:
+        """From the cache, else from the server. Raises DokkuError."""
+        known = self._known.get(server)
+        now = self._clock.monotonic()
+        if known is not None and now - known[0] < self._keep_s:
+            return known[1]
+        names = tuple(await self._servers.get(server).apps())
+        self._known[server] = (now, names)
+        return names
+
+    def cached(self, server: str) -> Sequence[str]:
+        """What was learnt last, however old; empty when nothing was."""
+        known = self._known.get(server)
+        return known[1] if known else ()
+
+
+class RequestResolver:
+    """Looks up repository and commit: the app's table, the template, Dokku's own record."""
+
+    def __init__(self, *, servers: Servers, refs: Refs, names: AppNames, store: Store) -> None:
+        self._servers = servers
+        self._store = store
+        self._refs = refs
+        self._names = names
+
+    async def look_up(self, deployment: Deployment) -> Resolved | NotDeployable:
+        """Ask Dokku and the repository. Idempotent. Raises DokkuError: nobody could tell now."""
+        dokku = self._servers.get(deployment.server)
+        try:
+            report = await dokku.report(deployment.dokku_app)
+        except CommandFailed as failed:
+            if failed.exit_status == APP_MISSING:
+                return await self._no_such_app(deployment)
+            raise
+        repo = deployment.repo or report.repo
+        if repo is None:
+            return NotDeployable(
+                failure=Failure.REFUSED,
+                sentence=(
+                    f"No repository is known for {deployment.app}. Set `repo` in its table, "
+                    "or DEPLOYBOT_REPO_TEMPLATE"
+                ),
+            )
+        ref = deployment.ref or await self._default_ref(dokku, deployment, report)
+        answer = await self._refs.resolve(repo, ref)
+        if SHORT_SHA.fullmatch(ref.lower()) and not isinstance(answer, NotThere):
+            answer = await self._with_history(deployment, repo, ref.lower(), answer)
+        match answer:
+            case Found(sha):
+                return Resolved(ref=ref, repo=repo, sha=sha)
+            case NotThere():
+                return NotDeployable(
+                    failure=Failure.REF_NOT_FOUND,
+                    sentence=f"{deployment.app}'s repository has no branch, tag or commit {ref}",
+                )
+            case Several(shas):
+                return _ambiguous(deployment, ref, shas)
+            case CannotTell():
+                return Resolved(ref=ref, repo=repo, sha=ref if FULL_SHA.fullmatch(ref) else None)
+
+    async def _with_history(
+        self, deployment: Deployment, repo: str, digits: str, answer: RefAnswer
+    ) -> RefAnswer:
+        """A shortened commit, looked up among those that Dokku fetched for the app before, too."""
+        if isinstance(answer, Found) and not answer.sha.startswith(digits):
+            return answer  # a branch or a tag is called so
+        try:
+            past = await self._store.started(deployment.target, commit=digits)
+        except StoreError as error:
+            log.info("history_not_searched", deployment_id=deployment.id, why=str(error))
+            return CannotTell("the commits deployed before could not be looked through")
+        known = {one.sha for one in past if one.sha and one.repo == repo and was_fetched(one)}
+        if isinstance(answer, Found):
+            known.add(answer.sha)
+        elif isinstance(answer, Several):
+            known.update(answer.shas)
+        if not known:
+            return answer
+        return Found(known.pop()) if len(known) == 1 else Several(tuple(sorted(known)))
+
+    async def _default_ref(self, dokku: Dokku, deployment: Deployment, report: AppReport) -> str:
+        if not report.metadata:
+            return "HEAD"
+        return await dokku.deploy_branch(deployment.dokku_app) or "HEAD"
+
+    async def _no_such_app(self, deployment: Deployment) -> NotDeployable:
+        try:
+            names = await self._names.names(deployment.server)
+        except DokkuError:
+            names = self._names.cached(deployment.server)
+        return NotDeployable(
+            failure=Failure.APP_NOT_FOUND,
+            sentence=(
+                f"There is no app {deployment.dokku_app} on {deployment.server}."
+                + closest(deployment.dokku_app, names)
+            ),
+        )

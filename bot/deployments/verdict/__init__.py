@@ -1,0 +1,1 @@
+"""Evidence in, verdict out. Only the collectors talk to a server."""

@@ -1,0 +1,227 @@
+"""Which app and ref a message speaks of. Pure, and nothing here ever raises.
+
+A guess for a form that a person reads and sends: what is not certain is left out. Known are
+links of the common forges (GitHub, GitLab, Bitbucket, Gitea and Forgejo, on any host, since a
+path tells them apart), `app@ref`, `app ref`, and a bare commit.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from bot.deployments.model import AppPolicy
+from bot.slack.listeners.parse import is_app, is_ref, undo_escapes
+
+LONGEST_TEXT = 20_000
+"""Characters of a message that are looked at; Slack's own limit is 40,000."""
+DEEPEST = 8
+"""Levels of nested blocks that are looked at; Slack nests four."""
+
+_LINK = re.compile(r"\b(?:https?|ssh|git)://[^\s<>|\"'`]+|\bgit@[\w.-]+:[^\s<>|\"'`]+")
+_SHA = re.compile(r"(?<![\w/.-])(?=[0-9a-f]*[0-9])[0-9a-f]{7,40}(?![\w/-])")
+_AROUND = ".,;:!?()[]{}`'\"*&\u201c\u201d\u2018\u2019"
+_REF_LIKE = re.compile(r"main|master|develop|trunk|staging|production|.*[0-9/_-].*")
+_SPEECH = frozenset(
+    {
+        *("a", "again", "all", "an", "and", "app", "as", "at", "be", "branch", "by", "can"),
+        *("commit", "deploy", "deployed", "deploying", "deployment", "fails", "for", "from"),
+        *("has", "in", "is", "it", "now", "of", "on", "please", "ref", "release", "that", "the"),
+        *("this", "to", "version", "was", "with"),
+    }
+)
+"""Words of plain speech that are no ref behind an app's name."""
+_NOUNS = frozenset({"app", "branch", "commit", "ref", "release", "tag", "version"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What was found; both parts are valid by their rules, and either may be missing."""
+
+    app: str | None = None
+    ref: str | None = None
+    server: str | None = None
+    """Where a known app names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """One reading. `weight`: how much a ref says, the least for a bare pull request."""
+
+    app: str | None
+    ref: str | None
+    weight: int
+
+
+def find_target(text: str, apps: Sequence[AppPolicy] = ()) -> Target:
+    """Read app and ref out of a message's text (`message_text`).
+
+    `apps` are the known ones: a repository that one of them names gives that app, and in plain
+    speech only a known app is taken for one (`myapp main`), unless the text is nothing else.
+    """
+    text = text[:LONGEST_TEXT]
+    guesses = [*_from_links(text, apps), *_from_words(text, apps)]
+    app = next((guess.app for guess in guesses if guess.app), None)
+    ref = _best_ref(guess for guess in guesses if guess.app in {app, None})
+    servers = {policy.server for policy in apps if policy.app == app}
+    return Target(app=app, ref=ref, server=servers.pop() if len(servers) == 1 else None)
+
+
+def message_text(message: Mapping[str, object]) -> str:
+    """All that a person reads in a message, links included: text, blocks and attachments."""
+    text = message.get("text")
+    parts = [text] if isinstance(text, str) else []
+    for key in ("blocks", "attachments"):
+        parts += _strings(message.get(key), DEEPEST)
+    return "\n".join(dict.fromkeys(parts))[:LONGEST_TEXT]
+
+
+def _strings(node: object, depth: int) -> Iterator[str]:
+    """Texts and addresses of nested blocks. Runs of rich text are joined, links kept whole."""
+    if depth < 0:
+        return
+    if isinstance(node, list):
+        for item in node:
+            yield from _strings(item, depth - 1)
+    elif isinstance(node, Mapping):
+        for key in ("url", "title_link", "from_url", "title", "text", "fallback"):
+            value = node.get(key)
+            if isinstance(value, str) and value:
+                yield value
+        for key in ("text", "title", "fields", "elements", "blocks", "accessory"):
+            yield from _strings(node.get(key), depth - 1)
+
+
+def _best_ref(guesses: Iterable[_Guess]) -> str | None:
+    best: _Guess | None = None
+    for guess in guesses:
+        if guess.ref is not None and (best is None or guess.weight > best.weight):
+            best = guess
+    return best.ref if best else None
+
+
+def _from_links(text: str, apps: Sequence[AppPolicy]) -> Iterator[_Guess]:
+    for match in _LINK.finditer(undo_escapes(text)):
+        found = _read_link(match[0].rstrip(".,;:!?)]}"))
+        if found is None:
+            continue
+        host, path, ref, weight = found
+        app = _app_of(host, path, apps)
+        if app is not None:
+            yield _Guess(app, ref if ref and is_ref(ref) else None, weight)
+
+
+def _app_of(host: str, path: str, apps: Sequence[AppPolicy]) -> str | None:
+    """The app whose repository it is, else the repository's name where it can be an app's."""
+    for policy in apps:
+        if policy.repo and _same_place(policy.repo, host, path):
+            return policy.app
+    name = path.rpartition("/")[2].lower()
+    return name if is_app(name) else None
+
+
+def _same_place(repo: str, host: str, path: str) -> bool:
+    found = _read_link(repo)
+    return found is not None and (found[0], found[1].lower()) == (host, path.lower())
+
+
+def _read_link(link: str) -> tuple[str, str, str | None, int] | None:
+    """Host, repository path, ref and the ref's weight; None: no repository."""
+    if link.startswith("git@"):
+        host, _, path = link.removeprefix("git@").partition(":")
+        parts = [part for part in path.split("/") if part]
+    else:
+        try:
+            split = urlsplit(link)
+            host = (split.hostname or "").lower()
+        except ValueError:
+            return None
+        parts = [unquote(part) for part in split.path.split("/") if part]
+    if not host or len(parts) < 2:  # noqa: PLR2004 - owner and repository
+        return None
+    if "-" in parts:
+        place = parts.index("-")
+        repo, rest = parts[:place], parts[place + 1 :]
+    elif parts[0] == "projects" and len(parts) >= 4 and parts[2] == "repos":  # noqa: PLR2004
+        repo, rest = [parts[1], parts[3]], parts[4:]
+    else:
+        repo, rest = parts[:2], parts[2:]
+        if rest and (rest[-1].endswith(".git") or rest[0] not in _AREAS):
+            repo, rest = parts, []
+    if len(repo) < 2:  # noqa: PLR2004 - owner and repository
+        return None
+    path = "/".join(repo).removesuffix(".git")
+    ref, weight = _ref_of("/".join(rest))
+    return host, path, ref, weight
+
+
+_AREAS = frozenset(
+    {
+        *("actions", "archive", "blob", "branch", "branches", "browse", "commit", "commits"),
+        *("compare", "issues", "merge_requests", "pull", "pull-requests", "pulls", "raw"),
+        *("releases", "src", "tag", "tags", "tree", "wiki"),
+    }
+)
+_COMMIT, _NAMED, _REQUEST, _NOTHING = 3, 2, 1, 0
+_FORMS: Sequence[tuple[re.Pattern[str], str, int]] = tuple(
+    (re.compile(pattern), ref, weight)
+    for pattern, ref, weight in (
+        (r"(?:pulls?|pull-requests)/\d+/commits/([0-9a-f]{7,40})", r"\1", _COMMIT),
+        (r"(?:src/)?commit/([^/]+).*", r"\1", _COMMIT),
+        (r"commits/([0-9a-f]{7,40})", r"\1", _COMMIT),
+        (r"pulls?/(\d+)(?:/.*)?", r"refs/pull/\1/head", _REQUEST),
+        (r"merge_requests/(\d+)(?:/.*)?", r"refs/merge-requests/\1/head", _REQUEST),
+        (r"pull-requests/(\d+)(?:/.*)?", r"refs/pull-requests/\1/from", _REQUEST),
+        (r"compare/(?:.*\.{2,3})?(?:[^:]*:)?(.+)", r"\1", _NAMED),
+        (r"(?:src/(?:branch|tag)|blob|raw|src)/([^/]+).*", r"\1", _NAMED),
+        # A branch may have slashes, and a folder behind it cannot be told from it: all is taken,
+        # and the form shows what was read.
+        (r"(?:tree|branch|commits|tags?|releases/tag)/(.+)", r"\1", _NAMED),
+    )
+)
+"""What follows a repository in a forge's addresses, the ref it names and how much that says."""
+
+
+def _ref_of(rest: str) -> tuple[str | None, int]:
+    for pattern, ref, weight in _FORMS:
+        match = pattern.fullmatch(rest)
+        if match:
+            return match.expand(ref), weight
+    return None, _NOTHING
+
+
+def _from_words(text: str, apps: Sequence[AppPolicy]) -> Iterator[_Guess]:
+    plain = _LINK.sub(" ", undo_escapes(text))
+    words = [word.strip(_AROUND) for word in plain.split()]
+    words = [word for word in words if word]
+    known = {policy.app for policy in apps}
+    yield from _pairs(words, known)
+    yield from _spoken(words, known)
+    for match in _SHA.finditer(plain):
+        yield _Guess(None, match[0], _COMMIT)
+
+
+def _pairs(words: Sequence[str], known: frozenset[str] | set[str]) -> Iterator[_Guess]:
+    """`app@ref`, where it is no e-mail address or the app is known."""
+    for word in words:
+        app, at, ref = word.partition("@")
+        if at and is_app(app) and is_ref(ref) and (app in known or "." not in ref):
+            yield _Guess(app, ref, _COMMIT)
+
+
+def _spoken(words: Sequence[str], known: frozenset[str] | set[str]) -> Iterator[_Guess]:
+    """`app ref`: a known app and what follows it, or a text that is nothing else."""
+    only = [word for word in words if word.lower() not in {"/deploy", "deploy"}]
+    for place, word in enumerate(only):
+        if word in known:
+            after = [w for w in only[place + 1 : place + 4] if w.lower() not in _NOUNS]
+            ref = after[0] if after else None
+            good = ref is not None and is_ref(ref) and ref.lower() not in _SPEECH
+            alone = len(only) == 2 and place == 0  # noqa: PLR2004 - the app and its ref
+            fits = good and ref is not None and (alone or _REF_LIKE.fullmatch(ref) is not None)
+            yield _Guess(word, ref if fits else None, _NAMED)
+    if not known and len(only) in {1, 2} and is_app(only[0]) and only[0] not in _SPEECH:
+        bare = _SHA.fullmatch(only[0]) is not None
+        ref = only[1] if len(only) > 1 else None
+        if not bare and (ref is None or is_ref(ref)):
+            yield _Guess(only[0], ref, _NAMED)

@@ -1,0 +1,101 @@
+"""Chat: replies in a deployment's thread, mentions of the bot, and its direct messages."""
+
+import difflib
+from dataclasses import replace
+
+from bot.deployments.model import Deployment, Trigger
+from bot.errors import Declined
+from bot.slack.listeners.commands import LATER, TABLE, Call, help_, run_line, start
+from bot.slack.listeners.desk import Desk
+from bot.slack.listeners.parse import Ask, Line, read_ask, read_line, without_mention
+from bot.slack.listeners.payloads import Asker, Body, asker_of, delivery_key, part, word
+
+SPOKEN_SUBTYPES = frozenset({"", "file_share", "thread_broadcast"})
+"""Kinds of `message` events that are somebody's words; the others report edits, joins, ..."""
+THREAD_WORDS = frozenset(row.name for row in TABLE.values() if row.in_thread)
+ALIKE = 0.6
+"""difflib's measure: `myap` is meant for `myapp`, `thank` is not."""
+
+
+async def on_chat(desk: Desk, body: Body) -> None:
+    """One `message` or `app_mention` event. Silence unless it is for the bot."""
+    event = part(body, "event")
+    if word(event, "subtype") not in SPOKEN_SUBTYPES or "bot_id" in event:
+        return
+    asker = asker_of(body)
+    if not asker.actor.user or asker.actor.user == desk.bot_user:
+        return
+    mentioned, text = without_mention(word(event, "text"), desk.bot_user)
+    call = Call(
+        desk=desk,
+        asker=asker,
+        answers=desk.answers(asker, aloud=True),
+        trigger=Trigger.MENTION,
+        request_key=delivery_key(body),
+    )
+    about = await _deployment_of_thread(desk, asker, text, mentioned=mentioned)
+    if about is not None:
+        await _in_thread(replace(call, about=about), text, mentioned=mentioned)
+    elif asker.direct:
+        desk.admit(asker)
+        await run_line(call, text)
+    elif mentioned:
+        desk.admit(asker)
+        # The answer goes below the question, whether that stands in a thread or not.
+        below = replace(asker, thread_ts=asker.thread_ts or word(event, "ts"))
+        await _mention(replace(call, answers=desk.answers(below, aloud=True)), text)
+
+
+async def _deployment_of_thread(
+    desk: Desk, asker: Asker, text: str, *, mentioned: bool
+) -> Deployment | None:
+    """The deployment in whose thread it was said; asked only when something may be answered."""
+    if asker.thread_ts is None:
+        return None
+    if not (mentioned or asker.direct or _single_word(text)):
+        return None
+    return await desk.service.at_message(asker.channel, asker.thread_ts)
+
+
+async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
+    single = _single_word(text)
+    if single is None and not mentioned and not call.asker.direct:
+        return
+    call.desk.admit(call.asker)
+    line = read_line(text, TABLE.keys() | LATER)
+    if single is not None:
+        await TABLE[single].run(call)
+    elif line.word is not None:
+        await run_line(call, text)
+    else:
+        await help_(call)
+
+
+async def _mention(call: Call, text: str) -> None:
+    """A command, else an app and a ref; anything else gets help."""
+    line = read_line(text, TABLE.keys() | LATER)
+    if line.word is not None:
+        await run_line(call, text)
+        return
+    ask = await _plain_ask(call, line)
+    if ask is None:
+        await help_(call)
+    else:
+        await start(call, ask)
+
+
+async def _plain_ask(call: Call, line: Line) -> Ask | None:
+    """`APP [REF] [to SERVER]` where the app is known or nearly so; None: plain speech."""
+    try:
+        ask = read_ask(line.rest)
+    except Declined:
+        return None
+    names = {policy.app for policy in await call.desk.service.known_apps()}
+    meant = not names or difflib.get_close_matches(ask.app, names, n=1, cutoff=ALIKE)
+    return ask if meant else None
+
+
+def _single_word(text: str) -> str | None:
+    """A thread word that is the whole text, in any case, with a full stop or not."""
+    single = text.strip(" \t\n.!?*`_").lower()
+    return single if single in THREAD_WORDS else None

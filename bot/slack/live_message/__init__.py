@@ -1,0 +1,1 @@
+"""The one message of a deployment: posted once, then edited until it shows the newest state."""

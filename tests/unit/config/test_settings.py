@@ -1,0 +1,387 @@
+"""Settings: layers, durations, what is refused and how it is said."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.config.values import read_duration, show_duration
+from bot.errors import ConfigError
+from tests.support.settings import HOST, environment, load, minimal, pem, refused
+
+
+def test_the_environment_alone_is_enough_for_one_server(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+
+    (server,) = settings.targets().values()
+    assert (server.name, server.host, server.port, server.user) == ("default", HOST, 22, "dokku")
+    assert server.key == pem()
+    assert settings.slack.socket_mode
+    assert settings.database_url == "sqlite:///deploybot.db"
+    assert (settings.bind, settings.port) == ("0.0.0.0", 8080)
+    assert settings.drain_timeout == timedelta(seconds=25)
+    assert not settings.webhook_allow_private
+
+
+def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    timing = settings.timing()
+
+    assert timing.poll_interval == timedelta(seconds=10)
+    assert timing.poll_timeout == timedelta(seconds=8)
+    assert timing.max_poll_errors == 5
+    assert timing.settle == timedelta(seconds=10)
+    assert timing.queue_ttl == timedelta(hours=2)
+    assert timing.tracker_ttl == timedelta(minutes=5)
+    assert settings.late_interval == timedelta(seconds=60)
+    assert settings.late_duration == timedelta(hours=2)
+    assert settings.knobs.max_duration == timedelta(minutes=30)
+
+
+def test_environment_counts_before_dotenv_before_file(tmp_path: Path) -> None:
+    toml = 'poll_interval = "1s"\nsettle = "1s"\nqueue_ttl = "1s"\n'
+    (tmp_path / ".env").write_text("DEPLOYBOT_POLL_INTERVAL=2s\nDEPLOYBOT_SETTLE=2s\n")
+
+    timing = load(tmp_path, toml=toml, DEPLOYBOT_POLL_INTERVAL="3s").timing()
+
+    assert timing.poll_interval == timedelta(seconds=3)
+    assert timing.settle == timedelta(seconds=2)
+    assert timing.queue_ttl == timedelta(seconds=1)
+
+
+def test_the_file_may_lie_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("port = 9000\n")
+
+    assert load(tmp_path, DEPLOYBOT_CONFIG="other.toml").port == 9000
+    (tmp_path / ".env").write_text("DEPLOYBOT_CONFIG=other.toml\n")
+    assert load(tmp_path).port == 9000
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
+    assert load(tmp_path, PORT="", DEPLOYBOT_SETTLE=" ").port == 8080
+
+
+def test_the_dokku_variables_change_the_default_server_of_the_file(tmp_path: Path) -> None:
+    toml = '[servers.default]\nhost = "elsewhere.example.com"\nport = 2222\n'
+
+    server = load(tmp_path, toml=toml).targets()["default"]
+
+    assert (server.host, server.port) == (HOST, 2222)
+
+
+def test_a_webhook_by_variables_comes_after_those_of_the_file(tmp_path: Path) -> None:
+    toml = '[[webhooks]]\nurl = "https://a.example.com/"\nsecret = "one"\napps = ["myapp"]\n'
+
+    first, second = load(
+        tmp_path,
+        toml=toml,
+        DEPLOYBOT_WEBHOOK_URL="https://b.example.com/",
+        DEPLOYBOT_WEBHOOK_SECRET="two",
+    ).endpoints()
+
+    assert (first.url, first.secret, first.apps) == (
+        "https://a.example.com/",
+        "one",
+        frozenset({"myapp"}),
+    )
+    assert (second.url, second.secret, second.apps) == ("https://b.example.com/", "two", None)
+    assert second.events == {"deployment.finished", "deployment.corrected"}
+
+
+def test_http_mode_needs_the_signing_secret_alone(tmp_path: Path) -> None:
+    settings = load(tmp_path, SLACK_APP_TOKEN=None, SLACK_SIGNING_SECRET="0123456789abcdef")
+
+    assert not settings.slack.socket_mode
+    assert settings.slack.signing_secret == "0123456789abcdef"
+    both = load(tmp_path, SLACK_SIGNING_SECRET="0123456789abcdef")
+    assert both.slack.socket_mode
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("https://slack.com/api/", "https://slack.com/api/"),
+        ("http://127.0.0.1:9000/api", "http://127.0.0.1:9000/api/"),
+    ],
+)
+def test_the_api_url_ends_with_a_slash(tmp_path: Path, given: str, read: str) -> None:
+    assert load(tmp_path, SLACK_API_URL=given).slack.api_url == read
+
+
+def test_a_database_plugin_may_write_postgres(tmp_path: Path) -> None:
+    settings = load(tmp_path, DATABASE_URL="postgres://bot:s3cretpw@db/bot")
+
+    assert settings.database_url == "postgresql://bot:s3cretpw@db/bot"
+    assert settings.sqlite_file is None
+
+
+def test_operators_commands_need_no_slack_and_no_server(tmp_path: Path) -> None:
+    settings = minimal(tmp_path, {"DATABASE_URL": "sqlite:///other.db"})
+
+    assert settings.sqlite_file == Path("other.db")
+    assert not settings.targets()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("30m", 1800),
+        ("2h", 7200),
+        (" 1.5 h ", 5400),
+        (45, 45),
+        ("1d", 86400),
+    ],
+)
+def test_durations(text: object, seconds: float) -> None:
+    assert read_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "5 parsecs", "1h30m", "PT90S", True, None, "999d"])
+def test_no_durations(text: object) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        read_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90s"), (60, "1m"), (1800, "30m"), (7200, "2h"), (0.5, "0.5s")]
+)
+def test_durations_are_shown_as_they_are_written(seconds: float, text: str) -> None:
+    assert show_duration(timedelta(seconds=seconds)) == text
+    assert read_duration(text) == timedelta(seconds=seconds)
+
+
+REFUSED_VARIABLES = [
+    ({"SLACK_BOT_TOKEN": None}, "environment: SLACK_BOT_TOKEN: missing."),
+    (
+        {"SLACK_BOT_TOKEN": None, "SLACK_BOTTOKEN": "x"},
+        "environment: SLACK_BOT_TOKEN: missing, but SLACK_BOTTOKEN is set: misspelt?",
+    ),
+    ({"SLACK_BOT_TOKEN": "xapp-1-swapped"}, "SLACK_BOT_TOKEN: does not look like a token"),
+    ({"SLACK_APP_TOKEN": "xoxb-1-swapped"}, "SLACK_APP_TOKEN: does not look like a token"),
+    ({"SLACK_APP_TOKEN": None}, "environment: SLACK_APP_TOKEN: missing."),
+    ({"SLACK_API_URL": "slack.com"}, "SLACK_API_URL: not a web address."),
+    (
+        {"DOKKU_HOST": None, "DOKKU_SSH_KEY": None, "DOKKU_KNOWN_HOSTS": None},
+        "environment: DOKKU_HOST: missing.",
+    ),
+    ({"DOKKU_HOST": None}, "environment: DOKKU_HOST: missing."),
+    ({"DOKKU_SSH_KEY": None}, "environment: DOKKU_SSH_KEY: missing."),
+    ({"DOKKU_KNOWN_HOSTS": None}, "environment: DOKKU_KNOWN_HOSTS: missing."),
+    ({"DOKKU_HOST": "dokku.example.com:22"}, "DOKKU_HOST: not a host name or address."),
+    ({"DOKKU_PORT": "ssh"}, "environment: DOKKU_PORT: not a whole number."),
+    ({"PORT": "65536"}, "environment: PORT: should be less than or equal to 65535."),
+    ({"DATABASE_URL": "mysql://x:hunter22@y/z"}, "DATABASE_URL: not a database address."),
+    ({"DEPLOYBOT_POLL_INTERVAL": "soon"}, "DEPLOYBOT_POLL_INTERVAL: not a duration."),
+    (
+        {"DEPLOYBOT_POL_INTERVAL": "10"},
+        "environment: DEPLOYBOT_POL_INTERVAL: unknown, did you mean DEPLOYBOT_POLL_INTERVAL?",
+    ),
+    ({"DEPLOYBOT_XYZZY": "1"}, "environment: DEPLOYBOT_XYZZY: unknown. See docs/configuration.md"),
+    ({"DEPLOYBOT_MAX_POLL_ERRORS": "0"}, "DEPLOYBOT_MAX_POLL_ERRORS: should be greater"),
+    ({"DEPLOYBOT_LOG_FORMAT": "xml"}, "DEPLOYBOT_LOG_FORMAT: should be 'console' or 'json'."),
+    ({"DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE": "perhaps"}, "neither true nor false"),
+    ({"DEPLOYBOT_REPO_TEMPLATE": "https://x/acme.git"}, "has no {app} in it"),
+    ({"DEPLOYBOT_APPROVAL_TTL": "1h"}, "DEPLOYBOT_APPROVAL_TTL: not in this release yet."),
+    ({"DEPLOYBOT_CONFIG": "none.toml"}, "environment: DEPLOYBOT_CONFIG: the file cannot be read"),
+    ({"DEPLOYBOT_WEBHOOK_SECRET": "x"}, "environment: DEPLOYBOT_WEBHOOK_URL: missing."),
+    ({"DEPLOYBOT_WEBHOOK_URL": "https://a.example"}, "DEPLOYBOT_WEBHOOK_SECRET: missing."),
+    (
+        {"DEPLOYBOT_WEBHOOK_URL": "http://a.example", "DEPLOYBOT_WEBHOOK_SECRET": "x"},
+        "environment: DEPLOYBOT_WEBHOOK_URL: not https.",
+    ),
+    (
+        {"DEPLOYBOT_WEBHOOK_URL": "https://a.example", "DEPLOYBOT_WEBHOOK_SECRET": "whsec_?"},
+        "environment: DEPLOYBOT_WEBHOOK_SECRET: begins with whsec_ but no base64 follows.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "line"), REFUSED_VARIABLES)
+def test_a_wrong_variable_is_refused_in_one_line(
+    tmp_path: Path, changes: dict[str, str | None], line: str
+) -> None:
+    assert line in refused(tmp_path, **changes)
+
+
+REFUSED_FILES = [
+    (
+        "[apps.myapp]\naproval = 1",
+        "deploybot.toml: apps.myapp.aproval: unknown, did you mean approval?",
+    ),
+    ("[apps.myapp]\nxyzzy = 1", "apps.myapp.xyzzy: unknown. Known here: server, dokku_app,"),
+    ("polinterval = 3", "deploybot.toml: polinterval: unknown, did you mean poll_interval?"),
+    ("[servers.a]\nhost = 'x'\nssh_kye = 'y'", "servers.a.ssh_kye: unknown, did you mean ssh_key?"),
+    ("[servers.a]\nhost = 'x'", "deploybot.toml: servers.a.ssh_key: missing."),
+    ("servers = 3", "deploybot.toml: servers: "),
+    ("webhooks = 3", "deploybot.toml: webhooks: "),
+    ("a = [1,\n b", "deploybot.toml: syntax: not valid TOML at line 2."),
+    ("[apps.myapp]\napproval = 'confirm'", "apps.myapp.approval: not in this release yet."),
+    ("[apps.myapp]\napproval = 'second_person'", "apps.myapp.approval: not in this release yet."),
+    ("[apps.myapp]\napproval = 'anything'", "apps.myapp.approval: should be 'none'"),
+    ("[apps.myapp]\napprovers = ['U0123']", "apps.myapp.approvers: not in this release yet."),
+    ("[apps.myapp]\nqueue = 'latest'", "apps.myapp.queue: not in this release yet."),
+    ("approval_ttl = '1h'", "deploybot.toml: approval_ttl: not in this release yet."),
+    ("[apps.'my app']", "deploybot.toml: apps.my app: not a usable name."),
+    ("[apps.myapp]\nserver = 'x'", "apps.myapp.server: no such server is configured."),
+    ("[apps.a]\n[apps.b]\ndokku_app = 'a'", "apps.b: the same Dokku app on the same server as"),
+    ("[apps.a]\ndokku_app = 'Upper'", "apps.a.dokku_app: not a name that Dokku gives an app."),
+    ("[apps.a]\ndeployers = ['bob']", "apps.a.deployers: holds something that is no Slack id"),
+    ("[apps.a]\ndeployers = 'U0123'", "apps.a.deployers: not a list."),
+    ("[apps.a]\nrepo = '-x'", "apps.a.repo: not a git remote."),
+    ("[apps.a]\ndefault_ref = '--force'", "apps.a.default_ref: not a git ref."),
+    ("[apps.a]\nmax_duration = true", "apps.a.max_duration: not a duration."),
+    ("[[webhooks]]\nurl = 'https://a.b'", "deploybot.toml: webhooks.0.secret: missing."),
+    (
+        "[[webhooks]]\nurl = 'https://a.b'\nsecret = 'x'\nevents = ['begun']",
+        "webhooks.0.events.0: should",
+    ),
+    (
+        "[[webhooks]]\nurl = 'https://a.b'\nsecret = 'x'\n" * 2,
+        "webhooks.1.url: the same address as another webhook.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("toml", "line"), REFUSED_FILES)
+def test_a_wrong_key_in_the_file_is_refused_with_its_path(
+    tmp_path: Path, toml: str, line: str
+) -> None:
+    assert line in refused(tmp_path, toml=toml)
+
+
+def test_max_running_is_read_for_each_server(tmp_path: Path) -> None:
+    table = '[servers.default]\nhost = "x"\nssh_key = "k"\nknown_hosts = "k"\nmax_running = {}\n'
+
+    assert load(tmp_path, toml=table.format(2)).max_running() == {"default": 2}
+    assert load(tmp_path, toml=table.format(0)).max_running() == {}
+    assert load(tmp_path).max_running() == {}
+    for wrong in ("-1", "10001", '"many"', "1.5"):
+        assert "servers.default.max_running: " in refused(tmp_path, toml=table.format(wrong))
+
+
+def test_what_the_contract_writes_as_a_default_is_accepted(tmp_path: Path) -> None:
+    toml = '[apps.myapp]\napproval = "none"\napprovers = []\nqueue = "fifo"\n'
+
+    assert load(tmp_path, toml=toml).catalog().listed()
+
+
+def test_an_app_must_say_its_server_where_there_are_several(tmp_path: Path) -> None:
+    server = '[servers.{}]\nhost = "x"\nssh_key = "k"\nknown_hosts = "k"\n'
+    toml = server.format("one") + "[apps.myapp]\n"
+
+    line = refused(tmp_path, toml=toml)
+
+    assert "apps.myapp.server: missing, and there are several servers." in line
+    assert "one, default" in line
+
+
+def test_an_unknown_variable_in_dotenv_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DEPLOYBOT_SETLE=1\n")
+
+    assert refused(tmp_path).startswith(".env: DEPLOYBOT_SETLE: unknown, did you mean")
+
+
+def test_a_dotenv_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\xfa")
+
+    assert ".env" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "SLACK_BOT_TOKEN", "SLACK_API_URL", "DOKKU_HOST", "DOKKU_SSH_KEY", "DOKKU_KNOWN_HOSTS",
+        "PORT", "DOKKU_PORT", "DATABASE_URL", "DEPLOYBOT_SETTLE", "DEPLOYBOT_REPO_TEMPLATE",
+        "DEPLOYBOT_LOG_LEVEL", "DEPLOYBOT_BIND", "DEPLOYBOT_WEBHOOK_URL",
+        "DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE",
+    ],
+)  # fmt: skip
+def test_no_value_is_ever_quoted(tmp_path: Path, setting: str) -> None:
+    """Somebody pastes a secret into the wrong variable."""
+    assert "hunter22" not in refused(tmp_path, **{setting: "hunter22 and more"})
+
+
+def test_a_broken_file_is_not_quoted(tmp_path: Path) -> None:
+    assert "hunter22" not in refused(tmp_path, toml='secret = "hunter22\n')
+
+
+def test_secrets_are_all_values_that_must_not_be_shown(tmp_path: Path) -> None:
+    toml = """
+        [apps.a]
+        repo = "https://user:repo-password@git.example.com/a.git"
+        [[webhooks]]
+        url = "https://hooks.example.com/services/T0/B0/path-secret"
+        format = "slack"
+    """
+    settings = load(
+        tmp_path,
+        toml=toml,
+        SLACK_SIGNING_SECRET="signing-secret",
+        DATABASE_URL="postgresql://bot:db%2Fpassword@db/bot",
+        DEPLOYBOT_GIT_CREDENTIALS="https://git-token@git.example.com\\nhttps://u:git-pw@b.example",
+        DEPLOYBOT_REPO_TEMPLATE="https://template-token@git.example.com/{app}.git",
+        DEPLOYBOT_WEBHOOK_URL="https://b.example.com",
+        DEPLOYBOT_WEBHOOK_SECRET="webhook-secret",
+        DOKKU_SSH_KEY=pem("key-passphrase"),
+        DOKKU_SSH_KEY_PASSPHRASE="key-passphrase",
+    )
+
+    secrets = set(settings.secrets())
+
+    assert {
+        "xoxb-1-made-up", "xapp-1-made-up", "signing-secret", "repo-password",
+        "https://hooks.example.com/services/T0/B0/path-secret", "db%2Fpassword", "db/password",
+        "git-token", "git-pw", "template-token", "webhook-secret", "key-passphrase",
+    } <= secrets  # fmt: skip
+    assert set(pem("key-passphrase").splitlines()[1:-1]) <= secrets
+    assert not any(len(secret) < 3 for secret in secrets)
+    for secret in secrets:
+        assert secret not in repr(settings)
+
+
+def test_credentials_may_be_written_in_one_line(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path, DEPLOYBOT_GIT_CREDENTIALS="https://a:b@x.example\\nhttps://c:d@y.example"
+    )
+
+    assert settings.git_credentials == "https://a:b@x.example\nhttps://c:d@y.example\n"
+
+
+def test_origins_are_known(tmp_path: Path) -> None:
+    settings = load(tmp_path, toml='settle = "1s"\n[apps.myapp]\n', PORT="1")
+
+    assert settings.origin("port").setting == "PORT"
+    assert settings.origin("port").source == "environment"
+    assert settings.origin("settle").setting == "settle"
+    assert settings.origin("settle").source == "deploybot.toml"
+    assert settings.origin("database_url").setting == "database_url"
+
+
+def test_loading_does_not_change_what_was_given(tmp_path: Path) -> None:
+    given = environment()
+    before = dict(given)
+
+    load(tmp_path)
+
+    assert given == before
+
+
+def test_without_the_driver_postgresql_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.config.checks.find_spec", lambda _name: None)
+
+    line = refused(tmp_path, DATABASE_URL="postgresql://u:p@h/d")
+
+    assert "dokku-deploybot[postgres]" in line
+
+
+def test_a_config_error_has_its_parts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, PORT="x")
+
+    assert (caught.value.setting, caught.value.source) == ("PORT", "environment")
+    assert caught.value.problem
+    assert caught.value.mend

@@ -1,0 +1,145 @@
+"""The stream is read on, whatever the store does; what was read is stored in order."""
+
+import asyncio
+from dataclasses import replace
+
+from bot.deployments.execution.log_buffer import FLUSH_BYTES, LogBuffer
+from bot.deployments.execution.log_recorder import Recorder
+from bot.deployments.execution.owned import OwnedDeployment
+from bot.deployments.model import Phase
+from tests.support.fake_dokku import FakeStream
+from tests.support.memory_store import refused
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+
+class Recording:
+    def __init__(
+        self, rig: Rig, stream: FakeStream, recorder: Recorder, held: OwnedDeployment
+    ) -> None:
+        self.rig, self.stream, self.recorder, self.held = rig, stream, recorder, held
+        self.following = asyncio.create_task(recorder.follow())
+
+    @property
+    def stored(self) -> list[str]:
+        return self.rig.store.logs.get(self.held.id, [])
+
+
+async def recording() -> Recording:
+    rig = a_rig(waiting(phase=Phase.STARTING), start=False)
+    fence = await rig.store.claim(rig.row().id, "one", rig.timing.lease)
+    rig.cache.put(rig.row())
+    held = OwnedDeployment(
+        replace(rig.row(), fence=fence or 0), deployments=rig.deployments, clock=rig.clock
+    )
+    stream = FakeStream(rig.dokku, "b1")
+    recorder = Recorder(
+        held=held, stream=stream, buffer=LogBuffer(), builds=asyncio.Event(), clock=rig.clock
+    )
+    return Recording(rig, stream, recorder, held)
+
+
+@in_virtual_time
+async def test_lines_are_stored_within_a_second_or_so() -> None:
+    it = await recording()
+    it.stream.say("one", "two")
+    await it.rig.passes(1.6)
+    assert it.stored == ["one", "two"]
+    assert it.rig.progress().tail == ("one", "two")
+
+
+@in_virtual_time
+async def test_many_lines_are_stored_at_once() -> None:
+    it = await recording()
+    it.stream.say("x" * FLUSH_BYTES)
+    await it.rig.passes(0.3)
+    assert len(it.stored) == 1
+
+
+@in_virtual_time
+async def test_a_burst_is_one_write() -> None:
+    it = await recording()
+    for number in range(100):
+        it.stream.say(str(number))
+        await it.rig.passes(0.001)
+    it.stream.end(0)
+    await it.following
+    assert it.stored == [str(number) for number in range(100)]
+    assert it.rig.store.calls.count("append_log") <= 3
+
+
+@in_virtual_time
+async def test_the_phase_follows_the_lines_and_never_goes_back() -> None:
+    it = await recording()
+    it.stream.say("> fetching", "> building", "> releasing")
+    await it.rig.passes(1)
+    assert it.rig.row().phase is Phase.RELEASING
+    it.stream.say("> building")
+    await it.rig.passes(1)
+    assert it.rig.row().phase is Phase.RELEASING
+
+
+@in_virtual_time
+async def test_a_store_that_is_away_stalls_no_stream_and_loses_no_line() -> None:
+    it = await recording()
+    it.rig.store.fail("append_log", times=50)
+    for number in range(100):
+        it.stream.say(f"line {number}")
+        await it.rig.passes(0.5)
+        assert it.stream.read == len(it.stream.said)
+    it.stream.end(0)
+    await it.following
+    assert it.stored == it.stream.said
+
+
+@in_virtual_time
+async def test_a_store_that_refuses_the_lines_holds_no_end_up() -> None:
+    it = await recording()
+    it.rig.store.fail("append_log", refused(), times=1000)
+    it.stream.say("one")
+    it.stream.end(0)
+    async with asyncio.timeout(30):
+        await it.following
+    assert it.stored == []
+
+
+@in_virtual_time
+async def test_a_bug_in_what_follows_from_the_lines_stops_no_line() -> None:
+    it = await recording()
+    it.rig.store.fail("save", RuntimeError("a bug"), times=2)
+    it.stream.say("> fetching")
+    await it.rig.passes(1)
+    it.stream.say("> building")
+    await it.rig.passes(1)
+    it.stream.say("> releasing")
+    await it.rig.passes(2)
+    assert it.rig.row().phase is Phase.RELEASING
+    it.stream.end(0)
+    await it.following
+    assert it.stored == ["> fetching", "> building", "> releasing"]
+
+
+@in_virtual_time
+async def test_who_lost_the_lease_reads_on_and_stores_nothing() -> None:
+    it = await recording()
+    it.stream.say("ours")
+    await it.rig.passes(2)
+    it.held.lose()
+    it.stream.say("no longer ours")
+    await it.rig.passes(2)
+    assert it.stream.read == 2
+    it.stream.end(0)
+    await it.following
+    assert it.stored == ["ours"]
+    assert it.rig.progress().tail == ("ours",)
+
+
+@in_virtual_time
+async def test_a_cut_off_recorder_leaves_nothing_running() -> None:
+    it = await recording()
+    it.stream.say("one")
+    await it.rig.passes(0.1)
+    it.following.cancel()
+    await asyncio.gather(it.following, return_exceptions=True)
+    assert it.stored == ["one"]
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("record")]

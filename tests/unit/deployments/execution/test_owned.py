@@ -1,0 +1,141 @@
+"""The one way to write a row that is ours."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from bot.deployments.execution.owned import OwnedDeployment
+from bot.deployments.model import Phase
+from bot.errors import DatabaseDown, LeaseLost, StaleState, StoreError
+from tests.support.memory_store import refused
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+
+async def held() -> tuple[Rig, OwnedDeployment]:
+    rig = a_rig(waiting(), start=False)
+    fence = await rig.store.claim(rig.row().id, "one", rig.timing.lease)
+    assert fence == 1
+    rig.cache.put(rig.row())
+    return rig, OwnedDeployment(
+        replace(rig.row(), fence=fence), deployments=rig.deployments, clock=rig.clock
+    )
+
+
+@in_virtual_time
+async def test_a_write_waits_for_the_database() -> None:
+    rig, ours = await held()
+    rig.store.down = True
+    writing = asyncio.create_task(ours.move(Phase.STARTING, "starting"))
+    await rig.passes(90)
+    assert not writing.done()
+    rig.store.down = False
+    assert (await writing).phase is Phase.STARTING
+    assert rig.store.actions(ours.id) == ["starting"]
+
+
+@in_virtual_time
+async def test_a_lost_answer_is_looked_up_and_nothing_is_written_twice() -> None:
+    rig, ours = await held()
+    rig.store.lose_answer("save")
+    fresh = await ours.move(Phase.STARTING, "starting")
+    assert fresh.phase is Phase.STARTING
+    assert rig.store.actions(ours.id) == ["starting"]
+    assert rig.store.calls.count("save") == 1
+
+
+@in_virtual_time
+async def test_a_write_that_was_not_made_is_made() -> None:
+    rig, ours = await held()
+    rig.store.fail("save")
+    await ours.move(Phase.STARTING, "starting")
+    assert rig.store.actions(ours.id) == ["starting"]
+    assert rig.store.calls.count("save") == 2
+
+
+@in_virtual_time
+async def test_a_refused_write_is_told_at_once() -> None:
+    rig, ours = await held()
+    rig.store.fail("save", refused())
+    with pytest.raises(StoreError):
+        await ours.record(build_id="b1")
+    assert ours.row.build_id is None
+
+
+@in_virtual_time
+async def test_a_lost_lease_stops_every_write() -> None:
+    rig, ours = await held()
+    await rig.store.release(ours.id, 1)
+    with pytest.raises(LeaseLost):
+        await ours.move(Phase.STARTING, "starting")
+    assert ours.lost
+    assert ours.is_over()
+    for write in (ours.record(build_id="b1"), ours.append_log(["a"]), ours.confirm()):
+        with pytest.raises(LeaseLost):
+            await write
+    with pytest.raises(LeaseLost):
+        await ours.ask(lambda store: store.get(ours.id))
+    assert rig.row().build_id is None
+
+
+@in_virtual_time
+async def test_suspended_it_waits_and_shows_nothing() -> None:
+    rig, ours = await held()
+    ours.suspend()
+    writing = asyncio.create_task(ours.record(build_id="b1"))
+    ours.note(step="step 1 of 2")
+    await rig.passes(60)
+    assert not writing.done()
+    assert rig.announcer.changes == []
+    assert rig.progress().step == "step 1 of 2"
+    ours.allow()
+    assert (await writing).build_id == "b1"
+    ours.suspend()
+    writing = asyncio.create_task(ours.record(build_id="b2"))
+    await rig.passes(1)
+    ours.lose()
+    with pytest.raises(LeaseLost):
+        await writing
+
+
+@in_virtual_time
+async def test_a_wish_that_cannot_be_read_is_read_next_time() -> None:
+    rig, ours = await held()
+    row = ours.row
+    await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
+    rig.store.fail("get", DatabaseDown("away"))
+    await ours.refresh_cancel_request()
+    assert ours.row.cancel is None
+    await ours.refresh_cancel_request()
+    assert ours.row.cancel is not None
+
+
+@in_virtual_time
+async def test_confirming_reads_the_wish_and_writes_nothing_new() -> None:
+    rig, ours = await held()
+    row = ours.row
+    await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
+    assert (await ours.confirm()).cancel is not None
+    assert rig.store.actions(row.id) == ["cancel_asked"]
+
+
+@in_virtual_time
+async def test_what_somebody_else_ended_is_taken_for_true() -> None:
+    rig, ours = await held()
+    await rig.service.cancel(ours.id, actor=ours.row.requested_by, through="button")
+    with pytest.raises(StaleState):
+        await ours.move(Phase.STARTING, "starting")
+    await ours.reread()
+    assert ours.row.phase is Phase.CANCELLED
+    assert ours.is_over()
+
+
+@in_virtual_time
+async def test_rows_that_are_gone_change_nothing() -> None:
+    rig, ours = await held()
+    row = ours.row
+    del rig.store.rows[row.id]
+    await ours.refresh_cancel_request()
+    await ours.reread()
+    assert ours.row == row

@@ -1,0 +1,100 @@
+"""What Dokku 0.35 was recorded to leave of a deploy whose client was killed, and its verdict."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.verdict.evidence import Evidence
+from bot.deployments.verdict.rules import Kind, decide
+from bot.dokku.inspect import read_containers
+from bot.dokku.log_markers import LogReader
+from bot.dokku.output import OutputReader
+from bot.dokku.reports import read_app_report, read_process_report
+from bot.redaction import Redactor
+from bot.simulators.dokku.recordings import TRANSCRIPTS
+
+SHA = "437ab007b9320926d69bbfb05320d413e3b7442e"
+"""What was being built when the client was killed (`git:report --git-sha`)."""
+MASK = Redactor(()).text
+
+Steps = dict[str, dict[str, Any]]
+
+
+def recorded(scenario: str) -> Steps:
+    path = TRANSCRIPTS / "0.35.20" / f"{scenario}.json"
+    return {step["name"]: step for step in json.loads(path.read_text(encoding="utf-8"))["steps"]}
+
+
+def lost(steps: Steps, before: Containers, after: Containers, report: AppReport) -> Evidence:
+    """The line died with its client; what it had printed was heard."""
+    _, _, app, repo, _ = steps["deploy"]["argv"]
+    output, log = OutputReader(Redactor(())), LogReader(app)
+    text = "".join(part for _, _, part in steps["deploy"]["chunks"])
+    log.feed(output.feed(text.encode()))
+    return Evidence(
+        exit_status=None,
+        keeps_records=False,
+        record=None,
+        output=log.facts,
+        before=Snapshot(builds=None, report=report, containers=before),
+        after=after,
+        report=report,
+        expected=f"{repo}#{SHA}",
+        lock_was_free=True,
+    )
+
+
+@pytest.fixture
+def in_the_build() -> Evidence:
+    steps = recorded("m1_ssh_lost_kill9_mid_build")
+    assert steps["git_sha"]["stdout"].strip() == SHA
+    report = read_app_report(steps["apps_report_json"]["stdout"], MASK)
+    assert not report.locked
+    shown = read_process_report(steps["ps_report"]["stdout"], MASK)
+    # The recording has the short ids alone: they did not change.
+    serving = Containers(
+        listed=tuple(
+            Container(id=f"{short}0", process=process, image="old", state=shown.states[process])
+            for process, short in shown.short_ids.items()
+        )
+    )
+    return lost(steps, serving, serving, report)
+
+
+@pytest.fixture
+def in_post_deploy() -> Evidence:
+    steps = recorded("inspect_c_interrupted_post_deploy")
+    before = read_containers(steps["inspect_before"]["stdout"])
+    after = read_containers(steps["inspect"]["stdout"])
+    return lost(steps, before, after, AppReport())
+
+
+def test_killed_in_the_build_it_is_started_again(in_the_build: Evidence) -> None:
+    found = decide(in_the_build)
+    assert (found.kind, found.failure, found.live) == (
+        Kind.START_AGAIN,
+        Failure.INTERRUPTED,
+        Live.PREVIOUS,
+    )
+
+
+def test_hung_up_on_in_the_build_it_is_cancelled(in_the_build: Evidence) -> None:
+    found = decide(replace(in_the_build, cancel_asked=True))
+    assert (found.kind, found.phase, found.live) == (Kind.END, Phase.CANCELLED, Live.PREVIOUS)
+    found = decide(replace(in_the_build, cap_reached=True))
+    assert (found.kind, found.failure, found.live) == (Kind.END, Failure.TIMED_OUT, Live.PREVIOUS)
+
+
+def test_killed_in_post_deploy_the_new_release_serves(in_post_deploy: Evidence) -> None:
+    found = decide(in_post_deploy)
+    assert (found.kind, found.failure, found.live) == (Kind.END, Failure.INTERRUPTED, Live.NEW)
+
+
+def test_hung_up_on_in_post_deploy_the_cancel_came_too_late(in_post_deploy: Evidence) -> None:
+    found = decide(replace(in_post_deploy, cancel_asked=True))
+    assert (found.phase, found.live) == (Phase.CANCELLED, Live.NEW)
+    assert found.reason.startswith("Cancelled, but too late")

@@ -1,0 +1,382 @@
+"""Cancel in each phase, with each of Dokku's answers; the cap in each phase."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.model import Failure, Live, Phase
+from bot.errors import Declined, Unreachable
+from tests.support.builders import METADATA, NEW, containers
+from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku, FakeStream
+from tests.support.memory_store import refused
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+BUILDING = ("> fetching", "> building")
+
+
+async def cancel(rig: Rig) -> str:
+    row = rig.row()
+    return await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+
+
+async def building(**timing: timedelta) -> tuple[Rig, FakeStream]:
+    rig = a_rig(waiting(), timing=timing)
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    return rig, stream
+
+
+@in_virtual_time
+async def test_in_a_build_it_is_killed_within_a_second() -> None:
+    rig, _ = await building()
+    asked_at = rig.clock.monotonic()
+    await cancel(rig)
+    row = await rig.until_ended(within_s=10)
+    assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
+    assert rig.dokku.cancels[0] - asked_at < 1
+    assert len(rig.dokku.cancels) == 1
+
+
+@in_virtual_time
+async def test_while_it_waits_nothing_is_sent() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("foreign", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(3)
+    assert "Nothing was sent to Dokku" in await cancel(rig)
+    assert (rig.row().phase, rig.row().live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert rig.dokku.cancels == []
+
+
+@in_virtual_time
+async def test_before_the_stream_opens_it_is_never_opened() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.fail("deploy")
+    await rig.until_phase(Phase.STARTING)
+    await rig.passes(1)
+    await cancel(rig)
+    row = await rig.until_ended(within_s=10)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert row.started_at is None
+    assert rig.dokku.streams == []
+
+
+@in_virtual_time
+async def test_during_the_login_it_is_acted_on_once_the_stream_is_there() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(login_s=5))
+    await rig.until_phase(Phase.STARTING)
+    await rig.passes(1)
+    await cancel(rig)
+    (await rig.dokku.stream()).say(*BUILDING)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_while_it_fetches_the_channel_is_closed_in_the_end() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(3)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert rig.dokku.cancels == []
+
+
+@pytest.mark.parametrize("lives_s", [11, 14, 17])
+@in_virtual_time
+async def test_a_fetch_that_outlives_its_client_is_told_soon_after_its_death(lives_s: int) -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(3)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    await rig.passes(lives_s)
+    assert rig.row().phase is Phase.CANCELLING
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=4)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_record_that_shows_running_for_ever_is_not_looked_at_closely_for_ever() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(3)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    await rig.passes(62)
+    closely = rig.dokku.asked.count("containers")
+    await rig.passes(60)
+    assert rig.row().phase is Phase.CANCELLING
+    assert rig.dokku.asked.count("containers") - closely <= 7
+
+
+@in_virtual_time
+async def test_a_fetch_that_becomes_a_build_meanwhile_is_cancelled_on_dokku() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(3)
+    await cancel(rig)
+    await rig.passes(2)
+    stream.say("> building")
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.cancels) == 1
+    assert not stream.closed
+
+
+@in_virtual_time
+async def test_after_the_switch_it_is_too_late_and_said_so() -> None:
+    rig, stream = await building()
+    stream.say("> releasing", f"> start {NEW.id}")
+    rig.dokku.now = containers(NEW)
+    await rig.passes(1)
+    await cancel(rig)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.NEW)
+    assert "too late" in (row.reason or "")
+
+
+@in_virtual_time
+async def test_a_good_end_that_was_faster_than_the_cancel_is_checked() -> None:
+    rig, stream = await building()
+    rig.dokku.cancel_works = False
+    await cancel(rig)
+    await rig.until_phase(Phase.CANCELLING)
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_in_the_check_nothing_is_left_to_cancel() -> None:
+    rig, stream = await building()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    with pytest.raises(Declined, match="Nothing is left to cancel"):
+        await cancel(rig)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.cancel) == (Phase.SUCCEEDED, None)
+
+
+@in_virtual_time
+async def test_a_wish_that_meets_the_end_is_answered_truly() -> None:
+    rig, stream = await building()
+    asked = asyncio.create_task(cancel(rig))
+    await asyncio.sleep(0)
+    rig.store.rows[rig.row().id] = rig.row()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    said = await asyncio.gather(asked, return_exceptions=True)
+    row = await rig.until_ended(within_s=60)
+    assert row.phase in {Phase.SUCCEEDED, Phase.CANCELLED}
+    assert said
+
+
+@in_virtual_time
+async def test_dokku_that_kills_nothing_is_asked_again_and_then_hung_up_on() -> None:
+    rig, stream = await building()
+    rig.dokku.cancel_works = False
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    assert len(rig.dokku.cancels) == 5
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@pytest.mark.parametrize("error", [DOWN, UNKNOWN])
+@in_virtual_time
+async def test_a_cancel_that_is_not_answered_is_looked_at_before_it_is_repeated(
+    error: Unreachable,
+) -> None:
+    rig, _ = await building()
+    rig.dokku.fail("cancel_build", error, times=2)
+    await cancel(rig)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.cancels) == 1
+
+
+@in_virtual_time
+async def test_nothing_is_sent_while_two_records_could_be_ours() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    rig.dokku.add_record("x1", BuildStatus.ABANDONED)
+    stream.say(*BUILDING)
+    await rig.passes(3)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    assert rig.dokku.cancels == []
+
+
+@in_virtual_time
+async def test_nothing_is_sent_when_our_line_is_lost() -> None:
+    """Its PID may be another process's by now, which `builds:cancel` would kill."""
+    rig, stream = await building()
+    assert not rig.progress().cut_off
+    stream.lose()
+    await rig.passes(2)
+    await cancel(rig)
+    await rig.passes(60)
+    assert rig.dokku.cancels == []
+    assert rig.row().phase is Phase.BUILDING
+    assert rig.progress().cut_off
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_second_wish_changes_nothing() -> None:
+    rig, _ = await building()
+    first = await cancel(rig)
+    second = await cancel(rig)
+    assert first.startswith("Cancelling")
+    assert "already being cancelled" in second
+    row = await rig.until_ended(within_s=30)
+    assert row.phase is Phase.CANCELLED
+    assert len(rig.dokku.cancels) == 1
+    assert rig.store.actions(row.id).count("cancel_asked") == 1
+    assert rig.store.told(row.id).count("deployment.finished") == 1
+
+
+@in_virtual_time
+async def test_a_wish_written_by_another_process_is_seen_at_the_next_poll() -> None:
+    rig, _ = await building()
+    rig.store.listeners.clear()
+    row = rig.row()
+    await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
+    row = await rig.until_ended(within_s=12)
+    assert row.phase is Phase.CANCELLED
+
+
+@in_virtual_time
+async def test_a_wish_that_could_not_be_written_as_a_phase_is_acted_on_all_the_same() -> None:
+    rig, _ = await building()
+    rig.store.fail("save", refused())
+    await cancel(rig)
+    row = await rig.until_ended(within_s=30)
+    assert row.phase is Phase.CANCELLED
+
+
+@in_virtual_time
+async def test_who_asked_through_what_is_audited() -> None:
+    rig, _ = await building()
+    await cancel(rig)
+    row = await rig.until_ended(within_s=30)
+    (entry,) = [one for of, one in rig.store.audit if one.action == "cancel_asked"]
+    assert (entry.actor, entry.through) == (row.requested_by, "button")
+
+
+@in_virtual_time
+async def test_what_is_cancelled_on_the_server_is_not_said_to_be_ours() -> None:
+    rig, stream = await building()
+    stream.end(141, BuildStatus.CANCELED, -1)
+    row = await rig.until_ended(within_s=30)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert "not by this bot" in (row.reason or "")
+
+
+# The cap.
+
+CAP = timedelta(minutes=30)
+
+
+@in_virtual_time
+async def test_at_the_cap_a_build_is_stopped() -> None:
+    rig, _ = await building()
+    row = await rig.until_ended(within_s=CAP.total_seconds() + 30)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
+    assert rig.clock.monotonic() >= CAP.total_seconds()
+
+
+@in_virtual_time
+async def test_at_the_cap_a_fetch_is_hung_up_on() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.until(lambda: stream.closed)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_at_the_cap_a_start_without_a_byte_ends_too() -> None:
+    rig = a_rig(waiting())
+    await rig.begun()
+    row = await rig.until_ended(within_s=CAP.total_seconds() + 120)
+    assert row.failure is Failure.TIMED_OUT
+
+
+@in_virtual_time
+async def test_the_cap_does_not_count_while_a_release_is_checked() -> None:
+    rig = a_rig(
+        waiting(max_duration=timedelta(seconds=60)), timing={"settle": timedelta(seconds=50)}
+    )
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(40)
+    stream.succeed()
+    row = await rig.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_a_person_who_asks_during_the_caps_own_cancel_is_heard() -> None:
+    rig, stream = await building()
+    rig.dokku.cancel_works = False
+    await rig.until_phase(Phase.CANCELLING)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.failure) == (Phase.CANCELLED, None)
+
+
+@in_virtual_time
+async def test_a_build_that_ended_well_at_the_cap_is_checked() -> None:
+    rig, stream = await building()
+    rig.dokku.cancel_works = False
+    await rig.until_phase(Phase.CANCELLING)
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_what_outlives_the_cap_is_called_unconfirmed() -> None:
+    rig, stream = await building()
+    rig.dokku.cancel_works = False
+    await rig.until(lambda: stream.closed)
+    row = await rig.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_a_good_end_at_the_cap_that_cannot_be_read_at_once_is_read_again() -> None:
+    rig, stream = await building()
+    rig.dokku.cancel_works = False
+    await rig.until_phase(Phase.CANCELLING)
+    stream.say("> releasing", f"> start {NEW.id}", "> deployed")
+    rig.dokku.metadata = METADATA
+    rig.dokku.now = None
+    stream.end(0)
+    await rig.passes(60)
+    assert rig.row().phase is Phase.CHECKING
+    rig.dokku.now = containers(NEW)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)

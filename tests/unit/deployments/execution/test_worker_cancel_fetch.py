@@ -1,0 +1,213 @@
+"""A cancel, or the cap, while Dokku before 0.38 fetches: nothing holds the lock yet."""
+
+import pytest
+
+from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.verdict.deploy_lock import FETCH_LIVES_ON, FETCH_MAY_END_WITHIN
+from tests.support.fake_dokku import FakeDokku, FakeStream
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+FETCHING = "> fetching"
+BUILDING = "> building"
+
+
+async def fetching(*said: str) -> tuple[Rig, FakeStream]:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
+    stream = await rig.begun()
+    stream.say(*said)
+    await rig.passes(5)
+    return rig, stream
+
+
+async def cancel(rig: Rig) -> float:
+    """When it was asked for."""
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    return rig.clock.monotonic()
+
+
+async def builds(rig: Rig, stream: FakeStream) -> float:
+    """The fetch is over: its deploy takes the lock and says so. When it was hung up on."""
+    rig.dokku.locked = True
+    stream.say(BUILDING)
+    await rig.until(lambda: stream.closed, within_s=5)
+    hung_up_at = rig.clock.monotonic()
+    await rig.passes(2)  # as in recording m1
+    rig.dokku.locked = False
+    return hung_up_at
+
+
+@pytest.mark.parametrize("said", [(), (FETCHING,)])
+@in_virtual_time
+async def test_it_is_hung_up_on_at_the_instant_it_builds_and_proven_by_its_lock(
+    said: tuple[str, ...],
+) -> None:
+    rig, stream = await fetching(*said)
+    await cancel(rig)
+    await rig.passes(20)
+    assert rig.row().phase is Phase.CANCELLING
+    assert not stream.closed
+    assert "Dokku's fetch" in (rig.progress().waits_for or "")
+    began_at = rig.clock.monotonic()
+    hung_up_at = await builds(rig, stream)
+    assert hung_up_at - began_at < 0.2
+    assert rig.progress().waits_for is None
+    row = await rig.until_ended(within_s=6)
+    assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
+    assert "building" in (row.evidence or "")
+
+
+@in_virtual_time
+async def test_it_waits_no_longer_than_a_hung_up_fetch_takes_to_be_proven() -> None:
+    rig, stream = await fetching(FETCHING)
+    asked_at = await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    waited_s = rig.clock.monotonic() - asked_at
+    assert waited_s == pytest.approx(FETCH_MAY_END_WITHIN.total_seconds(), abs=1)
+    assert rig.progress().waits_for is None
+    await rig.passes(FETCH_LIVES_ON.total_seconds() - 2)
+    assert rig.row().phase is Phase.CANCELLING
+    row = await rig.until_ended(within_s=20)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_fetch_that_fails_meanwhile_is_proven_by_its_own_end() -> None:
+    rig, stream = await fetching(FETCHING)
+    await cancel(rig)
+    await rig.passes(3)
+    stream.say("> error repo_unreachable gone")
+    stream.end(128)
+    row = await rig.until_ended(within_s=2)
+    assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
+    assert not stream.closed
+
+
+@in_virtual_time
+async def test_a_start_that_is_refused_meanwhile_waits_no_more() -> None:
+    rig, stream = await fetching(FETCHING)
+    await cancel(rig)
+    await rig.passes(3)
+    stream.say("> locked")
+    stream.end(1)
+    row = await rig.until_ended(within_s=10)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert not stream.closed
+
+
+@in_virtual_time
+async def test_a_line_that_is_lost_meanwhile_leaves_the_lock_to_tell() -> None:
+    rig, stream = await fetching(FETCHING)
+    await cancel(rig)
+    await rig.passes(3)
+    stream.lose()
+    lost_at = rig.clock.monotonic()
+    row = await rig.until_ended(within_s=80)
+    assert rig.clock.monotonic() - lost_at >= FETCH_LIVES_ON.total_seconds()
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_second_wish_hangs_up_no_earlier() -> None:
+    rig, stream = await fetching(FETCHING)
+    await cancel(rig)
+    await rig.passes(2)
+    await cancel(rig)
+    await rig.passes(30)
+    assert not stream.closed
+
+
+@in_virtual_time
+async def test_who_may_not_act_when_the_build_begins_hangs_up_once_he_may() -> None:
+    rig, stream = await fetching(FETCHING)
+    await cancel(rig)
+    await rig.passes(1)
+    (worker,) = rig.dispatcher._workers.values()
+    worker.held.suspend()
+    rig.dokku.locked = True
+    stream.say(BUILDING)
+    await rig.passes(3)
+    assert not stream.closed
+    worker.held.allow()
+    await rig.until(lambda: stream.closed, within_s=12)
+
+
+@in_virtual_time
+async def test_a_drain_waits_for_no_fetch_and_the_next_owner_reads_the_lock() -> None:
+    rig, stream = await fetching(FETCHING)
+    await cancel(rig)
+    await rig.passes(2)
+    assert await rig.stop(timeout_s=5) == 1
+    stream.lose()  # the process ends, and its connections with it
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    row = await again.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 20)
+    assert (row.phase, row.live, row.attempt) == (Phase.CANCELLED, Live.PREVIOUS, 1)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_at_the_cap_a_fetch_that_becomes_a_build_is_stopped_there() -> None:
+    rig, stream = await fetching(FETCHING)
+    await rig.until_phase(Phase.CANCELLING)
+    await rig.passes(40)
+    await builds(rig, stream)
+    row = await rig.until_ended(within_s=6)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
+    assert "was stopped" in (row.reason or "")
+
+
+@in_virtual_time
+async def test_at_the_cap_a_fetch_that_ends_by_itself_was_not_stopped() -> None:
+    rig, stream = await fetching(FETCHING)
+    await rig.until_phase(Phase.CANCELLING)
+    await rig.passes(40)
+    stream.say("> error repo_unreachable gone")
+    stream.end(128)
+    row = await rig.until_ended(within_s=6)
+    assert (row.failure, row.live) == (Failure.REPO_UNREACHABLE, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_at_the_cap_a_fetch_that_hangs_is_stopped_and_said_to_be() -> None:
+    rig, stream = await fetching(FETCHING)
+    await rig.until(lambda: stream.closed)
+    row = await rig.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 20)
+    assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.PREVIOUS)
+    assert "was stopped" in (row.reason or "")
+
+
+@in_virtual_time
+async def test_at_the_cap_a_lost_line_is_waited_for_no_longer_than_a_fetch_lives_on() -> None:
+    """There is nothing to cancel any more: the time that a cancel has is not counted."""
+    rig, stream = await fetching(FETCHING, BUILDING)
+    rig.dokku.locked = True
+    stream.lose()
+    row = rig.row()
+    assert row.started_at is not None
+    await rig.until(lambda: rig.clock.now() >= row.started_at + row.max_duration)
+    end = await rig.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 40)
+    assert (end.failure, end.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+@in_virtual_time
+async def test_a_second_fetch_is_no_build_because_the_first_attempt_was_one(keeps: bool) -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=keeps))
+    first = await rig.begun()
+    first.say(FETCHING, BUILDING)
+    await rig.passes(3)
+    rig.dokku.locked = True
+    first.lose()
+    await rig.until(lambda: rig.progress().cut_off, within_s=15)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.locked = False
+    second = await rig.dokku.stream(2)
+    second.say(FETCHING)
+    await rig.passes(3)
+    assert not rig.progress().cut_off
+    await cancel(rig)
+    await rig.passes(2)
+    assert not second.closed
+    assert rig.dokku.cancels == []

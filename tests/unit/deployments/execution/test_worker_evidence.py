@@ -1,0 +1,305 @@
+"""The end of a command: what is read, again and again, before anything is called proven."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.model import Failure, Live, Phase
+from bot.errors import OddReport
+from tests.support.builders import METADATA, NEW, NEW_WORKER, OLD_WORKER, containers
+from tests.support.fake_dokku import DOWN, GOOD, FakeDokku, FakeStream
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+BUILDING = ("> fetching", "> building")
+
+
+async def building(dokku: FakeDokku | None = None, **timing: timedelta) -> tuple[Rig, FakeStream]:
+    rig = a_rig(waiting(), dokku=dokku, timing=timing)
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    return rig, stream
+
+
+def end_well(rig: Rig, stream: FakeStream) -> None:
+    """The command ends well; what the server shows is as the test has set it."""
+    stream.say("> releasing", f"> start {NEW.id}", "> deployed")
+    stream.end(0)
+
+
+@in_virtual_time
+async def test_a_command_that_ends_at_once_is_read_at_once() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say("> fetching", "> error ref_missing fatal: couldn't find remote ref nope")
+    ended_at = rig.clock.monotonic()
+    stream.end(128)
+    row = await rig.until_ended(within_s=10)
+    assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
+    assert rig.clock.monotonic() - ended_at < 2
+
+
+@in_virtual_time
+async def test_a_record_that_never_appears_leaves_the_rest_to_decide() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    await rig.passes(5)
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.build_id) == (Phase.SUCCEEDED, Live.NEW, None)
+
+
+@in_virtual_time
+async def test_a_text_that_the_server_kept_to_itself_is_read_there() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(5)
+    rig.dokku.texts["b1"] = GOOD
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    stream.end(0)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert (await rig.store.read_log(row.id)).splitlines() == list(GOOD)
+
+
+@in_virtual_time
+async def test_of_two_candidates_the_one_with_our_text_is_ours() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    rig.dokku.add_record("x1", BuildStatus.ABANDONED, text=["another text"])
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    assert rig.row().build_id is None
+    stream.say("a line\u2028with an odd separator\x0cin it")
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.build_id) == (Phase.SUCCEEDED, "b1")
+
+
+@in_virtual_time
+async def test_two_candidates_without_our_text_decide_nothing() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    rig.dokku.add_record("x1", BuildStatus.CANCELED, text=["another text"])
+    rig.dokku.add_record("x2", BuildStatus.FAILED, text=["a third text"])
+    await rig.passes(5)
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.build_id) == (Phase.SUCCEEDED, Live.NEW, None)
+
+
+@in_virtual_time
+async def test_a_record_still_shown_running_is_waited_for() -> None:
+    rig, stream = await building()
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    stream.say("> releasing", f"> start {NEW.id}", "> deployed")
+    stream.end(0, BuildStatus.RUNNING)
+    await rig.passes(2)
+    assert rig.row().phase is Phase.RELEASING
+    rig.dokku.mark("b1", BuildStatus.SUCCEEDED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_a_record_that_never_ends_holds_nothing_up() -> None:
+    rig, stream = await building()
+    ended_at = rig.clock.monotonic()
+    stream.say("> error build_failed ERROR: failed to solve")
+    stream.end(1, BuildStatus.RUNNING)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.PREVIOUS)
+    assert rig.clock.monotonic() - ended_at < 8
+
+
+@in_virtual_time
+async def test_containers_unreadable_and_then_readable() -> None:
+    rig, stream = await building()
+    rig.dokku.now, rig.dokku.metadata = None, METADATA
+    end_well(rig, stream)
+    await rig.passes(60)
+    assert rig.row().phase is Phase.CHECKING
+    rig.dokku.now = containers(NEW)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_readable_late_and_the_commit_is_another_one() -> None:
+    """Nothing that was unreadable at first may get around the proof of the commit."""
+    rig, stream = await building()
+    rig.dokku.now = None
+    end_well(rig, stream)
+    await rig.passes(20)
+    rig.dokku.now = containers(NEW)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERNAL, Live.NEW)
+    assert "commit could not be confirmed" in (row.reason or "")
+
+
+@in_virtual_time
+async def test_readable_late_and_nothing_was_released() -> None:
+    rig, stream = await building()
+    rig.dokku.now = None
+    stream.say("> deploy_skipped")
+    stream.end(0)
+    await rig.passes(20)
+    rig.dokku.now = FakeDokku().now
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.NOT_DEPLOYED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_containers_that_are_never_readable_are_unknown_at_the_cap() -> None:
+    rig, stream = await building()
+    rig.dokku.now = None
+    end_well(rig, stream)
+    await rig.passes(timedelta(minutes=29).total_seconds())
+    assert rig.row().phase is Phase.CHECKING
+    row = await rig.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.INTERNAL, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_a_server_that_reboots_after_a_good_end_is_read_when_it_is_back() -> None:
+    rig, stream = await building()
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    rig.dokku.down = DOWN
+    end_well(rig, stream)
+    await rig.passes(180)
+    assert rig.row().phase is Phase.CHECKING
+    assert rig.progress().stale_since is not None
+    rig.dokku.down = None
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_a_server_that_stays_away_after_a_good_end_is_unknown_at_the_cap() -> None:
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    end_well(rig, stream)
+    row = await rig.until_ended(within_s=timedelta(minutes=45).total_seconds())
+    assert (row.failure, row.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert str(DOWN) in (row.reason or "")
+    assert rig.clock.monotonic() > timedelta(minutes=30).total_seconds()
+
+
+@in_virtual_time
+async def test_a_server_that_goes_away_while_a_release_is_watched_is_unknown_at_the_cap() -> None:
+    rig, stream = await building()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    await rig.passes(1)
+    rig.dokku.down = DOWN
+    row = await rig.until_ended(within_s=timedelta(minutes=45).total_seconds())
+    assert (row.failure, row.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert str(DOWN) in (row.reason or "")
+
+
+@in_virtual_time
+async def test_old_and_new_side_by_side_are_waited_for_and_the_commit_still_counts() -> None:
+    rig, stream = await building()
+    rig.dokku.now = containers(NEW, OLD_WORKER)
+    end_well(rig, stream)
+    await rig.passes(20)
+    assert rig.row().phase is Phase.CHECKING
+    rig.dokku.now = containers(NEW, NEW_WORKER)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERNAL, Live.NEW)
+
+
+@in_virtual_time
+async def test_old_and_new_side_by_side_become_new() -> None:
+    rig, stream = await building()
+    rig.dokku.now, rig.dokku.metadata = containers(NEW, OLD_WORKER), METADATA
+    end_well(rig, stream)
+    await rig.passes(20)
+    rig.dokku.now = containers(NEW, NEW_WORKER)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_old_beside_new_for_ever_is_mixed_at_the_cap() -> None:
+    rig, stream = await building()
+    rig.dokku.now, rig.dokku.metadata = containers(NEW, OLD_WORKER), METADATA
+    end_well(rig, stream)
+    row = await rig.until_ended(within_s=timedelta(minutes=35).total_seconds())
+    assert (row.failure, row.live) == (Failure.RELEASE_FAILED, Live.MIXED)
+
+
+@in_virtual_time
+async def test_an_odd_report_is_asked_for_again() -> None:
+    rig, stream = await building()
+    rig.dokku.fail("report", OddReport("no JSON"), times=3)
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@pytest.mark.parametrize("question", ["report", "containers", "builds", "keeps_records"])
+@in_virtual_time
+async def test_a_failed_command_whose_server_then_hangs_is_told_without_what_is_live(
+    question: str,
+) -> None:
+    rig, stream = await building()
+    rig.dokku.hanging.add(question)
+    stream.say("> error build_failed ERROR: failed to solve")
+    stream.end(1)
+    row = await rig.until_ended(within_s=300)
+    assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_a_lost_line_and_a_record_that_succeeded() -> None:
+    rig, stream = await building()
+    stream.lose()
+    await rig.passes(15)
+    assert rig.row().phase is Phase.BUILDING
+    stream.said += GOOD[2:]
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    rig.dokku.mark("b1", BuildStatus.SUCCEEDED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.exit_status) == (Phase.SUCCEEDED, Live.NEW, None)
+    assert "> deployed\n" in await rig.store.read_log(row.id)
+
+
+@in_virtual_time
+async def test_the_end_of_a_lost_line_is_not_said_to_be_read() -> None:
+    rig, stream = await building()
+    stream.lose()
+    await rig.passes(1)
+    assert not rig.progress().reading_end
+
+
+@in_virtual_time
+async def test_a_crash_right_after_a_good_end() -> None:
+    rig, stream = await building()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    rig.dokku.now = containers(
+        type(NEW)(id=NEW.id, process=NEW.process, image=NEW.image, state="running", restarts=1)
+    )
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.CRASHED, Live.NEW)
+
+
+@in_virtual_time
+async def test_nothing_scaled_up_is_a_success_with_nothing_live() -> None:
+    rig, stream = await building()
+    rig.dokku.now, rig.dokku.metadata = containers(), METADATA
+    stream.say("> releasing", "> deployed")
+    stream.end(0)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NONE)
+
+
+@in_virtual_time
+async def test_before_0_38_text_and_containers_decide() -> None:
+    rig, stream = await building(FakeDokku(keeps=False))
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.build_id) == (Phase.SUCCEEDED, Live.NEW, None)

@@ -1,0 +1,345 @@
+"""Dokku before 0.38: no record tells an end, but a dead deploy has freed the lock."""
+
+import asyncio
+from datetime import timedelta
+
+from bot.deployments.dokku_facts import AppReport
+from bot.deployments.execution.start import NEXT_START
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.verdict.deploy_lock import DIES_WITHIN, FETCH_LIVES_ON, PAUSE, STAYS_FREE
+from tests.support.builders import METADATA, NEW, STRANGER, containers
+from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+BUILDING = ("> fetching", "> building")
+AFTER_SWITCH = (*BUILDING, "> releasing", f"> start {NEW.id}")
+CAP = timedelta(minutes=30)
+INTERVAL = 10
+BY_LOCK = "this Dokku keeps no build records, its freed lock tells so."
+
+
+async def begun(*said: str, locked: bool = True) -> tuple[Rig, FakeStream]:
+    """A deploy that has said so much; it holds the lock from its build on."""
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
+    stream = await rig.begun()
+    stream.say(*said)
+    rig.dokku.locked = locked
+    await rig.passes(5)
+    return rig, stream
+
+
+async def cancel(rig: Rig) -> None:
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+
+
+async def dies(rig: Rig, stream: FakeStream) -> None:
+    """Its client is gone: it is dead, and its lock free, 2 s later (recording m1)."""
+    await rig.until(lambda: stream.ended)
+    await rig.passes(2)
+    rig.dokku.locked = False
+
+
+# Cancel.
+
+
+@in_virtual_time
+async def test_a_cancel_in_the_build_hangs_up_at_once_and_is_proven_within_10_s() -> None:
+    rig, stream = await begun(*BUILDING)
+    asked_at = rig.clock.monotonic()
+    await cancel(rig)
+    await dies(rig, stream)
+    row = await rig.until_ended(within_s=10)
+    assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
+    assert rig.clock.monotonic() - asked_at < 10
+    assert stream.closed
+    assert rig.dokku.cancels == []
+    assert row.reason == (
+        f"Cancelled, and stopped; {BY_LOCK} The previous release is still serving."
+    )
+    assert "record none (this Dokku keeps none), lock free for a moment" in (row.evidence or "")
+
+
+@in_virtual_time
+async def test_a_cancel_after_the_switch_came_too_late() -> None:
+    rig, stream = await begun(*AFTER_SWITCH)
+    rig.dokku.now = containers(NEW)
+    await cancel(rig)
+    await dies(rig, stream)
+    row = await rig.until_ended(within_s=10)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.NEW)
+    assert "too late" in (row.reason or "")
+
+
+@in_virtual_time
+async def test_a_cancel_that_meets_a_good_end_is_no_cancel() -> None:
+    rig, stream = await begun(*AFTER_SWITCH)
+    rig.dokku.now = containers(NEW)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    rig.dokku.locked = False
+    await rig.passes(2)
+    rig.dokku.metadata = METADATA
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_a_deploy_that_goes_on_after_the_cancel_is_not_called_cancelled() -> None:
+    rig, stream = await begun(*BUILDING)
+    await cancel(rig)
+    await rig.until(lambda: stream.closed)
+    await rig.passes(120)
+    assert rig.row().phase is Phase.CANCELLING
+    rig.dokku.locked = False
+    row = await rig.until_ended(within_s=INTERVAL + 10)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+# The cap.
+
+
+@in_virtual_time
+async def test_at_the_cap_it_is_stopped() -> None:
+    rig, stream = await begun(*BUILDING)
+    await rig.until(lambda: stream.closed)
+    await dies(rig, stream)
+    row = await rig.until_ended(within_s=10)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
+    assert rig.clock.monotonic() >= CAP.total_seconds()
+    assert (row.reason or "").startswith(f"It took longer than allowed and was stopped; {BY_LOCK}")
+
+
+@in_virtual_time
+async def test_at_the_cap_a_silent_fetch_is_waited_for() -> None:
+    rig, stream = await begun("> fetching", locked=False)
+    await rig.until(lambda: stream.closed)
+    row = await rig.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_what_outlives_the_cap_is_called_unconfirmed_and_looked_at_later() -> None:
+    rig, stream = await begun(*BUILDING)
+    await rig.until(lambda: stream.closed)
+    row = await rig.until_ended(within_s=180)
+    assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
+    await rig.late.look()
+    await rig.passes(30)
+    assert rig.row().live is Live.UNKNOWN
+    rig.dokku.locked = False
+    await rig.late.look()
+    await rig.passes(30)
+    assert (rig.row().failure, rig.row().live) == (Failure.TIMED_OUT, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_what_ended_by_itself_before_the_cap_is_not_called_timed_out() -> None:
+    """The line was lost long before: the bot stopped nothing."""
+    rig, stream = await begun(*BUILDING)
+    await rig.passes(CAP.total_seconds() - 60)
+    stream.lose()
+    await rig.passes(58)
+    assert rig.row().phase is Phase.BUILDING
+    rig.dokku.locked = False
+    row = await rig.until_ended(within_s=40)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+# A lost line.
+
+
+@in_virtual_time
+async def test_a_line_lost_in_the_build_is_mended_by_a_second_start() -> None:
+    rig, stream = await begun(*BUILDING)
+    stream.lose()
+    await dies(rig, stream)
+    lost_at = rig.clock.monotonic()
+    second = await rig.dokku.stream(2)
+    assert rig.clock.monotonic() - lost_at < 10
+    second.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 2)
+
+
+@in_virtual_time
+async def test_somebody_who_took_the_lock_meanwhile_is_not_started_into() -> None:
+    rig, stream = await begun(*BUILDING)
+    rig.dokku.locked = False
+    real = rig.store.newer
+
+    async def newer(deployment: object) -> object:
+        rig.dokku.locked = True
+        return await real(deployment)  # type: ignore[arg-type]  # between verdict and start
+
+    rig.store.newer = newer  # type: ignore[assignment,method-assign]  # between verdict and start
+    stream.lose()
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_line_lost_after_the_switch() -> None:
+    rig, stream = await begun(*AFTER_SWITCH)
+    rig.dokku.now = containers(NEW)
+    stream.lose()
+    await dies(rig, stream)
+    row = await rig.until_ended(within_s=10)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.NEW)
+    assert BY_LOCK in (row.reason or "")
+
+
+@in_virtual_time
+async def test_a_lost_line_whose_deploy_goes_on_is_watched_to_its_good_end() -> None:
+    """A silent loss kills nothing; the output was lost, the effect is there."""
+    rig, stream = await begun(*BUILDING)
+    stream.lose()
+    await rig.passes(65)
+    assert rig.row().phase is Phase.BUILDING
+    rig.dokku.now = containers(NEW)
+    await rig.passes(20)
+    rig.dokku.locked = False
+    await rig.passes(0.4)
+    rig.dokku.metadata = METADATA
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_bot_that_was_killed_in_the_build() -> None:
+    rig, _ = await begun(*BUILDING)
+    await rig.crash()
+    rig.dokku.locked = False
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    (await rig.dokku.stream(2)).succeed()
+    row = await again.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 2)
+
+
+@in_virtual_time
+async def test_what_a_killed_bot_never_stored_of_the_log_its_row_tells() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    await rig.crash()
+    assert await rig.store.read_log(rig.row().id) == ""
+    a_rig(store=rig.store, dokku=rig.dokku)
+    killed_at = rig.clock.monotonic()
+    await rig.dokku.stream(2)
+    # A lease of 20 s, and a look at the lock; no patience with a fetch.
+    assert rig.clock.monotonic() - killed_at < 40
+
+
+@in_virtual_time
+async def test_the_lock_is_watched_closely_only_just_after_the_loss() -> None:
+    rig, stream = await begun(*BUILDING)
+    stream.lose()
+    await rig.passes(DIES_WITHIN.total_seconds() + STAYS_FREE.total_seconds())
+    closely = rig.dokku.asked.count("report")
+    assert closely > DIES_WITHIN / PAUSE / 2
+    await rig.passes(10 * INTERVAL)
+    # A poll, the look at the lock, and the reading of everything.
+    assert rig.dokku.asked.count("report") - closely <= 3 * 11
+
+
+# Polls.
+
+
+@in_virtual_time
+async def test_polls_ask_and_five_that_fail_on_a_silent_line_are_lost_contact() -> None:
+    rig, stream = await begun(*BUILDING)
+    await rig.passes(3 * INTERVAL)
+    assert rig.observer.polls >= 3
+    rig.dokku.fail("report", times=1)
+    await rig.until(lambda: rig.progress().stale_since is not None, within_s=2 * INTERVAL)
+    await rig.until(lambda: rig.progress().stale_since is None, within_s=2 * INTERVAL)
+    rig.dokku.down = DOWN
+    row = await rig.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
+    assert not stream.closed
+
+
+@in_virtual_time
+async def test_a_silent_fetch_that_was_called_lost_is_not_proven_dead_by_a_free_lock() -> None:
+    rig, _ = await begun("> fetching", locked=False)
+    rig.dokku.down = DOWN
+    row = await rig.until_ended(within_s=120)
+    assert row.failure is Failure.LOST_CONTACT
+    rig.dokku.down = None
+    await rig.passes(2 * FETCH_LIVES_ON.total_seconds())
+    await rig.late.look()
+    await rig.passes(30)
+    assert rig.row().live is Live.UNKNOWN
+
+
+@in_virtual_time
+async def test_a_line_that_never_tells_its_end_is_given_up_when_the_lock_is_free() -> None:
+    rig, stream = await begun(*AFTER_SWITCH)
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    rig.dokku.locked = False
+    row = await rig.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert stream.closed
+
+
+@in_virtual_time
+async def test_a_silent_build_and_a_silent_fetch_are_no_dead_lines() -> None:
+    for said, locked in ((BUILDING, True), (("> fetching",), False)):
+        rig, stream = await begun(*said, locked=locked)
+        await rig.passes(300)
+        assert not stream.closed
+        stream.succeed()
+        assert (await rig.until_ended(within_s=60)).live is Live.NEW
+
+
+class SlowReport(FakeDokku):
+    """Somebody's deploy ends between two questions that were sent at once."""
+
+    async def report(self, app: str) -> AppReport:
+        await asyncio.sleep(1)
+        return await super().report(app)
+
+
+@in_virtual_time
+async def test_what_runs_is_read_after_the_lock_was_seen_free() -> None:
+    """Before 0.38 nothing but the lock tells of somebody's deploy that was not over yet."""
+    dokku = SlowReport(keeps=False, locked=True)
+    rig = a_rig(waiting(), dokku=dokku)
+
+    def ends() -> None:
+        dokku.locked, dokku.now = False, containers(STRANGER)
+
+    asyncio.get_running_loop().call_later(0.5, ends)
+    (await dokku.stream()).end(1)
+    row = await rig.until_ended(within_s=90)
+    assert row.before is not None
+    assert row.before.containers == containers(STRANGER)
+    assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_what_a_refused_start_printed_says_nothing_of_the_next_one() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
+    refused = await rig.begun()
+    refused.say("> fetching", "> error locked web currently has a deploy lock in place.")
+    refused.end(1)
+    stream = await rig.dokku.stream(2)
+    rig.dokku.locked = True
+    stream.say("> fetching", "> building", "> releasing")
+    await rig.until_phase(Phase.RELEASING)
+    await rig.passes(5)
+    await rig.crash()
+    rig.dokku.locked = False
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    row = await again.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert row.reason is not None
+    assert "lock in place" not in row.reason
+    kept = (await rig.store.read_log(row.id)).splitlines()
+    assert kept[-3:] == ["> fetching", "> building", "> releasing"]
+    assert NEXT_START in kept

@@ -1,0 +1,297 @@
+"""Polls: what they find, how failures are counted, and when contact counts as lost."""
+
+from datetime import timedelta
+
+from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.model import Failure, Live, Phase
+from tests.support.builders import METADATA, NEW, containers
+from tests.support.fake_dokku import DOWN, GOOD, FakeStream
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+BUILDING = ("> fetching", "> building")
+INTERVAL = 10
+
+
+async def building() -> tuple[Rig, FakeStream]:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    return rig, stream
+
+
+@in_virtual_time
+async def test_five_failures_and_fifty_silent_seconds_are_lost_contact() -> None:
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    began = rig.clock.monotonic()
+    row = await rig.until_ended(within_s=120)
+    assert (row.phase, row.failure, row.live) == (
+        Phase.FAILED,
+        Failure.LOST_CONTACT,
+        Live.UNKNOWN,
+    )
+    assert 45 <= rig.clock.monotonic() - began <= 61
+    assert (row.reason or "").endswith(f"The server could not be asked: {DOWN}")
+    assert not stream.closed
+
+
+@in_virtual_time
+async def test_four_failures_are_none() -> None:
+    rig, stream = await building()
+    rig.dokku.fail("builds", times=4)
+    await rig.passes(4 * INTERVAL)
+    assert rig.observer.poll_failures == 4
+    assert rig.progress().stale_since is not None
+    assert rig.progress().stale_why == str(DOWN)
+    await rig.passes(INTERVAL)
+    assert (rig.progress().stale_since, rig.progress().stale_why) == (None, None)
+    rig.dokku.fail("builds", times=4)
+    await rig.passes(6 * INTERVAL)
+    assert rig.row().phase is Phase.BUILDING
+    stream.succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_line_that_still_talks_is_contact() -> None:
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    for number in range(12):
+        await rig.passes(INTERVAL)
+        stream.say(f"line {number}")
+    assert rig.row().phase is Phase.BUILDING
+    rig.dokku.down = None
+    stream.succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_since_when_it_is_stale_does_not_move() -> None:
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    await rig.until(lambda: rig.progress().stale_since is not None)
+    first = rig.progress().stale_since
+    stream.say("still talking")
+    await rig.passes(3 * INTERVAL)
+    assert rig.progress().stale_since == first
+
+
+@in_virtual_time
+async def test_a_poll_that_hangs_counts_as_failed_after_eight_seconds() -> None:
+    rig, _ = await building()
+    rig.dokku.hanging.add("builds")
+    row = await rig.until_ended(within_s=180)
+    assert row.failure is Failure.LOST_CONTACT
+    assert (row.reason or "").endswith("could not be asked: it did not answer within 8 s.")
+    assert rig.observer.poll_failures >= 5
+
+
+@in_virtual_time
+async def test_an_end_that_our_line_told_is_never_lost_contact() -> None:
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    await rig.passes(4 * INTERVAL)
+    stream.say("> error build_failed ERROR: failed to solve")
+    stream.end(1)
+    row = await rig.until_ended(within_s=300)
+    assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.UNKNOWN)
+    assert str(DOWN) in (row.reason or "")
+
+
+@in_virtual_time
+async def test_a_line_lost_with_a_server_that_restarts_is_waited_for() -> None:
+    """Sshd restarts: all is refused for 20 s. That is no lost contact yet."""
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    stream.lose()
+    await rig.passes(25)
+    assert rig.row().phase is Phase.BUILDING
+    assert not rig.progress().reading_end
+    rig.dokku.down = None
+    rig.dokku.mark("b1", BuildStatus.FAILED, 1)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_line_lost_with_its_server_for_good_is_lost_contact_by_the_polls() -> None:
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    stream.lose()
+    row = await rig.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_the_stream_of_what_was_called_lost_is_read_on_and_its_end_told() -> None:
+    rig, stream = await building()
+    rig.dokku.down = DOWN
+    row = await rig.until_ended(within_s=120)
+    assert row.failure is Failure.LOST_CONTACT
+    rig.dokku.down = None
+    stream.say("one more line")
+    await rig.passes(5)
+    assert stream.read == len(stream.said)
+    assert not stream.closed
+    stream.succeed()
+    await rig.until(lambda: rig.row().phase is Phase.SUCCEEDED, within_s=120)
+    assert rig.row().live is Live.NEW
+    assert rig.store.told(row.id)[-1] == "deployment.corrected"
+    await rig.passes(30)
+    assert rig.store.owner(row.id) is None
+    assert rig.dispatcher._workers == {}
+
+
+@in_virtual_time
+async def test_the_commit_becomes_known_by_fetching() -> None:
+    rig = a_rig(waiting(sha=None))
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(INTERVAL + 2)
+    assert rig.row().sha is None
+    stream.say("> building")
+    await rig.passes(INTERVAL + 2)
+    assert rig.row().sha == rig.dokku.fetched
+
+
+@in_virtual_time
+async def test_the_build_id_is_kept_at_the_first_look() -> None:
+    rig = a_rig(waiting())
+    await rig.begun()
+    await rig.passes(2)
+    assert rig.row().build_id == "b1"
+
+
+@in_virtual_time
+async def test_a_record_that_appears_late_is_found() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.record_after_s = 35
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(20)
+    assert rig.row().build_id is None
+    await rig.passes(30)
+    assert rig.row().build_id == "b1"
+    stream.succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_poll_writes_only_what_is_new() -> None:
+    rig, _ = await building()
+    writes = rig.store.calls.count("save")
+    await rig.passes(10 * INTERVAL)
+    assert rig.store.calls.count("save") == writes
+
+
+@in_virtual_time
+async def test_a_database_that_is_away_is_no_lost_contact() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.record_after_s = 12
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(3)
+    rig.store.down = True
+    await rig.passes(8 * INTERVAL)
+    rig.store.down = False
+    await rig.passes(2 * INTERVAL)
+    assert rig.row().phase is Phase.BUILDING
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_an_error_in_a_poll_that_nobody_expected_stops_no_poll() -> None:
+    rig, stream = await building()
+    rig.dokku.fail("builds", RuntimeError("a bug"), times=3)
+    await rig.passes(3 * INTERVAL)
+    stream.lose()
+    rig.dokku.fail("builds", RuntimeError("a bug"), times=1)
+    rig.dokku.mark("b1", BuildStatus.FAILED, 1)
+    row = await rig.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_the_cap_counts_although_every_poll_breaks() -> None:
+    rig, _ = await building()
+    rig.dokku.broken.add("builds")
+    row = await rig.until_ended(within_s=timedelta(hours=1).total_seconds())
+    assert row.phase is Phase.FAILED
+    assert row.live is Live.UNKNOWN
+
+
+@in_virtual_time
+async def test_a_line_that_never_tells_its_end_is_given_up_when_the_record_has_told_it() -> None:
+    """Half open: the server was switched off and on, and nothing came back over the line."""
+    rig, stream = await building()
+    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    await rig.passes(4 * INTERVAL)
+    assert len(rig.dokku.streams) == 1
+    second = await rig.dokku.stream(2)
+    assert stream.closed
+    second.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 2)
+
+
+@in_virtual_time
+async def test_a_good_end_that_its_line_never_tells_is_proven_by_the_record() -> None:
+    rig, stream = await building()
+    stream.said += [line for line in GOOD if line not in stream.said]
+    rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
+    rig.dokku.mark(stream.build_id, BuildStatus.SUCCEEDED, 0)
+    row = await rig.until_ended(within_s=120)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+
+
+@in_virtual_time
+async def test_a_line_is_kept_while_it_talks_or_its_command_runs() -> None:
+    rig, stream = await building()
+    await rig.passes(20 * INTERVAL)
+    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    for number in range(20):
+        await rig.passes(INTERVAL)
+        stream.say(f"line {number}")
+    assert not stream.closed
+    rig.dokku.mark(stream.build_id, BuildStatus.RUNNING)
+    await rig.passes(20 * INTERVAL)
+    assert not stream.closed
+
+
+@in_virtual_time
+async def test_who_else_works_on_the_app_is_noted_while_it_runs_and_told_at_the_end() -> None:
+    rig, stream = await building()
+    assert rig.progress().others is None
+    rig.dokku.add_record("c1", source="config-redeploy", kind="deploy")
+    await rig.passes(INTERVAL + 1)
+    assert rig.progress().others == (
+        "Others worked on the app meanwhile: config:set (Dokku build c1, still running)."
+    )
+    rig.dokku.mark("c1", BuildStatus.SUCCEEDED, 0)
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert row.reason == (
+        "The new release runs and stayed up. "
+        "Others worked on the app meanwhile: config:set (Dokku build c1)."
+    )
+    assert (row.evidence or "").endswith("others: config-redeploy c1 succeeded")
+
+
+@in_virtual_time
+async def test_a_refused_deploy_of_somebody_else_is_told_to_operators_alone() -> None:
+    """It shows for a moment as running; then it has changed nothing but Dokku's lock file."""
+    rig, stream = await building()
+    rig.dokku.add_record("p1", source="git-hook")
+    await rig.passes(INTERVAL + 1)
+    assert rig.progress().others is not None
+    rig.dokku.mark("p1", BuildStatus.ABANDONED)
+    await rig.passes(INTERVAL + 1)
+    assert rig.progress().others is None
+    stream.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert row.reason == "The new release runs and stayed up."
+    assert "git-hook p1 abandoned" in (row.evidence or "")

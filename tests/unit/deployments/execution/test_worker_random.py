@@ -1,0 +1,166 @@
+"""Random trouble in virtual time: whatever comes together, an end is there, once, and true."""
+
+import asyncio
+import random
+from contextlib import suppress
+
+import pytest
+
+from bot.deployments.model import Deployment, Live, Phase
+from bot.deployments.states import ENDINGS
+from bot.errors import Declined, StoreError
+from tests.support.builders import METADATA
+from tests.support.fake_dokku import DOWN, UNKNOWN
+from tests.support.memory_store import MemoryStore
+from tests.support.playing_dokku import FAILING, PlayingDokku
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import LoopClock, in_virtual_time
+
+QUESTIONS = ("builds", "report", "containers", "keeps_records", "build_output", "deploy")
+METHODS = ("save", "append_log", "get", "claim", "release", "renew", "read_log", "unfinished")
+
+
+class Trouble:
+    """One story: a deployment, a server, a database, and what happens to them."""
+
+    def __init__(self, seed: int, *, keeps: bool) -> None:
+        self.random = random.Random(seed)
+        self.dokku = PlayingDokku(keeps=keeps)
+        self.dokku.line_s = self.random.choice([0.3, 2.0, 11.0])
+        if self.random.random() < 0.3:
+            self.dokku.lines, self.dokku.status = FAILING, 1
+        self.store = MemoryStore(LoopClock())
+        self.rig: Rig = a_rig(waiting(), store=self.store, dokku=self.dokku)
+        self.others = [
+            a_rig(store=self.store, dokku=self.dokku) for _ in range(self.random.choice([0, 0, 1]))
+        ]
+        self.wrong: list[str] = []
+        self.asked_to_cancel = False
+
+    async def happen(self) -> None:
+        """Some trouble, one after the other; then all is well again."""
+        acts = [
+            self.restart,
+            self.hand_over,
+            self.cut_the_line,
+            self.dokku_away,
+            self.dokku_odd,
+            self.database_away,
+            self.database_odd,
+            self.cancel,
+        ]
+        for _ in range(self.random.randint(1, 5)):
+            await asyncio.sleep(self.random.uniform(0, 3 * self.dokku.line_s))
+            await self.random.choice(acts)()
+        self.dokku.down = None
+        self.dokku.failing.clear()
+        self.store.down = False
+        self.store.failing.clear()
+
+    async def restart(self) -> None:
+        await self.rig.crash()
+        self._hang_up()
+        await asyncio.sleep(self.random.uniform(0, 40))
+        self.rig = a_rig(store=self.store, dokku=self.dokku)
+
+    async def hand_over(self) -> None:
+        await self.rig.stop(timeout_s=self.random.uniform(0, 3))
+        self._hang_up()
+        self.rig = a_rig(store=self.store, dokku=self.dokku)
+
+    async def cut_the_line(self) -> None:
+        self._hang_up()
+
+    async def dokku_away(self) -> None:
+        self.dokku.down = DOWN
+        await asyncio.sleep(self.random.choice([1, 20, 90]))
+        self.dokku.down = None
+
+    async def dokku_odd(self) -> None:
+        for _ in range(self.random.randint(1, 4)):
+            error = self.random.choice([DOWN, UNKNOWN, RuntimeError("a bug")])
+            self.dokku.fail(self.random.choice(QUESTIONS), error)
+
+    async def database_away(self) -> None:
+        self.store.down = True
+        await asyncio.sleep(self.random.choice([1, 12, 40]))
+        self.store.down = False
+
+    async def database_odd(self) -> None:
+        for _ in range(self.random.randint(1, 4)):
+            method = self.random.choice(METHODS)
+            if self.random.random() < 0.5 and method != "claim":
+                self.store.lose_answer(method)
+            else:
+                self.store.fail(method)
+
+    async def cancel(self) -> None:
+        row = self.rig.row()
+        with suppress(Declined, StoreError, RuntimeError):
+            await self.rig.service.cancel(row.id, actor=row.requested_by, through="button")
+            self.asked_to_cancel = True
+
+    def _hang_up(self) -> None:
+        for stream in self.dokku.streams:
+            if not stream.ended:
+                stream.lose()
+
+    async def judge(self) -> None:
+        """Look at each new end the moment it is written."""
+        seen: Deployment | None = None
+        while True:
+            row = self.rig.row()
+            if row.phase in ENDINGS and row != seen:
+                seen = row
+                self._check(row)
+            await asyncio.sleep(0.05)
+
+    def _check(self, row: Deployment) -> None:
+        new = self.dokku.is_new
+        if row.live is Live.UNKNOWN:
+            return
+        if self.dokku.alive:
+            self.wrong.append(f"said {row.live} while {self.dokku.alive} run: {row.evidence}")
+        if row.live is not (Live.NEW if new else Live.PREVIOUS):
+            self.wrong.append(f"said {row.live}, new is {new}: {row.evidence}")
+        if row.phase is Phase.SUCCEEDED and self.dokku.metadata != METADATA:
+            self.wrong.append(f"succeeded without its commit: {row.evidence}")
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_no_story_ends_wrong_or_never(part: int) -> None:
+    for seed in range(part * 20, part * 20 + 20):
+        tell(seed)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_nor_does_one_on_a_dokku_without_records(part: int) -> None:
+    for seed in range(part * 20, part * 20 + 20):
+        tell(seed, keeps=False)
+
+
+def tell(seed: int, *, keeps: bool = True) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        story = Trouble(seed, keeps=keeps)
+        playing = asyncio.create_task(story.dokku.watch())
+        judging = asyncio.create_task(story.judge())
+        await story.happen()
+        row = await story.rig.until_ended(within_s=3 * 3600)
+        await story.rig.passes(120)
+        assert not judging.done()
+        assert story.wrong == [], (seed, story.wrong)
+        assert story.dokku.most_alive <= 1, seed
+        assert len(story.dokku.streams) <= 2 + story.store.actions(row.id).count("never_began")
+        told = story.store.told(row.id)
+        assert told.count("deployment.finished") == 1, seed
+        assert told.count("deployment.started") == (1 if row.started_at else 0), seed
+        assert story.store.owner(row.id) is None, seed
+        for rig in (story.rig, *story.others):
+            assert rig.dispatcher._workers == {}, seed
+            assert rig.dispatcher._owed == {}, seed
+            assert rig.cache.active() == [], seed
+        playing.cancel()
+        judging.cancel()
+
+    run()

@@ -1,0 +1,320 @@
+"""The second start by itself, and the start that Dokku's lock refused."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from bot.deployments.dokku_facts import BuildRecord, BuildStatus
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from tests.support.fake_dokku import FakeDokku, FakeStream
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+BUILDING = ("> fetching", "> building")
+LOCKED = ("> fetching", "> error locked web currently has a deploy lock in place.")
+
+
+async def building(rig: Rig) -> FakeStream:
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    return stream
+
+
+def die(rig: Rig, stream: FakeStream) -> None:
+    """The line is cut, and the deploy dies with it."""
+    stream.lose()
+    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+
+
+@in_virtual_time
+async def test_a_line_that_is_cut_is_mended_by_a_second_start_and_said() -> None:
+    rig = a_rig(waiting())
+    die(rig, await building(rig))
+    second = await rig.dokku.stream(2)
+    second.succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+    notes = [event.text for _, event in rig.store.events if event.type == "deployment.note"]
+    assert notes == [
+        "The connection to production was lost before the release. Starting web again, once."
+    ]
+    log = await rig.store.read_log(row.id)
+    assert log.count("started again") == 1
+
+
+@in_virtual_time
+async def test_a_line_cut_before_any_output_is_mended_too() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(2)
+    die(rig, stream)
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+    assert "started_again" in rig.store.actions(row.id)
+
+
+@in_virtual_time
+async def test_a_second_line_that_is_cut_is_an_end() -> None:
+    rig = a_rig(waiting())
+    die(rig, await building(rig))
+    second = await rig.dokku.stream(2)
+    second.say(*BUILDING)
+    await rig.passes(5)
+    die(rig, second)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 2
+
+
+@in_virtual_time
+async def test_a_foreign_build_meanwhile_leaves_it_at_the_first_end() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.dokku.add_record("foreign", source="git-hook")
+    die(rig, stream)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_something_newer_in_the_line_leaves_it_at_the_first_end() -> None:
+    newer = waiting(
+        id="01NEWER", request_key="n", created_at=waiting().created_at + timedelta(seconds=1)
+    )
+    rig = a_rig(waiting(), newer)
+    die(rig, await building(rig))
+    row = await rig.until_ended(waiting().id, within_s=60)
+    assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
+    (await rig.dokku.stream(2)).succeed()
+    assert (await rig.until_ended(newer.id, within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_commit_that_is_not_known_is_not_started_again() -> None:
+    rig = a_rig(waiting(sha=None), dokku=FakeDokku(fetched=None))
+    die(rig, await building(rig))
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
+
+
+@in_virtual_time
+async def test_a_server_that_does_not_answer_then_leaves_it_at_the_first_end() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    real = rig.store.newer
+
+    async def newer(deployment: Deployment) -> Sequence[Deployment]:
+        rig.dokku.fail("builds")
+        return await real(deployment)
+
+    rig.store.newer = newer  # type: ignore[method-assign]  # between the verdict and the start
+    die(rig, stream)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live, row.attempt) == (Failure.INTERRUPTED, Live.PREVIOUS, 1)
+
+
+@in_virtual_time
+async def test_logins_that_fail_the_second_time_end_it_with_what_is_known() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.dokku.fail("deploy", times=3)
+    die(rig, stream)
+    row = await rig.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
+    assert row.started_at is not None
+
+
+@in_virtual_time
+async def test_a_log_that_cannot_be_written_holds_no_second_start_up() -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.store.fail("append_log")
+    die(rig, stream)
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+
+
+@in_virtual_time
+async def test_a_cancel_of_a_start_that_the_lock_refused_is_one() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*LOCKED)
+    await rig.passes(2)
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.passes(0.5)
+    stream.end(1)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert rig.dokku.cancels == []
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_refusal_before_any_other_line_keeps_the_place_too() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(LOCKED[1])
+    stream.end(1)
+    await rig.until_phase(Phase.QUEUED)
+    row = rig.row()
+    assert (row.exit_status, row.started_at, row.attempt) == (None, None, 1)
+    (await rig.dokku.stream(2)).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_a_refused_start_that_expires_or_is_cancelled_says_what_serves() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*LOCKED)
+    stream.end(1)
+    await rig.until_phase(Phase.QUEUED)
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    assert (rig.row().phase, rig.row().live) == (Phase.CANCELLED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_before_0_38_a_lock_is_waited_for() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True))
+    await rig.passes(30)
+    assert rig.row().phase is Phase.QUEUED
+    assert rig.progress().waits_for == (
+        "another deploy outside this bot (its lock is all that Dokku shows)"
+    )
+    rig.dokku.locked = False
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_three_good_ones_tell_how_long_it_usually_takes() -> None:
+    base = waiting().created_at
+    good = [
+        waiting(
+            id=f"01GOOD{n}",
+            phase=Phase.SUCCEEDED,
+            live=Live.NEW,
+            request_key=f"g{n}",
+            created_at=base - timedelta(hours=n),
+            started_at=base - timedelta(hours=n),
+            finished_at=base - timedelta(hours=n) + timedelta(seconds=60 + n),
+        )
+        for n in range(1, 4)
+    ]
+    rig = a_rig(*good, waiting())
+    await rig.dokku.stream()
+    await rig.passes(1)
+    assert rig.progress(waiting().id).usual == timedelta(seconds=62)
+
+
+@in_virtual_time
+async def test_a_line_cut_before_dokku_began_is_started_at_once() -> None:
+    """No record half a second after the start: nothing ran, and the cap is not waited for."""
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    stream.lose()
+    rig.dokku.makes_records = True
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 2)
+
+
+@in_virtual_time
+async def test_a_second_line_cut_before_dokku_began_is_an_end() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    (await rig.begun()).lose()
+    (await rig.dokku.stream(2)).lose()
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert (row.reason or "").startswith("The connection was lost before Dokku had begun")
+    assert len(rig.dokku.streams) == 2
+
+
+@in_virtual_time
+async def test_a_line_cut_before_dokku_began_is_not_started_against_a_wish() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    stream.lose()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_record_that_comes_late_is_believed() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(record_after_s=3))
+    stream = await rig.begun()
+    stream.lose()
+    await rig.passes(30)
+    assert rig.row().phase is Phase.STARTING
+    rig.dokku.mark(stream.build_id, BuildStatus.FAILED, 1)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, row.attempt) == (Phase.FAILED, Live.PREVIOUS, 1)
+
+
+@in_virtual_time
+async def test_what_printed_something_did_begin() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
+    stream = await rig.begun()
+    stream.say("> fetching")
+    await rig.passes(1)
+    stream.lose()
+    await rig.passes(120)
+    assert rig.row().phase is Phase.FETCHING
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_cancel_while_the_loss_is_looked_into_is_one() -> None:
+    """Asked for after the wish was read and before the second start: it is no interruption."""
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    rig.dokku.answer_s = 2.0
+    die(rig, stream)
+    await rig.passes(1)
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+class SlowBuilds(FakeDokku):
+    """One answer about the records, read at once, is on its way for a while."""
+
+    delay_s = 0.0
+
+    async def builds(self, app: str) -> Sequence[BuildRecord]:
+        records, delay_s = await super().builds(app), self.delay_s
+        self.delay_s = 0.0
+        await asyncio.sleep(delay_s)
+        return records
+
+
+@in_virtual_time
+async def test_an_answer_about_the_first_start_says_nothing_of_the_second() -> None:
+    dokku = SlowBuilds()
+    rig = a_rig(waiting(), dokku=dokku)
+    first = await building(rig)
+    (deployment_id,) = rig.store.rows
+    dokku.delay_s = 6.0
+    poll = asyncio.create_task(rig.dispatcher.tick(deployment_id))
+    await rig.passes(0.2)
+    die(rig, first)
+    second = await dokku.stream(2)
+    assert not poll.done()
+    await poll
+    await rig.passes(12)
+    row = await rig.store.get(deployment_id)
+    assert row is not None
+    assert (row.attempt, row.build_id) == (2, second.build_id)
+    second.succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED

@@ -1,0 +1,451 @@
+"""A replica dies at any point; the next one looks, and says what is true."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.followup.late_verdicts import SENT_LIVES_ON
+from bot.deployments.model import CancelRequest, Failure, Live, Phase
+from tests.support.builders import METADATA, NEW, NOW, OLD, SHA, STRANGER, containers
+from tests.support.fake_dokku import DOWN, GOOD, FakeDokku
+from tests.support.rig import Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+BUILDING = ("> fetching", "> building")
+
+
+async def killed(rig: Rig) -> Rig:
+    """Kill -9, and start again on the same database and server."""
+    await rig.crash()
+    return a_rig(store=rig.store, dokku=rig.dokku)
+
+
+@in_virtual_time
+async def test_a_build_that_died_with_its_client_is_started_once_more() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    second = await rig.dokku.stream(2)
+    await again.passes(5)
+    row = again.row()
+    assert (row.attempt, row.phase) == (2, Phase.STARTING)
+    second.succeed()
+    row = await again.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert row.build_id == "b2"
+    assert again.store.told(row.id) == [
+        "deployment.started",
+        "deployment.note",
+        "deployment.finished",
+    ]
+    assert len(rig.dokku.streams) == 2
+
+
+@in_virtual_time
+async def test_a_second_death_is_an_end() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    (await rig.dokku.stream(2)).say(*BUILDING)
+    await again.passes(5)
+    third = await killed(again)
+    rig.dokku.mark("b2", BuildStatus.ABANDONED)
+    row = await third.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 2
+
+
+@in_virtual_time
+async def test_a_build_that_lives_on_is_watched_and_not_started_again() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    await again.passes(120)
+    assert again.row().phase is Phase.BUILDING
+    stream.succeed()
+    row = await again.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert len(rig.dokku.streams) == 1
+    assert "> deployed\n" in await again.store.read_log(row.id)
+
+
+@in_virtual_time
+@pytest.mark.parametrize("records", [True, False])
+async def test_killed_while_checking_the_release_is_still_ours(records: bool) -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=records))
+    (await rig.begun()).succeed()
+    await rig.until_phase(Phase.CHECKING)
+    again = await killed(rig)
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
+
+
+@in_virtual_time
+async def test_killed_while_checking_the_same_content_again_is_not_called_old() -> None:
+    same = replace(NEW, image=OLD.image)
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(3)
+    stream.say(*GOOD)
+    rig.dokku.now = containers(same)
+    rig.dokku.metadata = METADATA
+    stream.end(0)
+    await rig.until_phase(Phase.CHECKING)
+    again = await killed(rig)
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_killed_after_a_failed_build_it_is_told_as_one() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(3)
+    stream.say(*BUILDING, "> error build_failed ERROR: failed to solve")
+    await rig.passes(3)
+    rig.dokku.hanging.add("containers")
+    stream.end(1)
+    await rig.until(lambda: rig.row().exit_status == 1)
+    again = await killed(rig)
+    rig.dokku.hanging.clear()
+    row = await again.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.PREVIOUS)
+    assert "failed to solve" in (row.reason or "")
+    assert any("failed to solve" in line for line in again.progress().excerpt)
+
+
+@in_virtual_time
+async def test_dokkus_text_that_is_gone_leaves_what_was_kept() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(3)
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    rig.dokku.streams[0].build_id = "of another name"
+    again = await killed(rig)
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert "> deployed\n" in await again.store.read_log(row.id)
+
+
+@in_virtual_time
+async def test_killed_between_the_row_and_the_command_it_keeps_its_place() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(login_s=30))
+    await rig.until_phase(Phase.STARTING)
+    await rig.passes(1)
+    again = await killed(rig)
+    rig.dokku.login_s = 0.1
+    stream = await rig.dokku.stream()
+    await again.passes(2)
+    stream.succeed()
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 1)
+    assert again.store.told(row.id) == ["deployment.started", "deployment.finished"]
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_handed_over_between_the_row_and_the_command_a_late_record_is_waited_for() -> None:
+    """The command left just before: its record is not there yet, and it must not run twice."""
+    rig = a_rig(waiting())
+    rig.dokku.record_after_s = 3
+    await rig.until_phase(Phase.STARTING)
+    await rig.dokku.stream()
+    rig.store.rows[rig.row().id] = replace(rig.row(), started_at=None)
+    await rig.crash()
+    rig.store.leases[rig.row().id].until = 0
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    await again.passes(20)
+    assert again.row().phase is Phase.STARTING
+    assert len(rig.dokku.streams) == 1
+    rig.dokku.streams[0].succeed()
+    row = await again.until_ended(within_s=60)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert again.store.told(row.id) == ["deployment.started", "deployment.finished"]
+
+
+@in_virtual_time
+async def test_a_server_that_does_not_answer_at_the_take_over_is_asked_again() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(login_s=30))
+    await rig.until_phase(Phase.STARTING)
+    again = await killed(rig)
+    rig.dokku.login_s = 0.1
+    rig.dokku.fail("builds", times=3)
+    stream = await rig.dokku.stream()
+    await again.passes(3)
+    stream.succeed()
+    assert (await again.until_ended(within_s=120)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_an_old_dokku_tells_by_its_lock_that_nothing_runs() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(login_s=30, keeps=False))
+    await rig.until_phase(Phase.STARTING)
+    again = await killed(rig)
+    rig.dokku.login_s = 0.1
+    (await rig.dokku.stream()).succeed()
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 2)
+
+
+@in_virtual_time
+async def test_a_cancel_by_the_cap_is_told_as_one_after_a_restart() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    rig.dokku.hanging.add("containers")
+    await rig.until_phase(Phase.CANCELLING)
+    await rig.until(lambda: stream.ended)
+    again = await killed(rig)
+    rig.dokku.hanging.clear()
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_cancel_asked_while_nobody_drove_it_is_not_started_again() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    await rig.crash()
+    row = rig.row()
+    wish = CancelRequest(by=row.requested_by, at=NOW)
+    rig.store.rows[row.id] = replace(row, cancel=wish)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_cancel_that_came_too_late_is_no_obstacle_for_the_check_after_a_restart() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    rig.dokku.cancel_works = False
+    await rig.passes(3)
+    stream.say(*GOOD[:3])
+    row = rig.row()
+    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.until_phase(Phase.CANCELLING)
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    again = await killed(rig)
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_an_old_loss_is_not_mended_by_a_second_start() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    await rig.crash()
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    await rig.passes(11 * 60)
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    row = await again.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_a_line_that_was_silent_for_long_before_it_died_is_not_mended_either() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    await rig.passes(5)
+    stream.lose()
+    await rig.passes(11 * 60)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_two_candidates_are_no_verdict_before_the_cap() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.record_after_s = 1000
+    await rig.begun()
+    await rig.passes(3)
+    again = await killed(rig)
+    rig.dokku.add_record("x1", BuildStatus.ABANDONED)
+    rig.dokku.add_record("x2", BuildStatus.SUCCEEDED)
+    await again.passes(600)
+    assert again.row().phase is Phase.STARTING
+    row = await again.until_ended(within_s=3600)
+    assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_the_log_of_the_first_attempt_proves_nothing_for_the_second() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=True))
+    (await rig.begun()).say(*BUILDING, "> error app_missing it was the first")
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.mark("b1", BuildStatus.FAILED, 141)
+    second = await rig.dokku.stream(2)
+    second.say("> fetching", "> error ref_missing fatal: couldn't find remote ref")
+    await again.passes(5)
+    rig.dokku.hanging.add("containers")
+    second.end(128)
+    await again.until(lambda: again.row().exit_status == 128)
+    second.build_id = "its text is gone"
+    third = await killed(again)
+    rig.dokku.hanging.clear()
+    row = await third.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_another_release_in_place_is_never_called_ours_or_old() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.now = containers(STRANGER)
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await again.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
+    assert row.sha == SHA
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_take_over_shows_the_message_again_with_what_was_kept() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING, "a line of the build")
+    await rig.passes(5)
+    again = await killed(rig)
+    await again.passes(30)
+    assert (again.row().id, 1) in again.announcer.changes
+    assert "a line of the build" in again.progress().tail
+
+
+@in_virtual_time
+async def test_killed_before_the_second_command_it_ends_and_blocks_nobody() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.login_s = 30
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    await again.until(lambda: again.row().attempt == 2)
+    await again.passes(1)
+    third = await killed(again)
+    row = await third.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_another_release_meanwhile_is_not_called_the_previous_one() -> None:
+    rig = a_rig(waiting())
+    (await rig.begun()).say(*BUILDING)
+    await rig.passes(5)
+    again = await killed(rig)
+    rig.dokku.login_s = 30
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    await again.until(lambda: again.row().attempt == 2)
+    await again.passes(1)
+    third = await killed(again)
+    rig.dokku.now = containers(STRANGER)
+    row = await third.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_a_known_bad_end_keeps_its_cause_though_the_server_is_gone() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING, "> error build_failed ERROR: failed to solve")
+    await rig.passes(5)
+    rig.dokku.hanging.add("containers")
+    stream.end(1)
+    await rig.until(lambda: rig.row().exit_status == 1)
+    again = await killed(rig)
+    row = await again.until_ended(within_s=300)
+    assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_lost_on_the_way_to_the_command_is_told_late_when_nothing_began() -> None:
+    """Nobody could be asked whether the command was sent, until the server was back."""
+    rig = a_rig(waiting())
+    rig.dokku.hanging.add("deploy")
+    await rig.until_phase(Phase.STARTING)
+    await rig.passes(1)
+    again = await killed(rig)
+    rig.dokku.down = DOWN
+    row = await again.until_ended()
+    assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
+    rig.dokku.down = None
+    await again.late.look()
+    await again.passes(SENT_LIVES_ON.total_seconds() - 10)
+    assert again.row().failure is Failure.LOST_CONTACT
+    await again.late.look()
+    await again.passes(15)
+    assert again.row().failure is Failure.LOST_CONTACT
+    await again.late.look()
+    await again.passes(5)
+    row = again.row()
+    assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+    assert "before Dokku had begun, so nothing of it ran" in (row.reason or "")
+    assert not rig.dokku.streams
+
+
+@in_virtual_time
+async def test_lost_on_the_way_to_the_command_that_was_sent_is_no_such_thing() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.hanging.add("deploy")
+    await rig.until_phase(Phase.STARTING)
+    await rig.passes(1)
+    again = await killed(rig)
+    rig.dokku.down = DOWN
+    await again.until_ended()
+    rig.dokku.down = None
+    rig.dokku.add_record("b1", BuildStatus.RUNNING)
+    await again.late.look()
+    await again.passes(5)
+    assert again.row().live is Live.UNKNOWN
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    await again.late.look()
+    await again.passes(5)
+    assert "Dokku's command with it" in (again.row().reason or "")
+
+
+@in_virtual_time
+async def test_a_fetch_that_failed_unheard_is_not_started_again() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(1)
+    again = await killed(rig)
+    stream.say("> fetching", "> ref_missing")
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    row = await again.until_ended(within_s=120)
+    assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
+    assert len(rig.dokku.streams) == 1
+
+
+@in_virtual_time
+async def test_a_refusal_by_the_lock_that_nobody_heard_keeps_the_place() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    await rig.passes(1)
+    again = await killed(rig)
+    stream.say("> locked")
+    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    (await rig.dokku.stream(2)).succeed()
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
+    assert "refused_by_lock" in again.store.actions(row.id)
+    assert rig.dokku.cancels == []

@@ -1,0 +1,231 @@
+"""Reading what is live: what is asked, of whom, and what a silent server costs."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.deployments.dokku_facts import Containers
+from bot.deployments.live.compare import Match
+from bot.deployments.model import Actor, AppKey, Deployment, Live, Phase, Trigger
+from bot.errors import CommandFailed, Declined
+from tests.support.builders import NEW, NOW, OLD, OLD_SHA, SHA, STRANGER, containers
+from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
+from tests.support.rig import SERVER, Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+ADA = Actor(user="U0ADA", team="T01", name="ada")
+KEY = AppKey(server=SERVER, dokku_app="web")
+GONE = CommandFailed("ps:inspect web", 20, "", " !     App web does not exist")
+
+
+def good(minutes: int = 0, **changes: Any) -> Deployment:
+    given: dict[str, Any] = {
+        "id": f"01ROW{minutes:03}",
+        "request_key": str(minutes),
+        "phase": Phase.SUCCEEDED,
+        "live": Live.NEW,
+        "started_at": NOW + timedelta(minutes=minutes),
+        "created_at": NOW + timedelta(minutes=minutes),
+        "after": containers(NEW),
+    }
+    return waiting(**(given | changes))
+
+
+def a_past(*rows: Deployment, dokku: FakeDokku | None = None) -> Rig:
+    return a_rig(*rows, dokku=dokku or FakeDokku(now=containers(NEW)), start=False)
+
+
+async def back(rig: Rig, commit: str | None = None, **more: Any) -> Deployment | None:
+    given: dict[str, Any] = {
+        "server": None,
+        "actor": ADA,
+        "trigger": Trigger.COMMAND,
+        "request_key": f"r{len(rig.store.rows)}",
+        "channel": "C01",
+    }
+    return await rig.service.rollback_app("web", commit, **(given | more))
+
+
+@in_virtual_time
+async def test_history_and_server_together_say_what_is_live() -> None:
+    rig = a_past(good())
+    (seen,) = await rig.service.standing("WEB".lower())
+    assert (seen.standing.match, seen.standing.commit) == (Match.AS_LEFT, SHA)
+    assert (seen.server, seen.app, seen.why, seen.keeps_records) == (SERVER, "web", None, True)
+
+
+@pytest.mark.parametrize("error", [DOWN, UNKNOWN])
+@in_virtual_time
+async def test_a_server_that_does_not_answer_leaves_the_history(error: Exception) -> None:
+    dokku = FakeDokku()
+    dokku.fail("containers", error)
+    (seen,) = await a_past(good(), dokku=dokku).service.standing("web")
+    assert seen.standing.match is Match.UNREADABLE
+    assert seen.why == str(error)
+    assert seen.standing.base is not None
+
+
+@in_virtual_time
+async def test_a_silent_server_costs_one_time_out() -> None:
+    dokku = FakeDokku(hanging={"containers", "builds", "report", "keeps_records"})
+    rig = a_past(good(), dokku=dokku)
+    began = rig.clock.monotonic()
+    (seen,) = await rig.service.standing("web")
+    assert rig.clock.monotonic() - began <= 8.1
+    assert seen.why == "The server did not answer in time."
+
+
+@pytest.mark.parametrize("question", ["builds", "report", "keeps_records"])
+@in_virtual_time
+async def test_what_is_not_answered_beside_the_containers_is_left_out(question: str) -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    dokku.fail(question)
+    (seen,) = await a_past(good(), dokku=dokku).service.standing("web")
+    assert seen.standing.commit == SHA
+
+
+@in_virtual_time
+async def test_containers_that_docker_does_not_show_are_unknown() -> None:
+    (seen,) = await a_past(good(), dokku=FakeDokku(now=None)).service.standing("web")
+    assert seen.standing.match is Match.UNREADABLE
+    assert seen.why is not None
+    assert "Docker" in seen.why
+
+
+@in_virtual_time
+async def test_an_app_that_is_not_there_is_said_by_name_or_by_its_history() -> None:
+    dokku = FakeDokku()
+    dokku.fail("containers", GONE, times=2)
+    rig = a_past(dokku=dokku)
+    with pytest.raises(Declined, match=r"no app web on production\. Did you mean `web`"):
+        await rig.service.standing("web")
+    rig.store.rows["01ROW000"] = good()
+    (seen,) = await rig.service.standing("web")
+    assert seen.missing
+
+
+@in_virtual_time
+async def test_names_that_cannot_be_asked_for_delay_no_refusal() -> None:
+    dokku = FakeDokku()
+    dokku.fail("containers", GONE)
+    dokku.fail("apps")
+    with pytest.raises(Declined, match="`/deploy apps` lists the apps"):
+        await a_past(dokku=dokku).service.standing("web")
+
+
+@in_virtual_time
+async def test_what_ends_between_the_questions_is_read_anew() -> None:
+    rig = a_past(good())
+    later = good(5, sha=OLD_SHA, after=containers(OLD))
+
+    class Ends(FakeDokku):
+        async def containers(self, app: str) -> Containers | None:
+            found = await super().containers(app)
+            rig.store.rows[later.id] = later
+            self.now = containers(OLD)
+            return found
+
+    rig.servers.known[SERVER] = Ends(now=containers(NEW))
+    (seen,) = await rig.service.standing("web")
+    assert (seen.standing.match, seen.standing.commit) == (Match.AS_LEFT, OLD_SHA)
+
+
+@in_virtual_time
+async def test_what_ends_all_the_time_is_called_unknown() -> None:
+    rig = a_past(good())
+
+    class Ends(FakeDokku):
+        async def containers(self, app: str) -> Containers | None:
+            one = good(len(rig.store.rows))
+            rig.store.rows[one.id] = one
+            return await super().containers(app)
+
+    rig.servers.known[SERVER] = Ends(now=containers(NEW))
+    (seen,) = await rig.service.standing("web")
+    assert seen.standing.match is Match.UNREADABLE
+    assert seen.why is not None
+    assert "ask again" in seen.why
+
+
+@in_virtual_time
+async def test_only_the_apps_own_unfinished_ones_are_told() -> None:
+    mine = waiting(id="01MINE", request_key="m")
+    other = waiting(id="01OTHER", request_key="o", app="shop", dokku_app="shop")
+    (seen,) = await a_past(good(), mine, other).service.standing("web")
+    assert [one.id for one in seen.standing.waiting] == ["01MINE"]
+
+
+@in_virtual_time
+async def test_an_app_on_several_servers_is_told_of_each_and_rolled_back_on_one() -> None:
+    rig = a_past(good(), good(1, server="staging"))
+    rig.servers.known["staging"] = FakeDokku(now=containers(STRANGER))
+    seen = await rig.service.standing("web")
+    assert [one.server for one in seen] == [SERVER, "staging"]
+    (one,) = await rig.service.standing("web", server="staging")
+    assert one.standing.match is Match.REPLACED
+    with pytest.raises(Declined, match="Where\\? Say `web on SERVER`: production, staging"):
+        await back(rig)
+
+
+@in_virtual_time
+async def test_a_server_that_left_the_settings_is_said_to_be_gone() -> None:
+    rig = a_past(good(server="gone"))
+    (seen,) = await rig.service.standing("web", server="gone")
+    assert seen.why is not None
+    assert "not in the bot's settings any more" in seen.why
+
+
+@in_virtual_time
+async def test_a_roll_back_looks_at_the_containers_first() -> None:
+    rig = a_past(good(), good(5, sha=OLD_SHA, rollback_sha=SHA, after=containers(OLD)))
+    rig.dokku.now = containers(OLD)
+    with pytest.raises(Declined, match="already live"):
+        await back(rig, OLD_SHA)
+    rig.dokku.now = containers(STRANGER)
+    row = await back(rig, OLD_SHA)
+    assert row is not None
+    assert (row.ref, row.rollback_of, row.server) == (OLD_SHA, "01ROW005", SERVER)
+
+
+@in_virtual_time
+async def test_a_slow_server_delays_no_roll_back() -> None:
+    dokku = FakeDokku(hanging={"containers"})
+    rig = a_past(good(), good(5, sha=OLD_SHA, rollback_sha=SHA), dokku=dokku)
+    began = rig.clock.monotonic()
+    row = await back(rig)
+    assert rig.clock.monotonic() - began <= 1.1  # before and while it posts
+    assert row is not None
+    assert (row.ref, row.rollback_of) == (SHA, "01ROW005")
+
+
+@in_virtual_time
+async def test_a_button_of_old_looks_at_what_is_live_now() -> None:
+    old = good(5, sha=OLD_SHA, rollback_sha=SHA, after=containers(OLD))
+    rig = a_past(good(), old)
+    rig.dokku.now = containers(STRANGER)
+    press: dict[str, Any] = {"actor": ADA, "trigger": Trigger.BUTTON, "channel": "C01"}
+    row = await rig.service.rollback(old.id, request_key="b1", **press)
+    assert row is not None
+    assert (row.ref, row.rollback_of) == (SHA, old.id)
+    with pytest.raises(Declined, match="already being deployed"):
+        await rig.service.rollback(old.id, request_key="b2", **press)
+    rig.store.rows[row.id] = replace(row, phase=Phase.FAILED, live=Live.PREVIOUS)
+    rig.store.rows["01ROW009"] = good(9)
+    rig.dokku.now = containers(NEW)
+    with pytest.raises(Declined, match="already live"):
+        await rig.service.rollback(old.id, request_key="b3", **press)
+
+
+@in_virtual_time
+async def test_an_error_of_the_look_is_the_askers() -> None:
+    rig = a_past(good())
+    rig.dokku.broken.add("containers")
+    with pytest.raises(RuntimeError, match="a bug"):
+        await back(rig, SHA)
+    rig.store.fail("started")
+    with pytest.raises(Exception, match="database"):
+        await rig.service.standing("web")
+    await asyncio.sleep(1)

@@ -1,0 +1,145 @@
+"""Where a roll back goes: every refusal, and the good ways."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.deployments.dokku_facts import Containers
+from bot.deployments.live.compare import Facts, Standing, stand
+from bot.deployments.live.rollback import by_hand, check_commit, go_back, refuse_pointless
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.errors import Declined
+from tests.support.builders import NEW, NOW, OLD, STRANGER, a_deployment, containers
+
+FIRST, SECOND, THIRD = "a1b2c3d" + "1" * 33, "a1b2c3d" + "2" * 33, "fedcba9" + "3" * 33
+
+
+def row(minutes: int, sha: str | None, **changes: Any) -> Deployment:
+    given_: dict[str, Any] = {
+        "id": f"01ROW{minutes:03}",
+        "request_key": str(minutes),
+        "phase": Phase.SUCCEEDED,
+        "live": Live.NEW,
+        "sha": sha,
+        "started_at": NOW + timedelta(minutes=minutes),
+        "after": containers(NEW),
+    }
+    return a_deployment(**(given_ | changes))
+
+
+def standing(*started: Deployment, now: Containers | None = None, **facts: Any) -> Standing:
+    return stand(Facts(started=started, containers=now, **facts))
+
+
+@pytest.mark.parametrize("text", ["a1b2c3d", "A1B2C3D", FIRST, FIRST.upper()])
+def test_a_commit_may_be_short_or_full_in_any_case(text: str) -> None:
+    assert check_commit("web", text) == text.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a1b2c3", "too short"), ("main", "is no commit"), ("g" * 8, "is no commit"), ("", "no comm")],
+)
+def test_what_is_no_commit_is_refused(text: str, said: str) -> None:
+    with pytest.raises(Declined, match=said):
+        check_commit("web", text)
+
+
+def test_a_named_commit_must_have_been_proven_live() -> None:
+    good, now = row(0, FIRST), row(5, THIRD)
+    target = by_hand("web", FIRST[:7], [good], standing(now, good))
+    assert (target.sha, target.of) == (FIRST, now)
+    never = [
+        row(1, FIRST, phase=Phase.FAILED, failure=Failure.BUILD_FAILED, live=Live.PREVIOUS),
+        row(2, FIRST, phase=Phase.FAILED, failure=Failure.CRASHED),
+        row(3, FIRST, live=Live.NONE),
+        row(4, FIRST, phase=Phase.CANCELLED),
+        row(5, FIRST, phase=Phase.BUILDING, live=None),
+    ]
+    with pytest.raises(Declined, match="no commit of web that this bot has proven live"):
+        by_hand("web", FIRST[:7], never, standing(now))
+    with pytest.raises(Declined, match=f"`/deploy web {FIRST}` deploys it like any"):
+        by_hand("web", FIRST, [], standing(now))
+
+
+def test_a_short_commit_is_never_guessed() -> None:
+    both = [row(0, FIRST), row(1, SECOND), row(2, FIRST)]
+    with pytest.raises(Declined, match=f"may be `{FIRST}` or `{SECOND}`"):
+        by_hand("web", FIRST[:7], both, standing(*both))
+    assert by_hand("web", FIRST[:8], both, standing(*both)).sha == FIRST
+
+
+def test_it_goes_back_from_what_changed_something_last() -> None:
+    good = row(0, FIRST)
+    changed = row(1, SECOND, rollback_sha=FIRST)
+    kept = row(2, THIRD, phase=Phase.FAILED, live=Live.PREVIOUS, rollback_sha=SECOND)
+    target = go_back("web", standing(kept, changed, good))
+    assert (target.sha, target.of) == (FIRST, changed)
+    lost = row(3, THIRD, phase=Phase.FAILED, live=Live.UNKNOWN, rollback_sha=SECOND)
+    target = go_back("web", standing(lost, changed, good))
+    assert (target.sha, target.of) == (SECOND, lost)
+
+
+def test_behind_a_release_of_others_stands_the_one_proven_last() -> None:
+    changed = row(1, SECOND, rollback_sha=FIRST)
+    target = go_back("web", standing(changed, now=containers(STRANGER)))
+    assert (target.sha, target.of) == (SECOND, changed)
+    crashed = row(1, SECOND, rollback_sha=FIRST, phase=Phase.FAILED, failure=Failure.CRASHED)
+    assert go_back("web", standing(crashed, now=containers(STRANGER))).sha == FIRST
+
+
+@pytest.mark.parametrize("started", [[], [row(0, FIRST)]])
+def test_without_an_earlier_release_there_is_no_way_back(started: list[Deployment]) -> None:
+    with pytest.raises(Declined, match="No earlier release of web proven live is known"):
+        go_back("web", standing(*started))
+
+
+def test_what_is_live_is_not_deployed_by_a_roll_back() -> None:
+    good = row(0, FIRST)
+    with pytest.raises(Declined, match=r"`a1b2c3d` is already live\. `/deploy web a1b2c3d`"):
+        refuse_pointless("web", FIRST, standing(good, now=containers(NEW)))
+    with pytest.raises(Declined, match="already live as far as this bot knows"):
+        refuse_pointless("web", FIRST, standing(good))
+    refuse_pointless("web", SECOND, standing(good))
+    refuse_pointless("web", FIRST, standing(good, now=containers(STRANGER)))
+    lost = row(1, SECOND, phase=Phase.FAILED, live=Live.UNKNOWN, after=containers(OLD))
+    refuse_pointless("web", FIRST, standing(lost, good))
+    crashed = row(1, FIRST, phase=Phase.FAILED, failure=Failure.CRASHED)
+    refuse_pointless("web", FIRST, standing(crashed))
+
+
+@pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.BUILDING, Phase.CHECKING])
+def test_what_is_on_its_way_is_not_deployed_by_a_roll_back(phase: Phase) -> None:
+    one = row(1, FIRST, phase=phase, live=None)
+    with pytest.raises(Declined, match=f"already being deployed, by {one.id}"):
+        refuse_pointless("web", FIRST, standing(row(0, SECOND), unfinished=[one]))
+    refuse_pointless("web", THIRD, standing(row(0, SECOND), unfinished=[one]))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([FIRST, SECOND, THIRD, None]),
+            st.sampled_from(list(Live)),
+            st.sampled_from([Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED]),
+        ),
+        max_size=6,
+    ),
+    st.integers(7, 40),
+)
+def test_by_hand_only_what_was_proven_is_ever_chosen(
+    ends: list[tuple[str | None, Live, Phase]], digits: int
+) -> None:
+    rows = [row(at, sha, live=live, phase=phase) for at, (sha, live, phase) in enumerate(ends)]
+    proven = {one.sha for one in rows if (one.phase, one.live) == (Phase.SUCCEEDED, Live.NEW)}
+    typed = FIRST[:digits]
+    possible = {sha for sha in proven if sha and sha.startswith(typed)}
+    try:
+        chosen = by_hand("web", typed, rows, standing(*reversed(rows)))
+    except Declined:
+        assert len(possible) != 1
+    else:
+        assert possible == {chosen.sha}

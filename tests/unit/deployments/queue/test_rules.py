@@ -1,0 +1,101 @@
+"""Who is next, who waits for what."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.model import AppKey, Deployment, Phase
+from bot.deployments.queue.rules import foreign_build, heads, in_order, is_expired, places
+from tests.support.builders import NOW, a_deployment, a_record
+
+WEB = AppKey(server="production", dokku_app="web")
+
+
+def waiting(
+    id_: str, *, app: str = "web", at: int = 0, phase: Phase = Phase.QUEUED, server: str = "s"
+) -> Deployment:
+    return a_deployment(
+        id=id_,
+        dokku_app=app,
+        server=server,
+        phase=phase,
+        queued_at=NOW + timedelta(seconds=at),
+        request_key=id_,
+    )
+
+
+def test_order_is_by_time_of_queueing_then_id() -> None:
+    late, early, same = waiting("A", at=9), waiting("C", at=1), waiting("B", at=1)
+    assert [one.id for one in in_order([late, early, same])] == ["B", "C", "A"]
+
+
+def test_one_that_was_never_queued_counts_from_its_creation() -> None:
+    unqueued = a_deployment(id="Z", queued_at=None, created_at=NOW - timedelta(seconds=1))
+    assert [one.id for one in in_order([waiting("A"), unqueued])] == ["Z", "A"]
+
+
+def test_those_that_await_approval_are_in_no_line() -> None:
+    approval = waiting("A", phase=Phase.AWAITING_APPROVAL)
+    assert not in_order([approval])
+    assert heads([approval], []) == []
+    assert places([approval]) == {}
+
+
+def test_the_head_of_each_app_is_next() -> None:
+    line = [waiting("A"), waiting("B", at=1), waiting("C", app="api"), waiting("D", server="t")]
+    assert [one.id for one in heads(line, [])] == ["A", "C", "D"]
+
+
+def test_an_app_that_runs_has_no_head() -> None:
+    line = [waiting("A", server="production"), waiting("C", app="api")]
+    assert [one.id for one in heads(line, [WEB])] == ["C"]
+
+
+def test_places_count_from_one_for_each_app() -> None:
+    line = [waiting("B", at=1), waiting("A"), waiting("C", app="api", at=5)]
+    assert places(line) == {"A": 1, "B": 2, "C": 1}
+
+
+LINES = st.lists(
+    st.builds(
+        lambda number, app, at: waiting(f"{number:04}", app=app, at=at),
+        st.integers(0, 9999),
+        st.sampled_from(["web", "api"]),
+        st.integers(0, 5),
+    ),
+    unique_by=lambda one: one.id,
+)
+
+
+@given(LINES)
+def test_heads_are_exactly_the_first_places(line: list[Deployment]) -> None:
+    first = {id_ for id_, place in places(line).items() if place == 1}
+    assert {one.id for one in heads(line, [])} == first
+
+
+@given(LINES)
+def test_places_have_no_gaps(line: list[Deployment]) -> None:
+    for app in ("web", "api"):
+        mine = sorted(places(line)[one.id] for one in line if one.dokku_app == app)
+        assert mine == list(range(1, len(mine) + 1))
+
+
+def test_a_running_record_of_others_blocks() -> None:
+    running = a_record(BuildStatus.RUNNING, id_="theirs")
+    ended = a_record(BuildStatus.ABANDONED, id_="old")
+    assert foreign_build([ended, running]) is running
+    assert foreign_build([ended]) is None
+    assert foreign_build([running], {"theirs"}) is None
+    assert foreign_build([running], {"another"}) is running
+    assert foreign_build([]) is None
+
+
+def test_a_place_expires_after_its_time_and_not_before() -> None:
+    one = waiting("A")
+    ttl = timedelta(hours=2)
+    assert not is_expired(one, NOW + ttl, ttl)
+    assert is_expired(one, NOW + ttl + timedelta(seconds=1), ttl)
+    unqueued = a_deployment(queued_at=None, created_at=NOW - ttl)
+    assert is_expired(unqueued, NOW + timedelta(seconds=1), ttl)

@@ -1,0 +1,134 @@
+"""Questions: which deployment is meant, what is known of it."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.deployments.model import Actor, Live, Phase, Progress, Trigger
+from bot.errors import Declined
+from tests.support.builders import NOW, OLD, OLD_SHA, SHA, containers
+from tests.support.fake_dokku import DOWN, FakeDokku
+from tests.support.rig import SERVER, Rig, a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
+
+ADA = Actor(user="U0ADA", team="T01", name="ada")
+OLD_ID, NEW_ID = "01K9ZB0000000000000000000A", "01K9ZC0000000000000000000B"
+
+
+def history() -> Rig:
+    old = waiting(
+        id=OLD_ID,
+        phase=Phase.SUCCEEDED,
+        live=Live.NEW,
+        sha=OLD_SHA,
+        after=containers(OLD),
+        created_at=NOW - timedelta(days=1),
+        started_at=NOW - timedelta(days=1),
+        request_key="1",
+    )
+    newer = waiting(
+        id=NEW_ID,
+        phase=Phase.FAILED,
+        live=Live.PREVIOUS,
+        created_at=NOW - timedelta(hours=1),
+        request_key="2",
+    )
+    return a_rig(old, newer, start=False)
+
+
+@in_virtual_time
+async def test_an_app_means_its_running_one_then_the_first_waiting_then_the_newest() -> None:
+    rig = history()
+    assert (await rig.service.find("web")).id == NEW_ID
+    queued = waiting(id="01QUEUED", request_key="3")
+    running = waiting(
+        id="01RUNS", phase=Phase.BUILDING, request_key="4", created_at=NOW + timedelta(seconds=1)
+    )
+    rig.store.rows[queued.id] = queued
+    assert (await rig.service.find("WEB")).id == queued.id
+    rig.store.rows[running.id] = running
+    assert (await rig.service.find("web", server=SERVER)).id == running.id
+    with pytest.raises(Declined, match="No deployment of `web` is known"):
+        await rig.service.find("web", server="another")
+
+
+@in_virtual_time
+async def test_an_id_may_be_cut_as_long_as_it_is_clear() -> None:
+    rig = history()
+    assert (await rig.service.find(OLD_ID)).id == OLD_ID
+    assert (await rig.service.find("01k9zb")).id == OLD_ID
+    assert (await rig.service.find("00000A")).id == OLD_ID
+    with pytest.raises(Declined):
+        await rig.service.find("000000")
+
+
+@in_virtual_time
+async def test_what_is_known_here_is_shown_before_what_was_given() -> None:
+    rig = history()
+    row = rig.row(NEW_ID)
+    assert rig.service.snapshot(row) == (row, Progress())
+    rig.cache.put(row)
+    rig.cache.note(row.id, Progress(step="step 1 of 2"))
+    assert rig.service.snapshot(row) == (row, Progress(step="step 1 of 2"))
+
+
+@in_virtual_time
+async def test_plain_look_ups() -> None:
+    rig = history()
+    row = rig.row(NEW_ID)
+    assert row.message is not None
+    assert await rig.service.get(NEW_ID) == row
+    assert await rig.service.get("nobody") is None
+    found = await rig.service.at_message(row.message.channel, row.message.ts)
+    assert found is not None
+    assert [one.id for one in await rig.service.history("web")] == [NEW_ID, OLD_ID]
+    assert await rig.service.unfinished() == []
+    rig.store.logs[NEW_ID] = ["one"]
+    assert await rig.service.log(NEW_ID) == "one\n"
+    assert rig.service.policy("web").dokku_app == "web"
+
+
+@in_virtual_time
+async def test_a_server_that_does_not_answer_leaves_only_its_apps_out() -> None:
+    rig = a_rig(start=False)
+    rig.servers.known["slow"] = FakeDokku(hanging={"apps"})
+    rig.servers.known["down"] = FakeDokku(down=DOWN)
+    began = rig.clock.monotonic()
+    apps = await rig.service.known_apps()
+    assert [(one.app, one.server) for one in apps] == [("web", SERVER)]
+    assert rig.clock.monotonic() - began <= 0.6
+    assert list(rig.service.server_names()) == [SERVER, "slow", "down"]
+
+
+@in_virtual_time
+async def test_what_cannot_be_retried_or_rolled_back_says_why() -> None:
+    rig = history()
+    running = waiting(id="01RUNS", phase=Phase.BUILDING, request_key="4")
+    rig.store.rows[running.id] = running
+
+    async def tries(act: str, deployment_id: str, words: str) -> None:
+        with pytest.raises(Declined, match=words):
+            await getattr(rig.service, act)(
+                deployment_id,
+                actor=ADA,
+                trigger=Trigger.BUTTON,
+                request_key="b",
+                channel="C01",
+            )
+
+    await tries("retry", "nobody", "not known any more")
+    await tries("retry", running.id, "has not ended yet")
+    await tries("retry", OLD_ID, "That deployment succeeded")
+    await tries("rollback", NEW_ID, "No release of web proven live")
+    live = waiting(
+        id="01LIVE",
+        phase=Phase.FAILED,
+        live=Live.PREVIOUS,
+        rollback_sha=OLD_SHA,
+        request_key="5",
+        created_at=NOW - timedelta(minutes=1),
+    )
+    rig.store.rows[live.id] = live
+    del rig.store.rows[running.id]
+    await tries("rollback", live.id, f"`{OLD_SHA[:7]}` is already live")
+    assert OLD_SHA != SHA

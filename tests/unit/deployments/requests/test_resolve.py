@@ -1,0 +1,215 @@
+"""Which repository, ref and commit a deployment gets, and who is told what is wrong."""
+
+from typing import Any
+
+import pytest
+
+from bot.deployments.model import Deployment, Failure, Phase
+from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Several
+from bot.deployments.requests.resolve import AppNames, NotDeployable, RequestResolver, Resolved
+from bot.dokku.unknown_server import AbsentServer, NamedServers
+from bot.errors import CommandFailed, Unreachable
+from tests.support.builders import NOW, OLD_SHA, REPO, SHA
+from tests.support.fake_dokku import DOWN, FakeDokku
+from tests.support.memory_store import MemoryStore
+from tests.support.rig import SERVER, FakeRefs, FakeServers, waiting
+from tests.support.virtual_time import LoopClock, in_virtual_time
+
+GONE = CommandFailed("apps:report webb", 20, "", " !     App webb does not exist")
+
+
+def resolver(
+    dokku: FakeDokku, refs: FakeRefs | None = None, store: MemoryStore | None = None
+) -> RequestResolver:
+    servers, clock = FakeServers({SERVER: dokku}), LoopClock()
+    names = AppNames(servers=servers, clock=clock)
+    return RequestResolver(
+        servers=servers, refs=refs or FakeRefs(), names=names, store=store or MemoryStore(clock)
+    )
+
+
+@in_virtual_time
+async def test_all_is_found() -> None:
+    found = await resolver(FakeDokku()).look_up(waiting())
+    assert found == Resolved(ref="main", repo=REPO, sha=SHA)
+
+
+@in_virtual_time
+async def test_dokkus_own_record_names_the_repository() -> None:
+    found = await resolver(FakeDokku()).look_up(waiting(repo=None))
+    assert isinstance(found, Resolved)
+    assert found.repo == REPO
+
+
+@in_virtual_time
+async def test_without_any_repository_it_cannot_be_deployed() -> None:
+    found = await resolver(FakeDokku(metadata="")).look_up(waiting(repo=None))
+    assert isinstance(found, NotDeployable)
+    assert found.failure is Failure.REFUSED
+    assert "DEPLOYBOT_REPO_TEMPLATE" in found.sentence
+
+
+@pytest.mark.parametrize(("metadata", "ref"), [(f"{REPO}#{SHA}", "main"), ("", "HEAD")])
+@in_virtual_time
+async def test_the_default_ref_is_the_branch_that_dokku_deploys(metadata: str, ref: str) -> None:
+    found = await resolver(FakeDokku(metadata=metadata)).look_up(waiting(ref=""))
+    assert isinstance(found, Resolved)
+    assert found.ref == ref
+
+
+@in_virtual_time
+async def test_an_app_that_is_not_there_names_the_closest_ones() -> None:
+    dokku = FakeDokku()
+    dokku.fail("report", GONE)
+    found = await resolver(dokku).look_up(waiting(dokku_app="webb"))
+    assert isinstance(found, NotDeployable)
+    assert found.failure is Failure.APP_NOT_FOUND
+    assert "Did you mean `web`?" in found.sentence
+
+
+@in_virtual_time
+async def test_an_app_that_is_not_there_is_said_though_the_list_cannot_be_read() -> None:
+    dokku = FakeDokku()
+    dokku.fail("report", GONE)
+    dokku.fail("apps")
+    found = await resolver(dokku).look_up(waiting(dokku_app="webb"))
+    assert isinstance(found, NotDeployable)
+    assert "There is no app webb" in found.sentence
+
+
+@in_virtual_time
+async def test_another_refusal_is_nothing_that_is_known_to_be_wrong() -> None:
+    dokku = FakeDokku()
+    dokku.fail("report", CommandFailed("apps:report web", 1, "", " !     Odd"))
+    with pytest.raises(CommandFailed):
+        await resolver(dokku).look_up(waiting())
+
+
+@in_virtual_time
+async def test_a_ref_that_is_not_there_and_one_that_cannot_be_told() -> None:
+    refs = FakeRefs()
+    refs.answer = NotThere()
+    found = await resolver(FakeDokku(), refs).look_up(waiting())
+    assert isinstance(found, NotDeployable)
+    assert found.failure is Failure.REF_NOT_FOUND
+    refs.answer = CannotTell("private")
+    found = await resolver(FakeDokku(), refs).look_up(waiting(ref=SHA))
+    assert found == Resolved(ref=SHA, repo=REPO, sha=SHA)
+
+
+FIRST, SECOND = "a1b2c3d" + "1" * 33, "a1b2c3d" + "2" * 33
+NOT_LISTED = CannotTell("private")
+
+
+def past(*rows: Deployment) -> MemoryStore:
+    store = MemoryStore(LoopClock())
+    store.rows = {row.id: row for row in rows}
+    return store
+
+
+def started(sha: str, **changes: Any) -> Deployment:
+    given = {"id": f"01{sha}", "sha": sha, "phase": Phase.SUCCEEDED, "started_at": NOW}
+    return waiting(**(given | changes))
+
+
+@pytest.mark.parametrize(
+    ("listed", "rows", "sha"),
+    [
+        (Found(FIRST), [], FIRST),
+        (Found(FIRST), [started(FIRST)], FIRST),
+        (NOT_LISTED, [started(FIRST), started(FIRST, id="01B")], FIRST),
+        (NOT_LISTED, [], None),
+        (NOT_LISTED, [started(FIRST, repo="https://git.example.com/another.git")], None),
+        (NOT_LISTED, [started(FIRST, dokku_app="another")], None),
+        (NOT_LISTED, [started(FIRST, started_at=None)], None),
+        (NOT_LISTED, [started(FIRST, phase=Phase.FETCHING)], None),
+        (
+            NOT_LISTED,
+            [started(FIRST, phase=Phase.FAILED, failure=Failure.REF_NOT_FOUND)],
+            None,
+        ),
+        (
+            NOT_LISTED,
+            [started(FIRST, phase=Phase.FAILED, failure=Failure.BUILD_FAILED)],
+            FIRST,
+        ),
+        (Found(OLD_SHA), [started(FIRST)], OLD_SHA),  # a branch is called so
+    ],
+)
+@in_virtual_time
+async def test_a_short_commit_is_pinned_where_only_one_begins_so(
+    listed: RefAnswer, rows: list[Deployment], sha: str | None
+) -> None:
+    refs = FakeRefs()
+    refs.answer = listed
+    found = await resolver(FakeDokku(), refs, past(*rows)).look_up(waiting(ref="A1B2c3d"))
+    assert found == Resolved(ref="A1B2c3d", repo=REPO, sha=sha)
+
+
+@pytest.mark.parametrize(
+    ("listed", "rows"),
+    [
+        (Several((FIRST, SECOND)), []),
+        (Several((FIRST, SECOND)), [started(FIRST)]),
+        (Found(FIRST), [started(SECOND)]),
+        (NOT_LISTED, [started(FIRST), started(SECOND)]),
+    ],
+)
+@in_virtual_time
+async def test_a_short_commit_is_never_guessed(listed: RefAnswer, rows: list[Deployment]) -> None:
+    refs = FakeRefs()
+    refs.answer = listed
+    found = await resolver(FakeDokku(), refs, past(*rows)).look_up(waiting(ref="a1b2c3d"))
+    assert isinstance(found, NotDeployable)
+    assert found.failure is Failure.REF_NOT_FOUND
+    assert found.sentence == f"a1b2c3d may be {FIRST} or {SECOND} of web. Give more digits"
+
+
+@in_virtual_time
+async def test_without_the_history_a_short_commit_is_left_to_dokku() -> None:
+    refs, store = FakeRefs(), past()
+    refs.answer = Found(FIRST)
+    store.fail("started")
+    found = await resolver(FakeDokku(), refs, store).look_up(waiting(ref="a1b2c3d"))
+    assert found == Resolved(ref="a1b2c3d", repo=REPO, sha=None)
+
+
+@in_virtual_time
+async def test_names_are_kept_for_a_minute_and_old_ones_are_better_than_none() -> None:
+    dokku = FakeDokku()
+    clock = LoopClock()
+    names = AppNames(servers=FakeServers({SERVER: dokku}), clock=clock)
+    assert list(names.cached(SERVER)) == []
+    assert list(await names.names(SERVER)) == ["web"]
+    await names.names(SERVER)
+    assert dokku.asked == ["apps"]
+    await clock.sleep(waiting().max_duration)
+    dokku.down = DOWN
+    with pytest.raises(Unreachable):
+        await names.names(SERVER)
+    assert list(names.cached(SERVER)) == ["web"]
+
+
+@in_virtual_time
+async def test_a_server_that_is_not_configured_answers_nothing_and_says_why() -> None:
+    servers = NamedServers(FakeServers({SERVER: FakeDokku()}))
+    assert list(servers.names()) == [SERVER]
+    absent = servers.get("removed")
+    assert isinstance(absent, AbsentServer)
+    asked = [
+        absent.keeps_records(),
+        absent.apps(),
+        absent.builds("web"),
+        absent.report("web"),
+        absent.containers("web"),
+        absent.fetched_sha("web"),
+        absent.deploy_branch("web"),
+        absent.build_output("web", "b1"),
+        absent.cancel_build("web"),
+        absent.deploy("web", REPO, SHA),
+    ]
+    for question in asked:
+        with pytest.raises(Unreachable, match="removed is not in the bot's settings") as told:
+            await question
+        assert told.value.final
+    assert absent.facts_of("web", ["> deployed"]).markers == frozenset()

@@ -1,0 +1,336 @@
+"""What others do: how it is named, since when it runs, and what an operator can do about it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
+from bot.deployments.model import Blocker, Live
+from bot.deployments.queue.waiting_list import expiry
+from bot.deployments.verdict.outside_changes import (
+    SOURCES,
+    UNRECORDED,
+    begun_by_others,
+    blocker,
+    command_of,
+    describe_foreign,
+    how_to_end,
+    may_have_changed,
+    note_on,
+    replaced_by,
+    restarted_by,
+    started_by,
+    tell,
+    with_others,
+)
+from tests.support.builders import (
+    CONFIG_SET,
+    NEW,
+    NOW,
+    OLD,
+    PUSH,
+    RESTARTED_NEW,
+    a_record,
+    a_snapshot,
+    containers,
+    facts,
+)
+
+LONGEST = timedelta(minutes=30)
+PHRASE = "a git push outside this bot (Dokku build b9)"
+
+
+def record(
+    source: str = "git-hook", *, kind: str = "build", duration: timedelta | None = None
+) -> BuildRecord:
+    return BuildRecord(
+        id="b9", app="web", status=BuildStatus.RUNNING, source=source, kind=kind, duration=duration
+    )
+
+
+def running_for(minutes: float, known: Blocker | None = None, what: str = PHRASE) -> Blocker:
+    one = record(duration=timedelta(minutes=minutes))
+    return blocker(one, what, app="web", now=NOW, longest=LONGEST, known=known)
+
+
+def test_a_foreign_build_is_named_by_its_source() -> None:
+    assert {source: describe_foreign(record(source)) for source in SOURCES} == {
+        "git-hook": "a git push outside this bot (Dokku build b9)",
+        "git:sync": "a git:sync outside this bot (Dokku build b9)",
+        "git:from-image": "a git:from-image outside this bot (Dokku build b9)",
+        "git:from-archive": "a git:from-archive outside this bot (Dokku build b9)",
+        "ps:rebuild": "a ps:rebuild outside this bot (Dokku build b9)",
+        "ps:restart": "a ps:restart outside this bot (Dokku build b9)",
+        "config-redeploy": "a config:set outside this bot (Dokku build b9)",
+        "deploy": "a ps:start outside this bot (Dokku build b9)",
+    }
+    assert describe_foreign(record("new:thing")) == "new:thing outside this bot (Dokku build b9)"
+    assert describe_foreign(record("")) == "another command outside this bot (Dokku build b9)"
+
+
+def test_a_command_always_has_a_name() -> None:
+    assert command_of(record("git-hook")) == "git push"
+    assert command_of(record("new:thing")) == "new:thing"
+    assert command_of(record("")) == "another command"
+
+
+def test_since_when_it_runs_is_its_own_span_laid_before_our_now() -> None:
+    assert (running_for(3).what, running_for(3).since) == (PHRASE, NOW - timedelta(minutes=3))
+    assert blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None).since is None
+
+
+def test_the_instant_of_one_build_stays_and_of_another_is_new() -> None:
+    first = running_for(3)
+    later = Blocker(what=PHRASE, since=NOW - timedelta(minutes=2))
+    assert running_for(3, known=first) == first
+    assert running_for(3, known=later).since == later.since
+    assert running_for(3, known=Blocker(what=PHRASE)).since == first.since
+    assert running_for(3, known=later, what="another").since == first.since
+
+
+def test_it_is_stuck_when_it_runs_for_longer_than_a_deployment_may() -> None:
+    assert not running_for(30).stuck
+    assert running_for(30.1).stuck
+    unknown = blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None)
+    assert not unknown.stuck
+
+
+def test_a_build_is_ended_by_cancel_and_only_after_a_look_at_its_pid() -> None:
+    assert how_to_end(record(), "web") == (
+        "An operator can look at its PID with `builds:info web b9` and, if that process still is "
+        "this build, end it with `builds:cancel web`."
+    )
+    assert running_for(3).mend == how_to_end(record(), "web")
+
+
+@pytest.mark.parametrize("source", ["ps:restart", "config-redeploy", "deploy"])
+def test_a_restart_holds_no_lock_and_so_cannot_be_cancelled(source: str) -> None:
+    assert how_to_end(record(source, kind="deploy"), "web") == (
+        "An operator can look at its PID with `builds:info web b9` and end that process on the "
+        "server."
+    )
+
+
+def test_nobody_is_told_to_unlock() -> None:
+    assert "`apps:unlock` would stop nothing" in UNRECORDED.mend
+    assert "unlock" not in how_to_end(record(), "web")
+
+
+def test_a_place_that_expires_names_what_held_it_up_and_what_can_be_done() -> None:
+    held_up = Blocker(what=PHRASE, since=NOW - timedelta(hours=2, minutes=1), mend="Do this.")
+    assert expiry(PHRASE, held_up, NOW) == (
+        f"It waited too long for {PHRASE}, which has been running for 2h 1m. Do this."
+    )
+    assert expiry("the lock", Blocker(what="the lock", mend="Do this."), NOW) == (
+        "It waited too long for the lock. Do this."
+    )
+    assert expiry("x", Blocker(what="x"), NOW) == "It waited too long for x"
+    assert expiry("its turn", None, NOW) == "It waited too long for its turn"
+
+
+# --- during a deployment of ours
+
+S = BuildStatus
+REFUSED = replace(PUSH, id="r1", status=S.ABANDONED)
+RESTART = replace(CONFIG_SET, id="d1", status=S.ABANDONED, source="ps:restart")
+BEFORE = a_snapshot(builds=frozenset({"old"}))
+
+
+def test_others_began_what_is_new_and_not_ours_oldest_first() -> None:
+    records = [PUSH, a_record(id_="b1"), CONFIG_SET, a_record(id_="old")]
+    assert begun_by_others(records, BEFORE, "b1") == (CONFIG_SET, PUSH)
+
+
+def test_another_git_sync_is_somebody_elses_once_ours_is_known() -> None:
+    records = [a_record(id_="b2"), a_record(id_="b1"), PUSH]
+    assert [one.id for one in begun_by_others(records, BEFORE, "b1")] == ["b2", "p1"]
+    assert [one.id for one in begun_by_others(records, BEFORE, None)] == ["p1"]
+
+
+def test_without_records_before_nobody_can_be_told_of() -> None:
+    assert begun_by_others([PUSH], a_snapshot(builds=None), "b1") == ()
+
+
+RECORDS = st.lists(
+    st.builds(
+        lambda number, source, status: replace(
+            PUSH, id=f"{number:02}", source=source, status=status
+        ),
+        st.integers(0, 20),
+        st.sampled_from([*SOURCES, "", "new:thing"]),
+        st.sampled_from(list(S)),
+    ),
+    unique_by=lambda one: one.id,
+)
+
+
+@given(RECORDS, st.frozensets(st.integers(0, 20).map("{:02}".format)))
+def test_nothing_of_the_snapshot_and_nothing_of_ours_is_ever_called_others(
+    records: list[BuildRecord], known: frozenset[str]
+) -> None:
+    others = begun_by_others(records, a_snapshot(builds=known), "07")
+    assert {one.id for one in others} == {one.id for one in records} - known - {"07"}
+    assert list(others) == sorted(others, key=lambda one: one.id)
+
+
+@pytest.mark.parametrize(
+    ("record", "changed"),
+    [
+        (PUSH, True),
+        (replace(PUSH, status=S.RUNNING), True),
+        (replace(PUSH, status=S.CANCELED, exit_code=-1), True),
+        (replace(PUSH, status=S.FAILED, exit_code=1), True),
+        (replace(PUSH, status=S.FAILED, exit_code=141), True),
+        (REFUSED, False),
+        (replace(PUSH, status=S.FAILED, exit_code=-1), False),
+        (CONFIG_SET, True),
+        (RESTART, True),
+        (replace(RESTART, status=S.FAILED, exit_code=-1), True),
+    ],
+    ids=lambda given: (
+        f"{given.kind} {given.status} {given.exit_code}"
+        if isinstance(given, BuildRecord)
+        else str(given)
+    ),
+)
+def test_a_build_that_ended_without_telling_changed_nothing(
+    record: BuildRecord, changed: bool
+) -> None:
+    assert may_have_changed(record) is changed
+    assert (note_on([record]) is not None) is changed
+    assert (restarted_by([record]) != "from elsewhere") is changed
+
+
+def test_who_restarted_it_is_each_named_once() -> None:
+    assert restarted_by([]) == "from elsewhere"
+    assert restarted_by([CONFIG_SET]) == "by config:set"
+    again = replace(CONFIG_SET, id="c2")
+    assert restarted_by([CONFIG_SET, REFUSED, again, RESTART]) == "by config:set and ps:restart"
+
+
+def test_another_release_comes_with_a_build() -> None:
+    assert replaced_by([]) == "Another release replaced it before it had proved itself"
+    assert replaced_by([REFUSED]) == replaced_by([])
+    unseen = "Other containers took the place of its own before it had proved itself"
+    assert replaced_by([REFUSED], seen=False) == unseen
+    by_push = "It was replaced by git push before it had proved itself"
+    assert replaced_by([CONFIG_SET, PUSH]) == by_push
+    assert replaced_by([CONFIG_SET, PUSH], seen=False) == by_push
+    by_restart = "It was replaced by ps:restart before it had proved itself"
+    assert replaced_by([RESTART, REFUSED]) == by_restart
+
+
+def test_who_started_other_code() -> None:
+    assert started_by([]) == "from elsewhere"
+    assert started_by([REFUSED]) == "from elsewhere"
+    assert started_by([CONFIG_SET, PUSH]) == "by git push"
+    assert started_by([CONFIG_SET]) == "by config:set"
+
+
+def test_who_works_on_the_app_meanwhile_is_noted() -> None:
+    running = replace(RESTART, status=S.RUNNING)
+    assert note_on([]) is None
+    assert note_on([CONFIG_SET, REFUSED]) == (
+        "Others worked on the app meanwhile: config:set (Dokku build c1)."
+    )
+    assert note_on([CONFIG_SET, running, PUSH]) == (
+        "Others worked on the app meanwhile: config:set (Dokku build c1), "
+        "ps:restart (Dokku build d1, still running), git push (Dokku build p1)."
+    )
+    assert note_on([CONFIG_SET] * 5) == (
+        "Others worked on the app meanwhile: config:set (Dokku build c1), "
+        "config:set (Dokku build c1), config:set (Dokku build c1) and 2 more."
+    )
+
+
+def told(
+    *others: BuildRecord,
+    live: Live | None = Live.NEW,
+    after: Containers | None = None,
+    reason: str = "It ended.",
+    before: Containers | None = None,
+) -> str:
+    return with_others(
+        reason,
+        live,
+        others,
+        after=after or containers(NEW),
+        output=facts(ours=(NEW,)),
+        before=a_snapshot(before or containers(OLD)),
+    )
+
+
+UNRECORDED_CHANGE = (
+    "It ended. Containers were replaced meanwhile from elsewhere, by a command that Dokku keeps "
+    "no record of (such as ps:scale)."
+)
+
+
+def test_an_end_says_what_others_did_where_its_sentence_does_not() -> None:
+    assert told() == "It ended."
+    assert told(REFUSED) == "It ended."
+    noted = "Others worked on the app meanwhile: config:set (Dokku build c1)."
+    assert told(CONFIG_SET) == f"It ended. {noted}"
+    said = "It was restarted meanwhile by config:set."
+    assert told(CONFIG_SET, reason=said) == said
+    assert told(CONFIG_SET, PUSH, reason=said).endswith("meanwhile: git push (Dokku build p1).")
+
+
+@pytest.mark.parametrize("live", [Live.NEW, Live.MIXED])
+def test_containers_of_ours_that_we_did_not_start_tell_of_somebody(live: Live) -> None:
+    again = containers(RESTARTED_NEW)
+    assert told(live=live, after=again) == UNRECORDED_CHANGE
+    assert told(REFUSED, live=live, after=again) == UNRECORDED_CHANGE
+    assert "no record" not in told(CONFIG_SET, live=live, after=again)
+    assert told(live=live, after=containers(NEW, OLD)) == "It ended."
+
+
+@pytest.mark.parametrize("live", [Live.PREVIOUS, Live.NONE, Live.UNKNOWN, None])
+def test_where_ours_is_not_seen_running_its_containers_tell_nothing(live: Live | None) -> None:
+    assert told(live=live, after=containers(RESTARTED_NEW)) == "It ended."
+
+
+def test_containers_that_could_not_be_read_tell_nothing() -> None:
+    for after, before in ((None, containers(OLD)), (containers(RESTARTED_NEW), None)):
+        sentence = with_others(
+            "It ended.",
+            Live.NEW,
+            (),
+            after=after,
+            output=facts(ours=(NEW,)),
+            before=a_snapshot(before),
+        )
+        assert sentence == "It ended."
+
+
+def test_a_renamed_container_of_ours_is_ours() -> None:
+    output = replace(facts(ours=(NEW,)), renamed=frozenset({RESTARTED_NEW.id}))
+    sentence = with_others(
+        "It ended.",
+        Live.NEW,
+        (),
+        after=containers(NEW, RESTARTED_NEW),
+        output=output,
+        before=a_snapshot(),
+    )
+    assert sentence == "It ended."
+
+
+def test_where_our_output_was_lost_no_container_is_called_somebody_elses() -> None:
+    """Before 0.38 a good end may be known by its effect alone: the containers are ours then."""
+    sentence = with_others(
+        "It ended.",
+        Live.NEW,
+        (),
+        after=containers(NEW),
+        output=facts(),
+        before=a_snapshot(containers(OLD)),
+    )
+    assert sentence == "It ended."
+
+
+def test_operators_are_told_of_every_record() -> None:
+    assert tell([CONFIG_SET, REFUSED]) == "config-redeploy c1 succeeded, git-hook r1 abandoned"

@@ -1,0 +1,132 @@
+"""A release is watched until it has proved itself, or failed to."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from bot.deployments.dokku_facts import BuildStatus, Containers
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.verdict.rules import Verdict
+from bot.deployments.verdict.stability import Look
+from bot.deployments.verdict.stability_watch import StabilityWatch, Watched
+from tests.support.builders import (
+    CONFIG_SET,
+    NEW,
+    OLD,
+    RESTARTED_NEW,
+    STRANGER,
+    containers,
+    evidence,
+)
+from tests.support.fake_dokku import DOWN, FakeDokku
+from tests.support.virtual_time import LoopClock, in_virtual_time
+
+SETTLE = timedelta(seconds=10)
+
+
+async def watched(
+    dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
+) -> Watched:
+    clock = LoopClock()
+    checker = StabilityWatch(dokku=dokku, clock=clock, settle=SETTLE, most=most)
+    now = clock.monotonic()
+    look = Look(began=now, done=now, containers=first or containers(NEW))
+    return await checker.watch("web", evidence(), look)
+
+
+async def watch(
+    dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
+) -> tuple[Verdict, Containers | None]:
+    end = await watched(dokku, first, most=most)
+    return end.verdict, end.after
+
+
+@in_virtual_time
+async def test_two_looks_a_settle_time_apart() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    verdict, after = await watch(dokku)
+    assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert after == containers(NEW)
+    assert 10 <= LoopClock().monotonic() < 11
+    assert dokku.asked == ["containers", "builds"]
+
+
+@in_virtual_time
+async def test_looks_that_are_not_answered_prove_nothing() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    dokku.fail("containers", DOWN, times=3)
+    verdict, _ = await watch(dokku)
+    assert verdict.phase is Phase.SUCCEEDED
+    assert dokku.asked.count("containers") == 4
+
+
+@in_virtual_time
+async def test_a_server_that_never_answers_again_leaves_it_unknown() -> None:
+    end = await watched(FakeDokku(down=DOWN), most=timedelta(minutes=2))
+    assert (end.verdict.failure, end.verdict.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert (end.after, end.unanswered) == (None, str(DOWN))
+    assert 120 <= LoopClock().monotonic() < 135
+
+
+@in_virtual_time
+async def test_a_look_that_failed_before_is_not_told_of_at_the_end() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    dokku.fail("containers", DOWN, times=3)
+    assert (await watched(dokku)).unanswered is None
+
+
+@in_virtual_time
+async def test_a_restart_of_our_release_begins_the_settle_time_again() -> None:
+    verdict, _ = await watch(FakeDokku(now=containers(RESTARTED_NEW)))
+    assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
+    assert 20 <= LoopClock().monotonic() < 25
+
+
+@in_virtual_time
+async def test_a_crash_ends_it() -> None:
+    verdict, _ = await watch(FakeDokku(now=containers(replace(NEW, restarts=1))))
+    assert (verdict.failure, verdict.live) == (Failure.CRASHED, Live.NEW)
+
+
+@in_virtual_time
+async def test_another_release_or_the_old_one_in_its_place_ends_it() -> None:
+    verdict, _ = await watch(FakeDokku(now=containers(STRANGER)))
+    assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
+    verdict, _ = await watch(FakeDokku(now=containers(OLD)))
+    assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
+
+
+@in_virtual_time
+async def test_who_replaced_it_is_asked_at_the_end_and_named() -> None:
+    dokku = FakeDokku(now=containers(STRANGER))
+    dokku.add_record("b1", BuildStatus.SUCCEEDED)
+    dokku.add_record("p1", BuildStatus.SUCCEEDED, source="git-hook")
+    verdict, _ = await watch(dokku)
+    assert verdict.reason.startswith("It was replaced by git push before it had proved itself.")
+    assert dokku.asked == ["containers", "builds"]
+
+
+@in_virtual_time
+async def test_records_that_cannot_be_read_at_the_end_leave_those_read_before() -> None:
+    dokku = FakeDokku(now=containers(STRANGER))
+    dokku.fail("builds")
+    clock = LoopClock()
+    checker = StabilityWatch(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
+    look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
+    end = await checker.watch("web", evidence(others=(CONFIG_SET,)), look)
+    assert end.others == (CONFIG_SET,)
+    assert end.verdict.reason.startswith("It was replaced by config:set")
+    assert end.after == containers(STRANGER)
+
+
+@in_virtual_time
+async def test_what_others_began_during_the_watch_is_told_of() -> None:
+    dokku = FakeDokku(now=containers(NEW))
+    dokku.add_record("b1", BuildStatus.SUCCEEDED)
+    dokku.add_record("g1", BuildStatus.SUCCEEDED)
+    clock = LoopClock()
+    checker = StabilityWatch(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
+    look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
+    end = await checker.watch("web", evidence(), look)
+    assert [one.id for one in end.others] == ["g1"]
+    unknown = await checker.watch("web", evidence(record=None), look)
+    assert unknown.others == ()

@@ -1,0 +1,108 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.deployments.model import (
+    Actor,
+    AppPolicy,
+    Deployment,
+    Failure,
+    Live,
+    MessagePlace,
+    Phase,
+    Progress,
+)
+from bot.slack.listeners.answers import (
+    already_words,
+    apps_answer,
+    help_answer,
+    history_answer,
+    started_answer,
+    status_answer,
+    unfinished_answer,
+)
+from bot.slack.listeners.commands import WORDS, usage_of
+from bot.slack.render.blocks import Answer
+from bot.slack.render.limits import validate_message
+from tests.support.builders import NOW, SHA, a_deployment
+
+PLACE = MessagePlace(channel="C1", ts="1.2", permalink="https://slack.example.com/archives/C1/p12")
+HOSTILE = "<!channel> @here <https://evil.example.com|main> `*x*`\n" + "y" * 300
+
+
+def hostile(phase: Phase) -> Deployment:
+    return a_deployment(
+        app=HOSTILE,
+        ref=HOSTILE,
+        server=HOSTILE,
+        sha=SHA,
+        phase=phase,
+        failure=Failure.BUILD_FAILED if phase is Phase.FAILED else None,
+        live=Live.PREVIOUS if phase is Phase.FAILED else None,
+        reason=HOSTILE,
+        requested_by=Actor(user="U1", name=HOSTILE),
+        message=PLACE,
+    )
+
+
+def shown(answer: Answer) -> str:
+    return answer.text + str(answer.blocks)
+
+
+def all_answers() -> list[Answer]:
+    rows = [hostile(Phase.BUILDING)] * 60
+    past = [hostile(Phase.FAILED)] * 10
+    apps = [
+        AppPolicy(server="production", app=f"app-{number}-{'x' * 60}", dokku_app="x")
+        for number in range(400)
+    ]
+    progress = Progress(step=HOSTILE, waits_for=HOSTILE, place=2)
+    return [
+        status_answer(rows[0], progress, now=NOW),
+        status_answer(past[0], Progress(), now=NOW),
+        unfinished_answer([(row, progress) for row in rows], now=NOW),
+        unfinished_answer([], now=NOW),
+        history_answer(HOSTILE, past, now=NOW),
+        apps_answer(apps, servers=("production", "staging")),
+        apps_answer([], servers=()),
+        help_answer([(usage_of(row), row.summary) for row in WORDS]),
+        started_answer(rows[0]),
+    ]
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_no_answer_is_refused_by_slack_or_pings_anybody(number: int) -> None:
+    answer = all_answers()[number]
+    assert not validate_message(answer.text, list(answer.blocks))
+    for hazard in ("<!channel", "@here", "<https://evil"):
+        assert hazard not in shown(answer)
+
+
+def test_a_status_says_what_is_live_at_an_end() -> None:
+    ended = a_deployment(
+        phase=Phase.FAILED, failure=Failure.BUILD_FAILED, live=Live.PREVIOUS, reason="It broke."
+    )
+    answer = status_answer(replace(ended, message=PLACE), Progress(), now=NOW)
+    assert "the build failed" in answer.text
+    assert "live at its end: the previous release" in answer.text
+    assert "It broke." in shown(answer)
+    assert "|message>" in shown(answer)
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    many = [(hostile(Phase.BUILDING), Progress())] * 60
+    assert "more lines" in shown(unfinished_answer(many, now=NOW))
+
+
+def test_a_server_without_an_answer_is_named() -> None:
+    known = [AppPolicy(server="production", app="myapp", dokku_app="myapp")]
+    text = shown(apps_answer(known, servers=("production", "staging")))
+    assert "*production*: `myapp`" in text
+    assert "*staging*: no app is known" in text
+
+
+def test_an_act_that_is_under_way_is_named() -> None:
+    row = replace(a_deployment(created_at=NOW - timedelta(minutes=1)), message=PLACE)
+    assert row.id in already_words(row, back=False)
+    assert "roll back" in already_words(row, back=True)

@@ -1,0 +1,142 @@
+import asyncio
+
+import pytest
+
+from bot.deployments.model import Actor, CancelRequest, Deployment, Live, Phase, Trigger
+from bot.simulators.slack.model import Message
+from bot.slack.buttons import BUTTONS
+from bot.slack.listeners.clicks import ACTS
+from tests.support.builders import NOW, OLD_SHA, a_deployment
+from tests.support.stage import Stage, open_stage
+
+ONE = "01K9ZB0000000000000000001A"
+
+
+async def a_message(
+    stage: Stage, phase: Phase, log: str = "", live: Live | None = None
+) -> tuple[Deployment, Message]:
+    row = a_deployment(id=ONE, app="myapp", phase=phase, live=live, rollback_sha=OLD_SHA)
+    stage.service.logs[ONE] = log
+    deployment = await stage.service.post(row, stage.deploys.id)
+    return deployment, await stage.live_message()
+
+
+def test_every_button_of_the_message_is_listened_to() -> None:
+    assert {button.action_id for button in BUTTONS} == {*ACTS, "deployment_log"}
+
+
+async def test_full_log_opens_at_once_and_is_filled_in() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.BUILDING, "step 1\nstep 2\n")
+        async with stage.slack.hold_for_test("views.update"):
+            await stage.slack.click(stage.ada, message, action_id="deployment_log")
+            await stage.view("Fetching the log")
+        await stage.view("step 2")
+
+
+async def test_full_log_of_a_deployment_that_is_gone_says_so_in_the_modal() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.BUILDING)
+        stage.service.rows.clear()
+        await stage.slack.click(stage.ada, message, action_id="deployment_log")
+        await stage.view("not known any more")
+
+
+async def test_cancel_asks_the_service_and_answers_the_clicker_alone() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.BUILDING)
+        await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
+        assert await stage.whisper() == "Cancelling it."
+        ((cancelled, actor, through),) = stage.service.cancels
+        assert (cancelled, actor.user, through) == (ONE, stage.ada.id, "button")
+        assert not stage.slack.thread(message)
+
+
+async def test_a_late_cancel_does_nothing_but_say_so_to_the_clicker() -> None:
+    async with open_stage() as stage:
+        row, message = await a_message(stage, Phase.BUILDING)
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.SUCCEEDED))
+        await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
+        assert "no longer there: the deployment is succeeded" in await stage.whisper()
+        assert not stage.service.cancels
+        assert row.message is not None
+
+
+async def test_a_second_cancel_is_told_of_the_first() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.BUILDING)
+        wish = CancelRequest(by=Actor(user="U1"), at=NOW)
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.CANCELLING, cancel=wish))
+        await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
+        assert "has been asked for" in await stage.whisper()
+        assert not stage.service.cancels
+
+
+async def test_a_button_of_a_forgotten_deployment_says_so() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.FAILED)
+        stage.service.rows.clear()
+        await stage.slack.click(stage.ada, message, action_id="deployment_retry")
+        assert "not known any more" in await stage.whisper()
+
+
+@pytest.mark.parametrize(
+    ("action_id", "ref"), [("deployment_retry", "main"), ("deployment_rollback", OLD_SHA)]
+)
+async def test_retry_and_roll_back_start_one_deployment_each(action_id: str, ref: str) -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.FAILED, live=Live.NONE)
+        await stage.slack.click(stage.ada, message, action_id=action_id)
+        await stage.slack.until(lambda: stage.service.requests)
+        await stage.slack.redeliver_last_for_test("interactive")
+        await stage.slack.click(stage.ada, message, action_id=action_id)
+        assert "already under way" in await stage.whisper()
+        (ask,) = stage.service.requests
+        assert (ask.ref, ask.trigger, ask.channel) == (ref, Trigger.BUTTON, stage.deploys.id)
+        assert (ask.retry_of or ask.rollback_of) == ONE
+        assert ask.request_key.startswith(f"click:{message.ts}:{action_id}:")
+
+
+async def test_two_people_who_press_retry_at_once_start_one_deployment() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.FAILED, live=Live.NONE)
+        grace = stage.slack.user("grace")
+        async with stage.slack.hold_for_test("chat.postMessage"):
+            await asyncio.gather(
+                stage.slack.click(stage.ada, message, action_id="deployment_retry"),
+                stage.slack.click(grace, message, action_id="deployment_retry"),
+            )
+        told = await stage.slack.until(
+            lambda: stage.slack.ephemerals(stage.ada) + stage.slack.ephemerals(grace)
+        )
+        assert "already under way" in told[0].text
+        assert len(stage.service.requests) == 1
+
+
+@pytest.mark.parametrize("action_id", ["deployment_retry", "deployment_rollback"])
+async def test_old_messages_keep_their_lasting_buttons(action_id: str) -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.FAILED, live=Live.NONE)
+        stage.service.known(
+            a_deployment(
+                id=ONE, app="myapp", phase=Phase.FAILED, live=Live.PREVIOUS, rollback_sha=OLD_SHA
+            )
+        )
+        await stage.slack.click(stage.ada, message, action_id=action_id)
+        await stage.slack.until(lambda: stage.service.requests)
+
+
+async def test_people_of_another_workspace_may_press_nothing() -> None:
+    async with open_stage() as stage:
+        mallory = stage.slack.user("mallory")
+        _, message = await a_message(stage, Phase.BUILDING)
+        stage.deploys.members.add(mallory.id)
+        for action_id in ("deployment_log", "deployment_cancel"):
+            await stage.slack.click(mallory, message, action_id=action_id)
+        told = await stage.slack.until(
+            lambda: len(stage.slack.ephemerals(mallory)) > 1 and stage.slack.ephemerals(mallory)
+        )
+        assert told
+        assert all("own workspace" in one.text for one in told)
+        assert stage.slack.view(mallory) is None
+        assert not stage.service.cancels

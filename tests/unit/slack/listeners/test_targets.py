@@ -1,0 +1,157 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.deployments.model import AppPolicy
+from bot.slack.listeners.parse import is_app, is_ref
+from bot.slack.listeners.targets import Target, find_target, message_text
+
+SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334"
+APPS = (
+    AppPolicy(server="production", app="myapp", dokku_app="myapp"),
+    AppPolicy(
+        server="eu",
+        app="shop",
+        dokku_app="shop",
+        repo="https://github.com/Acme/storefront.git",
+    ),
+)
+GITHUB = "https://github.com/acme/myapp"
+
+
+@pytest.mark.parametrize(
+    ("link", "ref"),
+    [
+        (GITHUB, None),
+        (GITHUB + ".git", None),
+        (GITHUB + "/tree/main", "main"),
+        (GITHUB + "/tree/feature/login", "feature/login"),
+        (GITHUB + "/tree/fix%2Fx", "fix/x"),
+        (GITHUB + "/blob/main/app.py#L3", "main"),
+        (GITHUB + f"/commit/{SHA}", SHA),
+        (GITHUB + "/commits/main", "main"),
+        (GITHUB + "/pull/12", "refs/pull/12/head"),
+        (GITHUB + "/pull/12/files", "refs/pull/12/head"),
+        (GITHUB + f"/pull/12/commits/{SHA}", SHA),
+        (GITHUB + "/compare/main...ada:feature/x", "feature/x"),
+        (GITHUB + "/releases/tag/v1.2", "v1.2"),
+        (GITHUB + "/actions/runs/123", None),
+        (GITHUB + "/tree/..", None),
+        ("https://gitlab.example.com/group/sub/myapp/-/tree/main", "main"),
+        (f"https://gitlab.example.com/group/myapp/-/commit/{SHA}", SHA),
+        (
+            "https://gitlab.example.com/group/myapp/-/merge_requests/7/diffs",
+            "refs/merge-requests/7/head",
+        ),
+        ("https://gitlab.example.com/group/myapp/-/tags/v2", "v2"),
+        ("https://bitbucket.org/acme/myapp/branch/fix", "fix"),
+        (f"https://bitbucket.org/acme/myapp/commits/{SHA}", SHA),
+        ("https://bitbucket.example.com/projects/AC/repos/myapp/pull-requests/3/overview",
+         "refs/pull-requests/3/from"),
+        ("https://codeberg.org/acme/myapp/src/branch/main", "main"),
+        ("https://codeberg.org/acme/myapp/pulls/4", "refs/pull/4/head"),
+        (f"https://codeberg.org/acme/myapp/src/commit/{SHA}", SHA),
+        ("git@github.com:acme/myapp.git", None),
+        ("ssh://git@github.com/acme/myapp.git", None),
+        ("https://gitlab.example.com/group/sub/myapp.git", None),
+    ],
+)  # fmt: skip
+def test_links_of_the_common_forges(link: str, ref: str | None) -> None:
+    expected = Target(app="myapp", ref=ref, server="production")
+    assert find_target(f"look at <{link}>.", APPS) == expected
+    assert find_target(f"look at <{link}|this>", APPS) == expected
+    assert find_target(link) == Target(app="myapp", ref=ref)
+
+
+def test_a_repository_that_an_app_names_gives_that_app() -> None:
+    found = find_target("<https://github.com/acme/storefront/pull/3>", APPS)
+    assert found == Target(app="shop", ref="refs/pull/3/head", server="eu")
+
+
+def test_a_branch_says_more_than_a_pull_request() -> None:
+    text = f"<{GITHUB}/pull/12|#12> from <{GITHUB}/tree/fix-login|fix-login>"
+    assert find_target(text, APPS).ref == "fix-login"
+
+
+@pytest.mark.parametrize(
+    ("text", "app", "ref"),
+    [
+        ("myapp@main", "myapp", "main"),
+        ("please ship `myapp@fix/login`!", "myapp", "fix/login"),
+        ("<mailto:myapp@v1.2|myapp@v1.2>", "myapp", "v1.2"),
+        ("myapp main", "myapp", "main"),
+        ("deploy myapp experiment", "myapp", "experiment"),
+        ("/deploy myapp main", "myapp", "main"),
+        ("please deploy myapp branch fix-3 now", "myapp", "fix-3"),
+        ("myapp is down again", "myapp", None),
+        ("mail ada@example.com", None, None),
+        (SHA, None, SHA),
+        ("fixed in a1b2c3d", None, "a1b2c3d"),
+        ("myapp broke at a1b2c3d", "myapp", "a1b2c3d"),
+        ("the decade facade", None, None),
+        ("", None, None),
+    ],
+)
+def test_words(text: str, app: str | None, ref: str | None) -> None:
+    found = find_target(text, APPS)
+    assert (found.app, found.ref) == (app, ref)
+
+
+def test_two_words_are_enough_when_no_app_is_known() -> None:
+    assert find_target("otherapp main") == Target(app="otherapp", ref="main")
+    assert find_target("good morning everybody") == Target()
+
+
+def test_the_text_of_a_message_has_its_blocks_and_attachments() -> None:
+    message = {
+        "text": "New pull request",
+        "blocks": [
+            {
+                "type": "rich_text",
+                "elements": [
+                    {"type": "rich_text_section", "elements": [{"type": "link", "url": GITHUB}]}
+                ],
+            },
+            {"type": "section", "text": {"type": "mrkdwn", "text": "*shop*"}},
+        ],
+        "attachments": [{"title": "#3", "title_link": GITHUB + "/pull/3", "fields": None}],
+    }
+    text = message_text(message)
+    assert GITHUB in text
+    assert "*shop*" in text
+    assert find_target(text, APPS).ref == "refs/pull/3/head"
+
+
+def test_odd_messages_have_a_text_too() -> None:
+    assert message_text({"text": None, "blocks": "x", "attachments": [3, None]}) == ""
+
+
+pieces = st.one_of(
+    st.text(max_size=15),
+    st.sampled_from(
+        ["myapp", "shop", GITHUB + "/", "pull/", "tree/", "<", ">", "|", "@", SHA, "https://[", "-"]
+    ),
+)
+
+
+@given(st.lists(pieces, max_size=8).map("".join))
+def test_no_text_raises_and_what_is_found_is_valid(text: str) -> None:
+    for apps in (APPS, ()):
+        found = find_target(text, apps)
+        assert found.app is None or is_app(found.app)
+        assert found.ref is None or is_ref(found.ref)
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["text", "blocks", "elements", "url"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["text", "blocks", "attachments"]), json_like))
+def test_no_message_raises(message: dict[str, object]) -> None:
+    find_target(message_text(message), APPS)

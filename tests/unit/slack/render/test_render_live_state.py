@@ -1,0 +1,206 @@
+"""The sentences about what is live now: each says what is proven, and no more."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Containers
+from bot.deployments.live.compare import Facts, Match, stand
+from bot.deployments.live.reader import Seen
+from bot.deployments.model import Deployment, Failure, Live, Phase, Progress
+from bot.slack.listeners.answers import standing_answer
+from bot.slack.render.limits import validate_message
+from bot.slack.render.live_state import standing_lines
+from tests.support.builders import (
+    METADATA,
+    NEW,
+    NEW_WORKER,
+    NOW,
+    OLD,
+    OLD_SHA,
+    RESTARTED_NEW,
+    SHA,
+    STRANGER,
+    a_deployment,
+    containers,
+)
+
+HOSTILE = "<!channel> @here <https://evil.example.com|main> `*x*`\n" + "y" * 300
+
+
+def ended(minutes: int = 0, **changes: Any) -> Deployment:
+    given: dict[str, Any] = {
+        "id": f"01ROW{minutes:03}",
+        "phase": Phase.SUCCEEDED,
+        "live": Live.NEW,
+        "sha": SHA,
+        "started_at": NOW + timedelta(minutes=minutes),
+        "after": containers(NEW),
+        "build_id": f"b{minutes:03}",
+    }
+    return a_deployment(**(given | changes))
+
+
+def seen(*started: Deployment, now: Containers | None = None, **facts: Any) -> Seen:
+    about = {key: facts.pop(key) for key in ("why", "keeps_records", "missing") if key in facts}
+    standing = stand(Facts(started=started, containers=now, **facts))
+    return Seen(server="production", app="web", standing=standing, **about)
+
+
+def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> str:
+    return "\n".join(standing_lines(seen(*started, now=now, **facts)))
+
+
+@pytest.mark.parametrize(
+    ("row", "now", "words"),
+    [
+        (ended(), containers(NEW), f"{SHA[:7]} is live: the containers are those that were seen"),
+        (
+            ended(phase=Phase.FAILED, failure=Failure.CRASHED),
+            containers(NEW),
+            "never proven good (failed: the new release keeps crashing)",
+        ),
+        (
+            ended(phase=Phase.FAILED, failure=Failure.INTERNAL),
+            containers(NEW),
+            "A release whose commit is not certain is live",
+        ),
+        (ended(live=Live.MIXED), containers(NEW), f"Some processes run {SHA[:7]}, some an older"),
+        (ended(live=Live.NONE, after=Containers()), Containers(), "Nothing runs, as at the end"),
+        (ended(), containers(RESTARTED_NEW), "restarted or scaled outside the bot"),
+        (ended(live=Live.MIXED), containers(RESTARTED_NEW), "What deployment 01ROW000 left is"),
+        (ended(), containers(STRANGER), "all processes run another release"),
+        (
+            ended(after=containers(NEW, NEW_WORKER)),
+            containers(STRANGER, NEW_WORKER),
+            "web.1 run another release",
+        ),
+        (ended(after=Containers()), containers(NEW), "left nothing running, and something runs"),
+        (ended(), Containers(), f"which left {SHA[:7]} running"),
+        (ended(live=Live.MIXED), Containers(), "which left some processes new, some old running"),
+        (ended(), None, "What is live now is not known."),
+        (ended(after=None), containers(NEW), "could not be read at the end of the last deployment"),
+    ],
+)
+def test_each_standing_has_its_sentence(
+    row: Deployment, now: Containers | None, words: str
+) -> None:
+    assert words in said(row, now=now)
+
+
+def test_nothing_but_a_proof_says_that_a_commit_is_live() -> None:
+    for now in (containers(STRANGER), Containers(), None):
+        assert f"{SHA[:7]} is live" not in said(ended(), now=now)
+
+
+def test_without_a_proof_dokkus_own_word_is_called_so() -> None:
+    report = AppReport(metadata=METADATA)
+    assert f"According to Dokku it is {SHA[:7]}." in said(now=containers(OLD), report=report)
+    assert "Dokku names no commit either." in said(now=containers(OLD), report=AppReport())
+    assert "No release of it was proven live by this bot." in said(now=containers(OLD))
+
+
+def test_why_it_is_not_known_is_said() -> None:
+    assert "It refused." in said(ended(), why="It refused.")
+    assert f"Deployment 01ROW000 left {SHA[:7]} live" in said(ended(), why="It refused.")
+    assert "This bot has proven no release of it." in said(why="It refused.")
+
+
+def test_a_later_end_that_is_not_proven_is_named() -> None:
+    lost = ended(1, phase=Phase.FAILED, live=Live.UNKNOWN, sha=OLD_SHA, after=None)
+    words = said(lost, ended(), now=containers(STRANGER))
+    assert f"the end of deployment 01ROW001 ({OLD_SHA[:7]}) could not be proven" in words
+
+
+def test_a_deployment_at_work_is_named() -> None:
+    running = ended(1, phase=Phase.RELEASING, live=None, after=None)
+    words = said(running, ended(), now=containers(STRANGER), unfinished=[running])
+    assert "A deployment of this bot is changing it at this moment" in words
+
+
+def test_processes_are_named_with_their_states() -> None:
+    now = containers(replace(NEW, state="restarting", restarts=8), NEW_WORKER)
+    words = said(ended(after=containers(NEW, NEW_WORKER)), now=now)
+    assert "Processes: web.1 restarting (8 restarts), worker.1 running." in words
+    assert "web.1: crashed and restarted by Docker" in words
+    assert "Processes: none is scaled up." in said(ended(), now=Containers())
+
+
+def test_records_of_others_are_told_with_the_servers_own_time() -> None:
+    def record(id_: str, status: BuildStatus, source: str, code: int | None = None) -> BuildRecord:
+        return BuildRecord(
+            id=id_,
+            app="web",
+            status=status,
+            source=source,
+            exit_code=code,
+            started_at="2026-11-24T06:06:05.750909579Z" if id_ == "b3" else "",
+        )
+
+    records = [
+        record("b3", BuildStatus.SUCCEEDED, "git-hook"),
+        record("b2", BuildStatus.FAILED, "ps:rebuild", -1),
+        record("b1", BuildStatus.FAILED, "something-new", 1),
+    ]
+    row = ended(build_id="b0")
+    words = said(row, now=containers(STRANGER), records=records)
+    assert (
+        "Dokku's records since: a git push (ended well, 2026-11-24 06:06:05 by the server's clock, "
+        "Dokku build b3); a ps:rebuild (ended without telling how, Dokku build b2); "
+        "something-new (failed, Dokku build b1)."
+    ) in words
+    runs = replace(record("b4", BuildStatus.RUNNING, "git-hook"), duration=timedelta(minutes=3))
+    words = said(row, now=containers(NEW), records=[runs])
+    assert "Under way outside the bot: a git push (running for 3m 0s, Dokku build b4)." in words
+    assert "since" not in words
+
+
+def test_what_left_no_record_is_said_to_have_left_none() -> None:
+    now = containers(RESTARTED_NEW)
+    assert "ps:scale and ps:stop leave none" in said(
+        ended(), now=now, records=[], keeps_records=True
+    )
+    assert "This Dokku keeps no build records" in said(ended(), now=now, keeps_records=False)
+    assert "records" not in said(ended(), now=now)
+    locked = AppReport(locked=True)
+    assert "deploy lock is held" in said(ended(), now=containers(NEW), report=locked)
+
+
+def test_the_last_good_deployment_is_named_where_it_is_another() -> None:
+    good = ended(0, sha=OLD_SHA)
+    bad = ended(1, phase=Phase.FAILED, failure=Failure.CRASHED)
+    words = said(bad, good, now=containers(NEW))
+    assert f"Last good deployment: {OLD_SHA[:7]} by 01ROW000." in words
+    assert "Last good" not in said(good, now=containers(NEW))
+
+
+def test_an_app_that_is_gone_has_nothing_live() -> None:
+    (line,) = standing_lines(seen(ended(), missing=True))
+    assert "does not exist on production any more" in line
+
+
+def test_the_answer_is_taken_by_slack_and_pings_nobody() -> None:
+    rows = [a_deployment(id=f"01W{n}", app=HOSTILE, ref=HOSTILE) for n in range(40)]
+    running = ended(1, phase=Phase.BUILDING, live=None, app=HOSTILE, ref=HOSTILE)
+    records = [
+        BuildRecord(id=f"b9{n}{HOSTILE}", app="x", status=BuildStatus.FAILED, source=HOSTILE)
+        for n in range(5)
+    ]
+    many = containers(*(replace(STRANGER, id=f"{n:012}", process=HOSTILE) for n in range(80)))
+    facts = Facts(started=[ended()], containers=many, records=records)
+    found = [
+        Seen(server=HOSTILE, app=HOSTILE, standing=stand(facts), why=HOSTILE),
+        Seen(
+            server=HOSTILE,
+            app=HOSTILE,
+            standing=stand(replace(facts, unfinished=[running, *rows])),
+        ),
+    ]
+    assert found[0].standing.match is Match.REPLACED
+    answer = standing_answer(found, lambda one: (one, Progress(waits_for=HOSTILE)), now=NOW)
+    assert not validate_message(answer.text, list(answer.blocks))
+    for hazard in ("<!channel", "@here", "<https://evil"):
+        assert hazard not in answer.text + str(answer.blocks)
+    assert "Deploying" in answer.text

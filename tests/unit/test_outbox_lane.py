@@ -1,0 +1,251 @@
+import asyncio
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from bot.outbox.lane import (
+    RETRY_AFTER,
+    Answer,
+    NeverTold,
+    NotTold,
+    OutboxLane,
+    Told,
+    TurnedAway,
+    open_lanes,
+)
+from bot.outbox.model import Endpoint, Outgoing, webhook_lane
+from tests.support.outbox import HandClock, MemoryOutbox
+
+LANE = webhook_lane("https://user:word@ops.example.com/secret/path")
+
+
+class Listener:
+    """The other side: answers as the test says, and holds on to what is in flight."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.answers: list[Answer | Exception] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.outcomes: Counter[str] = Counter()
+        self.news = asyncio.Condition()
+
+    async def __call__(self, row: Outgoing) -> Answer:
+        self.heard.append(row.id)
+        async with self.news:
+            self.news.notify_all()
+        await self.open.wait()
+        answer = self.answers.pop(0) if self.answers else Told()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def count(self, outcome: str) -> None:
+        self.outcomes[outcome] += 1
+
+    async def until_heard(self, count: int) -> None:
+        async with asyncio.timeout(5), self.news:
+            await self.news.wait_for(lambda: len(self.heard) >= count)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def outbox(clock: HandClock) -> MemoryOutbox:
+    return MemoryOutbox(clock)
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def lane(outbox: MemoryOutbox, clock: HandClock, listener: Listener) -> OutboxLane:
+    return OutboxLane(lane=LANE, outbox=outbox, deliver=listener, clock=clock, count=listener.count)
+
+
+async def test_what_is_due_is_told_once(
+    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+) -> None:
+    keys = [outbox.add(lane=LANE, deployment=f"d{n}") for n in range(20)]
+    async with open_lanes([lane]):
+        for key in keys:
+            await outbox.until(key, state="delivered")
+    assert sorted(listener.heard) == keys
+    assert listener.outcomes == {"delivered": 20}
+
+
+async def test_a_kick_is_enough_to_be_told_now(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock
+) -> None:
+    async with open_lanes([lane]):
+        await outbox.until_looked(1)
+        key = outbox.add(lane=LANE, deployment="d")
+        lane.kick()
+        await outbox.until(key, state="delivered")
+    assert clock.monotonic() == 0
+
+
+async def test_without_a_kick_it_looks_every_few_seconds(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock
+) -> None:
+    async with open_lanes([lane]):
+        await outbox.until_looked(1)
+        key = outbox.add(lane=LANE, deployment="d")
+        while outbox.rows[key].state == "waiting":
+            looks = outbox.looks
+            await asyncio.sleep(0)
+            clock.advance(timedelta(seconds=5))
+            await outbox.until_looked(looks)
+        await outbox.until(key, state="delivered")
+
+
+async def test_the_rows_of_one_deployment_keep_their_order_and_others_do_not_wait(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
+) -> None:
+    first = outbox.add(lane=LANE, deployment="d1")
+    second = outbox.add(lane=LANE, deployment="d1")
+    other = outbox.add(lane=LANE, deployment="d2")
+    listener.answers = [NotTold("it answered 503")]
+    async with open_lanes([lane]):
+        await outbox.until(first, tries=1)
+        await outbox.until(other, state="delivered")
+        assert outbox.rows[second].state == "waiting"
+        await outbox.until_looked(outbox.looks + 1)
+        clock.advance(RETRY_AFTER[0])
+        lane.kick()
+        await outbox.until(second, state="delivered")
+    assert listener.heard == [first, other, first, second]
+
+
+async def test_it_is_tried_on_the_schedule_and_then_given_up(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
+) -> None:
+    key = outbox.add(lane=LANE, deployment="d")
+    listener.answers = [NotTold("it answered 503")] * 7
+    async with open_lanes([lane]):
+        for tries, wait in enumerate(RETRY_AFTER, start=1):
+            row = await outbox.until(key, tries=tries)
+            assert row.next_at == clock.now() + wait
+            clock.advance(wait)
+            lane.kick()
+        row = await outbox.until(key, state="given_up")
+    assert row.last_error == "it answered 503"
+    assert [wait.total_seconds() for wait in RETRY_AFTER] == [5, 30, 120, 600, 3_600, 21_600]
+    assert listener.outcomes == {"retried": 6, "given_up": 1}
+
+
+async def test_what_can_never_be_told_is_given_up_at_once(
+    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+) -> None:
+    key = outbox.add(lane=LANE, deployment="d")
+    listener.answers = [NeverTold("the channel is archived")]
+    async with open_lanes([lane]):
+        await outbox.until(key, state="given_up")
+    assert len(listener.heard) == 1
+
+
+async def test_a_lane_that_was_turned_away_is_off_and_keeps_its_rows(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
+) -> None:
+    key = outbox.add(lane=LANE, deployment="d")
+    listener.answers = [TurnedAway("it answered 410")]
+    async with open_lanes([lane]):
+        await outbox.until(key, tries=1)
+        assert outbox.off == {LANE: "it answered 410"}
+        clock.advance(timedelta(hours=1))
+        lane.kick()
+        await outbox.until_looked(outbox.looks + 1)
+        assert len(listener.heard) == 1
+        await outbox.turn_on(LANE)
+        lane.kick()
+        await outbox.until(key, state="delivered")
+
+
+async def test_a_fault_of_ours_is_tried_again_and_shows_no_text_of_it(
+    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+) -> None:
+    key = outbox.add(lane=LANE, deployment="d")
+    listener.answers = [RuntimeError("password=swordfish")]
+    async with open_lanes([lane]):
+        row = await outbox.until(key, tries=1)
+    assert row.last_error == "internal error: RuntimeError"
+
+
+async def test_an_outbox_that_cannot_be_read_is_asked_again(
+    lane: OutboxLane, outbox: MemoryOutbox
+) -> None:
+    outbox.broken = 1
+    key = outbox.add(lane=LANE, deployment="d")
+    async with open_lanes([lane]):
+        await outbox.until_looked(1)
+        lane.kick()
+        await outbox.until(key, state="delivered")
+
+
+async def test_no_more_than_so_many_are_told_at_once(
+    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+) -> None:
+    keys = [outbox.add(lane=LANE, deployment=f"d{n}") for n in range(12)]
+    listener.open.clear()
+    async with open_lanes([lane]):
+        await listener.until_heard(8)
+        lane.kick()
+        await asyncio.sleep(0)
+        assert len(listener.heard) == 8
+        listener.open.set()
+        for key in keys:
+            await outbox.until(key, state="delivered")
+
+
+async def test_leaving_tells_what_is_due(
+    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+) -> None:
+    async with open_lanes([lane]):
+        await outbox.until_looked(1)
+        key = outbox.add(lane=LANE, deployment="d")
+    assert outbox.rows[key].state == "delivered"
+    assert listener.heard == [key]
+
+
+async def test_leaving_is_bounded_and_forgets_nothing(
+    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+) -> None:
+    key = outbox.add(lane=LANE, deployment="d")
+    listener.open.clear()
+    async with asyncio.timeout(5), open_lanes([lane], drain=timedelta(milliseconds=20)):
+        await listener.until_heard(1)
+    assert outbox.rows[key].state == "waiting"
+
+
+async def test_two_lanes_do_not_wait_for_each_other(
+    outbox: MemoryOutbox, clock: HandClock, listener: Listener
+) -> None:
+    slow, quick = Listener(), listener
+    slow.open.clear()
+    lanes = [
+        OutboxLane(lane=name, outbox=outbox, deliver=deliver, clock=clock)
+        for name, deliver in (("slow", slow), ("quick", quick))
+    ]
+    outbox.add(lane="slow", deployment="d")
+    key = outbox.add(lane="quick", deployment="d")
+    async with open_lanes(lanes, drain=timedelta(milliseconds=20)):
+        await slow.until_heard(1)
+        await outbox.until(key, state="delivered")
+
+
+def test_a_lane_is_named_by_its_host_and_never_by_its_address() -> None:
+    url = "https://user:word@Ops.example.com:8443/secret/path?key=hidden"
+    lane = webhook_lane(url)
+    assert lane.startswith("webhook:ops.example.com:8443/")
+    assert not [part for part in ("user", "word", "secret", "path", "hidden") if part in lane]
+    assert webhook_lane(url) == lane
+    assert webhook_lane(url + "2") != lane
+    endpoint = Endpoint(url=url, secret="whsec_c2VjcmV0")
+    assert endpoint.lane == lane
+    assert "hidden" not in repr(endpoint)

@@ -1,0 +1,53 @@
+"""Write or read the golden file: what the rules say of all rows and of all generated evidence.
+
+`python -m tests.verdicts.golden` writes it; only a change that is meant to change an outcome may.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from bot.deployments.verdict.rules import Verdict, decide
+from bot.deployments.verdict.stability import Judgement, judge
+from tests.verdicts.generated import decisions, watches
+from tests.verdicts.table import SECTIONS
+
+PATH = Path(__file__).with_name("golden.json")
+LETTERS = (
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-=!?#%&*<>@^~;:.,_|()[]{}"
+)
+LINE = 100
+
+
+def outcome(verdict: Verdict | Judgement) -> str:
+    """`kind phase failure live rule`, a dash for what is not decided."""
+    if isinstance(verdict, Judgement):
+        if verdict.verdict is None:
+            return f"{verdict.step} - - - -"
+        verdict = verdict.verdict
+    words = (verdict.kind, verdict.phase, verdict.failure, verdict.live, verdict.rule)
+    return " ".join(str(word) if word else "-" for word in words)
+
+
+def golden() -> dict[str, object]:
+    """All of it. Of generated evidence each distinct outcome has a letter, 100 to a line."""
+    return {
+        "rows": [outcome(row.outcome()) for section in SECTIONS for row in section.rows],
+        "decisions": _packed(outcome(decide(one)) for one in decisions()),
+        "watches": _packed(
+            outcome(judge(one.first, one.now, one.known, last_word=one.last_word))
+            for one in watches()
+        ),
+    }
+
+
+def _packed(outcomes: Iterable[str]) -> dict[str, object]:
+    said = list(outcomes)
+    letters = dict(zip(sorted(set(said)), LETTERS, strict=False))
+    text = "".join(letters[one] for one in said)
+    lines = [text[at : at + LINE] for at in range(0, len(text), LINE)]
+    return {"letters": {letter: one for one, letter in letters.items()}, "outcomes": lines}
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(golden(), indent=1) + "\n", encoding="utf-8")
