@@ -64,3 +64,4 @@ bench: setup ## the figures of docs/operations.md, as JSON; never part of the te
 mutants: setup ## every mutant of the rules must be killed
 	$(RUN) mutmut run $(ARGS)
 	$(RUN) mutmut results
+	@! $(RUN) mutmut results | grep -qE ': (survived|no tests|suspicious)$$'

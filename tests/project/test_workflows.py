@@ -1,0 +1,104 @@
+"""The workflows under .github: they only call make, end in time, and can change nothing."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
+PINNED = re.compile(r"uses: [\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+
+workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+def _load(path: Path) -> dict[Any, Any]:
+    loaded = yaml.safe_load(path.read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def _jobs(path: Path) -> dict[str, dict[str, Any]]:
+    jobs: dict[str, dict[str, Any]] = _load(path)["jobs"]
+    return jobs
+
+
+def test_there_are_workflows_and_forms() -> None:
+    assert {path.name for path in WORKFLOWS} == {"test.yml", "weekly.yml"}
+    assert {path.name for path in FORMS} == {"bug.yml", "feature.yml"}
+
+
+@workflow
+def test_every_command_is_a_make_target_that_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    for job in _jobs(path).values():
+        commands = [step["run"] for step in job["steps"] if "run" in step]
+        assert commands
+        for command in commands:
+            called = re.fullmatch(r"make ([a-z]+)(?: ARGS=\"[^\"]*\")?", command)
+            assert called, command
+            assert called[1] in targets, command
+
+
+@workflow
+def test_every_job_has_a_time_limit(path: Path) -> None:
+    for name, job in _jobs(path).items():
+        assert 0 < job["timeout-minutes"] <= 120, name
+
+
+@workflow
+def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(path: Path) -> None:
+    used = [line.strip().removeprefix("- ") for line in path.read_text().splitlines()]
+    used = [line for line in used if line.startswith("uses:")]
+
+    assert used
+    for line in used:
+        assert PINNED.fullmatch(line), line
+
+
+@workflow
+def test_the_token_can_only_read(path: Path) -> None:
+    assert _load(path)["permissions"] == {"contents": "read"}
+    for job in _jobs(path).values():
+        assert "permissions" not in job
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+
+
+@workflow
+def test_no_value_from_outside_reaches_a_shell(path: Path) -> None:
+    for job in _jobs(path).values():
+        for step in job["steps"]:
+            for value in re.findall(r"\$\{\{(.*?)\}\}", step.get("run", "")):
+                assert value.strip().startswith("matrix."), step["run"]
+
+
+@workflow
+def test_runs_of_one_branch_do_not_pile_up(path: Path) -> None:
+    assert _load(path)["concurrency"]["group"]
+
+
+def test_every_supported_python_is_tested() -> None:
+    matrix = _jobs(ROOT / ".github" / "workflows" / "test.yml")["test"]["strategy"]["matrix"]
+    stated = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+
+    assert matrix["python"] == stated
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda path: path.name)
+def test_every_question_of_a_form_has_a_label_and_its_own_id(form: Path) -> None:
+    questions = [part for part in _load(form)["body"] if part["type"] != "markdown"]
+
+    assert all(part["attributes"]["label"] for part in questions)
+    assert len({part["id"] for part in questions}) == len(questions)
+
+
+def test_updates_cover_python_and_the_actions() -> None:
+    updates = _load(ROOT / ".github" / "dependabot.yml")["updates"]
+
+    assert {one["package-ecosystem"] for one in updates} == {"uv", "github-actions"}
