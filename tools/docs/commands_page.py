@@ -11,7 +11,7 @@ from bot.slack.render.log import LABELS
 _PAGE = """\
 # What one can say to deploybot
 
-<!-- Made from the tables in bot/slack/listeners/commands.py and bot/slack/buttons.py by `make docs`. -->
+<!-- Made from bot/slack/listeners/commands.py and bot/slack/buttons.py by `make docs`. -->
 
 ## Words
 
