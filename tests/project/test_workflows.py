@@ -1,4 +1,4 @@
-"""The workflows under .github: they only call make, end in time, and can change nothing."""
+"""What GitHub and pre-commit run: make's commands, with time limits and a read-only token."""
 
 import re
 from pathlib import Path
@@ -102,3 +102,16 @@ def test_updates_cover_python_and_the_actions() -> None:
     updates = _load(ROOT / ".github" / "dependabot.yml")["updates"]
 
     assert {one["package-ecosystem"] for one in updates} == {"uv", "github-actions"}
+
+
+def test_the_commit_hooks_run_the_tools_of_make_check() -> None:
+    hooks = _load(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
+    makefile = (ROOT / "Makefile").read_text()
+    recipes = re.findall(r"^(?:lint|types):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+
+    tool = r"(ruff [a-z]+|[a-z-]+)"
+    checked = re.findall(rf"\$\(RUN\) {tool}", "".join(recipes))
+    hooked = [re.match(rf"\.ci/uv run --no-sync {tool}", hook["entry"]) for hook in hooks]
+
+    assert [found and found[1] for found in hooked] == checked
+    assert all(hook["language"] == "system" for hook in hooks)
