@@ -89,16 +89,6 @@ class Settings:
         return self.knobs.drain_timeout
 
     @property
-    def late_interval(self) -> timedelta:
-        """Between two looks at an end that could not be proven."""
-        return self.knobs.late_interval
-
-    @property
-    def late_duration(self) -> timedelta:
-        """For how long such an end is looked at again."""
-        return self.knobs.late_duration
-
-    @property
     def webhook_allow_private(self) -> bool:
         """Whether webhooks may go to loopback and private addresses."""
         return self.knobs.webhook_allow_private

@@ -79,10 +79,6 @@ class Store(Protocol):
         """All that have not ended, oldest first."""
         ...
 
-    async def waiting(self) -> Sequence[Deployment]:
-        """Those in the queue, in queue order (queued_at, id)."""
-        ...
-
     async def started(
         self, key: AppKey, *, commit: str = "", limit: int = 50
     ) -> Sequence[Deployment]:
@@ -90,10 +86,6 @@ class Store(Protocol):
 
         `commit`: only of commits (hex) that begin so.
         """
-        ...
-
-    async def running_of(self, key: AppKey) -> Deployment | None:
-        """The running deployment of an app."""
         ...
 
     async def recent(

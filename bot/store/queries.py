@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, or_, select
 
 from bot.deployments.model import AppKey, AuditEntry, Deployment, Live, Phase
-from bot.deployments.states import ENDINGS, RUNNING
+from bot.deployments.states import ENDINGS
 from bot.store.audit import read_audit
 from bot.store.database import whole
 from bot.store.part import Part
@@ -37,15 +37,6 @@ class DeploymentReads(Part):
             select(deployments)
             .where(deployments.c.phase.in_([p.value for p in Phase if p not in ENDINGS]))
             .order_by(deployments.c.created_at, deployments.c.id)
-        )
-
-    @whole
-    async def waiting(self) -> Sequence[Deployment]:
-        place = func.coalesce(deployments.c.queued_at, deployments.c.created_at)
-        return await self._all(
-            select(deployments)
-            .where(deployments.c.phase == Phase.QUEUED.value)
-            .order_by(place, deployments.c.id)
         )
 
     @whole
@@ -93,12 +84,6 @@ class DeploymentReads(Part):
             query = query.where(deployments.c.sha.startswith(commit, autoescape=True))
         newest = query.order_by(deployments.c.started_at.desc(), deployments.c.id.desc())
         return await self._all(newest.limit(limit))
-
-    @whole
-    async def running_of(self, key: AppKey) -> Deployment | None:
-        return await self._one(
-            _of(key).where(deployments.c.phase.in_([phase.value for phase in RUNNING]))
-        )
 
     @whole
     async def recent(

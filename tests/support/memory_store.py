@@ -172,10 +172,6 @@ class MemoryStore(Store):
         await self._begin("unfinished")
         return [row for row in self._by_age() if row.phase not in ENDINGS]
 
-    async def waiting(self) -> Sequence[Deployment]:
-        await self._begin("waiting")
-        return [row for row in self._by_age() if row.phase is Phase.QUEUED]
-
     async def started(
         self, key: AppKey, *, commit: str = "", limit: int = 50
     ) -> Sequence[Deployment]:
@@ -186,10 +182,6 @@ class MemoryStore(Store):
             if row.target == key and row.started_at and (row.sha or "").startswith(commit)
         ]
         return [row for _, _, row in sorted(found, reverse=True)][:limit]
-
-    async def running_of(self, key: AppKey) -> Deployment | None:
-        await self._begin("running_of")
-        return next((r for r in self._by_age() if r.target == key and r.phase in RUNNING), None)
 
     async def recent(
         self, *, app: str | None = None, server: str | None = None, limit: int = 20

@@ -11,12 +11,10 @@ from typing import Any
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models import JsonObject
 from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
-from slack_sdk.models.views import View
 
 from bot.slack.render.text import length
 
 MESSAGE_BLOCKS = 50
-VIEW_BLOCKS = 100
 FALLBACK_TEXT = 3_000
 """chat.update refuses 4,000; counted after escaping."""
 ALL_TEXT = 9_000
@@ -29,18 +27,6 @@ def validate_message(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str
     problems = _check_blocks(blocks, MESSAGE_BLOCKS)
     if not 0 < length(text) < FALLBACK_TEXT:
         problems.append(f"text has {length(text)} characters, 1 to {FALLBACK_TEXT - 1} allowed")
-    return problems
-
-
-def validate_view(view: Mapping[str, Any]) -> list[str]:
-    """What Slack would refuse about a modal; empty: it can be opened."""
-    problems = _check_blocks(view["blocks"], VIEW_BLOCKS)
-    problems += _check_model(View(**copy.deepcopy(dict(view))), "view")
-    for key in ("title", "submit", "close"):
-        if key in view and not 0 < length(view[key]["text"]) <= View.title_max_length:
-            problems.append(f"{key} has {length(view[key]['text'])} characters")
-    if any(block["type"] == "input" for block in view["blocks"]) and "submit" not in view:
-        problems.append("a view with inputs needs submit")
     return problems
 
 

@@ -33,30 +33,20 @@ async def finish(
     return await move(store, running, Phase.SUCCEEDED, live=live, finished_at=end)
 
 
-async def test_the_queue_is_read_in_its_order(store: SqlStore) -> None:
+async def test_unfinished_deployments_are_oldest_first(store: SqlStore) -> None:
     late = await create(store, **at(3))
     early = await create(store, **at(1))
     tied = [await create(store, **at(2)) for _ in range(3)]
     running = await start(store, **at(0))
-    assert ids(await store.waiting()) == [early.id, *sorted(d.id for d in tied), late.id]
-    assert ids(await store.unfinished()) == [running.id, *ids(await store.waiting())]
+    expected = [running.id, early.id, *sorted(d.id for d in tied), late.id]
+    assert ids(await store.unfinished()) == expected
     await move(store, running, Phase.FAILED)
     assert running.id not in ids(await store.unfinished())
 
 
-async def test_who_waits_for_approval_is_unfinished_but_not_in_the_queue(store: SqlStore) -> None:
+async def test_deployment_awaiting_approval_is_unfinished(store: SqlStore) -> None:
     asked = await create(store, phase=Phase.AWAITING_APPROVAL, queued_at=None)
     assert ids(await store.unfinished()) == [asked.id]
-    assert ids(await store.waiting()) == []
-
-
-async def test_the_running_one_of_an_app(store: SqlStore) -> None:
-    assert await store.running_of(KEY) is None
-    await create(store)
-    running = await start(store)
-    await start(store, dokku_app="other")
-    await start(store, server="staging")
-    assert await store.running_of(KEY) == running
 
 
 async def test_what_was_started_comes_with_the_last_start_first(store: SqlStore) -> None:

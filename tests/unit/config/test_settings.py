@@ -33,8 +33,8 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert timing.settle == timedelta(seconds=10)
     assert timing.queue_ttl == timedelta(hours=2)
     assert timing.tracker_ttl == timedelta(minutes=5)
-    assert settings.late_interval == timedelta(seconds=60)
-    assert settings.late_duration == timedelta(hours=2)
+    assert settings.timing().late_interval == timedelta(seconds=60)
+    assert settings.timing().late_duration == timedelta(hours=2)
     assert settings.knobs.max_duration == timedelta(minutes=30)
 
 

@@ -1,18 +1,11 @@
 """What Slack refuses is found before it is sent."""
 
-from typing import Any
-
 import pytest
 
 from bot.slack.render import blocks as kit
-from bot.slack.render.limits import validate_message, validate_view
+from bot.slack.render.limits import validate_message
 
 BUTTON = kit.button(action_id="a", label="b", value="c")
-VIEW: dict[str, Any] = {
-    "type": "modal",
-    "title": kit.plain("A title"),
-    "blocks": [kit.section("hello")],
-}
 
 
 def test_a_good_message_has_no_problems() -> None:
@@ -63,44 +56,3 @@ def test_a_good_message_has_no_problems() -> None:
 )
 def test_a_bad_message_is_described(text: str, blocks: list[kit.Json], problem: str) -> None:
     assert problem in "\n".join(validate_message(text, blocks))
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"title": kit.plain("x" * 25)}, "title"),
-        ({"private_metadata": "x" * 3_001}, "private_metadata"),
-        ({"blocks": [kit.section("a")] * 101}, "101 blocks"),
-        (
-            {
-                "blocks": [
-                    {
-                        "type": "input",
-                        "label": kit.plain("l"),
-                        "element": {"type": "plain_text_input", "action_id": "v"},
-                    }
-                ]
-            },
-            "needs submit",
-        ),
-        (
-            {
-                "blocks": [
-                    {
-                        "type": "section",
-                        "text": kit.plain("l"),
-                        "accessory": {
-                            "type": "static_select",
-                            "action_id": "v",
-                            "options": [{"text": kit.plain("x" * 76), "value": "v"}],
-                        },
-                    }
-                ]
-            },
-            "75",
-        ),
-    ],
-)
-def test_a_bad_view_is_described(change: dict[str, Any], problem: str) -> None:
-    assert validate_view(VIEW) == []
-    assert problem in "\n".join(validate_view({**VIEW, **change}))
