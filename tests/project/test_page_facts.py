@@ -1,0 +1,129 @@
+"""What the pages say about the code: paths, names and quoted sentences exist; tables stay short."""
+
+import ast
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+ARCHITECTURE = DOCS / "architecture.md"
+TROUBLESHOOTING = DOCS / "troubleshooting.md"
+GUIDES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(DOCS / name for name in ("architecture.md", "glossary.md", "install.md")),
+    TROUBLESHOOTING,
+]
+PATH = re.compile(r"`((?:bot|tests|tools|benches|docs|\.ci|\.github)/[\w./*-]*)`")
+NAME = re.compile(r"`([\w./-]+\.py)` \(`(\w+)`((?:, `\w+`)*)\)")
+LONGEST_CELL = 20
+CHANGES = (
+    *("button", "chat command", "builder's line", "webhook field", "failure word"),
+    *("poll interval", "metric", "database column", "server property", "sentence"),
+    *("permission", "simulator's answer"),
+)
+
+guide = pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+
+
+@guide
+def test_every_path_on_a_page_exists(page: Path) -> None:
+    for path in PATH.findall(page.read_text()):
+        assert list(ROOT.glob(path.rstrip("/"))), path
+
+
+def test_every_file_that_the_architecture_page_names_exists() -> None:
+    for name in re.findall(r"`([\w./-]+\.py)`", ARCHITECTURE.read_text()):
+        assert (ROOT / name).is_file() or (ROOT / "bot" / name).is_file(), name
+
+
+@guide
+def test_every_name_beside_a_file_is_in_it(page: Path) -> None:
+    for path, first, others in NAME.findall(page.read_text()):
+        text = (ROOT / path).read_text()
+        for name in (first, *re.findall(r"\w+", others)):
+            assert re.search(rf"\b{name}\b", text), f"{path}: {name}"
+
+
+@guide
+def test_table_cells_are_short(page: Path) -> None:
+    for line in page.read_text().splitlines():
+        if line.startswith("|"):
+            for cell in re.split(r"(?<!\\)\|", line.strip("|")):
+                assert len(cell.split()) <= LONGEST_CELL, cell
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *DOCS.glob("*.md")], ids=lambda page: page.name
+)
+def test_links_to_a_heading_lead_to_one(page: Path) -> None:
+    for target, heading in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        there = (page.parent / target) if target else page
+        headings = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+        assert heading in {_anchor(text) for text in headings}, f"{target}#{heading}"
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_map_names_every_package_and_top_level_module() -> None:
+    page = ARCHITECTURE.read_text()
+    packages = {path.parent for path in (ROOT / "bot").glob("**/__init__.py")}
+    shown = [
+        *(ROOT / "bot").glob("*.py"),
+        *(path for path in packages if len(path.relative_to(ROOT).parts) in {2, 3}),
+    ]
+    for path in shown:
+        if path.name not in {"__init__.py", "__main__.py"}:
+            assert f"`{path.relative_to(ROOT)}`" in page, path
+
+
+def test_every_usual_change_has_a_row() -> None:
+    section = ARCHITECTURE.read_text().partition("## Where do I change")[2]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+
+    for change in CHANGES:
+        assert any(row.split("|")[1].strip().endswith(change) for row in rows), change
+
+
+def test_every_sentence_of_the_troubleshooting_page_is_in_the_code() -> None:
+    headings = re.findall(r"^### (?!`)(.*)$", TROUBLESHOOTING.read_text(), re.MULTILINE)
+    known = _sentences()
+
+    assert headings
+    for heading in headings:
+        for part in heading.split("…"):
+            words = part.strip()
+            assert not words or any(words in sentence for sentence in known), heading
+
+
+@functools.cache
+def _sentences() -> tuple[str, ...]:
+    """Every text of the bot, with `…` where a value is filled in, without formatting."""
+    found: list[str] = []
+    for path in sorted((ROOT / "bot").glob("**/*.py")):
+        if "simulators" not in path.parts:
+            found += _texts(ast.parse(path.read_text()))
+    return tuple(re.sub(r"[`*]", "", re.sub(r"\{\w*\}", "…", text)) for text in found)
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str() as text) if id(node) not in docstrings:
+                yield text
+            case ast.JoinedStr(values=parts):
+                yield "".join(
+                    part.value if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                    else "…"
+                    for part in parts
+                )  # fmt: skip
+            case _:
+                pass
