@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from bot.names import is_app_name, is_ref
+
 DURATION_WORDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _LONGEST = timedelta(days=366)
@@ -119,7 +121,7 @@ def _repo(value: object) -> object:
 
 def _ref(value: object) -> object:
     text = value.strip() if isinstance(value, str) else ""
-    if not text or text.startswith("-") or any(char.isspace() for char in text):
+    if not is_ref(text):
         raise Wrong("not a git ref", "Write a branch, a tag or a commit.")
     return text
 
@@ -140,7 +142,7 @@ def _host(value: object) -> object:
 
 def _dokku_app(value: object) -> object:
     text = value.strip() if isinstance(value, str) else ""
-    if re.fullmatch(r"[a-z0-9][^/:A-Z\s]{0,254}", text) is None:
+    if not is_app_name(text):
         raise Wrong("not a name that Dokku gives an app", "Write it as `apps:list` shows it.")
     return text
 

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+NO_SUCH_APP = 20
+"""Exit status of a Dokku command that names an app which does not exist."""
+SYNC_SOURCE = "git:sync"
+"""Source of the build record of a `git:sync`: the command that the bot deploys with."""
+
 
 class BuildStatus(StrEnum):
     """What a build record displays (Dokku's `display_status`)."""

@@ -44,8 +44,8 @@ async def test_a_mistake_is_told_at_its_field_and_can_be_mended(quick: World) ->
     quick.stage.server.heal_for_test()
     wrong = await quick.slack.submit(quick.ada, view, {"app": "my_app", "ref": "a..b"})
     assert set(wrong.errors) == {"app", "ref"}
-    assert "no app name" in wrong.errors["app"]
-    assert "git accepts" in wrong.errors["ref"]
+    assert "not a valid app name" in wrong.errors["app"]
+    assert "is not a valid branch, tag or commit" in wrong.errors["ref"]
     wrong = await quick.slack.submit(quick.ada, view, {"app": "myap", "ref": "main"})
     assert wrong.errors == {
         "app": "There is no app myap on default. Did you mean myapp?",

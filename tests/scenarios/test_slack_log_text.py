@@ -111,7 +111,7 @@ async def test_a_ref_cannot_ping_anybody_either(quick: World) -> None:
     told = await quick.whispered("fix-")
     assert "@here" not in told
     await quick.deploy("@channel")
-    await quick.whispered("no app name")
+    await quick.whispered("not a valid app name")
     assert not [one for one in quick.slack.ephemerals(quick.ada) if "@channel" in one.text]
     quick.now_behaves("ref_missing")
     quick.stage.forge.unreachable_for_test("myapp")

@@ -20,9 +20,10 @@ from bot.deployments.model import (
 )
 from bot.deployments.requests.queries import SHORTEST_ID
 from bot.deployments.requests.service import Request, Service
-from bot.deployments.requests.validate import check_app, check_ref, closest
+from bot.deployments.requests.validate import closest
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
+from bot.names import check_app, check_ref
 from bot.slack.client import SlackClient
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment

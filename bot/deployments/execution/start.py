@@ -8,14 +8,14 @@ from typing import Any
 
 import structlog
 
-from bot.deployments.dokku_facts import BuildRecord, Snapshot
+from bot.deployments.dokku_facts import NO_SUCH_APP, BuildRecord, Snapshot
 from bot.deployments.execution.outcome import Ending, Parts
 from bot.deployments.execution.owned import OwnedDeployment
 from bot.deployments.live.compare import proven_commit
 from bot.deployments.model import BOT, AuditEntry, Blocker, Deployment, Event, Failure, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.queue.rules import foreign_build
-from bot.deployments.requests.resolve import APP_MISSING, NotDeployable
+from bot.deployments.requests.resolve import NotDeployable
 from bot.deployments.verdict.collector import EvidenceReader, candidates
 from bot.deployments.verdict.deploy_lock import keeps_no_records
 from bot.deployments.verdict.outside_changes import UNRECORDED, blocker, describe_foreign
@@ -84,7 +84,7 @@ class Starting:
                 return None
             snapshot = await self._clear(ready)
         except CommandFailed as failed:
-            if failed.exit_status != APP_MISSING:
+            if failed.exit_status != NO_SUCH_APP:
                 raise
             cause = f"{self._held.row.dokku_app} does not exist on {self._held.row.server}"
             await self._ending.unstarted(Failure.APP_NOT_FOUND, cause)

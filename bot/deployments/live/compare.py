@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Container, Containers
+from bot.deployments.dokku_facts import (
+    SYNC_SOURCE,
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Container,
+    Containers,
+)
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.verdict.outside_changes import ENDED_WITHOUT_TELLING
 
-OUR_SOURCE = "git:sync"
 NAMED = 3
 """Foreign records that are worth naming: the newest ones."""
 _LEFT_SOMETHING = frozenset({Live.NEW, Live.MIXED, Live.NONE})
@@ -279,7 +285,7 @@ def _changed_nothing(record: BuildRecord) -> bool:
     untold = record.status is BuildStatus.ABANDONED or (
         record.status is BuildStatus.FAILED and record.exit_code == ENDED_WITHOUT_TELLING
     )
-    return untold and record.source == OUR_SOURCE
+    return untold and record.source == SYNC_SOURCE
 
 
 def _age(record: BuildRecord) -> tuple[int, str]:

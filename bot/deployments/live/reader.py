@@ -5,11 +5,11 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
+from bot.deployments.dokku_facts import NO_SUCH_APP, AppReport, BuildRecord, Containers
 from bot.deployments.live.compare import Facts, Standing, stand
 from bot.deployments.model import AppKey, Deployment
 from bot.deployments.ports import Catalog, Dokku, Servers, Timing
-from bot.deployments.requests.resolve import APP_MISSING, AppNames
+from bot.deployments.requests.resolve import AppNames
 from bot.deployments.requests.validate import closest
 from bot.deployments.store_port import Store
 from bot.errors import CommandFailed, Declined, DokkuError
@@ -155,7 +155,7 @@ class StandingReader:
             self._answer(dokku.keeps_records()),
         )
         if isinstance(containers, Exception):
-            gone = isinstance(containers, CommandFailed) and containers.exit_status == APP_MISSING
+            gone = isinstance(containers, CommandFailed) and containers.exit_status == NO_SUCH_APP
             return _Answers(why=_sentence(containers), missing=gone)
         why = None
         if containers is None:

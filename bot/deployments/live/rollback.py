@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bot.deployments.live.compare import Match, Standing, is_good
 from bot.deployments.model import Deployment
-from bot.deployments.requests.validate import quoted
 from bot.errors import Declined
+from bot.names import quoted
 
 SHORTEST_SHA = 7
 _HEX = re.compile(r"[0-9a-f]+")

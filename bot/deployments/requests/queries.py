@@ -8,10 +8,10 @@ from bot.deployments.live.reader import Seen, StandingReader
 from bot.deployments.model import AppPolicy, Deployment, Progress
 from bot.deployments.ports import Catalog, Servers, Timing
 from bot.deployments.requests.resolve import AppNames
-from bot.deployments.requests.validate import check_app, quoted
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING
 from bot.errors import Declined
+from bot.names import check_app, quoted
 
 SHORTEST_ID = 6
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.dokku_facts import FULL_SHA, AppReport
+from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
 from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.ports import (
     CannotTell,
@@ -29,8 +29,6 @@ SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
 _AFTER_THE_FETCH = frozenset(
     {Failure.BUILD_FAILED, Failure.HEALTHCHECK_FAILED, Failure.RELEASE_FAILED, Failure.CRASHED}
 )
-APP_MISSING = 20
-"""Dokku's exit status for an app that does not exist (recording i_app_missing)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +102,7 @@ class RequestResolver:
         try:
             report = await dokku.report(deployment.dokku_app)
         except CommandFailed as failed:
-            if failed.exit_status == APP_MISSING:
+            if failed.exit_status == NO_SUCH_APP:
                 return await self._no_such_app(deployment)
             raise
         repo = deployment.repo or report.repo

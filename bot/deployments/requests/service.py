@@ -21,10 +21,11 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.resolve import AppNames, RequestResolver
 from bot.deployments.requests.submit import Hooks, Submission
-from bot.deployments.requests.validate import check_app, check_ref, may_deploy, quoted
+from bot.deployments.requests.validate import may_deploy
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
+from bot.names import check_app, check_ref, quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,20 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Containers, Snapshot
+from bot.deployments.dokku_facts import (
+    SYNC_SOURCE,
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Containers,
+    Snapshot,
+)
 from bot.deployments.model import Deployment, Live, LogFacts, LogMarker, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.states import FETCHED
 from bot.deployments.verdict import deploy_lock
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.outside_changes import OUR_SOURCE, begun_by_others, tell, with_others
+from bot.deployments.verdict.outside_changes import begun_by_others, tell, with_others
 from bot.deployments.verdict.rules import Verdict
 from bot.redaction_rules import MASK
 
@@ -46,7 +53,7 @@ class Polled:
 def candidates(records: Sequence[BuildRecord], before: Snapshot) -> Sequence[BuildRecord]:
     """Records that may be ours: new since the snapshot, started like ours."""
     known = before.builds or frozenset()
-    return [one for one in records if one.id not in known and one.source == OUR_SOURCE]
+    return [one for one in records if one.id not in known and one.source == SYNC_SOURCE]
 
 
 def our_record(row: Deployment, records: Sequence[BuildRecord]) -> BuildRecord | None:

@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers, Snapshot
+from bot.deployments.dokku_facts import (
+    SYNC_SOURCE,
+    BuildRecord,
+    BuildStatus,
+    Containers,
+    Snapshot,
+)
 from bot.deployments.model import Blocker, Live, LogFacts
 
-OUR_SOURCE = "git:sync"
-"""How the records of our own commands say they were begun."""
 ENDED_WITHOUT_TELLING = -1
 """Exit code that Dokku's prune writes into records of commands that never finalized."""
 MOST_NAMED = 3
@@ -108,7 +112,9 @@ def begun_by_others(
     others = [
         one
         for one in records
-        if one.id not in known and one.id != ours and (ours is not None or one.source != OUR_SOURCE)
+        if one.id not in known
+        and one.id != ours
+        and (ours is not None or one.source != SYNC_SOURCE)
     ]
     return tuple(sorted(others, key=lambda one: one.id))
 

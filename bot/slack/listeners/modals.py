@@ -12,8 +12,9 @@ import structlog
 
 from bot.deployments.model import AppPolicy, Trigger
 from bot.deployments.requests.service import Request
-from bot.deployments.requests.validate import check_ref, closest
+from bot.deployments.requests.validate import closest
 from bot.errors import BotError, Declined, SlackError
+from bot.names import check_ref
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.parse import read_app
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key, meta_of, part, write_meta

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from bot.deployments.requests.validate import LONGEST, check_app, check_ref, quoted
 from bot.errors import Declined
+from bot.names import LONGEST_NAME, check_app, check_ref, quoted
 
 _ESCAPED = re.compile(r"<((?:[@#!]|[a-z][a-z0-9+.-]*:)[^<>|]*)(?:\|([^<>]*))?>")
 _QUOTES = "`'\"*\u201c\u201d\u2018\u2019\u00ab\u00bb"
@@ -145,7 +145,7 @@ def _take_server(words: Sequence[str], least: int) -> tuple[tuple[str, ...], str
     `APP to` alone deploys a branch called `to`.
     """
     if len(words) >= least + 2 and words[-2].lower() in _BEFORE_SERVER:
-        if len(words[-1]) > LONGEST:
+        if len(words[-1]) > LONGEST_NAME:
             raise Declined(f"`{quoted(words[-1])}` is no server.")
         return tuple(words[:-2]), words[-1]
     if len(words) > 2 and words[-1].lower() in _BEFORE_SERVER:  # noqa: PLR2004 - APP REF to

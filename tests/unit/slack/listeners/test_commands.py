@@ -43,15 +43,15 @@ async def test_the_same_command_delivered_again_starts_nothing_more() -> None:
     ("text", "said"),
     [
         ("myap main", "Did you mean `myapp`?"),
-        ("myapp a..b", "no branch, tag or commit"),
-        ("my_app", "no app name"),
+        ("myapp a..b", "not a valid branch, tag or commit"),
+        ("my_app", "not a valid app name"),
         ("myapp main and more", "one word too many"),
         ("logs", "Which one?"),
         ("cancel nothing", "No deployment of"),
         ("LOCK myapp", "not in this release"),
         ("queue", "not in this release"),
         ("rollback shop", "No deployment of"),
-        ("https://example.com/ main", "no app name"),
+        ("https://example.com/ main", "not a valid app name"),
     ],
 )
 async def test_a_mistake_gets_one_line_for_the_caller_alone(text: str, said: str) -> None:

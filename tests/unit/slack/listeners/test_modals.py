@@ -148,7 +148,7 @@ async def test_a_name_that_can_be_no_app_is_a_mistake_at_its_field() -> None:
         stage.service.apps = ()
         view = await a_form(stage)
         result = await stage.slack.submit(stage.ada, view, {"app": "my_app"})
-        assert "no app name" in result.errors["app"]
+        assert "not a valid app name" in result.errors["app"]
 
 
 async def test_a_list_of_apps_that_is_late_holds_no_form_up(

@@ -88,12 +88,12 @@ def test_an_ask_is_read(text: str, expected: Ask) -> None:
         ("", "Which app"),
         ("myapp main to", "To which server"),
         ("myapp main now please", "`now` is one word too many"),
-        ("my_app main", "is no app name"),
-        ("<@U1> main", "is no app name"),
-        ("myapp --force", "is no branch"),
-        ("myapp a..b", "is no branch"),
-        ("a" * 256, "is no app name"),
-        ("myapp " + "r" * 256, "is no branch"),
+        ("my_app main", "is not a valid app name"),
+        ("<@U1> main", "is not a valid app name"),
+        ("myapp --force", "is not a valid branch"),
+        ("myapp a..b", "is not a valid branch"),
+        ("a" * 256, "is not a valid app name"),
+        ("myapp " + "r" * 256, "is not a valid branch"),
     ],
 )
 def test_a_mistake_says_what_is_wrong(text: str, said: str) -> None:

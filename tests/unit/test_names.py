@@ -1,0 +1,86 @@
+"""Which app names and refs are accepted."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.errors import Declined
+from bot.names import check_app, check_ref, quoted
+
+
+@pytest.mark.parametrize("name", ["web", "a", "7up", "0app", "my-app.v2", "a" * 255])
+def test_app_names_of_dokku_pass(name: str) -> None:
+    assert check_app(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Web", "-web", "-x", ".web", "my_app", "a:b", "a/b", "a b", "a;b", "a`b", "é", "a\n"),
+        "a" * 256,
+    ],
+)
+def test_other_names_are_declined(name: str) -> None:
+    with pytest.raises(Declined, match="is not a valid app name"):
+        check_app(name)
+
+
+def test_a_missing_name_is_declined() -> None:
+    with pytest.raises(Declined, match="Name an app"):
+        check_app("")
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        *("main", "feature/x-1", "feature/x_y-1", "v1.2.3", "a1b2c3d", "refs/pull/7/head", "HEAD"),
+        *("release#2", "b5d9cb9694436598f983cd87ef0260d68cc9fc2f", "a" * 255),
+    ],
+)
+def test_refs_of_git_pass(ref: str) -> None:
+    assert check_ref(ref) == ref
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        *("", "-f", "-x", "--build", "/a", "a/", ".a", "a.", "@", "a..b", "a b", "a@{1}", "a//b"),
+        *("a/.b", "a.lock", "a.lock/b", "a;b", "$(x)", "a$(x)", "a\nb", "a\n", "a\u202eb", "a~1"),
+        *("a^", "a:b", "a?b", "a*", "a[b", "a\\b", "a'b", 'a"b', "a\x7fb", "a`x`", "é", "a" * 256),
+    ],
+)
+def test_other_refs_are_declined(ref: str) -> None:
+    with pytest.raises(Declined, match="is not a valid branch, tag or commit name"):
+        check_ref(ref)
+
+
+@pytest.mark.parametrize("check", [check_app, check_ref])
+@given(text=st.text(st.characters(codec="ascii"), max_size=30))
+def test_an_accepted_name_stays_one_harmless_word(check: Callable[[str], str], text: str) -> None:
+    try:
+        passed = check(text)
+    except Declined:
+        return
+    assert passed.split() == [passed]
+    assert not passed.startswith("-")
+    assert not set(passed) & set("'\"\\`$;|&<>(){}\n")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet="ab/.-@{}~^:? \\*[lock", min_size=1, max_size=12))
+def test_git_accepts_what_passes(ref: str) -> None:
+    try:
+        check_ref(ref)
+    except Declined:
+        return
+    asked = subprocess.run(["git", "check-ref-format", "--allow-onelevel", ref], check=False)
+    assert asked.returncode == 0
+
+
+def test_quoted_text_is_harmless() -> None:
+    assert quoted("<@U1>`x`&") == "?@\u200bU1??x??"
+    assert quoted("a" * 99) == "a" * 59 + "…"
+    assert quoted("a" * 60) == "a" * 60
