@@ -134,8 +134,8 @@ class LogFacts:
     """The line that names the cause, cleaned and redacted."""
 
     @property
-    def ours(self) -> frozenset[str]:
-        """The containers that our own output names: the proof of whose they are.
+    def named_containers(self) -> frozenset[str]:
+        """The containers that this output names: the proof that they are this deployment's.
 
         Start lines; Renaming lines only where checks are off and no Start line was printed.
         """

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.deployments.verdict.rules import Kind
 from bot.simulators.stage import LOOPBACK
 from tests.scenarios.conftest import ONE_APP, QuickClock, World, open_world
 from tests.support import plays
 from tests.support.asked_rules import AskedRules, asked
 from tests.support.model_stories import STORIES, Story
 from tests.support.plays import HEADLINES
+from tests.verdicts.flat import Kind
 from tests.verdicts.rows import Row, Unstarted
 from tests.verdicts.table import SECTIONS
 from tools.docs.verdicts_page import verdict_of

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.deployments.verdict.rules import Kind
 from bot.simulators.dokku.host import OLD_VERSION as OLD
 from bot.simulators.dokku.recordings import NEWEST
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Take
 from tests.scenarios.conftest import World, open_world
+from tests.verdicts.flat import Kind
 from tests.verdicts.rows import Ended, Row
 from tests.verdicts.table import SECTIONS
 from tools.docs.verdicts_page import verdict_of

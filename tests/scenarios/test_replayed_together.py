@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Live, Phase
-from bot.deployments.verdict.rules import Kind, Verdict
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Take
 from tests.scenarios.conftest import open_world
 from tests.support.asked_rules import AskedRules, asked
+from tests.verdicts.flat import Kind, Verdict
 from tests.verdicts.rows import Row
 from tests.verdicts.table import SECTIONS
 

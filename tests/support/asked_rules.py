@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Live
-from bot.deployments.verdict.evidence import Evidence, live_of, ours_images, whose
-from bot.deployments.verdict.rules import Verdict, before_start, decide
-from bot.deployments.verdict.stability import Judgement, Look, Settling, judge
+from bot.deployments.verdict.evidence import Evidence, images_of, live_of, release_of
+from bot.deployments.verdict.rules import before_start, decide
+from bot.deployments.verdict.stability import Look, judge
+from bot.deployments.verdict.stability import Watched as WatchedRelease
+from tests.verdicts.flat import Verdict, flat
 from tests.verdicts.rows import Ended, Row, Unstarted, Watched
 from tests.verdicts.samples import SETTLING, look
 
@@ -29,12 +31,12 @@ class AskedRules:
     """Every question so far, with its answer."""
 
     ends: list[tuple[Evidence, Verdict]] = field(default_factory=list)
-    looks: list[tuple[Seen, bool, Judgement]] = field(default_factory=list)
+    looks: list[tuple[Seen, bool, Verdict]] = field(default_factory=list)
     """What was seen, whether it was the last word, and what was said of it."""
     unstarted: list[Verdict] = field(default_factory=list)
 
-    def note(self, answer: Any, *asked: Any, **more: Any) -> None:
-        if isinstance(answer, Judgement):
+    def note(self, answer: Verdict, *asked: Any, **more: Any) -> None:
+        if "last_word" in more:
             _, now, known = asked
             self.looks.append((_seen(now, known), more["last_word"], answer))
         elif isinstance(asked[0], Evidence):
@@ -71,12 +73,12 @@ def _in_the_tables_words(verdict: Verdict) -> Verdict:
     return replace(verdict, reason=reason.replace("myapp", "web").replace("default", "production"))
 
 
-def _seen(now: Look, known: Settling) -> Seen:
+def _seen(now: Look, known: WatchedRelease) -> Seen:
     if now.containers is None:
         return None
-    images = known.images | ours_images(known.ours, now.containers)
+    images = known.images | images_of(known.own, now.containers)
     before = known.before.containers
-    return frozenset(whose(one, known.ours, images, before) for one in now.containers.listed)
+    return frozenset(release_of(one, known.own, images, before) for one in now.containers.listed)
 
 
 def _kind(e: Evidence) -> tuple[object, ...]:
@@ -114,7 +116,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> AskedRules:
 def _listening(rule: Callable[..., Any], rules: AskedRules) -> Callable[..., Any]:
     def ask(*asked: Any, **more: Any) -> Any:
         answer = rule(*asked, **more)
-        rules.note(answer, *asked, **more)
+        rules.note(flat(answer), *asked, **more)
         return answer
 
     return ask

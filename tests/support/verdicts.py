@@ -3,8 +3,10 @@
 from typing import Any
 
 from bot.deployments.dokku_facts import BuildStatus
-from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.rules import Kind, Verdict, decide
+from bot.deployments.model import Failure, Live, LogFacts, Phase
+from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.rules import named_failure
+from bot.deployments.verdict.wording import cause_of
 from tests.support.builders import (
     OLD,
     a_record,
@@ -13,6 +15,7 @@ from tests.support.builders import (
     evidence,
     facts,
 )
+from tests.verdicts.flat import Kind, Verdict, decide
 
 BAD = {"record": a_record(BuildStatus.FAILED, 1)}
 LOST = {"exit_status": None, "output": facts()}
@@ -29,6 +32,20 @@ def end(
     rule: str, phase: Phase, failure: Failure | None, live: Live, reason: str, kind: Kind = Kind.END
 ) -> Verdict:
     return Verdict(kind=kind, rule=rule, phase=phase, failure=failure, live=live, reason=reason)
+
+
+def named(output: LogFacts, exit_status: int | None) -> tuple[Failure, str]:
+    """The failure that an output names, and the words for its cause."""
+    failure, cause = named_failure(output, exit_status)
+    ended = Ended(
+        rule="failed",
+        phase=Phase.FAILED,
+        failure=failure,
+        live=Live.PREVIOUS,
+        cause=cause,
+        detail=output.error or "",
+    )
+    return failure, cause_of(ended)
 
 
 SERVES_NEW = "The new release is serving."

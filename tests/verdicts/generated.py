@@ -15,8 +15,8 @@ from bot.deployments.dokku_facts import (
 )
 from bot.deployments.model import LogFacts, LogMarker
 from bot.deployments.verdict.evidence import KILLED, PIPE_CLOSED, Evidence
-from bot.deployments.verdict.outside_changes import ENDED_WITHOUT_TELLING
-from bot.deployments.verdict.stability import Look, Settling
+from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
+from bot.deployments.verdict.stability import Look, Watched
 
 SEED = 20261130
 DECISIONS = 10_000
@@ -64,7 +64,7 @@ class Watch:
 
     first: Look | None
     now: Look
-    known: Settling
+    known: Watched
     last_word: bool
 
 
@@ -90,8 +90,8 @@ def watches() -> Iterator[Watch]:
         yield Watch(
             first=first,
             now=now,
-            known=Settling(
-                ours=names,
+            known=Watched(
+                own=names,
                 images=frozenset(chance.sample(IMAGES, chance.choice((0, 1)))),
                 before=before,
                 settle=timedelta(seconds=10),
@@ -157,7 +157,7 @@ def _good(evidence: Evidence) -> Evidence:
 
 def _record(chance: Random) -> BuildRecord:
     status = chance.choice(tuple(BuildStatus))
-    code = chance.choice((None, 0, 1, PIPE_CLOSED, ENDED_WITHOUT_TELLING))
+    code = chance.choice((None, 0, 1, PIPE_CLOSED, NEVER_FINALIZED))
     return BuildRecord(id="b1", app="web", status=status, source="git:sync", exit_code=code)
 
 

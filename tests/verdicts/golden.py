@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from bot.deployments.verdict.rules import Verdict, decide
-from bot.deployments.verdict.stability import Judgement, judge
+from bot.deployments.verdict.stability import judge
+from tests.verdicts.flat import Verdict, decide, flat
 from tests.verdicts.generated import decisions, watches
 from tests.verdicts.table import SECTIONS
 
@@ -19,12 +19,8 @@ LETTERS = (
 LINE = 100
 
 
-def outcome(verdict: Verdict | Judgement) -> str:
+def outcome(verdict: Verdict) -> str:
     """`kind phase failure live rule`, a dash for what is not decided."""
-    if isinstance(verdict, Judgement):
-        if verdict.verdict is None:
-            return f"{verdict.step} - - - -"
-        verdict = verdict.verdict
     words = (verdict.kind, verdict.phase, verdict.failure, verdict.live, verdict.rule)
     return " ".join(str(word) if word else "-" for word in words)
 
@@ -35,7 +31,7 @@ def golden() -> dict[str, object]:
         "rows": [outcome(row.outcome()) for section in SECTIONS for row in section.rows],
         "decisions": _packed(outcome(decide(one)) for one in decisions()),
         "watches": _packed(
-            outcome(judge(one.first, one.now, one.known, last_word=one.last_word))
+            outcome(flat(judge(one.first, one.now, one.known, last_word=one.last_word)))
             for one in watches()
         ),
     }

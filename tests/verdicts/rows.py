@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from bot.deployments.dokku_facts import BuildRecord, Container, Containers
 from bot.deployments.model import Failure
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.rules import Verdict, before_start, decide
-from bot.deployments.verdict.stability import Judgement, judge
+from bot.deployments.verdict.rules import before_start
+from bot.deployments.verdict.stability import judge
+from tests.verdicts.flat import Verdict, decide, flat
 from tests.verdicts.samples import SETTLE, SETTLING, look
 
 
@@ -31,7 +32,7 @@ class Row(ABC):
         return self.model or (f"{self.recording}:{self.step}" if self.step else self.read)
 
     @abstractmethod
-    def outcome(self) -> Verdict | Judgement:
+    def outcome(self) -> Verdict:
         """What the rules say of it."""
 
 
@@ -45,7 +46,7 @@ class Unstarted(Row):
 
     def outcome(self) -> Verdict:
         """By `before_start`."""
-        return before_start(self.failure, self.cause, self.after)
+        return flat(before_start(self.cause, self.after, failure=self.failure))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +72,12 @@ class Watched(Row):
     others: tuple[BuildRecord, ...] = ()
     """Records that others began since the start."""
 
-    def outcome(self) -> Judgement:
+    def outcome(self) -> Verdict:
         """By `judge`."""
         first = None if self.first is None else look(0, self.first)
         now = look(SETTLE.total_seconds() + 1, self.now)
         known = replace(SETTLING, others=self.others)
-        return judge(first, now, known, last_word=self.last_word)
+        return flat(judge(first, now, known, last_word=self.last_word))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

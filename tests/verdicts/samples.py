@@ -13,8 +13,8 @@ from bot.deployments.dokku_facts import (
 )
 from bot.deployments.model import LogFacts, LogMarker
 from bot.deployments.verdict.evidence import PIPE_CLOSED, Evidence
-from bot.deployments.verdict.outside_changes import ENDED_WITHOUT_TELLING
-from bot.deployments.verdict.stability import Look, Settling
+from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
+from bot.deployments.verdict.stability import Look, Watched
 
 
 def container(id_: str, process: str, image: str, **more: Any) -> Container:
@@ -50,8 +50,8 @@ CONFIG_SET = BuildRecord(
     id="b8", app="web", status=BuildStatus.SUCCEEDED, source="config-redeploy", kind="deploy"
 )
 PUSH = BuildRecord(id="b9", app="web", status=BuildStatus.SUCCEEDED, source="git-hook")
-SETTLING = Settling(
-    ours=frozenset({NEW.id, NEW_WORKER.id}),
+SETTLING = Watched(
+    own=frozenset({NEW.id, NEW_WORKER.id}),
     images=frozenset({NEW.image}),
     before=BEFORE_BOTH,
     settle=SETTLE,
@@ -88,9 +88,9 @@ def build_record(status: BuildStatus, exit_code: int | None = None) -> BuildReco
 
 SUCCEEDED = build_record(BuildStatus.SUCCEEDED, 0)
 FAILED = build_record(BuildStatus.FAILED, 1)
-CANCELED = build_record(BuildStatus.CANCELED, ENDED_WITHOUT_TELLING)
+CANCELED = build_record(BuildStatus.CANCELED, NEVER_FINALIZED)
 ABANDONED = build_record(BuildStatus.ABANDONED)
-PRUNED = build_record(BuildStatus.FAILED, ENDED_WITHOUT_TELLING)
+PRUNED = build_record(BuildStatus.FAILED, NEVER_FINALIZED)
 RUNNING = build_record(BuildStatus.RUNNING)
 CUT_OFF = build_record(BuildStatus.FAILED, PIPE_CLOSED)
 

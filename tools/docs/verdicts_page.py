@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from bot.deployments.model import Live, Phase
-from bot.deployments.verdict.rules import Kind, Verdict
-from bot.deployments.verdict.stability import Judgement, Step
 from bot.dokku.versions import MEANS, SINCE, capabilities
 from tests.verdicts.causes import CAUSES, Cause, rows_of
+from tests.verdicts.flat import Kind, Verdict
 from tests.verdicts.rows import Row, Section
 from tests.verdicts.table import SECTIONS
 
@@ -69,12 +68,12 @@ _SHOWN = (
     ("none named", ""),
 )
 
-_NOT_YET: Mapping[Kind | Step, str] = {
+_NOT_YET: Mapping[Kind, str] = {
     Kind.CHECK: "*none yet:* the release is watched",
     Kind.WATCH: "*none yet:* looks again",
     Kind.REQUEUE: "*none:* keeps its place in the line",
-    Step.WAIT: "*none yet:* looks again",
-    Step.BEGIN_AGAIN: "*none yet:* the settle time begins again",
+    Kind.WAIT: "*none yet:* looks again",
+    Kind.BEGIN_AGAIN: "*none yet:* the settle time begins again",
 }
 _START_AGAIN = "*started once more;* where that is not allowed: "
 
@@ -93,7 +92,7 @@ def rule_of(row: Row) -> str | None:
 def verdict_of(row: Row) -> Verdict | None:
     """What the rules say of a row; None for a look that decides nothing yet."""
     outcome = row.outcome()
-    return outcome.verdict if isinstance(outcome, Judgement) else outcome
+    return None if outcome.kind in {Kind.WAIT, Kind.BEGIN_AGAIN} else outcome
 
 
 def _causes() -> str:
@@ -149,12 +148,9 @@ def _proof(row: Row) -> str:
 
 
 def _end(row: Row) -> str:
-    outcome = row.outcome()
-    if isinstance(outcome, Judgement) and outcome.verdict is None:
-        return _NOT_YET[outcome.step]
-    verdict = verdict_of(row)
-    if verdict is None or verdict.phase is None:
-        return _NOT_YET[outcome.kind] if isinstance(outcome, Verdict) else ""
+    verdict = row.outcome()
+    if verdict.phase is None:
+        return _NOT_YET[verdict.kind]
     end = f"**{verdict.phase}**"
     if verdict.phase is Phase.FAILED:
         end += f" · `{verdict.failure}`"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import assert_never
 
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus
 from bot.deployments.execution.log_buffer import LogBuffer
@@ -16,8 +17,17 @@ from bot.deployments.model import Deployment, LogFacts, Phase
 from bot.deployments.ports import Dokku, Urgency
 from bot.deployments.verdict import deploy_lock
 from bot.deployments.verdict.collector import EvidenceReader, Read, blind
+from bot.deployments.verdict.decisions import (
+    Decision,
+    Ended,
+    LookAgain,
+    ReadAgain,
+    Requeue,
+    StartAgain,
+    WatchRelease,
+)
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.rules import Kind, Verdict, decide
+from bot.deployments.verdict.rules import decide
 from bot.deployments.verdict.stability import Look
 from bot.errors import DokkuError
 
@@ -25,8 +35,6 @@ RECORD_PAUSE = timedelta(milliseconds=100)
 READ_PAUSE = timedelta(seconds=2)
 SOMEBODY = "another deploy outside this bot"
 """Until the next look tells its name."""
-UNSETTLED = frozenset({"good_end_unreadable", "old_beside_new"})
-"""Good ends that cannot be watched yet: everything is read again until they can be."""
 
 
 class Outcome(StrEnum):
@@ -64,7 +72,7 @@ class Conclusion:
         """When our line ended, however long it had been silent before."""
         self._heard: LogFacts | None = None
         self._kept: Sequence[str] | None = None
-        self._first_end: tuple[Evidence, Verdict] | None = None
+        self._first_end: tuple[Evidence, StartAgain] | None = None
         self._checking_since: float | None = None
         self._checking_over = False
         self._held = held
@@ -94,37 +102,42 @@ class Conclusion:
         await self._keep_what_was_learnt(read)
         return await self._act(read.evidence, decide(read.evidence), began)
 
-    async def _act(self, evidence: Evidence, verdict: Verdict, began: float) -> Outcome:
+    async def _act(self, evidence: Evidence, decision: Decision, began: float) -> Outcome:
         outcome = Outcome.DONE
-        match verdict.kind:
-            case Kind.WATCH:
+        match decision:
+            case Ended():
+                await self._ending.by_evidence(evidence, decision)
+            case WatchRelease():
+                await self._check(evidence, began)
+            case ReadAgain():
+                outcome = await self._keep_checking(evidence.output.url)
+            case LookAgain():
                 self._held.note(reading_end=False, cut_off=True)
                 outcome = Outcome.WATCH
-            case Kind.REQUEUE:
+            case StartAgain():
+                if await self._may_start_again():
+                    self._held.note(reading_end=False, cut_off=False)
+                    self._first_end = (evidence, decision)
+                    return Outcome.START_AGAIN
+                await self._end_first_attempt(evidence, decision)
+            case Requeue():
                 await self._requeue()
-            case Kind.START_AGAIN if await self._may_start_again():
-                self._held.note(reading_end=False, cut_off=False)
-                self._first_end = (evidence, verdict)
-                outcome = Outcome.START_AGAIN
-            case Kind.END | Kind.START_AGAIN:
-                await self._end(evidence, verdict)
-            case Kind.CHECK if verdict.rule in UNSETTLED:
-                outcome = await self._keep_checking(evidence.output.url)
-            case Kind.CHECK:
-                await self._check(evidence, began)
+            case _:
+                assert_never(decision)
         return outcome
 
     async def end_first_attempt(self) -> None:
         """It could not be started again: the end is what the evidence said before."""
         if self._first_end is not None:
-            await self._end(*self._first_end)
+            await self._end_first_attempt(*self._first_end)
 
-    async def _end(self, evidence: Evidence, verdict: Verdict) -> None:
-        if verdict.kind is Kind.START_AGAIN and self._held.row.cancel is not None:
-            # It was asked for after the evidence was read, and is why nothing starts again.
+    async def _end_first_attempt(self, evidence: Evidence, decision: StartAgain) -> None:
+        if self._held.row.cancel is not None:
+            # Requested after the evidence was read, it is why nothing starts again.
             evidence = replace(evidence, cancel_asked=True)
-            verdict = decide(evidence)
-        await self._ending.by_evidence(evidence, verdict)
+        again = decide(evidence)
+        ended = again if isinstance(again, Ended) else decision.otherwise
+        await self._ending.by_evidence(evidence, ended)
 
     async def give_up(self) -> None:
         """The server does not answer any more: say what is known, and that the rest is not."""
@@ -137,7 +150,10 @@ class Conclusion:
             cap_reached=self.cap_reached,
             unanswered=self._held.deployments.progress(self._held.id).stale_why,
         )
-        await self._ending.by_evidence(evidence, decide(evidence))
+        decision = decide(evidence)
+        if not isinstance(decision, Ended):
+            raise TypeError(f"no result of {decision} although no more waiting is allowed")
+        await self._ending.by_evidence(evidence, decision)
 
     async def _may_start_again(self) -> bool:
         row = self._held.row
@@ -279,7 +295,7 @@ class Conclusion:
         if watched.after is not None:
             self._held.note(checked_at=self._clock.now())
         evidence = replace(evidence, others=watched.others, unanswered=watched.unanswered)
-        await self._ending.by_evidence(evidence, watched.verdict, watched.after)
+        await self._ending.by_evidence(evidence, watched.ended, watched.after)
 
     async def _enter_checking(self, url: str | None) -> None:
         if self._held.row.phase is not Phase.CHECKING:

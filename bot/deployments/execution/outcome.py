@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bot.clock import Clock
@@ -15,10 +15,11 @@ from bot.deployments.ports import Dokku, Polls, Timing
 from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, WAITING
-from bot.deployments.verdict.collector import describe, reason_of
-from bot.deployments.verdict.evidence import Evidence, serving
-from bot.deployments.verdict.rules import Verdict, before_start
+from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.evidence import Evidence, live_from
+from bot.deployments.verdict.rules import before_start, own_fault
 from bot.deployments.verdict.stability_watch import StabilityWatch
+from bot.deployments.verdict.wording import cause_of, describe, reason_of, sentence_of
 from bot.errors import CommandFailed, DokkuError, OddReport
 
 TOLD_LINES = 10
@@ -62,18 +63,19 @@ class Ending:
         )
 
     async def by_evidence(
-        self, evidence: Evidence, verdict: Verdict, after: Containers | None = None
+        self, evidence: Evidence, ended: Ended, after: Containers | None = None
     ) -> None:
         """End with a verdict on a command that was started; `after` is the newest look, if any."""
-        if verdict.phase is Phase.SUCCEEDED and self._held.row.phase is not Phase.CHECKING:
+        if ended.phase is Phase.SUCCEEDED and self._held.row.phase is not Phase.CHECKING:
             await self._held.move(Phase.CHECKING, "checking")  # nothing runs that could be watched
-        if verdict.phase is not Phase.SUCCEEDED:
+        if ended.phase is not Phase.SUCCEEDED:
             excerpt = around_error(self._buffer.recent(), evidence.output.error)
             self._held.note(excerpt=excerpt)
         now = after or evidence.after
         await self._end(
-            replace(verdict, reason=reason_of(verdict, evidence, now)),
-            describe(evidence, verdict.rule),
+            ended,
+            describe(evidence, ended.rule),
+            reason=reason_of(ended, evidence, now),
             after=now,
             url=evidence.output.url,
         )
@@ -83,8 +85,8 @@ class Ending:
         containers = None
         if failure is not Failure.SERVER_UNREACHABLE:
             containers = await self._untouched()
-        verdict = before_start(failure, cause, containers)
-        await self._end(verdict, f"before the start: {cause}", after=containers)
+        ended = before_start(cause, containers, failure=failure)
+        await self._end(ended, f"before the start: {cause}", after=containers)
 
     async def unanswered(self, error: DokkuError) -> None:
         """End because questions before the start were not answered, or not as they should be."""
@@ -98,19 +100,20 @@ class Ending:
 
     async def by_own_fault(self) -> None:
         """End what the bot itself failed to follow: nothing more than that is known."""
-        cause = "The bot failed to follow it, by an error of its own that its log tells"
+        ended = own_fault()
+        cause = cause_of(ended)
         if self._held.row.started_at is None:
             await self.unstarted(Failure.INTERNAL, cause)
             return
-        verdict = before_start(Failure.INTERNAL, cause, None)
-        await self._end(replace(verdict, rule="own_fault"), f"own fault: {cause}", after=None)
+        await self._end(ended, f"own fault: {cause}", after=None)
 
     async def cancelled_unstarted(self) -> None:
         """Somebody asked for the end before Dokku's command was started."""
         containers = await self._untouched()
-        verdict = before_start(Failure.REJECTED, "Cancelled before Dokku was asked", containers)
-        verdict = replace(verdict, phase=Phase.CANCELLED, failure=None)
-        await self._end(verdict, "cancelled before the start", after=containers)
+        ended = before_start(
+            "Cancelled before Dokku was asked", containers, failure=None, phase=Phase.CANCELLED
+        )
+        await self._end(ended, "cancelled before the start", after=containers)
 
     async def _untouched(self) -> Containers | None:
         """What runs now; None also where it is not what ran when we looked first."""
@@ -118,20 +121,21 @@ class Ending:
         now = (await self.checker().look(row.dokku_app)).containers
         if row.before is None or row.phase in WAITING:
             return now
-        known = serving(now, frozenset(), row.before.containers) is not Live.UNKNOWN
+        known = live_from(now, frozenset(), row.before.containers) is not Live.UNKNOWN
         return now if known else None
 
     async def _end(
         self,
-        verdict: Verdict,
+        ended: Ended,
         evidence: str,
         *,
+        reason: str | None = None,
         after: Containers | None,
         url: str | None = None,
     ) -> None:
         async with self._once:
             row = self._held.row
-            if row.phase in ENDINGS or verdict.phase is None:
+            if row.phase in ENDINGS:
                 return
             rollback = await self._held.ask(
                 lambda store: store.proven_live(row.target, before=row, other_than=row.sha)
@@ -140,16 +144,16 @@ class Ending:
             self._held.note(stale_since=None, stale_why=None)
             shown = self._held.deployments.progress(row.id)
             await self._held.move(
-                verdict.phase,
+                ended.phase,
                 "ended",
-                detail={"failure": verdict.failure or "", "evidence": evidence},
+                detail={"failure": ended.failure or "", "evidence": evidence},
                 event=Event(
                     type="deployment.finished",
                     log_tail=shown.excerpt or self._buffer.tail(TOLD_LINES),
                 ),
-                failure=verdict.failure,
-                live=verdict.live,
-                reason=verdict.reason,
+                failure=ended.failure,
+                live=ended.live,
+                reason=reason or sentence_of(ended),
                 evidence=evidence,
                 finished_at=self._parts.clock.now(),
                 rollback_sha=rollback,

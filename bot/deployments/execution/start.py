@@ -18,7 +18,7 @@ from bot.deployments.queue.rules import foreign_build
 from bot.deployments.requests.resolve import NotDeployable
 from bot.deployments.verdict.collector import EvidenceReader, candidates
 from bot.deployments.verdict.deploy_lock import keeps_no_records
-from bot.deployments.verdict.outside_changes import UNRECORDED, blocker, describe_foreign
+from bot.deployments.verdict.outside_changes import UNRECORDED, blocker, describe_build
 from bot.errors import (
     CommandFailed,
     Declined,
@@ -207,7 +207,7 @@ class Starting:
         ours = await self._held.ask(lambda store: store.recent(app=row.app, server=row.server))
         if any(one.build_id == running.id for one in ours):
             return f"an earlier deployment whose end is not known (Dokku build {running.id})"
-        return describe_foreign(running)
+        return describe_build(running)
 
     async def _enter(self, row: Deployment, snapshot: Snapshot) -> None:
         started = await self._held.ask(lambda store: store.started(row.target))

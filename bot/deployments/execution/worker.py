@@ -18,7 +18,7 @@ from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.states import COMMAND_RUNS, FETCHED, RUNNING
 from bot.deployments.verdict import deploy_lock
 from bot.deployments.verdict.collector import EvidenceReader, Polled
-from bot.deployments.verdict.outside_changes import note_on
+from bot.deployments.verdict.outside_changes import note_about
 from bot.errors import DokkuError, StaleState, StoreError
 
 log = structlog.get_logger(__name__)
@@ -306,7 +306,7 @@ class Worker:
     async def _ask(self, row: Deployment) -> tuple[Polled, str | None]:
         """Our record (or the lock) and the commit, as far as they can be known now."""
         polled = await self._reader.poll(row)
-        self.held.note(others=note_on(polled.others))
+        self.held.note(others=note_about(polled.others))
         sha = row.sha
         if sha is None and row.phase in FETCHED:
             sha = await self._dokku.fetched_sha(row.dokku_app)

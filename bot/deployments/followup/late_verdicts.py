@@ -20,11 +20,13 @@ from bot.deployments.ports import Dokku, Servers, Timing
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import status_of
 from bot.deployments.verdict import deploy_lock
-from bot.deployments.verdict.collector import EvidenceReader, describe, reason_of
+from bot.deployments.verdict.collector import EvidenceReader
+from bot.deployments.verdict.decisions import Ended, ReadAgain, StartAgain, WatchRelease
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.rules import Kind, Verdict, decide
+from bot.deployments.verdict.rules import decide
 from bot.deployments.verdict.stability import Look
-from bot.deployments.verdict.stability_watch import StabilityWatch, Watched
+from bot.deployments.verdict.stability_watch import Stability, StabilityWatch
+from bot.deployments.verdict.wording import describe, reason_of
 from bot.errors import DokkuError, StaleState, StoreError
 
 log = structlog.get_logger(__name__)
@@ -175,7 +177,7 @@ class LateVerdicts:
         evidence = read.evidence
         look = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
         seen = await self._verdict(dokku, row, evidence, look)
-        if seen is None or seen.verdict.phase is None or seen.verdict.live is Live.UNKNOWN:
+        if seen is None or seen.ended.live is Live.UNKNOWN:
             return
         if await self._is_replaced(row):
             return  # while it was looked at: what was read may be the newer one's
@@ -187,15 +189,16 @@ class LateVerdicts:
             after=seen.after,
         )
         tail = around_error(lines, evidence.output.error)
-        await self._correct(learnt, replace(evidence, others=seen.others), seen.verdict, tail)
+        await self._correct(learnt, replace(evidence, others=seen.others), seen.ended, tail)
 
     async def _verdict(
         self, dokku: Dokku, row: Deployment, evidence: Evidence, look: Look
-    ) -> Watched | None:
-        verdict = decide(evidence)
-        if verdict.kind in {Kind.END, Kind.START_AGAIN}:
-            return Watched(verdict=verdict, after=evidence.after, others=evidence.others)
-        if verdict.kind is not Kind.CHECK:
+    ) -> Stability | None:
+        decision = decide(evidence)
+        ended = decision.otherwise if isinstance(decision, StartAgain) else decision
+        if isinstance(ended, Ended):
+            return Stability(ended=ended, after=evidence.after, others=evidence.others)
+        if not isinstance(decision, WatchRelease | ReadAgain):
             return None
         checker = StabilityWatch(
             dokku=dokku, clock=self._clock, settle=self._timing.settle, most=LONGEST_LOOK
@@ -203,22 +206,21 @@ class LateVerdicts:
         return await checker.watch(row.dokku_app, evidence, look)
 
     async def _correct(
-        self, row: Deployment, evidence: Evidence, verdict: Verdict, tail: Sequence[str]
+        self, row: Deployment, evidence: Evidence, ended: Ended, tail: Sequence[str]
     ) -> None:
         former = {
             "status": str(status_of(row.phase)),
             "failure": row.failure and str(row.failure),
             "live": row.live and str(row.live),
         }
-        phase = verdict.phase or row.phase
         rollback = await self._store.proven_live(row.target, before=row, other_than=row.sha)
         corrected = replace(
             row,
-            phase=phase,
-            failure=verdict.failure,
-            live=verdict.live,
-            reason=reason_of(verdict, evidence, row.after),
-            evidence=describe(evidence, verdict.rule),
+            phase=ended.phase,
+            failure=ended.failure,
+            live=ended.live,
+            reason=reason_of(ended, evidence, row.after),
+            evidence=describe(evidence, ended.rule),
             corrected_from=former,
             rollback_sha=rollback,
         )

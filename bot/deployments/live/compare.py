@@ -18,7 +18,7 @@ from bot.deployments.dokku_facts import (
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
-from bot.deployments.verdict.outside_changes import ENDED_WITHOUT_TELLING
+from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
 
 NAMED = 3
 """Foreign records that are worth naming: the newest ones."""
@@ -283,7 +283,7 @@ def _changed_nothing(record: BuildRecord) -> bool:
     Our own refused starts leave such records as well. A `ps:restart` always ends like this.
     """
     untold = record.status is BuildStatus.ABANDONED or (
-        record.status is BuildStatus.FAILED and record.exit_code == ENDED_WITHOUT_TELLING
+        record.status is BuildStatus.FAILED and record.exit_code == NEVER_FINALIZED
     )
     return untold and record.source == SYNC_SOURCE
 

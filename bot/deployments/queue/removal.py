@@ -10,6 +10,7 @@ from bot.deployments.ports import Servers, Timing
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import Who
 from bot.deployments.verdict.rules import before_start
+from bot.deployments.verdict.wording import sentence_of
 from bot.errors import DokkuError
 
 
@@ -26,14 +27,14 @@ class QueueRemoval:
 
     async def fail(self, deployment: Deployment, failure: Failure, sentence: str) -> None:
         """End a deployment that has not started: one read says what is live. StaleState."""
-        verdict = before_start(failure, sentence, await self._read_live(deployment))
+        result = before_start(sentence, await self._read_live(deployment), failure=failure)
         ended = replace(
             deployment,
             phase=Phase.FAILED,
             failure=failure,
-            live=verdict.live,
-            reason=verdict.reason,
-            evidence=f"rule {verdict.rule}",
+            live=result.live,
+            reason=sentence_of(result),
+            evidence=f"rule {result.rule}",
             finished_at=self._clock.now(),
         )
         audit = AuditEntry(
@@ -47,12 +48,14 @@ class QueueRemoval:
     async def cancel(self, deployment: Deployment, actor: Actor, through: str) -> None:
         """Take it out of the line, as somebody asked. Nothing is sent to Dokku. StaleState."""
         live = await self._read_live(deployment)
-        verdict = before_start(Failure.REJECTED, "Cancelled while it waited", live)
+        result = before_start(
+            "Cancelled while it waited", live, failure=None, phase=Phase.CANCELLED
+        )
         ended = replace(
             deployment,
             phase=Phase.CANCELLED,
-            live=verdict.live,
-            reason=verdict.reason,
+            live=result.live,
+            reason=sentence_of(result),
             evidence="cancelled before the start",
             finished_at=self._clock.now(),
         )

@@ -15,7 +15,7 @@ from bot.deployments.ports import Timing, Urgency
 from bot.deployments.requests.resolve import NotDeployable, RequestResolver, Resolved
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import Who
-from bot.deployments.verdict.rules import as_sentence
+from bot.deployments.verdict.wording import as_sentence
 from bot.errors import Declined, DokkuError, StaleState, StoreError
 
 log = structlog.get_logger(__name__)

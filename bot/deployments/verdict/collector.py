@@ -9,16 +9,14 @@ from bot.deployments.dokku_facts import (
     AppReport,
     BuildRecord,
     BuildStatus,
-    Containers,
     Snapshot,
 )
-from bot.deployments.model import Deployment, Live, LogFacts, LogMarker, Phase
+from bot.deployments.model import Deployment, LogFacts, LogMarker, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.states import FETCHED
 from bot.deployments.verdict import deploy_lock
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.outside_changes import begun_by_others, tell, with_others
-from bot.deployments.verdict.rules import Verdict
+from bot.deployments.verdict.outside_changes import outside_records
 from bot.redaction_rules import MASK
 
 
@@ -107,7 +105,7 @@ class EvidenceReader:
         records = await self._dokku.builds(row.dokku_app)
         record = our_record(row, records)
         known = record.id if record else row.build_id
-        others = begun_by_others(records, row.before, known) if row.before else ()
+        others = outside_records(records, row.before, known) if row.before else ()
         return Polled(record=record, others=others)
 
     async def same_text(self, row: Deployment, ours: Sequence[str]) -> BuildRecord | None:
@@ -172,7 +170,7 @@ class EvidenceReader:
             before=row.before,
             after=containers,
             report=report,
-            others=begun_by_others(records, row.before, build_id),
+            others=outside_records(records, row.before, build_id),
             expected=f"{row.repo}#{sha}" if row.repo and sha else None,
             # A good end left nothing to cancel.
             cancel_asked=row.cancel is not None and row.phase is not Phase.CHECKING,
@@ -206,44 +204,6 @@ def blind(
     )
 
 
-def describe(evidence: Evidence, rule: str) -> str:
-    """One line for operators: which rule decided, on what."""
-    record = evidence.record
-    none = "none, and nothing began" if evidence.never_began else "none"
-    told = f"{record.status} ({record.exit_code})" if record else none
-    after = evidence.after
-    seen = (
-        "unreadable"
-        if after is None
-        else ", ".join(f"{one.process} {one.id} {one.state}" for one in after.listed) or "none"
-    )
-    markers = ", ".join(sorted(evidence.output.markers)) or "none"
-    if not evidence.keeps_records:
-        told += f" (this Dokku keeps none), {_lock_words(evidence)}"
-    return (
-        f"rule {rule}; exit status {evidence.exit_status}; record {told}; containers {seen}; "
-        f"markers {markers}{f'; others: {tell(evidence.others)}' if evidence.others else ''}"
-    )
-
-
-def reason_of(verdict: Verdict, evidence: Evidence, after: Containers | None) -> str:
-    """The sentence for people, with what others did meanwhile; `after` is the newest look.
-
-    Where the server could not be asked it says why: that may be for people to mend.
-    """
-    reason = with_others(
-        verdict.reason,
-        verdict.live,
-        evidence.others,
-        after=after,
-        output=evidence.output,
-        before=evidence.before,
-    )
-    if evidence.unanswered and verdict.live is Live.UNKNOWN:
-        reason += f" The server could not be asked: {evidence.unanswered}"
-    return reason
-
-
 def _as_known(row: Deployment, kept: LogFacts) -> LogFacts:
     """What the lines that were kept state, and what the row tells of those that were not.
 
@@ -252,14 +212,6 @@ def _as_known(row: Deployment, kept: LogFacts) -> LogFacts:
     if row.phase in FETCHED:
         return replace(kept, markers=kept.markers | {LogMarker.BUILDING})
     return kept
-
-
-def _lock_words(evidence: Evidence) -> str:
-    if evidence.report is None:
-        return "lock unreadable"
-    if evidence.report.locked:
-        return "lock held"
-    return "lock free for a moment" if evidence.lock_was_free else "lock free"
 
 
 def _size(lines: Sequence[str]) -> tuple[int, int]:

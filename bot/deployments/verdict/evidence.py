@@ -1,9 +1,9 @@
 """What evidence proves, before any rule: pure facts about one deployment.
 
-Words: a container is *ours* when our own command's output names it, or when it has the image of
-such a container and did not stand there before; it is *old* when it stood there before the start,
-or has the image of one that did and is not ours. Other ids alone prove nothing, and an image
-alone is no release id: the same content again has the same image.
+A container is *this deployment's* when its own output names the container, or when it has the
+image of such a container and was not there before. It is *previous* when it was there before the
+start, or has the image of one that was and is not this deployment's. Other ids prove nothing, and
+an image is no release id: the same content again has the same image.
 
 Source: the recordings under bot/simulators/dokku/transcripts.
 """
@@ -19,16 +19,16 @@ from bot.deployments.dokku_facts import (
     Snapshot,
 )
 from bot.deployments.model import Live, LogFacts, LogMarker
-from bot.deployments.verdict.outside_changes import ENDED_WITHOUT_TELLING
+from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
 
 PIPE_CLOSED = 141
-"""Exit status of a command whose output pipe was closed (SIGPIPE), or that was cancelled."""
+"""Exit status of a command release_of output pipe was closed (SIGPIPE), or that was cancelled."""
 KILLED = -1
 """Exit status of a command that a signal ended on the server (recording n1)."""
 
 _FETCH_FAILED = frozenset({LogMarker.REF_MISSING, LogMarker.REPO_UNREACHABLE})
 
-_LAST_WORDS = frozenset({LogMarker.DEPLOYED, LogMarker.DEPLOY_SKIPPED})
+_LAST_MARKERS = frozenset({LogMarker.DEPLOYED, LogMarker.DEPLOY_SKIPPED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,53 +36,53 @@ class Evidence:
     """Everything that was read about one deployment. Nothing here is guessed."""
 
     exit_status: int | None
-    """Of our own command; None: the line was lost before it came."""
+    """Of this deployment's command; None: the connection was lost before it came."""
     keeps_records: bool
     """This Dokku has build records (>= 0.38)."""
     record: BuildRecord | None
-    """Our build record; None: none, or two candidates."""
+    """This deployment's build record; None: there is none, or two could be it."""
     output: LogFacts
-    """What our own output states; Dokku's copy of it when the line was lost."""
+    """What this deployment's output states; Dokku's copy if the connection was lost."""
     before: Snapshot
     after: Containers | None
     """None: the containers could not be read."""
     report: AppReport | None
     """None: it could not be read."""
     others: tuple[BuildRecord, ...] = ()
-    """Records that others began since the snapshot, oldest first."""
+    """Records of outside changes since the snapshot, oldest first."""
     expected: str | None
     """`repo#sha` that the metadata shows after a good end; None: the commit is not known."""
     cancel_asked: bool = False
     cap_reached: bool = False
     last_word: bool = False
-    """Waiting longer is not allowed: what cannot be proven by now is said to be unknown."""
+    """Waiting longer is not allowed: what cannot be proven by now is reported as unknown."""
     never_began: bool = False
-    """The line was lost before a byte came, and Dokku, which records each start at once, has not
-    recorded ours."""
+    """The connection was lost before a byte came, and Dokku, which records each start at once, has
+    no record of this one."""
     lock_was_free: bool = False
-    """Before 0.38: nobody held the deploy lock, a moment before everything else was read."""
+    """Before 0.38: the deploy lock was free, a moment before everything else was read."""
     unanswered: str | None = None
-    """Why the server could not be asked in the end, in a sentence; None: it answered."""
+    """Why the last question was not answered, as a sentence; None: it was."""
     lost_long: bool = False
-    """Before 0.38: the line was lost longer ago than a fetch that prints nothing can live on."""
+    """Before 0.38: the connection was lost longer ago than a silent fetch can outlive it."""
 
 
-def ours_images(ours: frozenset[str], *reads: Containers | None) -> frozenset[str]:
-    """Images of the containers that our output names, wherever they were seen."""
+def images_of(ids: frozenset[str], *reads: Containers | None) -> frozenset[str]:
+    """Images of the containers with these ids, in any of the reads."""
     return frozenset(
         container.image
         for read in reads
         if read
         for container in read.listed
-        if container.id in ours
+        if container.id in ids
     )
 
 
-def whose(
-    container: Container, ours: frozenset[str], images: frozenset[str], before: Containers | None
+def release_of(
+    container: Container, own: frozenset[str], images: frozenset[str], before: Containers | None
 ) -> Live:
-    """NEW (ours), PREVIOUS (old) or UNKNOWN for one container."""
-    if container.id in ours:
+    """NEW (this deployment's), PREVIOUS or UNKNOWN for one container."""
+    if container.id in own:
         return Live.NEW
     if before is not None and container.id in before.ids:
         return Live.PREVIOUS
@@ -93,13 +93,13 @@ def whose(
     return Live.UNKNOWN
 
 
-def serving(after: Containers | None, ours: frozenset[str], before: Containers | None) -> Live:
-    """What serves now, by the containers alone. Those that are down serve nothing."""
+def live_from(after: Containers | None, own: frozenset[str], before: Containers | None) -> Live:
+    """What serves now, judged by the containers. Those that are down serve nothing."""
     if after is None:
         return Live.UNKNOWN
-    images = ours_images(ours, after)
+    images = images_of(own, after)
     kinds = {
-        whose(container, ours, images, before)
+        release_of(container, own, images, before)
         for container in after.listed
         if container.state in {"running", "restarting"}
     }
@@ -114,49 +114,50 @@ def serving(after: Containers | None, ours: frozenset[str], before: Containers |
 
 def live_of(e: Evidence) -> Live:
     """What serves now."""
-    return serving(e.after, ours_of(e), e.before.containers)
+    return live_from(e.after, own_containers(e), e.before.containers)
 
 
-def good_end(e: Evidence) -> bool:
-    """Our command's own good end or, when the line was lost, Dokku's record of one."""
+def ended_well(e: Evidence) -> bool:
+    """Exit status 0 or, when the connection was lost, Dokku's record of success."""
     if e.exit_status is not None:
         return e.exit_status == 0
     return e.record is not None and e.record.status is BuildStatus.SUCCEEDED
 
 
-def bad_end(e: Evidence) -> bool:
-    """A known end that is not good: our exit status or, when the line was lost, the record."""
+def ended_badly(e: Evidence) -> bool:
+    """A bad exit status or, when the connection was lost, a record of failure."""
     if e.exit_status is not None:
         return e.exit_status != 0
     if e.record is None:
-        return dead_by_lock(e) and _gave_up(e.output)
-    told = e.record.status is BuildStatus.FAILED and e.record.exit_code not in {
+        return is_dead_by_lock(e) and _gave_up(e.output)
+    recorded = e.record.status is BuildStatus.FAILED and e.record.exit_code not in {
         PIPE_CLOSED,
-        ENDED_WITHOUT_TELLING,
+        NEVER_FINALIZED,
         None,
     }
     ended = e.record.status in {BuildStatus.FAILED, BuildStatus.ABANDONED}
-    return told or (ended and _gave_up(e.output))
+    return recorded or (ended and _gave_up(e.output))
 
 
 def _gave_up(output: LogFacts) -> bool:
-    """Dokku's own text says why it went no further; its records never do so before a release."""
+    """Dokku's output says why it stopped; before a release its records never do."""
     fetched = LogMarker.BUILDING in output.markers
     return LogMarker.BUILD_FAILED in output.markers or (
         not fetched and bool(output.markers & _FETCH_FAILED)
     )
 
 
-def dead(e: Evidence) -> bool:
-    """Our command is proven not to run any more."""
+def is_dead(e: Evidence) -> bool:
+    """Dokku's command is proven not to run any more."""
     ended = e.record is not None and e.record.status is not BuildStatus.RUNNING
-    return e.exit_status is not None or e.never_began or ended or dead_by_lock(e)
+    return e.exit_status is not None or e.never_began or ended or is_dead_by_lock(e)
 
 
-def dead_by_lock(e: Evidence) -> bool:
-    """The line was lost, and the lock is free that our command has held since its fetch ended.
+def is_dead_by_lock(e: Evidence) -> bool:
+    """The connection was lost, and the deploy lock, which the command held, is free.
 
-    Before 0.38 a deploy that is dead has freed it (recording m1); later the file stays.
+    A build holds it from the end of its fetch. Before 0.38 a dead deploy has released it
+    (recording m1); later versions leave the file behind.
     """
     if e.exit_status is not None or e.keeps_records:
         return False
@@ -165,16 +166,16 @@ def dead_by_lock(e: Evidence) -> bool:
     return held_it and free
 
 
-def source_is_ours(e: Evidence) -> bool:
-    """Dokku's own record of the source names our commit."""
+def source_is_confirmed(e: Evidence) -> bool:
+    """Dokku's record of the source names this deployment's commit."""
     return e.expected is not None and e.report is not None and e.report.metadata == e.expected
 
 
-def good_by_effect(e: Evidence) -> bool:
-    """Before 0.38: the recorded source became our commit, which a good end alone writes."""
+def ended_well_by_effect(e: Evidence) -> bool:
+    """Before 0.38: the recorded source became this commit, which only a good end writes."""
     if e.keeps_records or e.exit_status is not None:
         return False
-    return source_is_ours(e) and e.before.report.metadata != e.expected
+    return source_is_confirmed(e) and e.before.report.metadata != e.expected
 
 
 def _all_replaced(e: Evidence) -> bool:
@@ -185,49 +186,49 @@ def _all_replaced(e: Evidence) -> bool:
     return not (after.ids & before.ids or after.images & before.images)
 
 
-def ours_of(e: Evidence) -> frozenset[str]:
-    """The containers that are ours: those that our output names.
+def own_containers(e: Evidence) -> frozenset[str]:
+    """This deployment's containers: those that its output names.
 
-    Where it was lost on the way to a good end: those that replaced all old ones.
+    If the output was lost on the way to a good end: those that replaced all previous ones.
     """
-    if e.output.ours or not (good_by_effect(e) and _all_replaced(e) and e.after):
-        return e.output.ours
+    if e.output.named_containers or not (ended_well_by_effect(e) and _all_replaced(e) and e.after):
+        return e.output.named_containers
     return e.after.ids
 
 
 def refused_by_lock(e: Evidence) -> bool:
-    """Dokku let our command begin nothing: another deploy holds its lock."""
+    """Dokku refused the start: another deploy holds the deploy lock."""
     refused = LogMarker.LOCKED in e.output.markers and LogMarker.BUILDING not in e.output.markers
-    return refused and e.exit_status != 0 and dead(e)
+    return refused and e.exit_status != 0 and is_dead(e)
 
 
 def untouched(e: Evidence, live: Live) -> bool:
-    """What serves is what served before, be it nothing."""
+    """The same release (or still nothing) is serving."""
     return live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
 
 
-def all_other_ids(e: Evidence) -> bool:
-    """Nothing of what stood there before the start is listed any more."""
+def all_containers_differ(e: Evidence) -> bool:
+    """No container from before the start is listed any more."""
     before, after = e.before.containers, e.after
     return before is not None and after is not None and not after.ids & before.ids
 
 
 def released_nothing(e: Evidence) -> bool:
-    """A good end whose text tells that no release was begun: no container can be ours."""
-    if not good_end(e) or e.output.ours:
+    """A good end whose output shows that no release began: no container can be this one's."""
+    if not ended_well(e) or e.output.named_containers:
         return False
-    # Dokku records a success of builds alone: beside one, a text that never came to the build is
-    # no whole text.
+    # Dokku records success only for builds, so beside such a record an output that never reached
+    # the build is incomplete.
     built_nothing = e.exit_status is not None and LogMarker.BUILDING not in e.output.markers
     return LogMarker.DEPLOY_SKIPPED in e.output.markers or built_nothing
 
 
-def text_was_lost(e: Evidence) -> bool:
-    """A recorded good end, and neither our output nor Dokku's copy of it goes as far as that."""
-    return e.exit_status is None and not e.output.markers & _LAST_WORDS
+def output_was_lost(e: Evidence) -> bool:
+    """A good end is recorded, but neither the output nor Dokku's copy of it reaches that end."""
+    return e.exit_status is None and not e.output.markers & _LAST_MARKERS
 
 
-def was_replaced(e: Evidence) -> bool:
-    """Dokku named our containers and said that it deployed them; all that runs is others' own."""
-    said = LogMarker.DEPLOYED in e.output.markers and bool(e.output.ours)
-    return said and all_other_ids(e)
+def containers_were_replaced(e: Evidence) -> bool:
+    """Dokku reported this deployment's containers as deployed, but only others run now."""
+    said = LogMarker.DEPLOYED in e.output.markers and bool(e.output.named_containers)
+    return said and all_containers_differ(e)

@@ -12,7 +12,7 @@ from bot.deployments.dokku_facts import (
 )
 from bot.deployments.model import Blocker, Live, LogFacts
 
-ENDED_WITHOUT_TELLING = -1
+NEVER_FINALIZED = -1
 """Exit code that Dokku's prune writes into records of commands that never finalized."""
 MOST_NAMED = 3
 SOURCES: Mapping[str, str] = {
@@ -40,7 +40,7 @@ def command_of(record: BuildRecord) -> str:
     return SOURCES.get(record.source, record.source) or "another command"
 
 
-def describe_foreign(record: BuildRecord) -> str:
+def describe_build(record: BuildRecord) -> str:
     """One phrase that names a foreign build: how it was started, and its id."""
     article = "a " if record.source in SOURCES else ""
     return f"{article}{command_of(record)} outside this bot (Dokku build {record.id})"
@@ -99,7 +99,7 @@ def blocker(
 # --- during a deployment of ours
 
 
-def begun_by_others(
+def outside_records(
     records: Sequence[BuildRecord], before: Snapshot, ours: str | None
 ) -> tuple[BuildRecord, ...]:
     """Records that others began since the snapshot, oldest first. None before 0.38.
@@ -128,46 +128,26 @@ def may_have_changed(record: BuildRecord) -> bool:
     """
     if record.kind != "build":
         return True
-    pruned = record.status is BuildStatus.FAILED and record.exit_code == ENDED_WITHOUT_TELLING
+    pruned = record.status is BuildStatus.FAILED and record.exit_code == NEVER_FINALIZED
     return record.status is not BuildStatus.ABANDONED and not pruned
 
 
-def _commands(records: Sequence[BuildRecord]) -> str:
+def change_commands(records: Sequence[BuildRecord]) -> str:
     """The commands that may have changed what runs: `config:set and ps:restart`; or empty."""
     return " and ".join(dict.fromkeys(command_of(one) for one in records if may_have_changed(one)))
 
 
-def _release_commands(records: Sequence[BuildRecord]) -> str:
-    """Other code comes with a build; a restart is named only where no build is recorded."""
-    return _commands([one for one in records if one.kind == "build"]) or _commands(records)
+def release_commands(others: Sequence[BuildRecord]) -> str:
+    """The commands that started containers of other code; empty: not known.
 
-
-def restarted_by(others: Sequence[BuildRecord]) -> str:
-    """Who put other containers of the same code in place: `by config:set`, `from elsewhere`."""
-    commands = _commands(others)
-    return f"by {commands}" if commands else "from elsewhere"
-
-
-def started_by(others: Sequence[BuildRecord]) -> str:
-    """Who started containers of other code: `by git push`, `from elsewhere`."""
-    commands = _release_commands(others)
-    return f"by {commands}" if commands else "from elsewhere"
-
-
-def replaced_by(others: Sequence[BuildRecord], *, seen: bool = True) -> str:
-    """What took the place of a new release, as a sentence without its full stop.
-
-    `seen`: our own containers were seen, so that others are known not to run our code.
+    Other code comes with a build; a restart is named only where no build is recorded.
     """
-    commands = _release_commands(others)
-    unnamed = (
-        "Another release replaced it" if seen else "Other containers took the place of its own"
+    return change_commands([one for one in others if one.kind == "build"]) or change_commands(
+        others
     )
-    what = f"It was replaced by {commands}" if commands else unnamed
-    return f"{what} before it had proved itself"
 
 
-def note_on(others: Sequence[BuildRecord]) -> str | None:
+def note_about(others: Sequence[BuildRecord]) -> str | None:
     """One sentence beside a deployment: who works on the same app meanwhile. None: nobody."""
     busy = [one for one in others if may_have_changed(one)]
     if not busy:
@@ -182,7 +162,7 @@ def _named(record: BuildRecord) -> str:
     return f"{command_of(record)} (Dokku build {record.id}{runs})"
 
 
-def with_others(
+def with_outside_changes(
     reason: str,
     live: Live | None,
     others: Sequence[BuildRecord],
@@ -196,9 +176,13 @@ def with_others(
     `ps:scale` leaves no record, and Dokku before 0.38 keeps none: then only containers of our
     release that our own output does not name tell of somebody.
     """
-    note = note_on([one for one in others if command_of(one) not in reason])
+    note = note_about([one for one in others if command_of(one) not in reason])
     ours = output.started | output.renamed
-    if live in {Live.NEW, Live.MIXED} and not _commands(others) and _replaced(after, before, ours):
+    if (
+        live in {Live.NEW, Live.MIXED}
+        and not change_commands(others)
+        and _replaced(after, before, ours)
+    ):
         note = (
             "Containers were replaced meanwhile from elsewhere, by a command that Dokku keeps no "
             "record of (such as ps:scale)."
@@ -216,6 +200,6 @@ def _replaced(after: Containers | None, before: Snapshot, ours: frozenset[str]) 
     return bool(after.ids - before.containers.ids - ours)
 
 
-def tell(others: Sequence[BuildRecord]) -> str:
+def list_records(others: Sequence[BuildRecord]) -> str:
     """For operators: every record of others, whatever it did."""
     return ", ".join(f"{one.source} {one.id} {one.status}" for one in others)

@@ -1,8 +1,9 @@
 """Does the new release stay up? Pure rules over two looks at its containers.
 
-Dokku's own good end says nothing of it: a process that exits one second after its start still
+The good end of Dokku's command does not say: a process that exits one second after its start still
 gives exit status 0 and `Running: true` (recording u_crashloop), and one that lives 20 s reads
-`running` with the same id nearly always (inspect_d_crash_loops). RestartCount and StartedAt tell.
+`running` with the same id nearly always (inspect_d_crash_loops). RestartCount and StartedAt show
+it.
 """
 
 from dataclasses import dataclass
@@ -11,25 +12,24 @@ from enum import StrEnum
 
 from bot.deployments.dokku_facts import BuildRecord, Container, Containers, Snapshot
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.evidence import ours_images, whose
-from bot.deployments.verdict.outside_changes import replaced_by
-from bot.deployments.verdict.rules import Kind, Verdict
+from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
+from bot.deployments.verdict.evidence import images_of, release_of
+from bot.deployments.verdict.outside_changes import release_commands
 
 DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})
-"""Docker's words for a process that ran and does not run now."""
+"""Docker's states of a process that ran and does not run now."""
 
 GONE = frozenset({"exited", "dead", "missing"})
-"""Those of them that Docker does not start again by itself."""
+"""The ones of those that Docker does not start again by itself."""
 
 
-class Step(StrEnum):
-    """What to do after a look."""
+class NextLook(StrEnum):
+    """No verdict yet: what the next look compares with."""
 
-    END = "end"
     WAIT = "wait"
-    """Look again when the settle time is over."""
+    """The same first look."""
     BEGIN_AGAIN = "begin_again"
-    """Our release was restarted by somebody: the settle time begins with this look."""
+    """The release was restarted: the settle time begins with this look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,133 +44,124 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settling:
+class Watched:
     """What is known while a release is watched."""
 
-    ours: frozenset[str]
-    """Container ids that our own output names."""
+    own: frozenset[str]
+    """Ids of this deployment's containers."""
     images: frozenset[str]
     """Their images, from any look so far."""
     before: Snapshot
     settle: timedelta
     others: tuple[BuildRecord, ...] = ()
-    """Records that others began since the snapshot, oldest first."""
+    """Records of outside changes since the snapshot, oldest first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """The step and, for END, the verdict."""
-
-    step: Step
-    verdict: Verdict | None = None
-
-
-def _end(rule: str, failure: Failure | None, live: Live, reason: str) -> Judgement:
-    phase = Phase.SUCCEEDED if failure is None else Phase.FAILED
-    verdict = Verdict(
-        kind=Kind.END, rule=rule, phase=phase, failure=failure, live=live, reason=reason
-    )
-    return Judgement(step=Step.END, verdict=verdict)
-
-
-def judge(first: Look | None, now: Look, known: Settling, *, last_word: bool) -> Judgement:
+def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> Ended | NextLook:
     """Decide on the newest look; `first` is the look that the settle time began with."""
     if now.containers is None:
-        if last_word:
-            return _end(
-                "unreadable",
-                Failure.INTERNAL,
-                Live.UNKNOWN,
-                "Dokku's command ended well, but its containers could not be read. "
-                "What is serving now is not known.",
-            )
-        return Judgement(step=Step.WAIT)
+        if not last_word:
+            return NextLook.WAIT
+        return _failed("unreadable", Failure.INTERNAL, Live.UNKNOWN, Cause.UNREADABLE)
     listed = now.containers.listed
     if not listed:
-        return _end(
-            "stopped",
-            Failure.INTERRUPTED,
-            Live.NONE,
-            "The new release was stopped or scaled down before it had proved itself. "
-            "Nothing is serving.",
-        )
-    images = known.images | ours_images(known.ours, now.containers)
-    kinds = {whose(one, known.ours, images, known.before.containers) for one in listed}
-    if Live.UNKNOWN in kinds:
-        gone = all(one.state in GONE for one in listed)
-        serves = "Nothing is serving." if gone else "What is serving now is not known."
-        return _end(
-            "replaced",
-            Failure.INTERRUPTED,
-            Live.NONE if gone else Live.UNKNOWN,
-            f"{replaced_by(known.others)}. {serves}",
-        )
-    if Live.PREVIOUS in kinds:
-        return _old_in_place(kinds, last_word=last_word)
+        return _failed("stopped", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED)
+    images = known.images | images_of(known.own, now.containers)
+    releases = {release_of(one, known.own, images, known.before.containers) for one in listed}
+    if Live.UNKNOWN in releases:
+        live = Live.NONE if _are_gone(listed) else Live.UNKNOWN
+        by = release_commands(known.others)
+        return _failed("replaced", Failure.INTERRUPTED, live, Cause.REPLACED, by=by)
+    if Live.PREVIOUS in releases:
+        return _previous_in_place(releases, last_word=last_word)
     return _all_new(first, now, listed, known, last_word=last_word)
 
 
-def _old_in_place(kinds: set[Live], *, last_word: bool) -> Judgement:
-    if Live.NEW not in kinds:
-        return _end(
+def _previous_in_place(releases: set[Live], *, last_word: bool) -> Ended | NextLook:
+    if Live.NEW not in releases:
+        return _failed(
             "old_again",
             Failure.INTERRUPTED,
             Live.PREVIOUS,
-            "The previous release took its place again before the new one had proved itself. "
-            "The previous release is serving.",
+            Cause.PREVIOUS_RETURNED,
+            live_detail=LiveDetail.RETURNED,
         )
-    if last_word:
-        return _end(
-            "old_beside_new",
-            Failure.RELEASE_FAILED,
-            Live.MIXED,
-            "Not every process was replaced. Some processes run the new release, some the old one.",
-        )
-    return Judgement(step=Step.WAIT)
+    if not last_word:
+        return NextLook.WAIT
+    return _failed("old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, Cause.NOT_ALL_REPLACED)
 
 
 def _all_new(
     first: Look | None,
     now: Look,
     listed: tuple[Container, ...],
-    known: Settling,
+    known: Watched,
     *,
     last_word: bool,
-) -> Judgement:
+) -> Ended | NextLook:
     earlier = {one.id: one for one in first.containers.listed} if first and first.containers else {}
     crashed = sorted(one.process for one in listed if has_crashed(one, earlier.get(one.id)))
     if crashed:
-        return _crashed(crashed, gone=all(one.state in GONE for one in listed))
+        return _crashed(crashed, gone=_are_gone(listed))
     running = all(one.running for one in listed)
     same = first is not None and earlier.keys() == {one.id for one in listed}
     if first is None or not running or not same:
-        if last_word:
-            return _end(
-                "not_up",
-                Failure.RELEASE_FAILED,
-                Live.NEW,
-                "The new release did not stay the same for long enough to prove itself. "
-                "The new release is what is deployed.",
-            )
-        return Judgement(step=Step.BEGIN_AGAIN)
+        if not last_word:
+            return NextLook.BEGIN_AGAIN
+        return _failed(
+            "not_up",
+            Failure.RELEASE_FAILED,
+            Live.NEW,
+            Cause.NOT_UP,
+            live_detail=LiveDetail.DEPLOYED,
+        )
     if now.began - first.done < known.settle.total_seconds():
-        return Judgement(step=Step.WAIT)
-    return _end(
-        "kept_running",
-        None,
-        Live.NEW,
-        "The new release runs and stayed up.",
+        return NextLook.WAIT
+    return Ended(
+        rule="kept_running",
+        phase=Phase.SUCCEEDED,
+        failure=None,
+        live=Live.NEW,
+        cause=Cause.STABLE,
+        live_detail=LiveDetail.IN_CAUSE,
     )
 
 
-def _crashed(processes: list[str], *, gone: bool) -> Judgement:
-    serves = "Nothing is serving." if gone else "The new release is what is deployed."
-    return _end(
+def _crashed(processes: list[str], *, gone: bool) -> Ended:
+    return _failed(
         "crashed",
         Failure.CRASHED,
         Live.NONE if gone else Live.NEW,
-        f"The new release was released, but {', '.join(processes)} does not stay up. {serves}",
+        Cause.CRASHED,
+        detail=", ".join(processes),
+        live_detail=LiveDetail.NONE if gone else LiveDetail.DEPLOYED,
     )
+
+
+def _failed(
+    rule: str,
+    failure: Failure,
+    live: Live,
+    cause: Cause,
+    *,
+    detail: str = "",
+    by: str = "",
+    live_detail: LiveDetail = LiveDetail.NONE,
+) -> Ended:
+    return Ended(
+        rule=rule,
+        phase=Phase.FAILED,
+        failure=failure,
+        live=live,
+        cause=cause,
+        detail=detail,
+        by=by,
+        live_detail=live_detail,
+    )
+
+
+def _are_gone(listed: tuple[Container, ...]) -> bool:
+    return all(one.state in GONE for one in listed)
 
 
 def has_crashed(now: Container, earlier: Container | None) -> bool:

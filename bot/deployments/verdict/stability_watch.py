@@ -6,10 +6,10 @@ from datetime import timedelta
 from bot.clock import Clock
 from bot.deployments.dokku_facts import BuildRecord, Containers
 from bot.deployments.ports import Dokku
-from bot.deployments.verdict.evidence import Evidence, ours_images, ours_of
-from bot.deployments.verdict.outside_changes import begun_by_others
-from bot.deployments.verdict.rules import Verdict
-from bot.deployments.verdict.stability import Look, Settling, Step, judge
+from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.evidence import Evidence, images_of, own_containers
+from bot.deployments.verdict.outside_changes import outside_records
+from bot.deployments.verdict.stability import Look, NextLook, Watched, judge
 from bot.errors import DokkuError
 
 AGAIN = timedelta(seconds=2)
@@ -17,10 +17,10 @@ AGAIN = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class Stability:
     """How the watching ended."""
 
-    verdict: Verdict
+    ended: Ended
     after: Containers | None
     """What the last look showed."""
     others: tuple[BuildRecord, ...]
@@ -39,36 +39,37 @@ class StabilityWatch:
         self._most = most
         self._unanswered: str | None = None
 
-    async def watch(self, app: str, evidence: Evidence, first_look: Look) -> Watched:
+    async def watch(self, app: str, evidence: Evidence, first_look: Look) -> Stability:
         """Watch the release that `evidence` shows; `first_look` is its read of the containers.
 
         Waits at most `most`; then what is not proven is said to be unknown.
         """
         began = self._clock.monotonic()
-        known = Settling(
-            ours=ours_of(evidence),
-            images=ours_images(ours_of(evidence), evidence.after),
+        own = own_containers(evidence)
+        known = Watched(
+            own=own,
+            images=images_of(own, evidence.after),
             before=evidence.before,
             settle=self._settle,
         )
         first: Look | None = None
         look = first_look
         while True:
-            images = known.images | ours_images(known.ours, look.containers)
+            images = known.images | images_of(known.own, look.containers)
             known = replace(known, images=images)
             over = self._clock.monotonic() - began >= self._most.total_seconds()
-            judgement = judge(first, look, known, last_word=over)
-            if judgement.verdict is not None:
+            judged = judge(first, look, known, last_word=over)
+            if isinstance(judged, Ended):
                 # Who replaced it is asked once, when it is known that it ends.
                 others = await self._others(app, evidence)
                 named = judge(first, look, replace(known, others=others), last_word=over)
-                return Watched(
-                    verdict=named.verdict or judgement.verdict,
+                return Stability(
+                    ended=named if isinstance(named, Ended) else judged,
                     after=look.containers,
                     others=others,
                     unanswered=self._unanswered,
                 )
-            if judgement.step is Step.BEGIN_AGAIN:
+            if judged is NextLook.BEGIN_AGAIN:
                 first = look
             await self._clock.sleep(self._pause(first))
             look = await self.look(app)
@@ -79,7 +80,7 @@ class StabilityWatch:
             records = await self._dokku.builds(app)
         except DokkuError:
             return evidence.others
-        return begun_by_others(records, evidence.before, ours)
+        return outside_records(records, evidence.before, ours)
 
     def _pause(self, first: Look | None) -> timedelta:
         if first is None:

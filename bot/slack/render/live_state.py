@@ -7,7 +7,7 @@ from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Container
 from bot.deployments.live.compare import Match, Standing, is_good, released_commit
 from bot.deployments.live.reader import Seen
 from bot.deployments.model import Deployment, Live
-from bot.deployments.verdict.outside_changes import ENDED_WITHOUT_TELLING, SOURCES, command_of
+from bot.deployments.verdict.outside_changes import NEVER_FINALIZED, SOURCES, command_of
 from bot.slack.render.words import FAILURES, LIVES
 
 _ENDS: Mapping[BuildStatus, str] = {
@@ -213,7 +213,7 @@ def _record(one: BuildRecord) -> str:
         f", {one.started_at[:19].replace('T', ' ')} by the server's clock" if one.started_at else ""
     )
     ended = _ENDS[one.status]
-    if one.status is BuildStatus.FAILED and one.exit_code == ENDED_WITHOUT_TELLING:
+    if one.status is BuildStatus.FAILED and one.exit_code == NEVER_FINALIZED:
         ended = _ENDS[BuildStatus.ABANDONED]
     elif one.status is BuildStatus.RUNNING and one.duration is not None:
         ended += f" for {duration_words(one.duration)}"

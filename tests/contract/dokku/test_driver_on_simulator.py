@@ -65,7 +65,7 @@ async def test_a_good_deploy_is_proven_by_its_own_containers(driver: Driver) -> 
     assert status == 0
     assert before is not None
     assert after is not None
-    assert after.ids == facts.ours
+    assert after.ids == facts.named_containers
     assert not after.ids & before.ids
     assert all(one.running and one.restarts == 0 for one in after.listed)
     (record,) = [one for one in await driver.builds(APP) if one.id not in known]

@@ -189,7 +189,11 @@ async def test_no_word_of_dokkus_own_can_be_a_secret_that_hides_a_mark(
     assert (told.markers, told.phase) == (heard.markers, heard.phase)
     assert (told.started, told.renamed) == (heard.started, heard.renamed)
     _, plain = read(recording.both, app, Redactor())
-    assert (heard.markers, heard.phase, heard.ours) == (plain.markers, plain.phase, plain.ours)
+    assert (heard.markers, heard.phase, heard.named_containers) == (
+        plain.markers,
+        plain.phase,
+        plain.named_containers,
+    )
 
 
 def read(data: bytes, app: str, redactor: Redactor) -> tuple[list[str], LogFacts]:

@@ -133,7 +133,7 @@ def test_a_whole_recording_states_its_facts(recording: Recording) -> None:
     markers, phase, step, ours, error = EXPECTED[recording.version][recording.scenario]
     facts = facts_of(recording.both, app)
     assert facts.markers == markers
-    assert (facts.phase, facts.step, facts.ours) == (phase, step, frozenset(ours))
+    assert (facts.phase, facts.step, facts.named_containers) == (phase, step, frozenset(ours))
     if error is None:
         assert facts.error is None
     else:
@@ -196,7 +196,7 @@ def test_a_container_that_prints_dokkus_sentences_states_nothing(lie: str) -> No
         "=====> End of web container output (0259c23be0fc web.1)",
     )
     assert facts.markers == BUILT | {M.RELEASING}
-    assert facts.ours == {"0259c23be0fc"}
+    assert facts.named_containers == {"0259c23be0fc"}
 
 
 def test_refusals_are_only_believed_before_the_build() -> None:
@@ -229,7 +229,7 @@ def test_before_checks_named_the_container_its_renaming_does() -> None:
         "       http://web.example.com:8000",
     )
     assert facts.markers == DONE - {M.FETCHING}
-    assert facts.ours == {"90fece539d9c"}
+    assert facts.named_containers == {"90fece539d9c"}
     assert facts.url == "http://web.example.com:8000"
 
 
@@ -295,7 +295,7 @@ def test_containers_without_checks_count_beside_checked_ones() -> None:
         "       Renaming container web.worker.1.upcoming-7 (aaaaaaaaaaaa) to web.worker.1",
         "       Renaming container web.web.1.1795499289 (fbbb43802955) to web.web.1",
     )
-    assert facts.ours == {"0259c23be0fc", "aaaaaaaaaaaa"}
+    assert facts.named_containers == {"0259c23be0fc", "aaaaaaaaaaaa"}
     assert facts.renamed == {"0259c23be0fc", "aaaaaaaaaaaa"}
 
 

@@ -9,13 +9,13 @@ import pytest
 from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.rules import Kind, decide
 from bot.dokku.inspect import read_containers
 from bot.dokku.log_markers import LogReader
 from bot.dokku.output import OutputReader
 from bot.dokku.reports import read_app_report, read_process_report
 from bot.redaction import Redactor
 from bot.simulators.dokku.recordings import TRANSCRIPTS
+from tests.verdicts.flat import Kind, decide
 
 SHA = "437ab007b9320926d69bbfb05320d413e3b7442e"
 """What was being built when the client was killed (`git:report --git-sha`)."""

@@ -6,7 +6,6 @@ import pytest
 
 from bot.deployments.model import Failure, Live, LogMarker, Phase
 from bot.deployments.verdict.evidence import KILLED, PIPE_CLOSED
-from bot.deployments.verdict.rules import Verdict, cause_of
 from tests.support.builders import (
     CONFIG_SET,
     NEW,
@@ -31,8 +30,10 @@ from tests.support.verdicts import (
     SERVES_OLD,
     SERVES_UNKNOWN,
     end,
+    named,
     the,
 )
+from tests.verdicts.flat import Verdict
 
 TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
     (
@@ -263,15 +264,15 @@ MARKED = [
 
 @pytest.mark.parametrize(("mark", "failure", "sentence"), MARKED)
 def test_the_marks_name_the_failure(mark: LogMarker, failure: Failure, sentence: str) -> None:
-    assert cause_of(facts(mark), 1) == (failure, sentence)
-    assert cause_of(facts(mark, error="why"), 1) == (failure, f"{sentence}: why")
+    assert named(facts(mark), 1) == (failure, sentence)
+    assert named(facts(mark, error="why"), 1) == (failure, f"{sentence}: why")
 
 
 @pytest.mark.parametrize(("mark", "failure", "sentence"), MARKED[:-1])
 def test_a_kill_is_named_where_the_output_names_no_cause(
     mark: LogMarker, failure: Failure, sentence: str
 ) -> None:
-    assert cause_of(facts(mark), KILLED) == (failure, sentence)
+    assert named(facts(mark), KILLED) == (failure, sentence)
 
 
 @pytest.mark.parametrize(
@@ -283,13 +284,12 @@ def test_a_kill_is_named_where_the_output_names_no_cause(
 )
 def test_output_that_just_stops_is_told_by_the_exit_status(status: int, how: str) -> None:
     sentence = f"Dokku's command was {how}"
-    assert cause_of(facts(LogMarker.BUILDING), status) == (Failure.RELEASE_FAILED, sentence)
+    assert named(facts(LogMarker.BUILDING), status) == (Failure.RELEASE_FAILED, sentence)
 
 
 def test_a_missing_ref_is_named_before_the_build_that_failed_for_it() -> None:
     assert (
-        cause_of(facts(LogMarker.BUILD_FAILED, LogMarker.REF_MISSING), 1)[0]
-        is Failure.REF_NOT_FOUND
+        named(facts(LogMarker.BUILD_FAILED, LogMarker.REF_MISSING), 1)[0] is Failure.REF_NOT_FOUND
     )
 
 
@@ -301,4 +301,4 @@ def test_a_missing_ref_is_named_before_the_build_that_failed_for_it() -> None:
     ],
 )
 def test_the_reason_is_named_before_what_failed_for_it(first: LogMarker, then: LogMarker) -> None:
-    assert cause_of(facts(first, then), 1) == cause_of(facts(first), 1)
+    assert named(facts(first, then), 1) == named(facts(first), 1)

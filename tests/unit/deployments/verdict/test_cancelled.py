@@ -6,7 +6,6 @@ import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, LogMarker, Phase
-from bot.deployments.verdict.rules import Kind, Verdict
 from tests.support.builders import (
     DEPLOYED,
     NEW,
@@ -29,6 +28,7 @@ from tests.support.verdicts import (
     end,
     the,
 )
+from tests.verdicts.flat import Kind, Verdict
 
 TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
     (

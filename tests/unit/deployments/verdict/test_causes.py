@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Failure, LogFacts, LogMarker
-from bot.deployments.verdict.rules import cause_of
 from bot.dokku.log_markers import LogReader
 from bot.dokku.output import OutputReader
 from bot.redaction import Redactor
 from bot.simulators.dokku.quoted import COMMAND, TASK_FAILED
 from bot.simulators.dokku.recordings import TRANSCRIPTS, step
+from tests.support.verdicts import named
 from tests.verdicts.causes import CAUSES, Cause, rows_of
 from tests.verdicts.rows import Ended
 from tools.docs.verdicts_page import verdicts_page
@@ -85,7 +85,7 @@ def facts_of(text: str) -> LogFacts:
 
 def test_an_unknown_command_is_read_as_a_refusal() -> None:
     facts = facts_of(steps_of("0.38.27/i_app_missing")["nosuchcommand"]["stderr"])
-    assert cause_of(facts, 1)[0] is Failure.REFUSED
+    assert named(facts, 1)[0] is Failure.REFUSED
 
 
 def test_a_release_task_is_read_as_a_predeploy_task() -> None:
@@ -97,6 +97,6 @@ def test_a_release_task_is_read_as_a_predeploy_task() -> None:
     read = {}
     for task in ("predeploy", "release"):
         facts = facts_of(begun + TASK_FAILED.format(task=task, command=COMMAND))
-        read[task] = facts.markers, cause_of(facts, 1)[0]
+        read[task] = facts.markers, named(facts, 1)[0]
     assert LogMarker.RELEASE_FAILED in read["release"][0]
     assert read["release"] == read["predeploy"]

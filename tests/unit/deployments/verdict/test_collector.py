@@ -6,16 +6,15 @@ import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.execution.start import SECOND_ATTEMPT, last_attempt
-from bot.deployments.model import Live, LogFacts, LogMarker, Phase
+from bot.deployments.model import Failure, Live, LogFacts, LogMarker, Phase
 from bot.deployments.verdict.collector import (
     EvidenceReader,
     blind,
     candidates,
-    describe,
     our_record,
-    reason_of,
 )
-from bot.deployments.verdict.rules import Kind, Verdict
+from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
+from bot.deployments.verdict.wording import describe, reason_of
 from tests.support.builders import (
     CONFIG_SET,
     DEPLOYED,
@@ -77,11 +76,23 @@ async def test_records_of_others_are_part_of_the_evidence() -> None:
         assert found.build_id == "b1"
 
 
+def an_end(cause: str, live: Live) -> Ended:
+    return Ended(
+        rule="x",
+        phase=Phase.FAILED,
+        failure=Failure.INTERNAL,
+        live=live,
+        cause=Cause.NOT_STARTED,
+        detail=cause,
+        live_detail=LiveDetail.IN_CAUSE,
+    )
+
+
 def test_others_are_told_to_operators_and_to_people() -> None:
     seen = evidence(others=(CONFIG_SET,))
     assert describe(seen, "kept_running").endswith("; others: config-redeploy c1 succeeded")
     assert "others" not in describe(evidence(), "kept_running")
-    verdict = Verdict(kind=Kind.END, rule="x", live=Live.NEW, reason="It ended.")
+    verdict = an_end("It ended", Live.NEW)
     assert reason_of(verdict, seen, seen.after) == (
         "It ended. Others worked on the app meanwhile: config:set (Dokku build c1)."
     )
@@ -202,7 +213,7 @@ def test_blind_evidence_knows_our_own_line_alone() -> None:
 
 def test_why_the_server_could_not_be_asked_is_told_where_nothing_else_is_known() -> None:
     seen = evidence(after=None, unanswered="Its key changed. Mend it so.")
-    lost = Verdict(kind=Kind.END, rule="r", live=Live.UNKNOWN, reason="Lost.")
+    lost = an_end("Lost", Live.UNKNOWN)
     told = "Lost. The server could not be asked: Its key changed. Mend it so."
     assert reason_of(lost, seen, None) == told
     assert reason_of(lost, replace(seen, unanswered=None), None) == "Lost."

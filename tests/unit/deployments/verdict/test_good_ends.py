@@ -6,7 +6,6 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport, BuildStatus
 from bot.deployments.model import Failure, Live, LogMarker, Phase
-from bot.deployments.verdict.rules import Kind, Verdict
 from tests.support.builders import (
     CONFIG_SET,
     DEPLOYED,
@@ -35,6 +34,7 @@ from tests.support.verdicts import (
     end,
     the,
 )
+from tests.verdicts.flat import Kind, Verdict
 
 TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
     ("a good end", {}, Verdict(kind=Kind.CHECK, rule="new_release_seen")),

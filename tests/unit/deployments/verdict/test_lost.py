@@ -6,7 +6,6 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport, BuildStatus
 from bot.deployments.model import Failure, Live, LogMarker, Phase
-from bot.deployments.verdict.rules import Kind, Verdict
 from tests.support.builders import (
     NEW,
     OLD_METADATA,
@@ -27,6 +26,7 @@ from tests.support.verdicts import (
     end,
     the,
 )
+from tests.verdicts.flat import Kind, Verdict
 
 TABLE: list[tuple[str, dict[str, Any], Verdict]] = [
     (

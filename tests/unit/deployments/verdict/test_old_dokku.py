@@ -6,8 +6,7 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport
 from bot.deployments.model import Failure, Live, LogMarker, Phase
-from bot.deployments.verdict.evidence import ours_of
-from bot.deployments.verdict.rules import Kind, Verdict, decide
+from bot.deployments.verdict.evidence import own_containers
 from tests.support.builders import (
     METADATA,
     NEW,
@@ -22,6 +21,7 @@ from tests.support.builders import (
     evidence,
     facts,
 )
+from tests.verdicts.flat import Kind, Verdict, decide
 
 FREE = AppReport(metadata=OLD_METADATA)
 HELD = AppReport(metadata=OLD_METADATA, locked=True)
@@ -221,9 +221,9 @@ def test_ours_are_those_that_the_output_names() -> None:
     """Where it was lost on the way to a good end: those that replaced every old one."""
     lost: dict[str, Any] = {"keeps_records": False, "exit_status": None, "output": facts()}
     both = containers(NEW, NEW_WORKER)
-    assert ours_of(evidence(**lost, after=both)) == both.ids
+    assert own_containers(evidence(**lost, after=both)) == both.ids
     named = facts(ours=(NEW,))
-    assert ours_of(evidence(**(lost | {"output": named}), after=both)) == {NEW.id}
+    assert own_containers(evidence(**(lost | {"output": named}), after=both)) == {NEW.id}
     of_old_image = a_container("7" * 12, image=OLD.image)
     for changes in (
         {"after": containers(NEW, of_old_image)},
@@ -237,4 +237,4 @@ def test_ours_are_those_that_the_output_names() -> None:
         {"after": both, "report": AppReport(metadata=OLD_METADATA)},
         {"after": both, "expected": None},
     ):
-        assert ours_of(evidence(**(lost | changes))) == frozenset()
+        assert own_containers(evidence(**(lost | changes))) == frozenset()

@@ -13,18 +13,17 @@ from bot.deployments.queue.waiting_list import expiry
 from bot.deployments.verdict.outside_changes import (
     SOURCES,
     UNRECORDED,
-    begun_by_others,
     blocker,
+    change_commands,
     command_of,
-    describe_foreign,
+    describe_build,
     how_to_end,
+    list_records,
     may_have_changed,
-    note_on,
-    replaced_by,
-    restarted_by,
-    started_by,
-    tell,
-    with_others,
+    note_about,
+    outside_records,
+    release_commands,
+    with_outside_changes,
 )
 from tests.support.builders import (
     CONFIG_SET,
@@ -57,7 +56,7 @@ def running_for(minutes: float, known: Blocker | None = None, what: str = PHRASE
 
 
 def test_a_foreign_build_is_named_by_its_source() -> None:
-    assert {source: describe_foreign(record(source)) for source in SOURCES} == {
+    assert {source: describe_build(record(source)) for source in SOURCES} == {
         "git-hook": "a git push outside this bot (Dokku build b9)",
         "git:sync": "a git:sync outside this bot (Dokku build b9)",
         "git:from-image": "a git:from-image outside this bot (Dokku build b9)",
@@ -67,8 +66,8 @@ def test_a_foreign_build_is_named_by_its_source() -> None:
         "config-redeploy": "a config:set outside this bot (Dokku build b9)",
         "deploy": "a ps:start outside this bot (Dokku build b9)",
     }
-    assert describe_foreign(record("new:thing")) == "new:thing outside this bot (Dokku build b9)"
-    assert describe_foreign(record("")) == "another command outside this bot (Dokku build b9)"
+    assert describe_build(record("new:thing")) == "new:thing outside this bot (Dokku build b9)"
+    assert describe_build(record("")) == "another command outside this bot (Dokku build b9)"
 
 
 def test_a_command_always_has_a_name() -> None:
@@ -141,17 +140,17 @@ BEFORE = a_snapshot(builds=frozenset({"old"}))
 
 def test_others_began_what_is_new_and_not_ours_oldest_first() -> None:
     records = [PUSH, a_record(id_="b1"), CONFIG_SET, a_record(id_="old")]
-    assert begun_by_others(records, BEFORE, "b1") == (CONFIG_SET, PUSH)
+    assert outside_records(records, BEFORE, "b1") == (CONFIG_SET, PUSH)
 
 
 def test_another_git_sync_is_somebody_elses_once_ours_is_known() -> None:
     records = [a_record(id_="b2"), a_record(id_="b1"), PUSH]
-    assert [one.id for one in begun_by_others(records, BEFORE, "b1")] == ["b2", "p1"]
-    assert [one.id for one in begun_by_others(records, BEFORE, None)] == ["p1"]
+    assert [one.id for one in outside_records(records, BEFORE, "b1")] == ["b2", "p1"]
+    assert [one.id for one in outside_records(records, BEFORE, None)] == ["p1"]
 
 
 def test_without_records_before_nobody_can_be_told_of() -> None:
-    assert begun_by_others([PUSH], a_snapshot(builds=None), "b1") == ()
+    assert outside_records([PUSH], a_snapshot(builds=None), "b1") == ()
 
 
 RECORDS = st.lists(
@@ -171,7 +170,7 @@ RECORDS = st.lists(
 def test_nothing_of_the_snapshot_and_nothing_of_ours_is_ever_called_others(
     records: list[BuildRecord], known: frozenset[str]
 ) -> None:
-    others = begun_by_others(records, a_snapshot(builds=known), "07")
+    others = outside_records(records, a_snapshot(builds=known), "07")
     assert {one.id for one in others} == {one.id for one in records} - known - {"07"}
     assert list(others) == sorted(others, key=lambda one: one.id)
 
@@ -200,47 +199,37 @@ def test_a_build_that_ended_without_telling_changed_nothing(
     record: BuildRecord, changed: bool
 ) -> None:
     assert may_have_changed(record) is changed
-    assert (note_on([record]) is not None) is changed
-    assert (restarted_by([record]) != "from elsewhere") is changed
+    assert (note_about([record]) is not None) is changed
+    assert bool(change_commands([record])) is changed
 
 
-def test_who_restarted_it_is_each_named_once() -> None:
-    assert restarted_by([]) == "from elsewhere"
-    assert restarted_by([CONFIG_SET]) == "by config:set"
+def test_commands_that_changed_what_runs_are_each_named_once() -> None:
+    assert change_commands([]) == ""
+    assert change_commands([CONFIG_SET]) == "config:set"
     again = replace(CONFIG_SET, id="c2")
-    assert restarted_by([CONFIG_SET, REFUSED, again, RESTART]) == "by config:set and ps:restart"
+    commands = change_commands([CONFIG_SET, REFUSED, again, RESTART])
+    assert commands == "config:set and ps:restart"
 
 
 def test_another_release_comes_with_a_build() -> None:
-    assert replaced_by([]) == "Another release replaced it before it had proved itself"
-    assert replaced_by([REFUSED]) == replaced_by([])
-    unseen = "Other containers took the place of its own before it had proved itself"
-    assert replaced_by([REFUSED], seen=False) == unseen
-    by_push = "It was replaced by git push before it had proved itself"
-    assert replaced_by([CONFIG_SET, PUSH]) == by_push
-    assert replaced_by([CONFIG_SET, PUSH], seen=False) == by_push
-    by_restart = "It was replaced by ps:restart before it had proved itself"
-    assert replaced_by([RESTART, REFUSED]) == by_restart
-
-
-def test_who_started_other_code() -> None:
-    assert started_by([]) == "from elsewhere"
-    assert started_by([REFUSED]) == "from elsewhere"
-    assert started_by([CONFIG_SET, PUSH]) == "by git push"
-    assert started_by([CONFIG_SET]) == "by config:set"
+    assert release_commands([]) == ""
+    assert release_commands([REFUSED]) == ""
+    assert release_commands([CONFIG_SET, PUSH]) == "git push"
+    assert release_commands([RESTART, REFUSED]) == "ps:restart"
+    assert release_commands([CONFIG_SET]) == "config:set"
 
 
 def test_who_works_on_the_app_meanwhile_is_noted() -> None:
     running = replace(RESTART, status=S.RUNNING)
-    assert note_on([]) is None
-    assert note_on([CONFIG_SET, REFUSED]) == (
+    assert note_about([]) is None
+    assert note_about([CONFIG_SET, REFUSED]) == (
         "Others worked on the app meanwhile: config:set (Dokku build c1)."
     )
-    assert note_on([CONFIG_SET, running, PUSH]) == (
+    assert note_about([CONFIG_SET, running, PUSH]) == (
         "Others worked on the app meanwhile: config:set (Dokku build c1), "
         "ps:restart (Dokku build d1, still running), git push (Dokku build p1)."
     )
-    assert note_on([CONFIG_SET] * 5) == (
+    assert note_about([CONFIG_SET] * 5) == (
         "Others worked on the app meanwhile: config:set (Dokku build c1), "
         "config:set (Dokku build c1), config:set (Dokku build c1) and 2 more."
     )
@@ -253,7 +242,7 @@ def told(
     reason: str = "It ended.",
     before: Containers | None = None,
 ) -> str:
-    return with_others(
+    return with_outside_changes(
         reason,
         live,
         others,
@@ -295,7 +284,7 @@ def test_where_ours_is_not_seen_running_its_containers_tell_nothing(live: Live |
 
 def test_containers_that_could_not_be_read_tell_nothing() -> None:
     for after, before in ((None, containers(OLD)), (containers(RESTARTED_NEW), None)):
-        sentence = with_others(
+        sentence = with_outside_changes(
             "It ended.",
             Live.NEW,
             (),
@@ -308,7 +297,7 @@ def test_containers_that_could_not_be_read_tell_nothing() -> None:
 
 def test_a_renamed_container_of_ours_is_ours() -> None:
     output = replace(facts(ours=(NEW,)), renamed=frozenset({RESTARTED_NEW.id}))
-    sentence = with_others(
+    sentence = with_outside_changes(
         "It ended.",
         Live.NEW,
         (),
@@ -321,7 +310,7 @@ def test_a_renamed_container_of_ours_is_ours() -> None:
 
 def test_where_our_output_was_lost_no_container_is_called_somebody_elses() -> None:
     """Before 0.38 a good end may be known by its effect alone: the containers are ours then."""
-    sentence = with_others(
+    sentence = with_outside_changes(
         "It ended.",
         Live.NEW,
         (),
@@ -333,4 +322,6 @@ def test_where_our_output_was_lost_no_container_is_called_somebody_elses() -> No
 
 
 def test_operators_are_told_of_every_record() -> None:
-    assert tell([CONFIG_SET, REFUSED]) == "config-redeploy c1 succeeded, git-hook r1 abandoned"
+    assert (
+        list_records([CONFIG_SET, REFUSED]) == "config-redeploy c1 succeeded, git-hook r1 abandoned"
+    )

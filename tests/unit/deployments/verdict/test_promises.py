@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import AppReport, BuildStatus, Containers
 from bot.deployments.model import Failure, Live, LogMarker, Phase
-from bot.deployments.verdict.evidence import Evidence, serving
-from bot.deployments.verdict.rules import Kind, as_sentence, before_start, decide
+from bot.deployments.verdict.evidence import Evidence, live_from
+from bot.deployments.verdict.rules import before_start
+from bot.deployments.verdict.wording import as_sentence
 from tests.support.builders import (
     METADATA,
     NEW,
@@ -25,6 +26,7 @@ from tests.support.builders import (
     facts,
 )
 from tests.support.verdicts import SERVES_NOTHING, SERVES_OLD, SERVES_UNKNOWN, end
+from tests.verdicts.flat import Kind, decide, flat
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ from tests.support.verdicts import SERVES_NOTHING, SERVES_OLD, SERVES_UNKNOWN, e
     ],
 )
 def test_an_end_before_the_start(after: Containers | None, live: Live, sentence: str) -> None:
-    verdict = before_start(Failure.SERVER_UNREACHABLE, "It did not answer", after)
+    verdict = flat(before_start("It did not answer", after, failure=Failure.SERVER_UNREACHABLE))
     assert verdict == end(
         "before_start",
         Phase.FAILED,
@@ -126,7 +128,10 @@ def test_a_success_is_never_given_without_its_evidence(given_: Evidence) -> None
 
 @given(ANY_EVIDENCE)
 def test_the_old_release_alone_is_never_a_success(given_: Evidence) -> None:
-    if serving(given_.after, given_.output.ours, given_.before.containers) is Live.PREVIOUS:
+    if (
+        live_from(given_.after, given_.output.named_containers, given_.before.containers)
+        is Live.PREVIOUS
+    ):
         verdict = decide(given_)
         assert verdict.kind is not Kind.CHECK
         assert verdict.phase is not Phase.SUCCEEDED

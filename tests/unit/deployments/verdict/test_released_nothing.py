@@ -6,7 +6,6 @@ import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, LogMarker, Phase
-from bot.deployments.verdict.rules import Kind, Verdict, decide
 from tests.support.builders import (
     CONFIG_SET,
     DEPLOYED,
@@ -31,6 +30,7 @@ from tests.support.verdicts import (
     SERVES_OLD,
     SERVES_UNKNOWN,
 )
+from tests.verdicts.flat import Kind, Verdict, decide
 
 SKIPPED = {"output": facts(LogMarker.BUILDING, LogMarker.DEPLOY_SKIPPED)}
 UNCHANGED = {"output": facts(LogMarker.BUILD_SKIPPED)}

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import Container, Containers
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.rules import Kind
-from bot.deployments.verdict.stability import Look, Settling, Step, has_crashed, judge
+from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.stability import Look, NextLook, Watched, has_crashed, judge
+from bot.deployments.verdict.wording import sentence_of
 from tests.support.builders import (
     CONFIG_SET,
     NEW,
@@ -25,8 +26,8 @@ from tests.support.builders import (
     containers,
 )
 
-KNOWN = Settling(
-    ours=frozenset({NEW.id, NEW_WORKER.id}),
+KNOWN = Watched(
+    own=frozenset({NEW.id, NEW_WORKER.id}),
     images=frozenset({NEW.image}),
     before=a_snapshot(containers(OLD, OLD_WORKER)),
     settle=timedelta(seconds=10),
@@ -58,30 +59,33 @@ def unreadable(seconds: float) -> Look:
     return Look(began=seconds, done=seconds, containers=None)
 
 
-def step(first: Look | None, now: Look, *, last_word: bool = False) -> Step:
-    judgement = judge(first, now, KNOWN, last_word=last_word)
-    assert judgement.verdict is None
-    return judgement.step
+def step(first: Look | None, now: Look, *, last_word: bool = False) -> NextLook:
+    judged = judge(first, now, KNOWN, last_word=last_word)
+    assert isinstance(judged, NextLook)
+    return judged
+
+
+def result(first: Look | None, now: Look, known: Watched, *, last_word: bool = False) -> Ended:
+    judged = judge(first, now, known, last_word=last_word)
+    assert isinstance(judged, Ended)
+    return judged
 
 
 def ending(
     first: Look | None, now: Look, *, last_word: bool = False
 ) -> tuple[str, Phase | None, Failure | None, Live | None]:
-    judgement = judge(first, now, KNOWN, last_word=last_word)
-    assert judgement.step is Step.END
-    verdict = judgement.verdict
-    assert verdict is not None
-    assert verdict.kind is Kind.END
-    assert verdict.reason == SENTENCES.get(verdict.rule, verdict.reason)
+    verdict = result(first, now, KNOWN, last_word=last_word)
+    sentence = sentence_of(verdict)
+    assert sentence == SENTENCES.get(verdict.rule, sentence)
     return verdict.rule, verdict.phase, verdict.failure, verdict.live
 
 
 def test_the_first_look_begins_the_settle_time() -> None:
-    assert step(None, at(0, NEW)) is Step.BEGIN_AGAIN
+    assert step(None, at(0, NEW)) is NextLook.BEGIN_AGAIN
 
 
 def test_it_waits_for_the_whole_settle_time_between_the_two_reads() -> None:
-    assert step(at(0, NEW), at(10.9, NEW)) is Step.WAIT
+    assert step(at(0, NEW), at(10.9, NEW)) is NextLook.WAIT
 
 
 def test_the_same_containers_after_the_settle_time_are_a_success() -> None:
@@ -126,9 +130,8 @@ def test_a_start_that_moved_is_a_crash() -> None:
 def test_the_crashed_processes_are_named() -> None:
     down = a_container(NEW_WORKER.id, process="worker.1", image=NEW.image, state="exited")
     also = a_container(NEW.id, image=NEW.image, restarts=2)
-    verdict = judge(None, at(0, down, also), KNOWN, last_word=False).verdict
-    assert verdict is not None
-    assert verdict.reason == (
+    verdict = result(None, at(0, down, also), KNOWN)
+    assert sentence_of(verdict) == (
         "The new release was released, but web.1, worker.1 does not stay up. "
         "The new release is what is deployed."
     )
@@ -137,39 +140,37 @@ def test_the_crashed_processes_are_named() -> None:
 def test_a_release_whose_processes_are_all_gone_serves_nothing() -> None:
     gone = a_container(NEW.id, image=NEW.image, state="exited")
     also = a_container(NEW_WORKER.id, process="worker.1", image=NEW.image, state="dead")
-    verdict = judge(None, at(0, gone, also), KNOWN, last_word=False).verdict
-    assert verdict is not None
+    verdict = result(None, at(0, gone, also), KNOWN)
     assert verdict.live is Live.NONE
-    assert verdict.reason == (
+    assert sentence_of(verdict) == (
         "The new release was released, but web.1, worker.1 does not stay up. Nothing is serving."
     )
-    one_left = judge(None, at(0, gone, NEW_WORKER), KNOWN, last_word=False).verdict
-    assert one_left is not None
+    one_left = result(None, at(0, gone, NEW_WORKER), KNOWN)
     assert one_left.live is Live.NEW
 
 
 def test_a_foreign_restart_of_our_release_begins_the_settle_time_again() -> None:
-    assert step(at(0, NEW), at(11, RESTARTED_NEW)) is Step.BEGIN_AGAIN
+    assert step(at(0, NEW), at(11, RESTARTED_NEW)) is NextLook.BEGIN_AGAIN
 
 
 def test_the_image_of_ours_is_learnt_from_the_newest_look_too() -> None:
-    known = Settling(
-        ours=frozenset({NEW.id}),
+    known = Watched(
+        own=frozenset({NEW.id}),
         images=frozenset(),
         before=KNOWN.before,
         settle=KNOWN.settle,
     )
     judgement = judge(None, at(0, NEW, NEW_WORKER), known, last_word=False)
-    assert judgement.step is Step.BEGIN_AGAIN
+    assert judgement is NextLook.BEGIN_AGAIN
 
 
 def test_one_more_process_of_our_release_begins_the_settle_time_again() -> None:
-    assert step(at(0, NEW), at(11, NEW, NEW_WORKER)) is Step.BEGIN_AGAIN
+    assert step(at(0, NEW), at(11, NEW, NEW_WORKER)) is NextLook.BEGIN_AGAIN
 
 
 def test_a_process_that_is_still_being_created_is_waited_for() -> None:
     created = a_container(NEW.id, image=NEW.image, state="created")
-    assert step(at(0, created), at(11, created)) is Step.BEGIN_AGAIN
+    assert step(at(0, created), at(11, created)) is NextLook.BEGIN_AGAIN
 
 
 @pytest.mark.parametrize(
@@ -193,25 +194,23 @@ def test_another_release_in_its_place_makes_it_unknown() -> None:
 
 def test_what_replaced_it_is_named_where_a_record_tells() -> None:
     known = replace(KNOWN, others=(CONFIG_SET, PUSH))
-    verdict = judge(at(0, NEW), at(5, STRANGER), known, last_word=False).verdict
-    assert verdict is not None
-    assert verdict.reason == (
+    verdict = result(at(0, NEW), at(5, STRANGER), known)
+    assert sentence_of(verdict) == (
         "It was replaced by git push before it had proved itself. What is serving now is not known."
     )
 
 
 def test_another_release_that_is_down_for_good_serves_nothing() -> None:
     gone = a_container(STRANGER.id, image=STRANGER.image, state="exited")
-    verdict = judge(at(0, NEW), at(5, gone), KNOWN, last_word=False).verdict
-    assert verdict is not None
+    verdict = result(at(0, NEW), at(5, gone), KNOWN)
     assert (verdict.rule, verdict.live) == ("replaced", Live.NONE)
-    assert verdict.reason == (
+    assert sentence_of(verdict) == (
         "Another release replaced it before it had proved itself. Nothing is serving."
     )
 
 
 def test_old_beside_new_is_waited_for_until_the_last_word() -> None:
-    assert step(at(0, NEW), at(20, NEW, OLD_WORKER)) is Step.WAIT
+    assert step(at(0, NEW), at(20, NEW, OLD_WORKER)) is NextLook.WAIT
     expected = ("old_beside_new", Phase.FAILED, Failure.RELEASE_FAILED, Live.MIXED)
     assert ending(at(0, NEW), at(20, NEW, OLD_WORKER), last_word=True) == expected
 
@@ -227,13 +226,13 @@ def test_a_release_that_was_stopped_meanwhile_is_no_success() -> None:
 
 
 def test_unreadable_containers_are_waited_for_until_the_last_word() -> None:
-    assert step(at(0, NEW), unreadable(20)) is Step.WAIT
+    assert step(at(0, NEW), unreadable(20)) is NextLook.WAIT
     expected = ("unreadable", Phase.FAILED, Failure.INTERNAL, Live.UNKNOWN)
     assert ending(at(0, NEW), unreadable(20), last_word=True) == expected
 
 
 def test_an_unreadable_first_look_compares_with_nothing() -> None:
-    assert step(unreadable(0), at(11, NEW)) is Step.BEGIN_AGAIN
+    assert step(unreadable(0), at(11, NEW)) is NextLook.BEGIN_AGAIN
 
 
 ANY_LOOK = st.none() | st.lists(
@@ -260,8 +259,8 @@ def test_a_success_was_up_twice(
 ) -> None:
     earlier = Look(began=0, done=0, containers=first)
     later = Look(began=gap, done=gap, containers=now)
-    verdict = judge(earlier, later, KNOWN, last_word=last_word).verdict
-    if verdict is None or verdict.phase is not Phase.SUCCEEDED:
+    verdict = judge(earlier, later, KNOWN, last_word=last_word)
+    if not isinstance(verdict, Ended) or verdict.phase is not Phase.SUCCEEDED:
         return
     assert gap >= 10
     assert first is not None

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from bot.deployments.dokku_facts import BuildStatus, Containers
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.rules import Verdict
+from bot.deployments.verdict.decisions import Ended
 from bot.deployments.verdict.stability import Look
-from bot.deployments.verdict.stability_watch import StabilityWatch, Watched
+from bot.deployments.verdict.stability_watch import Stability, StabilityWatch
+from bot.deployments.verdict.wording import sentence_of
 from tests.support.builders import (
     CONFIG_SET,
     NEW,
@@ -25,7 +26,7 @@ SETTLE = timedelta(seconds=10)
 
 async def watched(
     dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
-) -> Watched:
+) -> Stability:
     clock = LoopClock()
     checker = StabilityWatch(dokku=dokku, clock=clock, settle=SETTLE, most=most)
     now = clock.monotonic()
@@ -35,9 +36,9 @@ async def watched(
 
 async def watch(
     dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
-) -> tuple[Verdict, Containers | None]:
+) -> tuple[Ended, Containers | None]:
     end = await watched(dokku, first, most=most)
-    return end.verdict, end.after
+    return end.ended, end.after
 
 
 @in_virtual_time
@@ -62,7 +63,7 @@ async def test_looks_that_are_not_answered_prove_nothing() -> None:
 @in_virtual_time
 async def test_a_server_that_never_answers_again_leaves_it_unknown() -> None:
     end = await watched(FakeDokku(down=DOWN), most=timedelta(minutes=2))
-    assert (end.verdict.failure, end.verdict.live) == (Failure.INTERNAL, Live.UNKNOWN)
+    assert (end.ended.failure, end.ended.live) == (Failure.INTERNAL, Live.UNKNOWN)
     assert (end.after, end.unanswered) == (None, str(DOWN))
     assert 120 <= LoopClock().monotonic() < 135
 
@@ -101,7 +102,8 @@ async def test_who_replaced_it_is_asked_at_the_end_and_named() -> None:
     dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("p1", BuildStatus.SUCCEEDED, source="git-hook")
     verdict, _ = await watch(dokku)
-    assert verdict.reason.startswith("It was replaced by git push before it had proved itself.")
+    said = "It was replaced by git push before it had proved itself."
+    assert sentence_of(verdict).startswith(said)
     assert dokku.asked == ["containers", "builds"]
 
 
@@ -114,7 +116,7 @@ async def test_records_that_cannot_be_read_at_the_end_leave_those_read_before() 
     look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
     end = await checker.watch("web", evidence(others=(CONFIG_SET,)), look)
     assert end.others == (CONFIG_SET,)
-    assert end.verdict.reason.startswith("It was replaced by config:set")
+    assert sentence_of(end.ended).startswith("It was replaced by config:set")
     assert end.after == containers(STRANGER)
 
 

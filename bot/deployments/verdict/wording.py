@@ -1,0 +1,203 @@
+"""Every sentence about a result, one table per meaning: causes, live states, failures.
+
+Slack, the CLI, webhooks and the docs take their words from here.
+"""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from bot.deployments.dokku_facts import Containers
+from bot.deployments.model import Failure, Live
+from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
+from bot.deployments.verdict.evidence import Evidence
+from bot.deployments.verdict.outside_changes import list_records, with_outside_changes
+
+LIVE: Mapping[Live, str] = {
+    Live.NEW: "the new release",
+    Live.PREVIOUS: "the previous release",
+    Live.MIXED: "some processes new, some old",
+    Live.NONE: "nothing",
+    Live.UNKNOWN: "not known",
+}
+"""What serves now, as a fact beside a label."""
+
+LIVE_SENTENCES: Mapping[Live, str] = {
+    Live.NEW: "The new release is serving.",
+    Live.PREVIOUS: "The previous release is still serving.",
+    Live.MIXED: "Some processes run the new release, some the old one.",
+    Live.NONE: "Nothing is serving.",
+    Live.UNKNOWN: "What is serving now is not known.",
+}
+
+FAILURES: Mapping[Failure, str] = {
+    Failure.BUILD_FAILED: "the build failed",
+    Failure.HEALTHCHECK_FAILED: "the health checks failed",
+    Failure.RELEASE_FAILED: "the release failed",
+    Failure.CRASHED: "the new release keeps crashing",
+    Failure.NOT_DEPLOYED: "nothing new was deployed",
+    Failure.REF_NOT_FOUND: "no such ref",
+    Failure.REPO_UNREACHABLE: "the repository cannot be reached",
+    Failure.APP_NOT_FOUND: "no such app",
+    Failure.SERVER_UNREACHABLE: "the server cannot be reached",
+    Failure.REFUSED: "Dokku refused it",
+    Failure.REJECTED: "rejected",
+    Failure.EXPIRED: "it waited too long",
+    Failure.TIMED_OUT: "it took too long",
+    Failure.LOST_CONTACT: "contact was lost",
+    Failure.INTERRUPTED: "interrupted",
+    Failure.INTERNAL: "something unexpected happened",
+}
+"""Why it failed, as a fact beside the status."""
+
+CAUSES: Mapping[Cause, str] = {
+    Cause.OWN_FAULT: "The bot failed to follow it, by an error of its own that its log tells",
+    Cause.APP_MISSING: "The app does not exist on the server",
+    Cause.REF_MISSING: "The repository has no such ref",
+    Cause.REPO_UNREACHABLE: "Dokku could not read the repository",
+    Cause.DOCKER_DOWN: "Docker on the server did not answer",
+    Cause.NO_COMMAND: "The image has no command to start; give it a CMD, or the app a Procfile",
+    Cause.CHECKS_FAILED: "The health check failed",
+    Cause.BUILD_FAILED: "The build failed",
+    Cause.REFUSED: "Dokku refused",
+    Cause.RELEASE_FAILED: "The release failed",
+    Cause.KILLED: "Dokku's command was killed on the server, as by a reboot or for lack of memory",
+    Cause.CUT_OFF: "Dokku's command was cut off on the server, as by somebody's `kill`",
+    Cause.CANCELLED: "Cancelled",
+    Cause.CANCELLED_TOO_LATE: "Cancelled, but too late",
+    Cause.CANCELLED_ON_SERVER: "It was cancelled on the server, not by this bot",
+    Cause.TIME_LIMIT: "It took longer than allowed and was stopped",
+    Cause.TIME_LIMIT_UNCONFIRMED: "It took longer than allowed, and its end on the server could "
+    "not be confirmed",
+    Cause.UNREADABLE: "Dokku's command ended well, but its containers could not be read",
+    Cause.UNREADABLE_RELEASED_NOTHING: "Dokku's command ended well, but released nothing, and its "
+    "containers could not be read",
+    Cause.RELEASED_NOTHING: "Dokku's command ended well, but released nothing",
+    Cause.NOT_REPORTED_DEPLOYED: "Dokku's command ended well without saying that it deployed",
+    Cause.OUTPUT_LOST: "Dokku recorded a good end, but the text that tells what was released is "
+    "lost",
+    Cause.COMMIT_NOT_CONFIRMED: "Released, but the commit could not be confirmed",
+    Cause.STOPPED: "The new release was stopped or scaled down before it had proved itself",
+    Cause.NOTHING_SCALED_UP: "Released; no process is scaled up, so nothing is serving",
+    Cause.NOT_ALL_REPLACED: "Not every process was replaced",
+    Cause.NEVER_BEGAN: "The connection was lost before Dokku had begun, so nothing of it ran",
+    Cause.DIED_WITH_CONNECTION: "The connection or the bot died during the deployment, and Dokku's "
+    "command with it",
+    Cause.NO_CONTACT: "Contact with Dokku was lost, and how the deployment ended is not known",
+    Cause.STABLE: "The new release runs and stayed up",
+    Cause.NOT_UP: "The new release did not stay the same for long enough to prove itself",
+    Cause.PREVIOUS_RETURNED: "The previous release took its place again before the new one had "
+    "proved itself",
+}
+"""Causes whose sentence needs nothing but an error line behind it, without the full stop."""
+
+BY_LOCK = "; this Dokku keeps no build records, its freed lock tells so"
+_STOPPED_WORDS = frozenset({Cause.CANCELLED, Cause.CANCELLED_TOO_LATE, Cause.CANCELLED_ON_SERVER})
+
+
+def as_sentence(text: str) -> str:
+    """The text with its full stop, unless it ends a sentence already."""
+    text = text.rstrip(": ")
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def sentence_of(ended: Ended) -> str:
+    """Why it ended so, and what serves now."""
+    cause = as_sentence(cause_of(ended))
+    live = live_sentence(ended)
+    return f"{cause} {live}" if live else cause
+
+
+def cause_of(ended: Ended) -> str:
+    """Why it ended so, without the full stop."""
+    text = _cause(ended)
+    if ended.by_lock:
+        text += ", and stopped" if ended.cause in _STOPPED_WORDS else ""
+        text += BY_LOCK
+    return f"Failed late. {text}" if ended.late else text
+
+
+def _cause(ended: Ended) -> str:
+    match ended.cause:
+        case Cause.NOT_STARTED:
+            return ended.detail
+        case Cause.CRASHED:
+            return f"The new release was released, but {ended.detail} does not stay up"
+        case Cause.REPLACED | Cause.CONTAINERS_REPLACED:
+            what = "Another release replaced it"
+            if ended.cause is Cause.CONTAINERS_REPLACED:
+                what = "Other containers took the place of its own"
+            if ended.by:
+                what = f"It was replaced by {ended.by}"
+            return f"{what} before it had proved itself"
+        case _:
+            text = CAUSES[ended.cause]
+            return f"{text}: {ended.detail}" if ended.detail else text
+
+
+def live_sentence(ended: Ended) -> str:
+    """What serves now; empty where the cause says it."""
+    by = f"by {ended.live_by}" if ended.live_by else "from elsewhere"
+    match ended.live_detail:
+        case LiveDetail.NONE:
+            return LIVE_SENTENCES[ended.live]
+        case LiveDetail.RESTARTING:
+            return "The previous release is still in place, but is itself restarting."
+        case LiveDetail.RESTARTED:
+            return f"The previous release is serving; it was restarted meanwhile {by}."
+        case LiveDetail.OTHER_CODE:
+            return f"Other code was started meanwhile {by}; what is serving now is not known."
+        case LiveDetail.DEPLOYED:
+            return "The new release is what is deployed."
+        case LiveDetail.RETURNED:
+            return "The previous release is serving."
+        case LiveDetail.IN_CAUSE:
+            return ""
+        case _:
+            assert_never(ended.live_detail)
+
+
+def reason_of(ended: Ended, evidence: Evidence, after: Containers | None) -> str:
+    """The reason that people read, with what others did meanwhile; `after` is the newest look.
+
+    Where the server could not be asked, it says why: someone may be able to fix that.
+    """
+    reason = with_outside_changes(
+        sentence_of(ended),
+        ended.live,
+        evidence.others,
+        after=after,
+        output=evidence.output,
+        before=evidence.before,
+    )
+    if evidence.unanswered and ended.live is Live.UNKNOWN:
+        reason += f" The server could not be asked: {evidence.unanswered}"
+    return reason
+
+
+def describe(evidence: Evidence, rule: str) -> str:
+    """One line for operators: which rule decided, on what evidence."""
+    record = evidence.record
+    none = "none, and nothing began" if evidence.never_began else "none"
+    shown = f"{record.status} ({record.exit_code})" if record else none
+    after = evidence.after
+    seen = (
+        "unreadable"
+        if after is None
+        else ", ".join(f"{one.process} {one.id} {one.state}" for one in after.listed) or "none"
+    )
+    markers = ", ".join(sorted(evidence.output.markers)) or "none"
+    if not evidence.keeps_records:
+        shown += f" (this Dokku keeps none), {_lock_words(evidence)}"
+    others = f"; others: {list_records(evidence.others)}" if evidence.others else ""
+    return (
+        f"rule {rule}; exit status {evidence.exit_status}; record {shown}; containers {seen}; "
+        f"markers {markers}{others}"
+    )
+
+
+def _lock_words(evidence: Evidence) -> str:
+    if evidence.report is None:
+        return "lock unreadable"
+    if evidence.report.locked:
+        return "lock held"
+    return "lock free for a moment" if evidence.lock_was_free else "lock free"
