@@ -14,14 +14,16 @@ from bot.aio import Tasks
 from bot.clock import Clock, SystemClock
 from bot.config.settings import Settings
 from bot.deployment_metrics import MeteredObserver
+from bot.deployments.app_names import AppNames
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.outcome import Parts
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
 from bot.deployments.ports import Timing
-from bot.deployments.requests.resolve import AppNames, RequestResolver
+from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
-from bot.deployments.requests.submit import Hooks
+from bot.deployments.requests.submit import DispatcherHooks
 from bot.deployments.state.cache import DeploymentCache
 from bot.deployments.state.repository import DeploymentRepository
 from bot.dokku.connection import SshTarget
@@ -243,8 +245,13 @@ def _build_domain(
         late=late.stream_ended,
         spawn=tasks.spawn,
     )
+    removal = QueueRemoval(deployments=deployments, servers=servers, timing=timing, clock=clock)
     dispatcher = Dispatcher(
-        replica=replica, servers=servers, parts=parts, max_running=settings.max_running()
+        replica=replica,
+        servers=servers,
+        parts=parts,
+        removal=removal,
+        max_running=settings.max_running(),
     )
     service = Service(
         deployments=deployments,
@@ -255,11 +262,13 @@ def _build_domain(
         names=names,
         timing=timing,
         clock=clock,
-        hooks=Hooks(
-            look_for_work=dispatcher.look_for_work, wish=dispatcher.wish, spawn=tasks.spawn
+        removal=removal,
+        hooks=DispatcherHooks(
+            look_for_work=dispatcher.look_for_work,
+            cancel_requested=dispatcher.wish,
+            spawn=tasks.spawn,
         ),
     )
-    dispatcher.remove_with(service.removal)
     crashes = CrashWatch(
         replica=replica,
         servers=servers,

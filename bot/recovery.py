@@ -8,8 +8,8 @@ import structlog
 from bot.clock import Clock
 from bot.deployments.model import Deployment
 from bot.deployments.requests.service import Service
-from bot.deployments.state.recovery import homeless, lately_ended, load
 from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.state.sync import find_unposted, load_recently_ended, load_unfinished
 from bot.errors import StoreError
 from bot.slack.live_message.messages import LiveMessages
 
@@ -20,10 +20,10 @@ DATABASE_PAUSE = timedelta(seconds=2)
 
 
 async def loaded(deployments: DeploymentRepository, clock: Clock) -> Sequence[Deployment]:
-    """`load`, as soon as the database answers."""
+    """`load_unfinished`, as soon as the database answers."""
     while True:
         try:
-            return await load(deployments)
+            return await load_unfinished(deployments)
         except StoreError as error:
             log.warning("database_unreachable", why=str(error))
             await clock.sleep(DATABASE_PAUSE)
@@ -32,7 +32,7 @@ async def loaded(deployments: DeploymentRepository, clock: Clock) -> Sequence[De
 async def show_ends(deployments: DeploymentRepository, live: LiveMessages, clock: Clock) -> None:
     """Show the ends that a killed process may have written without showing them."""
     try:
-        await live.resume(await lately_ended(deployments, clock))
+        await live.resume(await load_recently_ended(deployments, clock))
     except StoreError as error:
         log.warning("ends_not_shown_again", why=str(error))
 
@@ -44,7 +44,8 @@ def housing(
     seen: set[str] = set()
 
     async def house() -> None:
-        rows = [row for row in homeless(deployments, clock, service.posting) if row.id not in seen]
+        unposted = find_unposted(deployments, clock, service.in_progress)
+        rows = [row for row in unposted if row.id not in seen]
         seen.intersection_update(one.deployment.id for one in deployments.cache.known())
         seen.update(row.id for row in rows)
         await live.resume(rows)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import typer
 
 from bot.config.settings import load_settings
-from bot.deployments.live.reader import Seen
+from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment
 from bot.operations import live, records, webhooks
 from bot.operations.check import run_checks
@@ -66,7 +66,7 @@ def status(which: str | None, *, json: bool) -> int:
     return _print(*records.details(one, now), *(live.lines(seen) if seen else ()))
 
 
-async def _find_and_look(which: str) -> tuple[Deployment, Seen | None]:
+async def _find_and_look(which: str) -> tuple[Deployment, LiveReport | None]:
     """The deployment; asked for by its app's name, with what is live of that now."""
     async with open_records(load_settings(complete=False)) as store:
         one = await records.find(store, which)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from bot.clock import SystemClock
 from bot.config.settings import load_settings
+from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import Container
-from bot.deployments.live.reader import Seen, StandingReader
+from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.model import Deployment
-from bot.deployments.requests.resolve import AppNames
 from bot.deployments.store_port import Store
 from bot.dokku.unknown_server import NamedServers
 from bot.errors import ConfigError
@@ -16,7 +16,7 @@ from bot.operations.servers import AskedServers
 from bot.slack.render.live_state import standing_lines
 
 
-async def look(store: Store, deployment: Deployment) -> Seen:
+async def look(store: Store, deployment: Deployment) -> LiveReport:
     """Ask the server of a deployment about its app. That it cannot be is part of the answer."""
     settings = load_settings(complete=False)
     why: ConfigError | None = None
@@ -26,7 +26,7 @@ async def look(store: Store, deployment: Deployment) -> Seen:
         why = error  # an operator may have the database alone
     asked = AskedServers(settings)
     servers = NamedServers(asked)
-    reader = StandingReader(
+    reader = LiveReader(
         store=store,
         servers=servers,
         catalog=settings.catalog(),
@@ -35,14 +35,14 @@ async def look(store: Store, deployment: Deployment) -> Seen:
     )
     try:
         if why is not None:
-            seen = await reader.remember(deployment.app, deployment.target)
+            seen = await reader.read_history(deployment.app, deployment.target)
             return replace(seen, why=f"Its server cannot be asked from here: {why}")
         return await reader.read(deployment.app, deployment.target)
     finally:
         await asked.aclose()
 
 
-def lines(seen: Seen) -> Sequence[str]:
+def lines(seen: LiveReport) -> Sequence[str]:
     """A heading and one sentence a line."""
     return [
         f"Live now, {seen.app} on {seen.server}:",
@@ -50,17 +50,17 @@ def lines(seen: Seen) -> Sequence[str]:
     ]
 
 
-def as_json(seen: Seen) -> dict[str, object]:
+def as_json(seen: LiveReport) -> dict[str, object]:
     """The same, for scripts; null where it is not proven or not known."""
-    standing = seen.standing
-    listed = standing.containers.listed if standing.containers is not None else None
+    state = seen.state
+    listed = state.containers.listed if state.containers is not None else None
     return {
-        "match": standing.match.value,
-        "sha": standing.commit,
-        "since": standing.base.id if standing.base else None,
-        "according_to_dokku": standing.according_to_dokku,
+        "match": state.match.value,
+        "sha": state.commit,
+        "since": state.base.id if state.base else None,
+        "according_to_dokku": state.according_to_dokku,
         "processes": None if listed is None else [_process(one) for one in listed],
-        "last_good": standing.last_good.id if standing.last_good else None,
+        "last_good": state.last_good.id if state.last_good else None,
         "why": seen.why,
         "sentences": list(standing_lines(seen)),
     }

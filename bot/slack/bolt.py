@@ -62,7 +62,7 @@ async def open_intake(
 
     Args:
         client: With the bot token and the shared session.
-        service: What people's wishes are handed to; its `home_team` is set.
+        service: What people's wishes are handed to; its home team is set.
         clock: For waits and for the memory of deliveries.
         app_token: Socket Mode, when set.
         signing_secret: HTTP mode otherwise: mount `Intake.handle_http`.
@@ -196,7 +196,7 @@ class Intake:
 
     async def _run(self) -> None:
         identity = await self._identify()
-        self._service.home_team = identity.team
+        self._service.access.set_home_team(identity.team)
         desk = Desk(
             service=self._service,
             client=self._client,

@@ -159,7 +159,7 @@ class World:
     async def rows(self, app: str = "myapp") -> list[Any]:
         """Newest first."""
         assert self.bot is not None
-        return list(await self.bot.service.history(app, limit=50))
+        return list(await self.bot.service.queries.history(app, limit=50))
 
     # What people do and see in Slack.
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from ulid import ULID
 
+from bot.clock import SystemClock
+from bot.deployments.app_names import AppNames, did_you_mean
 from bot.deployments.dokku_facts import Containers
-from bot.deployments.live.compare import Facts, stand
-from bot.deployments.live.reader import Seen
-from bot.deployments.live.rollback import by_hand, check_commit, go_back
+from bot.deployments.live.compare import LiveEvidence, compare_live
+from bot.deployments.live.reader import LiveReader, LiveReport
+from bot.deployments.live.rollback import check_commit, choose_given, choose_previous
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -18,16 +20,22 @@ from bot.deployments.model import (
     Progress,
     Trigger,
 )
-from bot.deployments.requests.queries import SHORTEST_ID
+from bot.deployments.ports import Catalog, Dokku, Servers, Timing
+from bot.deployments.requests.access import Access
+from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Request, Service
-from bot.deployments.requests.validate import closest
+from bot.deployments.state.cache import DeploymentCache
+from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.names import check_app, check_ref
 from bot.slack.client import SlackClient
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
+from tests.support.memory_store import MemoryStore
+from tests.support.rig import FakeAnnouncer, FakeGroups, FakeObserver
 
+SERVERS = ("production", "staging")
 APPS = ("myapp", "shop")
 
 
@@ -35,13 +43,18 @@ class FakeService(Service):
     """What listeners talk to. `requests` and `cancels` are what came through."""
 
     def __init__(self, client: SlackClient) -> None:
-        self.home_team = None
         self.client = client
+        self.store = _Store()
+        clock = SystemClock()
+        cache = DeploymentCache(clock=clock, ttl=Timing().tracker_ttl)
+        self.deployments = DeploymentRepository(
+            store=self.store, cache=cache, announcer=FakeAnnouncer(), observer=FakeObserver()
+        )
+        self.access = Access(FakeGroups())
+        self.queries = _Queries(self)
         self.requests: list[Request] = []
         self.cancels: list[tuple[str, Actor, str]] = []
-        self.rows: dict[str, Deployment] = {}
-        self.progress: dict[str, Progress] = {}
-        self.logs: dict[str, str] = {}
+        self.rows, self.logs = self.store.rows, self.store.texts
         self.keys: set[str] = set()
         self.apps: Sequence[str] = APPS
         self.broken = False
@@ -52,6 +65,7 @@ class FakeService(Service):
     def known(self, deployment: Deployment, log: str = "") -> Deployment:
         """Put a deployment into the repository."""
         self.rows[deployment.id] = deployment
+        self.deployments.cache.put(deployment)
         self.logs[deployment.id] = log
         return deployment
 
@@ -59,10 +73,9 @@ class FakeService(Service):
         if self.broken:
             raise ZeroDivisionError("a bug with the secret 4242 in it")
         check_app(ask.app)
-        if ask.actor.team != self.home_team:
-            raise Declined("Only people of this bot's own workspace may do that.")
+        self.access.check_workspace(ask.actor)
         if ask.app not in self.apps:
-            raise Declined(f"There is no app {ask.app}." + closest(ask.app, self.apps))
+            raise Declined(f"There is no app {ask.app}." + did_you_mean(ask.app, self.apps))
         if ask.request_key in self.keys:
             return None
         self.keys.add(ask.request_key)
@@ -147,18 +160,18 @@ class FakeService(Service):
         request_key: str,
         channel: str,
     ) -> Deployment | None:
-        rows = await self.history(app, server=server, limit=100)
+        rows = await self.queries.history(app, server=server, limit=100)
         if not rows:
             raise Declined(f"No deployment of `{app}` is known.")
         if len({one.server for one in rows}) > 1:
             raise Declined(f"Where? Say `{app} on SERVER`.")
-        standing = stand(Facts(started=rows))
+        state = compare_live(LiveEvidence(started=rows))
         if commit is None:
-            target = go_back(app, standing)
+            target = choose_previous(app, state)
         else:
             given = check_commit(app, commit)
             found = [one for one in rows if (one.sha or "").startswith(given)]
-            target = by_hand(app, given, found, standing)
+            target = choose_given(app, given, found, state)
         return await self.request(
             Request(
                 app=app,
@@ -172,65 +185,67 @@ class FakeService(Service):
             )
         )
 
-    async def standing(self, app: str, *, server: str | None = None) -> Sequence[Seen]:
+
+class _Queries(Queries):
+    """The real ones between a store in memory and two servers; what is live comes from the test."""
+
+    def __init__(self, service: "FakeService") -> None:
+        servers, timing, clock = _Servers(), Timing(), SystemClock()
+        names = AppNames(servers=servers, clock=clock)
+        catalog = _Catalog()
+        super().__init__(
+            deployments=service.deployments,
+            catalog=catalog,
+            servers=servers,
+            names=names,
+            timing=timing,
+            reader=LiveReader(
+                store=service.store, servers=servers, catalog=catalog, names=names, timing=timing
+            ),
+        )
+        self._service = service
+
+    async def live_state(self, app: str, *, server: str | None = None) -> Sequence[LiveReport]:
         rows = await self.history(app, server=server, limit=100)
         if not rows:
             raise Declined(f"There is no app {app}.")
         unfinished = [one for one in rows if one.phase not in ENDINGS]
-        facts = Facts(started=rows, unfinished=unfinished, containers=self.now)
-        return [Seen(server=rows[0].server, app=app, standing=stand(facts), why=self.why)]
-
-    async def find_by_id(self, word: str) -> Deployment | None:
-        found = [one for one in self.rows.values() if one.id.startswith(word.upper())]
-        return found[0] if len(word) >= SHORTEST_ID and found else None
-
-    async def find(self, word: str, *, server: str | None = None) -> Deployment:
-        found = [
-            one
-            for one in self.rows.values()
-            if (one.id.startswith(word.upper()) or one.app == word) and server in {None, one.server}
-        ]
-        if not found:
-            raise Declined(f"No deployment of `{word}` is known.")
-        running = [one for one in found if one.phase not in ENDINGS]
-        return (running or found)[-1]
-
-    async def get(self, deployment_id: str) -> Deployment | None:
-        return self.rows.get(deployment_id)
-
-    async def at_message(self, channel: str, ts: str) -> Deployment | None:
-        places = ((one, one.message) for one in self.rows.values())
-        return next(
-            (one for one, at in places if at and (at.channel, at.ts) == (channel, ts)), None
-        )
-
-    async def history(
-        self, app: str, *, server: str | None = None, limit: int = 10
-    ) -> Sequence[Deployment]:
-        found = [
-            one
-            for one in reversed(self.rows.values())
-            if one.app == app and server in {None, one.server}
-        ]
-        return found[:limit]
-
-    async def unfinished(self) -> Sequence[Deployment]:
-        return [one for one in self.rows.values() if one.phase not in ENDINGS]
+        now, why = self._service.now, self._service.why
+        evidence = LiveEvidence(started=rows, unfinished=unfinished, containers=now)
+        state = compare_live(evidence)
+        return [LiveReport(server=rows[0].server, app=app, state=state, why=why)]
 
     async def known_apps(self) -> Sequence[AppPolicy]:
-        return [AppPolicy(server="production", app=app, dokku_app=app) for app in self.apps]
+        return [self.catalog.policy(app) for app in self._service.apps]
 
+
+class _Store(MemoryStore):
+    """Logs are whole texts."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.texts: dict[str, str] = {}
+
+    async def read_log(self, deployment_id: str) -> str:
+        return self.texts.get(deployment_id, "")
+
+
+class _Catalog(Catalog):
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
-        if server not in {None, "production", "staging"}:
+        if server not in {None, *SERVERS}:
             raise Declined(f"There is no server {server}.")
-        return AppPolicy(server=server or "production", app=app, dokku_app=app)
+        return AppPolicy(server=server or SERVERS[0], app=app, dokku_app=app)
 
-    def server_names(self) -> Sequence[str]:
-        return ("production", "staging")
+    def listed(self) -> Sequence[AppPolicy]:
+        return []
 
-    async def log(self, deployment_id: str) -> str:
-        return self.logs.get(deployment_id, "")
+    def repo_for(self, policy: AppPolicy) -> str | None:
+        return policy.repo
 
-    def snapshot(self, deployment: Deployment) -> tuple[Deployment, Progress]:
-        newest = self.rows.get(deployment.id, deployment)
-        return newest, self.progress.get(deployment.id, Progress())
+
+class _Servers(Servers):
+    def names(self) -> Sequence[str]:
+        return SERVERS
+
+    def get(self, name: str) -> Dokku:
+        raise KeyError(name)  # no test asks a server

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from bot.aio import Tasks
+from bot.deployments.app_names import AppNames
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.outcome import Parts
 from bot.deployments.followup.crash_watch import CrashWatch
@@ -30,9 +31,10 @@ from bot.deployments.ports import (
     Timing,
     Urgency,
 )
-from bot.deployments.requests.resolve import AppNames, RequestResolver
+from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
-from bot.deployments.requests.submit import Hooks
+from bot.deployments.requests.submit import DispatcherHooks
 from bot.deployments.state.cache import DeploymentCache
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS
@@ -345,11 +347,18 @@ def a_rig(
         late=late.stream_ended,
         spawn=tasks.spawn,
     )
+    removal = QueueRemoval(deployments=deployments, servers=servers, timing=times, clock=clock)
     dispatcher = Dispatcher(
-        replica=replica, servers=servers, parts=parts, max_running={SERVER: max_running}
+        replica=replica,
+        servers=servers,
+        parts=parts,
+        removal=removal,
+        max_running={SERVER: max_running},
     )
     polls.dispatcher = dispatcher
-    hooks = Hooks(look_for_work=dispatcher.look_for_work, wish=dispatcher.wish, spawn=tasks.spawn)
+    hooks = DispatcherHooks(
+        look_for_work=dispatcher.look_for_work, cancel_requested=dispatcher.wish, spawn=tasks.spawn
+    )
     service = Service(
         deployments=deployments,
         catalog=FakeCatalog(),
@@ -359,9 +368,9 @@ def a_rig(
         names=names,
         timing=times,
         clock=clock,
+        removal=removal,
         hooks=hooks,
     )
-    dispatcher.remove_with(service.removal)
     rig = Rig(
         store=store,
         dokku=dokku,

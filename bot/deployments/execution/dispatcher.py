@@ -14,7 +14,7 @@ from bot.deployments.execution.worker import Worker
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import Servers
 from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.queue.rules import NO_LIMITS, free_place, heads, without_place
+from bot.deployments.queue.rules import NO_LIMITS, describe_full_server, startable, waiting_for_slot
 from bot.deployments.queue.waiting_list import WaitingList
 from bot.deployments.state.sync import CacheSync
 from bot.deployments.states import ENDINGS, RUNNING
@@ -49,6 +49,7 @@ class Dispatcher:
         replica: str,
         servers: Servers,
         parts: Parts,
+        removal: QueueRemoval,
         max_running: Mapping[str, int] = NO_LIMITS,
     ) -> None:
         self._replica = replica
@@ -58,7 +59,13 @@ class Dispatcher:
         self._timing = parts.timing
         self._clock = parts.clock
         self._sight = CacheSync(parts.deployments)
-        self._waiting_list = WaitingList(parts)
+        self._waiting_list = WaitingList(
+            deployments=parts.deployments,
+            removal=removal,
+            timing=parts.timing,
+            clock=parts.clock,
+            spawn=parts.spawn,
+        )
         self._patience = Patience(parts.clock)
         self._faults = Patience(parts.clock)
         """Errors of our own, over all workers of a deployment."""
@@ -72,10 +79,6 @@ class Dispatcher:
         self._look = asyncio.Event()
         self._open = False
         self._renewed_at = parts.clock.monotonic()
-
-    def remove_with(self, removal: QueueRemoval) -> None:
-        """Said by the composition root: who ends what waits for too long, or is not wanted."""
-        self._waiting_list.removal = removal
 
     # --- knocks
 
@@ -185,7 +188,7 @@ class Dispatcher:
                 log.exception("look_failed")
 
     async def _look_once(self) -> None:
-        unfinished = await self._sight.look(self._workers.keys())
+        unfinished = await self._sight.refresh(self._workers.keys())
         there = {row.id for row in unfinished}
         self._patience.keep(there)
         self._faults.keep(there)
@@ -196,12 +199,12 @@ class Dispatcher:
             await self._claim(row)
         queued = [row for row in unfinished if row.phase is Phase.QUEUED]
         taken = [one.target for one in running]
-        waiting = self._waiting_list.move_up(queued, taken, self._workers.keys())
-        no_place = without_place(waiting, taken, self._max_running, self._held_up)
+        waiting = self._waiting_list.update(queued, taken, self._workers.keys())
+        no_place = waiting_for_slot(waiting, taken, self._max_running, self._held_up)
         for deployment_id, phrase in no_place.items():
             if deployment_id not in self._workers:
-                self._parts.deployments.note_waiting(deployment_id, place=1, waits_for=phrase)
-        for row in heads(waiting, taken, self._max_running, self._held_up):
+                self._parts.deployments.note_waiting(deployment_id, position=1, waits_for=phrase)
+        for row in startable(waiting, taken, self._max_running, self._held_up):
             if row.message is not None or not row.channel:
                 await self._claim(row)
 
@@ -278,7 +281,7 @@ class Dispatcher:
             await work
         except Blocked as blocked:
             self._parts.deployments.note_waiting(
-                row.id, place=1, waits_for=str(blocked), blocker=blocked.blocker
+                row.id, position=1, waits_for=str(blocked), blocker=blocked.blocker
             )
         except DokkuError as error:
             self._held_up.add(row.id)
@@ -287,8 +290,8 @@ class Dispatcher:
             # Nothing else is in its way: the next free place is its own.
             self._held_up.discard(row.id)
             self._patience.wait(row.id, PLACE_PAUSE)
-            phrase = free_place(full.server, full.running, full.most)
-            self._parts.deployments.note_waiting(row.id, place=1, waits_for=phrase)
+            phrase = describe_full_server(full.server, full.running, full.most)
+            self._parts.deployments.note_waiting(row.id, position=1, waits_for=phrase)
         except LeaseLost as lost:
             log.info("drive_stopped", deployment_id=row.id, why=str(lost))
         except StaleState as stale:
@@ -321,4 +324,4 @@ class Dispatcher:
             await worker.end_unreachable(error)
             return
         phrase = f"the server to answer (try {count} of {tries}): {error}"
-        self._parts.deployments.note_waiting(worker.held.id, place=1, waits_for=phrase)
+        self._parts.deployments.note_waiting(worker.held.id, position=1, waits_for=phrase)

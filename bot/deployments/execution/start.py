@@ -11,10 +11,10 @@ import structlog
 from bot.deployments.dokku_facts import NO_SUCH_APP, BuildRecord, Snapshot
 from bot.deployments.execution.outcome import Ending, Parts
 from bot.deployments.execution.owned import OwnedDeployment
-from bot.deployments.live.compare import proven_commit
+from bot.deployments.live.compare import commit_by_containers
 from bot.deployments.model import BOT, AuditEntry, Blocker, Deployment, Event, Failure, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
-from bot.deployments.queue.rules import foreign_build
+from bot.deployments.queue.rules import running_outside_build
 from bot.deployments.requests.resolve import NotDeployable
 from bot.deployments.verdict.collector import EvidenceReader, candidates
 from bot.deployments.verdict.deploy_lock import keeps_no_records
@@ -131,7 +131,7 @@ class Starting:
             raise ValueError("a deployment that was started has a snapshot")
         records = await self._dokku.builds(row.dokku_app)
         held = keeps_no_records(row) and (await self._dokku.report(row.dokku_app)).locked
-        if held or foreign_build(records) is not None:
+        if held or running_outside_build(records) is not None:
             raise Blocked("another build")
         note = Event(
             type="deployment.note",
@@ -178,7 +178,7 @@ class Starting:
 
     async def _clear(self, row: Deployment) -> Snapshot:
         records = await self._dokku.builds(row.dokku_app)
-        foreign = foreign_build(records)
+        foreign = running_outside_build(records)
         if foreign is not None:
             what = await self._describe(foreign)
             raise Blocked(what, blocker=self._blocker(foreign, what))
@@ -212,7 +212,7 @@ class Starting:
     async def _enter(self, row: Deployment, snapshot: Snapshot) -> None:
         started = await self._held.ask(lambda store: store.started(row.target))
         # The history alone does not know what somebody else deployed since.
-        proven = proven_commit(started, snapshot.containers)
+        proven = commit_by_containers(started, snapshot.containers)
         await self._held.move(
             Phase.STARTING,
             "starting",
@@ -300,7 +300,7 @@ class Starting:
             locked = (await self._dokku.report(row.dokku_app)).locked
             return Blocked(UNRECORDED.what, blocker=UNRECORDED) if locked else None
         records = await self._dokku.builds(row.dokku_app)
-        foreign = foreign_build(records, before.builds)
+        foreign = running_outside_build(records, before.builds)
         if foreign is not None:
             what = await self._describe(foreign)
             return Blocked(what, blocker=self._blocker(foreign, what))

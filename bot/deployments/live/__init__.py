@@ -1,1 +1,1 @@
-"""What serves now, and which commit can be rolled back to. Never imports execution."""
+"""What serves now, and which commit a rollback deploys. Never imports execution."""

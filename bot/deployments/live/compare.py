@@ -1,7 +1,7 @@
-"""What is live now: the bot's own history and the containers of this moment, compared. Pure.
+"""Works out what is live now from the bot's history and the current containers. Pure.
 
-Times of the bot and of the server are never compared: what came later is told by the order of
-Dokku's build ids, and what changed by the containers themselves.
+Times of the bot and of the server are never compared: the order of Dokku's build ids shows what
+came later, and the containers themselves show what changed.
 """
 
 from collections.abc import Sequence
@@ -17,98 +17,100 @@ from bot.deployments.dokku_facts import (
     Containers,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.queue.rules import running_outside_build
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
 
 NAMED = 3
-"""Foreign records that are worth naming: the newest ones."""
-_LEFT_SOMETHING = frozenset({Live.NEW, Live.MIXED, Live.NONE})
-"""Ends that say what they left; after `previous` that is what an earlier one left."""
+"""How many records of outside changes are kept: the newest ones."""
+_VERIFIED = frozenset({Live.NEW, Live.MIXED, Live.NONE})
+"""Results that say what the deployment left. `previous` points back to an earlier deployment."""
 
 
 class Match(StrEnum):
-    """How the containers of now stand to the last end that says what it left."""
+    """How the current containers compare with those that the last verified deployment left."""
 
     AS_LEFT = "as_left"
-    """The very containers that were seen at that end (or none, as then)."""
+    """The same containers as when it ended (or none, as then)."""
     RESTARTED = "restarted"
-    """Other containers of the same images: the same code, restarted or scaled elsewhere."""
+    """Other containers of the same images: the same code, restarted or scaled outside the bot."""
     REPLACED = "replaced"
-    """Containers of other images: another release, which this bot did not bring."""
+    """Containers of other images: a release that this bot did not deploy."""
     STARTED = "started"
-    """That end left nothing to compare with, and something runs now."""
+    """It left nothing to compare with, and something runs now."""
     STOPPED = "stopped"
-    """That end left running processes, and none runs now."""
+    """It left running processes, and none runs now."""
     CHANGING = "changing"
-    """Not as left, but a deployment of this bot is at work and may have done it."""
+    """Changed, but a deployment of this bot is running and may have caused it."""
     UNCERTAIN = "uncertain"
-    """Not as left, but a later deployment of this bot has an end that could not be proven."""
+    """Changed, but the result of a later deployment of this bot could not be proven."""
     NEVER = "never"
-    """No end of this bot says what it left."""
+    """This bot has no verified deployment of the app."""
     UNREADABLE = "unreadable"
     """The containers cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """Everything the answer rests on, read as one."""
+class LiveEvidence:
+    """The history and the server's answers, read as close together as possible."""
 
     started: Sequence[Deployment] = ()
-    """Of the app, those whose command was started, the last start first."""
+    """Deployments of the app whose command was started, the last start first."""
     unfinished: Sequence[Deployment] = ()
-    """Of the app, oldest first."""
+    """Deployments of the app that have not ended, oldest first."""
     containers: Containers | None = None
     records: Sequence[BuildRecord] | None = None
-    """Newest first; None: this Dokku keeps none, or they could not be read."""
+    """Newest first. None: this Dokku version keeps none, or they could not be read."""
     report: AppReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LiveState:
     """What is live now, as far as it is proven."""
 
     match: Match
     base: Deployment | None
-    """The last end that says what it left."""
+    """The last verified deployment: its result says what it left."""
     commit: str | None
-    """The commit that runs, by the bot's own proof; None: not proven."""
+    """The commit that this bot proved to be running. None: not proven."""
     containers: Containers | None
-    strangers: tuple[str, ...] = ()
-    """Processes whose image is none of those left."""
+    replaced_processes: tuple[str, ...] = ()
+    """Processes that run an image which `base` did not leave."""
     crashing: tuple[str, ...] = ()
-    """Processes that were restarted by Docker since, or are at this moment."""
-    seen_before: str | None = None
-    """Another release: the commit, proven live earlier, whose images these are."""
+    """Processes that Docker restarted since then, or is restarting now."""
+    proven_before: str | None = None
+    """When REPLACED: the commit of an earlier good deployment that left the same images."""
     according_to_dokku: str | None = None
-    """The commit that Dokku's own record names; it proves nothing."""
-    foreign: tuple[BuildRecord, ...] = ()
-    """What others did since that end and may have changed the app, newest first."""
-    foreign_running: BuildRecord | None = None
+    """The commit in Dokku's own record. It proves nothing."""
+    outside_changes: tuple[BuildRecord, ...] = ()
+    """Build records of others since `base` that may have changed the app, newest first."""
+    outside_build: BuildRecord | None = None
+    """A build that someone started outside the bot and that is running now."""
     locked: bool = False
-    """A deploy outside this bot may run: all that a Dokku without records can tell."""
+    """Someone else holds the deploy lock. Only known, and needed, without build records."""
     unproven: Deployment | None = None
-    """A deployment later than `base` whose end could not be proven."""
+    """A deployment later than `base` whose result could not be proven."""
     last_good: Deployment | None = None
     newest: Deployment | None = None
-    """The started one that ended last, whatever its end."""
+    """The deployment that was started last and has ended, whatever its result."""
     running: Deployment | None = None
     waiting: tuple[Deployment, ...] = ()
 
 
 def is_good(row: Deployment) -> bool:
-    """An end that proved its commit live."""
+    """Whether the deployment succeeded and its commit was proven live."""
     return row.phase is Phase.SUCCEEDED and row.live is Live.NEW and row.sha is not None
 
 
-def base_of(started: Sequence[Deployment]) -> Deployment | None:
-    """The last end that says what it left; `started`: the last start first."""
-    return next((one for one in _ended(started) if one.live in _LEFT_SOMETHING), None)
+def find_base(started: Sequence[Deployment]) -> Deployment | None:
+    """The last verified deployment. `started`: the last start first."""
+    return next((one for one in _ended(started) if one.live in _VERIFIED), None)
 
 
-def unproven_of(started: Sequence[Deployment]) -> Deployment | None:
-    """An end that could not be proven, later than the last one that says what it left."""
+def find_unproven(started: Sequence[Deployment]) -> Deployment | None:
+    """A deployment after the last verified one whose result could not be proven."""
     for one in _ended(started):
-        if one.live in _LEFT_SOMETHING:
+        if one.live in _VERIFIED:
             return None
         if one.live is not Live.PREVIOUS:
             return one
@@ -116,13 +118,13 @@ def unproven_of(started: Sequence[Deployment]) -> Deployment | None:
 
 
 def released_commit(row: Deployment) -> str | None:
-    """The commit of all that it left running; None: several, none, or not certain."""
+    """The one commit that the deployment left running. None: several, none, or not certain."""
     uncertain = row.failure in {Failure.INTERNAL, Failure.INTERRUPTED}
     return row.sha if row.live is Live.NEW and not uncertain else None
 
 
-def compare(base: Deployment, now: Containers) -> Match:
-    """AS_LEFT, RESTARTED, REPLACED, STARTED or STOPPED."""
+def compare_containers(base: Deployment, now: Containers) -> Match:
+    """Return AS_LEFT, RESTARTED, REPLACED, STARTED or STOPPED."""
     left = base.after or Containers()
     left_up = [one for one in left.listed if _is_up(one)]
     up = [one for one in now.listed if _is_up(one)]
@@ -130,13 +132,13 @@ def compare(base: Deployment, now: Containers) -> Match:
         return Match.STOPPED if left_up else Match.AS_LEFT
     if not _images(left):
         return Match.STARTED
-    if strangers(base, now):
+    if replaced_processes(base, now):
         return Match.REPLACED
     return Match.AS_LEFT if now.ids == left.ids else Match.RESTARTED
 
 
-def strangers(base: Deployment, now: Containers) -> tuple[str, ...]:
-    """Processes that run an image which that end did not leave."""
+def replaced_processes(base: Deployment, now: Containers) -> tuple[str, ...]:
+    """Processes that run an image which `base` did not leave."""
     left = base.after or Containers()
     return tuple(
         one.process
@@ -145,60 +147,55 @@ def strangers(base: Deployment, now: Containers) -> tuple[str, ...]:
     )
 
 
-def believed_commit(started: Sequence[Deployment]) -> str | None:
-    """The commit that the history alone calls live; the containers may tell otherwise."""
-    base = base_of(started)
-    if base is None or not is_good(base) or unproven_of(started) is not None:
+def commit_by_history(started: Sequence[Deployment]) -> str | None:
+    """The live commit according to the history only; the containers may show another."""
+    base = find_base(started)
+    if base is None or not is_good(base) or find_unproven(started) is not None:
         return None
     return base.sha
 
 
-def proven_commit(started: Sequence[Deployment], now: Containers | None) -> str | None:
-    """The commit that this bot proved live and whose containers (or images) these are."""
-    base = base_of(started)
+def commit_by_containers(started: Sequence[Deployment], now: Containers | None) -> str | None:
+    """The commit that this bot proved live, if its containers or images still run."""
+    base = find_base(started)
     if base is None or base.after is None or now is None or not is_good(base):
         return None
-    same = compare(base, now) in {Match.AS_LEFT, Match.RESTARTED}
+    same = compare_containers(base, now) in {Match.AS_LEFT, Match.RESTARTED}
     return base.sha if same else None
 
 
-def stand(facts: Facts) -> Standing:
-    """The whole answer."""
-    ended = _ended(facts.started)
-    base = base_of(facts.started)
-    running = next((one for one in facts.unfinished if one.phase in RUNNING), None)
-    unproven = unproven_of(facts.started)
-    now = facts.containers
+def compare_live(evidence: LiveEvidence) -> LiveState:
+    """Compare the history with what the server shows."""
+    ended = _ended(evidence.started)
+    base = find_base(evidence.started)
+    running = next((one for one in evidence.unfinished if one.phase in RUNNING), None)
+    unproven = find_unproven(evidence.started)
+    now = evidence.containers
     match = _match(base, now, running=running is not None, unproven=unproven is not None)
     same = match in {Match.AS_LEFT, Match.RESTARTED}
-    others = strangers(base, now) if base and now and match is Match.REPLACED else ()
-    records = facts.records or ()
-    ours = _is_ours(facts)
-    return Standing(
+    replaced = replaced_processes(base, now) if base and now and match is Match.REPLACED else ()
+    records = evidence.records or ()
+    own = _own_builds(evidence)
+    return LiveState(
         match=match,
         base=base,
         commit=released_commit(base) if base and same else None,
         containers=now,
-        strangers=others,
+        replaced_processes=replaced,
         crashing=_crashing(base, now),
-        seen_before=_seen_before(ended, base, now) if others else None,
-        according_to_dokku=facts.report.sha if facts.report else None,
-        foreign=() if match is Match.AS_LEFT else _foreign(base, records, ours),
-        foreign_running=next(
-            (one for one in records if one.status is BuildStatus.RUNNING and one.id not in ours),
-            None,
-        )
-        if running is None
-        else None,
-        locked=facts.records is None
+        proven_before=_proven_before(ended, base, now) if replaced else None,
+        according_to_dokku=evidence.report.sha if evidence.report else None,
+        outside_changes=() if match is Match.AS_LEFT else _outside_changes(base, records, own),
+        outside_build=running_outside_build(records, own) if running is None else None,
+        locked=evidence.records is None
         and running is None
-        and facts.report is not None
-        and facts.report.locked,
+        and evidence.report is not None
+        and evidence.report.locked,
         unproven=unproven,
         last_good=next((one for one in ended if is_good(one)), None),
         newest=ended[0] if ended else None,
         running=running,
-        waiting=tuple(one for one in facts.unfinished if one.phase in WAITING),
+        waiting=tuple(one for one in evidence.unfinished if one.phase in WAITING),
     )
 
 
@@ -209,8 +206,8 @@ def _match(
         return Match.UNREADABLE
     found = Match.NEVER
     if base is not None:
-        # What a look could not read it cannot be compared with.
-        found = Match.UNCERTAIN if base.after is None else compare(base, now)
+        # Its containers could not be read when it ended: there is nothing to compare with.
+        found = Match.UNCERTAIN if base.after is None else compare_containers(base, now)
     if found is not Match.AS_LEFT and running:
         return Match.CHANGING
     if found not in {Match.AS_LEFT, Match.RESTARTED} and unproven:
@@ -227,7 +224,7 @@ def _is_up(container: Container) -> bool:
 
 
 def _images(read: Containers) -> frozenset[str]:
-    """Containers that are gone have no image."""
+    """Image ids; containers that are gone have none."""
     return read.images - {""}
 
 
@@ -241,10 +238,10 @@ def _crashing(base: Deployment | None, now: Containers | None) -> tuple[str, ...
     )
 
 
-def _seen_before(
+def _proven_before(
     ended: Sequence[Deployment], base: Deployment | None, now: Containers | None
 ) -> str | None:
-    """Only where every running process has an image that one earlier release left."""
+    """The commit of one earlier good deployment that left the images of all running processes."""
     images = {one.image for one in now.listed if _is_up(one)} if now else set()
     for one in ended:
         if one is not base and is_good(one) and one.after and images <= _images(one.after):
@@ -252,18 +249,18 @@ def _seen_before(
     return None
 
 
-def _is_ours(facts: Facts) -> frozenset[str]:
-    rows = (*facts.started, *facts.unfinished)
+def _own_builds(evidence: LiveEvidence) -> frozenset[str]:
+    rows = (*evidence.started, *evidence.unfinished)
     return frozenset(one.build_id for one in rows if one.build_id)
 
 
-def _foreign(
-    base: Deployment | None, records: Sequence[BuildRecord], ours: frozenset[str]
+def _outside_changes(
+    base: Deployment | None, records: Sequence[BuildRecord], own: frozenset[str]
 ) -> tuple[BuildRecord, ...]:
     found = [
         one
         for one in records
-        if one.id not in ours and _is_later(one, base) and not _changed_nothing(one)
+        if one.id not in own and _is_later(one, base) and not _changed_nothing(one)
     ]
     return tuple(sorted(found, key=_age, reverse=True)[:NAMED])
 
@@ -278,16 +275,16 @@ def _is_later(record: BuildRecord, base: Deployment | None) -> bool:
 
 
 def _changed_nothing(record: BuildRecord) -> bool:
-    """A `git:sync` that ended without telling: refused, nothing to do, or a failed build.
+    """Whether it is a `git:sync` without a result: refused, nothing to do, or a failed build.
 
-    Our own refused starts leave such records as well. A `ps:restart` always ends like this.
+    Refused starts of this bot leave such records too. A `ps:restart` always ends like this.
     """
-    untold = record.status is BuildStatus.ABANDONED or (
+    no_result = record.status is BuildStatus.ABANDONED or (
         record.status is BuildStatus.FAILED and record.exit_code == NEVER_FINALIZED
     )
-    return untold and record.source == SYNC_SOURCE
+    return no_result and record.source == SYNC_SOURCE
 
 
 def _age(record: BuildRecord) -> tuple[int, str]:
-    """Build ids sort by time (base 36 of milliseconds, in front)."""
+    """Sort key: build ids start with the time, as base 36 of milliseconds."""
     return len(record.id), record.id

@@ -1,36 +1,35 @@
-"""Reads what `standing` rests on: the bot's history and the server, as of one moment."""
+"""Reads what is live now: the bot's history and the server, as close together as possible."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bot.deployments.app_names import AppNames, did_you_mean
 from bot.deployments.dokku_facts import NO_SUCH_APP, AppReport, BuildRecord, Containers
-from bot.deployments.live.compare import Facts, Standing, stand
+from bot.deployments.live.compare import LiveEvidence, LiveState, compare_live
 from bot.deployments.model import AppKey, Deployment
 from bot.deployments.ports import Catalog, Dokku, Servers, Timing
-from bot.deployments.requests.resolve import AppNames
-from bot.deployments.requests.validate import closest
 from bot.deployments.store_port import Store
 from bot.errors import CommandFailed, Declined, DokkuError
 
 READS = 2
-"""While deployments end between the questions, everything is read anew, so often at most."""
+"""How often everything is read again, at most, because a deployment ended between the reads."""
 LOOK_BACK = 100
-"""Deployments of an app that are searched for the servers it is on."""
+"""How many of the app's deployments are searched for the servers it is on."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What is live, and why the rest of it is not known."""
+class LiveReport:
+    """What is live for an app on one server, and why the rest is not known."""
 
     server: str
     app: str
-    standing: Standing
+    state: LiveState
     keeps_records: bool | None = None
-    """None: it could not be asked."""
+    """Whether this Dokku keeps build records. None: it did not answer."""
     why: str | None = None
     """Why the containers could not be read: one sentence."""
     missing: bool = False
@@ -47,8 +46,8 @@ class _Answers:
     missing: bool = False
 
 
-class StandingReader:
-    """A server that does not answer costs one poll's time-out, and the history is told alone."""
+class LiveReader:
+    """Reports the history only where a server does not answer within one poll timeout."""
 
     def __init__(
         self,
@@ -65,83 +64,91 @@ class StandingReader:
         self._names = names
         self._timing = timing
 
-    async def all_of(self, app: str, server: str | None) -> Sequence[Seen]:
-        """On the server, or on each that the app is known of. Declined: there is no such app."""
-        keys = await self._keys_of(app, server)
+    async def read_all(self, app: str, server: str | None) -> Sequence[LiveReport]:
+        """Report on `server`, else on each server that the app is on. Declined: no such app."""
+        keys = await self._find_keys(app, server)
         found = await asyncio.gather(*(self.read(app, key) for key in keys))
-        known = [one for one in found if not one.missing or one.standing.newest is not None]
+        known = [one for one in found if not one.missing or one.state.newest is not None]
         if not known:
             raise Declined(
-                f"There is no app {app} on {keys[0].server}.{await self._near(app, keys)}"
+                f"There is no app {app} on {keys[0].server}.{await self._suggest(app, keys)}"
             )
         return known
 
-    async def _near(self, app: str, keys: Sequence[AppKey]) -> str:
+    async def read(self, app: str, key: AppKey) -> LiveReport:
+        """Read history and server. StoreError: not even the history can be read."""
+        started = await self._store.started(key)
+        for _ in range(READS):
+            answers = await self._ask(self._servers.get(key.server), key.dokku_app)
+            before, started = started, await self._store.started(key)
+            # A deployment that ended in between may have changed what was just read.
+            if answers.containers is None or _results(before) == _results(started):
+                break
+        else:
+            answers = _Answers(why="Deployments end while it is being read; ask again.")
+        return await self._report(app, key, started, answers)
+
+    async def read_within_grace(self, app: str, key: AppKey) -> LiveReport:
+        """Read, but report the history only when the server takes longer than `lookup_grace`."""
+        reading = asyncio.ensure_future(self.read(app, key))
+        # A late read is not cancelled, which would cost the connection. Its error is ignored then.
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        done, _ = await asyncio.wait({reading}, timeout=self._timing.lookup_grace.total_seconds())
+        return reading.result() if done else await self.read_history(app, key)
+
+    async def read_history(self, app: str, key: AppKey) -> LiveReport:
+        """Report what the history says, without asking the server. StoreError."""
+        return await self._report(app, key, await self._store.started(key), _Answers())
+
+    async def find_key(self, app: str, server: str | None) -> AppKey:
+        """The app and server that are meant. Declined: several servers, or an unknown app."""
+        keys = await self._find_keys(app, server)
+        if len(keys) > 1:
+            raise Declined(f"Where? Say `{app} on SERVER`: {', '.join(k.server for k in keys)}.")
+        return keys[0]
+
+    async def _find_keys(self, app: str, server: str | None) -> Sequence[AppKey]:
+        """Where the settings and the history have the app; never empty. Declined."""
+        try:
+            policy = self._catalog.policy(app, server)
+        except Declined:
+            keys = await self._keys_in_history(app, server)
+            if not keys:
+                raise
+            return keys
+        key = AppKey(server=policy.server, dokku_app=policy.dokku_app)
+        if server is not None:
+            return [key]
+        return list(dict.fromkeys([key, *await self._keys_in_history(policy.app, None)]))
+
+    async def _keys_in_history(self, app: str, server: str | None) -> Sequence[AppKey]:
+        rows = await self._store.recent(app=app, server=server, limit=LOOK_BACK)
+        return list(dict.fromkeys(one.target for one in rows))
+
+    async def _suggest(self, app: str, keys: Sequence[AppKey]) -> str:
         names: list[str] = []
         for key in keys:
             try:
                 names += await self._names.names(key.server)
             except DokkuError:
                 names += self._names.cached(key.server)
-        return closest(app, names)
+        return did_you_mean(app, names)
 
-    async def key_of(self, app: str, server: str | None) -> AppKey:
-        """The one that is meant. Declined: on several servers, or not known."""
-        keys = await self._keys_of(app, server)
-        if len(keys) > 1:
-            raise Declined(f"Where? Say `{app} on SERVER`: {', '.join(k.server for k in keys)}.")
-        return keys[0]
-
-    async def _keys_of(self, app: str, server: str | None) -> Sequence[AppKey]:
-        """Where the settings and the history know it; never empty. Declined."""
-        try:
-            policy = self._catalog.policy(app, server)
-        except Declined:
-            keys = await self._past_keys(app, server)
-            if not keys:
-                raise
-            return keys
-        meant = AppKey(server=policy.server, dokku_app=policy.dokku_app)
-        if server is not None:
-            return [meant]
-        return list(dict.fromkeys([meant, *await self._past_keys(policy.app, None)]))
-
-    async def _past_keys(self, app: str, server: str | None) -> Sequence[AppKey]:
-        rows = await self._store.recent(app=app, server=server, limit=LOOK_BACK)
-        return list(dict.fromkeys(one.target for one in rows))
-
-    async def remember(self, app: str, key: AppKey) -> Seen:
-        """What the history alone tells. StoreError."""
-        return await self._seen(app, key, await self._store.started(key), _Answers())
-
-    async def read(self, app: str, key: AppKey) -> Seen:
-        """What is live now. StoreError: not even the history can be read."""
-        started = await self._store.started(key)
-        for _ in range(READS):
-            answers = await self._ask(self._servers.get(key.server), key.dokku_app)
-            before, started = started, await self._store.started(key)
-            # A deployment that ended meanwhile may have changed what was just read.
-            if answers.containers is None or _ends(before) == _ends(started):
-                break
-        else:
-            answers = _Answers(why="Deployments end while it is being read; ask again.")
-        return await self._seen(app, key, started, answers)
-
-    async def _seen(
+    async def _report(
         self, app: str, key: AppKey, started: Sequence[Deployment], answers: _Answers
-    ) -> Seen:
+    ) -> LiveReport:
         unfinished = [one for one in await self._store.unfinished() if one.target == key]
-        facts = Facts(
+        evidence = LiveEvidence(
             started=started,
             unfinished=unfinished,
             containers=answers.containers,
             records=answers.records if answers.keeps_records else None,
             report=answers.report,
         )
-        return Seen(
+        return LiveReport(
             server=key.server,
             app=app,
-            standing=stand(facts),
+            state=compare_live(evidence),
             keeps_records=answers.keeps_records,
             why=answers.why,
             missing=answers.missing,
@@ -176,7 +183,7 @@ class StandingReader:
             return error
 
 
-def _ends(started: Sequence[Deployment]) -> Sequence[tuple[str, str]]:
+def _results(started: Sequence[Deployment]) -> Sequence[tuple[str, str]]:
     return [(one.id, one.phase) for one in started]
 
 

@@ -1,29 +1,64 @@
-"""Which commit a roll back goes to: only one that this bot proved live, never the one that is."""
+"""Chooses the commit that a rollback deploys: one that this bot proved live, and not live now."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.deployments.live.compare import Match, Standing, is_good
+from bot.deployments.live.compare import LiveState, Match, is_good
+from bot.deployments.live.reader import LiveReader
 from bot.deployments.model import Deployment
+from bot.deployments.store_port import Store
 from bot.errors import Declined
 from bot.names import quoted
 
 SHORTEST_SHA = 7
 _HEX = re.compile(r"[0-9a-f]+")
-_KNOWN = frozenset({Match.AS_LEFT, Match.RESTARTED})
+_UNCHANGED = frozenset({Match.AS_LEFT, Match.RESTARTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where to go, and from which deployment."""
+class RollbackTarget:
+    """The commit to deploy, and the deployment that is rolled back."""
 
     sha: str
     of: Deployment
 
 
+class RollbackFinder:
+    """Checks each choice against what is live and what is under way now."""
+
+    def __init__(self, *, store: Store, reader: LiveReader) -> None:
+        self._store = store
+        self._reader = reader
+
+    async def for_deployment(self, old: Deployment) -> RollbackTarget:
+        """The commit recorded when `old` ended. Declined: none, live already, or under way."""
+        if old.rollback_sha is None:
+            raise Declined(
+                f"No release of {old.app} proven live before that deployment is known. "
+                f"Use `/deploy {old.app} SHA`."
+            )
+        # A slow server must not delay the message, so the history is enough then.
+        report = await self._reader.read_within_grace(old.app, old.target)
+        refuse_if_live_or_under_way(old.app, old.rollback_sha, report.state)
+        return RollbackTarget(sha=old.rollback_sha, of=old)
+
+    async def for_app(self, app: str, commit: str | None, server: str | None) -> RollbackTarget:
+        """The given commit, else the newest earlier one. Declined: as in `for_deployment`."""
+        given = None if commit is None else check_commit(app, commit)
+        key = await self._reader.find_key(app, server)
+        state = (await self._reader.read_within_grace(app, key)).state
+        if given is None:
+            target = choose_previous(app, state)
+        else:
+            found = await self._store.started(key, commit=given)
+            target = choose_given(app, given, found, state)
+        refuse_if_live_or_under_way(app, target.sha, state)
+        return target
+
+
 def check_commit(app: str, text: str) -> str:
-    """A commit as typed, short or full, in small letters. Declined: it cannot be one."""
+    """A short or full commit as typed, in lower case. Declined: it cannot be one."""
     given = text.lower()
     if not _HEX.fullmatch(given):
         raise Declined(
@@ -38,10 +73,12 @@ def check_commit(app: str, text: str) -> str:
     return given
 
 
-def by_hand(app: str, given: str, found: Sequence[Deployment], standing: Standing) -> Target:
-    """The commit that somebody named; `found`: what was started of commits that begin so.
+def choose_given(
+    app: str, given: str, found: Sequence[Deployment], state: LiveState
+) -> RollbackTarget:
+    """The commit that someone typed. `found`: deployments of commits that start with it.
 
-    Declined: this bot never proved it live, or several begin so.
+    Declined: this bot never proved it live, or several commits start with it.
     """
     proven = [one for one in found if is_good(one) and (one.sha or "").startswith(given)]
     shas = sorted({one.sha for one in proven if one.sha})
@@ -53,36 +90,36 @@ def by_hand(app: str, given: str, found: Sequence[Deployment], standing: Standin
     if len(shas) > 1:
         names = " or ".join(f"`{sha}`" for sha in shas[:5])
         raise Declined(f"`{quoted(given)}` may be {names}. Give more digits.")
-    return Target(sha=shas[0], of=standing.unproven or standing.base or proven[0])
+    return RollbackTarget(sha=shas[0], of=state.unproven or state.base or proven[0])
 
 
-def go_back(app: str, standing: Standing) -> Target:
-    """The newest commit that was proven live before what is there now. Declined: there is none."""
-    base = standing.base
-    if standing.match is Match.REPLACED and base is not None and is_good(base) and base.sha:
-        return Target(sha=base.sha, of=base)  # somebody else's release came after it
-    changed = standing.unproven or base
+def choose_previous(app: str, state: LiveState) -> RollbackTarget:
+    """The newest commit that was proven live before the current release. Declined: none."""
+    base = state.base
+    if state.match is Match.REPLACED and base is not None and is_good(base) and base.sha:
+        return RollbackTarget(sha=base.sha, of=base)  # another release replaced it
+    changed = state.unproven or base
     if changed is None or changed.rollback_sha is None:
         raise Declined(
             f"No earlier release of {app} proven live is known. "
             f"`/deploy {app} SHA` deploys any commit."
         )
-    return Target(sha=changed.rollback_sha, of=changed)
+    return RollbackTarget(sha=changed.rollback_sha, of=changed)
 
 
-def refuse_pointless(app: str, sha: str, standing: Standing) -> None:
-    """Declined: it is live already, or on its way."""
+def refuse_if_live_or_under_way(app: str, sha: str, state: LiveState) -> None:
+    """Declined: the commit is live already, or a deployment of it is queued or running."""
     short = sha[:7]
-    for one in (standing.running, *standing.waiting):
+    for one in (state.running, *state.waiting):
         if one is not None and one.sha == sha:
             raise Declined(
                 f"`{short}` is already being deployed, by {one.id}. Look at its message."
             )
-    if standing.match in _KNOWN and standing.commit == sha:
+    if state.match in _UNCHANGED and state.commit == sha:
         raise Declined(f"`{short}` is already live. `/deploy {app} {short}` deploys it again.")
-    base = standing.base
-    blind = standing.match is Match.UNREADABLE and standing.unproven is None
-    if blind and base is not None and is_good(base) and base.sha == sha:
+    base = state.base
+    unread = state.match is Match.UNREADABLE and state.unproven is None
+    if unread and base is not None and is_good(base) and base.sha == sha:
         raise Declined(
             f"`{short}` is already live as far as this bot knows; the server did not tell in time. "
             f"`/deploy {app} {short}` deploys it again."

@@ -1,1 +1,1 @@
-"""Waiting deployments: order, positions, and how they leave. Never imports execution."""
+"""Waiting deployments: their order, positions and removal. Never imports execution."""

@@ -1,4 +1,4 @@
-"""Ends what waits: somebody asked for that, it waited for too long, or it cannot be started."""
+"""Ends waiting deployments: cancelled, expired, or impossible to start."""
 
 import asyncio
 from dataclasses import replace
@@ -15,7 +15,7 @@ from bot.errors import DokkuError
 
 
 class QueueRemoval:
-    """Nobody owns what waits: the store's guard decides between two who end it. StaleState."""
+    """Queued deployments have no owner; the store's guard settles races (StaleState)."""
 
     def __init__(
         self, *, deployments: DeploymentRepository, servers: Servers, timing: Timing, clock: Clock
@@ -25,9 +25,9 @@ class QueueRemoval:
         self._timing = timing
         self._clock = clock
 
-    async def fail(self, deployment: Deployment, failure: Failure, sentence: str) -> None:
-        """End a deployment that has not started: one read says what is live. StaleState."""
-        result = before_start(sentence, await self._read_live(deployment), failure=failure)
+    async def fail(self, deployment: Deployment, failure: Failure, cause: str) -> None:
+        """End a deployment that has not started, after one read of what is live. StaleState."""
+        result = before_start(cause, await self._read_live(deployment), failure=failure)
         ended = replace(
             deployment,
             phase=Phase.FAILED,
@@ -41,12 +41,12 @@ class QueueRemoval:
             actor=Actor(user="bot"),
             through="service",
             action="ended",
-            detail={"failure": failure, "why": sentence},
+            detail={"failure": failure, "why": cause},
         )
         await self._save(ended, deployment.phase, audit)
 
     async def cancel(self, deployment: Deployment, actor: Actor, through: str) -> None:
-        """Take it out of the line, as somebody asked. Nothing is sent to Dokku. StaleState."""
+        """End it because someone asked for that. Nothing is sent to Dokku. StaleState."""
         live = await self._read_live(deployment)
         result = before_start(
             "Cancelled while it waited", live, failure=None, phase=Phase.CANCELLED

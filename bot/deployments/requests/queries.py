@@ -1,13 +1,13 @@
-"""What people may ask of deployments and apps. Changes nothing."""
+"""Answers questions about deployments and apps. Changes nothing."""
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from bot.deployments.live.reader import Seen, StandingReader
+from bot.deployments.app_names import AppNames
+from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.model import AppPolicy, Deployment, Progress
 from bot.deployments.ports import Catalog, Servers, Timing
-from bot.deployments.requests.resolve import AppNames
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING
 from bot.errors import Declined
@@ -17,7 +17,7 @@ SHORTEST_ID = 6
 
 
 class Queries:
-    """Answered from the store, the settings and, where it says so, from the servers of now."""
+    """Reads the store, the settings and the servers. Plain questions go to these three directly."""
 
     def __init__(
         self,
@@ -27,103 +27,77 @@ class Queries:
         servers: Servers,
         names: AppNames,
         timing: Timing,
+        reader: LiveReader,
     ) -> None:
-        self._deployments = deployments
-        self._store = deployments.store
-        self._catalog = catalog
-        self._servers = servers
+        self.store = deployments.store
+        self.catalog = catalog
+        self.servers = servers
+        self._cache = deployments.cache
         self._names = names
         self._timing = timing
-        self._standings = StandingReader(
-            store=deployments.store, servers=servers, catalog=catalog, names=names, timing=timing
-        )
+        self._reader = reader
 
-    async def standing(self, app: str, *, server: str | None = None) -> Sequence[Seen]:
-        """What is live now, on the server or on each that it is known of. Declined: on none."""
-        return await self._standings.all_of(check_app(app), server)
-
-    async def find_by_id(self, word: str) -> Deployment | None:
-        """By its id, or a beginning or an end of it that no other one has; None: it is no id."""
-        if len(word) < SHORTEST_ID or not word.isalnum():
-            return None
-        return await self._by_id(word.upper())
+    async def live_state(self, app: str, *, server: str | None = None) -> Sequence[LiveReport]:
+        """What is live now, on `server` or on each server that has the app. Declined: none has."""
+        return await self._reader.read_all(check_app(app), server)
 
     async def find(self, word: str, *, server: str | None = None) -> Deployment:
-        """By id (or a unique beginning of one) or by app: running, else waiting, else newest."""
+        """By id (or a unique part of one) or by app: running, else waiting, else the newest."""
         known = await self.find_by_id(word)
         if known is not None:
             return known
         app = check_app(word.lower())
         unfinished = [
             one
-            for one in await self._store.unfinished()
+            for one in await self.store.unfinished()
             if one.app == app and server in {None, one.server}
         ]
         running = [one for one in unfinished if one.phase not in WAITING]
         if running or unfinished:
             return (running or unfinished)[0]
-        newest = await self._store.recent(app=app, server=server, limit=1)
+        newest = await self.store.recent(app=app, server=server, limit=1)
         if not newest:
             raise Declined(
                 f"No deployment of `{quoted(app)}` is known. `/deploy {app}` starts one."
             )
         return newest[0]
 
-    async def _by_id(self, word: str) -> Deployment | None:
-        exact = await self._store.get(word)
+    async def find_by_id(self, word: str) -> Deployment | None:
+        """By id, or by a beginning or an end that only one id has. None: not an id."""
+        if len(word) < SHORTEST_ID or not word.isalnum():
+            return None
+        word = word.upper()
+        exact = await self.store.get(word)
         if exact is not None:
             return exact
-        near = [one for one in await self._store.recent(limit=200) if one.id.startswith(word)]
-        near = near or [one for one in await self._store.recent(limit=200) if one.id.endswith(word)]
+        recent = await self.store.recent(limit=200)
+        near = [one for one in recent if one.id.startswith(word)]
+        near = near or [one for one in recent if one.id.endswith(word)]
         return near[0] if len(near) == 1 else None
-
-    async def get(self, deployment_id: str) -> Deployment | None:
-        """The newest row."""
-        return await self._store.get(deployment_id)
-
-    async def at_message(self, channel: str, ts: str) -> Deployment | None:
-        """By the place of its live message."""
-        return await self._store.by_message(channel, ts)
 
     async def history(
         self, app: str, *, server: str | None = None, limit: int = 10
     ) -> Sequence[Deployment]:
-        """Newest first."""
-        return await self._store.recent(app=check_app(app), server=server, limit=limit)
+        """Deployments of an app, newest first."""
+        return await self.store.recent(app=check_app(app), server=server, limit=limit)
 
-    async def unfinished(self) -> Sequence[Deployment]:
-        """All running and waiting, oldest first."""
-        return await self._store.unfinished()
+    def snapshot(self, deployment: Deployment) -> tuple[Deployment, Progress]:
+        """The newest row and progress in this process's cache, else `deployment` itself."""
+        cached = self._cache.get(deployment.id)
+        return (cached.deployment, cached.progress) if cached else (deployment, Progress())
 
     async def known_apps(self) -> Sequence[AppPolicy]:
-        """Tables of the settings and the servers' own apps, by name; slow servers are left out."""
-        asked = [asyncio.ensure_future(self._names.names(one)) for one in self._servers.names()]
+        """Apps of the settings and of the servers, by name; slow servers are left out."""
+        asked = [asyncio.ensure_future(self._names.names(one)) for one in self.servers.names()]
         for task in asked:
-            # An unreachable server only leaves its apps out, even when it says so much later.
+            # An unreachable server only leaves its apps out, even if its error comes much later.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         if asked:
             await asyncio.wait(asked, timeout=self._timing.lookup_grace.total_seconds())
-        known = {(one.server, one.dokku_app): one for one in self._catalog.listed()}
-        for server in self._servers.names():
+        known = {(one.server, one.dokku_app): one for one in self.catalog.listed()}
+        for server in self.servers.names():
             for name in self._names.cached(server):
                 with contextlib.suppress(Declined):
-                    policy = self._catalog.policy(name, server)
+                    policy = self.catalog.policy(name, server)
                     known.setdefault((server, name), policy)
         return sorted(known.values(), key=lambda one: (one.app, one.server))
-
-    def policy(self, app: str, server: str | None = None) -> AppPolicy:
-        """What the settings say of an app. Declined."""
-        return self._catalog.policy(app, server)
-
-    def server_names(self) -> Sequence[str]:
-        """Configured servers."""
-        return self._servers.names()
-
-    async def log(self, deployment_id: str) -> str:
-        """The whole log kept so far, cleaned and redacted."""
-        return await self._store.read_log(deployment_id)
-
-    def snapshot(self, deployment: Deployment) -> tuple[Deployment, Progress]:
-        """The newest row and progress known in this process, else what was given."""
-        tracked = self._deployments.cache.get(deployment.id)
-        return (tracked.deployment, tracked.progress) if tracked else (deployment, Progress())

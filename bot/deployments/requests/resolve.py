@@ -1,4 +1,4 @@
-"""Before a deployment may start: which repository, which ref, which commit."""
+"""Resolves a request before it may start: which repository, which ref, which commit."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.clock import Clock
+from bot.deployments.app_names import AppNames, did_you_mean
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
 from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.ports import (
@@ -19,7 +19,6 @@ from bot.deployments.ports import (
     Servers,
     Several,
 )
-from bot.deployments.requests.validate import closest
 from bot.deployments.store_port import Store
 from bot.errors import CommandFailed, DokkuError, StoreError
 
@@ -33,7 +32,7 @@ _AFTER_THE_FETCH = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What is given to Dokku. `sha` None: the commit is not known before Dokku fetched it."""
+    """What Dokku is given. `sha` None: the commit is not known until Dokku has fetched it."""
 
     ref: str
     repo: str
@@ -42,14 +41,14 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotDeployable:
-    """Known to be wrong: why, in one sentence that also says what to do."""
+    """Why the request can never be deployed, in one sentence that also says what to do."""
 
     failure: Failure
     sentence: str
 
 
 def was_fetched(row: Deployment) -> bool:
-    """Whether its commit is known to be in its repository: Dokku had it in its hands."""
+    """Whether Dokku fetched its commit, so that the commit is known to be in its repository."""
     got_on = row.phase in {Phase.BUILDING, Phase.RELEASING, Phase.CHECKING, Phase.SUCCEEDED}
     return got_on or row.failure in _AFTER_THE_FETCH
 
@@ -62,33 +61,8 @@ def _ambiguous(deployment: Deployment, ref: str, shas: Sequence[str]) -> NotDepl
     )
 
 
-class AppNames:
-    """Names of the apps of each server, cached for a minute."""
-
-    def __init__(self, *, servers: Servers, clock: Clock, keep_s: float = 60.0) -> None:
-        self._servers = servers
-        self._clock = clock
-        self._keep_s = keep_s
-        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
-
-    async def names(self, server: str) -> Sequence[str]:
-        """From the cache, else from the server. Raises DokkuError."""
-        known = self._known.get(server)
-        now = self._clock.monotonic()
-        if known is not None and now - known[0] < self._keep_s:
-            return known[1]
-        names = tuple(await self._servers.get(server).apps())
-        self._known[server] = (now, names)
-        return names
-
-    def cached(self, server: str) -> Sequence[str]:
-        """What was learnt last, however old; empty when nothing was."""
-        known = self._known.get(server)
-        return known[1] if known else ()
-
-
 class RequestResolver:
-    """Looks up repository and commit: the app's table, the template, Dokku's own record."""
+    """Looks up repository and commit: in the settings, in Dokku's own record, in the repository."""
 
     def __init__(self, *, servers: Servers, refs: Refs, names: AppNames, store: Store) -> None:
         self._servers = servers
@@ -97,7 +71,7 @@ class RequestResolver:
         self._names = names
 
     async def look_up(self, deployment: Deployment) -> Resolved | NotDeployable:
-        """Ask Dokku and the repository. Idempotent. Raises DokkuError: nobody could tell now."""
+        """Ask Dokku and the repository. Idempotent. DokkuError: the server did not answer."""
         dokku = self._servers.get(deployment.server)
         try:
             report = await dokku.report(deployment.dokku_app)
@@ -134,9 +108,9 @@ class RequestResolver:
     async def _with_history(
         self, deployment: Deployment, repo: str, digits: str, answer: RefAnswer
     ) -> RefAnswer:
-        """A shortened commit, looked up among those that Dokku fetched for the app before, too."""
+        """Also look up a short commit among those that Dokku fetched for the app before."""
         if isinstance(answer, Found) and not answer.sha.startswith(digits):
-            return answer  # a branch or a tag is called so
+            return answer  # the digits are the name of a branch or tag
         try:
             past = await self._store.started(deployment.target, commit=digits)
         except StoreError as error:
@@ -165,6 +139,6 @@ class RequestResolver:
             failure=Failure.APP_NOT_FOUND,
             sentence=(
                 f"There is no app {deployment.dokku_app} on {deployment.server}."
-                + closest(deployment.dokku_app, names)
+                + did_you_mean(deployment.dokku_app, names)
             ),
         )

@@ -1,4 +1,4 @@
-"""What people ask for: request, cancel, retry, roll back. One sentence per no."""
+"""What people ask for: deploy, cancel, retry, roll back. Each refusal is one sentence."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from ulid import ULID
 
 from bot.clock import Clock
-from bot.deployments.live.going_back import GoingBack
-from bot.deployments.live.rollback import Target
+from bot.deployments.app_names import AppNames
+from bot.deployments.live.reader import LiveReader
+from bot.deployments.live.rollback import RollbackFinder, RollbackTarget
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -18,10 +19,10 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Catalog, Groups, Servers, Timing
 from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.requests.access import Access
 from bot.deployments.requests.queries import Queries
-from bot.deployments.requests.resolve import AppNames, RequestResolver
-from bot.deployments.requests.submit import Hooks, Submission
-from bot.deployments.requests.validate import may_deploy
+from bot.deployments.requests.resolve import RequestResolver
+from bot.deployments.requests.submit import DispatcherHooks, Submission
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
@@ -30,7 +31,7 @@ from bot.names import check_app, check_ref, quoted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What somebody asked for."""
+    """What someone asked for."""
 
     app: str
     ref: str | None = None
@@ -43,8 +44,8 @@ class Request:
     rollback_of: str | None = None
 
 
-class Service(Queries):
-    """The one door for people's wishes, whatever they came through."""
+class Service:
+    """Handles all requests of people, whichever way they came in."""
 
     def __init__(
         self,
@@ -57,46 +58,50 @@ class Service(Queries):
         names: AppNames,
         timing: Timing,
         clock: Clock,
-        hooks: Hooks,
+        removal: QueueRemoval,
+        hooks: DispatcherHooks,
     ) -> None:
-        super().__init__(
-            deployments=deployments, catalog=catalog, servers=servers, names=names, timing=timing
+        reader = LiveReader(
+            store=deployments.store, servers=servers, catalog=catalog, names=names, timing=timing
         )
-        self.home_team: str | None = None
-        """The bot's own workspace; people of others may do nothing."""
-        self._groups = groups
-        self._resolver = resolver
+        self.access = Access(groups)
+        self.queries = Queries(
+            deployments=deployments,
+            catalog=catalog,
+            servers=servers,
+            names=names,
+            timing=timing,
+            reader=reader,
+        )
+        self._deployments = deployments
+        self._store = deployments.store
+        self._catalog = catalog
         self._clock = clock
+        self._removal = removal
         self._hooks = hooks
-        self.removal = QueueRemoval(
-            deployments=deployments, servers=servers, timing=timing, clock=clock
-        )
-        """How what waits is ended."""
-        self._going_back = GoingBack(
-            store=deployments.store, standings=self._standings, timing=timing
-        )
+        self._rollbacks = RollbackFinder(store=deployments.store, reader=reader)
         self._submission = Submission(
             deployments=deployments,
             resolver=resolver,
             timing=timing,
             clock=clock,
             hooks=hooks,
-            end_waiting=self.removal.fail,
+            end_waiting=removal.fail,
         )
 
     @property
-    def posting(self) -> Collection[str]:
-        """Rows whose message this process is posting, or whose withdrawal is under way."""
-        return self._submission.posting
+    def in_progress(self) -> Collection[str]:
+        """Deployments that this process is posting or withdrawing."""
+        return self._submission.in_progress
 
     async def request(self, ask: Request) -> Deployment | None:
-        """Row, then message, then work. None: the same request was delivered before.
+        """Store the row, post its message, let it start. None: the request was delivered before.
 
-        Raises: Declined and SlackError, with one sentence for the asker; nothing was started.
+        Raises: Declined and SlackError, with one sentence for the requester; nothing is started.
         """
         policy = self._catalog.policy(check_app(ask.app), ask.server)
         ref = check_ref(ask.ref) if ask.ref else (policy.default_ref or "")
-        await self._allow(policy, ask.actor)
+        await self.access.check_deployer(policy, ask.actor)
         now = self._clock.now()
         deployment = Deployment(
             id=str(ULID.from_datetime(now)),
@@ -126,16 +131,16 @@ class Service(Queries):
         except Duplicate:
             return None
         except DatabaseDown as error:
-            # Perhaps it was written: what an error was told of must not start.
+            # The row may have been written, but its requester gets an error: it must not start.
             await self._submission.withdraw(deployment, ask.actor, error)
             raise
-        return await self._submission.place(deployment, ask.actor)
+        return await self._submission.submit(deployment, ask.actor)
 
     async def cancel(self, deployment_id: str, *, actor: Actor, through: str) -> str:
-        """Ask for the end of a deployment; the sentence to answer. Declined: and why."""
+        """Cancel a deployment; returns the sentence to answer with. Declined."""
         for _ in range(3):
             deployment = await self._existing(deployment_id)
-            await self._allow(self._policy_of(deployment), actor)
+            await self.access.check_deployer(self._policy_of(deployment), actor)
             if deployment.phase in ENDINGS:
                 raise Declined(
                     f"{deployment.app} `{quoted(deployment.ref)}` has already ended: "
@@ -164,18 +169,18 @@ class Service(Queries):
                 raise StaleState(f"deployment {deployment.id} is {fresh.phase} by now")
             known = self._deployments.cache.get(deployment.id)
             if known is not None:
-                # The wish alone: its owner may have written more by now.
+                # Only the cancel request: its owner may have written more by now.
                 self._deployments.cache.put(replace(known.deployment, cancel=fresh.cancel))
-            self._hooks.wish(deployment.id)
+            self._hooks.cancel_requested(deployment.id)
             return f"Cancelling {name}; its message tells what is live at the end."
-        await self.removal.cancel(deployment, actor, through)
+        await self._removal.cancel(deployment, actor, through)
         self._hooks.look_for_work()
         return f"{name} was waiting and is cancelled. Nothing was sent to Dokku."
 
     async def retry(
         self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
     ) -> Deployment | None:
-        """Deploy the same ref again, resolved anew. Like `request`."""
+        """Deploy the same ref again; it is resolved again. Like `request`."""
         old = await self._existing(deployment_id)
         if old.phase not in ENDINGS:
             raise Declined(f"{old.app} `{quoted(old.ref)}` has not ended yet.")
@@ -199,8 +204,8 @@ class Service(Queries):
         self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
     ) -> Deployment | None:
         """Deploy the commit that was proven live before that deployment. Like `request`."""
-        target = await self._going_back.from_deployment(await self._existing(deployment_id))
-        return await self._go_back(target, actor, trigger, request_key, channel)
+        target = await self._rollbacks.for_deployment(await self._existing(deployment_id))
+        return await self._deploy_target(target, actor, trigger, request_key, channel)
 
     async def rollback_app(
         self,
@@ -217,11 +222,11 @@ class Service(Queries):
 
         Like `request`.
         """
-        target = await self._going_back.from_app(check_app(app), commit, server)
-        return await self._go_back(target, actor, trigger, request_key, channel)
+        target = await self._rollbacks.for_app(check_app(app), commit, server)
+        return await self._deploy_target(target, actor, trigger, request_key, channel)
 
-    async def _go_back(
-        self, target: Target, actor: Actor, trigger: Trigger, request_key: str, channel: str
+    async def _deploy_target(
+        self, target: RollbackTarget, actor: Actor, trigger: Trigger, request_key: str, channel: str
     ) -> Deployment | None:
         ask = Request(
             app=target.of.app,
@@ -245,19 +250,7 @@ class Service(Queries):
         try:
             return self._catalog.policy(deployment.app, deployment.server)
         except Declined:
-            # Its table is gone from the settings; what runs must still be stoppable.
+            # It is no longer in the settings; a running deployment must still be stoppable.
             return AppPolicy(
                 server=deployment.server, app=deployment.app, dokku_app=deployment.dokku_app
             )
-
-    async def _allow(self, policy: AppPolicy, actor: Actor) -> None:
-        if actor.team is not None and self.home_team is not None and actor.team != self.home_team:
-            raise Declined("Only people of this bot's own workspace may do that.")
-        groups = frozenset(one for one in policy.deployers if one.startswith("S"))
-        holds = await self._groups.groups_of(actor.user, groups) if groups else frozenset()
-        if not may_deploy(policy, actor, holds):
-            who = ", ".join(
-                f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
-                for one in sorted(policy.deployers)
-            )
-            raise Declined(f"You may not deploy {policy.app}. Those who may: {who}.")

@@ -1,1 +1,1 @@
-"""The one way to write a deployment: the store, then the cache, then its message."""
+"""What this process knows of deployments: writes, the cache, and keeping it up to date."""

@@ -1,7 +1,7 @@
-"""An in-memory cache of active deployments and those that ended a while ago.
+"""An in-memory cache of active and recently ended deployments, with their progress.
 
-A kill -9 may empty it; the store owns the truth. It also holds each deployment's progress,
-which nobody needs after a restart.
+The store is the source of truth: a restart empties the cache. Progress is not stored, because
+nobody needs it after a restart.
 """
 
 from collections.abc import Sequence
@@ -15,29 +15,30 @@ from bot.deployments.states import ENDINGS, RUNNING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedDeployment:
-    """One deployment as it is known at this moment."""
+    """One deployment as this process knows it."""
 
     deployment: Deployment
     progress: Progress
     ended_at: float | None = None
-    """Monotonic seconds when the cache learnt of the end."""
+    """Monotonic seconds when the cache first had it as ended."""
 
 
 class DeploymentCache:
-    """Look-ups by id without the database. Bounded: ended ones leave after `ttl`."""
+    """Look-ups by id without the database. Bounded: ended deployments are dropped after `ttl`."""
 
-    def __init__(self, *, clock: Clock, ttl: timedelta, most: int = 10_000) -> None:
+    def __init__(self, *, clock: Clock, ttl: timedelta, max_size: int = 10_000) -> None:
         self._clock = clock
         self._ttl = ttl
-        self._most = most
+        self._max_size = max_size
         self._all: dict[str, CachedDeployment] = {}
-        # Each look would cost a walk over all of them, at 1,000 running some 100 times a second.
+        # Kept apart: with 1,000 running, `get` is called some 100 times a second, and a walk over
+        # all deployments each time would be too slow.
         self._ended: dict[str, float] = {}
-        """Those that ended, in the order in which that was learnt."""
+        """Ended deployments and their `ended_at`, oldest first."""
         self._running: set[str] = set()
 
     def put(self, deployment: Deployment) -> None:
-        """Remember the newest row of a deployment; its progress is kept."""
+        """Store the newest row of a deployment; its progress is kept."""
         known = self._all.get(deployment.id)
         ended_at = None
         if deployment.phase in ENDINGS:
@@ -56,38 +57,38 @@ class DeploymentCache:
         self._sweep()
 
     def note(self, deployment_id: str, progress: Progress) -> None:
-        """Replace the progress of a tracked deployment; unknown ids are ignored."""
+        """Replace the progress of a cached deployment; unknown ids are ignored."""
         known = self._all.get(deployment_id)
         if known is not None:
             self._all[deployment_id] = replace(known, progress=progress)
 
     def progress(self, deployment_id: str) -> Progress:
-        """The progress so far; an empty one for unknown ids."""
+        """The progress so far; an empty one for an unknown id."""
         known = self._all.get(deployment_id)
         return known.progress if known else Progress()
 
     def get(self, deployment_id: str) -> CachedDeployment | None:
-        """None: not active here and not ended lately; ask the store."""
+        """None: not cached; ask the store."""
         self._sweep()
         return self._all.get(deployment_id)
 
     def forget(self, deployment_id: str) -> None:
-        """Drop a deployment (withdrawn, or owned by another replica)."""
+        """Drop a deployment: withdrawn, deleted or too old."""
         self._all.pop(deployment_id, None)
         self._ended.pop(deployment_id, None)
         self._running.discard(deployment_id)
 
     @property
     def running(self) -> int:
-        """How many of them run."""
+        """How many deployments run."""
         return len(self._running)
 
     def active(self) -> Sequence[CachedDeployment]:
-        """All that have not ended."""
+        """All deployments that have not ended."""
         return [known for known in self._all.values() if known.ended_at is None]
 
     def known(self) -> Sequence[CachedDeployment]:
-        """All, those that ended a while ago among them."""
+        """All cached deployments, recently ended ones too."""
         self._sweep()
         return list(self._all.values())
 
@@ -95,6 +96,6 @@ class DeploymentCache:
         limit = self._clock.monotonic() - self._ttl.total_seconds()
         while self._ended:
             oldest = next(iter(self._ended))
-            if self._ended[oldest] >= limit and len(self._all) <= self._most:
+            if self._ended[oldest] >= limit and len(self._all) <= self._max_size:
                 return
             self.forget(oldest)

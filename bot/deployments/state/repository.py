@@ -1,4 +1,4 @@
-"""One way to change a deployment: the store's transaction, then the cache, then Slack is told."""
+"""The one way to change a deployment: the store's transaction, then the cache, then its message."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from bot.deployments.store_port import Store
 
 
 class DeploymentRepository:
-    """Writes go to the store first; only what was committed is cached and announced."""
+    """Writes to the store first; only what was committed is cached and announced."""
 
     def __init__(
         self, *, store: Store, cache: DeploymentCache, announcer: Announcer, observer: Observer
@@ -29,12 +29,12 @@ class DeploymentRepository:
         audit: AuditEntry | None = None,
         event: Event | None = None,
     ) -> Deployment:
-        """Write, cache, announce; returns the fresh row. Errors of `Store.save` pass through."""
+        """Write, cache, announce; return the fresh row. Raises what `Store.save` raises."""
         fresh = await self.store.save(deployment, was=was, by=by, audit=audit, event=event)
         return self.adopt(fresh, was=was)
 
     def adopt(self, fresh: Deployment, *, was: Phase) -> Deployment:
-        """Cache and announce a row that the store holds; `was` is the phase known before."""
+        """Cache and announce a row that is already stored; `was` is the phase known before."""
         self.cache.put(fresh)
         if fresh.phase in ENDINGS:
             self.observer.ended(fresh)
@@ -48,7 +48,7 @@ class DeploymentRepository:
     async def correct(
         self, deployment: Deployment, *, audit: AuditEntry, event: Event | None = None
     ) -> Deployment:
-        """What is learnt after an end. Errors of `Store.correct` pass through."""
+        """Change an ended deployment. Raises what `Store.correct` raises."""
         fresh = await self.store.correct(deployment, audit=audit, event=event)
         self.cache.put(fresh)
         self.announcer.changed(fresh.id, Urgency.NOW)
@@ -57,25 +57,25 @@ class DeploymentRepository:
     def note(
         self, deployment_id: str, progress: Progress, urgency: Urgency = Urgency.ROUTINE
     ) -> None:
-        """Change what is shown beside the row; nothing is written."""
+        """Replace the progress shown with the row; nothing is stored."""
         if self.cache.progress(deployment_id) != progress:
             self.cache.note(deployment_id, progress)
             self.announcer.changed(deployment_id, urgency)
 
     def progress(self, deployment_id: str) -> Progress:
-        """What is shown beside the row at the moment."""
+        """The progress shown with the row."""
         return self.cache.progress(deployment_id)
 
     def note_waiting(
         self,
         deployment_id: str,
         *,
-        place: int | None,
+        position: int | None,
         waits_for: str | None,
         blocker: Blocker | None = None,
     ) -> None:
-        """Where a waiting deployment stands and what it waits for."""
+        """Show the position of a waiting deployment and what it waits for."""
         progress = replace(
-            self.progress(deployment_id), place=place, waits_for=waits_for, blocker=blocker
+            self.progress(deployment_id), place=position, waits_for=waits_for, blocker=blocker
         )
         self.note(deployment_id, progress, Urgency.PHASE)

@@ -1,23 +1,35 @@
-"""Keeps the cache true about deployments that this replica does not drive."""
+"""Keeps the cache in step with the database: at the start, and while other processes write to it.
+
+Another replica, the command line and the service itself write to the same database.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 
-from bot.deployments.model import Deployment
+from bot.clock import Clock
+from bot.deployments.excerpt import around_error
+from bot.deployments.model import Deployment, Phase, Progress
 from bot.deployments.ports import Urgency
 from bot.deployments.state.repository import DeploymentRepository
-from bot.deployments.states import ENDINGS
+from bot.deployments.states import ENDINGS, WAITING
+
+RECENT = timedelta(hours=1)
+MAX_RECENT = 20
+"""How many results that a killed process may have written without showing them are shown again."""
+POSTED_WITHIN = timedelta(seconds=20)
+"""A younger row without a message is probably being posted by another process."""
 
 
 class CacheSync:
-    """Others write to the same database: another replica, a command line, the service itself."""
+    """Follows the deployments that this replica does not run."""
 
     def __init__(self, deployments: DeploymentRepository) -> None:
         self._deployments = deployments
 
-    async def look(self, driven: Collection[str]) -> Sequence[Deployment]:
-        """All unfinished rows; the cache follows them. `driven` ones are left to their workers.
+    async def refresh(self, owned: Collection[str]) -> Sequence[Deployment]:
+        """Read all unfinished rows and update the cache. `owned` ones are left to their workers.
 
-        A row that changed here while the database was asked is newer than the answer.
+        A row that changed here while the database was read is newer than the answer.
         """
         cache = self._deployments.cache
         before = {one.deployment.id: one.deployment for one in cache.active()}
@@ -26,14 +38,14 @@ class CacheSync:
             known = cache.get(row.id)
             if known is None:
                 cache.put(row)
-            elif row.id not in driven and known.deployment is before.get(row.id):
+            elif row.id not in owned and known.deployment is before.get(row.id):
                 self._follow(known.deployment, row)
-        await self._follow_ended(before, {row.id for row in rows} | set(driven))
+        await self._follow_ended(before, {row.id for row in rows} | set(owned))
         return rows
 
-    async def _follow_ended(self, before: Mapping[str, Deployment], there: set[str]) -> None:
+    async def _follow_ended(self, before: Mapping[str, Deployment], skip: set[str]) -> None:
         for deployment_id, was in before.items():
-            if deployment_id in there:
+            if deployment_id in skip:
                 continue
             row = await self._deployments.store.get(deployment_id)
             known = self._deployments.cache.get(deployment_id)
@@ -49,6 +61,64 @@ class CacheSync:
             return
         self._deployments.cache.put(row)
         if row.started_at is None:
-            # From its start on its owner alone shows it: others know nothing of its log.
+            # Once it has started, only its owner shows it: other replicas do not have its log.
             urgency = Urgency.NOW if row.phase in ENDINGS else Urgency.PHASE
             self._deployments.announcer.changed(row.id, urgency)
+
+
+async def load_unfinished(deployments: DeploymentRepository) -> Sequence[Deployment]:
+    """Fill the cache after a start. Returns the waiting rows, whose messages must be updated now.
+
+    Running ones are not returned: the replica that takes them over shows them.
+    """
+    unfinished = await deployments.store.unfinished()
+    for row in unfinished:
+        deployments.cache.put(row)
+    return [row for row in unfinished if row.phase in WAITING and row.message is not None]
+
+
+async def load_recently_ended(
+    deployments: DeploymentRepository, clock: Clock
+) -> Sequence[Deployment]:
+    """Recent results, with their excerpts: a killed process may not have shown them."""
+    newest = await deployments.store.recent(limit=MAX_RECENT)
+    since = clock.now() - RECENT
+    ended = [
+        row
+        for row in newest
+        if row.phase in ENDINGS and row.finished_at and row.finished_at >= since
+    ]
+    for row in ended:
+        log = await deployments.store.read_log(row.id)
+        deployments.cache.put(row)
+        deployments.cache.note(row.id, _progress_from_log(row, log))
+    return [row for row in ended if row.message]
+
+
+def _progress_from_log(row: Deployment, log: str) -> Progress:
+    """Rebuild the excerpt from the log: it is not stored."""
+    lines = log.splitlines()
+    if row.phase is Phase.SUCCEEDED:
+        return Progress(tail=around_error(lines, None))
+    reason = row.reason or ""
+    error = next(
+        (line for line in reversed(lines) if line.strip() and line.strip() in reason), None
+    )
+    return Progress(excerpt=around_error(lines, error))
+
+
+def find_unposted(
+    deployments: DeploymentRepository, clock: Clock, in_progress: Collection[str]
+) -> Sequence[Deployment]:
+    """Cached rows whose message was never stored and that nobody is posting.
+
+    Ended ones too: someone may cancel before the message of a killed process is found.
+    """
+    before = clock.now() - POSTED_WITHIN
+    rows = [one.deployment for one in deployments.cache.known()]
+    return [
+        row
+        for row in rows
+        if row.message is None and row.channel and row.created_at < before
+        if row.id not in in_progress
+    ]

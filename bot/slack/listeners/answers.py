@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bot.deployments.live.reader import Seen
+from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import AppPolicy, Deployment, Progress
 from bot.deployments.states import ENDINGS, status_of
 from bot.slack.render import words
@@ -40,7 +40,7 @@ def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) 
     return Answer(text=f"{words.plain_headline(deployment)}: {line}", blocks=tuple(blocks))
 
 
-def standing_answer(found: Sequence[Seen], snapshot: Snapshots, *, now: datetime) -> Answer:
+def standing_answer(found: Sequence[LiveReport], snapshot: Snapshots, *, now: datetime) -> Answer:
     """What is live of an app now, on each server, and what is under way there.
 
     `snapshot` gives the newest row and progress of a deployment.
@@ -52,7 +52,7 @@ def standing_answer(found: Sequence[Seen], snapshot: Snapshots, *, now: datetime
             shown = f"\n{inert(line, LONGEST_SENTENCE)}"
             text += shown if len(text) + len(shown) <= LONGEST_SECTION else ""
         blocks.append(section(text))
-        standing = seen.standing
+        standing = seen.state
         unfinished = [standing.running] if standing.running else []
         for one, progress in map(snapshot, [*unfinished, *standing.waiting][:UNFINISHED]):
             blocks.append(section(_under_way(one, progress, now)))
@@ -61,10 +61,10 @@ def standing_answer(found: Sequence[Seen], snapshot: Snapshots, *, now: datetime
     return Answer(text=" ".join(_in_short(seen, snapshot) for seen in found), blocks=tuple(blocks))
 
 
-def _in_short(seen: Seen, snapshot: Snapshots) -> str:
+def _in_short(seen: LiveReport, snapshot: Snapshots) -> str:
     words_ = f"{inert(seen.app, 80)} on {inert(seen.server, 60)}: "
     words_ += inert(standing_lines(seen)[0], LONGEST_SENTENCE)
-    running = seen.standing.running
+    running = seen.state.running
     if running is not None:
         one, progress = snapshot(running)
         words_ += f" {words.plain_headline(one)}: {words.status_words(one, progress)}."

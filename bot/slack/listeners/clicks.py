@@ -35,7 +35,7 @@ async def on_click(desk: Desk, body: Body) -> None:
         # First the modal, then the look-ups: its trigger is good for 3 seconds.
         await open_log(desk, trigger_id=word(body, "trigger_id"), deployment_id=word(act, "value"))
         return
-    deployment = await desk.service.get(word(act, "value"))
+    deployment = await desk.queries.store.get(word(act, "value"))
     if deployment is None:
         raise Declined(NOT_KNOWN)
     if not button.lasting:
@@ -45,7 +45,7 @@ async def on_click(desk: Desk, body: Body) -> None:
 
 def refuse_late(desk: Desk, button: Button, deployment: Deployment) -> None:
     """Declined: the deployment went on, and its message has no such button now."""
-    newest, progress = desk.service.snapshot(deployment)
+    newest, progress = desk.queries.snapshot(deployment)
     if not button.shows(newest, progress):
         if newest.cancel is not None:
             raise Declined(LATE.format(what="its cancellation has been asked for"))

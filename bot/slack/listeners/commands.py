@@ -84,7 +84,7 @@ async def deploy(call: Call) -> None:
 async def _read_deploy(call: Call) -> Ask:
     """`APP [REF] [to SERVER]`, or a link to a repository, branch, commit or pull request."""
     if call.rest and "://" in call.rest[0]:
-        target = find_target(call.rest[0], await call.desk.service.known_apps())
+        target = find_target(call.rest[0], await call.desk.queries.known_apps())
         if target.app is not None:
             ask = read_ask((target.app, *call.rest[1:]))
             return replace(ask, ref=ask.ref or target.ref, server=ask.server or target.server)
@@ -108,19 +108,19 @@ async def start(call: Call, ask: Ask) -> None:
 
 async def status(call: Call) -> None:
     """Where a deployment stands; without a subject, what runs and waits."""
-    service, now = call.desk.service, call.desk.clock.now()
+    queries, now = call.desk.queries, call.desk.clock.now()
     about = read_about(call.rest)
     if about.subject is None and call.about is None:
-        unfinished = [service.snapshot(one) for one in await service.unfinished()]
+        unfinished = [queries.snapshot(one) for one in await queries.store.unfinished()]
         shown = [one for one in unfinished if about.server in {None, one[0].server}]
         await call.answers.say(say.unfinished_answer(shown, now=now))
         return
-    meant = call.about if about.subject is None else await service.find_by_id(about.subject)
+    meant = call.about if about.subject is None else await queries.find_by_id(about.subject)
     if meant is None:
-        found = await service.standing(about.subject or "", server=about.server)
-        await call.answers.say(say.standing_answer(found, service.snapshot, now=now))
+        found = await queries.live_state(about.subject or "", server=about.server)
+        await call.answers.say(say.standing_answer(found, queries.snapshot, now=now))
         return
-    deployment, progress = service.snapshot(meant)
+    deployment, progress = queries.snapshot(meant)
     answer = say.status_answer(deployment, progress, now=now)
     if deployment.phase in ENDINGS:
         answer = say.and_standing(answer, await _live_now(call, deployment))
@@ -128,12 +128,12 @@ async def status(call: Call) -> None:
 
 
 async def _live_now(call: Call, deployment: Deployment) -> Answer:
-    service = call.desk.service
+    queries = call.desk.queries
     try:
-        found = await service.standing(deployment.app, server=deployment.server)
+        found = await queries.live_state(deployment.app, server=deployment.server)
     except Declined as no_app:
         return as_answer(str(no_app))
-    return say.standing_answer(found, service.snapshot, now=call.desk.clock.now())
+    return say.standing_answer(found, queries.snapshot, now=call.desk.clock.now())
 
 
 async def history(call: Call) -> None:
@@ -141,7 +141,7 @@ async def history(call: Call) -> None:
     about = read_about(call.rest)
     one = await _subject(call, about, usage="history APP")
     server = one.server if about.subject is None or _is_meant_by_id(one, about) else about.server
-    found = await call.desk.service.history(one.app, server=server, limit=HISTORY)
+    found = await call.desk.queries.history(one.app, server=server, limit=HISTORY)
     await call.answers.say(say.history_answer(one.app, found, now=call.desk.clock.now()))
 
 
@@ -176,7 +176,9 @@ async def rollback(call: Call) -> None:
     """Deploy a commit proven live: of an app the newest earlier one, or the one that is named."""
     about = read_about(call.rest, rest=True)
     service, app, server = call.desk.service, about.subject, about.server
-    by_id = await service.find_by_id(app) if app else await _subject(call, about, usage=USAGE)
+    by_id = (
+        await service.queries.find_by_id(app) if app else await _subject(call, about, usage=USAGE)
+    )
     if by_id is not None:
         if about.rest is None:
             await again(call, by_id, back=True)
@@ -198,7 +200,7 @@ async def rollback(call: Call) -> None:
 async def _subject(call: Call, about: About, *, usage: str = "status APP") -> Deployment:
     """The deployment that is meant: by name or id, else the one of the thread. Declined."""
     if about.subject is not None:
-        return await call.desk.service.find(about.subject, server=about.server)
+        return await call.desk.queries.find(about.subject, server=about.server)
     if call.about is None:
         raise Declined(f"Which one? `/deploy {usage}`. `/deploy status` lists what runs.")
     return call.about
@@ -213,7 +215,7 @@ async def again(call: Call, deployment: Deployment, *, back: bool) -> None:
     """Retry or roll back. In a thread the answer says where the new deployment is."""
     service = call.desk.service
     async with call.desk.repeats.hold(deployment.id):
-        await refuse_twice(service.unfinished, deployment, back=back)
+        await refuse_twice(service.queries.store.unfinished, deployment, back=back)
         act = service.rollback if back else service.retry
         new = await act(
             deployment.id,
@@ -243,8 +245,8 @@ async def refuse_twice(
 async def apps(call: Call) -> None:
     """What can be deployed."""
     server = read_about(call.rest).server
-    known = [one for one in await call.desk.service.known_apps() if server in {None, one.server}]
-    await call.answers.say(say.apps_answer(known, servers=call.desk.service.server_names()))
+    known = [one for one in await call.desk.queries.known_apps() if server in {None, one.server}]
+    await call.answers.say(say.apps_answer(known, servers=call.desk.queries.servers.names()))
 
 
 async def help_(call: Call) -> None:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
+from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Service
-from bot.errors import Declined, SlackError
+from bot.errors import SlackError
 from bot.slack.client import SlackClient
 from bot.slack.listeners.deliveries import KeyedLocks
 from bot.slack.listeners.payloads import Asker
@@ -26,15 +27,18 @@ class Desk:
     repeats: KeyedLocks = field(default_factory=KeyedLocks)
     """By deployment id: two people press `Retry` at the same time, and one deployment starts."""
 
+    @property
+    def queries(self) -> Queries:
+        """What listeners may ask."""
+        return self.service.queries
+
     def admit(self, asker: Asker) -> None:
         """Let in people of the bot's own workspace. Declined: everybody else.
 
         The service says the same to whoever wants to change something; questions, logs and
         forms show what happens on the servers and are no less for insiders.
         """
-        home = self.service.home_team
-        if home is not None and asker.actor.team != home:
-            raise Declined("Only people of this bot's own workspace may do that.")
+        self.service.access.check_workspace(asker.actor)
 
     def answers(self, asker: Asker, *, aloud: bool = False) -> Answers:
         """The ways to answer this person."""

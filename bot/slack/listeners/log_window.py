@@ -68,7 +68,7 @@ async def _post(desk: Desk, _act: LogAct, place: LogPlace, view_id: str) -> None
 async def _show(desk: Desk, deployment_id: str, page_of: Callable[[str], int | None]) -> Json:
     """The modal at a page. Up to 16 MB of text are cut into pages beside the event loop."""
     deployment = await _deployment(desk, deployment_id)
-    text = await desk.service.log(deployment_id)
+    text = await desk.queries.store.read_log(deployment_id)
 
     def draw() -> Json:
         return log_view(deployment, text, page=page_of(text))
@@ -77,17 +77,17 @@ async def _show(desk: Desk, deployment_id: str, page_of: Callable[[str], int | N
 
 
 async def _deployment(desk: Desk, deployment_id: str) -> Deployment:
-    deployment = await desk.service.get(deployment_id)
+    deployment = await desk.queries.store.get(deployment_id)
     if deployment is None:
         raise Declined(NOT_KNOWN)
-    return desk.service.snapshot(deployment)[0]
+    return desk.queries.snapshot(deployment)[0]
 
 
 async def post_file(
     desk: Desk, deployment: Deployment, *, channel: str, thread_ts: str | None
 ) -> None:
     """Upload the whole log. Declined: there is none. SlackError: it may not be uploaded."""
-    text = await desk.service.log(deployment.id)
+    text = await desk.queries.store.read_log(deployment.id)
     if not text.strip():
         raise Declined(EMPTY)
     await desk.client.upload(

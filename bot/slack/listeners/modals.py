@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.deployments.app_names import did_you_mean
 from bot.deployments.model import AppPolicy, Trigger
 from bot.deployments.requests.service import Request
-from bot.deployments.requests.validate import closest
 from bot.errors import BotError, Declined, SlackError
 from bot.names import check_ref
 from bot.slack.listeners.desk import Desk
@@ -56,7 +56,7 @@ async def open_form(
     """Open the form that deploys into `channel`. With `guess` it came from a message."""
     trigger = Trigger.FORM if guess is None else Trigger.MESSAGE_ACTION
     metadata = write_meta(channel=channel, trigger=trigger)
-    servers = desk.service.server_names()
+    servers = desk.queries.servers.names()
     looking = asyncio.ensure_future(_look_up(desk, guess))
     done, _ = await asyncio.wait({looking}, timeout=AT_ONCE_S)
     if done:
@@ -76,7 +76,7 @@ async def open_form(
 async def _look_up(desk: Desk, guess: Guess | None) -> _Known:
     """An open form is always filled in; what cannot be read now can be typed."""
     try:
-        apps = await desk.service.known_apps()
+        apps = await desk.queries.known_apps()
         target = Target() if guess is None else await guess(apps)
     except BotError as error:
         log.warning("form_not_prefilled", error=type(error).__name__)
@@ -117,28 +117,28 @@ async def check_form(desk: Desk, body: Body) -> dict[str, str]:
 async def _check_app(desk: Desk, app: str, server: str | None) -> dict[str, str]:
     """An app that is not on its server, if that is known within the time of an ack."""
     try:
-        policy = desk.service.policy(app, server)
+        policy = desk.queries.catalog.policy(app, server)
     except Declined as declined:
         # The form has no field for the server where there is one server only.
-        servers = desk.service.server_names()
+        servers = desk.queries.servers.names()
         about_server = len(servers) > 1 and (server or _is_deployable(desk, app, servers[0]))
         return {SERVER_BLOCK if about_server else APP_BLOCK: _plain(declined)}
     try:
         async with asyncio.timeout(CHECK_S):
-            known = await desk.service.known_apps()
+            known = await desk.queries.known_apps()
     except TimeoutError:
         return {}
     names = {one.app for one in known if one.server == policy.server}
     if not names or policy.app in names:
         return {}
-    near = closest(app, names)
+    near = did_you_mean(app, names)
     return {APP_BLOCK: f"There is no app {app} on {policy.server}.{near}".replace("`", "")}
 
 
 def _is_deployable(desk: Desk, app: str, server: str) -> bool:
     """Whether naming a server is all that an app lacks."""
     try:
-        desk.service.policy(app, server)
+        desk.queries.catalog.policy(app, server)
     except Declined:
         return False
     return True

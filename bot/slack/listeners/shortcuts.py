@@ -32,7 +32,7 @@ async def on_deploy_from_message(desk: Desk, body: Body) -> None:
         if found.app is not None:
             return found
         thread = word(message, "thread_ts")
-        root = await desk.service.at_message(asker.channel, thread) if thread else None
+        root = await desk.queries.store.by_message(asker.channel, thread) if thread else None
         if root is None:
             return found
         return replace(found, app=root.app, ref=found.ref or root.ref, server=root.server)
@@ -42,8 +42,8 @@ async def on_deploy_from_message(desk: Desk, body: Body) -> None:
 
 async def _deployment_of(desk: Desk, channel: str, message: Body) -> Deployment | None:
     """By the place of the message, else by the one id that stands in it (an abandoned copy)."""
-    found = await desk.service.at_message(channel, word(message, "ts"))
+    found = await desk.queries.store.by_message(channel, word(message, "ts"))
     if found is not None:
         return found
     named = set(_ID.findall(message_text(message)))
-    return await desk.service.get(named.pop()) if len(named) == 1 else None
+    return await desk.queries.store.get(named.pop()) if len(named) == 1 else None

@@ -54,7 +54,7 @@ async def _deployment_of_thread(
         return None
     if not (mentioned or asker.direct or _single_word(text)):
         return None
-    return await desk.service.at_message(asker.channel, asker.thread_ts)
+    return await desk.queries.store.by_message(asker.channel, asker.thread_ts)
 
 
 async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
@@ -90,7 +90,7 @@ async def _plain_ask(call: Call, line: Line) -> Ask | None:
         ask = read_ask(line.rest)
     except Declined:
         return None
-    names = {policy.app for policy in await call.desk.service.known_apps()}
+    names = {policy.app for policy in await call.desk.queries.known_apps()}
     meant = not names or difflib.get_close_matches(ask.app, names, n=1, cutoff=ALIKE)
     return ask if meant else None
 

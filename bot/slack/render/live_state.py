@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bot.clock import duration_words
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Container
-from bot.deployments.live.compare import Match, Standing, is_good, released_commit
-from bot.deployments.live.reader import Seen
+from bot.deployments.live.compare import LiveState, Match, is_good, released_commit
+from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Live
 from bot.deployments.verdict.outside_changes import NEVER_FINALIZED, SOURCES, command_of
 from bot.slack.render.words import FAILURES, LIVES
@@ -19,11 +19,11 @@ _ENDS: Mapping[BuildStatus, str] = {
 }
 
 
-def standing_lines(seen: Seen) -> Sequence[str]:
+def standing_lines(seen: LiveReport) -> Sequence[str]:
     """One sentence a line: what is live, what runs, what others did, what was good last."""
     if seen.missing:
         return [f"The app does not exist on {seen.server} any more: nothing of it is live there."]
-    standing = seen.standing
+    standing = seen.state
     lines = [_live(seen)]
     if standing.containers is not None:
         lines.append(f"Processes: {_processes(standing)}.")
@@ -37,20 +37,20 @@ def standing_lines(seen: Seen) -> Sequence[str]:
     return lines
 
 
-def _live(seen: Seen) -> str:
-    match seen.standing.match:
+def _live(seen: LiveReport) -> str:
+    match seen.state.match:
         case Match.AS_LEFT:
-            return _as_left(seen.standing)
+            return _as_left(seen.state)
         case Match.RESTARTED | Match.REPLACED | Match.STARTED | Match.STOPPED as match:
             return _DRIFTED[match](seen)
         case Match.UNCERTAIN:
-            return _uncertain(seen.standing)
+            return _uncertain(seen.state)
         case Match.CHANGING | Match.NEVER | Match.UNREADABLE:
             return _not_told(seen)
 
 
-def _not_told(seen: Seen) -> str:
-    standing = seen.standing
+def _not_told(seen: LiveReport) -> str:
+    standing = seen.state
     if standing.match is Match.CHANGING:
         return (
             "A deployment of this bot is changing it at this moment; its message tells the "
@@ -65,7 +65,7 @@ def _not_told(seen: Seen) -> str:
     return f"What is live now is not known. {why} {_history(standing)}"
 
 
-def _as_left(standing: Standing) -> str:
+def _as_left(standing: LiveState) -> str:
     base, short = standing.base, _commit(standing.commit)
     if base is None:
         return "Nothing is known of it."
@@ -84,8 +84,8 @@ def _as_left(standing: Standing) -> str:
     return said
 
 
-def _restarted(seen: Seen) -> str:
-    standing = seen.standing
+def _restarted(seen: LiveReport) -> str:
+    standing = seen.state
     commit = standing.commit
     was = f"{_commit(commit)} is live" if commit else f"What {_by(standing)} left is live"
     return (
@@ -94,33 +94,36 @@ def _restarted(seen: Seen) -> str:
     )
 
 
-def _started(seen: Seen) -> str:
+def _started(seen: LiveReport) -> str:
     return (
-        f"Changed outside the bot: {_by(seen.standing)} left nothing running, and something runs "
-        f"now. Whose release it is, is not proven.{_dokkus_word(seen.standing)}"
+        f"Changed outside the bot: {_by(seen.state)} left nothing running, and something runs "
+        f"now. Whose release it is, is not proven.{_dokkus_word(seen.state)}"
     )
 
 
-def _stopped(seen: Seen) -> str:
+def _stopped(seen: LiveReport) -> str:
     return (
         "Nothing runs: stopped, scaled to none or crashed for good since the end of "
-        f"{_by(seen.standing)}, which left {_what(seen.standing.base)} running. "
+        f"{_by(seen.state)}, which left {_what(seen.state.base)} running. "
         f"dokku ps:report {seen.app} tells more."
     )
 
 
-def _by(standing: Standing) -> str:
+def _by(standing: LiveState) -> str:
     return f"deployment {standing.base.id}" if standing.base else "no deployment"
 
 
-def _replaced(seen: Seen) -> str:
-    standing = seen.standing
+def _replaced(seen: LiveReport) -> str:
+    standing = seen.state
     listed = standing.containers.listed if standing.containers else ()
-    some = len(standing.strangers) < sum(one.state in {"running", "restarting"} for one in listed)
-    runs = f"{', '.join(standing.strangers)} run" if some else "all processes run"
+    some = len(standing.replaced_processes) < sum(
+        one.state in {"running", "restarting"} for one in listed
+    )
+    runs = f"{', '.join(standing.replaced_processes)} run" if some else "all processes run"
+    before = standing.proven_before
     known = (
-        f" Its code is that of {_commit(standing.seen_before)}, which this bot proved live before."
-        if standing.seen_before
+        f" Its code is that of {_commit(before)}, which this bot proved live before."
+        if before
         else ""
     )
     return (
@@ -129,7 +132,7 @@ def _replaced(seen: Seen) -> str:
     )
 
 
-_DRIFTED: Mapping[Match, Callable[[Seen], str]] = {
+_DRIFTED: Mapping[Match, Callable[[LiveReport], str]] = {
     Match.RESTARTED: _restarted,
     Match.REPLACED: _replaced,
     Match.STARTED: _started,
@@ -137,7 +140,7 @@ _DRIFTED: Mapping[Match, Callable[[Seen], str]] = {
 }
 
 
-def _uncertain(standing: Standing) -> str:
+def _uncertain(standing: LiveState) -> str:
     late = standing.unproven
     if late is None:
         return (
@@ -151,7 +154,7 @@ def _uncertain(standing: Standing) -> str:
     )
 
 
-def _history(standing: Standing) -> str:
+def _history(standing: LiveState) -> str:
     base = standing.base
     if base is None:
         return "This bot has proven no release of it."
@@ -170,12 +173,12 @@ def _commit(sha: str | None) -> str:
     return sha[:7] if sha else "an unknown commit"
 
 
-def _dokkus_word(standing: Standing) -> str:
+def _dokkus_word(standing: LiveState) -> str:
     sha = standing.according_to_dokku
     return f" According to Dokku it is {sha[:7]}." if sha else " Dokku names no commit either."
 
 
-def _processes(standing: Standing) -> str:
+def _processes(standing: LiveState) -> str:
     listed = standing.containers.listed if standing.containers else ()
     return ", ".join(_process(one) for one in listed) or "none is scaled up"
 
@@ -185,18 +188,18 @@ def _process(one: Container) -> str:
     return f"{one.process} {one.state}{times}"
 
 
-def _others(seen: Seen) -> Sequence[str]:
+def _others(seen: LiveReport) -> Sequence[str]:
     """What Dokku's records tell of others."""
-    standing = seen.standing
+    standing = seen.state
     lines = []
-    now = standing.foreign_running
+    now = standing.outside_build
     if now is not None:
         lines.append(f"Under way outside the bot: {_record(now)}.")
     elif standing.locked:
         lines.append("A deploy outside the bot may be under way: Dokku's deploy lock is held.")
     if standing.match not in _DRIFTED:
         return lines
-    past = [_record(one) for one in standing.foreign if one is not now]
+    past = [_record(one) for one in standing.outside_changes if one is not now]
     if past:
         lines.append(f"Dokku's records since: {'; '.join(past)}.")
     elif seen.keeps_records is False:

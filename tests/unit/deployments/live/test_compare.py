@@ -1,4 +1,4 @@
-"""What is live now: every way in which the containers of now can stand to the last end."""
+"""What is live now: every way in which the containers can differ from those left last."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Container, Containers
 from bot.deployments.live.compare import (
-    Facts,
+    LiveEvidence,
+    LiveState,
     Match,
-    base_of,
+    commit_by_containers,
+    compare_live,
+    find_base,
+    find_unproven,
     is_good,
-    proven_commit,
     released_commit,
-    stand,
-    unproven_of,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from tests.support.builders import (
@@ -43,7 +44,7 @@ GONE = replace(NEW, state="missing", image="")
 
 
 def ended(minutes: int = 0, **changes: Any) -> Deployment:
-    """A good end that left NEW, started so many minutes after NOW."""
+    """A good deployment that left NEW, started `minutes` after NOW."""
     given_: dict[str, Any] = {
         "id": f"01ROW{minutes:03}",
         "request_key": str(minutes),
@@ -70,8 +71,12 @@ def record(
     return BuildRecord(id=id_, app="web", status=status, source=source, exit_code=exit_code)
 
 
+def live_state(**evidence: Any) -> LiveState:
+    return compare_live(LiveEvidence(**evidence))
+
+
 def match(now: Containers | None, *started: Deployment, **facts: Any) -> Match:
-    return stand(Facts(started=started, containers=now, **facts)).match
+    return live_state(started=started, containers=now, **facts).match
 
 
 @pytest.mark.parametrize(
@@ -97,64 +102,64 @@ def match(now: Containers | None, *started: Deployment, **facts: Any) -> Match:
         (containers(NEW), None, Match.UNREADABLE),
     ],
 )
-def test_containers_are_compared_with_those_of_the_last_end(
+def test_current_containers_are_compared_with_those_left_last(
     left: Containers, now: Containers | None, expected: Match
 ) -> None:
-    standing = stand(Facts(started=[ended(after=left)], containers=now))
-    assert standing.match is expected
+    state = live_state(started=[ended(after=left)], containers=now)
+    assert state.match is expected
     same = expected in {Match.AS_LEFT, Match.RESTARTED}
-    assert standing.commit == (SHA if same else None)
-    assert proven_commit([ended(after=left)], now) == standing.commit
+    assert state.commit == (SHA if same else None)
+    assert commit_by_containers([ended(after=left)], now) == state.commit
 
 
-def test_a_container_that_died_beside_others_of_another_image_is_no_stranger() -> None:
+def test_exited_container_of_another_image_does_not_count_as_replaced() -> None:
     dead = replace(STRANGER, state="exited", process="worker.1")
     assert match(containers(NEW, dead), ended()) is Match.RESTARTED
 
 
-def test_only_the_strangers_are_named() -> None:
+def test_only_processes_of_another_image_are_listed() -> None:
     now = containers(NEW, OLD_WORKER)
-    standing = stand(Facts(started=[ended(after=containers(NEW, NEW_WORKER))], containers=now))
-    assert standing.strangers == ("worker.1",)
+    state = live_state(started=[ended(after=containers(NEW, NEW_WORKER))], containers=now)
+    assert state.replaced_processes == ("worker.1",)
 
 
-def test_without_an_end_that_left_something_nothing_is_proven() -> None:
-    standing = stand(Facts(containers=containers(NEW)))
-    assert (standing.match, standing.base, standing.commit) == (Match.NEVER, None, None)
+def test_without_a_verified_deployment_nothing_is_proven() -> None:
+    state = live_state(containers=containers(NEW))
+    assert (state.match, state.base, state.commit) == (Match.NEVER, None, None)
     kept = failed(0, Live.PREVIOUS, Failure.BUILD_FAILED)
     assert match(containers(NEW), kept) is Match.NEVER
 
 
-def test_an_end_that_kept_the_previous_release_says_nothing_of_its_own() -> None:
+def test_result_previous_points_back_to_the_deployment_before() -> None:
     good = ended(0)
     kept = failed(1, Live.PREVIOUS, Failure.BUILD_FAILED, sha=OLD_SHA, after=containers(OLD))
-    standing = stand(Facts(started=[kept, good], containers=containers(NEW)))
-    assert (standing.match, standing.base, standing.commit) == (Match.AS_LEFT, good, SHA)
-    assert (standing.newest, standing.last_good, standing.unproven) == (kept, good, None)
+    state = live_state(started=[kept, good], containers=containers(NEW))
+    assert (state.match, state.base, state.commit) == (Match.AS_LEFT, good, SHA)
+    assert (state.newest, state.last_good, state.unproven) == (kept, good, None)
 
 
-def test_a_later_end_that_could_not_be_proven_is_told_where_it_matters() -> None:
+def test_later_unproven_deployment_makes_other_containers_uncertain() -> None:
     good = ended(0)
     lost = failed(1, Live.UNKNOWN, Failure.LOST_CONTACT, sha=OLD_SHA, after=None)
     kept = failed(2, Live.PREVIOUS, Failure.BUILD_FAILED)
     started = [kept, lost, good]
-    assert unproven_of(started) is lost
+    assert find_unproven(started) is lost
     assert match(containers(NEW), *started) is Match.AS_LEFT
     assert match(containers(RESTARTED_NEW), *started) is Match.RESTARTED
     for now in (containers(STRANGER), NONE):
         assert match(now, *started) is Match.UNCERTAIN
     assert match(containers(STRANGER), lost) is Match.UNCERTAIN
-    assert unproven_of([ended(3), *started]) is None
+    assert find_unproven([ended(3), *started]) is None
 
 
-def test_an_end_whose_containers_were_not_read_cannot_be_compared_with() -> None:
+def test_unread_containers_at_the_end_make_the_state_uncertain() -> None:
     blind = ended(1, after=None)
-    standing = stand(Facts(started=[blind, ended(0)], containers=containers(NEW)))
-    assert (standing.match, standing.base, standing.commit) == (Match.UNCERTAIN, blind, None)
-    assert proven_commit([blind], NONE) is None
+    state = live_state(started=[blind, ended(0)], containers=containers(NEW))
+    assert (state.match, state.base, state.commit) == (Match.UNCERTAIN, blind, None)
+    assert commit_by_containers([blind], NONE) is None
 
 
-def test_while_a_deployment_of_ours_runs_nobody_else_is_blamed() -> None:
+def test_running_deployment_may_have_caused_any_change() -> None:
     running = ended(1, phase=Phase.RELEASING, live=None, after=None)
     started = [running, ended(0)]
     facts = {"unfinished": [running]}
@@ -165,12 +170,12 @@ def test_while_a_deployment_of_ours_runs_nobody_else_is_blamed() -> None:
     assert match(None, *started, **facts) is Match.UNREADABLE
 
 
-def test_what_runs_and_what_waits_are_told_apart() -> None:
+def test_running_and_waiting_deployments_are_kept_apart() -> None:
     running = ended(1, phase=Phase.BUILDING, live=None)
     waits = [a_deployment(id="01W1"), a_deployment(id="01W2")]
-    standing = stand(Facts(unfinished=[running, *waits]))
-    assert standing.running is running
-    assert list(standing.waiting) == waits
+    state = live_state(unfinished=[running, *waits])
+    assert state.running is running
+    assert list(state.waiting) == waits
 
 
 @pytest.mark.parametrize(
@@ -187,38 +192,38 @@ def test_what_runs_and_what_waits_are_told_apart() -> None:
         (ended(0, sha=None), None),
     ],
 )
-def test_a_commit_is_named_only_where_it_is_certain(row: Deployment, commit: str | None) -> None:
+def test_commit_is_named_only_if_certain(row: Deployment, commit: str | None) -> None:
     assert released_commit(row) == commit
-    assert base_of([row]) is row
+    assert find_base([row]) is row
     good = row.phase is Phase.SUCCEEDED and row.live is Live.NEW and row.sha is not None
     assert is_good(row) is good
-    assert proven_commit([row], row.after) == (SHA if good else None)
+    assert commit_by_containers([row], row.after) == (SHA if good else None)
 
 
-def test_another_release_may_be_one_that_was_proven_before() -> None:
+def test_replacing_release_may_be_one_proven_before() -> None:
     first = ended(0, sha=OLD_SHA, after=containers(OLD, OLD_WORKER))
     started = [ended(1), first]
     now = containers(RESTARTED_OLD)
-    standing = stand(Facts(started=started, containers=now, report=AppReport(metadata=METADATA)))
-    assert (standing.seen_before, standing.according_to_dokku) == (OLD_SHA, SHA)
+    state = live_state(started=started, containers=now, report=AppReport(metadata=METADATA))
+    assert (state.proven_before, state.according_to_dokku) == (OLD_SHA, SHA)
     mixed = containers(RESTARTED_OLD, replace(STRANGER, process="worker.1"))
-    assert stand(Facts(started=started, containers=mixed)).seen_before is None
+    assert live_state(started=started, containers=mixed).proven_before is None
     bad = replace(first, phase=Phase.FAILED, failure=Failure.CRASHED)
-    assert stand(Facts(started=[ended(1), bad], containers=now)).seen_before is None
-    assert stand(Facts(started=started, containers=containers(NEW))).seen_before is None
+    assert live_state(started=[ended(1), bad], containers=now).proven_before is None
+    assert live_state(started=started, containers=containers(NEW)).proven_before is None
 
 
-def test_processes_that_crash_are_named() -> None:
+def test_crashing_processes_are_listed() -> None:
     left = containers(replace(NEW, restarts=1), NEW_WORKER)
     now = containers(replace(NEW, restarts=1), replace(NEW_WORKER, restarts=2))
-    assert stand(Facts(started=[ended(after=left)], containers=now)).crashing == ("worker.1",)
+    assert live_state(started=[ended(after=left)], containers=now).crashing == ("worker.1",)
     again = containers(replace(NEW, restarts=1, state="restarting"), NEW_WORKER)
-    assert stand(Facts(started=[ended(after=left)], containers=again)).crashing == ("web.1",)
+    assert live_state(started=[ended(after=left)], containers=again).crashing == ("web.1",)
     stranger = containers(replace(STRANGER, restarts=1))
-    assert stand(Facts(containers=stranger)).crashing == ("web.1",)
+    assert live_state(containers=stranger).crashing == ("web.1",)
 
 
-def test_records_of_others_since_that_end_are_named_newest_first() -> None:
+def test_outside_changes_are_listed_newest_first() -> None:
     ours = ended(2, build_id="b002", live=Live.PREVIOUS, phase=Phase.FAILED)
     records = [
         record("b009"),
@@ -231,41 +236,43 @@ def test_records_of_others_since_that_end_are_named_newest_first() -> None:
         record("b001", source="git-hook"),
         record("b000", source="git-hook"),
     ]
-    facts = Facts(started=[ours, ended(1)], containers=containers(STRANGER), records=records[::-1])
-    assert [one.id for one in stand(facts).foreign] == ["b009", "b008", "b005"]
-    still = replace(facts, containers=containers(NEW))
-    assert stand(still).foreign == ()
+    evidence = LiveEvidence(
+        started=[ours, ended(1)], containers=containers(STRANGER), records=records[::-1]
+    )
+    assert [one.id for one in compare_live(evidence).outside_changes] == ["b009", "b008", "b005"]
+    still = replace(evidence, containers=containers(NEW))
+    assert compare_live(still).outside_changes == ()
 
 
-def test_without_a_record_of_our_own_the_snapshot_tells_what_was_there_before() -> None:
+def test_without_own_build_record_the_snapshot_separates_old_from_new_records() -> None:
     snapshot = a_snapshot(builds=frozenset({"b000"}))
     row = ended(build_id=None, before=snapshot)
     records = [record("b001"), record("b000")]
-    facts = Facts(started=[row], containers=containers(STRANGER), records=records)
-    assert [one.id for one in stand(facts).foreign] == ["b001"]
-    blind = replace(facts, started=[ended(build_id=None)])
-    assert stand(blind).foreign == ()
+    evidence = LiveEvidence(started=[row], containers=containers(STRANGER), records=records)
+    assert [one.id for one in compare_live(evidence).outside_changes] == ["b001"]
+    blind = replace(evidence, started=[ended(build_id=None)])
+    assert compare_live(blind).outside_changes == ()
 
 
-def test_a_build_of_others_that_runs_is_named_but_never_our_own() -> None:
+def test_running_outside_build_is_named_but_never_our_own_build() -> None:
     runs = record("b009", BuildStatus.RUNNING, "git-hook")
-    facts = Facts(started=[ended()], containers=containers(NEW), records=[runs])
-    assert stand(facts).foreign_running is runs
+    evidence = LiveEvidence(started=[ended()], containers=containers(NEW), records=[runs])
+    assert compare_live(evidence).outside_build is runs
     ours = ended(1, build_id="b009", phase=Phase.BUILDING, live=None)
-    assert stand(replace(facts, started=[ours, ended()])).foreign_running is None
+    assert compare_live(replace(evidence, started=[ours, ended()])).outside_build is None
     starting = ended(1, build_id=None, phase=Phase.STARTING, live=None)
-    assert stand(replace(facts, unfinished=[starting])).foreign_running is None
+    assert compare_live(replace(evidence, unfinished=[starting])).outside_build is None
 
 
-def test_without_records_only_the_lock_tells_of_others() -> None:
+def test_without_build_records_the_deploy_lock_is_reported() -> None:
     locked = AppReport(locked=True)
-    facts = Facts(started=[ended()], containers=containers(NEW), report=locked)
-    assert stand(facts).locked
-    assert not stand(replace(facts, records=[])).locked
-    assert not stand(replace(facts, report=AppReport())).locked
-    assert not stand(replace(facts, report=None)).locked
+    evidence = LiveEvidence(started=[ended()], containers=containers(NEW), report=locked)
+    assert compare_live(evidence).locked
+    assert not compare_live(replace(evidence, records=[])).locked
+    assert not compare_live(replace(evidence, report=AppReport())).locked
+    assert not compare_live(replace(evidence, report=None)).locked
     running = ended(1, phase=Phase.BUILDING, live=None)
-    assert not stand(replace(facts, unfinished=[running])).locked
+    assert not compare_live(replace(evidence, unfinished=[running])).locked
 
 
 CONTAINERS = st.builds(
@@ -301,24 +308,24 @@ def histories(draw: st.DrawFn) -> list[Deployment]:
 
 
 @given(started=histories(), now=READS, running=st.booleans())
-def test_a_commit_is_called_live_only_on_the_containers_that_its_own_end_left(
+def test_commit_is_live_only_on_containers_or_images_that_its_deployment_left(
     started: list[Deployment], now: Containers | None, running: bool
 ) -> None:
     ours = ended(9, phase=Phase.BUILDING, live=None, after=None)
-    facts = Facts(
+    evidence = LiveEvidence(
         started=[ours, *started] if running else started,
         unfinished=[ours] if running else [],
         containers=now,
     )
-    standing = stand(facts)
-    assert (standing.match is Match.UNREADABLE) is (now is None)
-    if standing.commit is None:
+    state = compare_live(evidence)
+    assert (state.match is Match.UNREADABLE) is (now is None)
+    if state.commit is None:
         return
-    base = standing.base
+    base = state.base
     assert base is not None
     assert now is not None
     assert base.after is not None
-    assert (base.sha, base.live) == (standing.commit, Live.NEW)
+    assert (base.sha, base.live) == (state.commit, Live.NEW)
     assert all(one.live in {Live.PREVIOUS, Live.UNKNOWN} for one in started[: started.index(base)])
     for one in now.listed:
         known = one.id in base.after.ids or one.image in base.after.images
@@ -326,15 +333,15 @@ def test_a_commit_is_called_live_only_on_the_containers_that_its_own_end_left(
 
 
 @given(started=histories(), now=READS)
-def test_what_is_proven_is_what_stands_and_ended_well(
+def test_commit_by_containers_is_the_live_commit_of_a_good_deployment(
     started: list[Deployment], now: Containers | None
 ) -> None:
-    proven = proven_commit(started, now)
-    standing = stand(Facts(started=started, containers=now))
+    proven = commit_by_containers(started, now)
+    state = live_state(started=started, containers=now)
     if proven is not None:
-        assert proven == standing.commit
-        assert standing.base is not None
-        assert is_good(standing.base)
-    elif standing.commit is not None:
-        assert standing.base is not None
-        assert not is_good(standing.base)
+        assert proven == state.commit
+        assert state.base is not None
+        assert is_good(state.base)
+    elif state.commit is not None:
+        assert state.base is not None
+        assert not is_good(state.base)

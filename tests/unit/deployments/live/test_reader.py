@@ -52,8 +52,8 @@ async def back(rig: Rig, commit: str | None = None, **more: Any) -> Deployment |
 @in_virtual_time
 async def test_history_and_server_together_say_what_is_live() -> None:
     rig = a_past(good())
-    (seen,) = await rig.service.standing("WEB".lower())
-    assert (seen.standing.match, seen.standing.commit) == (Match.AS_LEFT, SHA)
+    (seen,) = await rig.service.queries.live_state("WEB".lower())
+    assert (seen.state.match, seen.state.commit) == (Match.AS_LEFT, SHA)
     assert (seen.server, seen.app, seen.why, seen.keeps_records) == (SERVER, "web", None, True)
 
 
@@ -62,10 +62,10 @@ async def test_history_and_server_together_say_what_is_live() -> None:
 async def test_a_server_that_does_not_answer_leaves_the_history(error: Exception) -> None:
     dokku = FakeDokku()
     dokku.fail("containers", error)
-    (seen,) = await a_past(good(), dokku=dokku).service.standing("web")
-    assert seen.standing.match is Match.UNREADABLE
+    (seen,) = await a_past(good(), dokku=dokku).service.queries.live_state("web")
+    assert seen.state.match is Match.UNREADABLE
     assert seen.why == str(error)
-    assert seen.standing.base is not None
+    assert seen.state.base is not None
 
 
 @in_virtual_time
@@ -73,7 +73,7 @@ async def test_a_silent_server_costs_one_time_out() -> None:
     dokku = FakeDokku(hanging={"containers", "builds", "report", "keeps_records"})
     rig = a_past(good(), dokku=dokku)
     began = rig.clock.monotonic()
-    (seen,) = await rig.service.standing("web")
+    (seen,) = await rig.service.queries.live_state("web")
     assert rig.clock.monotonic() - began <= 8.1
     assert seen.why == "The server did not answer in time."
 
@@ -83,14 +83,14 @@ async def test_a_silent_server_costs_one_time_out() -> None:
 async def test_what_is_not_answered_beside_the_containers_is_left_out(question: str) -> None:
     dokku = FakeDokku(now=containers(NEW))
     dokku.fail(question)
-    (seen,) = await a_past(good(), dokku=dokku).service.standing("web")
-    assert seen.standing.commit == SHA
+    (seen,) = await a_past(good(), dokku=dokku).service.queries.live_state("web")
+    assert seen.state.commit == SHA
 
 
 @in_virtual_time
 async def test_containers_that_docker_does_not_show_are_unknown() -> None:
-    (seen,) = await a_past(good(), dokku=FakeDokku(now=None)).service.standing("web")
-    assert seen.standing.match is Match.UNREADABLE
+    (seen,) = await a_past(good(), dokku=FakeDokku(now=None)).service.queries.live_state("web")
+    assert seen.state.match is Match.UNREADABLE
     assert seen.why is not None
     assert "Docker" in seen.why
 
@@ -101,9 +101,9 @@ async def test_an_app_that_is_not_there_is_said_by_name_or_by_its_history() -> N
     dokku.fail("containers", GONE, times=2)
     rig = a_past(dokku=dokku)
     with pytest.raises(Declined, match=r"no app web on production\. Did you mean `web`"):
-        await rig.service.standing("web")
+        await rig.service.queries.live_state("web")
     rig.store.rows["01ROW000"] = good()
-    (seen,) = await rig.service.standing("web")
+    (seen,) = await rig.service.queries.live_state("web")
     assert seen.missing
 
 
@@ -113,7 +113,7 @@ async def test_names_that_cannot_be_asked_for_delay_no_refusal() -> None:
     dokku.fail("containers", GONE)
     dokku.fail("apps")
     with pytest.raises(Declined, match="`/deploy apps` lists the apps"):
-        await a_past(dokku=dokku).service.standing("web")
+        await a_past(dokku=dokku).service.queries.live_state("web")
 
 
 @in_virtual_time
@@ -129,8 +129,8 @@ async def test_what_ends_between_the_questions_is_read_anew() -> None:
             return found
 
     rig.servers.known[SERVER] = Ends(now=containers(NEW))
-    (seen,) = await rig.service.standing("web")
-    assert (seen.standing.match, seen.standing.commit) == (Match.AS_LEFT, OLD_SHA)
+    (seen,) = await rig.service.queries.live_state("web")
+    assert (seen.state.match, seen.state.commit) == (Match.AS_LEFT, OLD_SHA)
 
 
 @in_virtual_time
@@ -144,8 +144,8 @@ async def test_what_ends_all_the_time_is_called_unknown() -> None:
             return await super().containers(app)
 
     rig.servers.known[SERVER] = Ends(now=containers(NEW))
-    (seen,) = await rig.service.standing("web")
-    assert seen.standing.match is Match.UNREADABLE
+    (seen,) = await rig.service.queries.live_state("web")
+    assert seen.state.match is Match.UNREADABLE
     assert seen.why is not None
     assert "ask again" in seen.why
 
@@ -154,18 +154,18 @@ async def test_what_ends_all_the_time_is_called_unknown() -> None:
 async def test_only_the_apps_own_unfinished_ones_are_told() -> None:
     mine = waiting(id="01MINE", request_key="m")
     other = waiting(id="01OTHER", request_key="o", app="shop", dokku_app="shop")
-    (seen,) = await a_past(good(), mine, other).service.standing("web")
-    assert [one.id for one in seen.standing.waiting] == ["01MINE"]
+    (seen,) = await a_past(good(), mine, other).service.queries.live_state("web")
+    assert [one.id for one in seen.state.waiting] == ["01MINE"]
 
 
 @in_virtual_time
 async def test_an_app_on_several_servers_is_told_of_each_and_rolled_back_on_one() -> None:
     rig = a_past(good(), good(1, server="staging"))
     rig.servers.known["staging"] = FakeDokku(now=containers(STRANGER))
-    seen = await rig.service.standing("web")
+    seen = await rig.service.queries.live_state("web")
     assert [one.server for one in seen] == [SERVER, "staging"]
-    (one,) = await rig.service.standing("web", server="staging")
-    assert one.standing.match is Match.REPLACED
+    (one,) = await rig.service.queries.live_state("web", server="staging")
+    assert one.state.match is Match.REPLACED
     with pytest.raises(Declined, match="Where\\? Say `web on SERVER`: production, staging"):
         await back(rig)
 
@@ -173,7 +173,7 @@ async def test_an_app_on_several_servers_is_told_of_each_and_rolled_back_on_one(
 @in_virtual_time
 async def test_a_server_that_left_the_settings_is_said_to_be_gone() -> None:
     rig = a_past(good(server="gone"))
-    (seen,) = await rig.service.standing("web", server="gone")
+    (seen,) = await rig.service.queries.live_state("web", server="gone")
     assert seen.why is not None
     assert "not in the bot's settings any more" in seen.why
 
@@ -227,5 +227,5 @@ async def test_an_error_of_the_look_is_the_askers() -> None:
         await back(rig, SHA)
     rig.store.fail("started")
     with pytest.raises(Exception, match="database"):
-        await rig.service.standing("web")
+        await rig.service.queries.live_state("web")
     await asyncio.sleep(1)

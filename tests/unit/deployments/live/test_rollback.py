@@ -8,8 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import Containers
-from bot.deployments.live.compare import Facts, Standing, stand
-from bot.deployments.live.rollback import by_hand, check_commit, go_back, refuse_pointless
+from bot.deployments.live.compare import LiveEvidence, LiveState, compare_live
+from bot.deployments.live.rollback import (
+    check_commit,
+    choose_given,
+    choose_previous,
+    refuse_if_live_or_under_way,
+)
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.errors import Declined
 from tests.support.builders import NEW, NOW, OLD, STRANGER, a_deployment, containers
@@ -30,8 +35,8 @@ def row(minutes: int, sha: str | None, **changes: Any) -> Deployment:
     return a_deployment(**(given_ | changes))
 
 
-def standing(*started: Deployment, now: Containers | None = None, **facts: Any) -> Standing:
-    return stand(Facts(started=started, containers=now, **facts))
+def state(*started: Deployment, now: Containers | None = None, **facts: Any) -> LiveState:
+    return compare_live(LiveEvidence(started=started, containers=now, **facts))
 
 
 @pytest.mark.parametrize("text", ["a1b2c3d", "A1B2C3D", FIRST, FIRST.upper()])
@@ -50,7 +55,7 @@ def test_what_is_no_commit_is_refused(text: str, said: str) -> None:
 
 def test_a_named_commit_must_have_been_proven_live() -> None:
     good, now = row(0, FIRST), row(5, THIRD)
-    target = by_hand("web", FIRST[:7], [good], standing(now, good))
+    target = choose_given("web", FIRST[:7], [good], state(now, good))
     assert (target.sha, target.of) == (FIRST, now)
     never = [
         row(1, FIRST, phase=Phase.FAILED, failure=Failure.BUILD_FAILED, live=Live.PREVIOUS),
@@ -60,63 +65,63 @@ def test_a_named_commit_must_have_been_proven_live() -> None:
         row(5, FIRST, phase=Phase.BUILDING, live=None),
     ]
     with pytest.raises(Declined, match="no commit of web that this bot has proven live"):
-        by_hand("web", FIRST[:7], never, standing(now))
+        choose_given("web", FIRST[:7], never, state(now))
     with pytest.raises(Declined, match=f"`/deploy web {FIRST}` deploys it like any"):
-        by_hand("web", FIRST, [], standing(now))
+        choose_given("web", FIRST, [], state(now))
 
 
 def test_a_short_commit_is_never_guessed() -> None:
     both = [row(0, FIRST), row(1, SECOND), row(2, FIRST)]
     with pytest.raises(Declined, match=f"may be `{FIRST}` or `{SECOND}`"):
-        by_hand("web", FIRST[:7], both, standing(*both))
-    assert by_hand("web", FIRST[:8], both, standing(*both)).sha == FIRST
+        choose_given("web", FIRST[:7], both, state(*both))
+    assert choose_given("web", FIRST[:8], both, state(*both)).sha == FIRST
 
 
 def test_it_goes_back_from_what_changed_something_last() -> None:
     good = row(0, FIRST)
     changed = row(1, SECOND, rollback_sha=FIRST)
     kept = row(2, THIRD, phase=Phase.FAILED, live=Live.PREVIOUS, rollback_sha=SECOND)
-    target = go_back("web", standing(kept, changed, good))
+    target = choose_previous("web", state(kept, changed, good))
     assert (target.sha, target.of) == (FIRST, changed)
     lost = row(3, THIRD, phase=Phase.FAILED, live=Live.UNKNOWN, rollback_sha=SECOND)
-    target = go_back("web", standing(lost, changed, good))
+    target = choose_previous("web", state(lost, changed, good))
     assert (target.sha, target.of) == (SECOND, lost)
 
 
 def test_behind_a_release_of_others_stands_the_one_proven_last() -> None:
     changed = row(1, SECOND, rollback_sha=FIRST)
-    target = go_back("web", standing(changed, now=containers(STRANGER)))
+    target = choose_previous("web", state(changed, now=containers(STRANGER)))
     assert (target.sha, target.of) == (SECOND, changed)
     crashed = row(1, SECOND, rollback_sha=FIRST, phase=Phase.FAILED, failure=Failure.CRASHED)
-    assert go_back("web", standing(crashed, now=containers(STRANGER))).sha == FIRST
+    assert choose_previous("web", state(crashed, now=containers(STRANGER))).sha == FIRST
 
 
 @pytest.mark.parametrize("started", [[], [row(0, FIRST)]])
 def test_without_an_earlier_release_there_is_no_way_back(started: list[Deployment]) -> None:
     with pytest.raises(Declined, match="No earlier release of web proven live is known"):
-        go_back("web", standing(*started))
+        choose_previous("web", state(*started))
 
 
 def test_what_is_live_is_not_deployed_by_a_roll_back() -> None:
     good = row(0, FIRST)
     with pytest.raises(Declined, match=r"`a1b2c3d` is already live\. `/deploy web a1b2c3d`"):
-        refuse_pointless("web", FIRST, standing(good, now=containers(NEW)))
+        refuse_if_live_or_under_way("web", FIRST, state(good, now=containers(NEW)))
     with pytest.raises(Declined, match="already live as far as this bot knows"):
-        refuse_pointless("web", FIRST, standing(good))
-    refuse_pointless("web", SECOND, standing(good))
-    refuse_pointless("web", FIRST, standing(good, now=containers(STRANGER)))
+        refuse_if_live_or_under_way("web", FIRST, state(good))
+    refuse_if_live_or_under_way("web", SECOND, state(good))
+    refuse_if_live_or_under_way("web", FIRST, state(good, now=containers(STRANGER)))
     lost = row(1, SECOND, phase=Phase.FAILED, live=Live.UNKNOWN, after=containers(OLD))
-    refuse_pointless("web", FIRST, standing(lost, good))
+    refuse_if_live_or_under_way("web", FIRST, state(lost, good))
     crashed = row(1, FIRST, phase=Phase.FAILED, failure=Failure.CRASHED)
-    refuse_pointless("web", FIRST, standing(crashed))
+    refuse_if_live_or_under_way("web", FIRST, state(crashed))
 
 
 @pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.BUILDING, Phase.CHECKING])
 def test_what_is_on_its_way_is_not_deployed_by_a_roll_back(phase: Phase) -> None:
     one = row(1, FIRST, phase=phase, live=None)
     with pytest.raises(Declined, match=f"already being deployed, by {one.id}"):
-        refuse_pointless("web", FIRST, standing(row(0, SECOND), unfinished=[one]))
-    refuse_pointless("web", THIRD, standing(row(0, SECOND), unfinished=[one]))
+        refuse_if_live_or_under_way("web", FIRST, state(row(0, SECOND), unfinished=[one]))
+    refuse_if_live_or_under_way("web", THIRD, state(row(0, SECOND), unfinished=[one]))
 
 
 @given(
@@ -138,7 +143,7 @@ def test_by_hand_only_what_was_proven_is_ever_chosen(
     typed = FIRST[:digits]
     possible = {sha for sha in proven if sha and sha.startswith(typed)}
     try:
-        chosen = by_hand("web", typed, rows, standing(*reversed(rows)))
+        chosen = choose_given("web", typed, rows, state(*reversed(rows)))
     except Declined:
         assert len(possible) != 1
     else:

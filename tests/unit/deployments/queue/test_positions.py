@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.model import AppKey, Deployment
-from bot.deployments.queue.rules import heads, in_order, without_place
+from bot.deployments.queue.rules import in_order, startable, waiting_for_slot
 from tests.unit.deployments.queue.test_rules import waiting
 
 BUSY = AppKey(server="s", dokku_app="busy")
@@ -40,54 +40,54 @@ def a_line() -> list[Deployment]:
 
 
 def test_free_places_go_in_the_order_of_the_queue() -> None:
-    assert ids(heads(a_line(), [], {"s": 2})) == ["A", "B"]
-    assert without_place(a_line(), [], {"s": 2}) == {"C": "a free place on s (2 of 2 run)"}
+    assert ids(startable(a_line(), [], {"s": 2})) == ["A", "B"]
+    assert waiting_for_slot(a_line(), [], {"s": 2}) == {"C": "a free place on s (2 of 2 run)"}
 
 
 def test_what_runs_takes_places_on_its_own_server_only() -> None:
     line = [*a_line(), waiting("D", server="t")]
     elsewhere = AppKey(server="t", dokku_app="busy")
-    assert ids(heads(line, [BUSY, elsewhere], {"s": 1})) == ["D"]
-    assert set(without_place(line, [BUSY, elsewhere], {"s": 1})) == {"A", "B", "C"}
-    assert ids(heads(line, [elsewhere], {"s": 1})) == ["A", "D"]
+    assert ids(startable(line, [BUSY, elsewhere], {"s": 1})) == ["D"]
+    assert set(waiting_for_slot(line, [BUSY, elsewhere], {"s": 1})) == {"A", "B", "C"}
+    assert ids(startable(line, [elsewhere], {"s": 1})) == ["A", "D"]
 
 
 def test_no_limit_is_no_limit() -> None:
-    assert ids(heads(a_line(), [BUSY], {"s": 0})) == ["A", "B", "C"]
-    assert ids(heads(a_line(), [BUSY], {"t": 1})) == ["A", "B", "C"]
-    assert without_place(a_line(), [BUSY], {"s": 0}) == {}
+    assert ids(startable(a_line(), [BUSY], {"s": 0})) == ["A", "B", "C"]
+    assert ids(startable(a_line(), [BUSY], {"t": 1})) == ["A", "B", "C"]
+    assert waiting_for_slot(a_line(), [BUSY], {"s": 0}) == {}
 
 
 def test_a_limit_that_was_lowered_is_told_as_it_is() -> None:
     running = [BUSY, AppKey(server="s", dokku_app="other")]
-    assert heads(a_line(), running, {"s": 1}) == []
-    assert without_place(a_line(), running, {"s": 1})["A"] == "a free place on s (2 of 1 run)"
+    assert startable(a_line(), running, {"s": 1}) == []
+    assert waiting_for_slot(a_line(), running, {"s": 1})["A"] == "a free place on s (2 of 1 run)"
 
 
 def test_one_that_is_held_up_is_tried_and_takes_no_place() -> None:
-    assert ids(heads(a_line(), [], {"s": 1}, {"A"})) == ["A", "B"]
-    assert set(without_place(a_line(), [], {"s": 1}, {"A"})) == {"C"}
+    assert ids(startable(a_line(), [], {"s": 1}, {"A"})) == ["A", "B"]
+    assert set(waiting_for_slot(a_line(), [], {"s": 1}, {"A"})) == {"C"}
     # Free again, it is the first of all.
-    assert ids(heads(a_line(), [], {"s": 1})) == ["A"]
+    assert ids(startable(a_line(), [], {"s": 1})) == ["A"]
 
 
 def test_one_that_is_held_up_is_tried_on_a_full_server_too() -> None:
     # Else nobody would learn that it is held up no more, and others would pass it for ever.
-    assert ids(heads(a_line(), [BUSY], {"s": 1}, {"A"})) == ["A"]
-    assert set(without_place(a_line(), [BUSY], {"s": 1}, {"A"})) == {"B", "C"}
+    assert ids(startable(a_line(), [BUSY], {"s": 1}, {"A"})) == ["A"]
+    assert set(waiting_for_slot(a_line(), [BUSY], {"s": 1}, {"A"})) == {"B", "C"}
 
 
 def test_those_behind_on_their_own_app_wait_for_no_place() -> None:
     line = [waiting("A"), waiting("B", at=1)]
-    assert without_place(line, [BUSY], {"s": 1}) == {"A": "a free place on s (1 of 1 run)"}
-    assert without_place(line, [AppKey(server="s", dokku_app="web")], {"s": 1}) == {}
+    assert waiting_for_slot(line, [BUSY], {"s": 1}) == {"A": "a free place on s (1 of 1 run)"}
+    assert waiting_for_slot(line, [AppKey(server="s", dokku_app="web")], {"s": 1}) == {}
 
 
 @given(LINES, RUNNING, LIMITS)
 def test_never_more_than_allowed_run(
     line: list[Deployment], running: set[AppKey], most: dict[str, int]
 ) -> None:
-    started = heads(line, running, most)
+    started = startable(line, running, most)
     before = Counter(key.server for key in running)
     now = Counter(one.server for one in started)
     for server, limit in most.items():
@@ -99,9 +99,9 @@ def test_never_more_than_allowed_run(
 def test_no_place_stays_empty_and_nobody_is_forgotten(
     line: list[Deployment], running: set[AppKey], most: dict[str, int]
 ) -> None:
-    started, left = heads(line, running, most), without_place(line, running, most)
+    started, left = startable(line, running, most), waiting_for_slot(line, running, most)
     # Without limits the first of each app would start: each of them starts or is told why not.
-    assert set(ids(started)) | set(left) == set(ids(heads(line, running)))
+    assert set(ids(started)) | set(left) == set(ids(startable(line, running)))
     assert not set(ids(started)) & set(left)
     used = Counter([key.server for key in running] + [one.server for one in started])
     for one in line:
@@ -111,10 +111,10 @@ def test_no_place_stays_empty_and_nobody_is_forgotten(
 
 @given(LINES, LIMITS)
 def test_who_came_first_starts_first(line: list[Deployment], most: dict[str, int]) -> None:
-    left = without_place(line, [], most)
+    left = waiting_for_slot(line, [], most)
     for server in SERVERS:
         order = [one.id for one in in_order(line) if one.server == server]
-        started = [order.index(one.id) for one in heads(line, [], most) if one.server == server]
+        started = [order.index(one.id) for one in startable(line, [], most) if one.server == server]
         waits = [place for place, id_ in enumerate(order) if id_ in left]
         assert max(started, default=-1) < min(waits, default=len(order))
 
@@ -127,6 +127,6 @@ def test_nobody_starves_behind_those_that_are_held_up(
     held_up = {one.id for one in line if one.dokku_app in stuck}
     for _ in range(len(line)):
         # Whatever starts has ended before the next look.
-        ended = {one.id for one in heads(line, [], most, held_up)} - held_up
+        ended = {one.id for one in startable(line, [], most, held_up)} - held_up
         line = [one for one in line if one.id not in ended]
     assert {one.id for one in line} <= held_up

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import AppKey, Deployment, Phase
-from bot.deployments.queue.rules import foreign_build, heads, in_order, is_expired, places
+from bot.deployments.queue.rules import (
+    in_order,
+    is_expired,
+    queue_positions,
+    running_outside_build,
+    startable,
+)
 from tests.support.builders import NOW, a_deployment, a_record
 
 WEB = AppKey(server="production", dokku_app="web")
@@ -39,23 +45,23 @@ def test_one_that_was_never_queued_counts_from_its_creation() -> None:
 def test_those_that_await_approval_are_in_no_line() -> None:
     approval = waiting("A", phase=Phase.AWAITING_APPROVAL)
     assert not in_order([approval])
-    assert heads([approval], []) == []
-    assert places([approval]) == {}
+    assert startable([approval], []) == []
+    assert queue_positions([approval]) == {}
 
 
 def test_the_head_of_each_app_is_next() -> None:
     line = [waiting("A"), waiting("B", at=1), waiting("C", app="api"), waiting("D", server="t")]
-    assert [one.id for one in heads(line, [])] == ["A", "C", "D"]
+    assert [one.id for one in startable(line, [])] == ["A", "C", "D"]
 
 
 def test_an_app_that_runs_has_no_head() -> None:
     line = [waiting("A", server="production"), waiting("C", app="api")]
-    assert [one.id for one in heads(line, [WEB])] == ["C"]
+    assert [one.id for one in startable(line, [WEB])] == ["C"]
 
 
 def test_places_count_from_one_for_each_app() -> None:
     line = [waiting("B", at=1), waiting("A"), waiting("C", app="api", at=5)]
-    assert places(line) == {"A": 1, "B": 2, "C": 1}
+    assert queue_positions(line) == {"A": 1, "B": 2, "C": 1}
 
 
 LINES = st.lists(
@@ -71,25 +77,25 @@ LINES = st.lists(
 
 @given(LINES)
 def test_heads_are_exactly_the_first_places(line: list[Deployment]) -> None:
-    first = {id_ for id_, place in places(line).items() if place == 1}
-    assert {one.id for one in heads(line, [])} == first
+    first = {id_ for id_, place in queue_positions(line).items() if place == 1}
+    assert {one.id for one in startable(line, [])} == first
 
 
 @given(LINES)
 def test_places_have_no_gaps(line: list[Deployment]) -> None:
     for app in ("web", "api"):
-        mine = sorted(places(line)[one.id] for one in line if one.dokku_app == app)
+        mine = sorted(queue_positions(line)[one.id] for one in line if one.dokku_app == app)
         assert mine == list(range(1, len(mine) + 1))
 
 
 def test_a_running_record_of_others_blocks() -> None:
     running = a_record(BuildStatus.RUNNING, id_="theirs")
     ended = a_record(BuildStatus.ABANDONED, id_="old")
-    assert foreign_build([ended, running]) is running
-    assert foreign_build([ended]) is None
-    assert foreign_build([running], {"theirs"}) is None
-    assert foreign_build([running], {"another"}) is running
-    assert foreign_build([]) is None
+    assert running_outside_build([ended, running]) is running
+    assert running_outside_build([ended]) is None
+    assert running_outside_build([running], {"theirs"}) is None
+    assert running_outside_build([running], {"another"}) is running
+    assert running_outside_build([]) is None
 
 
 def test_a_place_expires_after_its_time_and_not_before() -> None:

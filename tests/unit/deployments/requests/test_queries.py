@@ -39,37 +39,37 @@ def history() -> Rig:
 @in_virtual_time
 async def test_an_app_means_its_running_one_then_the_first_waiting_then_the_newest() -> None:
     rig = history()
-    assert (await rig.service.find("web")).id == NEW_ID
+    assert (await rig.service.queries.find("web")).id == NEW_ID
     queued = waiting(id="01QUEUED", request_key="3")
     running = waiting(
         id="01RUNS", phase=Phase.BUILDING, request_key="4", created_at=NOW + timedelta(seconds=1)
     )
     rig.store.rows[queued.id] = queued
-    assert (await rig.service.find("WEB")).id == queued.id
+    assert (await rig.service.queries.find("WEB")).id == queued.id
     rig.store.rows[running.id] = running
-    assert (await rig.service.find("web", server=SERVER)).id == running.id
+    assert (await rig.service.queries.find("web", server=SERVER)).id == running.id
     with pytest.raises(Declined, match="No deployment of `web` is known"):
-        await rig.service.find("web", server="another")
+        await rig.service.queries.find("web", server="another")
 
 
 @in_virtual_time
 async def test_an_id_may_be_cut_as_long_as_it_is_clear() -> None:
     rig = history()
-    assert (await rig.service.find(OLD_ID)).id == OLD_ID
-    assert (await rig.service.find("01k9zb")).id == OLD_ID
-    assert (await rig.service.find("00000A")).id == OLD_ID
+    assert (await rig.service.queries.find(OLD_ID)).id == OLD_ID
+    assert (await rig.service.queries.find("01k9zb")).id == OLD_ID
+    assert (await rig.service.queries.find("00000A")).id == OLD_ID
     with pytest.raises(Declined):
-        await rig.service.find("000000")
+        await rig.service.queries.find("000000")
 
 
 @in_virtual_time
 async def test_what_is_known_here_is_shown_before_what_was_given() -> None:
     rig = history()
     row = rig.row(NEW_ID)
-    assert rig.service.snapshot(row) == (row, Progress())
+    assert rig.service.queries.snapshot(row) == (row, Progress())
     rig.cache.put(row)
     rig.cache.note(row.id, Progress(step="step 1 of 2"))
-    assert rig.service.snapshot(row) == (row, Progress(step="step 1 of 2"))
+    assert rig.service.queries.snapshot(row) == (row, Progress(step="step 1 of 2"))
 
 
 @in_virtual_time
@@ -77,15 +77,15 @@ async def test_plain_look_ups() -> None:
     rig = history()
     row = rig.row(NEW_ID)
     assert row.message is not None
-    assert await rig.service.get(NEW_ID) == row
-    assert await rig.service.get("nobody") is None
-    found = await rig.service.at_message(row.message.channel, row.message.ts)
+    assert await rig.service.queries.store.get(NEW_ID) == row
+    assert await rig.service.queries.store.get("nobody") is None
+    found = await rig.service.queries.store.by_message(row.message.channel, row.message.ts)
     assert found is not None
-    assert [one.id for one in await rig.service.history("web")] == [NEW_ID, OLD_ID]
-    assert await rig.service.unfinished() == []
+    assert [one.id for one in await rig.service.queries.history("web")] == [NEW_ID, OLD_ID]
+    assert await rig.service.queries.store.unfinished() == []
     rig.store.logs[NEW_ID] = ["one"]
-    assert await rig.service.log(NEW_ID) == "one\n"
-    assert rig.service.policy("web").dokku_app == "web"
+    assert await rig.service.queries.store.read_log(NEW_ID) == "one\n"
+    assert rig.service.queries.catalog.policy("web").dokku_app == "web"
 
 
 @in_virtual_time
@@ -94,10 +94,10 @@ async def test_a_server_that_does_not_answer_leaves_only_its_apps_out() -> None:
     rig.servers.known["slow"] = FakeDokku(hanging={"apps"})
     rig.servers.known["down"] = FakeDokku(down=DOWN)
     began = rig.clock.monotonic()
-    apps = await rig.service.known_apps()
+    apps = await rig.service.queries.known_apps()
     assert [(one.app, one.server) for one in apps] == [("web", SERVER)]
     assert rig.clock.monotonic() - began <= 0.6
-    assert list(rig.service.server_names()) == [SERVER, "slow", "down"]
+    assert list(rig.service.queries.servers.names()) == [SERVER, "slow", "down"]
 
 
 @in_virtual_time

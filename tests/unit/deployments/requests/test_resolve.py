@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from bot.deployments.app_names import AppNames
 from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Several
-from bot.deployments.requests.resolve import AppNames, NotDeployable, RequestResolver, Resolved
+from bot.deployments.requests.resolve import NotDeployable, RequestResolver, Resolved
 from bot.dokku.unknown_server import AbsentServer, NamedServers
 from bot.errors import CommandFailed, Unreachable
 from tests.support.builders import NOW, OLD_SHA, REPO, SHA

@@ -98,10 +98,10 @@ async def test_what_an_error_was_told_of_never_starts_though_the_database_was_aw
     with pytest.raises(SlackError):
         await rig.service.request(ask())
     (row,) = rig.store.rows.values()
-    assert row.id in rig.service.posting
+    assert row.id in rig.service.in_progress
     await rig.passes(30)
     assert rig.store.rows == {}
-    assert rig.service.posting == set()
+    assert rig.service.in_progress == set()
     assert rig.dokku.streams == []
 
 
@@ -117,7 +117,7 @@ async def test_a_row_whose_writing_was_not_confirmed_never_starts() -> None:
     with pytest.raises(DatabaseDown):
         await rig.service.request(ask())
     await rig.passes(30)
-    assert rig.service.posting == set()
+    assert rig.service.in_progress == set()
     assert await rig.service.request(ask()) is not None
 
 
@@ -133,7 +133,7 @@ async def test_a_place_that_could_not_be_stored_is_stored_later_and_then_it_star
     row = await rig.until_ended(within_s=60)
     assert row.message is not None
     assert rig.announcer.posted == [row.id]
-    assert rig.service.posting == set()
+    assert rig.service.in_progress == set()
 
 
 @in_virtual_time
@@ -145,7 +145,7 @@ async def test_a_request_that_is_cut_off_leaves_the_row_for_the_next_process() -
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert len(rig.store.rows) == 1
-    assert rig.service.posting == set()
+    assert rig.service.in_progress == set()
 
 
 @in_virtual_time
@@ -302,7 +302,7 @@ async def test_a_retry_and_a_rollback_are_new_requests() -> None:
 @in_virtual_time
 async def test_people_of_another_workspace_may_do_nothing() -> None:
     rig = a_rig(start=False)
-    rig.service.home_team = "T01"
+    rig.service.access.set_home_team("T01")
     with pytest.raises(Declined, match="own workspace"):
         await rig.service.request(ask(actor=replace(ADA, team="T99")))
     assert rig.store.rows == {}

@@ -30,9 +30,9 @@ class HandClock:
         self.seconds += duration.total_seconds()
 
 
-def a_tracker(most: int = 100) -> tuple[DeploymentCache, HandClock]:
+def a_cache(max_size: int = 100) -> tuple[DeploymentCache, HandClock]:
     clock = HandClock()
-    return DeploymentCache(clock=clock, ttl=timedelta(seconds=TTL_S), most=most), clock
+    return DeploymentCache(clock=clock, ttl=timedelta(seconds=TTL_S), max_size=max_size), clock
 
 
 def ids(cache: DeploymentCache) -> list[str]:
@@ -40,7 +40,7 @@ def ids(cache: DeploymentCache) -> list[str]:
 
 
 def test_an_ended_deployment_stays_for_five_minutes() -> None:
-    cache, clock = a_tracker()
+    cache, clock = a_cache()
     one = a_deployment()
     cache.put(one)
     clock.seconds = 1000
@@ -55,7 +55,7 @@ def test_an_ended_deployment_stays_for_five_minutes() -> None:
 
 
 def test_a_correction_keeps_the_time_of_the_end() -> None:
-    cache, clock = a_tracker()
+    cache, clock = a_cache()
     cache.put(a_deployment(phase=Phase.FAILED))
     clock.seconds = 200
     cache.put(a_deployment(phase=Phase.SUCCEEDED))
@@ -66,7 +66,7 @@ def test_a_correction_keeps_the_time_of_the_end() -> None:
 
 
 def test_progress_survives_a_newer_row() -> None:
-    cache, _ = a_tracker()
+    cache, _ = a_cache()
     one = a_deployment()
     cache.note(one.id, Progress(step="unknown yet"))
     assert cache.progress(one.id) == Progress()
@@ -78,7 +78,7 @@ def test_progress_survives_a_newer_row() -> None:
 
 
 def test_it_is_bounded_by_dropping_the_oldest_ended_ones() -> None:
-    cache, clock = a_tracker(most=2)
+    cache, clock = a_cache(max_size=2)
     for number in range(4):
         clock.seconds = number
         cache.put(a_deployment(id=f"ended {number}", phase=Phase.FAILED))
@@ -88,7 +88,7 @@ def test_it_is_bounded_by_dropping_the_oldest_ended_ones() -> None:
 
 
 def test_active_ones_are_never_dropped() -> None:
-    cache, _ = a_tracker(most=2)
+    cache, _ = a_cache(max_size=2)
     for number in range(4):
         cache.put(a_deployment(id=f"active {number}"))
     cache.put(a_deployment(id="ended", phase=Phase.FAILED))
@@ -104,7 +104,7 @@ def test_active_ones_are_never_dropped() -> None:
 def test_it_always_knows_what_a_walk_over_all_would_tell(
     acts: Sequence[tuple[str, Phase | None, int]],
 ) -> None:
-    cache, clock = a_tracker(most=3)
+    cache, clock = a_cache(max_size=3)
     # Id -> phase and when it was first known to have ended, oldest end first.
     model: dict[str, tuple[Phase, float | None]] = {}
     for id_, phase, pause in acts:

@@ -44,7 +44,7 @@ async def test_the_same_progress_again_is_no_change() -> None:
     rig.cache.put(row)
     for _ in range(2):
         rig.deployments.note(row.id, Progress(step="step 1 of 2"))
-        rig.deployments.note_waiting(row.id, place=1, waits_for="a git push")
+        rig.deployments.note_waiting(row.id, position=1, waits_for="a git push")
     assert rig.announcer.changes == [
         (row.id, Urgency.ROUTINE),
         (row.id, Urgency.PHASE),
@@ -52,7 +52,7 @@ async def test_the_same_progress_again_is_no_change() -> None:
         (row.id, Urgency.PHASE),
     ]
     rig.announcer.changes.clear()
-    rig.deployments.note_waiting(row.id, place=1, waits_for="a git push")
+    rig.deployments.note_waiting(row.id, position=1, waits_for="a git push")
     assert rig.announcer.changes == []
 
 

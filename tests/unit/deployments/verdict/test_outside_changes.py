@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
 from bot.deployments.model import Blocker, Live
-from bot.deployments.queue.waiting_list import expiry
+from bot.deployments.queue.waiting_list import expiry_cause
 from bot.deployments.verdict.outside_changes import (
     SOURCES,
     UNRECORDED,
@@ -120,14 +120,14 @@ def test_nobody_is_told_to_unlock() -> None:
 
 def test_a_place_that_expires_names_what_held_it_up_and_what_can_be_done() -> None:
     held_up = Blocker(what=PHRASE, since=NOW - timedelta(hours=2, minutes=1), mend="Do this.")
-    assert expiry(PHRASE, held_up, NOW) == (
+    assert expiry_cause(PHRASE, held_up, NOW) == (
         f"It waited too long for {PHRASE}, which has been running for 2h 1m. Do this."
     )
-    assert expiry("the lock", Blocker(what="the lock", mend="Do this."), NOW) == (
+    assert expiry_cause("the lock", Blocker(what="the lock", mend="Do this."), NOW) == (
         "It waited too long for the lock. Do this."
     )
-    assert expiry("x", Blocker(what="x"), NOW) == "It waited too long for x"
-    assert expiry("its turn", None, NOW) == "It waited too long for its turn"
+    assert expiry_cause("x", Blocker(what="x"), NOW) == "It waited too long for x"
+    assert expiry_cause("its turn", None, NOW) == "It waited too long for its turn"
 
 
 # --- during a deployment of ours

@@ -24,7 +24,7 @@ async def test_a_command_starts_a_deployment_and_its_message_is_the_answer() -> 
             "ada",
         )
         assert ask.request_key.startswith("command:")
-        assert stage.service.home_team == stage.slack.workspace.team_id
+        assert stage.service.access.home_team == stage.slack.workspace.team_id
         assert not stage.slack.ephemerals(stage.ada)
         assert not stage.slack.notices
 

@@ -83,7 +83,7 @@ class SlowApps(FakeService):
 
     async def known_apps(self) -> Sequence[AppPolicy]:
         await self.answer.wait()
-        return await super().known_apps()
+        return await self.queries.known_apps()
 
 
 async def test_the_form_opens_before_the_list_of_apps_has_come(
@@ -91,7 +91,7 @@ async def test_the_form_opens_before_the_list_of_apps_has_come(
 ) -> None:
     async with open_stage() as stage:
         slow = SlowApps(stage)
-        monkeypatch.setattr(stage.service, "known_apps", slow.known_apps)
+        monkeypatch.setattr(stage.service.queries, "known_apps", slow.known_apps)
         await stage.deploy("")
         await stage.view("Looking up what can be deployed")
         slow.answer.set()
@@ -105,7 +105,7 @@ async def test_a_form_that_was_closed_meanwhile_is_nobodys_error(
 ) -> None:
     async with open_stage() as stage:
         slow = SlowApps(stage)
-        monkeypatch.setattr(stage.service, "known_apps", slow.known_apps)
+        monkeypatch.setattr(stage.service.queries, "known_apps", slow.known_apps)
         await stage.deploy("")
         await stage.slack.close(stage.ada, await stage.view("Looking up"))
         slow.answer.set()
@@ -123,7 +123,7 @@ async def test_a_form_opens_though_nothing_can_be_looked_up(
         raise StoreError("the database does not answer")
 
     async with open_stage() as stage:
-        monkeypatch.setattr(stage.service, "known_apps", down)
+        monkeypatch.setattr(stage.service.queries, "known_apps", down)
         view = await a_form(stage)
         assert view.blocks[0]["element"]["type"] == "plain_text_input"
 
@@ -137,7 +137,7 @@ async def test_a_server_that_does_not_exist_is_a_mistake_at_its_field(
         def gone(app: str, server: str | None = None) -> AppPolicy:
             raise Declined(f"{app} is not on `{server}` any more.")
 
-        monkeypatch.setattr(stage.service, "policy", gone)
+        monkeypatch.setattr(stage.service.queries.catalog, "policy", gone)
         chosen = {"app": "myapp", "server": "staging"}
         result = await stage.slack.submit(stage.ada, view, chosen)
         assert result.errors == {"server": "myapp is not on staging any more."}
@@ -157,7 +157,7 @@ async def test_a_list_of_apps_that_is_late_holds_no_form_up(
     async with open_stage() as stage:
         view = await a_form(stage)
         slow = SlowApps(stage)
-        monkeypatch.setattr(stage.service, "known_apps", slow.known_apps)
+        monkeypatch.setattr(stage.service.queries, "known_apps", slow.known_apps)
         monkeypatch.setattr("bot.slack.listeners.modals.CHECK_S", 0.01)
         result = await stage.slack.submit(stage.ada, view, {"app": "myapp"})
         assert result.acked
@@ -172,7 +172,7 @@ async def test_a_check_that_breaks_leaves_the_decision_to_the_service(
 
     async with open_stage() as stage:
         view = await a_form(stage)
-        monkeypatch.setattr(stage.service, "known_apps", broken)
+        monkeypatch.setattr(stage.service.queries, "known_apps", broken)
         result = await stage.slack.submit(stage.ada, view, {"app": "myapp"})
         assert result.acked
         await stage.live_message()
@@ -181,7 +181,7 @@ async def test_a_check_that_breaks_leaves_the_decision_to_the_service(
 async def test_a_slow_form_that_slack_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_stage() as stage:
         slow = SlowApps(stage)
-        monkeypatch.setattr(stage.service, "known_apps", slow.known_apps)
+        monkeypatch.setattr(stage.service.queries, "known_apps", slow.known_apps)
         stage.slack.fail_for_test("views.open", error="expired_trigger_id")
         await stage.deploy("")
         assert "try again" in await stage.whisper()

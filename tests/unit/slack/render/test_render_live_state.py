@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Containers
-from bot.deployments.live.compare import Facts, Match, stand
-from bot.deployments.live.reader import Seen
+from bot.deployments.live.compare import LiveEvidence, Match, compare_live
+from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Failure, Live, Phase, Progress
 from bot.slack.listeners.answers import standing_answer
 from bot.slack.render.limits import validate_message
@@ -43,10 +43,10 @@ def ended(minutes: int = 0, **changes: Any) -> Deployment:
     return a_deployment(**(given | changes))
 
 
-def seen(*started: Deployment, now: Containers | None = None, **facts: Any) -> Seen:
+def seen(*started: Deployment, now: Containers | None = None, **facts: Any) -> LiveReport:
     about = {key: facts.pop(key) for key in ("why", "keeps_records", "missing") if key in facts}
-    standing = stand(Facts(started=started, containers=now, **facts))
-    return Seen(server="production", app="web", standing=standing, **about)
+    standing = compare_live(LiveEvidence(started=started, containers=now, **facts))
+    return LiveReport(server="production", app="web", state=standing, **about)
 
 
 def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> str:
@@ -189,16 +189,16 @@ def test_the_answer_is_taken_by_slack_and_pings_nobody() -> None:
         for n in range(5)
     ]
     many = containers(*(replace(STRANGER, id=f"{n:012}", process=HOSTILE) for n in range(80)))
-    facts = Facts(started=[ended()], containers=many, records=records)
+    facts = LiveEvidence(started=[ended()], containers=many, records=records)
     found = [
-        Seen(server=HOSTILE, app=HOSTILE, standing=stand(facts), why=HOSTILE),
-        Seen(
+        LiveReport(server=HOSTILE, app=HOSTILE, state=compare_live(facts), why=HOSTILE),
+        LiveReport(
             server=HOSTILE,
             app=HOSTILE,
-            standing=stand(replace(facts, unfinished=[running, *rows])),
+            state=compare_live(replace(facts, unfinished=[running, *rows])),
         ),
     ]
-    assert found[0].standing.match is Match.REPLACED
+    assert found[0].state.match is Match.REPLACED
     answer = standing_answer(found, lambda one: (one, Progress(waits_for=HOSTILE)), now=NOW)
     assert not validate_message(answer.text, list(answer.blocks))
     for hazard in ("<!channel", "@here", "<https://evil"):

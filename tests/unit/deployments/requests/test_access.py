@@ -1,12 +1,7 @@
-"""Who may deploy, and which app a mistyped name means."""
+"""Who may use the bot and deploy an app."""
 
 from bot.deployments.model import Actor, AppPolicy
-from bot.deployments.requests.validate import closest, may_deploy
-
-
-def test_the_closest_names_are_offered() -> None:
-    assert closest("mapp", ["myapp", "web"]) == " Did you mean `myapp`?"
-    assert closest("zzz", ["myapp"]) == " `/deploy apps` lists the apps."
+from bot.deployments.requests.access import may_deploy
 
 
 def test_who_may_deploy() -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from bot.deployments.model import Failure, Phase
-from bot.deployments.state.recovery import homeless, lately_ended, load
+from bot.deployments.state.sync import find_unposted, load_recently_ended, load_unfinished
 from tests.support.builders import NOW
 from tests.support.rig import a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -14,7 +14,7 @@ async def test_waiting_ones_are_shown_and_running_ones_are_left_to_their_owner()
     queued, running = waiting(), waiting(id="01RUNS", phase=Phase.BUILDING, request_key="2")
     unposted = waiting(id="01UNPOSTED", message=None, request_key="3")
     rig = a_rig(queued, running, unposted, start=False)
-    assert await load(rig.deployments) == [queued]
+    assert await load_unfinished(rig.deployments) == [queued]
     assert {one.deployment.id for one in rig.cache.active()} == {
         queued.id,
         running.id,
@@ -40,7 +40,7 @@ async def test_an_end_that_was_written_and_not_shown_is_shown_with_its_excerpt()
     log = [f"line {n}" for n in range(30)]
     rig.store.logs[failed.id] = [*log[:20], "ERROR: failed to solve", *log[20:]]
     rig.store.logs[good.id] = log
-    shown = await lately_ended(rig.deployments, rig.clock)
+    shown = await load_recently_ended(rig.deployments, rig.clock)
     assert {row.id for row in shown} == {failed.id, good.id}
     assert "ERROR: failed to solve" in rig.progress(failed.id).excerpt
     assert rig.progress(failed.id).excerpt[0] == "line 14"
@@ -55,10 +55,10 @@ async def test_rows_without_a_message_get_one_when_nobody_is_posting_it() -> Non
     from_cli = waiting(id="01CLI", message=None, channel="", request_key="3")
     placed = waiting(id="01PLACED", request_key="4")
     rig = a_rig(left, posted_now, from_cli, placed, start=False)
-    await load(rig.deployments)
-    assert homeless(rig.deployments, rig.clock, ()) == []
+    await load_unfinished(rig.deployments)
+    assert find_unposted(rig.deployments, rig.clock, ()) == []
     await rig.passes(30)
-    found = homeless(rig.deployments, rig.clock, {posted_now.id})
+    found = find_unposted(rig.deployments, rig.clock, {posted_now.id})
     assert [row.id for row in found] == [left.id]
 
 
@@ -66,6 +66,6 @@ async def test_rows_without_a_message_get_one_when_nobody_is_posting_it() -> Non
 async def test_a_row_that_ended_before_its_message_was_found_gets_it_all_the_same() -> None:
     cancelled = waiting(message=None, phase=Phase.CANCELLED, finished_at=NOW - timedelta(seconds=5))
     rig = a_rig(cancelled, start=False)
-    assert await lately_ended(rig.deployments, rig.clock) == []
+    assert await load_recently_ended(rig.deployments, rig.clock) == []
     await rig.passes(30)
-    assert [row.id for row in homeless(rig.deployments, rig.clock, ())] == [cancelled.id]
+    assert [row.id for row in find_unposted(rig.deployments, rig.clock, ())] == [cancelled.id]
