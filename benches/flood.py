@@ -11,7 +11,7 @@ from benches.acks import ack
 from benches.figures import Usage, counted, histogram_percentile, in_ms
 from benches.many import ERRORS, LATENESS, POLLS
 from benches.played import Played, plain_apps, play
-from bot.simulators.stage import DemoApp
+from bot.simulators.environment import DemoApp
 
 BESIDE = 10
 WITHIN_S = 300.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from bot.simulators.bot_process import BotProcess
-from bot.simulators.stage import DemoApp, Stage, open_stage
+from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.slack.manifest import manifest
 
 HELD_AT = "build step"
@@ -24,7 +24,7 @@ AT_ONCE = 50
 class Played:
     """The stage, and the bot on it."""
 
-    stage: Stage
+    stage: Simulators
     bot: BotProcess
 
     async def metrics(self) -> str:
@@ -74,7 +74,9 @@ async def play(
     """Start everything; more settings of the bot by name. Prints the bot's end, if it ends."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        async with open_stage(manifest=manifest(), folder=folder, apps=apps, speed=speed) as stage:
+        async with open_simulators(
+            manifest=manifest(), folder=folder, apps=apps, speed=speed
+        ) as stage:
             bot = await BotProcess.start({**stage.settings, **settings}, folder=folder)
             try:
                 if not await bot.ready():

@@ -18,7 +18,7 @@ from bot.config.settings import load_settings
 from bot.metrics import Metrics
 from bot.readiness import Parties
 from bot.redaction import Redactor
-from bot.simulators.stage import Stage, open_stage
+from bot.simulators.environment import Simulators, open_simulators
 from bot.slack.manifest import manifest
 
 ROOT = Path(bot.__file__).parent
@@ -57,7 +57,7 @@ def _is_ours(code: CodeType) -> bool:
 async def measure() -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        async with open_stage(manifest=manifest(), folder=folder) as stage:
+        async with open_simulators(manifest=manifest(), folder=folder) as stage:
             settings = load_settings(environ=dict(stage.settings), folder=folder)
             async with open_bot(
                 settings,
@@ -68,7 +68,7 @@ async def measure() -> dict[str, object]:
                 return await _count(stage)
 
 
-async def _count(stage: Stage) -> dict[str, object]:
+async def _count(stage: Simulators) -> dict[str, object]:
     entered, delivered = Entered(), asyncio.Event()
     stage.receiver.on_received.append(lambda: delivered.set() if _is_finished(stage) else None)
     threading.setprofile(entered)
@@ -83,5 +83,5 @@ async def _count(stage: Stage) -> dict[str, object]:
     return entered.figures()
 
 
-def _is_finished(stage: Stage) -> bool:
+def _is_finished(stage: Simulators) -> bool:
     return any(one.body.get("type") == "deployment.finished" for one in stage.receiver.received)

@@ -20,7 +20,7 @@ from pathlib import Path
 import typer
 
 from bot.simulators.bot_process import BotProcess
-from bot.simulators.stage import APPS, Stage, open_stage
+from bot.simulators.environment import APPS, Simulators, open_simulators
 from bot.slack.manifest import manifest
 
 SPEED = 1.5
@@ -48,7 +48,7 @@ async def _demo(port: int, open_browser: bool) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deploybot-demo-")))
         try:
             stage = await stack.enter_async_context(
-                open_stage(manifest=manifest(), folder=folder, port=port, speed=SPEED)
+                open_simulators(manifest=manifest(), folder=folder, port=port, speed=SPEED)
             )
         except OSError as error:
             if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
@@ -83,7 +83,7 @@ async def _until_first(*works: Awaitable[object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _welcome(stage: Stage, *, open_browser: bool) -> None:
+async def _welcome(stage: Simulators, *, open_browser: bool) -> None:
     lines = [f"deploybot demo runs at {stage.slack.page_url}", "Type there, in #deploys:"]
     width = max(len(app.name) for app in APPS)
     lines += [f"  /deploy {app.name:<{width}} main   {app.hint}" for app in APPS]

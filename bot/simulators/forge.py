@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.simulators.dokku.model import RefMissing, RepoUnreachable
+from bot.simulators.dokku.refs import RefMissing, RepoUnreachable
 
 OWNER = "acme"
 LOOPBACK = "127.0.0.1"

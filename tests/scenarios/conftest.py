@@ -23,10 +23,10 @@ from bot.metrics import Metrics
 from bot.readiness import Parties
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
+from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.simulators.slack.model import Channel, Message, User, View
 from bot.simulators.slack.people import InteractionResult
 from bot.simulators.slack.simulator import SlackSimulator
-from bot.simulators.stage import DemoApp, Stage, open_stage
 from bot.slack.manifest import manifest
 
 FAST = {
@@ -80,7 +80,7 @@ class QuickClock(Clock):
 class World:
     """One workspace, one server, and a bot that can be started and stopped."""
 
-    stage: Stage
+    stage: Simulators
     folder: Path
     environ: dict[str, str]
     bot: Bot | None = None
@@ -272,7 +272,7 @@ WorldFactory = Callable[..., Awaitable[World]]
 async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
     options.setdefault("apps", ONE_APP)
     options.setdefault("speed", SPEED)
-    async with open_stage(manifest=manifest(), folder=folder, **options) as stage:
+    async with open_simulators(manifest=manifest(), folder=folder, **options) as stage:
         world = World(stage=stage, folder=folder, environ={**stage.settings, **FAST})
         with _unheard() as errors:
             try:

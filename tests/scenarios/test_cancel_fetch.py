@@ -87,7 +87,7 @@ async def test_a_push_that_has_the_lock_while_ours_fetches_is_not_killed(tmp_pat
         dokku = world.stage.dokku
         await held_at(world, FETCHING)
         dokku.hold_for_test("myapp", at=BUILDING, too=True)
-        push = dokku.foreign_push("myapp", OTHER)
+        push = dokku.outside_push_for_test("myapp", OTHER)
         await dokku.until(lambda: dokku.holding("myapp") == 2)
         began = time.monotonic()
         await by_button(world)
@@ -149,7 +149,7 @@ async def test_before_0_38_a_fetch_that_finds_a_push_there_ends_by_itself(tmp_pa
         dokku = world.stage.dokku
         await held_at(world, FETCHING)
         dokku.hold_for_test("myapp", at=BUILDING, too=True)
-        push = dokku.foreign_push("myapp", OTHER)
+        push = dokku.outside_push_for_test("myapp", OTHER)
         await dokku.until(lambda: dokku.holding("myapp") == 2)
         began = time.monotonic()
         await by_button(world)

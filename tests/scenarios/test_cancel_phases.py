@@ -69,7 +69,7 @@ async def test_what_waits_for_its_turn_is_taken_out_of_the_line(
 async def test_what_waits_for_a_foreign_build_kills_nobodys(tmp_path: Path, version: str) -> None:
     async with beside(tmp_path, version) as world:
         world.hold(BUILDING)
-        push = world.stage.dokku.foreign_push("myapp", OTHER)
+        push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
         await world.held()
         await world.deploy()
         await world.until_message("Queued", "outside this bot", "Cancel")

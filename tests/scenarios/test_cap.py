@@ -48,7 +48,7 @@ async def test_it_counts_from_the_first_start_over_both_attempts(world: World) -
 async def test_the_time_in_the_queue_does_not_count(world: World) -> None:
     clock = await quick_bot(world)
     world.hold(BUILDING)
-    push = world.stage.dokku.foreign_push("myapp", OTHER)
+    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     await world.deploy()
     await world.until_message("1st in line", "outside this bot")

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Locator, Page, async_playwright, expect
 
 from bot.simulators.bot_process import BotProcess
-from bot.simulators.stage import Stage, open_stage
+from bot.simulators.environment import Simulators, open_simulators
 from bot.slack.manifest import manifest
 
 pytestmark = pytest.mark.browser
@@ -24,7 +24,7 @@ class Desk:
     """Somebody at the page."""
 
     page: Page
-    stage: Stage
+    stage: Simulators
 
     async def type(self, text: str) -> None:
         composer = self.page.locator("#composer textarea")
@@ -47,7 +47,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_stage(manifest=manifest(), folder=tmp_path, speed=SPEED) as stage:
+    async with open_simulators(manifest=manifest(), folder=tmp_path, speed=SPEED) as stage:
         bot = await BotProcess.start({**stage.settings, "DEPLOYBOT_SETTLE": "1s"}, folder=tmp_path)
         try:
             assert await bot.ready(), bot.last_lines

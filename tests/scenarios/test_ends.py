@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.simulators.stage import DemoApp
+from bot.simulators.environment import DemoApp
 from tests.scenarios.conftest import World, open_world, shown
 
 NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)

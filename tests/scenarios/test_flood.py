@@ -5,19 +5,16 @@ import re
 import pytest
 
 from bot.deployments.model import Live, Phase
-from bot.simulators.dokku import building
 from tests.scenarios.conftest import World
 
-FLOOD_BYTES = 20_000_000
 KEPT_BYTES = 16 * 1024 * 1024
 
 
 @pytest.mark.timeout(120)
 async def test_a_log_beyond_what_is_kept_says_so_and_hides_no_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr(building, "FLOOD_BYTES", FLOOD_BYTES)
-    world.now_behaves("flood")
+    world.now_behaves("flood_20_mb")
     await world.deploy()
     await world.until_message("Deployed", "The new release runs and stayed up.", timeout_s=90)
     (row,) = await world.rows()

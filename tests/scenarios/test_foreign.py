@@ -9,7 +9,7 @@ import pytest
 
 from bot.bootstrap import Bot
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.dokku.model import JournalEntry
 from tests.scenarios.conftest import QuickClock, World, open_world, shown
 from tests.support.message_parts import parts_of
@@ -40,8 +40,7 @@ class Patient:
 def asked(entries: list[JournalEntry], command: str) -> int:
     """How often the bot sent such a command."""
     return sum(
-        one.details.get("command") == command and not one.details.get("elsewhere")
-        for one in entries
+        one.details.get("command") == command and not one.details.get("outside") for one in entries
     )
 
 
@@ -66,7 +65,7 @@ async def newest(world: World) -> Deployment:
 async def hung_push(world: World) -> asyncio.Task[object]:
     """Somebody's push whose client died: it stands still with the lock (recording m12)."""
     world.hold(BUILDING)
-    push = world.stage.dokku.foreign_push("myapp", OTHER)
+    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     return push
 
@@ -123,7 +122,7 @@ async def test_what_an_operator_is_told_to_do_frees_the_app(patient: Patient) ->
     await world.until_message("1st in line", "a git push outside this bot")
     patient.passes(timedelta(minutes=31))
     await world.until_message("end it with", "builds:cancel myapp")
-    await foreign_command(patient.dokku, "builds:cancel myapp")
+    await outside_command_for_test(patient.dokku, "builds:cancel myapp")
     await push
     world.let_go()
     await world.until_message("Deployed")
@@ -154,7 +153,7 @@ async def test_a_restart_elsewhere_is_waited_for_by_its_name(patient: Patient) -
     """It takes no lock: Dokku would let us run into it, and mix code and settings."""
     world = patient.world
     world.hold("Attempting pre-flight")
-    restart = foreign_command(patient.dokku, "ps:restart myapp")
+    restart = outside_command_for_test(patient.dokku, "ps:restart myapp")
     await world.held()
     await world.deploy()
     await world.until_message("1st in line", "a ps:restart outside this bot")
@@ -201,7 +200,7 @@ async def test_a_config_change_that_runs_into_a_deployment_is_noted_and_told(
     world.hold(BUILDING)
     await world.deploy()
     await world.held()
-    await foreign_command(patient.dokku, "config:set myapp COLOUR=blue")
+    await outside_command_for_test(patient.dokku, "config:set myapp COLOUR=blue")
     theirs = world.app.records[-1]
     noted = f"Others worked on the app meanwhile: config:set (Dokku build {theirs.id})."
     await world.until_message("Building", noted)
@@ -221,7 +220,7 @@ async def test_what_others_did_is_still_told_by_a_bot_that_was_started_anew(
         world.hold(BUILDING)
         await world.deploy()
         await world.held()
-        await foreign_command(world.stage.dokku, "ps:restart myapp")
+        await outside_command_for_test(world.stage.dokku, "ps:restart myapp")
         world.hold("before_exit")  # it goes on to there
         await world.stage.dokku.until(
             lambda: (
@@ -246,7 +245,7 @@ async def test_a_restart_of_the_old_release_is_named_in_the_sentence(patient: Pa
     world.hold("Building myapp")
     await world.deploy()
     await world.held()
-    await foreign_command(patient.dokku, "ps:restart myapp")
+    await outside_command_for_test(patient.dokku, "ps:restart myapp")
     world.let_go()
     await world.until_message(
         "Failed", "The previous release is serving; it was restarted meanwhile by ps:restart."
@@ -273,7 +272,7 @@ async def test_a_scaling_leaves_no_record_and_is_told_all_the_same(tmp_path: Pat
         await world.start_bot(DEPLOYBOT_SETTLE="6s")
         dokku = world.stage.dokku
         await seen_once(world)
-        await foreign_command(dokku, "ps:scale myapp web=2")
+        await outside_command_for_test(dokku, "ps:scale myapp web=2")
         await world.until_message("Deployed", "by a command that Dokku keeps no record of")
         row = await newest(world)
         assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
@@ -286,7 +285,7 @@ async def test_a_deploy_that_our_lock_keeps_out_is_told_to_operators_alone(
     world.hold(BUILDING)
     await world.deploy()
     await world.held()
-    await patient.dokku.foreign_push("myapp", OTHER)
+    await patient.dokku.outside_push_for_test("myapp", OTHER)
     refused = world.app.records[-1]
     await patient.looks(len(patient.dokku.journal), 2)
     world.let_go()
@@ -300,7 +299,7 @@ async def test_a_push_that_replaces_a_release_before_its_proof_is_named(tmp_path
         await world.start_bot(DEPLOYBOT_SETTLE="8s")
         dokku = world.stage.dokku
         await seen_once(world)
-        await dokku.foreign_push("myapp", OTHER)
+        await dokku.outside_push_for_test("myapp", OTHER)
         await world.until_message("Failed", "It was replaced by git push before it had proved")
         row = await newest(world)
         assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)

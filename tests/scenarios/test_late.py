@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.dokku.crashes import crash_loop
 from tests.scenarios.conftest import World, shown
 
@@ -68,7 +68,7 @@ async def test_a_cap_that_could_not_be_confirmed_is_corrected_when_the_build_is_
     """Dokku does not hear the cancel, and the build, which prints nothing, hears no hanging up."""
     await world.stop_bot()
     await world.start_bot(timing=LATE, DEPLOYBOT_MAX_DURATION="2s")
-    world.stage.server.refuses = "builds:cancel"
+    world.stage.server.refuse_command_for_test("builds:cancel")
     await held_at(world, "build step 4/")
     await world.until_message("Failed", "its end on the server could not be confirmed")
     row = await the_row(world)
@@ -191,7 +191,7 @@ async def test_what_crashes_after_a_restart_elsewhere_is_no_news_of_ours(world: 
     await world.deploy()
     await world.until_message("Deployed")
     dokku = world.stage.dokku
-    await foreign_command(dokku, "ps:restart myapp")
+    await outside_command_for_test(dokku, "ps:restart myapp")
     (container,) = world.app.listed.values()
     dokku.spawn(crash_loop(dokku, world.app, container, life_s=1))
 

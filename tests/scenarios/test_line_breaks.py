@@ -86,9 +86,9 @@ async def lock_out(world: World) -> None:
 async def give_no_channel(world: World) -> None:
     """What is open stays so; no question passes for a while."""
     server = world.stage.server
-    server.max_sessions, most = 0, server.max_sessions
+    server.limit_sessions_for_test(0)
     await told(world, "had no channel free")
-    server.max_sessions = most
+    server.limit_sessions_for_test()
 
 
 PATIENT = {
@@ -194,12 +194,12 @@ async def test_all_lines_break_while_the_end_is_being_read(
             world.hold(FETCHING, app)
             await world.deploy(f"{app} main")
             await world.held(app)
-        server.refuses = "ps:inspect"
+        server.refuse_command_for_test("ps:inspect")
         for app in ends:
             world.let_go(app)
         await world.slack.until(partial(_all_read, world))
         await break_line(world)
-        server.refuses = None
+        server.refuse_command_for_test(None)
         await world.ended(len(ends))
         for app, end in ends.items():
             seen, _ = await the_end(world, app)
@@ -224,10 +224,10 @@ async def test_a_command_that_the_server_never_ran_is_sent_again(
 ) -> None:
     """All was cut as it arrived: Dokku has no record of it, so nothing ran."""
     server, dokku = patient.stage.server, patient.stage.dokku
-    server.loses = "git:sync"
+    server.lose_command_for_test("git:sync")
     await patient.deploy()
-    await dokku.until(lambda: server.lost, timeout_s=20)
-    server.loses = None
+    await dokku.until(lambda: server.lost_lines, timeout_s=20)
+    server.lose_command_for_test(None)
     await break_line(patient)
     await patient.ended()
     seen, _ = await the_end(patient)

@@ -96,7 +96,7 @@ async def test_a_login_too_many_is_tried_again(tmp_path: Path, farewell: bytes) 
         await world.stage.dokku.until(lambda: server.connections == 1)
         server.turn_away_for_test(farewell)
         await world.deploy()
-        await world.stage.dokku.until(lambda: server.wire.turned_away, timeout_s=20)
+        await world.stage.dokku.until(lambda: server.network.turned_away, timeout_s=20)
         server.turn_away_for_test(None)
         assert_deployed(await the_end(world))
 
@@ -130,7 +130,7 @@ async def test_a_host_key_that_changes_later_gets_nothing(hasty: World) -> None:
 
 async def test_a_deploy_command_that_the_server_will_not_run_is_no_start(hasty: World) -> None:
     server = hasty.stage.server
-    server.refuses = "git:sync"
+    server.refuse_command_for_test("git:sync")
     await hasty.deploy()
     row = await the_end(hasty)
     assert_not_started(hasty, row)
@@ -138,7 +138,7 @@ async def test_a_deploy_command_that_the_server_will_not_run_is_no_start(hasty: 
 
 
 async def test_questions_that_the_server_will_not_run_end_it(hasty: World) -> None:
-    hasty.stage.server.refuses = ""
+    hasty.stage.server.refuse_command_for_test("")
     await hasty.deploy()
     row = await the_end(hasty)
     assert_not_started(hasty, row)
@@ -146,14 +146,14 @@ async def test_questions_that_the_server_will_not_run_end_it(hasty: World) -> No
 
 
 async def test_one_channel_is_enough(hasty: World) -> None:
-    hasty.stage.server.max_sessions = 1
+    hasty.stage.server.limit_sessions_for_test(1)
     await hasty.deploy()
     assert_deployed(await the_end(hasty))
 
 
 async def test_no_channel_at_all_is_an_unreachable_server(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        world.stage.server.max_sessions = 0
+        world.stage.server.limit_sessions_for_test(0)
         await world.start_bot(timing=SOON | {"start_tries": 1})
         await world.deploy()
         row = await the_end(world)
@@ -183,7 +183,7 @@ async def _deploy_through(hasty: World, fault: str) -> None:
         case "turned away":
             server.turn_away_for_test(MAX_STARTUPS)
         case _:
-            server.refuses = ""
+            server.refuse_command_for_test("")
     server.drop_oldest_for_test()
     await hasty.until_message("stale")
     hasty.let_go()
@@ -196,5 +196,5 @@ async def _deploy_through(hasty: World, fault: str) -> None:
     )
     server.refuse_key_for_test(refuse=False)
     server.turn_away_for_test(None)
-    server.refuses = None
+    server.refuse_command_for_test(None)
     assert_deployed(await the_end(hasty))

@@ -20,8 +20,7 @@ async def noisy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     async with open_world(tmp_path, version=request.param) as world:
         server = world.stage.server
         server.noise_for_test(b"Only for people who may\r\n")
-        server.banner = "All is watched\n"
-        server.motd, server.forces_pty = GREETING, True
+        server.greet_for_test(banner="All is watched\n", motd=GREETING, forces_pty=True)
         await world.start_bot()
         yield world
 

@@ -65,11 +65,11 @@ def let_in(server: DokkuServer) -> None:
 
 
 def no_channels(server: DokkuServer) -> None:
-    server.max_sessions = 0
+    server.limit_sessions_for_test(0)
 
 
 def channels(server: DokkuServer) -> None:
-    server.max_sessions = 10
+    server.limit_sessions_for_test()
 
 
 def asked(world: World) -> int:

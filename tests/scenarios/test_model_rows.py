@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.simulators.stage import LOOPBACK
+from bot.simulators.environment import LOOPBACK
 from tests.scenarios.conftest import ONE_APP, QuickClock, World, open_world
 from tests.support import plays
 from tests.support.asked_rules import AskedRules, asked

@@ -12,7 +12,7 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.operations.check import run_checks
-from bot.simulators.stage import DemoApp
+from bot.simulators.environment import DemoApp
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_processes import an_app, open_processes
 
@@ -93,7 +93,7 @@ async def test_a_running_deployment_says_what_this_version_cannot_give(old: Worl
 
 async def test_a_deploy_elsewhere_is_waited_for(old: World) -> None:
     old.hold(BUILDING)
-    push = old.stage.dokku.foreign_push("myapp", "ab" * 20)
+    push = old.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
     await old.held()
     await old.deploy()
     await old.until_message("Queued", "waits for another deploy outside this bot")
@@ -106,7 +106,7 @@ async def test_a_refused_start_keeps_its_place(old: World, dokku_may_start: asyn
     await old.deploy()
     await old.until_message("Starting")
     old.hold(BUILDING)
-    push = old.stage.dokku.foreign_push("myapp", "ab" * 20)
+    push = old.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
     await old.held()
     dokku_may_start.set()
     await old.until_message("Queued", "waits for another deploy outside this bot")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from tests.scenarios.conftest import ONE_APP, World, open_world
 from tests.support.plays import (
     BUILDING,
@@ -67,7 +67,7 @@ async def without_checks(world: World) -> None:
 
 
 async def scaled_to_nothing(world: World) -> None:
-    await foreign_command(world.stage.dokku, "ps:scale myapp web=0")
+    await outside_command_for_test(world.stage.dokku, "ps:scale myapp web=0")
     await world.deploy()
 
 

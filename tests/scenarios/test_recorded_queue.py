@@ -38,7 +38,7 @@ async def end_of(world: World) -> tuple[Phase, Failure | None, Live | None]:
 async def push_elsewhere(world: World) -> asyncio.Task[object]:
     """Somebody's push that stands in its build."""
     world.hold(BUILDING)
-    push = world.stage.dokku.foreign_push("myapp", OTHER)
+    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     return push
 
@@ -78,7 +78,7 @@ async def test_a_cancel_beside_a_refused_push_hangs_up(quick: World) -> None:
     await quick.deploy()
     await quick.held()
     dokku = quick.stage.dokku
-    dokku.foreign_push("myapp", OTHER)
+    dokku.outside_push_for_test("myapp", OTHER)
     await dokku.until(lambda: any(one.event == "lock_refused" for one in dokku.journal))
     await quick.until_message("Deploying", "Cancel")
     await quick.click("deployment_cancel")

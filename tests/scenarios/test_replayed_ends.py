@@ -1,6 +1,6 @@
 """The recordings themselves, played again through the whole bot: text, rhythm, ends, answers.
 
-Each take is a row of docs/verdicts.md: what the rules say of that row is what the live message
+Each recording is a row of docs/verdicts.md: what the rules say of that row is what the live message
 must come to. Rows with a recording that are not played here are named in PLAYED_ELSEWHERE.
 """
 
@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.simulators.dokku.host import OLD_VERSION as OLD
 from bot.simulators.dokku.recordings import NEWEST
+from bot.simulators.dokku.recordings import OLD_VERSION as OLD
 from bot.simulators.dokku.refs import HashedRefs
-from bot.simulators.dokku.replay import Take
+from bot.simulators.dokku.replay import Recording
 from tests.scenarios.conftest import World, open_world
 from tests.verdicts.flat import Kind
 from tests.verdicts.rows import Ended, Row
@@ -26,7 +26,7 @@ from tools.docs.verdicts_page import verdict_of
 
 SPEED = 50.0
 SHA = "c0ffee" + "0" * 34
-"""Of takes in which no commit was recorded."""
+"""Of recordings in which no commit was recorded."""
 HEADLINES = {
     Phase.SUCCEEDED: "Deployed",
     Phase.FAILED: "Failed",
@@ -60,7 +60,7 @@ test_replayed_refusals.py; of two apps, in test_replayed_together.py."""
 class Case:
     """One recorded deploy."""
 
-    take: Take
+    recording: Recording
     attempt: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
     repo: str | None = None
@@ -72,7 +72,7 @@ class Case:
     @property
     def key(self) -> Key:
         """Of its row."""
-        return f"{self.version}/{self.take.scenario}", self.take.deploys[0], self.hangs_up
+        return f"{self.version}/{self.recording.scenario}", self.recording.deploys[0], self.hangs_up
 
     @property
     def row(self) -> Row:
@@ -98,23 +98,25 @@ BESIDE = frozenset({"mwua9aibcjoo9t"})
 
 
 def simple(scenario: str, *deploys: str) -> tuple[Case, ...]:
-    return tuple(Case(take=Take(scenario=scenario, deploys=(one,))) for one in deploys)
+    return tuple(Case(recording=Recording(scenario=scenario, deploys=(one,))) for one in deploys)
 
 
 def old(scenario: str, *deploys: str, first: bool = False, **more: Any) -> Case:
     """On a Dokku that keeps no build records."""
-    take = Take(scenario=scenario, deploys=deploys or ("deploy",), first=first)
-    return Case(take=take, version=OLD, **more)
+    recording = Recording(scenario=scenario, deploys=deploys or ("deploy",), first=first)
+    return Case(recording=recording, version=OLD, **more)
 
 
 CASES = (
     # --- good ends
-    Case(take=Take(scenario="a_first_deploy_ok", first=True)),
-    Case(take=Take(scenario="r2_first_deploy_by_full_sha", first=True)),
-    Case(take=Take(scenario=DUO, deploys=("deploy_two_types",), first=True)),
-    Case(take=Take(scenario=DUO, deploys=("deploy_skip",), first=True)),
+    Case(recording=Recording(scenario="a_first_deploy_ok", first=True)),
+    Case(recording=Recording(scenario="r2_first_deploy_by_full_sha", first=True)),
+    Case(recording=Recording(scenario=DUO, deploys=("deploy_two_types",), first=True)),
+    Case(recording=Recording(scenario=DUO, deploys=("deploy_skip",), first=True)),
     Case(
-        take=Take(scenario=DUO, deploys=("deploy_nothing",), before=(DUO, "ps_report_json_nothing"))
+        recording=Recording(
+            scenario=DUO, deploys=("deploy_nothing",), before=(DUO, "ps_report_json_nothing")
+        )
     ),
     *simple(DUO, "deploy_web_0"),
     *simple("b_redeploy_ok", "deploy"),
@@ -123,7 +125,10 @@ CASES = (
     *simple("inspect_a_redeploy", "deploy", "same_commit", "same_files", "back"),
     *simple("r_rollback_sha_tag_branch", "full_sha"),
     # --- the release is watched
-    Case(take=Take(scenario="inspect_b_foreign_restarts"), settings={"DEPLOYBOT_SETTLE": "3"}),
+    Case(
+        recording=Recording(scenario="inspect_b_foreign_restarts"),
+        settings={"DEPLOYBOT_SETTLE": "3"},
+    ),
     *simple("inspect_e_foreign_in_our_deploy", "config_set_in_build", "restart_at_release"),
     *simple("u_crashloop", "deploy_1s"),
     *simple("inspect_d_crash_loops", "deploy_1s", "deploy_20s"),
@@ -133,45 +138,52 @@ CASES = (
     *simple("inspect_b_foreign_restarts", "build_fails", "checks_fail"),
     *simple("n1_dokku_killed_mid_build", "deploy"),
     *(
-        Case(take=Take(scenario=DOCKER, deploys=(step,), before=(DOCKER, "ps_report_json_20.924")))
+        Case(
+            recording=Recording(
+                scenario=DOCKER, deploys=(step,), before=(DOCKER, "ps_report_json_20.924")
+            )
+        )
         for step in ("deploy", "deploy_while_down")
     ),
-    Case(take=Take(scenario="e_first_deploy_build_fails", first=True)),
-    Case(take=Take(scenario="g_ref_missing", beside=BESIDE)),
-    Case(take=Take(scenario="g_ref_missing", deploys=("first_deploy",), first=True)),
+    Case(recording=Recording(scenario="e_first_deploy_build_fails", first=True)),
+    Case(recording=Recording(scenario="g_ref_missing", ended=BESIDE)),
+    Case(recording=Recording(scenario="g_ref_missing", deploys=("first_deploy",), first=True)),
     *(
-        Case(take=Take(scenario="h_repo_missing", deploys=(step,), beside=BESIDE))
+        Case(recording=Recording(scenario="h_repo_missing", deploys=(step,), ended=BESIDE))
         for step in ("not_exported", "refused", "no_such_host", "ssh_refused")
     ),
     # Our settings would refuse what was named there, so that another repository is.
     Case(
-        take=Take(scenario="h_repo_missing", deploys=("no_url",), beside=BESIDE),
+        recording=Recording(scenario="h_repo_missing", deploys=("no_url",), ended=BESIDE),
         repo="https://git.example/acme/gone.git",
     ),
     # --- cancelled
-    Case(take=Take(scenario="l1_cancel_mid_build", cancelled_s=5.551)),
-    Case(take=Take(scenario="l5_ssh_signal_and_ctrl_c", cancelled_s=12.907)),
-    Case(take=Take(scenario="l3_cancel_post_deploy", cancelled_s=17.273)),
+    Case(recording=Recording(scenario="l1_cancel_mid_build", cancelled_s=5.551)),
+    Case(recording=Recording(scenario="l5_ssh_signal_and_ctrl_c", cancelled_s=12.907)),
+    Case(recording=Recording(scenario="l3_cancel_post_deploy", cancelled_s=17.273)),
     # --- the line is lost, or silent
-    Case(take=Take(scenario="m5_ssh_blackhole_40s_mid_build", silent_s=(4.83, 45.74))),
-    Case(take=Take(scenario="m1_ssh_lost_kill9_mid_build", deploys=("deploy", "again")), attempt=2),
+    Case(recording=Recording(scenario="m5_ssh_blackhole_40s_mid_build", silent_s=(4.83, 45.74))),
     Case(
-        take=Take(
+        recording=Recording(scenario="m1_ssh_lost_kill9_mid_build", deploys=("deploy", "again")),
+        attempt=2,
+    ),
+    Case(
+        recording=Recording(
             scenario="m2_ssh_channel_closed_mid_build", deploys=("deploy", "again"), lost_s=7.429
         ),
         attempt=2,
     ),
-    Case(take=Take(scenario="m8_pty_client_killed"), attempt=2),
-    Case(take=Take(scenario="m11_ssh_lost_during_silent_build"), attempt=2),
-    Case(take=Take(scenario="m13_short_keepalive_in_blackout"), attempt=2),
-    Case(take=Take(scenario="m6_ssh_blackhole_forever")),
-    Case(take=Take(scenario=CHECKS)),
+    Case(recording=Recording(scenario="m8_pty_client_killed"), attempt=2),
+    Case(recording=Recording(scenario="m11_ssh_lost_during_silent_build"), attempt=2),
+    Case(recording=Recording(scenario="m13_short_keepalive_in_blackout"), attempt=2),
+    Case(recording=Recording(scenario="m6_ssh_blackhole_forever")),
+    Case(recording=Recording(scenario=CHECKS)),
     Case(
-        take=Take(
+        recording=Recording(
             scenario="m4_ssh_lost_kill9_post_deploy", before=(CHECKS, "ps_report_json_100.304")
         )
     ),
-    Case(take=Take(scenario="inspect_c_interrupted_post_deploy")),
+    Case(recording=Recording(scenario="inspect_c_interrupted_post_deploy")),
     # --- before there were records
     old("a_first_deploy_ok", first=True),
     old("b_redeploy_ok"),
@@ -200,14 +212,13 @@ async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case
     async with open_world(tmp_path, apps=(), speed=SPEED, version=case.version) as world:
         dokku = world.stage.dokku
         dokku.refs = HashedRefs()
-        app = dokku.replay(case.take)
-        assert app.replay is not None
+        app = dokku.replay(case.recording)
         repo = case.repo or app.repo
         (tmp_path / "deploybot.toml").write_text(f'[apps.{app.name}]\nrepo = "{repo}"\n')
         await world.start_bot(None, None, **case.settings)
         client = asyncio.create_task(_be_its_client(world, hangs_up=case.hangs_up))
         try:
-            await world.deploy(f"{app.name} {app.replay.sha or SHA}")
+            await world.deploy(f"{app.name} {dokku.replays[app.name].sha or SHA}")
             phase, failure, live, reason = case.end()
             await world.until_message(HEADLINES[phase], app.name, reason)
         finally:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Live, Phase
-from bot.simulators.dokku.host import VERSIONS
+from bot.simulators.dokku.recordings import VERSIONS
 from bot.simulators.dokku.refs import HashedRefs
-from bot.simulators.dokku.replay import Take
+from bot.simulators.dokku.replay import Recording
 from tests.scenarios.conftest import SPEED, open_world
 from tests.support.asked_rules import AskedRules, asked
 from tests.support.plays import BUILDING
@@ -42,13 +42,13 @@ async def test_a_refused_start_keeps_its_place(
     async with open_world(tmp_path, apps=(), speed=SPEED, version=version) as world:
         dokku = world.stage.dokku
         dokku.refs = HashedRefs()
-        app = dokku.replay(Take(scenario=SCENARIO, deploys=(STEP,)))
+        app = dokku.replay(Recording(scenario=SCENARIO, deploys=(STEP,)))
         (tmp_path / "deploybot.toml").write_text(f'[apps.{app.name}]\nrepo = "{app.repo}"\n')
         await world.start_bot()
         await world.deploy(f"{app.name} {'c0ffee' + '0' * 34}")
         await world.until_message("Starting")
         world.hold(BUILDING, app.name)
-        theirs = dokku.foreign_push(app.name, "ab" * 20)
+        theirs = dokku.outside_push_for_test(app.name, "ab" * 20)
         await world.held(app.name)
         dokku_may_start.set()
         await world.until_message("Queued", "waits for")

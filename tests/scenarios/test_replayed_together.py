@@ -6,7 +6,7 @@ import pytest
 
 from bot.deployments.model import Deployment, Live, Phase
 from bot.simulators.dokku.refs import HashedRefs
-from bot.simulators.dokku.replay import Take
+from bot.simulators.dokku.replay import Recording
 from tests.scenarios.conftest import open_world
 from tests.support.asked_rules import AskedRules, asked
 from tests.verdicts.flat import Kind, Verdict
@@ -18,12 +18,12 @@ __all__ = ["asked"]
 SCENARIO = "k_two_apps_at_once"
 SPEED = 50.0
 STAYED_UP = "The new release runs and stayed up."
-TAKES = (
-    Take(
+RECORDINGS = (
+    Recording(
         scenario=SCENARIO,
         before=("m2_ssh_channel_closed_mid_build", "ps_report_json_94.577"),
     ),
-    Take(scenario=SCENARIO, deploys=("deploy_web2",), first=True),
+    Recording(scenario=SCENARIO, deploys=("deploy_web2",), first=True),
 )
 
 
@@ -33,7 +33,7 @@ def rows() -> list[Row]:
 
 
 def test_both_have_their_row() -> None:
-    assert [row.step for row in rows()] == [take.deploys[0] for take in TAKES]
+    assert [row.step for row in rows()] == [take.deploys[0] for take in RECORDINGS]
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -41,14 +41,13 @@ async def test_two_apps_at_once_end_well(tmp_path: Path, asked: AskedRules, firs
     async with open_world(tmp_path, apps=(), speed=SPEED) as world:
         dokku = world.stage.dokku
         dokku.refs = HashedRefs()
-        apps = [dokku.replay(take) for take in TAKES]
+        apps = [dokku.replay(recording) for recording in RECORDINGS]
         (tmp_path / "deploybot.toml").write_text(
             "".join(f'[apps.{app.name}]\nrepo = "{app.repo}"\n' for app in apps)
         )
         await world.start_bot()
         for app in (apps[first], apps[1 - first]):
-            assert app.replay is not None
-            await world.deploy(f"{app.name} {app.replay.sha}")
+            await world.deploy(f"{app.name} {dokku.replays[app.name].sha}")
         await dokku.until(lambda: all(app.runs for app in apps), timeout_s=20)
         for app in apps:
             (row,) = await world.ended(len(apps), app.name)

@@ -66,7 +66,7 @@ async def test_what_waits_is_no_reason_to_stay(tmp_path: Path) -> None:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         dokku.hold_for_test("myapp", at=BUILD)
         pushed = it.world.stage.forge.commit("myapp", "Pushed by hand")
-        push = dokku.foreign_push("myapp", pushed)
+        push = dokku.outside_push_for_test("myapp", pushed)
         await dokku.until(lambda: dokku.holding("myapp"))
         await it.world.deploy("myapp main")
         await it.until_says("myapp", "a git push outside this bot")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.operations.check import run_checks
+from bot.simulators.environment import DemoApp
 from bot.simulators.slack.model import Message
-from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.second_dokku import Second, open_second
 

@@ -7,17 +7,17 @@ import aiohttp
 import pytest
 
 from bot.simulators.bot_process import BotProcess
+from bot.simulators.environment import Simulators, open_simulators
 from bot.simulators.slack.model import Message, View
-from bot.simulators.stage import Stage, open_stage
 from bot.slack.manifest import EVENTS_PATH, manifest
 from tests.scenarios.conftest import FAST, ONE_APP, SPEED, shown
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:
     """A workspace whose app has a request URL, and the bot behind it."""
     app = manifest("http", "https://deploybot.example.com")
-    async with open_stage(
+    async with open_simulators(
         manifest=app, folder=tmp_path, apps=ONE_APP, speed=SPEED, mode="http"
     ) as opened:
         bot = await BotProcess.start({**opened.settings, **FAST}, folder=tmp_path)
@@ -30,7 +30,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             await bot.stop()
 
 
-async def test_a_deployment_over_signed_http(stage: Stage) -> None:
+async def test_a_deployment_over_signed_http(stage: Simulators) -> None:
     slack = stage.slack
     ada, deploys = slack.user("ada"), slack.channel("deploys")
     stage.dokku.hold_for_test("myapp", at="build step 4/")
@@ -54,7 +54,7 @@ async def test_a_deployment_over_signed_http(stage: Stage) -> None:
     assert slack.notices == []
 
 
-async def test_who_does_not_sign_is_not_heard(stage: Stage) -> None:
+async def test_who_does_not_sign_is_not_heard(stage: Simulators) -> None:
     body = {"command": "/deploy", "text": "myapp main", "channel_id": "C01DEPLOYS0"}
     async with aiohttp.ClientSession() as session:
         for headers in (
@@ -66,7 +66,7 @@ async def test_who_does_not_sign_is_not_heard(stage: Stage) -> None:
     assert _messages(stage) == []
 
 
-def _url(stage: Stage) -> str:
+def _url(stage: Simulators) -> str:
     return f"http://127.0.0.1:{stage.settings['PORT']}{EVENTS_PATH}"
 
 
@@ -74,12 +74,12 @@ def _filled_in(view: View | None) -> View | None:
     return view if view is not None and view.payload.get("submit") else None
 
 
-def _messages(stage: Stage) -> list[Message]:
+def _messages(stage: Simulators) -> list[Message]:
     slack = stage.slack
     return [one for one in slack.messages(slack.channel("deploys")) if one.bot_id]
 
 
-async def _message(stage: Stage, *words: str) -> Message:
+async def _message(stage: Simulators, *words: str) -> Message:
     def says() -> list[Message]:
         return [one for one in _messages(stage) if all(word in shown(one) for word in words)]
 

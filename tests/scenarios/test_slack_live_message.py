@@ -13,8 +13,8 @@ import pytest
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.ports import Urgency
 from bot.dokku.driver import Driver
+from bot.simulators.environment import DemoApp
 from bot.simulators.slack.model import Message
-from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import QuickClock, World, open_world, shown
 from tests.support.message_parts import Parts, parts_of
 

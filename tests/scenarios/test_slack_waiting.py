@@ -49,7 +49,7 @@ async def test_waiting_ones_show_their_place_and_the_next_starts_after_an_end(
 
 async def test_a_deploy_from_outside_is_named_and_waited_for(quick: World) -> None:
     quick.hold()
-    quick.stage.dokku.foreign_push("myapp", quick.stage.forge.sha("myapp", "v1.0"))
+    quick.stage.dokku.outside_push_for_test("myapp", quick.stage.forge.sha("myapp", "v1.0"))
     await quick.held()
     await quick.deploy()
     waiting = await at(quick, "1st in line", "a git push outside this bot")
@@ -67,7 +67,7 @@ async def test_a_place_in_the_line_is_not_kept_for_ever(tmp_path: Path) -> None:
         world.hold()
         clock = QuickClock()
         bot = await world.start_bot(clock=clock)
-        world.stage.dokku.foreign_push("myapp", world.stage.forge.sha("myapp", "v1.0"))
+        world.stage.dokku.outside_push_for_test("myapp", world.stage.forge.sha("myapp", "v1.0"))
         await world.held()
         await world.deploy("myapp main")
         await at(world, "1st in line", "a git push outside this bot")

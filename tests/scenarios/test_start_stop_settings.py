@@ -8,14 +8,14 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from bot.simulators.stage import Stage, open_stage
+from bot.simulators.environment import Simulators, open_simulators
 from bot.slack.manifest import manifest
 from tests.support.run_command import RunCommand, run_command
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with open_stage(manifest=manifest(), folder=tmp_path) as opened:
+async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:
+    async with open_simulators(manifest=manifest(), folder=tmp_path) as opened:
         yield opened
 
 
@@ -68,7 +68,7 @@ WRONG: Mapping[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 async def test_what_no_waiting_mends_is_one_line_and_2(
-    stage: Stage, tmp_path: Path, case: str
+    stage: Simulators, tmp_path: Path, case: str
 ) -> None:
     (tmp_path / "a-folder").mkdir()
     (tmp_path / "a-text.txt").write_text("No database at all, only a text that is long enough.")
@@ -83,7 +83,7 @@ async def test_what_no_waiting_mends_is_one_line_and_2(
     assert_no_secret(command, environ)
 
 
-async def test_a_port_that_is_taken_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_is_one_line_and_2(stage: Simulators, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -94,7 +94,9 @@ async def test_a_port_that_is_taken_is_one_line_and_2(stage: Stage, tmp_path: Pa
     assert_no_secret(command, environ)
 
 
-async def test_an_unknown_key_in_the_file_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
+async def test_an_unknown_key_in_the_file_is_one_line_and_2(
+    stage: Simulators, tmp_path: Path
+) -> None:
     (tmp_path / "deploybot.toml").write_text('[apps.myapp]\naproval = "none"\n')
     async with run_command(stage.settings, tmp_path) as command:
         assert await command.ended() == 2
@@ -115,13 +117,15 @@ async def keeps_trying(
     return command
 
 
-async def test_slack_that_cannot_be_reached_is_waited_for(stage: Stage, tmp_path: Path) -> None:
+async def test_slack_that_cannot_be_reached_is_waited_for(
+    stage: Simulators, tmp_path: Path
+) -> None:
     environ = {**stage.settings, "SLACK_API_URL": f"http://127.0.0.1:{a_closed_port()}/api/"}
     await keeps_trying(environ, tmp_path, "slack", "not connected", http=503)
 
 
 async def test_postgresql_that_cannot_be_reached_is_waited_for(
-    stage: Stage, tmp_path: Path
+    stage: Simulators, tmp_path: Path
 ) -> None:
     password = "hunter2-hunter2"
     url = f"postgresql://bot:{password}@127.0.0.1:{a_closed_port()}/deploybot"
@@ -131,7 +135,7 @@ async def test_postgresql_that_cannot_be_reached_is_waited_for(
 
 
 async def test_dokku_that_cannot_be_reached_takes_the_bot_not_down(
-    stage: Stage, tmp_path: Path
+    stage: Simulators, tmp_path: Path
 ) -> None:
     await stage.server.refuse_connections_for_test()
     await keeps_trying(stage.settings, tmp_path, "default", "refused the connection", http=200)
@@ -147,27 +151,31 @@ async def ends_with_one_line(environ: Mapping[str, str], folder: Path) -> str:
     return said
 
 
-def with_another_host_key(stage: Stage) -> dict[str, str]:
+def with_another_host_key(stage: Simulators) -> dict[str, str]:
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     hosts = f"[127.0.0.1]:{stage.settings['DOKKU_PORT']} {other}\n"
     return {**stage.settings, "DOKKU_KNOWN_HOSTS": hosts}
 
 
-async def test_a_wrong_host_key_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
+async def test_a_wrong_host_key_is_one_line_and_2(stage: Simulators, tmp_path: Path) -> None:
     said = await ends_with_one_line(with_another_host_key(stage), tmp_path)
     assert said.startswith("deploybot: environment: DOKKU_KNOWN_HOSTS: 127.0.0.1:")
     assert "ssh-keyscan" in said
     assert stage.dokku.journal == [one for one in stage.dokku.journal if one.event != "asked"]
 
 
-async def test_a_key_that_dokku_refuses_is_one_line_and_2(stage: Stage, tmp_path: Path) -> None:
+async def test_a_key_that_dokku_refuses_is_one_line_and_2(
+    stage: Simulators, tmp_path: Path
+) -> None:
     stage.server.refuse_key_for_test()
     said = await ends_with_one_line(stage.settings, tmp_path)
     assert said.startswith("deploybot: environment: DOKKU_SSH_KEY: 127.0.0.1:")
     assert "dokku ssh-keys:add" in said
 
 
-async def test_a_wrong_key_of_the_file_is_named_by_its_path(stage: Stage, tmp_path: Path) -> None:
+async def test_a_wrong_key_of_the_file_is_named_by_its_path(
+    stage: Simulators, tmp_path: Path
+) -> None:
     settings = dict(stage.settings)
     keys = {name: settings.pop(name) for name in tuple(settings) if name.startswith("DOKKU_")}
     other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
@@ -183,7 +191,7 @@ async def test_a_wrong_key_of_the_file_is_named_by_its_path(stage: Stage, tmp_pa
 
 
 async def test_a_server_that_is_slow_to_refuse_ends_the_bot_all_the_same(
-    stage: Stage, tmp_path: Path
+    stage: Simulators, tmp_path: Path
 ) -> None:
     stage.server.refuse_key_for_test()
     stage.server.stall_for_test()
@@ -195,7 +203,7 @@ async def test_a_server_that_is_slow_to_refuse_ends_the_bot_all_the_same(
 
 
 async def test_a_server_that_refuses_later_takes_the_bot_not_down(
-    stage: Stage, tmp_path: Path
+    stage: Simulators, tmp_path: Path
 ) -> None:
     await stage.server.refuse_connections_for_test()
     async with run_command(stage.settings, tmp_path) as command:
@@ -208,7 +216,7 @@ async def test_a_server_that_refuses_later_takes_the_bot_not_down(
     assert_no_secret(command, stage.settings)
 
 
-async def test_an_idle_bot_stops_at_once(stage: Stage, tmp_path: Path) -> None:
+async def test_an_idle_bot_stops_at_once(stage: Simulators, tmp_path: Path) -> None:
     async with run_command(stage.settings, tmp_path) as command:
         await command.until_ready_says("slack", "{'ok': True}")
         command.process.send_signal(signal.SIGTERM)

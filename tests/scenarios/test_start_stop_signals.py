@@ -36,7 +36,7 @@ async def test_stopped_while_slack_is_away_what_runs_is_drained_all_the_same(
         bot = await it.start()
         dokku.hold_for_test("myapp", at="build step 4/")
         pushed = it.world.stage.forge.commit("myapp", "Pushed by hand")
-        push = dokku.foreign_push("myapp", pushed)
+        push = dokku.outside_push_for_test("myapp", pushed)
         await dokku.until(lambda: dokku.holding("myapp"))
         await it.world.deploy("myapp main")
         await it.until_says("myapp", "a git push outside this bot")

@@ -11,7 +11,7 @@ import pytest
 
 from bot.deployments.model import Phase
 from bot.simulators.bot_process import clean_environment
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.dokku.crashes import crash_loop
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, shown
@@ -27,7 +27,7 @@ async def deployed(world: World, text: str = "myapp main", count: int = 1) -> An
 
 async def elsewhere(world: World, line: str) -> None:
     """Somebody's command on the server, to its end."""
-    await foreign_command(world.stage.dokku, line)
+    await outside_command_for_test(world.stage.dokku, line)
 
 
 async def status(world: World, *words: str, text: str = "status myapp") -> str:
@@ -69,7 +69,7 @@ async def test_scaling_elsewhere_leaves_no_record(world: World) -> None:
 
 async def test_a_push_elsewhere_is_another_release_that_is_not_proven(world: World) -> None:
     row = await deployed(world)
-    await world.stage.dokku.foreign_push("myapp", OTHER)
+    await world.stage.dokku.outside_push_for_test("myapp", OTHER)
     said = await status(world, "Changed outside the bot", "another release")
     assert f"According to Dokku it is {OTHER[:7]}." in said
     assert "a git push (ended well" in said
@@ -79,7 +79,7 @@ async def test_a_push_elsewhere_is_another_release_that_is_not_proven(world: Wor
 async def test_a_push_of_what_was_live_before_says_whose_code_it_is(world: World) -> None:
     first = await deployed(world, "myapp v1.0")
     await deployed(world, "myapp main", 2)
-    await world.stage.dokku.foreign_push("myapp", first.sha)
+    await world.stage.dokku.outside_push_for_test("myapp", first.sha)
     said = await status(world, "Changed outside the bot")
     assert f"Its code is that of {first.sha[:7]}, which this bot proved live before." in said
 
@@ -135,7 +135,7 @@ async def test_while_a_deployment_runs_and_others_wait_they_are_shown(world: Wor
 async def test_a_push_that_runs_is_named(world: World) -> None:
     await deployed(world)
     world.hold()
-    push = world.stage.dokku.foreign_push("myapp", OTHER)
+    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     await status(world, "Under way outside the bot: a git push (running")
     world.let_go()
@@ -208,7 +208,7 @@ async def test_behind_somebody_elses_release_the_last_proven_one_is_not_called_l
     quick: World,
 ) -> None:
     row = await deployed(quick)
-    await quick.stage.dokku.foreign_push("myapp", OTHER)
+    await quick.stage.dokku.outside_push_for_test("myapp", OTHER)
     quick.now_behaves("build_fails")
     await quick.deploy("myapp main")
     await quick.until_message("Failed", f"the previous release (`{OTHER[:7]}` according to Dokku)")
@@ -242,7 +242,7 @@ async def test_rollback_behind_somebody_elses_release_goes_to_the_last_proven_on
     await world.start_bot(timing={"lookup_grace": timedelta(seconds=20)})
     await deployed(world, "myapp v1.0")
     second = await deployed(world, "myapp main", 2)
-    await world.stage.dokku.foreign_push("myapp", OTHER)
+    await world.stage.dokku.outside_push_for_test("myapp", OTHER)
     await world.deploy("rollback myapp")
     back = (await world.ended(3))[0]
     assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, second.sha, second.id)

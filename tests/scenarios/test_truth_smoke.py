@@ -2,8 +2,7 @@
 
 import pytest
 
-from bot.simulators.dokku.host import VERSIONS
-from bot.simulators.dokku.recordings import NEWEST
+from bot.simulators.dokku.recordings import NEWEST, VERSIONS
 from tests.truth.plans import Repertoire, plans
 from tests.truth.rounds import play_round
 from tests.truth.summary import story

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.simulators.bot_process import BotProcess
+from bot.simulators.environment import DemoApp
 from bot.simulators.slack.errors import NothingHappened
 from bot.simulators.slack.model import Message
-from bot.simulators.stage import DemoApp
 from tests.scenarios.conftest import World, open_world, shown
 
 TAKE_OVER_S = 60.0

@@ -44,7 +44,7 @@ async def beside(
 def sent(world: World, command: str) -> int:
     """How often the bot sent such a command."""
     asked = [one for one in world.stage.dokku.journal if one.event == "asked"]
-    return sum(one.details["command"] == command and not one.details["elsewhere"] for one in asked)
+    return sum(one.details["command"] == command and not one.details["outside"] for one in asked)
 
 
 def starts(world: World) -> int:

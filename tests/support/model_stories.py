@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from tests.scenarios.conftest import World
 from tests.support import plays
 from tests.support.plays import (
@@ -70,7 +70,7 @@ async def out_of_reach(world: World) -> None:
 
 async def destroyed_while_it_waits(world: World) -> None:
     world.hold(BUILDING)
-    push = world.stage.dokku.foreign_push("myapp", "ab" * 20)
+    push = world.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
     await world.held()
     await world.deploy()
     await world.until_message("Queued", "git push")
@@ -82,10 +82,10 @@ async def destroyed_while_it_waits(world: World) -> None:
 async def never_arrived(world: World) -> None:
     """All was cut as the command arrived: Dokku has no record of it."""
     server = world.stage.server
-    server.loses = "git:sync"
+    server.lose_command_for_test("git:sync")
     await world.deploy()
-    await world.stage.dokku.until(lambda: server.lost, timeout_s=20)
-    server.loses = None
+    await world.stage.dokku.until(lambda: server.lost_lines, timeout_s=20)
+    server.lose_command_for_test(None)
     server.drop_newest_for_test()
 
 
@@ -108,11 +108,11 @@ def at_our_end(
 
 
 def push(world: World) -> object:
-    return world.stage.dokku.foreign_push("myapp", "ab" * 20)
+    return world.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
 
 
 def scale_again(world: World) -> object:
-    return foreign_command(world.stage.dokku, "ps:scale myapp web=1")
+    return outside_command_for_test(world.stage.dokku, "ps:scale myapp web=1")
 
 
 async def prune(world: World) -> None:

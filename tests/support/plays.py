@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from bot.deployments.model import Phase
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.dokku.model import RunState
-from bot.simulators.stage import DemoApp
+from bot.simulators.environment import DemoApp
 from tests.scenarios.conftest import World
 
 Play = Callable[[World], Awaitable[None]]
@@ -68,7 +68,7 @@ async def scale(world: World, wanted: Mapping[str, int]) -> None:
     """Scale what is live already."""
     if dict(wanted) != world.app.scale:
         words = " ".join(f"{process}={count}" for process, count in wanted.items())
-        await foreign_command(world.stage.dokku, f"ps:scale myapp {words}")
+        await outside_command_for_test(world.stage.dokku, f"ps:scale myapp {words}")
 
 
 # --- the line
@@ -134,23 +134,23 @@ def elsewhere(command: str) -> Play:
     """Somebody else runs a command to its end."""
 
     async def play(world: World) -> None:
-        await foreign_command(world.stage.dokku, command)
+        await outside_command_for_test(world.stage.dokku, command)
 
     return play
 
 
 async def cancel_elsewhere(world: World) -> None:
-    await foreign_command(world.stage.dokku, "builds:cancel myapp")
+    await outside_command_for_test(world.stage.dokku, "builds:cancel myapp")
     await world.stage.dokku.until(lambda: not world.app.runs)
 
 
 async def push_elsewhere(world: World) -> None:
-    await world.stage.dokku.foreign_push("myapp", "ab" * 20)
+    await world.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
 
 
 async def push_the_old_commit(world: World) -> None:
     old = next(one for one in world.app.containers if one.dyno == "web.1")
-    await world.stage.dokku.foreign_push("myapp", old.image.sha)
+    await world.stage.dokku.outside_push_for_test("myapp", old.image.sha)
 
 
 def when_checking(then: Play) -> Play:
@@ -168,7 +168,7 @@ def when_checking(then: Play) -> Play:
 def _looked_at(world: World, begun: int) -> bool:
     """The bot's first look after the end of its command was answered."""
     events = [
-        (one.event, one.details.get("command"), one.details.get("elsewhere"))
+        (one.event, one.details.get("command"), one.details.get("outside"))
         for one in world.stage.dokku.journal[begun:]
     ]
     ends = [at for at, (event, _, _) in enumerate(events) if event == "metadata_set"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.sshd import USER, DokkuServer, open_dokku
-from bot.simulators.stage import LOOPBACK
+from bot.simulators.environment import LOOPBACK
 from tests.scenarios.conftest import SPEED, World
 
 SLOW_S = 8.0

@@ -8,8 +8,7 @@ import random
 import sys
 import time
 
-from bot.simulators.dokku.host import VERSIONS
-from bot.simulators.dokku.recordings import NEWEST
+from bot.simulators.dokku.recordings import NEWEST, VERSIONS
 from tests.truth.plans import ROUND, Repertoire, plans
 from tests.truth.rounds import RoundResult, play_round
 from tests.truth.summary import Summary, story

@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
 from bot.simulators.dokku.app import App
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.slack.errors import NotPossible
 from tests.truth.plans import REFUSALS, Act, Front, Plan, Weather
 from tests.truth.theatre import Theatre
@@ -141,7 +141,7 @@ class AppActor:
         return hashlib.sha1(f"{self.seed} {plan.number} {use}".encode()).hexdigest()
 
     async def _elsewhere(self, line: str) -> None:
-        await foreign_command(self.theatre.stage.dokku, line)
+        await outside_command_for_test(self.theatre.stage.dokku, line)
 
     async def _meddle(self, plan: Plan, deployment_id: str) -> None:
         host, ended = self.theatre.stage.dokku, self.theatre.end_of(deployment_id)
@@ -170,7 +170,7 @@ class AppActor:
         elif act in STRIKES:
             await strike(self.theatre, STRIKES[act])
         elif (line := self._line(act, plan)) is not None:
-            foreign_command(self.theatre.stage.dokku, line)
+            outside_command_for_test(self.theatre.stage.dokku, line)
 
     async def _cancel(self, deployment_id: str) -> None:
         slack = self.theatre.stage.slack
@@ -187,7 +187,7 @@ class AppActor:
         if self.theatre.stage.dokku.keeps_build_records:
             ways.append("crash_20s")
         self.app.commit_behaviours[sha] = _chance(self.seed, plan).choice(ways)
-        self.theatre.stage.dokku.foreign_push(self.name, sha)
+        self.theatre.stage.dokku.outside_push_for_test(self.name, sha)
 
     async def _push_before(self, plan: Plan) -> None:
         """A push that is in the middle of its build when the request comes."""

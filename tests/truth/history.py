@@ -68,7 +68,7 @@ class History:
         if entry.event == "live":
             self._live.append((place, _processes(details)))
         elif entry.event == "asked":
-            if details["command"] == READS and not details["elsewhere"]:
+            if details["command"] == READS and not details["outside"]:
                 down = bool(details["docker_down"])
                 self.reads.append(Read(place=place, at=entry.at, docker_down=down))
         elif entry.event == "run_began":
@@ -76,7 +76,7 @@ class History:
             self.runs[number] = RunStory(
                 number=number,
                 source=str(details["source"]),
-                elsewhere=bool(details["elsewhere"]),
+                elsewhere=bool(details["outside"]),
                 began=place,
             )
         elif "run" in details and _number(details) in self.runs:
@@ -143,7 +143,7 @@ def _tell_end(run: RunStory, entry: JournalEntry) -> None:
     if entry.event == "finalized":
         run.finalized = (str(details["status"]), _code(details["exit_code"]))
     elif entry.event == "canceled":
-        run.canceled_elsewhere = bool(details["elsewhere"])
+        run.canceled_elsewhere = bool(details["outside"])
     elif entry.event == "metadata_set":
         run.metadata = str(details["metadata"])
     elif entry.event == "renamed" and details["id"] in run.containers:

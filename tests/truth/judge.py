@@ -201,7 +201,7 @@ def _others_acted(case: Case) -> bool:
         for run in case.history.runs.values()
     )
     asked = case.history.events("asked", begin, end)
-    return ran or any(one.details["elsewhere"] for one in asked)
+    return ran or any(one.details["outside"] for one in asked)
 
 
 def _never_fetched(run: RunStory, _case: Case, _known: Circumstances) -> bool:

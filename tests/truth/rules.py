@@ -84,7 +84,7 @@ def _starts_into_others(history: History, ours: Sequence[RunStory]) -> Iterator[
             for place, entry in enumerate(history.entries[: run.began])
             if entry.event == "asked"
             and entry.details["command"] in LOOKS
-            and not entry.details["elsewhere"]
+            and not entry.details["outside"]
         ]
         if not looks:
             yield f"run {run.number} was started without a look at what runs"

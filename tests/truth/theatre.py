@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bot.simulators.dokku.model import RefMissing
-from bot.simulators.dokku.refs import SHA
+from bot.simulators.dokku.refs import SHA, RefMissing
+from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.simulators.forge import Forge
 from bot.simulators.slack.model import Message
-from bot.simulators.stage import DemoApp, Stage, open_stage
 from bot.slack.client import METADATA_TYPE
 from bot.slack.manifest import manifest
 from tests.truth.bot_process import BotProcess
@@ -61,7 +60,7 @@ class Trouble:
 class Theatre:
     """Everything of one round."""
 
-    stage: Stage
+    stage: Simulators
     bot: BotProcess
     wall_at: datetime
     monotonic_at: float
@@ -167,7 +166,7 @@ async def open_theatre(
         DemoApp(name=name, behaviour="ok", hint="", commits=COMMITS, live=name in live)
         for name in app_names()
     ]
-    async with open_stage(
+    async with open_simulators(
         manifest=manifest(), folder=folder, apps=apps, speed=SPEED, version=version
     ) as stage:
         stage.dokku.refs = AnyCommit(stage.forge)

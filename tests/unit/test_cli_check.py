@@ -10,19 +10,19 @@ import pytest
 from bot.dokku.connection import Connection
 from bot.operations.check import Check, run_checks
 from bot.operations.servers import _config
-from bot.simulators.stage import Stage, open_stage
+from bot.simulators.environment import Simulators, open_simulators
 from bot.slack.manifest import manifest
 from tests.contract.dokku.ssh_server import run_ssh_server
 from tests.support.settings import pem
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with open_stage(manifest=manifest(), folder=tmp_path) as opened:
+async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:
+    async with open_simulators(manifest=manifest(), folder=tmp_path) as opened:
         yield opened
 
 
-async def checks(stage: Stage, folder: Path, **changes: str | None) -> Mapping[str, Check]:
+async def checks(stage: Simulators, folder: Path, **changes: str | None) -> Mapping[str, Check]:
     environ = {**stage.settings, **changes}
     found = await run_checks(
         environ={name: text for name, text in environ.items() if text is not None}, folder=folder
@@ -30,7 +30,7 @@ async def checks(stage: Stage, folder: Path, **changes: str | None) -> Mapping[s
     return {one.what: one for one in found}
 
 
-async def test_all_is_well(stage: Stage, tmp_path: Path) -> None:
+async def test_all_is_well(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path)
 
     assert all(one.ok for one in found.values()), [one.line() for one in found.values()]
@@ -49,7 +49,7 @@ async def test_all_is_well(stage: Stage, tmp_path: Path) -> None:
     assert found["config"].line().startswith("ok ")
 
 
-async def test_settings_that_are_wrong_are_the_only_line(stage: Stage, tmp_path: Path) -> None:
+async def test_settings_that_are_wrong_are_the_only_line(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_BOT_TOKEN=None)
 
     (one,) = found.values()
@@ -57,7 +57,7 @@ async def test_settings_that_are_wrong_are_the_only_line(stage: Stage, tmp_path:
     assert "SLACK_BOT_TOKEN: missing" in one.line()
 
 
-async def test_a_wrong_token_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_a_wrong_token_is_said(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_BOT_TOKEN="xoxb-wrong")
 
     assert not found["slack token"].ok
@@ -66,7 +66,7 @@ async def test_a_wrong_token_is_said(stage: Stage, tmp_path: Path) -> None:
     assert found["dokku default"].ok
 
 
-async def test_a_wrong_app_token_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_a_wrong_app_token_is_said(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_APP_TOKEN="xapp-wrong")
 
     assert found["slack token"].ok
@@ -74,7 +74,7 @@ async def test_a_wrong_app_token_is_said(stage: Stage, tmp_path: Path) -> None:
     assert "SLACK_APP_TOKEN" in found["slack events"].mend
 
 
-async def test_http_mode_says_what_slack_must_reach(stage: Stage, tmp_path: Path) -> None:
+async def test_http_mode_says_what_slack_must_reach(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(
         stage, tmp_path, SLACK_APP_TOKEN=None, SLACK_SIGNING_SECRET="0123456789abcdef"
     )
@@ -82,34 +82,36 @@ async def test_http_mode_says_what_slack_must_reach(stage: Stage, tmp_path: Path
     assert "/slack/events" in found["slack events"].found
 
 
-async def test_slack_that_does_not_answer_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_slack_that_does_not_answer_is_said(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_API_URL="http://127.0.0.1:9/api/")
 
     assert not found["slack token"].ok
     assert "SLACK_API_URL" in found["slack token"].mend
 
 
-async def test_a_key_that_dokku_does_not_know_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_a_key_that_dokku_does_not_know_is_said(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DOKKU_SSH_KEY=pem())
 
     assert not found["dokku default"].ok
     assert found["slack token"].ok
 
 
-async def test_a_server_that_does_not_answer_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_a_server_that_does_not_answer_is_said(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DOKKU_PORT="9")
 
     assert not found["dokku default"].ok
     assert "127.0.0.1:9" in found["dokku default"].line()
 
 
-async def test_a_webhook_without_an_address_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_a_webhook_without_an_address_is_said(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DEPLOYBOT_WEBHOOK_URL="https://nowhere.invalid/hook")
 
     assert not found["webhook 1, nowhere.invalid"].ok
 
 
-async def test_a_private_webhook_is_refused_unless_allowed(stage: Stage, tmp_path: Path) -> None:
+async def test_a_private_webhook_is_refused_unless_allowed(
+    stage: Simulators, tmp_path: Path
+) -> None:
     found = await checks(
         stage,
         tmp_path,
@@ -121,7 +123,7 @@ async def test_a_private_webhook_is_refused_unless_allowed(stage: Stage, tmp_pat
     assert "DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE" in found["webhook 1, 127.0.0.1"].mend
 
 
-async def test_a_folder_that_is_not_there_is_said(stage: Stage, tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_there_is_said(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/none/bot.db")
 
     assert not found["database"].ok
@@ -129,7 +131,7 @@ async def test_a_folder_that_is_not_there_is_said(stage: Stage, tmp_path: Path) 
 
 def test_checking_creates_no_database(tmp_path: Path) -> None:
     async def look() -> None:
-        async with open_stage(manifest=manifest(), folder=tmp_path) as stage:
+        async with open_simulators(manifest=manifest(), folder=tmp_path) as stage:
             assert all(one.ok for one in (await checks(stage, tmp_path)).values())
 
     asyncio.run(look())

@@ -1,14 +1,44 @@
-"""One app on the simulated host, with its lock, its git repository and its containers."""
+"""One app on the simulated host: its lock, its git repository, its containers and build records."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from bot.simulators.dokku.behaviours import BEHAVIOURS, Behaviour
-from bot.simulators.dokku.model import BuildRecord, Container, Image, LiveProcess, RunState
+from bot.simulators.dokku.model import (
+    BuildRecord,
+    Container,
+    Image,
+    LiveProcess,
+    Output,
+    RunState,
+)
 
-if TYPE_CHECKING:
-    from bot.simulators.dokku.replay import Replay
-    from bot.simulators.dokku.runs import Run
+
+class RunningCommand(Protocol):
+    """A command that is changing the app; `runs.Run` implements it."""
+
+    @property
+    def number(self) -> int:
+        """Its number in the journal."""
+        ...
+
+    @property
+    def record(self) -> BuildRecord | None:
+        """Its build record, if it has one."""
+        ...
+
+    @property
+    def output(self) -> Output:
+        """Where it prints."""
+        ...
+
+    async def write(self, stream: str, data: bytes) -> None:
+        """Print bytes to `out` or `err`. Raises PipeBroken."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Kill it: `canceled` (exit 141) or `killed` (signal KILL)."""
+        ...
 
 
 @dataclass(kw_only=True, eq=False)
@@ -19,9 +49,9 @@ class App:
     created_unix: int
     repo: str
     behaviour: str = "ok"
-    """Key of BEHAVIOURS for every deploy that nothing else is said of."""
+    """Key of BEHAVIOURS for every deploy without a more specific one."""
     next_outcome: str | None = None
-    """Key of BEHAVIOURS for the next deploy alone."""
+    """Key of BEHAVIOURS for the next deploy only."""
     commit_behaviours: dict[str, str] = field(default_factory=dict)
     """Key of BEHAVIOURS by full SHA."""
 
@@ -33,8 +63,8 @@ class App:
     git_updated_unix: int | None = None
 
     lock_file: str | None = None
-    """None: no file. Else its content: a build id, or nothing after a refused second deploy."""
-    lock_holder: "Run | None" = None
+    """None: no file. Else its content: a build id, or empty after a refused second deploy."""
+    lock_holder: RunningCommand | None = None
     """Who has the flock: the real lock."""
 
     config: dict[str, str] = field(default_factory=dict)
@@ -44,7 +74,7 @@ class App:
     restore: bool = True
     deployed: bool = False
     image: Image | None = None
-    """What the tag `dokku/APP:latest` means now."""
+    """The image that the tag `dokku/APP:latest` currently names."""
     listed: dict[str, Container] = field(default_factory=dict)
     """The containers that Dokku lists, by dyno: what serves."""
     containers: list[Container] = field(default_factory=list)
@@ -52,13 +82,11 @@ class App:
     served_ids: set[str] = field(default_factory=set)
     """Every container that served at some time."""
     records: list[BuildRecord] = field(default_factory=list)
-    runs: "list[Run]" = field(default_factory=list)
-    """The commands that change the app now."""
-    replay: "Replay | None" = None
-    """The recording that its deploys play; None: they go by the model."""
+    runs: list[RunningCommand] = field(default_factory=list)
+    """The commands that are changing the app."""
 
     def outcome_of(self, sha: str | None) -> Behaviour:
-        """Choose how a deploy goes: this one, this commit, else the app's own way."""
+        """Choose how a deploy goes: set for this deploy, for this commit, or for the app."""
         if self.next_outcome is not None:
             return BEHAVIOURS[self.next_outcome]
         return BEHAVIOURS[self.commit_behaviours.get(sha or "", self.behaviour)]
@@ -68,12 +96,12 @@ class App:
         return next((one for one in self.records if one.id == build_id), None)
 
     def sorted_records(self) -> list[BuildRecord]:
-        """Give the records as `builds:list` does: live ones on top, newest first."""
+        """Return the records in the order of `builds:list`: running ones first, newest first."""
         newest = sorted(self.records, key=lambda one: one.id, reverse=True)
         return sorted(newest, key=lambda one: one.display_status != "running")
 
     def live(self) -> dict[str, LiveProcess]:
-        """Tell what really serves now, by dyno."""
+        """Return what really serves now, by dyno."""
         return {
             dyno: LiveProcess(sha=one.image.sha, container_id=one.id, state=one.state)
             for dyno, one in sorted(self.listed.items())

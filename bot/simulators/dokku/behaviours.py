@@ -1,4 +1,4 @@
-"""How a deploy can go: the failure switches, in one table."""
+"""How a deploy can go: one table of good and failing behaviours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,16 @@ class Behaviour:
 
     meaning: str
     recording: str
-    """The scenario that shows it."""
+    """The recorded scenarios that show it; `-`: none, it is an artificial fault."""
     build: str = "ok"
-    """`ok`, `cached`, `fails`, `silent`, `docker_dies`, or one of the floods."""
+    """`ok`, `cached`, `fails`, `silent`, `docker_dies`, `flood`, `no_newline` or `garbage`."""
+    flood_bytes: int = 0
+    """How much a `flood` or `no_newline` build prints."""
+    silence_s: float = 0.0
+    """How long a `silent` build prints nothing."""
     healthy: bool = True
     life_s: float | None = None
+    """Seconds until a container crashes."""
     exits_at_start: str | None = None
     """The process type, other than web, whose containers exit at once."""
     failing_task: str | None = None
@@ -23,7 +28,7 @@ class Behaviour:
     refuses: str | None = None
     """`ref_missing` or a reason of RepoUnreachable."""
     dies_at: str | None = None
-    """Dokku's processes are killed (-9) when this text was printed."""
+    """Kill Dokku's processes (-9) once this text is printed."""
 
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
@@ -39,7 +44,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
         healthy=False,
     ),
     "crash_1s": Behaviour(
-        meaning="each process dies 1 s after its start; exit 0 all the same",
+        meaning="each process dies 1 s after its start; the deploy still exits with 0",
         recording="u, inspect_d",
         life_s=1.05,
     ),
@@ -57,7 +62,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
         skip_deploy=True,
     ),
     "predeploy_fails": Behaviour(
-        meaning="the predeploy task exits 3: nothing of it is started",
+        meaning="the predeploy task exits 3: no container is started",
         recording="quoted (y1)",
         failing_task="predeploy",
     ),
@@ -83,10 +88,12 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
         meaning="the repository's port is closed", recording="h", refuses="refused"
     ),
     "repo_denied": Behaviour(
-        meaning="the repository is not there or not for us", recording="h", refuses="not_exported"
+        meaning="the repository does not exist or access is denied",
+        recording="h",
+        refuses="not_exported",
     ),
     "silent_build": Behaviour(
-        meaning="the build prints nothing for 25 s", recording="m11", build="silent"
+        meaning="the build prints nothing for 25 s", recording="m11", build="silent", silence_s=25.0
     ),
     "dokku_killed": Behaviour(
         meaning="Dokku's processes are killed (-9) in the build: exit signal KILL",
@@ -94,7 +101,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
         dies_at="build step 4/",
     ),
     "docker_killed": Behaviour(
-        meaning="the docker daemon dies in the build; containers serve on, reports say missing",
+        meaning="the docker daemon dies in the build; containers keep serving, reports say missing",
         recording="n2",
         build="docker_dies",
     ),
@@ -102,14 +109,22 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
         meaning="the build prints 50 MB in lines (a fault, not a recording)",
         recording="-",
         build="flood",
+        flood_bytes=50_000_000,
+    ),
+    "flood_20_mb": Behaviour(
+        meaning="the build prints 20 MB in lines (a fault, not a recording)",
+        recording="-",
+        build="flood",
+        flood_bytes=20_000_000,
     ),
     "no_newline": Behaviour(
         meaning="the build prints 5 MB without a newline (a fault, not a recording)",
         recording="-",
         build="no_newline",
+        flood_bytes=5_000_000,
     ),
     "garbage": Behaviour(
-        meaning="the build prints bytes that are no UTF-8 (a fault, not a recording)",
+        meaning="the build prints bytes that are not UTF-8 (a fault, not a recording)",
         recording="-",
         build="garbage",
     ),

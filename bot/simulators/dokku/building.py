@@ -1,26 +1,23 @@
 """From the repository to an image: fetch, lock, docker build."""
 
 from bot.simulators.dokku.behaviours import Behaviour
-from bot.simulators.dokku.model import RefMissing, RepoUnreachable, RunState
+from bot.simulators.dokku.model import RunState
 from bot.simulators.dokku.recordings import Line, between, host_of
-from bot.simulators.dokku.refs import SHA
+from bot.simulators.dokku.refs import SHA, RefMissing, RepoUnreachable
 from bot.simulators.dokku.runs import Run
 
-FLOOD_BYTES = 50_000_000
-NO_NEWLINE_BYTES = 5_000_000
 GARBAGE = b"#8 \xff\xfe\x80 not \xc3 utf-8 \xe2\x82\n"
-SILENCE_S = 25.0
 
 
 async def fetch(run: Run, sha: str | None = None) -> int | str:
     """Fetch the ref into the app's repository, which moves its head.
 
-    Returns the SHA, or the exit status of a failed fetch. `sha` says the commit beforehand.
+    Returns the SHA, or the exit status of a failed fetch. `sha`: use this commit, resolve nothing.
     """
     app = run.app
     first = app.git_sha is None
     source = run.recorded("a_first_deploy_ok" if first else "b_redeploy_ok", "deploy").lines
-    await run.say(source[:1])
+    await run.print(source[:1])
     refusal = app.outcome_of(None).refuses
     try:
         if refusal == "ref_missing":
@@ -30,24 +27,24 @@ async def fetch(run: Run, sha: str | None = None) -> int | str:
         found = sha or run.host.refs.resolve(run.url, run.ref)
     except RefMissing:
         run.choose(None)
-        return await _say_failure(run, "g_ref_missing", "first_deploy" if first else "deploy")
+        return await _print_failure(run, "g_ref_missing", "first_deploy" if first else "deploy")
     except RepoUnreachable as err:
         run.choose(None)
-        return await _say_failure(run, "h_repo_missing", err.reason)
-    await _say_what_moved(run, found)
+        return await _print_failure(run, "h_repo_missing", err.reason)
+    await _print_what_moved(run, found)
     app.git_sha = found
     app.git_updated_unix = int(run.host.clock.now().timestamp())
     run.host.write_journal("fetched", app, run=run.number, sha=found)
     return found
 
 
-async def _say_what_moved(run: Run, found: str) -> None:
+async def _print_what_moved(run: Run, found: str) -> None:
     app = run.app
     if app.git_sha is None:
         if not SHA.fullmatch(run.ref):
             app.deploy_branch = run.ref
             first = run.recorded("a_first_deploy_ok", "deploy").lines
-            await run.say(between(first, "Detected branch", "Cleaning up"))
+            await run.print(between(first, "Detected branch", "Cleaning up"))
         return
     try:
         remote = run.host.refs.resolve(run.url, app.deploy_branch or "main")
@@ -56,24 +53,24 @@ async def _say_what_moved(run: Run, found: str) -> None:
     if remote != app.git_sha:
         lines = run.recorded("b_redeploy_ok", "deploy").lines
         moved = {"old7": app.git_sha[:7], "new7": remote[:7]}
-        await run.say(between(lines, "From {{url_base}}", "Cleaning up"), moved)
+        await run.print(between(lines, "From {{url_base}}", "Cleaning up"), moved)
 
 
-async def _say_failure(run: Run, scenario: str, name: str) -> int:
+async def _print_failure(run: Run, scenario: str, name: str) -> int:
     recorded = run.recorded(scenario, name)
     path = "/" + run.url.rpartition("/")[2]
-    await run.say(recorded.lines[1:], {"repo_host": host_of(run.url), "repo_path": path})
+    await run.print(recorded.lines[1:], {"repo_host": host_of(run.url), "repo_path": path})
     return recorded.exit_status
 
 
 async def build(run: Run, sha: str) -> Behaviour | int:
     """Take the lock and build the commit's image.
 
-    Returns how the deploy goes on, or the exit status of a refusal or a failed build.
+    Returns how the deploy continues, or the exit status of a refusal or a failed build.
     """
     if not run.take_lock():
         refused = run.recorded("j_second_deploy_while_running", "second")
-        await run.say(between(refused.lines, "deploy lock in place", None))
+        await run.print(between(refused.lines, "deploy lock in place", None))
         return refused.exit_status
     behaviour = run.choose(sha)
     if run.host.docker_down:
@@ -88,9 +85,9 @@ async def build(run: Run, sha: str) -> Behaviour | int:
     }
     lines = _build_lines(run, behaviour)
     begin = between(lines, None, "build step 2/") if behaviour.build != "cached" else lines
-    await run.say(begin, _ids(run), on=on)
-    await _misbehave(run, behaviour.build)
-    await run.say(lines[len(begin) :], _ids(run), on=on)
+    await run.print(begin, _ids(run), on=on)
+    await _misbehave(run, behaviour)
+    await run.print(lines[len(begin) :], _ids(run), on=on)
     return behaviour
 
 
@@ -104,18 +101,18 @@ def _build_lines(run: Run, behaviour: Behaviour) -> tuple[Line, ...]:
     return between(recorded.lines, "Cleaning up", "-----> Releasing")
 
 
-async def _misbehave(run: Run, kind: str) -> None:
-    if kind == "silent":
-        await run.pause(SILENCE_S)
-    elif kind == "flood":
+async def _misbehave(run: Run, behaviour: Behaviour) -> None:
+    if behaviour.build == "silent":
+        await run.pause(behaviour.silence_s)
+    elif behaviour.build == "flood":
         line = b"#8 1.181 build step 2/8 of version 2\n"
         block = line * (100_000 // len(line))
-        for _ in range(FLOOD_BYTES // len(block)):
+        for _ in range(behaviour.flood_bytes // len(block)):
             await run.write("out", block)
-    elif kind == "no_newline":
-        for _ in range(NO_NEWLINE_BYTES // 50_000):
+    elif behaviour.build == "no_newline":
+        for _ in range(behaviour.flood_bytes // 50_000):
             await run.write("out", b"." * 50_000)
-    elif kind == "garbage":
+    elif behaviour.build == "garbage":
         await run.write("out", GARBAGE * 20)
 
 
@@ -124,7 +121,7 @@ async def _fail_build(run: Run) -> int:
     name = "c_redeploy_build_fails" if kept else "e_first_deploy_build_fails"
     recorded = run.recorded(name, "deploy")
     on = {"Cleaning up": lambda: remove_exited(run)}
-    await run.say(between(recorded.lines, "Cleaning up", None), _ids(run), on=on)
+    await run.print(between(recorded.lines, "Cleaning up", None), _ids(run), on=on)
     return recorded.exit_status
 
 
@@ -138,18 +135,18 @@ async def _lose_docker(run: Run) -> int:
         without = run.recorded(scenario, "deploy_while_down").lines
         lines += between(without, "Removing invalid image tag", None)
     on = {"failed to receive status": run.host.kill_docker_for_test}
-    await run.say(lines, _ids(run), on=on)
+    await run.print(lines, _ids(run), on=on)
     return recorded.exit_status
 
 
 async def _build_without_docker(run: Run) -> int:
     recorded = run.recorded("n2_dockerd_killed_mid_build", "deploy_while_down")
-    await run.say(between(recorded.lines, "Cleaning up", None), _ids(run))
+    await run.print(between(recorded.lines, "Cleaning up", None), _ids(run))
     return recorded.exit_status
 
 
 def remove_exited(run: Run) -> None:
-    """Remove the app's containers that have exited, as each build does at its start."""
+    """Remove the app's exited containers, as each build does at its start."""
     for container in run.app.containers:
         if container.exists and container.state is RunState.EXITED:
             container.exists = False

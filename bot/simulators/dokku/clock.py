@@ -1,4 +1,4 @@
-"""Simulated time: the recorded seconds, run faster."""
+"""Simulated time: recorded seconds, run faster."""
 
 import asyncio
 import time
@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 
 class SimClock:
-    """The clock of the simulated server, `speed` times as fast as ours.
+    """The clock of the simulated server, `speed` times as fast as real time.
 
-    It starts at the real time, so that time stamps look current, and runs ahead of it.
+    It starts at the real time, so that timestamps look current, and runs ahead of it.
     """
 
     def __init__(self, speed: float) -> None:
@@ -19,34 +19,34 @@ class SimClock:
         self._began_s = time.monotonic()
 
     def elapsed_s(self) -> float:
-        """Tell how many simulated seconds have passed."""
+        """Return the simulated seconds since the start."""
         return (time.monotonic() - self._began_s) * self.speed
 
     def now(self) -> datetime:
-        """Tell the simulated instant, aware UTC."""
+        """Return the simulated instant, aware UTC."""
         return self._began_at + timedelta(seconds=self.elapsed_s())
 
     def instant_of(self, monotonic_s: float) -> datetime:
-        """Give the simulated instant at a reading of `time.monotonic()`."""
+        """Return the simulated instant at a reading of `time.monotonic()`."""
         return self._began_at + timedelta(seconds=(monotonic_s - self._began_s) * self.speed)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many simulated seconds."""
+        """Wait for a number of simulated seconds."""
         await asyncio.sleep(max(0.0, seconds) / self.speed)
 
 
 def stamp_ns(instant: datetime) -> str:
-    """Write an instant as Docker and Dokku's JSON do: RFC 3339, nanoseconds, Z."""
+    """Format an instant as Docker and Dokku's JSON do: RFC 3339, nanoseconds, Z."""
     return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond:06d}000Z"
 
 
 def stamp_s(instant: datetime) -> str:
-    """Write an instant as Dokku's tables do: RFC 3339, whole seconds, Z."""
+    """Format an instant as Dokku's tables do: RFC 3339, whole seconds, Z."""
     return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def go_duration(span: timedelta) -> str:
-    """Write a span as Dokku's records do: rounded to seconds, `37s`, `1m5s`, `2h0m1s`."""
+    """Format a duration as Dokku's records do: rounded to seconds, `37s`, `1m5s`, `2h0m1s`."""
     seconds = max(0, round(span.total_seconds()))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,12 +1,8 @@
 """Docker's restarts of a container that crashes: on-failure, ten times."""
 
-from typing import TYPE_CHECKING
-
+from bot.simulators.dokku.app import App
+from bot.simulators.dokku.host_state import HostState
 from bot.simulators.dokku.model import Container, RunState
-
-if TYPE_CHECKING:
-    from bot.simulators.dokku.app import App
-    from bot.simulators.dokku.host import DokkuHost
 
 MAX_RESTARTS = 10
 FIRST_PAUSE_S = 0.1
@@ -14,10 +10,10 @@ STEADY_LIFE_S = 10.0
 CRASH_EXIT_CODE = 42
 
 
-async def crash_loop(host: "DokkuHost", app: "App", container: Container, life_s: float) -> None:
-    """Let a container live and die until docker gives up or somebody stops it.
+async def crash_loop(host: HostState, app: App, container: Container, life_s: float) -> None:
+    """Let a container crash and restart until docker gives up or someone stops it.
 
-    The pause before a restart doubles from 0.1 s, and starts again after a life of 10 s.
+    The pause before a restart doubles from 0.1 s, and is reset after a life of 10 s.
     The restart count goes up at the crash, before the pause.
     """
     pause_s = FIRST_PAUSE_S

@@ -1,4 +1,4 @@
-"""What the simulated Dokku knows: apps, images, containers, build records, the journal."""
+"""What the simulated Dokku knows: images, containers, build records, the journal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,39 +7,16 @@ from enum import StrEnum
 from typing import Protocol
 
 
-class RefMissing(Exception):
-    """The repository has no such branch, tag or commit."""
-
-
-class RepoUnreachable(Exception):
-    """The repository cannot be reached or read.
-
-    `reason` chooses the recorded text: `no_such_host`, `refused`, `not_exported`, `ssh_refused`
-    or `no_url`.
-    """
-
-    def __init__(self, reason: str = "no_such_host") -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class PipeBroken(Exception):
     """The SSH client is gone: the writer dies of SIGPIPE."""
 
 
 class TaskFailed(Exception):
-    """A predeploy or postdeploy task of the app exits with an error; the deploy ends with it."""
+    """A predeploy or postdeploy task of the app exited with an error, which ends the deploy."""
 
 
-class Refs(Protocol):
-    """Where `git:sync` gets its commits from; a simulated git hosting implements it."""
-
-    def resolve(self, url: str, ref: str) -> str:
-        """Give the full SHA of a ref; the empty ref is the default branch.
-
-        Raises RefMissing, RepoUnreachable.
-        """
-        ...
+class KilledBySignal(Exception):
+    """The command was killed on the server: the SSH client sees a signal and no exit status."""
 
 
 class Output(Protocol):
@@ -47,16 +24,16 @@ class Output(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Tell whether nobody reads any more."""
+        """Whether nobody reads any more."""
         ...
 
     async def write(self, stream: str, data: bytes) -> None:
-        """Print to `out` or `err`; waits while the reader is slow. Raises PipeBroken."""
+        """Print to `out` or `err`; wait while the reader is slow. Raises PipeBroken."""
         ...
 
 
 class Nowhere:
-    """An output that takes everything and never goes away: somebody else's terminal."""
+    """An output that takes everything and never closes: another user's terminal."""
 
     closed = False
 
@@ -74,7 +51,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What one build made. The same files give the same id."""
+    """The image that a build made. The same files give the same id."""
 
     id: str
     """64 hex, without `sha256:`."""
@@ -83,7 +60,7 @@ class Image:
     healthy: bool = True
     """Whether its containers pass the health checks."""
     life_s: float | None = None
-    """How long a container of it lives before it crashes; None: for ever."""
+    """Seconds that a container of it lives before it crashes; None: it does not crash."""
     exits_at_start: str | None = None
     """The process type, other than web, whose containers exit at once."""
     failing_task: str | None = None
@@ -97,12 +74,12 @@ class Container:
     id: str
     """64 hex."""
     name: str
-    """`APP.TYPE.N`, while it is new `APP.TYPE.N.upcoming-NUMBER`."""
+    """`APP.TYPE.N`; while it is new, `APP.TYPE.N.upcoming-NUMBER`."""
     dyno: str
     """`TYPE.N`, e.g. `web.1`."""
     image: Image
     rev: str
-    """`GIT_REV` in its environment: what the app's repository had when it started."""
+    """`GIT_REV` in its environment: the head of the app's repository when it started."""
     created_at: datetime
     started_at: datetime
     finished_at: datetime | None = None
@@ -110,20 +87,20 @@ class Container:
     restart_count: int = 0
     exit_code: int = 0
     exists: bool = True
-    """False once docker has removed it; Dokku may go on listing its id."""
+    """False once docker has removed it; Dokku may still list its id."""
     env: Mapping[str, str] = field(default_factory=dict)
     starts: list[datetime] = field(default_factory=list)
-    """Every start of its process, for `logs`."""
+    """When its process started, each time; for `logs`."""
 
     @property
     def process_type(self) -> str:
-        """Give `web` of `web.1`."""
+        """The `web` of `web.1`."""
         return self.dyno.rpartition(".")[0]
 
 
 @dataclass(kw_only=True, eq=False)
 class BuildRecord:
-    """One record of `builds:list`. `status` is what is stored, not what is shown."""
+    """One record of `builds:list`. `status` is the stored one; Dokku shows `display_status`."""
 
     id: str
     app: str
@@ -135,23 +112,23 @@ class BuildRecord:
     exit_code: int | None = None
     finished_at: datetime | None = None
     alive: bool = True
-    """Whether `kill -0 pid` finds the process (or one that got its pid)."""
+    """Whether `kill -0 pid` finds the process, or another one with its pid."""
     log: bytearray = field(default_factory=bytearray)
 
     @property
     def display_status(self) -> str:
-        """Give what `builds:list` shows: a running record of a dead process is `abandoned`."""
+        """What `builds:list` shows: a running record of a dead process is `abandoned`."""
         return "abandoned" if self.status == "running" and not self.alive else self.status
 
     @property
     def log_path(self) -> str:
-        """Give the path on the server."""
+        """Path of the log on the server."""
         return f"/var/lib/dokku/data/builds/{self.app}/{self.id}.log"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveProcess:
-    """What really serves for one process, whatever any report says."""
+    """What really serves for one process, whatever the reports say."""
 
     sha: str
     container_id: str
@@ -160,7 +137,7 @@ class LiveProcess:
 
 @dataclass(frozen=True, kw_only=True)
 class JournalEntry:
-    """Something that happened, at a simulated instant: the truth for tests."""
+    """An event at a simulated instant. Tests read the truth from it."""
 
     at: datetime
     event: str

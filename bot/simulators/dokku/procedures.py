@@ -1,4 +1,4 @@
-"""The long commands, step by step as Dokku takes them. Each returns its exit status."""
+"""The steps of the long commands (`git:sync`, `ps:rebuild`, ...). Each returns its exit status."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ RECORD_TO_EXIT_S = 0.2
 async def sync(run: Run, *, url: str, ref: str, mode: str = "build", sha: str | None = None) -> int:
     """Run `git:sync`: fetch, and with `build` or `if_changes` build and deploy.
 
-    `sha` says beforehand what the ref is, for what was there before the story.
+    `sha`: use this commit and resolve nothing, for releases from before the test.
     """
     run.url, run.ref = url, ref
     before = run.app.git_sha
@@ -25,7 +25,7 @@ async def sync(run: Run, *, url: str, ref: str, mode: str = "build", sha: str | 
         return 0
     if mode == "if_changes" and fetched == before:
         skipped = run.recorded("f_noop_same_commit", "build_if_changes").lines
-        await run.say(between(skipped, "Skipping build as no changes", None))
+        await run.print(between(skipped, "Skipping build as no changes", None))
         return 0
     status = await receive(run, fetched)
     if status == 0:
@@ -36,7 +36,7 @@ async def sync(run: Run, *, url: str, ref: str, mode: str = "build", sha: str | 
 
 
 async def push(run: Run, sha: str) -> int:
-    """Receive somebody's `git push` of this commit."""
+    """Receive another user's `git push` of this commit."""
     run.app.git_sha = sha
     run.app.deploy_branch = run.app.deploy_branch or "main"
     status = await receive(run, sha)
@@ -71,7 +71,7 @@ async def receive(run: Run, sha: str) -> int:
 
 
 async def deploy(run: Run, image: Image, *, skip: bool = False) -> int:
-    """Release an image and let it serve."""
+    """Release an image and start its containers."""
     if await release(run, skip=skip):
         status = await start_processes(run, image, list(run.app.scale))
         if status != 0:
@@ -84,7 +84,7 @@ async def deploy(run: Run, image: Image, *, skip: bool = False) -> int:
 
 
 async def restart(run: Run) -> int:
-    """Run `ps:restart`: new containers of the image tag; its record is never finished."""
+    """Run `ps:restart`: new containers of the tagged image; its record is never finished."""
     status = await start_processes(run, _tagged(run), list(run.app.scale))
     if status != 0:
         return status
@@ -95,26 +95,26 @@ async def restart(run: Run) -> int:
 async def start(run: Run) -> int:
     """Run `ps:start` of a stopped app."""
     recorded = run.recorded("p_ps_rebuild_restart_stop_start", "start").lines
-    await run.say(recorded[:1])
+    await run.print(recorded[:1])
     run.app.restore = True
     run.record = run.host.new_record(run.app, kind="deploy", source="deploy")
     status = await deploy(run, _tagged(run))
     if status == 0:
         after = between(recorded, "http://", None)
-        await run.say(between(after, "-----> Ensuring network", None))
+        await run.print(between(after, "-----> Ensuring network", None))
     return status
 
 
 async def redeploy_config(run: Run) -> int:
     """Restart an app after `config:set`; takes no lock."""
     lines = run.recorded("x_config_scale_domains", "config_set").lines
-    await run.say(between(lines, "-----> Restarting app", "-----> Releasing"))
+    await run.print(between(lines, "-----> Restarting app", "-----> Releasing"))
     run.record = run.host.new_record(run.app, kind="deploy", source="config-redeploy")
     return await deploy(run, _tagged(run))
 
 
 async def rescale(run: Run, changed: Mapping[str, int]) -> int:
-    """Run `ps:scale` of a deployed app: no record, no lock, all containers of a type new."""
+    """Run `ps:scale` of a deployed app: no record, no lock, new containers for each type."""
     image = _tagged(run)
     status = await start_processes(run, image, list(changed))
     if status == 0:

@@ -1,4 +1,4 @@
-"""The recorded answers of a real Dokku, as data: the only text that the simulator may print."""
+"""The recorded answers of a real Dokku: the only text that the simulator may print."""
 
 import functools
 import json
@@ -10,25 +10,34 @@ from typing import Any
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 NEWEST = "0.38.27"
+OLD_VERSION = "0.35.20"
+VERSIONS = (NEWEST, OLD_VERSION)
 SAME_IN_ALL_VERSIONS = frozenset({"i_app_missing"})
-"""Scenarios whose texts and exit statuses are the same on 0.35, recorded once."""
+"""Scenarios with the same texts and exit statuses on 0.35, recorded once."""
+
+# Measured and quoted, but not recorded: the same Dokku 0.38.27 as the recordings, with an app.json
+# whose task exits 3 (scenario y1). A test checks that no other unrecorded line is printed.
+TASK_FAILED = " !     Execution of {task} task failed: {command}\n"
+"""`task` is predeploy or postdeploy, `command` what app.json contains. Exit status 1."""
+FAILED_TASK_COMMAND = "/app/migrate"
+
 _TOKEN = re.compile(r"\{\{(\w+)\}\}")
 _TYPES = "(?:web|worker)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One recorded line of a command's output, with tokens for what differs between runs."""
+    """One recorded line of a command's output, with tokens for what differs between deploys."""
 
     delay_s: float
-    """Recorded seconds since the line before it (the first one: since the command's start)."""
+    """Recorded seconds since the previous line (for the first: since the command's start)."""
     stream: str
     """`out` or `err`."""
     text: str
-    """Ends in a newline; holds tokens such as `{{app}}`."""
+    """Ends in a newline and contains tokens such as `{{app}}`."""
 
     def render(self, values: Mapping[str, object]) -> str:
-        """Fill the tokens in. Raises KeyError for a token without a value."""
+        """Replace the tokens by values. Raises KeyError for a token without a value."""
         return render(self.text, values)
 
 
@@ -39,7 +48,7 @@ class Step:
     name: str
     argv: tuple[str, ...]
     at_s: float
-    """Recorded seconds from the scenario's beginning to the command's."""
+    """Recorded seconds from the start of the scenario to the start of the command."""
     exit_status: int
     """Negative: none was sent, because the client was gone or a signal killed the command."""
     killed: bool
@@ -48,19 +57,19 @@ class Step:
     stdout: str
     stderr: str
     lines: tuple[Line, ...]
-    """Its output line by line, tokens in place of what differs; none of an unstreamed question."""
+    """Its output by line, with tokens; empty for a query that was not streamed."""
     chunks: tuple[tuple[float, str, str], ...]
-    """Its output as it came: seconds since its start, `out` or `err`, text."""
+    """Its output as it arrived: seconds since its start, `out` or `err`, text."""
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
-    """Fill the tokens of a template in. Raises KeyError for a token without a value."""
+    """Replace the tokens of a template. Raises KeyError for a token without a value."""
     return _TOKEN.sub(lambda match: str(values[match.group(1)]), template)
 
 
 @functools.cache
 def load(version: str, scenario: str) -> Mapping[str, Step]:
-    """Read the kept steps of one recorded scenario, by their name."""
+    """Read the kept steps of one recorded scenario, by name."""
     folder = NEWEST if scenario in SAME_IN_ALL_VERSIONS else version
     path = TRANSCRIPTS / folder / f"{scenario}.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
@@ -68,26 +77,26 @@ def load(version: str, scenario: str) -> Mapping[str, Step]:
 
 
 def step(version: str, scenario: str, name: str) -> Step:
-    """Read one recorded step. Raises KeyError when it was not kept."""
+    """Return one recorded step. Raises KeyError if it was not kept."""
     return load(version, scenario)[name]
 
 
 def between(lines: tuple[Line, ...], start: str | None, end: str | None) -> tuple[Line, ...]:
     """Cut a section: from the first line that contains `start` to before the next with `end`.
 
-    None stands for the beginning and the end of the recording.
-    Raises LookupError when a mark is not in the recording.
+    None means the start or the end of the recording.
+    Raises LookupError if a text is not in the recording.
     """
     first = 0 if start is None else _find(lines, start, 0)
     last = len(lines) if end is None else _find(lines, end, first + 1)
     return lines[first:last]
 
 
-def _find(lines: tuple[Line, ...], mark: str, begin: int) -> int:
+def _find(lines: tuple[Line, ...], text: str, begin: int) -> int:
     for index in range(begin, len(lines)):
-        if mark in lines[index].text:
+        if text in lines[index].text:
             return index
-    raise LookupError(f"no recorded line contains {mark!r}")
+    raise LookupError(f"no recorded line contains {text!r}")
 
 
 def _step(raw: dict[str, Any]) -> Step:
@@ -115,7 +124,7 @@ def _unstreamed(raw: dict[str, Any]) -> list[tuple[float, str, str]]:
 
 
 def _lines(chunks: list[tuple[float, str, str]], argv: tuple[str, ...]) -> tuple[Line, ...]:
-    """Cut recorded chunks into lines; a line has the time of the chunk in which it begins."""
+    """Split recorded chunks into lines; a line has the time of the chunk in which it begins."""
     found: list[tuple[float, str, str]] = []
     open_line: dict[str, int] = {}
     for at_s, stream, text in chunks:
@@ -139,7 +148,7 @@ def _lines(chunks: list[tuple[float, str, str]], argv: tuple[str, ...]) -> tuple
 
 
 def generalise(text: str, argv: tuple[str, ...]) -> str:
-    """Put tokens in place of app, URL, ref, SHA, ids, ports and instants of a recorded line."""
+    """Replace app, URL, ref, SHA, ids, ports and instants of a recorded line by tokens."""
     words = [word for word in argv[1:] if not word.startswith("--")]
     if not words:
         return text
@@ -156,14 +165,14 @@ def generalise(text: str, argv: tuple[str, ...]) -> str:
 
 
 def host_of(url: str) -> str:
-    """Give the host name of a repository's URL, or the whole of what is none."""
+    """Return the host name of a repository's URL, or the text itself if it is not a URL."""
     place = url.partition("://")[2] or url.partition("@")[2]
     return re.split("[/:]", place, maxsplit=1)[0] or url
 
 
 @functools.cache
 def _rules(app: str, ref: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Order matters: what names a process or another container goes before the app's name.
+    """Order matters: rules for processes and other containers go before those for the app's name.
 
     `web` is both an app and a process type in the recordings.
     """

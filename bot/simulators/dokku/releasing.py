@@ -1,10 +1,15 @@
-"""From an image to what serves: release, containers, checks, switch, post-deploy."""
+"""From an image to a live release: release, containers, checks, switch, post-deploy."""
 
 from collections.abc import Mapping, Sequence
 
 from bot.simulators.dokku.model import Container, Image, RunState, TaskFailed
-from bot.simulators.dokku.quoted import COMMAND, TASK_FAILED
-from bot.simulators.dokku.recordings import NEWEST, Line, between
+from bot.simulators.dokku.recordings import (
+    FAILED_TASK_COMMAND,
+    NEWEST,
+    TASK_FAILED,
+    Line,
+    between,
+)
 from bot.simulators.dokku.runs import Run
 
 CHECKS_FAILED_EXIT = 1
@@ -12,26 +17,26 @@ SHORT_LIFE_S = 10.0
 
 
 async def release(run: Run, *, skip: bool) -> bool:
-    """Run the release phase. Returns False when the deployment was skipped."""
+    """Run the release phase. Returns False if the deployment is skipped."""
     run.finalizes = True
     name = "b_redeploy_ok" if run.app.deployed else "a_first_deploy_ok"
     lines = run.recorded(name, "deploy").lines
     if _fails(run, "predeploy"):
-        await run.say(between(lines, "-----> Releasing", "No predeploy task found"))
+        await run.print(between(lines, "-----> Releasing", "No predeploy task found"))
         await _fail_task(run, "predeploy")
-    await run.say(between(lines, "-----> Releasing", "-----> Deploying {{app}} via"))
+    await run.print(between(lines, "-----> Releasing", "-----> Deploying {{app}} via"))
     if skip:
         skipped = run.recorded("t_worker_zero_web_skip", "deploy_skip").lines
-        await run.say(between(skipped, "-----> Skipping deployment", None))
+        await run.print(between(skipped, "-----> Skipping deployment", None))
         return False
-    await run.say(between(lines, "-----> Deploying {{app}} via", "-----> Deploying {{type}}"))
+    await run.print(between(lines, "-----> Deploying {{app}} via", "-----> Deploying {{type}}"))
     return True
 
 
 async def start_processes(run: Run, image: Image, types: Sequence[str]) -> int:
-    """Start, check and switch to new containers of these process types, one after another.
+    """Start, check and switch to new containers, one process type after another.
 
-    Returns 0, or the exit status when one does not pass its checks.
+    Returns 0, or the exit status of the first that does not pass its checks.
     """
     for process_type in types:
         status = await _start_type(run, image, process_type)
@@ -41,24 +46,24 @@ async def start_processes(run: Run, image: Image, types: Sequence[str]) -> int:
 
 
 async def finish_release(run: Run, *, deployed: bool) -> None:
-    """Run post-deploy, give the containers their names and say so.
+    """Run post-deploy and rename the containers.
 
     Args:
         run: the run.
-        deployed: whether it ends with `Application deployed:` (restarts and scalings do not).
+        deployed: whether to print `Application deployed:` (restarts and scalings do not).
     """
     run.app.deployed = True
-    await run.say(_proxy_lines(run, "-----> Running post-deploy", "-----> Renaming containers"))
+    await run.print(_proxy_lines(run, "-----> Running post-deploy", "-----> Renaming containers"))
     await _rename(run)
     lines = run.recorded("b_redeploy_ok", "deploy").lines
     if _fails(run, "postdeploy"):
-        await run.say(between(lines, "-----> Checking for postdeploy", "No postdeploy task"))
+        await run.print(between(lines, "-----> Checking for postdeploy", "No postdeploy task"))
         await _fail_task(run, "postdeploy")
-    await run.say(between(lines, "-----> Checking for postdeploy", "-----> Shutting down old"))
+    await run.print(between(lines, "-----> Checking for postdeploy", "-----> Shutting down old"))
     if run.retired:
-        await run.say(between(lines, "-----> Shutting down old", "=====> Application deployed"))
+        await run.print(between(lines, "-----> Shutting down old", "=====> Application deployed"))
     if deployed:
-        await run.say(between(lines, "=====> Application deployed", None))
+        await run.print(between(lines, "=====> Application deployed", None))
 
 
 def _fails(run: Run, task: str) -> bool:
@@ -66,14 +71,14 @@ def _fails(run: Run, task: str) -> bool:
 
 
 async def _fail_task(run: Run, task: str) -> None:
-    await run.write("out", TASK_FAILED.format(task=task, command=COMMAND).encode())
+    await run.write("out", TASK_FAILED.format(task=task, command=FAILED_TASK_COMMAND).encode())
     raise TaskFailed(task)
 
 
 async def _start_type(run: Run, image: Image, process_type: str) -> int:
     count = run.app.scale.get(process_type, 0)
     old = [one for one in run.app.listed.values() if one.process_type == process_type]
-    await run.say(_heading(run, process_type), {"type": process_type, "count": count})
+    await run.print(_heading(run, process_type), {"type": process_type, "count": count})
     if not run.app.checks_enabled and count:
         await _stop_first(run, process_type, old)
     new: list[Container] = []
@@ -101,9 +106,9 @@ async def _stop_first(run: Run, process_type: str, old: list[Container]) -> None
     stopping = between(lines, "Zero downtime is disabled", "Scheduling old container")
     running = [one for one in old if one.state is not RunState.EXITED]
     if running:
-        await run.say(stopping[:1], {"type": process_type})
+        await run.print(stopping[:1], {"type": process_type})
     for container in running:
-        await run.say(stopping[1:], {"type": process_type, "old_id": container.id})
+        await run.print(stopping[1:], {"type": process_type, "old_id": container.id})
         run.host.stop_container(run.app, container)
 
 
@@ -123,7 +128,7 @@ async def _start_one(run: Run, image: Image, dyno: str, count: int) -> tuple[Con
         "rev": run.app.git_sha or "",
     }
     if run.app.checks_enabled:
-        await run.say(lines[:1], values, on={"Attempting pre-flight": start})
+        await run.print(lines[:1], values, on={"Attempting pre-flight": start})
     else:
         start()
     container = started[0]
@@ -131,21 +136,21 @@ async def _start_one(run: Run, image: Image, dyno: str, count: int) -> tuple[Con
     replaces = dyno in run.app.listed
     if not run.app.checks_enabled:
         scheduling = lines if replaces else ()
-        await run.say(scheduling, values)
+        await run.print(scheduling, values)
         return container, 0
     if not image.healthy and process_type == "web":
-        await run.say(lines[1:], values)
+        await run.print(lines[1:], values)
         run.host.stop_container(run.app, container)
         return container, CHECKS_FAILED_EXIT
     if process_type == image.exits_at_start:
-        await run.say(between(lines, "-----> Executing", "Healthcheck succeeded"), values)
+        await run.print(between(lines, "-----> Executing", "Healthcheck succeeded"), values)
         failing = run.recorded("d_redeploy_healthcheck_fails", "deploy").lines
-        await run.say(between(failing, "parallel: This job failed", None), values)
+        await run.print(between(failing, "parallel: This job failed", None), values)
         run.host.stop_container(run.app, container)
         return container, CHECKS_FAILED_EXIT
-    await run.say((one for one in lines[1:] if "Scheduling old" not in one.text), values)
+    await run.print((one for one in lines[1:] if "Scheduling old" not in one.text), values)
     if replaces:
-        await run.say((one for one in lines[1:] if "Scheduling old" in one.text), values)
+        await run.print((one for one in lines[1:] if "Scheduling old" in one.text), values)
     return container, 0
 
 
@@ -171,7 +176,7 @@ def _check_lines(run: Run, image: Image, process_type: str) -> tuple[Line, ...]:
 
 
 async def _switch(run: Run, process_type: str, new: list[Container], old: list[Container]) -> None:
-    """Let the new containers serve: from here on there is no way back."""
+    """Let the new containers serve: the point of no return."""
 
     def switch() -> None:
         for dyno in [one for one, c in run.app.listed.items() if c.process_type == process_type]:
@@ -185,19 +190,19 @@ async def _switch(run: Run, process_type: str, new: list[Container], old: list[C
 
     if process_type == "web" and run.host.has_proxy:
         lines = _proxy_lines(run, "=====> Triggering early", "-----> Running post-deploy")
-        await run.say(lines, on={"=====> Triggering early": switch})
+        await run.print(lines, on={"=====> Triggering early": switch})
     else:
         switch()
     for container in old:
         if container.dyno not in run.app.listed:
             orphans = run.recorded("x_config_scale_domains", "scale_down").lines
             scheduling = between(orphans, "Scheduling orphaned", "-----> Running post-deploy")
-            await run.say(scheduling, {"dyno": container.dyno})
+            await run.print(scheduling, {"dyno": container.dyno})
         run.retire(container)
 
 
 def _proxy_lines(run: Run, start: str, end: str) -> tuple[Line, ...]:
-    """Choose the proxy's lines of a section: with web containers, without, on a first deploy."""
+    """Choose the proxy's lines for a deploy with web containers, without, or for a first deploy."""
     if run.app.scale.get("web", 0) == 0 and run.record is None:
         lines = run.recorded("t_worker_zero_web_skip", "scale_web_0").lines
         if start == "=====> Triggering early":
@@ -216,7 +221,7 @@ def _proxy_lines(run: Run, start: str, end: str) -> tuple[Line, ...]:
 async def _rename(run: Run) -> None:
     app = run.app
     lines = run.recorded("b_redeploy_ok", "deploy").lines
-    await run.say(between(lines, "-----> Renaming containers", "Found previous"))
+    await run.print(between(lines, "-----> Renaming containers", "Found previous"))
     found = between(lines, "Found previous", "Renaming container {{app}}.{{dyno}}.upcoming")
     renamed = between(lines, "Renaming container {{app}}.{{dyno}}.upcoming", "-----> Checking for")
     for dyno, container in sorted(app.listed.items()):
@@ -224,7 +229,7 @@ async def _rename(run: Run) -> None:
         holder = app.holder_of_name(name)
         if holder is not None:
             values = {"dyno": dyno, "old_id12": holder.id[:12]}
-            await run.say(found, values)
+            await run.print(found, values)
             if holder is container:
                 await _rename_back(run, values)
                 continue
@@ -235,7 +240,7 @@ async def _rename(run: Run) -> None:
             "id12": container.id[:12],
             "upcoming": container.name.rpartition("-")[2],
         }
-        await run.say(renamed, values)
+        await run.print(renamed, values)
         run.host.write_journal("renamed", app, run=run.number, id=container.id)
         if container.state is RunState.RUNNING:
             container.name = name
@@ -244,14 +249,14 @@ async def _rename(run: Run) -> None:
 
 
 async def _rename_back(run: Run, values: Mapping[str, object]) -> None:
-    """A foreign restart has given the name already. What 0.35 prints of it nobody recorded."""
+    """An outside restart has already set the name. What 0.35 prints then is not recorded."""
     if run.host.version == NEWEST:
         back = run.recorded("j_second_deploy_while_running", "deploy").lines
-        await run.say(between(back, ".{{unix}} (", "-----> Checking"), values)
+        await run.print(between(back, ".{{unix}} (", "-----> Checking"), values)
 
 
 async def _fail_to_rename(run: Run, container: Container, values: Mapping[str, object]) -> None:
-    """Docker cannot rename a container that is down; Dokku goes on and keeps exit 0."""
+    """Docker cannot rename a stopped container; Dokku continues and still exits with 0."""
     lines = run.recorded("u_crashloop", "deploy_checks_off").lines
     failing = between(
         lines, "Error response from daemon: sandbox", "-----> Checking for postdeploy"
@@ -261,4 +266,4 @@ async def _fail_to_rename(run: Run, container: Container, values: Mapping[str, o
         "type": container.process_type,
         "rev": container.rev,
     }
-    await run.say(failing, {**values, **more})
+    await run.print(failing, {**values, **more})

@@ -1,73 +1,67 @@
-"""A recorded deploy played again: its own text and end, and what was seen around it, in time.
+"""Replays a recorded deploy: its text and result, and the answers recorded around it, in time.
 
-What was never asked in a scenario stays what the model makes of it, so a replay says no more of
-a server than its recording does.
+What was never queried in a scenario follows the model, so a replay shows no more of a server than
+its recording does.
 """
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bot.simulators.dokku.app import App
+from bot.simulators.dokku.host_state import HostState
+from bot.simulators.dokku.model import KilledBySignal
+from bot.simulators.dokku.recorded_answers import FULL_ID, Viewer, query_of
 from bot.simulators.dokku.recordings import Step, load
-from bot.simulators.dokku.runs import SIGPIPE_EXIT, KilledBySignal, Run
-from bot.simulators.dokku.sights import FULL_ID, question_of, show
-
-if TYPE_CHECKING:
-    from bot.simulators.dokku.app import App
-    from bot.simulators.dokku.host import DokkuHost
+from bot.simulators.dokku.runs import SIGPIPE_EXIT, Run
 
 LOCKED_FROM = "-----> Cleaning up"
 FINALIZES_FROM = "-----> Releasing"
 DEPLOYED = "=====> Application deployed:"
-QUESTIONS = ("builds:list", "apps:report", "containers")
+QUERIES = ("builds:list", "apps:report", "containers")
 _NEVER_S = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Take:
-    """Which deploys of a scenario are played, and what became of their client."""
+class Recording:
+    """Which deploys of a recorded scenario to replay, and what happens to their client."""
 
     scenario: str
     deploys: tuple[str, ...] = ("deploy",)
-    """Steps for the app's first, second ... `git:sync`; after them the model goes on."""
+    """Steps for the app's first, second ... `git:sync`; later ones follow the model."""
     before: tuple[str, str] | None = None
-    """Scenario and step that show what was there before, where the scenario itself does not."""
+    """Scenario and step that show the state before, if the scenario itself does not."""
     first: bool = False
-    """Nothing of the app was deployed before."""
+    """The app was never deployed before."""
     lost_s: float | None = None
-    """Seconds after the first deploy's start at which its client is gone, where the step itself
+    """Seconds after the first deploy's start at which its client disconnects, if the step itself
     does not end with that."""
     cancelled_s: float | None = None
     """Seconds after the first deploy's start at which `builds:cancel` came."""
-    beside: frozenset[str] = frozenset()
-    """Records of another scenario that ran on the same app in that moment: shown as ended, for
-    they would be waited for, and are not what this one is about."""
+    ended: frozenset[str] = frozenset()
+    """Build records of another deploy that ran on the same app at the time. They are shown as
+    ended, because the bot would wait for them and this replay is not about them."""
     silent_s: tuple[float, float] | None = None
-    """Seconds after the first deploy's start between which nothing passed the network."""
+    """From and until when nothing passed the network, in seconds after the first deploy's start."""
 
 
 class Replay:
-    """One app that goes as recorded. `host.replay` makes it."""
+    """Replays the deploys of one app. `host.replay` creates it."""
 
-    def __init__(self, host: "DokkuHost", app: "App", take: Take) -> None:
+    def __init__(self, host: HostState, app: App, recording: Recording) -> None:
         self._host = host
         self._app = app
-        self._take = take
-        self._steps = load(host.version, take.scenario)
-        self._left = [self._steps[name] for name in take.deploys]
+        self._recording = recording
+        self._steps = load(host.version, recording.scenario)
+        self._left = [self._steps[name] for name in recording.deploys]
+        self._viewer = Viewer(host, app, ended=recording.ended, full_id=self._full_id)
         self._due: list[Step] = []
         self._zero_s: float | None = None
-        """Simulated instant at which the recording began; None: its time stands still."""
-        self._stands_at_s = _NEVER_S
-        """Recorded second at which time will stand still: a busy machine must not run past it."""
+        """Simulated second at which the recording began; None: its time is stopped."""
+        self._stops_at_s = _NEVER_S
+        """Recorded second at which time will be stopped: a busy machine must not run past it."""
 
-    @property
-    def beside(self) -> frozenset[str]:
-        """Records that are not shown as running, whatever was recorded."""
-        return self._take.beside
-
-    def full_id(self, begin: str) -> str:
-        """Complete the 11 digits that a report gives by what the recorded texts name."""
+    def _full_id(self, begin: str) -> str:
+        """Complete the 11 digits of an id in a report from the recorded texts."""
         texts = (text for step in self._steps.values() for _, _, text in step.chunks)
         found = (re.search(rf"\b{begin}[0-9a-f]\b", text) for text in texts)
         name = next((match[0] for match in found if match), begin)
@@ -76,76 +70,76 @@ class Replay:
     @property
     def sha(self) -> str | None:
         """The full commit that was recorded as the source after the last of the deploys."""
-        last = self._steps[self._take.deploys[-1]]
+        last = self._steps[self._recording.deploys[-1]]
         ended_s = last.at_s + last.wall_s
-        sights = [step for step in self._about() if question_of(step) == "apps:report"]
-        sights = [step for step in sights if step.at_s >= ended_s] or sights[-1:]
-        found = re.search(r"#([0-9a-f]{40})", sights[0].stdout) if sights else None
+        answers = [step for step in self._about() if query_of(step) == "apps:report"]
+        answers = [step for step in answers if step.at_s >= ended_s] or answers[-1:]
+        found = re.search(r"#([0-9a-f]{40})", answers[0].stdout) if answers else None
         return found[1] if found else None
 
     def begin(self) -> None:
-        """Show what was there before the first deploy."""
-        if self._take.first:
+        """Show the state before the first deploy."""
+        if self._recording.first:
             return
         start = self._left[0]
-        if self._take.before is not None:
-            scenario, name = self._take.before
-            show(self._host, self._app, load(self._host.version, scenario)[name])
-        for question in QUESTIONS:
-            sights = [step for step in self._about() if question_of(step) == question]
-            earlier = [one for one in sights if one.at_s < start.at_s]
-            if question == "containers" and self._take.before is not None:
+        if self._recording.before is not None:
+            scenario, name = self._recording.before
+            self._viewer.show(load(self._host.version, scenario)[name])
+        for query in QUERIES:
+            answers = [step for step in self._about() if query_of(step) == query]
+            earlier = [one for one in answers if one.at_s < start.at_s]
+            if query == "containers" and self._recording.before is not None:
                 continue
-            for sight in earlier or sights[:1]:
-                show(self._host, self._app, sight)
-        ours = self._record_id(start)
-        self._app.records[:] = [one for one in self._app.records if not ours or one.id < ours]
+            for answer in earlier or answers[:1]:
+                self._viewer.show(answer)
+        own_id = self._record_id(start)
+        self._app.records[:] = [one for one in self._app.records if not own_id or one.id < own_id]
 
     def next(self) -> Step | None:
-        """Take the recording of the deploy that begins now; None: it goes by the model."""
+        """Take the recording of the deploy that begins now; None: it follows the model."""
         if not self._left:
             self._due, self._zero_s = [], None
             return None
         return self._left.pop(0)
 
     async def play(self, run: Run, deploy: Step, url: str, ref: str) -> int:
-        """Print what was printed, and end as it ended. Raises KilledBySignal."""
+        """Print what was recorded, and end as recorded. Raises KilledBySignal."""
         self._zero_s = self._host.clock.elapsed_s() - deploy.at_s
         until_s = self._left[0].at_s if self._left else self._next_deploy_s(deploy)
         self._due = [one for one in self._about() if deploy.at_s <= one.at_s < until_s]
         if run.record is not None:
             run.record.id = self._record_id(deploy) or run.record.id
-        lost_s = self._take.lost_s if deploy.name == self._take.deploys[0] else None
-        cancelled_s = self._take.cancelled_s if lost_s is None else None
+        lost_s = self._recording.lost_s if deploy.name == self._recording.deploys[0] else None
+        cancelled_s = self._recording.cancelled_s if lost_s is None else None
         cut_s = min(lost_s or _NEVER_S, cancelled_s or _NEVER_S)
         lost = cut_s == _NEVER_S and deploy.exit_status < 0 and not deploy.killed
-        self._stands_at_s = deploy.at_s + (deploy.wall_s if lost else cut_s)
+        self._stops_at_s = deploy.at_s + (deploy.wall_s if lost else cut_s)
         await self._print(run, deploy, cut_s)
         if deploy.killed:
             raise KilledBySignal
         if cancelled_s is not None:
-            await self._stand(run, deploy.at_s + cancelled_s, "waits_for_cancel")
+            await self._stop_time(run, deploy.at_s + cancelled_s, "waits_for_cancel")
         if lost_s is not None or deploy.exit_status < 0:
-            await self._stand(run, deploy.at_s + (lost_s or deploy.wall_s), "waits_for_loss")
+            await self._stop_time(run, deploy.at_s + (lost_s or deploy.wall_s), "waits_for_loss")
             return await self._outlive(run)
         await self._sleep_until(deploy.at_s + deploy.wall_s)
         if run.finalizes:
             run.finalize("failed" if deploy.exit_status else "succeeded", deploy.exit_status)
         if deploy.exit_status == 0 and DEPLOYED in "".join(text for _, _, text in deploy.chunks):
             self._app.deploy_source, self._app.deploy_source_metadata = "git-sync", f"{url}#{ref}"
-        self._show_first_after_the_end()
+        self._show_first_answers_after_the_end()
         return deploy.exit_status
 
     def catch_up(self) -> None:
-        """Show what was seen by now."""
+        """Show the answers recorded up to now."""
         if self._zero_s is None:
             return
-        now_s = min(self._host.clock.elapsed_s() - self._zero_s, self._stands_at_s)
+        now_s = min(self._host.clock.elapsed_s() - self._zero_s, self._stops_at_s)
         while self._due and self._due[0].at_s <= now_s:
-            show(self._host, self._app, self._due.pop(0))
+            self._viewer.show(self._due.pop(0))
 
     async def _print(self, run: Run, deploy: Step, until_s: float) -> None:
-        silent_s = self._take.silent_s
+        silent_s = self._recording.silent_s
         for at_s, stream, text in deploy.chunks:
             if at_s > until_s:
                 return
@@ -165,12 +159,12 @@ class Replay:
         await self._sleep_until(start_s + end_s)
         self._host.write_journal("silence_ends", self._app)
 
-    async def _stand(self, run: Run, at_s: float, event: str) -> None:
-        """Let recorded time stand until the client is gone, or a cancel ends the run."""
+    async def _stop_time(self, run: Run, at_s: float, event: str) -> None:
+        """Stop recorded time until the client is gone or a cancel ends the run."""
         await self._sleep_until(at_s)
         self.catch_up()
         self._zero_s = None
-        self._stands_at_s = _NEVER_S
+        self._stops_at_s = _NEVER_S
         self._host.write_journal(event, self._app, run=run.number)
         try:
             while not run.output.closed:
@@ -179,34 +173,36 @@ class Replay:
             self._zero_s = self._host.clock.elapsed_s() - at_s
 
     async def _outlive(self, run: Run) -> int:
-        """Live on without a client for as long as the recorded process did."""
-        while self._sees("builds:list") and run.record and run.record.display_status == "running":
+        """Keep running without a client for as long as the recorded process did."""
+        while (
+            self._expects("builds:list") and run.record and run.record.display_status == "running"
+        ):
             await self._sleep_until(self._due[0].at_s)
             self.catch_up()
         if run.finalizes and run.record and run.record.status == "running":
             run.finalize("failed", SIGPIPE_EXIT)
         return SIGPIPE_EXIT
 
-    def _show_first_after_the_end(self) -> None:
-        """What was seen first after the end was so at the end already."""
+    def _show_first_answers_after_the_end(self) -> None:
+        """The first answers after the end already held at the end."""
         self.catch_up()
-        for question in QUESTIONS:
-            sight = next((one for one in self._due if question_of(one) == question), None)
-            if sight is not None:
-                self._due.remove(sight)
-                show(self._host, self._app, sight)
+        for query in QUERIES:
+            answer = next((one for one in self._due if query_of(one) == query), None)
+            if answer is not None:
+                self._due.remove(answer)
+                self._viewer.show(answer)
 
-    def _sees(self, question: str) -> bool:
-        return any(question_of(one) == question for one in self._due)
+    def _expects(self, query: str) -> bool:
+        return any(query_of(one) == query for one in self._due)
 
     async def _sleep_until(self, at_s: float) -> None:
         if self._zero_s is not None:
             await self._host.clock.sleep(self._zero_s + at_s - self._host.clock.elapsed_s())
 
     def _about(self) -> list[Step]:
-        """All recorded answers about this app that can be shown, in their order."""
+        """All recorded answers about this app that can be shown, in order."""
         every = [one for one in self._steps.values() if self._app.name in one.argv[1:2]]
-        return sorted((one for one in every if question_of(one)), key=lambda one: one.at_s)
+        return sorted((one for one in every if query_of(one)), key=lambda one: one.at_s)
 
     def _next_deploy_s(self, deploy: Step) -> float:
         starts = [one.at_s for one in self._steps.values() if one.argv[0] == "git:sync"]
@@ -214,8 +210,8 @@ class Replay:
         return min((at_s for at_s in starts if at_s > ended_s), default=_NEVER_S)
 
     def _record_id(self, deploy: Step) -> str | None:
-        """Find the deploy's own record, the oldest that was not listed before it; None: unseen."""
-        lists = [one for one in self._about() if question_of(one) == "builds:list"]
+        """Find the deploy's own record: the oldest not listed before it; None: never listed."""
+        lists = [one for one in self._about() if query_of(one) == "builds:list"]
         ids = [(one.at_s, re.findall(r'"id":"(\w+)"', one.stdout)) for one in lists]
         ended_s = deploy.at_s + deploy.wall_s
         after = next((found for at_s, found in ids if at_s >= ended_s), [])

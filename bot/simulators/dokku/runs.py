@@ -1,25 +1,24 @@
-"""A command that takes its time: it prints, holds, and dies with its reader or by a signal."""
+"""One run of a long command: prints, can be held, ends by itself, its reader or a signal."""
 
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING
 
+from bot.simulators.dokku.app import App
+from bot.simulators.dokku.behaviours import Behaviour
+from bot.simulators.dokku.crashes import crash_loop
+from bot.simulators.dokku.host_state import HostState
 from bot.simulators.dokku.model import (
     BuildRecord,
     Container,
     Image,
+    KilledBySignal,
     Nowhere,
     Output,
     PipeBroken,
     TaskFailed,
 )
 from bot.simulators.dokku.recordings import Line, Step, step
-
-if TYPE_CHECKING:
-    from bot.simulators.dokku.app import App
-    from bot.simulators.dokku.behaviours import Behaviour
-    from bot.simulators.dokku.host import DokkuHost
 
 SIGPIPE_EXIT = 141
 TASK_FAILED_EXIT = 1
@@ -29,25 +28,19 @@ RETENTION = 20
 RECORDED_WORDS = {"web_health": "web health", "end_of_life": "crash"}
 
 
-class KilledBySignal(Exception):
-    """The command was killed on the server: the SSH client sees a signal, no exit status."""
-
-
 class Run:
     """One run of a command that builds, deploys or restarts an app.
 
     Args:
         host: the server it runs on.
         app: the app it changes.
-        output: where it prints; when that is closed, its next line kills it.
-        instant: True plays it in no time, for what was there before.
+        output: where it prints; once that is closed, its next line kills it.
+        instant: True plays it in no time, for releases from before the test.
     """
 
-    def __init__(
-        self, *, host: "DokkuHost", app: "App", output: Output, instant: bool = False
-    ) -> None:
+    def __init__(self, *, host: HostState, app: App, output: Output, instant: bool = False) -> None:
         self.number = host.next_run_number()
-        """Names it in the journal."""
+        """Its number in the journal."""
         self.host = host
         self.app = app
         self.output = output
@@ -56,26 +49,26 @@ class Run:
         self.url = app.repo
         self.ref = "main"
         self.finalizes = False
-        """From `Releasing` on, Dokku records how it ends; before, it does not."""
+        """Dokku records how a command ends only from `Releasing` on."""
         self.new_containers: list[Container] = []
         self.retired = False
-        """Whether old containers were put to rest."""
+        """Whether old containers are being stopped."""
         self.stop_reason: str | None = None
         self.dies_at: str | None = None
         self._task: asyncio.Task[object] | None = None
         self._due_s = host.clock.elapsed_s()
         self._pending: list[tuple[str, str]] = []
 
-    # Its life.
+    # Its course.
 
     async def execute(self, steps: Coroutine[object, object, int]) -> int:
-        """Run the steps to their end, or to the end that the reader or a signal puts to them.
+        """Run the steps until they end, the reader is gone or a signal kills them.
 
         Returns the exit status. Raises KilledBySignal.
         """
         self._task = asyncio.current_task()
         self.app.runs.append(self)
-        self._note("run_began", source=self.source, elsewhere=self.elsewhere)
+        self._note("run_began", source=self.source, outside=self.outside)
         status: int | None = None
         try:
             status = await steps
@@ -104,25 +97,25 @@ class Run:
 
     @property
     def source(self) -> str:
-        """Give what the build record says, or nothing without a record."""
+        """The source in the build record; empty without a record."""
         return self.record.source if self.record else ""
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether somebody else started it, at a terminal that no SSH client of ours reads."""
+    def outside(self) -> bool:
+        """Whether another user started it, at a terminal that no SSH client of the bot reads."""
         return isinstance(self.output, Nowhere)
 
     def _note(self, event: str, **details: object) -> None:
         self.host.write_journal(event, self.app, run=self.number, **details)
 
     def stop(self, reason: str) -> None:
-        """Kill it from outside: `canceled` (exit 141) or `killed` (signal KILL)."""
+        """Kill it: `canceled` (exit 141) or `killed` (signal KILL)."""
         self.stop_reason = reason
         if self._task is not None:
             self._task.cancel()
 
     def leave(self) -> None:
-        """End the process: the flock is free, its pid is gone, what never served is stopped."""
+        """End the process: free the flock and the pid, stop containers that never served."""
         if self.app.lock_holder is self:
             self.app.lock_holder = None
             if not self.host.keeps_build_records:
@@ -144,7 +137,7 @@ class Run:
         self._note("cut_off", source=self.source)
 
     def finalize(self, status: str, exit_code: int) -> None:
-        """Write how it ended into its record, remove its lock file, prune the app's records."""
+        """Write the result into its record, remove its lock file, prune the app's records."""
         now = self.host.clock.now()
         if self.record is not None:
             self.record.status = status
@@ -162,7 +155,7 @@ class Run:
         self._note("finalized", status=status, exit_code=exit_code)
 
     def take_lock(self) -> bool:
-        """Take the app's deploy lock; a refusal empties the lock file of who has it."""
+        """Take the app's deploy lock; a refusal empties the lock file of its holder."""
         if self.app.lock_holder is not None:
             self.app.lock_file = ""
             self._note("lock_refused")
@@ -172,8 +165,8 @@ class Run:
         self._note("lock_taken")
         return True
 
-    def choose(self, sha: str | None) -> "Behaviour":
-        """Choose how it goes, and use up the app's `next_outcome`."""
+    def choose(self, sha: str | None) -> Behaviour:
+        """Choose how it goes, and clear the app's `next_outcome`."""
         behaviour = self.app.outcome_of(sha)
         self.app.next_outcome = None
         self.dies_at = behaviour.dies_at
@@ -183,22 +176,22 @@ class Run:
     # Its output.
 
     def recorded(self, scenario: str, name: str) -> Step:
-        """Read a recorded step of this host's version."""
+        """Return a recorded step of this host's version."""
         return step(self.host.version, scenario, name)
 
-    async def say(
+    async def print(
         self,
         lines: Iterable[Line],
         values: Mapping[str, object] | None = None,
         *,
         on: Mapping[str, Callable[[], object]] | None = None,
     ) -> None:
-        """Print recorded lines in their recorded rhythm.
+        """Print recorded lines with their recorded delays.
 
         Args:
             lines: what to print.
-            values: of their tokens, beyond app, URL and ref.
-            on: what happens when a line that contains the key has been printed.
+            values: for the lines' tokens, besides app, URL and ref.
+            on: called when a line that contains the key has been printed.
         """
         known = {**RECORDED_WORDS, **self._values(), **(values or {})}
         for line in lines:
@@ -208,10 +201,10 @@ class Run:
                 await self.host.clock.sleep(self._due_s - self.host.clock.elapsed_s())
             text = line.render(known)
             self._pending.append((line.stream, text))
-            happens = [act for mark, act in (on or {}).items() if mark in text]
-            if happens or self._stops_after(text):
+            actions = [act for mark, act in (on or {}).items() if mark in text]
+            if actions or self._stops_after(text):
                 await self._flush()
-                for act in happens:
+                for act in actions:
                     act()
                 await self._stop_after(text)
         await self._flush()
@@ -223,7 +216,7 @@ class Run:
             await self.host.clock.sleep(self._due_s - self.host.clock.elapsed_s())
 
     async def write(self, stream: str, data: bytes) -> None:
-        """Print bytes: into the build log, and to whoever reads. Raises PipeBroken."""
+        """Print bytes to the build log and to the reader. Raises PipeBroken."""
         if self.record is not None:
             self.record.log += data
             self.host.notify()
@@ -269,7 +262,7 @@ class Run:
     # Its containers.
 
     def start_container(self, image: Image, dyno: str) -> Container:
-        """Start a container of the image under a name for now."""
+        """Start a container of the image under a temporary name."""
         now = self.host.clock.now()
         number = self.host.random.randrange(100, 32000)
         container = Container(
@@ -286,7 +279,7 @@ class Run:
         self.app.containers.append(container)
         self.new_containers.append(container)
         if image.life_s is not None:
-            self.host.begin_crash_loop(self.app, container)
+            self.host.spawn(crash_loop(self.host, self.app, container, image.life_s))
         self._note(
             "container_started",
             id=container.id,
@@ -297,7 +290,7 @@ class Run:
         return container
 
     def retire(self, container: Container) -> None:
-        """Stop a replaced container in 60 seconds."""
+        """Stop a replaced container after 60 seconds."""
         self.retired = True
         if not self.instant:
             self.host.spawn(self._stop_later(container))

@@ -5,16 +5,14 @@ import hmac
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
 
 from bot.simulators.slack.clock import Clock
 from bot.simulators.slack.delivery import Ack, Envelope, NoAck, Retry
-
-if TYPE_CHECKING:
-    from bot.simulators.slack.model import Json
+from bot.simulators.slack.model import Json
 
 _OK = 200
 _REASONS = {

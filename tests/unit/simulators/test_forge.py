@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.simulators.dokku.model import RefMissing, RepoUnreachable
+from bot.simulators.dokku.refs import RefMissing, RepoUnreachable
 from bot.simulators.forge import FEATURE_BRANCH, TAG, Forge, open_forge
 
 

@@ -1,14 +1,14 @@
 """`apps:*` and `version`."""
 
-from bot.simulators.dokku import reports
-from bot.simulators.dokku.commands.answers import Refused, Unmodelled, find_app, put, take_format
+from bot.simulators.dokku.commands import reports
+from bot.simulators.dokku.commands.shared import Refused, Unmodelled, find_app, put, take_format
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import Output
 from bot.simulators.dokku.recordings import NEWEST, step
 
 
 async def version(host: DokkuHost, _words: list[str], output: Output) -> int:
-    """Say which Dokku this is."""
+    """Print the Dokku version."""
     await put(output, out=f"dokku version {host.version}\n")
     return 0
 
@@ -22,14 +22,14 @@ async def list_apps(host: DokkuHost, _words: list[str], output: Output) -> int:
 
 
 async def exists(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Say by the exit status whether an app exists."""
+    """Answer by the exit status whether an app exists."""
     find_app(host, words)
     await put(output)
     return 0
 
 
 async def locked(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Say whether the lock file is there, which proves nothing."""
+    """Answer whether the lock file exists, which does not prove that a deploy runs."""
     app = find_app(host, words)
     if app.lock_file is None:
         recorded = step(host.version, "a_first_deploy_ok", "not_locked")
@@ -39,7 +39,7 @@ async def locked(host: DokkuHost, words: list[str], output: Output) -> int:
 
 
 async def lock(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Put a lock file there that no deploy holds: deploys ignore it, and take it away."""
+    """Create a lock file that no deploy holds; deploys ignore and remove it."""
     app = find_app(host, words)
     app.lock_file = ""
     await put(output, out=step(NEWEST, "v_apps_lock_unlock", "lock").stdout)
@@ -47,7 +47,7 @@ async def lock(host: DokkuHost, words: list[str], output: Output) -> int:
 
 
 async def report(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Report an app as a table, as JSON or as one value; all apps without a name."""
+    """Report an app as a table, as JSON or as one value; without a name all apps."""
     form, rest = take_format(words)
     if not rest or rest[0].startswith("--"):
         apps = [app for _, app in sorted(host.apps.items())]

@@ -1,13 +1,13 @@
-"""`builds:*`: the records, their output, and cancelling."""
+"""`builds:*`: the build records, their output, and cancelling."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from bot.simulators.dokku import reports
 from bot.simulators.dokku.app import App
 from bot.simulators.dokku.clock import go_duration, stamp_ns, stamp_s
-from bot.simulators.dokku.commands.answers import Refused, Unmodelled, find_app, put, take_format
+from bot.simulators.dokku.commands import reports
+from bot.simulators.dokku.commands.shared import Refused, Unmodelled, find_app, put, take_format
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import BuildRecord, Nowhere, Output
 from bot.simulators.dokku.recordings import step
@@ -17,7 +17,7 @@ COLUMNS = ("Build ID", "Kind", "Status", "PID", "Source", "Started", "Duration")
 
 
 async def list_builds(host: DokkuHost, words: list[str], output: Output) -> int:
-    """List an app's records; without an app, the running ones (abandoned too) of all apps."""
+    """List an app's records; without an app the running (and abandoned) ones of all apps."""
     form, rest = take_format(words)
     wanted, rest = _take_filters(rest)
     if rest:
@@ -57,7 +57,7 @@ def _matches(record: BuildRecord, wanted: dict[str, str]) -> bool:
 
 
 def as_object(host: DokkuHost, record: BuildRecord) -> dict[str, Any]:
-    """Give a record as its JSON object; what is not known yet is left out."""
+    """Return a record as its JSON object, without fields that are not known yet."""
     end = record.finished_at or host.clock.now()
     found: dict[str, Any] = {
         "id": record.id,
@@ -102,7 +102,7 @@ def _row(host: DokkuHost, record: BuildRecord) -> tuple[str, ...]:
 
 
 async def info(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Tell one record."""
+    """Print one record."""
     form, rest = take_format(words)
     app = find_app(host, rest)
     build_id = "".join(rest[1:2])
@@ -150,7 +150,7 @@ async def report(host: DokkuHost, words: list[str], output: Output) -> int:
 
 
 async def show_output(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Print a build's log; of a running build its last 1000 lines, then on without an end."""
+    """Print a build's log; of a running build the last 1000 lines, then follow it."""
     app = find_app(host, words)
     build_id = "".join(words[1:2]) or "current"
     if build_id == "current":
@@ -174,7 +174,7 @@ async def show_output(host: DokkuHost, words: list[str], output: Output) -> int:
 
 
 async def _follow(host: DokkuHost, record: BuildRecord, output: Output) -> None:
-    """Do as `tail -n 1000 -f`: it goes on after the build's end, until the reader leaves."""
+    """Follow like `tail -n 1000 -f`: past the end of the build, until the reader leaves."""
     position = _tail_begin(record.log)
     while not output.closed:
         if position < len(record.log):
@@ -196,13 +196,13 @@ def _tail_begin(log: bytearray) -> int:
 
 
 async def cancel(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Kill whatever deploy holds the app's lock; four answers mean that nothing was killed."""
+    """Kill the deploy that holds the app's lock; four answers mean that nothing was killed."""
     app = find_app(host, words)
-    await put(output, out=_cancel(host, app, elsewhere=isinstance(output, Nowhere)))
+    await put(output, out=_cancel(host, app, outside=isinstance(output, Nowhere)))
     return 0
 
 
-def _cancel(host: DokkuHost, app: App, *, elsewhere: bool) -> str:
+def _cancel(host: DokkuHost, app: App, *, outside: bool) -> str:
     if app.lock_file is None:
         return step(host.version, "l1_cancel_mid_build", "cancel_nothing").stdout
     record = app.record(app.lock_file)
@@ -210,7 +210,7 @@ def _cancel(host: DokkuHost, app: App, *, elsewhere: bool) -> str:
         name = "l4_cancel_after_refused_second_deploy"
         return step(host.version, name, "cancel_nothing").stdout
     if record.status != "running":
-        # No recording has this one; the sentence is the one of Dokku's own source.
+        # Not recorded; the sentence is from Dokku's source.
         return f"-----> Build {record.id} is no longer running (status={record.status})\n"
     holder = app.lock_holder
     record.finished_at, record.exit_code = host.clock.now(), -1
@@ -221,7 +221,7 @@ def _cancel(host: DokkuHost, app: App, *, elsewhere: bool) -> str:
         return step(host.version, "n1_dokku_killed_mid_build", "cancel_terminated").stdout
     record.status = "canceled"
     holder.stop("canceled")
-    host.write_journal("canceled", app, id=record.id, run=holder.number, elsewhere=elsewhere)
+    host.write_journal("canceled", app, id=record.id, run=holder.number, outside=outside)
     return step(host.version, "l1_cancel_mid_build", "cancel").stdout
 
 

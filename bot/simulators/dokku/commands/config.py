@@ -4,14 +4,14 @@ import json
 
 from bot.simulators.dokku import procedures
 from bot.simulators.dokku.app import App
-from bot.simulators.dokku.commands.answers import Unmodelled, find_app, put, take_format
+from bot.simulators.dokku.commands.shared import Unmodelled, find_app, put, take_format
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import Output
 from bot.simulators.dokku.runs import Run
 
 
 async def set_values(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Set variables, say them in clear, and redeploy unless told not to."""
+    """Set variables, print them in clear, and redeploy unless `--no-restart` is given."""
     rest = [word for word in words if word != "--no-restart"]
     app = find_app(host, rest)
     pairs = dict(word.partition("=")[::2] for word in rest[1:] if "=" in word)
@@ -25,7 +25,7 @@ async def set_values(host: DokkuHost, words: list[str], output: Output) -> int:
 
 
 async def unset_values(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Unset variables, and redeploy unless told not to."""
+    """Unset variables, and redeploy unless `--no-restart` is given."""
     rest = [word for word in words if word != "--no-restart"]
     app = find_app(host, rest)
     for key in rest[1:]:
@@ -37,8 +37,8 @@ async def unset_values(host: DokkuHost, words: list[str], output: Output) -> int
 async def export_values(host: DokkuHost, words: list[str], output: Output) -> int:
     """Print names and values in clear, as JSON.
 
-    Not recorded: Dokku's documentation and its test suite show the answer, `{"A":"1","B":"2"}` on
-    one line, sorted, as Go's encoder writes it.
+    Not recorded: Dokku's documentation and its test suite show the answer, `{"A":"1","B":"2"}`, on
+    one line and sorted, as Go's encoder writes it.
     """
     chosen, rest = take_format([word for word in words if word != "--merged"])
     app = find_app(host, rest)

@@ -1,7 +1,8 @@
 """`git:*`."""
 
-from bot.simulators.dokku import procedures, reports
-from bot.simulators.dokku.commands.answers import (
+from bot.simulators.dokku import procedures
+from bot.simulators.dokku.commands import reports
+from bot.simulators.dokku.commands.shared import (
     Refused,
     Unmodelled,
     find_app,
@@ -31,9 +32,10 @@ async def sync(host: DokkuHost, words: list[str], output: Output) -> int:
         raise Unmodelled("git:sync without a ref")
     run = Run(host=host, app=app, output=output)
     run.record = host.new_record(app, kind="build", source="git:sync")
-    recorded = app.replay.next() if app.replay else None
-    if app.replay and recorded:
-        return await run.execute(app.replay.play(run, recorded, url, ref))
+    replay = host.replays.get(app.name)
+    recorded = replay.next() if replay else None
+    if replay and recorded:
+        return await run.execute(replay.play(run, recorded, url, ref))
     mode = MODES[flags[0]] if flags else "none"
     return await run.execute(procedures.sync(run, url=url, ref=ref, mode=mode))
 

@@ -1,7 +1,7 @@
-"""`logs`: what the processes printed, as far as their containers are still there."""
+"""`logs`: what the processes printed, while their containers exist."""
 
 from bot.simulators.dokku.clock import stamp_ns
-from bot.simulators.dokku.commands.answers import Refused, Unmodelled, find_app, put
+from bot.simulators.dokku.commands.shared import Refused, Unmodelled, find_app, put
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import Container, Output
 from bot.simulators.dokku.recordings import step
@@ -11,7 +11,7 @@ DEFAULT_LINES = 100
 
 
 async def logs(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Print the last lines of the app's processes; not followed."""
+    """Print the last lines of the app's processes, without following them."""
     app = find_app(host, words)
     count, quiet, only = _options(words[1:])
     if not app.listed:
@@ -24,7 +24,7 @@ async def logs(host: DokkuHost, words: list[str], output: Output) -> int:
     lines: list[str] = []
     for dyno, container in sorted(app.listed.items()):
         if only in {None, container.process_type, dyno}:
-            lines += [text if quiet else prefix + text for prefix, text in _said(container)]
+            lines += [text if quiet else prefix + text for prefix, text in _printed(container)]
     await put(output, out="".join(line + "\n" for line in lines[-count:]))
     return 0
 
@@ -45,18 +45,18 @@ def _options(words: list[str]) -> tuple[int, bool, str | None]:
     return count, quiet, only
 
 
-def _said(container: Container) -> list[tuple[str, str]]:
-    """Give prefix and text of each line: the recorded program says two lines at each start."""
+def _printed(container: Container) -> list[tuple[str, str]]:
+    """Return prefix and text of each line: the recorded program prints two lines per start."""
     kind = container.process_type
     second = "listening on 5000" if kind == "web" else "worker tick 0 version=2"
-    said: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = []
     for started_at in container.starts:
         prefix = (
             f"\x1b[{COLOURS.get(kind, 36)}m{stamp_ns(started_at)} app[{container.dyno}]:\x1b[0m "
         )
-        said.append((prefix, f"labweb {kind} starting version=2 rev={container.rev} pid=7"))
-        said.append((prefix, second))
-    return said
+        lines.append((prefix, f"labweb {kind} starting version=2 rev={container.rev} pid=7"))
+        lines.append((prefix, second))
+    return lines
 
 
 COMMANDS = {"logs": logs}

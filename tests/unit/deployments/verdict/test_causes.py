@@ -10,8 +10,7 @@ from bot.deployments.model import Failure, LogFacts, LogMarker
 from bot.dokku.log_markers import LogReader
 from bot.dokku.output import OutputReader
 from bot.redaction import Redactor
-from bot.simulators.dokku.quoted import COMMAND, TASK_FAILED
-from bot.simulators.dokku.recordings import TRANSCRIPTS, step
+from bot.simulators.dokku.recordings import FAILED_TASK_COMMAND, TASK_FAILED, TRANSCRIPTS, step
 from tests.support.verdicts import named
 from tests.verdicts.causes import CAUSES, Cause, rows_of
 from tests.verdicts.rows import Ended
@@ -96,7 +95,7 @@ def test_a_release_task_is_read_as_a_predeploy_task() -> None:
     )
     read = {}
     for task in ("predeploy", "release"):
-        facts = facts_of(begun + TASK_FAILED.format(task=task, command=COMMAND))
+        facts = facts_of(begun + TASK_FAILED.format(task=task, command=FAILED_TASK_COMMAND))
         read[task] = facts.markers, named(facts, 1)[0]
     assert LogMarker.RELEASE_FAILED in read["release"][0]
     assert read["release"] == read["predeploy"]

@@ -334,7 +334,7 @@ async def test_our_output_is_the_build_log(client: "Client", app: str) -> None:
 
 
 async def test_a_push_by_somebody_else(client: "Client", host: DokkuHost, app: str) -> None:
-    await host.foreign_push(app, NEWER)
+    await host.outside_push_for_test(app, NEWER)
     newest = (await client.builds(app))[0]
     assert (newest["source"], newest["status"]) == ("git-hook", "succeeded")
     report = (await client.run(f"apps:report {app} --format json")).json

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bot.simulators.dokku.commands.table import foreign_command, run_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test, run_command
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import JournalEntry
 
@@ -29,7 +29,7 @@ async def test_a_run_is_named_in_all_that_it_did() -> None:
         await run_command(host, f"git:sync --build app https://git.example/app {SHA}", Reader())
         story = host.journal[seen:]
     (began,) = [one for one in story if one.event == "run_began"]
-    assert began.details["elsewhere"] is False
+    assert began.details["outside"] is False
     for event in ("chosen", "fetched", "image_tagged", "container_started", "switched", "renamed"):
         (entry,) = [one for one in story if one.event == event]
         assert entry.details["run"] == began.details["run"]
@@ -42,10 +42,10 @@ async def test_a_run_is_named_in_all_that_it_did() -> None:
 async def test_somebody_elses_run_is_told_from_ours() -> None:
     async with DokkuHost(speed=5000.0) as host:
         host.create_app("app", deployed_sha="cd" * 20)
-        await host.foreign_push("app", SHA)
-        await foreign_command(host, "ps:restart app")
+        await host.outside_push_for_test("app", SHA)
+        await outside_command_for_test(host, "ps:restart app")
         runs = [one.details["run"] for one in events(host, "run_began")]
-        assert all(one.details["elsewhere"] for one in events(host, "run_began"))
+        assert all(one.details["outside"] for one in events(host, "run_began"))
     assert len(runs) == len(set(runs))
 
 
@@ -54,24 +54,24 @@ async def test_a_question_is_noted_when_it_is_answered() -> None:
         host.create_app("app", deployed_sha="cd" * 20)
         await run_command(host, "ps:inspect app", Reader())
         host.kill_docker_for_test()
-        await foreign_command(host, "ps:inspect app")
+        await outside_command_for_test(host, "ps:inspect app")
     first, second = events(host, "asked")
-    assert first.details == {"command": "ps:inspect", "elsewhere": False, "docker_down": False}
-    assert second.details == {"command": "ps:inspect", "elsewhere": True, "docker_down": True}
+    assert first.details == {"command": "ps:inspect", "outside": False, "docker_down": False}
+    assert second.details == {"command": "ps:inspect", "outside": True, "docker_down": True}
 
 
 async def test_a_cancel_names_the_run_and_who_sent_it() -> None:
     async with DokkuHost(speed=200.0) as host:
         host.create_app("app", deployed_sha="cd" * 20)
         host.hold_for_test("app", at="build step 4/")
-        push = host.foreign_push("app", SHA)
+        push = host.outside_push_for_test("app", SHA)
         await host.until(lambda: host.holding("app"))
-        await foreign_command(host, "builds:cancel app")
+        await outside_command_for_test(host, "builds:cancel app")
         await asyncio.wait({push}, timeout=5)
     (began,) = events(host, "run_began")
     (canceled,) = events(host, "canceled")
     assert canceled.details["run"] == began.details["run"]
-    assert canceled.details["elsewhere"] is True
+    assert canceled.details["outside"] is True
 
 
 async def test_instants_are_told_from_readings_of_the_machines_clock() -> None:

@@ -73,7 +73,7 @@ async def test_noise_before_and_a_banner_in_the_login(
     connect: Connect, server: DokkuServer
 ) -> None:
     server.noise_for_test(b"Welcome to this server\r\nAll is watched\r\n")
-    server.banner = "Only for people who may\n"
+    server.greet_for_test(banner="Only for people who may\n")
     async with await connect() as connection:
         assert (await connection.run("version")).stdout == "dokku version 0.38.27\n"
 
@@ -202,7 +202,7 @@ async def test_slow_logins(connect: Connect, server: DokkuServer) -> None:
 
 
 async def test_a_command_that_is_refused(client: "Client", server: DokkuServer) -> None:
-    server.refuses = "version"
+    server.refuse_command_for_test("version")
     assert (await client.run("apps:exists ghost")).exit == 20
     with pytest.raises(asyncssh.ChannelOpenError) as refused:
         await client.start("version")
@@ -211,9 +211,9 @@ async def test_a_command_that_is_refused(client: "Client", server: DokkuServer) 
 
 
 async def test_a_command_that_is_lost(client: "Client", server: DokkuServer) -> None:
-    server.loses = "version"
+    server.lose_command_for_test("version")
     await client.start("version")
-    assert server.lost == ["version"]
+    assert server.lost_lines == ["version"]
     assert (await client.run("apps:exists ghost")).exit == 20
 
 
@@ -228,7 +228,7 @@ async def test_a_host_key_that_changes(connect: Connect, server: DokkuServer) ->
 async def test_a_greeting_and_a_terminal_that_nobody_asked_for(
     client: "Client", server: DokkuServer
 ) -> None:
-    server.motd, server.forces_pty = b"Welcome\n", True
+    server.greet_for_test(motd=b"Welcome\n", forces_pty=True)
     done = await client.run("apps:exists ghost")
     assert (done.out, done.err) == ("Welcome\r\n !     App ghost does not exist\r\n", "")
 

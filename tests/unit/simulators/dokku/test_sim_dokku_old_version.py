@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.simulators.dokku.commands.table import foreign_command
+from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import RunState
 from bot.simulators.dokku.recordings import TRANSCRIPTS, load
@@ -99,7 +99,7 @@ async def test_reports_have_their_old_keys(client: "Client", app: str) -> None:
 
 async def test_somebody_restarts_meanwhile(client: "Client", host: DokkuHost, app: str) -> None:
     (before,) = await client.containers(app)
-    await foreign_command(host, f"ps:restart {app}")
+    await outside_command_for_test(host, f"ps:restart {app}")
     (after,) = await client.containers(app)
     assert before["Id"] != after["Id"]
     assert before["Image"] == after["Image"]

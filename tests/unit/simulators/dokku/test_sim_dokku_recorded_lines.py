@@ -13,8 +13,7 @@ import pytest
 
 from bot.simulators.dokku.behaviours import BEHAVIOURS
 from bot.simulators.dokku.host import DokkuHost
-from bot.simulators.dokku.quoted import COMMAND, TASK_FAILED
-from bot.simulators.dokku.recordings import TRANSCRIPTS
+from bot.simulators.dokku.recordings import FAILED_TASK_COMMAND, TASK_FAILED, TRANSCRIPTS
 from bot.simulators.dokku.sshd import open_dokku
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ NOT_RECORDED = {
     "-----> Build BUILD is no longer running (status=failed)",
     "value mixed",
     *(
-        " ".join(TASK_FAILED.format(task=task, command=COMMAND).split())
+        " ".join(TASK_FAILED.format(task=task, command=FAILED_TASK_COMMAND).split())
         for task in ("predeploy", "postdeploy")
     ),
 }

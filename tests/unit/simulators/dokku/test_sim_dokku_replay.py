@@ -7,7 +7,7 @@ import pytest
 
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.recordings import NEWEST, load
-from bot.simulators.dokku.replay import Take
+from bot.simulators.dokku.replay import Recording
 
 if TYPE_CHECKING:
     from tests.unit.simulators.dokku.conftest import Client
@@ -34,7 +34,7 @@ async def test_text_end_and_answers_are_the_recorded_ones(
     processes: str | None,
 ) -> None:
     steps = load(NEWEST, scenario)
-    app = host.replay(Take(scenario=scenario, deploys=(deploy,)))
+    app = host.replay(Recording(scenario=scenario, deploys=(deploy,)))
     done = await client.run(f"git:sync --build {app.name} {app.repo} {SHA}")
     recorded = steps[deploy]
     assert done.exit == recorded.exit_status
@@ -51,7 +51,7 @@ async def test_text_end_and_answers_are_the_recorded_ones(
 async def test_what_was_there_before_is_what_was_seen_before(
     client: "Client", host: DokkuHost
 ) -> None:
-    app = host.replay(Take(scenario="b_redeploy_ok"))
+    app = host.replay(Recording(scenario="b_redeploy_ok"))
     (built,) = await client.builds(app.name)
     assert built["status"] == "succeeded"
     before = json.loads(load(NEWEST, "b_redeploy_ok")["apps_report_json_0.081"].stdout)
@@ -59,7 +59,7 @@ async def test_what_was_there_before_is_what_was_seen_before(
 
 
 async def test_containers_are_those_that_docker_reported(client: "Client", host: DokkuHost) -> None:
-    app = host.replay(Take(scenario="inspect_d_crash_loops", deploys=("deploy_1s",)))
+    app = host.replay(Recording(scenario="inspect_d_crash_loops", deploys=("deploy_1s",)))
     await client.run(f"git:sync --build {app.name} {app.repo} {SHA}")
     (told,) = await client.containers(app.name)
     (seen,) = json.loads(load(NEWEST, "inspect_d_crash_loops")["restarting"].stdout)
@@ -71,7 +71,9 @@ async def test_containers_are_those_that_docker_reported(client: "Client", host:
 async def test_recorded_time_stands_until_the_client_is_gone(
     client: "Client", host: DokkuHost
 ) -> None:
-    app = host.replay(Take(scenario="m1_ssh_lost_kill9_mid_build", deploys=("deploy", "again")))
+    app = host.replay(
+        Recording(scenario="m1_ssh_lost_kill9_mid_build", deploys=("deploy", "again"))
+    )
     deploy = await client.start(f"git:sync --build {app.name} {app.repo} {SHA}")
     await host.until(lambda: any(one.event == "waits_for_loss" for one in host.journal))
     assert (await client.builds(app.name))[0]["display_status"] == "running"
@@ -85,7 +87,7 @@ async def test_recorded_time_stands_until_the_client_is_gone(
 async def test_after_its_deploys_an_app_goes_by_the_model(
     client: "Client", host: DokkuHost
 ) -> None:
-    app = host.replay(Take(scenario="c_redeploy_build_fails"))
+    app = host.replay(Recording(scenario="c_redeploy_build_fails"))
     line = f"git:sync --build {app.name} {app.repo} {SHA}"
     assert (await client.run(line)).exit == 1
     assert (await client.run(line)).exit == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.simulators.dokku.words import UnmatchedQuote, split
+from bot.simulators.dokku.commands.shared import UnmatchedQuote, split
 
 
 @pytest.mark.parametrize(

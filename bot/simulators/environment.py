@@ -66,7 +66,7 @@ HINTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Simulators:
     """Everything around the bot, running."""
 
     slack: SlackSimulator
@@ -80,7 +80,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(
+async def open_simulators(
     *,
     manifest: Mapping[str, Any],
     folder: Path,
@@ -89,7 +89,7 @@ async def open_stage(
     speed: float = 1.0,
     mode: Mode = "socket",
     version: str = NEWEST,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Simulators]:
     """Start Slack, Dokku, the repositories and the receiver. OSError: the port is taken.
 
     An app that is live has an older commit live. `folder` is for the bot's database, `speed` is
@@ -125,7 +125,7 @@ async def open_stage(
             if app.live:
                 forge.commit(app.name, app.commits[-1])
         server = await stack.enter_async_context(open_dokku(host))
-        yield Stage(
+        yield Simulators(
             slack=slack,
             dokku=host,
             server=server,

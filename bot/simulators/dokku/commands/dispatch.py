@@ -1,15 +1,20 @@
-"""Finding the command for what came over SSH, and answering what is none."""
+"""Runs a command line: finds the verb's function, and answers unknown verbs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from bot.simulators.dokku.commands import apps, builds, config, git, logs, ps
-from bot.simulators.dokku.commands.answers import Refused, Unmodelled, put
+from bot.simulators.dokku.commands.shared import (
+    Refused,
+    UnmatchedQuote,
+    Unmodelled,
+    put,
+    split,
+)
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.model import Nowhere, Output, PipeBroken
 from bot.simulators.dokku.recordings import step
 from bot.simulators.dokku.runs import SIGPIPE_EXIT
-from bot.simulators.dokku.words import UnmatchedQuote, split
 
 Command = Callable[[DokkuHost, list[str], Output], Awaitable[int]]
 LATENCY_S: Mapping[str, float] = {
@@ -20,7 +25,7 @@ LATENCY_S: Mapping[str, float] = {
     "builds:list": 0.05,
     "builds:report": 0.05,
 }
-"""Recorded seconds that a question takes; the others take USUAL_LATENCY_S."""
+"""Recorded seconds that a query takes; the others take USUAL_LATENCY_S."""
 USUAL_LATENCY_S = 0.04
 COMMANDS: Mapping[str, Command] = {
     **apps.COMMANDS,
@@ -30,13 +35,14 @@ COMMANDS: Mapping[str, Command] = {
     **logs.COMMANDS,
     **ps.COMMANDS,
 }
+"""Every verb that is answered. A verb's function is in the module of its prefix."""
 
 
 async def run_command(host: DokkuHost, line: str, output: Output) -> int:
     """Run one command line as the `dokku` user's forced command does.
 
     Returns its exit status. Raises KilledBySignal.
-    What is not modelled is noted in `host.complaints` and answered as an unknown command.
+    A command that is not modelled is added to `host.complaints` and answered as unknown.
     """
     try:
         words = split(line)
@@ -44,7 +50,7 @@ async def run_command(host: DokkuHost, line: str, output: Output) -> int:
         if name.startswith("builds:") and not host.keeps_build_records:
             return await _unknown(host, words, output)
         await host.clock.sleep(LATENCY_S.get(name, USUAL_LATENCY_S))
-        _note_question(host, words, output)
+        _write_query_to_journal(host, words, output)
         return await COMMANDS.get(name, _complain)(host, words[1:], output)
     except (Unmodelled, UnmatchedQuote) as err:
         host.complaints.append(f"{line!r}: {err}")
@@ -56,23 +62,23 @@ async def run_command(host: DokkuHost, line: str, output: Output) -> int:
         return SIGPIPE_EXIT
 
 
-def foreign_command(host: DokkuHost, line: str) -> asyncio.Task[object]:
-    """Run a command as somebody else does, in the background, e.g. `ps:restart APP`."""
+def outside_command_for_test(host: DokkuHost, line: str) -> asyncio.Task[object]:
+    """Run a command as another user does, in the background, e.g. `ps:restart APP`."""
     return host.spawn(run_command(host, line, Nowhere()))
 
 
-def _note_question(host: DokkuHost, words: list[str], output: Output) -> None:
-    """Journal that a question is answered from the state of this instant."""
+def _write_query_to_journal(host: DokkuHost, words: list[str], output: Output) -> None:
+    """Journal that a query is answered, from the state at this instant."""
     named = next((word for word in words[1:] if not word.startswith("--")), "")
     app = host.apps.get(named)
     if app is not None:
-        if app.replay is not None:
-            app.replay.catch_up()
+        if app.name in host.replays:
+            host.replays[app.name].catch_up()
         host.write_journal(
             "asked",
             app,
             command=words[0],
-            elsewhere=isinstance(output, Nowhere),
+            outside=isinstance(output, Nowhere),
             docker_down=host.docker_down,
         )
 

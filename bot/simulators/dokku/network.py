@@ -11,15 +11,15 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(eq=False, kw_only=True)
 class _Pair:
-    """The two sides of a link that is served."""
+    """The two sides of a served connection."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     torn: bool = False
-    """One side is gone, and the other one is not to hear of it."""
+    """One side is gone, and the other side must not notice."""
 
 
-class Wire:
+class Network:
     """A TCP relay on the loopback address, with the faults of a real network.
 
     Args:
@@ -32,28 +32,28 @@ class Wire:
         self._inner_port = inner_port
         self._changed = changed
         self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
         self.swallows = False
-        """New connections are accepted and never answered."""
+        """Accept new connections and never answer."""
         self.noise = b""
-        """Bytes that a new client gets before the SSH version line."""
+        """Bytes sent to a new client before the SSH version string."""
         self.farewell: bytes | None = None
-        """What a new client gets in place of a login: these bytes, and the end."""
+        """Send these bytes to a new client instead of serving it, and close."""
         self.turned_away = 0
-        """How many clients got it."""
+        """Number of clients that received the farewell."""
         self.delay_s = 0.0
         """Real seconds before a new connection is served."""
         self._pairs: list[_Pair] = []
 
     @property
     def connections(self) -> int:
-        """Count the connections that are open now."""
-        return len(self._links)
+        """The number of open connections."""
+        return len(self._connections)
 
     async def listen(self, port: int) -> None:
-        """Begin to accept, on this port or on any free one (0)."""
+        """Start to accept connections. Port 0: any free port."""
         self._server = await asyncio.start_server(self._accept, LOOPBACK, port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -73,23 +73,23 @@ class Wire:
         self._flows.clear()
 
     def heal(self) -> None:
-        """Let everything pass again, with what has piled up."""
+        """Let everything pass again, including what was held back."""
         self._flows.set()
 
     async def drop(self) -> None:
         """Cut all connections at once, with a reset."""
-        links = list(self._links)
-        for link in links:
-            link.cancel()
-        await asyncio.gather(*links, return_exceptions=True)
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
     def forget_server(self) -> None:
-        """Cut the server's side only, as if it was switched off: clients hear nothing of it."""
+        """Cut only the server's side, as if it was switched off; clients do not notice."""
         for pair in self._pairs:
             self._forget_server_of(pair)
 
     def forget_server_of_oldest(self) -> None:
-        """The same for one connection: the one that was opened first."""
+        """Cut only the server's side of the oldest connection."""
         self._forget_server_of(self._pairs[0])
 
     def _forget_server_of(self, pair: _Pair) -> None:
@@ -97,17 +97,17 @@ class Wire:
         pair.server.transport.abort()
 
     def forget_clients(self) -> None:
-        """Cut the clients' side only, with a reset: the server hears nothing of it."""
+        """Cut only the clients' side, with a reset; the server does not notice."""
         for pair in self._pairs:
             pair.torn = True
             pair.client.transport.abort()
 
     def drop_oldest(self) -> None:
-        """Cut one connection, on both sides: the one that was opened first."""
+        """Cut the oldest connection on both sides."""
         self._cut(self._pairs[0])
 
     def drop_newest(self) -> None:
-        """Cut one connection, on both sides: the one that was opened last."""
+        """Cut the newest connection on both sides."""
         self._cut(self._pairs[-1])
 
     def _cut(self, pair: _Pair) -> None:
@@ -115,7 +115,7 @@ class Wire:
         pair.server.transport.abort()
 
     async def aclose(self) -> None:
-        """Refuse and drop."""
+        """Refuse new connections and drop the open ones."""
         await self.refuse()
         await self.drop()
 
@@ -123,16 +123,16 @@ class Wire:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a connection is served by a task")
-        self._links.add(task)
+        self._connections.add(task)
         self._changed()
         try:
             await self._serve(reader, writer)
         except asyncio.CancelledError:
-            # start_server logs a cancelled handler as an error; a dropped link is none.
+            # start_server logs a cancelled handler as an error; a dropped connection is not one.
             task.uncancel()
         finally:
             writer.transport.abort()
-            self._links.discard(task)
+            self._connections.discard(task)
             self._changed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -162,7 +162,7 @@ class Wire:
         self, pair: _Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while data := await self._next(reader):
-            # Of a torn link the side that is left is read on, for nobody.
+            # The remaining side of a torn connection is still read; the data is dropped.
             if not writer.is_closing():
                 with suppress(ConnectionError):
                     writer.write(data)
@@ -172,7 +172,7 @@ class Wire:
                 writer.write_eof()
 
     async def _next(self, reader: asyncio.StreamReader) -> bytes:
-        """The next bytes; nothing at the end, and nothing of either while all stands still."""
+        """The next bytes, empty at the end; waits while the network is stalled."""
         await self._flows.wait()
         data = b""
         with suppress(ConnectionError):

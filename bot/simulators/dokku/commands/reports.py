@@ -1,4 +1,4 @@
-"""The reports, in the recorded layout: same keys, same order, same widths."""
+"""The `*:report` answers, in the recorded layout: same keys, order and widths."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _PREFIXES = {"apps": "app", "ps": "ps", "builds": "builds", "git": "git"}
 
 
 def as_text(host: DokkuHost, kind: str, app: App, values: Mapping[str, str]) -> str:
-    """Write a report as the table for people.
+    """Format a report as a text table.
 
     `values` replaces recorded values; its keys are the JSON's long keys, e.g. `app-locked`.
     """
@@ -30,16 +30,16 @@ def as_text(host: DokkuHost, kind: str, app: App, values: Mapping[str, str]) -> 
     text = step(host.version, "a_first_deploy_ok", _BEFORE[kind][0]).stdout
     rows = [match for match in map(_ROW.match, text.splitlines()) if match]
     width = max(len(match.group(2) + match.group(3)) for match in rows)
-    said = [(match.group(2), values.get(_key(match.group(2)), match.group(4))) for match in rows]
+    shown = [(match.group(2), values.get(_key(match.group(2)), match.group(4))) for match in rows]
     for key in sorted(one for one in values if one.startswith("status-")):
         label = "Status " + key.removeprefix("status-").replace(".", " ") + ":"
-        said.append((label, values[key]))
-    lines += [f"{' ' * 7}{label.ljust(width)}{value}" for label, value in said]
+        shown.append((label, values[key]))
+    lines += [f"{' ' * 7}{label.ljust(width)}{value}" for label, value in shown]
     return "\n".join(lines) + "\n"
 
 
 def as_json(host: DokkuHost, kind: str, values: Mapping[str, str]) -> str:
-    """Write a report as its flat JSON object of strings."""
+    """Format a report as its flat JSON object of strings."""
     recorded: dict[str, str] = json.loads(
         step(host.version, "a_first_deploy_ok", _BEFORE[kind][1]).stdout
     )
@@ -52,7 +52,7 @@ def as_json(host: DokkuHost, kind: str, values: Mapping[str, str]) -> str:
 
 
 def flag(host: DokkuHost, kind: str, values: Mapping[str, str], name: str) -> str | None:
-    """Give the value that a single flag asks for, or None for an unknown flag."""
+    """Return the value that a flag such as `--git-sha` asks for, or None if it is unknown."""
     text = step(host.version, "a_first_deploy_ok", _BEFORE[kind][0]).stdout
     rows = [match for match in map(_ROW.match, text.splitlines()) if match]
     known = {_key(match.group(2)): match.group(4) for match in rows}
@@ -64,27 +64,27 @@ def _key(label: str) -> str:
 
 
 def app_values(app: App) -> dict[str, str]:
-    """Give what `apps:report` says of an app."""
+    """Return the values of `apps:report`."""
     return {
         "app-created-at": str(app.created_unix),
         "app-deploy-source": app.deploy_source,
         "app-deploy-source-metadata": app.deploy_source_metadata,
         "app-dir": f"/home/dokku/{app.name}",
-        "app-locked": _said(app.lock_file is not None),
+        "app-locked": _word(app.lock_file is not None),
     }
 
 
 def ps_values(host: DokkuHost, app: App) -> dict[str, str]:
-    """Give what `ps:report` says of an app; `running` is true while one only restarts."""
+    """Return the values of `ps:report`; `running` is true for a restarting container too."""
     states = {dyno: state_of(host, one) for dyno, one in sorted(app.listed.items())}
     up = [state in {"running", "restarting"} for state in states.values()]
-    running = _said(all(up)) if not up or all(up) or not any(up) else "mixed"
+    running = _word(all(up)) if not up or all(up) or not any(up) else "mixed"
     return {
-        "deployed": _said(app.deployed),
+        "deployed": _word(app.deployed),
         "processes": str(len(states)),
-        "ps-computed-skip-deploy": _said(app.skip_deploy),
+        "ps-computed-skip-deploy": _word(app.skip_deploy),
         "ps-skip-deploy": "true" if app.skip_deploy else "",
-        "restore": _said(app.restore),
+        "restore": _word(app.restore),
         "running": running if up else "false",
         **{
             f"status-{dyno}": f"{state} (CID: {app.listed[dyno].id[:11]})"
@@ -94,14 +94,14 @@ def ps_values(host: DokkuHost, app: App) -> dict[str, str]:
 
 
 def state_of(host: DokkuHost, container: Container) -> str:
-    """Give the state that a report shows: `missing` when docker does not answer for it."""
+    """Return the state that a report shows: `missing` if docker does not know the container."""
     if host.docker_down or not container.exists:
         return "missing"
     return container.state.value
 
 
 def git_values(host: DokkuHost, app: App) -> dict[str, str]:
-    """Give what `git:report` says of an app; 0.35 shows the default where no branch is set."""
+    """Return the values of `git:report`; 0.35 shows the default if no branch is set."""
     unset = "" if host.keeps_build_records else "master"
     return {
         "git-computed-deploy-branch": app.deploy_branch or "master",
@@ -112,7 +112,7 @@ def git_values(host: DokkuHost, app: App) -> dict[str, str]:
 
 
 def builds_values(app: App) -> dict[str, str]:
-    """Give what `builds:report` says: the newest record only."""
+    """Return the values of `builds:report`, which shows only the newest record."""
     if not app.records:
         return {}
     newest = max(app.records, key=lambda one: one.id)
@@ -128,5 +128,5 @@ def builds_values(app: App) -> dict[str, str]:
     }
 
 
-def _said(fact: bool) -> str:
+def _word(fact: bool) -> str:
     return "true" if fact else "false"

@@ -6,13 +6,13 @@ import pytest
 
 from bot.config.settings import load_settings
 from bot.simulators.bot_process import BotProcess, clean_environment
+from bot.simulators.environment import APPS, open_simulators, panel
 from bot.simulators.receiver import open_receiver
-from bot.simulators.stage import APPS, open_stage, panel
 from bot.slack.manifest import manifest
 
 
 async def test_everything_that_the_settings_name_is_there(tmp_path: Path) -> None:
-    async with open_stage(manifest=manifest(), folder=tmp_path) as stage:
+    async with open_simulators(manifest=manifest(), folder=tmp_path) as stage:
         (tmp_path / "known_hosts").write_text(stage.settings["DOKKU_KNOWN_HOSTS"])
         async with asyncssh.connect(
             stage.settings["DOKKU_HOST"],
@@ -34,7 +34,7 @@ async def test_everything_that_the_settings_name_is_there(tmp_path: Path) -> Non
 
 
 async def test_each_app_serves_an_older_commit(tmp_path: Path) -> None:
-    async with open_stage(manifest=manifest(), folder=tmp_path) as stage:
+    async with open_simulators(manifest=manifest(), folder=tmp_path) as stage:
         for app in APPS:
             (process,) = stage.dokku.live(app.name).values()
             assert process.sha != stage.forge.sha(app.name)
@@ -43,7 +43,7 @@ async def test_each_app_serves_an_older_commit(tmp_path: Path) -> None:
 async def test_the_bot_accepts_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_stage(manifest=manifest(), folder=tmp_path) as stage:
+    async with open_simulators(manifest=manifest(), folder=tmp_path) as stage:
         for name, value in stage.settings.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(tmp_path)
