@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -17,12 +18,24 @@ class Tasks:
     def __init__(self) -> None:
         self._all: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run on in the background."""
-        task = asyncio.create_task(work)
+    def spawn(
+        self, work: Coroutine[Any, Any, None], *, name: str | None = None
+    ) -> asyncio.Task[None]:
+        """Run in the background."""
+        task = asyncio.create_task(work, name=name)
         self._all.add(task)
         task.add_done_callback(self._done)
         return task
+
+    async def drain(self, limit: timedelta) -> int:
+        """Wait for all of them; after `limit` cancel the rest, and return how many that were."""
+        if not self._all:
+            return 0
+        _, late = await asyncio.wait(self._all, timeout=limit.total_seconds())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
 
     async def close(self) -> None:
         """Cancel what is left, and wait for it."""

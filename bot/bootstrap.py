@@ -41,6 +41,7 @@ from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
 from bot.slack.groups import SlackGroups
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.mentions import open_mentions
 from bot.store.engine import SqlStore, open_store
@@ -206,6 +207,7 @@ def _build_books(
         store=store,
         gate=EditGate(clock=clock, running=lambda: cache.running),
         clock=clock,
+        buttons=MESSAGE_BUTTONS,
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )

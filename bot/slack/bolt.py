@@ -17,11 +17,11 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.aio import Tasks
 from bot.clock import Clock
 from bot.deployments.requests.service import Service
 from bot.errors import ConfigError, SlackError
 from bot.slack.client import Identity, SlackClient
-from bot.slack.listeners.deliveries import Tasks
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
 from bot.slack.refusals import BAD_TOKEN

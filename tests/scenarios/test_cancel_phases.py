@@ -201,7 +201,7 @@ async def test_what_has_ended_cannot_be_cancelled(tmp_path: Path, way: str, vers
             await world.slack.click_stale_for_test(
                 world.ada, message, action_id="deployment_cancel"
             )
-            await world.whispered("no longer there", "succeeded")
+            await world.whispered("no longer applies", "succeeded")
         else:
             await says_no(world, way, "already ended", "Nothing was cancelled")
         row = await newest(world)

@@ -60,7 +60,7 @@ async def test_retry_starts_one_deployment_however_many_press_it(quick: World) -
     assert len(await quick.rows()) == 3
 
 
-async def test_a_late_click_does_nothing_but_say_so_to_the_clicker(quick: World) -> None:
+async def test_outdated_click_only_shows_the_clicker_a_notice(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     message = await quick.until_message("Building", "Cancel")
@@ -71,7 +71,7 @@ async def test_a_late_click_does_nothing_but_say_so_to_the_clicker(quick: World)
     grace = quick.slack.user("grace")
     late = await quick.slack.click_stale_for_test(grace, message, action_id=CANCEL)
     assert late.acked
-    await quick.whispered("no longer there", user="grace")
+    await quick.whispered("no longer applies", user="grace")
     assert quick.slack.edits(message) == before
     assert quick.slack.ephemerals(quick.ada) == []
     (row,) = await quick.rows()

@@ -74,7 +74,7 @@ async def test_before_the_first_line_the_log_says_that_there_is_none(
     await quick.click(LOG)
     view = await quick.viewed("Dokku has printed nothing yet.")
     await quick.click("log_post_as_file", view)
-    await quick.viewed("Nothing has been logged for this deployment yet.")
+    await quick.viewed("This deployment has logged nothing yet.")
     assert quick.slack.files == []
     dokku_may_start.set()
     await quick.until_message("Deployed")

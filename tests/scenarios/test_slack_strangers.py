@@ -6,6 +6,8 @@ import pytest
 
 from bot.deployments.model import Phase
 from bot.simulators.slack.model import Channel
+from bot.slack.listeners.buttons import Permission
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from tests.scenarios.conftest import World, open_world, shown
 
 INSIDERS_ONLY = "Only people of this bot's own workspace"
@@ -115,6 +117,47 @@ async def test_only_deployers_may_deploy_cancel_and_retry(tmp_path: Path) -> Non
         await world.click("deployment_cancel", user="ada")
         (row,) = await world.ended()
         assert row.phase is Phase.CANCELLED
+
+
+async def test_each_button_asks_for_the_permission_of_its_row(tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text('[apps.myapp]\ndeployers = ["S01RELEASE0"]\n')
+    async with open_world(tmp_path) as world:
+        await world.start_bot()
+        seen = set()
+        alan = world.slack.user("alan")
+
+        async def refused(count: int) -> None:
+            await world.slack.until(lambda: len(world.slack.ephemerals(alan)) >= count)
+            await world.whispered("You may not deploy myapp", user="alan")
+
+        async def alan_clicks_each_button() -> None:
+            for row in MESSAGE_BUTTONS:
+                if row.label not in world.message.buttons.values():
+                    continue
+                seen.add(row.action_id)
+                if row.permission is Permission.MEMBER:
+                    await world.click(row.action_id, user="alan")
+                    await world.viewed("Page 1 of", user="alan")
+                    continue
+                refusals = len(world.slack.ephemerals(alan)) + 1
+                await world.click(row.action_id, user="alan")
+                await refused(refusals)
+
+        await world.deploy(user="grace")
+        await world.until_message("Deployed")
+        world.hold()
+        await world.deploy("myapp feature/login", user="grace")
+        await world.until_message("Building", "Cancel")
+        await alan_clicks_each_button()
+        world.let_go()
+        await world.until_message("Deployed", "Roll back")
+        await alan_clicks_each_button()
+        world.now_behaves("build_fails")
+        await world.deploy(user="grace")
+        await world.until_message("Failed", "Retry")
+        await alan_clicks_each_button()
+        assert seen == {row.action_id for row in MESSAGE_BUTTONS}
+        assert len(await world.rows()) == 3
 
 
 async def _deploy_in(world: World, channel: Channel) -> None:

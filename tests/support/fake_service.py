@@ -30,6 +30,7 @@ from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.names import check_app, check_ref
 from bot.slack.client import SlackClient
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
 from tests.support.memory_store import MemoryStore
@@ -100,7 +101,7 @@ class FakeService(Service):
         """Post the live message and put the deployment into the repository."""
         log = self.logs.get(deployment.id, "")
         self.known(deployment, log)
-        shown = render(deployment, Progress(), now=NOW)
+        shown = render(deployment, Progress(), now=NOW, buttons=MESSAGE_BUTTONS)
         place = channel or deployment.channel
         ts = await self.client.post(
             place, text=shown.text, blocks=shown.blocks, deployment_id=deployment.id

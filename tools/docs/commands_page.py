@@ -1,63 +1,69 @@
-"""docs/commands.md, made from the tables of words and buttons."""
+"""docs/commands.md, made from the tables of commands and buttons."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from bot.deployments.model import Actor, Deployment, Live, Phase, Progress, Trigger
-from bot.slack.buttons import BUTTONS, Button
+from bot.deployments.model import Actor, Deployment, Live, Phase, Trigger
+from bot.slack.listeners.buttons import ActionButton
 from bot.slack.listeners.commands import LATER, WORDS, usage_of
-from bot.slack.render.log import LABELS
+from bot.slack.listeners.log_window import LOG_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
+from bot.slack.render.buttons import Situation
 
 _PAGE = """\
-# What one can say to deploybot
+# Commands and buttons
 
-<!-- Made from bot/slack/listeners/commands.py and bot/slack/buttons.py by `make docs`. -->
+<!-- Made by `make docs` from the tables in bot/slack/listeners: commands.py, message_buttons.py and
+log_window.py. -->
 
-## Words
+## Commands
 
 {words}
 
-Words count in any case. `APP` is a name from `/deploy apps`, `REF` a branch, a tag or a commit,
-`SERVER` a server of the settings (needed only where an app is on several), `ID` a deployment's id
-or six or more characters of its beginning or end. `APP@REF` is the same as `APP REF`. `on SERVER`
-may follow wherever an app is named: `/deploy status myapp on production`.
+Commands work in upper and lower case. `APP` is a name from `/deploy apps`. `REF` is a branch, a
+tag or a commit. `SERVER` is the name of a server in the settings; it is needed only if the app is
+on several. `ID` is the id of a deployment, or at least six characters from its start or its end.
+`APP@REF` means the same as `APP REF`. Every command that names an app accepts `on SERVER`:
+`/deploy status myapp on production`.
 
-Answers that only the caller needs are shown to the caller alone. A mistake gets one such line,
-with the cause and the next step, and nothing is started. The bot posts the message of a deployment
-where it was asked for, so it has to be a member of that channel: `/invite @deploybot`.
+Only you see the answers to your questions. If a command has a mistake, nothing starts and you get
+one line that says what is wrong and what to do. The bot posts the message of a deployment in the
+channel where you asked for it, so it must be a member of that channel: `/invite @deploybot`.
 
 {later}
-belong to later releases. Until then they say so, and no app of that name is deployed by mistake:
-`/deploy deploy lock` deploys an app called `lock`.
+are reserved for later releases. Until then the bot says so, so that no app of that name is deployed
+by mistake. `/deploy deploy lock` deploys an app named `lock`.
 
-## Without the slash
+## Without a slash command
 
-Slack offers no slash commands in threads. So a deployment's thread takes these replies, alone or
-after a mention of the bot, and answers in the thread:
+Slack has no slash commands in threads. In the thread of a deployment, reply with one of these
+words, with or without mentioning the bot, and it answers in the thread:
 {thread_words}.
-Anything else in a thread is left alone, unless it mentions the bot: then it gets help.
+The bot ignores every other reply, unless it mentions the bot: then it answers with help.
 
-In a channel `@deploybot deploy APP [REF]`, `@deploybot APP [REF]` and every other word work too,
-and in a direct message to the bot the words alone do.
+In a channel, mention the bot before any command: `@deploybot deploy APP [REF]`, or shorter
+`@deploybot APP [REF]`. In a direct message to the bot, the command is enough.
 
 ## The form, and *Deploy from message*
 
-`/deploy` alone opens a form: app, ref and, where there are several, the server. The message action
-*Deploy from message* (in the menu of any message) opens the same form, filled with what the
-message names: a link to a repository, branch, commit, tag or pull request of the common forges,
-`APP@REF`, `APP REF`, or a commit. On the message of a deployment it offers the same deployment
-again. Nothing starts before the form is sent.
+`/deploy` without anything else opens a form with app, ref and, if there are several, the server.
+The message action *Deploy from message*, in the menu of any message, opens the same form filled
+with what the message names: a link to a repository, branch, commit, tag or pull request, `APP@REF`,
+`APP REF`, or a commit. On the message of a deployment it offers the same deployment again. Nothing
+starts before you submit the form.
 
 ## Buttons
 
 {buttons}
 
-A click on a button that the message no longer has does nothing but say so, to the clicker alone.
+Clicking an outdated button only shows you a notice.
 {lasting} keep working on old messages.
 
-The log's window has
-{log_buttons}.
-The last one uploads the whole log into the thread of the deployment.
+The *Full log* window has buttons too:
+
+{log_buttons}
+
+*Post as file* uploads the whole log into the thread of the deployment.
 """
 
 _SAMPLES = {
@@ -73,7 +79,7 @@ def commands_page() -> str:
     """The whole page."""
     return _PAGE.format(
         words=_table(
-            ("say", "it", "in a thread"),
+            ("command", "what it does", "also in a thread"),
             (
                 (f"`/deploy {usage_of(row)}`", row.summary, "yes" if row.in_thread else "")
                 for row in WORDS
@@ -82,18 +88,25 @@ def commands_page() -> str:
         later=_listed(f"`{word}`" for word in sorted(LATER)),
         thread_words=_listed(f"`{row.name}`" for row in WORDS if row.in_thread),
         buttons=_table(
-            ("button", "while the deployment is", "asks first"),
-            ((button.label, _shown_while(button), _asked(button)) for button in BUTTONS),
+            ("button", "shown while the deployment is", "who may use it", "asks first"),
+            (
+                (row.label, _shown_while(row), row.permission, _asked(row))
+                for row in MESSAGE_BUTTONS
+            ),
         ),
-        lasting=_listed(f"`{button.label}`" for button in BUTTONS if button.lasting),
-        log_buttons=_listed(f"*{label}*" for label in LABELS.values()),
+        lasting=_listed(f"`{row.label}`" for row in MESSAGE_BUTTONS if row.works_when_hidden),
+        log_buttons=_table(
+            ("button", "who may use it"), ((row.label, row.permission) for row in LOG_BUTTONS)
+        ),
     )
 
 
-def _shown_while(button: Button) -> str:
-    """Where a deployment with a release to go back to, and nothing live, shows it."""
+def _shown_while(button: ActionButton) -> str:
+    """The states that show it, for a deployment with a commit to roll back to and nothing live."""
     return ", ".join(
-        name for name, phase in _SAMPLES.items() if button.shows(_sample(phase), Progress())
+        name
+        for name, phase in _SAMPLES.items()
+        if button.shows(Situation(deployment=_sample(phase)))
     )
 
 
@@ -116,7 +129,7 @@ def _sample(phase: Phase) -> Deployment:
     )
 
 
-def _asked(button: Button) -> str:
+def _asked(button: ActionButton) -> str:
     return button.confirm.title if button.confirm else ""
 
 

@@ -9,31 +9,14 @@ from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.listeners import answers as say
 from bot.slack.listeners import log_window, modals
-from bot.slack.listeners.desk import Desk
+from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.parse import About, Ask, read_about, read_ask, read_line
-from bot.slack.listeners.payloads import Asker, Body, asker_of, delivery_key, word
-from bot.slack.listeners.replies import Answers, as_answer
+from bot.slack.listeners.payloads import Body, asker_of, delivery_key, word
 from bot.slack.listeners.targets import find_target
 from bot.slack.render.blocks import Answer
 
 HISTORY = 10
 USAGE = "rollback APP [SHA]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One word that was said, and by whom, where and through what."""
-
-    desk: Desk
-    asker: Asker
-    answers: Answers
-    trigger: Trigger
-    request_key: str
-    rest: tuple[str, ...] = ()
-    trigger_id: str | None = None
-    """A modal can be opened with it, for 3 seconds; chat messages have none."""
-    about: Deployment | None = None
-    """The deployment in whose thread it was said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +142,11 @@ async def show_log(call: Call) -> None:
 
 async def cancel(call: Call) -> None:
     """Cancel: the running one of an app, else its first waiting one."""
-    deployment = await _subject(call, read_about(call.rest), usage="cancel APP")
+    await cancel_deployment(call, await _subject(call, read_about(call.rest), usage="cancel APP"))
+
+
+async def cancel_deployment(call: Call, deployment: Deployment) -> None:
+    """Request a cancel; the answer goes to whoever asked."""
     sentence = await call.desk.service.cancel(
         deployment.id, actor=call.asker.actor, through=call.trigger
     )
@@ -169,7 +156,7 @@ async def cancel(call: Call) -> None:
 async def retry(call: Call) -> None:
     """Deploy the same ref again."""
     deployment = await _subject(call, read_about(call.rest), usage="retry APP")
-    await again(call, deployment, back=False)
+    await deploy_again(call, deployment, back=False)
 
 
 async def rollback(call: Call) -> None:
@@ -181,7 +168,7 @@ async def rollback(call: Call) -> None:
     )
     if by_id is not None:
         if about.rest is None:
-            await again(call, by_id, back=True)
+            await deploy_again(call, by_id, back=True)
             return
         app, server = by_id.app, by_id.server
     async with call.desk.repeats.hold(f"rollback {app}"):
@@ -211,7 +198,7 @@ def _is_meant_by_id(one: Deployment, about: About) -> bool:
     return about.subject is not None and about.subject != one.app
 
 
-async def again(call: Call, deployment: Deployment, *, back: bool) -> None:
+async def deploy_again(call: Call, deployment: Deployment, *, back: bool) -> None:
     """Retry or roll back. In a thread the answer says where the new deployment is."""
     service = call.desk.service
     async with call.desk.repeats.hold(deployment.id):

@@ -1,18 +1,87 @@
-"""What every listener works with, and who may ask at all."""
+"""What every listener works with: one call by one person, the ways to answer it, shared tools."""
 
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import structlog
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.clock import Clock
+from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Service
 from bot.errors import SlackError
 from bot.slack.client import SlackClient
-from bot.slack.listeners.deliveries import KeyedLocks
 from bot.slack.listeners.payloads import Asker
-from bot.slack.listeners.replies import Answers
-from bot.slack.render.blocks import Json
+from bot.slack.render.blocks import Answer, Json, section
+from bot.slack.render.text import break_at, cut
 
 CLOSED_MEANWHILE = frozenset({"not_found", "hash_conflict"})
+LONGEST_SENTENCE = 2_000
+RESPOND_TIMEOUT_S = 10
+REMEMBERED = timedelta(minutes=10)
+"""Slack's last retry of an event comes about 5 minutes after the first try."""
+MOST_REMEMBERED = 20_000
+_HTTP_OK = 200
+_BROADCAST = re.compile(r"@(?=(?:here|channel|everyone)\b)")
+
+log = structlog.get_logger(__name__)
+
+
+class LockPerDeployment:
+    """One lock per deployment or app, kept only while someone holds it or waits for it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of `key` for the block."""
+        lock, wanted = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, wanted + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, wanted = self._locks.pop(key)
+            if wanted > 1:
+                self._locks[key] = (lock, wanted - 1)
+
+
+class RecentDeliveries:
+    """Deliveries that this process received lately, so that Slack's repeats are ignored.
+
+    Across replicas and restarts the request key in the database does the same. This saves a
+    second answer to a question, and a query.
+    """
+
+    def __init__(
+        self, *, clock: Clock, keep: timedelta = REMEMBERED, most: int = MOST_REMEMBERED
+    ) -> None:
+        self._clock = clock
+        self._keep = keep.total_seconds()
+        self._most = most
+        self._received: OrderedDict[str, float] = OrderedDict()
+
+    def add(self, key: str) -> bool:
+        """Remember a delivery; whether it is the first with this key."""
+        now = self._clock.monotonic()
+        while self._received:
+            oldest, since = next(iter(self._received.items()))
+            if now - since < self._keep and len(self._received) < self._most:
+                break
+            del self._received[oldest]
+        if key in self._received:
+            return False
+        self._received[key] = now
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +92,9 @@ class Desk:
     client: SlackClient
     clock: Clock
     bot_user: str
-    """The bot's own user id: a mention of it is a word to it."""
-    repeats: KeyedLocks = field(default_factory=KeyedLocks)
-    """By deployment id: two people press `Retry` at the same time, and one deployment starts."""
+    """The bot's own user id, to recognise mentions of it."""
+    repeats: LockPerDeployment = field(default_factory=LockPerDeployment)
+    """When two people press `Retry` at the same time, one deployment starts."""
 
     @property
     def queries(self) -> Queries:
@@ -33,21 +102,131 @@ class Desk:
         return self.service.queries
 
     def admit(self, asker: Asker) -> None:
-        """Let in people of the bot's own workspace. Declined: everybody else.
+        """Declined: the person is from another workspace.
 
-        The service says the same to whoever wants to change something; questions, logs and
-        forms show what happens on the servers and are no less for insiders.
+        The service refuses their changes as well; questions, logs and forms also show what is on
+        the servers, so they are for the bot's own workspace only.
         """
         self.service.access.check_workspace(asker.actor)
 
-    def answers(self, asker: Asker, *, aloud: bool = False) -> Answers:
+    def answers(self, asker: Asker, *, aloud: bool = False) -> "Answers":
         """The ways to answer this person."""
         return Answers(client=self.client, asker=asker, aloud=aloud)
 
     async def show_view(self, view_id: str, view: Json) -> None:
-        """Show something else in a modal, if it is still open."""
+        """Replace what a modal shows, if it is still open."""
         try:
             await self.client.update_view(view_id, view)
         except SlackError as error:
             if error.code not in CLOSED_MEANWHILE:
                 raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Answers to one act of one person: where they are, or at least somewhere."""
+
+    client: SlackClient
+    asker: Asker
+    aloud: bool = False
+    """Answer where all can read it, in the thread or the DM; else to the person only."""
+
+    async def say(self, answer: Answer) -> None:
+        """Send the answer."""
+        if self.aloud:
+            await self._post(answer)
+        else:
+            await self._whisper(answer)
+
+    async def whisper(self, sentence: str) -> None:
+        """Send one line to the person only: a mistake, or what only they need to know."""
+        answer = as_answer(sentence)
+        if self.asker.direct:
+            try:
+                await self._post(answer)
+            except SlackError as error:
+                # A conversation between two other people has the same kind of id.
+                log.info("direct_message_refused", error=error.code)
+            else:
+                return
+        await self._whisper(answer)
+
+    async def _post(self, answer: Answer) -> None:
+        await self.client.post(
+            self.asker.channel,
+            text=answer.text,
+            blocks=answer.blocks,
+            thread_ts=self.asker.thread_ts,
+        )
+
+    async def _whisper(self, answer: Answer) -> None:
+        """By the response URL; where that fails, as an ephemeral message, then as a DM.
+
+        The response URL works where the bot is no member, but ends after 30 minutes or 5
+        uses; an ephemeral message needs membership; a DM reaches everybody else.
+        """
+        if self.asker.response_url and await self._respond(self.asker.response_url, answer):
+            return
+        user = self.asker.actor.user
+        try:
+            if self.asker.channel:
+                await self.client.ephemeral(
+                    self.asker.channel,
+                    user,
+                    text=answer.text,
+                    blocks=answer.blocks,
+                    thread_ts=self.asker.thread_ts,
+                )
+                return
+        except SlackError as error:
+            log.info("ephemeral_refused", error=error.code)
+        await self.client.post(user, text=answer.text, blocks=answer.blocks)
+
+    async def _respond(self, url: str, answer: Answer) -> bool:
+        """Whether Slack took it: a refused response URL raises nothing by itself."""
+        web = self.client.web
+        webhook = AsyncWebhookClient(
+            url, session=web.session, ssl=web.ssl, timeout=RESPOND_TIMEOUT_S, retry_handlers=[]
+        )
+        # The SDK reads HTTPS_PROXY here too, and never NO_PROXY; the client has decided.
+        webhook.proxy = web.proxy
+        body: dict[str, Any] = {
+            "response_type": "ephemeral",
+            "replace_original": False,
+            "text": answer.text,
+            "blocks": list(answer.blocks),
+        }
+        try:
+            response = await webhook.send_dict(body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.info("response_url_failed", error=type(error).__name__)
+            return False
+        if response.status_code != _HTTP_OK:
+            log.info("response_url_refused", status=response.status_code)
+        return response.status_code == _HTTP_OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One thing that a person asked for: who, where, and through what."""
+
+    desk: Desk
+    asker: Asker
+    answers: Answers
+    trigger: Trigger
+    request_key: str
+    rest: tuple[str, ...] = ()
+    """The words behind the command."""
+    trigger_id: str | None = None
+    """A modal can be opened with it, for 3 seconds; chat messages have none."""
+    about: Deployment | None = None
+    """The deployment in whose thread it was said."""
+
+
+def as_answer(sentence: str) -> Answer:
+    """One of the bot's sentences as a message; in a block, so that Slack makes no links of it.
+
+    It may quote what a person typed, and a branch may be called `@here`.
+    """
+    sentence = _BROADCAST.sub(break_at("@"), cut(sentence, LONGEST_SENTENCE) or "-")
+    return Answer(text=sentence, blocks=(section(sentence),))

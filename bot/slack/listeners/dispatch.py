@@ -14,15 +14,16 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.aio import Tasks
 from bot.errors import BotError, SlackError
-from bot.slack.buttons import BUTTONS
 from bot.slack.client import Identity
-from bot.slack.listeners import clicks, commands, log_window, modals, shortcuts, threads
-from bot.slack.listeners.deliveries import Seen, Tasks
-from bot.slack.listeners.desk import Desk
+from bot.slack.listeners import commands, modals, shortcuts, threads
+from bot.slack.listeners.buttons import on_click
+from bot.slack.listeners.desk import Desk, RecentDeliveries
+from bot.slack.listeners.log_window import LOG_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key
 from bot.slack.render.form import FORM
-from bot.slack.render.log import LogAct
 
 Handler = Callable[[Desk, Body], Awaitable[None]]
 
@@ -41,7 +42,7 @@ class Listeners:
     def __init__(self, desk: Desk, tasks: Tasks) -> None:
         self._desk = desk
         self._tasks = tasks
-        self._seen = Seen(clock=desk.clock)
+        self._seen = RecentDeliveries(clock=desk.clock)
 
     def hear(self, handler: Handler) -> Callable[..., Awaitable[None]]:
         """A Bolt listener for `handler`."""
@@ -54,9 +55,9 @@ class Listeners:
 
     def start(self, handler: Handler, body: Body) -> None:
         """Run the handler beside, unless this act was heard before."""
-        if self._seen.first(delivery_key(body)):
+        if self._seen.add(delivery_key(body)):
             name = getattr(handler, "__name__", "listener")
-            self._tasks.start(self._run(handler, body, name), name=name)
+            self._tasks.spawn(self._run(handler, body, name), name=name)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """A form: mistakes go back into it, by field; a good one is closed and worked on."""
@@ -109,10 +110,8 @@ def build_app(
     listeners = Listeners(desk, tasks)
     hear = listeners.hear
     app.command(ANY)(hear(commands.on_command))
-    for button in BUTTONS:
-        app.action(button.action_id)(hear(clicks.on_click))
-    for act in LogAct:
-        app.action(act.value)(hear(log_window.on_log_button))
+    for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS):
+        app.action(button.action_id)(hear(on_click(button)))
     app.view(FORM)(listeners.submit)
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(hear(shortcuts.on_deploy_from_message))
     app.event("app_mention")(hear(threads.on_chat))

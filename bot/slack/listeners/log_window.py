@@ -1,92 +1,46 @@
-"""A deployment's log in Slack: the modal with its pages, and the file."""
+"""A deployment's log in Slack: the modal with its pages and buttons, and the file."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 
 from bot.deployments.model import Deployment
+from bot.deployments.states import ENDINGS
 from bot.errors import BotError, Declined, SlackError
+from bot.slack.listeners.buttons import UNKNOWN_DEPLOYMENT, ActionButton, Click, Permission
 from bot.slack.listeners.desk import Desk
-from bot.slack.listeners.payloads import Body, asker_of, first_action, part, word
+from bot.slack.listeners.payloads import word
 from bot.slack.render.blocks import Json, context
 from bot.slack.render.log import (
-    LogAct,
     LogPlace,
+    first_error,
     log_view,
     opening_view,
     problem_view,
     read_place,
-    turn,
 )
 
-EMPTY = "Nothing has been logged for this deployment yet."
-NOT_KNOWN = "That deployment is not known any more."
+EMPTY = "This deployment has logged nothing yet."
 NO_MESSAGE = "This deployment has no message in Slack, so there is no thread to post into."
+POSTED = "Posted as a file in the thread."
+
+PageOf = Callable[[LogPlace, str], int | None]
+"""Where to go from the page shown, in the log as it is now; None: to the newest page."""
 
 
 async def open_log(desk: Desk, *, trigger_id: str, deployment_id: str) -> None:
-    """Open the modal at the newest page: empty at once, for a trigger does not wait."""
+    """Open the modal at the newest page: empty at first, because a trigger expires in 3 s."""
     opened = await desk.client.open_view(trigger_id, opening_view(deployment_id))
     try:
-        view = await _show(desk, deployment_id, lambda _text: None)
+        view = await _draw(desk, deployment_id, lambda _text: None)
     except BotError as error:
         view = problem_view(deployment_id, str(error))
     await desk.show_view(opened.id, view)
 
 
-async def on_log_button(desk: Desk, body: Body) -> None:
-    """A button of the modal: turn the page, read on, or post the file."""
-    desk.admit(asker_of(body))
-    view = part(body, "view")
-    act = LogAct(word(first_action(body), "action_id"))
-    place = read_place(view.get("private_metadata"))
-    if place is None:
-        raise Declined(NOT_KNOWN)
-    try:
-        await _ACTS[act](desk, act, place, word(view, "id"))
-    except Declined as declined:
-        await desk.show_view(word(view, "id"), problem_view(place.id, str(declined)))
-    except SlackError as error:
-        shown = await _show(desk, place.id, lambda _text: place.page)
-        await desk.show_view(word(view, "id"), with_note(shown, str(error)))
-
-
-async def _turn(desk: Desk, act: LogAct, place: LogPlace, view_id: str) -> None:
-    shown = await _show(desk, place.id, lambda text: turn(act, place, text))
-    await desk.show_view(view_id, shown)
-
-
-async def _post(desk: Desk, _act: LogAct, place: LogPlace, view_id: str) -> None:
-    deployment = await _deployment(desk, place.id)
-    if deployment.message is None:
-        raise Declined(NO_MESSAGE)
-    at = deployment.message
-    await post_file(desk, deployment, channel=at.channel, thread_ts=at.root)
-    shown = await _show(desk, place.id, lambda _text: place.page)
-    await desk.show_view(view_id, with_note(shown, "Posted as a file in the thread."))
-
-
-async def _show(desk: Desk, deployment_id: str, page_of: Callable[[str], int | None]) -> Json:
-    """The modal at a page. Up to 16 MB of text are cut into pages beside the event loop."""
-    deployment = await _deployment(desk, deployment_id)
-    text = await desk.queries.store.read_log(deployment_id)
-
-    def draw() -> Json:
-        return log_view(deployment, text, page=page_of(text))
-
-    return await asyncio.to_thread(draw)
-
-
-async def _deployment(desk: Desk, deployment_id: str) -> Deployment:
-    deployment = await desk.queries.store.get(deployment_id)
-    if deployment is None:
-        raise Declined(NOT_KNOWN)
-    return desk.queries.snapshot(deployment)[0]
-
-
 async def post_file(
     desk: Desk, deployment: Deployment, *, channel: str, thread_ts: str | None
 ) -> None:
-    """Upload the whole log. Declined: there is none. SlackError: it may not be uploaded."""
+    """Upload the whole log. Declined: it is empty. SlackError: Slack refuses the file."""
     text = await desk.queries.store.read_log(deployment.id)
     if not text.strip():
         raise Declined(EMPTY)
@@ -99,12 +53,104 @@ async def post_file(
     )
 
 
+def go_to(page_of: PageOf) -> Callable[[Click], Awaitable[None]]:
+    """What a button calls that shows another page."""
+
+    async def show_page(click: Click, place: LogPlace) -> Json:
+        return await _draw(click.desk, place.id, lambda text: page_of(place, text))
+
+    return _in_window(show_page)
+
+
+async def _post_as_file(click: Click, place: LogPlace) -> Json:
+    deployment = await click.deployment()
+    if deployment.message is None:
+        raise Declined(NO_MESSAGE)
+    at = deployment.message
+    await post_file(click.desk, deployment, channel=at.channel, thread_ts=at.root)
+    return with_note(await _draw(click.desk, place.id, lambda _text: place.page), POSTED)
+
+
+def _in_window(
+    act: Callable[[Click, LogPlace], Awaitable[Json]],
+) -> Callable[[Click], Awaitable[None]]:
+    """Show in the modal what `act` returns, and its errors too: a modal hides other messages."""
+
+    async def call(click: Click) -> None:
+        place = read_place(click.view.get("private_metadata"))
+        if place is None:
+            raise Declined(UNKNOWN_DEPLOYMENT)
+        page = place.page
+        try:
+            view = await act(click, place)
+        except Declined as declined:
+            view = problem_view(place.id, str(declined))
+        except SlackError as error:
+            view = with_note(await _draw(click.desk, place.id, lambda _text: page), str(error))
+        await click.desk.show_view(word(click.view, "id"), view)
+
+    return call
+
+
+async def _draw(desk: Desk, deployment_id: str, page_of: Callable[[str], int | None]) -> Json:
+    """The modal at a page. A thread cuts the text into pages: it may be 16 MB."""
+    deployment = await desk.queries.store.get(deployment_id)
+    if deployment is None:
+        raise Declined(UNKNOWN_DEPLOYMENT)
+    newest, _ = desk.queries.snapshot(deployment)
+    text = await desk.queries.store.read_log(deployment_id)
+
+    def draw() -> Json:
+        return log_view(newest, text, page=page_of(text), buttons=LOG_BUTTONS)
+
+    return await asyncio.to_thread(draw)
+
+
 def with_note(view: Json, note: str) -> Json:
     """The modal with a line below."""
     return {**view, "blocks": [*view["blocks"], context(note)]}
 
 
-_ACTS: Mapping[LogAct, Callable[[Desk, LogAct, LogPlace, str], Awaitable[None]]] = {
-    **dict.fromkeys(LogAct, _turn),
-    LogAct.POST_AS_FILE: _post,
-}
+LOG_BUTTONS: Sequence[ActionButton] = (
+    ActionButton(
+        action_id="log_older",
+        label="Older",
+        shows=lambda now: now.has_older,
+        permission=Permission.MEMBER,
+        call=go_to(lambda place, _text: max(0, place.page - 1)),
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="log_newer",
+        label="Newer",
+        shows=lambda now: now.has_newer,
+        permission=Permission.MEMBER,
+        call=go_to(lambda place, _text: place.page + 1),
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="log_first_error",
+        label="First error",
+        shows=lambda now: now.has_error,
+        permission=Permission.MEMBER,
+        call=go_to(lambda _place, text: first_error(text)),
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="log_refresh",
+        label="Refresh",
+        shows=lambda now: now.deployment.phase not in ENDINGS,
+        permission=Permission.MEMBER,
+        call=go_to(lambda place, _text: None if place.last else place.page),
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="log_post_as_file",
+        label="Post as file",
+        shows=lambda _now: True,
+        permission=Permission.MEMBER,
+        call=_in_window(_post_as_file),
+        works_when_hidden=True,
+    ),
+)
+"""In the order in which the modal shows them."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from bot.deployments.model import Deployment, Trigger
 from bot.errors import Declined
-from bot.slack.listeners.commands import LATER, TABLE, Call, help_, run_line, start
-from bot.slack.listeners.desk import Desk
+from bot.slack.listeners.commands import LATER, TABLE, help_, run_line, start
+from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.parse import Ask, Line, read_ask, read_line, without_mention
 from bot.slack.listeners.payloads import Asker, Body, asker_of, delivery_key, part, word
 

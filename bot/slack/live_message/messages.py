@@ -6,7 +6,7 @@ each unfinished message is edited once.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from bot.slack.client import Blocks
 from bot.slack.live_message.posting import Messages, Posting, without_ping
 from bot.slack.live_message.shown import RETRY_MOST, Shown, backoff, urgency_of
 from bot.slack.refusals import PASSING, RateLimited
+from bot.slack.render.buttons import Button
 from bot.slack.render.deployment import Rendered, render
 
 log = structlog.get_logger(__name__)
@@ -76,6 +77,7 @@ class LiveMessages(Announcer):
         store: Places,
         gate: EditGate,
         clock: Clock,
+        buttons: Sequence[Button],
         commit_url: Callable[[str, str], str | None] = _no_link,
         edit_lag: Callable[[timedelta], None] | None = None,
     ) -> None:
@@ -85,6 +87,7 @@ class LiveMessages(Announcer):
         self._store = store
         self._gate = gate
         self._clock = clock
+        self._buttons = buttons
         self._commit_url = commit_url
         self._edit_lag = edit_lag
         self.shows_running: Callable[[str], bool] = _everything
@@ -365,6 +368,7 @@ class LiveMessages(Announcer):
             deployment,
             shown,
             now=self._clock.now(),
+            buttons=self._buttons,
             commit_url=url,
             updates_every=self._gate.refresh_interval(),
             running=self._gate.running_together(),

@@ -2,20 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.deployments.model import Deployment, Live, Phase, Progress
 from bot.deployments.states import ENDINGS, WAITING
-from bot.slack import buttons
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
+from bot.slack.render.buttons import Button, Situation, button_row
 from bot.slack.render.limits import validate_message
 
 SNIPPET_LINES = 10
-CONFIRM_LONGEST = 300
 SNIPPET_COLUMNS = 160
 REASON_LONGEST = 700
 NOTE_LONGEST = 500
@@ -50,6 +49,7 @@ def render(
     progress: Progress,
     *,
     now: datetime,
+    buttons: Sequence[Button],
     commit_url: str | None = None,
     updates_every: timedelta | None = None,
     running: int = 0,
@@ -66,10 +66,10 @@ def render(
         pace=_pace(deployment, updates_every, running),
     )
     for most_lines in _SHRINKING:
-        text, blocks = _compose(deployment, progress, volatile, commit_url, most_lines)
+        text, blocks = _compose(deployment, progress, buttons, volatile, commit_url, most_lines)
         if not validate_message(text, blocks):
             break
-    still = _compose(deployment, progress, _STILL, commit_url, most_lines)
+    still = _compose(deployment, progress, buttons, _STILL, commit_url, most_lines)
     digest = hashlib.sha256(json.dumps(still, sort_keys=True).encode()).hexdigest()
     return Rendered(text=text, blocks=tuple(blocks), shown_hash=digest)
 
@@ -86,6 +86,7 @@ def snippet(deployment: Deployment, progress: Progress, most_lines: int = SNIPPE
 def _compose(
     deployment: Deployment,
     progress: Progress,
+    buttons: Sequence[Button],
     volatile: _Volatile,
     commit_url: str | None,
     most_lines: int,
@@ -108,8 +109,7 @@ def _compose(
     shown = snippet(deployment, progress, most_lines) if most_lines else ""
     if shown.strip():
         blocks.append(kit.preformatted(shown))
-    if row := buttons.buttons_of(deployment, progress):
-        blocks.append(kit.actions([_button(button, deployment) for button in row]))
+    blocks += button_row(buttons, Situation(deployment=deployment, progress=progress))
     blocks.append(kit.context(_context(deployment, progress, volatile)))
     return _one_line(deployment, progress, volatile), blocks
 
@@ -135,31 +135,6 @@ def _facts(
 
 def _sentence(reason: str) -> str:
     return txt.cut(txt.one_line(reason), REASON_LONGEST) or "-"
-
-
-def _button(row: buttons.Button, deployment: Deployment) -> kit.Json:
-    element = kit.button(action_id=row.action_id, label=row.label, value=deployment.id)
-    if row.style is not None:
-        element["style"] = row.style.value
-    if row.confirm is not None:
-        element["confirm"] = _confirm(row.confirm, deployment)
-    return element
-
-
-def _confirm(confirm: buttons.Confirm, deployment: Deployment) -> dict[str, Any]:
-    text = confirm.text.format(
-        app=txt.cut(txt.one_line(deployment.app), 60),
-        server=txt.cut(txt.one_line(deployment.server), 40),
-        ref=txt.cut(txt.one_line(deployment.ref), 60),
-        rollback=txt.short_sha(deployment.rollback_sha or ""),
-    )
-    return {
-        "title": kit.plain(confirm.title),
-        # Slack counts code points, `cut` what is seen: combining markers may be many more.
-        "text": kit.plain(txt.cut(text, 290)[:CONFIRM_LONGEST]),
-        "confirm": kit.plain(confirm.yes),
-        "deny": kit.plain(confirm.no),
-    }
 
 
 def _context(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:

@@ -1,4 +1,4 @@
-"""The modal with the whole log, in pages; and which page a button leads to. Pure.
+"""The modal with the whole log, in pages. Pure.
 
 Pages are counted from the start of the log, so that a page keeps its number while the log
 grows. The newest one is the last and is shown first.
@@ -6,9 +6,8 @@ grows. The newest one is the last and is shown first.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from bot.deployments.model import Deployment
@@ -16,6 +15,7 @@ from bot.deployments.states import ENDINGS
 from bot.slack.render import blocks as kit
 from bot.slack.render import words
 from bot.slack.render.blocks import Json
+from bot.slack.render.buttons import Button, Situation, button_row
 from bot.slack.render.text import inert, length, log_text
 
 LOG_VIEW = "deployment_log_view"
@@ -34,25 +34,6 @@ _SPEAKS_OF_ERROR = re.compile(
     rf"\n !|\b(?:{'|'.join(_ERROR_WORDS)})s?\b(?![ \t]*[:=]?[ \t]*0\b)", re.IGNORECASE
 )
 _NONE_BEFORE = re.compile(r"\b(?:0|no|without)[ \t]+$", re.IGNORECASE)
-
-
-class LogAct(StrEnum):
-    """The buttons of the modal: their action ids."""
-
-    OLDER = "log_older"
-    NEWER = "log_newer"
-    FIRST_ERROR = "log_first_error"
-    REFRESH = "log_refresh"
-    POST_AS_FILE = "log_post_as_file"
-
-
-LABELS: Mapping[LogAct, str] = {
-    LogAct.OLDER: "Older",
-    LogAct.NEWER: "Newer",
-    LogAct.FIRST_ERROR: "First error",
-    LogAct.REFRESH: "Refresh",
-    LogAct.POST_AS_FILE: "Post as file",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +88,9 @@ def _first_before(text: str, literal: str, end: int) -> int:
     return end
 
 
-def turn(act: LogAct, place: LogPlace, text: str) -> int | None:
-    """The page a button leads to in the log as it is now; None: the newest."""
-    match act:
-        case LogAct.OLDER:
-            return max(0, place.page - 1)
-        case LogAct.NEWER:
-            return place.page + 1
-        case LogAct.FIRST_ERROR:
-            return first_error(text)
-        case LogAct.REFRESH | LogAct.POST_AS_FILE:
-            return None if place.last else place.page
-
-
-def log_view(deployment: Deployment, text: str, *, page: int | None = None) -> Json:
+def log_view(
+    deployment: Deployment, text: str, *, buttons: Sequence[Button], page: int | None = None
+) -> Json:
     """The modal at a page; None, or a page behind the end: the newest."""
     pages = paginate(text)
     shown = len(pages) - 1 if page is None else max(0, min(page, len(pages) - 1))
@@ -135,7 +105,7 @@ def log_view(deployment: Deployment, text: str, *, page: int | None = None) -> J
         "blocks": [
             kit.section(words.headline(deployment)),
             kit.preformatted(body) if body.strip() else kit.plain_section(_nothing(deployment)),
-            kit.actions(_buttons(deployment, text, place)),
+            *button_row(buttons, _situation(deployment, text, place)),
             kit.context(
                 f"Page {shown + 1} of {len(pages)} · {len(text):,} characters"
                 f" · {inert(deployment.id, 40)}"
@@ -179,18 +149,13 @@ def read_place(private_metadata: Any) -> LogPlace | None:
         return None
 
 
-def _buttons(deployment: Deployment, text: str, place: LogPlace) -> list[Json]:
-    acts: list[LogAct] = []
-    if place.page > 0:
-        acts.append(LogAct.OLDER)
-    if not place.last:
-        acts.append(LogAct.NEWER)
-    if first_error(text) is not None:
-        acts.append(LogAct.FIRST_ERROR)
-    if deployment.phase not in ENDINGS:
-        acts.append(LogAct.REFRESH)
-    acts.append(LogAct.POST_AS_FILE)
-    return [kit.button(action_id=act, label=LABELS[act], value=deployment.id) for act in acts]
+def _situation(deployment: Deployment, text: str, place: LogPlace) -> Situation:
+    return Situation(
+        deployment=deployment,
+        has_older=place.page > 0,
+        has_newer=not place.last,
+        has_error=first_error(text) is not None,
+    )
 
 
 def _nothing(deployment: Deployment) -> str:

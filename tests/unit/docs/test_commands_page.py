@@ -1,20 +1,21 @@
 from pathlib import Path
 
-from bot.slack.buttons import BUTTONS
 from bot.slack.listeners.commands import LATER, WORDS
+from bot.slack.listeners.log_window import LOG_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from tools.docs.commands_page import commands_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
 
 
-def test_the_page_is_what_the_tables_say() -> None:
+def test_page_is_up_to_date_with_the_tables() -> None:
     assert PAGE.read_text(encoding="utf-8") == commands_page()
 
 
-def test_every_word_and_button_is_on_the_page() -> None:
+def test_page_has_every_command_and_button() -> None:
     page = commands_page()
     for row in WORDS:
         assert row.summary in page
-    for button in BUTTONS:
+    for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS):
         assert f"| {button.label} |" in page
     assert all(f"`{word}`" in page for word in LATER)

@@ -95,10 +95,10 @@ def ways_out(app: str, shown: Sequence[str], facts: LogFacts) -> dict[str, str]:
         "json": json.dumps(records.as_json(row, NOW)),
     }
     for phase in (Phase.FAILED, Phase.BUILDING):
-        message = render(a_deployment(app=app, phase=phase), progress, now=NOW)
+        message = render(a_deployment(app=app, phase=phase), progress, now=NOW, buttons=())
         told[f"message {phase}"] = f"{message.text} {message.blocks}"
     for page in range(len(paginate(log))):
-        told[f"page {page}"] = repr(log_view(row, log, page=page))
+        told[f"page {page}"] = repr(log_view(row, log, page=page, buttons=()))
     event = Event(type="deployment.finished", log_tail=tuple(shown))
     body = standard_body(row, event, at=NOW)
     told["webhook"] = json.dumps(body, ensure_ascii=False)

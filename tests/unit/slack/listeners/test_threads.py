@@ -83,7 +83,7 @@ async def test_a_log_that_is_empty_is_said_so_to_the_asker_alone() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.STARTING)
         await say_below(stage, message, "logs")
-        assert "Nothing has been logged" in await stage.whisper()
+        assert "has logged nothing" in await stage.whisper()
 
 
 async def test_cancel_is_answered_in_the_thread() -> None:

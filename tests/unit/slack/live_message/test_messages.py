@@ -15,6 +15,7 @@ from bot.deployments.state.cache import DeploymentCache
 from bot.errors import DatabaseDown, MessageGone, SlackError
 from bot.slack.budget import EditGate
 from bot.slack.client import Blocks
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited
 
@@ -174,6 +175,7 @@ class World:
             store=self.store,
             gate=gate,
             clock=self.clock,
+            buttons=MESSAGE_BUTTONS,
             commit_url=lambda repo, sha: f"https://x.example/commit/{sha}",
             edit_lag=self.lags.append,
         )

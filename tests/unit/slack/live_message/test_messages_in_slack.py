@@ -14,6 +14,7 @@ from bot.deployments.state.cache import DeploymentCache
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.manifest import manifest
 
@@ -54,6 +55,7 @@ class Stage:
             store=self.places,
             gate=EditGate(clock=clock, running=lambda: 1),
             clock=clock,
+            buttons=MESSAGE_BUTTONS,
         )
         self.deployment = Deployment(
             id="01K9ZB3V7N8Q4R5S6T7V8W9X0Y",

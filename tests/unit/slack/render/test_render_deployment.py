@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncssh
@@ -23,10 +24,13 @@ from bot.deployments.model import (
 )
 from bot.dokku.failures import explain
 from bot.simulators.slack.rules import check_message_blocks
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
+from bot.slack.render import deployment as live_message
 from bot.slack.render import words
-from bot.slack.render.deployment import Rendered, render
+from bot.slack.render.deployment import Rendered
 from bot.slack.render.limits import validate_message
 
+render = partial(live_message.render, buttons=MESSAGE_BUTTONS)
 Build = Callable[..., Deployment]
 OLD = "9" * 40
 SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678"

@@ -1,7 +1,8 @@
-"""The modal with the log: pages, the first error, and what its buttons lead to."""
+"""The modal with the log: pages, the first error and buttons."""
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,20 +11,20 @@ from hypothesis import strategies as st
 
 from bot.deployments.model import Deployment, Phase
 from bot.simulators.slack.rules import check_view
+from bot.slack.listeners.log_window import LOG_BUTTONS
+from bot.slack.render import log
 from bot.slack.render.log import (
     PAGE_CHARACTERS,
-    LogAct,
     LogPlace,
     first_error,
-    log_view,
     opening_view,
     paginate,
     problem_view,
     read_place,
-    turn,
     write_place,
 )
 
+log_view = partial(log.log_view, buttons=LOG_BUTTONS)
 Build = Callable[..., Deployment]
 LONG = "".join(f"#{number} line number {number}\n" for number in range(1_000))
 FAILING = LONG + " !     Build failed\n" + LONG
@@ -103,18 +104,6 @@ def test_the_error_page_shows_the_error(a_deployment: Build) -> None:
         text = "x" * filler + "\n" + "y" * 30 + "\n !     Build failed\n" + LONG
         view = log_view(a_deployment(), text, page=first_error(text))
         assert " !     Build failed" in str(view)
-
-
-def test_buttons_turn_pages() -> None:
-    place = LogPlace(id="01K9", page=1, last=False)
-    assert turn(LogAct.OLDER, place, FAILING) == 0
-    assert turn(LogAct.NEWER, place, FAILING) == 2
-    assert turn(LogAct.FIRST_ERROR, place, FAILING) == first_error(FAILING)
-    assert turn(LogAct.REFRESH, place, FAILING) == 1
-    assert turn(LogAct.POST_AS_FILE, place, FAILING) == 1
-    newest = LogPlace(id="01K9", page=3, last=True)
-    assert turn(LogAct.REFRESH, newest, FAILING) is None
-    assert turn(LogAct.OLDER, LogPlace(id="01K9", page=0, last=True), "") == 0
 
 
 def test_the_place_survives_slack() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress
 from bot.simulators.slack.rules import check_message_blocks
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import text as txt
 from bot.slack.render.deployment import render
 from bot.slack.render.limits import validate_message
@@ -107,6 +108,7 @@ def test_foreign_text_is_harmless_wherever_it_stands(
         deployment,
         progress,
         now=now,
+        buttons=MESSAGE_BUTTONS,
         commit_url="https://x.example/c",
         updates_every=timedelta(seconds=60),
         running=40,

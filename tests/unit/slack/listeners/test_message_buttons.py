@@ -4,8 +4,6 @@ import pytest
 
 from bot.deployments.model import Actor, CancelRequest, Deployment, Live, Phase, Trigger
 from bot.simulators.slack.model import Message
-from bot.slack.buttons import BUTTONS
-from bot.slack.listeners.clicks import ACTS
 from tests.support.builders import NOW, OLD_SHA, a_deployment
 from tests.support.stage import Stage, open_stage
 
@@ -21,11 +19,7 @@ async def a_message(
     return deployment, await stage.live_message()
 
 
-def test_every_button_of_the_message_is_listened_to() -> None:
-    assert {button.action_id for button in BUTTONS} == {*ACTS, "deployment_log"}
-
-
-async def test_full_log_opens_at_once_and_is_filled_in() -> None:
+async def test_full_log_opens_at_once_and_is_filled_in_later() -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.BUILDING, "step 1\nstep 2\n")
         async with stage.slack.hold_for_test("views.update"):
@@ -34,15 +28,15 @@ async def test_full_log_opens_at_once_and_is_filled_in() -> None:
         await stage.view("step 2")
 
 
-async def test_full_log_of_a_deployment_that_is_gone_says_so_in_the_modal() -> None:
+async def test_full_log_of_an_unknown_deployment_says_so_in_the_modal() -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.BUILDING)
         stage.service.rows.clear()
         await stage.slack.click(stage.ada, message, action_id="deployment_log")
-        await stage.view("not known any more")
+        await stage.view("know that deployment any more")
 
 
-async def test_cancel_asks_the_service_and_answers_the_clicker_alone() -> None:
+async def test_cancel_calls_the_service_and_answers_only_the_clicker() -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.BUILDING)
         await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
@@ -52,32 +46,35 @@ async def test_cancel_asks_the_service_and_answers_the_clicker_alone() -> None:
         assert not stage.slack.thread(message)
 
 
-async def test_a_late_cancel_does_nothing_but_say_so_to_the_clicker() -> None:
+async def test_outdated_cancel_only_shows_the_clicker_a_notice() -> None:
     async with open_stage() as stage:
         row, message = await a_message(stage, Phase.BUILDING)
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.SUCCEEDED))
         await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
-        assert "no longer there: the deployment is succeeded" in await stage.whisper()
+        assert (
+            "no longer applies: this deployment has already ended (succeeded)"
+            in await stage.whisper()
+        )
         assert not stage.service.cancels
         assert row.message is not None
 
 
-async def test_a_second_cancel_is_told_of_the_first() -> None:
+async def test_second_cancel_says_that_a_cancel_was_already_requested() -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.BUILDING)
         wish = CancelRequest(by=Actor(user="U1"), at=NOW)
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.CANCELLING, cancel=wish))
         await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
-        assert "has been asked for" in await stage.whisper()
+        assert "already being cancelled" in await stage.whisper()
         assert not stage.service.cancels
 
 
-async def test_a_button_of_a_forgotten_deployment_says_so() -> None:
+async def test_button_of_an_unknown_deployment_says_so() -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.FAILED)
         stage.service.rows.clear()
         await stage.slack.click(stage.ada, message, action_id="deployment_retry")
-        assert "not known any more" in await stage.whisper()
+        assert "know that deployment any more" in await stage.whisper()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +94,7 @@ async def test_retry_and_roll_back_start_one_deployment_each(action_id: str, ref
         assert ask.request_key.startswith(f"click:{message.ts}:{action_id}:")
 
 
-async def test_two_people_who_press_retry_at_once_start_one_deployment() -> None:
+async def test_two_simultaneous_retries_start_one_deployment() -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.FAILED, live=Live.NONE)
         grace = stage.slack.user("grace")
@@ -114,7 +111,9 @@ async def test_two_people_who_press_retry_at_once_start_one_deployment() -> None
 
 
 @pytest.mark.parametrize("action_id", ["deployment_retry", "deployment_rollback"])
-async def test_old_messages_keep_their_lasting_buttons(action_id: str) -> None:
+async def test_retry_and_roll_back_work_where_they_are_hidden_by_now(
+    action_id: str,
+) -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.FAILED, live=Live.NONE)
         stage.service.known(
@@ -126,7 +125,7 @@ async def test_old_messages_keep_their_lasting_buttons(action_id: str) -> None:
         await stage.slack.until(lambda: stage.service.requests)
 
 
-async def test_people_of_another_workspace_may_press_nothing() -> None:
+async def test_people_of_another_workspace_may_use_no_button() -> None:
     async with open_stage() as stage:
         mallory = stage.slack.user("mallory")
         _, message = await a_message(stage, Phase.BUILDING)

@@ -1,0 +1,103 @@
+"""The buttons of a live message, one row each. To add one, add a row and the function it calls."""
+
+from collections.abc import Sequence
+
+from bot.deployments.model import Live, Phase
+from bot.deployments.states import ENDINGS, RUNNING
+from bot.slack.listeners.buttons import ActionButton, Click, Permission
+from bot.slack.listeners.commands import cancel_deployment, deploy_again
+from bot.slack.listeners.log_window import open_log
+from bot.slack.render.buttons import Confirm, Situation, Style
+
+
+async def _open_log(click: Click) -> None:
+    # The modal first, the look-ups after: its trigger is good for 3 seconds.
+    await open_log(click.desk, trigger_id=click.trigger_id or "", deployment_id=click.deployment_id)
+
+
+async def _cancel(click: Click) -> None:
+    await cancel_deployment(click, await click.deployment())
+
+
+async def _retry(click: Click) -> None:
+    await deploy_again(click, await click.deployment(), back=False)
+
+
+async def _roll_back(click: Click) -> None:
+    await deploy_again(click, await click.deployment(), back=True)
+
+
+def _has_log(now: Situation) -> bool:
+    return now.deployment.phase in RUNNING or now.deployment.phase in ENDINGS
+
+
+def _can_cancel(now: Situation) -> bool:
+    """Until it ends, or a cancel was requested: a second request changes nothing."""
+    if now.deployment.cancel is not None or now.deployment.phase is Phase.CANCELLING:
+        return False
+    return now.deployment.phase is Phase.QUEUED or now.deployment.phase in RUNNING
+
+
+def _did_not_succeed(now: Situation) -> bool:
+    return now.deployment.phase in {Phase.FAILED, Phase.CANCELLED}
+
+
+def _can_roll_back(now: Situation) -> bool:
+    """Only to a commit proven live, and never to the one that this deployment released."""
+    one = now.deployment
+    if one.rollback_sha is None or one.rollback_sha == one.sha:
+        return False
+    if one.phase is Phase.SUCCEEDED:
+        return True
+    return one.phase in ENDINGS and one.live is not Live.PREVIOUS
+
+
+MESSAGE_BUTTONS: Sequence[ActionButton] = (
+    ActionButton(
+        action_id="deployment_log",
+        label="Full log",
+        shows=_has_log,
+        permission=Permission.MEMBER,
+        call=_open_log,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_cancel",
+        label="Cancel",
+        shows=_can_cancel,
+        style=Style.DANGER,
+        confirm=Confirm(
+            title="Cancel this deployment?",
+            text="This stops deploying {app} ({ref}) to {server}.",
+            yes="Cancel deployment",
+            no="Keep it",
+        ),
+        permission=Permission.DEPLOYER,
+        call=_cancel,
+    ),
+    ActionButton(
+        action_id="deployment_retry",
+        label="Retry",
+        shows=_did_not_succeed,
+        style=Style.PRIMARY,
+        permission=Permission.DEPLOYER,
+        call=_retry,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_rollback",
+        label="Roll back",
+        shows=_can_roll_back,
+        style=Style.DANGER,
+        confirm=Confirm(
+            title="Roll back?",
+            text="This deploys {app} on {server} at {rollback}, the commit that was live before.",
+            yes="Roll back",
+            no="Leave it",
+        ),
+        permission=Permission.DEPLOYER,
+        call=_roll_back,
+        works_when_hidden=True,
+    ),
+)
+"""In the order in which the message shows them."""

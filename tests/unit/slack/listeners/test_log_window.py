@@ -1,0 +1,82 @@
+"""The buttons of the log window."""
+
+import pytest
+
+from bot.deployments.model import Phase
+from bot.simulators.slack.model import View
+from bot.slack.render.log import first_error, paginate
+from tests.support.builders import a_deployment
+from tests.support.stage import Stage, open_stage
+
+ONE = "01K9ZB0000000000000000001A"
+LINES = "".join(f"line number {number}\n" for number in range(1_500))
+LOG = f"{LINES} !     Build failed\n{LINES}"
+PAGES = len(paginate(LOG))
+
+
+async def open_window(stage: Stage, phase: Phase = Phase.BUILDING) -> View:
+    stage.service.logs[ONE] = LOG
+    await stage.service.post(a_deployment(id=ONE, app="myapp", phase=phase), stage.deploys.id)
+    message = await stage.live_message()
+    await stage.slack.click(stage.ada, message, action_id="deployment_log")
+    return await stage.view(f"Page {PAGES} of {PAGES}")
+
+
+async def press(stage: Stage, view: View, label: str) -> None:
+    (action_id,) = [key for key, text in view.buttons.items() if text == label]
+    await stage.slack.click(stage.ada, view, action_id=action_id)
+
+
+async def test_each_page_button_leads_to_its_page() -> None:
+    async with open_stage() as stage:
+        view = await open_window(stage)
+        await press(stage, view, "Older")
+        view = await stage.view(f"Page {PAGES - 1} of {PAGES}")
+        await press(stage, view, "First error")
+        error = first_error(LOG)
+        assert error is not None
+        view = await stage.view(f"Page {error + 1} of {PAGES}")
+        assert " !     Build failed" in view.plain
+        await press(stage, view, "Newer")
+        await stage.view(f"Page {error + 2} of {PAGES}")
+
+
+async def test_refresh_follows_the_end_of_the_log_only_from_the_newest_page() -> None:
+    async with open_stage() as stage:
+        view = await open_window(stage)
+        stage.service.logs[ONE] = longer = LOG + LINES
+        await press(stage, view, "Refresh")
+        pages = len(paginate(longer))
+        view = await stage.view(f"Page {pages} of {pages}")
+        await press(stage, view, "Older")
+        view = await stage.view(f"Page {pages - 1} of {pages}")
+        stage.service.logs[ONE] = longest = longer + LINES
+        await press(stage, view, "Refresh")
+        await stage.view(f"Page {pages - 1} of {len(paginate(longest))}")
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+async def test_errors_are_shown_in_the_window(*, forgotten: bool) -> None:
+    async with open_stage() as stage:
+        view = await open_window(stage)
+        if forgotten:
+            stage.service.rows.clear()
+            await press(stage, view, "Older")
+            await stage.view("know that deployment any more")
+        else:
+            stage.service.logs[ONE] = ""
+            await press(stage, view, "Post as file")
+            await stage.view("has logged nothing yet")
+        assert not stage.slack.ephemerals(stage.ada)
+
+
+async def test_post_as_file_uploads_the_log_and_keeps_the_page() -> None:
+    async with open_stage() as stage:
+        view = await open_window(stage, Phase.FAILED)
+        assert "Refresh" not in view.buttons.values()
+        await press(stage, view, "Older")
+        view = await stage.view(f"Page {PAGES - 1} of {PAGES}")
+        await press(stage, view, "Post as file")
+        view = await stage.view("Posted as a file in the thread.")
+        assert f"Page {PAGES - 1} of {PAGES}" in view.plain
+        assert len(stage.slack.files) == 1
