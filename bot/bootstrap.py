@@ -149,7 +149,9 @@ async def open_bot(
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(show_ends(deployments, live, clock))
         poller.every(
-            LOOK_EVERY, housing(deployments, live, service, clock), "messages not posted yet"
+            LOOK_EVERY,
+            housing(deployments, live, service, clock, timing),
+            "messages not posted yet",
         )
         looking = dispatcher.start()
         stack.callback(looking.cancel)

@@ -7,6 +7,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.deployments.model import Deployment
+from bot.deployments.ports import Timing
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.state.sync import find_unposted, load_recently_ended, load_unfinished
@@ -38,13 +39,17 @@ async def show_ends(deployments: DeploymentRepository, live: LiveMessages, clock
 
 
 def housing(
-    deployments: DeploymentRepository, live: LiveMessages, service: Service, clock: Clock
+    deployments: DeploymentRepository,
+    live: LiveMessages,
+    service: Service,
+    clock: Clock,
+    timing: Timing,
 ) -> Callable[[], Awaitable[None]]:
     """Each row whose message is missing gets one, once (and `resume` itself tries again)."""
     seen: set[str] = set()
 
     async def house() -> None:
-        unposted = find_unposted(deployments, clock, service.in_progress)
+        unposted = find_unposted(deployments, clock, service.in_progress, timing)
         rows = [row for row in unposted if row.id not in seen]
         seen.intersection_update(one.deployment.id for one in deployments.cache.known())
         seen.update(row.id for row in rows)

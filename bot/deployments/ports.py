@@ -244,6 +244,8 @@ class Timing:
     late_duration: timedelta = timedelta(hours=2)
     start_again_within: timedelta = timedelta(minutes=10)
     """A loss older than this is not mended by a second start."""
+    posting: timedelta = timedelta(seconds=20)
+    """A younger row without a message is probably being posted by another process."""
     crash_looks: timedelta = timedelta(minutes=10)
     """For how long after a success a crash loop is told in the thread."""
 

@@ -31,7 +31,7 @@ async def test_cancel_takes_a_waiting_one_out_of_the_line(quick: World) -> None:
     await quick.posted(2)
     await quick.click(CANCEL)
     await quick.until_message("Cancelled:", "`v1.0`")
-    await quick.whispered("was waiting and is cancelled")
+    await quick.whispered("was queued and is now cancelled")
     quick.let_go()
     waiting, running = await quick.ended(2)
     assert waiting.phase is Phase.CANCELLED
@@ -84,7 +84,7 @@ async def test_while_the_new_release_is_watched_nothing_is_left_to_cancel(quick:
     await quick.deploy()
     await quick.until_message("Checking · watching")
     await quick.click(CANCEL)
-    await quick.whispered("Nothing is left to cancel", "Roll back")
+    await quick.whispered("Too late to cancel", "Roll back")
     (row,) = await quick.rows()
     assert (row.phase, row.cancel) == (Phase.CHECKING, None)
 

@@ -88,9 +88,9 @@ async def test_a_word_of_a_later_release_deploys_nothing(tmp_path: Path, word: s
         ("@grace main", "not a valid app name"),
         ("status nothing", "There is no app nothing on default"),
         ("history", "Which one?"),
-        ("cancel myapp", "No deployment of `myapp` is known"),
+        ("cancel myapp", "No deployment of `myapp` was found"),
         ("retry 01K9ZB0000000000000000001A", "No deployment"),
-        ("rollback myapp", "No earlier release of myapp proven live is known"),
+        ("rollback myapp", "No earlier release of myapp was proven live"),
     ],
 )
 async def test_a_mistake_is_one_line_with_the_next_step(world: World, text: str, said: str) -> None:
@@ -163,7 +163,7 @@ async def test_cancel_means_the_running_one_and_then_the_first_that_waits(world:
     await world.posted(3)
     third, second, first = await world.rows()
     await world.deploy(f"cancel {second.id}")
-    await world.whispered("was waiting and is cancelled")
+    await world.whispered("was queued and is now cancelled")
     now = {row.id: row.phase for row in await world.rows()}
     assert now[second.id] is Phase.CANCELLED
     assert now[third.id] is Phase.QUEUED
@@ -200,9 +200,9 @@ async def test_rollback_takes_only_what_was_proven_live(quick: World) -> None:
     await quick.deploy("myapp main")
     (first,) = await quick.ended()
     await quick.deploy("rollback myapp")
-    await quick.whispered("No earlier release of myapp proven live is known")
+    await quick.whispered("No earlier release of myapp was proven live")
     await quick.deploy(f"rollback myapp {before}")
-    await quick.whispered("no commit of myapp that this bot has proven live")
+    await quick.whispered(f"never proved `{before}` live for myapp")
     await quick.deploy("myapp feature/login")
     second = (await quick.ended(2))[0]
     await quick.deploy("ROLLBACK myapp")

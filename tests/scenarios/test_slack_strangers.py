@@ -10,7 +10,7 @@ from bot.slack.listeners.buttons import Permission
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from tests.scenarios.conftest import World, open_world, shown
 
-INSIDERS_ONLY = "Only people of this bot's own workspace"
+INSIDERS_ONLY = "Only members of this bot's own workspace"
 
 
 @pytest.mark.parametrize("name", ["random", "secret"])

@@ -70,7 +70,7 @@ async def test_retry_and_rollback_in_a_thread_say_where_the_new_one_is(quick: Wo
     await quick.until_message("Deployed", "retry of")
     assert "/archives/" in shown(started)
     await _reply(quick, quick.message, "rollback")
-    await quick.whispered("No release of myapp proven live")
+    await quick.whispered("No release of myapp was proven live")
     assert len(quick.messages) == 2
 
 

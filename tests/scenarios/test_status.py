@@ -222,9 +222,9 @@ async def test_rollback_takes_any_commit_proven_live_and_no_other(quick: World) 
     second = await deployed(quick, "myapp main", 2)
     for text, said in (
         (f"rollback myapp {second.sha}", f"`{second.sha[:7]}` is already live"),
-        (f"rollback myapp {OTHER}", f"`/deploy myapp {OTHER}` deploys it like any other"),
+        (f"rollback myapp {OTHER}", f"`/deploy myapp {OTHER}` deploys it like any other commit"),
         ("rollback myapp abc", "too short for a commit"),
-        ("rollback myapp main", "is no commit"),
+        ("rollback myapp main", "is not a commit"),
         ("rollback nothing", "No earlier release of nothing"),
     ):
         await quick.deploy(text)

@@ -163,9 +163,9 @@ class FakeService(Service):
     ) -> Deployment | None:
         rows = await self.queries.history(app, server=server, limit=100)
         if not rows:
-            raise Declined(f"No deployment of `{app}` is known.")
+            raise Declined(f"No deployment of `{app}` was found.")
         if len({one.server for one in rows}) > 1:
-            raise Declined(f"Where? Say `{app} on SERVER`.")
+            raise Declined(f"{app} is on several servers. Say `{app} on SERVER`.")
         state = compare_live(LiveEvidence(started=rows))
         if commit is None:
             target = choose_previous(app, state)

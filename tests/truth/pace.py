@@ -14,7 +14,6 @@ from bot import bootstrap
 from bot.clock import SystemClock
 from bot.deployments.followup import late_verdicts
 from bot.deployments.ports import Timing
-from bot.deployments.state import sync
 from bot.deployments.verdict import deploy_lock
 from bot.dokku import connection
 from bot.dokku.connection import Patience
@@ -50,6 +49,7 @@ CHOSEN: dict[str, timedelta | int] = {
     "late_interval": LATE_INTERVAL,
     "late_duration": timedelta(seconds=30),
     "start_again_within": timedelta(seconds=15),
+    "posting": timedelta(seconds=2),
 }
 
 
@@ -92,7 +92,6 @@ def hurry() -> None:
     deploy_lock.FETCH_LIVES_ON = deploy_lock.FETCH_MAY_END_WITHIN = timedelta(seconds=1)
     deploy_lock.DIES_WITHIN = timedelta(milliseconds=600)
     late_verdicts.SENT_LIVES_ON = timedelta(seconds=1)
-    sync.POSTED_WITHIN = timedelta(seconds=2)
     # A login into a black hole holds up all others; a dead line is found out by its silence.
     _default(Patience.__init__.__kwdefaults__, connect_s=2.0, question_alive_s=2.0)
 

@@ -85,7 +85,7 @@ class LiveReader:
             if answers.containers is None or _results(before) == _results(started):
                 break
         else:
-            answers = _Answers(why="Deployments end while it is being read; ask again.")
+            answers = _Answers(why="Deployments ended while the server was being read. Ask again.")
         return await self._report(app, key, started, answers)
 
     async def read_within_grace(self, app: str, key: AppKey) -> LiveReport:
@@ -104,7 +104,8 @@ class LiveReader:
         """The app and server that are meant. Declined: several servers, or an unknown app."""
         keys = await self._find_keys(app, server)
         if len(keys) > 1:
-            raise Declined(f"Where? Say `{app} on SERVER`: {', '.join(k.server for k in keys)}.")
+            servers = ", ".join(one.server for one in keys)
+            raise Declined(f"{app} is on several servers: {servers}. Say `{app} on SERVER`.")
         return keys[0]
 
     async def _find_keys(self, app: str, server: str | None) -> Sequence[AppKey]:
@@ -166,7 +167,7 @@ class LiveReader:
             return _Answers(why=_sentence(containers), missing=gone)
         why = None
         if containers is None:
-            why = "Dokku lists containers that Docker did not show: look at Docker on the server."
+            why = "Docker did not show containers that Dokku lists. Look at Docker on the server."
         return _Answers(
             containers=containers,
             records=None if isinstance(records, Exception) else records,

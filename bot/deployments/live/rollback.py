@@ -35,8 +35,8 @@ class RollbackFinder:
         """The commit recorded when `old` ended. Declined: none, live already, or under way."""
         if old.rollback_sha is None:
             raise Declined(
-                f"No release of {old.app} proven live before that deployment is known. "
-                f"Use `/deploy {old.app} SHA`."
+                f"No release of {old.app} was proven live before that deployment. "
+                f"Use `/deploy {old.app} SHA` to deploy any commit."
             )
         # A slow server must not delay the message, so the history is enough then.
         report = await self._reader.read_within_grace(old.app, old.target)
@@ -62,13 +62,12 @@ def check_commit(app: str, text: str) -> str:
     given = text.lower()
     if not _HEX.fullmatch(given):
         raise Declined(
-            f"`{quoted(text)}` is no commit. `/deploy rollback {app} SHA` takes the digits of one; "
+            f"`{quoted(text)}` is not a commit. `/deploy rollback {app} SHA` takes its digits; "
             f"`/deploy {app} {quoted(text)}` deploys a branch or a tag."
         )
     if len(given) < SHORTEST_SHA:
         raise Declined(
-            f"`{quoted(text)}` is too short for a commit: "
-            f"at least {SHORTEST_SHA} digits are needed."
+            f"`{quoted(text)}` is too short for a commit. Give at least {SHORTEST_SHA} digits."
         )
     return given
 
@@ -84,12 +83,12 @@ def choose_given(
     shas = sorted({one.sha for one in proven if one.sha})
     if not shas:
         raise Declined(
-            f"`{quoted(given)}` is no commit of {app} that this bot has proven live. "
-            f"`/deploy {app} {quoted(given)}` deploys it like any other."
+            f"This bot never proved `{quoted(given)}` live for {app}. "
+            f"`/deploy {app} {quoted(given)}` deploys it like any other commit."
         )
     if len(shas) > 1:
         names = " or ".join(f"`{sha}`" for sha in shas[:5])
-        raise Declined(f"`{quoted(given)}` may be {names}. Give more digits.")
+        raise Declined(f"`{quoted(given)}` is ambiguous: it could be {names}. Give more digits.")
     return RollbackTarget(sha=shas[0], of=state.unproven or state.base or proven[0])
 
 
@@ -101,8 +100,7 @@ def choose_previous(app: str, state: LiveState) -> RollbackTarget:
     changed = state.unproven or base
     if changed is None or changed.rollback_sha is None:
         raise Declined(
-            f"No earlier release of {app} proven live is known. "
-            f"`/deploy {app} SHA` deploys any commit."
+            f"No earlier release of {app} was proven live. `/deploy {app} SHA` deploys any commit."
         )
     return RollbackTarget(sha=changed.rollback_sha, of=changed)
 
@@ -121,6 +119,6 @@ def refuse_if_live_or_under_way(app: str, sha: str, state: LiveState) -> None:
     unread = state.match is Match.UNREADABLE and state.unproven is None
     if unread and base is not None and is_good(base) and base.sha == sha:
         raise Declined(
-            f"`{short}` is already live as far as this bot knows; the server did not tell in time. "
-            f"`/deploy {app} {short}` deploys it again."
+            f"`{short}` is already live as far as this bot knows. The server did not answer in "
+            f"time; `/deploy {app} {short}` deploys it again."
         )

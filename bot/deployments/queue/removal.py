@@ -48,9 +48,7 @@ class QueueRemoval:
     async def cancel(self, deployment: Deployment, actor: Actor, through: str) -> None:
         """End it because someone asked for that. Nothing is sent to Dokku. StaleState."""
         live = await self._read_live(deployment)
-        result = before_start(
-            "Cancelled while it waited", live, failure=None, phase=Phase.CANCELLED
-        )
+        result = before_start("Cancelled while queued", live, failure=None, phase=Phase.CANCELLED)
         ended = replace(
             deployment,
             phase=Phase.CANCELLED,

@@ -48,7 +48,7 @@ def waiting_for_slot(
 
 def describe_full_server(server: str, used: int, limit: int) -> str:
     """What a deployment waits for on a server that has no slot left."""
-    return f"a free place on {server} ({used} of {limit} run)"
+    return f"a free slot on {server} ({used} of {limit} in use)"
 
 
 def _first(

@@ -20,7 +20,7 @@ class Access:
     def check_workspace(self, actor: Actor) -> None:
         """Declined: the actor belongs to another workspace."""
         if self.home_team is not None and actor.team != self.home_team:
-            raise Declined("Only people of this bot's own workspace may do that.")
+            raise Declined("Only members of this bot's own workspace may do that.")
 
     async def check_deployer(self, policy: AppPolicy, actor: Actor) -> None:
         """Declined: another workspace, or not one of the app's deployers."""
@@ -33,7 +33,7 @@ class Access:
                 f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
                 for one in sorted(policy.deployers)
             )
-            raise Declined(f"You may not deploy {policy.app}. Those who may: {who}.")
+            raise Declined(f"You may not deploy {policy.app}. Ask one of its deployers: {who}.")
 
 
 def may_deploy(policy: AppPolicy, actor: Actor, member_of: frozenset[str]) -> bool:

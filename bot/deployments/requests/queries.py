@@ -58,7 +58,7 @@ class Queries:
         newest = await self.store.recent(app=app, server=server, limit=1)
         if not newest:
             raise Declined(
-                f"No deployment of `{quoted(app)}` is known. `/deploy {app}` starts one."
+                f"No deployment of `{quoted(app)}` was found. `/deploy {app}` starts one."
             )
         return newest[0]
 

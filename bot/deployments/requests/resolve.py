@@ -57,7 +57,7 @@ def _ambiguous(deployment: Deployment, ref: str, shas: Sequence[str]) -> NotDepl
     names = " or ".join(shas[:5])
     return NotDeployable(
         failure=Failure.REF_NOT_FOUND,
-        sentence=f"{ref} may be {names} of {deployment.app}. Give more digits",
+        sentence=f"{ref} is ambiguous: in {deployment.app} it could be {names}. Give more digits",
     )
 
 
@@ -115,7 +115,7 @@ class RequestResolver:
             past = await self._store.started(deployment.target, commit=digits)
         except StoreError as error:
             log.info("history_not_searched", deployment_id=deployment.id, why=str(error))
-            return CannotTell("the commits deployed before could not be looked through")
+            return CannotTell("earlier deployments could not be searched")
         known = {one.sha for one in past if one.sha and one.repo == repo and was_fetched(one)}
         if isinstance(answer, Found):
             known.add(answer.sha)

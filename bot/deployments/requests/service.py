@@ -148,20 +148,20 @@ class Service:
                 )
             if deployment.phase is Phase.CHECKING:
                 raise Declined(
-                    "Nothing is left to cancel: the new release is out and is being watched. "
-                    "Use *Roll back* when it has ended."
+                    "Too late to cancel: the new release is running and is being checked. "
+                    "Use *Roll back* when the check has ended."
                 )
             try:
                 return await self._cancel_now(deployment, actor, through)
             except StaleState:
                 continue
-        raise Declined("It is changing at this moment. Look at its message and try again.")
+        raise Declined("The deployment is changing right now. Look at its message and try again.")
 
     async def _cancel_now(self, deployment: Deployment, actor: Actor, through: str) -> str:
         name = f"{deployment.app} `{quoted(deployment.ref)}`"
         if deployment.phase not in WAITING:
             if deployment.cancel is not None:
-                return f"{name} is already being cancelled; its message tells the end."
+                return f"{name} is already being cancelled. Its message will show the result."
             fresh = await self._store.ask_cancel(
                 deployment.id, actor, self._clock.now(), through=through
             )
@@ -172,10 +172,10 @@ class Service:
                 # Only the cancel request: its owner may have written more by now.
                 self._deployments.cache.put(replace(known.deployment, cancel=fresh.cancel))
             self._hooks.cancel_requested(deployment.id)
-            return f"Cancelling {name}; its message tells what is live at the end."
+            return f"Cancelling {name}. Its message will show what is live."
         await self._removal.cancel(deployment, actor, through)
         self._hooks.look_for_work()
-        return f"{name} was waiting and is cancelled. Nothing was sent to Dokku."
+        return f"{name} was queued and is now cancelled. Nothing was sent to Dokku."
 
     async def retry(
         self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
@@ -185,9 +185,8 @@ class Service:
         if old.phase not in ENDINGS:
             raise Declined(f"{old.app} `{quoted(old.ref)}` has not ended yet.")
         if old.phase is Phase.SUCCEEDED:
-            raise Declined(
-                f"That deployment succeeded. `/deploy {old.app} {quoted(old.ref)}` deploys again."
-            )
+            again = f"`/deploy {old.app} {quoted(old.ref)}`"
+            raise Declined(f"That deployment succeeded. {again} deploys it again.")
         ask = Request(
             app=old.app,
             ref=old.ref or None,
@@ -243,7 +242,7 @@ class Service:
     async def _existing(self, deployment_id: str) -> Deployment:
         deployment = await self._store.get(deployment_id)
         if deployment is None:
-            raise Declined("That deployment is not known any more.")
+            raise Declined("I don't know that deployment any more.")
         return deployment
 
     def _policy_of(self, deployment: Deployment) -> AppPolicy:

@@ -9,15 +9,13 @@ from datetime import timedelta
 from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import Deployment, Phase, Progress
-from bot.deployments.ports import Urgency
+from bot.deployments.ports import Timing, Urgency
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, WAITING
 
 RECENT = timedelta(hours=1)
 MAX_RECENT = 20
 """How many results that a killed process may have written without showing them are shown again."""
-POSTED_WITHIN = timedelta(seconds=20)
-"""A younger row without a message is probably being posted by another process."""
 
 
 class CacheSync:
@@ -108,13 +106,16 @@ def _progress_from_log(row: Deployment, log: str) -> Progress:
 
 
 def find_unposted(
-    deployments: DeploymentRepository, clock: Clock, in_progress: Collection[str]
+    deployments: DeploymentRepository,
+    clock: Clock,
+    in_progress: Collection[str],
+    timing: Timing,
 ) -> Sequence[Deployment]:
     """Cached rows whose message was never stored and that nobody is posting.
 
     Ended ones too: someone may cancel before the message of a killed process is found.
     """
-    before = clock.now() - POSTED_WITHIN
+    before = clock.now() - timing.posting
     rows = [one.deployment for one in deployments.cache.known()]
     return [
         row

@@ -217,7 +217,7 @@ async def test_over_http_everything_works_the_same() -> None:
         await stage.deploy("")
         view = await stage.view("Branch, tag or commit")
         result = await stage.slack.submit(stage.ada, view, {"app": "myapp", "ref": "a..b"})
-        assert "no branch" in result.errors["ref"]
+        assert "not a valid branch" in result.errors["ref"]
         await stage.slack.submit(stage.ada, view, {"app": "myapp", "ref": "main"})
         message = await stage.live_message()
         await stage.slack.click(stage.ada, message, action_id="deployment_cancel")

@@ -238,7 +238,7 @@ async def test_what_waits_and_is_not_wanted_any_more_leaves_at_the_next_look() -
     await rig.store.ask_cancel("01NEXT", rig.row("01NEXT").requested_by, rig.clock.now())
     row = await rig.until_ended("01NEXT", within_s=6)
     assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
-    assert row.reason == "Cancelled while it waited. The previous release is still serving."
+    assert row.reason == "Cancelled while queued. The previous release is still serving."
     (ended,) = [one for of, one in rig.store.audit if of == "01NEXT" and one.action == "cancelled"]
     assert ended.actor == row.requested_by
     assert rig.row("01FIRST").phase not in ENDINGS

@@ -53,7 +53,7 @@ async def test_the_next_one_starts_when_a_place_is_free() -> None:
     await rig.passes(30)
     assert running(store) == dokku.begun() == {"web", "api"}
     assert rig.progress("D-shop").place == 1
-    assert rig.progress("D-shop").waits_for == "a free place on production (2 of 2 run)"
+    assert rig.progress("D-shop").waits_for == "a free slot on production (2 of 2 in use)"
     dokku.of["api"].streams[0].succeed()
     await rig.until_ended("D-api", within_s=60)
     await rig.until_phase(Phase.STARTING, Phase.BUILDING, deployment_id="D-shop")
@@ -84,7 +84,7 @@ async def test_a_replica_that_allows_more_is_stopped_by_the_store() -> None:
     store.max_running = {SERVER: 1}
     await rig.passes(60)
     assert running(store) == {"web"}
-    assert rig.progress("D-api").waits_for == "a free place on production (1 of 1 run)"
+    assert rig.progress("D-api").waits_for == "a free slot on production (1 of 1 in use)"
     assert store.actions("D-api") == []
     dokku.of["web"].streams[0].succeed()
     await rig.until_ended("D-web", within_s=60)
@@ -101,7 +101,7 @@ async def test_one_that_waits_for_a_foreign_build_keeps_no_place_and_its_turn() 
     dokku.of["web"].mark("foreign", BuildStatus.SUCCEEDED)
     await rig.passes(30)
     assert running(store) == {"api"}
-    assert rig.progress("D-web").waits_for == "a free place on production (1 of 1 run)"
+    assert rig.progress("D-web").waits_for == "a free slot on production (1 of 1 in use)"
     dokku.of["api"].streams[0].succeed()
     await rig.until_ended("D-api", within_s=60)
     await rig.passes(30)

@@ -164,7 +164,7 @@ async def test_in_the_check_nothing_is_left_to_cancel() -> None:
     rig, stream = await building()
     stream.succeed()
     await rig.until_phase(Phase.CHECKING)
-    with pytest.raises(Declined, match="Nothing is left to cancel"):
+    with pytest.raises(Declined, match="Too late to cancel"):
         await cancel(rig)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.cancel) == (Phase.SUCCEEDED, None)

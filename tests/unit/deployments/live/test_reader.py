@@ -1,4 +1,4 @@
-"""Reading what is live: what is asked, of whom, and what a silent server costs."""
+"""Reading what is live: history and servers, slow and silent servers, rollbacks."""
 
 import asyncio
 from dataclasses import replace
@@ -50,65 +50,70 @@ async def back(rig: Rig, commit: str | None = None, **more: Any) -> Deployment |
 
 
 @in_virtual_time
-async def test_history_and_server_together_say_what_is_live() -> None:
+async def test_live_state_combines_history_and_containers() -> None:
     rig = a_past(good())
-    (seen,) = await rig.service.queries.live_state("WEB".lower())
-    assert (seen.state.match, seen.state.commit) == (Match.AS_LEFT, SHA)
-    assert (seen.server, seen.app, seen.why, seen.keeps_records) == (SERVER, "web", None, True)
+    (report,) = await rig.service.queries.live_state("WEB".lower())
+    assert (report.state.match, report.state.commit) == (Match.AS_LEFT, SHA)
+    assert (report.server, report.app, report.why, report.keeps_records) == (
+        SERVER,
+        "web",
+        None,
+        True,
+    )
 
 
 @pytest.mark.parametrize("error", [DOWN, UNKNOWN])
 @in_virtual_time
-async def test_a_server_that_does_not_answer_leaves_the_history(error: Exception) -> None:
+async def test_unreachable_server_leaves_the_history(error: Exception) -> None:
     dokku = FakeDokku()
     dokku.fail("containers", error)
-    (seen,) = await a_past(good(), dokku=dokku).service.queries.live_state("web")
-    assert seen.state.match is Match.UNREADABLE
-    assert seen.why == str(error)
-    assert seen.state.base is not None
+    (report,) = await a_past(good(), dokku=dokku).service.queries.live_state("web")
+    assert report.state.match is Match.UNREADABLE
+    assert report.why == str(error)
+    assert report.state.base is not None
 
 
 @in_virtual_time
-async def test_a_silent_server_costs_one_time_out() -> None:
+async def test_silent_server_costs_one_poll_timeout() -> None:
     dokku = FakeDokku(hanging={"containers", "builds", "report", "keeps_records"})
     rig = a_past(good(), dokku=dokku)
     began = rig.clock.monotonic()
-    (seen,) = await rig.service.queries.live_state("web")
+    (report,) = await rig.service.queries.live_state("web")
     assert rig.clock.monotonic() - began <= 8.1
-    assert seen.why == "The server did not answer in time."
+    assert report.why == "The server did not answer in time."
 
 
 @pytest.mark.parametrize("question", ["builds", "report", "keeps_records"])
 @in_virtual_time
-async def test_what_is_not_answered_beside_the_containers_is_left_out(question: str) -> None:
+async def test_missing_answers_beside_the_containers_are_left_out(question: str) -> None:
     dokku = FakeDokku(now=containers(NEW))
     dokku.fail(question)
-    (seen,) = await a_past(good(), dokku=dokku).service.queries.live_state("web")
-    assert seen.state.commit == SHA
+    (report,) = await a_past(good(), dokku=dokku).service.queries.live_state("web")
+    assert report.state.commit == SHA
 
 
 @in_virtual_time
-async def test_containers_that_docker_does_not_show_are_unknown() -> None:
-    (seen,) = await a_past(good(), dokku=FakeDokku(now=None)).service.queries.live_state("web")
-    assert seen.state.match is Match.UNREADABLE
-    assert seen.why is not None
-    assert "Docker" in seen.why
+async def test_containers_that_docker_does_not_show_are_unreadable() -> None:
+    (report,) = await a_past(good(), dokku=FakeDokku(now=None)).service.queries.live_state("web")
+    assert report.state.match is Match.UNREADABLE
+    assert report.why is not None
+    assert "Docker" in report.why
 
 
 @in_virtual_time
-async def test_an_app_that_is_not_there_is_said_by_name_or_by_its_history() -> None:
+async def test_missing_app_is_declined_unless_it_has_a_history() -> None:
     dokku = FakeDokku()
     dokku.fail("containers", GONE, times=2)
     rig = a_past(dokku=dokku)
     with pytest.raises(Declined, match=r"no app web on production\. Did you mean `web`"):
         await rig.service.queries.live_state("web")
     rig.store.rows["01ROW000"] = good()
-    (seen,) = await rig.service.queries.live_state("web")
-    assert seen.missing
+    (report,) = await rig.service.queries.live_state("web")
+    assert report.missing
 
 
 @in_virtual_time
-async def test_names_that_cannot_be_asked_for_delay_no_refusal() -> None:
+async def test_missing_app_is_declined_even_if_names_cannot_be_read() -> None:
     dokku = FakeDokku()
     dokku.fail("containers", GONE)
     dokku.fail("apps")
@@ -117,7 +122,7 @@ async def test_names_that_cannot_be_asked_for_delay_no_refusal() -> None:
 
 
 @in_virtual_time
-async def test_what_ends_between_the_questions_is_read_anew() -> None:
+async def test_everything_is_read_again_if_a_deployment_ended_meanwhile() -> None:
     rig = a_past(good())
     later = good(5, sha=OLD_SHA, after=containers(OLD))
 
@@ -129,12 +134,12 @@ async def test_what_ends_between_the_questions_is_read_anew() -> None:
             return found
 
     rig.servers.known[SERVER] = Ends(now=containers(NEW))
-    (seen,) = await rig.service.queries.live_state("web")
-    assert (seen.state.match, seen.state.commit) == (Match.AS_LEFT, OLD_SHA)
+    (report,) = await rig.service.queries.live_state("web")
+    assert (report.state.match, report.state.commit) == (Match.AS_LEFT, OLD_SHA)
 
 
 @in_virtual_time
-async def test_what_ends_all_the_time_is_called_unknown() -> None:
+async def test_live_state_is_unknown_if_deployments_keep_ending() -> None:
     rig = a_past(good())
 
     class Ends(FakeDokku):
@@ -144,42 +149,44 @@ async def test_what_ends_all_the_time_is_called_unknown() -> None:
             return await super().containers(app)
 
     rig.servers.known[SERVER] = Ends(now=containers(NEW))
-    (seen,) = await rig.service.queries.live_state("web")
-    assert seen.state.match is Match.UNREADABLE
-    assert seen.why is not None
-    assert "ask again" in seen.why
+    (report,) = await rig.service.queries.live_state("web")
+    assert report.state.match is Match.UNREADABLE
+    assert report.why is not None
+    assert "Ask again" in report.why
 
 
 @in_virtual_time
-async def test_only_the_apps_own_unfinished_ones_are_told() -> None:
+async def test_only_unfinished_deployments_of_the_app_are_reported() -> None:
     mine = waiting(id="01MINE", request_key="m")
     other = waiting(id="01OTHER", request_key="o", app="shop", dokku_app="shop")
-    (seen,) = await a_past(good(), mine, other).service.queries.live_state("web")
-    assert [one.id for one in seen.state.waiting] == ["01MINE"]
+    (report,) = await a_past(good(), mine, other).service.queries.live_state("web")
+    assert [one.id for one in report.state.waiting] == ["01MINE"]
 
 
 @in_virtual_time
-async def test_an_app_on_several_servers_is_told_of_each_and_rolled_back_on_one() -> None:
+async def test_app_on_several_servers_is_reported_for_each_and_rolled_back_on_one() -> None:
     rig = a_past(good(), good(1, server="staging"))
     rig.servers.known["staging"] = FakeDokku(now=containers(STRANGER))
-    seen = await rig.service.queries.live_state("web")
-    assert [one.server for one in seen] == [SERVER, "staging"]
+    reports = await rig.service.queries.live_state("web")
+    assert [one.server for one in reports] == [SERVER, "staging"]
     (one,) = await rig.service.queries.live_state("web", server="staging")
     assert one.state.match is Match.REPLACED
-    with pytest.raises(Declined, match="Where\\? Say `web on SERVER`: production, staging"):
+    with pytest.raises(
+        Declined, match="several servers: production, staging\\. Say `web on SERVER`"
+    ):
         await back(rig)
 
 
 @in_virtual_time
-async def test_a_server_that_left_the_settings_is_said_to_be_gone() -> None:
+async def test_removed_server_is_named_as_the_reason() -> None:
     rig = a_past(good(server="gone"))
-    (seen,) = await rig.service.queries.live_state("web", server="gone")
-    assert seen.why is not None
-    assert "not in the bot's settings any more" in seen.why
+    (report,) = await rig.service.queries.live_state("web", server="gone")
+    assert report.why is not None
+    assert "not in the bot's settings any more" in report.why
 
 
 @in_virtual_time
-async def test_a_roll_back_looks_at_the_containers_first() -> None:
+async def test_rollback_compares_with_the_current_containers() -> None:
     rig = a_past(good(), good(5, sha=OLD_SHA, rollback_sha=SHA, after=containers(OLD)))
     rig.dokku.now = containers(OLD)
     with pytest.raises(Declined, match="already live"):
@@ -191,18 +198,18 @@ async def test_a_roll_back_looks_at_the_containers_first() -> None:
 
 
 @in_virtual_time
-async def test_a_slow_server_delays_no_roll_back() -> None:
+async def test_slow_server_does_not_delay_a_rollback() -> None:
     dokku = FakeDokku(hanging={"containers"})
     rig = a_past(good(), good(5, sha=OLD_SHA, rollback_sha=SHA), dokku=dokku)
     began = rig.clock.monotonic()
     row = await back(rig)
-    assert rig.clock.monotonic() - began <= 1.1  # before and while it posts
+    assert rig.clock.monotonic() - began <= 1.1  # before and during the post
     assert row is not None
     assert (row.ref, row.rollback_of) == (SHA, "01ROW005")
 
 
 @in_virtual_time
-async def test_a_button_of_old_looks_at_what_is_live_now() -> None:
+async def test_rollback_by_an_old_button_checks_what_is_live_now() -> None:
     old = good(5, sha=OLD_SHA, rollback_sha=SHA, after=containers(OLD))
     rig = a_past(good(), old)
     rig.dokku.now = containers(STRANGER)
@@ -220,7 +227,7 @@ async def test_a_button_of_old_looks_at_what_is_live_now() -> None:
 
 
 @in_virtual_time
-async def test_an_error_of_the_look_is_the_askers() -> None:
+async def test_errors_while_reading_are_raised_to_the_caller() -> None:
     rig = a_past(good())
     rig.dokku.broken.add("containers")
     with pytest.raises(RuntimeError, match="a bug"):

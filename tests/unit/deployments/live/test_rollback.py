@@ -1,4 +1,4 @@
-"""Where a roll back goes: every refusal, and the good ways."""
+"""Which commit a rollback deploys, and every refusal."""
 
 from datetime import timedelta
 from typing import Any
@@ -40,20 +40,25 @@ def state(*started: Deployment, now: Containers | None = None, **facts: Any) -> 
 
 
 @pytest.mark.parametrize("text", ["a1b2c3d", "A1B2C3D", FIRST, FIRST.upper()])
-def test_a_commit_may_be_short_or_full_in_any_case(text: str) -> None:
+def test_commit_may_be_short_or_full_in_any_case(text: str) -> None:
     assert check_commit("web", text) == text.lower()
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a1b2c3", "too short"), ("main", "is no commit"), ("g" * 8, "is no commit"), ("", "no comm")],
+    [
+        ("a1b2c3", "too short"),
+        ("main", "is not a commit"),
+        ("g" * 8, "is not a commit"),
+        ("", "not a comm"),
+    ],
 )
-def test_what_is_no_commit_is_refused(text: str, said: str) -> None:
+def test_text_that_is_not_a_commit_is_declined(text: str, said: str) -> None:
     with pytest.raises(Declined, match=said):
         check_commit("web", text)
 
 
-def test_a_named_commit_must_have_been_proven_live() -> None:
+def test_given_commit_must_have_been_proven_live() -> None:
     good, now = row(0, FIRST), row(5, THIRD)
     target = choose_given("web", FIRST[:7], [good], state(now, good))
     assert (target.sha, target.of) == (FIRST, now)
@@ -64,20 +69,20 @@ def test_a_named_commit_must_have_been_proven_live() -> None:
         row(4, FIRST, phase=Phase.CANCELLED),
         row(5, FIRST, phase=Phase.BUILDING, live=None),
     ]
-    with pytest.raises(Declined, match="no commit of web that this bot has proven live"):
+    with pytest.raises(Declined, match=f"never proved `{FIRST[:7]}` live for web"):
         choose_given("web", FIRST[:7], never, state(now))
     with pytest.raises(Declined, match=f"`/deploy web {FIRST}` deploys it like any"):
         choose_given("web", FIRST, [], state(now))
 
 
-def test_a_short_commit_is_never_guessed() -> None:
+def test_ambiguous_short_commit_is_never_guessed() -> None:
     both = [row(0, FIRST), row(1, SECOND), row(2, FIRST)]
-    with pytest.raises(Declined, match=f"may be `{FIRST}` or `{SECOND}`"):
+    with pytest.raises(Declined, match=f"could be `{FIRST}` or `{SECOND}`"):
         choose_given("web", FIRST[:7], both, state(*both))
     assert choose_given("web", FIRST[:8], both, state(*both)).sha == FIRST
 
 
-def test_it_goes_back_from_what_changed_something_last() -> None:
+def test_rollback_starts_from_the_last_deployment_that_changed_something() -> None:
     good = row(0, FIRST)
     changed = row(1, SECOND, rollback_sha=FIRST)
     kept = row(2, THIRD, phase=Phase.FAILED, live=Live.PREVIOUS, rollback_sha=SECOND)
@@ -88,7 +93,7 @@ def test_it_goes_back_from_what_changed_something_last() -> None:
     assert (target.sha, target.of) == (SECOND, lost)
 
 
-def test_behind_a_release_of_others_stands_the_one_proven_last() -> None:
+def test_rollback_from_an_outside_release_returns_to_the_last_proven_commit() -> None:
     changed = row(1, SECOND, rollback_sha=FIRST)
     target = choose_previous("web", state(changed, now=containers(STRANGER)))
     assert (target.sha, target.of) == (SECOND, changed)
@@ -97,12 +102,12 @@ def test_behind_a_release_of_others_stands_the_one_proven_last() -> None:
 
 
 @pytest.mark.parametrize("started", [[], [row(0, FIRST)]])
-def test_without_an_earlier_release_there_is_no_way_back(started: list[Deployment]) -> None:
-    with pytest.raises(Declined, match="No earlier release of web proven live is known"):
+def test_rollback_without_an_earlier_release_is_declined(started: list[Deployment]) -> None:
+    with pytest.raises(Declined, match="No earlier release of web was proven live"):
         choose_previous("web", state(*started))
 
 
-def test_what_is_live_is_not_deployed_by_a_roll_back() -> None:
+def test_rollback_to_the_live_commit_is_declined() -> None:
     good = row(0, FIRST)
     with pytest.raises(Declined, match=r"`a1b2c3d` is already live\. `/deploy web a1b2c3d`"):
         refuse_if_live_or_under_way("web", FIRST, state(good, now=containers(NEW)))
@@ -117,7 +122,7 @@ def test_what_is_live_is_not_deployed_by_a_roll_back() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.BUILDING, Phase.CHECKING])
-def test_what_is_on_its_way_is_not_deployed_by_a_roll_back(phase: Phase) -> None:
+def test_rollback_to_a_commit_under_way_is_declined(phase: Phase) -> None:
     one = row(1, FIRST, phase=phase, live=None)
     with pytest.raises(Declined, match=f"already being deployed, by {one.id}"):
         refuse_if_live_or_under_way("web", FIRST, state(row(0, SECOND), unfinished=[one]))
@@ -135,7 +140,7 @@ def test_what_is_on_its_way_is_not_deployed_by_a_roll_back(phase: Phase) -> None
     ),
     st.integers(7, 40),
 )
-def test_by_hand_only_what_was_proven_is_ever_chosen(
+def test_given_commit_is_only_chosen_if_proven(
     ends: list[tuple[str | None, Live, Phase]], digits: int
 ) -> None:
     rows = [row(at, sha, live=live, phase=phase) for at, (sha, live, phase) in enumerate(ends)]

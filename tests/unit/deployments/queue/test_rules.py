@@ -1,4 +1,4 @@
-"""Who is next, who waits for what."""
+"""The queue's order, positions and expiry."""
 
 from datetime import timedelta
 
@@ -32,39 +32,39 @@ def waiting(
     )
 
 
-def test_order_is_by_time_of_queueing_then_id() -> None:
+def test_queue_order_is_by_queued_at_then_id() -> None:
     late, early, same = waiting("A", at=9), waiting("C", at=1), waiting("B", at=1)
     assert [one.id for one in in_order([late, early, same])] == ["B", "C", "A"]
 
 
-def test_one_that_was_never_queued_counts_from_its_creation() -> None:
+def test_without_queued_at_the_creation_time_counts() -> None:
     unqueued = a_deployment(id="Z", queued_at=None, created_at=NOW - timedelta(seconds=1))
     assert [one.id for one in in_order([waiting("A"), unqueued])] == ["Z", "A"]
 
 
-def test_those_that_await_approval_are_in_no_line() -> None:
+def test_deployments_awaiting_approval_are_not_queued() -> None:
     approval = waiting("A", phase=Phase.AWAITING_APPROVAL)
     assert not in_order([approval])
     assert startable([approval], []) == []
     assert queue_positions([approval]) == {}
 
 
-def test_the_head_of_each_app_is_next() -> None:
-    line = [waiting("A"), waiting("B", at=1), waiting("C", app="api"), waiting("D", server="t")]
-    assert [one.id for one in startable(line, [])] == ["A", "C", "D"]
+def test_first_of_each_app_can_start() -> None:
+    queue = [waiting("A"), waiting("B", at=1), waiting("C", app="api"), waiting("D", server="t")]
+    assert [one.id for one in startable(queue, [])] == ["A", "C", "D"]
 
 
-def test_an_app_that_runs_has_no_head() -> None:
-    line = [waiting("A", server="production"), waiting("C", app="api")]
-    assert [one.id for one in startable(line, [WEB])] == ["C"]
+def test_app_with_a_running_deployment_starts_nothing() -> None:
+    queue = [waiting("A", server="production"), waiting("C", app="api")]
+    assert [one.id for one in startable(queue, [WEB])] == ["C"]
 
 
-def test_places_count_from_one_for_each_app() -> None:
-    line = [waiting("B", at=1), waiting("A"), waiting("C", app="api", at=5)]
-    assert queue_positions(line) == {"A": 1, "B": 2, "C": 1}
+def test_positions_count_from_one_per_app() -> None:
+    queue = [waiting("B", at=1), waiting("A"), waiting("C", app="api", at=5)]
+    assert queue_positions(queue) == {"A": 1, "B": 2, "C": 1}
 
 
-LINES = st.lists(
+QUEUES = st.lists(
     st.builds(
         lambda number, app, at: waiting(f"{number:04}", app=app, at=at),
         st.integers(0, 9999),
@@ -75,20 +75,20 @@ LINES = st.lists(
 )
 
 
-@given(LINES)
-def test_heads_are_exactly_the_first_places(line: list[Deployment]) -> None:
-    first = {id_ for id_, place in queue_positions(line).items() if place == 1}
-    assert {one.id for one in startable(line, [])} == first
+@given(QUEUES)
+def test_startable_ones_are_exactly_those_at_position_one(queue: list[Deployment]) -> None:
+    first = {id_ for id_, position in queue_positions(queue).items() if position == 1}
+    assert {one.id for one in startable(queue, [])} == first
 
 
-@given(LINES)
-def test_places_have_no_gaps(line: list[Deployment]) -> None:
+@given(QUEUES)
+def test_positions_have_no_gaps(queue: list[Deployment]) -> None:
     for app in ("web", "api"):
-        mine = sorted(queue_positions(line)[one.id] for one in line if one.dokku_app == app)
+        mine = sorted(queue_positions(queue)[one.id] for one in queue if one.dokku_app == app)
         assert mine == list(range(1, len(mine) + 1))
 
 
-def test_a_running_record_of_others_blocks() -> None:
+def test_running_outside_build_is_found() -> None:
     running = a_record(BuildStatus.RUNNING, id_="theirs")
     ended = a_record(BuildStatus.ABANDONED, id_="old")
     assert running_outside_build([ended, running]) is running
@@ -98,7 +98,7 @@ def test_a_running_record_of_others_blocks() -> None:
     assert running_outside_build([]) is None
 
 
-def test_a_place_expires_after_its_time_and_not_before() -> None:
+def test_deployment_expires_after_the_queue_ttl_and_not_before() -> None:
     one = waiting("A")
     ttl = timedelta(hours=2)
     assert not is_expired(one, NOW + ttl, ttl)

@@ -1,4 +1,4 @@
-"""Questions: which deployment is meant, what is known of it."""
+"""Queries: finding deployments and apps."""
 
 from datetime import timedelta
 
@@ -37,7 +37,7 @@ def history() -> Rig:
 
 
 @in_virtual_time
-async def test_an_app_means_its_running_one_then_the_first_waiting_then_the_newest() -> None:
+async def test_find_by_app_prefers_running_then_waiting_then_newest() -> None:
     rig = history()
     assert (await rig.service.queries.find("web")).id == NEW_ID
     queued = waiting(id="01QUEUED", request_key="3")
@@ -48,12 +48,12 @@ async def test_an_app_means_its_running_one_then_the_first_waiting_then_the_newe
     assert (await rig.service.queries.find("WEB")).id == queued.id
     rig.store.rows[running.id] = running
     assert (await rig.service.queries.find("web", server=SERVER)).id == running.id
-    with pytest.raises(Declined, match="No deployment of `web` is known"):
+    with pytest.raises(Declined, match="No deployment of `web` was found"):
         await rig.service.queries.find("web", server="another")
 
 
 @in_virtual_time
-async def test_an_id_may_be_cut_as_long_as_it_is_clear() -> None:
+async def test_find_takes_a_unique_part_of_an_id() -> None:
     rig = history()
     assert (await rig.service.queries.find(OLD_ID)).id == OLD_ID
     assert (await rig.service.queries.find("01k9zb")).id == OLD_ID
@@ -63,7 +63,7 @@ async def test_an_id_may_be_cut_as_long_as_it_is_clear() -> None:
 
 
 @in_virtual_time
-async def test_what_is_known_here_is_shown_before_what_was_given() -> None:
+async def test_snapshot_prefers_the_cache() -> None:
     rig = history()
     row = rig.row(NEW_ID)
     assert rig.service.queries.snapshot(row) == (row, Progress())
@@ -73,7 +73,7 @@ async def test_what_is_known_here_is_shown_before_what_was_given() -> None:
 
 
 @in_virtual_time
-async def test_plain_look_ups() -> None:
+async def test_look_ups_by_id_message_and_app() -> None:
     rig = history()
     row = rig.row(NEW_ID)
     assert row.message is not None
@@ -89,7 +89,7 @@ async def test_plain_look_ups() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_does_not_answer_leaves_only_its_apps_out() -> None:
+async def test_known_apps_leaves_out_servers_that_do_not_answer() -> None:
     rig = a_rig(start=False)
     rig.servers.known["slow"] = FakeDokku(hanging={"apps"})
     rig.servers.known["down"] = FakeDokku(down=DOWN)
@@ -101,7 +101,7 @@ async def test_a_server_that_does_not_answer_leaves_only_its_apps_out() -> None:
 
 
 @in_virtual_time
-async def test_what_cannot_be_retried_or_rolled_back_says_why() -> None:
+async def test_refused_retry_or_rollback_says_why() -> None:
     rig = history()
     running = waiting(id="01RUNS", phase=Phase.BUILDING, request_key="4")
     rig.store.rows[running.id] = running
@@ -116,10 +116,10 @@ async def test_what_cannot_be_retried_or_rolled_back_says_why() -> None:
                 channel="C01",
             )
 
-    await tries("retry", "nobody", "not known any more")
+    await tries("retry", "nobody", "know that deployment any more")
     await tries("retry", running.id, "has not ended yet")
     await tries("retry", OLD_ID, "That deployment succeeded")
-    await tries("rollback", NEW_ID, "No release of web proven live")
+    await tries("rollback", NEW_ID, "No release of web was proven live")
     live = waiting(
         id="01LIVE",
         phase=Phase.FAILED,

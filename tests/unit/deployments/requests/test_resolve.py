@@ -1,4 +1,4 @@
-"""Which repository, ref and commit a deployment gets, and who is told what is wrong."""
+"""Which repository, ref and commit a request gets, and what makes it impossible to deploy."""
 
 from typing import Any
 
@@ -30,20 +30,20 @@ def resolver(
 
 
 @in_virtual_time
-async def test_all_is_found() -> None:
+async def test_resolves_ref_repository_and_commit() -> None:
     found = await resolver(FakeDokku()).look_up(waiting())
     assert found == Resolved(ref="main", repo=REPO, sha=SHA)
 
 
 @in_virtual_time
-async def test_dokkus_own_record_names_the_repository() -> None:
+async def test_repository_comes_from_dokkus_record_if_not_configured() -> None:
     found = await resolver(FakeDokku()).look_up(waiting(repo=None))
     assert isinstance(found, Resolved)
     assert found.repo == REPO
 
 
 @in_virtual_time
-async def test_without_any_repository_it_cannot_be_deployed() -> None:
+async def test_without_a_repository_it_is_not_deployable() -> None:
     found = await resolver(FakeDokku(metadata="")).look_up(waiting(repo=None))
     assert isinstance(found, NotDeployable)
     assert found.failure is Failure.REFUSED
@@ -52,14 +52,14 @@ async def test_without_any_repository_it_cannot_be_deployed() -> None:
 
 @pytest.mark.parametrize(("metadata", "ref"), [(f"{REPO}#{SHA}", "main"), ("", "HEAD")])
 @in_virtual_time
-async def test_the_default_ref_is_the_branch_that_dokku_deploys(metadata: str, ref: str) -> None:
+async def test_default_ref_is_the_deploy_branch_of_dokku(metadata: str, ref: str) -> None:
     found = await resolver(FakeDokku(metadata=metadata)).look_up(waiting(ref=""))
     assert isinstance(found, Resolved)
     assert found.ref == ref
 
 
 @in_virtual_time
-async def test_an_app_that_is_not_there_names_the_closest_ones() -> None:
+async def test_missing_app_suggests_similar_names() -> None:
     dokku = FakeDokku()
     dokku.fail("report", GONE)
     found = await resolver(dokku).look_up(waiting(dokku_app="webb"))
@@ -69,7 +69,7 @@ async def test_an_app_that_is_not_there_names_the_closest_ones() -> None:
 
 
 @in_virtual_time
-async def test_an_app_that_is_not_there_is_said_though_the_list_cannot_be_read() -> None:
+async def test_missing_app_is_reported_even_if_names_cannot_be_read() -> None:
     dokku = FakeDokku()
     dokku.fail("report", GONE)
     dokku.fail("apps")
@@ -79,7 +79,7 @@ async def test_an_app_that_is_not_there_is_said_though_the_list_cannot_be_read()
 
 
 @in_virtual_time
-async def test_another_refusal_is_nothing_that_is_known_to_be_wrong() -> None:
+async def test_other_refusals_are_raised() -> None:
     dokku = FakeDokku()
     dokku.fail("report", CommandFailed("apps:report web", 1, "", " !     Odd"))
     with pytest.raises(CommandFailed):
@@ -87,7 +87,7 @@ async def test_another_refusal_is_nothing_that_is_known_to_be_wrong() -> None:
 
 
 @in_virtual_time
-async def test_a_ref_that_is_not_there_and_one_that_cannot_be_told() -> None:
+async def test_missing_ref_is_not_deployable_and_unreadable_repository_is() -> None:
     refs = FakeRefs()
     refs.answer = NotThere()
     found = await resolver(FakeDokku(), refs).look_up(waiting())
@@ -134,11 +134,11 @@ def started(sha: str, **changes: Any) -> Deployment:
             [started(FIRST, phase=Phase.FAILED, failure=Failure.BUILD_FAILED)],
             FIRST,
         ),
-        (Found(OLD_SHA), [started(FIRST)], OLD_SHA),  # a branch is called so
+        (Found(OLD_SHA), [started(FIRST)], OLD_SHA),  # a branch has this name
     ],
 )
 @in_virtual_time
-async def test_a_short_commit_is_pinned_where_only_one_begins_so(
+async def test_short_commit_is_resolved_if_unique(
     listed: RefAnswer, rows: list[Deployment], sha: str | None
 ) -> None:
     refs = FakeRefs()
@@ -157,17 +157,21 @@ async def test_a_short_commit_is_pinned_where_only_one_begins_so(
     ],
 )
 @in_virtual_time
-async def test_a_short_commit_is_never_guessed(listed: RefAnswer, rows: list[Deployment]) -> None:
+async def test_ambiguous_short_commit_is_never_guessed(
+    listed: RefAnswer, rows: list[Deployment]
+) -> None:
     refs = FakeRefs()
     refs.answer = listed
     found = await resolver(FakeDokku(), refs, past(*rows)).look_up(waiting(ref="a1b2c3d"))
     assert isinstance(found, NotDeployable)
     assert found.failure is Failure.REF_NOT_FOUND
-    assert found.sentence == f"a1b2c3d may be {FIRST} or {SECOND} of web. Give more digits"
+    assert found.sentence == (
+        f"a1b2c3d is ambiguous: in web it could be {FIRST} or {SECOND}. Give more digits"
+    )
 
 
 @in_virtual_time
-async def test_without_the_history_a_short_commit_is_left_to_dokku() -> None:
+async def test_short_commit_is_left_to_dokku_if_the_history_cannot_be_read() -> None:
     refs, store = FakeRefs(), past()
     refs.answer = Found(FIRST)
     store.fail("started")
@@ -176,7 +180,7 @@ async def test_without_the_history_a_short_commit_is_left_to_dokku() -> None:
 
 
 @in_virtual_time
-async def test_names_are_kept_for_a_minute_and_old_ones_are_better_than_none() -> None:
+async def test_app_names_are_cached_for_a_minute_and_kept_during_an_outage() -> None:
     dokku = FakeDokku()
     clock = LoopClock()
     names = AppNames(servers=FakeServers({SERVER: dokku}), clock=clock)
@@ -192,7 +196,7 @@ async def test_names_are_kept_for_a_minute_and_old_ones_are_better_than_none() -
 
 
 @in_virtual_time
-async def test_a_server_that_is_not_configured_answers_nothing_and_says_why() -> None:
+async def test_removed_server_says_why_it_cannot_answer() -> None:
     servers = NamedServers(FakeServers({SERVER: FakeDokku()}))
     assert list(servers.names()) == [SERVER]
     absent = servers.get("removed")

@@ -1,4 +1,4 @@
-"""What people ask for, while Slack, Dokku or the database has trouble."""
+"""Requests, cancels, retries and rollbacks, also while Slack, Dokku or the database fails."""
 
 import asyncio
 from dataclasses import replace
@@ -48,7 +48,7 @@ async def requested(rig: Rig, **changes: Any) -> Deployment:
 
 
 @in_virtual_time
-async def test_row_then_message_then_work() -> None:
+async def test_request_stores_the_row_then_posts_then_starts() -> None:
     rig = a_rig()
     row = await requested(rig)
     assert rig.announcer.posted == [row.id]
@@ -59,7 +59,7 @@ async def test_row_then_message_then_work() -> None:
 
 
 @in_virtual_time
-async def test_the_same_delivery_twice_is_one_deployment() -> None:
+async def test_repeated_delivery_makes_one_deployment() -> None:
     rig = a_rig()
     await requested(rig)
     assert await rig.service.request(ask()) is None
@@ -67,7 +67,7 @@ async def test_the_same_delivery_twice_is_one_deployment() -> None:
 
 
 @in_virtual_time
-async def test_a_message_that_cannot_be_posted_leaves_nothing() -> None:
+async def test_failed_post_withdraws_the_row() -> None:
     rig = a_rig()
     rig.announcer.error = SlackError("Invite me with `/invite @deploybot`.", code="not_in_channel")
     with pytest.raises(SlackError):
@@ -80,7 +80,7 @@ async def test_a_message_that_cannot_be_posted_leaves_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_bug_while_posting_leaves_nothing_either() -> None:
+async def test_unexpected_error_while_posting_withdraws_the_row() -> None:
     rig = a_rig()
     rig.announcer.error = RuntimeError("a bug")
     with pytest.raises(RuntimeError):
@@ -91,7 +91,7 @@ async def test_a_bug_while_posting_leaves_nothing_either() -> None:
 
 
 @in_virtual_time
-async def test_what_an_error_was_told_of_never_starts_though_the_database_was_away() -> None:
+async def test_failed_request_never_starts_after_database_outage() -> None:
     rig = a_rig()
     rig.announcer.error = SlackError("Slack is down.", code="internal_error")
     rig.store.fail("withdraw", times=3)
@@ -106,7 +106,7 @@ async def test_what_an_error_was_told_of_never_starts_though_the_database_was_aw
 
 
 @in_virtual_time
-async def test_a_row_whose_writing_was_not_confirmed_never_starts() -> None:
+async def test_unconfirmed_row_is_withdrawn_and_never_starts() -> None:
     rig = a_rig()
     rig.store.lose_answer("create")
     with pytest.raises(DatabaseDown):
@@ -122,7 +122,7 @@ async def test_a_row_whose_writing_was_not_confirmed_never_starts() -> None:
 
 
 @in_virtual_time
-async def test_a_place_that_could_not_be_stored_is_stored_later_and_then_it_starts() -> None:
+async def test_deployment_starts_once_its_message_is_stored() -> None:
     rig = a_rig()
     rig.store.fail("place_message", times=4)
     row = await requested(rig)
@@ -137,7 +137,7 @@ async def test_a_place_that_could_not_be_stored_is_stored_later_and_then_it_star
 
 
 @in_virtual_time
-async def test_a_request_that_is_cut_off_leaves_the_row_for_the_next_process() -> None:
+async def test_interrupted_request_leaves_the_row_to_the_next_process() -> None:
     rig = a_rig()
     rig.announcer.takes_s = 60
     asking = asyncio.create_task(rig.service.request(ask()))
@@ -149,7 +149,7 @@ async def test_a_request_that_is_cut_off_leaves_the_row_for_the_next_process() -
 
 
 @in_virtual_time
-async def test_a_ref_that_is_known_to_be_wrong_is_said_to_the_asker_alone() -> None:
+async def test_unknown_ref_is_declined_without_a_message() -> None:
     rig = a_rig()
     rig.refs.answer = NotThere()
     with pytest.raises(Declined, match="no branch, tag or commit nope"):
@@ -159,7 +159,7 @@ async def test_a_ref_that_is_known_to_be_wrong_is_said_to_the_asker_alone() -> N
 
 
 @in_virtual_time
-async def test_a_ref_that_turns_out_wrong_later_ends_the_message() -> None:
+async def test_ref_found_wrong_after_posting_fails_the_deployment() -> None:
     rig = a_rig()
     rig.refs.answer, rig.refs.takes_s = NotThere(), 2
     row = await requested(rig, ref="nope")
@@ -170,7 +170,7 @@ async def test_a_ref_that_turns_out_wrong_later_ends_the_message() -> None:
 
 
 @in_virtual_time
-async def test_a_slow_look_up_delays_no_post() -> None:
+async def test_slow_look_up_does_not_delay_the_message() -> None:
     rig = a_rig()
     rig.refs.takes_s = 3
     began = rig.clock.monotonic()
@@ -182,7 +182,7 @@ async def test_a_slow_look_up_delays_no_post() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_is_down_delays_no_post_and_ends_it() -> None:
+async def test_server_that_is_down_does_not_delay_the_message() -> None:
     rig = a_rig()
     rig.dokku.down = DOWN
     await requested(rig)
@@ -190,9 +190,9 @@ async def test_a_server_that_is_down_delays_no_post_and_ends_it() -> None:
     assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), DatabaseDown("away"), refused()])
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), DatabaseDown("down"), refused()])
 @in_virtual_time
-async def test_a_look_up_that_breaks_is_made_again(error: Exception) -> None:
+async def test_broken_look_up_is_repeated_at_the_start(error: Exception) -> None:
     rig = a_rig()
     rig.refs.takes_s = 1
     row = await requested(rig)
@@ -203,7 +203,7 @@ async def test_a_look_up_that_breaks_is_made_again(error: Exception) -> None:
 
 
 @in_virtual_time
-async def test_a_commit_that_cannot_be_looked_up_goes_to_dokku_as_its_ref() -> None:
+async def test_ref_that_cannot_be_resolved_is_passed_to_dokku() -> None:
     rig = a_rig()
     rig.refs.answer = CannotTell("private")
     await requested(rig)
@@ -213,7 +213,7 @@ async def test_a_commit_that_cannot_be_looked_up_goes_to_dokku_as_its_ref() -> N
 
 
 @in_virtual_time
-async def test_cancelled_during_the_look_up_it_stays_cancelled() -> None:
+async def test_cancel_during_the_look_up_is_final() -> None:
     rig = a_rig()
     rig.refs.takes_s = 3
     row = await requested(rig)
@@ -221,13 +221,13 @@ async def test_cancelled_during_the_look_up_it_stays_cancelled() -> None:
     await rig.passes(30)
     assert rig.row().phase is Phase.CANCELLED
     assert rig.dokku.streams == []
-    tracked = rig.cache.get(row.id)
-    assert tracked is not None
-    assert tracked.deployment.phase is Phase.CANCELLED
+    cached = rig.cache.get(row.id)
+    assert cached is not None
+    assert cached.deployment.phase is Phase.CANCELLED
 
 
 @in_virtual_time
-async def test_a_wish_does_not_overwrite_what_the_owner_wrote_meanwhile() -> None:
+async def test_cancel_request_does_not_overwrite_newer_writes_of_the_owner() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching", "> building")
@@ -238,20 +238,20 @@ async def test_a_wish_does_not_overwrite_what_the_owner_wrote_meanwhile() -> Non
     stream.end(141, BuildStatus.CANCELED, -1)
     await asking
     row = await rig.until_ended(within_s=30)
-    tracked = rig.cache.get(row.id)
-    assert tracked is not None
-    assert tracked.deployment.phase is row.phase
+    cached = rig.cache.get(row.id)
+    assert cached is not None
+    assert cached.deployment.phase is row.phase
 
 
 @pytest.mark.parametrize(
     ("phase", "words"),
     [
-        (Phase.CHECKING, "Nothing is left to cancel"),
+        (Phase.CHECKING, "Too late to cancel"),
         (Phase.SUCCEEDED, "has already ended"),
     ],
 )
 @in_virtual_time
-async def test_a_cancel_that_meets_another_phase_is_answered_by_it(
+async def test_cancel_that_meets_another_phase_is_declined_for_that_phase(
     phase: Phase, words: str
 ) -> None:
     rig = a_rig(waiting(phase=Phase.BUILDING), start=False)
@@ -262,21 +262,21 @@ async def test_a_cancel_that_meets_another_phase_is_answered_by_it(
         rig.store.rows[row.id] = replace(row, phase=phase)
         return await real(*args, **kwargs)
 
-    rig.store.ask_cancel = meanwhile  # type: ignore[method-assign]  # what comes between
+    rig.store.ask_cancel = meanwhile  # type: ignore[method-assign]  # changes in between
     with pytest.raises(Declined, match=words):
         await rig.service.cancel(row.id, actor=ADA, through="button")
 
 
 @in_virtual_time
-async def test_a_cancel_of_what_changes_all_the_time_says_so() -> None:
+async def test_cancel_gives_up_after_repeated_changes() -> None:
     rig = a_rig(waiting(), start=False)
     rig.store.fail("save", stale(), times=3)
-    with pytest.raises(Declined, match="It is changing at this moment"):
+    with pytest.raises(Declined, match="The deployment is changing right now"):
         await rig.service.cancel(rig.row().id, actor=ADA, through="button")
 
 
 @in_virtual_time
-async def test_a_cancel_where_the_server_hangs_is_answered_all_the_same() -> None:
+async def test_cancel_of_a_queued_deployment_works_while_the_server_hangs() -> None:
     dokku = FakeDokku(hanging={"containers"})
     rig = a_rig(waiting(), dokku=dokku, start=False)
     await rig.service.cancel(rig.row().id, actor=ADA, through="button")
@@ -284,7 +284,7 @@ async def test_a_cancel_where_the_server_hangs_is_answered_all_the_same() -> Non
 
 
 @in_virtual_time
-async def test_a_retry_and_a_rollback_are_new_requests() -> None:
+async def test_retry_and_rollback_are_new_requests() -> None:
     failed = waiting(id="01FAILED", phase=Phase.FAILED, live=Live.UNKNOWN, rollback_sha=OLD_SHA)
     rig = a_rig(failed, start=False)
     again = await rig.service.retry(
@@ -300,7 +300,7 @@ async def test_a_retry_and_a_rollback_are_new_requests() -> None:
 
 
 @in_virtual_time
-async def test_people_of_another_workspace_may_do_nothing() -> None:
+async def test_people_of_another_workspace_are_declined() -> None:
     rig = a_rig(start=False)
     rig.service.access.set_home_team("T01")
     with pytest.raises(Declined, match="own workspace"):
@@ -309,7 +309,7 @@ async def test_people_of_another_workspace_may_do_nothing() -> None:
 
 
 def live(sha: str = SHA, **changes: Any) -> Deployment:
-    """A good end of yesterday that left OLD, which still runs."""
+    """A good deployment of yesterday that left OLD, which still runs."""
     given: dict[str, Any] = {
         "id": "01LIVE",
         "request_key": "live",
@@ -326,7 +326,7 @@ def live(sha: str = SHA, **changes: Any) -> Deployment:
 
 @pytest.mark.parametrize("takes_s", [0, 2])
 @in_virtual_time
-async def test_a_commit_that_is_live_is_said_to_be_from_the_beginning(takes_s: float) -> None:
+async def test_already_live_commit_is_shown_at_once(takes_s: float) -> None:
     rig = a_rig(live(), start=False)
     rig.refs.takes_s = takes_s
     row = await requested(rig)
@@ -335,7 +335,7 @@ async def test_a_commit_that_is_live_is_said_to_be_from_the_beginning(takes_s: f
 
 
 @in_virtual_time
-async def test_a_commit_is_not_called_live_where_something_may_change_it() -> None:
+async def test_commit_is_not_shown_as_live_if_something_may_change_it() -> None:
     for number, rows in enumerate(
         (
             [live(OLD_SHA)],
@@ -359,7 +359,7 @@ async def test_a_commit_is_not_called_live_where_something_may_change_it() -> No
 
 
 @in_virtual_time
-async def test_what_is_live_is_not_worth_a_failed_request() -> None:
+async def test_request_succeeds_if_the_live_commit_cannot_be_read() -> None:
     rig = a_rig(live(), start=False)
     rig.store.fail("started")
     assert rig.progress((await requested(rig)).id).live_sha is None
@@ -370,7 +370,7 @@ async def test_what_is_live_is_not_worth_a_failed_request() -> None:
     [(OLD, OLD_SHA), (RESTARTED_OLD, OLD_SHA), (STRANGER, None)],
 )
 @in_virtual_time
-async def test_at_the_start_the_containers_say_whether_it_still_is_what_was_proven(
+async def test_start_checks_the_proven_commit_against_the_containers(
     now: Container, proven: str | None
 ) -> None:
     rig = a_rig(live(OLD_SHA), dokku=FakeDokku(now=containers(now), metadata=METADATA))

@@ -1,4 +1,4 @@
-"""The cache of what is active or ended lately."""
+"""The cache of active and recently ended deployments."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ TTL_S = 300.0
 
 
 class HandClock:
-    """Moves only when told."""
+    """Moves only when a test says so."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -39,7 +39,7 @@ def ids(cache: DeploymentCache) -> list[str]:
     return [one.deployment.id for one in cache.known()]
 
 
-def test_an_ended_deployment_stays_for_five_minutes() -> None:
+def test_ended_deployment_stays_cached_for_the_ttl() -> None:
     cache, clock = a_cache()
     one = a_deployment()
     cache.put(one)
@@ -54,7 +54,7 @@ def test_an_ended_deployment_stays_for_five_minutes() -> None:
     assert cache.known() == []
 
 
-def test_a_correction_keeps_the_time_of_the_end() -> None:
+def test_correction_keeps_the_ended_at_time() -> None:
     cache, clock = a_cache()
     cache.put(a_deployment(phase=Phase.FAILED))
     clock.seconds = 200
@@ -77,7 +77,7 @@ def test_progress_survives_a_newer_row() -> None:
     assert [known.deployment.phase for known in cache.active()] == [Phase.BUILDING]
 
 
-def test_it_is_bounded_by_dropping_the_oldest_ended_ones() -> None:
+def test_full_cache_drops_the_oldest_ended_deployments() -> None:
     cache, clock = a_cache(max_size=2)
     for number in range(4):
         clock.seconds = number
@@ -87,7 +87,7 @@ def test_it_is_bounded_by_dropping_the_oldest_ended_ones() -> None:
     assert ids(cache) == ["ended 2"]
 
 
-def test_active_ones_are_never_dropped() -> None:
+def test_active_deployments_are_never_dropped() -> None:
     cache, _ = a_cache(max_size=2)
     for number in range(4):
         cache.put(a_deployment(id=f"active {number}"))
@@ -101,7 +101,7 @@ def test_active_ones_are_never_dropped() -> None:
         max_size=40,
     )
 )
-def test_it_always_knows_what_a_walk_over_all_would_tell(
+def test_cache_agrees_with_a_naive_model(
     acts: Sequence[tuple[str, Phase | None, int]],
 ) -> None:
     cache, clock = a_cache(max_size=3)

@@ -15,7 +15,7 @@ AUDIT = AuditEntry(actor=BOT, through="runner", action="ended")
 
 
 @in_virtual_time
-async def test_only_what_was_committed_is_cached_and_announced() -> None:
+async def test_only_committed_rows_are_cached_and_announced() -> None:
     rig = a_rig(waiting(), start=False)
     ended = replace(rig.row(), phase=Phase.FAILED)
     rig.store.fail("save", StaleState("it changed"))
@@ -29,7 +29,7 @@ async def test_only_what_was_committed_is_cached_and_announced() -> None:
 
 
 @in_virtual_time
-async def test_a_phase_is_more_urgent_than_a_fact() -> None:
+async def test_phase_change_is_more_urgent_than_a_fact() -> None:
     rig = a_rig(start=False)
     row = waiting()
     rig.deployments.adopt(row, was=Phase.QUEUED)
@@ -38,7 +38,7 @@ async def test_a_phase_is_more_urgent_than_a_fact() -> None:
 
 
 @in_virtual_time
-async def test_the_same_progress_again_is_no_change() -> None:
+async def test_unchanged_progress_is_not_announced() -> None:
     rig = a_rig(start=False)
     row = waiting()
     rig.cache.put(row)
@@ -57,7 +57,7 @@ async def test_the_same_progress_again_is_no_change() -> None:
 
 
 @in_virtual_time
-async def test_a_correction_is_shown_at_once() -> None:
+async def test_correction_is_announced_with_highest_urgency() -> None:
     rig = a_rig(waiting(phase=Phase.FAILED), start=False)
     row = replace(rig.row(), reason="known now")
     event = Event(type="deployment.corrected")

@@ -1,4 +1,4 @@
-"""What a killed process left behind is shown by the next one."""
+"""What a killed process left behind is shown by the next process."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from tests.support.virtual_time import in_virtual_time
 
 
 @in_virtual_time
-async def test_waiting_ones_are_shown_and_running_ones_are_left_to_their_owner() -> None:
+async def test_waiting_deployments_are_shown_and_running_ones_left_to_their_owner() -> None:
     queued, running = waiting(), waiting(id="01RUNS", phase=Phase.BUILDING, request_key="2")
     unposted = waiting(id="01UNPOSTED", message=None, request_key="3")
     rig = a_rig(queued, running, unposted, start=False)
@@ -23,7 +23,7 @@ async def test_waiting_ones_are_shown_and_running_ones_are_left_to_their_owner()
 
 
 @in_virtual_time
-async def test_an_end_that_was_written_and_not_shown_is_shown_with_its_excerpt() -> None:
+async def test_recent_result_is_shown_again_with_its_excerpt() -> None:
     failed = waiting(
         phase=Phase.FAILED,
         failure=Failure.BUILD_FAILED,
@@ -49,23 +49,25 @@ async def test_an_end_that_was_written_and_not_shown_is_shown_with_its_excerpt()
 
 
 @in_virtual_time
-async def test_rows_without_a_message_get_one_when_nobody_is_posting_it() -> None:
+async def test_unposted_rows_are_found_unless_someone_is_posting_them() -> None:
     left = waiting(message=None)
     posted_now = waiting(id="01NOW", message=None, request_key="2")
     from_cli = waiting(id="01CLI", message=None, channel="", request_key="3")
     placed = waiting(id="01PLACED", request_key="4")
     rig = a_rig(left, posted_now, from_cli, placed, start=False)
     await load_unfinished(rig.deployments)
-    assert find_unposted(rig.deployments, rig.clock, ()) == []
+    assert find_unposted(rig.deployments, rig.clock, (), rig.timing) == []
     await rig.passes(30)
-    found = find_unposted(rig.deployments, rig.clock, {posted_now.id})
+    found = find_unposted(rig.deployments, rig.clock, {posted_now.id}, rig.timing)
     assert [row.id for row in found] == [left.id]
 
 
 @in_virtual_time
-async def test_a_row_that_ended_before_its_message_was_found_gets_it_all_the_same() -> None:
+async def test_ended_row_without_a_message_is_found_too() -> None:
     cancelled = waiting(message=None, phase=Phase.CANCELLED, finished_at=NOW - timedelta(seconds=5))
     rig = a_rig(cancelled, start=False)
     assert await load_recently_ended(rig.deployments, rig.clock) == []
     await rig.passes(30)
-    assert [row.id for row in find_unposted(rig.deployments, rig.clock, ())] == [cancelled.id]
+    assert [row.id for row in find_unposted(rig.deployments, rig.clock, (), rig.timing)] == [
+        cancelled.id
+    ]

@@ -185,9 +185,9 @@ async def test_rollback_goes_behind_the_release_that_is_live(text: str, ref: str
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("rollback myapp 0000000", "no commit of myapp that this bot has proven live"),
+        ("rollback myapp 0000000", "never proved `0000000` live for myapp"),
         ("rollback myapp 00", "too short"),
-        ("rollback myapp main", "is no commit"),
+        ("rollback myapp main", "is not a commit"),
         ("rollback", "Which one?"),
     ],
 )

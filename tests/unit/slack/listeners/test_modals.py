@@ -56,7 +56,7 @@ async def test_mistakes_go_back_into_the_form_and_can_be_mended() -> None:
         stage.service.apps = ("myapp",)
         result = await stage.slack.submit(stage.ada, view, {"app": "myap", "ref": "a..b"})
         assert result.errors["app"].endswith("Did you mean myapp?")
-        assert "no branch" in result.errors["ref"]
+        assert "not a valid branch" in result.errors["ref"]
         assert not stage.service.requests
         result = await stage.slack.submit(stage.ada, view, {"app": "MyApp", "ref": "main"})
         assert not result.errors
