@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.async_api import async_playwright, expect
 
 from bot.simulators.bot_process import BotProcess
-from bot.simulators.stage import open_stage
+from bot.simulators.environment import open_simulators
 from bot.slack.manifest import manifest
 
 PICTURE = Path(__file__).parents[2] / "docs" / "live-message.png"
@@ -27,10 +27,10 @@ async def take_picture(path: Path) -> None:
     """Deploy an app in the demo, and save what its message looks like during the build."""
     with tempfile.TemporaryDirectory() as folder:
         async with (
-            open_stage(manifest=manifest(), folder=Path(folder)) as stage,
+            open_simulators(manifest=manifest(), folder=Path(folder)) as simulators,
             async_playwright() as playwright,
         ):
-            bot = await BotProcess.start(stage.settings, folder=Path(folder))
+            bot = await BotProcess.start(simulators.settings, folder=Path(folder))
             try:
                 if not await bot.ready():
                     raise SystemExit("\n".join(bot.last_lines))
@@ -40,8 +40,8 @@ async def take_picture(path: Path) -> None:
                 page = await browser.new_page(
                     viewport={"width": WIDTH, "height": 900}, device_scale_factor=1.5
                 )
-                stage.dokku.hold_for_test("myapp", at=SHOWN)
-                await page.goto(stage.slack.page_url)
+                simulators.dokku.hold_for_test("myapp", at=SHOWN)
+                await page.goto(simulators.slack.page_url)
                 composer = page.locator("#composer textarea")
                 await composer.fill("/deploy myapp main")
                 await composer.press("Enter")
