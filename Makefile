@@ -56,6 +56,11 @@ truth: setup ## random deployments and faults, each end held against what was re
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m tools.docs.pages
 
+.PHONY: revision
+revision: setup ## write a migration from bot/store/tables.py: make revision M="add a column"
+	$(RUN) python -m tools.revision "$(M)"
+	$(RUN) ruff format bot/store/migrations
+
 .PHONY: bench
 bench: setup ## the figures of docs/operations.md, as JSON; never part of the tests
 	@$(RUN) python -m benches $(ARGS)

@@ -44,7 +44,8 @@ from bot.slack.groups import SlackGroups
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.mentions import open_mentions
-from bot.store.engine import SqlStore, open_store
+from bot.store.engine import open_store
+from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from bot.webhooks.sender import hide_addresses, open_sender
 
@@ -117,32 +118,34 @@ async def open_bot(
         sender = await stack.enter_async_context(
             open_sender(
                 endpoints=settings.endpoints(),
-                outbox=store,
+                outbox=store.outbox,
                 clock=clock,
                 allow_private=settings.webhook_allow_private,
                 count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc(),
             )
         )
         mentions = await stack.enter_async_context(
-            open_mentions(client=client, outbox=store, get=store.get, clock=clock)
+            open_mentions(client=client, outbox=store.outbox, get=store.get, clock=clock)
         )
 
         def heard(kind: str, deployment_id: str) -> None:
             if kind == "outbox":
                 sender.kick()
                 mentions.kick()
-            elif kind == "wish":
+            elif kind == "cancel":
                 dispatcher.wish(deployment_id)
             elif kind in {"queued", "ended"}:
                 dispatcher.look_for_work()
 
-        stack.callback(store.subscribe(heard))
+        stack.callback(store.database.subscribe(heard))
         live.start()
         stack.push_async_callback(live.stop)
         poller.polls(dispatcher.tick)
         poller.every(LOOK_EVERY, _knock(dispatcher), "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
-        poller.every(HIDE_EVERY, lambda: hide_addresses(store), "addresses of former releases")
+        poller.every(
+            HIDE_EVERY, lambda: hide_addresses(store.outbox), "addresses of former releases"
+        )
         parties.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await loaded(deployments, clock))
         # What waits must not fail for a setting that the bot is about to end for.

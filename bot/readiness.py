@@ -7,7 +7,7 @@ from bot.dokku.servers import DokkuServers
 from bot.errors import StoreError
 from bot.poller import Poller
 from bot.slack.bolt import Intake
-from bot.store.engine import SqlStore
+from bot.store.sql_store import SqlStore
 from bot.web import Health, Readiness
 
 SCHEDULER_LATE_S = 30.0
@@ -37,7 +37,7 @@ class Parties:
         if self.store is None:
             return self.database_why
         try:
-            await self.store.ping()
+            await self.store.database.ping()
         except StoreError as error:
             return str(error)
         return None

@@ -163,7 +163,7 @@ async def _check_webhooks(settings: Settings) -> Sequence[Check]:
     if settings.endpoints() and (file is None or file.exists()):
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S), open_records(settings) as store:
-                off = await store.turned_off()
+                off = await store.outbox.turned_off()
         except (BotError, TimeoutError):
             off = {}  # the database's own line says what is wrong with it
     return [

@@ -14,7 +14,7 @@ from bot.operations import live, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
 from bot.operations.settings import shown, shown_line
-from bot.store.engine import SqlStore
+from bot.store.sql_store import SqlStore
 
 DONE = 0
 FAILED = 1
@@ -97,7 +97,7 @@ def logs(which: str) -> int:
     """The whole log that is kept."""
 
     async def read(store: SqlStore) -> str:
-        return await store.read_log((await records.find(store, which)).id)
+        return await store.logs.read((await records.find(store, which)).id)
 
     text = _with_store(read)
     typer.echo(text, nl=bool(text) and not text.endswith("\n"))
@@ -112,7 +112,7 @@ def cancel(which: str) -> int:
 def webhooks_list(*, limit: int, json: bool) -> int:
     """Deliveries, and what is off."""
     known = webhooks.addresses(load_settings(complete=False).endpoints())
-    rows, off = _with_store(lambda store: webhooks.list_deliveries(store, limit, known))
+    rows, off = _with_store(lambda store: webhooks.list_deliveries(store.outbox, limit, known))
     if json:
         return _print_json(
             {"deliveries": [webhooks.delivery_json(row, known) for row in rows], "off": dict(off)}
@@ -125,12 +125,12 @@ def webhooks_list(*, limit: int, json: bool) -> int:
 
 def webhooks_replay(delivery: str) -> int:
     """Make a delivery due again."""
-    return _print(_with_store(lambda store: webhooks.replay(store, delivery)))
+    return _print(_with_store(lambda store: webhooks.replay(store.outbox, delivery)))
 
 
 def webhooks_enable(url: str) -> int:
     """Turn an address on again."""
-    return _print(_with_store(lambda store: webhooks.enable(store, url)))
+    return _print(_with_store(lambda store: webhooks.enable(store.outbox, url)))
 
 
 def db_upgrade() -> int:

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 
 from bot.clock import SystemClock
 from bot.config.settings import Settings
-from bot.store.engine import SqlStore, open_store, revisions, upgrade
+from bot.store.engine import open_store, revisions, upgrade
+from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 
 
@@ -46,8 +47,8 @@ async def check_database(settings: Settings) -> str:
     """The sentence to print. ConfigError: not there, or not at the revision of this release."""
     refuse_missing_file(settings)
     async with open_records(settings) as store:
-        await store.ping()
-        dialect = store.dialect
+        await store.database.ping()
+        dialect = store.database.dialect
     source = settings.origin("database_url").source
     found, needed = await revisions(settings.database_url, source=source)
     if found != needed:  # `open_store` lets only a newer one pass

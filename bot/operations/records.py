@@ -3,37 +3,23 @@
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase
+from bot.deployments.requests.queries import find_by_id
 from bot.deployments.states import ENDINGS, STATUS, WAITING
 from bot.deployments.store_port import Store
 from bot.errors import Declined
 from bot.webhooks.payload import rfc3339, standard_body
 
-SHORTEST_ID = 6
-"""Fewer characters of an id are taken for the name of an app."""
 
-
-class Records(Store, Protocol):
-    """The store, with what only operators ask."""
-
-    async def by_prefix(self, prefix: str, *, limit: int = 2) -> Sequence[Deployment]:
-        """Those whose id begins so, newest first."""
-        ...
-
-
-async def find(store: Records, word: str) -> Deployment:
-    """By id or a beginning of one, or by app: its running, else first waiting, else newest one.
+async def find(store: Store, word: str) -> Deployment:
+    """By id or part of one, or by app: its running, else first queued, else newest one.
 
     Raises: Declined, when there is none or more than one.
     """
-    if len(word) >= SHORTEST_ID and word.isalnum():
-        found = await store.by_prefix(word)
-        if len(found) > 1:
-            raise Declined(f"More than one deployment has an id that begins with {word}.")
-        if found:
-            return found[0]
+    by_id = await find_by_id(store, word)
+    if by_id is not None:
+        return by_id
     unfinished = [one for one in await store.unfinished() if word in {one.app, one.dokku_app}]
     running = [one for one in unfinished if one.phase not in WAITING]
     newest = await store.recent(app=word, limit=1)
@@ -110,7 +96,7 @@ def as_json(deployment: Deployment, now: datetime) -> dict[str, object]:
 
 
 async def history(
-    store: Records, app: str, *, server: str | None, limit: int
+    store: Store, app: str, *, server: str | None, limit: int
 ) -> Sequence[tuple[Deployment, Sequence[tuple[datetime, AuditEntry]]]]:
     """The newest deployments of an app, each with its audit trail. Declined: there are none."""
     found = await store.recent(app=app, server=server, limit=limit)
@@ -137,7 +123,7 @@ def audit_json(at: datetime, entry: AuditEntry) -> dict[str, object]:
     }
 
 
-async def ask_cancel(store: Records, word: str, now: datetime) -> str:
+async def ask_cancel(store: Store, word: str, now: datetime) -> str:
     """Write the wish that the running bot acts on; the sentence to print.
 
     Raises: Declined, when it has ended or nothing is left to cancel.

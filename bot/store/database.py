@@ -1,14 +1,15 @@
-"""One database: transactions, translated errors, and what is told after a commit."""
+"""One database: transactions, translated errors, and signals after a commit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import exc
+from sqlalchemy import Connection, event, exc, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.errors import DatabaseDown, StoreError
 
@@ -16,17 +17,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Signal = Callable[[str, str], None]
-"""Called with a kind (`queued`, `wish`, `ended`, `outbox`) and a deployment id (may be empty)."""
+"""Called soon after a commit of this process with a kind and a deployment id.
+
+Kinds: `queued` (the queue may have a new head), `cancel` (a cancel was requested), `ended`, and
+`outbox` (something to deliver; the id may be empty).
+"""
 
 
 class Clash(StoreError):
-    """A unique index or a foreign key refused a row: only the caller knows its meaning."""
+    """A unique index or a foreign key refused a row; only the caller knows what that means."""
 
 
 def whole(method: Callable[P, Coroutine[None, None, T]]) -> Callable[P, Coroutine[None, None, T]]:
-    """A call to the store once begun is finished, even when its caller is cancelled meanwhile.
+    """Finish a call once begun, even if its caller is cancelled meanwhile.
 
-    The caller's CancelledError is raised after the end, which the database's time limits bound.
+    The caller's CancelledError is raised afterwards; the database's time limits bound the wait.
     """
 
     # A driver that is cancelled in the middle of a statement (measured: of BEGIN IMMEDIATE)
@@ -41,7 +46,7 @@ def whole(method: Callable[P, Coroutine[None, None, T]]) -> Callable[P, Coroutin
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([task])
             if not task.cancelled():
-                # Nobody is left to hear of it.
+                # No caller is left to receive the error.
                 task.exception()
             raise
 
@@ -50,49 +55,51 @@ def whole(method: Callable[P, Coroutine[None, None, T]]) -> Callable[P, Coroutin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
-    """One write under way; what it tells is heard only after the commit."""
+    """One write under way. Subscribers get its signals only after the commit."""
 
     connection: AsyncConnection
-    _told: list[tuple[str, str]] = field(default_factory=list)
+    signals: list[tuple[str, str]] = field(default_factory=list)
+    """To send after the commit, in order."""
 
-    def tell(self, kind: str, deployment_id: str = "") -> None:
-        """Announce a change to the subscribers, once it is durable."""
-        if (kind, deployment_id) not in self._told:
-            self._told.append((kind, deployment_id))
-
-    @property
-    def told(self) -> tuple[tuple[str, str], ...]:
-        """What is to be announced, in order."""
-        return tuple(self._told)
+    def announce(self, kind: str, deployment_id: str = "") -> None:
+        """Signal a change to the subscribers once it is durable."""
+        if (kind, deployment_id) not in self.signals:
+            self.signals.append((kind, deployment_id))
 
 
 class Database:
-    """Hands out transactions. Every library error leaves it as a StoreError."""
+    """Opens transactions. Every error of the library leaves it as a StoreError."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._signals: list[Signal] = []
+        self._subscribers: list[Signal] = []
         # SQLite has one writer: waiting here is fair and costs no busy loop in its threads.
         self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @property
-    def engine(self) -> AsyncEngine:
-        """The pool of connections."""
-        return self._engine
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
 
     def subscribe(self, signal: Signal) -> Callable[[], None]:
-        """Hear of commits of this process; the returned call ends it."""
-        self._signals.append(signal)
+        """Call `signal` after each commit of this process; the returned call unsubscribes."""
+        self._subscribers.append(signal)
 
-        def leave() -> None:
-            if signal in self._signals:
-                self._signals.remove(signal)
+        def unsubscribe() -> None:
+            if signal in self._subscribers:
+                self._subscribers.remove(signal)
 
-        return leave
+        return unsubscribe
+
+    @whole
+    async def ping(self) -> None:
+        """Ask the database to answer. DatabaseDown: it does not."""
+        async with self.read() as connection:
+            await connection.execute(select(1))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A consistent look."""
+        """A consistent read."""
         with translated():
             async with self._engine.connect() as connection:
                 yield connection
@@ -110,8 +117,8 @@ class Database:
             async with connection.begin():
                 yield transaction
         loop = asyncio.get_running_loop()
-        for kind, deployment_id in transaction.told:
-            for signal in self._signals:
+        for kind, deployment_id in transaction.signals:
+            for signal in self._subscribers:
                 # Not called here: a subscriber's error is not the writer's.
                 loop.call_soon(signal, kind, deployment_id)
 
@@ -128,7 +135,7 @@ def _is_down(err: exc.DBAPIError) -> bool:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn library errors into ours."""
+    """Turn the library's errors into StoreErrors."""
     try:
         yield
     except exc.IntegrityError as err:
@@ -143,3 +150,26 @@ def translated() -> Iterator[None]:
         # Also TimeoutError, which is one of them.
         reason = str(err) or "no answer in time"
         raise DatabaseDown(f"the database cannot be reached: {reason}") from err
+
+
+def configure_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
+    """Set SQLite's pragmas on each connection, and begin writes so that they can wait."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
+        with ExitStack() as stack:
+            # The pool forgets a connection that fails here; its thread must end all the same.
+            stack.callback(connection.close)
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # A kill loses nothing; a power cut may lose the last moments, never the file.
+            cursor.execute("PRAGMA synchronous = NORMAL")
+            cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+            cursor.close()
+            stack.pop_all()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # IMMEDIATE: a writer that began as a reader could not wait for another one's end.
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,62 +1,29 @@
-"""The store's door: a URL in, the whole store out."""
+"""The store's entry point: database URLs, engines, and opening the store."""
 
 import importlib.util
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, NullPool, event, exc, make_url
+from sqlalchemy import URL, NullPool, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.clock import Clock
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.errors import ConfigError, DatabaseDown, StoreError
 from bot.outbox.model import Planner
 from bot.store import schema
-from bot.store.columns import NowMs
-from bot.store.database import Database, Signal, whole
-from bot.store.deployments import DeploymentWrites
-from bot.store.leases import Leases
-from bot.store.logs import Logs
-from bot.store.outbox import OutboxRows
-from bot.store.part import DatabaseClock
-from bot.store.queries import DeploymentReads
+from bot.store.database import Database, configure_sqlite
+from bot.store.leases import DatabaseClock, NowMs
+from bot.store.sql_store import SqlStore
 
 SETTING = "DATABASE_URL"
-_WAIT_S = 10.0
+WAIT_S = 10.0
 """Longest wait for a lock (SQLite), a connection or an answer (PostgreSQL)."""
 _MEND_FILE = "Name a file that the bot may read and write, in a folder where it may write."
 _FORMS = "Write sqlite:///deploybot.db or postgresql://user:password@host/name."
-
-
-class SqlStore(DeploymentWrites, DeploymentReads, Leases, Logs, OutboxRows):
-    """`ports.Store` and `ports.Outbox` on one database.
-
-    Any method may raise DatabaseDown: no answer, and whether a write was made is not known.
-    """
-
-    def subscribe(self, signal: Signal) -> Callable[[], None]:
-        """Call `signal(kind, deployment_id)` soon after each commit of this process.
-
-        Kinds: `queued` (the queue may have a new head), `wish` (somebody asked for an end),
-        `ended`, `outbox` (something is to be told; the id may be empty). The returned call
-        ends the subscription.
-        """
-        return self._database.subscribe(signal)
-
-    @whole
-    async def ping(self) -> None:
-        """Ask the database for its time. DatabaseDown: it does not answer."""
-        async with self._database.read() as connection:
-            await connection.execute(NowMs().select())
-
-    @property
-    def dialect(self) -> str:
-        """`sqlite` or `postgresql`."""
-        return self._database.engine.dialect.name
 
 
 @asynccontextmanager
@@ -69,6 +36,7 @@ async def open_store(
     source: str = "environment",
     now_ms: DatabaseClock = NowMs,
     max_running: Mapping[str, int] = NO_LIMITS,
+    wait_s: float = WAIT_S,
 ) -> AsyncIterator[SqlStore]:
     """Open the database; closing hangs up.
 
@@ -82,13 +50,14 @@ async def open_store(
         source: Where the URL was read, for the error's sentence.
         now_ms: The database's clock, for leases; tests shift it.
         max_running: Server -> how many deployments may run there at once; 0: no limit.
+        wait_s: Longest wait for a lock, a connection or an answer.
 
     Raises: ConfigError for the setting DATABASE_URL; DatabaseDown when no server answers (trying
     again may help).
     """
     if migrate or (migrate is None and read_url(url, source=source).get_backend_name() == "sqlite"):
-        await upgrade(url, source=source)
-    engine = build_engine(url, source=source)
+        await upgrade(url, source=source, wait_s=wait_s)
+    engine = build_engine(url, source=source, wait_s=wait_s)
     try:
         await _check_revision(engine, source=source)
         yield SqlStore(
@@ -102,9 +71,9 @@ async def open_store(
         await engine.dispose()
 
 
-async def upgrade(url: str, *, source: str = "environment") -> None:
+async def upgrade(url: str, *, source: str = "environment", wait_s: float = WAIT_S) -> None:
     """Create the tables, or bring them to the newest revision. Raises as `open_store`."""
-    engine = build_engine(url, source=source, migrates=True)
+    engine = build_engine(url, source=source, migrates=True, wait_s=wait_s)
     try:
         with _explained(engine, source):
             await schema.upgrade(engine)
@@ -142,55 +111,39 @@ def read_url(url: str, *, source: str = "environment") -> URL:
     raise ConfigError(SETTING, source, f"{name} is not a database this bot knows", _FORMS)
 
 
-def build_engine(url: str, *, source: str = "environment", migrates: bool = False) -> AsyncEngine:
-    """An engine of our manners. `migrates`: for `schema.upgrade` alone, foreign keys off."""
+def build_engine(
+    url: str, *, source: str = "environment", migrates: bool = False, wait_s: float = WAIT_S
+) -> AsyncEngine:
+    """Create an engine with our pool and pragma settings.
+
+    `migrates`: only for `schema.upgrade`; SQLite's foreign keys are off.
+    """
     read = read_url(url, source=source)
     pool: dict[str, Any] = {"poolclass": NullPool} if migrates else {}
     if read.get_backend_name() == "sqlite":
-        _check_file(read, source)
+        _check_file(read, source, wait_s)
         engine = create_async_engine(
-            read, connect_args={"isolation_level": None, "timeout": _WAIT_S}, **pool
+            read, connect_args={"isolation_level": None, "timeout": wait_s}, **pool
         )
-        _teach_sqlite(engine, foreign_keys=not migrates)
+        configure_sqlite(engine, foreign_keys=not migrates)
         return engine
     dsn = read.set(drivername="postgresql").render_as_string(hide_password=False)
     if not migrates:
-        # A server that restarted costs one question, not one failed write.
-        pool = {"pool_pre_ping": True, "pool_timeout": _WAIT_S}
+        # After a restart of the server, this costs one query instead of one failed write.
+        pool = {"pool_pre_ping": True, "pool_timeout": wait_s}
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: _connect(dsn, source), **pool
+        "postgresql+asyncpg://", async_creator=lambda: _connect(dsn, source, wait_s), **pool
     )
 
 
-def _teach_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
-        with ExitStack() as stack:
-            # The pool forgets a connection that fails here; its thread must end all the same.
-            stack.callback(connection.close)
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA journal_mode = WAL")
-            # A kill loses nothing; a power cut may lose the last moments, never the file.
-            cursor.execute("PRAGMA synchronous = NORMAL")
-            cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
-            cursor.close()
-            stack.pop_all()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        # IMMEDIATE: a writer that began as a reader could not wait for another one's end.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _check_file(url: URL, source: str) -> None:
-    """Open the file once, plainly: a driver's thread that fails to would print a traceback."""
+def _check_file(url: URL, source: str, wait_s: float) -> None:
+    """Open the file once without the driver, whose thread would print a traceback on failure."""
     file = Path(url.database or "").absolute()
     if not file.parent.is_dir():
         mend = "Create it, or name another file."
         raise ConfigError(SETTING, source, f"there is no folder {file.parent}", mend)
     try:
-        with closing(sqlite3.connect(file, timeout=_WAIT_S)) as plain:
+        with closing(sqlite3.connect(file, timeout=wait_s)) as plain:
             plain.execute("PRAGMA schema_version")
     except sqlite3.Error as err:
         if "locked" in str(err):
@@ -200,7 +153,7 @@ def _check_file(url: URL, source: str) -> None:
 
 @contextmanager
 def _explained(engine: AsyncEngine, source: str) -> Iterator[None]:
-    """At the start: what stays wrong until somebody mends it is a ConfigError."""
+    """At the start: what stays wrong until someone fixes it is a ConfigError."""
     try:
         yield
     except StoreError as err:
@@ -217,7 +170,7 @@ def _explained(engine: AsyncEngine, source: str) -> Iterator[None]:
 async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
     with _explained(engine, source):
         found, needed = await schema.current(engine), schema.newest()
-    # One that is not known here was written by a newer release: it works with this one.
+    # An unknown revision is of a newer release, whose tables work with this one.
     if found == needed or (found is not None and not schema.is_known(found)):
         return
     lacks = "has no tables" if found is None else f"is at revision {found}, not {needed}"
@@ -225,12 +178,12 @@ async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
     raise ConfigError(SETTING, source, f"the database {lacks}", mend)
 
 
-async def _connect(dsn: str, source: str) -> Any:
+async def _connect(dsn: str, source: str, wait_s: float) -> Any:
     """Log in to PostgreSQL; asyncpg itself reads libpq's parameters out of the URL."""
-    import asyncpg  # noqa: PLC0415  (an extra: it may be absent)
+    import asyncpg  # noqa: PLC0415 - an extra, may be absent
 
     try:
-        return await asyncpg.connect(dsn, timeout=_WAIT_S, command_timeout=_WAIT_S)
+        return await asyncpg.connect(dsn, timeout=wait_s, command_timeout=wait_s)
     except (
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,

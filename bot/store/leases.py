@@ -1,19 +1,50 @@
-"""Who may drive a deployment: one living replica at a time, told apart by fencing numbers."""
+"""Who may own a deployment: one replica at a time; and how many may run on a server."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
-from bot.errors import LeaseLost
-from bot.store.database import whole
-from bot.store.part import Part
-from bot.store.tables import leases, replicas
+from bot.deployments.states import RUNNING
+from bot.errors import LeaseLost, ServerFull
+from bot.store.database import Database, whole
+from bot.store.tables import deployments, leases, replicas
 
 
-class Leases(Part):
-    """The lease rows; each is created with its deployment, so taking one is a plain UPDATE."""
+class NowMs(FunctionElement[int]):
+    """The database's own clock in milliseconds since 1970. Leases are measured only by it."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "now_ms"
+
+
+@compiles(NowMs, "sqlite")
+def _now_ms_on_sqlite(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> str:
+    return "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
+
+
+@compiles(NowMs, "postgresql")
+def _now_ms_on_postgresql(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> str:
+    # Not now(): that one stands still while a transaction waits for a lock.
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+DatabaseClock = Callable[[], ColumnElement[int]]
+"""The expression that asks the database for its time in ms; tests pass a shifted one."""
+
+
+class SqlLeases:
+    """The lease rows. Each is created with its deployment, so a claim is a plain UPDATE."""
+
+    def __init__(self, database: Database, *, now_ms: DatabaseClock = NowMs) -> None:
+        self._database = database
+        self._now_ms = now_ms
 
     @whole
     async def claim(self, deployment_id: str, replica: str, lease: timedelta) -> int | None:
@@ -43,7 +74,7 @@ class Leases(Part):
                 await tx.connection.execute(
                     insert(replicas).values(replica=replica, until_ms=until_ms)
                 )
-            # One that ran out is still ours as long as nobody took it.
+            # A lease that ran out still belongs to this replica until another one claims it.
             held = await tx.connection.execute(
                 update(leases)
                 .where(leases.c.replica == replica)
@@ -73,11 +104,11 @@ class Leases(Part):
                 .values(replica=None, until_ms=self._now_ms())
             )
             if freed.rowcount:
-                tx.tell("queued", deployment_id)
+                tx.announce("queued", deployment_id)
 
     @whole
     async def living_replicas(self) -> int:
-        """How many replicas renewed lately enough to be alive."""
+        """How many replicas have renewed recently enough to be alive."""
         async with self._database.read() as connection:
             count = await connection.execute(
                 select(func.count()).where(replicas.c.until_ms > self._now_ms())
@@ -86,10 +117,10 @@ class Leases(Part):
 
 
 async def hold(connection: AsyncConnection, deployment_id: str, fence: int) -> None:
-    """Keep the lease from being taken until the caller's transaction ends.
+    """Keep the lease from being claimed until the caller's transaction ends.
 
-    Raises LeaseLost when `fence` is not its newest number or it was given back. One that ran
-    out but was not taken by anybody is good.
+    Raises LeaseLost when `fence` is not its newest number or it was given back. A lease that ran
+    out and was not claimed since is good.
     """
     found = await connection.execute(
         select(leases.c.fence, leases.c.replica)
@@ -105,6 +136,28 @@ async def hold(connection: AsyncConnection, deployment_id: str, fence: int) -> N
             f"the lease of deployment {deployment_id} was lost: {owner} holds it"
             f" under number {row.fence}, not {fence}"
         )
+
+
+async def find_place(connection: AsyncConnection, server: str, most: int) -> None:
+    """Refuse a start if `most` deployments run on the server (0: no limit). Raises ServerFull.
+
+    Until the caller's transaction ends, no other deployment can start there. SQLite needs no lock
+    for that: it has one writer at a time.
+    """
+    if not most:
+        return
+    if connection.dialect.name == "postgresql":
+        # A count alone would let two replicas through that start at the same time.
+        name = func.hashtextextended(f"deploybot server {server}", 0)
+        await connection.execute(select(func.pg_advisory_xact_lock(name)))
+    found = await connection.execute(
+        select(func.count())
+        .select_from(deployments)
+        .where(deployments.c.server == server, deployments.c.phase.in_(RUNNING))
+    )
+    running = found.scalar_one()
+    if running >= most:
+        raise ServerFull(server, running, most)
 
 
 def _ms(lease: timedelta) -> int:

@@ -1,4 +1,4 @@
-"""Build logs: compressed chunks, capped, and honest about what was dropped.
+"""Build logs: compressed chunks, capped, with a line that counts what was dropped.
 
 The first 1 MB and the last 15 MB are kept, up to whole chunks (64 kB), never more than 16 MiB.
 A chunk ends with a line, but for single lines that are longer than a chunk.
@@ -14,9 +14,8 @@ from enum import IntEnum
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.store.database import whole
+from bot.store.database import Database, whole
 from bot.store.leases import hold
-from bot.store.part import Part
 from bot.store.tables import log_chunks
 
 HEAD_BYTES = 1_000_000
@@ -55,17 +54,20 @@ class _Dropped:
         self.line_count += line_count
 
 
-class Logs(Part):
-    """The log of each deployment, written by its owner alone."""
+class SqlLogs:
+    """The log of each deployment. Only its owner writes to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @whole
-    async def append_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+    async def append(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
         async with self._database.write() as tx:
             await hold(tx.connection, deployment_id, fence)
             await _append(tx.connection, deployment_id, lines)
 
     @whole
-    async def replace_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+    async def replace(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
         async with self._database.write() as tx:
             await hold(tx.connection, deployment_id, fence)
             await tx.connection.execute(
@@ -74,7 +76,7 @@ class Logs(Part):
             await _append(tx.connection, deployment_id, lines)
 
     @whole
-    async def read_log(self, deployment_id: str) -> str:
+    async def read(self, deployment_id: str) -> str:
         async with self._database.read() as connection:
             rows = await connection.execute(
                 select(log_chunks)
@@ -106,7 +108,7 @@ async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequen
     dropped, emptied = _Dropped(), True
     if tail_size > TAIL_BYTES:
         tail_size, emptied = await _drop_stored(connection, deployment_id, tail_size, dropped)
-    # What is new is younger than anything stored: it goes only when all that went.
+    # New text is younger than all stored text, so it is dropped only after all of that.
     while emptied and fresh and tail_size - len(fresh[0].text) >= TAIL_BYTES:
         piece = fresh.popleft()
         tail_size -= len(piece.text)
@@ -119,7 +121,7 @@ async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequen
 async def _drop_stored(
     connection: AsyncConnection, deployment_id: str, tail_size: int, dropped: _Dropped
 ) -> tuple[int, bool]:
-    """Drop the oldest stored chunks of the tail while 15 MB remain with what is to come.
+    """Drop the oldest stored chunks of the tail while 15 MB remain, new text included.
 
     Returns: the tail's size then, and whether nothing stored is left of it.
     """

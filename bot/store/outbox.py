@@ -1,21 +1,25 @@
-"""Things to tell the outside: written with the change, kept until told or given up."""
+"""The outbox: events for the outside, written with the change, kept until delivered or given up."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Column, RowMapping, Select, delete, exists, insert, or_, select, update
 
+from bot.clock import Clock
 from bot.outbox.model import WEBHOOKS, Outgoing, webhook_lane
-from bot.store.database import Transaction, whole
-from bot.store.part import Part
+from bot.store.database import Database, Transaction, whole
 from bot.store.tables import endpoints, outbox
 
 _ADDRESSES = (f"{WEBHOOKS}http://", f"{WEBHOOKS}https://")
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 
 
-class OutboxRows(Part):
-    """The outbox. Due times are by the bot's clock; ids and order never change."""
+class SqlOutbox:
+    """The outbox's rows. Due times are by the bot's clock; ids and order never change."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
 
     @whole
     async def take(self, lane: str, *, limit: int, hold: timedelta) -> Sequence[Outgoing]:
@@ -84,7 +88,7 @@ class OutboxRows(Part):
             )
             deployment_id = found.scalar_one_or_none()
             if deployment_id is not None:
-                tx.tell("outbox", deployment_id)
+                tx.announce("outbox", deployment_id)
         return deployment_id is not None
 
     @whole
@@ -102,7 +106,7 @@ class OutboxRows(Part):
     async def turn_on(self, lane: str) -> bool:
         async with self._database.write() as tx:
             gone = await tx.connection.execute(delete(endpoints).where(endpoints.c.lane == lane))
-            tx.tell("outbox")
+            tx.announce("outbox")
         return gone.rowcount > 0
 
     @whole
@@ -126,7 +130,7 @@ class OutboxRows(Part):
                         update(endpoints).where(endpoints.c.lane == lane).values(lane=named)
                     )
                 await tx.connection.execute(delete(endpoints).where(endpoints.c.lane == lane))
-            tx.tell("outbox")
+            tx.announce("outbox")
 
     @whole
     async def turned_off(self) -> Mapping[str, str]:
@@ -139,7 +143,7 @@ class OutboxRows(Part):
         async with self._database.write() as tx:
             await tx.connection.execute(
                 update(outbox)
-                # Another replica may have told it meanwhile.
+                # Another replica may have delivered it meanwhile.
                 .where(outbox.c.id == outgoing_id, outbox.c.state == WAITING)
                 .values(tries=outbox.c.tries + 1, next_at=at, last_error=error, state=state)
             )
@@ -151,7 +155,7 @@ def _addressed(lane: Column[str]) -> Select[str]:
 
 
 async def put(tx: Transaction, planned: Sequence[Outgoing], *, now: datetime) -> None:
-    """Add what a planner planned in the caller's transaction."""
+    """Add the rows that a planner planned, in the caller's transaction."""
     for outgoing in planned:
         await tx.connection.execute(
             insert(outbox).values(
@@ -167,7 +171,7 @@ async def put(tx: Transaction, planned: Sequence[Outgoing], *, now: datetime) ->
                 last_error=outgoing.last_error,
             )
         )
-        tx.tell("outbox", outgoing.deployment_id)
+        tx.announce("outbox", outgoing.deployment_id)
 
 
 def _read(row: RowMapping) -> Outgoing:

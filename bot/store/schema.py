@@ -1,13 +1,22 @@
-"""The schema's version: which one the database has, and bringing it to ours."""
+"""The schema's version: which one the database has, upgrading it, and writing a new migration.
 
-from types import ModuleType
+Alembic runs inside the process on our own connection, and is imported only where there is work:
+loading it takes longer than everything else at a start, and most starts migrate nothing.
+"""
 
-from sqlalchemy import Connection, inspect, text
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.store.database import translated
-from bot.store.tables import REVISION
+from bot.store.tables import REVISION, metadata
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+SCRIPTS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 5_220_161
 """Any fixed number: replicas that upgrade one PostgreSQL at once wait for each other."""
 
@@ -25,15 +34,19 @@ def newest() -> str:
 
 
 def is_known(revision: str) -> bool:
-    """Whether this release has the migration; one of a newer release is not known here."""
-    known: bool = revision == newest() or _alembic().is_known(revision)
-    return known
+    """Whether this release has the migration. It does not have those of newer releases."""
+    if revision == newest():
+        return True
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - slow
+
+    scripts = ScriptDirectory(str(SCRIPTS))
+    return revision in {script.revision for script in scripts.walk_revisions()}
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Bring the database to the newest revision. One that a newer release wrote is left alone.
+    """Bring the database to the newest revision. A database of a newer release is left alone.
 
-    The engine must be one of `engine.build_engine(..., migrates=True)`: SQLite rebuilds tables,
+    The engine must come from `engine.build_engine(..., migrates=True)`: SQLite rebuilds tables,
     and with foreign keys on that would delete the rows that point at them.
     """
     with translated():
@@ -43,11 +56,31 @@ async def upgrade(engine: AsyncEngine) -> None:
                 await connection.run_sync(_upgrade)
 
 
-async def revise(engine: AsyncEngine, message: str) -> str:
-    """Write a new migration from the difference to `tables.py`; its path. For developers."""
+async def write_revision(
+    engine: AsyncEngine, message: str, *, tables: MetaData = metadata, scripts: Path = SCRIPTS
+) -> Path:
+    """Write the migration that turns the database into `tables`; its file. For developers.
+
+    The database must be at the newest revision of `scripts`.
+    """
+    from alembic import command  # noqa: PLC0415 - slow
+
+    def write(connection: Connection) -> Path:
+        number = f"{len(list((scripts / 'versions').glob('*.py'))) + 1:04}"
+        config = _config(connection, scripts, tables)
+        script: Any = command.revision(config, message, autogenerate=True, rev_id=number)
+        return Path(script.path)
+
     with translated():
         async with engine.connect() as connection:
-            return await connection.run_sync(_alembic().write_revision, message)
+            return await connection.run_sync(write)
+
+
+def migrate(connection: Connection, *, scripts: Path = SCRIPTS) -> None:
+    """Run the migrations that are missing, in the caller's transaction."""
+    from alembic import command  # noqa: PLC0415 - slow
+
+    command.upgrade(_config(connection, scripts, metadata), "head")
 
 
 def _current(connection: Connection) -> str | None:
@@ -63,10 +96,14 @@ def _upgrade(connection: Connection) -> None:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
     revision = _current(connection)
     if revision is None or (revision != newest() and is_known(revision)):
-        _alembic().migrate(connection)
+        migrate(connection)
 
 
-def _alembic() -> ModuleType:
-    from bot.store import migrating  # noqa: PLC0415  (slow to load and seldom needed)
+def _config(connection: Connection, scripts: Path, tables: MetaData) -> "Config":
+    from alembic.config import Config  # noqa: PLC0415 - slow
 
-    return migrating
+    config = Config(attributes={"connection": connection, "tables": tables})
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    return config

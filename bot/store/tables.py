@@ -1,10 +1,17 @@
-"""All tables. A change here needs a migration (`migrations/versions`); a test compares both."""
+"""All tables and their column types. A change needs a migration: `make revision M="what changed"`.
+
+A test compares the migrations with these tables.
+"""
+
+from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
+    DateTime,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -12,15 +19,52 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    Text,
+    TypeDecorator,
     text,
 )
 
 from bot.deployments.model import Phase
 from bot.deployments.states import RUNNING
-from bot.store.columns import COUNTER, UtcTime, Words
 
 REVISION = "0001"
 """The newest migration: it makes exactly these tables."""
+
+COUNTER = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database counts up; SQLite does so for INTEGER keys only."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An instant: aware when it goes in, aware and in UTC when it comes out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"an instant without a time zone cannot be stored: {value}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        # SQLite keeps no zone: what was stored is UTC.
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Words(TypeDecorator[str]):
+    """Text. What PostgreSQL cannot store is replaced: an odd byte must never hold up an end."""
+
+    impl = Text()
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\x00", "\ufffd").encode(errors="replace").decode()
+
 
 metadata = MetaData(
     naming_convention={
@@ -121,9 +165,9 @@ leases = Table(
     metadata,
     _of_deployment(primary_key=True),
     Column("fence", BigInteger, nullable=False),
-    # NULL: nobody holds it.
+    # NULL: no replica has it.
     Column("replica", Words, index=True),
-    # By the database's clock (`columns.NowMs`).
+    # By the database's clock (`leases.NowMs`).
     Column("until_ms", BigInteger, nullable=False),
 )
 

@@ -20,7 +20,7 @@ async def test_a_log_beyond_what_is_kept_says_so_and_hides_no_end(
     (row,) = await world.rows()
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert world.bot is not None
-    log = await world.bot.service.queries.store.read_log(row.id)
+    log = await world.bot.service.queries.store.logs.read(row.id)
     assert 15_000_000 < len(log) < KEPT_BYTES
     lines = log.splitlines()
     assert lines[0].startswith("       Fetching remote code for myapp")

@@ -72,7 +72,7 @@ async def test_hostile_lines_of_a_build_end_masked_and_inert(
         await chat.wait_for(1)
 
         assert world.bot is not None
-        log = await world.bot.service.queries.store.read_log(row.id)
+        log = await world.bot.service.queries.store.logs.read(row.id)
         (file,) = world.slack.files
         assert file.text == log
         await world.stop_bot()

@@ -33,7 +33,7 @@ from bot.slack.client import SlackClient
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
-from tests.support.memory_store import MemoryStore
+from tests.support.memory_store import MemoryLogs, MemoryStore
 from tests.support.rig import FakeAnnouncer, FakeGroups, FakeObserver
 
 SERVERS = ("production", "staging")
@@ -220,15 +220,22 @@ class _Queries(Queries):
         return [self.catalog.policy(app) for app in self._service.apps]
 
 
-class _Store(MemoryStore):
-    """Logs are whole texts."""
+class _Texts(MemoryLogs):
+    """Logs as whole texts."""
 
-    def __init__(self) -> None:
-        super().__init__(SystemClock())
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store, store.leases)
         self.texts: dict[str, str] = {}
 
-    async def read_log(self, deployment_id: str) -> str:
+    async def read(self, deployment_id: str) -> str:
         return self.texts.get(deployment_id, "")
+
+
+class _Store(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self._logs = logs = _Texts(self)
+        self.texts = logs.texts
 
 
 class _Catalog(Catalog):

@@ -18,7 +18,7 @@ from bot.deployments.model import (
     Phase,
 )
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
-from bot.deployments.store_port import Store
+from bot.deployments.store_port import Leases, Logs, Store
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 
 Signal = Callable[[str, str], None]
@@ -31,16 +31,10 @@ class _Lease:
     until: float = 0.0
 
 
-class MemoryStore(Store):
-    """What `ports.Store` promises. Every call takes a moment, so that others may come between."""
+class Calls:
+    """Every call of the store: recorded, a moment long, and failing where a test says so."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.rows: dict[str, Deployment] = {}
-        self.audit: list[tuple[str, AuditEntry]] = []
-        self.events: list[tuple[Deployment, Event]] = []
-        self.logs: dict[str, list[str]] = {}
-        self.leases: dict[str, _Lease] = {}
-        self.max_running: dict[str, int] = {}
+    def __init__(self) -> None:
         self.down = False
         """Nothing answers; nothing is written."""
         self.failing: dict[str, list[Exception]] = {}
@@ -48,10 +42,6 @@ class MemoryStore(Store):
         self.lost_answers: dict[str, int] = {}
         """Method -> how many of its next calls are done, but say that the database is down."""
         self.calls: list[str] = []
-        self.listeners: list[Signal] = []
-        self._clock = clock
-
-    # What tests say.
 
     def fail(self, method: str, error: Exception | None = None, *, times: int = 1) -> None:
         error = error or DatabaseDown("the database does not answer")
@@ -59,6 +49,115 @@ class MemoryStore(Store):
 
     def lose_answer(self, method: str, *, times: int = 1) -> None:
         self.lost_answers[method] = times
+
+    async def begin(self, method: str) -> None:
+        self.calls.append(method)
+        await asyncio.sleep(0)
+        if self.failing.get(method):
+            raise self.failing[method].pop(0)
+        if self.down:
+            raise DatabaseDown("the database does not answer")
+
+    def end(self, method: str) -> None:
+        if self.lost_answers.get(method, 0) > 0:
+            self.lost_answers[method] -= 1
+            raise DatabaseDown("the answer was lost on its way")
+
+
+class MemoryLeases(dict[str, _Lease], Leases):
+    """The lease of each deployment, by id."""
+
+    def __init__(self, calls: Calls, clock: Clock, tell: Signal) -> None:
+        super().__init__()
+        self._calls = calls
+        self._clock = clock
+        self._tell = tell
+
+    async def claim(self, deployment_id: str, replica: str, lease: timedelta) -> int | None:
+        await self._calls.begin("claim")
+        held = self.get(deployment_id)
+        if held is None or held.until > self._clock.monotonic():
+            return None
+        held.replica, held.fence = replica, held.fence + 1
+        held.until = self._clock.monotonic() + lease.total_seconds()
+        self._calls.end("claim")
+        return held.fence
+
+    async def renew(self, replica: str, lease: timedelta, among: Collection[str]) -> frozenset[str]:
+        await self._calls.begin("renew")
+        mine = {key: held for key, held in self.items() if held.replica == replica and key in among}
+        for held in mine.values():
+            held.until = self._clock.monotonic() + lease.total_seconds()
+        found = frozenset(mine)
+        await asyncio.sleep(0)  # others may come between the commit and its answer
+        self._calls.end("renew")
+        return found
+
+    async def idle(self, deployment_id: str) -> timedelta:
+        await self._calls.begin("idle")
+        held = self[deployment_id]
+        return timedelta(seconds=max(0.0, self._clock.monotonic() - held.until))
+
+    async def release(self, deployment_id: str, fence: int) -> None:
+        await self._calls.begin("release")
+        held = self.get(deployment_id)
+        if held is not None and held.fence == fence and held.replica is not None:
+            held.replica, held.until = None, self._clock.monotonic()
+            self._tell("queued", deployment_id)
+        self._calls.end("release")
+
+    def hold(self, deployment_id: str, fence: int) -> None:
+        held = self.get(deployment_id)
+        if held is None or held.fence != fence or held.replica is None:
+            raise LeaseLost(f"the lease of {deployment_id} was lost")
+
+
+class MemoryLogs(dict[str, list[str]], Logs):
+    """The lines of each deployment's log, by id."""
+
+    def __init__(self, calls: Calls, leases: MemoryLeases) -> None:
+        super().__init__()
+        self._calls = calls
+        self._leases = leases
+
+    async def append(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        await self._calls.begin("append_log")
+        self._leases.hold(deployment_id, fence)
+        self.setdefault(deployment_id, []).extend(lines)
+        self._calls.end("append_log")
+
+    async def replace(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        await self._calls.begin("replace_log")
+        self._leases.hold(deployment_id, fence)
+        self[deployment_id] = list(lines)
+        self._calls.end("replace_log")
+
+    async def read(self, deployment_id: str) -> str:
+        await self._calls.begin("read_log")
+        return "".join(f"{line}\n" for line in self.get(deployment_id, []))
+
+
+class MemoryStore(Calls, Store):
+    """The `Store` port. Every call takes a moment, so that others may come between."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.rows: dict[str, Deployment] = {}
+        self.audit: list[tuple[str, AuditEntry]] = []
+        self.events: list[tuple[Deployment, Event]] = []
+        self.max_running: dict[str, int] = {}
+        self.listeners: list[Signal] = []
+        self._clock = clock
+        self._leases = MemoryLeases(self, clock, self._tell)
+        self._logs = MemoryLogs(self, self._leases)
+
+    @property
+    def leases(self) -> MemoryLeases:
+        return self._leases
+
+    @property
+    def logs(self) -> MemoryLogs:
+        return self._logs
 
     def new_lease(self) -> _Lease:
         """Of a row that is put in from outside."""
@@ -77,7 +176,7 @@ class MemoryStore(Store):
     # The port.
 
     async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
-        await self._begin("create")
+        await self.begin("create")
         for row in self.rows.values():
             if row.request_key == deployment.request_key:
                 raise Duplicate(row.id)
@@ -85,10 +184,10 @@ class MemoryStore(Store):
         self.leases[deployment.id] = _Lease()
         self.audit.append((deployment.id, audit))
         self._tell("queued", deployment.id)
-        self._end("create")
+        self.end("create")
 
     async def get(self, deployment_id: str) -> Deployment | None:
-        await self._begin("get")
+        await self.begin("get")
         return self.rows.get(deployment_id)
 
     async def save(
@@ -100,17 +199,17 @@ class MemoryStore(Store):
         audit: AuditEntry | None = None,
         event: Event | None = None,
     ) -> Deployment:
-        await self._begin("save")
+        await self.begin("save")
         moves = was is not deployment.phase
         if moves and audit is None:
             raise ValueError("a move needs an audit entry")
         if was in ENDINGS or (moves and not may_move(was, deployment.phase, by)):
             raise StaleState(f"{deployment.id} may not go from {was} to {deployment.phase}")
         if not moves and by is Who.SERVICE and was in RUNNING:
-            raise StaleState(f"{deployment.id} is {was}: its owner alone writes to it")
+            raise StaleState(f"{deployment.id} is {was}: only its owner writes to it")
         stored = self._stored(deployment.id)
         if by is Who.OWNER:
-            self._hold(deployment.id, deployment.fence)
+            self.leases.hold(deployment.id, deployment.fence)
         if stored.phase is not was:
             raise StaleState(f"{deployment.id} is {stored.phase} by now, not {was}")
         if deployment.phase in RUNNING and any(
@@ -127,55 +226,61 @@ class MemoryStore(Store):
             self._tell("queued", fresh.id)
         elif fresh.phase in ENDINGS:
             self._tell("ended", fresh.id)
-        self._end("save")
+        self.end("save")
         return fresh
 
     async def correct(
         self, deployment: Deployment, *, audit: AuditEntry, event: Event | None
     ) -> Deployment:
-        await self._begin("correct")
+        await self.begin("correct")
         if self._stored(deployment.id).phase not in ENDINGS or deployment.phase not in ENDINGS:
             raise StaleState(f"{deployment.id} has not ended")
         self._write(deployment, audit, event)
-        self._end("correct")
+        self.end("correct")
         return deployment
 
     async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
-        await self._begin("place_message")
+        await self.begin("place_message")
         self.rows[deployment_id] = replace(self._stored(deployment_id), message=place)
-        self._end("place_message")
+        self.end("place_message")
 
     async def withdraw(self, deployment_id: str, audit: AuditEntry) -> None:
-        await self._begin("withdraw")
+        await self.begin("withdraw")
         row = self._stored(deployment_id)
         if row.phase not in WAITING or row.started_at is not None:
             raise StaleState(f"{deployment_id} is {row.phase}")
         del self.rows[deployment_id]
         self.audit.append((deployment_id, audit))
-        self._end("withdraw")
+        self.end("withdraw")
 
     async def ask_cancel(
         self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
     ) -> Deployment:
-        await self._begin("ask_cancel")
+        await self.begin("ask_cancel")
         row = self._stored(deployment_id)
         if row.cancel is None and row.phase not in ENDINGS:
             row = replace(row, cancel=CancelRequest(by=actor, at=at))
             self.rows[deployment_id] = row
             entry = AuditEntry(actor=actor, through=through, action="cancel_asked")
             self.audit.append((deployment_id, entry))
-        self._tell("wish", deployment_id)
-        self._end("ask_cancel")
+        self._tell("cancel", deployment_id)
+        self.end("ask_cancel")
         return row
 
+    async def by_id_part(self, part: str, *, limit: int = 2) -> Sequence[Deployment]:
+        await self.begin("by_id_part")
+        part = part.upper()
+        found = [i for i in self.rows if i.startswith(part) or i.endswith(part)]
+        return [self.rows[i] for i in sorted(found, reverse=True)[:limit]]
+
     async def unfinished(self) -> Sequence[Deployment]:
-        await self._begin("unfinished")
+        await self.begin("unfinished")
         return [row for row in self._by_age() if row.phase not in ENDINGS]
 
     async def started(
         self, key: AppKey, *, commit: str = "", limit: int = 50
     ) -> Sequence[Deployment]:
-        await self._begin("started")
+        await self.begin("started")
         found = [
             (row.started_at, row.id, row)
             for row in self._by_age()
@@ -186,7 +291,7 @@ class MemoryStore(Store):
     async def recent(
         self, *, app: str | None = None, server: str | None = None, limit: int = 20
     ) -> Sequence[Deployment]:
-        await self._begin("recent")
+        await self.begin("recent")
         found = [
             row
             for row in reversed(self._by_age())
@@ -195,7 +300,7 @@ class MemoryStore(Store):
         return found[:limit]
 
     async def by_message(self, channel: str, ts: str) -> Deployment | None:
-        await self._begin("by_message")
+        await self.begin("by_message")
         return next(
             (
                 row
@@ -208,7 +313,7 @@ class MemoryStore(Store):
     async def proven_live(
         self, key: AppKey, *, before: Deployment | None = None, other_than: str | None = None
     ) -> str | None:
-        await self._begin("proven_live")
+        await self.begin("proven_live")
         for row in reversed(self._by_age()):
             if (
                 row.target == key
@@ -220,7 +325,7 @@ class MemoryStore(Store):
         return None
 
     async def good_durations(self, key: AppKey, limit: int = 20) -> Sequence[timedelta]:
-        await self._begin("good_durations")
+        await self.begin("good_durations")
         good = [
             row.finished_at - row.started_at
             for row in reversed(self._by_age())
@@ -230,11 +335,11 @@ class MemoryStore(Store):
         return good[:limit]
 
     async def audit_of(self, deployment_id: str) -> Sequence[tuple[datetime, AuditEntry]]:
-        await self._begin("audit_of")
+        await self.begin("audit_of")
         return [(self._clock.now(), entry) for of, entry in self.audit if of == deployment_id]
 
     async def unproven(self, since: datetime) -> Sequence[Deployment]:
-        await self._begin("unproven")
+        await self.begin("unproven")
         return [
             row
             for row in self._ended_since(since)
@@ -242,7 +347,7 @@ class MemoryStore(Store):
         ]
 
     async def lately_succeeded(self, since: datetime) -> Sequence[Deployment]:
-        await self._begin("lately_succeeded")
+        await self.begin("lately_succeeded")
         return [
             row
             for row in self._ended_since(since)
@@ -250,81 +355,13 @@ class MemoryStore(Store):
         ]
 
     async def newer(self, deployment: Deployment) -> Sequence[Deployment]:
-        await self._begin("newer")
+        await self.begin("newer")
         return [
             row
             for row in self._by_age()
             if row.target == deployment.target
             and (row.created_at, row.id) > (deployment.created_at, deployment.id)
         ]
-
-    async def claim(self, deployment_id: str, replica: str, lease: timedelta) -> int | None:
-        await self._begin("claim")
-        held = self.leases.get(deployment_id)
-        if held is None or held.until > self._clock.monotonic():
-            return None
-        held.replica, held.fence = replica, held.fence + 1
-        held.until = self._clock.monotonic() + lease.total_seconds()
-        self._end("claim")
-        return held.fence
-
-    async def renew(self, replica: str, lease: timedelta, among: Collection[str]) -> frozenset[str]:
-        await self._begin("renew")
-        mine = {
-            key: held
-            for key, held in self.leases.items()
-            if held.replica == replica and key in among
-        }
-        for held in mine.values():
-            held.until = self._clock.monotonic() + lease.total_seconds()
-        found = frozenset(mine)
-        await asyncio.sleep(0)  # others may come between the commit and its answer
-        self._end("renew")
-        return found
-
-    async def idle(self, deployment_id: str) -> timedelta:
-        await self._begin("idle")
-        held = self.leases[deployment_id]
-        return timedelta(seconds=max(0.0, self._clock.monotonic() - held.until))
-
-    async def release(self, deployment_id: str, fence: int) -> None:
-        await self._begin("release")
-        held = self.leases.get(deployment_id)
-        if held is not None and held.fence == fence and held.replica is not None:
-            held.replica, held.until = None, self._clock.monotonic()
-            self._tell("queued", deployment_id)
-        self._end("release")
-
-    async def append_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
-        await self._begin("append_log")
-        self._hold(deployment_id, fence)
-        self.logs.setdefault(deployment_id, []).extend(lines)
-        self._end("append_log")
-
-    async def replace_log(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
-        await self._begin("replace_log")
-        self._hold(deployment_id, fence)
-        self.logs[deployment_id] = list(lines)
-        self._end("replace_log")
-
-    async def read_log(self, deployment_id: str) -> str:
-        await self._begin("read_log")
-        return "".join(f"{line}\n" for line in self.logs.get(deployment_id, []))
-
-    # Inside.
-
-    async def _begin(self, method: str) -> None:
-        self.calls.append(method)
-        await asyncio.sleep(0)
-        if self.failing.get(method):
-            raise self.failing[method].pop(0)
-        if self.down:
-            raise DatabaseDown("the database does not answer")
-
-    def _end(self, method: str) -> None:
-        if self.lost_answers.get(method, 0) > 0:
-            self.lost_answers[method] -= 1
-            raise DatabaseDown("the answer was lost on its way")
 
     def _stored(self, deployment_id: str) -> Deployment:
         row = self.rows.get(deployment_id)
@@ -337,11 +374,6 @@ class MemoryStore(Store):
         running = sum(row.server == server and row.phase in RUNNING for row in self.rows.values())
         if most and running >= most:
             raise ServerFull(server, running, most)
-
-    def _hold(self, deployment_id: str, fence: int) -> None:
-        held = self.leases.get(deployment_id)
-        if held is None or held.fence != fence or held.replica is None:
-            raise LeaseLost(f"the lease of {deployment_id} was lost")
 
     def _write(self, row: Deployment, audit: AuditEntry | None, event: Event | None) -> None:
         self.rows[row.id] = row

@@ -279,7 +279,7 @@ class Rig:
         self.dispatcher.look_for_work()
 
     def _heard(self, kind: str, deployment_id: str) -> None:
-        if kind == "wish":
+        if kind == "cancel":
             self.dispatcher.wish(deployment_id)
         elif kind in {"queued", "ended"}:
             self.dispatcher.look_for_work()

@@ -14,7 +14,8 @@ from bot.clock import SystemClock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Live, Phase
 from bot.deployments.states import Who
 from bot.outbox.model import Endpoint, webhook_lane
-from bot.store.engine import SqlStore, open_store
+from bot.store.engine import open_store
+from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from tests.support.builders import NOW, SHA, a_deployment
 
@@ -185,9 +186,9 @@ def test_logs_prints_the_whole_log(shell: Shell) -> None:
     shell.create(deployment)
 
     async def act(store: SqlStore) -> None:
-        fence = await store.claim(ID, "replica", timedelta(seconds=20))
+        fence = await store.leases.claim(ID, "replica", timedelta(seconds=20))
         assert fence is not None
-        await store.append_log(ID, ["-----> Building web", "done"], fence=fence)
+        await store.logs.append(ID, ["-----> Building web", "done"], fence=fence)
 
     shell.work(act)
 
@@ -242,7 +243,7 @@ def test_an_address_is_turned_on_again(
     monkeypatch.setenv("DEPLOYBOT_WEBHOOK_SECRET", "long enough and random")
 
     async def act(store: SqlStore) -> None:
-        await store.turn_off(lane, "answered 410")
+        await store.outbox.turn_off(lane, "answered 410")
 
     shell.work(act)
 
@@ -258,7 +259,7 @@ def test_an_address_that_is_a_secret_is_never_shown(shell: Shell, *, configured:
         Path("deploybot.toml").write_text(f'[[webhooks]]\nurl = "{url}"\nformat = "slack"\n')
 
     async def act(store: SqlStore) -> None:
-        await store.turn_off(webhook_lane(url), "answered 410")
+        await store.outbox.turn_off(webhook_lane(url), "answered 410")
 
     shell.work(act)
     name = webhook_lane(url).removeprefix("webhook:")

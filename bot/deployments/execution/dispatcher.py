@@ -109,7 +109,7 @@ class Dispatcher:
         # What is claimed while the database answers is not in its answer.
         workers = dict(self._workers)
         try:
-            held = await self._store.renew(self._replica, self._timing.lease, workers)
+            held = await self._store.leases.renew(self._replica, self._timing.lease, workers)
         except StoreError as error:
             log.warning("leases_not_renewed", why=str(error))
             if self._clock.monotonic() - self._renewed_at > STOP_ACTING_S:
@@ -169,7 +169,7 @@ class Dispatcher:
             async with asyncio.timeout(FINISH_S):
                 await worker.flush()
                 worker.lose()
-                await self._store.release(worker.held.id, worker.held.row.fence)
+                await self._store.leases.release(worker.held.id, worker.held.row.fence)
         except (StoreError, TimeoutError) as error:
             # It ends by itself after its 20 s: this process renews it no more.
             log.warning("lease_kept", deployment_id=worker.held.id, why=str(error))
@@ -213,8 +213,8 @@ class Dispatcher:
     async def _claim(self, row: Deployment) -> None:
         if row.id in self._workers or row.id in self._owed or not self._patience.over(row.id):
             return
-        idle = await self._store.idle(row.id)
-        fence = await self._store.claim(row.id, self._replica, self._timing.lease)
+        idle = await self._store.leases.idle(row.id)
+        fence = await self._store.leases.claim(row.id, self._replica, self._timing.lease)
         if fence is None:
             return
         try:
@@ -233,7 +233,7 @@ class Dispatcher:
     async def _give_back(self, deployment_id: str, fence: int) -> None:
         self._owed[deployment_id] = fence
         try:
-            await self._store.release(deployment_id, fence)
+            await self._store.leases.release(deployment_id, fence)
         except StoreError as error:
             # It runs out by itself; given back sooner, it is taken up sooner.
             log.warning("lease_kept", deployment_id=deployment_id, why=str(error))

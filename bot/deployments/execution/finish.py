@@ -208,7 +208,7 @@ class Conclusion:
     async def _kept_lines(self) -> Sequence[str]:
         """What is stored of the log. Nobody adds to it while an end is read."""
         if self._kept is None:
-            text = await self._held.ask(lambda store: store.read_log(self._held.id))
+            text = await self._held.ask(lambda store: store.logs.read(self._held.id))
             self._kept = last_attempt(text)
             if self._buffer.lines == 0:
                 self._fill_buffer(self._kept)
@@ -280,7 +280,7 @@ class Conclusion:
         row = self._held.row
         if read.log is not None:
             log = read.log
-            await self._held.ask(lambda store: store.replace_log(row.id, log, fence=row.fence))
+            await self._held.ask(lambda store: store.logs.replace(row.id, log, fence=row.fence))
             self._kept = log
             self._fill_buffer(log)
         if read.build_id != row.build_id or read.sha != row.sha:

@@ -158,7 +158,7 @@ class OwnedDeployment:
     async def append_log(self, lines: Sequence[str]) -> None:
         """Store lines of the log. StoreError: they were not taken."""
         self._check_ours()
-        await self.deployments.store.append_log(self.id, lines, fence=self.row.fence)
+        await self.deployments.store.logs.append(self.id, lines, fence=self.row.fence)
 
     def note(self, urgency: Urgency = Urgency.ROUTINE, **changes: Any) -> None:
         """Change what is shown beside the row, while it is ours to show."""

@@ -155,7 +155,7 @@ class Starting:
 
     async def _part_the_log(self) -> None:
         """What a start that was refused has printed says nothing of the next one."""
-        if await self._held.ask(lambda store: store.read_log(self._held.id)):
+        if await self._held.ask(lambda store: store.logs.read(self._held.id)):
             await self._note_in_log(NEXT_START)
 
     async def _note_in_log(self, line: str) -> None:

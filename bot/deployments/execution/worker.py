@@ -345,7 +345,7 @@ class Worker:
     async def _let_go(self) -> None:
         """The lease goes back although the stream is read on: late looks need it."""
         try:
-            await self.held.deployments.store.release(self.held.id, self.held.row.fence)
+            await self.held.deployments.store.leases.release(self.held.id, self.held.row.fence)
         except StoreError as error:
             # It goes back when the stream has ended.
             log.warning("lease_kept", deployment_id=self.held.id, why=str(error))

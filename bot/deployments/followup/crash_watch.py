@@ -81,7 +81,7 @@ class CrashWatch:
 
     async def _tell_once(self, row: Deployment, down: Sequence[str]) -> None:
         # Each replica looks by itself; one of them tells.
-        fence = await self._deployments.store.claim(row.id, self._replica, TELLING)
+        fence = await self._deployments.store.leases.claim(row.id, self._replica, TELLING)
         if fence is None:
             return
         try:
@@ -89,7 +89,7 @@ class CrashWatch:
             if fresh is not None and not fresh.crash_told:
                 await self._tell(fresh, down)
         finally:
-            await self._deployments.store.release(row.id, fence)
+            await self._deployments.store.leases.release(row.id, fence)
 
     async def _tell(self, row: Deployment, down: Sequence[str]) -> None:
         names = ", ".join(down)

@@ -116,14 +116,14 @@ class LateVerdicts:
     async def _guarded(self, row: Deployment, told: Told | None) -> None:
         try:
             # The lease outlives the look: no other replica looks at the same time.
-            fence = await self._store.claim(row.id, self._replica, 2 * LONGEST_LOOK)
+            fence = await self._store.leases.claim(row.id, self._replica, 2 * LONGEST_LOOK)
             if fence is None:
                 return
             try:
                 async with asyncio.timeout(LONGEST_LOOK.total_seconds() + 30):
                     await self._look_once(row.id, fence, told)
             finally:
-                await self._store.release(row.id, fence)
+                await self._store.leases.release(row.id, fence)
         except (DokkuError, StaleState, StoreError, TimeoutError, KeyError) as error:
             log.info("late_look_unanswered", deployment_id=row.id, why=type(error).__name__)
 
@@ -151,7 +151,7 @@ class LateVerdicts:
         dokku = self._servers.get(row.server)
         reader = EvidenceReader(dokku)
         record = await reader.record(row)
-        lines = last_attempt(await self._store.read_log(row.id))
+        lines = last_attempt(await self._store.logs.read(row.id))
         unheard = (output or LogFacts()) == LogFacts() and not any(lines)
         silent = unheard and record is None and row.build_id is None
         sent_before = self._clock.now() - SENT_LIVES_ON
@@ -173,7 +173,7 @@ class LateVerdicts:
         )
         if read.log is not None:
             lines = read.log
-            await self._store.replace_log(row.id, lines, fence=row.fence)
+            await self._store.logs.replace(row.id, lines, fence=row.fence)
         evidence = read.evidence
         look = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
         seen = await self._verdict(dokku, row, evidence, look)

@@ -10,10 +10,25 @@ from bot.deployments.model import AppPolicy, Deployment, Progress
 from bot.deployments.ports import Catalog, Servers, Timing
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING
+from bot.deployments.store_port import Store
 from bot.errors import Declined
 from bot.names import check_app, quoted
 
 SHORTEST_ID = 6
+"""Fewer characters of an id are taken for the name of an app."""
+
+
+async def find_by_id(store: Store, word: str) -> Deployment | None:
+    """The deployment with this id, or the only one whose id starts or ends with it.
+
+    None: no id is like that. Raises Declined if several are.
+    """
+    if len(word) < SHORTEST_ID or not word.isalnum():
+        return None
+    found = await store.by_id_part(word)
+    if len(found) > 1:
+        raise Declined(f"More than one deployment has an id that starts or ends with {word}.")
+    return found[0] if found else None
 
 
 class Queries:
@@ -63,17 +78,8 @@ class Queries:
         return newest[0]
 
     async def find_by_id(self, word: str) -> Deployment | None:
-        """By id, or by a beginning or an end that only one id has. None: not an id."""
-        if len(word) < SHORTEST_ID or not word.isalnum():
-            return None
-        word = word.upper()
-        exact = await self.store.get(word)
-        if exact is not None:
-            return exact
-        recent = await self.store.recent(limit=200)
-        near = [one for one in recent if one.id.startswith(word)]
-        near = near or [one for one in recent if one.id.endswith(word)]
-        return near[0] if len(near) == 1 else None
+        """By id or a unique part of one. Raises as the function `find_by_id`."""
+        return await find_by_id(self.store, word)
 
     async def history(
         self, app: str, *, server: str | None = None, limit: int = 10

@@ -87,7 +87,7 @@ async def load_recently_ended(
         if row.phase in ENDINGS and row.finished_at and row.finished_at >= since
     ]
     for row in ended:
-        log = await deployments.store.read_log(row.id)
+        log = await deployments.store.logs.read(row.id)
         deployments.cache.put(row)
         deployments.cache.note(row.id, _progress_from_log(row, log))
     return [row for row in ended if row.message]

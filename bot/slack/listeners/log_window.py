@@ -41,7 +41,7 @@ async def post_file(
     desk: Desk, deployment: Deployment, *, channel: str, thread_ts: str | None
 ) -> None:
     """Upload the whole log. Declined: it is empty. SlackError: Slack refuses the file."""
-    text = await desk.queries.store.read_log(deployment.id)
+    text = await desk.queries.store.logs.read(deployment.id)
     if not text.strip():
         raise Declined(EMPTY)
     await desk.client.upload(
@@ -98,7 +98,7 @@ async def _draw(desk: Desk, deployment_id: str, page_of: Callable[[str], int | N
     if deployment is None:
         raise Declined(UNKNOWN_DEPLOYMENT)
     newest, _ = desk.queries.snapshot(deployment)
-    text = await desk.queries.store.read_log(deployment_id)
+    text = await desk.queries.store.logs.read(deployment_id)
 
     def draw() -> Json:
         return log_view(newest, text, page=page_of(text), buttons=LOG_BUTTONS)

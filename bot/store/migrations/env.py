@@ -1,15 +1,13 @@
-"""Alembic's entry: always on the connection that `bot.store.schema` hands over."""
+"""Alembic's entry: always on the connection that `bot.store.schema` passes in."""
 
 from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import TypeDecorator
 
-from bot.store.tables import metadata
-
 
 def render_plain(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    # A migration must not change when a class of ours does: it names the plain type.
+    # A migration must not change when one of our classes does: it names the plain type.
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl!r}"
     return False
@@ -17,7 +15,7 @@ def render_plain(kind: str, item: Any, _context: Any) -> str | Literal[False]:
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=context.config.attributes["tables"],
     render_as_batch=True,
     render_item=render_plain,
 )

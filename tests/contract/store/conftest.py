@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from bot.store.engine import SqlStore, open_store
+from bot.store.engine import open_store
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import Dial, StillClock, plan_both
 from tests.support.postgres import NoPostgres, PostgresServer, postgres_server
 

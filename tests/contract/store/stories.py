@@ -11,9 +11,10 @@ from ulid import ULID
 from bot.clock import Clock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger
 from bot.deployments.states import Who
+from bot.deployments.store_port import Store
 from bot.outbox.model import Outgoing
-from bot.store.columns import NowMs
-from bot.store.engine import SqlStore
+from bot.store.leases import NowMs
+from bot.store.sql_store import SqlStore
 
 BEGIN = datetime(2026, 11, 24, 9, 30, 0, 123456, tzinfo=UTC)
 ADA = Actor(user="U0ADA", team="T01", name="ada")
@@ -88,7 +89,7 @@ def plan_both(deployment: Deployment, event: Event) -> Sequence[Outgoing]:
     ]
 
 
-async def create(store: SqlStore, **changes: Any) -> Deployment:
+async def create(store: Store, **changes: Any) -> Deployment:
     deployment = a_deployment(**changes)
     await store.create(deployment, said("requested"))
     return deployment
@@ -96,7 +97,7 @@ async def create(store: SqlStore, **changes: Any) -> Deployment:
 
 async def own(store: SqlStore, deployment: Deployment, replica: str = "one") -> Deployment:
     """Claim it; the deployment as its owner writes it."""
-    fence = await store.claim(deployment.id, replica, LEASE)
+    fence = await store.leases.claim(deployment.id, replica, LEASE)
     assert fence is not None
     return replace(deployment, fence=fence)
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 from bot.deployments.model import Event, MessagePlace, Phase
 from bot.deployments.states import Who
-from bot.deployments.store_port import Store
+from bot.deployments.store_port import Leases, Logs, Store
 from bot.outbox.model import Outbox
-from bot.store.engine import SqlStore
+from bot.store.leases import SqlLeases
+from bot.store.logs import SqlLogs
+from bot.store.outbox import SqlOutbox
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import LEASE, create, move, own, said
 
 
@@ -35,7 +38,9 @@ async def test_a_cancelled_write_is_whole_or_nothing_and_the_store_goes_on(
         assert row is not None
         assert isinstance(answer, asyncio.CancelledError) or answer == row
         actions = [entry.action for _, entry in await store.audit_of(row.id)]
-        told = [out for out in await store.outgoing(limit=200) if out.deployment_id == row.id]
+        told = [
+            out for out in await store.outbox.outgoing(limit=200) if out.deployment_id == row.id
+        ]
         if turns == 0:
             # Cancelled before it began.
             assert (row.phase, actions, told) == (Phase.QUEUED, ["requested"], [])
@@ -47,13 +52,13 @@ async def test_a_cancelled_write_is_whole_or_nothing_and_the_store_goes_on(
 
 async def test_an_impatient_caller_waits_for_the_end_of_its_write(store: SqlStore) -> None:
     deployment = await create(store)
-    task = asyncio.create_task(store.claim(deployment.id, "one", LEASE))
+    task = asyncio.create_task(store.leases.claim(deployment.id, "one", LEASE))
     for _ in range(3):
         await asyncio.sleep(0)
         task.cancel()
     (answer,) = await asyncio.gather(task, return_exceptions=True)
     assert isinstance(answer, asyncio.CancelledError)
-    assert await store.renew("one", LEASE, [deployment.id]) == {deployment.id}
+    assert await store.leases.renew("one", LEASE, [deployment.id]) == {deployment.id}
 
 
 async def test_a_refusal_that_nobody_hears_is_dropped(store: SqlStore) -> None:
@@ -64,19 +69,20 @@ async def test_a_refusal_that_nobody_hears_is_dropped(store: SqlStore) -> None:
     assert isinstance(answer, asyncio.CancelledError)
 
 
-async def test_the_store_is_both_ports(store: SqlStore) -> None:
-    ports: tuple[Store, Outbox] = (store, store)
-    for port, kind in zip(ports, (Store, Outbox), strict=True):
+async def test_the_store_implements_its_ports(store: SqlStore) -> None:
+    ports: tuple[Store, Leases, Logs, Outbox] = (store, store.leases, store.logs, store.outbox)
+    for port, kind in zip(ports, (Store, Leases, Logs, Outbox), strict=True):
         wanted = {name for name, call in vars(kind).items() if inspect.iscoroutinefunction(call)}
         assert wanted
         assert {name for name in wanted if not hasattr(port, name)} == set()
 
 
 def test_every_call_is_whole() -> None:
-    calls = {name: getattr(SqlStore, name) for name in dir(SqlStore) if name[0] != "_"}
     bare = [
         name
-        for name, call in calls.items()
+        for kind in (SqlStore, SqlLeases, SqlLogs, SqlOutbox)
+        for name, call in vars(kind).items()
+        if name[0] != "_"
         if inspect.iscoroutinefunction(call) and not hasattr(call, "__wrapped__")
     ]
     assert bare == []

@@ -24,7 +24,7 @@ async def write(store, number):
     while True:
         deployment = await own(store, await create(store, dokku_app=f"app{number}"))
         print("created", deployment.id, flush=True)
-        await store.append_log(deployment.id, ["x" * 50] * 40, fence=deployment.fence)
+        await store.logs.append(deployment.id, ["x" * 50] * 40, fence=deployment.fence)
         print("logged", deployment.id, flush=True)
         for phase in (Phase.STARTING, Phase.BUILDING, Phase.FAILED):
             deployment = await store.save(
@@ -68,11 +68,11 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_half_done(
             reached = {Phase.QUEUED: 1}.get(row.phase) or order.index(row.phase)
             assert reached >= order.index(word)
             if word != "created":
-                assert (await store.read_log(row.id)).count("\n") == 40
+                assert (await store.logs.read(row.id)).count("\n") == 40
             # The row, its trace and what is told of it: one transaction each.
             moves = order[2 : reached + 1]
             trace = [entry.action for _, entry in await store.audit_of(row.id)]
             assert trace == ["requested", *moves]
-            events = await store.outgoing(limit=10_000)
+            events = await store.outbox.outgoing(limit=10_000)
             mine = [out.kind for out in reversed(events) if out.deployment_id == row.id]
             assert mine == moves

@@ -21,7 +21,8 @@ from bot.deployments.model import (
 from bot.deployments.states import ENDINGS, Who
 from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
 from bot.outbox.model import Outgoing
-from bot.store.engine import SqlStore, open_store
+from bot.store.engine import open_store
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import (
     ADA,
     BEGIN,
@@ -156,7 +157,7 @@ async def test_an_owner_walks_to_an_end_and_leaves_a_trace(
     trace = await store.audit_of(ended.id)
     assert [entry.action for _, entry in trace] == ["requested", *["moved"] * 4, "ended"]
     assert trace[-1] == (clock.now(), said("ended", rule="3"))
-    assert [out.kind for out in await store.outgoing()] == ["deployment.finished"]
+    assert [out.kind for out in await store.outbox.outgoing()] == ["deployment.finished"]
 
 
 async def test_state_audit_and_outbox_are_written_together_or_not_at_all(
@@ -284,7 +285,7 @@ async def test_the_service_writes_without_a_lease_while_it_waits(store: SqlStore
     )
     assert (known.sha, known.ready, known.fence) == ("a" * 40, True, owned.fence)
     running = await move(store, known, Phase.STARTING)
-    with pytest.raises(StaleState, match="its owner alone writes to it"):
+    with pytest.raises(StaleState, match="only its owner writes to it"):
         await store.save(running, was=Phase.STARTING, by=Who.SERVICE)
 
 
@@ -297,7 +298,7 @@ async def test_a_late_verdict_alone_changes_an_end(store: SqlStore) -> None:
     fresh = await store.correct(proven, audit=said("corrected"), event=event)
     assert fresh == proven
     assert [e.action for _, e in await store.audit_of(ended.id)][-1] == "corrected"
-    assert [out.kind for out in await store.outgoing()] == ["deployment.corrected"]
+    assert [out.kind for out in await store.outbox.outgoing()] == ["deployment.corrected"]
 
 
 async def test_a_late_verdict_needs_an_end_before_and_after(store: SqlStore) -> None:
@@ -314,7 +315,9 @@ async def test_a_late_verdict_needs_an_end_before_and_after(store: SqlStore) -> 
 
 async def test_subscribers_hear_of_commits_only(store: SqlStore) -> None:
     heard: list[tuple[str, str]] = []
-    leave = store.subscribe(lambda kind, deployment_id: heard.append((kind, deployment_id)))
+    leave = store.database.subscribe(
+        lambda kind, deployment_id: heard.append((kind, deployment_id))
+    )
 
     async def news() -> list[tuple[str, str]]:
         await asyncio.sleep(0)
@@ -330,7 +333,7 @@ async def test_subscribers_hear_of_commits_only(store: SqlStore) -> None:
     running = await move(store, owned, Phase.STARTING)
     assert await news() == []
     await store.ask_cancel(running.id, ADA, BEGIN)
-    assert await news() == [("wish", running.id)]
+    assert await news() == [("cancel", running.id)]
     with pytest.raises(StaleState):
         await move(store, replace(running, phase=Phase.QUEUED), Phase.STARTING)
     assert await news() == []

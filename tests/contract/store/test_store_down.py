@@ -10,7 +10,6 @@ import pytest
 
 from bot.deployments.model import Phase
 from bot.errors import ConfigError, DatabaseDown
-from bot.store import engine
 from bot.store.engine import open_store, revisions, upgrade
 from tests.contract.store.stories import LEASE, StillClock, create, move, own, plan_both
 from tests.support.postgres import PostgresServer, postgres_server
@@ -30,7 +29,11 @@ async def test_a_server_that_stops_is_down_and_one_that_comes_back_is_used(
     async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
         deployment = await own(store, await create(store))
         own_server.stop()
-        for attempt in (store.ping(), store.renew("one", LEASE, []), store.unfinished()):
+        for attempt in (
+            store.database.ping(),
+            store.leases.renew("one", LEASE, []),
+            store.unfinished(),
+        ):
             with pytest.raises(DatabaseDown):
                 await attempt
         with pytest.raises(DatabaseDown):
@@ -42,7 +45,7 @@ async def test_a_server_that_stops_is_down_and_one_that_comes_back_is_used(
                 pytest.fail("it opened")
         own_server.start()
         assert await store.get(deployment.id) is not None
-        assert await store.renew("one", LEASE, [deployment.id]) == {deployment.id}
+        assert await store.leases.renew("one", LEASE, [deployment.id]) == {deployment.id}
         assert (await move(store, deployment, Phase.STARTING)).phase is Phase.STARTING
 
 
@@ -119,12 +122,11 @@ async def test_a_file_that_cannot_be_opened_is_a_wrong_setting(tmp_path: Path) -
 
 
 async def test_a_file_locked_by_another_for_too_long_is_down(
-    tmp_path: Path, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: StillClock
 ) -> None:
-    monkeypatch.setattr(engine, "_WAIT_S", 0.05)
     file = tmp_path / "x.db"
     url = f"sqlite:///{file}"
-    async with open_store(url, clock=clock, planner=plan_both) as store:
+    async with open_store(url, clock=clock, planner=plan_both, wait_s=0.05) as store:
         deployment = await create(store)
         holder = sqlite3.connect(file, isolation_level=None)
         try:
@@ -133,24 +135,23 @@ async def test_a_file_locked_by_another_for_too_long_is_down(
                 await own(store, deployment)
             assert await store.get(deployment.id) == deployment
             with pytest.raises(DatabaseDown, match="locked"):
-                await upgrade(url)
+                await upgrade(url, wait_s=0.05)
             holder.execute("ROLLBACK")
         finally:
             holder.close()
         assert (await own(store, deployment)).fence == 1
 
 
-async def test_a_new_file_held_by_another_is_down(
-    tmp_path: Path, clock: StillClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "_WAIT_S", 0.05)
+async def test_a_new_file_held_by_another_is_down(tmp_path: Path, clock: StillClock) -> None:
     file = tmp_path / "x.db"
     holder = sqlite3.connect(file, isolation_level=None)
     try:
         for hold in ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"):
             holder.execute(hold)
             with pytest.raises(DatabaseDown, match="locked"):
-                async with open_store(f"sqlite:///{file}", clock=clock, planner=plan_both):
+                async with open_store(
+                    f"sqlite:///{file}", clock=clock, planner=plan_both, wait_s=0.05
+                ):
                     pytest.fail("it opened")
             holder.execute("ROLLBACK")
     finally:

@@ -8,16 +8,16 @@ import pytest
 
 from bot.deployments.model import Phase
 from bot.errors import LeaseLost
-from bot.store.engine import SqlStore
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import LEASE, Dial, StillClock, create, move, own, start
 
 
 async def test_a_living_holder_keeps_others_out(store: SqlStore, other: SqlStore) -> None:
     deployment = await create(store)
-    assert await store.claim(deployment.id, "one", LEASE) == 1
-    assert await other.claim(deployment.id, "two", LEASE) is None
-    assert await store.claim(deployment.id, "one", LEASE) is None
-    assert await store.claim("nobody", "one", LEASE) is None
+    assert await store.leases.claim(deployment.id, "one", LEASE) == 1
+    assert await other.leases.claim(deployment.id, "two", LEASE) is None
+    assert await store.leases.claim(deployment.id, "one", LEASE) is None
+    assert await store.leases.claim("nobody", "one", LEASE) is None
 
 
 async def test_a_dead_holder_is_taken_over_and_locked_out(
@@ -25,22 +25,22 @@ async def test_a_dead_holder_is_taken_over_and_locked_out(
 ) -> None:
     first = await start(store)
     dial.ahead += LEASE - timedelta(seconds=1)
-    assert await other.claim(first.id, "two", LEASE) is None
+    assert await other.leases.claim(first.id, "two", LEASE) is None
     dial.ahead += timedelta(seconds=2)
-    fence = await other.claim(first.id, "two", LEASE)
+    fence = await other.leases.claim(first.id, "two", LEASE)
     assert fence == first.fence + 1
     for write in (
         move(store, first, Phase.BUILDING),
-        store.append_log(first.id, ["late"], fence=first.fence),
-        store.replace_log(first.id, ["late"], fence=first.fence),
+        store.logs.append(first.id, ["late"], fence=first.fence),
+        store.logs.replace(first.id, ["late"], fence=first.fence),
     ):
         with pytest.raises(LeaseLost, match=f"two holds it under number {fence}"):
             await write
-    assert await store.renew("one", LEASE, [first.id]) == frozenset()
-    await store.release(first.id, first.fence)
+    assert await store.leases.renew("one", LEASE, [first.id]) == frozenset()
+    await store.leases.release(first.id, first.fence)
     moved = await move(other, replace(first, fence=fence), Phase.BUILDING)
     assert moved.fence == fence
-    assert await other.read_log(first.id) == ""
+    assert await other.logs.read(first.id) == ""
 
 
 async def test_renewing_prolongs_all_that_are_held(store: SqlStore, dial: Dial) -> None:
@@ -49,10 +49,10 @@ async def test_renewing_prolongs_all_that_are_held(store: SqlStore, dial: Dial) 
     for _ in range(3):
         dial.ahead += LEASE / 2
         ids = {deployment.id for deployment in mine}
-        assert await store.renew("one", LEASE, [*ids, theirs.id]) == ids
-    assert await store.claim(mine[0].id, "two", LEASE) is None
-    assert await store.claim(theirs.id, "one", LEASE) == 2
-    assert await store.renew("two", LEASE, [theirs.id]) == frozenset()
+        assert await store.leases.renew("one", LEASE, [*ids, theirs.id]) == ids
+    assert await store.leases.claim(mine[0].id, "two", LEASE) is None
+    assert await store.leases.claim(theirs.id, "one", LEASE) == 2
+    assert await store.leases.renew("two", LEASE, [theirs.id]) == frozenset()
 
 
 async def test_a_lease_that_nobody_names_runs_out(store: SqlStore, dial: Dial) -> None:
@@ -60,8 +60,8 @@ async def test_a_lease_that_nobody_names_runs_out(store: SqlStore, dial: Dial) -
     deployment = await own(store, await create(store), "one")
     for _ in range(3):
         dial.ahead += LEASE / 2
-        assert await store.renew("one", LEASE, []) == frozenset()
-    assert await store.claim(deployment.id, "one", LEASE) == 2
+        assert await store.leases.renew("one", LEASE, []) == frozenset()
+    assert await store.leases.claim(deployment.id, "one", LEASE) == 2
 
 
 async def test_a_lease_that_ran_out_is_still_ours_until_it_is_taken(
@@ -70,28 +70,31 @@ async def test_a_lease_that_ran_out_is_still_ours_until_it_is_taken(
     running = await start(store)
     dial.ahead += LEASE * 10
     running = await move(store, running, Phase.BUILDING)
-    assert await store.renew("one", LEASE, [running.id]) == {running.id}
-    assert await store.claim(running.id, "two", LEASE) is None
+    assert await store.leases.renew("one", LEASE, [running.id]) == {running.id}
+    assert await store.leases.claim(running.id, "two", LEASE) is None
 
 
 async def test_a_lease_given_back_is_free_at_once(store: SqlStore) -> None:
     running = await start(store)
-    await store.release(running.id, running.fence)
-    await store.release(running.id, running.fence)
+    await store.leases.release(running.id, running.fence)
+    await store.leases.release(running.id, running.fence)
     with pytest.raises(LeaseLost, match="nobody"):
         await move(store, running, Phase.BUILDING)
-    assert await store.renew("one", LEASE, [running.id]) == frozenset()
-    fence = await store.claim(running.id, "two", LEASE)
+    assert await store.leases.renew("one", LEASE, [running.id]) == frozenset()
+    fence = await store.leases.claim(running.id, "two", LEASE)
     assert fence == 2
-    await store.release(running.id, running.fence)
-    assert await store.renew("two", LEASE, [running.id]) == {running.id}
+    await store.leases.release(running.id, running.fence)
+    assert await store.leases.renew("two", LEASE, [running.id]) == {running.id}
 
 
 async def test_of_many_claims_at_once_one_wins(store: SqlStore, other: SqlStore) -> None:
     deployments = [await create(store) for _ in range(5)]
     for deployment in deployments:
         fences = await asyncio.gather(
-            *((store, other)[n % 2].claim(deployment.id, f"replica-{n}", LEASE) for n in range(10))
+            *(
+                (store, other)[n % 2].leases.claim(deployment.id, f"replica-{n}", LEASE)
+                for n in range(10)
+            )
         )
         assert [fence for fence in fences if fence is not None] == [1]
 
@@ -99,24 +102,24 @@ async def test_of_many_claims_at_once_one_wins(store: SqlStore, other: SqlStore)
 async def test_the_bots_own_clock_decides_nothing(store: SqlStore, clock: StillClock) -> None:
     deployment = await own(store, await create(store))
     clock.move(timedelta(days=1))
-    assert await store.claim(deployment.id, "two", LEASE) is None
+    assert await store.leases.claim(deployment.id, "two", LEASE) is None
 
 
 async def test_the_databases_clock_goes(store: SqlStore) -> None:
     deployment = await create(store)
-    assert await store.claim(deployment.id, "one", timedelta(milliseconds=1)) == 1
+    assert await store.leases.claim(deployment.id, "one", timedelta(milliseconds=1)) == 1
     async with asyncio.timeout(10):
-        while await store.claim(deployment.id, "two", LEASE) is None:
-            await store.ping()
+        while await store.leases.claim(deployment.id, "two", LEASE) is None:
+            await store.database.ping()
 
 
 async def test_living_replicas_are_counted(store: SqlStore, dial: Dial) -> None:
-    assert await store.living_replicas() == 0
-    await store.renew("one", LEASE, [])
+    assert await store.leases.living_replicas() == 0
+    await store.leases.renew("one", LEASE, [])
     dial.ahead += LEASE / 2
-    await store.renew("two", LEASE, [])
-    assert await store.living_replicas() == 2
+    await store.leases.renew("two", LEASE, [])
+    assert await store.leases.living_replicas() == 2
     dial.ahead += LEASE * 0.75
-    assert await store.living_replicas() == 1
-    await store.renew("one", LEASE, [])
-    assert await store.living_replicas() == 2
+    assert await store.leases.living_replicas() == 1
+    await store.leases.renew("one", LEASE, [])
+    assert await store.leases.living_replicas() == 2

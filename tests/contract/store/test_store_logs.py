@@ -5,8 +5,8 @@ import re
 import pytest
 
 from bot.errors import LeaseLost
-from bot.store.engine import SqlStore
 from bot.store.logs import HEAD_BYTES, TAIL_BYTES
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import a_deployment, create, own, said, start
 
 MARKER = re.compile(r"^… (\d+) bytes \((\d+) lines\) of the log are not kept …$", re.MULTILINE)
@@ -22,45 +22,45 @@ def as_text(lines: list[str]) -> str:
 
 async def test_lines_come_back_in_order(store: SqlStore) -> None:
     running = await start(store)
-    assert await store.read_log(running.id) == ""
-    await store.append_log(running.id, ["-----> Building", "naïve 🚀"], fence=running.fence)
-    await store.append_log(running.id, [], fence=running.fence)
-    await store.append_log(running.id, ["", "\x00 end"], fence=running.fence)
-    assert await store.read_log(running.id) == "-----> Building\nnaïve 🚀\n\n\x00 end\n"
-    assert await store.read_log("nobody") == ""
+    assert await store.logs.read(running.id) == ""
+    await store.logs.append(running.id, ["-----> Building", "naïve 🚀"], fence=running.fence)
+    await store.logs.append(running.id, [], fence=running.fence)
+    await store.logs.append(running.id, ["", "\x00 end"], fence=running.fence)
+    assert await store.logs.read(running.id) == "-----> Building\nnaïve 🚀\n\n\x00 end\n"
+    assert await store.logs.read("nobody") == ""
 
 
 async def test_logs_of_two_deployments_are_apart(store: SqlStore) -> None:
     one, two = await start(store), await start(store, dokku_app="other")
-    await store.append_log(one.id, ["one"], fence=one.fence)
-    await store.append_log(two.id, ["two"], fence=two.fence)
-    assert await store.read_log(one.id) == "one\n"
-    assert await store.read_log(two.id) == "two\n"
+    await store.logs.append(one.id, ["one"], fence=one.fence)
+    await store.logs.append(two.id, ["two"], fence=two.fence)
+    assert await store.logs.read(one.id) == "one\n"
+    assert await store.logs.read(two.id) == "two\n"
 
 
 async def test_the_servers_own_text_takes_the_place_of_ours(store: SqlStore) -> None:
     running = await start(store)
-    await store.append_log(running.id, numbered(0, 200), fence=running.fence)
-    await store.replace_log(running.id, ["whole"], fence=running.fence)
-    await store.append_log(running.id, ["and on"], fence=running.fence)
-    assert await store.read_log(running.id) == "whole\nand on\n"
+    await store.logs.append(running.id, numbered(0, 200), fence=running.fence)
+    await store.logs.replace(running.id, ["whole"], fence=running.fence)
+    await store.logs.append(running.id, ["and on"], fence=running.fence)
+    assert await store.logs.read(running.id) == "whole\nand on\n"
 
 
 async def test_a_log_of_nobody_is_not_written(store: SqlStore) -> None:
     waiting = await create(store)
     for deployment_id, fence in ((waiting.id, 0), (waiting.id, 1), (a_deployment().id, 0)):
         with pytest.raises(LeaseLost):
-            await store.append_log(deployment_id, ["x"], fence=fence)
+            await store.logs.append(deployment_id, ["x"], fence=fence)
         with pytest.raises(LeaseLost):
-            await store.replace_log(deployment_id, ["x"], fence=fence)
-    assert await store.read_log(waiting.id) == ""
+            await store.logs.replace(deployment_id, ["x"], fence=fence)
+    assert await store.logs.read(waiting.id) == ""
 
 
 async def test_a_withdrawn_deployment_takes_its_log_along(store: SqlStore) -> None:
     owned = await own(store, await create(store))
-    await store.append_log(owned.id, ["refused"], fence=owned.fence)
+    await store.logs.append(owned.id, ["refused"], fence=owned.fence)
     await store.withdraw(owned.id, said("withdrawn"))
-    assert await store.read_log(owned.id) == ""
+    assert await store.logs.read(owned.id) == ""
 
 
 @pytest.mark.parametrize("batch", [700, 6000, 30_000])
@@ -69,8 +69,8 @@ async def test_the_middle_of_a_long_log_is_dropped_and_counted(store: SqlStore, 
     total = 30_000
     for first in range(0, total, batch):
         lines = numbered(first, min(batch, total - first))
-        await store.append_log(running.id, lines, fence=running.fence)
-    text = await store.read_log(running.id)
+        await store.logs.append(running.id, lines, fence=running.fence)
+    text = await store.logs.read(running.id)
     head, size, count, tail = MARKER.split(text)
     whole = as_text(numbered(0, total))
     assert whole.startswith(head)
@@ -86,15 +86,15 @@ async def test_the_middle_of_a_long_log_is_dropped_and_counted(store: SqlStore, 
 async def test_what_just_fits_is_kept_whole(store: SqlStore) -> None:
     running = await start(store)
     lines = numbered(0, 16_000)
-    await store.replace_log(running.id, lines, fence=running.fence)
-    assert await store.read_log(running.id) == as_text(lines)
+    await store.logs.replace(running.id, lines, fence=running.fence)
+    assert await store.logs.read(running.id) == as_text(lines)
 
 
 async def test_one_endless_line_is_capped_too(store: SqlStore) -> None:
     running = await start(store)
-    await store.append_log(running.id, ["é" * 9_000_000], fence=running.fence)
-    await store.append_log(running.id, ["end"], fence=running.fence)
-    text = await store.read_log(running.id)
+    await store.logs.append(running.id, ["é" * 9_000_000], fence=running.fence)
+    await store.logs.append(running.id, ["end"], fence=running.fence)
+    text = await store.logs.read(running.id)
     head, size, count, tail = MARKER.split(text)
     assert head == "é" * (len(head) - 1) + "\n"
     assert tail == "\n" + "é" * (len(tail) - 6) + "\nend\n"

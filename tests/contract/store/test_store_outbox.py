@@ -7,7 +7,7 @@ from datetime import timedelta
 from bot.deployments.model import Deployment, Event
 from bot.deployments.states import Who
 from bot.outbox.model import Outgoing, webhook_lane
-from bot.store.engine import SqlStore
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import BEGIN, HOOK, StillClock, start
 
 HOLD = timedelta(seconds=30)
@@ -18,7 +18,7 @@ async def tell(store: SqlStore, deployment: Deployment, kind: str) -> Deployment
 
 
 async def take(store: SqlStore, lane: str = HOOK, limit: int = 10) -> Sequence[Outgoing]:
-    return await store.take(lane, limit=limit, hold=HOLD)
+    return await store.outbox.take(lane, limit=limit, hold=HOLD)
 
 
 def kinds(taken: Sequence[Outgoing]) -> list[str]:
@@ -51,10 +51,10 @@ async def test_the_oldest_undelivered_one_of_each_deployment_comes_first(
     first = await take(store)
     assert kinds(first) == ["one-1", "two-1"]
     assert kinds(await take(store)) == []
-    await store.delivered(first[0].id)
+    await store.outbox.delivered(first[0].id)
     second = await take(store)
     assert kinds(second) == ["one-2"]
-    await store.give_up(second[0].id, error="410")
+    await store.outbox.give_up(second[0].id, error="410")
     assert kinds(await take(store)) == ["one-3"]
 
 
@@ -77,14 +77,16 @@ async def test_a_row_tried_again_holds_back_its_followers_only(
     await tell(store, one, "one-1")
     await tell(store, one, "one-2")
     (out,) = await take(store)
-    await store.retry(out.id, at=clock.now() + timedelta(minutes=2), error="503 from the endpoint")
+    await store.outbox.retry(
+        out.id, at=clock.now() + timedelta(minutes=2), error="503 from the endpoint"
+    )
     await tell(store, two, "two-1")
     assert kinds(await take(store)) == ["two-1"]
     clock.move(timedelta(minutes=2))
     again = (await take(store))[0]
     assert (again.id, again.tries, again.last_error) == (out.id, 1, "503 from the endpoint")
     assert again.next_at == clock.now()
-    await store.delivered(again.id)
+    await store.outbox.delivered(again.id)
     assert "one-2" in kinds(await take(store))
 
 
@@ -98,10 +100,10 @@ async def test_no_more_than_the_limit_is_taken(store: SqlStore) -> None:
 async def test_what_was_told_by_another_is_not_tried_again(store: SqlStore) -> None:
     await tell(store, await start(store), "a")
     (out,) = await take(store)
-    await store.delivered(out.id)
-    await store.retry(out.id, at=BEGIN, error="late")
-    await store.give_up(out.id, error="late")
-    (seen,) = await store.outgoing()
+    await store.outbox.delivered(out.id)
+    await store.outbox.retry(out.id, at=BEGIN, error="late")
+    await store.outbox.give_up(out.id, error="late")
+    (seen,) = await store.outbox.outgoing()
     assert (seen.state, seen.tries, seen.last_error) == ("delivered", 0, None)
     assert kinds(await take(store)) == []
 
@@ -111,32 +113,32 @@ async def test_a_row_given_up_is_kept_and_may_be_replayed(
 ) -> None:
     await tell(store, await start(store), "a")
     (out,) = await take(store)
-    await store.retry(out.id, at=clock.now(), error="500")
-    await store.give_up(out.id, error="500 again")
+    await store.outbox.retry(out.id, at=clock.now(), error="500")
+    await store.outbox.give_up(out.id, error="500 again")
     clock.move(HOLD * 2)
     assert kinds(await take(store)) == []
-    (seen,) = await store.outgoing()
+    (seen,) = await store.outbox.outgoing()
     assert (seen.state, seen.tries, seen.last_error) == ("given_up", 2, "500 again")
-    assert await store.replay(out.id)
+    assert await store.outbox.replay(out.id)
     (again,) = await take(store)
     assert (again.id, again.tries, again.last_error, again.state) == (out.id, 0, None, "waiting")
-    await store.delivered(out.id)
-    assert await store.replay(out.id)
+    await store.outbox.delivered(out.id)
+    assert await store.outbox.replay(out.id)
     assert kinds(await take(store)) == ["a"]
-    assert not await store.replay("nobody")
+    assert not await store.outbox.replay("nobody")
 
 
 async def test_nothing_is_taken_for_a_lane_turned_off(store: SqlStore) -> None:
     deployment = await tell(store, await start(store), "a")
-    await store.turn_off(HOOK, "answered 410")
-    await store.turn_off(HOOK, "answered 410 again")
-    assert await store.turned_off() == {HOOK: "answered 410 again"}
+    await store.outbox.turn_off(HOOK, "answered 410")
+    await store.outbox.turn_off(HOOK, "answered 410 again")
+    assert await store.outbox.turned_off() == {HOOK: "answered 410 again"}
     await tell(store, deployment, "b")
     assert kinds(await take(store)) == []
     assert kinds(await take(store, "slack")) == ["a"]
-    assert await store.turn_on(HOOK)
-    assert not await store.turn_on(HOOK)
-    assert await store.turned_off() == {}
+    assert await store.outbox.turn_on(HOOK)
+    assert not await store.outbox.turn_on(HOOK)
+    assert await store.outbox.turned_off() == {}
     assert kinds(await take(store)) == ["a"]
 
 
@@ -144,20 +146,20 @@ async def test_addresses_of_former_releases_are_hidden_and_still_delivered(
     store: SqlStore, other: SqlStore
 ) -> None:
     deployment = await tell(store, await start(store), "a")
-    await store.turn_off(HOOK, "answered 410")
-    await asyncio.gather(store.hide_addresses(), other.hide_addresses())
+    await store.outbox.turn_off(HOOK, "answered 410")
+    await asyncio.gather(store.outbox.hide_addresses(), other.outbox.hide_addresses())
     lane = webhook_lane(HOOK.removeprefix("webhook:"))
-    assert await store.turned_off() == {lane: "answered 410"}
-    assert {out.lane for out in await store.outgoing()} == {lane}
+    assert await store.outbox.turned_off() == {lane: "answered 410"}
+    assert {out.lane for out in await store.outbox.outgoing()} == {lane}
 
     await tell(store, deployment, "b")  # by a former release that still runs
-    await store.turn_off(HOOK, "answered 410 again")
-    await store.hide_addresses()
-    assert await store.turned_off() == {lane: "answered 410"}
-    await store.turn_on(lane)
+    await store.outbox.turn_off(HOOK, "answered 410 again")
+    await store.outbox.hide_addresses()
+    assert await store.outbox.turned_off() == {lane: "answered 410"}
+    await store.outbox.turn_on(lane)
     (first,) = await take(store, lane)
     assert first.kind == "a"
-    await store.delivered(first.id)
+    await store.outbox.delivered(first.id)
     assert kinds(await take(store, lane)) == ["b"]
     assert kinds(await take(store, "slack")) == ["a"]
 
@@ -166,7 +168,7 @@ async def test_operators_see_webhooks_newest_first(store: SqlStore) -> None:
     deployment = await start(store)
     for number in range(5):
         await tell(store, deployment, f"{number}")
-    seen = await store.outgoing(limit=3)
+    seen = await store.outbox.outgoing(limit=3)
     assert kinds(seen) == ["4", "3", "2"]
     assert {out.lane for out in seen} == {HOOK}
 

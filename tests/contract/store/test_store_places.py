@@ -10,7 +10,8 @@ import pytest
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.states import Who
 from bot.errors import ServerFull
-from bot.store.engine import SqlStore, open_store
+from bot.store.engine import open_store
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import StillClock, create, move, own, plan_both, said
 
 MOST = 2

@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.model import AppKey, Deployment, Live, MessagePlace, Phase
-from bot.store.engine import SqlStore
-from tests.contract.store.stories import BEGIN, create, move, own, start
+from bot.deployments.store_port import Store
+from bot.store.sql_store import SqlStore
+from tests.contract.store.stories import BEGIN, StillClock, create, move, own, start
+from tests.support.memory_store import MemoryStore
 
 KEY = AppKey(server="production", dokku_app="myapp")
 
@@ -79,15 +81,27 @@ async def test_history_is_newest_first(store: SqlStore) -> None:
     assert ids(await store.recent(server="nowhere")) == []
 
 
-async def test_an_id_is_found_by_its_beginning(store: SqlStore) -> None:
+async def test_part_of_an_id_finds_the_deployment(store: SqlStore) -> None:
+    await check_parts_of_ids(store)
+
+
+async def test_part_of_an_id_finds_the_deployment_in_memory(clock: StillClock) -> None:
+    await check_parts_of_ids(MemoryStore(clock))
+
+
+async def check_parts_of_ids(store: Store) -> None:
     one = await create(store, id="01ABCDEF0000000000000000AA")
     two = await create(store, id="01ABCDEF0000000000000000BB")
-    await create(store, id="01ABZZEF0000000000000000AA")
-    assert ids(await store.by_prefix("01abcdef0000000000000000b")) == [two.id]
-    assert ids(await store.by_prefix("01ABC")) == [two.id, one.id]
-    assert ids(await store.by_prefix("01ABC", limit=1)) == [two.id]
-    assert ids(await store.by_prefix("01A%")) == []
-    assert ids(await store.by_prefix("0_AB")) == []
+    three = await create(store, id="01ABZZEF0000000000000001AA")
+    assert ids(await store.by_id_part(one.id)) == [one.id]
+    assert ids(await store.by_id_part("01abcdef0000000000000000b")) == [two.id]
+    assert ids(await store.by_id_part("01ABC")) == [two.id, one.id]
+    assert ids(await store.by_id_part("01ABC", limit=1)) == [two.id]
+    assert ids(await store.by_id_part("0bb")) == [two.id]
+    assert ids(await store.by_id_part("AA")) == [three.id, one.id]
+    assert ids(await store.by_id_part("EF00")) == []
+    assert ids(await store.by_id_part("01A%")) == []
+    assert ids(await store.by_id_part("_0AA")) == []
 
 
 async def test_the_newest_of_two_on_one_message_place_is_meant(store: SqlStore) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bot.deployments.model import CancelRequest, MessagePlace, Phase
 from bot.errors import LeaseLost, StaleState
-from bot.store.engine import SqlStore
+from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
 
 

@@ -1,6 +1,7 @@
 """Migrations make what tables.py says, on both databases, and harm no newer release."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, inspect, text
 
 from bot.errors import ConfigError
-from bot.store import migrating, schema
+from bot.store import schema
 from bot.store.engine import build_engine, open_store, revisions, upgrade
-from bot.store.tables import REVISION, metadata
+from bot.store.tables import REVISION, Words, metadata
 from tests.contract.store.conftest import NewUrl
 from tests.contract.store.stories import StillClock, a_deployment, plan_both, said
+from tools.revision import TABLES, name_newest, revise
 
 
 async def look(url: str, question: Any) -> Any:
@@ -64,7 +66,7 @@ async def test_migrations_make_what_the_tables_say(new_url: NewUrl) -> None:
 
 
 def test_the_tables_name_the_newest_migration() -> None:
-    assert ScriptDirectory(str(migrating.SCRIPTS)).get_heads() == [REVISION]
+    assert ScriptDirectory(str(schema.SCRIPTS)).get_heads() == [REVISION]
 
 
 async def test_upgrading_again_changes_nothing(url: str) -> None:
@@ -91,7 +93,7 @@ async def test_sqlite_is_made_by_itself_and_postgresql_is_not(url: str, clock: S
     if url.startswith("sqlite"):
         async with open_store(url, clock=clock, planner=plan_both) as store:
             assert await store.recent() == []
-            assert store.dialect == "sqlite"
+            assert store.database.dialect == "sqlite"
     else:
         with pytest.raises(ConfigError, match="has no tables"):
             async with open_store(url, clock=clock, planner=plan_both):
@@ -125,29 +127,40 @@ async def test_an_old_database_is_named(
 
 
 @pytest.fixture
-def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for migrations in which there is none yet."""
-    source, folder = Path(schema.__file__).parent / "migrations", tmp_path / "migrations"
-    (folder / "versions").mkdir(parents=True)
-    for name in ("env.py", "script.py.mako"):
-        (folder / name).write_text((source / name).read_text())
-    monkeypatch.setattr(migrating, "SCRIPTS", folder)
-    return folder
+def scripts(tmp_path: Path) -> Path:
+    """A copy of the migrations, to which one may be added."""
+    return Path(shutil.copytree(schema.SCRIPTS, tmp_path / "migrations"))
 
 
-async def test_a_developer_gets_a_migration_written(url: str, scripts: Path) -> None:
-    engine = build_engine(url, migrates=True)
-    try:
-        written = await schema.revise(engine, "everything")
-    finally:
-        await engine.dispose()
-    (found,) = read_all(scripts / "versions").items()
-    assert found[0] == written
-    assert "op.create_table('deployments'" in found[1]
-    assert "bot.store" not in found[1]
+async def test_revision_for_an_added_column_upgrades_the_database(url: str, scripts: Path) -> None:
+    changed = MetaData(naming_convention=metadata.naming_convention)
+    for table in metadata.sorted_tables:
+        table.to_metadata(changed)
+    changed.tables["deployments"].append_column(Column("note", Words))
+
+    written = await revise("add a note", metadata=changed, scripts=scripts)
+
+    assert written == scripts / "versions" / "0002_add_a_note.py"
+    text = written.read_text()
+    assert "sa.Column('note', sa.Text(), nullable=True)" in text
+    assert "bot.store" not in text
     await upgrade(url)
-    assert await look(url, differences) == []
+    assert not await look(url, has_note)
+    await look(url, lambda connection: schema.migrate(connection, scripts=scripts))
+    assert await look(url, has_note)
+    assert (await revisions(url))[0] == "0002"
 
 
-def read_all(folder: Path) -> dict[str, str]:
-    return {str(path): path.read_text() for path in folder.glob("*.py")}
+def has_note(connection: Connection) -> bool:
+    return "note" in {column["name"] for column in inspect(connection).get_columns("deployments")}
+
+
+async def test_revision_without_a_difference_is_empty(scripts: Path) -> None:
+    written = await revise("nothing", scripts=scripts)
+    assert "op." not in written.read_text()
+
+
+def test_tables_name_the_written_revision() -> None:
+    text = name_newest(TABLES.read_text(), "0099")
+    assert 'REVISION = "0099"\n' in text
+    assert text.replace("0099", REVISION) == TABLES.read_text()

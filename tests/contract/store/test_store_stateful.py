@@ -23,7 +23,8 @@ from bot.deployments.model import Deployment, Event, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING, Who, may_move
 from bot.errors import LeaseLost, StaleState
 from bot.outbox.model import Outgoing
-from bot.store.engine import SqlStore, open_store
+from bot.store.engine import open_store
+from bot.store.sql_store import SqlStore
 from tests.contract.store.conftest import NewUrl
 from tests.contract.store.stories import (
     ADA,
@@ -172,7 +173,7 @@ class Leases(StoreMachine):
 
     @rule(target=fences, replica=REPLICAS)
     def claim(self, replica: str) -> int:
-        fence = self.do(self.store.claim(self.row.id, replica, LEASE))
+        fence = self.do(self.store.leases.claim(self.row.id, replica, LEASE))
         if self.holder is not None and self.dial.ahead < self.until:
             assert fence is None
             return self.fence
@@ -182,14 +183,14 @@ class Leases(StoreMachine):
 
     @rule(replica=REPLICAS)
     def renew(self, replica: str) -> None:
-        held = self.do(self.store.renew(replica, LEASE, [self.row.id]))
+        held = self.do(self.store.leases.renew(replica, LEASE, [self.row.id]))
         assert held == ({self.row.id} if replica == self.holder else set())
         if held:
             self.until = self.dial.ahead + LEASE
 
     @rule(fence=fences)
     def release(self, fence: int) -> None:
-        self.do(self.store.release(self.row.id, fence))
+        self.do(self.store.leases.release(self.row.id, fence))
         if fence == self.fence:
             self.holder = None
 
@@ -204,7 +205,7 @@ class Leases(StoreMachine):
         row = replace(self.row, fence=fence)
         for act in (
             lambda: self.store.save(row, was=Phase.QUEUED, by=Who.OWNER),
-            lambda: self.store.append_log(row.id, ["line"], fence=fence),
+            lambda: self.store.logs.append(row.id, ["line"], fence=fence),
         ):
             try:
                 self.do(act())
@@ -216,7 +217,7 @@ class Leases(StoreMachine):
 
     @invariant()
     def the_log_holds_what_owners_wrote(self) -> None:
-        assert self.do(self.store.read_log(self.row.id)) == "line\n" * self.log
+        assert self.do(self.store.logs.read(self.row.id)) == "line\n" * self.log
 
 
 class OutboxOrder(StoreMachine):
@@ -256,7 +257,7 @@ class OutboxOrder(StoreMachine):
             if of == lane and queue and self.next_at[of, deployment_id] <= self.clock.now()
         }
         hold = timedelta(seconds=30)
-        taken = self.do(self.store.take(lane, limit=limit, hold=hold))
+        taken = self.do(self.store.outbox.take(lane, limit=limit, hold=hold))
         assert {(out.deployment_id, out.kind) for out in taken} <= due
         assert len(taken) == (0 if lane in self.off else min(limit, len(due)))
         for out in taken:
@@ -269,14 +270,14 @@ class OutboxOrder(StoreMachine):
         first = self.queues[key][:1] == [out.kind]
         if how == "retry":
             later = self.clock.now() + timedelta(seconds=20)
-            self.do(self.store.retry(out.id, at=later, error="503"))
+            self.do(self.store.outbox.retry(out.id, at=later, error="503"))
             if first:
                 self.next_at[key] = later
             return
         if how == "delivered":
-            self.do(self.store.delivered(out.id))
+            self.do(self.store.outbox.delivered(out.id))
         else:
-            self.do(self.store.give_up(out.id, error="gone"))
+            self.do(self.store.outbox.give_up(out.id, error="gone"))
         if first:
             del self.queues[key][0]
             # Its follower was due since it was told.
@@ -285,9 +286,9 @@ class OutboxOrder(StoreMachine):
     @rule(lane=st.sampled_from(["slack", HOOK]))
     def turn(self, lane: str) -> None:
         if lane in self.off:
-            assert self.do(self.store.turn_on(lane))
+            assert self.do(self.store.outbox.turn_on(lane))
         else:
-            self.do(self.store.turn_off(lane, "410"))
+            self.do(self.store.outbox.turn_off(lane, "410"))
         self.off ^= {lane}
 
     @rule()

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import make_url
 
-from bot.store.columns import NowMs, UtcTime, Words
+from bot.store.leases import NowMs
+from bot.store.tables import UtcTime, Words
 
 SQLITE = make_url("sqlite+aiosqlite://").get_dialect()()
 POSTGRESQL = make_url("postgresql+asyncpg://").get_dialect()()

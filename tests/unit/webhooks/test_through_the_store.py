@@ -12,7 +12,8 @@ from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, T
 from bot.deployments.states import Who
 from bot.outbox.model import Endpoint
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
-from bot.store.engine import SqlStore, open_store
+from bot.store.engine import open_store
+from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from bot.webhooks.sender import Sender, open_sender
 
@@ -63,18 +64,18 @@ async def test_an_end_reaches_the_receiver_once_and_survives_a_restart(
 
     async with open_store(url, clock=clock, planner=plan) as store:
         async with open_sender(
-            endpoints=endpoints, outbox=store, clock=clock, allow_private=True
+            endpoints=endpoints, outbox=store.outbox, clock=clock, allow_private=True
         ) as sender:
-            store.subscribe(lambda kind, _id: kick(sender, kind))
+            store.database.subscribe(lambda kind, _id: kick(sender, kind))
             await cancel(store)
             await receiver.wait_for(1)
-        (row,) = await store.outgoing()
+        (row,) = await store.outbox.outgoing()
         assert (row.tries, row.last_error) == (1, "it answered 503")
-        assert await store.replay(row.id)
+        assert await store.outbox.replay(row.id)
 
     async with (
         open_store(url, clock=clock, planner=plan) as store,
-        open_sender(endpoints=endpoints, outbox=store, clock=clock, allow_private=True),
+        open_sender(endpoints=endpoints, outbox=store.outbox, clock=clock, allow_private=True),
     ):
         (delivered,) = await receiver.wait_delivered(1)
     assert [one.webhook_id for one in receiver.received] == [row.id, row.id]

@@ -394,7 +394,7 @@ async def test_a_database_away_for_a_minute_forgets_nothing() -> None:
     rig.store.down = False
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-    assert "> building\n" in await rig.store.read_log(row.id)
+    assert "> building\n" in await rig.store.logs.read(row.id)
 
 
 @in_virtual_time

@@ -46,7 +46,7 @@ async def test_what_takes_longer_is_handed_over_with_all_that_was_read() -> None
     row = rig.row()
     assert row.phase is Phase.BUILDING
     assert rig.store.owner(row.id) is None
-    assert "the last line before" in await rig.store.read_log(row.id)
+    assert "the last line before" in await rig.store.logs.read(row.id)
     assert not stream.closed
     assert rig.dispatcher._workers == {}
 

@@ -27,7 +27,7 @@ class Recording:
 
 async def recording() -> Recording:
     rig = a_rig(waiting(phase=Phase.STARTING), start=False)
-    fence = await rig.store.claim(rig.row().id, "one", rig.timing.lease)
+    fence = await rig.store.leases.claim(rig.row().id, "one", rig.timing.lease)
     rig.cache.put(rig.row())
     held = OwnedDeployment(
         replace(rig.row(), fence=fence or 0), deployments=rig.deployments, clock=rig.clock

@@ -15,7 +15,7 @@ from tests.support.virtual_time import in_virtual_time
 
 async def held() -> tuple[Rig, OwnedDeployment]:
     rig = a_rig(waiting(), start=False)
-    fence = await rig.store.claim(rig.row().id, "one", rig.timing.lease)
+    fence = await rig.store.leases.claim(rig.row().id, "one", rig.timing.lease)
     assert fence == 1
     rig.cache.put(rig.row())
     return rig, OwnedDeployment(
@@ -66,7 +66,7 @@ async def test_a_refused_write_is_told_at_once() -> None:
 @in_virtual_time
 async def test_a_lost_lease_stops_every_write() -> None:
     rig, ours = await held()
-    await rig.store.release(ours.id, 1)
+    await rig.store.leases.release(ours.id, 1)
     with pytest.raises(LeaseLost):
         await ours.move(Phase.STARTING, "starting")
     assert ours.lost

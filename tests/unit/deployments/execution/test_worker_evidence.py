@@ -61,7 +61,7 @@ async def test_a_text_that_the_server_kept_to_itself_is_read_there() -> None:
     stream.end(0)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-    assert (await rig.store.read_log(row.id)).splitlines() == list(GOOD)
+    assert (await rig.store.logs.read(row.id)).splitlines() == list(GOOD)
 
 
 @in_virtual_time
@@ -264,7 +264,7 @@ async def test_a_lost_line_and_a_record_that_succeeded() -> None:
     rig.dokku.mark("b1", BuildStatus.SUCCEEDED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live, row.exit_status) == (Phase.SUCCEEDED, Live.NEW, None)
-    assert "> deployed\n" in await rig.store.read_log(row.id)
+    assert "> deployed\n" in await rig.store.logs.read(row.id)
 
 
 @in_virtual_time

@@ -227,7 +227,7 @@ async def test_what_a_killed_bot_never_stored_of_the_log_its_row_tells() -> None
     stream.say(*BUILDING)
     await rig.until_phase(Phase.BUILDING)
     await rig.crash()
-    assert await rig.store.read_log(rig.row().id) == ""
+    assert await rig.store.logs.read(rig.row().id) == ""
     a_rig(store=rig.store, dokku=rig.dokku)
     killed_at = rig.clock.monotonic()
     await rig.dokku.stream(2)
@@ -340,6 +340,6 @@ async def test_what_a_refused_start_printed_says_nothing_of_the_next_one() -> No
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
     assert row.reason is not None
     assert "lock in place" not in row.reason
-    kept = (await rig.store.read_log(row.id)).splitlines()
+    kept = (await rig.store.logs.read(row.id)).splitlines()
     assert kept[-3:] == ["> fetching", "> building", "> releasing"]
     assert NEXT_START in kept

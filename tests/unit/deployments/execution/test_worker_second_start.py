@@ -39,7 +39,7 @@ async def test_a_line_that_is_cut_is_mended_by_a_second_start_and_said() -> None
     assert notes == [
         "The connection to production was lost before the release. Starting web again, once."
     ]
-    log = await rig.store.read_log(row.id)
+    log = await rig.store.logs.read(row.id)
     assert log.count("started again") == 1
 
 

@@ -74,7 +74,7 @@ async def test_a_build_that_lives_on_is_watched_and_not_started_again() -> None:
     row = await again.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert len(rig.dokku.streams) == 1
-    assert "> deployed\n" in await again.store.read_log(row.id)
+    assert "> deployed\n" in await again.store.logs.read(row.id)
 
 
 @in_virtual_time
@@ -133,7 +133,7 @@ async def test_dokkus_text_that_is_gone_leaves_what_was_kept() -> None:
     again = await killed(rig)
     row = await again.until_ended(within_s=120)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-    assert "> deployed\n" in await again.store.read_log(row.id)
+    assert "> deployed\n" in await again.store.logs.read(row.id)
 
 
 @in_virtual_time

@@ -84,7 +84,7 @@ async def test_look_ups_by_id_message_and_app() -> None:
     assert [one.id for one in await rig.service.queries.history("web")] == [NEW_ID, OLD_ID]
     assert await rig.service.queries.store.unfinished() == []
     rig.store.logs[NEW_ID] = ["one"]
-    assert await rig.service.queries.store.read_log(NEW_ID) == "one\n"
+    assert await rig.service.queries.store.logs.read(NEW_ID) == "one\n"
     assert rig.service.queries.catalog.policy("web").dokku_app == "web"
 
 

@@ -1,0 +1,398 @@
+"""The store on an SQL database: deployments themselves, with their leases, logs and outbox."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.clock import Clock
+from bot.deployments.model import (
+    Actor,
+    AppKey,
+    AuditEntry,
+    CancelRequest,
+    Deployment,
+    Event,
+    Live,
+    MessagePlace,
+    Phase,
+)
+from bot.deployments.queue.rules import NO_LIMITS
+from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
+from bot.errors import Duplicate, StaleState
+from bot.outbox.model import Planner
+from bot.store.database import Clash, Database, Transaction, whole
+from bot.store.leases import DatabaseClock, NowMs, SqlLeases, find_place, hold
+from bot.store.logs import SqlLogs
+from bot.store.outbox import SqlOutbox, put
+from bot.store.rows import (
+    audit_values,
+    cancel_values,
+    fact_values,
+    place_values,
+    read_audit,
+    read_deployment,
+)
+from bot.store.tables import audit, deployments, leases
+
+
+class SqlStore:
+    """Implements the domain's `Store` port, and holds the `Outbox` beside it.
+
+    Each method is one transaction, guarded by the table of moves. Any may raise DatabaseDown:
+    there was no answer, and whether a write was made is unknown.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        planner: Planner,
+        now_ms: DatabaseClock = NowMs,
+        max_running: Mapping[str, int] = NO_LIMITS,
+    ) -> None:
+        self.database = database
+        self._clock = clock
+        self._planner = planner
+        self._max_running = max_running
+        self.leases = SqlLeases(database, now_ms=now_ms)
+        self.logs = SqlLogs(database)
+        self.outbox = SqlOutbox(database, clock=clock)
+
+    @whole
+    async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
+        values = fact_values(deployment)
+        values |= place_values(deployment.message) | cancel_values(deployment.cancel)
+        try:
+            async with self.database.write() as tx:
+                await tx.connection.execute(insert(deployments).values(values))
+                await tx.connection.execute(
+                    insert(leases).values(deployment_id=deployment.id, fence=0, until_ms=0)
+                )
+                await self._audit(tx, deployment.id, audit)
+                _announce(tx, deployment)
+        except Clash as err:
+            first = await self._value(
+                select(deployments.c.id).where(deployments.c.request_key == deployment.request_key)
+            )
+            if first is not None:
+                raise Duplicate(first) from err
+            await self._refuse_second(deployment, err)
+            raise
+
+    @whole
+    async def save(
+        self,
+        deployment: Deployment,
+        *,
+        was: Phase,
+        by: Who,
+        audit: AuditEntry | None = None,
+        event: Event | None = None,
+    ) -> Deployment:
+        moves = was is not deployment.phase
+        if moves and audit is None:
+            raise ValueError(f"a move needs an audit entry: {was} to {deployment.phase}")
+        _check_move(deployment, was=was, by=by)
+        values = fact_values(deployment)
+        if by is not Who.OWNER:
+            # Only an owner has a lease, so only an owner writes its number.
+            del values["fence"]
+        try:
+            async with self.database.write() as tx:
+                if by is Who.OWNER:
+                    await hold(tx.connection, deployment.id, deployment.fence)
+                if deployment.phase in RUNNING and was not in RUNNING:
+                    most = self._max_running.get(deployment.server, 0)
+                    await find_place(tx.connection, deployment.server, most)
+                fresh = await _update(tx.connection, deployment.id, values, was=was)
+                await self._record(tx, fresh, audit, event)
+                _announce(tx, fresh)
+        except Clash as err:
+            if deployment.phase in RUNNING:
+                await self._refuse_second(deployment, err)
+            raise
+        return fresh
+
+    @whole
+    async def correct(
+        self, deployment: Deployment, *, audit: AuditEntry, event: Event | None
+    ) -> Deployment:
+        if deployment.phase not in ENDINGS:
+            raise StaleState(f"deployment {deployment.id} cannot be corrected to no end")
+        values = fact_values(deployment)
+        del values["fence"]
+        async with self.database.write() as tx:
+            fresh = await _update(tx.connection, deployment.id, values, was=None)
+            await self._record(tx, fresh, audit, event)
+        return fresh
+
+    @whole
+    async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
+        async with self.database.write() as tx:
+            placed = await tx.connection.execute(
+                update(deployments)
+                .where(deployments.c.id == deployment_id)
+                .values(place_values(place))
+            )
+            if placed.rowcount == 0:
+                raise _missing(deployment_id)
+
+    @whole
+    async def withdraw(self, deployment_id: str, audit: AuditEntry) -> None:
+        async with self.database.write() as tx:
+            # The lease first: an owner locks in this order, too.
+            await tx.connection.execute(
+                select(leases.c.fence)
+                .where(leases.c.deployment_id == deployment_id)
+                .with_for_update()
+            )
+            gone = await tx.connection.execute(
+                delete(deployments)
+                .where(deployments.c.id == deployment_id, deployments.c.started_at.is_(None))
+                .where(_is_in(WAITING))
+            )
+            if gone.rowcount == 0:
+                raise await _stale(tx.connection, deployment_id, "waiting and never started")
+            await self._audit(tx, deployment_id, audit)
+            tx.announce("queued", deployment_id)
+
+    @whole
+    async def ask_cancel(
+        self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
+    ) -> Deployment:
+        async with self.database.write() as tx:
+            asked = await tx.connection.execute(
+                update(deployments)
+                .where(deployments.c.id == deployment_id, deployments.c.cancel_at.is_(None))
+                .where(deployments.c.phase.not_in(ENDINGS))
+                .values(cancel_values(CancelRequest(by=actor, at=at)))
+            )
+            if asked.rowcount:
+                entry = AuditEntry(actor=actor, through=through, action="cancel_asked")
+                await self._audit(tx, deployment_id, entry)
+            tx.announce("cancel", deployment_id)
+            found = await tx.connection.execute(
+                select(deployments).where(deployments.c.id == deployment_id)
+            )
+            row = found.mappings().one_or_none()
+            if row is None:
+                raise _missing(deployment_id)
+            return read_deployment(row)
+
+    @whole
+    async def get(self, deployment_id: str) -> Deployment | None:
+        return await self._one(select(deployments).where(deployments.c.id == deployment_id))
+
+    @whole
+    async def by_id_part(self, part: str, *, limit: int = 2) -> Sequence[Deployment]:
+        part, identity = part.upper(), deployments.c.id
+        either = or_(
+            identity.startswith(part, autoescape=True), identity.endswith(part, autoescape=True)
+        )
+        return await self._all(
+            select(deployments).where(either).order_by(identity.desc()).limit(limit)
+        )
+
+    @whole
+    async def unfinished(self) -> Sequence[Deployment]:
+        query = select(deployments).where(deployments.c.phase.not_in(ENDINGS))
+        return await self._all(query.order_by(deployments.c.created_at, deployments.c.id))
+
+    @whole
+    async def unproven(self, since: datetime) -> Sequence[Deployment]:
+        query = (
+            select(deployments)
+            .where(deployments.c.finished_at >= since, deployments.c.started_at.is_not(None))
+            .where(_is_in(ENDINGS), deployments.c.live == Live.UNKNOWN)
+            .where(deployments.c.late_over.is_(False))
+        )
+        return await self._all(query.order_by(deployments.c.finished_at, deployments.c.id))
+
+    @whole
+    async def lately_succeeded(self, since: datetime) -> Sequence[Deployment]:
+        query = (
+            select(deployments)
+            .where(deployments.c.finished_at >= since)
+            .where(deployments.c.phase == Phase.SUCCEEDED, deployments.c.live == Live.NEW)
+            .where(deployments.c.crash_told.is_(False))
+        )
+        return await self._all(query.order_by(deployments.c.finished_at, deployments.c.id))
+
+    @whole
+    async def newer(self, deployment: Deployment) -> Sequence[Deployment]:
+        created, identity = deployments.c.created_at, deployments.c.id
+        same = and_(created == deployment.created_at, identity > deployment.id)
+        query = _of(deployment.target).where(or_(created > deployment.created_at, same))
+        return await self._all(query.order_by(created, identity))
+
+    @whole
+    async def started(
+        self, key: AppKey, *, commit: str = "", limit: int = 50
+    ) -> Sequence[Deployment]:
+        query = _of(key).where(deployments.c.started_at.is_not(None))
+        if commit:
+            query = query.where(deployments.c.sha.startswith(commit, autoescape=True))
+        newest = query.order_by(deployments.c.started_at.desc(), deployments.c.id.desc())
+        return await self._all(newest.limit(limit))
+
+    @whole
+    async def recent(
+        self, *, app: str | None = None, server: str | None = None, limit: int = 20
+    ) -> Sequence[Deployment]:
+        query = select(deployments).limit(limit)
+        if app is not None:
+            query = query.where(deployments.c.app == app)
+        if server is not None:
+            query = query.where(deployments.c.server == server)
+        newest = query.order_by(deployments.c.created_at.desc(), deployments.c.id.desc())
+        return await self._all(newest)
+
+    @whole
+    async def by_message(self, channel: str, ts: str) -> Deployment | None:
+        return await self._one(
+            select(deployments)
+            .where(deployments.c.message_channel == channel, deployments.c.message_ts == ts)
+            .order_by(deployments.c.created_at.desc())
+            .limit(1)
+        )
+
+    @whole
+    async def proven_live(
+        self, key: AppKey, *, before: Deployment | None = None, other_than: str | None = None
+    ) -> str | None:
+        query = _proven(key).where(deployments.c.sha.is_not(None))
+        if before is not None:
+            created, identity = deployments.c.created_at, deployments.c.id
+            same = and_(created == before.created_at, identity < before.id)
+            query = query.where(or_(created < before.created_at, same))
+        if other_than is not None:
+            query = query.where(deployments.c.sha != other_than)
+        newest = await self._one(query.limit(1))
+        return newest.sha if newest else None
+
+    @whole
+    async def good_durations(self, key: AppKey, limit: int = 20) -> Sequence[timedelta]:
+        timed = and_(deployments.c.started_at.is_not(None), deployments.c.finished_at.is_not(None))
+        good = await self._all(_proven(key).where(timed).limit(limit))
+        return [
+            one.finished_at - one.started_at for one in good if one.finished_at and one.started_at
+        ]
+
+    @whole
+    async def audit_of(self, deployment_id: str) -> Sequence[tuple[datetime, AuditEntry]]:
+        query = select(audit).where(audit.c.deployment_id == deployment_id).order_by(audit.c.seq)
+        async with self.database.read() as connection:
+            rows = await connection.execute(query)
+            return [read_audit(row) for row in rows.mappings()]
+
+    async def _record(
+        self, tx: Transaction, fresh: Deployment, audit: AuditEntry | None, event: Event | None
+    ) -> None:
+        """Write what goes with a change, in its transaction: the audit row, the outbox rows."""
+        if audit is not None:
+            await self._audit(tx, fresh.id, audit)
+        if event is not None:
+            await put(tx, self._planner(fresh, event), now=self._clock.now())
+
+    async def _audit(self, tx: Transaction, deployment_id: str, entry: AuditEntry) -> None:
+        values = audit_values(deployment_id, entry, at=self._clock.now())
+        await tx.connection.execute(insert(audit).values(values))
+
+    async def _refuse_second(self, deployment: Deployment, err: Clash) -> None:
+        other = await self._value(
+            _of(deployment.target)
+            .with_only_columns(deployments.c.id)
+            .where(_is_in(RUNNING), deployments.c.id != deployment.id)
+        )
+        if other is not None:
+            raise StaleState(
+                f"another deployment of {deployment.dokku_app} is running"
+                f" on {deployment.server}: {other}"
+            ) from err
+
+    async def _value(self, query: Select[str]) -> str | None:
+        async with self.database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none()
+
+    async def _one(self, query: Select[*tuple[Any, ...]]) -> Deployment | None:
+        async with self.database.read() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else read_deployment(row)
+
+    async def _all(self, query: Select[*tuple[Any, ...]]) -> Sequence[Deployment]:
+        async with self.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [read_deployment(row) for row in rows]
+
+
+def _of(key: AppKey) -> Select[*tuple[Any, ...]]:
+    return select(deployments).where(
+        deployments.c.server == key.server, deployments.c.dokku_app == key.dokku_app
+    )
+
+
+def _proven(key: AppKey) -> Select[*tuple[Any, ...]]:
+    """Deployments of an app that succeeded and were proven live, the last to end first."""
+    return (
+        _of(key)
+        .where(deployments.c.phase == Phase.SUCCEEDED, deployments.c.live == Live.NEW)
+        .order_by(deployments.c.finished_at.desc(), deployments.c.id.desc())
+    )
+
+
+def _is_in(phases: Collection[Phase]) -> ColumnElement[bool]:
+    return deployments.c.phase.in_(phases)
+
+
+def _check_move(deployment: Deployment, *, was: Phase, by: Who) -> None:
+    if was in ENDINGS:
+        raise StaleState(f"deployment {deployment.id} ended {was}: an end never changes")
+    if was is deployment.phase:
+        if by is Who.SERVICE and was in RUNNING:
+            raise StaleState(f"deployment {deployment.id} is {was}: only its owner writes to it")
+    elif not may_move(was, deployment.phase, by):
+        raise StaleState(
+            f"deployment {deployment.id} may not go from {was} to {deployment.phase} by the {by}"
+        )
+
+
+async def _update(
+    connection: AsyncConnection, deployment_id: str, values: Mapping[str, Any], *, was: Phase | None
+) -> Deployment:
+    """Write a row if its stored phase is `was` (None: if it has ended)."""
+    written = await connection.execute(
+        update(deployments)
+        .where(deployments.c.id == deployment_id)
+        .where(_is_in(ENDINGS) if was is None else deployments.c.phase == was)
+        .values(values)
+        .returning(deployments)
+    )
+    row = written.mappings().one_or_none()
+    if row is None:
+        raise await _stale(connection, deployment_id, was.value if was else "ended")
+    return read_deployment(row)
+
+
+async def _stale(connection: AsyncConnection, deployment_id: str, believed: str) -> StaleState:
+    found = await connection.execute(
+        select(deployments.c.phase).where(deployments.c.id == deployment_id)
+    )
+    phase = found.scalar_one_or_none()
+    if phase is None:
+        return _missing(deployment_id)
+    return StaleState(f"deployment {deployment_id} is {phase} by now, not {believed}")
+
+
+def _missing(deployment_id: str) -> StaleState:
+    return StaleState(f"deployment {deployment_id} is not there any more")
+
+
+def _announce(tx: Transaction, deployment: Deployment) -> None:
+    if deployment.phase is Phase.QUEUED:
+        tx.announce("queued", deployment.id)
+    elif deployment.phase in ENDINGS:
+        tx.announce("ended", deployment.id)
