@@ -1,1 +1,1 @@
-"""A Slack bot that deploys apps to Dokku and tells the truth about it."""
+"""A Slack bot that deploys apps to Dokku and verifies every result it reports."""
