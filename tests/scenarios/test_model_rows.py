@@ -1,9 +1,8 @@
-"""Rows of docs/verdicts.md that nobody recorded, on the simulated Dokku's model.
+"""Rows of docs/verdicts.md that nobody recorded, played on the simulated Dokku's model.
 
-Each story is played through the whole bot. It must meet evidence of the kind of each of its rows,
-and the rules must say of it what they say of the row, to the word; where the last row is an end,
-that is what the message tells and the database keeps. Rows that neither a recording nor the model
-can show say so themselves (`alone`).
+Each story runs through the whole bot. It must meet evidence of the kind of each of its rows, and
+the rules must give the row's answer, to the word; if the last row is a result, the message shows it
+and the database keeps it. Rows that neither a recording nor the model can show say why (`alone`).
 """
 
 from collections import Counter
@@ -13,36 +12,34 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.wording import sentence_of
 from bot.simulators.environment import LOOPBACK
 from tests.scenarios.conftest import ONE_APP, QuickClock, World, open_world
 from tests.support import plays
 from tests.support.asked_rules import AskedRules, asked
 from tests.support.model_stories import STORIES, Story
 from tests.support.plays import HEADLINES
-from tests.verdicts.flat import Kind
-from tests.verdicts.rows import Row, Unstarted
-from tests.verdicts.table import SECTIONS
-from tools.docs.verdicts_page import verdict_of
+from tests.verdicts.answers import ask
+from tests.verdicts.codes import Unstarted
+from tests.verdicts.rows import ROWS, Row
 
 __all__ = ["asked"]
 
-ROWS = [row for section in SECTIONS for row in section.rows]
 MODEL: Mapping[str, Row] = {row.model: row for row in ROWS if row.model}
 STAYED_UP = "The new release runs and stayed up."
 
 
 def end_of(story: Story) -> tuple[Phase, Failure | None, Live, str]:
-    """What its last row says; where that decides nothing, the release proves itself."""
-    verdict = verdict_of(MODEL[story.rows[-1]])
-    if verdict is None or verdict.kind is not Kind.END:
+    """The result of its last row; if that is none yet, the release proves itself."""
+    answer = ask(MODEL[story.rows[-1]].question)
+    if not isinstance(answer, Ended):
         return Phase.SUCCEEDED, None, Live.NEW, STAYED_UP
-    assert verdict.phase is not None
-    assert verdict.live is not None
-    return verdict.phase, verdict.failure, verdict.live, verdict.reason
+    return answer.phase, answer.failure, answer.live, sentence_of(answer)
 
 
-def test_every_row_has_its_proof() -> None:
-    """Replayed, played on the model by one story, or with the reason why neither can be."""
+def test_every_row_is_shown_once_or_says_why_not() -> None:
+    """Replayed, played on the model by one story, or with the reason why neither is possible."""
     played = Counter(name for one in STORIES for name in one.rows)
     assert len(MODEL) == sum(row.model is not None for row in ROWS)
     assert played == Counter(list(MODEL))
@@ -51,22 +48,22 @@ def test_every_row_has_its_proof() -> None:
         assert (replayed or row.model is not None) != (row.alone is not None), row.read
 
 
-@pytest.mark.parametrize("told", STORIES, ids=lambda one: one.rows[-1])
-async def test_the_model_shows_its_rows(tmp_path: Path, asked: AskedRules, told: Story) -> None:
-    apps = plays.NEW_APP if told.first else ONE_APP
-    async with open_world(tmp_path, apps=apps, version=told.version) as world:
-        await plays.scale(world, told.scale)
-        clock = QuickClock(told.speed) if told.speed else None
-        await world.start_bot(told.timing, clock, **told.settings)
-        await told.play(world)
-        phase, failure, live, reason = end_of(told)
-        if isinstance(MODEL[told.rows[-1]], Unstarted):
+@pytest.mark.parametrize("story", STORIES, ids=lambda one: one.rows[-1])
+async def test_model_shows_its_rows(tmp_path: Path, asked: AskedRules, story: Story) -> None:
+    apps = plays.NEW_APP if story.first else ONE_APP
+    async with open_world(tmp_path, apps=apps, version=story.version) as world:
+        await plays.scale(world, story.scale)
+        clock = QuickClock(story.speed) if story.speed else None
+        await world.start_bot(story.timing, clock, **story.settings)
+        await story.play(world)
+        phase, failure, live, reason = end_of(story)
+        if isinstance(MODEL[story.rows[-1]].question, Unstarted):
             reason = in_this_world(reason, world)
         await world.until_message(HEADLINES[phase], "myapp", reason)
         (row,) = await world.rows()
         assert isinstance(row, Deployment)
         assert (row.phase, row.failure, row.live) == (phase, failure, live)
-    assert [name for name in told.rows if not asked.show(MODEL[name])] == []
+    assert [name for name in story.rows if not asked.show(MODEL[name])] == []
 
 
 def in_this_world(reason: str, world: World) -> str:

@@ -14,15 +14,18 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.verdict.decisions import ReadAgain, WatchRelease
+from bot.deployments.verdict.evidence import Evidence
+from bot.deployments.verdict.stability import NextLook
+from bot.deployments.verdict.wording import sentence_of
 from bot.simulators.dokku.recordings import NEWEST
 from bot.simulators.dokku.recordings import OLD_VERSION as OLD
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Recording
 from tests.scenarios.conftest import World, open_world
-from tests.verdicts.flat import Kind
-from tests.verdicts.rows import Ended, Row
-from tests.verdicts.table import SECTIONS
-from tools.docs.verdicts_page import verdict_of
+from tests.verdicts.answers import ask, ended
+from tests.verdicts.rows import ROWS as EVERY_ROW
+from tests.verdicts.rows import Row
 
 SPEED = 50.0
 SHA = "c0ffee" + "0" * 34
@@ -42,15 +45,14 @@ def key_of(row: Row) -> Key | None:
     """None: the recording does not show the row's own end."""
     if row.recording is None or row.step is None or row.model is not None:
         return None
-    asked = (
-        isinstance(row, Ended) and row.evidence.exit_status is None and row.evidence.cancel_asked
+    question = row.question
+    hangs_up = (
+        isinstance(question, Evidence) and question.exit_status is None and question.cancel_asked
     )
-    return row.recording, row.step, asked
+    return row.recording, row.step, hangs_up
 
 
-ROWS: Mapping[Key, Row] = {
-    key: row for section in SECTIONS for row in section.rows if (key := key_of(row)) is not None
-}
+ROWS: Mapping[Key, Row] = {key: row for row in EVERY_ROW if (key := key_of(row)) is not None}
 PLAYED_ELSEWHERE = {"i_app_missing", "j_second_deploy_while_running", "k_two_apps_at_once"}
 """An app that is gone, in test_recorded_queue.py; two deploys of an app at once, in
 test_replayed_refusals.py; of two apps, in test_replayed_together.py."""
@@ -81,12 +83,12 @@ class Case:
 
     def end(self) -> tuple[Phase, Failure | None, Live, str]:
         """What the rules say of the row; of a good end, after the settle time."""
-        verdict = verdict_of(self.row)
-        if verdict is None or verdict.kind is Kind.CHECK or self.attempt > 1:
+        answer = ask(self.row.question)
+        if isinstance(answer, WatchRelease | ReadAgain | NextLook) or self.attempt > 1:
             return Phase.SUCCEEDED, None, Live.NEW, STAYED_UP
-        assert verdict.phase is not None
-        assert verdict.live is not None
-        return verdict.phase, verdict.failure, verdict.live, verdict.reason
+        result = ended(answer)
+        assert result is not None
+        return result.phase, result.failure, result.live, sentence_of(result)
 
 
 CHECKS = "m3_ssh_lost_kill9_mid_checks"

@@ -16,8 +16,7 @@ from bot.simulators.dokku.replay import Recording
 from tests.scenarios.conftest import SPEED, open_world
 from tests.support.asked_rules import AskedRules, asked
 from tests.support.plays import BUILDING
-from tests.verdicts.rows import Row
-from tests.verdicts.table import SECTIONS
+from tests.verdicts.rows import ROWS, Row
 
 __all__ = ["asked"]
 
@@ -26,12 +25,7 @@ SCENARIO, STEP = "j_second_deploy_while_running", "second"
 
 def row_of(version: str) -> Row:
     wanted = f"{version}/{SCENARIO}", STEP
-    (found,) = [
-        row
-        for section in SECTIONS
-        for row in section.rows
-        if (row.recording, row.step) == wanted and row.model is None
-    ]
+    (found,) = [row for row in ROWS if (row.recording, row.step) == wanted and row.model is None]
     return found
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Live, Phase
+from bot.deployments.verdict.decisions import WatchRelease
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Recording
 from tests.scenarios.conftest import open_world
 from tests.support.asked_rules import AskedRules, asked
-from tests.verdicts.flat import Kind, Verdict
-from tests.verdicts.rows import Row
-from tests.verdicts.table import SECTIONS
+from tests.verdicts.answers import ask
+from tests.verdicts.rows import ROWS, Row
 
 __all__ = ["asked"]
 
@@ -28,8 +28,7 @@ RECORDINGS = (
 
 
 def rows() -> list[Row]:
-    every = [row for section in SECTIONS for row in section.rows]
-    return [row for row in every if row.recording == f"0.38.27/{SCENARIO}"]
+    return [row for row in ROWS if row.recording == f"0.38.27/{SCENARIO}"]
 
 
 def test_both_have_their_row() -> None:
@@ -54,5 +53,4 @@ async def test_two_apps_at_once_end_well(tmp_path: Path, asked: AskedRules, firs
             assert isinstance(row, Deployment)
             assert (row.phase, row.live, row.reason) == (Phase.SUCCEEDED, Live.NEW, STAYED_UP)
     assert [row for row in rows() if not asked.show(row)] == []
-    checked = Verdict(kind=Kind.CHECK, rule="new_release_seen")
-    assert {row.outcome() for row in rows()} == {checked}
+    assert {ask(row.question) for row in rows()} == {WatchRelease(rule="new_release_seen")}

@@ -1,4 +1,4 @@
-"""What the bot asked the rules of the verdict, and what they said: beside the end, the way there.
+"""What the bot asked the rules of the verdict, and what they answered: the way to each result.
 
 Nothing is replaced: each question is passed on, and noted.
 """
@@ -7,21 +7,21 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, assert_never
 
 import pytest
 
 from bot.deployments.model import Live
+from bot.deployments.verdict.decisions import Decision, Ended
 from bot.deployments.verdict.evidence import Evidence, images_of, live_of, release_of
 from bot.deployments.verdict.rules import before_start, decide
-from bot.deployments.verdict.stability import Look, judge
-from bot.deployments.verdict.stability import Watched as WatchedRelease
-from tests.verdicts.flat import Verdict, flat
-from tests.verdicts.rows import Ended, Row, Unstarted, Watched
-from tests.verdicts.samples import SETTLING, look
+from bot.deployments.verdict.stability import Look, Watched, judge
+from tests.verdicts.answers import Answer, ask
+from tests.verdicts.codes import Unstarted, Watch
+from tests.verdicts.rows import Row
 
 Seen = frozenset[Live] | None
-"""Whose containers a look showed; None: it showed nothing."""
+"""Which releases a look showed; None: it showed nothing."""
 
 RULES: tuple[Callable[..., Any], ...] = (decide, judge, before_start)
 
@@ -30,36 +30,35 @@ RULES: tuple[Callable[..., Any], ...] = (decide, judge, before_start)
 class AskedRules:
     """Every question so far, with its answer."""
 
-    ends: list[tuple[Evidence, Verdict]] = field(default_factory=list)
-    looks: list[tuple[Seen, bool, Verdict]] = field(default_factory=list)
-    """What was seen, whether it was the last word, and what was said of it."""
-    unstarted: list[Verdict] = field(default_factory=list)
+    ends: list[tuple[Evidence, Decision]] = field(default_factory=list)
+    looks: list[tuple[Seen, bool, Answer]] = field(default_factory=list)
+    """What was seen, whether it was the last word, and the answer."""
+    unstarted: list[Ended] = field(default_factory=list)
 
-    def note(self, answer: Verdict, *asked: Any, **more: Any) -> None:
-        if "last_word" in more:
+    def note(self, rule: Callable[..., Any], answer: Any, *asked: Any, **more: Any) -> None:
+        if rule is judge:
             _, now, known = asked
             self.looks.append((_seen(now, known), more["last_word"], answer))
-        elif isinstance(asked[0], Evidence):
+        elif rule is decide:
             self.ends.append((asked[0], answer))
         else:
             self.unstarted.append(answer)
 
     def show(self, row: Row) -> bool:
-        """Whether evidence of the row's kind was met, and gave what the row says, to the word."""
-        match row:
-            case Ended():
-                said = row.outcome()
+        """Whether evidence of the row's kind was met and gave the row's answer, to the word."""
+        answer = ask(row.question)
+        match row.question:
+            case Evidence():
                 return any(
-                    verdict == said and alike(row.evidence, evidence)
-                    for evidence, verdict in self.ends
+                    answer == given and alike(row.question, evidence)
+                    for evidence, given in self.ends
                 )
-            case Watched():
-                now = _seen(look(0, row.now), SETTLING)
-                return (now, row.last_word, row.outcome()) in self.looks
+            case Watch(now=now, known=known, last_word=last_word):
+                return (_seen(now, known), last_word, answer) in self.looks
             case Unstarted():
-                return row.outcome() in [_in_the_tables_words(one) for one in self.unstarted]
+                return answer in [_as_in_the_table(one) for one in self.unstarted]
             case _:
-                raise TypeError(row)
+                assert_never(row.question)
 
 
 def alike(row: Evidence, met: Evidence) -> bool:
@@ -67,13 +66,13 @@ def alike(row: Evidence, met: Evidence) -> bool:
     return _kind(row) == _kind(met) and row.output.markers <= met.output.markers
 
 
-def _in_the_tables_words(verdict: Verdict) -> Verdict:
+def _as_in_the_table(result: Ended) -> Ended:
     """With the names that the table gives to the app and the server."""
-    reason = re.sub(r"127\.0\.0\.1:\d+", "dokku.example.com:22", verdict.reason)
-    return replace(verdict, reason=reason.replace("myapp", "web").replace("default", "production"))
+    detail = re.sub(r"127\.0\.0\.1:\d+", "dokku.example.com:22", result.detail)
+    return replace(result, detail=detail.replace("myapp", "web").replace("default", "production"))
 
 
-def _seen(now: Look, known: WatchedRelease) -> Seen:
+def _seen(now: Look, known: Watched) -> Seen:
     if now.containers is None:
         return None
     images = known.images | images_of(known.own, now.containers)
@@ -116,7 +115,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> AskedRules:
 def _listening(rule: Callable[..., Any], rules: AskedRules) -> Callable[..., Any]:
     def ask(*asked: Any, **more: Any) -> Any:
         answer = rule(*asked, **more)
-        rules.note(flat(answer), *asked, **more)
+        rules.note(rule, answer, *asked, **more)
         return answer
 
     return ask

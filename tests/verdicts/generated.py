@@ -1,7 +1,7 @@
 """Seeded evidence of every kind, for the golden file of outcomes: the same on every machine."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -17,6 +17,7 @@ from bot.deployments.model import LogFacts, LogMarker
 from bot.deployments.verdict.evidence import KILLED, PIPE_CLOSED, Evidence
 from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
 from bot.deployments.verdict.stability import Look, Watched
+from tests.verdicts.codes import Watch
 
 SEED = 20261130
 DECISIONS = 10_000
@@ -56,16 +57,6 @@ ROUTES: tuple[tuple[LogMarker, ...], ...] = (
 IMAGES = ("old", "new", "other")
 STATES = ("running",) * 6 + ("restarting", "exited", "created", "dead", "missing")
 SOURCES = ("git-hook", "config-redeploy", "ps:restart", "git:sync")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Two looks at a new release, for the stability rules."""
-
-    first: Look | None
-    now: Look
-    known: Watched
-    last_word: bool
 
 
 def decisions() -> Iterator[Evidence]:

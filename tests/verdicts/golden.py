@@ -1,4 +1,4 @@
-"""Write or read the golden file: what the rules say of all rows and of all generated evidence.
+"""The golden file: what the rules say of all rows and of all generated evidence.
 
 `python -m tests.verdicts.golden` writes it; only a change that is meant to change an outcome may.
 """
@@ -7,10 +7,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from bot.deployments.verdict.stability import judge
-from tests.verdicts.flat import Verdict, decide, flat
+from tests.verdicts.answers import ask, outcome
 from tests.verdicts.generated import decisions, watches
-from tests.verdicts.table import SECTIONS
+from tests.verdicts.rows import ROWS
 
 PATH = Path(__file__).with_name("golden.json")
 LETTERS = (
@@ -19,21 +18,12 @@ LETTERS = (
 LINE = 100
 
 
-def outcome(verdict: Verdict) -> str:
-    """`kind phase failure live rule`, a dash for what is not decided."""
-    words = (verdict.kind, verdict.phase, verdict.failure, verdict.live, verdict.rule)
-    return " ".join(str(word) if word else "-" for word in words)
-
-
 def golden() -> dict[str, object]:
     """All of it. Of generated evidence each distinct outcome has a letter, 100 to a line."""
     return {
-        "rows": [outcome(row.outcome()) for section in SECTIONS for row in section.rows],
-        "decisions": _packed(outcome(decide(one)) for one in decisions()),
-        "watches": _packed(
-            outcome(flat(judge(one.first, one.now, one.known, last_word=one.last_word)))
-            for one in watches()
-        ),
+        "rows": [outcome(ask(row.question)) for row in ROWS],
+        "decisions": _packed(outcome(ask(one)) for one in decisions()),
+        "watches": _packed(outcome(ask(one)) for one in watches()),
     }
 
 

@@ -1,83 +1,46 @@
-"""The kinds of rows, and how each asks the rules."""
+"""The rows of rows.toml and more.toml, read into what the rules are asked."""
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
 
-from bot.deployments.dokku_facts import BuildRecord, Container, Containers
-from bot.deployments.model import Failure
-from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.rules import before_start
-from bot.deployments.verdict.stability import judge
-from tests.verdicts.flat import Verdict, decide, flat
-from tests.verdicts.samples import SETTLE, SETTLING, look
+from bot.errors import NotShown
+from tests.verdicts.codes import Question, question
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row(ABC):
-    """One kind of evidence. `read` says in words what the rules are given."""
+class Row:
+    """One kind of evidence, and what the rules must say of it."""
 
+    number: int
+    """Its place in the file, from 1; docs/verdicts.md shows it."""
     read: str
-    recording: str | None = None
+    """What was read, in words."""
+    gives: str
+    """The expected outcome: `kind phase failure live rule`."""
+    cause: str
+    """The expected cause (`answers.cause`); empty where no result is decided."""
+    question: Question
+    text: str | None
+    """The output line that names the cause."""
+    recording: str | None
     """`VERSION/SCENARIO` under bot/simulators/dokku/transcripts; None: nobody recorded it."""
-    step: str | None = None
-    """The recorded deploy whose text and exit status are the row's own."""
-    model: str | None = None
-    """The row's name where the simulated Dokku's model plays it, through the whole bot."""
-    alone: str | None = None
-    """Why the rules alone can show it: neither a recording nor the model can."""
+    step: str | None
+    """The recorded deploy whose output and exit status are the row's."""
+    model: str | None
+    """The row's name if the simulated Dokku's model plays it, through the whole bot."""
+    alone: str | None
+    """Why neither a recording nor the model can show it."""
 
     @property
     def name(self) -> str:
-        """What it is called where it is spoken of; two rows of one recorded deploy share it."""
+        """What other files call it; two rows of one recorded deploy share a name."""
         return self.model or (f"{self.recording}:{self.step}" if self.step else self.read)
-
-    @abstractmethod
-    def outcome(self) -> Verdict:
-        """What the rules say of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unstarted(Row):
-    """An end before Dokku's command was started."""
-
-    failure: Failure
-    cause: str
-    after: Containers | None
-
-    def outcome(self) -> Verdict:
-        """By `before_start`."""
-        return flat(before_start(self.cause, self.after, failure=self.failure))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended(Row):
-    """The command has ended, or its line was lost."""
-
-    evidence: Evidence
-
-    def outcome(self) -> Verdict:
-        """By `decide`."""
-        return decide(self.evidence)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched(Row):
-    """A good end: two looks at the new release, more than the settle time apart."""
-
-    first: tuple[Container, ...] | None
-    """What the first look showed; None: this is the first one."""
-    now: tuple[Container, ...] | None
-    """What this look shows; None: it could not be read."""
-    last_word: bool = False
-    others: tuple[BuildRecord, ...] = ()
-    """Records that others began since the start."""
-
-    def outcome(self) -> Verdict:
-        """By `judge`."""
-        first = None if self.first is None else look(0, self.first)
-        now = look(SETTLE.total_seconds() + 1, self.now)
-        known = replace(SETTLING, others=self.others)
-        return flat(judge(first, now, known, last_word=self.last_word))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +50,40 @@ class Section:
     title: str
     text: str
     rows: tuple[Row, ...]
+
+
+def _sections(file: str) -> tuple[Section, ...]:
+    content = tomllib.loads((HERE / file).read_text(encoding="utf-8"))
+    texts = content.get("texts", {}) | {"not_shown": str(NotShown("web", "production"))}
+    numbers = count(1)
+    return tuple(
+        Section(
+            title=one["title"],
+            text=one.get("text", ""),
+            rows=tuple(_row(row, next(numbers), texts) for row in one["rows"]),
+        )
+        for one in content["sections"]
+    )
+
+
+def _row(given: Mapping[str, Any], number: int, texts: Mapping[str, str]) -> Row:
+    recording, _, step = given.get("recording", "").partition(":")
+    text = texts[given["text"]] if "text" in given else None
+    return Row(
+        number=number,
+        read=given["read"],
+        gives=given["gives"],
+        cause=given.get("cause", ""),
+        question=question(given["see"], text),
+        text=text,
+        recording=recording or None,
+        step=step or None,
+        model=given.get("model"),
+        alone=given.get("alone"),
+    )
+
+
+SECTIONS = _sections("rows.toml")
+"""In the order of docs/verdicts.md and golden.json."""
+ROWS = tuple(row for section in SECTIONS for row in section.rows)
+MORE_ROWS = tuple(row for section in _sections("more.toml") for row in section.rows)

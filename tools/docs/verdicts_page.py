@@ -1,62 +1,76 @@
-"""docs/verdicts.md: what the rules say of each kind of evidence, made by asking them."""
+"""docs/verdicts.md: what each result means, and what the rules say of each kind of evidence."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from bot.deployments.model import Live, Phase
+from bot.deployments.model import Phase
+from bot.deployments.verdict.decisions import (
+    Cause,
+    Ended,
+    LiveDetail,
+    LookAgain,
+    ReadAgain,
+    Requeue,
+    StartAgain,
+    WatchRelease,
+)
+from bot.deployments.verdict.stability import NextLook
+from bot.deployments.verdict.wording import LIVE_SENTENCES, as_sentence, cause_of, live_sentence
 from bot.dokku.versions import MEANS, SINCE, capabilities
-from tests.verdicts.causes import CAUSES, Cause, rows_of
-from tests.verdicts.flat import Kind, Verdict
-from tests.verdicts.rows import Row, Section
-from tests.verdicts.table import SECTIONS
+from tests.verdicts.answers import Answer, ask, ended
+from tests.verdicts.printed import PRINTED, Printed
+from tests.verdicts.rows import ROWS, SECTIONS, Row, Section
 
-_INTRODUCTION = """\
-# Verdicts
+_INTRODUCTION = Path(__file__).with_name("verdicts_intro.md").read_text(encoding="utf-8")
+_MESSAGES = """\
+## What the message says
 
-<!-- Made from bot/operations/verdict_table/ by `make docs`; edit there. -->
+The first sentence names the cause, the second what serves. `…` is what Dokku printed.
 
-How a deployment ended is not taken from one line or one exit status. The bot reads everything that
-Dokku can tell: the exit status of its own command, Dokku's build record, the lines of the output,
-the containers before and after, and the source that Dokku recorded. This page shows what it makes
-of them.
+| cause | first sentence |
+|---|---|
+{causes}
 
-- **Ours** is a container that our own output names, or one with the image of such a container.
-  **Old** is one that stood there before the start, or has the image of one that did. Containers
-  that are neither are somebody else's.
-- **Live** is what serves now: `new`, `previous`, `mixed`, `none`, or `unknown`.
-- **Proof** says what shows the row. *Recording*: that of a real Dokku, under
-  `bot/simulators/dokku/transcripts/`, played again through the whole bot
-  (`tests/scenarios/test_replayed_*.py`). *Model*: the simulated Dokku's model plays it through
-  the whole bot (`tests/scenarios/test_model_rows.py`); where a recording shows the same, it is
-  named too. *Rules alone*: neither can, and why.
-- The rule is the name that the audit shows with an end (`rule ...`). The rules are tried in the
-  order of `RULES` in `bot/deployments/verdict/rules.py`; the first match counts.
+| live | second sentence |
+|---|---|
+{lives}
 
-What cannot be proven is called unknown. It is looked at again later, and the message is corrected
-when the end comes to be known.
+A result before Dokku 0.38 that is inferred from the released deploy lock says so. A failure after
+new containers began to serve begins with *Failed late*.
 """
-
-_CAUSES = """\
+_PRINTED = """\
 ## What Dokku prints at an end
 
-Each text that a real Dokku was seen or is known to give, with the end that it comes to in the rows
-above, and what shows it. *Not met* says why no deployment of the bot ends so.
+Every text that a real Dokku printed, or is known to print. *Not met* says why no deployment of the
+bot ends with it.
 
-| exit status | text | what it comes to |
+| exit status | text | result, with its row |
 |---|---|---|
 {rows}
 """
 _VERSIONS = """\
 ## Versions of Dokku
 
-What is found out once per server, and again after each login. `deploybot check` says it too.
+The bot asks for the version once per server and after each login. `deploybot check` shows it.
 
-| came with | what |
-|---|---|
 {rows}
 
-| version | how far the bot can be trusted with it |
-|---|---|
+How far the bot can be trusted with a version:
+
 {standings}
+"""
+_REPORT = """\
+## Test report
+
+What shows each row. *Recording*: a real Dokku, recorded under `bot/simulators/dokku/transcripts/`
+and played through the whole bot (`tests/scenarios/test_replayed_*.py`). *Model*: the simulated
+Dokku plays it through the whole bot (`tests/scenarios/test_model_rows.py`); a recording that shows
+the same is named. *Rules alone*: neither can, and why. *Rule* is the name that the audit shows.
+
+| row | rule | shown by |
+|---|---|---|
+{rows}
 """
 _SHOWN = (
     ("0.38", "0.38.0"),
@@ -67,42 +81,88 @@ _SHOWN = (
     ("newer", "99.0.0"),
     ("none named", ""),
 )
-
-_NOT_YET: Mapping[Kind, str] = {
-    Kind.CHECK: "*none yet:* the release is watched",
-    Kind.WATCH: "*none yet:* looks again",
-    Kind.REQUEUE: "*none:* keeps its place in the line",
-    Kind.WAIT: "*none yet:* looks again",
-    Kind.BEGIN_AGAIN: "*none yet:* the settle time begins again",
+_LIVE_DETAILS: Mapping[LiveDetail, str] = {
+    LiveDetail.RESTARTING: "`previous`, itself restarting",
+    LiveDetail.RESTARTED: "`previous`, restarted by someone",
+    LiveDetail.OTHER_CODE: "`unknown`, after an outside change",
+    LiveDetail.DEPLOYED: "`new`, not known to serve",
+    LiveDetail.RETURNED: "`previous`, back in place",
 }
-_START_AGAIN = "*started once more;* where that is not allowed: "
 
 
 def verdicts_page() -> str:
     """The whole page."""
-    return "\n".join((_INTRODUCTION, *(_section(one) for one in SECTIONS), _causes(), _versions()))
+    parts = (_section(one) for one in SECTIONS)
+    return "\n".join((_INTRODUCTION, *parts, _messages(), _printed(), _versions(), _report()))
 
 
-def rule_of(row: Row) -> str | None:
-    """The rule that decides on a row; None for a look that decides nothing yet."""
-    found = verdict_of(row)
-    return found.rule if found else None
+def _section(section: Section) -> str:
+    head = "| row | what was read | result | live | cause |"
+    lines = [f"## {section.title}", "", section.text, "", head, "|---|---|---|---|---|"]
+    lines += [_line(row) for row in section.rows]
+    return "\n".join(lines) + "\n"
 
 
-def verdict_of(row: Row) -> Verdict | None:
-    """What the rules say of a row; None for a look that decides nothing yet."""
-    outcome = row.outcome()
-    return None if outcome.kind in {Kind.WAIT, Kind.BEGIN_AGAIN} else outcome
+def _line(row: Row) -> str:
+    answer = ask(row.question)
+    result = ended(answer)
+    live, cause = (f"`{result.live}`", f"`{result.cause}`") if result else ("", "")
+    return f"| {row.number} | {row.read} | {_result(answer)} | {live} | {cause} |"
 
 
-def _causes() -> str:
-    return _CAUSES.format(rows="\n".join(_cause(one) for one in CAUSES))
+def _result(answer: Answer) -> str:
+    match answer:
+        case Ended(phase=Phase.FAILED, failure=failure):
+            return f"**failed** · `{failure}`"
+        case Ended(phase=phase):
+            return f"**{phase}**"
+        case StartAgain(otherwise=result):
+            return f"*starts once more*, if allowed; else {_result(result)}"
+        case WatchRelease():
+            return "*none yet:* watches the release"
+        case ReadAgain() | LookAgain() | NextLook.WAIT:
+            return "*none yet:* looks again"
+        case NextLook.BEGIN_AGAIN:
+            return "*none yet:* the settle time starts again"
+        case Requeue():
+            return "*none yet:* keeps its position"
 
 
-def _cause(cause: Cause) -> str:
-    met = [f"{_end(row)} ({_proof(row)})" for row in rows_of(cause)]
-    unmet = [f"*not met:* {cause.not_met}"] if cause.not_met else []
-    return f"| {cause.exits} | {_code(cause.says)} | {'; '.join(met + unmet)} |"
+def _messages() -> str:
+    results = [result for row in ROWS if (result := ended(ask(row.question)))]
+    first = {one.cause: one for one in reversed(results)}
+    causes = [f"| `{one}` | {_first_sentence(first[one])} |" for one in Cause if one in first]
+    lives = [f"| `{live}` | {sentence} |" for live, sentence in LIVE_SENTENCES.items()]
+    some = next(iter(first.values()))
+    for detail, words in _LIVE_DETAILS.items():
+        lives.append(f"| {words} | {live_sentence(_plain(some, live_detail=detail))} |")
+    return _MESSAGES.format(causes="\n".join(causes), lives="\n".join(lives))
+
+
+def _first_sentence(result: Ended) -> str:
+    if result.cause is Cause.NOT_STARTED:
+        return "The reason, in words."
+    return as_sentence(cause_of(_plain(result)))
+
+
+def _plain(result: Ended, *, live_detail: LiveDetail = LiveDetail.NONE) -> Ended:
+    """Without what differs from row to row."""
+    detail = "…" if result.detail else ""
+    plain = replace(result, detail=detail, late=False, by_lock=False, by="", live_by="")
+    return replace(plain, live_detail=live_detail)
+
+
+def _printed() -> str:
+    return _PRINTED.format(rows="\n".join(_printed_line(one) for one in PRINTED))
+
+
+def _printed_line(text: Printed) -> str:
+    results: dict[str, list[str]] = {}
+    for row in text.rows:
+        results.setdefault(_result(ask(row.question)), []).append(str(row.number))
+    met = [f"{result} ({', '.join(numbers)})" for result, numbers in results.items()]
+    unmet = [f"*not met:* {text.not_met}"] if text.not_met else []
+    return f"| {text.exits} | {_code(text.says)} | {'; '.join(met + unmet)} |"
 
 
 def _code(text: str) -> str:
@@ -113,29 +173,19 @@ def _code(text: str) -> str:
 
 def _versions() -> str:
     since = sorted(SINCE.items(), key=lambda item: item[1], reverse=True)
-    rows = [f"| {'.'.join(map(str, version))} | {MEANS[name]} |" for name, version in since]
-    standings = [f"| {shown} | {capabilities(answer).standing()} |" for shown, answer in _SHOWN]
+    rows = [f"- since {'.'.join(map(str, version))}: {MEANS[name]}" for name, version in since]
+    standings = [f"- **{shown}**: {capabilities(answer).standing()}" for shown, answer in _SHOWN]
     return _VERSIONS.format(rows="\n".join(rows), standings="\n".join(standings))
 
 
-def _section(section: Section) -> str:
-    head = "| what was read | end | live | what the message says | rule | proof |"
-    lines = [f"## {section.title}", "", section.text, "", head, "|---|---|---|---|---|---|"]
-    lines += [_line(row) for row in section.rows]
-    return "\n".join(lines) + "\n"
+def _report() -> str:
+    rows = [f"| {row.number} | {_rule(row)} | {_proof(row)} |" for row in ROWS]
+    return _REPORT.format(rows="\n".join(rows))
 
 
-def _line(row: Row) -> str:
-    verdict = verdict_of(row)
-    cells = (
-        row.read,
-        _end(row),
-        _live(verdict.live) if verdict else "",
-        _cell(verdict.reason) if verdict else "",
-        f"`{rule_of(row)}`" if verdict else "",
-        _proof(row),
-    )
-    return f"| {' | '.join(cells)} |"
+def _rule(row: Row) -> str:
+    rule = row.gives.split()[-1]
+    return "" if rule == "-" else f"`{rule}`"
 
 
 def _proof(row: Row) -> str:
@@ -145,22 +195,3 @@ def _proof(row: Row) -> str:
     if row.model:
         return f"model, as in {named}" if named else "model"
     return f"recording {named}"
-
-
-def _end(row: Row) -> str:
-    verdict = row.outcome()
-    if verdict.phase is None:
-        return _NOT_YET[verdict.kind]
-    end = f"**{verdict.phase}**"
-    if verdict.phase is Phase.FAILED:
-        end += f" · `{verdict.failure}`"
-    return _START_AGAIN + end if verdict.kind is Kind.START_AGAIN else end
-
-
-def _live(live: Live | None) -> str:
-    return f"`{live}`" if live else ""
-
-
-def _cell(text: str) -> str:
-    """As Markdown takes it in a table."""
-    return text.replace("|", "\\|").replace("[", "\\[").replace("^", "\\^")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
-from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.verdict.evidence import Evidence
 from bot.dokku.inspect import read_containers
 from bot.dokku.log_markers import LogReader
@@ -15,7 +14,7 @@ from bot.dokku.output import OutputReader
 from bot.dokku.reports import read_app_report, read_process_report
 from bot.redaction import Redactor
 from bot.simulators.dokku.recordings import TRANSCRIPTS
-from tests.verdicts.flat import Kind, decide
+from tests.verdicts.answers import ask, cause, outcome
 
 SHA = "437ab007b9320926d69bbfb05320d413e3b7442e"
 """What was being built when the client was killed (`git:report --git-sha`)."""
@@ -73,28 +72,24 @@ def in_post_deploy() -> Evidence:
     return lost(steps, before, after, AppReport())
 
 
-def test_killed_in_the_build_it_is_started_again(in_the_build: Evidence) -> None:
-    found = decide(in_the_build)
-    assert (found.kind, found.failure, found.live) == (
-        Kind.START_AGAIN,
-        Failure.INTERRUPTED,
-        Live.PREVIOUS,
-    )
+def test_client_killed_in_the_build_starts_again(in_the_build: Evidence) -> None:
+    found = outcome(ask(in_the_build))
+    assert found == "start_again failed interrupted previous ended_without_telling"
 
 
-def test_hung_up_on_in_the_build_it_is_cancelled(in_the_build: Evidence) -> None:
-    found = decide(replace(in_the_build, cancel_asked=True))
-    assert (found.kind, found.phase, found.live) == (Kind.END, Phase.CANCELLED, Live.PREVIOUS)
-    found = decide(replace(in_the_build, cap_reached=True))
-    assert (found.kind, found.failure, found.live) == (Kind.END, Failure.TIMED_OUT, Live.PREVIOUS)
+def test_client_that_hung_up_in_the_build_is_cancelled(in_the_build: Evidence) -> None:
+    found = outcome(ask(replace(in_the_build, cancel_asked=True)))
+    assert found == "end cancelled - previous cancelled"
+    found = outcome(ask(replace(in_the_build, cap_reached=True)))
+    assert found == "end failed timed_out previous cancelled"
 
 
-def test_killed_in_post_deploy_the_new_release_serves(in_post_deploy: Evidence) -> None:
-    found = decide(in_post_deploy)
-    assert (found.kind, found.failure, found.live) == (Kind.END, Failure.INTERRUPTED, Live.NEW)
+def test_client_killed_in_post_deploy_leaves_the_new_release(in_post_deploy: Evidence) -> None:
+    found = outcome(ask(in_post_deploy))
+    assert found == "end failed interrupted new ended_without_telling"
 
 
-def test_hung_up_on_in_post_deploy_the_cancel_came_too_late(in_post_deploy: Evidence) -> None:
-    found = decide(replace(in_post_deploy, cancel_asked=True))
-    assert (found.phase, found.live) == (Phase.CANCELLED, Live.NEW)
-    assert found.reason.startswith("Cancelled, but too late")
+def test_client_that_hung_up_in_post_deploy_cancelled_too_late(in_post_deploy: Evidence) -> None:
+    found = ask(replace(in_post_deploy, cancel_asked=True))
+    assert outcome(found) == "end cancelled - new cancelled"
+    assert cause(found) == "cancelled_too_late by_lock"

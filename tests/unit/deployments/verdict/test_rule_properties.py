@@ -1,0 +1,172 @@
+"""What no evidence may break. Single cases are rows of tests/verdicts."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.deployments.dokku_facts import AppReport, BuildStatus
+from bot.deployments.model import Live, LogMarker, Phase
+from bot.deployments.verdict.decisions import Cause, Ended, ReadAgain, StartAgain, WatchRelease
+from bot.deployments.verdict.evidence import (
+    KILLED,
+    PIPE_CLOSED,
+    Evidence,
+    live_from,
+    own_containers,
+)
+from bot.deployments.verdict.rules import decide, named_failure
+from bot.deployments.verdict.wording import sentence_of
+from tests.support.builders import (
+    METADATA,
+    NEW,
+    NEW_WORKER,
+    OLD,
+    OLD_METADATA,
+    OLD_WORKER,
+    RESTARTED_NEW,
+    RESTARTED_OLD,
+    STRANGER,
+    a_container,
+    a_record,
+    a_snapshot,
+    containers,
+    evidence,
+    facts,
+)
+from tests.verdicts.answers import ended
+
+NAMES_A_CAUSE = (
+    LogMarker.APP_MISSING,
+    LogMarker.REF_MISSING,
+    LogMarker.REPO_UNREACHABLE,
+    LogMarker.DOCKER_DOWN,
+    LogMarker.NO_COMMAND,
+    LogMarker.CHECKS_FAILED,
+    LogMarker.BUILD_FAILED,
+    LogMarker.REFUSED,
+    LogMarker.RELEASE_FAILED,
+)
+
+ANY_CONTAINERS = st.none() | st.lists(
+    st.sampled_from(
+        [
+            OLD,
+            NEW,
+            NEW_WORKER,
+            OLD_WORKER,
+            STRANGER,
+            RESTARTED_OLD,
+            RESTARTED_NEW,
+            a_container(NEW.id, image="sha256:new", state="restarting"),
+            a_container(OLD.id, state="exited"),
+        ]
+    ),
+    unique_by=lambda one: one.process,
+    max_size=2,
+).map(lambda listed: containers(*listed))
+
+ANY_EVIDENCE = st.builds(
+    Evidence,
+    exit_status=st.sampled_from([None, 0, 1, 20, 128, 141, -1]),
+    keeps_records=st.booleans(),
+    record=st.none()
+    | st.builds(a_record, st.sampled_from(BuildStatus), st.sampled_from([None, -1, 0, 1, 141])),
+    output=st.builds(
+        lambda markers, ours: facts(*markers, ours=tuple(ours)),
+        st.sets(st.sampled_from(LogMarker)),
+        st.sets(st.sampled_from([NEW, NEW_WORKER])),
+    ),
+    before=ANY_CONTAINERS.map(a_snapshot),
+    after=ANY_CONTAINERS,
+    report=st.none()
+    | st.sampled_from([METADATA, OLD_METADATA]).map(lambda text: AppReport(metadata=text)),
+    expected=st.sampled_from([None, METADATA]),
+    cancel_asked=st.booleans(),
+    cap_reached=st.booleans(),
+    last_word=st.booleans(),
+)
+
+
+@given(ANY_EVIDENCE)
+def test_success_needs_its_evidence(given_: Evidence) -> None:
+    answer = decide(given_)
+    succeeded = isinstance(answer, Ended) and answer.phase is Phase.SUCCEEDED
+    if not (succeeded or isinstance(answer, WatchRelease | ReadAgain)):
+        return
+    known = given_.exit_status == 0 or (
+        given_.exit_status is None
+        and given_.record is not None
+        and given_.record.status is BuildStatus.SUCCEEDED
+    )
+    assert known or not given_.keeps_records
+    if succeeded:
+        assert given_.after is not None
+        assert not given_.after.listed
+        assert LogMarker.DEPLOYED in given_.output.markers
+        assert given_.report is not None
+        assert given_.report.metadata == given_.expected
+
+
+@given(ANY_EVIDENCE)
+def test_previous_release_is_never_a_success(given_: Evidence) -> None:
+    named = given_.output.named_containers
+    if live_from(given_.after, named, given_.before.containers) is Live.PREVIOUS:
+        answer = decide(given_)
+        assert not isinstance(answer, WatchRelease | ReadAgain)
+        assert not isinstance(answer, Ended) or answer.phase is not Phase.SUCCEEDED
+
+
+@given(ANY_EVIDENCE)
+def test_every_result_says_what_is_live_in_a_sentence(given_: Evidence) -> None:
+    answer = decide(given_)
+    result = ended(answer)
+    assert (result is not None) == isinstance(answer, Ended | StartAgain)
+    if result is not None:
+        assert sentence_of(result).endswith(".")
+        assert (result.failure is not None) == (result.phase is Phase.FAILED)
+
+
+@pytest.mark.parametrize("marker", NAMES_A_CAUSE)
+def test_marker_names_the_cause_whatever_the_exit_status(marker: LogMarker) -> None:
+    failure, cause = named_failure(facts(marker), 1)
+    assert cause.value == marker.value
+    assert named_failure(facts(marker), KILLED) == (failure, cause)
+    assert named_failure(facts(marker), PIPE_CLOSED) == (failure, cause)
+
+
+def test_exit_status_names_the_cause_if_no_marker_does() -> None:
+    causes = {
+        status: named_failure(facts(LogMarker.BUILDING), status)[1]
+        for status in (1, KILLED, PIPE_CLOSED, None)
+    }
+    assert causes == {
+        1: Cause.RELEASE_FAILED,
+        KILLED: Cause.KILLED,
+        PIPE_CLOSED: Cause.CUT_OFF,
+        None: Cause.RELEASE_FAILED,
+    }
+
+
+def test_own_containers_are_those_that_the_output_names() -> None:
+    """If the output was lost on the way to a good end: those that replaced every previous one."""
+    lost: dict[str, Any] = {"keeps_records": False, "exit_status": None, "output": facts()}
+    both = containers(NEW, NEW_WORKER)
+    assert own_containers(evidence(**lost, after=both)) == both.ids
+    named = facts(ours=(NEW,))
+    assert own_containers(evidence(**(lost | {"output": named}), after=both)) == {NEW.id}
+    of_old_image = a_container("7" * 12, image=OLD.image)
+    for changes in (
+        {"after": containers(NEW, of_old_image)},
+        {"after": containers(NEW, OLD)},
+        {"after": containers(a_container(OLD.id, image="sha256:other"))},
+        {"after": containers()},
+        {"after": None},
+        {"after": both, "before": a_snapshot(None)},
+        {"after": both, "keeps_records": True},
+        {"after": both, "exit_status": 0},
+        {"after": both, "report": AppReport(metadata=OLD_METADATA)},
+        {"after": both, "expected": None},
+    ):
+        assert own_containers(evidence(**(lost | changes))) == frozenset()

@@ -1,0 +1,158 @@
+"""Sentences about results: the cause, then what serves."""
+
+from typing import Any
+
+import pytest
+
+from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
+from bot.deployments.verdict.wording import (
+    CAUSES,
+    FAILURES,
+    LIVE,
+    LIVE_SENTENCES,
+    as_sentence,
+    sentence_of,
+)
+
+SERVES_OLD = "The previous release is still serving."
+BY_LOCK = "; this Dokku keeps no build records, its freed lock tells so."
+
+
+def result(cause: Cause, **more: Any) -> Ended:
+    given: dict[str, Any] = {
+        "rule": "failed",
+        "phase": Phase.FAILED,
+        "failure": Failure.RELEASE_FAILED,
+        "live": Live.PREVIOUS,
+    }
+    return Ended(cause=cause, **(given | more))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a", "a."),
+        ("a.", "a."),
+        ("a?", "a?"),
+        ("a!", "a!"),
+        ("a: ", "a."),
+        ("X: ", "X."),
+        (": a", ": a."),
+    ],
+)
+def test_sentence_ends_once(text: str, sentence: str) -> None:
+    assert as_sentence(text) == sentence
+
+
+@pytest.mark.parametrize(
+    ("ended", "sentence"),
+    [
+        (result(Cause.BUILD_FAILED), f"The build failed. {SERVES_OLD}"),
+        (
+            result(Cause.BUILD_FAILED, detail="exit code: 3"),
+            f"The build failed: exit code: 3. {SERVES_OLD}",
+        ),
+        (
+            result(Cause.CHECKS_FAILED, live=Live.NEW, late=True),
+            "Failed late. The health check failed. The new release is serving.",
+        ),
+        (
+            result(Cause.NOT_STARTED, detail="web does not exist", live=Live.UNKNOWN),
+            "web does not exist. What is serving now is not known.",
+        ),
+        (
+            result(Cause.DIED_WITH_CONNECTION, by_lock=True),
+            (
+                "The connection or the bot died during the deployment, and Dokku's command with it"
+                f"{BY_LOCK} {SERVES_OLD}"
+            ),
+        ),
+        (
+            result(Cause.CANCELLED, by_lock=True),
+            f"Cancelled, and stopped{BY_LOCK} {SERVES_OLD}",
+        ),
+        (
+            result(Cause.TIME_LIMIT, by_lock=True),
+            f"It took longer than allowed and was stopped{BY_LOCK} {SERVES_OLD}",
+        ),
+        (
+            result(Cause.BUILD_FAILED, live_detail=LiveDetail.RESTARTING),
+            "The build failed. The previous release is still in place, but is itself restarting.",
+        ),
+        (
+            result(Cause.BUILD_FAILED, live_detail=LiveDetail.RESTARTED),
+            (
+                "The build failed. "
+                "The previous release is serving; it was restarted meanwhile from elsewhere."
+            ),
+        ),
+        (
+            result(Cause.BUILD_FAILED, live_detail=LiveDetail.RESTARTED, live_by="config:set"),
+            (
+                "The build failed. "
+                "The previous release is serving; it was restarted meanwhile by config:set."
+            ),
+        ),
+        (
+            result(Cause.RELEASED_NOTHING, live=Live.UNKNOWN, live_detail=LiveDetail.OTHER_CODE),
+            (
+                "Dokku's command ended well, but released nothing. "
+                "Other code was started meanwhile from elsewhere; what is serving now is not known."
+            ),
+        ),
+        (
+            result(Cause.REPLACED, live=Live.UNKNOWN),
+            (
+                "Another release replaced it before it had proved itself. "
+                "What is serving now is not known."
+            ),
+        ),
+        (
+            result(Cause.CONTAINERS_REPLACED, live=Live.UNKNOWN),
+            (
+                "Other containers took the place of its own before it had proved itself. "
+                "What is serving now is not known."
+            ),
+        ),
+        (
+            result(Cause.CONTAINERS_REPLACED, live=Live.UNKNOWN, by="git push"),
+            (
+                "It was replaced by git push before it had proved itself. "
+                "What is serving now is not known."
+            ),
+        ),
+        (
+            result(Cause.CRASHED, detail="web.1, worker.1", live_detail=LiveDetail.DEPLOYED),
+            (
+                "The new release was released, but web.1, worker.1 does not stay up. "
+                "The new release is what is deployed."
+            ),
+        ),
+        (
+            result(Cause.PREVIOUS_RETURNED, live_detail=LiveDetail.RETURNED),
+            (
+                "The previous release took its place again before the new one had proved itself. "
+                "The previous release is serving."
+            ),
+        ),
+        (
+            result(Cause.STABLE, live_detail=LiveDetail.IN_CAUSE),
+            "The new release runs and stayed up.",
+        ),
+    ],
+)
+def test_sentence_of_a_result(ended: Ended, sentence: str) -> None:
+    assert sentence_of(ended) == sentence
+
+
+def test_every_word_has_its_text() -> None:
+    in_their_own_words = {
+        Cause.NOT_STARTED,
+        Cause.CRASHED,
+        Cause.REPLACED,
+        Cause.CONTAINERS_REPLACED,
+    }
+    assert set(CAUSES) == set(Cause) - in_their_own_words
+    assert set(LIVE) == set(LIVE_SENTENCES) == set(Live)
+    assert set(FAILURES) == set(Failure)
