@@ -30,18 +30,18 @@ guide = pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
 
 
 @guide
-def test_every_path_on_a_page_exists(page: Path) -> None:
+def test_paths_on_pages_exist(page: Path) -> None:
     for path in PATH.findall(page.read_text()):
         assert list(ROOT.glob(path.rstrip("/"))), path
 
 
-def test_every_file_that_the_architecture_page_names_exists() -> None:
+def test_files_on_the_architecture_page_exist() -> None:
     for name in re.findall(r"`([\w./-]+\.py)`", ARCHITECTURE.read_text()):
         assert (ROOT / name).is_file() or (ROOT / "bot" / name).is_file(), name
 
 
 @guide
-def test_every_name_beside_a_file_is_in_it(page: Path) -> None:
+def test_names_beside_a_file_are_in_it(page: Path) -> None:
     for path, first, others in NAME.findall(page.read_text()):
         text = (ROOT / path).read_text()
         for name in (first, *re.findall(r"\w+", others)):
@@ -59,7 +59,7 @@ def test_table_cells_are_short(page: Path) -> None:
 @pytest.mark.parametrize(
     "page", [*ROOT.glob("*.md"), *DOCS.glob("*.md")], ids=lambda page: page.name
 )
-def test_links_to_a_heading_lead_to_one(page: Path) -> None:
+def test_links_to_headings_resolve(page: Path) -> None:
     for target, heading in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text()):
         if target.startswith("http"):
             continue
@@ -84,7 +84,7 @@ def test_the_map_names_every_package_and_top_level_module() -> None:
             assert f"`{path.relative_to(ROOT)}`" in page, path
 
 
-def test_every_usual_change_has_a_row() -> None:
+def test_every_common_change_has_a_row() -> None:
     section = ARCHITECTURE.read_text().partition("## Where do I change")[2]
     rows = [line for line in section.splitlines() if line.startswith("| ")]
 
@@ -92,7 +92,7 @@ def test_every_usual_change_has_a_row() -> None:
         assert any(row.split("|")[1].strip().endswith(change) for row in rows), change
 
 
-def test_every_sentence_of_the_troubleshooting_page_is_in_the_code() -> None:
+def test_troubleshooting_quotes_sentences_of_the_code() -> None:
     headings = re.findall(r"^### (?!`)(.*)$", TROUBLESHOOTING.read_text(), re.MULTILINE)
     known = _sentences()
 

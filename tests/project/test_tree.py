@@ -1,4 +1,4 @@
-"""The tree as a stranger finds it: links, commands, versions, borders, nothing that points out."""
+"""The repository as a newcomer finds it: links, commands, versions, import contracts."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ OWN_NAME = Path(__file__).name
 
 
 def files(*suffixes: str) -> Iterator[Path]:
-    """What is in the repository, or would be after `git add`."""
+    """Files in the repository, and those that `git add` would add."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in sorted(filter(None, listed.split("\0"))):
@@ -27,7 +27,7 @@ def files(*suffixes: str) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if not target.startswith(("https://", "http://", "#", "mailto:")):
             assert (page.parent / target.partition("#")[0]).exists(), target
@@ -56,7 +56,7 @@ def test_commands_on_pages_exist(page: Path) -> None:
                 assert set(below.split("|")) <= names, line
 
 
-def test_the_two_commands_of_the_readme_are_its_first_code() -> None:
+def test_readme_starts_with_its_two_commands() -> None:
     first = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
 
     assert [line.partition("#")[0].strip() for line in first.splitlines()] == [
@@ -65,7 +65,7 @@ def test_the_two_commands_of_the_readme_are_its_first_code() -> None:
     ]
 
 
-def test_the_procfile_runs_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_procfile_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
     lines = (ROOT / "Procfile").read_text().splitlines()
     processes = dict(line.split(": ", 1) for line in lines)
 
@@ -87,7 +87,13 @@ def test_versions_agree() -> None:
     assert f"Python {floor} or newer" in (ROOT / "README.md").read_text()
 
 
-def test_nothing_points_out_of_the_tree() -> None:
+def test_changelog_groups_are_those_of_keep_a_changelog() -> None:
+    groups = re.findall(r"^### (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert set(groups) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_nothing_points_outside_the_repository() -> None:
     out = re.compile(r"/work/|\.\./shared|\bshared/(?:dokku|product|design|slack)|/root/|\.pyenv")
     for path in files(
         ".py", ".md", ".toml", ".yml", ".json", ".html", ".js", ".css", ".example", ""
@@ -98,13 +104,13 @@ def test_nothing_points_out_of_the_tree() -> None:
         assert not out.search(text), f"{path.relative_to(ROOT)}: {out.search(text)}"
 
 
-def test_every_package_comes_from_the_public_index() -> None:
+def test_locked_packages_come_from_the_public_index() -> None:
     hosts = set(re.findall(r'"https?://([^/"]+)/', (ROOT / "uv.lock").read_text()))
 
     assert hosts <= {"pypi.org", "files.pythonhosted.org"}
 
 
-def test_no_test_is_skipped_and_no_check_is_silenced_whole() -> None:
+def test_no_test_is_skipped_and_no_check_is_disabled_globally() -> None:
     words = re.compile(
         r"pytest\.(?:skip|xfail|importorskip)|mark\.(?:skip|xfail)|pragma: no cover"
         r"|type: ignore(?!\[)|noqa(?!: [A-Z])|\bTODO\b|\bFIXME\b"
@@ -114,7 +120,7 @@ def test_no_test_is_skipped_and_no_check_is_silenced_whole() -> None:
         assert not found, f"{path.relative_to(ROOT)}: {found}"
 
 
-def test_every_package_says_what_lives_in_it() -> None:
+def test_every_package_has_a_docstring_and_no_code() -> None:
     for path in files(".py"):
         if path.name == "__init__.py":
             text = path.read_text().strip()
@@ -130,7 +136,7 @@ def test_import_contracts_are_kept() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_scripts_can_be_run() -> None:
+def test_scripts_are_executable() -> None:
     for name in ("run", "uv", "system-packages"):
         script = ROOT / ".ci" / name
         assert script.stat().st_mode & 0o111

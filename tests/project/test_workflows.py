@@ -32,7 +32,7 @@ def test_there_are_workflows_and_forms() -> None:
 
 
 @workflow
-def test_every_command_is_a_make_target_that_exists(path: Path) -> None:
+def test_commands_are_make_targets_that_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     for job in _jobs(path).values():
@@ -51,7 +51,7 @@ def test_every_job_has_a_time_limit(path: Path) -> None:
 
 
 @workflow
-def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(path: Path) -> None:
+def test_actions_are_pinned_to_a_commit_and_name_its_version(path: Path) -> None:
     used = [line.strip().removeprefix("- ") for line in path.read_text().splitlines()]
     used = [line for line in used if line.startswith("uses:")]
 
@@ -71,7 +71,7 @@ def test_the_token_can_only_read(path: Path) -> None:
 
 
 @workflow
-def test_no_value_from_outside_reaches_a_shell(path: Path) -> None:
+def test_no_outside_value_reaches_a_shell(path: Path) -> None:
     for job in _jobs(path).values():
         for step in job["steps"]:
             for value in re.findall(r"\$\{\{(.*?)\}\}", step.get("run", "")):
@@ -79,7 +79,7 @@ def test_no_value_from_outside_reaches_a_shell(path: Path) -> None:
 
 
 @workflow
-def test_runs_of_one_branch_do_not_pile_up(path: Path) -> None:
+def test_workflows_limit_concurrency(path: Path) -> None:
     assert _load(path)["concurrency"]["group"]
 
 
@@ -91,20 +91,20 @@ def test_every_supported_python_is_tested() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda path: path.name)
-def test_every_question_of_a_form_has_a_label_and_its_own_id(form: Path) -> None:
+def test_issue_form_questions_have_labels_and_unique_ids(form: Path) -> None:
     questions = [part for part in _load(form)["body"] if part["type"] != "markdown"]
 
     assert all(part["attributes"]["label"] for part in questions)
     assert len({part["id"] for part in questions}) == len(questions)
 
 
-def test_updates_cover_python_and_the_actions() -> None:
+def test_dependabot_covers_python_and_actions() -> None:
     updates = _load(ROOT / ".github" / "dependabot.yml")["updates"]
 
     assert {one["package-ecosystem"] for one in updates} == {"uv", "github-actions"}
 
 
-def test_the_commit_hooks_run_the_tools_of_make_check() -> None:
+def test_commit_hooks_run_the_tools_of_make_check() -> None:
     hooks = _load(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
     makefile = (ROOT / "Makefile").read_text()
     recipes = re.findall(r"^(?:lint|types):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
