@@ -16,7 +16,7 @@ import bot
 from bot.bootstrap import open_bot
 from bot.config.settings import load_settings
 from bot.metrics import Metrics
-from bot.readiness import Parties
+from bot.readiness import Readiness
 from bot.redaction import Redactor
 from bot.simulators.environment import Simulators, open_simulators
 from bot.slack.manifest import manifest
@@ -63,7 +63,7 @@ async def measure() -> dict[str, object]:
                 settings,
                 metrics=Metrics(),
                 redactor=Redactor(settings.secrets()),
-                parties=Parties(),
+                readiness=Readiness(),
             ):
                 return await _count(stage)
 

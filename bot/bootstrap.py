@@ -13,7 +13,6 @@ from ulid import ULID
 from bot.aio import Tasks
 from bot.clock import Clock, SystemClock
 from bot.config.settings import Settings
-from bot.deployment_metrics import MeteredObserver
 from bot.deployments.app_names import AppNames
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.outcome import Parts
@@ -32,10 +31,10 @@ from bot.dokku.unknown_server import NamedServers
 from bot.errors import Refused, StoreError
 from bot.git.link import commit_url
 from bot.git.refs import GitRefs
-from bot.metrics import Metrics
+from bot.metrics import DeploymentMetrics, Metrics
 from bot.poller import Poller, open_poller
-from bot.readiness import Parties
-from bot.recovery import DATABASE_PAUSE, housing, loaded, show_ends
+from bot.readiness import Readiness
+from bot.recovery import DATABASE_PAUSE, MissingMessages, load_when_up, show_recent_results
 from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
@@ -79,7 +78,7 @@ async def open_bot(
     *,
     metrics: Metrics,
     redactor: Redactor,
-    parties: Parties,
+    readiness: Readiness,
     clock: Clock | None = None,
     timing: Timing | None = None,
 ) -> AsyncIterator[Bot]:
@@ -90,7 +89,7 @@ async def open_bot(
     clock = clock or SystemClock()
     timing = timing or settings.timing()
     async with AsyncExitStack() as stack:
-        store = await _open_store(stack, settings, parties, clock)
+        store = await _open_store(stack, settings, readiness, clock)
         servers = await stack.enter_async_context(
             open_servers(
                 _targets(settings),
@@ -98,7 +97,7 @@ async def open_bot(
                 on_connections=lambda name, count: metrics.ssh_connections.labels(name).set(count),
             )
         )
-        parties.servers = servers
+        readiness.servers = servers
         client = await stack.enter_async_context(
             open_client(
                 settings.slack.bot_token,
@@ -140,20 +139,20 @@ async def open_bot(
         stack.callback(store.database.subscribe(heard))
         live.start()
         stack.push_async_callback(live.stop)
-        poller.polls(dispatcher.tick)
+        poller.poll_with(dispatcher.tick)
         poller.every(LOOK_EVERY, _knock(dispatcher), "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
         poller.every(
             HIDE_EVERY, lambda: hide_addresses(store.outbox), "addresses of former releases"
         )
-        parties.poller = await stack.enter_async_context(open_poller(poller))
-        await live.resume(await loaded(deployments, clock))
+        readiness.poller = await stack.enter_async_context(open_poller(poller))
+        await live.resume(await load_when_up(deployments, clock))
         # What waits must not fail for a setting that the bot is about to end for.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
-        tasks.spawn(show_ends(deployments, live, clock))
+        tasks.spawn(show_recent_results(deployments, live, clock))
         poller.every(
             LOOK_EVERY,
-            housing(deployments, live, service, clock, timing),
+            MissingMessages(deployments, live, service, clock, timing).post,
             "messages not posted yet",
         )
         looking = dispatcher.start()
@@ -173,7 +172,7 @@ async def open_bot(
                 source_of=lambda name: settings.origin(name.lower()).source,
             )
         )
-        parties.intake = intake
+        readiness.intake = intake
         yield Bot(service=service, dispatcher=dispatcher, intake=intake, live=live, servers=servers)
 
 
@@ -216,7 +215,7 @@ def _build_books(
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )
-    observer = MeteredObserver(metrics, servers.names())
+    observer = DeploymentMetrics(metrics, servers.names())
     return DeploymentRepository(store=store, cache=cache, announcer=live, observer=observer), live
 
 
@@ -297,12 +296,12 @@ def _knock(dispatcher: Dispatcher) -> Callable[[], Awaitable[None]]:
 
 
 async def _open_store(
-    stack: AsyncExitStack, settings: Settings, parties: Parties, clock: Clock
+    stack: AsyncExitStack, settings: Settings, readiness: Readiness, clock: Clock
 ) -> SqlStore:
     """Keep trying while no server answers: `/readyz` says so meanwhile."""
     while True:
         try:
-            parties.store = await stack.enter_async_context(
+            readiness.store = await stack.enter_async_context(
                 open_store(
                     settings.database_url,
                     clock=clock,
@@ -312,11 +311,11 @@ async def _open_store(
                 )
             )
         except StoreError as error:
-            parties.database_why = str(error)
+            readiness.database_problem = str(error)
             log.warning("database_unreachable", why=str(error))
             await clock.sleep(DATABASE_PAUSE)
         else:
-            return parties.store
+            return readiness.store
 
 
 def _targets(settings: Settings) -> dict[str, SshTarget]:

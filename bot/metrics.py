@@ -1,6 +1,6 @@
-"""What Prometheus is told. One object, made once; a label never holds users, commits or ids."""
+"""The Prometheus metrics. A label never holds users, commits or ids."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -11,6 +11,10 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+
+from bot.deployments.model import Deployment, Phase
+from bot.deployments.ports import Observer
+from bot.deployments.states import RUNNING, status_of
 
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
@@ -27,7 +31,7 @@ class Described:
 
 
 class Metrics:
-    """All metrics of one bot, in a registry of its own (so that tests may make many)."""
+    """All metrics of one bot, in its own registry (tests make several bots in one process)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -37,26 +41,28 @@ class Metrics:
             "deployments_total", "Ended deployments.", "server", "status", "failure"
         )
         self.active = self._gauge("deployments_active", "Running deployments.", "server")
-        self.queue_length = self._gauge("queue_length", "Waiting deployments.", "server")
+        self.queue_length = self._gauge("queue_length", "Queued deployments.", "server")
         self.deployment_seconds = self._histogram(
-            "deployment_seconds", "From the start of a deployment to its end.", _LONG
+            "deployment_seconds", "Time from the start of a deployment to its end.", _LONG
         )
         self.poll_seconds = self._histogram(
-            "poll_seconds", "One look at a running deployment.", _FAST
+            "poll_seconds", "Duration of one poll of a running deployment.", _FAST
         )
-        self.poll_errors = self._counter("poll_errors_total", "Looks that failed.")
+        self.poll_errors = self._counter("poll_errors_total", "Failed polls.")
         self.poll_lateness = self._histogram(
-            "poll_lateness_seconds", "How much later than planned a look began.", _FAST
+            "poll_lateness_seconds", "How late a poll began.", _FAST
         )
         self.slack_calls = self._counter(
-            "slack_calls_total", "Calls of Slack's Web API.", "method", "outcome"
+            "slack_calls_total", "Calls to Slack's Web API.", "method", "outcome"
         )
         self.slack_edit_lag = self._histogram(
-            "slack_edit_lag_seconds", "From a change to the edit that shows it.", _FAST
+            "slack_edit_lag_seconds", "Time from a change to the message edit that shows it.", _FAST
         )
-        self.ack = self._histogram("ack_seconds", "From Slack's request to our answer.", _FAST)
+        self.ack = self._histogram(
+            "ack_seconds", "Time from Slack's request to the bot's answer.", _FAST
+        )
         self.webhook_deliveries = self._counter(
-            "webhook_deliveries_total", "Tries to deliver a webhook.", "outcome"
+            "webhook_deliveries_total", "Webhook delivery attempts.", "outcome"
         )
         self.ssh_connections = self._gauge("ssh_connections", "Open SSH connections.", "server")
 
@@ -65,7 +71,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def described(self) -> Iterator[Described]:
-        """Every metric of ours, in the order of the page."""
+        """Every metric of the bot, in the order of the page."""
         return iter(self._described)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
@@ -84,3 +90,34 @@ class Metrics:
         full = f"deploybot_{name}"
         self._described.append(Described(full, kind, labels, meaning))
         return full
+
+
+class DeploymentMetrics(Observer):
+    """Counts what happens to deployments; decides nothing."""
+
+    def __init__(self, metrics: Metrics, servers: Iterable[str]) -> None:
+        self._metrics = metrics
+        self._servers = tuple(servers)
+
+    def ended(self, deployment: Deployment) -> None:
+        status = status_of(deployment.phase)
+        failure = deployment.failure or ""
+        self._metrics.deployments.labels(deployment.server, status, failure).inc()
+        if deployment.started_at and deployment.finished_at:
+            took = deployment.finished_at - deployment.started_at
+            self._metrics.deployment_seconds.observe(took.total_seconds())
+
+    def polled(self, took_s: float) -> None:
+        self._metrics.poll_seconds.observe(took_s)
+
+    def poll_failed(self) -> None:
+        self._metrics.poll_errors.inc()
+
+    def counted(self, unfinished: Iterable[Deployment]) -> None:
+        rows = list(unfinished)
+        for server in self._servers:
+            here = [row for row in rows if row.server == server]
+            self._metrics.active.labels(server).set(sum(row.phase in RUNNING for row in here))
+            self._metrics.queue_length.labels(server).set(
+                sum(row.phase is Phase.QUEUED for row in here)
+            )

@@ -1,4 +1,4 @@
-"""The scheduler: the only importer of APScheduler. It calls, and decides nothing."""
+"""The scheduler: runs the poll jobs. The only importer of APScheduler."""
 
 import asyncio
 import zlib
@@ -11,15 +11,15 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 SPREAD = 1000
-"""Poll jobs start at one of so many offsets inside the interval."""
+"""Number of offsets inside the interval at which poll jobs start."""
 STOP_S = 1.0
-"""At the end, calls that are cut off get so long to leave (to give a lease back, perhaps)."""
+"""How long cancelled calls may take to finish (to give a lease back, for example)."""
 
 
 class Poller:
-    """Poll jobs by deployment, and the replica's own regular looks. Implements ports.Polls.
+    """Runs a poll job for each watched deployment, and the replica's regular jobs.
 
-    No job store but memory: the truth is in the database, and jobs are made anew at a start.
+    Jobs are kept in memory only: the truth is in the database, and each start makes them again.
     No `jitter=`: it accumulates, and the mean period would grow; a one-time offset spreads.
     """
 
@@ -28,7 +28,7 @@ class Poller:
     ) -> None:
         self._interval = interval
         self._lateness = lateness
-        self._tick: Callable[[str], Awaitable[None]] | None = None
+        self._poll: Callable[[str], Awaitable[None]] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._scheduler = AsyncIOScheduler(
@@ -36,15 +36,15 @@ class Poller:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         self._scheduler.add_listener(self._called, EVENT_JOB_SUBMITTED)
-        self.last_tick: datetime | None = None
-        """When any job was called last; the scheduler is alive while this is fresh."""
+        self.last_run: datetime | None = None
+        """When any job ran last; the scheduler works while this is recent."""
 
-    def polls(self, tick: Callable[[str], Awaitable[None]]) -> None:
-        """What to call for each watched deployment."""
-        self._tick = tick
+    def poll_with(self, poll: Callable[[str], Awaitable[None]]) -> None:
+        """Set what to call with the id of each watched deployment."""
+        self._poll = poll
 
     def every(self, interval: timedelta, work: Callable[[], Awaitable[None]], name: str) -> None:
-        """A regular look of this replica. `work` brings its own time-out."""
+        """Add a regular job of this replica. `work` has its own timeout."""
         self._scheduler.add_job(
             self._call,
             "interval",
@@ -55,23 +55,23 @@ class Poller:
         )
 
     def watch(self, deployment_id: str) -> None:
-        """Poll a deployment, from a place in the interval that its id gives."""
+        """Poll a deployment. Its id decides the offset in the interval."""
         job_id = f"poll:{deployment_id}"
-        if self._tick is None or self._scheduler.get_job(job_id) is not None:
+        if self._poll is None or self._scheduler.get_job(job_id) is not None:
             return
         share = zlib.crc32(deployment_id.encode()) % SPREAD / SPREAD
         self._scheduler.add_job(
             self._call,
             "interval",
             seconds=self._interval.total_seconds(),
-            args=[self._tick, deployment_id],
+            args=[self._poll, deployment_id],
             id=job_id,
             name=job_id,
             next_run_time=datetime.now(UTC) + self._interval * share,
         )
 
     def unwatch(self, deployment_id: str) -> None:
-        """Stop polling; unknown ids are fine."""
+        """Stop polling. Unknown ids are ignored."""
         try:
             self._scheduler.remove_job(f"poll:{deployment_id}")
         except JobLookupError:
@@ -92,17 +92,17 @@ class Poller:
             self._calls.discard(call)
 
     def _called(self, event: JobSubmissionEvent) -> None:
-        now = self.last_tick = datetime.now(UTC)
+        now = self.last_run = datetime.now(UTC)
         if event.job_id.startswith("poll:"):
             self._lateness(max(0.0, (now - event.scheduled_run_times[-1]).total_seconds()))
 
     def start(self) -> None:
-        """Begin to call."""
+        """Start the scheduler."""
         self._scheduler.start()
-        self.last_tick = datetime.now(UTC)
+        self.last_run = datetime.now(UTC)
 
     async def stop(self) -> None:
-        """Stop calling. A call that runs is cancelled: what must end is drained before."""
+        """Stop the scheduler and cancel running calls. What must finish was drained before."""
         self._stopping = True
         calls = set(self._calls)
         for call in calls:
@@ -115,7 +115,7 @@ class Poller:
 
 @asynccontextmanager
 async def open_poller(poller: Poller) -> AsyncIterator[Poller]:
-    """Started inside, stopped at the end."""
+    """Start the poller, and stop it at the end."""
     poller.start()
     try:
         yield poller

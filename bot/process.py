@@ -14,7 +14,7 @@ from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
 from bot.logs import configure_logging
 from bot.metrics import Metrics
-from bot.readiness import Parties
+from bot.readiness import Readiness
 from bot.redaction import Redactor
 from bot.web import open_web
 
@@ -45,17 +45,17 @@ async def _run(settings: Settings, redactor: Redactor) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
-    parties = Parties()
-    routes = [web.post("/slack/events", _slack_events(parties))]
+    readiness = Readiness()
+    routes = [web.post("/slack/events", _slack_events(readiness))]
     extra = [] if settings.slack.socket_mode else routes
     async with open_web(
-        settings.bind, settings.port, ready=parties.ready, metrics=metrics, extra_routes=extra
+        settings.bind, settings.port, ready=readiness.check, metrics=metrics, extra_routes=extra
     ) as site:
         log.info("listening", port=site.port)
         stopping = asyncio.create_task(stop.wait())
-        living = asyncio.create_task(_live(settings, redactor, metrics, parties, stop))
+        living = asyncio.create_task(_live(settings, redactor, metrics, readiness, stop))
         await asyncio.wait({stopping, living}, return_when=asyncio.FIRST_COMPLETED)
-        if parties.intake is None:
+        if readiness.intake is None:
             living.cancel()  # still starting: nothing to drain
         stopping.cancel()
         try:
@@ -68,10 +68,10 @@ async def _live(
     settings: Settings,
     redactor: Redactor,
     metrics: Metrics,
-    parties: Parties,
+    readiness: Readiness,
     stop: asyncio.Event,
 ) -> None:
-    async with open_bot(settings, metrics=metrics, redactor=redactor, parties=parties) as bot:
+    async with open_bot(settings, metrics=metrics, redactor=redactor, readiness=readiness) as bot:
         log.info("ready")
         stopping = asyncio.create_task(stop.wait())
         by_slack = asyncio.create_task(bot.intake.failure())
@@ -92,11 +92,11 @@ async def _slow_refusal(servers: DokkuServers, settings: Settings) -> None:
 
 
 def _slack_events(
-    parties: Parties,
+    readiness: Readiness,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
-        if parties.intake is None:
+        if readiness.intake is None:
             return web.Response(status=503, text="starting")
-        return await parties.intake.handle_http(request)
+        return await readiness.intake.handle_http(request)
 
     return answer

@@ -1,4 +1,4 @@
-"""Which parts of the bot are up, for `/readyz`."""
+"""Whether the parts of the bot work, for `/readyz`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,34 +8,35 @@ from bot.errors import StoreError
 from bot.poller import Poller
 from bot.slack.bolt import Intake
 from bot.store.sql_store import SqlStore
-from bot.web import Health, Readiness
+from bot.web import Health, HealthReport
 
 SCHEDULER_LATE_S = 30.0
+"""The scheduler runs a job every few seconds; after this long without one it is stuck."""
 
 
 @dataclass(slots=True)
-class Parties:
-    """What of the bot is up, for `/readyz`. Filled in as the start goes on."""
+class Readiness:
+    """The parts to check. The start sets each one as soon as it is open."""
 
     store: SqlStore | None = None
     intake: Intake | None = None
     poller: Poller | None = None
     servers: DokkuServers | None = None
-    database_why: str = "not opened yet"
+    database_problem: str = "not opened yet"
 
-    async def ready(self) -> Readiness:
-        """One answer for the probe."""
+    async def check(self) -> HealthReport:
+        """Check all parts now."""
         parts: dict[str, str | None] = {
             "database": await self._database(),
             "slack": await self._slack(),
             "scheduler": self._scheduler(),
         }
         servers: Health = self.servers.health() if self.servers else {}
-        return Readiness(parts=parts, servers=servers)
+        return HealthReport(parts=parts, servers=servers)
 
     async def _database(self) -> str | None:
         if self.store is None:
-            return self.database_why
+            return self.database_problem
         try:
             await self.store.database.ping()
         except StoreError as error:
@@ -48,8 +49,8 @@ class Parties:
         return None
 
     def _scheduler(self) -> str | None:
-        last = self.poller.last_tick if self.poller else None
+        last = self.poller.last_run if self.poller else None
         if last is None:
             return "not started yet"
         late = (datetime.now(UTC) - last).total_seconds()
-        return None if late < SCHEDULER_LATE_S else f"its last tick was {late:.0f} s ago"
+        return None if late < SCHEDULER_LATE_S else f"its last job ran {late:.0f} s ago"

@@ -1,6 +1,6 @@
-"""At a start, and after it: the messages that a former process left without their newest state."""
+"""Bring messages up to date that an earlier process left unposted or outdated."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -17,11 +17,11 @@ from bot.slack.live_message.messages import LiveMessages
 log = structlog.get_logger(__name__)
 
 DATABASE_PAUSE = timedelta(seconds=2)
-"""Between tries while no database answers."""
+"""Between attempts while no database answers."""
 
 
-async def loaded(deployments: DeploymentRepository, clock: Clock) -> Sequence[Deployment]:
-    """`load_unfinished`, as soon as the database answers."""
+async def load_when_up(deployments: DeploymentRepository, clock: Clock) -> Sequence[Deployment]:
+    """Load the unfinished deployments as soon as the database answers."""
     while True:
         try:
             return await load_unfinished(deployments)
@@ -30,29 +30,40 @@ async def loaded(deployments: DeploymentRepository, clock: Clock) -> Sequence[De
             await clock.sleep(DATABASE_PAUSE)
 
 
-async def show_ends(deployments: DeploymentRepository, live: LiveMessages, clock: Clock) -> None:
-    """Show the ends that a killed process may have written without showing them."""
+async def show_recent_results(
+    deployments: DeploymentRepository, live: LiveMessages, clock: Clock
+) -> None:
+    """Show results that a killed process may have stored without showing them."""
     try:
         await live.resume(await load_recently_ended(deployments, clock))
     except StoreError as error:
-        log.warning("ends_not_shown_again", why=str(error))
+        log.warning("recent_results_not_loaded", why=str(error))
 
 
-def housing(
-    deployments: DeploymentRepository,
-    live: LiveMessages,
-    service: Service,
-    clock: Clock,
-    timing: Timing,
-) -> Callable[[], Awaitable[None]]:
-    """Each row whose message is missing gets one, once (and `resume` itself tries again)."""
-    seen: set[str] = set()
+class MissingMessages:
+    """Posts the message of each deployment that has none, once (`resume` itself retries)."""
 
-    async def house() -> None:
-        unposted = find_unposted(deployments, clock, service.in_progress, timing)
-        rows = [row for row in unposted if row.id not in seen]
-        seen.intersection_update(one.deployment.id for one in deployments.cache.known())
-        seen.update(row.id for row in rows)
-        await live.resume(rows)
+    def __init__(
+        self,
+        deployments: DeploymentRepository,
+        live: LiveMessages,
+        service: Service,
+        clock: Clock,
+        timing: Timing,
+    ) -> None:
+        self._deployments = deployments
+        self._live = live
+        self._service = service
+        self._clock = clock
+        self._timing = timing
+        self._seen: set[str] = set()
 
-    return house
+    async def post(self) -> None:
+        """One look for deployments without a message."""
+        in_progress = self._service.in_progress
+        unposted = find_unposted(self._deployments, self._clock, in_progress, self._timing)
+        rows = [row for row in unposted if row.id not in self._seen]
+        cached = (one.deployment.id for one in self._deployments.cache.known())
+        self._seen.intersection_update(cached)
+        self._seen.update(row.id for row in rows)
+        await self._live.resume(rows)

@@ -1,4 +1,4 @@
-"""The bot's HTTP port: `/healthz`, `/readyz`, `/metrics`, and what others mount beside them."""
+"""The bot's HTTP port: `/healthz`, `/readyz`, `/metrics`, and routes of other modules."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -12,28 +12,28 @@ from bot.errors import ConfigError
 from bot.metrics import Metrics
 
 Health = Mapping[str, str | None]
-"""Name -> None when it is well, else the sentence why not."""
+"""Name -> None if it works, else why not, in a sentence."""
 
 ANSWER_WITHIN_S = 5.0
-"""Longest that `/readyz` waits for its parts; a probe that hangs tells nothing."""
+"""Longest that `/readyz` waits for the checks; a probe that hangs is of no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
-    """Whether the bot can do its work now."""
+class HealthReport:
+    """Which parts work now."""
 
     parts: Health
-    """`database`, `slack`, `scheduler`: one that is not well makes the bot not ready."""
+    """`database`, `slack`, `scheduler`: the bot is ready only if all of them work."""
     servers: Health = field(default_factory=dict)
-    """Dokku servers, for information: one that is down must not take the bot down."""
+    """Dokku servers, for information only: a server that is down must not take the bot down."""
 
     @property
     def ready(self) -> bool:
-        """All parts are well."""
+        """Whether all parts work."""
         return all(why is None for why in self.parts.values())
 
 
-Ready = Callable[[], Awaitable[Readiness]]
+CheckHealth = Callable[[], Awaitable[HealthReport]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,11 @@ async def open_web(
     bind: str,
     port: int,
     *,
-    ready: Ready,
+    ready: CheckHealth,
     metrics: Metrics,
     extra_routes: Iterable[web.AbstractRouteDef] = (),
 ) -> AsyncIterator[Web]:
-    """Open the port (0: any free one); closing stops listening and waits a moment for answers.
+    """Open the port (0: any free one). Closing stops listening and waits briefly for answers.
 
     Raises: ConfigError when the port cannot be opened.
     """
@@ -76,7 +76,7 @@ async def open_web(
                 "PORT",
                 "environment",
                 f"port {port} of {bind} cannot be opened ({err.strerror})",
-                "Set another port, or end what listens there.",
+                "Set another port, or stop what listens there.",
             ) from err
         yield Web(port=dispatcher.addresses[0][1])
     finally:
@@ -87,7 +87,7 @@ async def _healthz(_request: web.Request) -> web.Response:
     return web.json_response({"ok": True})
 
 
-def _readyz(ready: Ready) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _readyz(ready: CheckHealth) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):

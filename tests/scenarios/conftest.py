@@ -20,7 +20,7 @@ from bot.deployments.ports import DeployStream
 from bot.dokku.connection import Patience
 from bot.dokku.driver import Driver
 from bot.metrics import Metrics
-from bot.readiness import Parties
+from bot.readiness import Readiness
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
 from bot.simulators.environment import DemoApp, Simulators, open_simulators
@@ -99,7 +99,7 @@ class World:
                 settings,
                 metrics=Metrics(),
                 redactor=Redactor(settings.secrets()),
-                parties=Parties(),
+                readiness=Readiness(),
                 clock=clock,
                 timing=dataclasses.replace(settings.timing(), **(timing or {})),
             )

@@ -16,7 +16,7 @@ from bot.bootstrap import open_bot
 from bot.config.settings import load_settings
 from bot.logs import configure_logging
 from bot.metrics import Metrics
-from bot.readiness import Parties
+from bot.readiness import Readiness
 from bot.redaction import Redactor
 from tests.truth.pace import HurriedClock, hurry, timing
 
@@ -53,7 +53,7 @@ async def _live(environ: Mapping[str, str], folder: Path, ready: Connection) -> 
         settings,
         metrics=Metrics(),
         redactor=redactor,
-        parties=Parties(),
+        readiness=Readiness(),
         clock=HurriedClock(),
         timing=timing(),
     ):

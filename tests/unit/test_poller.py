@@ -74,7 +74,7 @@ async def test_a_stop_cuts_calls_off_waits_for_them_and_logs_no_error(
 ) -> None:
     work = Work()
     poller = Poller(interval=SOON)
-    poller.polls(work.tick)
+    poller.poll_with(work.tick)
     poller.every(SOON, work.tick, "look")
     async with open_poller(poller):
         poller.watch("a")
@@ -146,7 +146,7 @@ async def test_one_deployment_is_polled_once_at_a_time_and_others_meanwhile() ->
             quick.add(deployment_id)
 
     poller = Poller(interval=SOON)
-    poller.polls(tick)
+    poller.poll_with(tick)
     async with open_poller(poller):
         poller.watch("dead")
         poller.watch("alive")
@@ -158,7 +158,7 @@ async def test_one_deployment_is_polled_once_at_a_time_and_others_meanwhile() ->
 
 async def test_the_interval_is_spread_by_id_and_watching_again_changes_nothing() -> None:
     poller = Poller(interval=LONG)
-    poller.polls(Work().tick)
+    poller.poll_with(Work().tick)
     async with open_poller(poller):
         began = datetime.now(UTC)
         ids = [f"01K9ZB{number:020}" for number in range(40)]
@@ -180,7 +180,7 @@ async def test_the_place_in_the_interval_is_the_same_after_a_restart() -> None:
     shares = []
     for _ in range(2):
         poller = Poller(interval=LONG)
-        poller.polls(Work().tick)
+        poller.poll_with(Work().tick)
         async with open_poller(poller):
             began = datetime.now(UTC)
             poller.watch("01K9ZB")
@@ -192,7 +192,7 @@ async def test_the_place_in_the_interval_is_the_same_after_a_restart() -> None:
 async def test_what_is_not_watched_any_more_is_not_called() -> None:
     work = Work()
     poller = Poller(interval=LONG)
-    poller.polls(work.tick)
+    poller.poll_with(work.tick)
     async with open_poller(poller):
         poller.watch("a")
         poller.unwatch("a")
@@ -219,7 +219,7 @@ async def test_lateness_is_told_of_polls_only() -> None:
         polls.add(deployment_id)
 
     poller = Poller(interval=SOON, lateness=late.append)
-    poller.polls(poll)
+    poller.poll_with(poll)
     poller.every(SOON, look, "look")
     async with open_poller(poller):
         await looks.number(3)
@@ -237,12 +237,12 @@ async def test_any_call_shows_that_the_scheduler_lives() -> None:
         looks.add()
 
     poller = Poller(interval=LONG)
-    ticks = [poller.last_tick]
+    ticks = [poller.last_run]
     poller.every(SOON, look, "look")
     async with open_poller(poller):
-        ticks.append(poller.last_tick)
+        ticks.append(poller.last_run)
         await looks.number(2)
-        ticks.append(poller.last_tick)
+        ticks.append(poller.last_run)
     assert ticks[0] is None
     assert ticks[1] is not None
     assert ticks[2] is not None

@@ -11,16 +11,16 @@ from aiohttp import web
 
 from bot.errors import ConfigError
 from bot.metrics import Metrics
-from bot.web import Readiness, open_web
+from bot.web import HealthReport, open_web
 
-WELL = Readiness(
+WELL = HealthReport(
     parts={"database": None, "slack": None, "scheduler": None}, servers={"production": None}
 )
 
 
 @asynccontextmanager
-async def site(readiness: Readiness = WELL) -> AsyncIterator[tuple[str, aiohttp.ClientSession]]:
-    async def ready() -> Readiness:
+async def site(readiness: HealthReport = WELL) -> AsyncIterator[tuple[str, aiohttp.ClientSession]]:
+    async def ready() -> HealthReport:
         return readiness
 
     async with (
@@ -30,7 +30,7 @@ async def site(readiness: Readiness = WELL) -> AsyncIterator[tuple[str, aiohttp.
         yield f"http://127.0.0.1:{opened.port}", session
 
 
-async def test_healthz_says_that_the_process_turns() -> None:
+async def test_healthz_says_that_the_process_is_up() -> None:
     async with site() as (base, session), session.get(f"{base}/healthz") as answer:
         assert answer.status == 200
         assert await answer.json() == {"ok": True}
@@ -50,7 +50,7 @@ async def test_readyz_lists_every_part() -> None:
 
 @pytest.mark.parametrize("part", ["database", "slack", "scheduler"])
 async def test_a_part_that_is_not_well_makes_it_503(part: str) -> None:
-    readiness = Readiness(parts={**WELL.parts, part: "it does not answer"})
+    readiness = HealthReport(parts={**WELL.parts, part: "it does not answer"})
 
     async with site(readiness) as (base, session), session.get(f"{base}/readyz") as answer:
         body = await answer.json()
@@ -60,7 +60,7 @@ async def test_a_part_that_is_not_well_makes_it_503(part: str) -> None:
 
 
 async def test_a_server_that_is_down_does_not() -> None:
-    readiness = Readiness(parts=WELL.parts, servers={"production": "refused"})
+    readiness = HealthReport(parts=WELL.parts, servers={"production": "refused"})
 
     async with site(readiness) as (base, session), session.get(f"{base}/readyz") as answer:
         assert answer.status == 200
@@ -70,7 +70,7 @@ async def test_a_server_that_is_down_does_not() -> None:
 async def test_a_part_that_hangs_makes_it_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.web.ANSWER_WITHIN_S", 0.01)
 
-    async def ready() -> Readiness:
+    async def ready() -> HealthReport:
         await asyncio.Event().wait()
         return WELL
 
@@ -95,7 +95,7 @@ async def test_others_mount_their_routes() -> None:
     async def events(request: web.Request) -> web.Response:
         return web.Response(text=await request.text())
 
-    async def ready() -> Readiness:
+    async def ready() -> HealthReport:
         return WELL
 
     routes = [web.post("/slack/events", events)]
@@ -108,7 +108,7 @@ async def test_others_mount_their_routes() -> None:
 
 
 async def test_a_port_that_is_taken_names_the_setting() -> None:
-    async def ready() -> Readiness:
+    async def ready() -> HealthReport:
         return WELL
 
     with socket.socket() as taken:
