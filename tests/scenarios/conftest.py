@@ -25,8 +25,8 @@ from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
 from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.simulators.slack.model import Channel, Message, User, View
-from bot.simulators.slack.people import InteractionResult
 from bot.simulators.slack.simulator import SlackSimulator
+from bot.simulators.slack.user_actions import InteractionResult
 from bot.slack.manifest import manifest
 
 FAST = {

@@ -3,8 +3,8 @@
 import pytest
 
 from bot.deployments.model import Phase
-from bot.simulators.slack.api import ApiCall
 from bot.simulators.slack.model import Message
+from bot.simulators.slack.web_api import ApiCall
 from tests.scenarios.conftest import World, shown
 
 EDIT, POST = "chat.update", "chat.postMessage"

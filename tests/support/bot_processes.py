@@ -12,7 +12,7 @@ from typing import Any
 
 from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import DemoApp
-from bot.simulators.slack.errors import NothingHappened
+from bot.simulators.slack.changes import NothingHappened
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world, shown
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bot.simulators.dokku.app import App
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
-from bot.simulators.slack.errors import NotPossible
+from bot.simulators.slack.model import NotPossible
 from tests.truth.plans import REFUSALS, Act, Front, Plan, Weather
 from tests.truth.theatre import Theatre
 
@@ -108,14 +108,14 @@ class AppActor:
         return sum(one.kind == Weather.KILL for one in self.theatre.troubles)
 
     async def _message_beyond(self, before: set[str]) -> str | None:
-        feed = self.theatre.stage.slack.workspace.feed
+        changes = self.theatre.stage.slack.workspace.changes
         with suppress(TimeoutError):
             async with asyncio.timeout(MESSAGE_WITHIN_S):
                 while True:
                     for deployment_id, messages in self.theatre.live_messages().items():
                         if deployment_id not in before and f" {self.name} " in messages[0].text:
                             return deployment_id
-                    await feed.wait_beyond(len(feed.changes))
+                    await changes.wait_beyond(len(changes.entries))
         return None
 
     async def _set_up(self, plan: Plan) -> str:

@@ -1,8 +1,8 @@
-"""Block Kit as far as it is modelled: every block, element and limit, as a table.
+"""The modelled part of Block Kit: tables of blocks, elements and limits.
 
 Sources: docs.slack.dev/reference/block-kit (blocks, elements, composition objects) and
-docs.slack.dev/reference/views. What is not in the tables is refused, also where Slack would
-allow it: a bot that needs more gets a clear complaint and this file another row.
+docs.slack.dev/reference/views. What is not in the tables is refused, even if Slack would
+allow it: a bot that needs more gets a clear error, and this file another row.
 """
 
 from typing import Any
@@ -220,7 +220,7 @@ _RICH_ELEMENTS = {
 }
 
 
-def _section_says_something(value: Any, pointer: str, problems: Problems) -> None:
+def _section_has_text(value: Any, pointer: str, problems: Problems) -> None:
     if isinstance(value, dict) and "text" not in value and "fields" not in value:
         complain(problems, "missing required field: text", pointer)
 
@@ -241,7 +241,7 @@ _EVERYWHERE = {
                 "expand": boolean,
             }
         ),
-        _section_says_something,
+        _section_has_text,
     ),
     "header": shape({"block_id": _ID, "text": _plain(150)}, required=("text",)),
     "divider": shape({"block_id": _ID}),

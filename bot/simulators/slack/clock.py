@@ -1,4 +1,4 @@
-"""The workspace's own clock, which a test may move on instead of waiting."""
+"""The workspace's clock, which a test can advance, and Slack's delays."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 @dataclass(kw_only=True)
 class Clock:
-    """Wall time as the simulated Slack sees it; it also hands out message timestamps."""
+    """The simulated Slack's wall time and its message timestamps."""
 
     offset_s: float = 0.0
     _last_us: int = field(default=0, repr=False)
@@ -21,7 +21,7 @@ class Clock:
         return datetime.fromtimestamp(self.now_s(), tz=UTC)
 
     def next_ts(self) -> str:
-        """A `ts` that no other message of this workspace has: `1700000000.000100`."""
+        """Return a message `ts` that is unique in this workspace: `1700000000.000100`."""
         self._last_us = max(int(self.now_s() * 1_000_000), self._last_us + 1)
         return f"{self._last_us // 1_000_000}.{self._last_us % 1_000_000:06d}"
 
@@ -32,13 +32,13 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Slack's own delays, in seconds; tests may shorten those they would have to wait for.
+    """Slack's delays, in seconds; tests may pass shorter ones.
 
     Sources: docs.slack.dev "events-api", "handling-user-interaction", "using-socket-mode".
     """
 
     ack_s: float = 3.0
-    """Time an app has to acknowledge anything."""
+    """Time that an app has to acknowledge."""
     trigger_s: float = 3.0
     response_url_s: float = 30 * 60.0
     response_url_uses: int = 5

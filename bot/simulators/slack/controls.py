@@ -1,4 +1,4 @@
-"""The switches that only tests touch, gathered so that the simulator's own page stays short."""
+"""The controls of the simulated Slack that only tests use."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 
 from bot.simulators.slack.clock import Timings
 from bot.simulators.slack.delivery import Ack, Delivery, EnvelopeKind, NoAck
-from bot.simulators.slack.errors import NotPossible
 from bot.simulators.slack.faults import EVERY, Failure, Faults, Hold
-from bot.simulators.slack.sockets import SocketHub
+from bot.simulators.slack.model import NotPossible
+from bot.simulators.slack.socket_mode import SocketHub
 from bot.simulators.slack.workspace import Workspace
 
 
 class TestControls:
-    """Trouble on demand; a method's name may be `*` for all of them."""
+    """Faults and inspection. `*` in place of a method's name means all methods."""
 
-    __test__ = False  # pytest: no test class
+    __test__ = False  # not a test class for pytest
 
     workspace: Workspace
     _faults: Faults
@@ -36,16 +36,16 @@ class TestControls:
         self._faults.failures.setdefault(method, []).append(failure)
 
     def slow_for_test(self, method: str, seconds: float) -> None:
-        """Calls wait this long before they are looked at; 0 ends it."""
+        """Calls wait this long before they are handled; 0: no longer."""
         self._faults.delays_s[method] = seconds
 
     def lose_response_for_test(self, method: str, times: int = 1) -> None:
-        """The next calls are done, but the connection breaks before the answer."""
+        """The next calls are handled, but the connection breaks before the answer."""
         self._faults.lost_responses[method] = times
 
     @asynccontextmanager
     async def hold_for_test(self, method: str = EVERY) -> AsyncIterator[Hold]:
-        """Calls of `method` stand still until `release()` or the end of the block."""
+        """Calls of `method` wait until `release()` or the end of the block."""
         hold = Hold(method=method)
         self._faults.holds.append(hold)
         try:
@@ -55,7 +55,7 @@ class TestControls:
             hold.release()
 
     def clear_faults_for_test(self) -> None:
-        """Everything works again."""
+        """Remove all faults."""
         self._faults.clear()
         self._delivery.acks_to_lose = 0
         self._delivery.resume_for_test()
@@ -65,12 +65,12 @@ class TestControls:
         self.workspace.clock.advance_for_test(seconds)
 
     def lose_acks_for_test(self, times: int = 1) -> None:
-        """Slack does not get the next acks: events come again, people see a failure."""
+        """Slack does not receive the next acks: it resends events, and users see a failure."""
         self._delivery.acks_to_lose = times
 
     @asynccontextmanager
     async def pause_deliveries_for_test(self) -> AsyncIterator[None]:
-        """Nothing leaves Slack for the app within the block."""
+        """Slack delivers nothing to the app within the block."""
         self._delivery.pause_for_test()
         try:
             yield
@@ -78,19 +78,19 @@ class TestControls:
             self._delivery.resume_for_test()
 
     async def redeliver_last_for_test(self, kind: EnvelopeKind | None = None) -> Ack | NoAck:
-        """Send the last envelope (of a kind) once more: same id, same payload, no retry mark."""
+        """Send the last envelope (of a kind) again, unchanged and not marked as a retry."""
         for attempt in reversed(self._delivery.attempts):
             if kind in {None, attempt.envelope.kind}:
                 return await self._delivery.send(attempt.envelope)
-        raise NotPossible("nothing was delivered so far")
+        raise NotPossible("nothing has been delivered yet")
 
     @property
     def open_connections(self) -> int:
-        """How many sockets the app has open."""
+        """The number of sockets that the app has open."""
         return self._hub.open_connections
 
     def envelopes_per_connection_for_test(self) -> list[int]:
-        """How the envelopes were spread, one number for each connection there ever was."""
+        """The number of envelopes sent on each connection there has been."""
         return self._hub.sent_per_connection
 
     def unknown_acks_for_test(self) -> list[str]:
@@ -98,13 +98,13 @@ class TestControls:
         return list(self._hub.unknown_acks)
 
     async def disconnect_all_for_test(self, reason: str = "refresh_requested") -> None:
-        """Ask the app to come back on another socket; `warning` first announces it."""
+        """Ask the app to reconnect; `warning` announces it first."""
         await self._hub.disconnect_all(reason)
         if reason == "warning":
             self._delivery.spawn(self._refresh_later())
 
     def drop_tcp_for_test(self) -> None:
-        """Cut all sockets without a word."""
+        """Cut all sockets without a WebSocket close."""
         self._hub.drop_all()
 
     async def _refresh_later(self) -> None:

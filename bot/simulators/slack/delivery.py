@@ -1,4 +1,4 @@
-"""From Slack to the app: one envelope, three seconds, and retries for events only."""
+"""Delivery from Slack to the app: three seconds to acknowledge, retries only for events."""
 
 import asyncio
 import uuid
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from bot.simulators.slack.changes import ChangeLog
 from bot.simulators.slack.clock import Clock, Timings
-from bot.simulators.slack.feed import Feed
 from bot.simulators.slack.model import Json
 
 EnvelopeKind = Literal["events_api", "slash_commands", "interactive"]
@@ -17,7 +17,7 @@ FailureReason = Literal["timeout", "http_error", "connection_failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """Something for the app."""
+    """One command, interaction or event for the app."""
 
     kind: EnvelopeKind
     payload: Json
@@ -26,7 +26,7 @@ class Envelope:
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """Which retry this is, and why the last try counted as failed."""
+    """The number of this retry, and why the previous attempt failed."""
 
     number: int
     reason: FailureReason
@@ -34,7 +34,7 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class Ack:
-    """The app took it. `response` is the body it sent along (dict, plain text, or None)."""
+    """The app acknowledged. `response` is the body that it sent (dict, plain text, or None)."""
 
     after_s: float
     response: Json | str | None
@@ -42,11 +42,11 @@ class Ack:
 
 @dataclass(frozen=True, kw_only=True)
 class NoAck:
-    """The app did not take it."""
+    """The app did not acknowledge."""
 
     reason: FailureReason
     final: bool = False
-    """The app asked Slack not to try again (`x-slack-no-retry`)."""
+    """The app asked for no retry (`x-slack-no-retry`)."""
 
 
 class Transport(Protocol):
@@ -55,12 +55,12 @@ class Transport(Protocol):
     async def attempt(
         self, envelope: Envelope, *, retry: Retry | None, timeout_s: float
     ) -> Ack | NoAck:
-        """Hand the envelope over once."""
+        """Deliver the envelope once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One line of the delivery log."""
+    """One entry of the delivery log."""
 
     at: datetime
     envelope: Envelope
@@ -69,13 +69,15 @@ class Attempt:
 
 
 class Delivery:
-    """Hands envelopes to the transport and keeps the log of all attempts."""
+    """Gives envelopes to the transport and keeps a log of all attempts."""
 
-    def __init__(self, *, transport: Transport, clock: Clock, timings: Timings, feed: Feed) -> None:
+    def __init__(
+        self, *, transport: Transport, clock: Clock, timings: Timings, changes: ChangeLog
+    ) -> None:
         self._transport = transport
         self._clock = clock
         self._timings = timings
-        self._feed = feed
+        self._changes = changes
         self._tasks: set[asyncio.Task[None]] = set()
         self._may_go = asyncio.Event()
         self._may_go.set()
@@ -83,7 +85,7 @@ class Delivery:
         self.acks_to_lose = 0
 
     async def send(self, envelope: Envelope, *, retry: Retry | None = None) -> Ack | NoAck:
-        """One try: all that commands and interactions get."""
+        """Deliver once; commands and interactions are never retried."""
         await self._may_go.wait()
         at = self._clock.now()
         outcome = await self._transport.attempt(
@@ -93,11 +95,11 @@ class Delivery:
             self.acks_to_lose -= 1
             outcome = NoAck(reason="timeout")
         self.attempts.append(Attempt(at=at, envelope=envelope, retry=retry, outcome=outcome))
-        self._feed.add("delivery", f"{envelope.kind} {type(outcome).__name__}")
+        self._changes.add("delivery", f"{envelope.kind} {type(outcome).__name__}")
         return outcome
 
     def publish(self, payload: Json) -> None:
-        """Send an event, and again after each pause until the app takes it."""
+        """Send an event, again after each pause until the app acknowledges it."""
         self.spawn(self._publish(Envelope(kind="events_api", payload=payload)))
 
     async def _publish(self, envelope: Envelope) -> None:
@@ -110,7 +112,7 @@ class Delivery:
             await asyncio.sleep(pause_s)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that ends at the latest with the workspace."""
+        """Run something in the background; it is cancelled when the workspace closes."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -120,11 +122,11 @@ class Delivery:
         self._may_go.clear()
 
     def resume_for_test(self) -> None:
-        """Let everything go that has waited."""
+        """Deliver everything that has waited."""
         self._may_go.set()
 
     async def close(self) -> None:
-        """Stop trying."""
+        """Stop all deliveries."""
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()

@@ -1,12 +1,12 @@
-"""The Events API: which changes the app hears of, and in what words."""
+"""The Events API: which changes the app receives, and their payloads."""
 
 import uuid
 from dataclasses import dataclass
 
 from bot.simulators.slack.delivery import Delivery
+from bot.simulators.slack.json_objects import message_json, view_json
 from bot.simulators.slack.manifest import AppConfig
 from bot.simulators.slack.model import Channel, Json, Message
-from bot.simulators.slack.shapes import message_json, view_json
 from bot.simulators.slack.workspace import MessageChange, Workspace
 
 _SUBSCRIPTION = {"channel": "message.channels", "group": "message.groups", "im": "message.im"}
@@ -21,13 +21,13 @@ class EventPublisher:
     delivery: Delivery
 
     def message_changed(self, change: MessageChange, message: Message, before: Json | None) -> None:
-        """A hook for the workspace: tell the app, if it is a member and has subscribed."""
+        """Send a change to the app, if it is a member and has subscribed. A workspace hook."""
         channel = self.workspace.channels[message.channel]
         if self.workspace.bot.id not in channel.members:
             return
         if _SUBSCRIPTION[channel.kind] in self.app.bot_events:
             self._publish(self._message_event(change, message, channel, before), channel)
-        # The same words arrive a second time as a mention, with an event id of their own.
+        # A mention arrives a second time as app_mention, with another event id.
         if (
             change == "posted"
             and channel.kind != "im"
@@ -40,7 +40,7 @@ class EventPublisher:
             self._publish(event, channel)
 
     def home_opened(self, user: str) -> None:
-        """Somebody looks at the app's Home tab."""
+        """A user opened the app's Home tab."""
         if "app_home_opened" not in self.app.bot_events:
             return
         channel = self.workspace.direct_channel(user)

@@ -1,16 +1,16 @@
-"""Trouble on demand: everything a Web API call can suffer. Used by tests only."""
+"""Faults that tests switch on for Web API calls."""
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 EVERY = "*"
-"""Instead of a method's name: all of them."""
+"""In place of a method's name: all methods."""
 
 
 @dataclass(kw_only=True)
 class Failure:
-    """What the next calls of a method get instead of an answer."""
+    """What the next calls of a method get in place of an answer."""
 
     error: str | None = None
     status: int = 200
@@ -20,7 +20,7 @@ class Failure:
 
 @dataclass(kw_only=True)
 class Hold:
-    """Calls of a method stand still at Slack's door until `release`."""
+    """Calls of a method wait before they are handled, until `release`."""
 
     method: str
     waiting: int = 0
@@ -28,16 +28,16 @@ class Hold:
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def arrived(self, *, timeout_s: float = 10.0) -> None:
-        """Wait until a call stands at the door."""
+        """Wait until a call is held."""
         async with asyncio.timeout(timeout_s):
             await self._arrived.wait()
 
     def release(self) -> None:
-        """Let all of them in."""
+        """Let all held calls continue."""
         self._open.set()
 
-    async def stand(self) -> None:
-        """Be one of those who wait."""
+    async def wait(self) -> None:
+        """Hold this call until `release`."""
         self.waiting += 1
         self._arrived.set()
         try:
@@ -48,7 +48,7 @@ class Hold:
 
 @dataclass(kw_only=True)
 class Faults:
-    """The faults that are switched on now, by method name or `EVERY`."""
+    """The active faults, by method name or `EVERY`."""
 
     failures: dict[str, list[Failure]] = field(default_factory=dict)
     delays_s: dict[str, float] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Faults:
     holds: list[Hold] = field(default_factory=list)
 
     def next_failure(self, method: str) -> Failure | None:
-        """Use up one failure that is due for this method."""
+        """Take one failure that is due for this method."""
         for key in (method, EVERY):
             waiting = self.failures.get(key)
             if waiting:
@@ -68,11 +68,11 @@ class Faults:
         return None
 
     def delay_s(self, method: str) -> float:
-        """How long the call is kept waiting before it is looked at."""
+        """Seconds that the call waits before it is handled."""
         return max((self.delays_s.get(key, 0.0) for key in (method, EVERY)), default=0.0)
 
     def loses_response(self, method: str) -> bool:
-        """Whether the call is done but its answer never arrives."""
+        """Whether the call is handled but its answer never arrives."""
         for key in (method, EVERY):
             if self.lost_responses.get(key, 0) > 0:
                 self.lost_responses[key] -= 1
@@ -80,11 +80,11 @@ class Faults:
         return False
 
     def holds_for(self, method: str) -> Iterator[Hold]:
-        """The doors that this call has to pass."""
+        """The holds that apply to this call."""
         return (hold for hold in self.holds if hold.method in {method, EVERY})
 
     def clear(self) -> None:
-        """Switch everything off and open all doors."""
+        """Remove all faults and release all holds."""
         for hold in self.holds:
             hold.release()
         self.failures.clear()

@@ -1,10 +1,8 @@
-"""What the workspace knows of the installed app: its manifest, read strictly."""
+"""The installed app's manifest, read strictly."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
-
-from bot.simulators.slack.errors import ManifestError
 
 # docs.slack.dev/reference/events: an app may subscribe only with the matching scope.
 EVENT_SCOPES: Mapping[str, str | None] = {
@@ -14,6 +12,10 @@ EVENT_SCOPES: Mapping[str, str | None] = {
     "message.im": "im:history",
     "app_home_opened": None,
 }
+
+
+class ManifestError(Exception):
+    """Slack would not accept this app manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Shortcut:
 
 @dataclass(frozen=True, kw_only=True)
 class AppConfig:
-    """The app as installed."""
+    """The installed app's configuration."""
 
     name: str
     bot_name: str
@@ -54,7 +56,7 @@ class AppConfig:
     def from_manifest(cls, manifest: Mapping[str, Any]) -> Self:
         """Read an app manifest (the dict that its YAML or JSON gives).
 
-        Raises: ManifestError where Slack would refuse it, or where it asks for what is not
+        Raises ManifestError if Slack would refuse it, or if it asks for something that is not
         modelled here.
         """
         try:
@@ -96,7 +98,7 @@ class AppConfig:
 def _command(entry: Mapping[str, Any]) -> SlashCommand:
     command = str(entry["command"])
     if not command.startswith("/") or " " in command:
-        raise ManifestError(f"{command!r} is no slash command")
+        raise ManifestError(f"{command!r} is not a slash command")
     return SlashCommand(
         command=command,
         description=str(entry["description"]),

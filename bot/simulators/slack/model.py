@@ -1,6 +1,6 @@
-"""The things a workspace is made of, in Slack's own words and shapes."""
+"""Users, channels, messages, files and views of a workspace; the errors of using them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -9,9 +9,30 @@ Json = dict[str, Any]
 ChannelKind = Literal["channel", "group", "im"]
 
 
+class ApiError(Exception):
+    """The Web API refuses a call: `{"ok": false, "error": code}`."""
+
+    def __init__(self, code: str, *, messages: Sequence[str] = (), **extra: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.messages = tuple(messages)
+        self.extra = extra
+
+    def to_json(self) -> dict[str, Any]:
+        """Return Slack's error body; `messages` go into `response_metadata`."""
+        body: dict[str, Any] = {"ok": False, "error": self.code, **self.extra}
+        if self.messages:
+            body["response_metadata"] = {"messages": list(self.messages)}
+        return body
+
+
+class NotPossible(Exception):
+    """A user tried something that a Slack client does not offer: the test or page is wrong."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A member, a bot user, or somebody of another team in a shared channel."""
+    """A member, a bot user, or a user of another team in a shared channel."""
 
     id: str
     name: str
@@ -49,13 +70,13 @@ class Channel:
 
     @property
     def is_private(self) -> bool:
-        """Whether people outside cannot even see that it exists."""
+        """Whether only members can see that it exists."""
         return self.kind != "channel"
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserGroup:
-    """A mentionable group of people (`S…`)."""
+    """A mentionable group of users (`S…`)."""
 
     id: str
     handle: str
@@ -64,7 +85,7 @@ class UserGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """How a message looked from `at` on."""
+    """What a message showed from `at` on."""
 
     at: datetime
     text: str
@@ -73,7 +94,7 @@ class Rendering:
 
 @dataclass(kw_only=True)
 class Message:
-    """One message; the object stays the same while it is edited, so it always shows what is now."""
+    """One message. Edits change this object, so it always shows the current content."""
 
     channel: str
     ts: str
@@ -89,19 +110,19 @@ class Message:
     edited: bool = False
     deleted: bool = False
     ephemeral_for: str | None = None
-    """The only person who sees it; None for a real message."""
+    """The only user who sees it; None for a normal message."""
     replies: list[str] = field(default_factory=list)
     parse: str = "none"
     history: list[Rendering] = field(default_factory=list)
 
     @property
     def plain(self) -> str:
-        """All that a reader sees, one line per piece: of the blocks, or else of the text."""
+        """All visible text, one line per piece: of the blocks, or else the text."""
         return "\n".join(visible_texts(self.blocks)) if self.blocks else self.text
 
     @property
     def buttons(self) -> dict[str, str]:
-        """Label by `action_id` of the buttons now in the message."""
+        """Label by `action_id` of the message's current buttons."""
         return {
             element["action_id"]: element["text"]["text"]
             for _, element in interactive_elements(self.blocks)
@@ -125,7 +146,7 @@ class SlackFile:
 
     @property
     def text(self) -> str:
-        """The content as text; bytes that are no UTF-8 are replaced."""
+        """The content as text; invalid UTF-8 is replaced."""
         return (self.content or b"").decode("utf-8", errors="replace")
 
     def to_json(self) -> Json:
@@ -149,7 +170,7 @@ class SlackFile:
 
 @dataclass(kw_only=True)
 class View:
-    """A modal or a Home tab, with what the person has filled in so far."""
+    """A modal or a Home tab, with what the user has filled in so far."""
 
     id: str
     type: Literal["modal", "home"]
@@ -162,7 +183,7 @@ class View:
     root_view_id: str
     previous_view_id: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
-    """By block id: what the app said against the last submission."""
+    """By block id: the app's errors for the last submission."""
 
     @property
     def callback_id(self) -> str:
@@ -171,23 +192,23 @@ class View:
 
     @property
     def blocks(self) -> list[Json]:
-        """The blocks as they are shown now."""
+        """The current blocks."""
         blocks: list[Json] = self.payload["blocks"]
         return blocks
 
     @property
     def title(self) -> str:
-        """The modal's title; empty on Home tabs."""
+        """The modal's title; empty for a Home tab."""
         return str(self.payload.get("title", {}).get("text", ""))
 
     @property
     def plain(self) -> str:
-        """All that a reader sees, one line per piece."""
+        """All visible text, one line per piece."""
         return "\n".join(visible_texts(self.blocks))
 
     @property
     def buttons(self) -> dict[str, str]:
-        """Label by `action_id` of the buttons now in the view."""
+        """Label by `action_id` of the view's current buttons."""
         return {
             element["action_id"]: element["text"]["text"]
             for _, element in interactive_elements(self.blocks)
@@ -196,7 +217,7 @@ class View:
 
 
 def visible_texts(node: Any) -> Iterator[str]:
-    """Every piece of text that a reader of these blocks sees, in their order."""
+    """Yield every visible piece of text of these blocks, in order."""
     if isinstance(node, list):
         for item in node:
             yield from visible_texts(item)
@@ -228,7 +249,7 @@ _INLINE: Mapping[str, Callable[[Json], str]] = {
 
 
 def interactive_elements(blocks: list[Json]) -> Iterator[tuple[Json, Json]]:
-    """Pairs of (block, element) of all that a person can operate."""
+    """Yield (block, element) for every element that a user can operate."""
     for block in blocks:
         match block["type"]:
             case "actions":

@@ -1,21 +1,19 @@
-"""Serves the page and its live feed, and lets it act as one of the people."""
+"""Serves the page and its live feed, and does what a visitor does on it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from bot.simulators.slack.errors import NotPossible
 from bot.simulators.slack.manifest import AppConfig
-from bot.simulators.slack.model import Json
-from bot.simulators.slack.page_acts import PageActs
+from bot.simulators.slack.model import Json, Message, NotPossible, User, View
 from bot.simulators.slack.page_state import page_state
-from bot.simulators.slack.people import People
+from bot.simulators.slack.user_actions import InteractionResult, UserActions
 from bot.simulators.slack.workspace import Workspace
 
-# Changes come in bursts; the eye does not need more than this many pictures a second.
+# Changes come in bursts; more updates per second than this are not visible.
 _FRAME_S = 0.06
 _SCRIPTS = ("app", "blocks", "composer", "icons", "message", "modal", "mrkdwn", "panel")
 _ASSETS = {
@@ -23,7 +21,79 @@ _ASSETS = {
     "page/style.css": ("style.css", "text/css"),
     **{f"page/{name}.js": (f"{name}.js", "text/javascript") for name in _SCRIPTS},
 }
+Action = Callable[[User, Json], Awaitable[InteractionResult | None]]
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src"
+
+
+class PageActions:
+    """Reads what the page posted and calls the matching user action."""
+
+    def __init__(self, *, workspace: Workspace, actions: UserActions) -> None:
+        self._workspace = workspace
+        self._actions = actions
+        self._by_name: Mapping[str, Action] = {
+            "command": self._command,
+            "say": self._say,
+            "click": self._click,
+            "shortcut": self._shortcut,
+            "delete": self._delete,
+            "submit": self._submit,
+            "close": self._close,
+            "home": self._home,
+        }
+
+    async def do(self, body: Json) -> InteractionResult | None:
+        """Do `body["act"]` as `body["user"]`; None for actions that no app answers.
+
+        Raises NotPossible; KeyError, TypeError, ValueError for a body that the page never sends.
+        """
+        return await self._by_name[body["act"]](self._workspace.users[body["user"]], body)
+
+    async def _command(self, user: User, body: Json) -> InteractionResult:
+        channel = self._workspace.channels[body["channel"]]
+        return await self._actions.command(user, channel, body["command"], body["text"])
+
+    async def _say(self, user: User, body: Json) -> None:
+        channel = self._workspace.channels[body["channel"]]
+        await self._actions.say(user, channel, body["text"], thread_ts=body.get("thread_ts"))
+
+    async def _click(self, user: User, body: Json) -> InteractionResult:
+        target = self._view(body) if "view" in body else self._message(user, body)
+        return await self._actions.click(
+            user, target, action_id=body["action_id"], value=body.get("value")
+        )
+
+    async def _shortcut(self, user: User, body: Json) -> InteractionResult:
+        message = self._message(user, body)
+        return await self._actions.shortcut(user, message, callback_id=body["callback_id"])
+
+    async def _delete(self, user: User, body: Json) -> None:
+        await self._actions.delete(user, self._message(user, body))
+
+    async def _submit(self, user: User, body: Json) -> InteractionResult:
+        return await self._actions.submit(user, self._view(body), body["values"])
+
+    async def _close(self, user: User, body: Json) -> None:
+        everything = body.get("everything", False)
+        await self._actions.close(user, self._view(body), everything=everything)
+
+    async def _home(self, user: User, _body: Json) -> None:
+        await self._actions.open_home(user)
+
+    def _view(self, body: Json) -> View:
+        view = self._workspace.view(body["view"])
+        if view is None:
+            raise NotPossible("That view is no longer open.")
+        return view
+
+    def _message(self, user: User, body: Json) -> Message:
+        found = self._workspace.message(body["channel"], body["ts"])
+        if found is not None:
+            return found
+        for message in self._workspace.ephemerals:
+            if message.ts == body["ts"] and message.ephemeral_for == user.id:
+                return message
+        raise NotPossible("That message no longer exists.")
 
 
 class Page:
@@ -34,15 +104,15 @@ class Page:
         *,
         workspace: Workspace,
         app: AppConfig,
-        people: People,
+        actions: UserActions,
         origin: str,
         hints: Sequence[str],
         side_panel: Callable[[], list[dict[str, Any]]] | None,
     ) -> None:
         self._workspace = workspace
         self._app = app
-        self._people = people
-        self._acts = PageActs(workspace=workspace, people=people)
+        self._actions = actions
+        self._page_actions = PageActions(workspace=workspace, actions=actions)
         self._origin = origin.rstrip("/")
         self._hints = list(hints)
         self._side_panel = side_panel
@@ -50,7 +120,7 @@ class Page:
         self._pushers: set[asyncio.Task[None]] = set()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Add the page, its parts, its feed and its acts."""
+        """Add the page, its files, its feed and its actions."""
         for path in _ASSETS:
             router.add_get(f"/{path}", self._asset)
         router.add_get("/archives/{channel}/{ts}", self._asset)
@@ -58,7 +128,7 @@ class Page:
         router.add_post("/page/act", self._act)
 
     def close(self) -> None:
-        """Stop feeding."""
+        """Stop all feeds."""
         for pusher in self._pushers:
             pusher.cancel()
 
@@ -74,7 +144,7 @@ class Page:
         return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
-        self._must_be_our_page(request)
+        self._check_origin(request)
         socket = web.WebSocketResponse(heartbeat=20)
         await socket.prepare(request)
         pusher = asyncio.create_task(self._push(socket))
@@ -89,24 +159,24 @@ class Page:
         return socket
 
     async def _push(self, socket: web.WebSocketResponse) -> None:
-        feed = self._workspace.feed
+        changes = self._workspace.changes
         while not socket.closed:
-            seen = len(feed.changes)
+            seen = len(changes.entries)
             await socket.send_json(self._state())
             await asyncio.sleep(_FRAME_S)
-            await feed.wait_beyond(seen)
+            await changes.wait_beyond(seen)
 
     def _state(self) -> Json:
-        state = page_state(self._workspace, self._app, self._people.notices)
+        state = page_state(self._workspace, self._app, self._actions.notices)
         state["hints"] = self._hints
         state["panel"] = None if self._side_panel is None else self._side_panel()
         return state
 
     async def _act(self, request: web.Request) -> web.Response:
-        self._must_be_our_page(request)
+        self._check_origin(request)
         try:
             body = await request.json()
-            result = await self._acts.do(body)
+            result = await self._page_actions.do(body)
         except NotPossible as refusal:
             return web.json_response({"ok": False, "error": str(refusal)})
         except (KeyError, TypeError, ValueError) as error:
@@ -115,10 +185,10 @@ class Page:
             return web.json_response({"ok": True})
         return web.json_response({"ok": result.acked or not result.sent, "sent": result.sent})
 
-    def _must_be_our_page(self, request: web.Request) -> None:
+    def _check_origin(self, request: web.Request) -> None:
         # Another site in the same browser can reach loopback; it cannot forge its origin.
         allowed = {self._origin, self._origin.replace("127.0.0.1", "localhost")}
         if request.headers.get("Origin", self._origin) not in allowed or (
             f"http://{request.host}" not in allowed
         ):
-            raise web.HTTPForbidden(text="only the page of this workspace may do that")
+            raise web.HTTPForbidden(text="only this workspace's page may do that")

@@ -1,10 +1,10 @@
-"""Everything the page shows, as one JSON picture."""
+"""Everything the page shows, as one JSON object."""
 
 from collections.abc import Sequence
 
 from bot.simulators.slack.manifest import AppConfig
 from bot.simulators.slack.model import Json, Message, View
-from bot.simulators.slack.people import Notice
+from bot.simulators.slack.user_actions import Notice
 from bot.simulators.slack.workspace import Workspace
 
 _NEWEST = 200
@@ -12,7 +12,7 @@ _FILE_CHARACTERS = 400_000
 
 
 def page_state(workspace: Workspace, app: AppConfig, notices: Sequence[Notice]) -> Json:
-    """People, channels, the newest messages, whispers, open views and failures."""
+    """Return users, channels, the newest messages, ephemeral ones, open views and failures."""
     messages: dict[str, list[Json]] = {}
     for channel in workspace.channels.values():
         everything = [

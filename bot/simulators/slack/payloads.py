@@ -3,9 +3,9 @@
 Sources: docs.slack.dev/reference/interaction-payloads; Bolt's own scenario tests.
 """
 
-from bot.simulators.slack.forms import initial_values
+from bot.simulators.slack.json_objects import message_json, view_json
 from bot.simulators.slack.model import Channel, Json, Message, User, View
-from bot.simulators.slack.shapes import message_json, view_json
+from bot.simulators.slack.user_input import initial_values
 from bot.simulators.slack.workspace import Workspace
 
 VERIFICATION_TOKEN = "simulated-verification-token"
@@ -13,7 +13,7 @@ _PUBLIC_NAMES = {"im": "directmessage", "group": "privategroup"}
 
 
 def channel_name(channel: Channel) -> str:
-    """What apps are told of a channel's name; private ones keep theirs."""
+    """The channel name that apps get: private conversations only get a generic one."""
     return _PUBLIC_NAMES.get(channel.kind, channel.name)
 
 
@@ -27,7 +27,7 @@ def slash_command(
     trigger_id: str,
     response_url: str,
 ) -> Json:
-    """The form of a slash command; there is never a `thread_ts` in it."""
+    """The form of a slash command; it never has a `thread_ts`."""
     return {
         "token": VERIFICATION_TOKEN,
         "team_id": user.team_id,
@@ -72,7 +72,7 @@ def message_action_click(
     trigger_id: str,
     response_url: str,
 ) -> Json:
-    """`block_actions` from a message; `shown` are the blocks that the person saw."""
+    """`block_actions` from a message; `shown` are the blocks that the user saw."""
     channel = workspace.channels[message.channel]
     ephemeral = message.ephemeral_for is not None
     container: Json = {
@@ -93,7 +93,7 @@ def message_action_click(
         "actions": [action],
     }
     if not ephemeral:
-        # Apps do not get an ephemeral message back; they have to know what they whispered.
+        # Slack does not send an ephemeral message back; the app has to remember it.
         payload["message"] = {**message_json(workspace, message), "blocks": shown}
     return payload
 
@@ -112,7 +112,7 @@ def view_action_click(
 
 
 def view_submission(workspace: Workspace, user: User, view: View, *, trigger_id: str) -> Json:
-    """A person pressed the modal's submit button."""
+    """A user pressed the modal's submit button."""
     return {
         **_common(workspace, user, "view_submission"),
         "trigger_id": trigger_id,
@@ -122,7 +122,7 @@ def view_submission(workspace: Workspace, user: User, view: View, *, trigger_id:
 
 
 def view_closed(workspace: Workspace, user: User, view: View, *, is_cleared: bool) -> Json:
-    """A person closed a modal with `notify_on_close`."""
+    """A user closed a modal with `notify_on_close`."""
     return {
         **_common(workspace, user, "view_closed"),
         "view": view_json(workspace, view),
@@ -139,7 +139,7 @@ def message_shortcut(
     trigger_id: str,
     response_url: str,
 ) -> Json:
-    """`message_action`: a shortcut from a message's menu. Bot messages come without `user`."""
+    """`message_action`: a shortcut in a message's menu. Bot messages have no `user` in it."""
     channel = workspace.channels[message.channel]
     shown = message_json(workspace, message)
     if message.bot_id is not None:

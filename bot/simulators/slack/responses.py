@@ -1,15 +1,14 @@
-"""How an app answers without the Web API: response URLs, and bodies sent along with an ack."""
+"""Answers without the Web API: response URLs, and bodies sent with an ack."""
 
 import json
 from typing import Any
 
 from aiohttp import web
 
-from bot.simulators.slack import rules
-from bot.simulators.slack.chat import Chat
-from bot.simulators.slack.errors import ApiError
-from bot.simulators.slack.model import Json, Message
-from bot.simulators.slack.tickets import ResponseUrl, Tickets
+from bot.simulators.slack import validation
+from bot.simulators.slack.interaction_tokens import InteractionTokens, ResponseUrl
+from bot.simulators.slack.methods.chat import Chat
+from bot.simulators.slack.model import ApiError, Json, Message
 from bot.simulators.slack.workspace import Workspace
 
 _KNOWN = {
@@ -26,17 +25,17 @@ _KNOWN = {
 
 
 class Responses:
-    """Turns such answers into messages and whispers."""
+    """Turns such answers into messages and ephemeral messages."""
 
-    def __init__(self, *, workspace: Workspace, tickets: Tickets, chat: Chat) -> None:
+    def __init__(self, *, workspace: Workspace, tokens: InteractionTokens, chat: Chat) -> None:
         self._workspace = workspace
-        self._tickets = tickets
+        self._tokens = tokens
         self._chat = chat
 
     async def handle(self, request: web.Request) -> web.Response:
-        """`POST /response/TOKEN`."""
+        """Answer `POST /response/TOKEN`."""
         try:
-            ticket = self._tickets.use_response_url(request.match_info["token"])
+            ticket = self._tokens.use_response_url(request.match_info["token"])
         except ApiError as error:
             return web.json_response(error.to_json(), status=404)
         try:
@@ -45,12 +44,12 @@ class Responses:
         except ValueError:
             return web.Response(status=400, text="invalid_payload")
         except ApiError as error:
-            self._workspace.feed.add("response_refused", f"{error.code} {error.messages}")
+            self._workspace.changes.add("response_refused", f"{error.code} {error.messages}")
             return web.json_response(error.to_json(), status=400)
         return web.Response(text="ok")
 
     def answer(self, ticket: ResponseUrl, body: Any) -> None:
-        """Show what the app said. Raises: ApiError with the reason why Slack would not."""
+        """Post the app's answer. Raises ApiError if Slack would refuse it."""
         if not isinstance(body, dict):
             raise ApiError("invalid_payload")
         if unknown := sorted(set(body) - _KNOWN):
@@ -66,7 +65,7 @@ class Responses:
             if original is not None:
                 self._workspace.delete(original, self._chat.snapshot(original))
             return
-        blocks = rules.check_message_blocks(body["blocks"]) if body.get("blocks") else []
+        blocks = validation.check_message_blocks(body["blocks"]) if body.get("blocks") else []
         text = body.get("text", "")
         if not text and not blocks:
             raise ApiError("no_text")
@@ -78,7 +77,7 @@ class Responses:
         self._post(ticket, body, text, blocks)
 
     def command_ack(self, ticket: ResponseUrl, response: Json | str | None) -> None:
-        """What came back with the ack of a slash command."""
+        """Post what came with the ack of a slash command."""
         if isinstance(response, str):
             response = {"text": response}
         if response:
@@ -97,7 +96,7 @@ class Responses:
                 ts=self._workspace.clock.next_ts(),
                 user=self._workspace.bot.id,
                 bot_id=self._workspace.bot.bot_id,
-                text=text[: rules.POST_TEXT],
+                text=text[: validation.POST_TEXT],
                 blocks=blocks,
                 thread_ts=thread_ts,
                 ephemeral_for=ticket.user if response_type == "ephemeral" else None,

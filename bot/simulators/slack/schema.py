@@ -1,4 +1,4 @@
-"""A small checker for JSON shapes that words its complaints as Slack does, with a JSON pointer."""
+"""A small JSON checker that reports problems in Slack's words, with a JSON pointer."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -6,11 +6,11 @@ from typing import Any
 
 Problems = list[str]
 Check = Callable[[Any, str, Problems], None]
-"""Value, JSON pointer to it, where to put complaints."""
+"""Takes the value, a JSON pointer to it, and the list to add problems to."""
 
 
 def complain(problems: Problems, what: str, pointer: str) -> None:
-    """Note a problem in Slack's words: `must be … [json-pointer:/blocks/0/text]`."""
+    """Add a problem in Slack's words: `must be … [json-pointer:/blocks/0/text]`."""
     problems.append(f"{what} [json-pointer:{pointer}]")
 
 
@@ -29,7 +29,7 @@ def string(*, most: int, least: int = 1) -> Check:
 
 
 def matching(pattern: str, what: str, *, most: int) -> Check:
-    """A string that has a form."""
+    """A string that matches a pattern."""
     compiled = re.compile(pattern)
     length = string(most=most)
 
@@ -70,7 +70,7 @@ def integer(*, least: int, most: int) -> Check:
 
 
 def array(item: Check, *, most: int, least: int = 1) -> Check:
-    """A list of things that pass `item`."""
+    """A list whose items pass `item`."""
 
     def check(value: Any, pointer: str, problems: Problems) -> None:
         if not isinstance(value, list):
@@ -106,7 +106,7 @@ def shape(properties: Mapping[str, Check], *, required: Collection[str] = ()) ->
 
 
 def typed(variants: Mapping[str, Check]) -> Check:
-    """An object whose `type` says which of the variants it is."""
+    """An object whose `type` chooses the variant."""
 
     def check(value: Any, pointer: str, problems: Problems) -> None:
         if not isinstance(value, dict):
@@ -125,7 +125,7 @@ def typed(variants: Mapping[str, Check]) -> Check:
 
 
 def also(first: Check, *more: Check) -> Check:
-    """Every one of these checks."""
+    """All of these checks."""
 
     def check(value: Any, pointer: str, problems: Problems) -> None:
         for each in (first, *more):

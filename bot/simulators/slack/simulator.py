@@ -1,4 +1,4 @@
-"""A whole simulated Slack on one loopback port, for `deploybot demo` and for tests."""
+"""A whole simulated Slack on one loopback port, for `deploybot demo` and tests."""
 
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -7,22 +7,24 @@ from typing import Any, Literal, TypeVar
 
 from aiohttp import web
 
-from bot.simulators.slack.api import ApiCall, WebApi
-from bot.simulators.slack.chat import Chat
 from bot.simulators.slack.clock import Clock, Timings
 from bot.simulators.slack.controls import TestControls
-from bot.simulators.slack.conversations import Conversations
 from bot.simulators.slack.delivery import Attempt, Delivery
-from bot.simulators.slack.errors import ApiError, NotPossible
 from bot.simulators.slack.events import EventPublisher
 from bot.simulators.slack.faults import Faults
-from bot.simulators.slack.files import Files
-from bot.simulators.slack.http_delivery import HttpTransport
+from bot.simulators.slack.http_mode import HttpTransport
+from bot.simulators.slack.interaction_tokens import InteractionTokens
 from bot.simulators.slack.manifest import AppConfig
+from bot.simulators.slack.methods.chat import Chat
+from bot.simulators.slack.methods.conversations import Conversations
+from bot.simulators.slack.methods.files import Files
+from bot.simulators.slack.methods.users import Users
+from bot.simulators.slack.methods.views import Views
 from bot.simulators.slack.model import (
+    ApiError,
     Channel,
-    Json,
     Message,
+    NotPossible,
     Rendering,
     SlackFile,
     User,
@@ -30,12 +32,10 @@ from bot.simulators.slack.model import (
     View,
 )
 from bot.simulators.slack.page_server import Page
-from bot.simulators.slack.people import Notice, People
-from bot.simulators.slack.ratelimits import RateLimiter
 from bot.simulators.slack.responses import Responses
-from bot.simulators.slack.sockets import SocketHub
-from bot.simulators.slack.tickets import Tickets
-from bot.simulators.slack.views import Views
+from bot.simulators.slack.socket_mode import SocketHub
+from bot.simulators.slack.user_actions import Notice, UserActions
+from bot.simulators.slack.web_api import ApiCall, RateLimiter, WebApi
 from bot.simulators.slack.workspace import Workspace
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ _MAX_BODY = 32 * 1024 * 1024
 class SlackSimulator(TestControls):
     """One workspace with one installed app; `open_slack` makes it.
 
-    What people do (`command`, `click`, `submit`, `say`, ...) is told in `people.People`.
+    What users do (`command`, `click`, `submit`, `say`, ...) is in `user_actions.UserActions`.
     """
 
     bot_token = "xoxb-4242-simulated-bot-token"
@@ -75,7 +75,7 @@ class SlackSimulator(TestControls):
         self._faults = Faults()
         self._hub = SocketHub(
             app_id=self.workspace.app_id,
-            feed=self.workspace.feed,
+            changes=self.workspace.changes,
             url=base_url.replace("http://", "ws://") + "link/",
         )
         self._http = HttpTransport(
@@ -85,36 +85,40 @@ class SlackSimulator(TestControls):
             transport=self._hub if mode == "socket" else self._http,
             clock=clock,
             timings=timings,
-            feed=self.workspace.feed,
+            changes=self.workspace.changes,
         )
         self._events = EventPublisher(workspace=self.workspace, app=app, delivery=self._delivery)
         self.workspace.on_message.append(self._events.message_changed)
-        tickets = Tickets(clock=clock, timings=timings, base_url=base_url)
+        tokens = InteractionTokens(clock=clock, timings=timings, base_url=base_url)
         chat = Chat(workspace=self.workspace, scopes=app.scopes, page_url=base_url)
-        views = Views(workspace=self.workspace, tickets=tickets, home_tab=app.home_tab)
-        files = Files(workspace=self.workspace, chat=chat, base_url=base_url)
-        looks = Conversations(workspace=self.workspace, scopes=app.scopes)
-        self._files = files
-        self._responses = Responses(workspace=self.workspace, tickets=tickets, chat=chat)
-        self.people = People(
+        views = Views(workspace=self.workspace, tokens=tokens, home_tab=app.home_tab)
+        self._files = Files(workspace=self.workspace, chat=chat, base_url=base_url)
+        conversations = Conversations(workspace=self.workspace, scopes=app.scopes)
+        users = Users(
+            workspace=self.workspace,
+            page_url=base_url,
+            open_connection=self._hub.open_connection if mode == "socket" else None,
+        )
+        self._responses = Responses(workspace=self.workspace, tokens=tokens, chat=chat)
+        self.actions = UserActions(
             workspace=self.workspace,
             app=app,
             delivery=self._delivery,
             events=self._events,
-            tickets=tickets,
+            tokens=tokens,
             responses=self._responses,
             views=views,
             chat=chat,
         )
-        self.command = self.people.command
-        self.click = self.people.click
-        self.click_stale_for_test = self.people.click_stale_for_test
-        self.submit = self.people.submit
-        self.close = self.people.close
-        self.shortcut = self.people.shortcut
-        self.say = self.people.say
-        self.delete = self.people.delete
-        self.open_home = self.people.open_home
+        self.command = self.actions.command
+        self.click = self.actions.click
+        self.click_stale_for_test = self.actions.click_stale_for_test
+        self.submit = self.actions.submit
+        self.close = self.actions.close
+        self.shortcut = self.actions.shortcut
+        self.say = self.actions.say
+        self.delete = self.actions.delete
+        self.open_home = self.actions.open_home
         self._api = WebApi(
             workspace=self.workspace,
             scopes=app.scopes,
@@ -122,35 +126,18 @@ class SlackSimulator(TestControls):
             app_token=self.app_token,
             faults=self._faults,
             limiter=RateLimiter(clock=clock) if enforce_rate_limits else None,
-            handlers={
-                "auth.test": self._auth_test,
-                "apps.connections.open": self._connections_open,
-                "bots.info": looks.bot,
-                "chat.postMessage": chat.post_message,
-                "chat.update": chat.update,
-                "chat.delete": chat.delete,
-                "chat.postEphemeral": chat.post_ephemeral,
-                "chat.getPermalink": chat.get_permalink,
-                "views.open": views.open,
-                "views.push": views.push,
-                "views.update": views.update,
-                "views.publish": views.publish,
-                "conversations.info": looks.info,
-                "conversations.open": looks.open,
-                "conversations.members": looks.members,
-                "conversations.history": looks.history,
-                "conversations.replies": looks.replies,
-                "users.info": looks.user,
-                "usergroups.users.list": looks.group_users,
-                "files.getUploadURLExternal": files.get_upload_url,
-                "files.completeUploadExternal": files.complete,
+            methods={
+                **chat.methods(),
+                **views.methods(),
+                **conversations.methods(),
+                **users.methods(),
+                **self._files.methods(),
             },
         )
-        self._mode = mode
         self._page = Page(
             workspace=self.workspace,
             app=app,
-            people=self.people,
+            actions=self.actions,
             origin=base_url,
             hints=hints,
             side_panel=side_panel,
@@ -159,11 +146,11 @@ class SlackSimulator(TestControls):
     # Who and where --------------------------------------------------------------------------
 
     def user(self, name: str) -> User:
-        """A seeded person: ada, grace, alan, or mallory, who belongs to another team."""
+        """Return a user: ada, grace, alan, or mallory, who belongs to another team."""
         for user in self.workspace.users.values():
             if user.name == name and not user.is_bot:
                 return user
-        raise NotPossible(f"nobody is called {name}")
+        raise NotPossible(f"there is no user {name}")
 
     @property
     def bot(self) -> User:
@@ -171,9 +158,10 @@ class SlackSimulator(TestControls):
         return self.workspace.bot
 
     def channel(self, name: str) -> Channel:
-        """Deploys (with bot), random (without), oncall (private, with), secret (private, without).
+        """Return a channel by name.
 
-        `ada-grace` is the DM of two people.
+        With the bot: deploys, oncall (private). Without: random, secret (private). `ada-grace` is
+        the DM of two users.
         """
         for channel in self.workspace.channels.values():
             if channel.name == name:
@@ -181,20 +169,20 @@ class SlackSimulator(TestControls):
         raise NotPossible(f"there is no channel {name}")
 
     def dm(self, user: User) -> Channel:
-        """The DM of this person with the bot."""
+        """Return this user's DM with the bot."""
         channel = self.workspace.direct_channel(user.id)
         if channel is None:
             raise NotPossible(f"{user.name} has no DM with the bot")
         return channel
 
     def usergroup(self, handle: str = "release-team") -> UserGroup:
-        """A seeded user group: release-team, with ada and grace."""
+        """Return a user group: release-team, with ada and grace."""
         return next(g for g in self.workspace.groups.values() if g.handle == handle)
 
-    # What is to be seen ---------------------------------------------------------------------
+    # What is visible -------------------------------------------------------------------------
 
     def messages(self, channel: Channel) -> list[Message]:
-        """The channel's messages, oldest first, without thread replies."""
+        """Return the channel's messages, oldest first, without thread replies."""
         return [
             message
             for message in self.workspace.messages(channel.id)
@@ -202,7 +190,7 @@ class SlackSimulator(TestControls):
         ]
 
     def thread(self, message: Message) -> list[Message]:
-        """The replies to this message, oldest first."""
+        """Return the replies to this message, oldest first."""
         return [
             reply
             for reply in self.workspace.messages(message.channel)
@@ -210,86 +198,86 @@ class SlackSimulator(TestControls):
         ]
 
     def ephemerals(self, user: User) -> list[Message]:
-        """What only this person sees, oldest first."""
+        """Return the ephemeral messages of this user, oldest first."""
         return [m for m in self.workspace.ephemerals if m.ephemeral_for == user.id]
 
     def view(self, user: User) -> View | None:
-        """The modal on top of this person's screen."""
+        """Return the user's topmost modal."""
         return self.workspace.open_view(user.id)
 
     def home(self, user: User) -> View | None:
-        """What the app last published on this person's Home tab."""
+        """Return what the app last published on this user's Home tab."""
         return self.workspace.homes.get(user.id)
 
     @property
     def files(self) -> list[SlackFile]:
-        """Everything that was uploaded."""
+        """All uploads."""
         return list(self.workspace.files.values())
 
     @property
     def notices(self) -> list[Notice]:
-        """Failures that Slack showed to people (no ack in time, trouble with a modal)."""
-        return self.people.notices
+        """Failures that Slack showed to users (no ack in time, an invalid modal)."""
+        return self.actions.notices
 
     @property
     def calls(self) -> list[ApiCall]:
-        """Every Web API call as it ended, in order."""
+        """Every finished Web API call, in order."""
         return self._api.calls
 
     @property
     def deliveries(self) -> list[Attempt]:
-        """Every try to hand something to the app, in order."""
+        """Every delivery attempt, in order."""
         return self._delivery.attempts
 
     def edits(self, message: Message) -> list[Rendering]:
-        """How a message looked, from its first rendering on."""
+        """Return what a message showed over time, oldest first."""
         return list(message.history)
 
     async def until(self, condition: Callable[[], T], *, timeout_s: float = 10.0) -> T:
-        """Wait until `condition` is truthy; looks again after every change. Its value.
+        """Wait until `condition` is truthy, checked after every change; return its value.
 
-        Raises: NothingHappened, with the whole workspace as text.
+        Raises NothingHappened, with the whole workspace as text.
         """
-        return await self.workspace.feed.until(
+        return await self.workspace.changes.until(
             condition, timeout_s=timeout_s, dump=self.workspace.dump
         )
 
     # Administration -------------------------------------------------------------------------
 
     def invite_bot(self, channel: Channel) -> None:
-        """`/invite @bot`."""
+        """Add the bot to a channel, as `/invite @bot` does."""
         if channel.kind == "im":
-            raise NotPossible("nobody can be invited into a DM")
+            raise NotPossible("a DM takes no further members")
         channel.members.add(self.bot.id)
-        self.workspace.feed.add("member_joined", channel.name)
+        self.workspace.changes.add("member_joined", channel.name)
 
     def remove_bot(self, channel: Channel) -> None:
-        """Take the bot out of a channel."""
+        """Remove the bot from a channel."""
         channel.members.discard(self.bot.id)
-        self.workspace.feed.add("member_left", channel.name)
+        self.workspace.changes.add("member_left", channel.name)
 
     def archive(self, channel: Channel) -> None:
         """Archive a channel."""
         channel.is_archived = True
-        self.workspace.feed.add("channel_archived", channel.name)
+        self.workspace.changes.add("channel_archived", channel.name)
 
     async def set_request_url(self, url: str) -> None:
-        """HTTP mode: where the app listens; Slack asks it for a challenge first.
+        """Set where the app listens in HTTP mode; Slack first sends it a challenge.
 
-        Raises: NotPossible when the app does not answer with the challenge.
+        Raises NotPossible if the app does not answer with the challenge.
         """
         self._http.request_url = url
         if not await self._http.verify(timeout_s=self._timings.ack_s):
             raise NotPossible(f"{url} did not answer with the challenge")
 
     def notify_page(self) -> None:
-        """Something in the side panel changed."""
-        self.workspace.feed.add("side_panel")
+        """Redraw the page because the side panel changed."""
+        self.workspace.changes.add("side_panel")
 
     # Server ---------------------------------------------------------------------------------
 
     def web_app(self) -> web.Application:
-        """Every address of the simulated Slack."""
+        """Return the web app with every address of the simulated Slack."""
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", "/api/{method}", self._api.handle)
         app.router.add_post("/upload/v1/{ticket}", self._upload)
@@ -299,7 +287,7 @@ class SlackSimulator(TestControls):
         return app
 
     async def shut_down(self) -> None:
-        """Open all doors, stop all retries, hang up."""
+        """Release all held calls, stop all retries, close all connections."""
         self._faults.clear()
         self._page.close()
         await self._delivery.close()
@@ -319,23 +307,6 @@ class SlackSimulator(TestControls):
             return web.Response(status=400, text=error.code)
         return web.Response(text=f"OK - {size}")
 
-    def _auth_test(self, _args: Json) -> Json:
-        return {
-            "ok": True,
-            "url": self.page_url,
-            "team": "Simulated",
-            "user": self.bot.name,
-            "team_id": self.workspace.team_id,
-            "user_id": self.bot.id,
-            "bot_id": self.bot.bot_id,
-            "is_enterprise_install": False,
-        }
-
-    def _connections_open(self, args: Json) -> Json:
-        if self._mode != "socket":
-            raise ApiError("socket_mode_not_enabled")
-        return self._hub.open(args)
-
 
 @asynccontextmanager
 async def open_slack(
@@ -353,13 +324,13 @@ async def open_slack(
 
     Args:
         manifest: The app manifest, as a dict; checked as Slack checks it.
-        port: 0 for any free one.
-        mode: How the app hears from Slack.
-        request_url: In HTTP mode where the app listens; `set_request_url` does it later.
-        timings: Slack's delays, where a test cannot wait for the real ones.
-        enforce_rate_limits: Apply the documented floors of every method.
+        port: 0 for any free port.
+        mode: How Slack delivers to the app.
+        request_url: Where the app listens in HTTP mode; or call `set_request_url` later.
+        timings: Slack's delays, if a test cannot wait for the real ones.
+        enforce_rate_limits: Apply the documented limits of every method.
         hints: Commands that the page offers to try.
-        side_panel: Gives the page's "Webhooks received": dicts with `time`, `type`, `status`,
+        side_panel: Returns the page's "Webhooks received": dicts with `time`, `type`, `status`,
             `app`, `verified` and `body`; call `notify_page` when it changes.
     """
     app = AppConfig.from_manifest(manifest)
@@ -385,7 +356,7 @@ async def open_slack(
 
 
 def _listen(port: int) -> socket.socket:
-    """A loopback listener, bound early: every address that Slack hands out has the port in it."""
+    """Return a bound loopback listener: every address that Slack gives out contains the port."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

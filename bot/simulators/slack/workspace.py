@@ -1,10 +1,10 @@
-"""The workspace: who is there, what was said, what is open. It holds state and decides nothing."""
+"""The state of the workspace: users, channels, messages, open views. No decisions here."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+from bot.simulators.slack.changes import ChangeLog
 from bot.simulators.slack.clock import Clock
-from bot.simulators.slack.feed import Feed
 from bot.simulators.slack.model import (
     Channel,
     Json,
@@ -18,15 +18,15 @@ from bot.simulators.slack.model import (
 
 MessageChange = Literal["posted", "edited", "deleted"]
 MessageHook = Callable[[MessageChange, Message, Json | None], None]
-"""Change, the message, and its former Slack JSON (None when it was posted)."""
+"""Change, the message, and its previous Slack JSON (None for a new one)."""
 
 
 class Workspace:
-    """One team with one installed app, seeded with people and channels."""
+    """One team with one installed app, with some users and channels."""
 
     def __init__(self, *, clock: Clock, app_name: str, bot_name: str) -> None:
         self.clock = clock
-        self.feed = Feed(clock=clock)
+        self.changes = ChangeLog(clock=clock)
         self.team_id = "T01SIMULATED"
         self.team_domain = "simulated"
         self.app_id = "A01SIMULATED"
@@ -45,7 +45,7 @@ class Workspace:
         self.files: dict[str, SlackFile] = {}
         self.ephemerals: list[Message] = []
         self.modals: dict[str, list[View]] = {}
-        """Per person the stack of open modals, topmost last."""
+        """The stack of open modals by user, topmost last."""
         self.homes: dict[str, View] = {}
         self.on_message: list[MessageHook] = []
         self._messages: dict[str, dict[str, Message]] = {}
@@ -62,9 +62,9 @@ class Workspace:
             self.users[user_id] = User(id=user_id, name=name, real_name=real_name, team_id=team)
         people = {user.id for user in self.users.values() if user.team_id == self.team_id}
         people.discard(self.bot.id)
-        everybody = people | {"U02MALLORY1"}
+        everyone = people | {"U02MALLORY1"}
         bot = {self.bot.id}
-        self.add_channel("C01DEPLOYS0", "deploys", members=everybody | bot, is_ext_shared=True)
+        self.add_channel("C01DEPLOYS0", "deploys", members=everyone | bot, is_ext_shared=True)
         self.add_channel("C01RANDOM00", "random", members=people)
         self.add_channel("C01ONCALL00", "oncall", kind="group", members=people | bot)
         self.add_channel("C01SECRET00", "secret", kind="group", members=people)
@@ -99,12 +99,12 @@ class Workspace:
         return channel
 
     def new_id(self, prefix: str) -> str:
-        """A Slack-like id that was not given out before."""
+        """Return a new Slack-like id."""
         self._counter += 1
         return f"{prefix}0SIM{self._counter:06d}"
 
     def direct_channel(self, user_id: str) -> Channel | None:
-        """The DM between the bot and this person."""
+        """Return the DM between the bot and this user."""
         wanted = {user_id, self.bot.id}
         for channel in self.channels.values():
             if channel.kind == "im" and channel.members == wanted:
@@ -114,18 +114,18 @@ class Workspace:
     # Messages -------------------------------------------------------------------------------
 
     def messages(self, channel_id: str) -> Iterator[Message]:
-        """All that is still in the channel, replies too, oldest first."""
+        """Yield the messages that are not deleted, replies too, oldest first."""
         for message in self._messages[channel_id].values():
             if not message.deleted:
                 yield message
 
     def message(self, channel_id: str, ts: str) -> Message | None:
-        """One message that is still there."""
+        """Return one message, unless it was deleted."""
         found = self._messages[channel_id].get(ts)
         return None if found is None or found.deleted else found
 
     def has_thread(self, channel_id: str, ts: str) -> bool:
-        """Whether one can reply there: the parent, or its tombstone above other replies."""
+        """Whether one can reply there: the parent exists, or its tombstone with replies."""
         found = self._messages[channel_id].get(ts)
         return (
             found is not None
@@ -134,36 +134,36 @@ class Workspace:
         )
 
     def post(self, message: Message) -> Message:
-        """Add a message, and itself to its parent's replies."""
+        """Add a message, also to its parent's replies."""
         self._remember_rendering(message)
         if message.ephemeral_for is not None:
             self.ephemerals.append(message)
-            self.feed.add("ephemeral", f"{message.channel} {message.ts} {message.plain[:80]!r}")
+            self.changes.add("ephemeral", f"{message.channel} {message.ts} {message.plain[:80]!r}")
             return message
         self._messages[message.channel][message.ts] = message
         if message.thread_ts is not None:
             self._messages[message.channel][message.thread_ts].replies.append(message.ts)
-        self.feed.add("message", f"{message.channel} {message.ts} {message.plain[:80]!r}")
+        self.changes.add("message", f"{message.channel} {message.ts} {message.plain[:80]!r}")
         for hook in self.on_message:
             hook("posted", message, None)
         return message
 
     def edit(self, message: Message, before: Json) -> None:
-        """Tell everybody that a message was changed; `before` is its former Slack JSON."""
+        """Publish that a message was changed; `before` is its previous Slack JSON."""
         self._remember_rendering(message)
-        self.feed.add("edit", f"{message.channel} {message.ts} {message.plain[:80]!r}")
+        self.changes.add("edit", f"{message.channel} {message.ts} {message.plain[:80]!r}")
         if message.ephemeral_for is None:
             for hook in self.on_message:
                 hook("edited", message, before)
 
     def delete(self, message: Message, before: Json) -> None:
-        """Take a message away; a parent with replies leaves a tombstone, as in Slack."""
+        """Delete a message; a parent with replies leaves a tombstone, as in Slack."""
         message.deleted = True
         if message.ephemeral_for is not None:
             self.ephemerals.remove(message)
         elif message.thread_ts is not None:
             self._messages[message.channel][message.thread_ts].replies.remove(message.ts)
-        self.feed.add("delete", f"{message.channel} {message.ts}")
+        self.changes.add("delete", f"{message.channel} {message.ts}")
         if message.ephemeral_for is None:
             for hook in self.on_message:
                 hook("deleted", message, before)
@@ -176,12 +176,12 @@ class Workspace:
     # Views ----------------------------------------------------------------------------------
 
     def open_view(self, user_id: str) -> View | None:
-        """The modal on top of this person's screen."""
+        """Return the user's topmost modal."""
         stack = self.modals.get(user_id)
         return stack[-1] if stack else None
 
     def view(self, view_id: str) -> View | None:
-        """An open modal or a Home tab by its id."""
+        """Find an open modal or a Home tab by its id."""
         for stack in self.modals.values():
             for view in stack:
                 if view.id == view_id:
@@ -192,7 +192,7 @@ class Workspace:
         return None
 
     def view_by_external_id(self, external_id: str) -> View | None:
-        """An open modal or a Home tab by the id that the app gave it."""
+        """Find an open modal or a Home tab by the app's external id."""
         candidates = [view for stack in self.modals.values() for view in stack]
         for view in [*candidates, *self.homes.values()]:
             if view.payload.get("external_id") == external_id:
@@ -200,14 +200,14 @@ class Workspace:
         return None
 
     def new_hash(self) -> str:
-        """A view's version."""
+        """Return a new version of a view."""
         self._counter += 1
         return f"{int(self.clock.now_s())}.{self._counter:08x}"
 
     # Reading --------------------------------------------------------------------------------
 
     def dump(self) -> str:
-        """The whole workspace as text, for a failed test."""
+        """Return the whole workspace as text, for a failed test."""
         lines: list[str] = []
         for channel in self.channels.values():
             for message in self.messages(channel.id):
@@ -222,4 +222,4 @@ class Workspace:
                 f"  [modal of {self.users[user_id].name}] {view.title}: {view.plain}"
                 for view in stack
             ]
-        return "\n".join(lines) or "  (nothing was said)"
+        return "\n".join(lines) or "  (no messages)"

@@ -224,7 +224,7 @@ async def test_a_modal_is_opened_once_and_changed_under_guard(
     slack: SlackSimulator, client: SlackClient
 ) -> None:
     ada = slack.user("ada")
-    trigger = slack.people._tickets.new_trigger(ada.id)
+    trigger = slack.actions._tokens.new_trigger(ada.id)
     opened = await client.open_view(trigger, VIEW)
     changed = await client.update_view(opened.id, {**VIEW, "blocks": EDITED}, view_hash=opened.hash)
     assert changed.hash != opened.hash
@@ -232,7 +232,7 @@ async def test_a_modal_is_opened_once_and_changed_under_guard(
         await client.update_view(opened.id, VIEW, view_hash=opened.hash)
     with pytest.raises(SlackError, match="already"):
         await client.open_view(trigger, VIEW)
-    late = slack.people._tickets.new_trigger(ada.id)
+    late = slack.actions._tokens.new_trigger(ada.id)
     slack.advance_clock_for_test(4)
     with pytest.raises(SlackError, match="try again"):
         await client.open_view(late, VIEW)

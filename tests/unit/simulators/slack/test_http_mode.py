@@ -7,9 +7,9 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.simulators.slack.errors import ManifestError, NotPossible
-from bot.simulators.slack.http_delivery import signature
-from bot.simulators.slack.manifest import AppConfig
+from bot.simulators.slack.http_mode import signature
+from bot.simulators.slack.manifest import AppConfig, ManifestError
+from bot.simulators.slack.model import NotPossible
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from tests.unit.simulators.slack.conftest import MANIFEST, QUICK
 
@@ -157,7 +157,7 @@ async def test_there_is_no_socket_in_http_mode(slack: SlackSimulator) -> None:
         (("settings", "event_subscriptions"), {"bot_events": ["star_added"]}, "not modelled"),
         (("oauth_config", "scopes"), {"bot": ["commands"]}, "needs the scope"),
         (("settings", "interactivity"), {"is_enabled": False}, "need interactivity"),
-        (("features", "slash_commands"), [{"command": "no", "description": ""}], "no slash"),
+        (("features", "slash_commands"), [{"command": "no", "description": ""}], "not a slash"),
         (("features", "bot_user"), {}, "lacks 'display_name'"),
     ],
 )

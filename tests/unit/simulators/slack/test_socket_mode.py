@@ -159,7 +159,7 @@ async def test_bolt_comes_back_after_a_disconnect(
     await slack.disconnect_all_for_test(reason)
     await slack.until(
         lambda: (
-            len([c for c in slack.workspace.feed.changes if c.kind == "socket_opened"]) == 2
+            len([c for c in slack.workspace.changes.entries if c.kind == "socket_opened"]) == 2
             and slack.open_connections == 1
         )
     )
@@ -171,7 +171,7 @@ async def test_bolt_comes_back_after_the_line_was_cut(slack: SlackSimulator, bot
     slack.drop_tcp_for_test()
     await slack.until(
         lambda: (
-            len([c for c in slack.workspace.feed.changes if c.kind == "socket_opened"]) == 2
+            len([c for c in slack.workspace.changes.entries if c.kind == "socket_opened"]) == 2
             and slack.open_connections == 1
         )
     )

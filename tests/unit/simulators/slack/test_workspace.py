@@ -2,9 +2,9 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.simulators.slack.errors import NotPossible
+from bot.simulators.slack.model import NotPossible
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
-from bot.simulators.slack.typed import as_text
+from bot.simulators.slack.user_input import as_text
 from tests.unit.simulators.slack.conftest import MANIFEST
 
 DEPLOYS = "C01DEPLOYS0"

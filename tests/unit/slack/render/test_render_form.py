@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.simulators.slack.rules import check_view
+from bot.simulators.slack.validation import check_view
 from bot.slack.render.form import FormValues, deploy_form, read_form
 
 APPS = ("shop", "blog", "myapp")

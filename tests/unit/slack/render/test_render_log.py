@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.deployments.model import Deployment, Phase
-from bot.simulators.slack.rules import check_view
+from bot.simulators.slack.validation import check_view
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.render import log
 from bot.slack.render.log import (

@@ -7,7 +7,7 @@ from bot.simulators.slack.workspace import Workspace
 
 
 def message_json(workspace: Workspace, message: Message, *, include_metadata: bool = False) -> Json:
-    """A message as Slack shows it in answers, events and interactions."""
+    """The message object in answers, events and interactions."""
     author = workspace.users[message.user]
     shown: Json = {
         "type": "message",

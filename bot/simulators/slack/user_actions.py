@@ -1,60 +1,57 @@
-"""What people do in a Slack client, and what the client lets them do."""
+"""What users do in a Slack client: commands, clicks, submissions, messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bot.simulators.slack import forms, payloads, rules
-from bot.simulators.slack.chat import Chat
+from bot.simulators.slack import payloads, user_input, validation
 from bot.simulators.slack.delivery import Ack, Delivery, Envelope, NoAck
-from bot.simulators.slack.errors import ApiError, NotPossible
 from bot.simulators.slack.events import EventPublisher
+from bot.simulators.slack.interaction_tokens import InteractionTokens
 from bot.simulators.slack.manifest import AppConfig
+from bot.simulators.slack.methods.chat import Chat
+from bot.simulators.slack.methods.views import Views
 from bot.simulators.slack.model import (
+    ApiError,
     Channel,
     Json,
     Message,
+    NotPossible,
     User,
     View,
     interactive_elements,
 )
 from bot.simulators.slack.responses import Responses
-from bot.simulators.slack.tickets import Tickets
-from bot.simulators.slack.typed import as_text
-from bot.simulators.slack.views import Views
 from bot.simulators.slack.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class InteractionResult:
-    """How something that a person did went."""
+    """The outcome of a user's action."""
 
     sent: bool
-    """False when it never left the client: a declined confirmation, a field left empty."""
+    """False if it never left the client: a declined confirmation, a required field left empty."""
     acked: bool
     ack_after_s: float | None
     response: Json | str | None
-    """The body that the app sent along with its ack."""
+    """The body that the app sent with its ack."""
     trigger_id: str
     errors: Mapping[str, str] = field(default_factory=dict)
-    """After a submission: by block id, what is wrong."""
-
-
-CommandResult = InteractionResult
+    """After a submission: errors by block id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """A failure that Slack's client shows to one person."""
+    """A failure that Slack's client shows to one user."""
 
     at: datetime
     user: str
     text: str
 
 
-class People:
-    """Acts of people. Each raises NotPossible where a client does not offer it."""
+class UserActions:
+    """Actions of users. Each raises NotPossible if a client would not offer it."""
 
     def __init__(
         self,
@@ -63,7 +60,7 @@ class People:
         app: AppConfig,
         delivery: Delivery,
         events: EventPublisher,
-        tickets: Tickets,
+        tokens: InteractionTokens,
         responses: Responses,
         views: Views,
         chat: Chat,
@@ -72,7 +69,7 @@ class People:
         self._app = app
         self._delivery = delivery
         self._events = events
-        self._tickets = tickets
+        self._tokens = tokens
         self._responses = responses
         self._views = views
         self._chat = chat
@@ -87,9 +84,9 @@ class People:
         if command not in self._app.commands:
             raise NotPossible(f"{command} is not a valid command here")
         if self._app.commands[command].should_escape:
-            text = as_text(self._workspace, text, style="command")
-        trigger_id = self._tickets.new_trigger(user.id)
-        response_url = self._tickets.new_response_url(user.id, channel.id, source="command")
+            text = user_input.as_text(self._workspace, text, style="command")
+        trigger_id = self._tokens.new_trigger(user.id)
+        response_url = self._tokens.new_response_url(user.id, channel.id, source="command")
         payload = payloads.slash_command(
             self._workspace,
             user,
@@ -104,7 +101,7 @@ class People:
             error = "operation_timeout" if outcome.reason == "timeout" else "dispatch_failed"
             self._notice(user, f'{command} failed with the error "{error}"')
         elif outcome.response:
-            ticket = self._tickets.use_response_url(response_url.rpartition("/")[2])
+            ticket = self._tokens.use_response_url(response_url.rpartition("/")[2])
             try:
                 self._responses.command_ack(ticket, outcome.response)
             except ApiError as error_:
@@ -120,39 +117,39 @@ class People:
         confirm: bool = True,
         value: Any = None,
     ) -> InteractionResult:
-        """Press a button (or choose `value` in a select) of a message or a view as it is now.
+        """Press a button (or choose `value` in a select) of a message or a view.
 
-        `confirm` is the answer to the confirmation dialog, where the button has one.
+        `confirm` is the answer to the confirmation dialog, if the button has one.
         """
         if isinstance(target, Message):
             self._must_see(user, target)
         elif self._workspace.view(target.id) is None or target.user != user.id:
-            raise NotPossible(f"{user.name} has no such view on the screen")
-        return await self._act(user, target, target.blocks, action_id, confirm, value)
+            raise NotPossible(f"{user.name} does not have that view open")
+        return await self._interact(user, target, target.blocks, action_id, confirm, value)
 
     async def click_stale_for_test(
         self, user: User, message: Message, *, action_id: str, confirm: bool = True
     ) -> InteractionResult:
-        """Press a button that an older rendering had, as a slow client or a quick finger does."""
+        """Press a button that the message no longer has, as a slow client does."""
         for rendering in reversed(message.history):
             blocks = list(rendering.blocks)
             if any(e["action_id"] == action_id for _, e in interactive_elements(blocks)):
-                return await self._act(user, message, blocks, action_id, confirm, None)
+                return await self._interact(user, message, blocks, action_id, confirm, None)
         raise NotPossible(f"no rendering of {message.ts} ever had {action_id!r}")
 
     async def submit(
         self, user: User, view: View, values: Mapping[str, Any] | None = None
     ) -> InteractionResult:
-        """Fill in fields (see `forms.fill`) and press the modal's submit button."""
+        """Fill in fields (see `user_input.fill`) and press the modal's submit button."""
         self._must_be_on_top(user, view)
         if not view.payload.get("submit"):
             raise NotPossible(f"the modal {view.title!r} has no submit button")
-        view.values = forms.fill(view.blocks, view.values, values or {})
-        view.errors = forms.missing_inputs(view.blocks, view.values)
+        view.values = user_input.fill(view.blocks, view.values, values or {})
+        view.errors = user_input.missing_inputs(view.blocks, view.values)
         if view.errors:
-            self._workspace.feed.add("view_errors", str(view.errors))
+            self._workspace.changes.add("view_errors", str(view.errors))
             return _not_sent(view.errors)
-        trigger_id = self._tickets.new_trigger(user.id, view_id=view.id)
+        trigger_id = self._tokens.new_trigger(user.id, view_id=view.id)
         payload = payloads.view_submission(self._workspace, user, view, trigger_id=trigger_id)
         outcome = await self._delivery.send(Envelope(kind="interactive", payload=payload))
         if isinstance(outcome, NoAck):
@@ -178,15 +175,15 @@ class People:
     async def shortcut(
         self, user: User, message: Message, *, callback_id: str
     ) -> InteractionResult:
-        """Choose a message shortcut from a message's menu; whispers do not offer any."""
+        """Choose a message shortcut from a message's menu; ephemeral messages have none."""
         self._must_see(user, message)
         self._must_be_of_this_team(user)
         if message.ephemeral_for is not None:
             raise NotPossible("ephemeral messages offer no shortcuts")
         if callback_id not in self._app.shortcuts:
             raise NotPossible(f"the app has no message shortcut {callback_id!r}")
-        trigger_id = self._tickets.new_trigger(user.id)
-        response_url = self._tickets.new_response_url(
+        trigger_id = self._tokens.new_trigger(user.id)
+        response_url = self._tokens.new_response_url(
             user.id, message.channel, source="shortcut", message=None
         )
         payload = payloads.message_shortcut(
@@ -209,7 +206,7 @@ class People:
         """Post a message or a reply; `@name` is a mention."""
         self._must_be_able_to_write(user, channel)
         if not text.strip():
-            raise NotPossible("there is nothing to send")
+            raise NotPossible("the message is empty")
         if text.startswith("/"):
             where = "in threads" if thread_ts else "as a message; use `command`"
             raise NotPossible(f"slash commands cannot be sent {where}")
@@ -220,27 +217,27 @@ class People:
                 channel=channel.id,
                 ts=self._workspace.clock.next_ts(),
                 user=user.id,
-                text=as_text(self._workspace, text, style="message"),
+                text=user_input.as_text(self._workspace, text, style="message"),
                 thread_ts=thread_ts,
             )
         )
 
     async def delete(self, user: User, message: Message) -> None:
-        """Delete a message: one's own, or the bot's as an admin does."""
+        """Delete one's own message, or the bot's as an admin does."""
         self._must_see(user, message)
         if message.user not in {user.id, self._workspace.bot.id}:
             raise NotPossible(f"{user.name} may not delete that message")
         self._workspace.delete(message, self._chat.snapshot(message))
 
     async def open_home(self, user: User) -> View | None:
-        """Look at the app's Home tab; what it showed at that moment."""
+        """Open the app's Home tab; return what it currently shows."""
         self._must_be_of_this_team(user)
         if not self._app.home_tab:
             raise NotPossible("the app has no Home tab")
         self._events.home_opened(user.id)
         return self._workspace.homes.get(user.id)
 
-    async def _act(
+    async def _interact(
         self,
         user: User,
         target: Message | View,
@@ -250,29 +247,29 @@ class People:
         value: Any,
     ) -> InteractionResult:
         if not self._app.interactive:
-            raise NotPossible("the app has not switched interactivity on")
+            raise NotPossible("the app has not enabled interactivity")
         found = [pair for pair in interactive_elements(shown) if pair[1]["action_id"] == action_id]
         if len(found) != 1:
             there = [element["action_id"] for _, element in interactive_elements(shown)]
-            raise NotPossible(f"{len(found)} elements are {action_id!r}; shown are {there}")
+            raise NotPossible(f"{len(found)} elements are {action_id!r}; there are {there}")
         block, element = found[0]
         if "confirm" in element and not confirm:
             return _not_sent({})
         action = {
-            **forms.action_value(element, value),
+            **user_input.action_value(element, value),
             "action_id": action_id,
             "block_id": block["block_id"],
             "action_ts": self._workspace.clock.next_ts(),
         }
         if isinstance(target, View):
             if element["type"] != "button":
-                target.values = forms.fill(target.blocks, target.values, {action_id: value})
-            trigger_id = self._tickets.new_trigger(user.id, view_id=target.id)
+                target.values = user_input.fill(target.blocks, target.values, {action_id: value})
+            trigger_id = self._tokens.new_trigger(user.id, view_id=target.id)
             payload = payloads.view_action_click(
                 self._workspace, user, target, action, trigger_id=trigger_id
             )
         else:
-            trigger_id = self._tickets.new_trigger(user.id)
+            trigger_id = self._tokens.new_trigger(user.id)
             payload = payloads.message_action_click(
                 self._workspace,
                 user,
@@ -280,7 +277,7 @@ class People:
                 action,
                 shown=shown,
                 trigger_id=trigger_id,
-                response_url=self._tickets.new_response_url(
+                response_url=self._tokens.new_response_url(
                     user.id, target.channel, source="action", message=target
                 ),
             )
@@ -303,11 +300,11 @@ class People:
                 if not isinstance(errors, dict) or not errors or set(errors) - inputs:
                     raise ApiError("invalid_errors", messages=[f"{errors} for {sorted(inputs)}"])
                 view.errors = {block_id: str(text) for block_id, text in errors.items()}
-                self._workspace.feed.add("view_errors", str(view.errors))
+                self._workspace.changes.add("view_errors", str(view.errors))
             case "update":
-                self._views.replace(view, rules.check_view(response.get("view"), kind="modal"))
+                self._views.replace(view, _modal(response))
             case "push":
-                self._views.push_onto(view, rules.check_view(response.get("view"), kind="modal"))
+                self._views.push_onto(view, _modal(response))
             case "clear":
                 self._views.close(view, everything=True)
             case other:
@@ -315,7 +312,7 @@ class People:
 
     def _notice(self, user: User, text: str) -> None:
         self.notices.append(Notice(at=self._workspace.clock.now(), user=user.id, text=text))
-        self._workspace.feed.add("notice", f"{user.name}: {text}")
+        self._workspace.changes.add("notice", f"{user.name}: {text}")
 
     def _must_be_able_to_write(self, user: User, channel: Channel) -> None:
         if user.id not in channel.members:
@@ -325,7 +322,7 @@ class People:
 
     def _must_be_of_this_team(self, user: User) -> None:
         if user.team_id != self._workspace.team_id:
-            raise NotPossible(f"{user.name}'s own workspace has not installed this app")
+            raise NotPossible(f"{user.name}'s workspace has not installed this app")
 
     def _must_see(self, user: User, message: Message) -> None:
         if message.deleted:
@@ -338,6 +335,10 @@ class People:
     def _must_be_on_top(self, user: User, view: View) -> None:
         if self._workspace.open_view(user.id) is not view:
             raise NotPossible(f"{view.title!r} is not the modal that {user.name} sees")
+
+
+def _modal(response: Json) -> Json:
+    return validation.check_view(response.get("view"), kind="modal")
 
 
 def _result(

@@ -1,16 +1,61 @@
-"""What a person fills into a view, in the shape of `view.state.values`."""
+"""What people type and fill in, in the form that apps receive it."""
 
+import html
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from bot.simulators.slack.errors import NotPossible
-from bot.simulators.slack.model import Json, interactive_elements
+from bot.simulators.slack.model import Json, NotPossible, interactive_elements
+from bot.simulators.slack.workspace import Workspace
 
 _INPUTS = {"plain_text_input", "static_select", "checkboxes", "radio_buttons"}
+_PIECES = re.compile(
+    r"(?P<done><(?:[@#!][^<>\s]+|https?://[^<>\s]+)>)"
+    r"|(?P<url>https?://[^\s<>|]+[^\s<>|.,;:!?)'\"])"
+    r"|(?P<user>(?<!\w)@[a-z0-9._-]*[a-z0-9])"
+    r"|(?P<channel>(?<!\w)#[a-z0-9_-]+)"
+)
+
+
+def as_text(workspace: Workspace, typed: str, *, style: Literal["message", "command"]) -> str:
+    """Convert typed text as Slack does: escape `& < >`, turn `@name` and links into tokens.
+
+    Messages get `<@U1>`, commands with `should_escape` get `<@U1|ada>`. Existing tokens
+    (`<@U1>`) stay.
+    """
+    with_names = style == "command"
+    parts: list[str] = []
+    end = 0
+    for match in _PIECES.finditer(typed):
+        parts += [_escape(typed[end : match.start()]), _token(workspace, match, with_names)]
+        end = match.end()
+    return "".join([*parts, _escape(typed[end:])])
+
+
+def _token(workspace: Workspace, match: re.Match[str], with_names: bool) -> str:
+    piece = match.group()
+    match match.lastgroup:
+        case "done":
+            return piece
+        case "url":
+            return f"<{_escape(piece)}>"
+        case "user":
+            for user in workspace.users.values():
+                if user.name == piece[1:]:
+                    return f"<@{user.id}|{user.name}>" if with_names else f"<@{user.id}>"
+        case _:
+            for channel in workspace.channels.values():
+                if channel.name == piece[1:] and channel.kind != "im":
+                    return f"<#{channel.id}|{channel.name}>"
+    return _escape(piece)
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=False)
 
 
 def initial_values(blocks: list[Json]) -> Json:
-    """The state of a view that nobody has touched."""
+    """Return the state of a view before any input."""
     values: Json = {}
     for block, element in interactive_elements(blocks):
         if element["type"] in _INPUTS:
@@ -32,12 +77,12 @@ def _initial(element: Json) -> Json:
 
 
 def fill(blocks: list[Json], values: Json, filled: Mapping[str, Any]) -> Json:
-    """The state after a person has filled in some fields.
+    """Return the state after a user has filled in some fields.
 
     `filled` maps an action id (or a block id) to a text, an option's value, or a list of options'
-    values for checkboxes; None empties the field.
+    values for checkboxes; None clears the field.
 
-    Raises: NotPossible for a field or an option that is not there.
+    Raises NotPossible if the field or option does not exist.
     """
     state = {block_id: dict(actions) for block_id, actions in values.items()}
     for name, content in filled.items():
@@ -54,7 +99,7 @@ def _field(blocks: list[Json], name: str) -> tuple[Json, Json]:
     ]
     if len(found) != 1:
         names = [element["action_id"] for _, element in interactive_elements(blocks)]
-        raise NotPossible(f"{len(found)} fields are called {name!r}; the view has {names}")
+        raise NotPossible(f"{len(found)} fields are named {name!r}; the view has {names}")
     return found[0]
 
 
@@ -84,7 +129,7 @@ def _option(element: Json, value: str) -> Json:
 
 
 def missing_inputs(blocks: list[Json], values: Json) -> dict[str, str]:
-    """What the Slack client itself says against a submission, by block id."""
+    """Return the errors that the Slack client itself shows on submission, by block id."""
     problems: dict[str, str] = {}
     for block, element in interactive_elements(blocks):
         if block["type"] != "input":
@@ -105,11 +150,11 @@ def missing_inputs(blocks: list[Json], values: Json) -> dict[str, str]:
 
 
 def action_value(element: Json, content: Any = None) -> Json:
-    """What a `block_actions` payload says of the element beyond its ids."""
+    """Return the part of a `block_actions` payload about the element, without its ids."""
     if element["type"] == "button":
-        said: Json = {"type": "button", "text": element["text"]}
+        shown: Json = {"type": "button", "text": element["text"]}
         for key in ("value", "style", "url", "confirm"):
             if key in element:
-                said[key] = element[key]
-        return said
+                shown[key] = element[key]
+        return shown
     return _value(element, content)

@@ -1,37 +1,99 @@
-"""chat.*: posting, editing, deleting, and the whispers that only one person sees."""
+"""`chat.*`: posting, editing, deleting, and ephemeral messages."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from bot.simulators.slack import rules
-from bot.simulators.slack.errors import ApiError
-from bot.simulators.slack.model import Channel, Json, Message
-from bot.simulators.slack.shapes import message_json
+from bot.simulators.slack import validation
+from bot.simulators.slack.json_objects import message_json
+from bot.simulators.slack.methods.method import Method
+from bot.simulators.slack.model import ApiError, Channel, Json, Message
 from bot.simulators.slack.workspace import Workspace
 
 
 class Chat:
-    """The handlers of `chat.*`."""
+    """The methods of `chat.*`."""
 
     def __init__(self, *, workspace: Workspace, scopes: frozenset[str], page_url: str) -> None:
         self._workspace = workspace
         self._scopes = scopes
         self._page_url = page_url
 
-    def post_message(self, args: Json) -> Json:
+    def methods(self) -> Mapping[str, Method]:
+        """Return the methods by name."""
+        return {
+            "chat.postMessage": Method(
+                handler=self._post_message,
+                arguments={
+                    "channel": "string",
+                    "text": "string",
+                    "blocks": "json",
+                    "thread_ts": "string",
+                    "reply_broadcast": "boolean",
+                    "metadata": "json",
+                    "unfurl_links": "boolean",
+                    "unfurl_media": "boolean",
+                    "parse": "string",
+                },
+                required=("channel",),
+                scopes=("chat:write",),
+            ),
+            "chat.update": Method(
+                handler=self._update,
+                arguments={
+                    "channel": "string",
+                    "ts": "string",
+                    "text": "string",
+                    "blocks": "json",
+                    "metadata": "json",
+                    "parse": "string",
+                },
+                required=("channel", "ts"),
+                scopes=("chat:write",),
+                tier=3,
+            ),
+            "chat.delete": Method(
+                handler=self._delete,
+                arguments={"channel": "string", "ts": "string"},
+                required=("channel", "ts"),
+                scopes=("chat:write",),
+                tier=3,
+            ),
+            "chat.postEphemeral": Method(
+                handler=self._post_ephemeral,
+                arguments={
+                    "channel": "string",
+                    "user": "string",
+                    "text": "string",
+                    "blocks": "json",
+                    "thread_ts": "string",
+                    "parse": "string",
+                },
+                required=("channel", "user"),
+                scopes=("chat:write",),
+                tier=4,
+            ),
+            "chat.getPermalink": Method(
+                handler=self._get_permalink,
+                arguments={"channel": "string", "message_ts": "string"},
+                required=("channel", "message_ts"),
+            ),
+        }
+
+    def _post_message(self, args: Json) -> Json:
         """chat.postMessage."""
         channel = self.channel_to_post(args["channel"], public_scope=True)
         text, blocks = self._content(args)
         thread_ts = args.get("thread_ts")
         self._check_thread(channel, thread_ts)
-        metadata = rules.check_metadata(args["metadata"]) if "metadata" in args else None
+        metadata = validation.check_metadata(args["metadata"]) if "metadata" in args else None
         message = self._workspace.post(
             Message(
                 channel=channel.id,
                 ts=self._workspace.clock.next_ts(),
                 user=self._workspace.bot.id,
                 bot_id=self._workspace.bot.bot_id,
-                text=text[: rules.POST_TEXT],
+                text=text[: validation.POST_TEXT],
                 blocks=blocks or [],
                 thread_ts=thread_ts,
                 reply_broadcast=args.get("reply_broadcast", False),
@@ -45,13 +107,13 @@ class Chat:
             "ts": message.ts,
             "message": message_json(self._workspace, message, include_metadata=True),
         }
-        if len(text) > rules.POST_TEXT:
+        if len(text) > validation.POST_TEXT:
             answer["warning"] = "message_truncated"
             answer["response_metadata"] = {"warnings": ["message_truncated"]}
         return answer
 
-    def update(self, args: Json) -> Json:
-        """chat.update: text alone removes the blocks; what is left out of the rest is kept."""
+    def _update(self, args: Json) -> Json:
+        """chat.update: text without blocks removes the blocks; other omitted arguments are kept."""
         channel = self._visible(args["channel"])
         if channel.is_archived:
             raise ApiError("is_inactive")
@@ -60,7 +122,7 @@ class Chat:
             raise ApiError("message_not_found")
         if message.user != self._workspace.bot.id:
             raise ApiError("cant_update_message")
-        if len(args.get("text", "")) > rules.UPDATE_TEXT:
+        if len(args.get("text", "")) > validation.UPDATE_TEXT:
             raise ApiError("msg_too_long")
         text, blocks = self._content(args)
         if message.blocks and not message.file_ids:
@@ -71,7 +133,7 @@ class Chat:
         message.edited = message.edited or not blocks
         message.parse = args.get("parse", "client")
         if "metadata" in args:
-            message.metadata = rules.check_metadata(args["metadata"])
+            message.metadata = validation.check_metadata(args["metadata"])
         self._workspace.edit(message, before)
         return {
             "ok": True,
@@ -81,7 +143,7 @@ class Chat:
             "message": message_json(self._workspace, message, include_metadata=True),
         }
 
-    def delete(self, args: Json) -> Json:
+    def _delete(self, args: Json) -> Json:
         """chat.delete."""
         channel = self._visible(args["channel"])
         message = self._workspace.message(channel.id, args["ts"])
@@ -92,8 +154,8 @@ class Chat:
         self._workspace.delete(message, self.snapshot(message))
         return {"ok": True, "channel": channel.id, "ts": message.ts}
 
-    def post_ephemeral(self, args: Json) -> Json:
-        """chat.postEphemeral; in a thread without replies nobody sees it, though Slack says ok."""
+    def _post_ephemeral(self, args: Json) -> Json:
+        """chat.postEphemeral; in a thread without replies nobody sees it, yet Slack answers ok."""
         channel = self.channel_to_post(args["channel"], public_scope=False)
         if args["user"] not in self._workspace.users:
             raise ApiError("user_not_found")
@@ -119,10 +181,10 @@ class Chat:
                 )
             )
         else:
-            self._workspace.feed.add("unseen_ephemeral", f"{channel.id} {thread_ts} {text!r}")
+            self._workspace.changes.add("unseen_ephemeral", f"{channel.id} {thread_ts} {text!r}")
         return {"ok": True, "message_ts": ts}
 
-    def get_permalink(self, args: Json) -> Json:
+    def _get_permalink(self, args: Json) -> Json:
         """chat.getPermalink; the link opens the page at that message."""
         channel = self._visible(args["channel"])
         message = self._workspace.message(channel.id, args["message_ts"])
@@ -134,7 +196,7 @@ class Chat:
         return {"ok": True, "channel": channel.id, "permalink": link}
 
     def channel_to_post(self, channel_id: str, *, public_scope: bool) -> Channel:
-        """The conversation if the bot may post there; a user id means the DM with that person.
+        """Return the conversation if the bot may post there; a user id means the DM with that user.
 
         Raises: ApiError channel_not_found, not_in_channel, is_archived, messages_tab_disabled.
         """
@@ -149,7 +211,7 @@ class Chat:
         return channel
 
     def snapshot(self, message: Message) -> Json:
-        """The message's JSON now, cut loose from later edits."""
+        """Return a copy of the message's current JSON."""
         copy: Json = json.loads(
             json.dumps(message_json(self._workspace, message, include_metadata=True))
         )
@@ -172,7 +234,7 @@ class Chat:
         if args.get("parse", "none") not in {"none", "full", "client"}:
             raise ApiError("invalid_arguments", messages=["[ERROR] parse must be none or full"])
         raw: Any = args.get("blocks")
-        blocks = None if raw is None else rules.check_message_blocks(raw)
+        blocks = None if raw is None else validation.check_message_blocks(raw)
         text = args.get("text", "")
         if not text and not blocks:
             raise ApiError("no_text")
@@ -180,7 +242,7 @@ class Chat:
 
     @staticmethod
     def _check_block_mismatch(old: list[Json], new: list[Json] | None) -> None:
-        # Slack keeps composer-like messages what they are: all rich text cannot become none.
+        # Slack does not let an edit turn a message of only rich text into one without any.
         if (
             new
             and all(block["type"] == "rich_text" for block in old)

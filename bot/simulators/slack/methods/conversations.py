@@ -1,25 +1,73 @@
-"""conversations.*, users.*, usergroups.* and bots.*: what a bot may look up."""
+"""`conversations.*`: channels, their members and their messages."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from bot.simulators.slack.errors import ApiError
-from bot.simulators.slack.model import Channel, Json, Message
-from bot.simulators.slack.shapes import bot_json, channel_json, message_json
+from bot.simulators.slack.json_objects import channel_json, message_json
+from bot.simulators.slack.methods.method import ArgumentKind, Method
+from bot.simulators.slack.model import ApiError, Channel, Json, Message
 from bot.simulators.slack.workspace import Workspace
 
+_PAGE: Mapping[str, ArgumentKind] = {"cursor": "string", "limit": "integer"}
+_RANGE: Mapping[str, ArgumentKind] = {
+    "latest": "string",
+    "oldest": "string",
+    "inclusive": "boolean",
+    "include_all_metadata": "boolean",
+}
+_READ = ("channels:read", "groups:read", "im:read")
+_HISTORY = ("channels:history", "groups:history", "im:history")
 _MOST = 1000
 _SCOPE_PREFIX = {"channel": "channels", "group": "groups", "im": "im"}
 
 
 class Conversations:
-    """The handlers that only read (and `conversations.open`, which finds a DM)."""
+    """The methods of `conversations.*`. All only read; `conversations.open` finds a DM."""
 
     def __init__(self, *, workspace: Workspace, scopes: frozenset[str]) -> None:
         self._workspace = workspace
         self._scopes = scopes
 
-    def info(self, args: Json) -> Json:
+    def methods(self) -> Mapping[str, Method]:
+        """Return the methods by name."""
+        return {
+            "conversations.info": Method(
+                handler=self._info,
+                arguments={"channel": "string", "include_num_members": "boolean"},
+                required=("channel",),
+                scopes=_READ,
+                tier=3,
+            ),
+            "conversations.open": Method(
+                handler=self._open,
+                arguments={"users": "string", "channel": "string", "return_im": "boolean"},
+                scopes=("im:write",),
+                tier=3,
+            ),
+            "conversations.members": Method(
+                handler=self._members,
+                arguments={"channel": "string", **_PAGE},
+                required=("channel",),
+                scopes=_READ,
+                tier=4,
+            ),
+            "conversations.history": Method(
+                handler=self._history,
+                arguments={"channel": "string", **_RANGE, **_PAGE},
+                required=("channel",),
+                scopes=_HISTORY,
+                tier=3,
+            ),
+            "conversations.replies": Method(
+                handler=self._replies,
+                arguments={"channel": "string", "ts": "string", **_RANGE, **_PAGE},
+                required=("channel", "ts"),
+                scopes=_HISTORY,
+                tier=3,
+            ),
+        }
+
+    def _info(self, args: Json) -> Json:
         """conversations.info."""
         channel = self._readable(args["channel"], "read")
         shown = channel_json(self._workspace, channel)
@@ -27,8 +75,8 @@ class Conversations:
             shown["num_members"] = len(channel.members)
         return {"ok": True, "channel": shown}
 
-    def open(self, args: Json) -> Json:
-        """conversations.open, for the DM with one person."""
+    def _open(self, args: Json) -> Json:
+        """conversations.open: the DM with one user."""
         if "channel" in args:
             channel = self._readable(args["channel"], "write")
         else:
@@ -50,22 +98,22 @@ class Conversations:
             "channel": shown if args.get("return_im") else {"id": channel.id},
         }
 
-    def members(self, args: Json) -> Json:
+    def _members(self, args: Json) -> Json:
         """conversations.members."""
         channel = self._readable(args["channel"], "read")
         if channel.is_private and self._workspace.bot.id not in channel.members:
             raise ApiError("channel_not_found")
         start = _start(args)
-        everybody = sorted(channel.members)
-        page = everybody[start : start + _limit(args)]
+        members = sorted(channel.members)
+        page = members[start : start + _limit(args)]
         return {
             "ok": True,
             "members": page,
-            "response_metadata": {"next_cursor": _cursor(start + len(page), len(everybody))},
+            "response_metadata": {"next_cursor": _cursor(start + len(page), len(members))},
         }
 
-    def history(self, args: Json) -> Json:
-        """conversations.history: newest first, without replies that were not broadcast."""
+    def _history(self, args: Json) -> Json:
+        """conversations.history: newest first, of the replies only broadcast ones."""
         channel = self._member_only(args["channel"])
         messages = [
             message
@@ -74,8 +122,8 @@ class Conversations:
         ]
         return self._page(args, messages[::-1])
 
-    def replies(self, args: Json) -> Json:
-        """conversations.replies: the parent first, then the replies, oldest first."""
+    def _replies(self, args: Json) -> Json:
+        """conversations.replies: the parent, then the replies, oldest first."""
         channel = self._member_only(args["channel"])
         asked = self._workspace.message(channel.id, args["ts"])
         if asked is None:
@@ -87,26 +135,6 @@ class Conversations:
             if parent_ts in {message.ts, message.thread_ts}
         ]
         return self._page(args, thread)
-
-    def user(self, args: Json) -> Json:
-        """users.info."""
-        user = self._workspace.users.get(args["user"])
-        if user is None:
-            raise ApiError("user_not_found")
-        return {"ok": True, "user": user.to_json()}
-
-    def group_users(self, args: Json) -> Json:
-        """usergroups.users.list."""
-        group = self._workspace.groups.get(args["usergroup"])
-        if group is None:
-            raise ApiError("no_such_subteam")
-        return {"ok": True, "users": list(group.users)}
-
-    def bot(self, args: Json) -> Json:
-        """bots.info."""
-        if args.get("bot", self._workspace.bot.bot_id) != self._workspace.bot.bot_id:
-            raise ApiError("bot_not_found")
-        return {"ok": True, "bot": bot_json(self._workspace)}
 
     def _readable(self, channel_id: str, what: str) -> Channel:
         channel = self._workspace.channels.get(channel_id)

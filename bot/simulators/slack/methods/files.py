@@ -1,17 +1,18 @@
-"""files.*: the three steps of an upload (ticket, bytes, share)."""
+"""`files.*`: the three steps of an upload (ticket, bytes, share)."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from bot.simulators.slack.chat import Chat
-from bot.simulators.slack.errors import ApiError
-from bot.simulators.slack.model import Json, Message, SlackFile
+from bot.simulators.slack.methods.chat import Chat
+from bot.simulators.slack.methods.method import Method
+from bot.simulators.slack.model import ApiError, Json, Message, SlackFile
 from bot.simulators.slack.workspace import Workspace
 
 SNIPPET_BYTES = 1_000_000
 
 
 class Files:
-    """The handlers of `files.*` and of the upload address."""
+    """The methods of `files.*`, and the upload address."""
 
     def __init__(self, *, workspace: Workspace, chat: Chat, base_url: str) -> None:
         self._workspace = workspace
@@ -19,7 +20,31 @@ class Files:
         self._base_url = base_url
         self._tickets: dict[str, SlackFile] = {}
 
-    def get_upload_url(self, args: Json) -> Json:
+    def methods(self) -> Mapping[str, Method]:
+        """Return the methods by name."""
+        return {
+            "files.getUploadURLExternal": Method(
+                handler=self._get_upload_url,
+                arguments={"filename": "string", "length": "integer", "snippet_type": "string"},
+                required=("filename", "length"),
+                scopes=("files:write",),
+                tier=4,
+            ),
+            "files.completeUploadExternal": Method(
+                handler=self._complete,
+                arguments={
+                    "files": "json",
+                    "channel_id": "string",
+                    "thread_ts": "string",
+                    "initial_comment": "string",
+                },
+                required=("files",),
+                scopes=("files:write",),
+                tier=4,
+            ),
+        }
+
+    def _get_upload_url(self, args: Json) -> Json:
         """files.getUploadURLExternal."""
         if args["length"] < 1:
             raise ApiError("missing_argument")
@@ -42,7 +67,7 @@ class Files:
         }
 
     def receive(self, ticket: str, content: bytes) -> int:
-        """Take the bytes; their number. Raises: ApiError for a bad ticket or another length."""
+        """Store the bytes and return their number. Raises ApiError for a bad ticket or length."""
         file = self._tickets.pop(ticket, None)
         if file is None:
             raise ApiError("invalid_ticket")
@@ -52,8 +77,8 @@ class Files:
         self._workspace.files[file.id] = file
         return len(content)
 
-    def complete(self, args: Json) -> Json:
-        """files.completeUploadExternal: one message with all the files, or none when private."""
+    def _complete(self, args: Json) -> Json:
+        """files.completeUploadExternal: one message with all files; none without a channel."""
         files = [self._named(entry) for entry in _entries(args["files"])]
         if "channel_id" in args:
             channel = self._chat.channel_to_post(args["channel_id"], public_scope=False)

@@ -23,7 +23,7 @@ _REASONS = {
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Slack's `v0` signature of a request."""
+    """Return Slack's `v0` signature of a request."""
     digest = hmac.new(secret.encode(), b"v0:%s:%s" % (timestamp.encode(), body), hashlib.sha256)
     return f"v0={digest.hexdigest()}"
 
@@ -40,7 +40,7 @@ class HttpTransport:
     async def attempt(
         self, envelope: Envelope, *, retry: Retry | None, timeout_s: float
     ) -> Ack | NoAck:
-        """One signed request; only status 200 in time counts."""
+        """Send one signed request; only status 200 in time is an acknowledgement."""
         headers = {}
         if retry is not None:
             headers = {
@@ -51,14 +51,15 @@ class HttpTransport:
         return await self._post(content_type, body, headers, timeout_s)
 
     async def verify(self, *, timeout_s: float) -> bool:
-        """Slack's `url_verification`: whether the app answers with the challenge."""
+        """Send Slack's `url_verification`; return whether the app answers with the challenge."""
         challenge = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"
         body = json.dumps({"type": "url_verification", "challenge": challenge}).encode()
         answer = await self._post("application/json", body, {}, timeout_s)
         if not isinstance(answer, Ack):
             return False
-        said = answer.response
-        return challenge in (said.values() if isinstance(said, dict) else (said,))
+        response = answer.response
+        values = response.values() if isinstance(response, dict) else (response,)
+        return challenge in values
 
     async def close(self) -> None:
         """Close the connections."""
@@ -93,10 +94,10 @@ class HttpTransport:
                 if answer.status != _OK:
                     final = answer.headers.get("X-Slack-No-Retry") == "1"
                     return NoAck(reason="http_error", final=final)
-                said: Any = text or None
+                response: Any = text or None
                 if text and answer.content_type == "application/json":
-                    said = json.loads(text) or None
-                return Ack(after_s=time.monotonic() - started_s, response=said)
+                    response = json.loads(text) or None
+                return Ack(after_s=time.monotonic() - started_s, response=response)
         except TimeoutError:
             return NoAck(reason="timeout")
         except (aiohttp.ClientError, ValueError):

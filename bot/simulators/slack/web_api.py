@@ -1,27 +1,32 @@
-"""The Web API: `POST /api/METHOD`, with Slack's order of refusals, and a log of every call."""
+"""The Web API: `POST /api/METHOD`, refusals in Slack's order, rate limits, a log of calls."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
-from bot.simulators.slack.arguments import METHODS, Method, read_arguments
-from bot.simulators.slack.errors import ApiError
+from bot.simulators.slack.clock import Clock
 from bot.simulators.slack.faults import Failure, Faults
-from bot.simulators.slack.model import Json
-from bot.simulators.slack.ratelimits import RateLimiter
+from bot.simulators.slack.methods.method import Method, read_arguments
+from bot.simulators.slack.model import ApiError
 from bot.simulators.slack.workspace import Workspace
 
-Handler = Callable[[Json], Json]
+TIER_PER_MINUTE = {1: 1, 2: 20, 3: 50, 4: 100}
+POSTS_PER_CHANNEL = 10
+"""Posts in a channel within 10 s: one a second, with a short burst."""
+POSTS_WINDOW_S = 10.0
+WINDOW_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiCall:
-    """One call as it ended. `outcome` is `ok` or the error code (`http_503` for a bare status)."""
+    """One finished call. `outcome` is `ok` or the error code (`http_503` for a bare status)."""
 
     method: str
     args: Mapping[str, Any]
@@ -29,27 +34,54 @@ class ApiCall:
     """When it arrived."""
     outcome: str
     messages: tuple[str, ...] = ()
-    """What the answer said in `response_metadata`."""
+    """The messages in the answer's `response_metadata`."""
+
+
+@dataclass(kw_only=True)
+class RateLimiter:
+    """Slack's documented limits, counted per method over one minute."""
+
+    clock: Clock
+    _calls: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
+
+    def retry_after_s(self, method: str, tier: int | None, channel: str | None) -> int | None:
+        """Count the call, or return after how many whole seconds to retry it.
+
+        `tier` None is Slack's "special" tier: only posts are limited, per channel.
+        """
+        if tier is not None:
+            return self._window(method, TIER_PER_MINUTE[tier], WINDOW_S)
+        if method == "chat.postMessage":
+            return self._window(f"{method} {channel}", POSTS_PER_CHANNEL, POSTS_WINDOW_S)
+        return None
+
+    def _window(self, key: str, most: int, window_s: float) -> int | None:
+        now_s = self.clock.now_s()
+        recent = self._calls[key]
+        while recent and recent[0] <= now_s - window_s:
+            recent.popleft()
+        if len(recent) >= most:
+            return max(1, math.ceil(recent[0] + window_s - now_s))
+        recent.append(now_s)
+        return None
 
 
 class WebApi:
-    """Reads a request, refuses what Slack refuses, and hands the rest to a handler."""
+    """Reads a request, refuses it as Slack would, or passes it to the method's handler."""
 
     def __init__(
         self,
         *,
         workspace: Workspace,
-        handlers: Mapping[str, Handler],
+        methods: Mapping[str, Method],
         scopes: frozenset[str],
         bot_token: str,
         app_token: str,
         faults: Faults,
         limiter: RateLimiter | None,
     ) -> None:
-        if missing := set(METHODS) - set(handlers):
-            raise ValueError(f"no handler for {sorted(missing)}")
         self._workspace = workspace
-        self._handlers = handlers
+        self._methods = methods
         self._scopes = scopes
         self._tokens = {"bot": bot_token, "app": app_token}
         self._faults = faults
@@ -67,7 +99,7 @@ class WebApi:
             if (delay_s := self._faults.delay_s(name)) > 0:
                 await asyncio.sleep(delay_s)
             for hold in [*self._faults.holds_for(name)]:
-                await hold.stand()
+                await hold.wait()
             if (failure := self._faults.next_failure(name)) is not None:
                 return self._fail(name, raw, arrived, failure)
             method = self._admit(name, token, raw.get("team_id"))
@@ -77,7 +109,7 @@ class WebApi:
                 if wait_s is not None:
                     limited = Failure(error="ratelimited", status=429, retry_after_s=wait_s)
                     return self._fail(name, raw, arrived, limited)
-            body = self._handlers[name](args)
+            body = method.handler(args)
         except ApiError as error:
             body = error.to_json()
             self._log(name, raw, arrived, error.code, error.messages)
@@ -88,7 +120,7 @@ class WebApi:
         return web.json_response(body, headers=self._scope_headers(name))
 
     def _admit(self, name: str, token: str | None, team_id: Any) -> Method:
-        method = METHODS.get(name)
+        method = self._methods.get(name)
         if method is None:
             raise ApiError("unknown_method", req_method=name)
         if token is None:
@@ -121,7 +153,7 @@ class WebApi:
         )
 
     def _scope_headers(self, name: str) -> dict[str, str]:
-        method = METHODS.get(name)
+        method = self._methods.get(name)
         if method is not None and method.token == "app":
             return {"x-oauth-scopes": "connections:write"}
         return {
@@ -141,11 +173,11 @@ class WebApi:
         self.calls.append(
             ApiCall(method=name, args=args, at=arrived, outcome=outcome, messages=messages)
         )
-        self._workspace.feed.add("api_call", f"{name} {outcome}")
+        self._workspace.changes.add("api_call", f"{name} {outcome}")
 
 
 async def _read_body(request: web.Request) -> dict[str, Any]:
-    """Arguments from the query, a form or a JSON body; Slack takes all three."""
+    """Read arguments from the query, a form or a JSON body; Slack takes all three."""
     raw: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         try:

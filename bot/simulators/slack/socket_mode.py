@@ -1,4 +1,4 @@
-"""Socket Mode: up to ten connections of an app, each envelope to one of them."""
+"""Socket Mode: up to ten connections of an app; each envelope goes to one of them."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from bot.simulators.slack.changes import ChangeLog
 from bot.simulators.slack.delivery import Ack, Envelope, NoAck, Retry
-from bot.simulators.slack.feed import Feed
 from bot.simulators.slack.model import Json
 
 MOST_CONNECTIONS = 10
@@ -34,37 +34,37 @@ class _Connection:
 
 @dataclass(kw_only=True)
 class SocketHub:
-    """Slack's end of the sockets."""
+    """Slack's end of the connections."""
 
     app_id: str
-    feed: Feed
+    changes: ChangeLog
     url: str = ""
     unknown_acks: list[str] = field(default_factory=list)
     """Envelope ids that were acknowledged too late, twice, or never existed."""
     _tickets: set[str] = field(default_factory=set)
     _connections: list[_Connection] = field(default_factory=list)
-    _everybody: list[_Connection] = field(default_factory=list)
+    _all_connections: list[_Connection] = field(default_factory=list)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _turn: int = 0
 
     @property
     def sent_per_connection(self) -> list[int]:
-        """Envelopes sent so far, for each connection there ever was."""
-        return [connection.sent for connection in self._everybody]
+        """Envelopes sent so far, for each connection there has been."""
+        return [connection.sent for connection in self._all_connections]
 
     @property
     def open_connections(self) -> int:
-        """How many sockets the app has open now."""
+        """The number of open connections."""
         return len(self._connections)
 
-    def open(self, _args: Json) -> Json:
-        """apps.connections.open: an address that works once."""
+    def open_connection(self) -> Json:
+        """Answer apps.connections.open: an address that works once."""
         ticket = secrets.token_hex(8)
         self._tickets.add(ticket)
         return {"ok": True, "url": f"{self.url}?ticket={ticket}&app_id={self.app_id}"}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One WebSocket connection, from hello to its end."""
+        """Serve one WebSocket connection."""
         ticket = request.query.get("ticket", "")
         if ticket not in self._tickets:
             return web.Response(status=408, text="expired ticket")
@@ -77,22 +77,22 @@ class SocketHub:
             return socket
         connection = _Connection(socket=socket, request=request)
         self._connections.append(connection)
-        self._everybody.append(connection)
+        self._all_connections.append(connection)
         try:
             await socket.send_json(self._hello())
-            self.feed.add("socket_opened", str(len(self._connections)))
+            self.changes.add("socket_opened", str(len(self._connections)))
             async for frame in socket:
                 if frame.type is WSMsgType.TEXT:
                     self._acknowledge(frame.data)
         finally:
             self._connections.remove(connection)
-            self.feed.add("socket_closed", str(len(self._connections)))
+            self.changes.add("socket_closed", str(len(self._connections)))
         return socket
 
     async def attempt(
         self, envelope: Envelope, *, retry: Retry | None, timeout_s: float
     ) -> Ack | NoAck:
-        """Send to the connection whose turn it is, and wait for the acknowledgement."""
+        """Send to the least recently used connection, and wait for the acknowledgement."""
         frame: Json = {
             "type": envelope.kind,
             "envelope_id": envelope.id,
@@ -115,7 +115,7 @@ class SocketHub:
             self._waiting.pop(envelope.id, None)
 
     async def disconnect_all(self, reason: str) -> None:
-        """Tell every connection to go (`warning`, `refresh_requested`, `link_disabled`)."""
+        """Ask every connection to go (`warning`, `refresh_requested`, `link_disabled`)."""
         frame = {
             "type": "disconnect",
             "reason": reason,
@@ -127,13 +127,13 @@ class SocketHub:
                 await connection.socket.send_json(frame)
 
     def drop_all(self) -> None:
-        """Cut every TCP connection without a word."""
+        """Cut every TCP connection without a WebSocket close."""
         for connection in self._connections:
             if connection.request.transport is not None:
                 connection.request.transport.abort()
 
     async def close(self) -> None:
-        """Hang up for good."""
+        """Close all connections."""
         for connection in [*self._connections]:
             await connection.socket.close(code=WSCloseCode.GOING_AWAY)
 
@@ -179,4 +179,4 @@ class SocketHub:
 
     def _unknown(self, what: str) -> None:
         self.unknown_acks.append(what)
-        self.feed.add("unknown_ack", what)
+        self.changes.add("unknown_ack", what)

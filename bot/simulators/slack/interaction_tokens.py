@@ -1,12 +1,11 @@
-"""What Slack hands an app for later: trigger ids (once, 3 s) and response URLs (5 uses, 30 min)."""
+"""What an interaction gives the app: a trigger id (one use, 3 s) and a response URL."""
 
 import secrets
 from dataclasses import dataclass, field
 from typing import Literal
 
 from bot.simulators.slack.clock import Clock, Timings
-from bot.simulators.slack.errors import ApiError
-from bot.simulators.slack.model import Message
+from bot.simulators.slack.model import ApiError, Message
 
 
 @dataclass(kw_only=True)
@@ -19,21 +18,21 @@ class _Trigger:
 
 @dataclass(kw_only=True)
 class ResponseUrl:
-    """Where an app may answer one interaction."""
+    """Where an app may answer one interaction: five times within 30 minutes."""
 
     token: str
     user: str
     channel: str
     source: Literal["command", "action", "shortcut"]
     message: Message | None
-    """The message whose button was clicked: the one that `replace_original` means."""
+    """The message whose button was clicked; `replace_original` refers to it."""
     until_s: float
     uses_left: int
 
 
 @dataclass(kw_only=True)
-class Tickets:
-    """All that was handed out."""
+class InteractionTokens:
+    """All trigger ids and response URLs that were given out."""
 
     clock: Clock
     timings: Timings
@@ -42,7 +41,7 @@ class Tickets:
     _response_urls: dict[str, ResponseUrl] = field(default_factory=dict)
 
     def new_trigger(self, user: str, *, view_id: str | None = None) -> str:
-        """A `trigger_id` for something that this person just did (in a modal, if `view_id`)."""
+        """Return a `trigger_id` for a user's interaction, with `view_id` for one in a modal."""
         number = len(self._triggers) + 1
         trigger_id = f"{1_000_000 + number}.4242.{secrets.token_hex(16)}"
         self._triggers[trigger_id] = _Trigger(
@@ -51,9 +50,9 @@ class Tickets:
         return trigger_id
 
     def exchange(self, trigger_id: str) -> tuple[str, str | None]:
-        """The person, and the modal in which it happened.
+        """Use a trigger id; return the user and the modal of the interaction.
 
-        Raises: ApiError invalid_trigger_id, exchanged_trigger_id, expired_trigger_id.
+        Raises ApiError invalid_trigger_id, exchanged_trigger_id, expired_trigger_id.
         """
         trigger = self._triggers.get(trigger_id)
         if trigger is None:
@@ -73,7 +72,7 @@ class Tickets:
         source: Literal["command", "action", "shortcut"],
         message: Message | None = None,
     ) -> str:
-        """An address that takes a few answers."""
+        """Return an address that takes a few answers."""
         token = secrets.token_urlsafe(18)
         self._response_urls[token] = ResponseUrl(
             token=token,
@@ -89,7 +88,7 @@ class Tickets:
     def use_response_url(self, token: str) -> ResponseUrl:
         """Count one use.
 
-        Raises: ApiError expired_url, used_url; Slack answers both with HTTP 404.
+        Raises ApiError expired_url, used_url; Slack answers both with HTTP 404.
         """
         found = self._response_urls.get(token)
         if found is None or self.clock.now_s() > found.until_s:

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from bot.simulators.slack import rules
-from bot.simulators.slack.errors import ApiError
+from bot.simulators.slack import validation
+from bot.simulators.slack.model import ApiError
 from bot.simulators.slack.schema import Check, integer, one_of, string
 
 
@@ -92,7 +92,7 @@ GOOD: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("block", GOOD, ids=lambda block: str(block["type"]))
 def test_blocks_at_their_limits_are_accepted(block: dict[str, Any]) -> None:
-    stored = rules.check_message_blocks([block])
+    stored = validation.check_message_blocks([block])
 
     assert stored[0]["block_id"]
 
@@ -167,29 +167,29 @@ def test_what_slack_refuses_is_refused_with_a_pointer(
     block: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ApiError) as refusal:
-        rules.check_message_blocks([block])
+        validation.check_message_blocks([block])
 
     assert refusal.value.code == "invalid_blocks"
     assert any(complaint.replace("152", "151") in message for message in refusal.value.messages)
 
 
 def test_fifty_blocks_are_enough() -> None:
-    rules.check_message_blocks([section()] * 50)
+    validation.check_message_blocks([section()] * 50)
 
     with pytest.raises(ApiError, match="invalid_blocks"):
-        rules.check_message_blocks([section()] * 51)
+        validation.check_message_blocks([section()] * 51)
 
 
 def test_all_blocks_together_have_a_limit() -> None:
-    rules.check_message_blocks([section("x" * 3000)] * 4)
+    validation.check_message_blocks([section("x" * 3000)] * 4)
 
     with pytest.raises(ApiError, match="msg_blocks_too_long"):
-        rules.check_message_blocks([section("x" * 3000)] * 4 + [section("y")])
+        validation.check_message_blocks([section("x" * 3000)] * 4 + [section("y")])
 
 
 def test_two_blocks_cannot_have_one_id() -> None:
     with pytest.raises(ApiError) as refusal:
-        rules.check_message_blocks([section(block_id="a"), section(block_id="a")])
+        validation.check_message_blocks([section(block_id="a"), section(block_id="a")])
 
     assert "json-pointer:/blocks/1/block_id" in refusal.value.messages[0]
 
@@ -197,13 +197,13 @@ def test_two_blocks_cannot_have_one_id() -> None:
 @pytest.mark.parametrize("value", ["{", "5", 5, None])
 def test_blocks_that_are_no_list_have_the_wrong_format(value: Any) -> None:
     with pytest.raises(ApiError, match="invalid_blocks_format"):
-        rules.check_message_blocks(value)
+        validation.check_message_blocks(value)
 
 
 def test_ids_and_defaults_are_filled_in() -> None:
     blocks = [section(), actions({"type": "button", "text": plain("Go")})]
 
-    stored = rules.check_message_blocks(blocks)
+    stored = validation.check_message_blocks(blocks)
 
     assert stored[0]["text"]["verbatim"] is False
     assert stored[1]["block_id"] != stored[0]["block_id"]
@@ -241,7 +241,7 @@ TEXT_INPUT = {
 )
 def test_views_are_refused_with_a_pointer(view: Any, complaint: str) -> None:
     with pytest.raises(ApiError) as refusal:
-        rules.check_view(view, kind="modal")
+        validation.check_view(view, kind="modal")
 
     assert refusal.value.code == "invalid_arguments"
     assert any(complaint in message for message in refusal.value.messages)
@@ -252,7 +252,7 @@ def test_a_view_has_a_size() -> None:
     long = [section("é" * 2500) for _ in range(20)]
 
     with pytest.raises(ApiError, match="view_too_large"):
-        rules.check_view(modal(blocks=long), kind="modal")
+        validation.check_view(modal(blocks=long), kind="modal")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_view_has_a_size() -> None:
 )
 def test_metadata_has_a_form(metadata: Any, code: str) -> None:
     with pytest.raises(ApiError, match=code):
-        rules.check_metadata(metadata)
+        validation.check_metadata(metadata)
 
 
 @pytest.mark.parametrize(

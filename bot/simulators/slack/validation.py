@@ -1,4 +1,4 @@
-"""The refusals of messages and views: what real Slack answers instead of showing them."""
+"""Checks of messages and views: what real Slack refuses to show."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,7 @@ from slack_sdk.models.blocks import Block
 from slack_sdk.models.views import View as SdkView
 
 from bot.simulators.slack import blockkit
-from bot.simulators.slack.errors import ApiError
-from bot.simulators.slack.model import Json
+from bot.simulators.slack.model import ApiError, Json
 from bot.simulators.slack.schema import Problems, complain
 
 UPDATE_TEXT = 4_000
@@ -23,9 +22,9 @@ METADATA_BYTES = 16_000
 
 
 def check_message_blocks(value: Any) -> list[Json]:
-    """The blocks of a message, ready to store: ids filled in as Slack does.
+    """Check a message's blocks; return them ready to store, ids filled in as Slack does.
 
-    Raises: ApiError invalid_blocks_format, invalid_blocks (with JSON pointers),
+    Raises ApiError invalid_blocks_format, invalid_blocks (with JSON pointers),
     msg_blocks_too_long.
     """
     if isinstance(value, str):
@@ -51,9 +50,9 @@ def check_message_blocks(value: Any) -> list[Json]:
 
 
 def check_view(value: Any, *, kind: Literal["modal", "home"], pointer: str = "/view") -> Json:
-    """A view as the app sent it, ready to store.
+    """Check a view as the app sent it; return it ready to store.
 
-    Raises: ApiError invalid_arguments (with JSON pointers), view_too_large.
+    Raises ApiError invalid_arguments (with JSON pointers), view_too_large.
     """
     if isinstance(value, str):
         try:
@@ -78,9 +77,9 @@ def check_view(value: Any, *, kind: Literal["modal", "home"], pointer: str = "/v
 
 
 def check_metadata(value: Any) -> Json | None:
-    """Message metadata; None for an empty object, which removes it.
+    """Check message metadata; return None for an empty object, which removes it.
 
-    Raises: ApiError invalid_metadata_format, invalid_metadata_schema, metadata_too_large.
+    Raises ApiError invalid_metadata_format, invalid_metadata_schema, metadata_too_large.
     """
     if isinstance(value, str):
         try:
@@ -101,7 +100,7 @@ def check_metadata(value: Any) -> Json | None:
 
 
 def fill_in(blocks: list[Json]) -> list[Json]:
-    """A copy with the ids and defaults that Slack adds when it stores blocks."""
+    """Return a copy with the ids and defaults that Slack adds when it stores blocks."""
     filled: list[Json] = []
     for number, block in enumerate(json.loads(json.dumps(blocks))):
         block.setdefault("block_id", f"b{number:03d}")
@@ -157,7 +156,7 @@ def _check_ids(blocks: list[Any], pointer: str, problems: Problems) -> None:
 
 
 def _ask_the_sdk(blocks: list[Any], pointer: str, problems: Problems) -> None:
-    """Let Slack's own models object too; they know limits that a table may have wrong."""
+    """Run the checks of Slack's SDK too; they know limits that a table may have wrong."""
     for number, raw in enumerate(blocks):
         where = f"{pointer}/{number}"
         block = Block.parse(json.loads(json.dumps(raw)))

@@ -1,48 +1,83 @@
-"""views.*: modals, of which a person has a stack of at most three, and Home tabs."""
+"""`views.*`: modals, at most three stacked per user, and Home tabs."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from bot.simulators.slack import rules
-from bot.simulators.slack.errors import ApiError
-from bot.simulators.slack.forms import initial_values
-from bot.simulators.slack.model import Json, View
-from bot.simulators.slack.shapes import view_json
-from bot.simulators.slack.tickets import Tickets
+from bot.simulators.slack import validation
+from bot.simulators.slack.interaction_tokens import InteractionTokens
+from bot.simulators.slack.json_objects import view_json
+from bot.simulators.slack.methods.method import Method
+from bot.simulators.slack.model import ApiError, Json, View
+from bot.simulators.slack.user_input import initial_values
 from bot.simulators.slack.workspace import Workspace
 
 MOST_VIEWS = 3
 
 
 class Views:
-    """The handlers of `views.*`, and the same acts as answers to a submission."""
+    """The methods of `views.*`, and the same actions as answers to a submission."""
 
-    def __init__(self, *, workspace: Workspace, tickets: Tickets, home_tab: bool) -> None:
+    def __init__(self, *, workspace: Workspace, tokens: InteractionTokens, home_tab: bool) -> None:
         self._workspace = workspace
-        self._tickets = tickets
+        self._tokens = tokens
         self._home_tab = home_tab
 
-    def open(self, args: Json) -> Json:
-        """views.open: takes the place of whatever modal the person had open."""
-        payload = rules.check_view(args["view"], kind="modal")
+    def methods(self) -> Mapping[str, Method]:
+        """Return the methods by name."""
+        return {
+            "views.open": Method(
+                handler=self._open,
+                arguments={"trigger_id": "string", "view": "json"},
+                required=("trigger_id", "view"),
+                tier=4,
+            ),
+            "views.push": Method(
+                handler=self._push,
+                arguments={"trigger_id": "string", "view": "json"},
+                required=("trigger_id", "view"),
+                tier=4,
+            ),
+            "views.update": Method(
+                handler=self._update,
+                arguments={
+                    "view_id": "string",
+                    "external_id": "string",
+                    "view": "json",
+                    "hash": "string",
+                },
+                required=("view",),
+                tier=4,
+            ),
+            "views.publish": Method(
+                handler=self._publish,
+                arguments={"user_id": "string", "view": "json", "hash": "string"},
+                required=("user_id", "view"),
+                tier=4,
+            ),
+        }
+
+    def _open(self, args: Json) -> Json:
+        """views.open: replaces all modals that the user has open."""
+        payload = validation.check_view(args["view"], kind="modal")
         self._check_external_id(payload, replacing=None)
-        user, _ = self._tickets.exchange(args["trigger_id"])
+        user, _ = self._tokens.exchange(args["trigger_id"])
         view = self._new(user, payload, below=None)
         self._workspace.modals[user] = [view]
-        self._workspace.feed.add("view_opened", f"{user} {view.id} {view.title!r}")
+        self._workspace.changes.add("view_opened", f"{user} {view.id} {view.title!r}")
         return self._answer(view)
 
-    def push(self, args: Json) -> Json:
-        """views.push: on top of the modal in which the trigger happened."""
-        payload = rules.check_view(args["view"], kind="modal")
+    def _push(self, args: Json) -> Json:
+        """views.push: opens on top of the modal from which the trigger came."""
+        payload = validation.check_view(args["view"], kind="modal")
         self._check_external_id(payload, replacing=None)
-        user, view_id = self._tickets.exchange(args["trigger_id"])
+        user, view_id = self._tokens.exchange(args["trigger_id"])
         below = self._workspace.open_view(user)
         if below is None or below.id != view_id:
             raise ApiError("not_found")
         return self._answer(self.push_onto(below, payload))
 
-    def update(self, args: Json) -> Json:
-        """views.update, with `hash` against races."""
+    def _update(self, args: Json) -> Json:
+        """views.update; a `hash` guards against races."""
         view = None
         if ("view_id" in args) == ("external_id" in args):
             raise ApiError(
@@ -54,21 +89,21 @@ class Views:
             view = self._workspace.view_by_external_id(args["external_id"])
         if view is None:
             raise ApiError("not_found")
-        payload = rules.check_view(args["view"], kind=view.type)
+        payload = validation.check_view(args["view"], kind=view.type)
         self._check_external_id(payload, replacing=view)
         if "hash" in args and args["hash"] != view.hash:
             raise ApiError("hash_conflict")
         self.replace(view, payload)
         return self._answer(view)
 
-    def publish(self, args: Json) -> Json:
-        """views.publish: a person's Home tab."""
+    def _publish(self, args: Json) -> Json:
+        """views.publish: a user's Home tab."""
         if not self._home_tab:
             raise ApiError("not_enabled")
         user = args["user_id"]
         if user not in self._workspace.users:
             raise ApiError("user_not_found")
-        payload = rules.check_view(args["view"], kind="home")
+        payload = validation.check_view(args["view"], kind="home")
         view = self._workspace.homes.get(user)
         self._check_external_id(payload, replacing=view)
         if "hash" in args and (view is None or args["hash"] != view.hash):
@@ -94,11 +129,11 @@ class Views:
             raise ApiError("push_limit_reached")
         view = self._new(below.user, payload, below=below)
         stack.append(view)
-        self._workspace.feed.add("view_opened", f"{view.user} {view.id} {view.title!r}")
+        self._workspace.changes.add("view_opened", f"{view.user} {view.id} {view.title!r}")
         return view
 
     def replace(self, view: View, payload: Json) -> None:
-        """Show something else in the same modal; what was typed stays where the ids stay."""
+        """Show other content in the same view; typed values stay where the ids stay."""
         kept = view.values
         view.payload = payload
         view.errors = {}
@@ -109,16 +144,16 @@ class Views:
                 old: Any = kept.get(block_id, {}).get(action_id)
                 if old is not None and old["type"] == value["type"]:
                     actions[action_id] = old
-        self._workspace.feed.add("view_updated", f"{view.user} {view.id} {view.title!r}")
+        self._workspace.changes.add("view_updated", f"{view.user} {view.id} {view.title!r}")
 
     def close(self, view: View, *, everything: bool = False) -> None:
-        """Take a modal (or the person's whole stack) off the screen."""
+        """Close a modal, or the user's whole stack."""
         stack = self._workspace.modals[view.user]
         if everything:
             stack.clear()
         else:
             stack.remove(view)
-        self._workspace.feed.add("view_closed", f"{view.user} {view.id}")
+        self._workspace.changes.add("view_closed", f"{view.user} {view.id}")
 
     def _new(self, user: str, payload: Json, *, below: View | None) -> View:
         view_id = self._workspace.new_id("V")
