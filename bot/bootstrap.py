@@ -23,8 +23,7 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks
-from bot.deployments.state.cache import DeploymentCache
-from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.dokku.connection import SshTarget
 from bot.dokku.servers import DokkuServers, open_servers
 from bot.dokku.unknown_server import NamedServers

@@ -24,8 +24,7 @@ from bot.deployments.ports import Catalog, Dokku, Servers, Timing
 from bot.deployments.requests.access import Access
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Request, Service
-from bot.deployments.state.cache import DeploymentCache
-from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.names import check_app, check_ref
@@ -182,7 +181,7 @@ class FakeService(Service):
                 trigger=trigger,
                 request_key=request_key,
                 channel=channel,
-                rollback_of=target.of.id,
+                rollback_of=target.deployment.id,
             )
         )
 

@@ -35,8 +35,7 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks
-from bot.deployments.state.cache import DeploymentCache
-from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
 from bot.dokku.unknown_server import NamedServers
 from tests.support.builders import REPO, SHA, a_deployment

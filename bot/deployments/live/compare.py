@@ -87,7 +87,7 @@ class LiveState:
     outside_build: BuildRecord | None = None
     """A build that someone started outside the bot and that is running now."""
     locked: bool = False
-    """Someone else holds the deploy lock. Only known, and needed, without build records."""
+    """Someone else holds the deploy lock. Only set where build records could not be read."""
     unproven: Deployment | None = None
     """A deployment later than `base` whose result could not be proven."""
     last_good: Deployment | None = None

@@ -101,7 +101,7 @@ class LiveReader:
         return await self._report(app, key, await self._store.started(key), _Answers())
 
     async def find_key(self, app: str, server: str | None) -> AppKey:
-        """The app and server that are meant. Declined: several servers, or an unknown app."""
+        """The one server that has the app. Declined: several have it, or the app is unknown."""
         keys = await self._find_keys(app, server)
         if len(keys) > 1:
             servers = ", ".join(one.server for one in keys)

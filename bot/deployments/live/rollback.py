@@ -21,7 +21,7 @@ class RollbackTarget:
     """The commit to deploy, and the deployment that is rolled back."""
 
     sha: str
-    of: Deployment
+    deployment: Deployment
 
 
 class RollbackFinder:
@@ -41,7 +41,7 @@ class RollbackFinder:
         # A slow server must not delay the message, so the history is enough then.
         report = await self._reader.read_within_grace(old.app, old.target)
         refuse_if_live_or_under_way(old.app, old.rollback_sha, report.state)
-        return RollbackTarget(sha=old.rollback_sha, of=old)
+        return RollbackTarget(sha=old.rollback_sha, deployment=old)
 
     async def for_app(self, app: str, commit: str | None, server: str | None) -> RollbackTarget:
         """The given commit, else the newest earlier one. Declined: as in `for_deployment`."""
@@ -89,20 +89,20 @@ def choose_given(
     if len(shas) > 1:
         names = " or ".join(f"`{sha}`" for sha in shas[:5])
         raise Declined(f"`{quoted(given)}` is ambiguous: it could be {names}. Give more digits.")
-    return RollbackTarget(sha=shas[0], of=state.unproven or state.base or proven[0])
+    return RollbackTarget(sha=shas[0], deployment=state.unproven or state.base or proven[0])
 
 
 def choose_previous(app: str, state: LiveState) -> RollbackTarget:
     """The newest commit that was proven live before the current release. Declined: none."""
     base = state.base
     if state.match is Match.REPLACED and base is not None and is_good(base) and base.sha:
-        return RollbackTarget(sha=base.sha, of=base)  # another release replaced it
+        return RollbackTarget(sha=base.sha, deployment=base)  # another release replaced it
     changed = state.unproven or base
     if changed is None or changed.rollback_sha is None:
         raise Declined(
             f"No earlier release of {app} was proven live. `/deploy {app} SHA` deploys any commit."
         )
-    return RollbackTarget(sha=changed.rollback_sha, of=changed)
+    return RollbackTarget(sha=changed.rollback_sha, deployment=changed)
 
 
 def refuse_if_live_or_under_way(app: str, sha: str, state: LiveState) -> None:

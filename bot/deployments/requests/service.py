@@ -86,7 +86,7 @@ class Service:
             timing=timing,
             clock=clock,
             hooks=hooks,
-            end_waiting=removal.fail,
+            removal=removal,
         )
 
     @property
@@ -143,8 +143,8 @@ class Service:
             await self.access.check_deployer(self._policy_of(deployment), actor)
             if deployment.phase in ENDINGS:
                 raise Declined(
-                    f"{deployment.app} `{quoted(deployment.ref)}` has already ended: "
-                    f"{deployment.phase}. Nothing was cancelled."
+                    f"{_name(deployment)} has already ended: {deployment.phase}. "
+                    "Nothing was cancelled."
                 )
             if deployment.phase is Phase.CHECKING:
                 raise Declined(
@@ -152,30 +152,34 @@ class Service:
                     "Use *Roll back* when the check has ended."
                 )
             try:
-                return await self._cancel_now(deployment, actor, through)
+                if deployment.phase in WAITING:
+                    return await self._cancel_waiting(deployment, actor, through)
+                return await self._cancel_running(deployment, actor, through)
             except StaleState:
                 continue
         raise Declined("The deployment is changing right now. Look at its message and try again.")
 
-    async def _cancel_now(self, deployment: Deployment, actor: Actor, through: str) -> str:
-        name = f"{deployment.app} `{quoted(deployment.ref)}`"
-        if deployment.phase not in WAITING:
-            if deployment.cancel is not None:
-                return f"{name} is already being cancelled. Its message will show the result."
-            fresh = await self._store.ask_cancel(
-                deployment.id, actor, self._clock.now(), through=through
-            )
-            if fresh.phase not in COMMAND_RUNS:
-                raise StaleState(f"deployment {deployment.id} is {fresh.phase} by now")
-            known = self._deployments.cache.get(deployment.id)
-            if known is not None:
-                # Only the cancel request: its owner may have written more by now.
-                self._deployments.cache.put(replace(known.deployment, cancel=fresh.cancel))
-            self._hooks.cancel_requested(deployment.id)
-            return f"Cancelling {name}. Its message will show what is live."
+    async def _cancel_waiting(self, deployment: Deployment, actor: Actor, through: str) -> str:
         await self._removal.cancel(deployment, actor, through)
         self._hooks.look_for_work()
-        return f"{name} was queued and is now cancelled. Nothing was sent to Dokku."
+        return f"{_name(deployment)} was queued and is now cancelled. Nothing was sent to Dokku."
+
+    async def _cancel_running(self, deployment: Deployment, actor: Actor, through: str) -> str:
+        """Store the request; the replica that runs the deployment acts on it."""
+        name = _name(deployment)
+        if deployment.cancel is not None:
+            return f"{name} is already being cancelled. Its message will show the result."
+        fresh = await self._store.ask_cancel(
+            deployment.id, actor, self._clock.now(), through=through
+        )
+        if fresh.phase not in COMMAND_RUNS:
+            raise StaleState(f"deployment {deployment.id} is {fresh.phase} by now")
+        cached = self._deployments.cache.get(deployment.id)
+        if cached is not None:
+            # Only the cancel request: its owner may have written more by now.
+            self._deployments.cache.put(replace(cached.deployment, cancel=fresh.cancel))
+        self._hooks.cancel_requested(deployment.id)
+        return f"Cancelling {name}. Its message will show what is live."
 
     async def retry(
         self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
@@ -183,7 +187,7 @@ class Service:
         """Deploy the same ref again; it is resolved again. Like `request`."""
         old = await self._existing(deployment_id)
         if old.phase not in ENDINGS:
-            raise Declined(f"{old.app} `{quoted(old.ref)}` has not ended yet.")
+            raise Declined(f"{_name(old)} has not ended yet.")
         if old.phase is Phase.SUCCEEDED:
             again = f"`/deploy {old.app} {quoted(old.ref)}`"
             raise Declined(f"That deployment succeeded. {again} deploys it again.")
@@ -228,14 +232,14 @@ class Service:
         self, target: RollbackTarget, actor: Actor, trigger: Trigger, request_key: str, channel: str
     ) -> Deployment | None:
         ask = Request(
-            app=target.of.app,
+            app=target.deployment.app,
             ref=target.sha,
-            server=target.of.server,
+            server=target.deployment.server,
             actor=actor,
             trigger=trigger,
             request_key=request_key,
             channel=channel,
-            rollback_of=target.of.id,
+            rollback_of=target.deployment.id,
         )
         return await self.request(ask)
 
@@ -253,3 +257,7 @@ class Service:
             return AppPolicy(
                 server=deployment.server, app=deployment.app, dokku_app=deployment.dokku_app
             )
+
+
+def _name(deployment: Deployment) -> str:
+    return f"{deployment.app} `{quoted(deployment.ref)}`"

@@ -1,7 +1,7 @@
 """Takes a stored deployment to its Slack message and into the queue, or withdraws it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -10,8 +10,9 @@ import structlog
 
 from bot.clock import Clock
 from bot.deployments.live.compare import commit_by_history
-from bot.deployments.model import Actor, AuditEntry, Deployment, Failure
+from bot.deployments.model import Actor, AuditEntry, Deployment
 from bot.deployments.ports import Timing, Urgency
+from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.resolve import NotDeployable, RequestResolver, Resolved
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import Who
@@ -50,7 +51,7 @@ class Submission:
         timing: Timing,
         clock: Clock,
         hooks: DispatcherHooks,
-        end_waiting: Callable[[Deployment, Failure, str], Awaitable[None]],
+        removal: QueueRemoval,
     ) -> None:
         self.in_progress: set[str] = set()
         """Deployments that this process is posting or withdrawing; nobody else may post them."""
@@ -60,7 +61,7 @@ class Submission:
         self._timing = timing
         self._clock = clock
         self._hooks = hooks
-        self._end_waiting = end_waiting
+        self._removal = removal
 
     async def submit(self, deployment: Deployment, actor: Actor) -> Deployment:
         """Resolve a new row, post its message and let it start.
@@ -184,7 +185,7 @@ class Submission:
         try:
             found = await look_up
             if isinstance(found, NotDeployable):
-                await self._end_waiting(deployment, found.failure, found.sentence)
+                await self._removal.fail(deployment, found.failure, found.sentence)
                 return
             fresh = await self._save_resolved(deployment, found)
             self._deployments.cache.put(fresh)

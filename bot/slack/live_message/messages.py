@@ -16,7 +16,7 @@ import structlog
 from bot.clock import Clock
 from bot.deployments.model import Deployment, MessagePlace
 from bot.deployments.ports import Announcer, Urgency
-from bot.deployments.state.cache import DeploymentCache
+from bot.deployments.state.repository import DeploymentCache
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import BotError, MessageGone, SlackError
 from bot.slack.budget import EditGate, Go, Wait

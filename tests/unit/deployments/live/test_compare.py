@@ -224,7 +224,7 @@ def test_crashing_processes_are_listed() -> None:
 
 
 def test_outside_changes_are_listed_newest_first() -> None:
-    ours = ended(2, build_id="b002", live=Live.PREVIOUS, phase=Phase.FAILED)
+    own = ended(2, build_id="b002", live=Live.PREVIOUS, phase=Phase.FAILED)
     records = [
         record("b009"),
         record("b008", BuildStatus.ABANDONED, "ps:restart"),
@@ -237,7 +237,7 @@ def test_outside_changes_are_listed_newest_first() -> None:
         record("b000", source="git-hook"),
     ]
     evidence = LiveEvidence(
-        started=[ours, ended(1)], containers=containers(STRANGER), records=records[::-1]
+        started=[own, ended(1)], containers=containers(STRANGER), records=records[::-1]
     )
     assert [one.id for one in compare_live(evidence).outside_changes] == ["b009", "b008", "b005"]
     still = replace(evidence, containers=containers(NEW))
@@ -258,8 +258,8 @@ def test_running_outside_build_is_named_but_never_our_own_build() -> None:
     runs = record("b009", BuildStatus.RUNNING, "git-hook")
     evidence = LiveEvidence(started=[ended()], containers=containers(NEW), records=[runs])
     assert compare_live(evidence).outside_build is runs
-    ours = ended(1, build_id="b009", phase=Phase.BUILDING, live=None)
-    assert compare_live(replace(evidence, started=[ours, ended()])).outside_build is None
+    own = ended(1, build_id="b009", phase=Phase.BUILDING, live=None)
+    assert compare_live(replace(evidence, started=[own, ended()])).outside_build is None
     starting = ended(1, build_id=None, phase=Phase.STARTING, live=None)
     assert compare_live(replace(evidence, unfinished=[starting])).outside_build is None
 
@@ -311,10 +311,10 @@ def histories(draw: st.DrawFn) -> list[Deployment]:
 def test_commit_is_live_only_on_containers_or_images_that_its_deployment_left(
     started: list[Deployment], now: Containers | None, running: bool
 ) -> None:
-    ours = ended(9, phase=Phase.BUILDING, live=None, after=None)
+    own = ended(9, phase=Phase.BUILDING, live=None, after=None)
     evidence = LiveEvidence(
-        started=[ours, *started] if running else started,
-        unfinished=[ours] if running else [],
+        started=[own, *started] if running else started,
+        unfinished=[own] if running else [],
         containers=now,
     )
     state = compare_live(evidence)

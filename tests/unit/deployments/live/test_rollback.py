@@ -61,7 +61,7 @@ def test_text_that_is_not_a_commit_is_declined(text: str, said: str) -> None:
 def test_given_commit_must_have_been_proven_live() -> None:
     good, now = row(0, FIRST), row(5, THIRD)
     target = choose_given("web", FIRST[:7], [good], state(now, good))
-    assert (target.sha, target.of) == (FIRST, now)
+    assert (target.sha, target.deployment) == (FIRST, now)
     never = [
         row(1, FIRST, phase=Phase.FAILED, failure=Failure.BUILD_FAILED, live=Live.PREVIOUS),
         row(2, FIRST, phase=Phase.FAILED, failure=Failure.CRASHED),
@@ -87,16 +87,16 @@ def test_rollback_starts_from_the_last_deployment_that_changed_something() -> No
     changed = row(1, SECOND, rollback_sha=FIRST)
     kept = row(2, THIRD, phase=Phase.FAILED, live=Live.PREVIOUS, rollback_sha=SECOND)
     target = choose_previous("web", state(kept, changed, good))
-    assert (target.sha, target.of) == (FIRST, changed)
+    assert (target.sha, target.deployment) == (FIRST, changed)
     lost = row(3, THIRD, phase=Phase.FAILED, live=Live.UNKNOWN, rollback_sha=SECOND)
     target = choose_previous("web", state(lost, changed, good))
-    assert (target.sha, target.of) == (SECOND, lost)
+    assert (target.sha, target.deployment) == (SECOND, lost)
 
 
 def test_rollback_from_an_outside_release_returns_to_the_last_proven_commit() -> None:
     changed = row(1, SECOND, rollback_sha=FIRST)
     target = choose_previous("web", state(changed, now=containers(STRANGER)))
-    assert (target.sha, target.of) == (SECOND, changed)
+    assert (target.sha, target.deployment) == (SECOND, changed)
     crashed = row(1, SECOND, rollback_sha=FIRST, phase=Phase.FAILED, failure=Failure.CRASHED)
     assert choose_previous("web", state(crashed, now=containers(STRANGER))).sha == FIRST
 

@@ -214,7 +214,7 @@ async def test_removed_server_says_why_it_cannot_answer() -> None:
         absent.deploy("web", REPO, SHA),
     ]
     for question in asked:
-        with pytest.raises(Unreachable, match="removed is not in the bot's settings") as told:
+        with pytest.raises(Unreachable, match="removed is not in the bot's settings") as raised:
             await question
-        assert told.value.final
+        assert raised.value.final
     assert absent.facts_of("web", ["> deployed"]).markers == frozenset()

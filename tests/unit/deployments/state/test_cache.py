@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.model import Phase, Progress
-from bot.deployments.state.cache import DeploymentCache
+from bot.deployments.state.repository import DeploymentCache
 from bot.deployments.states import ENDINGS, RUNNING
 from tests.support.builders import NOW, a_deployment
 

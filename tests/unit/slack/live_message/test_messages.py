@@ -11,7 +11,7 @@ import pytest
 from bot.clock import Clock
 from bot.deployments.model import Actor, Deployment, Failure, Live, MessagePlace, Phase, Trigger
 from bot.deployments.ports import Urgency
-from bot.deployments.state.cache import DeploymentCache
+from bot.deployments.state.repository import DeploymentCache
 from bot.errors import DatabaseDown, MessageGone, SlackError
 from bot.slack.budget import EditGate
 from bot.slack.client import Blocks

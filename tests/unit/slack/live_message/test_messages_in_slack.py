@@ -10,7 +10,7 @@ import pytest
 from bot.clock import SystemClock
 from bot.deployments.model import Actor, Deployment, Failure, Live, MessagePlace, Phase, Trigger
 from bot.deployments.ports import Urgency
-from bot.deployments.state.cache import DeploymentCache
+from bot.deployments.state.repository import DeploymentCache
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
