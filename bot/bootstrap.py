@@ -39,9 +39,10 @@ from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
 from bot.slack.groups import SlackGroups
+from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
-from bot.slack.mentions import open_mentions
+from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
@@ -80,6 +81,7 @@ async def open_bot(
     readiness: Readiness,
     clock: Clock | None = None,
     timing: Timing | None = None,
+    slack_limits: SlackLimits | None = None,
 ) -> AsyncIterator[Bot]:
     """Build every part and listen. Leaving: stop intake, drain, flush, hang up.
 
@@ -87,6 +89,7 @@ async def open_bot(
     """
     clock = clock or SystemClock()
     timing = timing or settings.timing()
+    slack_limits = slack_limits or SlackLimits()
     async with AsyncExitStack() as stack:
         store = await _open_store(stack, settings, readiness, clock)
         servers = await stack.enter_async_context(
@@ -106,7 +109,9 @@ async def open_bot(
         )
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
-        deployments, live = _build_books(timing, store, client, servers, metrics, clock)
+        deployments, live = _build_books(
+            timing, slack_limits.edits, store, client, servers, metrics, clock
+        )
         poller = Poller(interval=timing.poll_interval, lateness=metrics.poll_lateness.observe)
         refs = GitRefs(settings.git_credentials, redactor=redactor)
         dispatcher, service = _build_domain(
@@ -122,14 +127,20 @@ async def open_bot(
                 count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc(),
             )
         )
-        mentions = await stack.enter_async_context(
-            open_mentions(client=client, outbox=store.outbox, get=store.get, clock=clock)
+        replies = await stack.enter_async_context(
+            open_thread_replies(
+                client=client,
+                outbox=store.outbox,
+                get=store.get,
+                clock=clock,
+                limits=slack_limits,
+            )
         )
 
         def heard(kind: str, deployment_id: str) -> None:
             if kind == "outbox":
                 sender.kick()
-                mentions.kick()
+                replies.kick()
             elif kind == "cancel":
                 dispatcher.wish(deployment_id)
             elif kind in {"queued", "ended"}:
@@ -168,6 +179,7 @@ async def open_bot(
                 signing_secret=settings.slack.signing_secret,
                 observe_ack=metrics.ack.observe,
                 drain=CUT_OFF,
+                limits=slack_limits,
                 source_of=lambda name: settings.origin(name.lower()).source,
             )
         )
@@ -197,6 +209,7 @@ async def _wind_down(
 
 def _build_books(
     timing: Timing,
+    edit_limits: EditLimits,
     store: SqlStore,
     client: SlackClient,
     servers: DokkuServers,
@@ -208,7 +221,7 @@ def _build_books(
         client=client,
         cache=cache,
         store=store,
-        gate=EditGate(clock=clock, running=lambda: cache.running),
+        gate=EditGate(clock=clock, running=lambda: cache.running, limits=edit_limits),
         clock=clock,
         buttons=MESSAGE_BUTTONS,
         commit_url=commit_url,

@@ -1,4 +1,4 @@
-"""Where Slack's requests come in: over a socket, or signed over HTTP."""
+"""Receives Slack's requests: over a socket, or signed over HTTP."""
 
 import asyncio
 import logging
@@ -12,7 +12,6 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
@@ -22,6 +21,7 @@ from bot.clock import Clock
 from bot.deployments.requests.service import Service
 from bot.errors import ConfigError, SlackError
 from bot.slack.client import Identity, SlackClient
+from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
 from bot.slack.refusals import BAD_TOKEN
@@ -29,12 +29,12 @@ from bot.slack.refusals import BAD_TOKEN
 log = structlog.get_logger(__name__)
 
 NO_SOCKET = frozenset({"missing_scope", "not_allowed_token_type", "socket_mode_not_enabled"})
-"""Slack's words for an app token, or an app, that cannot use Socket Mode."""
+"""Slack's error codes for an app token, or an app, that cannot use Socket Mode."""
 FIRST_WAIT = timedelta(seconds=5)
-"""How long the start waits for Slack before it goes on without (and `/readyz` says so)."""
+"""How long the start waits for Slack before it continues without it (`/readyz` says so)."""
 CONNECT_LIMIT = timedelta(seconds=15)
 PING_EVERY_S = 3.0
-"""A dead link is noticed after four of these, a closed one after one."""
+"""A dead connection is noticed after four of these, a closed one after one."""
 LOOK_EVERY = timedelta(seconds=5)
 GIVE_UP_SOCKET = timedelta(seconds=60)
 LONGEST_BACKOFF_S = 30.0
@@ -42,7 +42,7 @@ LONGEST_TIMESTAMP = 20
 
 Observe = Callable[[float], None]
 SourceOf = Callable[[str], str]
-"""Setting -> where it was read."""
+"""(setting): where it was read."""
 
 
 @asynccontextmanager
@@ -57,19 +57,21 @@ async def open_intake(
     source_of: SourceOf = lambda _setting: "environment",
     drain: timedelta = timedelta(seconds=2),
     first_wait: timedelta = FIRST_WAIT,
+    limits: SlackLimits | None = None,
 ) -> AsyncIterator["Intake"]:
-    """Listen to Slack until the block ends; then finish what was heard, within `drain`.
+    """Listen to Slack until the block ends; then finish the running listeners, within `drain`.
 
     Args:
         client: With the bot token and the shared session.
-        service: What people's wishes are handed to; its home team is set.
-        clock: For waits and for the memory of deliveries.
+        service: Called for what people ask; gets its home team.
+        clock: For waits, and to forget old deliveries.
         app_token: Socket Mode, when set.
         signing_secret: HTTP mode otherwise: mount `Intake.handle_http`.
         source_of: Where `SLACK_BOT_TOKEN` and `SLACK_APP_TOKEN` were read, for the error.
         observe_ack: Called with the seconds from a request's arrival to its ack.
         drain: How long running listeners may take at the end.
-        first_wait: An unreachable Slack holds the start up for this long only.
+        first_wait: How long an unreachable Slack may delay the start.
+        limits: Pauses of the listeners.
 
     Raises: ConfigError, naming the token that Slack refused.
     """
@@ -81,6 +83,7 @@ async def open_intake(
         signing_secret=signing_secret,
         observe_ack=observe_ack,
         source_of=source_of,
+        limits=limits or SlackLimits(),
     )
     try:
         await intake.start(first_wait)
@@ -90,7 +93,7 @@ async def open_intake(
 
 
 class Intake:
-    """The connection to Slack's side that asks."""
+    """The connection on which Slack's requests arrive."""
 
     def __init__(
         self,
@@ -102,8 +105,10 @@ class Intake:
         signing_secret: str | None,
         observe_ack: Observe,
         source_of: SourceOf,
+        limits: SlackLimits,
     ) -> None:
         self._source_of = source_of
+        self._limits = limits
         self._client = client
         self._service = service
         self._clock = clock
@@ -119,7 +124,7 @@ class Intake:
         self._closed = False
 
     async def start(self, first_wait: timedelta) -> None:
-        """Get to know Slack; what cannot be done within `first_wait` goes on behind.
+        """Connect to Slack; after `first_wait` this continues in the background.
 
         Raises: ConfigError.
         """
@@ -141,7 +146,7 @@ class Intake:
         await asyncio.shield(self._running)
 
     async def is_connected(self) -> bool:
-        """Whether requests can come in at this moment, for `/readyz`."""
+        """Whether requests can arrive now, for `/readyz`."""
         if self._closed or self._app is None:
             return False
         if self._app_token is None:
@@ -149,7 +154,7 @@ class Intake:
         return self._socket is not None and await self._socket.client.is_connected()
 
     async def close(self, drain: timedelta) -> None:
-        """Hear nothing more; let listeners end. Safe to call twice."""
+        """Accept no more requests and let listeners end. Safe to call twice."""
         self._closed = True
         if self._running is not None:
             self._running.cancel()
@@ -162,8 +167,8 @@ class Intake:
     async def handle_http(self, request: web.Request) -> web.StreamResponse:
         """`POST /slack/events`: verify, hand to Bolt, answer within 3 s.
 
-        Verified here, before anything is parsed: Bolt reads the body first, and answers 500 to
-        a timestamp that is no number or a body that is no JSON.
+        Verified here, before anything is parsed: Bolt reads the body first, and answers 500 if
+        the timestamp is not a number or the body is not JSON.
         """
         if self._closed or self._app is None:
             return web.Response(status=503, text="starting")
@@ -176,8 +181,8 @@ class Intake:
             return web.Response(status=401, text="invalid signature")
         try:
             bolt_request = await to_bolt_request(request)
-        except (ValueError, AttributeError):  # no JSON, or none that is an object
-            return web.Response(status=400, text="not a request of Slack's")
+        except (ValueError, AttributeError):  # not JSON, or not an object
+            return web.Response(status=400, text="not a request from Slack")
         response = await to_aiohttp_response(await self._app.async_dispatch(bolt_request))
         self._observe_ack(time.perf_counter() - began)
         return response
@@ -202,6 +207,7 @@ class Intake:
             client=self._client,
             clock=self._clock,
             bot_user=identity.user,
+            limits=self._limits,
         )
         self._app = build_app(
             desk,
@@ -232,10 +238,10 @@ class Intake:
             await self._clock.sleep(_backoff(tries))
 
     async def _stay_connected(self, app: AsyncApp, app_token: str) -> None:
-        """Keep one socket. The SDK reconnects by itself; what it cannot mend is made anew.
+        """Keep one socket. The SDK reconnects by itself; where it cannot, open another socket.
 
-        It tries a new address only after a good connection, and an address of Slack's is good
-        for one try within seconds: one refused connection would be repeated for ever.
+        The SDK asks for a new address only after a good connection, and an address works for
+        one try within seconds: a refused connection would be tried forever.
         """
         tries = 0
         while True:
@@ -251,7 +257,7 @@ class Intake:
                 log.warning("slack_socket_lost")
             except Exception as error:
                 # Whatever the SDK raises (AttributeError for a 500 in HTML), the next try is due.
-                code = slack_code(error)
+                code = error.code if isinstance(error, SlackError) else ""
                 if code in BAD_TOKEN | NO_SOCKET and not self._ready.is_set():
                     raise self._refused(
                         "SLACK_APP_TOKEN",
@@ -265,14 +271,13 @@ class Intake:
             tries += 1
             await self._clock.sleep(_backoff(tries))
 
-    def _refused(self, setting: str, code: str, mend: str) -> ConfigError:
-        return ConfigError(setting, self._source_of(setting), f"Slack refuses it ({code})", mend)
+    def _refused(self, setting: str, code: str, fix: str) -> ConfigError:
+        return ConfigError(setting, self._source_of(setting), f"Slack refuses it ({code})", fix)
 
     async def _connect(self, socket: AsyncSocketModeHandler, app_token: str) -> None:
         async with asyncio.timeout(CONNECT_LIMIT.total_seconds()):
-            # connect() would try for ever, and call a wrong token a connection failure.
-            answer = await self._client.web.apps_connections_open(app_token=app_token)
-            socket.client.wss_uri = str(answer["url"])
+            # connect() would try forever, and report a wrong token as a connection failure.
+            socket.client.wss_uri = await self._client.open_socket(app_token)
             await socket.connect_async()  # type: ignore[no-untyped-call]  # as Bolt has it
 
     async def _until_lost(self, socket: AsyncSocketModeHandler) -> None:
@@ -283,7 +288,7 @@ class Intake:
 
 
 class _Socket(AsyncSocketModeHandler):
-    """Bolt's Socket Mode adapter, which also tells how long each ack took."""
+    """Bolt's Socket Mode adapter, which also reports how long each ack took."""
 
     def __init__(
         self, app: AsyncApp, app_token: str, *, proxy: str | None, observe: Observe
@@ -294,7 +299,7 @@ class _Socket(AsyncSocketModeHandler):
             logger=logging.getLogger("slack_sdk.socket_mode"),
             ping_interval=PING_EVERY_S,
         )
-        # The API client's choice counts: the SDK reads HTTPS_PROXY, but never NO_PROXY.
+        # As the API client decided: the SDK reads HTTPS_PROXY, but never NO_PROXY.
         self.client.proxy = proxy
         self._observe = observe
 
@@ -304,15 +309,6 @@ class _Socket(AsyncSocketModeHandler):
         began = time.perf_counter()
         await super().handle(client, req)
         self._observe(time.perf_counter() - began)
-
-
-def slack_code(error: BaseException) -> str:
-    """Slack's own word for what is wrong; empty where the answer was not Slack's."""
-    if not isinstance(error, SlackApiError):
-        return ""
-    data = getattr(error.response, "data", error.response)
-    code = data.get("error") if isinstance(data, dict) else None
-    return code if isinstance(code, str) else ""
 
 
 def _backoff(tries: int) -> timedelta:

@@ -1,12 +1,9 @@
 """The edit gate: which message may be edited next, and when.
 
-Slack allows about 50 `chat.update` a minute for all messages of a workspace together. The gate
-hands out 45 of them, the urgent ones first, and knows no message bodies: a message is rendered
-when its turn has come, so that a newer state always takes the place of a waiting one.
-Source: Slack docs, "Rate limits" (tier 3, one minute windows, `Retry-After`).
+It keeps all edits together within Slack's limit, the urgent ones first. It knows no message
+bodies: a message is rendered when its turn has come, so it always shows the newest state.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,25 +11,15 @@ from datetime import timedelta
 
 from bot.clock import Clock
 from bot.deployments.ports import Urgency
+from bot.slack.limits import EditLimits
 
-PER_MINUTE = 45
 WINDOW_S = 60.0
-SPACING_S = 2.0
-"""Between two edits of one message."""
-REFRESH_S = 10.0
-"""A running message is refreshed this often while few deployments run."""
-REFRESHES_PER_MINUTE = 40
-"""What the interval of all routine refreshes together comes to."""
 KEPT_FREE = {Urgency.NOW: 0, Urgency.PHASE: 6, Urgency.ROUTINE: 7}
 """Edits of each minute that this urgency leaves to the more urgent ones.
 
 Up to six running deployments may end in one instant and show it at once. Six take 36 refreshes
 a minute; each edit that leaves the minute makes room for the most urgent one that waits.
 """
-ROUTINE_SPACING_S = 0.5
-"""Between the start of a routine edit and the edit before it: no bursts (after a restart)."""
-PATIENCE_S = 90.0
-"""A refresh that has waited this much longer than it should counts as a phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +32,13 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing may go out for that long, unless `want` or `done` is called before."""
+    """No edit for that long, unless `want` or `done` is called before."""
 
     seconds: float
 
 
 @dataclass(slots=True, kw_only=True)
-class _Wish:
+class _WantedEdit:
     """One message that wants an edit."""
 
     urgency: Urgency
@@ -61,49 +48,45 @@ class _Wish:
 
 
 class EditGate:
-    """Admission of edits. Not a task: ask `take` again whenever something happened.
+    """Admission of edits. Not a task: call `take` again whenever something happened.
 
-    `running` counts the deployments of this replica whose messages are refreshed; `replicas`
-    the living replicas that share the workspace, each of which takes an equal part.
+    `running` counts the deployments of this replica, whose messages are refreshed.
     """
 
     def __init__(
-        self,
-        *,
-        clock: Clock,
-        running: Callable[[], int],
-        replicas: Callable[[], int] = lambda: 1,
+        self, *, clock: Clock, running: Callable[[], int], limits: EditLimits | None = None
     ) -> None:
         self._clock = clock
         self._running = running
-        self._replicas = replicas
-        self._wishes: dict[str, _Wish] = {}
+        self._limits = limits or EditLimits()
+        self._wanted: dict[str, _WantedEdit] = {}
         self._in_flight: set[str] = set()
         self._done_at: dict[str, float] = {}
         self._window: deque[float] = deque()
         self._last_start = float("-inf")
         self._paused_until = float("-inf")
 
+    @property
+    def running(self) -> int:
+        """Deployments whose messages share the limit."""
+        return max(0, self._running())
+
     def refresh_interval(self) -> timedelta:
         """How often a running message is refreshed: max(10 s, 60 N / 40 s)."""
-        together = max(0, self._running()) * max(1, self._replicas())
-        return timedelta(seconds=max(REFRESH_S, 60.0 * together / REFRESHES_PER_MINUTE))
-
-    def running_together(self) -> int:
-        """Deployments that share the limit; of other replicas an estimate."""
-        return max(0, self._running()) * max(1, self._replicas())
+        shared = WINDOW_S * self.running / self._limits.refreshes_per_minute
+        return timedelta(seconds=max(self._limits.refresh_s, shared))
 
     def want(self, key: str, urgency: Urgency, *, hold: timedelta = timedelta(0)) -> bool:
         """Ask for an edit of a message, not earlier than `hold` from now.
 
-        A wish that waits already is kept; a more urgent one takes its urgency and its hold.
+        An edit that is wanted already stays; the more urgent request decides urgency and hold.
         Returns whether `take` may answer differently now.
         """
         now = self._clock.monotonic()
         not_before = now + hold.total_seconds()
-        known = self._wishes.get(key)
+        known = self._wanted.get(key)
         if known is None:
-            self._wishes[key] = _Wish(urgency=urgency, since=now, not_before=not_before)
+            self._wanted[key] = _WantedEdit(urgency=urgency, since=now, not_before=not_before)
             return True
         if urgency < known.urgency:
             known.urgency, known.not_before = urgency, not_before
@@ -114,16 +97,16 @@ class EditGate:
         return False
 
     def forget(self, key: str) -> None:
-        """Drop the wish of a message, if there is one."""
-        self._wishes.pop(key, None)
+        """The message needs no edit any more."""
+        self._wanted.pop(key, None)
 
     def wants(self, key: str) -> bool:
-        """Whether an edit of this message waits."""
-        return key in self._wishes
+        """Whether an edit of this message is waiting."""
+        return key in self._wanted
 
     def waiting(self, most: Urgency) -> bool:
-        """Whether an edit of at least this urgency waits or is in flight."""
-        return bool(self._in_flight) or any(w.urgency <= most for w in self._wishes.values())
+        """Whether an edit of at least this urgency is waiting or in flight."""
+        return bool(self._in_flight) or any(w.urgency <= most for w in self._wanted.values())
 
     def pause(self, duration: timedelta) -> None:
         """Slack said 429: no edit at all for that long."""
@@ -138,18 +121,19 @@ class EditGate:
             return
         self._window.append(now)
         self._done_at[key] = now
-        settled = [
+        due = self._wanted.keys() | self._in_flight
+        idle = [
             other
             for other, at in self._done_at.items()
-            if now - at > SPACING_S and other not in self._wishes and other not in self._in_flight
+            if now - at > self._limits.spacing_s and other not in due
         ]
-        for other in settled:
+        for other in idle:
             del self._done_at[other]
 
     def take(self) -> Go | Wait | None:
-        """The most urgent edit that may go out now; else how long to wait; None: no wishes.
+        """The most urgent edit that may go out now; else how long to wait; None: nothing to edit.
 
-        Within one urgency the one that has waited longest goes first.
+        Within one urgency the one that waited longest goes first.
         """
         now = self._clock.monotonic()
         while self._window and self._window[0] <= now - WINDOW_S:
@@ -158,30 +142,30 @@ class EditGate:
         admitted_at = {urgency: self._admitted_at(urgency, now) for urgency in Urgency}
         best: tuple[Urgency, float, str] | None = None
         soonest = float("inf")
-        for key, wish in self._wishes.items():
+        for key, wanted in self._wanted.items():
             if key in self._in_flight:
                 continue
-            ready_at = self._ready_at(key, wish, interval_s)
-            urgency = _promoted(wish, ready_at, now)
+            ready_at = self._ready_at(key, wanted, interval_s)
+            urgency = self._promoted(wanted, ready_at, now)
             ready_at = max(ready_at, admitted_at[urgency])
             if ready_at > now:
                 soonest = min(soonest, ready_at)
-            elif best is None or (urgency, wish.since) < best[:2]:
-                best = (urgency, wish.since, key)
+            elif best is None or (urgency, wanted.since) < best[:2]:
+                best = (urgency, wanted.since, key)
         if best is not None:
             key = best[2]
-            urgency = self._wishes.pop(key).urgency
+            urgency = self._wanted.pop(key).urgency
             self._in_flight.add(key)
             self._last_start = now
             return Go(key, urgency)
         if soonest == float("inf"):
-            return Wait(WINDOW_S) if self._wishes else None
+            return Wait(WINDOW_S) if self._wanted else None
         return Wait(soonest - now)
 
-    def _ready_at(self, key: str, wish: _Wish, interval_s: float) -> float:
+    def _ready_at(self, key: str, wanted: _WantedEdit, interval_s: float) -> float:
         """When the message itself may be edited again, whatever the others do."""
-        spacing = interval_s if wish.urgency is Urgency.ROUTINE else SPACING_S
-        return max(wish.not_before, self._done_at.get(key, float("-inf")) + spacing)
+        spacing = interval_s if wanted.urgency is Urgency.ROUTINE else self._limits.spacing_s
+        return max(wanted.not_before, self._done_at.get(key, float("-inf")) + spacing)
 
     def _admitted_at(self, urgency: Urgency, now: float) -> float:
         """When the minute's budget has room for an edit of this urgency.
@@ -189,20 +173,19 @@ class EditGate:
         An edit counts from its start until a minute after its end: Slack counts it when it
         arrives, which is somewhere in between.
         """
-        share = max(1, PER_MINUTE // max(1, self._replicas()))
-        free = min(share - 1, math.ceil(KEPT_FREE[urgency] * share / PER_MINUTE))
-        room = share - free - len(self._window) - len(self._in_flight)
+        most = self._limits.per_minute
+        room = most - min(most - 1, KEPT_FREE[urgency]) - len(self._window) - len(self._in_flight)
         at = max(now, self._paused_until)
         if urgency is Urgency.ROUTINE:
-            at = max(at, self._last_start + ROUTINE_SPACING_S)
+            at = max(at, self._last_start + self._limits.routine_spacing_s)
         if room > 0:
             return at
         if len(self._window) < 1 - room:
-            return float("inf")  # edits in flight hold the room: `done` will tell
+            return float("inf")  # edits in flight take the room: wait for `done`
         return max(at, self._window[-room] + WINDOW_S)
 
-
-def _promoted(wish: _Wish, ready_at: float, now: float) -> Urgency:
-    """Nothing starves: a refresh that has waited for long counts as a phase; ends stay first."""
-    overdue = now - max(ready_at, wish.since) > PATIENCE_S
-    return Urgency.PHASE if overdue and wish.urgency is Urgency.ROUTINE else wish.urgency
+    def _promoted(self, wanted: _WantedEdit, ready_at: float, now: float) -> Urgency:
+        """Nothing starves: an overdue refresh counts as a phase; ends stay first."""
+        overdue = now - max(ready_at, wanted.since) > self._limits.overdue_s
+        routine = wanted.urgency is Urgency.ROUTINE
+        return Urgency.PHASE if overdue and routine else wanted.urgency

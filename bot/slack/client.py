@@ -1,7 +1,8 @@
-"""The Web API calls that the bot makes: one HTTP session, errors as sentences for people.
+"""All calls of Slack's Web API: one HTTP session, one metric, errors as sentences for people.
 
-Three manners of repeating, by what a call does:
+What is repeated after an error depends on the call:
 - edits (`update`) are never repeated here: the edit gate sends the newest state instead;
+- thread replies are never repeated here: the outbox tries again;
 - one-shot calls are repeated by the SDK after a 429, a 5xx or a broken connection;
 - `post` is repeated only where nothing can have been posted (429, no connection at all), since
   Slack has no key that would keep a second copy away.
@@ -34,8 +35,11 @@ SLACK_API_URL = "https://slack.com/api/"
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=15)
 METADATA_TYPE = "deployment"
 """`event_type` of the metadata on a live message; its payload is `{"id": <deployment id>}`."""
+REPLY_METADATA_TYPE = "outgoing"
+"""`event_type` of the metadata on a thread reply; its payload is `{"id": <outgoing id>}`."""
 HISTORY_PAGES = 3
 HISTORY_PAGE = 200
+THREAD_PAGES = 5
 
 Blocks = Sequence[dict[str, Any]]
 Observed = Callable[[str, str], None]
@@ -65,10 +69,11 @@ def _unobserved(_method: str, _outcome: str) -> None:
 
 
 class SlackClient:
-    """Every method may raise SlackError, whose sentence can be shown as it is.
+    """Every method may raise SlackError, with a sentence that can be shown to people.
 
-    RateLimited carries how long to wait. `web` is the SDK's client for Bolt and whatever is
-    not here; it has the same session and repeats nothing.
+    RateLimited carries how long to wait. Every call to the Web API is one of these methods, so
+    that all of them are counted. `web` is the SDK's client, for its session, token and proxy; it
+    repeats nothing.
     """
 
     def __init__(self, *, web: AsyncWebClient, observed: Observed = _unobserved) -> None:
@@ -107,9 +112,7 @@ class SlackClient:
 
         SlackError with code NO_ANSWER: it may have been posted.
         """
-        metadata = None
-        if deployment_id is not None:
-            metadata = {"event_type": METADATA_TYPE, "event_payload": {"id": deployment_id}}
+        metadata = None if deployment_id is None else _metadata(METADATA_TYPE, deployment_id)
 
         def send() -> Awaitable[AsyncSlackResponse]:
             return self._posting.chat_postMessage(
@@ -191,7 +194,7 @@ class SlackClient:
     async def update_view(
         self, view_id: str, view: Mapping[str, Any], *, view_hash: str | None = None
     ) -> OpenView:
-        """Show something else in an open modal. `view_hash`: only if nobody else did meanwhile."""
+        """Show something else in an open modal. `view_hash`: only if it has not changed since."""
         answer = await self._call(
             "views.update",
             self._patient.views_update(view_id=view_id, view=dict(view), hash=view_hash),
@@ -208,9 +211,9 @@ class SlackClient:
     async def find_by_metadata(
         self, channel: str, deployment_id: str, *, since: datetime
     ) -> str | None:
-        """The ts of our live message of a deployment, posted at `since` or later; None: none.
+        """The ts of the bot's live message of a deployment, posted at `since` or later.
 
-        Looks through the channel's history, which needs its scope and membership (SlackError).
+        Searches the channel's history, which needs its scope and membership (SlackError).
         """
         cursor: str | None = None
         for _ in range(HISTORY_PAGES):
@@ -227,19 +230,72 @@ class SlackClient:
             )
             messages: Sequence[Mapping[str, Any]] = answer.get("messages", ())
             for message in messages:
-                if self._is_live_message(message, deployment_id):
+                if _metadata_id(message, METADATA_TYPE) == deployment_id and self._is_own(message):
                     return str(message["ts"])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
                 break
         return None
 
-    def _is_live_message(self, message: Mapping[str, Any], deployment_id: str) -> bool:
-        metadata = message.get("metadata") or {}
-        if metadata.get("event_type") != METADATA_TYPE:
-            return False
-        ours = self.identity is None or message.get("bot_id") in {None, self.identity.bot}
-        return ours and (metadata.get("event_payload") or {}).get("id") == deployment_id
+    async def post_reply(
+        self, channel: str, thread_ts: str, *, text: str, blocks: Blocks, reply_id: str
+    ) -> None:
+        """Reply in a thread, with the id as metadata. Nothing is repeated: the outbox does that."""
+        await self._call(
+            "chat.postMessage",
+            self.web.chat_postMessage(
+                channel=channel,
+                thread_ts=thread_ts,
+                text=text,
+                blocks=list(blocks),
+                metadata=_metadata(REPLY_METADATA_TYPE, reply_id),
+                parse="none",
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
+        )
+
+    async def has_reply(
+        self, channel: str, thread_ts: str, reply_id: str, *, since: datetime, page: int
+    ) -> bool:
+        """Whether `post_reply` has posted this reply at `since` or later."""
+        cursor: str | None = None
+        for _ in range(THREAD_PAGES):
+            answer = await self._call(
+                "conversations.replies",
+                self.web.conversations_replies(
+                    channel=channel,
+                    ts=thread_ts,
+                    include_all_metadata=True,
+                    oldest=f"{since.timestamp():.6f}",
+                    limit=page,
+                    cursor=cursor,
+                ),
+            )
+            messages: Sequence[Mapping[str, Any]] = answer.get("messages") or ()
+            if any(_metadata_id(one, REPLY_METADATA_TYPE) == reply_id for one in messages):
+                return True
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                break
+        return False
+
+    async def group_members(self, group: str) -> frozenset[str]:
+        """The users of a user group, by its id."""
+        answer = await self._call(
+            "usergroups.users.list", self.web.usergroups_users_list(usergroup=group)
+        )
+        return frozenset(answer.get("users") or ())
+
+    async def open_socket(self, app_token: str) -> str:
+        """The address for one Socket Mode connection; it is good for one try within seconds."""
+        answer = await self._call(
+            "apps.connections.open", self.web.apps_connections_open(app_token=app_token)
+        )
+        return str(answer["url"])
+
+    def _is_own(self, message: Mapping[str, Any]) -> bool:
+        return self.identity is None or message.get("bot_id") in {None, self.identity.bot}
 
     async def _call(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
         try:
@@ -267,10 +323,10 @@ class SlackClient:
 async def open_client(
     token: str, *, base_url: str = SLACK_API_URL, observed: Observed = _unobserved
 ) -> AsyncIterator[SlackClient]:
-    """A client with a session of its own, closed at the end. Makes no call yet.
+    """A client with its own session, closed at the end. Makes no call yet.
 
     The proxy of HTTPS_PROXY or HTTP_PROXY is used as the SDK does, but not for an API on
-    this machine, nor for a host of NO_PROXY (which the SDK overlooks).
+    this machine, nor for a host of NO_PROXY (which the SDK ignores).
     """
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         web = AsyncWebClient(token=token, base_url=base_url, session=session, retry_handlers=[])
@@ -279,8 +335,19 @@ async def open_client(
         yield SlackClient(web=web, observed=observed)
 
 
+def _metadata(event_type: str, id_: str) -> dict[str, Any]:
+    return {"event_type": event_type, "event_payload": {"id": id_}}
+
+
+def _metadata_id(message: Mapping[str, Any], event_type: str) -> str | None:
+    metadata = message.get("metadata") or {}
+    if metadata.get("event_type") != event_type:
+        return None
+    return (metadata.get("event_payload") or {}).get("id")
+
+
 def bypasses_proxy(url: str) -> bool:
-    """Whether no proxy must stand between us and that address."""
+    """Whether that address must be reached without a proxy."""
     host = urllib.parse.urlsplit(url).hostname or ""
     if host == "localhost" or urllib.request.proxy_bypass(host):
         return True
@@ -291,7 +358,7 @@ def bypasses_proxy(url: str) -> bool:
 
 
 def _sibling(web: AsyncWebClient, *handlers: AsyncRetryHandler) -> AsyncWebClient:
-    """The same client and session with retry handlers; the SDK would read the proxy anew."""
+    """The same client and session with retry handlers. The SDK would read the proxy again."""
     sibling = AsyncWebClient(
         token=web.token,
         base_url=web.base_url,

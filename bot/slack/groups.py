@@ -3,10 +3,10 @@
 from collections.abc import Collection
 
 import structlog
-from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.clock import Clock
 from bot.deployments.ports import Groups
+from bot.errors import SlackError
 from bot.slack.client import SlackClient
 
 log = structlog.get_logger(__name__)
@@ -16,7 +16,7 @@ KEPT_S = 60.0
 
 
 class SlackGroups(Groups):
-    """Reads members on demand. A group that cannot be read holds nobody: default deny."""
+    """Reads members on demand. A group that cannot be read has no members: default deny."""
 
     def __init__(self, *, client: SlackClient, clock: Clock) -> None:
         self._client = client
@@ -31,10 +31,9 @@ class SlackGroups(Groups):
         if kept is not None and self._clock.monotonic() - kept[0] < KEPT_S:
             return kept[1]
         try:
-            answer = await self._client.web.usergroups_users_list(usergroup=group)
-        except (SlackApiError, SlackClientError, TimeoutError, OSError) as error:
-            log.warning("group_not_read", group=group, error=type(error).__name__)
+            members = await self._client.group_members(group)
+        except SlackError as error:
+            log.warning("group_not_read", group=group, error=error.code)
             return frozenset()
-        members = frozenset(answer.get("users") or ())
         self._kept[group] = (self._clock.monotonic(), members)
         return members

@@ -16,7 +16,7 @@ from bot.outbox.model import Endpoint, Outgoing, Planner
 from bot.webhooks.slack_format import slack_message
 
 SLACK_LANE = "slack"
-"""The lane of the reply that mentions the requester; `bot.slack.mentions` serves it."""
+"""The lane of the reply that mentions the requester; `bot.slack.thread_replies` serves it."""
 STARTED = "deployment.started"
 FINISHED = "deployment.finished"
 CORRECTED = "deployment.corrected"

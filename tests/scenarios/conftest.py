@@ -27,6 +27,7 @@ from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.simulators.slack.model import Channel, Message, User, View
 from bot.simulators.slack.simulator import SlackSimulator
 from bot.simulators.slack.user_actions import InteractionResult
+from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.manifest import manifest
 
 FAST = {
@@ -34,13 +35,15 @@ FAST = {
     "DEPLOYBOT_SETTLE": "0.3",
     "DEPLOYBOT_DRAIN_TIMEOUT": "1s",
 }
-HURRIED_EDITS = {
-    "SPACING_S": 0.1,
-    "REFRESH_S": 0.3,
-    "ROUTINE_SPACING_S": 0.02,
-    "PER_MINUTE": 10_000,
-    "REFRESHES_PER_MINUTE": 9_000,
-}
+FREQUENT_EDITS = SlackLimits(
+    edits=EditLimits(
+        spacing_s=0.1,
+        refresh_s=0.3,
+        routine_spacing_s=0.02,
+        per_minute=10_000,
+        refreshes_per_minute=9_000,
+    )
+)
 SPEED = 100.0
 QUICK = 10.0
 ONE_APP = (
@@ -84,6 +87,7 @@ class World:
     folder: Path
     environ: dict[str, str]
     bot: Bot | None = None
+    slack_limits: SlackLimits | None = None
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
     async def start_bot(
@@ -102,6 +106,7 @@ class World:
                 readiness=Readiness(),
                 clock=clock,
                 timing=dataclasses.replace(settings.timing(), **(timing or {})),
+                slack_limits=self.slack_limits,
             )
         )
         return self.bot
@@ -270,10 +275,16 @@ WorldFactory = Callable[..., Awaitable[World]]
 
 @asynccontextmanager
 async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
+    slack_limits = options.pop("slack_limits", None)
     options.setdefault("apps", ONE_APP)
     options.setdefault("speed", SPEED)
     async with open_simulators(manifest=manifest(), folder=folder, **options) as stage:
-        world = World(stage=stage, folder=folder, environ={**stage.settings, **FAST})
+        world = World(
+            stage=stage,
+            folder=folder,
+            environ={**stage.settings, **FAST},
+            slack_limits=slack_limits,
+        )
         with _unheard() as errors:
             try:
                 yield world
@@ -316,13 +327,11 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bot's pauses that no setting shortens: between logins, looks and edits of a message."""
+    """The bot's pauses that no setting shortens: between logins and looks."""
     monkeypatch.setattr("bot.dokku.connection._COOL_DOWN_S", 0.05)
     monkeypatch.setattr("bot.dokku.connection._LONGEST_COOL_DOWN_S", 0.3)
     monkeypatch.setattr("bot.dokku.connection._CHANNEL_TRIES", 3)
     monkeypatch.setattr("bot.deployments.execution.finish.READ_PAUSE", timedelta(milliseconds=200))
-    for name, value in HURRIED_EDITS.items():
-        monkeypatch.setattr(f"bot.slack.budget.{name}", value)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import asyncssh
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from tests.scenarios.conftest import World, open_world, shown
+from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world, shown
 from tests.support.bot_processes import an_app
 from tests.support.plays import BUILDING, FETCHING, STANDS
 
@@ -112,7 +112,7 @@ def impatient_lines(patience: Callable[..., None]) -> None:
 async def patient(tmp_path: Path) -> AsyncIterator[World]:
     """Contact is never given up: what is tested is how it goes on."""
     apps = [an_app(name) for name in ("myapp", *STANDS)]
-    async with open_world(tmp_path, apps=apps) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         await world.start_bot(timing=PATIENT)
         yield world
 
@@ -170,7 +170,7 @@ EVERY_BREAK = (
 async def test_a_line_that_breaks_while_the_new_release_is_watched(
     tmp_path: Path, break_line: Break
 ) -> None:
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         await world.start_bot(timing=PATIENT | {"settle": timedelta(seconds=2)})
         await world.deploy()
         await world.until_message("Checking · watching")  # Dokku says "Checking" too
@@ -186,7 +186,8 @@ async def test_all_lines_break_while_the_end_is_being_read(
 ) -> None:
     """The command has told its exit status, and the containers have not been read."""
     ends = {"good": AT_ONCE, "bad": (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS, 1)}
-    async with open_world(tmp_path, apps=[an_app(name) for name in ends]) as world:
+    apps = [an_app(name) for name in ends]
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         await world.start_bot(timing=PATIENT)
         server = world.stage.server
         world.stage.dokku.apps["bad"].behaviour = "build_fails"

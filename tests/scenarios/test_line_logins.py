@@ -8,7 +8,7 @@ import asyncssh
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from tests.scenarios.conftest import World, open_world
+from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -20,7 +20,7 @@ MAX_STARTUPS = b"Exceeded MaxStartups\r\n"
 
 @pytest.fixture
 async def hasty(tmp_path: Path) -> AsyncIterator[World]:
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         await world.start_bot(timing=SOON)
         await world.stage.dokku.until(lambda: world.stage.server.connections == 1)
         yield world
@@ -72,7 +72,7 @@ async def test_a_black_hole_during_the_login_is_outlived(short_logins: None, has
 
 
 async def test_a_server_that_restarts_during_the_login_is_waited_for(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         await world.start_bot(timing={"start_window": timedelta(seconds=6)})
         server = world.stage.server
         await world.stage.dokku.until(lambda: server.connections == 1)
@@ -89,7 +89,7 @@ async def test_a_server_that_restarts_during_the_login_is_waited_for(tmp_path: P
 
 @pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])
 async def test_a_login_too_many_is_tried_again(tmp_path: Path, farewell: bytes) -> None:
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         # Long enough between two tries for the server to change its mind on a busy machine.
         await world.start_bot(timing={"start_window": timedelta(seconds=6)})
         server = world.stage.server
@@ -152,7 +152,7 @@ async def test_one_channel_is_enough(hasty: World) -> None:
 
 
 async def test_no_channel_at_all_is_an_unreachable_server(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.stage.server.limit_sessions_for_test(0)
         await world.start_bot(timing=SOON | {"start_tries": 1})
         await world.deploy()
@@ -166,7 +166,7 @@ async def test_a_fault_of_the_questions_alone_costs_the_deploy_nothing(
     tmp_path: Path, fault: str
 ) -> None:
     """Its own line is up: it is read on, and its end is proven when questions pass again."""
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         await world.start_bot(timing={"max_poll_errors": 1000})
         await _deploy_through(world, fault)
 

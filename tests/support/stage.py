@@ -13,6 +13,7 @@ from bot.simulators.slack.model import Channel, Message, User, View
 from bot.simulators.slack.simulator import Mode, SlackSimulator, open_slack
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.client import SlackClient, open_client
+from bot.slack.limits import SlackLimits
 from bot.slack.manifest import manifest
 from tests.support.fake_service import FakeService
 
@@ -78,7 +79,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(mode: Mode = "socket", timings: Timings = QUICK) -> AsyncIterator[Stage]:
+async def open_stage(
+    mode: Mode = "socket", timings: Timings = QUICK, limits: SlackLimits | None = None
+) -> AsyncIterator[Stage]:
     """Everything connected."""
     url = "https://deploybot.example.com" if mode == "http" else None
     async with AsyncExitStack() as stack:
@@ -99,6 +102,7 @@ async def open_stage(mode: Mode = "socket", timings: Timings = QUICK) -> AsyncIt
                 signing_secret=slack.signing_secret if mode == "http" else None,
                 observe_ack=acks.append,
                 drain=timedelta(seconds=5),
+                limits=limits,
             )
         )
         stage = Stage(slack=slack, client=client, service=service, intake=intake, acks=acks)

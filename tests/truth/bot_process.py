@@ -18,7 +18,7 @@ from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.readiness import Readiness
 from bot.redaction import Redactor
-from tests.truth.pace import HurriedClock, hurry, timing
+from tests.truth.pace import SLACK_LIMITS, HurriedClock, hurry, timing
 
 LATE_FILE = "late.txt"
 WATCH_EVERY_S = 0.2
@@ -56,6 +56,7 @@ async def _live(environ: Mapping[str, str], folder: Path, ready: Connection) -> 
         readiness=Readiness(),
         clock=HurriedClock(),
         timing=timing(),
+        slack_limits=SLACK_LIMITS,
     ):
         ready.send("ready")
         watching = asyncio.create_task(_watch_itself(folder / LATE_FILE))

@@ -18,7 +18,7 @@ from bot.deployments.verdict import deploy_lock
 from bot.dokku import connection
 from bot.dokku.connection import Patience
 from bot.outbox.lane import OutboxLane
-from bot.slack import budget, mentions
+from bot.slack.limits import EditLimits, SlackLimits
 
 SPEED = 300.0
 SETTLE = timedelta(milliseconds=250)
@@ -60,6 +60,20 @@ def timing() -> Timing:
     return Timing(**chosen)
 
 
+SLACK_LIMITS = SlackLimits(
+    # 45 edits a minute would stretch a thousand results over half an hour. The simulated workspace
+    # takes any number, and which state is shown last does not depend on it.
+    edits=EditLimits(
+        per_minute=100_000,
+        refreshes_per_minute=90_000,
+        spacing_s=0.05,
+        refresh_s=0.5,
+        routine_spacing_s=0.01,
+    ),
+    untried_reply=timedelta(seconds=1),
+)
+
+
 class HurriedClock(SystemClock):
     """Tells the true time, and rests for less: between looks, tries and heartbeats."""
 
@@ -73,21 +87,13 @@ class HurriedClock(SystemClock):
 def hurry() -> None:
     """Change what no setting changes. For a process that runs nothing else."""
     bootstrap.LOOK_EVERY = timedelta(milliseconds=300)
-    # Slack's budget of 45 edits a minute would stretch a thousand ends over half an hour; the
-    # simulated workspace takes any number, and which state is shown last does not depend on it.
-    budget.PER_MINUTE = 100_000
-    budget.REFRESHES_PER_MINUTE = 90_000
-    budget.SPACING_S = 0.05
-    budget.REFRESH_S = 0.5
-    budget.ROUTINE_SPACING_S = 0.01
-    # A killed process holds its rows for a minute; and a row is fresh for half as long.
+    # A killed process holds its rows for a minute.
     _default(
         OutboxLane.__init__.__kwdefaults__,
         hold=timedelta(seconds=2),
         idle=timedelta(seconds=2),
         retry_after=(timedelta(milliseconds=500),) * 20,
     )
-    mentions.FRESH = timedelta(seconds=1)
     connection._COOL_DOWN_S, connection._LONGEST_COOL_DOWN_S = 0.05, 0.75
     deploy_lock.FETCH_LIVES_ON = deploy_lock.FETCH_MAY_END_WITHIN = timedelta(seconds=1)
     deploy_lock.DIES_WITHIN = timedelta(milliseconds=600)

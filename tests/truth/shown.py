@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot.deployments.model import AuditEntry, Deployment, Live, Status
 from bot.deployments.states import status_of
-from bot.slack.mentions import METADATA_TYPE
+from bot.slack.client import REPLY_METADATA_TYPE
 from bot.slack.render.words import HEADLINES, LIVES
 from tests.truth.theatre import FINISHED, Theatre
 
@@ -44,7 +44,7 @@ def show_problems(
     replies = [
         (reply.metadata or {})["event_payload"]["id"]
         for reply in theatre.stage.slack.thread(message)
-        if (reply.metadata or {}).get("event_type") == METADATA_TYPE
+        if (reply.metadata or {}).get("event_type") == REPLY_METADATA_TYPE
     ]
     if len(replies) != 1 + corrections + notes:
         yield (

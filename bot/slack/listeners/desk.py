@@ -19,6 +19,7 @@ from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Service
 from bot.errors import SlackError
 from bot.slack.client import SlackClient
+from bot.slack.limits import SlackLimits
 from bot.slack.listeners.payloads import Asker
 from bot.slack.render.blocks import Answer, Json, section
 from bot.slack.render.text import break_at, cut
@@ -93,6 +94,7 @@ class Desk:
     clock: Clock
     bot_user: str
     """The bot's own user id, to recognise mentions of it."""
+    limits: SlackLimits = field(default_factory=SlackLimits)
     repeats: LockPerDeployment = field(default_factory=LockPerDeployment)
     """When two people press `Retry` at the same time, one deployment starts."""
 

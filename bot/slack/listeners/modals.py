@@ -32,8 +32,6 @@ from bot.slack.render.form import (
 AT_ONCE_S = 0.3
 """What is known this soon is in the form from the start, which then need not change under
 somebody's hands. The trigger lives for 3 seconds, some of which have passed."""
-CHECK_S = 1.0
-"""How long the ack of a submitted form may wait for the list of apps; Slack waits 3 seconds."""
 NOTHING_FOUND = "No app could be read out of this message. Choose what to deploy."
 
 log = structlog.get_logger(__name__)
@@ -124,7 +122,7 @@ async def _check_app(desk: Desk, app: str, server: str | None) -> dict[str, str]
         about_server = len(servers) > 1 and (server or _is_deployable(desk, app, servers[0]))
         return {SERVER_BLOCK if about_server else APP_BLOCK: _plain(declined)}
     try:
-        async with asyncio.timeout(CHECK_S):
+        async with asyncio.timeout(desk.limits.form_check_s):
             known = await desk.queries.known_apps()
     except TimeoutError:
         return {}

@@ -1,18 +1,19 @@
-"""The ONE message of each deployment: it converges to the state, whatever happens in between.
+"""The ONE message of each deployment: it is edited until it shows the newest state.
 
 A message is rendered when the edit gate gives it its turn, from the newest state known then.
-What it shows is remembered as a hash only; after a restart nothing is known to be shown, and
-each unfinished message is edited once.
+What it shows is remembered as a hash only. After a restart that is unknown, so each unfinished
+message is edited once.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
+from bot.aio import Tasks, first_of
 from bot.clock import Clock
 from bot.deployments.model import Deployment, MessagePlace
 from bot.deployments.ports import Announcer, Urgency
@@ -21,8 +22,13 @@ from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import BotError, MessageGone, SlackError
 from bot.slack.budget import EditGate, Go, Wait
 from bot.slack.client import Blocks
-from bot.slack.live_message.posting import Messages, Posting, without_ping
-from bot.slack.live_message.shown import RETRY_MOST, Shown, backoff, urgency_of
+from bot.slack.live_message.message import (
+    LiveMessage,
+    Posting,
+    PostingClient,
+    urgency_of,
+    without_ping,
+)
 from bot.slack.refusals import PASSING, RateLimited
 from bot.slack.render.buttons import Button
 from bot.slack.render.deployment import Rendered, render
@@ -30,16 +36,17 @@ from bot.slack.render.deployment import Rendered, render
 log = structlog.get_logger(__name__)
 
 READING_END_HOLD = timedelta(seconds=1)
-"""Questions at the end mostly take less: then the end itself is the next edit, not 2 s after
-a message that says that the end is being read."""
+"""Reading what is live mostly takes less. The next edit then shows the result, and is not spent
+on a message that says that it is being read."""
 TRIES_AFTER_THE_END = 30
 """About half an hour of failing edits; then an ended message is left as it is."""
-HOUSING_TRIES = 30
+POSTING_TRIES = 30
+LONGEST_BACKOFF = timedelta(seconds=60)
 TOO_LARGE = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks"})
 
 
-class EditableMessages(Messages, Protocol):
-    """What of the Slack client is needed here."""
+class EditingClient(PostingClient, Protocol):
+    """What is needed of the Slack client."""
 
     async def update(self, channel: str, ts: str, *, text: str, blocks: Blocks) -> None:
         """See `SlackClient.update`."""
@@ -47,18 +54,18 @@ class EditableMessages(Messages, Protocol):
 
 
 class Places(Protocol):
-    """What of the store is needed here."""
+    """What is needed of the store."""
 
     async def get(self, deployment_id: str) -> Deployment | None:
         """By full id."""
         ...
 
     async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
-        """Remember where the live message stands."""
+        """Store where the live message is."""
         ...
 
 
-def _everything(_deployment_id: str) -> bool:
+def _all(_deployment_id: str) -> bool:
     return True
 
 
@@ -72,7 +79,7 @@ class LiveMessages(Announcer):
     def __init__(
         self,
         *,
-        client: EditableMessages,
+        client: EditingClient,
         cache: DeploymentCache,
         store: Places,
         gate: EditGate,
@@ -90,36 +97,31 @@ class LiveMessages(Announcer):
         self._buttons = buttons
         self._commit_url = commit_url
         self._edit_lag = edit_lag
-        self.shows_running: Callable[[str], bool] = _everything
-        """Set by the composition root: whether a running deployment is this replica's to show.
-        Others know nothing of its log, and would overwrite what its owner shows."""
-        self._shown: dict[str, Shown] = {}
-        self._posted_anew: set[str] = set()
-        """Deleted once already; kept longer than `_shown`, for something may come after an end."""
+        self.shows_running: Callable[[str], bool] = _all
+        """Set by bootstrap: whether this replica shows a running deployment. Only its owner knows
+        its log; another replica would overwrite what the owner shows."""
+        self._messages: dict[str, LiveMessage] = {}
+        self._posted_again: set[str] = set()
+        """Deleted once already; kept longer than `_messages`: something may follow a result."""
         self._wake = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._pump: asyncio.Task[None] | None = None
-        self._turns: set[asyncio.Task[None]] = set()
+        self._edit_done = asyncio.Event()
+        self._tasks = Tasks()
 
     def start(self) -> None:
-        """Begin to edit. Posts work without it."""
-        self._pump = asyncio.create_task(self._run(), name="live messages")
+        """Start to edit. Posting works without it."""
+        self._tasks.spawn(self._run(), name="live messages")
 
     async def stop(self) -> None:
-        """Stop at once; edits in flight are cut off."""
-        tasks = [*self._turns, *([self._pump] if self._pump else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._pump = None
+        """Stop at once; edits in flight are cancelled."""
+        await self._tasks.close()
 
     async def flush(self, limit: timedelta) -> bool:
-        """Wait until ends and phases are shown; False: the time was over before."""
+        """Wait until results and phases are shown; False: `limit` was too short."""
         try:
             async with asyncio.timeout(limit.total_seconds()):
                 while self._gate.waiting(Urgency.PHASE):
-                    self._settled.clear()
-                    await self._settled.wait()
+                    self._edit_done.clear()
+                    await self._edit_done.wait()
         except TimeoutError:
             return False
         return True
@@ -127,75 +129,75 @@ class LiveMessages(Announcer):
     async def post(self, deployment: Deployment) -> MessagePlace:
         """Post the live message; the caller stores its place.
 
-        SlackError, with a sentence for the asker: it cannot be.
+        SlackError: it cannot be posted, with a sentence for the requester.
         """
-        rendered, lines = self._render(without_ping(deployment))
+        rendered, has_lines = self._render(without_ping(deployment))
         place = await self._posting.post(deployment, rendered)
-        shown = self._shown[deployment.id] = Shown(place=place)
-        shown.note(deployment, rendered, lines=lines)
-        self._want(deployment.id, Urgency.PHASE)  # the state may have moved on meanwhile
+        message = self._messages[deployment.id] = LiveMessage(place=place)
+        message.shows(deployment, rendered, has_lines=has_lines)
+        self._want(deployment.id, Urgency.PHASE)  # the state may have changed meanwhile
         return place
 
     async def find_or_post(self, deployment: Deployment) -> MessagePlace:
-        """The message of a deployment whose place is not known: found, or posted now.
+        """The message of a deployment whose place is unknown: found, or posted now.
 
         The caller stores its place. SlackError as for `post`.
         """
         place = await self._posting.find(deployment)
         if place is None:
             return await self.post(deployment)
-        self._shown[deployment.id] = Shown(place=place)
+        self._messages[deployment.id] = LiveMessage(place=place)
         self._want(deployment.id, Urgency.PHASE)
         return place
 
     def changed(self, deployment_id: str, urgency: Urgency) -> None:
-        """Let the message converge. Returns at once; it may be called as often as one likes."""
+        """Plan an edit. Returns at once, and may be called at any rate."""
         tracked = self._cache.get(deployment_id)
-        shown = self._shown.get(deployment_id)
+        message = self._messages.get(deployment_id)
         hold = timedelta(0)
         if tracked is not None:
-            if shown is None and tracked.deployment.message is None:
-                return  # it is being posted, and compared afterwards; or it has no message at all
-            urgency = urgency_of(shown, tracked.deployment, tracked.progress, urgency)
+            if message is None and tracked.deployment.message is None:
+                return  # it is being posted and compared afterwards, or it has no message
+            urgency = urgency_of(message, tracked.deployment, tracked.progress, urgency)
             if tracked.progress.reading_end and tracked.deployment.phase not in ENDINGS:
                 urgency, hold = Urgency.PHASE, READING_END_HOLD
-        if shown is not None and shown.changed_at is None and urgency is not Urgency.ROUTINE:
-            shown.changed_at = self._clock.monotonic()
+        if message is not None and message.changed_at is None and urgency is not Urgency.ROUTINE:
+            message.changed_at = self._clock.monotonic()
         self._want(deployment_id, urgency, hold)
 
     async def resume(self, deployments: Iterable[Deployment]) -> None:
-        """After a start: converge the messages of unfinished deployments that are ours to show.
+        """After a start: bring the messages of unfinished deployments up to date.
 
-        Returns at once. Those without a known message are searched for, or posted, one after
-        the other, and again later where Slack did not answer.
+        Returns at once. A message whose place is unknown is searched for, or posted; again later
+        where Slack did not answer.
         """
-        homeless: list[Deployment] = []
+        unplaced: list[Deployment] = []
         for deployment in deployments:
             if deployment.message is not None:
                 self._want(deployment.id, Urgency.PHASE)
             elif deployment.channel:
-                homeless.append(deployment)
-        if homeless:
-            self._spawn(self._house(homeless))
+                unplaced.append(deployment)
+        if unplaced:
+            self._tasks.spawn(self._find_or_post_all(unplaced))
 
-    async def _house(self, homeless: list[Deployment]) -> None:
+    async def _find_or_post_all(self, unplaced: list[Deployment]) -> None:
         """Find or post messages until none is left that could still succeed."""
-        for tries in range(1, HOUSING_TRIES + 1):
-            again: list[Deployment] = []
-            for deployment in homeless:
+        for tries in range(1, POSTING_TRIES + 1):
+            later: list[Deployment] = []
+            for deployment in unplaced:
                 try:
                     place = await self.find_or_post(deployment)
-                    await self._settle_place(deployment.id, place)
+                    await self._store_place(deployment.id, place)
                 except BotError as error:
                     log.warning("message_not_posted", deployment_id=deployment.id, error=str(error))
                     if not isinstance(error, SlackError) or error.code in PASSING:
-                        again.append(deployment)
-            if not again:
+                        later.append(deployment)
+            if not later:
                 return
-            homeless = again
-            await self._clock.sleep(backoff(tries))
+            unplaced = later
+            await self._clock.sleep(_backoff(tries))
 
-    # The pump ---------------------------------------------------------------------------------
+    # Editing ----------------------------------------------------------------------------------
 
     def _want(self, deployment_id: str, urgency: Urgency, hold: timedelta = timedelta(0)) -> None:
         if self._gate.want(deployment_id, urgency, hold=hold):
@@ -206,159 +208,151 @@ class LiveMessages(Announcer):
             self._wake.clear()
             match self._gate.take():
                 case Go() as turn:
-                    self._spawn(self._turn(turn))
+                    self._tasks.spawn(self._turn(turn))
                 case Wait(seconds=seconds):
-                    await self._sleep_or_wake(timedelta(seconds=seconds))
+                    await first_of(self._clock.sleep(timedelta(seconds=seconds)), self._wake.wait())
                 case None:
                     await self._wake.wait()
-
-    async def _sleep_or_wake(self, duration: timedelta) -> None:
-        naps = [
-            asyncio.ensure_future(self._clock.sleep(duration)),
-            asyncio.ensure_future(self._wake.wait()),
-        ]
-        try:
-            await asyncio.wait(naps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for nap in naps:
-                nap.cancel()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._turns.add(task)
-        task.add_done_callback(self._turns.discard)
 
     async def _turn(self, turn: Go) -> None:
         """One edit, admitted by the gate."""
         edited = True
         try:
-            edited = await self._converge(turn.key, turn.urgency)
+            edited = await self._show_newest(turn.key, turn.urgency)
         except Exception:
             log.exception("edit_failed", deployment_id=turn.key)
-            self._gate.want(turn.key, Urgency.PHASE, hold=RETRY_MOST)
+            self._gate.want(turn.key, Urgency.PHASE, hold=LONGEST_BACKOFF)
         finally:
             self._gate.done(turn.key, edited=edited)
             self._wake.set()
-            self._settled.set()
+            self._edit_done.set()
 
-    async def _converge(self, deployment_id: str, urgency: Urgency) -> bool:
-        """Show the newest state; whether Slack was asked to edit."""
-        known = await self._ours(deployment_id)
+    async def _show_newest(self, deployment_id: str, urgency: Urgency) -> bool:
+        """Edit the message if it is out of date; whether Slack was asked to edit."""
+        known = await self._known(deployment_id)
         if known is None:
             self._forget(deployment_id)
             return False
-        deployment, shown = known
-        if not shown.stored:
-            await self._settle_place(deployment_id, shown.place)
-            shown.stored = True
-        rendered, lines = self._render(deployment, bare=shown.bare)
-        changed_at, shown.changed_at = shown.changed_at, None
-        due = urgency is Urgency.ROUTINE and deployment.phase in RUNNING
-        if shown.gone or (rendered.shown_hash == shown.hash and not due):
-            self._after(deployment, shown, hold=self._gate.refresh_interval())
+        deployment, message = known
+        if not message.stored:
+            await self._store_place(deployment_id, message.place)
+            message.stored = True
+        rendered, has_lines = self._render(deployment, bare=message.bare)
+        changed_at, message.changed_at = message.changed_at, None
+        refresh = urgency is Urgency.ROUTINE and deployment.phase in RUNNING
+        if message.gone or (rendered.shown_hash == message.hash and not refresh):
+            self._after(deployment, message, hold=self._gate.refresh_interval())
             return False
+        place = message.place
         try:
             await self._client.update(
-                shown.place.channel, shown.place.ts, text=rendered.text, blocks=rendered.blocks
+                place.channel, place.ts, text=rendered.text, blocks=rendered.blocks
             )
         except RateLimited as error:
             self._gate.pause(error.retry_after)
-            self._again(deployment, shown, changed_at, urgency)
+            self._try_again(deployment, message, changed_at, urgency)
         except MessageGone as error:
             log.info("message_gone", deployment_id=deployment_id, code=error.code)
-            await self._post_anew(deployment, shown)
+            await self._post_again(deployment, message)
         except SlackError as error:
-            self._failed(deployment, shown, changed_at, error)
+            self._failed(deployment, message, changed_at, error)
         else:
-            shown.note(deployment, rendered, lines=lines)
+            message.shows(deployment, rendered, has_lines=has_lines)
             if changed_at is not None and self._edit_lag is not None:
                 self._edit_lag(timedelta(seconds=self._clock.monotonic() - changed_at))
-            self._after(deployment, shown)
+            self._after(deployment, message)
         return True
 
-    async def _ours(self, deployment_id: str) -> tuple[Deployment, Shown] | None:
-        """The newest row and its message; None: there is none, or it is not ours to show."""
+    async def _known(self, deployment_id: str) -> tuple[Deployment, LiveMessage] | None:
+        """The newest row and its message; None: there is none, or another replica shows it."""
         tracked = self._cache.get(deployment_id)
         deployment = tracked.deployment if tracked else await self._store.get(deployment_id)
-        shown = self._shown.get(deployment_id)
-        if shown is None and deployment is not None and deployment.message is not None:
-            shown = self._shown[deployment_id] = Shown(place=deployment.message)
-        if deployment is None or shown is None:
+        message = self._messages.get(deployment_id)
+        if message is None and deployment is not None and deployment.message is not None:
+            message = self._messages[deployment_id] = LiveMessage(place=deployment.message)
+        if deployment is None or message is None:
             return None
         if deployment.phase in RUNNING and not self.shows_running(deployment_id):
             return None
-        return deployment, shown
+        return deployment, message
 
     def _after(
-        self, deployment: Deployment, shown: Shown, *, hold: timedelta = timedelta(0)
+        self, deployment: Deployment, message: LiveMessage, *, hold: timedelta = timedelta(0)
     ) -> None:
-        """Plan the next refresh of a running one; let an ended one leave memory."""
-        if deployment.phase in RUNNING and not shown.gone:
+        """Plan the next refresh of a running deployment; forget an ended one."""
+        if deployment.phase in RUNNING and not message.gone:
             self._want(deployment.id, Urgency.ROUTINE, hold)
         elif deployment.phase in ENDINGS and not self._gate.wants(deployment.id):
             self._forget(deployment.id)
 
     def _forget(self, deployment_id: str) -> None:
-        self._shown.pop(deployment_id, None)
+        self._messages.pop(deployment_id, None)
         self._gate.forget(deployment_id)
 
-    def _again(
+    def _try_again(
         self,
         deployment: Deployment,
-        shown: Shown,
+        message: LiveMessage,
         changed_at: float | None,
         urgency: Urgency,
         hold: timedelta = timedelta(0),
     ) -> None:
-        shown.changed_at = changed_at if changed_at is not None else shown.changed_at
+        message.changed_at = changed_at if changed_at is not None else message.changed_at
         urgency = Urgency.NOW if deployment.phase in ENDINGS else urgency
         self._want(deployment.id, urgency, hold)
 
     def _failed(
-        self, deployment: Deployment, shown: Shown, changed_at: float | None, error: SlackError
+        self,
+        deployment: Deployment,
+        message: LiveMessage,
+        changed_at: float | None,
+        error: SlackError,
     ) -> None:
-        shown.failures += 1
+        message.failures += 1
         log.warning(
             "message_not_edited",
             deployment_id=deployment.id,
             code=error.code,
-            failures=shown.failures,
+            failures=message.failures,
         )
-        shown.bare = shown.bare or error.code in TOO_LARGE
-        if deployment.phase in ENDINGS and shown.failures >= TRIES_AFTER_THE_END:
+        message.bare = message.bare or error.code in TOO_LARGE
+        if deployment.phase in ENDINGS and message.failures >= TRIES_AFTER_THE_END:
             self._forget(deployment.id)
             return
-        self._again(deployment, shown, changed_at, Urgency.PHASE, backoff(shown.failures))
+        hold = _backoff(message.failures)
+        self._try_again(deployment, message, changed_at, Urgency.PHASE, hold)
 
-    async def _post_anew(self, deployment: Deployment, shown: Shown) -> None:
-        """The message was deleted: one new one, once."""
-        rendered, lines = self._render(without_ping(deployment), bare=shown.bare)
-        if deployment.id not in self._posted_anew:
-            self._posted_anew.add(deployment.id)
+    async def _post_again(self, deployment: Deployment, message: LiveMessage) -> None:
+        """The message was deleted: post it again, once."""
+        rendered, has_lines = self._render(without_ping(deployment), bare=message.bare)
+        if deployment.id not in self._posted_again:
+            self._posted_again.add(deployment.id)
             try:
-                shown.place = await self._posting.post_anew(deployment, rendered, shown.place)
+                message.place = await self._posting.post_again(deployment, rendered, message.place)
             except SlackError as error:
-                log.warning("message_not_posted_anew", deployment_id=deployment.id, code=error.code)
-                shown.gone = True
+                log.warning(
+                    "message_not_posted_again", deployment_id=deployment.id, code=error.code
+                )
+                message.gone = True
             else:
-                shown.note(deployment, rendered, lines=lines)
-                shown.stored = False
-                await self._settle_place(deployment.id, shown.place)
-                shown.stored = True
+                message.shows(deployment, rendered, has_lines=has_lines)
+                message.stored = False
+                await self._store_place(deployment.id, message.place)
+                message.stored = True
                 self._want(deployment.id, Urgency.PHASE)
         else:
-            shown.gone = True
-        self._after(deployment, shown)
+            message.gone = True
+        self._after(deployment, message)
 
-    async def _settle_place(self, deployment_id: str, place: MessagePlace) -> None:
-        """Store a place that the service did not ask for, and let the cache know."""
+    async def _store_place(self, deployment_id: str, place: MessagePlace) -> None:
+        """Store a place that the service did not ask for, and update the cache."""
         await self._store.place_message(deployment_id, place)
         tracked = self._cache.get(deployment_id)
         if tracked is not None:
             self._cache.put(replace(tracked.deployment, message=place))
 
     def _render(self, deployment: Deployment, *, bare: bool = False) -> tuple[Rendered, bool]:
-        """The message, and whether lines of the log were at hand."""
+        """The message, and whether log lines were available."""
         progress = self._cache.progress(deployment.id)
         shown = replace(progress, tail=(), excerpt=(), notes=()) if bare else progress
         url = None
@@ -371,6 +365,11 @@ class LiveMessages(Announcer):
             buttons=self._buttons,
             commit_url=url,
             updates_every=self._gate.refresh_interval(),
-            running=self._gate.running_together(),
+            running=self._gate.running,
         )
         return rendered, bool(progress.tail)
+
+
+def _backoff(failures: int) -> timedelta:
+    """How long to wait after that many failures in a row."""
+    return min(LONGEST_BACKOFF, timedelta(seconds=2.0 ** min(failures - 1, 10)))

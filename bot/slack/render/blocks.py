@@ -1,22 +1,41 @@
-"""Block Kit pieces as plain JSON. All mrkdwn is `verbatim`: Slack adds no links or mentions."""
+"""Block Kit as plain JSON, and a check of what Slack would refuse.
 
-from collections.abc import Iterable, Sequence
+All mrkdwn is `verbatim`: Slack adds no links or mentions. Limits are from Slack's Block Kit
+reference; lengths of single objects are left to `slack_sdk.models`. The sum over all blocks is
+undocumented (about 12,000 characters); 9,000 is safely below it.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slack_sdk.errors import SlackObjectFormationError
+from slack_sdk.models import JsonObject
+from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
+
+from bot.slack.render.text import length
+
 Json = dict[str, Any]
+
+MESSAGE_BLOCKS = 50
+FALLBACK_TEXT = 3_000
+"""chat.update refuses 4,000; counted after escaping."""
+ALL_TEXT = 9_000
+FIELD_TEXT = 2_000
+ANY_TEXT = 3_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One thing to say in Slack: blocks, and a text that says the same in one line."""
+    """A message: blocks, and a text that says the same in one line."""
 
     text: str
     blocks: tuple[Json, ...]
 
 
 def mrkdwn(text: str) -> Json:
-    """A text object; foreign parts were made inert by the caller."""
+    """A text object; the caller makes foreign parts inert."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
@@ -70,3 +89,77 @@ def actions(elements: Sequence[Json]) -> Json:
 def button(*, action_id: str, label: str, value: str) -> Json:
     """A grey button; the caller adds `style` and `confirm`."""
     return {"type": "button", "action_id": action_id, "text": plain(label), "value": value}
+
+
+def validate_message(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What Slack would refuse in a message; empty if it can be sent."""
+    problems = _check_blocks(blocks, MESSAGE_BLOCKS)
+    if not 0 < length(text) < FALLBACK_TEXT:
+        problems.append(f"text has {length(text)} characters, 1 to {FALLBACK_TEXT - 1} allowed")
+    return problems
+
+
+def _check_blocks(blocks: Sequence[Mapping[str, Any]], most: int) -> list[str]:
+    problems: list[str] = []
+    if not 0 < len(blocks) <= most:
+        problems.append(f"{len(blocks)} blocks, 1 to {most} allowed")
+    if (total := sum(length(text) for _, text in _texts(blocks))) > ALL_TEXT:
+        problems.append(f"{total} characters in all blocks, {ALL_TEXT} allowed")
+    for number, block in enumerate(blocks):
+        problems += _check_block(block, f"block {number}")
+        problems += _twice("action_id", block)  # unique in its block, says Slack
+    return problems + _twice("block_id", blocks)
+
+
+def _check_block(block: Mapping[str, Any], where: str) -> list[str]:
+    parsed = Block.parse(copy.deepcopy(dict(block)))
+    if parsed is None:
+        return [f"{where}: unknown type {block.get('type')}"]
+    problems = _check_model(parsed, where)
+    for node in _nodes(block):
+        if node.get("type") == "button":
+            problems += _check_model(ButtonElement(**copy.deepcopy(dict(node))), f"{where} button")
+        if "confirm" in node and "type" in node:
+            problems += _check_model(
+                ConfirmObject(**copy.deepcopy(dict(node["confirm"]))), f"{where} confirm"
+            )
+        for option in node.get("options", ()):
+            problems += _check_model(Option(**copy.deepcopy(dict(option))), f"{where} option")
+    for field in block.get("fields", ()):
+        if length(field["text"]) > FIELD_TEXT:
+            problems.append(f"{where}: a field has {length(field['text'])} characters")
+    for rich, text in _texts(block):
+        if not text or (not rich and length(text) > ANY_TEXT):
+            problems.append(f"{where}: a text has {length(text)} characters")
+    return problems
+
+
+def _twice(key: str, value: Any) -> list[str]:
+    named = [node[key] for node in _nodes(value) if key in node]
+    return [f"{key} {name} twice" for name in sorted(set(named)) if named.count(name) > 1]
+
+
+def _check_model(thing: JsonObject, where: str) -> list[str]:
+    try:
+        thing.to_dict()
+    except SlackObjectFormationError as error:
+        return [f"{where}: {error}"]
+    return []
+
+
+def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        yield value
+        for inner in value.values():
+            yield from _nodes(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _nodes(inner)
+
+
+def _texts(value: Any) -> Iterator[tuple[bool, str]]:
+    """All texts and addresses: (part of rich text, the string)."""
+    for node in _nodes(value):
+        for key in ("text", "url"):
+            if isinstance(node.get(key), str):
+                yield node.get("type") in {"text", "link"}, node[key]

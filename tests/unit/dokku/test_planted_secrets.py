@@ -17,7 +17,7 @@ from bot.redaction import Redactor
 from bot.redaction_rules import MASK
 from bot.slack.render.deployment import render
 from bot.slack.render.log import log_view, paginate
-from bot.slack.render.mention import end_mention
+from bot.slack.thread_replies import result_reply
 from bot.webhooks.payload import standard_body
 from bot.webhooks.slack_format import slack_message
 from tests.support.builders import NOW, a_deployment
@@ -90,7 +90,7 @@ def ways_out(app: str, shown: Sequence[str], facts: LogFacts) -> dict[str, str]:
     told = {
         "log": log,
         "facts": repr(facts),
-        "mention": repr(end_mention(row)),
+        "mention": repr(result_reply(row)),
         "details": "\n".join(records.details(row, NOW)),
         "json": json.dumps(records.as_json(row, NOW)),
     }

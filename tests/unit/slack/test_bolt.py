@@ -19,6 +19,7 @@ from bot.simulators.slack.delivery import Ack, Envelope
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.client import open_client
+from bot.slack.limits import SlackLimits
 from bot.slack.manifest import manifest
 from tests.support.builders import a_deployment
 from tests.support.fake_service import FakeService
@@ -281,6 +282,7 @@ async def test_before_slack_is_known_requests_are_sent_away_to_come_again() -> N
             signing_secret="s",
             observe_ack=lambda _seconds: None,
             source_of=str,
+            limits=SlackLimits(),
         )
         assert not await intake.is_connected()
         request = make_mocked_request("POST", "/slack/events")

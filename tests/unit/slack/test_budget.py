@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from bot.clock import Clock
 from bot.deployments.ports import Urgency
-from bot.slack.budget import PATIENCE_S, PER_MINUTE, SPACING_S, EditGate, Go, Wait
+from bot.slack.budget import EditGate, Go, Wait
+from bot.slack.limits import EditLimits
+
+LIMITS = EditLimits()
 
 
 class HandClock(Clock):
@@ -28,8 +31,8 @@ class HandClock(Clock):
         self.seconds += duration.total_seconds()
 
 
-def a_gate(clock: HandClock, *, running: int = 1, replicas: int = 1) -> EditGate:
-    return EditGate(clock=clock, running=lambda: running, replicas=lambda: replicas)
+def a_gate(clock: HandClock, *, running: int = 1) -> EditGate:
+    return EditGate(clock=clock, running=lambda: running, limits=LIMITS)
 
 
 def edit_at_once(gate: EditGate) -> str:
@@ -84,8 +87,8 @@ def test_one_edit_in_flight_and_two_seconds_between_edits_of_a_message() -> None
     clock.seconds += 30
     assert isinstance(gate.take(), Wait)
     gate.done("a")
-    assert gate.take() == Wait(SPACING_S)
-    clock.seconds += SPACING_S
+    assert gate.take() == Wait(LIMITS.spacing_s)
+    clock.seconds += LIMITS.spacing_s
     assert gate.take() == Go("a", Urgency.NOW)
 
 
@@ -109,7 +112,7 @@ def test_the_earlier_of_two_holds_counts() -> None:
 def test_an_edit_that_was_not_made_costs_nothing() -> None:
     clock = HandClock()
     gate = a_gate(clock)
-    for _ in range(PER_MINUTE + 1):
+    for _ in range(LIMITS.per_minute + 1):
         gate.want("a", Urgency.NOW)
         assert isinstance(gate.take(), Go)
         gate.done("a", edited=False)
@@ -136,13 +139,10 @@ def test_429_pauses_all_edits_then_the_most_urgent_goes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("running", "replicas", "seconds"),
-    [(0, 1, 10), (1, 1, 10), (6, 1, 10), (8, 1, 12), (20, 1, 30), (30, 1, 45), (15, 2, 45)],
+    ("running", "seconds"), [(0, 10), (1, 10), (6, 10), (8, 12), (20, 30), (30, 45)]
 )
-def test_the_refresh_interval_grows_with_what_runs(
-    running: int, replicas: int, seconds: int
-) -> None:
-    gate = a_gate(HandClock(), running=running, replicas=replicas)
+def test_the_refresh_interval_grows_with_what_runs(running: int, seconds: int) -> None:
+    gate = a_gate(HandClock(), running=running)
     assert gate.refresh_interval() == timedelta(seconds=seconds)
 
 
@@ -154,7 +154,7 @@ def test_a_refresh_waits_for_its_interval_and_a_phase_does_not() -> None:
     gate.want("a", Urgency.ROUTINE)
     assert gate.take() == Wait(12.0)
     gate.want("a", Urgency.PHASE)
-    assert gate.take() == Wait(SPACING_S)
+    assert gate.take() == Wait(LIMITS.spacing_s)
 
 
 def test_refreshes_leave_room_for_ends() -> None:
@@ -170,7 +170,7 @@ def test_refreshes_leave_room_for_ends() -> None:
         if isinstance(turn, Go):
             gate.done(turn.key)
             made[turn.key.split()[0]] += 1
-    assert made == {"phase": PER_MINUTE - 6}
+    assert made == {"phase": LIMITS.per_minute - 6}
     for number in range(10):
         gate.want(f"end {number}", Urgency.NOW)
     for _ in range(6):
@@ -181,10 +181,11 @@ def test_refreshes_leave_room_for_ends() -> None:
 def test_edits_in_flight_count_until_they_end() -> None:
     clock = HandClock()
     gate = a_gate(clock)
-    for number in range(PER_MINUTE + 1):
+    for number in range(LIMITS.per_minute + 1):
         gate.want(f"{number}", Urgency.NOW)
-    keys = [turn.key for turn in (gate.take() for _ in range(PER_MINUTE)) if isinstance(turn, Go)]
-    assert len(keys) == PER_MINUTE
+    turns = [gate.take() for _ in range(LIMITS.per_minute)]
+    keys = [turn.key for turn in turns if isinstance(turn, Go)]
+    assert len(keys) == LIMITS.per_minute
     assert isinstance(gate.take(), Wait)
     clock.seconds += 100
     assert isinstance(gate.take(), Wait)
@@ -228,7 +229,7 @@ def test_six_deployments_that_end_together_show_it_at_once_whatever_went_before(
     for name in names:
         gate.want(name, Urgency.NOW)
     ended: list[str] = []
-    for _ in range(int(SPACING_S * 10)):
+    for _ in range(int(LIMITS.spacing_s * 10)):
         clock.seconds += 0.1
         while isinstance(turn := gate.take(), Go):
             gate.done(turn.key)
@@ -248,13 +249,13 @@ WANTS = st.lists(
 
 
 @settings(deadline=None, max_examples=60)
-@given(wants=WANTS, running=st.integers(0, 60), replicas=st.integers(1, 5))
+@given(wants=WANTS, running=st.integers(0, 60))
 def test_the_limit_the_order_and_the_spacing_always_hold(
-    wants: list[tuple[float, int, Urgency, float]], running: int, replicas: int
+    wants: list[tuple[float, int, Urgency, float]], running: int
 ) -> None:
     """Slow edits too: each is in flight for as long as the fourth number says."""
     clock = HandClock()
-    gate = a_gate(clock, running=running, replicas=replicas)
+    gate = a_gate(clock, running=running)
     pending: dict[str, Urgency] = {}
     flying: list[tuple[float, str]] = []
     starts: list[float] = []
@@ -277,18 +278,18 @@ def test_the_limit_the_order_and_the_spacing_always_hold(
             if not isinstance(turn, Go):
                 break
             assert turn.key not in {name for _, name in flying}
-            assert clock.seconds - ended.get(turn.key, -1e9) >= SPACING_S
+            assert clock.seconds - ended.get(turn.key, -1e9) >= LIMITS.spacing_s
             free_ends = [
                 name
                 for name, how in pending.items()
                 if how is Urgency.NOW
                 and name not in {flyer for _, flyer in flying}
-                and clock.seconds - ended.get(name, -1e9) >= SPACING_S
+                and clock.seconds - ended.get(name, -1e9) >= LIMITS.spacing_s
             ]
             assert pending.pop(turn.key) is Urgency.NOW or not free_ends
             starts.append(clock.seconds)
             flying.append((clock.seconds + took[turn.key], turn.key))
-    share = PER_MINUTE // replicas
+    share = LIMITS.per_minute
     for at in starts:
         assert sum(at - 60 < other <= at for other in starts) <= share
     assert not pending
@@ -299,7 +300,7 @@ def test_a_refresh_is_made_in_the_end_however_many_phases_come() -> None:
     gate = a_gate(clock)
     gate.want("refresh", Urgency.ROUTINE)
     seconds = 0
-    while seconds < 10 * PATIENCE_S:
+    while seconds < 10 * LIMITS.overdue_s:
         seconds += 1
         clock.seconds += 1
         for number in range(100):
@@ -309,4 +310,4 @@ def test_a_refresh_is_made_in_the_end_however_many_phases_come() -> None:
             gate.done(turn.key)
             if turn.key == "refresh":
                 break
-    assert PATIENCE_S <= seconds <= PATIENCE_S + 5
+    assert LIMITS.overdue_s <= seconds <= LIMITS.overdue_s + 5

@@ -23,8 +23,7 @@ from bot.slack.listeners.answers import (
     unfinished_answer,
 )
 from bot.slack.listeners.commands import WORDS, usage_of
-from bot.slack.render.blocks import Answer
-from bot.slack.render.limits import validate_message
+from bot.slack.render.blocks import Answer, validate_message
 from tests.support.builders import NOW, SHA, a_deployment
 
 PLACE = MessagePlace(channel="C1", ts="1.2", permalink="https://slack.example.com/archives/C1/p12")

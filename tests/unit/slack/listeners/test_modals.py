@@ -6,6 +6,7 @@ import pytest
 from bot.deployments.model import AppPolicy, Phase, Trigger
 from bot.errors import Declined, StoreError
 from bot.simulators.slack.model import View
+from bot.slack.limits import SlackLimits
 from tests.support.builders import a_deployment
 from tests.support.fake_service import FakeService
 from tests.support.stage import Stage, open_stage
@@ -154,11 +155,10 @@ async def test_a_name_that_can_be_no_app_is_a_mistake_at_its_field() -> None:
 async def test_a_list_of_apps_that_is_late_holds_no_form_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with open_stage() as stage:
+    async with open_stage(limits=SlackLimits(form_check_s=0.01)) as stage:
         view = await a_form(stage)
         slow = SlowApps(stage)
         monkeypatch.setattr(stage.service.queries, "known_apps", slow.known_apps)
-        monkeypatch.setattr("bot.slack.listeners.modals.CHECK_S", 0.01)
         result = await stage.slack.submit(stage.ada, view, {"app": "myapp"})
         assert result.acked
         await stage.live_message()

@@ -354,7 +354,7 @@ async def test_a_failed_edit_is_made_again_with_the_newest_state(world: World) -
     await world.clock.advance(60)
     assert world.edit_times == [0.0, 2.0, 4.0, 8.0, 16.0]
     assert world.shown.startswith("Failed: myapp main")
-    assert not world.live._shown
+    assert not world.live._messages
 
 
 async def test_an_ended_message_is_not_tried_for_ever(world: World) -> None:
@@ -536,7 +536,7 @@ async def test_ended_messages_leave_memory(world: World) -> None:
     deployment = await world.posted()
     world.moved(deployment, Urgency.NOW, **ENDED)
     await world.clock.advance(1)
-    assert not world.live._shown
+    assert not world.live._messages
     corrected = world.moved(deployment, Urgency.NOW, **{**ENDED, "live": Live.NONE})
     await world.clock.advance(2)
     assert "live now: nothing" in world.shown

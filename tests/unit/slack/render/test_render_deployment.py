@@ -27,8 +27,8 @@ from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import deployment as live_message
 from bot.slack.render import words
+from bot.slack.render.blocks import validate_message
 from bot.slack.render.deployment import Rendered
-from bot.slack.render.limits import validate_message
 
 render = partial(live_message.render, buttons=MESSAGE_BUTTONS)
 Build = Callable[..., Deployment]

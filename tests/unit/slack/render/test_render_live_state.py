@@ -11,7 +11,7 @@ from bot.deployments.live.compare import LiveEvidence, Match, compare_live
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Failure, Live, Phase, Progress
 from bot.slack.listeners.answers import standing_answer
-from bot.slack.render.limits import validate_message
+from bot.slack.render.blocks import validate_message
 from bot.slack.render.live_state import standing_lines
 from tests.support.builders import (
     METADATA,

@@ -13,8 +13,8 @@ from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progr
 from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import text as txt
+from bot.slack.render.blocks import validate_message
 from bot.slack.render.deployment import render
-from bot.slack.render.limits import validate_message
 
 NASTY = (
     "<!channel>",

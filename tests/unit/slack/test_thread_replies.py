@@ -11,8 +11,9 @@ from bot.outbox.model import Outgoing
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.client import SlackClient, open_client
+from bot.slack.limits import SlackLimits
 from bot.slack.manifest import manifest
-from bot.slack.mentions import Mentions
+from bot.slack.thread_replies import ThreadReplies
 
 NOW = datetime.now(UTC)
 ROW = Outgoing(
@@ -26,7 +27,7 @@ ROW = Outgoing(
 
 
 class Stage:
-    """A live message in #deploys, and the mentions under test."""
+    """A live message in #deploys, and the replies under test."""
 
     def __init__(self, slack: SlackSimulator, client: SlackClient, parent: Message) -> None:
         self.slack = slack
@@ -49,13 +50,13 @@ class Stage:
             started_at=NOW - timedelta(minutes=1, seconds=20),
             finished_at=NOW,
         )
-        self.mentions = Mentions(client=client, get=self.get, clock=SystemClock())
+        self.deliver = ThreadReplies(client=client, get=self.get, clock=SystemClock())
 
     async def get(self, deployment_id: str) -> Deployment | None:
         return self.deployment
 
-    async def tell(self, row: Outgoing | None = None) -> Answer:
-        return await self.mentions(row or replace(ROW, created_at=datetime.now(UTC)))
+    async def reply(self, row: Outgoing | None = None) -> Answer:
+        return await self.deliver(row or replace(ROW, created_at=datetime.now(UTC)))
 
     @property
     def replies(self) -> list[Message]:
@@ -82,31 +83,31 @@ async def stage(slack: SlackSimulator, deploys: Channel) -> AsyncIterator[Stage]
         yield Stage(slack, client, parent)
 
 
-async def test_one_reply_in_the_thread_mentions_the_requester(stage: Stage) -> None:
-    assert await stage.tell() == Told()
+async def test_reply_in_the_thread_mentions_the_requester(stage: Stage) -> None:
+    assert await stage.reply() == Told()
     (reply,) = stage.replies
     assert f"<@{stage.slack.user('ada').id}>" in reply.text
     assert not reply.reply_broadcast
     assert [call.method for call in stage.slack.calls].count("conversations.replies") == 0
 
 
-async def test_a_reply_whose_answer_was_lost_is_not_sent_again(stage: Stage) -> None:
+async def test_reply_is_not_sent_twice_if_slacks_answer_was_lost(stage: Stage) -> None:
     stage.slack.lose_response_for_test("chat.postMessage")
-    assert await stage.tell() == NotTold("no_answer: Slack did not answer.")
-    again = await stage.tell(replace(ROW, tries=1))
+    assert await stage.reply() == NotTold("no_answer: Slack did not answer.")
+    again = await stage.reply(replace(ROW, tries=1))
     assert again == Told("an earlier try had got through")
     assert len(stage.replies) == 1
 
 
-async def test_a_reply_of_a_process_that_died_is_not_sent_again(stage: Stage) -> None:
-    await stage.tell()
+async def test_reply_is_not_sent_twice_if_another_process_died_after_sending(stage: Stage) -> None:
+    await stage.reply()
     died = replace(ROW, created_at=NOW - timedelta(minutes=2))
-    assert await stage.tell(died) == Told("an earlier try had got through")
+    assert await stage.reply(died) == Told("an earlier try had got through")
     assert len(stage.replies) == 1
 
 
-async def test_a_correction_is_told_too_and_says_what_it_corrects(stage: Stage) -> None:
-    await stage.tell()
+async def test_correction_says_what_was_reported_before(stage: Stage) -> None:
+    await stage.reply()
     former = {"status": "failed", "failure": "lost_contact", "live": "unknown"}
     corrected = replace(
         ROW,
@@ -115,27 +116,25 @@ async def test_a_correction_is_told_too_and_says_what_it_corrects(stage: Stage) 
         tries=1,
         body={"data": {"corrected_from": former}},
     )
-    assert await stage.tell(corrected) == Told()
+    assert await stage.reply(corrected) == Told()
     _, reply = stage.replies
-    words = "Corrected. It was told before as failed · lost contact (live: unknown)."
+    words = "Correction: previously reported as failed · lost contact (live: unknown)."
     assert reply.text.startswith(f"{words} <@")
     assert words in reply.plain
 
 
-async def test_a_long_thread_is_read_to_its_end(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.slack.mentions.PAGE", 3)
+async def test_long_thread_is_searched_to_its_end(stage: Stage) -> None:
+    stage.deliver = replace(stage.deliver, limits=SlackLimits(thread_page=3))
     ada, deploys = stage.slack.user("ada"), stage.slack.channel("deploys")
     for n in range(7):
         await stage.slack.say(ada, deploys, f"reply {n}", thread_ts=stage.parent.ts)
-    await stage.tell()
-    assert await stage.tell(replace(ROW, tries=1)) == Told("an earlier try had got through")
+    await stage.reply()
+    assert await stage.reply(replace(ROW, tries=1)) == Told("an earlier try had got through")
 
 
-async def test_where_the_thread_may_not_be_read_it_is_told_all_the_same(stage: Stage) -> None:
+async def test_reply_is_sent_if_the_thread_cannot_be_searched(stage: Stage) -> None:
     stage.slack.fail_for_test("conversations.replies", error="missing_scope")
-    assert await stage.tell(replace(ROW, tries=1)) == Told()
+    assert await stage.reply(replace(ROW, tries=1)) == Told()
     assert len(stage.replies) == 1
 
 
@@ -149,23 +148,23 @@ async def test_where_the_thread_may_not_be_read_it_is_told_all_the_same(stage: S
         (lambda slack: slack.archive(slack.channel("deploys")), "is_archived"),
     ],
 )
-async def test_a_refusal_is_tried_again(
+async def test_refusal_is_tried_again(
     stage: Stage, break_it: Callable[[SlackSimulator], None], code: str
 ) -> None:
     break_it(stage.slack)
-    answer = await stage.tell()
+    answer = await stage.reply()
     assert isinstance(answer, NotTold)
     assert answer.error.startswith(code)
     assert stage.replies == []
 
 
-async def test_a_deleted_message_leaves_it_to_be_tried_again(stage: Stage) -> None:
+async def test_deleted_message_leaves_the_reply_to_be_tried_again(stage: Stage) -> None:
     await stage.slack.delete(stage.slack.user("ada"), stage.parent)
-    assert isinstance(await stage.tell(), NotTold)
-    assert isinstance(await stage.tell(replace(ROW, tries=1)), NotTold)
+    assert isinstance(await stage.reply(), NotTold)
+    assert isinstance(await stage.reply(replace(ROW, tries=1)), NotTold)
 
 
-async def test_it_goes_where_the_message_is_now(stage: Stage, deploys: Channel) -> None:
+async def test_reply_goes_to_where_the_message_is_now(stage: Stage, deploys: Channel) -> None:
     assert stage.deployment is not None
     place = MessagePlace(
         channel=deploys.id,
@@ -173,26 +172,26 @@ async def test_it_goes_where_the_message_is_now(stage: Stage, deploys: Channel) 
         permalink=f"https://s.test/p1?thread_ts={stage.parent.ts}&cid={deploys.id}",
     )
     stage.deployment = replace(stage.deployment, message=place)
-    assert await stage.tell() == Told()
+    assert await stage.reply() == Told()
     assert len(stage.replies) == 1
 
 
-async def test_before_the_message_is_posted_there_is_no_thread(stage: Stage) -> None:
+async def test_no_reply_before_the_message_is_posted(stage: Stage) -> None:
     assert stage.deployment is not None
     stage.deployment = replace(stage.deployment, message=None)
-    assert await stage.tell() == NotTold("its message has not been posted yet")
+    assert await stage.reply() == NotTold("its message has not been posted yet")
 
 
-async def test_of_a_withdrawn_deployment_nothing_is_told(stage: Stage) -> None:
+async def test_withdrawn_deployment_gets_no_reply(stage: Stage) -> None:
     stage.deployment = None
-    assert await stage.tell() == Told("the deployment was withdrawn")
+    assert await stage.reply() == Told("the deployment was withdrawn")
     assert stage.replies == []
 
 
-async def test_nothing_foreign_pings_anybody(stage: Stage) -> None:
+async def test_foreign_text_pings_nobody(stage: Stage) -> None:
     assert stage.deployment is not None
     stage.deployment = replace(stage.deployment, reason="<!here> @channel", ref="<@U1>")
-    await stage.tell()
+    await stage.reply()
     (reply,) = stage.replies
     parsed = [one["text"]["text"] for one in reply.blocks if one["text"]["type"] == "mrkdwn"]
     shown = " ".join([reply.text, *parsed])

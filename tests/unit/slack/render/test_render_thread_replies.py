@@ -1,4 +1,4 @@
-"""The reply at the end, which is the only text that pings."""
+"""The thread reply to a result: the only text that pings someone."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,8 +8,8 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport, Containers, Snapshot
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
-from bot.slack.render.limits import validate_message
-from bot.slack.render.mention import end_mention
+from bot.slack.render.blocks import validate_message
+from bot.slack.thread_replies import result_reply
 
 Build = Callable[..., Deployment]
 ENDS: dict[str, dict[str, Any]] = {
@@ -29,30 +29,30 @@ ENDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_each_end_is_told_as_recorded(
+def test_reply_to_each_result_matches_its_snapshot(
     name: str,
     a_deployment: Build,
     now: datetime,
     check_snapshot: Callable[[str, object], None],
 ) -> None:
-    answer = end_mention(a_deployment(finished_at=now, **ENDS[name]))
-    check_snapshot(f"mention_{name}", {"text": answer.text, "blocks": answer.blocks})
+    answer = result_reply(a_deployment(finished_at=now, **ENDS[name]))
+    check_snapshot(f"reply_{name}", {"text": answer.text, "blocks": answer.blocks})
     assert validate_message(answer.text, answer.blocks) == []
     assert answer.text.count("<@U0ADA>") == 1
 
 
 @pytest.mark.parametrize("user", ["cli", "server", "<!channel>", "U0ADA|x"])
-def test_nobody_is_pinged_for_a_request_from_elsewhere(
+def test_request_from_outside_slack_pings_nobody(
     user: str, a_deployment: Build, now: datetime
 ) -> None:
     deployment = a_deployment(finished_at=now, requested_by=Actor(user=user), **ENDS["deployed"])
-    assert "<@" not in end_mention(deployment).text
-    assert "<!" not in str(end_mention(deployment))
+    assert "<@" not in result_reply(deployment).text
+    assert "<!" not in str(result_reply(deployment))
 
 
 def test_foreign_text_in_the_reason_pings_nobody(a_deployment: Build, now: datetime) -> None:
     ended = {**ENDS["failed"], "reason": "<!channel> @here <@U1>"}
-    answer = end_mention(a_deployment(finished_at=now, **ended))
+    answer = result_reply(a_deployment(finished_at=now, **ended))
     assert "<!" not in answer.text
     assert "<@U1>" not in answer.text
     assert "@here" not in answer.text

@@ -1,0 +1,175 @@
+"""Delivers the outbox lane `slack`: one reply in a deployment's thread when it has ended.
+
+Slack has no idempotency key, so each reply carries the id of its outbox row as metadata. Wherever
+an earlier try may have got through, the thread is searched before the reply is sent again.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from bot.clock import Clock
+from bot.deployments.model import Deployment, Live, MessagePlace, Phase
+from bot.deployments.states import status_of
+from bot.errors import SlackError
+from bot.outbox.lane import Answer, NotTold, OutboxLane, Told, open_lanes
+from bot.outbox.model import Outbox, Outgoing
+from bot.slack.client import SlackClient
+from bot.slack.limits import SlackLimits
+from bot.slack.render import blocks as kit
+from bot.slack.render import text as txt
+from bot.slack.render import words
+from bot.slack.render.blocks import Answer as Reply
+
+_log = structlog.get_logger(__name__)
+
+LANE = "slack"
+CORRECTED = "deployment.corrected"
+NOTE = "deployment.note"
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far Slack's clock may be behind ours."""
+RESULTS = {
+    Phase.SUCCEEDED: "was deployed",
+    Phase.FAILED: "failed",
+    Phase.CANCELLED: "was cancelled",
+}
+
+Get = Callable[[str], Awaitable[Deployment | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadReplies:
+    """Sends one reply. `get` reads the newest row of a deployment: its message may have moved."""
+
+    client: SlackClient
+    get: Get
+    clock: Clock
+    limits: SlackLimits = field(default_factory=SlackLimits)
+
+    async def __call__(self, row: Outgoing) -> Answer:
+        """Reply in the thread, once. The lane tries again whatever Slack refused."""
+        deployment = await self.get(row.deployment_id)
+        if deployment is None:
+            return Told("the deployment was withdrawn")
+        if deployment.message is None:
+            return NotTold("its message has not been posted yet")
+        try:
+            if self._may_be_there(row) and await self._is_there(deployment.message, row):
+                return Told("an earlier try had got through")
+            reply = render(deployment, row)
+            at = deployment.message
+            await self.client.post_reply(
+                at.channel, at.root, text=reply.text, blocks=reply.blocks, reply_id=row.id
+            )
+        except SlackError as error:
+            return NotTold(f"{error.code or 'refused'}: {error}")
+        return Told()
+
+    def _may_be_there(self, row: Outgoing) -> bool:
+        """A try may have got through: one failed, or a process died while it held the row."""
+        age = None if row.created_at is None else self.clock.now() - row.created_at
+        return row.tries > 0 or age is None or age >= self.limits.untried_reply
+
+    async def _is_there(self, place: MessagePlace, row: Outgoing) -> bool:
+        """Whether the thread has the reply. False where it cannot be read: twice beats never."""
+        since = row.created_at or datetime.fromtimestamp(0, tz=UTC)
+        try:
+            return await self.client.has_reply(
+                place.channel,
+                place.root,
+                row.id,
+                since=since - CLOCK_SKEW,
+                page=self.limits.thread_page,
+            )
+        except SlackError as error:
+            if error.code not in {"missing_scope", "thread_not_found"}:
+                raise
+            _log.info("thread_not_readable", code=error.code, outgoing=row.id)
+            return False
+
+
+def render(deployment: Deployment, row: Outgoing) -> Reply:
+    """The reply to an outbox row: the newest result, a correction of it, or a note."""
+    if row.kind == NOTE:
+        note = txt.one_line(str(row.body.get("text") or ""))
+        return Reply(
+            text=txt.inert(note, 900), blocks=(kit.plain_section(txt.cut(note, 900) or "-"),)
+        )
+    result = result_reply(deployment)
+    if row.kind != CORRECTED:
+        return result
+    data = row.body.get("data")
+    reported = data.get("corrected_from") if isinstance(data, Mapping) else None
+    correction = f"Correction: previously reported as {_reported(reported)}."
+    return Reply(
+        text=f"{correction} {result.text}",
+        blocks=(kit.plain_section(correction), *result.blocks),
+    )
+
+
+def _reported(result: object) -> str:
+    """A result in the words of the webhook payload."""
+    if not isinstance(result, Mapping):
+        return "something else"
+    parts = [str(result[key]).replace("_", " ") for key in ("status", "failure") if result.get(key)]
+    live = str(result.get("live") or Live.UNKNOWN)
+    return f"{' · '.join(parts) or 'something else'} (live: {live})"
+
+
+def result_reply(deployment: Deployment, *, now: datetime | None = None) -> Reply:
+    """Result, duration, what is live and why, for an ended deployment.
+
+    The only text of the bot that pings someone: the requester, if that is a Slack user. `now` is
+    used only if the end's time is unknown.
+    """
+    end = deployment.finished_at or now or deployment.created_at
+    icon = words.ICONS[status_of(deployment.phase)]
+    took = txt.duration(deployment.duration(end))
+    line = (
+        f"{icon} {_subject(deployment)} {_result(deployment)} after {took}."
+        f" Live now: {words.live_words(deployment)}{_address(deployment)}."
+    )
+    who = txt.mention(deployment.requested_by.user)
+    addressed = f"{who} {line}" if who else line
+    blocks = [kit.section(addressed)]
+    if deployment.reason:
+        blocks.append(kit.plain_section(txt.cut(txt.one_line(deployment.reason), 500) or "-"))
+        addressed += f" {txt.inert(deployment.reason, 300)}"
+    return Reply(text=addressed, blocks=tuple(blocks))
+
+
+def _subject(deployment: Deployment) -> str:
+    return f"*{txt.inert(deployment.app, 80)}* {words.target_words(deployment)}"
+
+
+def _result(deployment: Deployment) -> str:
+    result = RESULTS.get(deployment.phase, words.PHASES[deployment.phase].lower())
+    if deployment.phase is Phase.FAILED and deployment.failure is not None:
+        return f"{result} ({words.FAILURES[deployment.failure]})"
+    return result
+
+
+def _address(deployment: Deployment) -> str:
+    if deployment.live is not Live.NEW or not deployment.url:
+        return ""
+    return f" at {words.address(deployment.url)}"
+
+
+@asynccontextmanager
+async def open_thread_replies(
+    *,
+    client: SlackClient,
+    outbox: Outbox,
+    get: Get,
+    clock: Clock,
+    limits: SlackLimits,
+    drain: timedelta = timedelta(seconds=1),
+) -> AsyncIterator[OutboxLane]:
+    """Send replies while open. Leaving sends what is due, for at most `drain`."""
+    deliver = ThreadReplies(client=client, get=get, clock=clock, limits=limits)
+    lane = OutboxLane(lane=LANE, outbox=outbox, deliver=deliver, clock=clock)
+    async with open_lanes([lane], drain=drain):
+        yield lane
