@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from bot.clock import Clock
 from bot.deployments.ports import Servers
+from bot.errors import DokkuError
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -33,6 +34,16 @@ class AppNames:
         names = tuple(await self._servers.get(server).apps())
         self._known[server] = (now, names)
         return names
+
+    async def suggest(self, name: str, servers: Iterable[str]) -> str:
+        """Like `did_you_mean`, among the apps of these servers; cached names during an outage."""
+        known: list[str] = []
+        for server in servers:
+            try:
+                known += await self.names(server)
+            except DokkuError:
+                known += self.cached(server)
+        return did_you_mean(name, known)
 
     def cached(self, server: str) -> Sequence[str]:
         """The names read last, however old; empty when none were read."""

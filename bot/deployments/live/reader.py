@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bot.deployments.app_names import AppNames, did_you_mean
+from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import NO_SUCH_APP, AppReport, BuildRecord, Containers
 from bot.deployments.live.compare import LiveEvidence, LiveState, compare_live
 from bot.deployments.model import AppKey, Deployment
@@ -70,9 +70,8 @@ class LiveReader:
         found = await asyncio.gather(*(self.read(app, key) for key in keys))
         known = [one for one in found if not one.missing or one.state.newest is not None]
         if not known:
-            raise Declined(
-                f"There is no app {app} on {keys[0].server}.{await self._suggest(app, keys)}"
-            )
+            suggestion = await self._names.suggest(app, [key.server for key in keys])
+            raise Declined(f"There is no app {app} on {keys[0].server}.{suggestion}")
         return known
 
     async def read(self, app: str, key: AppKey) -> LiveReport:
@@ -125,15 +124,6 @@ class LiveReader:
     async def _keys_in_history(self, app: str, server: str | None) -> Sequence[AppKey]:
         rows = await self._store.recent(app=app, server=server, limit=LOOK_BACK)
         return list(dict.fromkeys(one.target for one in rows))
-
-    async def _suggest(self, app: str, keys: Sequence[AppKey]) -> str:
-        names: list[str] = []
-        for key in keys:
-            try:
-                names += await self._names.names(key.server)
-            except DokkuError:
-                names += self._names.cached(key.server)
-        return did_you_mean(app, names)
 
     async def _report(
         self, app: str, key: AppKey, started: Sequence[Deployment], answers: _Answers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.deployments.app_names import AppNames, did_you_mean
+from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
 from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.ports import (
@@ -20,7 +20,7 @@ from bot.deployments.ports import (
     Several,
 )
 from bot.deployments.store_port import Store
-from bot.errors import CommandFailed, DokkuError, StoreError
+from bot.errors import CommandFailed, StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -131,14 +131,9 @@ class RequestResolver:
         return await dokku.deploy_branch(deployment.dokku_app) or "HEAD"
 
     async def _no_such_app(self, deployment: Deployment) -> NotDeployable:
-        try:
-            names = await self._names.names(deployment.server)
-        except DokkuError:
-            names = self._names.cached(deployment.server)
+        app, server = deployment.dokku_app, deployment.server
+        suggestion = await self._names.suggest(app, [server])
         return NotDeployable(
             failure=Failure.APP_NOT_FOUND,
-            sentence=(
-                f"There is no app {deployment.dokku_app} on {deployment.server}."
-                + did_you_mean(deployment.dokku_app, names)
-            ),
+            sentence=f"There is no app {app} on {server}.{suggestion}",
         )
