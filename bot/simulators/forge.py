@@ -92,7 +92,8 @@ class Forge:
         The same name and messages always give the same SHAs.
         """
         repo = _Repo(name=name, path=self._root / OWNER / f"{name}.git")
-        _git(self._root, "init", "--quiet", "--bare", "--initial-branch=main", str(repo.path))
+        bare = ("init", "--quiet", "--bare", "--initial-branch=main", "--template=")
+        _git(self._root, *bare, str(repo.path))
         self._repos[name] = repo
         streams = [_commit(repo, "main", message) for message in messages]
         streams.append(_commit(repo, FEATURE_BRANCH, "Add a login page", parent="refs/heads/main"))

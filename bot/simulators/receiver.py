@@ -81,13 +81,13 @@ class Receiver:
         """Those that count, oldest first."""
         return tuple(one for one in self._received if one.delivered)
 
-    async def wait_for(self, count: int, *, within_s: float = 10.0) -> Sequence[Received]:
+    async def wait_for(self, count: int, *, within_s: float = 60.0) -> Sequence[Received]:
         """The requests so far, once there are `count`. TimeoutError: they did not come."""
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: len(self._received) >= count)
         return self.received
 
-    async def wait_delivered(self, count: int, *, within_s: float = 10.0) -> Sequence[Received]:
+    async def wait_delivered(self, count: int, *, within_s: float = 60.0) -> Sequence[Received]:
         """The genuine, accepted ones so far, once there are `count`."""
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: len(self.delivered) >= count)

@@ -72,9 +72,9 @@ async def test_a_fetch_that_outlives_its_client_is_called_cancelled_when_it_has_
         await held_at(world, FETCHING)
         await by_button(world)
         (run,) = world.app.runs
-        await world.stage.dokku.until(lambda: run.output.closed, timeout_s=20)
+        await world.stage.dokku.until(lambda: run.output.closed)
         looks = sent(world, "ps:inspect")
-        await world.stage.dokku.until(lambda: sent(world, "ps:inspect") > looks + 1, timeout_s=20)
+        await world.stage.dokku.until(lambda: sent(world, "ps:inspect") > looks + 1)
         assert (await newest(world)).phase is Phase.CANCELLING
         dead_at = time.monotonic()
         world.let_go()
@@ -92,7 +92,7 @@ async def test_a_push_that_has_the_lock_while_ours_fetches_is_not_killed(tmp_pat
         began = time.monotonic()
         await by_button(world)
         ours, _theirs = world.app.runs
-        await dokku.until(lambda: ours.output.closed, timeout_s=20)
+        await dokku.until(lambda: ours.output.closed)
         dokku.release_for_test("myapp", at=FETCHING)
         end = await ends_cancelled(world, began, KEPT)
         assert end == (Phase.CANCELLED, Live.PREVIOUS)
@@ -135,7 +135,7 @@ async def test_before_0_38_at_the_servers_own_pace_its_build_dies_before_a_relea
         ((run, record),) = [(one, one.record) for one in world.app.runs]
         assert record is not None
         world.let_go()
-        await dokku.until(lambda: b"-----> Building" in record.log, timeout_s=20)
+        await dokku.until(lambda: b"-----> Building" in record.log)
         began = time.monotonic()
         await dokku.until(lambda: run.output.closed)
         assert time.monotonic() - began < ACTS_WITHIN_S

@@ -264,7 +264,7 @@ async def seen_once(world: World) -> None:
         ends = [at for at, one in enumerate(events) if one.event == "metadata_set"]
         return bool(ends) and asked(events[ends[0] :], "ps:inspect") > 0
 
-    await world.stage.dokku.until(looked, timeout_s=20)
+    await world.stage.dokku.until(looked)
 
 
 async def test_a_scaling_leaves_no_record_and_is_told_all_the_same(tmp_path: Path) -> None:

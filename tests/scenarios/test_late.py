@@ -34,7 +34,7 @@ def told(world: World) -> list[str]:
 async def held_at(world: World, line: str) -> None:
     world.stage.dokku.hold_for_test("myapp", at=line)
     await world.deploy()
-    await world.stage.dokku.until(lambda: world.stage.dokku.holding("myapp"), timeout_s=20)
+    await world.stage.dokku.until(lambda: world.stage.dokku.holding("myapp"))
 
 
 async def test_an_end_called_lost_is_corrected_when_the_line_tells_it(world: World) -> None:
@@ -136,7 +136,7 @@ async def test_a_second_loss_ends_interrupted(world: World) -> None:
     dokku = world.stage.dokku
     # The first run dies at its next line; the second attempt stops earlier, and is lost too.
     dokku.hold_for_test("myapp", at="build step 2/")
-    await dokku.until(lambda: [one.event for one in dokku.journal].count("held") == 2, timeout_s=20)
+    await dokku.until(lambda: [one.event for one in dokku.journal].count("held") == 2)
     await world.stage.server.drop_connections_for_test()
     dokku.release_for_test("myapp")
     await world.until_message("Failed", "still serving")
@@ -178,7 +178,7 @@ async def test_a_crash_loop_after_a_success_is_told_once_in_the_thread(world: Wo
     dokku, slack = world.stage.dokku, world.stage.slack
     (container,) = world.app.listed.values()
     dokku.spawn(crash_loop(dokku, world.app, container, life_s=20))
-    await slack.until(lambda: "has crashed and was restarted" in thread(world), timeout_s=20)
+    await slack.until(lambda: "has crashed and was restarted" in thread(world))
     row = await the_row(world)
     assert row.crash_told
     replies = slack.thread(world.messages[0])

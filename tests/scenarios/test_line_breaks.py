@@ -227,7 +227,7 @@ async def test_a_command_that_the_server_never_ran_is_sent_again(
     server, dokku = patient.stage.server, patient.stage.dokku
     server.lose_command_for_test("git:sync")
     await patient.deploy()
-    await dokku.until(lambda: server.lost_lines, timeout_s=20)
+    await dokku.until(lambda: server.lost_lines)
     server.lose_command_for_test(None)
     await break_line(patient)
     await patient.ended()

@@ -96,7 +96,7 @@ async def test_a_login_too_many_is_tried_again(tmp_path: Path, farewell: bytes) 
         await world.stage.dokku.until(lambda: server.connections == 1)
         server.turn_away_for_test(farewell)
         await world.deploy()
-        await world.stage.dokku.until(lambda: server.network.turned_away, timeout_s=20)
+        await world.stage.dokku.until(lambda: server.network.turned_away)
         server.turn_away_for_test(None)
         assert_deployed(await the_end(world))
 
@@ -192,7 +192,6 @@ async def _deploy_through(hasty: World, fault: str) -> None:
             {one.sha for one in hasty.stage.dokku.live("myapp").values()}
             == {hasty.stage.forge.sha("myapp")}
         ),
-        timeout_s=20,
     )
     server.refuse_key_for_test(refuse=False)
     server.turn_away_for_test(None)

@@ -52,6 +52,6 @@ async def test_a_failed_build_amid_noise(noisy: World) -> None:
 async def test_output_of_any_kind_ends_well(world: World, behaviour: str) -> None:
     world.now_behaves(behaviour)
     await world.deploy()
-    await world.stage.receiver.wait_delivered(1, within_s=30)
+    await world.stage.receiver.wait_delivered(1)
     (row,) = await world.rows()
     assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)

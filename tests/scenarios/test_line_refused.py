@@ -113,7 +113,7 @@ async def test_all_lines_are_cut_and_no_new_one_serves(
         assert asked(world) == given, "a server that is not the known one is told nothing"
         for app in STANDS:
             world.let_go(app)
-        await world.stage.dokku.until(lambda: not any(map(world.runs, STANDS)), timeout_s=20)
+        await world.stage.dokku.until(lambda: not any(map(world.runs, STANDS)))
         open_again(server)
         await world.ended(2 * len(STANDS))
         for app, end in zip(STANDS, LATE_ENDS, strict=True):

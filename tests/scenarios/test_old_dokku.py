@@ -118,7 +118,7 @@ async def test_a_refused_start_keeps_its_place(old: World, dokku_may_start: asyn
 async def dies(world: World) -> None:
     """Its client is gone: it goes on from where it was held, and dies at its next line."""
     (run,) = world.app.runs
-    await world.stage.dokku.until(lambda: run.output.closed, timeout_s=20)
+    await world.stage.dokku.until(lambda: run.output.closed)
     world.let_go()
     await world.stage.dokku.until(lambda: not world.app.runs)
 

@@ -82,7 +82,7 @@ async def test_a_cancel_beside_a_refused_push_hangs_up(quick: World) -> None:
     await dokku.until(lambda: any(one.event == "lock_refused" for one in dokku.journal))
     await quick.until_message("Deploying", "Cancel")
     await quick.click("deployment_cancel")
-    await dokku.until(lambda: all(run.output.closed for run in quick.app.runs), timeout_s=20)
+    await dokku.until(lambda: all(run.output.closed for run in quick.app.runs))
     quick.let_go()
     await quick.until_message("Cancelled", "The previous release is still serving.")
     assert await end_of(quick) == (Phase.CANCELLED, None, Live.PREVIOUS)

@@ -239,10 +239,10 @@ async def _be_its_client(world: World, *, hangs_up: bool) -> None:
     def told() -> set[str]:
         return {one.event for one in dokku.journal}
 
-    await dokku.until(lambda: told() & EVENTS, timeout_s=60)
+    await dokku.until(lambda: told() & EVENTS)
     if "silence_begins" in told():
         server.stall_for_test()
-        await dokku.until(lambda: "silence_ends" in told(), timeout_s=60)
+        await dokku.until(lambda: "silence_ends" in told())
         server.heal_for_test()
     elif "waits_for_loss" in told() and not hangs_up:
         await server.drop_connections_for_test()

@@ -47,7 +47,7 @@ async def test_two_apps_at_once_end_well(tmp_path: Path, asked: AskedRules, firs
         await world.start_bot()
         for app in (apps[first], apps[1 - first]):
             await world.deploy(f"{app.name} {dokku.replays[app.name].sha}")
-        await dokku.until(lambda: all(app.runs for app in apps), timeout_s=20)
+        await dokku.until(lambda: all(app.runs for app in apps))
         for app in apps:
             (row,) = await world.ended(len(apps), app.name)
             assert isinstance(row, Deployment)

@@ -130,10 +130,10 @@ async def test_a_process_that_stood_still_leaves_the_message_to_its_new_owner(
             return [text for text in texts if ("step 4 of 4" in text) is step]
 
         # Its lease runs out. The new owner knows the record, and no line of the output.
-        await it.world.slack.until(lambda: edits(step=False), timeout_s=TAKE_OVER_S)
+        await it.world.slack.until(lambda: edits(step=False))
         seen = len(edits(step=True))
         os.kill(one.pid, signal.SIGCONT)
-        await it.world.slack.until(lambda: len(edits(step=False)) >= REFRESHES, timeout_s=90)
+        await it.world.slack.until(lambda: len(edits(step=False)) >= REFRESHES)
         # It may have edited once before it learnt of its loss.
         assert len(edits(step=True)) <= seen + 1
         it.world.stage.dokku.release_for_test("myapp")

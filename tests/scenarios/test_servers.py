@@ -47,7 +47,7 @@ async def says(world: World, app: str, *words: str) -> str:
         text = shown(found[-1]) if found else ""
         return text if all(word in text for word in words) else None
 
-    text = await world.slack.until(there, timeout_s=30.0)
+    text = await world.slack.until(there)
     assert text is not None
     return text
 
@@ -59,7 +59,7 @@ async def told(world: World, *words: str) -> None:
         texts = [shown(one) for one in world.slack.ephemerals(world.ada)]
         return any(all(word in text for word in words) for text in texts)
 
-    await world.slack.until(there, timeout_s=30.0)
+    await world.slack.until(there)
 
 
 @pytest.mark.parametrize("how", HOWS)

@@ -58,7 +58,7 @@ class Processes:
         dokku = self.world.stage.dokku
         dokku.hold_for_test(app, at=at)
         await self.world.deploy(f"{app} main")
-        await dokku.until(lambda: dokku.holding(app), timeout_s=30)
+        await dokku.until(lambda: dokku.holding(app))
 
     def messages_of(self, app: str) -> Sequence[Message]:
         """The live messages of an app, oldest first."""
@@ -73,7 +73,7 @@ class Processes:
             return text if all(word in text for word in words) else None
 
         try:
-            text = await self.world.slack.until(says, timeout_s=TAKE_OVER_S)
+            text = await self.world.slack.until(says)
         except NothingHappened:
             texts = [shown(one) for one in self.messages_of(app)]
             raise AssertionError(texts, [one.last_lines for one in self.started]) from None
@@ -104,7 +104,7 @@ class Processes:
         async with asyncio.timeout(TAKE_OVER_S):
             while len(self.told(app)) < count:
                 receiver = self.world.stage.receiver
-                await receiver.wait_for(len(receiver.received) + 1, within_s=TAKE_OVER_S)
+                await receiver.wait_for(len(receiver.received) + 1)
         return self.told(app)
 
 

@@ -132,7 +132,7 @@ async def ends_cancelled(world: World, since: float, *words: str) -> tuple[Phase
 async def hangs_up(world: World) -> None:
     """Its client is gone: it goes on from where it was held, and dies at its next line."""
     (run,) = world.app.runs
-    await world.stage.dokku.until(lambda: run.output.closed, timeout_s=20)
+    await world.stage.dokku.until(lambda: run.output.closed)
     world.let_go()
     await world.stage.dokku.until(lambda: not world.app.runs)
 

@@ -84,7 +84,7 @@ async def never_arrived(world: World) -> None:
     server = world.stage.server
     server.lose_command_for_test("git:sync")
     await world.deploy()
-    await world.stage.dokku.until(lambda: server.lost_lines, timeout_s=20)
+    await world.stage.dokku.until(lambda: server.lost_lines)
     server.lose_command_for_test(None)
     server.drop_newest_for_test()
 
@@ -99,7 +99,7 @@ def at_our_end(
         begin(world)
         journal = world.stage.dokku.journal
         await world.stage.dokku.until(
-            lambda: [one.event for one in journal].count("held") == 2, timeout_s=20
+            lambda: [one.event for one in journal].count("held") == 2
         )
         if then is not None:
             await then(world)

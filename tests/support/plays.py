@@ -86,7 +86,7 @@ async def is_fetching(world: World) -> None:
 async def dies(world: World) -> None:
     """Its client is gone: it goes on from where it was held, and dies at its next line."""
     (run,) = world.app.runs
-    await world.stage.dokku.until(lambda: run.output.closed, timeout_s=20)
+    await world.stage.dokku.until(lambda: run.output.closed)
     world.let_go()
     await world.stage.dokku.until(lambda: not world.app.runs)
 
@@ -127,7 +127,7 @@ async def press_cancel(world: World) -> None:
 
 
 async def until_stopped(world: World) -> None:
-    await world.stage.dokku.until(lambda: not world.app.runs, timeout_s=20)
+    await world.stage.dokku.until(lambda: not world.app.runs)
 
 
 def elsewhere(command: str) -> Play:
@@ -159,7 +159,7 @@ def when_checking(then: Play) -> Play:
     async def play(world: World) -> None:
         begun = len(world.stage.dokku.journal)
         await world.deploy()
-        await world.stage.dokku.until(lambda: _looked_at(world, begun), timeout_s=20)
+        await world.stage.dokku.until(lambda: _looked_at(world, begun))
         await then(world)
 
     return play

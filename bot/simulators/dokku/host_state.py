@@ -140,7 +140,7 @@ class HostState:
         finally:
             self._waiters.discard(waiter)
 
-    async def until(self, predicate: Callable[[], object], *, timeout_s: float = 10.0) -> None:
+    async def until(self, predicate: Callable[[], object], *, timeout_s: float = 60.0) -> None:
         """Wait (real seconds) until the predicate is true. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while not predicate():

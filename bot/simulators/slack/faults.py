@@ -27,7 +27,7 @@ class Hold:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def arrived(self, *, timeout_s: float = 10.0) -> None:
+    async def arrived(self, *, timeout_s: float = 60.0) -> None:
         """Wait until a call is held."""
         async with asyncio.timeout(timeout_s):
             await self._arrived.wait()

@@ -233,7 +233,7 @@ class SlackSimulator(TestControls):
         """Return what a message showed over time, oldest first."""
         return list(message.history)
 
-    async def until(self, condition: Callable[[], T], *, timeout_s: float = 10.0) -> T:
+    async def until(self, condition: Callable[[], T], *, timeout_s: float = 60.0) -> T:
         """Wait until `condition` is truthy, checked after every change; return its value.
 
         Raises NothingHappened, with the whole workspace as text.
