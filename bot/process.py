@@ -10,6 +10,7 @@ from aiohttp import web
 
 from bot.bootstrap import check_refused, open_bot
 from bot.config.settings import Settings
+from bot.deployments.ports import Timing
 from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
 from bot.logs import configure_logging
@@ -21,12 +22,12 @@ from bot.web import open_web
 log = structlog.get_logger(__name__)
 
 
-def run_bot(settings: Settings) -> int:
+def run_bot(settings: Settings, *, timing: Timing | None = None) -> int:
     """Run until SIGTERM or SIGINT. The exit status: 0, or 2 for a setting that is wrong."""
     redactor = Redactor(settings.secrets())
     configure_logging(json=settings.json_logs, level=settings.log_level, mask=redactor.text)
     try:
-        asyncio.run(_run(settings, redactor))
+        asyncio.run(_run(settings, redactor, timing))
     except ConfigError as error:
         sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
         return 2
@@ -39,7 +40,7 @@ def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
     return ConfigError(error.setting, error.source, " ".join(problem.split()), mend)
 
 
-async def _run(settings: Settings, redactor: Redactor) -> None:
+async def _run(settings: Settings, redactor: Redactor, timing: Timing | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,7 +54,7 @@ async def _run(settings: Settings, redactor: Redactor) -> None:
     ) as site:
         log.info("listening", port=site.port)
         stopping = asyncio.create_task(stop.wait())
-        living = asyncio.create_task(_live(settings, redactor, metrics, readiness, stop))
+        living = asyncio.create_task(_live(settings, redactor, metrics, readiness, stop, timing))
         await asyncio.wait({stopping, living}, return_when=asyncio.FIRST_COMPLETED)
         if readiness.intake is None:
             living.cancel()  # still starting: nothing to drain
@@ -70,8 +71,11 @@ async def _live(
     metrics: Metrics,
     readiness: Readiness,
     stop: asyncio.Event,
+    timing: Timing | None,
 ) -> None:
-    async with open_bot(settings, metrics=metrics, redactor=redactor, readiness=readiness) as bot:
+    async with open_bot(
+        settings, metrics=metrics, redactor=redactor, readiness=readiness, timing=timing
+    ) as bot:
         log.info("ready")
         stopping = asyncio.create_task(stop.wait())
         by_slack = asyncio.create_task(bot.intake.failure())

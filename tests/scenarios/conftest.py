@@ -148,7 +148,7 @@ class World:
         slack = self.stage.slack
         return [one for one in slack.messages(slack.channel("deploys")) if one.bot_id]
 
-    async def until_message(self, *words: str, timeout_s: float = 20.0) -> Message:
+    async def until_message(self, *words: str) -> Message:
         """Wait until the newest live message says all the words."""
 
         def says() -> Message | None:
@@ -157,7 +157,7 @@ class World:
                 return found[-1]
             return None
 
-        message = await self.stage.slack.until(says, timeout_s=timeout_s)
+        message = await self.stage.slack.until(says)
         assert message is not None
         return message
 

@@ -10,7 +10,6 @@ from tests.scenarios.conftest import World
 KEPT_BYTES = 16 * 1024 * 1024
 
 
-@pytest.mark.timeout(120)
 async def test_a_log_beyond_what_is_kept_says_so_and_hides_no_end(
     world: World,
 ) -> None:

@@ -15,6 +15,7 @@ from bot.operations.check import run_checks
 from bot.simulators.environment import DemoApp
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_processes import an_app, open_processes
+from tests.support.patience import stretched
 
 OLD = "0.35.20"
 NO_RECORDS = "This Dokku keeps no build records"
@@ -135,7 +136,7 @@ async def test_a_cancel_in_the_build_is_proven_by_the_freed_lock(old: World) -> 
     await dies(old)
     end = await the_end(old, "Cancelled", "Cancelled, and stopped", FREED, "still serving")
     assert end == (Phase.CANCELLED, None, Live.PREVIOUS)
-    assert time.monotonic() - began < WITHIN_S
+    assert time.monotonic() - began < stretched(WITHIN_S)
 
 
 async def test_a_cancel_after_the_switch_came_too_late(old: World) -> None:
@@ -174,7 +175,6 @@ async def test_a_line_that_is_lost_after_the_switch(old: World) -> None:
     assert end == (Phase.FAILED, Failure.INTERRUPTED, Live.NEW)
 
 
-@pytest.mark.timeout(120)
 async def test_a_bot_that_is_killed_in_the_build_starts_it_again(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp"), version=OLD) as it:
         bot = await it.start()

@@ -1,20 +1,18 @@
 """`deploybot run` as a process: a build prints secrets of every kind, and nobody ever reads one."""
 
-import asyncio
 import base64
 import json
-import os
+import signal
 import socket
-import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from bot.redaction_rules import MASK
-from bot.simulators.bot_process import clean_environment
 from bot.simulators.receiver import Behaviour, open_receiver
 from tests.scenarios.conftest import World, open_world
+from tests.support.bot_process import BotProcess, Command
 from tests.support.planted import (
     APP_CONFIG,
     KINDS,
@@ -25,8 +23,6 @@ from tests.support.planted import (
 )
 from tests.support.run_command import run_command
 
-pytestmark = pytest.mark.timeout(240)
-
 CHAT_SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
 CLI = (
     "logs myapp",
@@ -36,7 +32,6 @@ CLI = (
     "config show",
     "webhooks list",
 )
-"""Each takes seconds to start."""
 HOOK = "hOOk-of-the-chat-9876"
 
 
@@ -79,7 +74,7 @@ async def test_no_planted_secret_leaves_the_bot(tmp_path: Path, log_format: str)
             }
             for words in CLI if log_format == "json" else CLI[:1]:
                 told[words] = await _cli(environ, tmp_path, *words.split())
-            command.process.terminate()
+            command.process.send_signal(signal.SIGTERM)
             assert await command.ended() == 0
             told["process log"] = "\n".join(command.lines)
         told["database"] = everything_in(tmp_path / "deploybot.db")
@@ -137,17 +132,6 @@ async def _pages(port: int) -> str:
 
 
 async def _cli(environ: dict[str, str], folder: Path, *words: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        *words,
-        cwd=folder,
-        env=clean_environment(os.environ) | environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0, out
-    return out.decode()
+    process = await BotProcess.start(Command(*words), environ, folder=folder)
+    assert await process.ended() == 0, process.lines
+    return "\n".join(process.lines)

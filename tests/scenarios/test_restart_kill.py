@@ -2,12 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.scenarios.conftest import shown
 from tests.support.bot_processes import Processes, an_app, open_processes
-
-pytestmark = pytest.mark.timeout(240)  # leases of 20 s, and processes that start
 
 BUILD = "build step 4/"
 CHECKS = "Attempting pre-flight checks"

@@ -11,6 +11,7 @@ from bot.operations.check import run_checks
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world, shown
+from tests.support.patience import stretched
 from tests.support.second_dokku import Second, open_second
 
 HOWS = ("black hole", "refused", "slow")
@@ -91,7 +92,7 @@ async def test_another_server_is_deployed_to_while_one_is_dead(
     await world.deploy("status myapp")
     await told(world, "*myapp* on default", "is live")
     await told(world, "*blog* on staging")
-    async with asyncio.timeout(STOP_S):
+    async with asyncio.timeout(stretched(STOP_S)):
         await world.stop_bot()
     assert "Waiting" in shown(world.messages[first - 1])
 

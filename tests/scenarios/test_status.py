@@ -1,20 +1,22 @@
 """`status APP`: what is live now, by the bot's history and what the containers show."""
 
-import asyncio
 import json
-import os
-import sys
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot.deployments.model import Phase
+<<<<<<< HEAD
 from bot.simulators.bot_process import clean_environment
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
+=======
+from bot.simulators.dokku.commands.table import foreign_command
+>>>>>>> 9b40758 (Fork the tests' bot processes from one that has imported the bot; shorten their leases)
 from bot.simulators.dokku.crashes import crash_loop
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, shown
+from tests.support.bot_process import BotProcess, Command
 
 OTHER = "ab" * 20
 
@@ -288,18 +290,9 @@ async def test_at_a_shell_the_same_is_told(world: World) -> None:
 
 async def shell(world: World, *words: str) -> str:
     """What `deploybot …` prints, run where the bot runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", *words),
-        cwd=world.folder,
-        env=clean_environment(os.environ) | world.environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert (process.returncode, err) == (0, b"")
-    return out.decode()
+    process = await BotProcess.start(Command(*words), world.environ, folder=world.folder)
+    assert await process.ended() == 0, process.lines
+    return "\n".join(process.lines)
 
 
 async def say_in(world: World, message: Message, text: str) -> None:

@@ -1,23 +1,29 @@
 """The bot as real processes between the simulators: killed, terminated, started again."""
 
-import asyncio
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.changes import NothingHappened
+=======
+from bot.simulators.slack.errors import NothingHappened
+>>>>>>> 9b40758 (Fork the tests' bot processes from one that has imported the bot; shorten their leases)
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world, shown
+from tests.support.bot_process import BotProcess, Run
+from tests.support.patience import in_time, stretched
 
-TAKE_OVER_S = 60.0
-"""A killed owner's lease ends after 20 s; what follows takes a while on a busy machine."""
+LEASE = timedelta(seconds=4)
+HEARTBEAT = timedelta(seconds=1)
+"""A killed owner is followed after 4 s; its heartbeats come as often in a lease as in life."""
 COMMITS = ("Start the app", "Greet people", "Fix the login redirect")
 QUICK = {"DEPLOYBOT_LOG_FORMAT": "json", "DEPLOYBOT_POLL_INTERVAL": "1s"}
 
@@ -35,23 +41,27 @@ class Processes:
     started: list[BotProcess] = field(default_factory=list)
 
     async def start(self, **more: str) -> BotProcess:
-        """`deploybot run`, ready; each has a port of its own."""
-        settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
-        process = await BotProcess.start(settings, folder=self.world.folder)
-        self.started.append(process)
+        """`deploybot run`, ready; each listens on another port."""
+        process = await self.begin(**more)
         assert await process.ready(), process.last_lines
+        return process
+
+    async def begin(self, **more: str) -> BotProcess:
+        """`deploybot run`, on its way."""
+        settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
+        run = Run(lease=stretched(LEASE), heartbeat=HEARTBEAT)
+        process = await BotProcess.start(run, settings, folder=self.world.folder)
+        self.started.append(process)
         return process
 
     async def kill(self, process: BotProcess) -> None:
         """Kill -9."""
-        os.kill(process.pid, signal.SIGKILL)
-        assert await process.ended() == -signal.SIGKILL
+        assert await process.kill() == -signal.SIGKILL
 
     async def terminate(self, process: BotProcess, *, within_s: float) -> int:
         """SIGTERM; the exit status. TimeoutError: it took longer."""
-        os.kill(process.pid, signal.SIGTERM)
-        async with asyncio.timeout(within_s):
-            return await process.ended()
+        process.send_signal(signal.SIGTERM)
+        return await process.ended(within_s)
 
     async def held(self, app: str, *, at: str) -> None:
         """Deploy an app, and wait until its deploy stands still at that line."""
@@ -101,7 +111,7 @@ class Processes:
 
     async def until_told(self, app: str, count: int = 1) -> Sequence[Mapping[str, Any]]:
         """Wait for the webhooks about ends of an app."""
-        async with asyncio.timeout(TAKE_OVER_S):
+        async with in_time():
             while len(self.told(app)) < count:
                 receiver = self.world.stage.receiver
                 await receiver.wait_for(len(receiver.received) + 1)
@@ -117,9 +127,7 @@ async def open_processes(folder: Path, *apps: DemoApp, **options: Any) -> AsyncI
             yield processes
         finally:
             for process in processes.started:
-                if process.running:
-                    os.kill(process.pid, signal.SIGKILL)
-                await process.stop()
+                await process.kill()
 
 
 def _free_port() -> int:

@@ -98,9 +98,7 @@ def at_our_end(
         world.now_behaves("ok")  # theirs; ours has run
         begin(world)
         journal = world.stage.dokku.journal
-        await world.stage.dokku.until(
-            lambda: [one.event for one in journal].count("held") == 2
-        )
+        await world.stage.dokku.until(lambda: [one.event for one in journal].count("held") == 2)
         if then is not None:
             await then(world)
 

@@ -1,102 +1,68 @@
 """`deploybot run` as an operator sees it: what it prints, how it ends, what its port says."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from bot.simulators.bot_process import clean_environment
+from tests.support.bot_process import BotProcess, Command
+from tests.support.patience import in_time
 
-WITHIN_S = 30.0
 LOOK_S = 0.05
+STDOUT = 1
 
 
 @dataclass(kw_only=True)
 class RunCommand:
     """The command while it runs, and what it left behind."""
 
-    process: asyncio.subprocess.Process
-    port: int
-    lines: list[str] = field(default_factory=list)
-    """Of standard error, as far as it came."""
-    _said: asyncio.Condition = field(default_factory=asyncio.Condition)
+    process: BotProcess
 
-    def __post_init__(self) -> None:
-        self._reader = asyncio.create_task(self._read())
+    @property
+    def lines(self) -> list[str]:
+        """What it wrote to standard error so far."""
+        return self.process.lines
 
-    async def ended(self, *, within_s: float = WITHIN_S) -> int:
+    async def ended(self, *, within_s: float | None = None) -> int:
         """Wait for its end; its exit status."""
-        async with asyncio.timeout(within_s):
-            status = await self.process.wait()
-            await self._reader
-            return status
-
-    async def killed(self) -> None:
-        """End it at once, whatever it does."""
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        await self._reader
+        return await self.process.ended(within_s)
 
     async def until_ready_says(self, part: str, words: str, *, http: int = 200) -> dict[str, Any]:
         """Wait until `/readyz` has the status and says the words of a part; the whole answer."""
-        async with asyncio.timeout(WITHIN_S), aiohttp.ClientSession() as session:
+        async with in_time(), aiohttp.ClientSession() as session:
             while True:
                 answer = await self._readyz(session)
                 if answer.get("http") == http and words in str(_find(answer, part)):
                     return answer
-                # A port tells nobody that its answer changed: look again, unless it ended.
-                await asyncio.wait({self._reader}, timeout=LOOK_S)
-                assert self.process.returncode is None, self.lines
+                # A port does not report a change: look again, unless the process ended.
+                await asyncio.sleep(LOOK_S)
+                assert self.process.running, self.lines
 
     async def until_said(self, words: str) -> None:
         """Wait until a line on standard error has the words."""
-        async with asyncio.timeout(WITHIN_S), self._said:
-            await self._said.wait_for(lambda: any(words in line for line in self.lines))
+        await self.process.said(words)
 
     async def _readyz(self, session: aiohttp.ClientSession) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.port}/readyz"
+        url = f"http://127.0.0.1:{self.process.port}/readyz"
         try:
-            async with session.get(url, timeout=aiohttp.ClientTimeout(total=5)) as response:
+            async with session.get(url) as response:
                 return {"http": response.status, **await response.json()}
         except aiohttp.ClientConnectionError:
             return {}
-
-    async def _read(self) -> None:
-        assert self.process.stderr is not None
-        while line := await self.process.stderr.readline():
-            async with self._said:
-                self.lines.append(line.decode(errors="replace").rstrip("\n"))
-                self._said.notify_all()
 
 
 @asynccontextmanager
 async def run_command(environ: Mapping[str, str], folder: Path) -> AsyncIterator[RunCommand]:
     """Start it in `folder` with these settings and no others; it is killed in the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        "run",
-        cwd=folder,
-        env=clean_environment(os.environ) | dict(environ),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        limit=1024 * 1024,
-    )
-    command = RunCommand(process=process, port=int(environ.get("PORT", "0")))
+    process = await BotProcess.start(Command("run"), environ, folder=folder, hides=(STDOUT,))
     try:
-        yield command
+        yield RunCommand(process=process)
     finally:
-        await command.killed()
+        await process.kill()
 
 
 def _find(answer: Mapping[str, Any], part: str) -> object:
