@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from bot.deployments.model import Live, Phase
 from tests.scenarios.conftest import World
 
