@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from bot.deployments.model import Phase
-<<<<<<< HEAD
-from bot.simulators.bot_process import clean_environment
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
-=======
-from bot.simulators.dokku.commands.table import foreign_command
->>>>>>> 9b40758 (Fork the tests' bot processes from one that has imported the bot; shorten their leases)
 from bot.simulators.dokku.crashes import crash_loop
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, shown

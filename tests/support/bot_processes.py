@@ -9,13 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.changes import NothingHappened
-=======
-from bot.simulators.slack.errors import NothingHappened
->>>>>>> 9b40758 (Fork the tests' bot processes from one that has imported the bot; shorten their leases)
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_process import BotProcess, Run
