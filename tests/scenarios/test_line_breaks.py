@@ -14,7 +14,7 @@ import pytest
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world, shown
 from tests.support.bot_processes import an_app
-from tests.support.plays import BUILDING, FETCHING, STANDS
+from tests.support.incidents import BUILDING, FETCHING, HELD_AT
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -111,7 +111,7 @@ def impatient_lines(patience: Callable[..., None]) -> None:
 @pytest.fixture
 async def patient(tmp_path: Path) -> AsyncIterator[World]:
     """Contact is never given up: what is tested is how it goes on."""
-    apps = [an_app(name) for name in ("myapp", *STANDS)]
+    apps = [an_app(name) for name in ("myapp", *HELD_AT)]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         await world.start_bot(timing=PATIENT)
         yield world
@@ -139,16 +139,16 @@ async def the_end(world: World, app: str = "myapp") -> tuple[End, Deployment]:
 )
 async def test_all_lines_break(patient: World, break_line: Break, ends: tuple[End, ...]) -> None:
     """Five deploys stand in five phases at that moment, the last one at its very end."""
-    for app, at in STANDS.items():
+    for app, at in HELD_AT.items():
         patient.hold(at, app)
         await patient.deploy(f"{app} main")
-    for app in STANDS:
+    for app in HELD_AT:
         await patient.held(app)
     await break_line(patient)
-    for app in STANDS:
+    for app in HELD_AT:
         patient.let_go(app)
-    await patient.ended(len(STANDS))
-    for app, end in zip(STANDS, ends, strict=True):
+    await patient.ended(len(HELD_AT))
+    for app, end in zip(HELD_AT, ends, strict=True):
         seen, row = await the_end(patient, app)
         assert (app, seen) == (app, end)
         live = {one.sha for one in patient.stage.dokku.live(app).values()}
@@ -157,7 +157,7 @@ async def test_all_lines_break(patient: World, break_line: Break, ends: tuple[En
             assert "connection or the bot died during the deployment" in (row.reason or "")
             serves = "The new release is" if row.live is Live.NEW else "previous release is still"
             assert serves in (row.reason or "")
-    assert len(patient.messages) == len(STANDS)
+    assert len(patient.messages) == len(HELD_AT)
 
 
 EVERY_BREAK = (

@@ -17,7 +17,7 @@ from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.simulators.dokku.sshd import DokkuServer
 from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world
 from tests.support.bot_processes import an_app
-from tests.support.plays import STANDS
+from tests.support.incidents import HELD_AT
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -93,30 +93,30 @@ def asked(world: World) -> int:
 async def test_all_lines_are_cut_and_no_new_one_serves(
     tmp_path: Path, shut: Switch, open_again: Switch, words: tuple[str, ...]
 ) -> None:
-    apps = [an_app(name) for name in STANDS]
+    apps = [an_app(name) for name in HELD_AT]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         await world.start_bot(timing=IMPATIENT)
         server = world.stage.server
-        for app, at in STANDS.items():
+        for app, at in HELD_AT.items():
             world.hold(at, app)
             await world.deploy(f"{app} main")
-        for app in STANDS:
+        for app in HELD_AT:
             await world.held(app)
         shut(server)
         await server.drop_connections_for_test()
         given = asked(world)
-        await world.ended(len(STANDS))
-        for app in STANDS:
+        await world.ended(len(HELD_AT))
+        for app in HELD_AT:
             (row,) = await world.rows(app)
             assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
             assert [word for word in words if word not in row.reason] == []
         assert asked(world) == given, "a server that is not the known one is told nothing"
-        for app in STANDS:
+        for app in HELD_AT:
             world.let_go(app)
-        await world.stage.dokku.until(lambda: not any(map(world.runs, STANDS)))
+        await world.stage.dokku.until(lambda: not any(map(world.runs, HELD_AT)))
         open_again(server)
-        await world.ended(2 * len(STANDS))
-        for app, end in zip(STANDS, LATE_ENDS, strict=True):
+        await world.ended(2 * len(HELD_AT))
+        for app, end in zip(HELD_AT, LATE_ENDS, strict=True):
             (row,) = await world.rows(app)
             assert (app, row.phase, row.failure, row.live) == (app, *end)
             assert row.corrected_from["failure"] == "lost_contact"

@@ -1,6 +1,6 @@
 """Rows of docs/verdicts.md that nobody recorded, played on the simulated Dokku's model.
 
-Each story runs through the whole bot. It must meet evidence of the kind of each of its rows, and
+Each case runs through the whole bot. It must meet evidence of the kind of each of its rows, and
 the rules must give the row's answer, to the word; if the last row is a result, the message shows it
 and the database keeps it. Rows that neither a recording nor the model can show say why (`alone`).
 """
@@ -16,10 +16,10 @@ from bot.deployments.verdict.decisions import Ended
 from bot.deployments.verdict.wording import sentence_of
 from bot.simulators.environment import LOOPBACK
 from tests.scenarios.conftest import ONE_APP, QuickClock, World, open_world
-from tests.support import plays
+from tests.support import incidents
 from tests.support.asked_rules import AskedRules, asked
-from tests.support.model_stories import STORIES, Story
-from tests.support.plays import HEADLINES
+from tests.support.incidents import HEADLINES
+from tests.support.model_cases import MODEL_CASES, ModelCase
 from tests.verdicts.answers import ask
 from tests.verdicts.codes import Unstarted
 from tests.verdicts.rows import ROWS, Row
@@ -30,17 +30,17 @@ MODEL: Mapping[str, Row] = {row.model: row for row in ROWS if row.model}
 STAYED_UP = "The new release runs and stayed up."
 
 
-def end_of(story: Story) -> tuple[Phase, Failure | None, Live, str]:
+def end_of(case: ModelCase) -> tuple[Phase, Failure | None, Live, str]:
     """The result of its last row; if that is none yet, the release proves itself."""
-    answer = ask(MODEL[story.rows[-1]].question)
+    answer = ask(MODEL[case.rows[-1]].question)
     if not isinstance(answer, Ended):
         return Phase.SUCCEEDED, None, Live.NEW, STAYED_UP
     return answer.phase, answer.failure, answer.live, sentence_of(answer)
 
 
 def test_every_row_is_shown_once_or_says_why_not() -> None:
-    """Replayed, played on the model by one story, or with the reason why neither is possible."""
-    played = Counter(name for one in STORIES for name in one.rows)
+    """Replayed, played on the model by one case, or with the reason why neither is possible."""
+    played = Counter(name for one in MODEL_CASES for name in one.rows)
     assert len(MODEL) == sum(row.model is not None for row in ROWS)
     assert played == Counter(list(MODEL))
     for row in ROWS:
@@ -48,22 +48,22 @@ def test_every_row_is_shown_once_or_says_why_not() -> None:
         assert (replayed or row.model is not None) != (row.alone is not None), row.read
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda one: one.rows[-1])
-async def test_model_shows_its_rows(tmp_path: Path, asked: AskedRules, story: Story) -> None:
-    apps = plays.NEW_APP if story.first else ONE_APP
-    async with open_world(tmp_path, apps=apps, version=story.version) as world:
-        await plays.scale(world, story.scale)
-        clock = QuickClock(story.speed) if story.speed else None
-        await world.start_bot(story.timing, clock, **story.settings)
-        await story.play(world)
-        phase, failure, live, reason = end_of(story)
-        if isinstance(MODEL[story.rows[-1]].question, Unstarted):
+@pytest.mark.parametrize("case", MODEL_CASES, ids=lambda one: one.rows[-1])
+async def test_model_shows_its_rows(tmp_path: Path, asked: AskedRules, case: ModelCase) -> None:
+    apps = incidents.NEW_APP if case.first else ONE_APP
+    async with open_world(tmp_path, apps=apps, version=case.version) as world:
+        await incidents.scale(world, case.scale)
+        clock = QuickClock(case.speed) if case.speed else None
+        await world.start_bot(case.timing, clock, **case.settings)
+        await case.incident(world)
+        phase, failure, live, reason = end_of(case)
+        if isinstance(MODEL[case.rows[-1]].question, Unstarted):
             reason = in_this_world(reason, world)
         await world.until_message(HEADLINES[phase], "myapp", reason)
         (row,) = await world.rows()
         assert isinstance(row, Deployment)
         assert (row.phase, row.failure, row.live) == (phase, failure, live)
-    assert [name for name in story.rows if not asked.show(MODEL[name])] == []
+    assert [name for name in case.rows if not asked.show(MODEL[name])] == []
 
 
 def in_this_world(reason: str, world: World) -> str:

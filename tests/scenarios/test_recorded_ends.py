@@ -18,20 +18,20 @@ import pytest
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from tests.scenarios.conftest import ONE_APP, World, open_world
-from tests.support.plays import (
+from tests.support.incidents import (
     BUILDING,
     CHECKING,
     HEADLINES,
     NEW_APP,
     SWITCHED,
-    Play,
+    Incident,
     behaving,
-    elsewhere,
-    fall_silent_for_ever,
+    crash_previous_release,
+    fall_silent_for_good,
     held,
     in_turn,
-    lose_the_line,
-    old_release_crashes,
+    lose_connection,
+    outside,
     press_cancel,
     scale,
     until_stopped,
@@ -52,7 +52,7 @@ class Case:
 
     name: str
     recording: str
-    play: Play
+    play: Incident
     end: End
     says: str
     first: bool = False
@@ -134,7 +134,7 @@ CASES = (
     Case(
         name="somebody restarts the new release",
         recording="inspect_b",
-        play=when_checking(elsewhere("ps:restart myapp")),
+        play=when_checking(outside("ps:restart myapp")),
         settings=LONG_SETTLE,
         end=UP,
         says=STAYED_UP,
@@ -142,7 +142,7 @@ CASES = (
     Case(
         name="somebody changes its configuration during the build",
         recording="inspect_e",
-        play=held(BUILDING, elsewhere("config:set myapp COLOUR=blue")),
+        play=held(BUILDING, outside("config:set myapp COLOUR=blue")),
         end=UP,
         says=STAYED_UP,
     ),
@@ -204,14 +204,14 @@ CASES = (
     Case(
         name="somebody restarts the old release while the build fails",
         recording="inspect_b",
-        play=held("Building myapp", elsewhere("ps:restart myapp"), "build_fails"),
+        play=held("Building myapp", outside("ps:restart myapp"), "build_fails"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
         says="The previous release is serving; it was restarted meanwhile by ps:restart.",
     ),
     Case(
         name="the old release is itself restarting while the build fails",
         recording=MODEL,
-        play=held("Building myapp", old_release_crashes, "build_fails"),
+        play=held("Building myapp", crash_previous_release, "build_fails"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
         says="The previous release is still in place, but is itself restarting.",
     ),
@@ -227,21 +227,21 @@ CASES = (
     Case(
         name="lost without a sign, and Dokku comes to its end by itself",
         recording="m6, on the model",
-        play=held(BUILDING, fall_silent_for_ever),
+        play=held(BUILDING, fall_silent_for_good),
         end=UP,
         says=STAYED_UP,
     ),
     Case(
         name="lost in the checks",
         recording="m3",
-        play=held(CHECKING, lose_the_line),
+        play=held(CHECKING, lose_connection),
         end=(Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
         says="Dokku's command with it. The previous release is still serving.",
     ),
     Case(
         name="lost after the switch",
         recording="m4",
-        play=held(SWITCHED, lose_the_line),
+        play=held(SWITCHED, lose_connection),
         end=(Phase.FAILED, Failure.INTERRUPTED, Live.NEW),
         says="Dokku's command with it. The new release is serving.",
     ),

@@ -1,7 +1,7 @@
-"""The recordings themselves, played again through the whole bot: text, rhythm, ends, answers.
+"""The recordings replayed through the whole bot: output, timing, exit status, answers.
 
-Each recording is a row of docs/verdicts.md: what the rules say of that row is what the live message
-must come to. Rows with a recording that are not played here are named in PLAYED_ELSEWHERE.
+Each recording is a row of docs/verdicts.md, and the live message must show that row's result.
+PLAYED_ELSEWHERE names the recordings that other files replay.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ HEADLINES = {
 EVENTS = {"silence_begins", "waits_for_loss", "waits_for_cancel"}
 STAYED_UP = "The new release runs and stayed up."
 Key = tuple[str, str, bool]
-"""Recording, step, and whether somebody pressed Cancel although the recorded client was lost."""
+"""Recording, step, and whether someone cancels where the recorded client was lost."""
 
 
 def key_of(row: Row) -> Key | None:
-    """None: the recording does not show the row's own end."""
+    """None: the recording does not show the row's result."""
     if row.recording is None or row.step is None or row.model is not None:
         return None
     question = row.question
@@ -54,8 +54,8 @@ def key_of(row: Row) -> Key | None:
 
 ROWS: Mapping[Key, Row] = {key: row for row in EVERY_ROW if (key := key_of(row)) is not None}
 PLAYED_ELSEWHERE = {"i_app_missing", "j_second_deploy_while_running", "k_two_apps_at_once"}
-"""An app that is gone, in test_recorded_queue.py; two deploys of an app at once, in
-test_replayed_refusals.py; of two apps, in test_replayed_together.py."""
+"""A missing app in test_recorded_queue.py, two deploys of one app at once in
+test_replayed_refusals.py, two apps at once in test_replayed_together.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +69,20 @@ class Case:
     """None: the recorded one."""
     version: str = NEWEST
     hangs_up: bool = False
-    """Somebody presses Cancel at the moment at which the recorded client was lost."""
+    """Someone presses Cancel when the recorded client was lost."""
 
     @property
     def key(self) -> Key:
-        """Of its row."""
+        """The key of its row."""
         return f"{self.version}/{self.recording.scenario}", self.recording.deploys[0], self.hangs_up
 
     @property
     def row(self) -> Row:
-        """Its row of the verdict's table."""
+        """Its row of the verdict table."""
         return ROWS[self.key]
 
-    def end(self) -> tuple[Phase, Failure | None, Live, str]:
-        """What the rules say of the row; of a good end, after the settle time."""
+    def result(self) -> tuple[Phase, Failure | None, Live, str]:
+        """The row's result; after a good end, that of the stability check."""
         answer = ask(self.row.question)
         if isinstance(answer, WatchRelease | ReadAgain | NextLook) or self.attempt > 1:
             return Phase.SUCCEEDED, None, Live.NEW, STAYED_UP
@@ -154,7 +154,7 @@ CASES = (
         Case(recording=Recording(scenario="h_repo_missing", deploys=(step,), ended=BESIDE))
         for step in ("not_exported", "refused", "no_such_host", "ssh_refused")
     ),
-    # Our settings would refuse what was named there, so that another repository is.
+    # The bot's settings would refuse the recorded repository, so another one is named.
     Case(
         recording=Recording(scenario="h_repo_missing", deploys=("no_url",), ended=BESIDE),
         repo="https://git.example/acme/gone.git",
@@ -163,7 +163,7 @@ CASES = (
     Case(recording=Recording(scenario="l1_cancel_mid_build", cancelled_s=5.551)),
     Case(recording=Recording(scenario="l5_ssh_signal_and_ctrl_c", cancelled_s=12.907)),
     Case(recording=Recording(scenario="l3_cancel_post_deploy", cancelled_s=17.273)),
-    # --- the line is lost, or silent
+    # --- the connection is lost, or silent
     Case(recording=Recording(scenario="m5_ssh_blackhole_40s_mid_build", silent_s=(4.83, 45.74))),
     Case(
         recording=Recording(scenario="m1_ssh_lost_kill9_mid_build", deploys=("deploy", "again")),
@@ -186,7 +186,7 @@ CASES = (
         )
     ),
     Case(recording=Recording(scenario="inspect_c_interrupted_post_deploy")),
-    # --- before there were records
+    # --- a Dokku without build records
     old("a_first_deploy_ok", first=True),
     old("b_redeploy_ok"),
     old("c_redeploy_build_fails"),
@@ -200,7 +200,7 @@ CASES = (
 
 def name(case: Case) -> str:
     recording, step, hangs_up = case.key
-    return f"{recording}:{step}{':hung up' if hangs_up else ''}"
+    return f"{recording}:{step}{':cancelled' if hangs_up else ''}"
 
 
 def test_every_recorded_row_is_played() -> None:
@@ -210,7 +210,7 @@ def test_every_recorded_row_is_played() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
-async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case) -> None:
+async def test_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case) -> None:
     async with open_world(tmp_path, apps=(), speed=SPEED, version=case.version) as world:
         dokku = world.stage.dokku
         dokku.refs = HashedRefs()
@@ -221,7 +221,7 @@ async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case
         client = asyncio.create_task(_be_its_client(world, hangs_up=case.hangs_up))
         try:
             await world.deploy(f"{app.name} {dokku.replays[app.name].sha or SHA}")
-            phase, failure, live, reason = case.end()
+            phase, failure, live, reason = case.result()
             await world.until_message(HEADLINES[phase], app.name, reason)
         finally:
             client.cancel()
@@ -233,18 +233,18 @@ async def test_a_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case
 
 
 async def _be_its_client(world: World, *, hangs_up: bool) -> None:
-    """Do what became of the recorded client: it vanished, heard nothing, or cancelled."""
+    """Do what the recorded client did: it vanished, received nothing, or cancelled."""
     dokku, server = world.stage.dokku, world.stage.server
 
-    def told() -> set[str]:
+    def events() -> set[str]:
         return {one.event for one in dokku.journal}
 
-    await dokku.until(lambda: told() & EVENTS)
-    if "silence_begins" in told():
+    await dokku.until(lambda: events() & EVENTS)
+    if "silence_begins" in events():
         server.stall_for_test()
-        await dokku.until(lambda: "silence_ends" in told())
+        await dokku.until(lambda: "silence_ends" in events())
         server.heal_for_test()
-    elif "waits_for_loss" in told() and not hangs_up:
+    elif "waits_for_loss" in events() and not hangs_up:
         await server.drop_connections_for_test()
     else:
         await world.until_message("Deploying", "Cancel")

@@ -1,7 +1,7 @@
-"""Recording j on both versions, played through the whole bot: a start that the lock refuses.
+"""Recording j of both versions, replayed through the whole bot: the deploy lock refuses a start.
 
-Its text, rhythm and exit status are the recorded ones; the deploy that holds the lock is the
-model's, for it began before ours could be asked for.
+Output, timing and exit status are the recorded ones. The deploy that holds the lock is the
+model's: it must begin before the recorded one can be requested.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Recording
 from tests.scenarios.conftest import SPEED, open_world
 from tests.support.asked_rules import AskedRules, asked
-from tests.support.plays import BUILDING
+from tests.support.incidents import BUILDING
 from tests.verdicts.rows import ROWS, Row
 
 __all__ = ["asked"]
@@ -30,7 +30,7 @@ def row_of(version: str) -> Row:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_refused_start_keeps_its_place(
+async def test_refused_start_keeps_its_position(
     tmp_path: Path, asked: AskedRules, dokku_may_start: asyncio.Event, version: str
 ) -> None:
     async with open_world(tmp_path, apps=(), speed=SPEED, version=version) as world:
@@ -42,13 +42,13 @@ async def test_a_refused_start_keeps_its_place(
         await world.deploy(f"{app.name} {'c0ffee' + '0' * 34}")
         await world.until_message("Starting")
         world.hold(BUILDING, app.name)
-        theirs = dokku.outside_push_for_test(app.name, "ab" * 20)
+        other = dokku.outside_push_for_test(app.name, "ab" * 20)
         await world.held(app.name)
         dokku_may_start.set()
         await world.until_message("Queued", "waits for")
         assert asked.show(row_of(version))
         world.let_go(app.name)
-        await theirs
+        await other
         await world.until_message("Deployed", "The new release runs and stayed up.")
         (row,) = await world.rows(app.name)
         assert isinstance(row, Deployment)

@@ -1,4 +1,4 @@
-"""Recording k played through the whole bot: two apps of one server are deployed at once."""
+"""Recording k replayed through the whole bot: two apps of one server deploy at once."""
 
 from pathlib import Path
 
@@ -31,12 +31,12 @@ def rows() -> list[Row]:
     return [row for row in ROWS if row.recording == f"0.38.27/{SCENARIO}"]
 
 
-def test_both_have_their_row() -> None:
+def test_both_recordings_have_a_row() -> None:
     assert [row.step for row in rows()] == [take.deploys[0] for take in RECORDINGS]
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_two_apps_at_once_end_well(tmp_path: Path, asked: AskedRules, first: int) -> None:
+async def test_two_apps_deploy_at_once(tmp_path: Path, asked: AskedRules, first: int) -> None:
     async with open_world(tmp_path, apps=(), speed=SPEED) as world:
         dokku = world.stage.dokku
         dokku.refs = HashedRefs()

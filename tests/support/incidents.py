@@ -1,4 +1,4 @@
-"""What happens to a deployment of `myapp` between the simulators: small acts, put together."""
+"""What happens to a deployment of `myapp` between the simulators: small steps to combine."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from bot.simulators.dokku.model import RunState
 from bot.simulators.environment import DemoApp
 from tests.scenarios.conftest import World
 
-Play = Callable[[World], Awaitable[None]]
+Incident = Callable[[World], Awaitable[None]]
 
 NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
 HEADLINES = {
@@ -23,29 +23,29 @@ CHECKING = "Attempting pre-flight checks"
 SWITCHED = "Triggering early nginx proxy rebuild"
 POST_DEPLOY = "Running post-deploy"
 ENDED = "before_exit"
-"""Dokku has done everything, and recorded it; its command has not exited yet."""
-STANDS = {
+"""Dokku has done and recorded everything; its command has not exited yet."""
+HELD_AT = {
     "fetching": FETCHING,
     "building": BUILDING,
     "checked": CHECKING,
     "switched": SWITCHED,
     "ending": ENDED,
 }
-"""An app for each phase of Dokku's command: its name, and the line behind which it stands."""
+"""An app for each phase of Dokku's command: its name, and the log line it is held after."""
 
 
-def behaving(behaviour: str, text: str = "myapp main") -> Play:
-    async def play(world: World) -> None:
+def behaving(behaviour: str, text: str = "myapp main") -> Incident:
+    async def incident(world: World) -> None:
         world.now_behaves(behaviour)
         await world.deploy(text)
 
-    return play
+    return incident
 
 
-def held(at: str, then: Play, behaviour: str = "ok", text: str = "myapp main") -> Play:
-    """Stop the deploy behind a line, and let something happen before it goes on."""
+def held(at: str, then: Incident, behaviour: str = "ok", text: str = "myapp main") -> Incident:
+    """Hold the deploy after a log line, let something happen, then let it go on."""
 
-    async def play(world: World) -> None:
+    async def incident(world: World) -> None:
         world.now_behaves(behaviour)
         world.hold(at)
         await world.deploy(text)
@@ -53,15 +53,15 @@ def held(at: str, then: Play, behaviour: str = "ok", text: str = "myapp main") -
         await then(world)
         world.let_go()
 
-    return play
+    return incident
 
 
-def in_turn(*plays: Play) -> Play:
-    async def play(world: World) -> None:
-        for one in plays:
+def in_turn(*incidents: Incident) -> Incident:
+    async def incident(world: World) -> None:
+        for one in incidents:
             await one(world)
 
-    return play
+    return incident
 
 
 async def scale(world: World, wanted: Mapping[str, int]) -> None:
@@ -71,54 +71,54 @@ async def scale(world: World, wanted: Mapping[str, int]) -> None:
         await outside_command_for_test(world.stage.dokku, f"ps:scale myapp {words}")
 
 
-# --- the line
+# --- the connection
 
 
-async def lose_the_line(world: World) -> None:
+async def lose_connection(world: World) -> None:
     await world.stage.server.drop_connections_for_test()
 
 
-async def is_fetching(world: World) -> None:
-    """Its first line has come."""
+async def until_fetching(world: World) -> None:
+    """The first log line arrived."""
     await world.until_message("Fetching")
 
 
-async def dies(world: World) -> None:
-    """Its client is gone: it goes on from where it was held, and dies at its next line."""
+async def die_at_the_next_line(world: World) -> None:
+    """With its client gone, the command goes on from where it was held and dies as it prints."""
     (run,) = world.app.runs
     await world.stage.dokku.until(lambda: run.output.closed)
     world.let_go()
     await world.stage.dokku.until(lambda: not world.app.runs)
 
 
-async def lose_the_records(world: World) -> None:
+async def lose_records(world: World) -> None:
     world.app.records.clear()
 
 
 async def fall_silent(world: World) -> None:
-    """No packet passes any more: Dokku does not notice, and comes to its end (recording m6)."""
+    """No packet passes any more; Dokku does not notice and runs to its end (recording m6)."""
     world.stage.server.stall_for_test()
     world.let_go()
     await until_stopped(world)
 
 
-async def heal_the_line(world: World) -> None:
-    """Packets pass again, and what was open before is gone."""
+async def heal_network(world: World) -> None:
+    """Packets pass again; connections from before are gone."""
     await world.stage.server.drop_connections_for_test()
     world.stage.server.heal_for_test()
 
 
-async def fall_silent_for_ever(world: World) -> None:
+async def fall_silent_for_good(world: World) -> None:
     await fall_silent(world)
-    await heal_the_line(world)
+    await heal_network(world)
 
 
 async def until_failed(world: World) -> None:
-    """The bot has given it up; Dokku's own command stands where it stood."""
+    """The bot has given the deployment up; Dokku's command is still held."""
     await world.until_message("Failed", "myapp")
 
 
-# --- somebody
+# --- people
 
 
 async def press_cancel(world: World) -> None:
@@ -130,43 +130,43 @@ async def until_stopped(world: World) -> None:
     await world.stage.dokku.until(lambda: not world.app.runs)
 
 
-def elsewhere(command: str) -> Play:
-    """Somebody else runs a command to its end."""
+def outside(command: str) -> Incident:
+    """Someone runs a command on the server, to its end."""
 
-    async def play(world: World) -> None:
+    async def incident(world: World) -> None:
         await outside_command_for_test(world.stage.dokku, command)
 
-    return play
+    return incident
 
 
-async def cancel_elsewhere(world: World) -> None:
+async def cancel_on_server(world: World) -> None:
     await outside_command_for_test(world.stage.dokku, "builds:cancel myapp")
     await world.stage.dokku.until(lambda: not world.app.runs)
 
 
-async def push_elsewhere(world: World) -> None:
+async def push_outside(world: World) -> None:
     await world.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
 
 
-async def push_the_old_commit(world: World) -> None:
+async def push_previous_commit(world: World) -> None:
     old = next(one for one in world.app.containers if one.dyno == "web.1")
     await world.stage.dokku.outside_push_for_test("myapp", old.image.sha)
 
 
-def when_checking(then: Play) -> Play:
-    """Let something happen while the new release is watched."""
+def when_checking(then: Incident) -> Incident:
+    """Let something happen during the stability check."""
 
-    async def play(world: World) -> None:
+    async def incident(world: World) -> None:
         begun = len(world.stage.dokku.journal)
         await world.deploy()
         await world.stage.dokku.until(lambda: _looked_at(world, begun))
         await then(world)
 
-    return play
+    return incident
 
 
 def _looked_at(world: World, begun: int) -> bool:
-    """The bot's first look after the end of its command was answered."""
+    """The bot has read the containers after the end of its command."""
     events = [
         (one.event, one.details.get("command"), one.details.get("outside"))
         for one in world.stage.dokku.journal[begun:]
@@ -182,12 +182,12 @@ async def kill_docker(world: World) -> None:
     world.stage.dokku.kill_docker_for_test()
 
 
-async def change_the_metadata(world: World) -> None:
+async def change_metadata(world: World) -> None:
     world.app.deploy_source_metadata = "https://git.example/acme/other.git#" + "0ffd" * 10
 
 
-async def list_an_old_worker(world: World) -> None:
-    """Another container of the old image, for the former one is stopped before long."""
+async def list_previous_worker(world: World) -> None:
+    """List another container of the previous image: the first one is stopped soon."""
     app = world.app
     old = next(one for one in app.containers if one.dyno == "worker.1")
     again = replace(old, id=world.stage.dokku.new_id(), name="myapp.worker.1.again")
@@ -195,15 +195,15 @@ async def list_an_old_worker(world: World) -> None:
     app.listed["worker.1"] = again
 
 
-async def old_release_crashes(world: World) -> None:
-    """It crashed for the ninth time; Docker's pause before the next start outlasts the story."""
+async def crash_previous_release(world: World) -> None:
+    """It crashed nine times: Docker's pause before the next start outlasts the test."""
     (container,) = world.app.listed.values()
     container.restart_count = 9
     container.state = RunState.RESTARTING
 
 
-async def gives_up(world: World) -> None:
-    """All ten restarts are over before anybody looks: Dokku's command stands that long."""
+async def crash_until_docker_gives_up(world: World) -> None:
+    """All ten restarts are over before the bot looks: Dokku's command is held that long."""
     world.now_behaves("crash_1s")
     world.hold(ENDED)
     await world.deploy()
