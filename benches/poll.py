@@ -14,7 +14,7 @@ from typing import Any
 import asyncssh
 
 from benches.figures import in_ms, percentile
-from bot.dokku.connection import SshTarget
+from bot.config.keys import SshTarget
 from bot.dokku.servers import open_servers
 from bot.redaction import Redactor
 

@@ -24,7 +24,6 @@ from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
-from bot.dokku.connection import SshTarget
 from bot.dokku.servers import DokkuServers, open_servers
 from bot.dokku.unknown_server import NamedServers
 from bot.errors import Refused, StoreError
@@ -94,7 +93,7 @@ async def open_bot(
         store = await _open_store(stack, settings, readiness, clock)
         servers = await stack.enter_async_context(
             open_servers(
-                _targets(settings),
+                settings.servers,
                 redactor,
                 on_connections=lambda name, count: metrics.ssh_connections.labels(name).set(count),
             )
@@ -123,7 +122,7 @@ async def open_bot(
                 endpoints=settings.endpoints(),
                 outbox=store.outbox,
                 clock=clock,
-                allow_private=settings.webhook_allow_private,
+                allow_private=settings.values.webhook_allow_private,
                 count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc(),
             )
         )
@@ -168,7 +167,7 @@ async def open_bot(
         looking = dispatcher.start()
         stack.callback(looking.cancel)
         # Also when the start is cut off, or fails: what runs must not be hung up on.
-        drain = settings.drain_timeout
+        drain = settings.values.drain_timeout
         stack.push_async_callback(_wind_down, dispatcher, live, drain, clock)
         intake = await stack.enter_async_context(
             open_intake(
@@ -328,17 +327,3 @@ async def _open_store(
             await clock.sleep(DATABASE_PAUSE)
         else:
             return readiness.store
-
-
-def _targets(settings: Settings) -> dict[str, SshTarget]:
-    return {
-        name: SshTarget(
-            host=one.host,
-            port=one.port,
-            user=one.user,
-            key=one.key,
-            passphrase=one.passphrase,
-            known_hosts=one.known_hosts,
-        )
-        for name, one in settings.targets().items()
-    }

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 def run_bot(settings: Settings, *, timing: Timing | None = None) -> int:
     """Run until SIGTERM or SIGINT. The exit status: 0, or 2 for a setting that is wrong."""
     redactor = Redactor(settings.secrets())
-    configure_logging(json=settings.json_logs, level=settings.log_level, mask=redactor.text)
+    configure_logging(json=settings.json_logs, level=settings.values.log_level, mask=redactor.text)
     try:
         asyncio.run(_run(settings, redactor, timing))
     except ConfigError as error:
@@ -50,7 +50,11 @@ async def _run(settings: Settings, redactor: Redactor, timing: Timing | None) ->
     routes = [web.post("/slack/events", _slack_events(readiness))]
     extra = [] if settings.slack.socket_mode else routes
     async with open_web(
-        settings.bind, settings.port, ready=readiness.check, metrics=metrics, extra_routes=extra
+        settings.values.bind,
+        settings.values.port,
+        ready=readiness.check,
+        metrics=metrics,
+        extra_routes=extra,
     ) as site:
         log.info("listening", port=site.port)
         stopping = asyncio.create_task(stop.wait())

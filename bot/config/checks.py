@@ -1,4 +1,4 @@
-"""What no single setting can tell: whether they fit together, and whether they are enough."""
+"""Checks across settings: whether they fit together, and whether they are complete."""
 
 import base64
 import binascii
@@ -8,25 +8,25 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bot.config.sources import ENVIRONMENT, PLACE_OF, Given, Origin
-from bot.config.tables import Knobs
+from bot.config.tables import SettingsTable
 from bot.errors import ConfigError
 
 
-def check_complete(knobs: Knobs, given: Given) -> None:
-    """See that there is everything that the bot needs to run."""
-    if knobs.slack_bot_token is None:
+def check_complete(values: SettingsTable, given: Given) -> None:
+    """Check that everything is set that the bot needs to run."""
+    if values.slack_bot_token is None:
         raise _missing(
             "SLACK_BOT_TOKEN", given, "Slack app settings: OAuth & Permissions (docs/install.md)."
         )
-    if knobs.slack_app_token is None and knobs.slack_signing_secret is None:
+    if values.slack_app_token is None and values.slack_signing_secret is None:
         raise _missing(
             "SLACK_APP_TOKEN", given, "Set it (Socket Mode), or SLACK_SIGNING_SECRET (HTTP mode)."
         )
-    if not knobs.servers:
+    if not values.servers:
         raise _missing(
             "DOKKU_HOST",
             given,
-            "Set it with DOKKU_SSH_KEY and DOKKU_KNOWN_HOSTS, or add a [servers.NAME] table.",
+            "Set it with DOKKU_SSH_KEY and DOKKU_KNOWN_HOSTS, or add a [servers.NAME] values.",
         )
 
 
@@ -39,31 +39,31 @@ def _missing(setting: str, given: Given, mend: str) -> ConfigError:
     return missing.wrong("missing", mend)
 
 
-def check_fit(knobs: Knobs, given: Given) -> None:
-    """See that what was given fits together."""
-    _check_apps(knobs, given)
-    _check_webhooks(knobs, given)
-    postgres = knobs.database_url.get_secret_value().startswith("postgresql")
+def check_fit(values: SettingsTable, given: Given) -> None:
+    """Check that the settings fit together."""
+    _check_apps(values, given)
+    _check_webhooks(values, given)
+    postgres = values.database_url.get_secret_value().startswith("postgresql")
     if postgres and find_spec("asyncpg") is None:
         raise given.origin(("database_url",)).wrong(
             "the driver for PostgreSQL is not installed", "Install dokku-deploybot[postgres]."
         )
 
 
-def _check_apps(knobs: Knobs, given: Given) -> None:
-    names = list(knobs.servers)
+def _check_apps(values: SettingsTable, given: Given) -> None:
+    names = list(values.servers)
     first: dict[tuple[str | None, str], str] = {}
-    for name, table in knobs.apps.items():
+    for name, app in values.apps.items():
         server = given.origin(("apps", name, "server"))
-        if table.server is None and len(names) > 1:
+        if app.server is None and len(names) > 1:
             raise server.wrong(
                 "missing, and there are several servers", f"Set it to one of: {', '.join(names)}."
             )
-        if table.server is not None and table.server not in names:
+        if app.server is not None and app.server not in names:
             raise server.wrong(
                 "no such server is configured", f"Known: {', '.join(names) or 'none'}."
             )
-        key = (table.server or next(iter(names), None), table.dokku_app or name)
+        key = (app.server or next(iter(names), None), app.dokku_app or name)
         if key in first:
             raise given.origin(("apps", name)).wrong(
                 f"the same Dokku app on the same server as apps.{first[key]}",
@@ -72,9 +72,9 @@ def _check_apps(knobs: Knobs, given: Given) -> None:
         first[key] = name
 
 
-def _check_webhooks(knobs: Knobs, given: Given) -> None:
+def _check_webhooks(values: SettingsTable, given: Given) -> None:
     urls: set[str] = set()
-    for number, hook in enumerate(knobs.webhooks):
+    for number, hook in enumerate(values.webhooks):
         url = given.origin(("webhooks", number, "url"))
         secret = given.origin(("webhooks", number, "secret"))
         if hook.url in urls:
@@ -83,7 +83,7 @@ def _check_webhooks(knobs: Knobs, given: Given) -> None:
                 "Keep one of them, with all its events and apps.",
             )
         urls.add(hook.url)
-        if not knobs.webhook_allow_private and urlsplit(hook.url).scheme != "https":
+        if not values.webhook_allow_private and urlsplit(hook.url).scheme != "https":
             raise url.wrong("not https", "Use https, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true.")
         if hook.secret is None and hook.format == "standard":
             raise secret.wrong("missing", "Each delivery is signed: set any long random text.")
@@ -105,8 +105,8 @@ def _is_key(secret: str) -> bool:
         return False
 
 
-def lies_on_container_layer(file: Path) -> bool:
-    """Whether a file would vanish with the container that we run in."""
+def is_on_container_layer(file: Path) -> bool:
+    """Whether a file would be lost with the container that the bot runs in."""
     in_container = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
     folder = file.absolute().parent
     return in_container and folder.exists() and folder.stat().st_dev == Path("/").stat().st_dev

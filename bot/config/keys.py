@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from bot.config.sources import Origin
@@ -18,30 +18,26 @@ _HOST_LINE = re.compile(r"\S+\s+(ssh-|ecdsa-|sk-)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyedServer:
-    """A Dokku server and what it takes to log in there; all texts are ready to use."""
+class SshTarget:
+    """A Dokku server and its keys, ready for a login.
 
-    name: str
+    A field that is named like one of `ServerTable` is copied from it.
+    """
+
     host: str
-    port: int
-    user: str
+    port: int = 22
+    user: str = "dokku"
     key: str = field(repr=False)
     """Private key: PEM text."""
-    passphrase: str | None = field(repr=False)
+    passphrase: str | None = field(default=None, repr=False)
     known_hosts: str
     """Lines in the known_hosts format; at least one is about the host."""
 
 
 def read_server(
-    name: str,
-    table: ServerTable,
-    *,
-    key: Origin,
-    passphrase: Origin,
-    known_hosts: Origin,
-    folder: Path,
-) -> KeyedServer:
-    """Read and check the keys of one server. ConfigError: unreadable, not a key, wrong passphrase.
+    table: ServerTable, *, key: Origin, passphrase: Origin, known_hosts: Origin, folder: Path
+) -> SshTarget:
+    """Read and check the keys of a server. ConfigError: unreadable, not a key, wrong passphrase.
 
     Loading a key that has a passphrase takes about 0.1 s of one core.
     """
@@ -50,19 +46,13 @@ def read_server(
     check_key(key_text, secret, key=key, passphrase=passphrase)
     lines = read_known_hosts(table.known_hosts, known_hosts, folder)
     check_known_hosts(lines, table.host, table.port, known_hosts)
-    return KeyedServer(
-        name=name,
-        host=table.host,
-        port=table.port,
-        user=table.user,
-        key=key_text,
-        passphrase=secret,
-        known_hosts=lines,
-    )
+    same = {one.name for one in fields(SshTarget)} & set(ServerTable.model_fields)
+    copied = {name: getattr(table, name) for name in same}
+    return SshTarget(**(copied | {"key": key_text, "passphrase": secret, "known_hosts": lines}))
 
 
 def read_key(value: str, origin: Origin, folder: Path) -> str:
-    """The PEM text behind a path, a PEM text whatever became of its newlines, or base64."""
+    """The PEM text: from a path, from a text with lost newlines, or from base64."""
     text = value.strip()
     if _BEGIN not in text:
         text = _decoded(text) or _file(text, origin, folder, "a private key")
@@ -70,7 +60,7 @@ def read_key(value: str, origin: Origin, folder: Path) -> str:
 
 
 def read_known_hosts(value: str, origin: Origin, folder: Path) -> str:
-    """The lines behind a path, or the lines themselves."""
+    """The lines: from a path, or the lines themselves."""
     text = value.strip().replace("\\n", "\n")
     if not any(_HOST_LINE.search(line) for line in text.splitlines()):
         text = _file(text, origin, folder, "a host key line").strip()
@@ -86,20 +76,20 @@ def _decoded(text: str) -> str | None:
 
 
 def _file(text: str, origin: Origin, folder: Path, what: str) -> str:
-    mend = f"Give the path of a readable file that holds {what}, or the text itself."
+    mend = f"Give the path of a readable file that contains {what}, or the text itself."
     if "\n" in text or len(text) > 1024:  # noqa: PLR2004 - no path is that long
         raise origin.wrong(f"neither {what} nor a path", mend)
     try:
         return (folder / Path(text).expanduser()).read_text("ascii")
     except UnicodeDecodeError as err:
-        raise origin.wrong(f"the file does not hold {what}", mend) from err
+        raise origin.wrong(f"the file does not contain {what}", mend) from err
     except (OSError, ValueError, RuntimeError) as err:
         reason = getattr(err, "strerror", None) or "not a path"
         raise origin.wrong(f"the file cannot be read ({reason})", mend) from err
 
 
 def _with_newlines(text: str) -> str:
-    """Give a PEM text back the newlines that an environment file took from it."""
+    """Restore the newlines that an environment file removed from a PEM text."""
     text = text.replace("\\r", "").replace("\\n", "\n").replace("\r", "").strip()
     found = _PEM.fullmatch(text)
     if found is not None and "\n" not in text:
@@ -108,7 +98,7 @@ def _with_newlines(text: str) -> str:
 
 
 def check_key(text: str, secret: str | None, *, key: Origin, passphrase: Origin) -> None:
-    """Load the key once, so that a bad one is known before anything starts."""
+    """Load the key once, so that a bad one is found before anything starts."""
     import asyncssh  # noqa: PLC0415 - 0.6 s, and only `run` and `check` need it
 
     try:
@@ -130,7 +120,7 @@ def check_key(text: str, secret: str | None, *, key: Origin, passphrase: Origin)
 
 
 def check_known_hosts(lines: str, host: str, port: int, origin: Origin) -> None:
-    """See that at least one line is about the host."""
+    """Check that at least one line is about the host."""
     import asyncssh  # noqa: PLC0415 - 0.6 s, and only `run` and `check` need it
 
     scan = f"ssh-keyscan -p {port} {host}"
@@ -139,6 +129,6 @@ def check_known_hosts(lines: str, host: str, port: int, origin: Origin) -> None:
     except ValueError as err:
         raise origin.wrong("not lines of a known_hosts file", f"Put what `{scan}` prints.") from err
     keys, authorities, *_ = asyncssh.match_known_hosts(known, host, "", port)
-    # A line about an address may match once the name is looked up, which is the login's business.
+    # A line about an address may match once the name is resolved, which only the login does.
     if not keys and not authorities and not _ADDRESS_LINE.search(lines):
         raise origin.wrong(f"no line is about {host}", f"Add what `{scan}` prints.")

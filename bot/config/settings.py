@@ -1,18 +1,19 @@
-"""The settings as the rest of the program reads them: checked, complete, in plain types."""
+"""The settings as the rest of the program reads them: checked and complete."""
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pydantic import BaseModel, SecretStr
+
 from bot.config.catalog import TableCatalog
-from bot.config.checks import check_complete, check_fit, lies_on_container_layer
-from bot.config.keys import KeyedServer, read_server
-from bot.config.sources import Given, Origin, read_given, read_knobs
-from bot.config.tables import Knobs
+from bot.config.checks import check_complete, check_fit, is_on_container_layer
+from bot.config.keys import SshTarget, read_server
+from bot.config.sources import Given, Origin, read_given, validate
+from bot.config.tables import SettingsTable
 from bot.deployments.model import AppPolicy
 from bot.deployments.ports import Catalog, Timing
 from bot.outbox.model import Endpoint
@@ -20,120 +21,89 @@ from bot.outbox.model import Endpoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlackAccess:
-    """How to reach Slack, and how it reaches us."""
+    """How the bot reaches Slack, and how Slack reaches the bot."""
 
     bot_token: str = field(repr=False)
     app_token: str | None = field(repr=False)
-    """Given: Socket Mode, whether or not there is a signing secret."""
+    """If set, the bot uses Socket Mode, whether or not there is a signing secret."""
     signing_secret: str | None = field(repr=False)
     api_url: str
     """Ends with a slash."""
 
     @property
     def socket_mode(self) -> bool:
-        """Whether Slack is listened to over a socket of ours; else it calls us over HTTP."""
+        """Whether the bot opens a socket to Slack. If not, Slack calls it over HTTP."""
         return self.app_token is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings. Built by `load_settings` only."""
+    """All settings. Built only by `load_settings`."""
 
-    knobs: Knobs = field(repr=False)
-    """The validated tables, for those who show or document settings."""
+    values: SettingsTable = field(repr=False)
+    """Every value, validated, under the name that it has in `deploybot.toml`."""
     given: Given = field(repr=False)
     """Where each value came from."""
-    keyed: Mapping[str, KeyedServer]
-    """Servers with their keys; empty where keys were not asked for."""
+    servers: Mapping[str, SshTarget]
+    """Servers by name, in order, with loaded keys. Empty unless the settings are complete."""
 
     @property
     def slack(self) -> SlackAccess:
         """Only of complete settings."""
-        knobs = self.knobs
+        values = self.values
         return SlackAccess(
-            bot_token=_text(knobs.slack_bot_token) or "",
-            app_token=_text(knobs.slack_app_token),
-            signing_secret=_text(knobs.slack_signing_secret),
-            api_url=knobs.slack_api_url,
+            bot_token=_text(values.slack_bot_token) or "",
+            app_token=_text(values.slack_app_token),
+            signing_secret=_text(values.slack_signing_secret),
+            api_url=values.slack_api_url,
         )
 
     @property
     def database_url(self) -> str:
         """`sqlite:///…` or `postgresql://…`, without a driver."""
-        return self.knobs.database_url.get_secret_value()
+        return self.values.database_url.get_secret_value()
 
     @property
-    def bind(self) -> str:
-        """Address of the HTTP port."""
-        return self.knobs.bind
-
-    @property
-    def port(self) -> int:
-        """HTTP port; 0: any free one."""
-        return self.knobs.port
+    def sqlite_file(self) -> Path | None:
+        """The file of an SQLite database; None for PostgreSQL."""
+        if not self.database_url.startswith("sqlite:///"):
+            return None
+        return Path(self.database_url.removeprefix("sqlite:///").partition("?")[0])
 
     @property
     def json_logs(self) -> bool:
-        """Whether log lines are JSON; where nothing was said, when nobody watches a terminal."""
-        wanted = self.knobs.log_format
+        """Whether log lines are JSON. By default they are, unless stderr is a terminal."""
+        wanted = self.values.log_format
         return not sys.stderr.isatty() if wanted is None else wanted == "json"
-
-    @property
-    def log_level(self) -> str:
-        """Upper-case name."""
-        return self.knobs.log_level
-
-    @property
-    def drain_timeout(self) -> timedelta:
-        """How long SIGTERM waits for running deployments."""
-        return self.knobs.drain_timeout
-
-    @property
-    def webhook_allow_private(self) -> bool:
-        """Whether webhooks may go to loopback and private addresses."""
-        return self.knobs.webhook_allow_private
 
     @property
     def git_credentials(self) -> str | None:
         """git-credential-store lines, each with its newline."""
-        text = _text(self.knobs.git_credentials)
+        text = _text(self.values.git_credentials)
         return None if text is None else text.replace("\\n", "\n").strip() + "\n"
 
-    def targets(self) -> Mapping[str, KeyedServer]:
-        """The servers by name, in order, with keys that were loaded once."""
-        return self.keyed
-
     def max_running(self) -> Mapping[str, int]:
-        """How many deployments may run at once on a server; those without a limit are left out."""
-        servers = self.knobs.servers.items()
+        """How many deployments may run at once, for each server that has a limit."""
+        servers = self.values.servers.items()
         return {name: table.max_running for name, table in servers if table.max_running}
 
     def timing(self) -> Timing:
-        """What the domain counts with."""
-        knobs = self.knobs
-        return Timing(
-            poll_interval=knobs.poll_interval,
-            max_poll_errors=knobs.max_poll_errors,
-            settle=knobs.settle,
-            queue_ttl=knobs.queue_ttl,
-            tracker_ttl=knobs.tracker_ttl,
-            late_interval=knobs.late_interval,
-            late_duration=knobs.late_duration,
-        )
+        """The domain's times and limits: each setting that has the name of one of them."""
+        names = {one.name for one in fields(Timing)} & set(SettingsTable.model_fields)
+        return Timing(**{name: getattr(self.values, name) for name in names})
 
     def catalog(self) -> Catalog:
-        """What the settings say of apps."""
+        """The apps and their rules."""
         return TableCatalog(
-            tables=self.policies(),
-            servers=tuple(self.knobs.servers),
-            only_listed=self.knobs.only_listed_apps,
-            template=self.knobs.repo_template,
-            max_duration=self.knobs.max_duration,
+            tables=self._policies(),
+            servers=tuple(self.values.servers),
+            only_listed=self.values.only_listed_apps,
+            template=self.values.repo_template,
+            max_duration=self.values.max_duration,
         )
 
-    def policies(self) -> Sequence[AppPolicy]:
-        """The apps that have a table, in its order."""
-        only = next(iter(self.knobs.servers), "")
+    def _policies(self) -> Sequence[AppPolicy]:
+        only = next(iter(self.values.servers), "")
         return tuple(
             AppPolicy(
                 server=table.server or only,
@@ -142,13 +112,13 @@ class Settings:
                 repo=table.repo,
                 default_ref=table.default_ref,
                 deployers=table.deployers,
-                max_duration=table.max_duration or self.knobs.max_duration,
+                max_duration=table.max_duration or self.values.max_duration,
             )
-            for name, table in self.knobs.apps.items()
+            for name, table in self.values.apps.items()
         )
 
     def endpoints(self) -> Sequence[Endpoint]:
-        """Who is told by webhook."""
+        """The webhook endpoints."""
         return tuple(
             Endpoint(
                 url=hook.url,
@@ -157,38 +127,32 @@ class Settings:
                 apps=hook.apps,
                 format=hook.format,
             )
-            for hook in self.knobs.webhooks
+            for hook in self.values.webhooks
         )
 
-    @property
-    def sqlite_file(self) -> Path | None:
-        """The file of an SQLite database; None: it is another one."""
-        if not self.database_url.startswith("sqlite:///"):
-            return None
-        return Path(self.database_url.removeprefix("sqlite:///").partition("?")[0])
-
     def warnings(self) -> Sequence[str]:
-        """What works but will hurt; each a sentence with its mend."""
+        """What works but will cause trouble; each a sentence with its fix."""
         file = self.sqlite_file
-        if file is None or not lies_on_container_layer(file):
+        if file is None or not is_on_container_layer(file):
             return ()
-        where = f"The database {file} lies on this container's own layer and vanishes with it."
+        where = f"The database {file} is on this container's own layer and will be lost with it."
         return (f"{where} Put it on a mounted volume, or use PostgreSQL (DATABASE_URL).",)
 
     def secrets(self) -> Iterable[str]:
         """Every text that must never be printed, logged, sent to Slack or stored."""
-        knobs = self.knobs
-        found = [knobs.slack_bot_token, knobs.slack_app_token, knobs.slack_signing_secret]
-        found += [server.ssh_key_passphrase for server in knobs.servers.values()]
-        found += [hook.secret for hook in knobs.webhooks]
-        texts = [text for secret in found if (text := _text(secret))]
-        for server in self.keyed.values():
-            # A log shows a key line by line, so each line is a secret of its own.
+        values = self.values
+        texts = [
+            secret
+            for name, secret in _secrets(values)
+            # Of an address, only the password is secret; a key is shown line by line in a log.
+            if name not in {"database_url", "git_credentials", "ssh_key"}
+        ]
+        for server in self.servers.values():
             texts += [line for line in server.key.splitlines() if not line.startswith("-----")]
-        texts += [hook.url for hook in knobs.webhooks if hook.format == "slack"]
+        texts += [hook.url for hook in values.webhooks if hook.format == "slack"]
         addresses = [self.database_url, *(self.git_credentials or "").split()]
-        addresses += [app.repo for app in knobs.apps.values() if app.repo]
-        addresses += [knobs.repo_template or ""]
+        addresses += [app.repo for app in values.apps.values() if app.repo]
+        addresses += [values.repo_template or ""]
         texts += [password for address in addresses for password in _passwords(address)]
         return dict.fromkeys(texts)
 
@@ -202,34 +166,43 @@ def load_settings(
 ) -> Settings:
     """Read and check all settings.
 
-    `complete` asks for everything that the bot needs to run, with keys loaded; without it, what
-    is given must be right, but may be little (operators' commands need the database alone).
+    `complete`: require everything that the bot needs to run, and load the keys. Without it, what is
+    set must be right, but little may be set (operators' commands need only the database).
 
     Raises: ConfigError, for the first thing that is wrong.
     """
     folder = folder or Path.cwd()
     given = read_given(os.environ if environ is None else environ, folder)
-    knobs = read_knobs(given)
-    check_fit(knobs, given)
-    keyed: dict[str, KeyedServer] = {}
+    values = validate(given)
+    check_fit(values, given)
+    servers: dict[str, SshTarget] = {}
     if complete:
-        check_complete(knobs, given)
-        for name, table in knobs.servers.items():
-            place = ("servers", name)
-            keyed[name] = read_server(
-                name,
+        check_complete(values, given)
+        for name, table in values.servers.items():
+            servers[name] = read_server(
                 table,
-                key=given.origin((*place, "ssh_key")),
-                passphrase=given.origin((*place, "ssh_key_passphrase")),
-                known_hosts=given.origin((*place, "known_hosts")),
+                key=given.origin(("servers", name, "ssh_key")),
+                passphrase=given.origin(("servers", name, "ssh_key_passphrase")),
+                known_hosts=given.origin(("servers", name, "known_hosts")),
                 folder=folder,
             )
-    return Settings(knobs=knobs, given=given, keyed=keyed)
+    return Settings(values=values, given=given, servers=servers)
 
 
-def _text(secret: object) -> str | None:
-    read = getattr(secret, "get_secret_value", None)
-    return str(read()) if read else None
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _secrets(table: BaseModel) -> Iterator[tuple[str, str]]:
+    """Each secret of a table and of those below it, with its key."""
+    for name, value in table:
+        below = value.values() if isinstance(value, Mapping) else value
+        if isinstance(value, SecretStr):
+            yield name, value.get_secret_value()
+        elif isinstance(value, Mapping | tuple):
+            for one in below:
+                if isinstance(one, BaseModel):
+                    yield from _secrets(one)
 
 
 def _passwords(address: str) -> Iterable[str]:
@@ -241,6 +214,3 @@ def _passwords(address: str) -> Iterable[str]:
         yield from {parts.password, unquote(parts.password)}
     elif parts.username and parts.scheme.startswith("http"):  # a bare token, as forges take it
         yield from {parts.username, unquote(parts.username)}
-
-
-__all__ = ["KeyedServer", "Settings", "SlackAccess", "load_settings"]

@@ -8,19 +8,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
-from bot.config.tables import AppTable, Knobs, ServerTable, WebhookTable
+from bot.config.tables import AppTable, ServerTable, SettingsTable, Table, WebhookTable
 from bot.config.values import Wrong
 from bot.errors import ConfigError
 
 Place = tuple[str | int, ...]
-"""Where a value stands: `("apps", "myapp", "repo")`."""
+"""Where a value is: `("apps", "myapp", "repo")`."""
 
 ENVIRONMENT = "environment"
 PREFIX = "DEPLOYBOT_"
-"""Variables that begin so are ours: an unknown one is a mistake."""
+"""Of the bot's own variables: an unknown one is a mistake."""
 CONFIG_VARIABLE = "DEPLOYBOT_CONFIG"
 DEFAULT_FILE = "deploybot.toml"
 DEFAULT_SERVER = "default"
@@ -50,10 +49,10 @@ class Given:
     file: str | None = None
     """The configuration file, where there is one."""
     names: tuple[str, ...] = ()
-    """Every variable that is set, known or not: to tell a misspelt one."""
+    """Every variable that is set, known or not, to find misspelt ones."""
 
     def origin(self, place: Place) -> Origin:
-        """The origin of a value, or of one that is missing there."""
+        """The origin of a value; of a missing one, where to set it."""
         found = self.origins.get(place)
         if found is not None:
             return found
@@ -70,22 +69,15 @@ def dotted(place: Place) -> str:
     return ".".join(str(part) for part in place)
 
 
-def variable_of(knob: FieldInfo) -> str | None:
-    """The environment variable of a field."""
-    extra = knob.json_schema_extra
-    name = extra.get("variable") if isinstance(extra, dict) else None
-    return name if isinstance(name, str) else None
-
-
 def _places() -> Iterator[tuple[str, Place]]:
-    tables: tuple[tuple[Place, type[BaseModel]], ...] = (
-        ((), Knobs),
+    tables: tuple[tuple[Place, type[Table]], ...] = (
+        ((), SettingsTable),
         (("servers", DEFAULT_SERVER), ServerTable),
         (("webhooks", "*"), WebhookTable),
     )
     for above, table in tables:
-        for name, knob in table.model_fields.items():
-            spelt = variable_of(knob)
+        for name in table.model_fields:
+            spelt = table.variable_of(name)
             if spelt is not None:
                 yield spelt, (*above, name)
 
@@ -132,7 +124,7 @@ def _put(values: dict[str, object], place: Place, text: str) -> None:
     table: object = values
     for part in place[:-1]:
         table = table.setdefault(str(part), {}) if isinstance(table, dict) else None
-    if isinstance(table, dict):  # else the file holds no table there, which its reader refuses
+    if isinstance(table, dict):  # else the file has no table there, which validation refuses
         table[str(place[-1])] = text
 
 
@@ -144,7 +136,7 @@ def _read_dotenv(path: Path) -> Mapping[str, str]:
     try:
         source = DotEnvSettingsSource(BaseSettings, env_file=path, case_sensitive=True)
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(".env", str(path), "cannot be read", "Mend or remove the file.") from err
+        raise ConfigError(".env", str(path), "cannot be read", "Fix or remove the file.") from err
     return {name: text for name, text in source.env_vars.items() if text is not None}
 
 
@@ -180,7 +172,7 @@ def _read_file(
         with path.open("rb") as opened:
             given.values = tomllib.load(opened)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        # The parser's own sentence may quote the line, and the line may hold a secret.
+        # The parser's sentence may quote the line, and the line may contain a secret.
         line = re.search(r"at line \d+", str(err))
         at = f" {line[0]}" if line else ""
         raise ConfigError(
@@ -207,16 +199,16 @@ def _leaves(value: object, above: Place) -> Iterator[Place]:
             yield from _leaves(item, (*above, number))
 
 
-def read_knobs(given: Given) -> Knobs:
+def validate(given: Given) -> SettingsTable:
     """Validate what was given. ConfigError: the first thing that is wrong."""
     try:
-        return Knobs.model_validate(given.values)
+        return SettingsTable.model_validate(given.values)
     except ValidationError as error:
         _explain(error, given)
 
 
 def _explain(error: ValidationError, given: Given) -> NoReturn:
-    # A misspelt key is also a missing one: the misspelling is what helps.
+    # A misspelt key is reported as a missing one, too; the misspelling says more.
     details = min(
         error.errors(include_url=False, include_input=False),
         key=lambda detail: detail["type"] != "extra_forbidden",
@@ -232,8 +224,8 @@ def _explain(error: ValidationError, given: Given) -> NoReturn:
 
 def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
     table = _table_at(place[:-1])
-    knob = table.model_fields.get(str(place[-1])) if table else None
-    meaning = (knob.description or "") if knob else "See docs/configuration.md."
+    setting = table.model_fields.get(str(place[-1])) if table else None
+    meaning = (setting.description or "") if setting else "See docs/configuration.md."
     match details["type"]:
         case "extra_forbidden":
             keys = [] if table is None else list(table.model_fields)
@@ -250,10 +242,10 @@ def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
             return details["msg"].replace("Input should", "should"), meaning
 
 
-def _table_at(place: Place) -> type[BaseModel] | None:
+def _table_at(place: Place) -> type[Table] | None:
     match place:
         case ():
-            return Knobs
+            return SettingsTable
         case ("servers", _):
             return ServerTable
         case ("apps", _):

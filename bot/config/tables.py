@@ -1,12 +1,12 @@
-"""Every setting as a field: type, default, variable, meaning.
+"""Every setting as a field: type, default, environment variable, meaning.
 
-The configuration page is made from these tables, so a description is one sentence for
-operators. A field's key in `deploybot.toml` is its name; its environment variable, where it
-has one, stands in `json_schema_extra`.
+A new setting is one field here, and below it a sentence for operators: pydantic reads it as the
+description, and the configuration page shows it. The name of the field is its key in
+`deploybot.toml`; with the table's prefix, it is the environment variable.
 """
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
@@ -38,85 +38,82 @@ Event = Literal["deployment.started", "deployment.finished", "deployment.correct
 
 
 def variable(name: str) -> JsonDict:
-    """The environment variable of a field."""
+    """Give a field a variable that its table's prefix and its key do not make."""
     return {"variable": name}
 
 
+FILE_ONLY = variable("")
+"""Marks a field without an environment variable."""
+
 LATER: JsonDict = {"later": "yes"}
-"""Marks a field of a later release: known, refused, and on no page."""
+"""Marks a field of a later release: known, refused, and not documented."""
 
 
-def is_later(knob: FieldInfo) -> bool:
+def is_later(field: FieldInfo) -> bool:
     """Whether a field belongs to a later release."""
-    extra = knob.json_schema_extra
+    extra = field.json_schema_extra
     return isinstance(extra, dict) and "later" in extra
 
 
 class Table(BaseModel):
-    """What all tables share: unknown keys are errors, values never appear in them."""
+    """What all tables share: unknown keys are errors, and no error contains a value."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+        use_attribute_docstrings=True,
     )
+    variable_prefix: ClassVar[str] = ""
+    """Prefix of its fields' environment variables; empty: they have none."""
+
+    @classmethod
+    def variable_of(cls, key: str) -> str | None:
+        """The environment variable of a field: the prefix and the key, unless it is named."""
+        extra = cls.model_fields[key].json_schema_extra
+        named = extra.get("variable") if isinstance(extra, dict) else None
+        if isinstance(named, str):
+            return named or None
+        return f"{cls.variable_prefix}{key.upper()}" if cls.variable_prefix else None
 
 
 class ServerTable(Table):
     """One Dokku host."""
 
-    host: Host = Field(
-        description="Host name or address of the Dokku server.",
-        json_schema_extra=variable("DOKKU_HOST"),
-    )
-    port: Port = Field(
-        default=22, description="Its SSH port.", json_schema_extra=variable("DOKKU_PORT")
-    )
-    user: str = Field(
-        default="dokku",
-        min_length=1,
-        description="The SSH user that Dokku listens on.",
-        json_schema_extra=variable("DOKKU_USER"),
-    )
-    ssh_key: SecretStr = Field(
-        description="Private key: a path, PEM text (real or `\\n` newlines) or base64 of it.",
-        json_schema_extra=variable("DOKKU_SSH_KEY"),
-    )
-    ssh_key_passphrase: SecretStr | None = Field(
-        default=None,
-        description="Passphrase of the private key, if it has one.",
-        json_schema_extra=variable("DOKKU_SSH_KEY_PASSPHRASE"),
-    )
-    known_hosts: str = Field(
-        description="Its host key, as `ssh-keyscan` prints it: a path or the lines themselves. "
-        "The host key is always verified.",
-        json_schema_extra=variable("DOKKU_KNOWN_HOSTS"),
-    )
-    max_running: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=0, description="Deployments that may run on it at once; 0: no limit of ours."
-    )
+    variable_prefix: ClassVar[str] = "DOKKU_"
+
+    host: Host
+    """Host name or address of the Dokku server."""
+    port: Port = 22
+    """SSH port."""
+    user: Annotated[str, Field(min_length=1)] = "dokku"
+    """SSH user; `dokku` on a plain installation."""
+    ssh_key: SecretStr
+    """Private key: a path, PEM text (real or `\\n` newlines) or base64 of it."""
+    ssh_key_passphrase: SecretStr | None = None
+    """Passphrase of the private key, if it has one."""
+    known_hosts: str
+    """Host key, as `ssh-keyscan` prints it: a path or the lines. Always verified."""
+    max_running: int = Field(default=0, ge=0, le=10_000, json_schema_extra=FILE_ONLY)
+    """Most deployments that run on it at once; 0: no limit."""
 
 
 class AppTable(Table):
-    """One app; an app without a table gets the defaults."""
+    """One app. An app without a table gets the defaults."""
 
-    server: str | None = Field(default=None, description="Its server. Default: the only server.")
-    dokku_app: DokkuApp | None = Field(
-        default=None, description="Dokku's name of the app. Default: the table's name."
-    )
-    repo: Repo | None = Field(
-        default=None,
-        description="Git remote. Default: the template, else what Dokku itself recorded.",
-    )
-    default_ref: Ref | None = Field(
-        default=None, description="Deployed when no ref is typed. Default: Dokku's deploy branch."
-    )
-    deployers: Members = Field(
-        default=frozenset(),
-        description="Slack users and user groups who may deploy it. "
-        "Default: everybody of the bot's own workspace.",
-    )
-    max_duration: Duration | None = Field(
-        default=None, description="The cap for this app. Default: the top-level one."
-    )
+    server: str | None = None
+    """Server. Default: the only server."""
+    dokku_app: DokkuApp | None = None
+    """Name of the app in Dokku. Default: the table's name."""
+    repo: Repo | None = None
+    """Git remote. Default: `repo_template`, else the one that Dokku recorded."""
+    default_ref: Ref | None = None
+    """Ref to deploy if none is typed. Default: Dokku's deploy branch."""
+    deployers: Members = frozenset()
+    """Slack users and user groups who may deploy it. Default: everyone in the bot's workspace."""
+    max_duration: Duration | None = None
+    """Longest duration of a deployment of it. Default: the top-level `max_duration`."""
     approval: Annotated[Literal["none"], not_yet("confirm", "second_person")] = Field(
         default="none", json_schema_extra=LATER
     )
@@ -127,155 +124,91 @@ class AppTable(Table):
 
 
 class WebhookTable(Table):
-    """One address that is told of deployments."""
+    """One webhook endpoint."""
 
-    url: WebAddress = Field(
-        description="Where to POST: https, or http where private targets are allowed.",
-        json_schema_extra=variable("DEPLOYBOT_WEBHOOK_URL"),
-    )
-    secret: SecretStr | None = Field(
-        default=None,
-        description="Signs each delivery: `whsec_` and base64, or any text. "
-        "Required unless `format` is `slack`.",
-        json_schema_extra=variable("DEPLOYBOT_WEBHOOK_SECRET"),
-    )
+    variable_prefix: ClassVar[str] = "DEPLOYBOT_WEBHOOK_"
+
+    url: WebAddress
+    """Where to POST: https; or http with `webhook_allow_private`."""
+    secret: SecretStr | None = None
+    """Signs deliveries: `whsec_` and base64, or any text. Required unless `format` is `slack`."""
     events: frozenset[Event] = Field(
         default=frozenset({"deployment.finished", "deployment.corrected"}),
         min_length=1,
-        description="Which events it hears of: `deployment.started`, `deployment.finished`, "
-        "`deployment.corrected`.",
+        json_schema_extra=FILE_ONLY,
     )
-    apps: frozenset[str] | None = Field(
-        default=None, min_length=1, description="Which apps it hears of. Default: all."
-    )
-    format: Literal["standard", "slack"] = Field(
-        default="standard",
-        description="`standard` (Standard Webhooks JSON) or `slack` (an incoming-webhook message).",
-    )
+    """Events to send: `deployment.started`, `deployment.finished`, `deployment.corrected`."""
+    apps: frozenset[str] | None = Field(default=None, min_length=1, json_schema_extra=FILE_ONLY)
+    """Apps whose events to send. Default: all."""
+    format: Literal["standard", "slack"] = Field(default="standard", json_schema_extra=FILE_ONLY)
+    """`standard` (Standard Webhooks JSON) or `slack` (an incoming-webhook message)."""
 
 
-class Knobs(Table):
+class SettingsTable(Table):
     """The top level of `deploybot.toml`."""
 
+    variable_prefix: ClassVar[str] = "DEPLOYBOT_"
+
     slack_bot_token: BotToken | None = Field(
-        default=None,
-        description="Bot token (`xoxb-…`). Required.",
-        json_schema_extra=variable("SLACK_BOT_TOKEN"),
+        default=None, json_schema_extra=variable("SLACK_BOT_TOKEN")
     )
+    """Bot token (`xoxb-…`). Required."""
     slack_app_token: AppToken | None = Field(
-        default=None,
-        description="App-level token (`xapp-…`) with `connections:write`: Socket Mode. "
-        "This or the signing secret is required; with both, Socket Mode is used.",
-        json_schema_extra=variable("SLACK_APP_TOKEN"),
+        default=None, json_schema_extra=variable("SLACK_APP_TOKEN")
     )
+    """App-level token (`xapp-…`) with `connections:write`, for Socket Mode."""
     slack_signing_secret: SecretStr | None = Field(
-        default=None,
-        description="Signing secret: HTTP mode, Slack calls `POST /slack/events`.",
-        json_schema_extra=variable("SLACK_SIGNING_SECRET"),
+        default=None, json_schema_extra=variable("SLACK_SIGNING_SECRET")
     )
+    """Signing secret, for HTTP mode: Slack calls `POST /slack/events`."""
     slack_api_url: ApiUrl = Field(
-        default="https://slack.com/api/",
-        description="Base of Slack's Web API, for proxies and GovSlack.",
-        json_schema_extra=variable("SLACK_API_URL"),
+        default="https://slack.com/api/", json_schema_extra=variable("SLACK_API_URL")
     )
-    repo_template: RepoTemplate | None = Field(
-        default=None,
-        description="Git remote of apps without a `repo` of their own, with `{app}` in it.",
-        json_schema_extra=variable("DEPLOYBOT_REPO_TEMPLATE"),
-    )
-    git_credentials: SecretStr | None = Field(
-        default=None,
-        description="git-credential-store lines (`https://user:token@host`), to list private "
-        "repositories before a deployment.",
-        json_schema_extra=variable("DEPLOYBOT_GIT_CREDENTIALS"),
-    )
+    """Base URL of Slack's Web API, for proxies and GovSlack."""
+    repo_template: RepoTemplate | None = None
+    """Git remote of apps without `repo`; contains `{app}`."""
+    git_credentials: SecretStr | None = None
+    """git-credential-store lines (`https://user:token@host`), to read private repositories."""
     database_url: DatabaseUrl = Field(
-        default=SecretStr("sqlite:///deploybot.db"),
-        description="`sqlite:///path` or `postgresql://…` (needs the extra `postgres`).",
-        json_schema_extra=variable("DATABASE_URL"),
+        default=SecretStr("sqlite:///deploybot.db"), json_schema_extra=variable("DATABASE_URL")
     )
-    port: AnyPort = Field(
-        default=8080,
-        description="HTTP port of `/healthz`, `/readyz`, `/metrics` (and `/slack/events`).",
-        json_schema_extra=variable("PORT"),
-    )
-    bind: Host = Field(
-        default="0.0.0.0",  # noqa: S104 - a platform's router reaches the container from outside
-        description="Address that the HTTP port is opened on.",
-        json_schema_extra=variable("DEPLOYBOT_BIND"),
-    )
-    poll_interval: Duration = Field(
-        default=timedelta(seconds=10),
-        description="How often each running deployment is looked at.",
-        json_schema_extra=variable("DEPLOYBOT_POLL_INTERVAL"),
-    )
-    max_duration: Duration = Field(
-        default=timedelta(minutes=30),
-        description="The cap of a deployment, from the start of Dokku's command.",
-        json_schema_extra=variable("DEPLOYBOT_MAX_DURATION"),
-    )
-    max_poll_errors: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=5,
-        description="Failed looks in a row (with a silent log) after which contact is lost.",
-        json_schema_extra=variable("DEPLOYBOT_MAX_POLL_ERRORS"),
-    )
-    settle: Duration = Field(
-        default=timedelta(seconds=10),
-        description="How long a new release must keep running before it is called deployed.",
-        json_schema_extra=variable("DEPLOYBOT_SETTLE"),
-    )
-    queue_ttl: Duration = Field(
-        default=timedelta(hours=2),
-        description="How long a place in the queue may wait.",
-        json_schema_extra=variable("DEPLOYBOT_QUEUE_TTL"),
-    )
-    approval_ttl: Annotated[None, not_yet()] = Field(
-        default=None, json_schema_extra=LATER | variable("DEPLOYBOT_APPROVAL_TTL")
-    )
-    late_interval: Duration = Field(
-        default=timedelta(seconds=60),
-        description="How often an end that could not be proven is looked at again.",
-        json_schema_extra=variable("DEPLOYBOT_LATE_INTERVAL"),
-    )
-    late_duration: Duration = Field(
-        default=timedelta(hours=2),
-        description="For how long it is looked at again.",
-        json_schema_extra=variable("DEPLOYBOT_LATE_DURATION"),
-    )
-    tracker_ttl: Duration = Field(
-        default=timedelta(minutes=5),
-        description="How long an ended deployment stays in memory, in front of the database.",
-        json_schema_extra=variable("DEPLOYBOT_TRACKER_TTL"),
-    )
-    drain_timeout: Duration = Field(
-        default=timedelta(seconds=25),
-        description="How long SIGTERM waits for running deployments.",
-        json_schema_extra=variable("DEPLOYBOT_DRAIN_TIMEOUT"),
-    )
-    log_format: LogFormat | None = Field(
-        default=None,
-        description="`console` or `json`. Default: console on a terminal, else json.",
-        json_schema_extra=variable("DEPLOYBOT_LOG_FORMAT"),
-    )
-    log_level: LogLevel = Field(
-        default="INFO",
-        description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
-        json_schema_extra=variable("DEPLOYBOT_LOG_LEVEL"),
-    )
-    webhook_allow_private: bool = Field(
-        default=False,
-        description="Let webhooks go to loopback and private addresses, and over http.",
-        json_schema_extra=variable("DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE"),
-    )
-    only_listed_apps: bool = Field(
-        default=False, description="Only apps with a table of their own may be deployed."
-    )
+    """`sqlite:///path` or `postgresql://…` (needs the extra `postgres`)."""
+    port: AnyPort = Field(default=8080, json_schema_extra=variable("PORT"))
+    """HTTP port of `/healthz`, `/readyz`, `/metrics`, and of `/slack/events` in HTTP mode."""
+    bind: Host = "0.0.0.0"  # noqa: S104 - a platform's router reaches the container from outside
+    """Address to open the HTTP port on."""
+    poll_interval: Duration = timedelta(seconds=10)
+    """How often each running deployment is polled."""
+    max_duration: Duration = timedelta(minutes=30)
+    """Longest duration of a deployment, from the start of Dokku's command."""
+    max_poll_errors: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Failed polls in a row, without output, after which contact counts as lost."""
+    settle: Duration = timedelta(seconds=10)
+    """Settle time: how long a new release must stay up to count as deployed."""
+    queue_ttl: Duration = timedelta(hours=2)
+    """How long a deployment may wait in the queue."""
+    approval_ttl: Annotated[None, not_yet()] = Field(default=None, json_schema_extra=LATER)
+    late_interval: Duration = timedelta(seconds=60)
+    """How often an unproven result is checked again."""
+    late_duration: Duration = timedelta(hours=2)
+    """For how long an unproven result is checked again."""
+    tracker_ttl: Duration = timedelta(minutes=5)
+    """How long an ended deployment stays cached in memory."""
+    drain_timeout: Duration = timedelta(seconds=25)
+    """How long SIGTERM waits for running deployments."""
+    log_format: LogFormat | None = None
+    """`console` or `json`. Default: console on a terminal, else json."""
+    log_level: LogLevel = "INFO"
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    webhook_allow_private: bool = False
+    """Allow webhooks to loopback and private addresses, and over http."""
+    only_listed_apps: bool = Field(default=False, json_schema_extra=FILE_ONLY)
+    """Allow deployments only of apps that have a table."""
     servers: dict[ServerName, ServerTable] = Field(
-        default_factory=dict, description="Dokku servers by name."
+        default_factory=dict, json_schema_extra=FILE_ONLY
     )
-    apps: dict[AppName, AppTable] = Field(
-        default_factory=dict, description="Apps by the name that people type."
-    )
-    webhooks: tuple[WebhookTable, ...] = Field(
-        default=(), description="Who is told of deployments."
-    )
+    """Dokku servers by name."""
+    apps: dict[AppName, AppTable] = Field(default_factory=dict, json_schema_extra=FILE_ONLY)
+    """Apps by the name that people type."""
+    webhooks: tuple[WebhookTable, ...] = Field(default=(), json_schema_extra=FILE_ONLY)
+    """Webhook endpoints."""

@@ -1,26 +1,26 @@
-"""What a setting's text may be: durations, tokens, addresses, names.
+"""Types of settings: what a text may be, such as a duration, a token, an address or a name.
 
-Errors say what is wrong and how to mend it, and never hold the value: somebody may have pasted
-a secret into the wrong variable.
+Errors say what is wrong and how to fix it, and never contain the value: it may be a secret that was
+pasted into the wrong variable.
 """
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from bot.names import is_app_name, is_ref
-
-DURATION_WORDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _LONGEST = timedelta(days=366)
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 
 class Wrong(ValueError):
-    """A validator's error that says how to mend it. Neither text may hold the value."""
+    """A validator's error that says how to fix it. Neither text may contain the value."""
 
     def __init__(self, problem: str, mend: str) -> None:
         self.problem = problem
@@ -35,7 +35,7 @@ def read_duration(value: object) -> object:
     found = _DURATION.fullmatch(str(value).strip().lower())
     if isinstance(value, bool) or found is None:
         raise Wrong("not a duration", "Write seconds, or a number with a unit: 90, 90s, 30m, 2h.")
-    seconds = float(found[1]) * DURATION_WORDS[found[2]]
+    seconds = float(found[1]) * DURATION_UNITS[found[2]]
     if not 0 < seconds <= _LONGEST.total_seconds():
         raise Wrong("not a usable duration", "Write one above zero and below a year.")
     return timedelta(seconds=seconds)
@@ -50,20 +50,10 @@ def show_duration(duration: timedelta) -> str:
     return f"{seconds:g}s"
 
 
-def _token(prefixes: tuple[str, ...], where: str) -> BeforeValidator:
-    def check(value: object) -> object:
-        text = value.strip() if isinstance(value, str) else ""
-        if not text.startswith(prefixes) or not text.isascii() or len(text.split()) != 1:
-            raise Wrong(f"does not look like a token that begins with {prefixes[0]}", where)
-        return text
-
-    return BeforeValidator(check)
-
-
 def not_yet(*planned: object) -> BeforeValidator:
-    """Refuse what a later release will do: a setting that is read and ignored would be a lie.
+    """Refuse a setting of a later release: one that is read and ignored would mislead.
 
-    `planned` are the values to come; with none given, anything but an empty value is.
+    `planned` are the values to come; without any, every value that is not empty is refused.
     """
 
     def check(value: object) -> object:
@@ -74,77 +64,61 @@ def not_yet(*planned: object) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _web_address(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else ""
+def _text(usable: Callable[[str], bool], problem: str, mend: str) -> BeforeValidator:
+    """Accept a text that is usable once the spaces around it are gone."""
+
+    def check(value: object) -> object:
+        text = value.strip() if isinstance(value, str) else ""
+        if not usable(text):
+            raise Wrong(problem, mend)
+        return text
+
+    return BeforeValidator(check)
+
+
+def _token(*prefixes: str, where: str) -> BeforeValidator:
+    def usable(text: str) -> bool:
+        return text.startswith(prefixes) and text.isascii() and len(text.split()) == 1
+
+    return _text(usable, f"does not look like a token that begins with {prefixes[0]}", where)
+
+
+def _is_web_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or any(char.isspace() for char in text):
-        raise Wrong("not a web address", "Write one that begins with https://.")
-    return text
+        return False
+    return usable and len(text.split()) == 1
 
 
-def _api_url(value: object) -> object:
-    return str(_web_address(value)).rstrip("/") + "/"
-
-
-def _database(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else ""
-    if text.startswith("postgres://"):  # as Dokku's and Heroku's database plugins write it
-        text = "postgresql://" + text.removeprefix("postgres://")
-    if not text.startswith(("sqlite:///", "postgresql://")):
-        raise Wrong(
-            "not a database address",
-            "Write sqlite:///path/to/file.db or postgresql://user:password@host/name.",
-        )
-    return text
-
-
-def _template(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else ""
-    if "{app}" not in text or re.sub(r"\{app\}", "", text).count("{"):
-        raise Wrong(
-            "has no {app} in it, or other braces",
-            "Write e.g. https://github.com/acme/{app}.git.",
-        )
-    return text
-
-
-def _repo(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else ""
-    if not text or text.startswith("-") or any(char.isspace() for char in text):
-        raise Wrong("not a git remote", "Write e.g. https://github.com/acme/myapp.git.")
-    return text
-
-
-def _ref(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else ""
-    if not is_ref(text):
-        raise Wrong("not a git ref", "Write a branch, a tag or a commit.")
-    return text
-
-
-def _host(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else ""
+def _is_host(text: str) -> bool:
     try:
-        usable = bool(ip_address(text))
+        return bool(ip_address(text))
     except ValueError:
-        usable = (
-            re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", text)
-            is not None
-        )
-    if not usable:
-        raise Wrong("not a host name or address", "Write e.g. dokku.example.com, without a port.")
-    return text
+        return _HOST.fullmatch(text) is not None
 
 
-def _dokku_app(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else ""
-    if not is_app_name(text):
-        raise Wrong("not a name that Dokku gives an app", "Write it as `apps:list` shows it.")
-    return text
+def _is_argument(text: str) -> bool:
+    """One word that git cannot take for an option."""
+    return len(text.split()) == 1 and not text.startswith("-")
+
+
+def _is_template(text: str) -> bool:
+    return "{app}" in text and "{" not in text.replace("{app}", "")
+
+
+def _full_scheme(value: object) -> object:
+    """`postgres://` is how Dokku's and Heroku's database plugins write it."""
+    return re.sub(r"^\s*postgres://", "postgresql://", value) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return str(value).strip().lower()
+
+
+def _upper(value: object) -> object:
+    return str(value).strip().upper()
 
 
 def _members(value: object) -> object:
@@ -153,33 +127,60 @@ def _members(value: object) -> object:
     for member in value:
         if not isinstance(member, str) or re.fullmatch(r"[UWS][A-Z0-9]{2,}", member) is None:
             raise Wrong(
-                "holds something that is no Slack id of a user (U…, W…) or user group (S…)",
+                "holds something that is not a Slack id of a user (U…, W…) or user group (S…)",
                 "In Slack: profile, ⋮, Copy member ID.",
             )
     return frozenset(value)
 
 
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
-WebAddress = Annotated[str, BeforeValidator(_web_address)]
-ApiUrl = Annotated[str, BeforeValidator(_api_url)]
-Host = Annotated[str, BeforeValidator(_host)]
-Repo = Annotated[str, BeforeValidator(_repo)]
-RepoTemplate = Annotated[str, BeforeValidator(_template)]
-Ref = Annotated[str, BeforeValidator(_ref)]
-DokkuApp = Annotated[str, BeforeValidator(_dokku_app)]
+WebAddress = Annotated[
+    str, _text(_is_web_address, "not a web address", "Write one that begins with https://.")
+]
+ApiUrl = Annotated[WebAddress, AfterValidator(lambda url: url.rstrip("/") + "/")]
+Host = Annotated[
+    str,
+    _text(_is_host, "not a host name or address", "Write e.g. dokku.example.com, without a port."),
+]
+Repo = Annotated[
+    str, _text(_is_argument, "not a git remote", "Write e.g. https://github.com/acme/myapp.git.")
+]
+RepoTemplate = Annotated[
+    str,
+    _text(
+        _is_template,
+        "has no {app} in it, or other braces",
+        "Write e.g. https://github.com/acme/{app}.git.",
+    ),
+]
+Ref = Annotated[str, _text(_is_argument, "not a git ref", "Write a branch, a tag or a commit.")]
+DokkuApp = Annotated[
+    str,
+    _text(
+        lambda text: re.fullmatch(r"[a-z0-9][^/:A-Z\s]{0,254}", text) is not None,
+        "not a name that Dokku gives an app",
+        "Write it as `apps:list` shows it.",
+    ),
+]
 Members = Annotated[frozenset[str], BeforeValidator(_members)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AnyPort = Annotated[int, Field(ge=0, le=65535)]
 ServerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 AppName = Annotated[str, Field(pattern=r"^[^\s`*_~<>@#|]{1,255}$")]
-LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda v: str(v).strip().upper())
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
+LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
+DatabaseUrl = Annotated[
+    SecretStr,
+    _text(
+        lambda text: text.startswith(("sqlite:///", "postgresql://")),
+        "not a database address",
+        "Write sqlite:///path/to/file.db or postgresql://user:password@host/name.",
+    ),
+    BeforeValidator(_full_scheme),
 ]
-LogFormat = Annotated[Literal["console", "json"], BeforeValidator(lambda v: str(v).strip().lower())]
-DatabaseUrl = Annotated[SecretStr, BeforeValidator(_database)]
 BotToken = Annotated[
-    SecretStr, _token(("xoxb-", "xoxe.xoxb-"), "Slack app settings: OAuth & Permissions.")
+    SecretStr, _token("xoxb-", "xoxe.xoxb-", where="Slack app settings: OAuth & Permissions.")
 ]
 AppToken = Annotated[
-    SecretStr, _token(("xapp-",), "Slack app settings: Basic Information, App-Level Tokens.")
+    SecretStr, _token("xapp-", where="Slack app settings: Basic Information, App-Level Tokens.")
 ]

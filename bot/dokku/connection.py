@@ -9,11 +9,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import asyncssh
 import stamina
 
+from bot.config.keys import SshTarget
 from bot.dokku.channel import Answer, Command
 from bot.dokku.commands import Argv
 from bot.dokku.failures import explain
@@ -33,20 +34,6 @@ _RETIRED_S = 120.0
 
 ConnectionsHook = Callable[[str, int], None]
 """Told the server's name and how many connections to it are open, at each change."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SshTarget:
-    """A Dokku server and what it takes to log in there."""
-
-    host: str
-    port: int = 22
-    user: str = "dokku"
-    key: str = field(repr=False)
-    """Private key: PEM text."""
-    passphrase: str | None = field(default=None, repr=False)
-    known_hosts: str
-    """Lines in the known_hosts format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from bot.config.keys import SshTarget
 from bot.deployments.ports import ServerHealth, Servers
-from bot.dokku.connection import Connection, ConnectionsHook, Patience, SshTarget
+from bot.dokku.connection import Connection, ConnectionsHook, Patience
 from bot.dokku.driver import Driver
 from bot.errors import ConfigError, Refused, Unreachable
 from bot.redaction import Redactor

@@ -187,7 +187,7 @@ async def _check_webhook(number: int, url: str, off: str | None, settings: Setti
     except (OSError, TimeoutError) as error:
         mend = "Correct the address, or the resolver of this machine."
         return Check(what=what, ok=False, found=f"no address: {_sentence(error)}", mend=mend)
-    allowed = settings.webhook_allow_private
+    allowed = settings.values.webhook_allow_private
     reasons = [refusal(str(entry[4][0]), allow_private=allowed) for entry in found]
     if reasons and all(reasons):
         mend = "Use a public address, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true."

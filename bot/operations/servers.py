@@ -5,11 +5,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.config.settings import KeyedServer, Settings
+from bot.config.keys import SshTarget
+from bot.config.settings import Settings
 from bot.deployments.ports import Servers
 from bot.dokku.app_secrets import WITHIN_S, read_config
 from bot.dokku.commands import apps_list, config_export, version
-from bot.dokku.connection import Connection, SshTarget
+from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.dokku.reports import read_apps
 from bot.dokku.versions import capabilities
@@ -34,7 +35,7 @@ class AskedServers(Servers):
     def __init__(self, settings: Settings) -> None:
         # Its INFO lines quote every command.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
-        self._targets = settings.targets()
+        self._targets = settings.servers
         self._redactor = Redactor(settings.secrets())
         self._open: dict[str, Connection] = {}
 
@@ -43,7 +44,7 @@ class AskedServers(Servers):
 
     def get(self, name: str) -> Driver:
         if name not in self._open:
-            self._open[name] = Connection(name, _target_of(self._targets[name]))
+            self._open[name] = Connection(name, self._targets[name])
         return Driver(self._open[name], redactor=self._redactor)
 
     async def aclose(self) -> None:
@@ -53,14 +54,16 @@ class AskedServers(Servers):
 
 async def ask_versions(settings: Settings, *, within_s: float) -> Mapping[str, ServerAnswer]:
     """Log in to all servers at once; by name, in the settings' order. Raises nothing."""
-    servers = settings.targets()
-    answers = await asyncio.gather(*(_ask(one, within_s) for one in servers.values()))
+    servers = settings.servers
+    answers = await asyncio.gather(
+        *(_ask(name, target, within_s) for name, target in servers.items())
+    )
     return dict(zip(servers, answers, strict=True))
 
 
-async def _ask(server: KeyedServer, within_s: float) -> ServerAnswer:
-    where = f"{server.user}@{server.host}:{server.port}"
-    connection = Connection(server.name, _target_of(server))
+async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
+    where = f"{target.user}@{target.host}:{target.port}"
+    connection = Connection(name, target)
     try:
         answer = await connection.run(version(), timeout_s=within_s)
         config = await _config(connection) if answer.exit_status == 0 else None
@@ -81,17 +84,6 @@ async def _ask(server: KeyedServer, within_s: float) -> ServerAnswer:
     can = capabilities(answer.out)
     found = f"{where} answers." if can.version is None else f"{where}, Dokku {can.version}."
     return ServerAnswer(ok=True, found=found, mend=can.standing(), config=config)
-
-
-def _target_of(server: KeyedServer) -> SshTarget:
-    return SshTarget(
-        host=server.host,
-        port=server.port,
-        user=server.user,
-        key=server.key,
-        passphrase=server.passphrase,
-        known_hosts=server.known_hosts,
-    )
 
 
 async def _config(connection: Connection) -> str | None:

@@ -29,7 +29,7 @@ class Shown:
 
 def shown(settings: Settings) -> Iterator[Shown]:
     """All settings in the order of the configuration page."""
-    yield from _table(settings, settings.knobs, ())
+    yield from _table(settings, settings.values, ())
 
 
 def shown_line(one: Shown) -> str:
@@ -39,10 +39,10 @@ def shown_line(one: Shown) -> str:
 
 
 def _table(settings: Settings, table: BaseModel, above: Place) -> Iterator[Shown]:
-    for name, knob in type(table).model_fields.items():
+    for name, setting in type(table).model_fields.items():
         value = getattr(table, name)
         place = (*above, name)
-        if is_later(knob):
+        if is_later(setting):
             continue
         if isinstance(value, Mapping):
             for key, below in value.items():

@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 
 from bot.config.settings import load_settings
 from bot.config.sources import CONFIG_VARIABLE, PLACE_OF
-from bot.config.tables import AppTable, Knobs, ServerTable, WebhookTable, is_later
+from bot.config.tables import AppTable, ServerTable, SettingsTable, WebhookTable, is_later
 from bot.slack.manifest import EVENTS, SCOPES, manifest, manifest_text
 from tests.support.settings import host_line, pem
 from tools.docs.pages import pages
@@ -24,11 +24,11 @@ def test_generated_pages_are_up_to_date(path: Path) -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    for table in (Knobs, ServerTable, AppTable, WebhookTable):
-        for name, knob in table.model_fields.items():
-            if not is_later(knob):
-                assert knob.description, f"{table.__name__}.{name}"
-                assert knob.description.endswith("."), f"{table.__name__}.{name}"
+    for table in (SettingsTable, ServerTable, AppTable, WebhookTable):
+        for name, setting in table.model_fields.items():
+            if not is_later(setting):
+                assert setting.description, f"{table.__name__}.{name}"
+                assert setting.description.endswith("."), f"{table.__name__}.{name}"
 
 
 def test_pages_name_only_variables_that_exist() -> None:
@@ -69,7 +69,7 @@ def test_toml_example_is_accepted(tmp_path: Path) -> None:
 
     settings = load_settings(environ=environ, folder=tmp_path)
 
-    assert list(settings.targets()) == ["production", "staging"]
+    assert list(settings.servers) == ["production", "staging"]
     assert [app.app for app in settings.catalog().listed()] == ["myapp", "myapp-staging"]
 
 

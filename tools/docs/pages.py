@@ -1,14 +1,13 @@
-"""Writes the pages that are made from the code; `make docs` runs it, a test compares."""
+"""Write the pages that are made from the code. `make docs` runs it; a test compares."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bot.config.sources import variable_of
-from bot.config.tables import AppTable, Knobs, ServerTable, WebhookTable, is_later
+from bot.config.tables import AppTable, ServerTable, SettingsTable, Table, WebhookTable, is_later
 from bot.config.values import show_duration
 from bot.metrics import Metrics
 from bot.slack.manifest import manifest_text
@@ -23,15 +22,21 @@ _INTRODUCTION = """\
 
 <!-- Made from bot/config/tables.py by `make docs`; edit there. -->
 
-Settings are read, in this order, from the environment, from a file `.env` in the working
-directory, and from `deploybot.toml` (or the file that `DEPLOYBOT_CONFIG` names); what is found
-first counts. One server needs no file: the variables are enough. An empty variable counts as
-not set.
+The bot reads its settings from three sources. The first that has a value wins:
 
-A mistake stops the start with one line on stderr (the source, the setting, what is wrong, how to
-mend it) and exit status 2. That goes for unknown keys in the file and unknown variables that
-begin with `DEPLOYBOT_`, too. `deploybot config show` prints every setting, where it came from, and
-no secret. `deploybot check` tries them.
+1. the environment (an empty variable counts as not set),
+2. a file `.env` in the working directory,
+3. `deploybot.toml` in the working directory, or the file that `DEPLOYBOT_CONFIG` names.
+
+With one Dokku server, the variables are enough. Further servers, rules for apps and further
+webhooks need the file.
+
+If a setting is wrong, the bot does not start. It prints one line on stderr (source, setting, what
+is wrong, how to fix it) and exits with status 2. An unknown key in the file or an unknown variable
+that begins with `DEPLOYBOT_` is such a mistake, too.
+
+- `deploybot config show` prints every setting and where it came from. Secrets are masked.
+- `deploybot check` tries the settings: database, Slack, Dokku servers, webhooks.
 
 Durations are seconds (`90`) or a number with a unit: `90s`, `30m`, `2h`.
 """
@@ -39,40 +44,49 @@ Durations are seconds (`90`) or a number with a unit: `90s`, `30m`, `2h`.
 _TOP = """
 ## Top level
 
-Each row can stand in the environment or, under its key, at the top of `deploybot.toml`.
+Set each one by its variable, or by its key at the top of `deploybot.toml`.
+
+The bot needs `slack_bot_token`, and `slack_app_token` (Socket Mode: the bot connects to Slack) or
+`slack_signing_secret` (HTTP mode: Slack calls the bot). If both are set, it uses Socket Mode.
 """
 
 _SERVERS = """
 ## Servers: `[servers.NAME]`
 
-The variables describe the server named `default`; further ones, or all of them, have a table
-each. NAME is what people type after `to`: `/deploy myapp main to production`.
+The variables describe the server named `default`. Any other server has its own table. NAME is what
+people type after `to`: `/deploy myapp main to production`.
 """
 
 _KEYS = """
-A private key or host key may be a path, relative to the working directory, or the text itself.
-Where a platform's variables cannot hold several lines, write `\\n` for each newline, or encode the
-whole key with `base64`. The key is loaded when the bot starts, so that a wrong passphrase is known
-at once. Get the host key with `ssh-keyscan HOST` and compare its fingerprint on the server:
-`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`.
+### Keys
+
+A private key or host key is a path (relative to the working directory) or the text itself. If your
+platform's variables cannot hold several lines, write `\\n` for each newline, or encode the whole
+key with `base64`. The bot loads the key when it starts, so a wrong passphrase shows at once.
+
+To get the host key:
+
+1. Run `ssh-keyscan HOST`.
+2. Compare its fingerprint with the one that the server itself shows:
+   `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`.
 """
 
 _APPS = """
 ## Apps: `[apps.NAME]`
 
-NAME is what people type. An app needs no table, unless `only_listed_apps` is set. A table holds
-for its Dokku app under both names. Two tables for one Dokku app on one server are an error.
+NAME is what people type. An app needs no table, unless `only_listed_apps` is set. A table applies
+to its Dokku app under both names. Two tables for one Dokku app on one server are an error.
 """
 
 _WEBHOOKS = """
 ## Webhooks: `[[webhooks]]`
 
-One block for each address; the variables add one more without a file. What is sent, and how to
-verify it, is in [webhooks.md](webhooks.md).
+One block for each endpoint. The variables add one more without a file. [webhooks.md](webhooks.md)
+describes what is sent, and how to verify it.
 """
 
 _EXAMPLE = """
-## A whole file
+## A complete file
 
 ```toml
 {example}```
@@ -84,7 +98,7 @@ def configuration_page(example: str) -> str:
     parts = (
         _INTRODUCTION,
         _TOP,
-        _rows(Knobs, ("servers", "apps", "webhooks")),
+        _rows(SettingsTable, ("servers", "apps", "webhooks")),
         _SERVERS,
         _rows(ServerTable),
         _KEYS,
@@ -97,20 +111,20 @@ def configuration_page(example: str) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _rows(table: type[BaseModel], leave_out: tuple[str, ...] = ()) -> str:
+def _rows(table: type[Table], leave_out: tuple[str, ...] = ()) -> str:
     lines = ["| key | variable | meaning | default |", "|---|---|---|---|"]
-    for name, knob in table.model_fields.items():
-        if name not in leave_out and not is_later(knob):
-            spelt = variable_of(knob)
+    for name, setting in table.model_fields.items():
+        if name not in leave_out and not is_later(setting):
+            spelt = table.variable_of(name)
             shown = f"`{spelt}`" if spelt else ""
-            lines.append(f"| `{name}` | {shown} | {knob.description} | {_default(knob)} |")
+            lines.append(f"| `{name}` | {shown} | {setting.description} | {_default(setting)} |")
     return "\n".join(lines)
 
 
-def _default(knob: FieldInfo) -> str:
-    if knob.is_required():
+def _default(setting: FieldInfo) -> str:
+    if setting.is_required():
         return "required"
-    value = knob.get_default()
+    value = setting.get_default()
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     match value:
@@ -136,7 +150,7 @@ def metrics_table() -> str:
 
 
 def operations_page(text: str) -> str:
-    """docs/operations.md with the rows that its markers enclose made anew."""
+    """docs/operations.md with new rows between its markers."""
     before, _, rest = text.partition(_METRICS)
     _, _, after = rest.partition(_METRICS_END)
     return f"{before}{_METRICS}\n{metrics_table()}\n{_METRICS_END}{after}"

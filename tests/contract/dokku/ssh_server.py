@@ -19,7 +19,7 @@ from pathlib import Path
 
 import asyncssh
 
-from bot.dokku.connection import SshTarget
+from bot.config.keys import SshTarget
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 KINDS = ["double", *(["openssh"] if SSHD else [])]

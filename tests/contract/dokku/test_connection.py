@@ -9,7 +9,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from bot.dokku.connection import Connection, Patience, SshTarget
+from bot.config.keys import SshTarget
+from bot.dokku.connection import Connection, Patience
 from bot.dokku.lines import CHANNELS
 from bot.errors import OutcomeUnknown, Unreachable
 from tests.contract.dokku.ssh_server import KINDS, SshServer, run_ssh_server, until

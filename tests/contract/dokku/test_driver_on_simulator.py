@@ -6,9 +6,10 @@ from contextlib import aclosing
 
 import pytest
 
+from bot.config.keys import SshTarget
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import LogFacts, LogMarker
-from bot.dokku.connection import Connection, SshTarget
+from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.errors import CommandFailed, OutcomeUnknown, Unreachable
 from bot.redaction import Redactor

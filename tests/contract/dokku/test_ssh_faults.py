@@ -9,8 +9,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from bot.config.keys import SshTarget
 from bot.dokku.channel import cut
-from bot.dokku.connection import Connection, SshTarget
+from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.dokku.lines import CHANNELS
 from bot.errors import CommandFailed, Unreachable

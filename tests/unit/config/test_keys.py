@@ -27,21 +27,21 @@ from tests.support.settings import HOST, a_key, host_line, load, pem, refused
 def test_a_key_survives_what_platforms_do_to_it(tmp_path: Path, spoil: object) -> None:
     assert callable(spoil)
 
-    assert load(tmp_path, DOKKU_SSH_KEY=spoil(pem())).targets()["default"].key == pem()
+    assert load(tmp_path, DOKKU_SSH_KEY=spoil(pem())).servers["default"].key == pem()
 
 
 def test_a_key_may_be_a_path(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(pem())
 
-    assert load(tmp_path, DOKKU_SSH_KEY="key").targets()["default"].key == pem()
+    assert load(tmp_path, DOKKU_SSH_KEY="key").servers["default"].key == pem()
     absolute = str(tmp_path / "key")
-    assert load(tmp_path, DOKKU_SSH_KEY=absolute).targets()["default"].key == pem()
+    assert load(tmp_path, DOKKU_SSH_KEY=absolute).servers["default"].key == pem()
 
 
 def test_a_key_of_another_format_is_fine(tmp_path: Path) -> None:
     pkcs8 = a_key().export_private_key("pkcs8-pem").decode()
 
-    assert load(tmp_path, DOKKU_SSH_KEY=pkcs8).targets()["default"].key == pkcs8
+    assert load(tmp_path, DOKKU_SSH_KEY=pkcs8).servers["default"].key == pkcs8
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_public_key_is_no_private_key(tmp_path: Path) -> None:
 def test_a_binary_file_is_no_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(bytes(range(256)))
 
-    assert "does not hold a private key" in refused(tmp_path, DOKKU_SSH_KEY="key")
+    assert "does not contain a private key" in refused(tmp_path, DOKKU_SSH_KEY="key")
 
 
 @pytest.mark.parametrize("form", ["openssh", "pkcs8-pem"])
@@ -86,7 +86,7 @@ def test_passphrases(tmp_path: Path, form: str) -> None:
     assert "DOKKU_SSH_KEY_PASSPHRASE: missing, and the private key has one." in missing
     assert "DOKKU_SSH_KEY_PASSPHRASE: does not open the private key." in wrong
     assert "hunter22" not in wrong
-    server = load(tmp_path, DOKKU_SSH_KEY=locked, DOKKU_SSH_KEY_PASSPHRASE="right").targets()
+    server = load(tmp_path, DOKKU_SSH_KEY=locked, DOKKU_SSH_KEY_PASSPHRASE="right").servers
     assert server["default"].passphrase == "right"
 
 
@@ -102,8 +102,8 @@ def test_known_hosts_may_be_a_path_or_lines(tmp_path: Path) -> None:
     (tmp_path / "known").write_text(f"# a comment\n{host_line()}\n")
     several = f"{host_line('other.example.com')}\\n{host_line()}"
 
-    assert host_line() in load(tmp_path, DOKKU_KNOWN_HOSTS="known").targets()["default"].known_hosts
-    lines = load(tmp_path, DOKKU_KNOWN_HOSTS=several).targets()["default"].known_hosts
+    assert host_line() in load(tmp_path, DOKKU_KNOWN_HOSTS="known").servers["default"].known_hosts
+    lines = load(tmp_path, DOKKU_KNOWN_HOSTS=several).servers["default"].known_hosts
     assert lines.splitlines() == [host_line("other.example.com"), host_line()]
 
 
@@ -117,7 +117,7 @@ def test_known_hosts_must_be_about_the_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", [f"[{HOST}]:2222", HOST, "203.0.113.7", "*.example.com"])
 def test_known_hosts_that_may_match(tmp_path: Path, host: str) -> None:
     """A line about an address may match once the name is looked up."""
-    assert load(tmp_path, DOKKU_KNOWN_HOSTS=host_line(host), DOKKU_PORT="2222").targets()
+    assert load(tmp_path, DOKKU_KNOWN_HOSTS=host_line(host), DOKKU_PORT="2222").servers
 
 
 def test_known_hosts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from tests.support.settings import HOST, environment, load, minimal, pem, refuse
 def test_the_environment_alone_is_enough_for_one_server(tmp_path: Path) -> None:
     settings = load(tmp_path)
 
-    (server,) = settings.targets().values()
-    assert (server.name, server.host, server.port, server.user) == ("default", HOST, 22, "dokku")
+    ((name, server),) = settings.servers.items()
+    assert (name, server.host, server.port, server.user) == ("default", HOST, 22, "dokku")
     assert server.key == pem()
     assert settings.slack.socket_mode
     assert settings.database_url == "sqlite:///deploybot.db"
-    assert (settings.bind, settings.port) == ("0.0.0.0", 8080)
-    assert settings.drain_timeout == timedelta(seconds=25)
-    assert not settings.webhook_allow_private
+    assert (settings.values.bind, settings.values.port) == ("0.0.0.0", 8080)
+    assert settings.values.drain_timeout == timedelta(seconds=25)
+    assert not settings.values.webhook_allow_private
 
 
 def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert timing.tracker_ttl == timedelta(minutes=5)
     assert settings.timing().late_interval == timedelta(seconds=60)
     assert settings.timing().late_duration == timedelta(hours=2)
-    assert settings.knobs.max_duration == timedelta(minutes=30)
+    assert settings.values.max_duration == timedelta(minutes=30)
 
 
 def test_environment_counts_before_dotenv_before_file(tmp_path: Path) -> None:
@@ -52,19 +52,19 @@ def test_environment_counts_before_dotenv_before_file(tmp_path: Path) -> None:
 def test_the_file_may_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("port = 9000\n")
 
-    assert load(tmp_path, DEPLOYBOT_CONFIG="other.toml").port == 9000
+    assert load(tmp_path, DEPLOYBOT_CONFIG="other.toml").values.port == 9000
     (tmp_path / ".env").write_text("DEPLOYBOT_CONFIG=other.toml\n")
-    assert load(tmp_path).port == 9000
+    assert load(tmp_path).values.port == 9000
 
 
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
-    assert load(tmp_path, PORT="", DEPLOYBOT_SETTLE=" ").port == 8080
+    assert load(tmp_path, PORT="", DEPLOYBOT_SETTLE=" ").values.port == 8080
 
 
 def test_the_dokku_variables_change_the_default_server_of_the_file(tmp_path: Path) -> None:
     toml = '[servers.default]\nhost = "elsewhere.example.com"\nport = 2222\n'
 
-    server = load(tmp_path, toml=toml).targets()["default"]
+    server = load(tmp_path, toml=toml).servers["default"]
 
     assert (server.host, server.port) == (HOST, 2222)
 
@@ -119,7 +119,7 @@ def test_operators_commands_need_no_slack_and_no_server(tmp_path: Path) -> None:
     settings = minimal(tmp_path, {"DATABASE_URL": "sqlite:///other.db"})
 
     assert settings.sqlite_file == Path("other.db")
-    assert not settings.targets()
+    assert not settings.servers
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ REFUSED_FILES = [
     ("[apps.myapp]\nserver = 'x'", "apps.myapp.server: no such server is configured."),
     ("[apps.a]\n[apps.b]\ndokku_app = 'a'", "apps.b: the same Dokku app on the same server as"),
     ("[apps.a]\ndokku_app = 'Upper'", "apps.a.dokku_app: not a name that Dokku gives an app."),
-    ("[apps.a]\ndeployers = ['bob']", "apps.a.deployers: holds something that is no Slack id"),
+    ("[apps.a]\ndeployers = ['bob']", "apps.a.deployers: holds something that is not a Slack id"),
     ("[apps.a]\ndeployers = 'U0123'", "apps.a.deployers: not a list."),
     ("[apps.a]\nrepo = '-x'", "apps.a.repo: not a git remote."),
     ("[apps.a]\ndefault_ref = '--force'", "apps.a.default_ref: not a git ref."),

@@ -1,7 +1,7 @@
 import asyncssh
 import pytest
 
-from bot.dokku.connection import SshTarget
+from bot.config.keys import SshTarget
 from bot.dokku.keys import load_known_hosts, load_private_key
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
