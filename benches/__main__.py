@@ -1,4 +1,4 @@
-"""`python -m benches [NAME ...]`: run all, or some, and print one JSON object."""
+"""`python -m benches [NAME ...]`: run all benches, or some, and print one JSON object."""
 
 import asyncio
 import importlib
@@ -8,11 +8,11 @@ import sys
 from datetime import UTC, datetime
 
 NAMES = (
-    "help_time",
+    "cli_help",
     "poll",
     "idle",
     "acks",
-    "ends",
+    "results",
     "many",
     "thousand",
     "redaction",
@@ -37,7 +37,7 @@ def main() -> int:
     names = sys.argv[1:] or list(NAMES)
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
-        print(f"no such bench: {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
+        print(f"no such bench: {', '.join(unknown)}. Benches: {', '.join(NAMES)}", file=sys.stderr)
         return 2
     print(json.dumps(asyncio.run(run(names)), indent=2))
     return 0

@@ -1,7 +1,7 @@
-"""Acks of `/deploy` while 50 deployments run, beside a Bolt app that only acks.
+"""Ack times of `/deploy` while 50 deployments run, compared with a Bolt app that only acks.
 
-Both get a command in turn, so that they share the machine's moods. Then: how long until the
-first message of a new deployment is to be seen.
+Both get a command in turn, so that the load of the machine affects both. Then: how long until
+the first message of a new deployment is visible.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from benches.figures import in_ms, percentile
-from benches.played import Played, plain_apps, play
+from benches.running_bot import RunningBot, plain_apps, run_bot
 from bot.simulators.bot_process import clean_environment
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.manifest import manifest
@@ -26,21 +26,21 @@ GAP_S = 0.05
 async def measure() -> dict[str, object]:
     apps = plain_apps(RUNNING + FIRST_MESSAGES)
     names = [app.name for app in apps]
-    async with play(apps, speed=20.0) as played, _bare() as bare:
-        await played.hold(names[:RUNNING])
+    async with run_bot(apps, speed=20.0) as bot, _bare() as bare:
+        await bot.hold(names[:RUNNING])
         await asyncio.sleep(5.0)
-        ours: list[float] = []
-        theirs: list[float] = []
+        bot_s: list[float] = []
+        bare_s: list[float] = []
         for n in range(ROUNDS):
-            ours.append(await ack(played.stage.slack, f"{names[n % RUNNING]} main"))
-            theirs.append(await ack(bare, f"{names[n % RUNNING]} main"))
+            bot_s.append(await ack(bot.simulators.slack, f"{names[n % RUNNING]} main"))
+            bare_s.append(await ack(bare, f"{names[n % RUNNING]} main"))
             await asyncio.sleep(GAP_S)
-        first = [await _first_message(played, name) for name in names[RUNNING:]]
-    ratio = percentile(ours, 0.99) / percentile(theirs, 0.99)
+        first = [await _first_message(bot, name) for name in names[RUNNING:]]
+    ratio = percentile(bot_s, 0.99) / percentile(bare_s, 0.99)
     return {
         "running": RUNNING,
-        "ack": in_ms(ours),
-        "bare_listener_ack": in_ms(theirs),
+        "ack": in_ms(bot_s),
+        "bare_listener_ack": in_ms(bare_s),
         "p99_ratio": round(ratio, 2),
         "first_message": in_ms(first),
         "goal": "p99 ratio <= 2, first message <= 1000 ms",
@@ -54,13 +54,13 @@ async def ack(slack: SlackSimulator, text: str) -> float:
     return result.ack_after_s
 
 
-async def _first_message(played: Played, app: str) -> float:
-    slack = played.stage.slack
+async def _first_message(bot: RunningBot, app: str) -> float:
+    slack = bot.simulators.slack
     channel = slack.channel("deploys")
     seen = {message.ts for message in slack.messages(channel)}
-    played.stage.dokku.hold_for_test(app, at="build step")
+    bot.simulators.dokku.hold_for_test(app, at="build step")
     begin = time.perf_counter()
-    deploying = asyncio.create_task(played.deploy(app))
+    deploying = asyncio.create_task(bot.deploy(app))
     await slack.until(
         lambda: [one for one in slack.messages(channel) if one.ts not in seen], timeout_s=30
     )
@@ -75,7 +75,7 @@ async def _bare() -> AsyncIterator[SlackSimulator]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "benches.bare_listener",
+            "benches.bare_slack_app",
             env=clean_environment(os.environ)
             | {
                 "SLACK_BOT_TOKEN": slack.bot_token,

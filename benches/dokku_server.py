@@ -1,4 +1,4 @@
-"""A simulated Dokku in a process of its own: prints how to reach it, as JSON, and serves."""
+"""Serves a simulated Dokku as a separate process; prints how to reach it, as JSON."""
 
 import asyncio
 import json

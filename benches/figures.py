@@ -1,4 +1,4 @@
-"""Numbers: percentiles, and what a process uses."""
+"""Percentiles, and the CPU and memory of a process."""
 
 import math
 import os
@@ -13,7 +13,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of all are not above. NaN for none."""
+    """Return the value that a `share` (0 to 1) of all values do not exceed, or NaN."""
     ordered = sorted(values)
     if not ordered:
         return math.nan
@@ -21,7 +21,7 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 def in_ms(values: Sequence[float]) -> dict[str, float]:
-    """Seconds as p50, p95, p99, most, in milliseconds, with their number."""
+    """Return count, p50, p95, p99 and maximum of seconds, in milliseconds."""
     shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "most_ms": 1.0}
     found = {name: round(1000 * percentile(values, share), 2) for name, share in shares.items()}
     return {"count": len(values), **found}
@@ -29,7 +29,7 @@ def in_ms(values: Sequence[float]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a process (Linux) had used at one moment."""
+    """The CPU time and memory of a process (Linux) at one moment."""
 
     at: float
     cpu_s: float
@@ -37,7 +37,7 @@ class Usage:
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Read /proc."""
+        """Read them from /proc."""
         proc = Path("/proc") / str(pid)
         fields = (proc / "stat").read_text().rpartition(")")[2].split()
         rss = re.search(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
@@ -48,14 +48,14 @@ class Usage:
         )
 
     def core_percent_since(self, earlier: "Usage") -> float:
-        """Share of one core between two moments, in percent."""
+        """Return the share of one core used since `earlier`, in percent."""
         return round(100 * (self.cpu_s - earlier.cpu_s) / (self.at - earlier.at), 2)
 
 
 def histogram_percentile(page: str, name: str, share: float, before: str = "") -> float:
-    """Upper bound of the bucket that holds the percentile, from /metrics pages.
+    """Return the upper bound of the bucket with the percentile, from a /metrics page.
 
-    `before` is an earlier page: only what was observed since counts.
+    `before` is an earlier page: only what was observed after it counts.
     """
     counts = _buckets(page, name)
     earlier = _buckets(before, name)
@@ -67,7 +67,7 @@ def histogram_percentile(page: str, name: str, share: float, before: str = "") -
 
 
 def counted(page: str, name: str) -> float:
-    """A number of a /metrics page that has no labels."""
+    """Return the value of a metric without labels from a /metrics page."""
     found = re.search(rf"^{name} (\S+)$", page, re.MULTILINE)
     return float(found[1]) if found else math.nan
 

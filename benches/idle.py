@@ -1,20 +1,20 @@
-"""What the bot uses while nothing happens."""
+"""CPU and memory of the bot while nothing happens."""
 
 import asyncio
 
 from benches.figures import Usage
-from benches.played import plain_apps, play
+from benches.running_bot import plain_apps, run_bot
 
 SETTLE_S = 10.0
 WATCH_S = 30.0
 
 
 async def measure() -> dict[str, object]:
-    async with play(plain_apps(3)) as played:
+    async with run_bot(plain_apps(3)) as bot:
         await asyncio.sleep(SETTLE_S)
-        begin = Usage.of(played.bot.pid)
+        begin = Usage.of(bot.process.pid)
         await asyncio.sleep(WATCH_S)
-        end = Usage.of(played.bot.pid)
+        end = Usage.of(bot.process.pid)
     return {
         "rss_mb": end.rss_mb,
         "core_percent": end.core_percent_since(begin),

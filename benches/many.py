@@ -1,9 +1,9 @@
-"""200 running deployments, each looked at every 10 s."""
+"""200 running deployments, each polled every 10 s."""
 
 import asyncio
 
 from benches.figures import Usage, counted, histogram_percentile
-from benches.played import plain_apps, play
+from benches.running_bot import plain_apps, run_bot
 
 RUNNING = 200
 SETTLE_S = 15.0
@@ -18,15 +18,15 @@ async def measure() -> dict[str, object]:
 
 
 async def watch(running: int) -> dict[str, object]:
-    """What the bot uses while so many deployments stand in their builds."""
+    """Measure the bot while this many deployments are held in their builds."""
     apps = plain_apps(running)
     names = [app.name for app in apps]
-    async with play(apps, speed=20.0) as played:
-        await played.hold(names)
+    async with run_bot(apps, speed=20.0) as bot:
+        await bot.hold(names)
         await asyncio.sleep(SETTLE_S)
-        page, begin = await played.metrics(), Usage.of(played.bot.pid)
+        page, begin = await bot.metrics(), Usage.of(bot.process.pid)
         await asyncio.sleep(WATCH_S)
-        later, end = await played.metrics(), Usage.of(played.bot.pid)
+        later, end = await bot.metrics(), Usage.of(bot.process.pid)
     return {
         "running": running,
         "core_percent": end.core_percent_since(begin),

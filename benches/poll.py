@@ -1,6 +1,6 @@
-"""One poll through the bot's driver, beside the same command on a bare asyncssh connection.
+"""One poll through the bot's driver, compared with the same command on a bare asyncssh connection.
 
-They take turns, on an open connection each, against one server in another process.
+They take turns, each on an open connection, against one server in another process.
 """
 
 import asyncio
@@ -44,17 +44,17 @@ async def measure() -> dict[str, object]:
         ):
             dokku = servers.get("default")
             await dokku.builds("bench")
-            ours: list[float] = []
-            theirs: list[float] = []
+            bot_s: list[float] = []
+            bare_s: list[float] = []
             for _ in range(ROUNDS):
-                ours.append(await _timed(lambda: dokku.builds("bench")))
-                theirs.append(await _timed(lambda: bare.run(COMMAND, check=True)))
+                bot_s.append(await _timed(lambda: dokku.builds("bench")))
+                bare_s.append(await _timed(lambda: bare.run(COMMAND, check=True)))
     return {
         "command": COMMAND,
-        "poll": in_ms(ours),
-        "bare_asyncssh": in_ms(theirs),
-        "p50_ratio": round(percentile(ours, 0.5) / percentile(theirs, 0.5), 2),
-        "p95_ratio": round(percentile(ours, 0.95) / percentile(theirs, 0.95), 2),
+        "poll": in_ms(bot_s),
+        "bare_asyncssh": in_ms(bare_s),
+        "p50_ratio": round(percentile(bot_s, 0.5) / percentile(bare_s, 0.5), 2),
+        "p95_ratio": round(percentile(bot_s, 0.95) / percentile(bare_s, 0.95), 2),
         "goal": "ratio <= 1.5",
     }
 

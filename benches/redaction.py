@@ -1,4 +1,4 @@
-"""Cleaning and masking 16 MB of build log, for apps with few and with many known values."""
+"""CPU time to clean and mask 16 MB of build log, for apps with few and many known values."""
 
 import json
 import random
@@ -15,7 +15,7 @@ VALUES = (0, 100, 300)
 
 
 async def measure() -> dict[str, object]:
-    """CPU seconds for the whole log, by how many values are known."""
+    """Return the CPU seconds for the whole log, by number of known values."""
     log = _log()
     return {f"{count}_known_values_cpu_s": _cost(log, count) for count in VALUES}
 
@@ -33,7 +33,7 @@ def _cost(log: bytes, count: int) -> float:
 
 
 def _log() -> bytes:
-    """Recorded deploys, again and again."""
+    """Return recorded deploys, repeated up to SIZE."""
     text = ""
     for file in sorted(
         (files("bot.simulators.dokku") / "transcripts" / "0.38.27").iterdir(),

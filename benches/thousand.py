@@ -1,4 +1,4 @@
-"""1,000 running deployments in one process: the most that one bot is made for."""
+"""1,000 running deployments in one process: the maximum that one bot is designed for."""
 
 from benches.many import watch
 

@@ -1,4 +1,4 @@
-"""`deploybot run` as a process of its own, as an operator's service manager starts it."""
+"""Runs `deploybot run` as a child process, as a service manager would."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class BotProcess:
-    """`deploybot run` as a child that the terminal's Ctrl-C does not reach."""
+    """A running `deploybot run` that the terminal's Ctrl-C does not reach."""
 
     def __init__(self, process: asyncio.subprocess.Process, health_url: str) -> None:
         self._process = process
@@ -27,7 +27,7 @@ class BotProcess:
 
     @classmethod
     async def start(cls, settings: Mapping[str, str], *, folder: Path) -> "BotProcess":
-        """Start it in `folder`, where no `.env` lies, with these settings and no others."""
+        """Start the bot with only these settings, in `folder`, which has no `.env`."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -44,21 +44,21 @@ class BotProcess:
 
     @property
     def running(self) -> bool:
-        """It has not ended."""
+        """Whether the process is running."""
         return self._process.returncode is None
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     @property
     def last_lines(self) -> Sequence[str]:
-        """What it printed last."""
+        """The last lines that the bot printed."""
         return self._tail.decode(errors="replace").splitlines()[-KEPT_LINES:]
 
     async def ready(self) -> bool:
-        """Wait until it says that it is ready. False: it ended, or took too long."""
+        """Wait until the bot reports ready. Returns False if it ended or took too long."""
         async with aiohttp.ClientSession() as session:
             deadline = asyncio.get_running_loop().time() + READY_WITHIN_S
             while asyncio.get_running_loop().time() < deadline:
@@ -72,13 +72,13 @@ class BotProcess:
         return False
 
     async def ended(self) -> int:
-        """Wait for its end, and for all that it printed; its exit status."""
+        """Wait until the process ends and all its output is read; return its exit status."""
         status = await self._process.wait()
         await asyncio.shield(self._reader)
         return status
 
     async def stop(self) -> None:
-        """SIGTERM, and what it takes."""
+        """Stop the process: SIGTERM, then SIGKILL if it takes too long."""
         if self._process.returncode is None:
             self._process.terminate()
             try:
@@ -90,7 +90,7 @@ class BotProcess:
         await self._reader
 
     async def _read(self) -> None:
-        # Always read on: a full pipe would stop the bot.
+        # Keep reading: a full pipe would block the bot.
         while self._process.stdout and (chunk := await self._process.stdout.read(KEPT_BYTES)):
             self._tail = (self._tail + chunk)[-KEPT_BYTES:]
 
@@ -104,7 +104,7 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment without anybody's real settings, and without proxies."""
+    """Return the environment without real settings of the bot and without proxies."""
     return {
         name: value
         for name, value in given.items()

@@ -1,6 +1,6 @@
-"""Everything around the bot: a Slack, a Dokku, the repositories and a webhook receiver.
+"""Everything around the bot: Slack, Dokku, git repositories and a webhook receiver.
 
-`deploybot demo` and the benches run the bot on it.
+`open_simulators` starts them; `deploybot demo`, the benches and the scenarios use it.
 """
 
 import base64
@@ -24,35 +24,35 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoApp:
-    """An app to play with."""
+    """An app on the simulated Dokku, with its repository."""
 
     name: str
     behaviour: str
-    """How its deploys go, in the simulated Dokku's words."""
+    """How its deploys go: a key of `behaviours.BEHAVIOURS`."""
     hint: str
     commits: Sequence[str]
-    """Of its main branch, oldest first; the one before the last is live."""
+    """Messages of the commits on `main`, oldest first; the last but one is live."""
     live: bool = True
-    """False: it was never deployed."""
+    """False: the app was never deployed."""
 
 
 APPS = (
     DemoApp(
         name="myapp",
         behaviour="ok",
-        hint="deploys well",
+        hint="succeeds",
         commits=("Start the app", "Greet people", "Fix the login redirect"),
     ),
     DemoApp(
         name="shop",
         behaviour="build_fails",
-        hint="its build fails while the old release keeps serving",
+        hint="fails in the build; the old release keeps serving",
         commits=("Open the shop", "Sell books", "Upgrade all dependencies at once"),
     ),
     DemoApp(
         name="blog",
         behaviour="checks_fail",
-        hint="its health check fails",
+        hint="fails its health check",
         commits=("Write a post", "Add a feed", "Move to another database"),
     ),
 )
@@ -67,16 +67,16 @@ HINTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulators:
-    """Everything around the bot, running."""
+    """The running simulators."""
 
     slack: SlackSimulator
     dokku: DokkuHost
     server: DokkuServer
-    """Its SSH side."""
+    """The SSH server in front of `dokku`."""
     forge: Forge
     receiver: Receiver
     settings: Mapping[str, str]
-    """The bot's environment variables."""
+    """The bot's environment variables, which point it at the simulators."""
 
 
 @asynccontextmanager
@@ -90,11 +90,16 @@ async def open_simulators(
     mode: Mode = "socket",
     version: str = NEWEST,
 ) -> AsyncIterator[Simulators]:
-    """Start Slack, Dokku, the repositories and the receiver. OSError: the port is taken.
+    """Start Slack, Dokku, the repositories and the receiver. Raises OSError if the port is taken.
 
-    An app that is live has an older commit live. `folder` is for the bot's database, `speed` is
-    how many times faster than its recordings the simulated Dokku works, `version` which Dokku it
-    is. In HTTP mode Slack learns where the bot listens by `slack.set_request_url`.
+    Args:
+        manifest: the Slack app's manifest.
+        folder: for the bot's database.
+        apps: what Dokku has; a live app serves its last but one commit.
+        port: for Slack and its page; 0: any free port.
+        speed: how many times faster than its recordings the simulated Dokku runs.
+        mode: how Slack delivers; in HTTP mode call `slack.set_request_url` once the bot listens.
+        version: the Dokku version.
     """
     webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
     async with AsyncExitStack() as stack:
@@ -105,7 +110,7 @@ async def open_simulators(
                 port=port,
                 mode=mode,
                 hints=HINTS,
-                side_panel=lambda: panel(receiver),
+                side_panel=lambda: received_webhooks(receiver),
             )
         )
         receiver.on_received.append(slack.notify_page)
@@ -133,7 +138,7 @@ async def open_simulators(
             receiver=receiver,
             settings={
                 "SLACK_BOT_TOKEN": slack.bot_token,
-                **_way_in(slack, mode),
+                **_slack_secret(slack, mode),
                 "SLACK_API_URL": slack.api_url,
                 "DOKKU_HOST": LOOPBACK,
                 "DOKKU_PORT": str(server.port),
@@ -152,8 +157,8 @@ async def open_simulators(
         )
 
 
-def panel(receiver: Receiver) -> list[dict[str, Any]]:
-    """What the page's side panel shows: the webhooks that came in, newest first."""
+def received_webhooks(receiver: Receiver) -> list[dict[str, Any]]:
+    """Return the webhooks for the page's side panel, newest first."""
     return [
         {
             "time": one.at.strftime("%H:%M:%S"),
@@ -167,8 +172,8 @@ def panel(receiver: Receiver) -> list[dict[str, Any]]:
     ]
 
 
-def _way_in(slack: SlackSimulator, mode: Mode) -> Mapping[str, str]:
-    """How the bot hears of what people do."""
+def _slack_secret(slack: SlackSimulator, mode: Mode) -> Mapping[str, str]:
+    """Return the setting with which the bot receives events, as a choice of mode."""
     if mode == "socket":
         return {"SLACK_APP_TOKEN": slack.app_token}
     return {"SLACK_SIGNING_SECRET": slack.signing_secret}

@@ -1,4 +1,4 @@
-"""A simulated git hosting: real bare repositories, read over HTTP on 127.0.0.1."""
+"""A simulated git hosting (a forge): real bare repositories over HTTP on 127.0.0.1."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ GIT_TIMEOUT_S = 20.0
 
 @dataclass
 class _Repo:
-    """One bare repository, and what its refs point at."""
+    """One bare repository and its refs."""
 
     name: str
     path: Path
@@ -33,11 +33,11 @@ class _Repo:
     refs: dict[str, str] = field(default_factory=dict)
     """Commit by ref name: branches and tags without their prefix."""
     shas: set[str] = field(default_factory=set)
-    """Every commit that a ref reaches."""
+    """Every commit that is reachable from a ref."""
 
 
 class Forge:
-    """The hosting. Resolves refs for the simulated Dokku as well (its `Refs`)."""
+    """The git hosting. It also resolves refs for the simulated Dokku, as its `Refs`."""
 
     def __init__(self, root: Path) -> None:
         self.port = 0
@@ -46,11 +46,11 @@ class Forge:
         self._unreachable: set[str] = set()
 
     def url(self, name: str) -> str:
-        """Give the clone URL of a repository."""
+        """Return the clone URL of a repository."""
         return f"http://{LOOPBACK}:{self.port}/{OWNER}/{name}.git"
 
     def sha(self, name: str, ref: str = "main") -> str:
-        """Give the full SHA of a branch, tag or commit. Raises RefMissing."""
+        """Return the full SHA of a branch, tag or commit. Raises RefMissing."""
         repo = self._repos[name]
         if ref in repo.refs:
             return repo.refs[ref]
@@ -60,14 +60,14 @@ class Forge:
         raise RefMissing(ref)
 
     def commit(self, name: str, message: str, *, branch: str = "main") -> str:
-        """Add a commit to a branch and give its SHA."""
+        """Add a commit to a branch and return its SHA."""
         repo = self._repos[name]
         stream = _commit(repo, branch, message, parent=f"refs/heads/{branch}^0")
         self._import(repo, stream)
         return repo.refs[branch]
 
     def resolve(self, url: str, ref: str) -> str:
-        """Give the full SHA of a ref in the repository of a URL.
+        """Return the full SHA of a ref in the repository of a URL.
 
         Raises RefMissing, RepoUnreachable.
         """
@@ -79,7 +79,7 @@ class Forge:
         return self.sha(repo, ref or "main")
 
     def unreachable_for_test(self, name: str) -> None:
-        """Let every request for a repository fail."""
+        """Make every request for a repository fail."""
         self._unreachable.add(name)
 
     def reachable_for_test(self, name: str) -> None:
@@ -87,7 +87,7 @@ class Forge:
         self._unreachable.discard(name)
 
     def add_repo(self, name: str, messages: Sequence[str] = USUAL_COMMITS) -> None:
-        """Make a repository: `main` with these commits, a feature branch and an annotated tag.
+        """Create a repository: `main` with these commits, a feature branch and an annotated tag.
 
         The same name and messages always give the same SHAs.
         """
@@ -125,7 +125,7 @@ class Forge:
 
 
 def _commit(repo: _Repo, branch: str, message: str, *, parent: str | None = None) -> str:
-    """Write a commit for `git fast-import`; without a parent it follows the branch's last one."""
+    """Format a commit for `git fast-import`; without `parent` it follows the branch's last one."""
     repo.commits += 1
     who = f"Ada Example <ada@example.com> {FIRST_COMMIT_UNIX + 60 * repo.commits} +0000"
     start = f"from {parent}\n" if parent else ""
@@ -137,7 +137,7 @@ def _commit(repo: _Repo, branch: str, message: str, *, parent: str | None = None
 
 
 def _tag() -> str:
-    """Write an annotated tag of the first commit."""
+    """Format an annotated tag of the first commit."""
     who = f"Ada Example <ada@example.com> {FIRST_COMMIT_UNIX} +0000"
     return f"tag {TAG}\nfrom :1\ntagger {who}\n{_data('The first release')}"
 
@@ -147,7 +147,7 @@ def _data(text: str) -> str:
 
 
 def _git(folder: Path, *words: str, given: str = "") -> str:
-    """Run git there, without anybody's settings. Raises CalledProcessError."""
+    """Run git in a folder, without any user's settings. Raises CalledProcessError."""
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
@@ -174,7 +174,7 @@ async def open_forge(
     """Serve repositories on 127.0.0.1 until the block ends.
 
     Args:
-        repos: their names, or by name the messages of the commits on `main`.
+        repos: their names, or a mapping from name to the messages of the commits on `main`.
         port: where to listen; 0 for any free port.
     """
     with tempfile.TemporaryDirectory(prefix="forge-") as folder:

@@ -1,7 +1,7 @@
-"""A webhook receiver: verifies signatures as any receiver would, and remembers what came.
+"""A webhook receiver: verifies signatures as any receiver would, and keeps the requests.
 
-For tests and for the demo's side panel. It listens on the loopback only, and knows Standard
-Webhooks, never our code.
+For tests and the demo's side panel. It listens on the loopback address only, and knows Standard
+Webhooks but nothing of the bot.
 """
 
 import asyncio
@@ -22,27 +22,27 @@ REMEMBERED = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """One request that came in."""
+    """One received request."""
 
     at: datetime
     webhook_id: str
     problem: str | None
-    """Why its signature was not accepted; None: it is genuine."""
+    """Why its signature was refused; None: the signature is valid."""
     answered: int
-    """The status given back."""
+    """The HTTP status of the answer."""
     body: Mapping[str, Any]
-    """The JSON; empty where it was none."""
+    """The JSON object; empty if the body was not one."""
     headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
 
     @property
     def genuine(self) -> bool:
-        """Signed with the shared secret, and lately."""
+        """Whether it was signed with the shared secret, and recently."""
         return self.problem is None
 
     @property
     def delivered(self) -> bool:
-        """Genuine, and answered with 2xx: the sender need not try again."""
+        """Whether it was genuine and answered with 2xx, so that the sender need not retry."""
         return self.genuine and 200 <= self.answered < 300  # noqa: PLR2004 - HTTP
 
 
@@ -54,60 +54,60 @@ class Behaviour:
     location: str | None = None
     """Target of a redirect."""
     after_s: float = 0.0
-    """How long the answer takes."""
+    """Seconds before the answer."""
 
 
 class Receiver:
-    """Answers 204 to genuine requests, 401 to others; what tests ask for comes first."""
+    """Answers 204 to genuine requests and 401 to others, unless a test sets another answer."""
 
     def __init__(self, *, secret: str) -> None:
         self._webhook = Webhook(secret)
         self._received: deque[Received] = deque(maxlen=REMEMBERED)
-        self._script: deque[Behaviour] = deque()
+        self._next_answers: deque[Behaviour] = deque()
         self._always: Behaviour | None = None
         self._news = asyncio.Condition()
         self.on_received: list[Callable[[], None]] = []
         """Called after each request."""
         self.url = ""
-        """Where to send to; set once it listens."""
+        """Where to send requests; set once the receiver listens."""
 
     @property
     def received(self) -> Sequence[Received]:
-        """All requests, oldest first."""
+        """All received requests, oldest first."""
         return tuple(self._received)
 
     @property
     def delivered(self) -> Sequence[Received]:
-        """Those that count, oldest first."""
+        """The genuine, accepted requests, oldest first."""
         return tuple(one for one in self._received if one.delivered)
 
     async def wait_for(self, count: int, *, within_s: float = 60.0) -> Sequence[Received]:
-        """The requests so far, once there are `count`. TimeoutError: they did not come."""
+        """Wait for `count` requests; return all so far. Raises TimeoutError."""
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: len(self._received) >= count)
         return self.received
 
     async def wait_delivered(self, count: int, *, within_s: float = 60.0) -> Sequence[Received]:
-        """The genuine, accepted ones so far, once there are `count`."""
+        """Wait for `count` genuine, accepted requests; return all so far. Raises TimeoutError."""
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: len(self.delivered) >= count)
         return self.delivered
 
     def answer_for_test(self, *behaviours: Behaviour) -> None:
-        """Answer the next requests like this, one each; then as usual."""
-        self._script.extend(behaviours)
+        """Answer the next requests like this, one each; later ones as usual."""
+        self._next_answers.extend(behaviours)
 
     def always_for_test(self, behaviour: Behaviour | None) -> None:
-        """Answer each request like this, once the script is used up; None: as usual."""
+        """Answer every request like this, after those of `answer_for_test`; None: as usual."""
         self._always = behaviour
 
     async def handle(self, request: web.Request) -> web.Response:
-        """One POST."""
+        """Answer one POST."""
         text = await request.text()
         headers = {name.lower(): value for name, value in request.headers.items()}
         problem = self._problem(text, headers)
         usual = Behaviour(status=204 if problem is None else 401)
-        behaviour = self._script.popleft() if self._script else self._always or usual
+        behaviour = self._next_answers.popleft() if self._next_answers else self._always or usual
         if behaviour.after_s:
             await asyncio.sleep(behaviour.after_s)
         self._received.append(
@@ -122,8 +122,8 @@ class Receiver:
         )
         async with self._news:
             self._news.notify_all()
-        for told in self.on_received:
-            told()
+        for callback in self.on_received:
+            callback()
         answer = web.Response(status=behaviour.status)
         if behaviour.location is not None:
             answer.headers["location"] = behaviour.location
@@ -147,7 +147,7 @@ def _parsed(text: str) -> Mapping[str, Any]:
 
 @asynccontextmanager
 async def open_receiver(*, secret: str, port: int = 0) -> AsyncIterator[Receiver]:
-    """Listen on 127.0.0.1; port 0: a free one. `receiver.url` is where to send to."""
+    """Listen on 127.0.0.1 until the block ends. Port 0: any free port."""
     receiver = Receiver(secret=secret)
     app = web.Application(client_max_size=1_000_000)
     app.router.add_post(PATH, receiver.handle)

@@ -1,4 +1,4 @@
-"""The demo as its page shows it: the real bot as a process, a browser in front of Slack."""
+"""The demo page in a browser, with the real bot as a process behind it."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,15 +16,15 @@ pytestmark = pytest.mark.browser
 
 CHROMIUM = "/usr/bin/chromium"
 SPEED = 6.0
-PATIENCE_MS = 30_000
+TIMEOUT_MS = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """Somebody at the page."""
+class Visitor:
+    """A visitor of the demo page."""
 
     page: Page
-    stage: Simulators
+    simulators: Simulators
 
     async def type(self, text: str) -> None:
         composer = self.page.locator("#composer textarea")
@@ -34,21 +34,23 @@ class Desk:
 
     @property
     def messages(self) -> Locator:
-        """What the app posted in the channel."""
+        """The app's messages in the channel."""
         return self.page.locator("#messages li.message:not(.ephemeral)").filter(has_text="APP")
 
     @property
-    def whispers(self) -> Locator:
+    def ephemerals(self) -> Locator:
         return self.page.locator("#messages li.ephemeral")
 
-    async def see(self, what: Locator, words: str | re.Pattern[str]) -> None:
-        await expect(what).to_contain_text(words, timeout=PATIENCE_MS)
+    async def sees(self, what: Locator, text: str | re.Pattern[str]) -> None:
+        await expect(what).to_contain_text(text, timeout=TIMEOUT_MS)
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_simulators(manifest=manifest(), folder=tmp_path, speed=SPEED) as stage:
-        bot = await BotProcess.start({**stage.settings, "DEPLOYBOT_SETTLE": "1s"}, folder=tmp_path)
+async def visitor(tmp_path: Path) -> AsyncIterator[Visitor]:
+    async with open_simulators(manifest=manifest(), folder=tmp_path, speed=SPEED) as simulators:
+        bot = await BotProcess.start(
+            {**simulators.settings, "DEPLOYBOT_SETTLE": "1s"}, folder=tmp_path
+        )
         try:
             assert await bot.ready(), bot.last_lines
             async with async_playwright() as playwright:
@@ -56,90 +58,90 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
                     executable_path=CHROMIUM, args=["--no-sandbox"]
                 )
                 page = await browser.new_page()
-                page.set_default_timeout(PATIENCE_MS)
+                page.set_default_timeout(TIMEOUT_MS)
                 faults: list[str] = []
                 page.on("pageerror", lambda error: faults.append(str(error)))
-                await page.goto(stage.slack.page_url)
-                yield Desk(page=page, stage=stage)
+                await page.goto(simulators.slack.page_url)
+                yield Visitor(page=page, simulators=simulators)
                 await browser.close()
                 assert faults == []
             assert bot.running, bot.last_lines
-            assert stage.dokku.complaints == []
+            assert simulators.dokku.complaints == []
         finally:
             await bot.stop()
 
 
-async def test_a_good_deploy_is_one_message_from_the_first_line_to_the_webhook(desk: Desk) -> None:
-    await desk.type("/deploy myapp main")
-    message = desk.messages
-    await desk.see(message, "Deploying myapp")
+async def test_good_deploy_is_one_message_and_one_webhook(visitor: Visitor) -> None:
+    await visitor.type("/deploy myapp main")
+    message = visitor.messages
+    await visitor.sees(message, "Deploying myapp")
     await expect(message).to_have_count(1)
-    await desk.see(message, re.compile(r"Building|Releasing"))
+    await visitor.sees(message, re.compile(r"Building|Releasing"))
     await expect(message.get_by_role("button", name="Cancel")).to_be_visible()
 
     await message.get_by_role("button", name="Full log").click()
-    modal = desk.page.locator("#modal")
-    await desk.see(modal, "-----> ")
+    modal = visitor.page.locator("#modal")
+    await visitor.sees(modal, "-----> ")
     await modal.get_by_role("button", name="Close").first.click()
     await expect(modal).to_be_hidden()
 
-    await desk.see(message, "Deployed myapp")
+    await visitor.sees(message, "Deployed myapp")
     await expect(message).to_have_count(1)
     await expect(message.get_by_role("button", name="Cancel")).to_have_count(0)
 
     await message.get_by_role("button", name="View thread").click()
-    await desk.see(desk.page.locator("#replies"), "@ada")
-    await expect(desk.page.locator("#replies li.message")).to_have_count(2)
+    await visitor.sees(visitor.page.locator("#replies"), "@ada")
+    await expect(visitor.page.locator("#replies li.message")).to_have_count(2)
 
-    await desk.page.locator("#tab-panel").click()
-    delivery = desk.page.locator("#deliveries > li")
-    await expect(delivery).to_have_count(1, timeout=PATIENCE_MS)
-    for words in ("deployment.finished", "succeeded", "myapp", "signature verified"):
-        await expect(delivery).to_contain_text(words)
+    await visitor.page.locator("#tab-panel").click()
+    delivery = visitor.page.locator("#deliveries > li")
+    await expect(delivery).to_have_count(1, timeout=TIMEOUT_MS)
+    for text in ("deployment.finished", "succeeded", "myapp", "signature verified"):
+        await expect(delivery).to_contain_text(text)
 
 
 @pytest.mark.parametrize(
-    ("app", "why"), [("shop", "the build failed"), ("blog", "the health checks failed")]
+    ("app", "cause"), [("shop", "the build failed"), ("blog", "the health checks failed")]
 )
-async def test_a_failure_says_why_and_that_the_old_release_serves(
-    desk: Desk, app: str, why: str
+async def test_failure_shows_the_cause_and_that_the_old_release_serves(
+    visitor: Visitor, app: str, cause: str
 ) -> None:
-    before = desk.stage.dokku.live(app)
-    await desk.type(f"/deploy {app} main")
-    message = desk.messages
-    await desk.see(message, f"Failed: {app}")
-    await desk.see(message, why)
-    await desk.see(message, "the previous release")
+    before = visitor.simulators.dokku.live(app)
+    await visitor.type(f"/deploy {app} main")
+    message = visitor.messages
+    await visitor.sees(message, f"Failed: {app}")
+    await visitor.sees(message, cause)
+    await visitor.sees(message, "the previous release")
     await expect(message.get_by_role("button", name="Retry")).to_be_visible()
-    assert desk.stage.dokku.live(app) == before
-    await desk.see(desk.page.locator("#deliveries > li"), "failed")
+    assert visitor.simulators.dokku.live(app) == before
+    await visitor.sees(visitor.page.locator("#deliveries > li"), "failed")
 
 
-async def test_a_click_on_cancel_asks_first_and_then_stops_the_build(desk: Desk) -> None:
-    desk.stage.dokku.hold_for_test("myapp", at="build step")
-    await desk.type("/deploy myapp main")
-    message = desk.messages
-    await desk.see(message, "Building")
+async def test_cancel_button_asks_for_confirmation_and_stops_the_build(visitor: Visitor) -> None:
+    visitor.simulators.dokku.hold_for_test("myapp", at="build step")
+    await visitor.type("/deploy myapp main")
+    message = visitor.messages
+    await visitor.sees(message, "Building")
 
     await message.get_by_role("button", name="Cancel").click()
-    await desk.page.locator("#confirm").get_by_role("button").first.click()
+    await visitor.page.locator("#confirm").get_by_role("button").first.click()
     await expect(message).to_contain_text("Deploying myapp")
 
     await message.get_by_role("button", name="Cancel").click()
-    await desk.page.locator("#confirm button[type=submit]").click()
-    await desk.see(message, "Cancelled: myapp")
-    await desk.see(message, "the previous release")
+    await visitor.page.locator("#confirm button[type=submit]").click()
+    await visitor.sees(message, "Cancelled: myapp")
+    await visitor.sees(message, "the previous release")
 
 
-async def test_a_mistake_is_a_line_for_its_author_and_the_form_avoids_it(desk: Desk) -> None:
-    await desk.type("/deploy mypap main")
-    await desk.see(desk.whispers, "myapp")
-    await expect(desk.messages).to_have_count(0)
+async def test_typo_gets_an_ephemeral_reply_and_the_form_prevents_it(visitor: Visitor) -> None:
+    await visitor.type("/deploy mypap main")
+    await visitor.sees(visitor.ephemerals, "myapp")
+    await expect(visitor.messages).to_have_count(0)
 
-    await desk.type("/deploy")
-    modal = desk.page.locator("#modal")
+    await visitor.type("/deploy")
+    modal = visitor.page.locator("#modal")
     await expect(modal.get_by_role("heading").first).to_be_visible()
     await modal.locator("select").first.select_option(label="myapp")
     await modal.locator("button[type=submit]").click()
-    await desk.see(desk.messages, "Deploying myapp")
+    await visitor.sees(visitor.messages, "Deploying myapp")
     await expect(modal).to_be_hidden()

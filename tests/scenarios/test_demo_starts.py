@@ -1,4 +1,4 @@
-"""`deploybot demo` as a stranger starts it, and stops it with Ctrl-C."""
+"""`deploybot demo` from the command line: start it, and stop it with Ctrl-C."""
 
 import asyncio
 import re
@@ -45,10 +45,10 @@ async def read_until(process: asyncio.subprocess.Process, last: str) -> list[str
     return lines
 
 
-async def test_it_says_where_it_runs_and_what_to_type_and_stops_cleanly(tmp_path: Path) -> None:
+async def test_demo_prints_its_address_and_commands_and_stops_cleanly(tmp_path: Path) -> None:
     async with demo(tmp_path) as process:
         lines = await read_until(process, "Ctrl-C")
-        address = re.fullmatch(r"deploybot demo runs at (http://127\.0\.0\.1:\d+/)", lines[0])
+        address = re.fullmatch(r"The demo runs at (http://127\.0\.0\.1:\d+/)", lines[0])
         assert address is not None
         assert any("/deploy myapp" in line for line in lines)
         async with aiohttp.ClientSession() as session, session.get(address[1]) as page:

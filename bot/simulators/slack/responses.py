@@ -61,7 +61,9 @@ class Responses:
             original = None
         if body.get("delete_original"):
             if set(body) != {"delete_original"}:
-                raise ApiError("invalid_payload", messages=["[ERROR] delete_original stands alone"])
+                raise ApiError(
+                    "invalid_payload", messages=["[ERROR] delete_original with other fields"]
+                )
             if original is not None:
                 self._workspace.delete(original, self._chat.snapshot(original))
             return

@@ -58,7 +58,7 @@ def check_view(value: Any, *, kind: Literal["modal", "home"], pointer: str = "/v
         try:
             value = json.loads(value)
         except ValueError:
-            raise ApiError("invalid_arguments", messages=["[ERROR] view is no JSON"]) from None
+            raise ApiError("invalid_arguments", messages=["[ERROR] view is not JSON"]) from None
     problems: Problems = []
     blockkit.view(value, pointer, problems)
     if isinstance(value, dict):

@@ -11,7 +11,7 @@ from bot.simulators import demo
 from bot.simulators.bot_process import BotProcess
 
 
-def test_a_taken_port_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_taken_port_prints_one_line_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -19,25 +19,25 @@ def test_a_taken_port_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str
         assert demo.run_demo(port, open_browser=False) == 2
     shown = capsys.readouterr()
     assert shown.err == (
-        f"deploybot demo: port {port} cannot be used: Address already in use."
-        " Choose another: --port 8001\n"
+        f"deploybot demo: cannot use port {port}: Address already in use."
+        " Choose another one: --port 8001\n"
     )
     assert shown.out == ""
 
 
-def test_without_git_it_says_so(
+def test_missing_git_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert demo.run_demo(0, open_browser=False) == 2
-    assert capsys.readouterr().err == "deploybot demo: git was not found; install it\n"
+    assert capsys.readouterr().err == "deploybot demo: git is not installed.\n"
 
 
 @pytest.mark.parametrize(
     ("platform", "display", "screen"),
     [("linux", "", False), ("linux", ":0", True), ("darwin", "", True)],
 )
-def test_a_browser_needs_a_screen(
+def test_browser_opens_only_with_a_screen(
     platform: str, display: str, screen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.platform", platform)
@@ -46,7 +46,7 @@ def test_a_browser_needs_a_screen(
     assert demo._has_screen() is screen
 
 
-def test_a_bot_that_dies_is_said_with_its_last_lines(
+def test_bot_exit_is_reported_with_its_last_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def start(settings: Mapping[str, str], *, folder: Path) -> BotProcess:
@@ -62,6 +62,6 @@ def test_a_bot_that_dies_is_said_with_its_last_lines(
     monkeypatch.setattr(BotProcess, "start", start)
     assert demo.run_demo(0, open_browser=False) == 1
     shown = capsys.readouterr()
-    assert shown.err.startswith("deploybot demo: the bot ended with status 3. It said last:\n")
+    assert shown.err.startswith("deploybot demo: the bot exited with status 3. Its last lines:\n")
     assert shown.err.endswith("  the reason\n")
     assert shown.out == ""

@@ -34,7 +34,7 @@ async def test_git_lists_branches_and_tags(forge: Forge) -> None:
     assert refs[f"refs/tags/{TAG}"] != forge.sha("myapp", TAG)
 
 
-async def test_a_commit_moves_the_branch(forge: Forge) -> None:
+async def test_commit_moves_the_branch(forge: Forge) -> None:
     before = forge.sha("myapp")
     after = forge.commit("myapp", "Fix the colour")
     assert after != before
@@ -45,7 +45,7 @@ async def test_a_commit_moves_the_branch(forge: Forge) -> None:
     assert forge.sha("myapp") == after
 
 
-async def test_the_same_repository_has_the_same_commits_every_time(forge: Forge) -> None:
+async def test_commits_are_reproducible(forge: Forge) -> None:
     async with open_forge(
         repos={"myapp": ("Start the app", "Answer health checks", "Say hello")}
     ) as other:
@@ -53,7 +53,7 @@ async def test_the_same_repository_has_the_same_commits_every_time(forge: Forge)
         assert other.sha("myapp") != forge.sha("blog")
 
 
-async def test_it_resolves_refs_for_dokku(forge: Forge) -> None:
+async def test_forge_resolves_refs_for_dokku(forge: Forge) -> None:
     url, sha = forge.url("myapp"), forge.sha("myapp")
     for ref in ("main", "", sha, sha[:7]):
         assert forge.resolve(url, ref) == sha
@@ -66,7 +66,7 @@ async def test_it_resolves_refs_for_dokku(forge: Forge) -> None:
         forge.resolve(forge.url("nope"), "main")
 
 
-async def test_an_unreachable_repository_fails_for_both(forge: Forge) -> None:
+async def test_unreachable_repository_fails_for_git_and_dokku(forge: Forge) -> None:
     forge.unreachable_for_test("myapp")
     assert (await list_remote(forge.url("myapp")))[0] == 128
     with pytest.raises(RepoUnreachable):
@@ -76,7 +76,7 @@ async def test_an_unreachable_repository_fails_for_both(forge: Forge) -> None:
     assert (await list_remote(forge.url("myapp")))[0] == 0
 
 
-async def test_what_is_no_repository_is_not_found(forge: Forge) -> None:
+async def test_unknown_repository_is_not_found(forge: Forge) -> None:
     assert (await list_remote(forge.url("nope")))[0] == 128
     assert (await list_remote(forge.url("myapp").replace("myapp.git", "myapp.git/../../x.git")))[
         0

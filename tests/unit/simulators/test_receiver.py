@@ -42,7 +42,7 @@ async def post(
         return response.status
 
 
-async def test_a_genuine_delivery_is_taken(
+async def test_genuine_delivery_is_accepted(
     receiver: Receiver, session: aiohttp.ClientSession
 ) -> None:
     body = json.dumps({"type": "deployment.finished"})
@@ -61,7 +61,7 @@ async def test_a_genuine_delivery_is_taken(
         ({**signed("{}"), "webhook-timestamp": "soon"}, "{}"),
     ],
 )
-async def test_anything_else_is_refused_and_remembered(
+async def test_other_requests_are_refused_and_kept(
     receiver: Receiver, session: aiohttp.ClientSession, headers: dict[str, str], body: str
 ) -> None:
     assert await post(session, receiver, body, headers) == 401
@@ -70,7 +70,7 @@ async def test_anything_else_is_refused_and_remembered(
     assert receiver.delivered == ()
 
 
-async def test_it_can_fail_redirect_and_be_gone(
+async def test_receiver_can_fail_redirect_and_be_gone(
     receiver: Receiver, session: aiohttp.ClientSession
 ) -> None:
     receiver.answer_for_test(
@@ -84,7 +84,7 @@ async def test_it_can_fail_redirect_and_be_gone(
     assert receiver.received[0].body == {}
 
 
-async def test_it_can_be_slow_and_stay_broken(
+async def test_receiver_can_be_slow_and_stay_broken(
     receiver: Receiver, session: aiohttp.ClientSession
 ) -> None:
     receiver.always_for_test(Behaviour(status=500, after_s=0.01))
@@ -93,12 +93,12 @@ async def test_it_can_be_slow_and_stay_broken(
     assert await post(session, receiver, "{}", signed("{}")) == 204
 
 
-async def test_waiting_for_what_does_not_come_ends(receiver: Receiver) -> None:
+async def test_wait_for_times_out(receiver: Receiver) -> None:
     with pytest.raises(TimeoutError):
         await receiver.wait_for(1, within_s=0.01)
 
 
-async def test_what_is_no_json_is_kept_as_empty(
+async def test_invalid_json_is_kept_as_an_empty_body(
     receiver: Receiver, session: aiohttp.ClientSession
 ) -> None:
     waiting = asyncio.create_task(receiver.wait_for(1))

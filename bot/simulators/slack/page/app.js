@@ -1,4 +1,4 @@
-// The page of the simulated workspace: a picture of its state, drawn again when it changes.
+// The page of the simulated workspace. It redraws whenever the server sends a new state.
 
 import { renderBlocks } from "/page/blocks.js";
 import { composer } from "/page/composer.js";
@@ -14,14 +14,14 @@ const here = {
   seen: new Map(), notice: null, focusTs: null,
 };
 
-// Acts -------------------------------------------------------------------------------------
+// Actions ----------------------------------------------------------------------------------
 
 function toast(text) {
   const node = el("div", { class: "toast" }, el("span", {}, drawn(text)),
     el("button", { type: "button", class: "plain", "aria-label": "Dismiss", onclick: () => node.remove() }, "✕"));
   const box = $("toasts");
   box.append(node);
-  // Shown again, so that it lies above a modal that was opened meanwhile.
+  // Reopen the popover, so that it is above a modal that was opened in the meantime.
   if (box.matches(":popover-open")) box.hidePopover();
   box.showPopover();
   setTimeout(() => node.remove(), 9000);
@@ -40,7 +40,7 @@ async function send(body, node) {
     answer = await response.json();
     if (answer.error) toast(answer.error);
   } catch {
-    toast("The simulated workspace does not answer any more.");
+    toast("The demo is not responding. Is it still running?");
   }
   if (node) {
     node.disabled = false;
@@ -120,7 +120,7 @@ async function write(text, thread) {
     return false;
   }
   if (!here.state.app.commands.some((one) => one.command === command[1])) {
-    toast(`${command[1]} is not a valid command. In this workspace only the app's own commands exist.`);
+    toast(`${command[1]} is not a valid command. This workspace only has the app's commands.`);
     return false;
   }
   send({ act: "command", channel: here.channel, command: command[1], text: command[2] });
@@ -209,7 +209,7 @@ function drawPlace() {
   const withBot = channel.members.includes(here.state.app.bot);
   $("where").replaceChildren(
     el("h2", {}, ...(here.home ? [`${here.state.app.name} · Home`] : named(channel))),
-    here.home ? "" : el("p", {}, withBot ? names : `${names} — the app is not in this conversation`));
+    here.home ? "" : el("p", {}, withBot ? names : `${names} (the app is not in this conversation)`));
 }
 
 function drawMessages() {
@@ -226,12 +226,12 @@ function drawMessages() {
       $("home").dataset.signature = signature;
       $("home").replaceChildren(view
         ? renderBlocks(view.blocks, viewContext(view, context(), act))
-        : el("p", { class: "empty" }, "The app has not published anything here yet."));
+        : el("p", { class: "empty" }, "The app has not published a Home tab yet."));
     }
   } else {
     showIn(list, all.filter((one) => !one.thread_ts || one.broadcast), { place: here.channel });
     if (all.length) here.seen.set(`${here.me}/${here.channel}`, all.at(-1).ts);
-    list.dataset.empty = all.length ? "" : "Nothing was said here yet.";
+    list.dataset.empty = all.length ? "" : "No messages yet.";
   }
   const threadOpen = here.thread && !here.home;
   $("thread").dataset.empty = threadOpen ? "" : "yes";
@@ -337,10 +337,10 @@ function arrive(state) {
 
 function connect() {
   const socket = new WebSocket(`ws://${location.host}/page/feed`);
-  socket.onopen = () => { $("link").textContent = "connected"; $("link").className = "up"; };
+  socket.onopen = () => { $("link").textContent = "Connected"; $("link").className = "up"; };
   socket.onmessage = (event) => arrive(JSON.parse(event.data));
   socket.onclose = () => {
-    $("link").textContent = "not connected; trying again…";
+    $("link").textContent = "Disconnected. Reconnecting…";
     $("link").className = "down";
     setTimeout(connect, 1000);
   };

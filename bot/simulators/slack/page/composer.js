@@ -3,9 +3,9 @@
 import { el } from "/page/mrkdwn.js";
 
 /**
- * Fill a form with a composer. `where()` says what is written to: {label, thread, closed};
- * `send(text)` resolves to whether the text may go; `suggestions(text)` gives
- * [{insert, name, detail}] for what has been typed so far.
+ * Fill a form with a composer. `where()` gives the place to write to: {label, closed};
+ * `send(text)` resolves to whether the text was sent; `suggestions(text)` gives
+ * [{insert, name, detail}] for the text so far.
  */
 export function composer(form, { where, send, suggestions }) {
   const area = el("textarea", { rows: 1, autocomplete: "off", spellcheck: "false" });

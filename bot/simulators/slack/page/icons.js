@@ -1,4 +1,4 @@
-// Emoji that status messages live on, drawn here: many machines have no font for them.
+// Drawings of the emoji that status messages use, because many machines have no font for them.
 
 const NS = "http://www.w3.org/2000/svg";
 const disc = (fill, ring = "none") => [["circle", { cx: 10, cy: 10, r: 8, fill, stroke: ring, "stroke-width": 1.2 }]];
@@ -38,7 +38,7 @@ const DRAWINGS = {
 
 export const DRAWN = new RegExp(`(${Object.keys(DRAWINGS).join("|")})\\uFE0F?`, "u");
 
-/** The drawing of an emoji, with the emoji itself for screen readers and for copying. */
+/** The drawing of an emoji, with the emoji as text for screen readers and for copying. */
 export function icon(character, label = character) {
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("viewBox", "0 0 20 20");

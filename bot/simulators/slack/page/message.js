@@ -1,4 +1,4 @@
-// One message: author, text or blocks, files, and the menu with the app's message shortcuts.
+// One message: author, text or blocks, files, and its menu with the app's message shortcuts.
 
 import { renderBlocks } from "/page/blocks.js";
 import { icon } from "/page/icons.js";
@@ -26,7 +26,7 @@ function fileCard(file) {
   const toggle = el("button", { type: "button", class: "plain" }, `Show all ${lines.length} lines`);
   toggle.addEventListener("click", () => {
     const folded = pre.classList.toggle("folded");
-    toggle.textContent = folded ? `Show all ${lines.length} lines` : "Fold";
+    toggle.textContent = folded ? `Show all ${lines.length} lines` : "Show less";
   });
   return el("figure", { class: "file" },
     el("figcaption", {}, icon("📄", "File"), el("b", {}, file.title || file.name),
@@ -103,8 +103,8 @@ export function messageNode(message, context) {
   },
     avatar(message.user, context.users),
     el("article", { "aria-label": `${user.name}, ${clock(message.ts)}` },
-      message.ephemeral_for ? el("p", { class: "whisper" }, icon("👁", ""), "Only visible to you") : null,
-      message.broadcast && !context.inThread ? el("p", { class: "whisper" }, "replied to a thread") : null,
+      message.ephemeral_for ? el("p", { class: "note" }, icon("👁", ""), "Only visible to you") : null,
+      message.broadcast && !context.inThread ? el("p", { class: "note" }, "replied to a thread") : null,
       el("header", {},
         el("b", {}, user.is_bot ? user.real_name : user.name),
         user.is_bot ? el("span", { class: "badge" }, "APP") : null,
@@ -120,8 +120,8 @@ export function messageNode(message, context) {
 }
 
 /**
- * Bring a list up to date: only messages whose content changed are drawn again, and those flash.
- * Keeps the reader at the bottom if he was there.
+ * Update a list of messages: redraw and flash only those whose content changed. Stay at the bottom
+ * if the reader was there.
  */
 export function showMessages(list, messages, context, contextOf) {
   const old = new Map([...list.children].map((node) => [node.dataset.key, node]));
@@ -142,7 +142,7 @@ export function showMessages(list, messages, context, contextOf) {
     }
     if (before) {
       if (!fresh) node.classList.add("flash");
-      // In its place at once: moving its neighbours would start their animations again.
+      // Replace in place: moving its neighbours would restart their animations.
       before.replaceWith(node);
     } else if (!fresh && old.size) {
       node.classList.add("new");

@@ -1,4 +1,4 @@
-// Modals: what an app opens, and the confirmation dialogs of its buttons.
+// The app's modals, and the confirmation dialogs of its buttons.
 
 import { renderBlocks } from "/page/blocks.js";
 import { el, textObject } from "/page/mrkdwn.js";
@@ -16,7 +16,7 @@ function localValue(element, content) {
   return { selected_option: find(content) };
 }
 
-/** What blocks inside a view need to know, over the page's own context. */
+/** The context for blocks inside a view: the page's context plus the view's values and errors. */
 export function viewContext(view, base, act) {
   return {
     ...base,
@@ -49,7 +49,7 @@ function filled(view) {
   return values;
 }
 
-/** Show the topmost modal of the person, or none. Re-renders only when the view changed. */
+/** Show the user's topmost modal, or none. Redraws only when the view changed. */
 export function showModal(stack, base, act) {
   const dialog = document.getElementById("modal");
   const view = stack?.at(-1);
@@ -92,7 +92,7 @@ export function showModal(stack, base, act) {
   (wrong ?? again ?? dialog.querySelector(".body input, .body select, .body textarea, footer button"))?.focus();
 }
 
-/** Ask as Slack does before a dangerous button acts; resolves to whether the person agreed. */
+/** Show a button's confirmation dialog as Slack does; resolves to whether the user agreed. */
 export function confirmed(confirm, base) {
   const dialog = document.getElementById("confirm");
   return new Promise((resolve) => {

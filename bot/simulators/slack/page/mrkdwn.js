@@ -1,4 +1,4 @@
-// Slack's text markup as DOM nodes. Text only ever becomes text nodes: nothing is parsed as HTML.
+// Slack's text markup as DOM nodes. All text becomes text nodes: nothing is parsed as HTML.
 
 import { DRAWN, icon } from "/page/icons.js";
 
@@ -34,7 +34,7 @@ export function el(tag, attributes = {}, ...children) {
 export const decode = (text) =>
   text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
-/** Text in which the emoji that we can draw are drawings. */
+/** Text in which known emoji are replaced by drawings (icons.js). */
 export function drawn(text) {
   const fragment = document.createDocumentFragment();
   let rest = text;
@@ -188,7 +188,7 @@ function lines(text, context, options) {
   return nodes;
 }
 
-/** `verbatim` leaves addresses alone; `mentions` turns a bare @here into one. */
+/** `verbatim` does not link addresses; `mentions` turns a bare @here into a mention. */
 export function mrkdwn(text, context, { verbatim = false, mentions = !verbatim } = {}) {
   const span = el("span", { class: "mrkdwn" });
   text.split(/```\n?([\s\S]*?)```/u).forEach((part, number) => {

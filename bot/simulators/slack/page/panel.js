@@ -1,4 +1,4 @@
-// "Webhooks received": what arrived at the receiver, newest first.
+// "Webhooks received": the deliveries that reached the receiver, newest first.
 
 import { el } from "/page/mrkdwn.js";
 
@@ -10,11 +10,11 @@ export function showPanel(list, deliveries) {
   const first = list.dataset.signature === undefined;
   list.dataset.signature = signature;
   if (!deliveries.length) {
-    list.replaceChildren(el("li", { class: "empty" }, "Nothing was delivered yet. A webhook arrives here when something ends."));
+    list.replaceChildren(el("li", { class: "empty" }, "No webhooks yet. One arrives here each time a deployment finishes."));
     return;
   }
   list.replaceChildren(...deliveries.map((one, place) => {
-    // Counted from the oldest, so that a new delivery does not rename the others.
+    // Numbered from the oldest, so that a new delivery does not change the keys of the others.
     const key = `${deliveries.length - place} ${one.time} ${one.type}`;
     return el("li", { class: first || known.has(key) ? "" : "new" },
       el("details", { "data-key": key, open: open.has(key) },

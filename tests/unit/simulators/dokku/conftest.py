@@ -1,4 +1,4 @@
-"""A simulated Dokku behind its SSH server, and a client that keeps all it ever printed."""
+"""A simulated Dokku behind its SSH server, and an SSH client."""
 
 import asyncio
 import json
@@ -94,7 +94,7 @@ async def connect(server: DokkuServer, **options: Any) -> asyncssh.SSHClientConn
 
 @pytest.fixture
 async def host(request: pytest.FixtureRequest) -> AsyncIterator[DokkuHost]:
-    """Make a host; a test that looks into a short phase asks for its own speed."""
+    """Create a host; a test that watches a short phase sets its own speed."""
     made = DokkuHost(speed=getattr(request, "param", SPEED))
     yield made
     assert made.complaints == []
@@ -123,13 +123,13 @@ async def client(log_in: Callable[[], Awaitable[Client]]) -> Client:
 
 @pytest.fixture
 def app(host: DokkuHost) -> str:
-    """Give the name of an app whose release of OLD serves."""
+    """Return the name of an app whose release of OLD serves."""
     host.create_app("myapp", deployed_sha=OLD)
     return "myapp"
 
 
 @pytest.fixture
 def fresh(host: DokkuHost) -> str:
-    """Give the name of an app that was never deployed."""
+    """Return the name of an app that was never deployed."""
     host.create_app("fresh")
     return "fresh"

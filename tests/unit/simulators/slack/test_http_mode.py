@@ -21,13 +21,13 @@ async def slack() -> AsyncIterator[SlackSimulator]:
 
 
 class Site:
-    """An HTTP server that hands everything to a Bolt app, or answers as it is told."""
+    """An HTTP server that passes everything to a Bolt app, or gives a fixed answer."""
 
     def __init__(self) -> None:
         self.requests: list[web.Request] = []
         self.bodies: list[bytes] = []
         self.statuses: list[web.Response] = []
-        self.heard: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.url = ""
 
 
@@ -40,11 +40,11 @@ async def site(slack: SlackSimulator) -> AsyncIterator[Site]:
     )
 
     async def command(ack: AsyncAck, body: dict[str, Any]) -> None:
-        site.heard.append(body)
-        await ack("heard")
+        site.received.append(body)
+        await ack("received")
 
     async def listen(ack: AsyncAck, body: dict[str, Any]) -> None:
-        site.heard.append(body)
+        site.received.append(body)
         await ack()
 
     app.command("/sample")(command)
@@ -78,18 +78,18 @@ async def test_bolt_accepts_the_challenge_and_the_signatures(
     ada, deploys = slack.user("ada"), slack.channel("deploys")
 
     result = await slack.command(ada, deploys, "/sample", "text & more")
-    said = await slack.say(ada, deploys, "@samplebot hi")
-    await slack.shortcut(ada, said, callback_id="take_sample")
+    message = await slack.say(ada, deploys, "@samplebot hi")
+    await slack.shortcut(ada, message, callback_id="take_sample")
     await slack.until(lambda: len(slack.deliveries) == 4)
 
-    assert result.response == "heard"
-    assert [m.text for m in slack.ephemerals(ada)] == ["heard"]
-    assert site.heard[0]["text"] == "text &amp; more"
-    kinds = {body.get("type") for body in site.heard}
+    assert result.response == "received"
+    assert [m.text for m in slack.ephemerals(ada)] == ["received"]
+    assert site.received[0]["text"] == "text &amp; more"
+    kinds = {body.get("type") for body in site.received}
     assert kinds == {None, "event_callback", "message_action"}
 
 
-async def test_the_signature_is_slacks(slack: SlackSimulator, site: Site) -> None:
+async def test_signature_matches_slack(slack: SlackSimulator, site: Site) -> None:
     await slack.set_request_url(site.url)
 
     request, body = site.requests[0], site.bodies[0]
@@ -122,7 +122,7 @@ async def test_events_are_retried_with_slacks_headers(slack: SlackSimulator, sit
     assert site.requests[-1].headers["X-Slack-Retry-Reason"] == "http_error"
 
 
-async def test_an_app_may_ask_for_no_retries(slack: SlackSimulator, site: Site) -> None:
+async def test_app_can_decline_retries(slack: SlackSimulator, site: Site) -> None:
     await slack.set_request_url(site.url)
     site.statuses = [web.Response(status=500, headers={"X-Slack-No-Retry": "1"})]
 
@@ -134,7 +134,7 @@ async def test_an_app_may_ask_for_no_retries(slack: SlackSimulator, site: Site) 
     assert slack.deliveries[1].retry is None
 
 
-async def test_a_dead_app_fails_the_command(slack: SlackSimulator) -> None:
+async def test_command_fails_without_the_app(slack: SlackSimulator) -> None:
     with pytest.raises(NotPossible):
         await slack.set_request_url("http://127.0.0.1:9/")
 
@@ -144,7 +144,7 @@ async def test_a_dead_app_fails_the_command(slack: SlackSimulator) -> None:
     assert "dispatch_failed" in slack.notices[0].text
 
 
-async def test_there_is_no_socket_in_http_mode(slack: SlackSimulator) -> None:
+async def test_http_mode_has_no_sockets(slack: SlackSimulator) -> None:
     client = AsyncWebClient(base_url=slack.api_url)
 
     with pytest.raises(SlackApiError, match="socket_mode_not_enabled"):
@@ -161,7 +161,7 @@ async def test_there_is_no_socket_in_http_mode(slack: SlackSimulator) -> None:
         (("features", "bot_user"), {}, "lacks 'display_name'"),
     ],
 )
-def test_a_manifest_that_slack_refuses(path: tuple[str, str], value: Any, complaint: str) -> None:
+def test_invalid_manifest_is_refused(path: tuple[str, str], value: Any, complaint: str) -> None:
     part, key = path
     manifest = MANIFEST | {part: MANIFEST[part] | {key: value}}
 

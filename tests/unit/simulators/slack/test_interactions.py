@@ -1,4 +1,4 @@
-"""What people do, answered by hand: a transport that the test holds instead of a bot."""
+"""User actions, answered by the test itself through a fake transport."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ async def posted(slack: SlackSimulator, client: AsyncWebClient, **more: Any) -> 
     return message
 
 
-async def test_a_click_carries_the_message_and_a_response_url(
+async def test_click_payload_has_message_and_response_url(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     message = await posted(slack, client, blocks=buttons("stop"))
@@ -88,7 +88,7 @@ async def test_a_click_carries_the_message_and_a_response_url(
     assert payload["response_url"].startswith(slack.page_url)
 
 
-async def test_only_buttons_that_are_there_can_be_clicked(
+async def test_only_existing_buttons_can_be_clicked(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     ada = slack.user("ada")
@@ -105,7 +105,7 @@ async def test_only_buttons_that_are_there_can_be_clicked(
         await slack.click_stale_for_test(ada, message, action_id="fly")
 
 
-async def test_a_declined_confirmation_sends_nothing(
+async def test_declined_confirmation_sends_nothing(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     message = await posted(slack, client, blocks=buttons("stop", confirm=CONFIRM))
@@ -117,7 +117,7 @@ async def test_a_declined_confirmation_sends_nothing(
     assert (await slack.click(slack.user("ada"), message, action_id="stop")).sent
 
 
-async def test_an_unacknowledged_click_shows_a_warning(
+async def test_unacknowledged_click_shows_a_warning(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     message = await posted(slack, client, blocks=buttons("stop"))
@@ -129,7 +129,7 @@ async def test_an_unacknowledged_click_shows_a_warning(
     assert "did not respond" in slack.notices[0].text
 
 
-async def test_people_of_other_teams_may_click_but_not_command(
+async def test_users_of_other_teams_can_click_but_not_run_commands(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     mallory = slack.user("mallory")
@@ -144,12 +144,12 @@ async def test_people_of_other_teams_may_click_but_not_command(
         await slack.shortcut(mallory, message, callback_id="take_sample")
 
 
-async def test_what_a_client_does_not_offer(slack: SlackSimulator, app: App) -> None:
+async def test_actions_that_no_client_offers_are_refused(slack: SlackSimulator, app: App) -> None:
     ada, deploys = slack.user("ada"), slack.channel("deploys")
-    said = await slack.say(ada, deploys, "hello")
+    message = await slack.say(ada, deploys, "hello")
 
     with pytest.raises(NotPossible, match="in threads"):
-        await slack.say(ada, deploys, "/sample x", thread_ts=said.ts)
+        await slack.say(ada, deploys, "/sample x", thread_ts=message.ts)
     with pytest.raises(NotPossible, match="not a valid command"):
         await slack.command(ada, deploys, "/other")
     with pytest.raises(NotPossible, match="not in"):
@@ -157,15 +157,13 @@ async def test_what_a_client_does_not_offer(slack: SlackSimulator, app: App) -> 
     with pytest.raises(NotPossible, match="is empty"):
         await slack.say(ada, deploys, " ")
     with pytest.raises(NotPossible, match="may not delete"):
-        await slack.delete(slack.user("grace"), said)
+        await slack.delete(slack.user("grace"), message)
     slack.archive(deploys)
     with pytest.raises(NotPossible, match="archived"):
         await slack.command(ada, deploys, "/sample")
 
 
-async def test_channel_names_of_private_places_are_kept_back(
-    slack: SlackSimulator, app: App
-) -> None:
+async def test_private_channel_names_are_not_sent(slack: SlackSimulator, app: App) -> None:
     ada = slack.user("ada")
 
     await slack.command(ada, slack.channel("secret"), "/sample")
@@ -175,7 +173,7 @@ async def test_channel_names_of_private_places_are_kept_back(
 
 
 @pytest.mark.parametrize("answer", ["hi", {"text": "hi"}])
-async def test_the_body_of_an_ack_is_whispered(
+async def test_ack_body_is_posted_as_ephemeral(
     slack: SlackSimulator, app: App, answer: Any
 ) -> None:
     app.answer = answer
@@ -186,7 +184,7 @@ async def test_the_body_of_an_ack_is_whispered(
     assert [m.text for m in slack.ephemerals(slack.user("ada"))] == ["hi"]
 
 
-async def test_the_body_of_an_ack_may_be_for_all(slack: SlackSimulator, app: App) -> None:
+async def test_ack_body_can_be_posted_in_channel(slack: SlackSimulator, app: App) -> None:
     app.answer = {"response_type": "in_channel", "text": "hi"}
 
     await slack.command(slack.user("ada"), slack.channel("random"), "/sample")
@@ -194,7 +192,7 @@ async def test_the_body_of_an_ack_may_be_for_all(slack: SlackSimulator, app: App
     assert [m.text for m in slack.messages(slack.channel("random"))] == ["hi"]
 
 
-async def test_a_bad_body_of_an_ack_shows_a_failure(slack: SlackSimulator, app: App) -> None:
+async def test_invalid_ack_body_shows_a_failure(slack: SlackSimulator, app: App) -> None:
     app.answer = {"blocks": [{"type": "nonsense"}]}
 
     await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")
@@ -202,7 +200,7 @@ async def test_a_bad_body_of_an_ack_shows_a_failure(slack: SlackSimulator, app: 
     assert "invalid_blocks" in slack.notices[0].text
 
 
-async def test_a_response_url_works_five_times_within_half_an_hour(
+async def test_response_url_works_five_times_within_30_minutes(
     slack: SlackSimulator, app: App
 ) -> None:
     await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")
@@ -219,7 +217,7 @@ async def test_a_response_url_works_five_times_within_half_an_hour(
     assert (answer.status_code, "expired_url" in answer.body) == (404, True)
 
 
-async def test_a_response_url_replaces_and_deletes_the_clicked_message(
+async def test_response_url_replaces_and_deletes_the_clicked_message(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     message = await posted(slack, client, blocks=buttons("stop"))
@@ -239,7 +237,7 @@ async def test_a_response_url_replaces_and_deletes_the_clicked_message(
         assert message.deleted
 
 
-async def test_a_whisper_can_be_replaced_only_through_its_response_url(
+async def test_ephemeral_is_replaced_only_through_its_response_url(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     ada = slack.user("ada")
@@ -265,21 +263,21 @@ async def test_a_whisper_can_be_replaced_only_through_its_response_url(
     assert slack.ephemerals(ada) == []
 
 
-async def test_a_shortcut_brings_the_whole_message(
+async def test_shortcut_payload_has_the_whole_message(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
-    said = await slack.say(slack.user("grace"), slack.channel("deploys"), "a @samplebot b")
+    message = await slack.say(slack.user("grace"), slack.channel("deploys"), "a @samplebot b")
 
-    await slack.shortcut(slack.user("ada"), said, callback_id="take_sample")
+    await slack.shortcut(slack.user("ada"), message, callback_id="take_sample")
 
     payload = app.last("interactive")
     assert payload["type"] == "message_action"
-    assert payload["message_ts"] == said.ts
+    assert payload["message_ts"] == message.ts
     assert payload["message"]["text"] == f"a <@{slack.bot.id}> b"
     assert payload["message"]["user"] == slack.user("grace").id
     assert payload["channel"] == {"id": DEPLOYS, "name": "deploys"}
-    ours = await posted(slack, client)
-    await slack.shortcut(slack.user("ada"), ours, callback_id="take_sample")
+    bots_message = await posted(slack, client)
+    await slack.shortcut(slack.user("ada"), bots_message, callback_id="take_sample")
     assert "user" not in app.last("interactive")["message"]
     assert app.last("interactive")["message"]["bot_id"] == slack.bot.bot_id
 
@@ -332,7 +330,7 @@ async def trigger(slack: SlackSimulator) -> str:
     return result.trigger_id
 
 
-async def test_a_trigger_opens_one_modal_within_three_seconds(
+async def test_trigger_opens_one_modal_within_3_seconds(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     trigger_id = await trigger(slack)
@@ -347,7 +345,7 @@ async def test_a_trigger_opens_one_modal_within_three_seconds(
         await client.views_open(trigger_id="made.up", view=FORM)
 
 
-async def test_a_bad_view_does_not_use_the_trigger_up(
+async def test_invalid_view_does_not_use_up_the_trigger(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     trigger_id = await trigger(slack)
@@ -357,7 +355,7 @@ async def test_a_bad_view_does_not_use_the_trigger_up(
     assert (await client.views_open(trigger_id=trigger_id, view=FORM))["ok"]
 
 
-async def test_a_submission_carries_the_values_and_closes_the_modal(
+async def test_submission_sends_values_and_closes_the_modal(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     ada = slack.user("ada")
@@ -381,7 +379,7 @@ async def test_a_submission_carries_the_values_and_closes_the_modal(
     assert slack.view(ada) is None
 
 
-async def test_errors_keep_the_modal_open_and_are_shown(
+async def test_submission_errors_keep_the_modal_open(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     ada = slack.user("ada")
@@ -408,7 +406,7 @@ async def test_errors_keep_the_modal_open_and_are_shown(
     assert slack.view(ada) is view
 
 
-async def test_modals_stack_up_to_three(
+async def test_at_most_three_modals_stack(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     ada = slack.user("ada")
@@ -440,7 +438,7 @@ async def test_modals_stack_up_to_three(
     assert slack.view(ada) is None
 
 
-async def test_an_update_needs_the_right_hash_and_keeps_what_was_typed(
+async def test_view_update_checks_the_hash_and_keeps_typed_values(
     slack: SlackSimulator, client: AsyncWebClient, app: App
 ) -> None:
     ada = slack.user("ada")

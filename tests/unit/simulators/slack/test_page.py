@@ -1,4 +1,4 @@
-"""The page in a real browser: what a stranger of the demo sees and does."""
+"""The page in a real browser: what a visitor of the demo sees and does."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -203,7 +203,9 @@ async def write(page: Page, text: str, composer: str = "#composer") -> None:
 
 
 @pytest.mark.browser
-async def test_a_stranger_finds_a_way_around(workspace: SlackSimulator, page: Page) -> None:
+async def test_visitor_can_use_channels_threads_and_buttons(
+    workspace: SlackSimulator, page: Page
+) -> None:
     composer = page.locator("#composer textarea")
 
     # A hint fills the composer, and the completion knows the command.
@@ -240,7 +242,7 @@ async def test_a_stranger_finds_a_way_around(workspace: SlackSimulator, page: Pa
     await write(page, "thanks @samplebot", "#thread-composer")
     await expect(page.locator("#replies .message").last).to_contain_text("thanks @samplebot")
 
-    # What nobody acknowledges gets a warning.
+    # An unacknowledged click shows a warning.
     await message.get_by_role("button", name="Mute").click()
     await expect(page.locator(".toast").last).to_contain_text("did not respond")
     await expect(message.locator(".kit.failed")).to_have_count(1)
@@ -253,10 +255,10 @@ async def test_a_stranger_finds_a_way_around(workspace: SlackSimulator, page: Pa
 
 
 @pytest.mark.browser
-async def test_forms_home_and_webhooks(workspace: SlackSimulator, page: Page) -> None:
+async def test_modals_home_tab_and_webhook_panel(workspace: SlackSimulator, page: Page) -> None:
     await write(page, "something to sample")
 
-    # A message shortcut opens a form; it is filled with the keyboard alone.
+    # A message shortcut opens a form; it is filled in with the keyboard only.
     message = page.locator("#messages .message").first
     await message.hover()
     await message.get_by_role("button", name="More actions").click()
@@ -275,7 +277,7 @@ async def test_forms_home_and_webhooks(workspace: SlackSimulator, page: Page) ->
     await page.keyboard.press("Enter")
     await expect(modal).to_be_hidden()
 
-    # The Home tab is what the app publishes when somebody looks.
+    # The app publishes the Home tab when a user opens it.
     await page.get_by_role("button", name="Sample App · Home").click()
     await expect(page.locator("#home h3")).to_have_text("At home")
 
@@ -302,7 +304,7 @@ async def test_forms_home_and_webhooks(workspace: SlackSimulator, page: Page) ->
     assert await page.evaluate("document.documentElement.scrollWidth") == 900
 
 
-async def test_only_the_page_itself_may_act(workspace: SlackSimulator) -> None:
+async def test_only_the_page_can_act(workspace: SlackSimulator) -> None:
     act = {"act": "say", "user": "U01ADA00001", "channel": "C01DEPLOYS0", "text": "hi"}
     url = f"{workspace.page_url}page/act"
     async with aiohttp.ClientSession() as session:

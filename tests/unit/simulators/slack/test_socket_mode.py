@@ -16,11 +16,11 @@ class Bot:
 
     def __init__(self, app: AsyncApp) -> None:
         self.app = app
-        self.heard: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.acks = True
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        return [body for body in self.heard if body.get("event", {}).get("type") == kind]
+        return [body for body in self.received if body.get("event", {}).get("type") == kind]
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ async def bot(slack: SlackSimulator, client: AsyncWebClient) -> AsyncIterator[Bo
     bot = Bot(app)
 
     async def listen(ack: AsyncAck, body: dict[str, Any]) -> None:
-        bot.heard.append(body)
+        bot.received.append(body)
         if bot.acks:
             await ack()
 
     async def listen_to_event(body: dict[str, Any]) -> None:
-        bot.heard.append(body)
+        bot.received.append(body)
 
     app.command("/sample")(listen)
     app.action("press")(listen)
@@ -51,9 +51,7 @@ async def bot(slack: SlackSimulator, client: AsyncWebClient) -> AsyncIterator[Bo
     await handler.client.aiohttp_client_session.close()
 
 
-async def test_a_command_reaches_bolt_and_its_ack_comes_back(
-    slack: SlackSimulator, bot: Bot
-) -> None:
+async def test_command_reaches_bolt_and_is_acked(slack: SlackSimulator, bot: Bot) -> None:
     ada, deploys = slack.user("ada"), slack.channel("deploys")
 
     result = await slack.command(ada, deploys, "/sample", "@grace https://example.com <b>")
@@ -61,16 +59,14 @@ async def test_a_command_reaches_bolt_and_its_ack_comes_back(
     assert result.acked
     assert result.ack_after_s is not None
     assert result.ack_after_s < 0.3
-    body = bot.heard[0]
+    body = bot.received[0]
     assert body["text"] == "<@U01GRACE001|grace> <https://example.com> &lt;b&gt;"
     assert body["channel_name"] == "deploys"
     assert body["trigger_id"] == result.trigger_id
     assert "thread_ts" not in body
 
 
-async def test_a_command_that_is_not_acked_in_time_shows_a_failure(
-    slack: SlackSimulator, bot: Bot
-) -> None:
+async def test_late_ack_shows_a_failure(slack: SlackSimulator, bot: Bot) -> None:
     bot.acks = False
 
     result = await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")
@@ -79,27 +75,23 @@ async def test_a_command_that_is_not_acked_in_time_shows_a_failure(
     assert [n.text for n in slack.notices] == ['/sample failed with the error "operation_timeout"']
 
 
-async def test_without_any_connection_a_command_fails_at_once(slack: SlackSimulator) -> None:
+async def test_command_fails_at_once_without_a_connection(slack: SlackSimulator) -> None:
     result = await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")
 
     assert not result.acked
     assert "dispatch_failed" in slack.notices[0].text
 
 
-async def test_a_mention_in_a_channel_arrives_twice_under_two_event_ids(
-    slack: SlackSimulator, bot: Bot
-) -> None:
-    said = await slack.say(slack.user("ada"), slack.channel("deploys"), "@samplebot hello")
+async def test_mention_in_a_channel_sends_two_events(slack: SlackSimulator, bot: Bot) -> None:
+    posted = await slack.say(slack.user("ada"), slack.channel("deploys"), "@samplebot hello")
 
     await slack.until(lambda: len(slack.deliveries) == 2)
     message, mention = bot.events("message")[0], bot.events("app_mention")[0]
-    assert message["event"]["ts"] == mention["event"]["ts"] == said.ts
+    assert message["event"]["ts"] == mention["event"]["ts"] == posted.ts
     assert message["event_id"] != mention["event_id"]
 
 
-async def test_a_mention_in_a_direct_message_is_only_a_message(
-    slack: SlackSimulator, bot: Bot
-) -> None:
+async def test_mention_in_a_direct_message_sends_one_event(slack: SlackSimulator, bot: Bot) -> None:
     ada = slack.user("ada")
 
     await slack.say(ada, slack.dm(ada), "@samplebot hello")
@@ -109,9 +101,7 @@ async def test_a_mention_in_a_direct_message_is_only_a_message(
     assert not bot.events("app_mention")
 
 
-async def test_nothing_is_heard_from_channels_without_the_bot(
-    slack: SlackSimulator, bot: Bot
-) -> None:
+async def test_no_events_from_channels_without_the_bot(slack: SlackSimulator, bot: Bot) -> None:
     ada = slack.user("ada")
     await slack.say(ada, slack.channel("random"), "@samplebot hello")
     await slack.say(ada, slack.channel("oncall"), "something else")
@@ -127,11 +117,11 @@ async def test_events_are_retried_until_they_are_acked(slack: SlackSimulator, bo
 
     await slack.until(lambda: len(slack.deliveries) == 3)
     assert [a.retry and a.retry.number for a in slack.deliveries] == [None, 1, 2]
-    assert len({body["event_id"] for body in bot.heard}) == 1
-    assert len(bot.heard) == 3
+    assert len({body["event_id"] for body in bot.received}) == 1
+    assert len(bot.received) == 3
 
 
-async def test_events_said_while_no_socket_was_open_arrive_by_a_retry(
+async def test_events_during_a_disconnect_arrive_by_retry(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     await slack.say(slack.user("ada"), slack.channel("oncall"), "is anybody there?")
@@ -143,17 +133,17 @@ async def test_events_said_while_no_socket_was_open_arrive_by_a_retry(
     ]
 
 
-async def test_the_last_envelope_can_come_twice(slack: SlackSimulator, bot: Bot) -> None:
+async def test_last_envelope_can_be_redelivered(slack: SlackSimulator, bot: Bot) -> None:
     await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample", "once")
 
     await slack.redeliver_last_for_test("slash_commands")
 
-    assert len(bot.heard) == 2
-    assert bot.heard[0] == bot.heard[1]
+    assert len(bot.received) == 2
+    assert bot.received[0] == bot.received[1]
 
 
 @pytest.mark.parametrize("reason", ["refresh_requested", "warning"])
-async def test_bolt_comes_back_after_a_disconnect(
+async def test_bolt_reconnects_after_a_disconnect_request(
     slack: SlackSimulator, bot: Bot, reason: str
 ) -> None:
     await slack.disconnect_all_for_test(reason)
@@ -167,7 +157,7 @@ async def test_bolt_comes_back_after_a_disconnect(
     assert (await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")).acked
 
 
-async def test_bolt_comes_back_after_the_line_was_cut(slack: SlackSimulator, bot: Bot) -> None:
+async def test_bolt_reconnects_after_a_lost_connection(slack: SlackSimulator, bot: Bot) -> None:
     slack.drop_tcp_for_test()
     await slack.until(
         lambda: (
@@ -179,9 +169,7 @@ async def test_bolt_comes_back_after_the_line_was_cut(slack: SlackSimulator, bot
     assert (await slack.command(slack.user("ada"), slack.channel("deploys"), "/sample")).acked
 
 
-async def test_each_envelope_goes_to_one_of_the_connections(
-    slack: SlackSimulator, bot: Bot
-) -> None:
+async def test_each_envelope_goes_to_one_connection(slack: SlackSimulator, bot: Bot) -> None:
     second = AsyncSocketModeHandler(bot.app, slack.app_token)
     try:
         await second.connect_async()  # type: ignore[no-untyped-call]
@@ -195,11 +183,11 @@ async def test_each_envelope_goes_to_one_of_the_connections(
         await second.client.aiohttp_client_session.close()
 
     assert all(result.acked for result in results)
-    assert sorted(body["text"] for body in bot.heard) == ["0", "1", "2", "3"]
+    assert sorted(body["text"] for body in bot.received) == ["0", "1", "2", "3"]
     assert sorted(slack.envelopes_per_connection_for_test()) == [2, 2]
 
 
-async def test_the_bot_hears_the_echo_of_its_own_edit(
+async def test_bot_receives_an_event_for_its_own_edit(
     slack: SlackSimulator, client: AsyncWebClient, bot: Bot
 ) -> None:
     posted = await client.chat_postMessage(channel="C01ONCALL00", text="one")
@@ -213,7 +201,7 @@ async def test_the_bot_hears_the_echo_of_its_own_edit(
     assert event["previous_message"]["text"] == "one"
 
 
-async def test_the_home_tab_tells_the_app_when_it_is_opened(
+async def test_opening_the_home_tab_sends_an_event(
     slack: SlackSimulator, client: AsyncWebClient, bot: Bot
 ) -> None:
     ada = slack.user("ada")
@@ -227,7 +215,7 @@ async def test_the_home_tab_tells_the_app_when_it_is_opened(
     assert home.plain == "Welcome"
 
 
-async def test_a_deleted_message_is_told(
+async def test_deleting_a_message_sends_an_event(
     slack: SlackSimulator, client: AsyncWebClient, bot: Bot
 ) -> None:
     await client.chat_postMessage(channel="C01ONCALL00", text="one")
@@ -240,7 +228,7 @@ async def test_a_deleted_message_is_told(
     assert (event["subtype"], event["deleted_ts"]) == ("message_deleted", message.ts)
 
 
-async def test_ten_connections_are_enough_and_each_address_works_once(
+async def test_at_most_ten_connections_and_each_address_works_once(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     async with aiohttp.ClientSession() as session:
@@ -257,7 +245,7 @@ async def test_ten_connections_are_enough_and_each_address_works_once(
     assert frames[9]["num_connections"] == 10
 
 
-async def test_late_and_made_up_acks_count_for_nothing(slack: SlackSimulator) -> None:
+async def test_late_and_unknown_acks_are_ignored(slack: SlackSimulator) -> None:
     client = AsyncWebClient(base_url=slack.api_url)
     url = (await client.apps_connections_open(app_token=slack.app_token))["url"]
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
@@ -275,11 +263,11 @@ async def test_late_and_made_up_acks_count_for_nothing(slack: SlackSimulator) ->
     assert slack.unknown_acks_for_test() == ["made up", "no json", late]
 
 
-async def test_deliveries_can_be_held_back(slack: SlackSimulator, bot: Bot) -> None:
+async def test_deliveries_can_be_paused(slack: SlackSimulator, bot: Bot) -> None:
     async with slack.pause_deliveries_for_test():
         ada, deploys = slack.user("ada"), slack.channel("deploys")
         command = asyncio.create_task(slack.command(ada, deploys, "/sample"))
         await asyncio.sleep(0)
-        assert bot.heard == []
+        assert bot.received == []
 
     assert (await command).acked

@@ -163,7 +163,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("block", "complaint"), BAD)
-def test_what_slack_refuses_is_refused_with_a_pointer(
+def test_invalid_blocks_are_refused_with_a_json_pointer(
     block: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ApiError) as refusal:
@@ -173,21 +173,21 @@ def test_what_slack_refuses_is_refused_with_a_pointer(
     assert any(complaint.replace("152", "151") in message for message in refusal.value.messages)
 
 
-def test_fifty_blocks_are_enough() -> None:
+def test_at_most_fifty_blocks() -> None:
     validation.check_message_blocks([section()] * 50)
 
     with pytest.raises(ApiError, match="invalid_blocks"):
         validation.check_message_blocks([section()] * 51)
 
 
-def test_all_blocks_together_have_a_limit() -> None:
+def test_total_text_of_all_blocks_is_limited() -> None:
     validation.check_message_blocks([section("x" * 3000)] * 4)
 
     with pytest.raises(ApiError, match="msg_blocks_too_long"):
         validation.check_message_blocks([section("x" * 3000)] * 4 + [section("y")])
 
 
-def test_two_blocks_cannot_have_one_id() -> None:
+def test_block_ids_are_unique() -> None:
     with pytest.raises(ApiError) as refusal:
         validation.check_message_blocks([section(block_id="a"), section(block_id="a")])
 
@@ -195,12 +195,12 @@ def test_two_blocks_cannot_have_one_id() -> None:
 
 
 @pytest.mark.parametrize("value", ["{", "5", 5, None])
-def test_blocks_that_are_no_list_have_the_wrong_format(value: Any) -> None:
+def test_blocks_must_be_a_list(value: Any) -> None:
     with pytest.raises(ApiError, match="invalid_blocks_format"):
         validation.check_message_blocks(value)
 
 
-def test_ids_and_defaults_are_filled_in() -> None:
+def test_missing_ids_and_defaults_are_filled_in() -> None:
     blocks = [section(), actions({"type": "button", "text": plain("Go")})]
 
     stored = validation.check_message_blocks(blocks)
@@ -239,7 +239,7 @@ TEXT_INPUT = {
         ([], "must provide an object"),
     ],
 )
-def test_views_are_refused_with_a_pointer(view: Any, complaint: str) -> None:
+def test_invalid_views_are_refused_with_a_json_pointer(view: Any, complaint: str) -> None:
     with pytest.raises(ApiError) as refusal:
         validation.check_view(view, kind="modal")
 
@@ -248,7 +248,7 @@ def test_views_are_refused_with_a_pointer(view: Any, complaint: str) -> None:
     assert all("json-pointer:/view" in message for message in refusal.value.messages)
 
 
-def test_a_view_has_a_size() -> None:
+def test_view_size_is_limited() -> None:
     long = [section("é" * 2500) for _ in range(20)]
 
     with pytest.raises(ApiError, match="view_too_large"):
@@ -265,7 +265,7 @@ def test_a_view_has_a_size() -> None:
         ({"event_type": "x", "event_payload": {"y": "z" * 16_000}}, "metadata_too_large"),
     ],
 )
-def test_metadata_has_a_form(metadata: Any, code: str) -> None:
+def test_invalid_metadata_is_refused(metadata: Any, code: str) -> None:
     with pytest.raises(ApiError, match=code):
         validation.check_metadata(metadata)
 
@@ -274,7 +274,7 @@ def test_metadata_has_a_form(metadata: Any, code: str) -> None:
     ("check", "value"),
     [(string(most=3), 5), (integer(least=0, most=1), True), (one_of("a"), "b")],
 )
-def test_types_are_checked(check: Check, value: Any) -> None:
+def test_wrong_types_are_reported(check: Check, value: Any) -> None:
     problems: list[str] = []
 
     check(value, "/x", problems)

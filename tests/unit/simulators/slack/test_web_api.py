@@ -26,7 +26,7 @@ async def refusal(call: Awaitable[Any]) -> str:
     return str(refused.value.response["error"])
 
 
-async def test_who_am_i(slack: SlackSimulator, client: AsyncWebClient) -> None:
+async def test_auth_test_identifies_the_bot(slack: SlackSimulator, client: AsyncWebClient) -> None:
     answer = await client.auth_test()
 
     assert answer["user_id"] == slack.bot.id
@@ -38,20 +38,24 @@ async def test_who_am_i(slack: SlackSimulator, client: AsyncWebClient) -> None:
     ("token", "code"),
     [(None, "not_authed"), ("xoxb-no", "invalid_auth"), ("app", "not_allowed_token_type")],
 )
-async def test_tokens_are_checked(slack: SlackSimulator, token: str | None, code: str) -> None:
+async def test_wrong_tokens_are_refused(
+    slack: SlackSimulator, token: str | None, code: str
+) -> None:
     token = slack.app_token if token == "app" else token
     client = AsyncWebClient(token=token, base_url=slack.api_url)
 
     assert await refusal(client.auth_test()) == code
 
 
-async def test_a_bot_token_opens_no_socket(slack: SlackSimulator, client: AsyncWebClient) -> None:
+async def test_bot_token_cannot_open_a_socket(
+    slack: SlackSimulator, client: AsyncWebClient
+) -> None:
     code = await refusal(client.apps_connections_open(app_token=slack.bot_token))
 
     assert code == "not_allowed_token_type"
 
 
-async def test_unknown_methods_and_arguments_fail_loudly(
+async def test_unknown_methods_and_arguments_are_refused(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     assert await refusal(client.api_call("pins.invent")) == "unknown_method"
@@ -63,7 +67,7 @@ async def test_unknown_methods_and_arguments_fail_loudly(
     assert slack.calls[-1].outcome == "invalid_arguments"
 
 
-async def test_forms_queries_and_json_are_all_understood(
+async def test_arguments_come_as_form_query_or_json(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     url = f"{slack.api_url}chat.postMessage"
@@ -100,7 +104,7 @@ async def test_posting_needs_membership(client: AsyncWebClient, channel: str, co
     assert await refusal(client.chat_postMessage(channel=channel, text="x")) == code
 
 
-async def test_posting_to_a_person_lands_in_the_direct_message(
+async def test_posting_to_a_user_id_goes_to_the_direct_message(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     ada = slack.user("ada")
@@ -111,7 +115,7 @@ async def test_posting_to_a_person_lands_in_the_direct_message(
     assert [m.text for m in slack.messages(slack.dm(ada))] == ["psst"]
 
 
-async def test_archived_channels_take_nothing(
+async def test_archived_channels_refuse_messages(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     posted = await client.chat_postMessage(channel=DEPLOYS, text="x")
@@ -122,7 +126,7 @@ async def test_archived_channels_take_nothing(
     assert code == "is_inactive"
 
 
-async def test_scopes_are_needed(slack: SlackSimulator) -> None:
+async def test_missing_scope_is_refused(slack: SlackSimulator) -> None:
     scopes = [s for s in MANIFEST["oauth_config"]["scopes"]["bot"] if s != "files:write"]
     poor = MANIFEST | {"oauth_config": {"scopes": {"bot": [*scopes, "chat:write.public"]}}}
     async with open_slack(manifest=poor) as other:
@@ -133,7 +137,9 @@ async def test_scopes_are_needed(slack: SlackSimulator) -> None:
         assert (await client.chat_postMessage(channel=RANDOM, text="x"))["ok"]
 
 
-async def test_text_lengths(slack: SlackSimulator, client: AsyncWebClient) -> None:
+async def test_long_texts_are_truncated_or_refused(
+    slack: SlackSimulator, client: AsyncWebClient
+) -> None:
     posted = await client.chat_postMessage(channel=DEPLOYS, text="x" * 40_001)
 
     assert posted["warning"] == "message_truncated"
@@ -144,7 +150,7 @@ async def test_text_lengths(slack: SlackSimulator, client: AsyncWebClient) -> No
     assert code == "msg_too_long"
 
 
-async def test_an_update_with_text_alone_removes_the_blocks_and_keeps_the_metadata(
+async def test_update_with_only_text_removes_blocks_and_keeps_metadata(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     metadata = {"event_type": "thing", "event_payload": {"id": "1"}}
@@ -162,23 +168,23 @@ async def test_an_update_with_text_alone_removes_the_blocks_and_keeps_the_metada
     assert [r.text for r in slack.edits(message)] == ["x", "y"]
 
 
-async def test_updates_that_slack_refuses(slack: SlackSimulator, client: AsyncWebClient) -> None:
-    theirs = await slack.say(slack.user("ada"), slack.channel("deploys"), "mine")
-    ours = (await client.chat_postMessage(channel=DEPLOYS, text="x", blocks=[RICH]))["ts"]
+async def test_invalid_updates_are_refused(slack: SlackSimulator, client: AsyncWebClient) -> None:
+    other = await slack.say(slack.user("ada"), slack.channel("deploys"), "mine")
+    own_ts = (await client.chat_postMessage(channel=DEPLOYS, text="x", blocks=[RICH]))["ts"]
     update = client.chat_update
 
     assert await refusal(update(channel=DEPLOYS, ts="1.0", text="x")) == "message_not_found"
-    assert await refusal(update(channel=DEPLOYS, ts=theirs.ts, text="x")) == "cant_update_message"
+    assert await refusal(update(channel=DEPLOYS, ts=other.ts, text="x")) == "cant_update_message"
     assert (
-        await refusal(client.api_call("chat.update", json={"channel": DEPLOYS, "ts": ours}))
+        await refusal(client.api_call("chat.update", json={"channel": DEPLOYS, "ts": own_ts}))
         == "no_text"
     )
-    code = await refusal(update(channel=DEPLOYS, ts=ours, text="x", blocks=[SECTION]))
+    code = await refusal(update(channel=DEPLOYS, ts=own_ts, text="x", blocks=[SECTION]))
     assert code == "block_mismatch"
-    assert await refusal(client.chat_delete(channel=DEPLOYS, ts=theirs.ts)) == "cant_delete_message"
+    assert await refusal(client.chat_delete(channel=DEPLOYS, ts=other.ts)) == "cant_delete_message"
 
 
-async def test_a_deleted_parent_keeps_its_thread_only_while_it_has_replies(
+async def test_deleted_parent_keeps_its_thread_while_it_has_replies(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     deploys, ada = slack.channel("deploys"), slack.user("ada")
@@ -197,7 +203,7 @@ async def test_a_deleted_parent_keeps_its_thread_only_while_it_has_replies(
     assert code == "thread_not_found"
 
 
-async def test_a_reply_is_no_parent(client: AsyncWebClient) -> None:
+async def test_reply_cannot_be_a_thread_parent(client: AsyncWebClient) -> None:
     post = client.chat_postMessage
     parent = await post(channel=DEPLOYS, text="parent")
     reply = await post(channel=DEPLOYS, text="reply", thread_ts=parent["ts"])
@@ -206,7 +212,7 @@ async def test_a_reply_is_no_parent(client: AsyncWebClient) -> None:
     assert code == "thread_not_found"
 
 
-async def test_ephemerals_are_for_one_person_and_need_a_living_thread(
+async def test_ephemeral_reaches_one_user_and_needs_a_thread_with_replies(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     ada = slack.user("ada")
@@ -226,7 +232,7 @@ async def test_ephemerals_are_for_one_person_and_need_a_living_thread(
     assert await refusal(whisper(channel=RANDOM, user=ada.id, text="x")) == "not_in_channel"
 
 
-async def test_an_upload_in_three_steps_lands_in_the_thread(
+async def test_upload_in_three_steps_is_posted_in_the_thread(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     posted = await client.chat_postMessage(channel=DEPLOYS, text="parent")
@@ -247,7 +253,7 @@ async def test_an_upload_in_three_steps_lands_in_the_thread(
     assert reply.file_ids == [slack.files[0].id]
 
 
-async def test_uploads_that_slack_refuses(slack: SlackSimulator, client: AsyncWebClient) -> None:
+async def test_invalid_uploads_are_refused(slack: SlackSimulator, client: AsyncWebClient) -> None:
     ticket = await client.files_getUploadURLExternal(filename="a.txt", length=3)
     async with aiohttp.ClientSession() as session:
         async with session.post(ticket["upload_url"], data=b"four") as response:
@@ -298,7 +304,9 @@ async def test_history_and_replies(slack: SlackSimulator, client: AsyncWebClient
     assert code == "invalid_cursor"
 
 
-async def test_looking_people_and_places_up(slack: SlackSimulator, client: AsyncWebClient) -> None:
+async def test_users_groups_and_channels_can_be_looked_up(
+    slack: SlackSimulator, client: AsyncWebClient
+) -> None:
     ada = slack.user("ada")
     assert (await client.users_info(user=ada.id))["user"]["name"] == "ada"
     assert await refusal(client.users_info(user="U0")) == "user_not_found"
@@ -315,7 +323,9 @@ async def test_looking_people_and_places_up(slack: SlackSimulator, client: Async
     assert (await client.bots_info(bot=slack.bot.bot_id))["bot"]["user_id"] == slack.bot.id
 
 
-async def test_a_permalink_names_the_message(slack: SlackSimulator, client: AsyncWebClient) -> None:
+async def test_permalink_points_to_the_message(
+    slack: SlackSimulator, client: AsyncWebClient
+) -> None:
     posted = await client.chat_postMessage(channel=DEPLOYS, text="x")
 
     link = (await client.chat_getPermalink(channel=DEPLOYS, message_ts=posted["ts"]))["permalink"]
@@ -323,7 +333,7 @@ async def test_a_permalink_names_the_message(slack: SlackSimulator, client: Asyn
     assert link == f"{slack.page_url}archives/{DEPLOYS}/p{posted['ts'].replace('.', '')}"
 
 
-async def test_a_rate_limit_answers_429_and_the_sdk_may_wait_for_it(
+async def test_rate_limit_answers_429_and_the_sdk_can_wait(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     slack.rate_limit_for_test("chat.postMessage", retry_after_s=1, times=1)
@@ -357,7 +367,7 @@ async def test_enforced_rate_limits_follow_the_tiers() -> None:
         assert (await client.chat_postMessage(channel=ONCALL, text="x"))["ok"]
 
 
-async def test_faults_on_demand(slack: SlackSimulator, client: AsyncWebClient) -> None:
+async def test_injected_faults(slack: SlackSimulator, client: AsyncWebClient) -> None:
     client.retry_handlers.clear()
 
     def post() -> Awaitable[Any]:
@@ -382,7 +392,7 @@ async def test_faults_on_demand(slack: SlackSimulator, client: AsyncWebClient) -
     assert (await post())["ok"]
 
 
-async def test_a_held_call_goes_on_when_it_is_released(
+async def test_held_call_continues_after_release(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     async with slack.hold_for_test("chat.postMessage") as hold:
@@ -394,7 +404,7 @@ async def test_a_held_call_goes_on_when_it_is_released(
     assert slack.messages(slack.channel("deploys"))
 
 
-async def test_waiting_in_vain_shows_the_workspace(
+async def test_until_timeout_shows_the_workspace(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     await client.chat_postMessage(channel=DEPLOYS, text="here I am")

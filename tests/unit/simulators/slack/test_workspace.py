@@ -22,14 +22,14 @@ DEPLOYS = "C01DEPLOYS0"
         ("mail@ada", "mail@ada", None),
     ],
 )
-async def test_what_people_type_becomes_slacks_markup(
+async def test_typed_text_becomes_slack_markup(
     slack: SlackSimulator, typed: str, message: str, command: str | None
 ) -> None:
     assert as_text(slack.workspace, typed, style="message") == message
     assert as_text(slack.workspace, typed, style="command") == (command or message)
 
 
-async def test_people_of_other_teams_are_marked_in_events(slack: SlackSimulator) -> None:
+async def test_events_mark_users_of_other_teams(slack: SlackSimulator) -> None:
     mallory = slack.user("mallory")
 
     await slack.say(mallory, slack.channel("deploys"), "hi")
@@ -40,7 +40,7 @@ async def test_people_of_other_teams_are_marked_in_events(slack: SlackSimulator)
     assert payload["is_ext_shared_channel"]
 
 
-async def test_a_reply_may_be_broadcast_and_a_file_is_marked(
+async def test_events_mark_broadcast_replies_and_files(
     slack: SlackSimulator, client: AsyncWebClient
 ) -> None:
     parent = await client.chat_postMessage(channel=DEPLOYS, text="parent")
@@ -73,7 +73,7 @@ async def test_membership_can_change(slack: SlackSimulator, client: AsyncWebClie
         slack.channel("nowhere")
 
 
-async def test_a_taken_port_is_an_error(slack: SlackSimulator) -> None:
+async def test_taken_port_is_an_error(slack: SlackSimulator) -> None:
     port = int(slack.page_url.rsplit(":", 1)[1].rstrip("/"))
 
     with pytest.raises(OSError, match="in use"):
@@ -81,7 +81,7 @@ async def test_a_taken_port_is_an_error(slack: SlackSimulator) -> None:
             pass
 
 
-async def test_home_tabs_can_be_switched_off() -> None:
+async def test_home_tab_can_be_disabled() -> None:
     features = MANIFEST["features"] | {"app_home": {"home_tab_enabled": False}}
     async with open_slack(manifest=MANIFEST | {"features": features}) as slack:
         client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
@@ -92,9 +92,7 @@ async def test_home_tabs_can_be_switched_off() -> None:
             await client.views_publish(user_id=ada.id, view={"type": "home", "blocks": []})
 
 
-async def test_plain_shows_what_a_reader_sees(
-    slack: SlackSimulator, client: AsyncWebClient
-) -> None:
+async def test_plain_is_the_visible_text(slack: SlackSimulator, client: AsyncWebClient) -> None:
     parts = [
         {"type": "text", "text": "by "},
         {"type": "user", "user_id": "U01ADA00001"},

@@ -27,7 +27,7 @@ async def host(forge: Forge) -> AsyncIterator[DokkuHost]:
 
 
 @pytest.mark.parametrize("ref", ["main", FEATURE_BRANCH, TAG])
-async def test_a_ref_becomes_its_commit(
+async def test_ref_resolves_to_its_commit(
     client: "Client", host: DokkuHost, forge: Forge, ref: str
 ) -> None:
     url = forge.url("myapp")
@@ -36,14 +36,16 @@ async def test_a_ref_becomes_its_commit(
     assert host.live("myapp")["web.1"].sha == forge.sha("myapp", ref)
 
 
-async def test_what_the_fetch_says_of_the_branch(client: "Client", forge: Forge) -> None:
+async def test_fetch_prints_how_the_branch_moved(client: "Client", forge: Forge) -> None:
     before = forge.sha("myapp", TAG)
     after = forge.commit("myapp", "Fix the colour")
     done = await client.run(f"git:sync --build myapp {forge.url('myapp')} {after}")
     assert f"   {before[:7]}..{after[:7]}  main       -> main\n" in done.out
 
 
-async def test_missing_and_unreachable(client: "Client", host: DokkuHost, forge: Forge) -> None:
+async def test_missing_ref_and_unreachable_repository(
+    client: "Client", host: DokkuHost, forge: Forge
+) -> None:
     url = forge.url("myapp")
     missing = await client.run(f"git:sync --build myapp {url} no-such-branch")
     assert (missing.exit, "not a valid SHA1" in missing.out) == (128, True)

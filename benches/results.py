@@ -1,7 +1,7 @@
-"""From the end of Dokku's command to the edit that shows it, beside the questions it needs.
+"""From the end of Dokku's command to the message that shows it, compared with the queries needed.
 
-One deployment at a time. The command is held just before its end for as long as two edits of
-a message must be apart, as a build that has been quiet for a moment.
+One deployment at a time. The command is held just before its end for the minimum time between
+two edits of a message, like a build that has been quiet for a moment.
 """
 
 import asyncio
@@ -12,58 +12,58 @@ from collections.abc import Sequence
 import asyncssh
 
 from benches.figures import in_ms, percentile
-from benches.played import Played, plain_apps, play
+from benches.running_bot import RunningBot, plain_apps, run_bot
 from bot.simulators.slack.model import Message
 
 ROUNDS = 10
 SETTLE_S = 2.0
 QUIET_S = 2.5
-QUESTIONS = ("builds:list {app} --format json", "ps:inspect {app}", "apps:report {app}")
+QUERIES = ("builds:list {app} --format json", "ps:inspect {app}", "apps:report {app}")
 FAILED = re.compile(r"^Failed: ")
 CHECKING = re.compile(r": Checking\b|^Deployed ")
 DEPLOYED = re.compile(r"^Deployed ")
-"""In the message's one-line text: the log snippet has words like these of its own."""
+"""Matched against the message's one-line text, because the log snippet has similar words."""
 
 
 async def measure() -> dict[str, object]:
     good = plain_apps(ROUNDS)
     bad = plain_apps(2 * ROUNDS, "build_fails")[ROUNDS:]
-    async with play([*good, *bad], speed=10.0, DEPLOYBOT_SETTLE=f"{SETTLE_S}s") as played:
-        failed = [await _end_to_edit(played, app.name, FAILED) for app in bad]
+    async with run_bot([*good, *bad], speed=10.0, DEPLOYBOT_SETTLE=f"{SETTLE_S}s") as bot:
+        failed = [await _end_to_message(bot, app.name, FAILED) for app in bad]
         checking: list[float] = []
         deployed: list[float] = []
         for app in good:
-            checking.append(await _end_to_edit(played, app.name, CHECKING))
+            checking.append(await _end_to_message(bot, app.name, CHECKING))
             begin = time.perf_counter()
-            await _until_shown(played, app.name, DEPLOYED)
+            await _until_shown(bot, app.name, DEPLOYED)
             deployed.append(max(0.0, time.perf_counter() - begin - SETTLE_S))
-        questions = await _questions(played, [app.name for app in good])
-    ends = [*failed, *checking]
-    beyond = percentile(ends, 0.95) - percentile(questions, 0.5)
+        queries = await _queries(bot, [app.name for app in good])
+    results = [*failed, *checking]
+    beyond = percentile(results, 0.95) - percentile(queries, 0.5)
     return {
         "end_to_failed": in_ms(failed),
         "end_to_checking": in_ms(checking),
         "checking_to_deployed_beyond_settle": in_ms(deployed),
-        "questions": in_ms(questions),
-        "p95_beyond_questions_ms": round(1000 * beyond, 1),
-        "goal": "p95 <= 1000 ms beyond the questions",
+        "queries": in_ms(queries),
+        "p95_beyond_queries_ms": round(1000 * beyond, 1),
+        "goal": "p95 <= 1000 ms beyond the queries",
     }
 
 
-async def _end_to_edit(played: Played, app: str, words: re.Pattern[str]) -> float:
-    host = played.stage.dokku
+async def _end_to_message(bot: RunningBot, app: str, words: re.Pattern[str]) -> float:
+    host = bot.simulators.dokku
     host.hold_for_test(app, at="before_exit")
-    await played.deploy(app)
+    await bot.deploy(app)
     await host.until(lambda: host.holding(app), timeout_s=60)
     await asyncio.sleep(QUIET_S)
     begin = time.perf_counter()
     host.release_for_test(app)
-    await _until_shown(played, app, words)
+    await _until_shown(bot, app, words)
     return time.perf_counter() - begin
 
 
-async def _until_shown(played: Played, app: str, words: re.Pattern[str]) -> Message:
-    slack = played.stage.slack
+async def _until_shown(bot: RunningBot, app: str, words: re.Pattern[str]) -> Message:
+    slack = bot.simulators.slack
     channel = slack.channel("deploys")
 
     def shown() -> Message | None:
@@ -76,9 +76,9 @@ async def _until_shown(played: Played, app: str, words: re.Pattern[str]) -> Mess
     return message
 
 
-async def _questions(played: Played, apps: Sequence[str]) -> list[float]:
-    """Wall time of the questions that an end needs, asked in turn on one open connection."""
-    settings = played.stage.settings
+async def _queries(bot: RunningBot, apps: Sequence[str]) -> list[float]:
+    """Wall time of the queries that a result needs, run in turn on one open connection."""
+    settings = bot.simulators.settings
     took: list[float] = []
     async with asyncssh.connect(
         settings["DOKKU_HOST"],
@@ -90,7 +90,7 @@ async def _questions(played: Played, apps: Sequence[str]) -> list[float]:
     ) as connection:
         for app in apps:
             begin = time.perf_counter()
-            for question in QUESTIONS:
-                await connection.run(question.format(app=app), check=True)
+            for query in QUERIES:
+                await connection.run(query.format(app=app), check=True)
             took.append(time.perf_counter() - begin)
     return took

@@ -1,4 +1,4 @@
-"""Dokku 0.35.20: no build records, builds on stderr, a lock file that goes with its build."""
+"""Dokku 0.35.20: no build records, builds on stderr, a lock file that ends with its build."""
 
 import json
 import re
@@ -26,12 +26,12 @@ async def host() -> AsyncIterator[DokkuHost]:
     assert made.complaints == []
 
 
-def test_only_recorded_versions() -> None:
+def test_unrecorded_version_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no recordings of Dokku 0\.30\.0"):
         DokkuHost(version="0.30.0")
 
 
-async def test_a_good_deploy(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_good_deploy(client: "Client", host: DokkuHost, app: str) -> None:
     done = await client.sync(app)
     assert done.exit == 0
     assert "\x1b[1G=====> Application deployed:\n" in done.out
@@ -43,16 +43,14 @@ async def test_a_good_deploy(client: "Client", host: DokkuHost, app: str) -> Non
     assert {one.sha for one in host.live(app).values()} == {NEW}
 
 
-async def test_there_are_no_build_records(client: "Client", app: str) -> None:
+async def test_no_build_records(client: "Client", app: str) -> None:
     for command in (f"builds:list {app}", f"builds:cancel {app}"):
         done = await client.run(command)
         assert done.exit == 1
         assert done.err.startswith(f" !     `{command}` is not a dokku command.\n")
 
 
-async def test_a_failed_build_releases_the_lock(
-    client: "Client", host: DokkuHost, app: str
-) -> None:
+async def test_failed_build_releases_the_lock(client: "Client", host: DokkuHost, app: str) -> None:
     host.apps[app].next_outcome = "build_fails"
     done = await client.sync(app)
     assert (done.exit, done.err.endswith(" !     App build failed\n")) == (1, True)
@@ -68,7 +66,7 @@ async def test_failed_checks(client: "Client", host: DokkuHost, app: str) -> Non
     assert {one.sha for one in host.live(app).values()} == {OLD}
 
 
-async def test_a_second_deploy_is_refused_on_stderr(
+async def test_second_deploy_is_refused_on_stderr(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -81,7 +79,7 @@ async def test_a_second_deploy_is_refused_on_stderr(
     assert (await client.finish(first)).exit == 0
 
 
-async def test_reports_have_their_old_keys(client: "Client", app: str) -> None:
+async def test_reports_have_the_old_keys(client: "Client", app: str) -> None:
     report = (await client.run(f"apps:report {app} --format json")).json
     assert list(report) == [
         "app-created-at",
@@ -97,7 +95,7 @@ async def test_reports_have_their_old_keys(client: "Client", app: str) -> None:
     )
 
 
-async def test_somebody_restarts_meanwhile(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_outside_restart_during_a_deploy(client: "Client", host: DokkuHost, app: str) -> None:
     (before,) = await client.containers(app)
     await outside_command_for_test(host, f"ps:restart {app}")
     (after,) = await client.containers(app)
@@ -116,7 +114,7 @@ def plain(text: str, app: str) -> set[str]:
 
 
 @pytest.mark.parametrize("outcome", ["ok", "build_fails", "checks_fail"])
-async def test_every_line_is_recorded(
+async def test_every_printed_line_is_recorded(
     client: "Client", host: DokkuHost, app: str, outcome: str
 ) -> None:
     recorded: set[str] = set()
@@ -142,7 +140,7 @@ async def lose_at(host: DokkuHost, client: "Client", app: str, phase: str) -> No
     await host.until(lambda: not host.apps[app].runs)
 
 
-async def test_a_client_killed_in_the_build_frees_the_lock(
+async def test_client_killed_in_the_build_frees_the_lock(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:
     recorded = load("0.35.20", "m1_ssh_lost_kill9_mid_build")
@@ -165,7 +163,7 @@ async def test_a_client_killed_in_the_build_frees_the_lock(
     assert (await client.sync(app)).exit == 0
 
 
-async def test_a_client_killed_in_post_deploy_leaves_both_releases_up(
+async def test_client_killed_in_post_deploy_leaves_both_releases_up(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:
     (recorded,) = json.loads(load("0.35.20", "inspect_c_interrupted_post_deploy")["inspect"].stdout)
@@ -183,7 +181,7 @@ async def test_a_client_killed_in_post_deploy_leaves_both_releases_up(
     assert {one.id for one in both} == {was["Id"], now["Id"]}
 
 
-async def test_the_lock_is_taken_between_fetch_and_build(
+async def test_lock_is_taken_between_fetch_and_build(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     locked = f"apps:report {app} --app-locked"
@@ -196,7 +194,7 @@ async def test_the_lock_is_taken_between_fetch_and_build(
         assert (await client.finish(deploy)).exit == 0
 
 
-async def test_a_good_end_frees_the_lock_and_writes_its_source_after_it(
+async def test_success_frees_the_lock_before_it_sets_the_source(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     assert (await client.sync(app)).exit == 0
@@ -204,7 +202,7 @@ async def test_a_good_end_frees_the_lock_and_writes_its_source_after_it(
     assert events.index("finalized") < len(events) - events[::-1].index("metadata_set") - 1
 
 
-async def test_the_repository_tells_its_head_and_its_branch(
+async def test_git_report_shows_head_and_branch(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     recorded = load("0.35.20", "a_first_deploy_ok")["git_report_before"].stdout

@@ -1,4 +1,4 @@
-"""The server's own faults: refusal, silence, noise, keys, channels."""
+"""Faults of the server and its network: refusal, silence, noise, keys, channels."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ async def test_refused_connections(connect: Connect, server: DokkuServer) -> Non
         assert (await connection.run("version")).exit_status == 0
 
 
-async def test_a_black_hole(connect: Connect, server: DokkuServer) -> None:
+async def test_connections_that_are_never_answered(connect: Connect, server: DokkuServer) -> None:
     server.swallow_connections_for_test()
     with pytest.raises(TimeoutError):
         await connect(connect_timeout=0.2)
@@ -50,7 +50,7 @@ async def test_a_black_hole(connect: Connect, server: DokkuServer) -> None:
         assert (await connection.run("version")).exit_status == 0
 
 
-async def test_a_refused_key(connect: Connect, server: DokkuServer) -> None:
+async def test_refused_key(connect: Connect, server: DokkuServer) -> None:
     server.refuse_key_for_test()
     with pytest.raises(asyncssh.PermissionDenied):
         await connect()
@@ -61,7 +61,7 @@ async def test_a_refused_key(connect: Connect, server: DokkuServer) -> None:
         await connect(client_keys=[asyncssh.generate_private_key("ssh-ed25519")])
 
 
-async def test_a_wrong_host_key(connect: Connect) -> None:
+async def test_wrong_host_key(connect: Connect) -> None:
     async with open_dokku(DokkuHost(speed=200)) as other:
         line = other.known_hosts.split(" ", 1)[1]
     wrong = asyncssh.import_known_hosts(f"* {line}")
@@ -69,9 +69,7 @@ async def test_a_wrong_host_key(connect: Connect) -> None:
         await connect(known_hosts=wrong)
 
 
-async def test_noise_before_and_a_banner_in_the_login(
-    connect: Connect, server: DokkuServer
-) -> None:
+async def test_noise_before_and_banner_in_the_login(connect: Connect, server: DokkuServer) -> None:
     server.noise_for_test(b"Welcome to this server\r\nAll is watched\r\n")
     server.greet_for_test(banner="Only for people who may\n")
     async with await connect() as connection:
@@ -84,7 +82,7 @@ async def test_garbage_instead_of_ssh(connect: Connect, server: DokkuServer) -> 
         await connect()
 
 
-async def test_ten_channels_and_no_more(
+async def test_at_most_ten_channels(
     client: "Client", host: DokkuHost, server: DokkuServer, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -115,19 +113,19 @@ async def test_commands_on_stdin_are_not_read(client: "Client") -> None:
     assert done.stdout == "dokku version 0.38.27\n"
 
 
-async def test_a_login_without_a_command_is_noted(client: "Client", host: DokkuHost) -> None:
+async def test_login_without_a_command_is_a_complaint(client: "Client", host: DokkuHost) -> None:
     done = await client.connection.run(None)
     assert done.exit_status == 1
     assert len(host.complaints) == 1
     host.complaints.clear()
 
 
-async def test_a_pty_gets_carriage_returns_and_one_stream(client: "Client") -> None:
+async def test_pty_gets_carriage_returns_and_one_stream(client: "Client") -> None:
     done = await client.connection.run("apps:exists ghost", term_type="xterm", encoding=None)
     assert (done.stdout, done.stderr) == (b" !     App ghost does not exist\r\n", b"")
 
 
-async def test_an_error_of_the_simulator_is_loud(
+async def test_simulator_error_aborts_the_channel_and_is_a_complaint(
     client: "Client", host: DokkuHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host, "apps", None)
@@ -138,7 +136,7 @@ async def test_an_error_of_the_simulator_is_loud(
     host.complaints.clear()
 
 
-async def test_it_counts_its_connections(
+async def test_open_connections_are_counted(
     server: DokkuServer, host: DokkuHost, connect: Connect
 ) -> None:
     assert server.connections == 0
@@ -150,12 +148,12 @@ async def test_it_counts_its_connections(
     await host.until(lambda: server.connections == 0)
 
 
-async def test_waiting_has_a_bound(host: DokkuHost) -> None:
+async def test_until_times_out(host: DokkuHost) -> None:
     with pytest.raises(TimeoutError):
         await host.until(lambda: False, timeout_s=0.05)
 
 
-async def test_a_server_that_is_switched_off_tells_no_client(
+async def test_clients_do_not_notice_a_server_that_is_switched_off(
     client: "Client", host: DokkuHost, server: DokkuServer, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -169,7 +167,7 @@ async def test_a_server_that_is_switched_off_tells_no_client(
     assert server.connections == 1
 
 
-async def test_a_reset_that_the_server_does_not_hear_of(
+async def test_server_does_not_notice_clients_that_were_reset(
     client: "Client", host: DokkuHost, server: DokkuServer, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -182,7 +180,7 @@ async def test_a_reset_that_the_server_does_not_hear_of(
 
 
 @pytest.mark.parametrize("farewell", [b"", b"Exceeded MaxStartups\r\n"])
-async def test_logins_that_are_turned_away(
+async def test_turned_away_connections_get_a_farewell(
     connect: Connect, server: DokkuServer, farewell: bytes
 ) -> None:
     server.turn_away_for_test(farewell)
@@ -201,7 +199,7 @@ async def test_slow_logins(connect: Connect, server: DokkuServer) -> None:
         assert (await connection.run("version")).exit_status == 0
 
 
-async def test_a_command_that_is_refused(client: "Client", server: DokkuServer) -> None:
+async def test_refused_command(client: "Client", server: DokkuServer) -> None:
     server.refuse_command_for_test("version")
     assert (await client.run("apps:exists ghost")).exit == 20
     with pytest.raises(asyncssh.ChannelOpenError) as refused:
@@ -210,14 +208,14 @@ async def test_a_command_that_is_refused(client: "Client", server: DokkuServer) 
     assert not client.connection.is_closed()
 
 
-async def test_a_command_that_is_lost(client: "Client", server: DokkuServer) -> None:
+async def test_lost_command(client: "Client", server: DokkuServer) -> None:
     server.lose_command_for_test("version")
     await client.start("version")
     assert server.lost_lines == ["version"]
     assert (await client.run("apps:exists ghost")).exit == 20
 
 
-async def test_a_host_key_that_changes(connect: Connect, server: DokkuServer) -> None:
+async def test_changed_host_key(connect: Connect, server: DokkuServer) -> None:
     server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
     with pytest.raises(asyncssh.HostKeyNotVerifiable):
         await connect()
@@ -225,15 +223,13 @@ async def test_a_host_key_that_changes(connect: Connect, server: DokkuServer) ->
     (await connect()).close()
 
 
-async def test_a_greeting_and_a_terminal_that_nobody_asked_for(
-    client: "Client", server: DokkuServer
-) -> None:
+async def test_unexpected_greeting_and_terminal(client: "Client", server: DokkuServer) -> None:
     server.greet_for_test(motd=b"Welcome\n", forces_pty=True)
     done = await client.run("apps:exists ghost")
     assert (done.out, done.err) == ("Welcome\r\n !     App ghost does not exist\r\n", "")
 
 
-async def test_one_of_two_connections_is_cut(connect: Connect, server: DokkuServer) -> None:
+async def test_only_one_of_two_connections_is_cut(connect: Connect, server: DokkuServer) -> None:
     first, second, third = await connect(), await connect(), await connect()
     server.drop_oldest_for_test()
     await first.wait_closed()

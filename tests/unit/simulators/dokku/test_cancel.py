@@ -24,7 +24,7 @@ def line(app: str, sha: str = NEW) -> str:
         ("Running post-deploy", NEW),
     ],
 )
-async def test_a_cancelled_deploy(
+async def test_cancelled_deploy(
     client: "Client", host: DokkuHost, app: str, phase: str, serves: str
 ) -> None:
     host.hold_for_test(app, at=phase)
@@ -50,7 +50,7 @@ async def test_a_cancelled_deploy(
     assert (await client.builds(app))[1]["status"] == "canceled"
 
 
-async def test_a_container_that_never_served_is_stopped(
+async def test_container_that_never_served_is_stopped(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.hold_for_test(app, at="Executing 2 healthchecks")
@@ -68,7 +68,7 @@ async def test_nothing_to_cancel(client: "Client", app: str) -> None:
     assert (done.exit, done.out) == (0, "-----> App not currently deploying\n")
 
 
-async def test_a_fetch_has_no_lock_to_cancel_by(
+async def test_fetch_holds_no_lock_so_it_cannot_be_cancelled(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.hold_for_test(app, at="Fetching remote code")
@@ -79,7 +79,7 @@ async def test_a_fetch_has_no_lock_to_cancel_by(
     assert (await client.finish(deploy)).exit == 0
 
 
-async def test_a_refused_second_deploy_makes_the_first_uncancellable(
+async def test_refused_second_deploy_makes_the_first_uncancellable(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -93,7 +93,7 @@ async def test_a_refused_second_deploy_makes_the_first_uncancellable(
     assert (await client.finish(first)).exit == 0
 
 
-async def test_a_stale_lock_is_cleared(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_cancel_clears_a_stale_lock(client: "Client", host: DokkuHost, app: str) -> None:
     host.apps[app].next_outcome = "build_fails"
     await client.sync(app)
     answer = await client.run(f"builds:cancel {app}")
@@ -101,7 +101,7 @@ async def test_a_stale_lock_is_cleared(client: "Client", host: DokkuHost, app: s
     assert (await client.run(f"apps:locked {app}")).exit == 1
 
 
-async def test_a_stale_lock_of_a_build_that_was_marked_failed_meanwhile(
+async def test_cancel_of_a_build_already_marked_failed(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "build_fails"
@@ -112,7 +112,7 @@ async def test_a_stale_lock_of_a_build_that_was_marked_failed_meanwhile(
     assert answer.out == f"-----> Build {build_id} is no longer running (status=failed)\n"
 
 
-async def test_signals_over_ssh_do_nothing(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_ssh_signals_are_ignored(client: "Client", host: DokkuHost, app: str) -> None:
     host.hold_for_test(app, at="build step 2/")
     deploy = await client.start(line(app))
     await host.until(lambda: host.holding(app))

@@ -1,4 +1,4 @@
-"""Cutting a command line into words as Dokku does."""
+"""A command line is split into words as Dokku does."""
 
 import pytest
 
@@ -18,11 +18,11 @@ from bot.simulators.dokku.commands.shared import UnmatchedQuote, split
         ("", []),
     ],
 )
-def test_words(line: str, words: list[str]) -> None:
+def test_command_line_is_split_into_words(line: str, words: list[str]) -> None:
     assert split(line) == words
 
 
 @pytest.mark.parametrize("line", ["ps:report 'web", 'ps:report web"', "ps:report web\\"])
-def test_a_quote_without_an_end(line: str) -> None:
+def test_unmatched_quote_is_refused(line: str) -> None:
     with pytest.raises(UnmatchedQuote):
         split(line)

@@ -1,4 +1,4 @@
-"""What a replay prints and answers is what was recorded, byte for byte where it is text."""
+"""A replay prints and answers what was recorded; text is equal byte for byte."""
 
 import json
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ FIELDS = ("id", "status", "display_status", "exit_code", "source", "pid")
         ("h_repo_missing", "refused", "builds_list_json_0.52", None),
     ],
 )
-async def test_text_end_and_answers_are_the_recorded_ones(
+async def test_replay_gives_recorded_text_result_and_answers(
     client: "Client",
     host: DokkuHost,
     scenario: str,
@@ -39,18 +39,16 @@ async def test_text_end_and_answers_are_the_recorded_ones(
     recorded = steps[deploy]
     assert done.exit == recorded.exit_status
     assert done.out + done.err == "".join(text for _, _, text in recorded.chunks)
-    told = [{key: one.get(key) for key in FIELDS} for one in await client.builds(app.name)]
+    shown = [{key: one.get(key) for key in FIELDS} for one in await client.builds(app.name)]
     seen = json.loads(steps[builds].stdout)
-    assert told == [{key: one.get(key) for key in FIELDS} for one in seen]
+    assert shown == [{key: one.get(key) for key in FIELDS} for one in seen]
     if processes is not None:
         report = (await client.run(f"ps:report {app.name} --format json")).json
         listed = json.loads(steps[processes].stdout)
         assert report["status-web.1"] == listed["status-web.1"]
 
 
-async def test_what_was_there_before_is_what_was_seen_before(
-    client: "Client", host: DokkuHost
-) -> None:
+async def test_replay_starts_from_the_recorded_state(client: "Client", host: DokkuHost) -> None:
     app = host.replay(Recording(scenario="b_redeploy_ok"))
     (built,) = await client.builds(app.name)
     assert built["status"] == "succeeded"
@@ -58,17 +56,17 @@ async def test_what_was_there_before_is_what_was_seen_before(
     assert await client.metadata(app.name) == before["app-deploy-source-metadata"]
 
 
-async def test_containers_are_those_that_docker_reported(client: "Client", host: DokkuHost) -> None:
+async def test_containers_match_the_recorded_report(client: "Client", host: DokkuHost) -> None:
     app = host.replay(Recording(scenario="inspect_d_crash_loops", deploys=("deploy_1s",)))
     await client.run(f"git:sync --build {app.name} {app.repo} {SHA}")
-    (told,) = await client.containers(app.name)
+    (shown,) = await client.containers(app.name)
     (seen,) = json.loads(load(NEWEST, "inspect_d_crash_loops")["restarting"].stdout)
-    assert (told["Id"], told["Image"]) == (seen["Id"], seen["Image"])
+    assert (shown["Id"], shown["Image"]) == (seen["Id"], seen["Image"])
     assert seen["RestartCount"] == 8
-    assert told["RestartCount"] >= 8  # recorded time goes on
+    assert shown["RestartCount"] >= 8  # recorded time goes on
 
 
-async def test_recorded_time_stands_until_the_client_is_gone(
+async def test_recorded_time_stops_until_the_client_is_gone(
     client: "Client", host: DokkuHost
 ) -> None:
     app = host.replay(
@@ -84,7 +82,7 @@ async def test_recorded_time_stands_until_the_client_is_gone(
     assert done.out.count("=====> Application deployed:") == 1
 
 
-async def test_after_its_deploys_an_app_goes_by_the_model(
+async def test_app_follows_the_model_after_its_recorded_deploys(
     client: "Client", host: DokkuHost
 ) -> None:
     app = host.replay(Recording(scenario="c_redeploy_build_fails"))

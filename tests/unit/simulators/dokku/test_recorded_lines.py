@@ -59,9 +59,9 @@ NOT_RECORDED = {
         for task in ("predeploy", "postdeploy")
     ),
 }
-"""Known from Dokku's source alone: the answer to cancelling a build that was marked failed
-meanwhile, and what `ps:report` calls `running` when only some processes are up. And what was
-measured, but of which no recording was kept (quoted.py)."""
+"""Lines without a recording. Known only from Dokku's source: the answer to cancelling a build that
+was already marked failed, and the `running` of `ps:report` if only some processes are up. Measured,
+but not recorded: `recordings.TASK_FAILED`."""
 
 
 def normal(text: str) -> str:
@@ -133,7 +133,7 @@ def recorded() -> set[str]:
     return found
 
 
-QUESTIONS = (
+QUERIES = (
     "apps:report {app}",
     "apps:report {app} --format json",
     "apps:report {app} --app-locked",
@@ -157,7 +157,7 @@ QUESTIONS = (
     "logs {app} --num 4",
     "ps:scale {app}",
 )
-STORIES: dict[str, tuple[str, ...]] = {
+COMMANDS: dict[str, tuple[str, ...]] = {
     "deploys": ("sync main", "sync", "if_changes", "fetch", "sync missing"),
     "processes": (
         "sync",
@@ -192,8 +192,8 @@ STORIES: dict[str, tuple[str, ...]] = {
 }
 
 
-async def ask(client: "Client", host: DokkuHost, line: str, app: str) -> list[str]:
-    """Run one line of a story, and give what was printed in the normal form."""
+async def run_line(client: "Client", host: DokkuHost, line: str, app: str) -> list[str]:
+    """Run one line of COMMANDS or QUERIES; return what was printed, in the normal form."""
     url = f"https://git.example/acme/{app}.git"
     lines = {
         "sync": f"git:sync --build {app} {url} {'b' * 40}",
@@ -209,12 +209,12 @@ async def ask(client: "Client", host: DokkuHost, line: str, app: str) -> list[st
     return [*pieces(command, done.out), *pieces(command, done.err)]
 
 
-async def play(client: "Client", host: DokkuHost, app: str, story: tuple[str, ...]) -> set[str]:
+async def run_all(client: "Client", host: DokkuHost, app: str, lines: tuple[str, ...]) -> set[str]:
     printed: set[str] = set()
-    for line in story:
-        printed |= set(await ask(client, host, line, app))
-        for question in QUESTIONS:
-            printed |= set(await ask(client, host, question, app))
+    for line in lines:
+        printed |= set(await run_line(client, host, line, app))
+        for query in QUERIES:
+            printed |= set(await run_line(client, host, query, app))
     return printed
 
 
@@ -222,13 +222,13 @@ def assert_recorded(printed: set[str], recorded: set[str]) -> None:
     assert sorted(printed - recorded - NOT_RECORDED) == []
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("kind", ["new", "old"])
-async def test_stories(
-    client: "Client", host: DokkuHost, recorded: set[str], story: str, kind: str
+async def test_commands_print_only_recorded_lines(
+    client: "Client", host: DokkuHost, recorded: set[str], name: str, kind: str
 ) -> None:
     host.create_app("zebra", deployed_sha=None if kind == "new" else "a" * 40)
-    assert_recorded(await play(client, host, "zebra", STORIES[story]), recorded)
+    assert_recorded(await run_all(client, host, "zebra", COMMANDS[name]), recorded)
 
 
 @pytest.mark.parametrize(
@@ -236,19 +236,19 @@ async def test_stories(
     [name for name, one in BEHAVIOURS.items() if one.recording != "-"],
 )
 @pytest.mark.parametrize("kind", ["new", "old", "two_types"])
-async def test_behaviours(
+async def test_behaviours_print_only_recorded_lines(
     client: "Client", host: DokkuHost, recorded: set[str], behaviour: str, kind: str
 ) -> None:
     scale = {"web": 1, "worker": 1} if kind == "two_types" else {"web": 1}
     sha = None if kind == "new" else "a" * 40
     host.create_app("yak", deployed_sha=sha, behaviour=behaviour, scale=scale)
-    assert_recorded(await play(client, host, "yak", ("sync", "sync main")), recorded)
+    assert_recorded(await run_all(client, host, "yak", ("sync", "sync main")), recorded)
 
 
 @pytest.mark.parametrize(
     "at", ["Fetching remote", "build step 3/", "Executing 2 healthchecks", "Running post-deploy"]
 )
-async def test_cancelled_refused_and_interrupted(
+async def test_cancelled_refused_and_interrupted_deploys_print_only_recorded_lines(
     client: "Client", host: DokkuHost, recorded: set[str], at: str
 ) -> None:
     host.create_app("xerus", deployed_sha="a" * 40)
@@ -257,15 +257,15 @@ async def test_cancelled_refused_and_interrupted(
     await host.until(lambda: host.holding("xerus"))
     printed: set[str] = set()
     for line in ("builds:list xerus --format json", "ps:rebuild xerus", "builds:cancel xerus"):
-        printed |= set(await ask(client, host, line, "xerus"))
+        printed |= set(await run_line(client, host, line, "xerus"))
     host.kill_dokku_for_test("xerus")
     await client.finish(deploy)
     host.release_for_test("xerus")
-    printed |= await play(client, host, "xerus", ("sync",))
+    printed |= await run_all(client, host, "xerus", ("sync",))
     assert_recorded(printed, recorded)
 
 
-async def test_a_made_up_line_would_be_found(recorded: set[str]) -> None:
+async def test_an_invented_line_is_detected(recorded: set[str]) -> None:
     async with open_dokku(DokkuHost(speed=200)):
         with pytest.raises(AssertionError):
             assert_recorded({normal("-----> Deploying zebra to the moon")}, recorded)

@@ -1,6 +1,6 @@
-"""A Bolt app that only acks: what any listener's ack is compared with. Run as a process.
+"""A Bolt app that only acks, for comparison with the bot. Run as a process.
 
-Tokens and address come from the environment, as the bot's do.
+Tokens and address come from the environment, like the bot's.
 """
 
 import asyncio

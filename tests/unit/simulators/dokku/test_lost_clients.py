@@ -36,7 +36,7 @@ async def lose_at(host: DokkuHost, client: "Client", app: str, phase: str) -> No
     await host.until(lambda: ended(host, app))
 
 
-async def test_in_the_build_it_leaves_an_abandoned_record_and_a_stale_lock(
+async def test_loss_in_the_build_leaves_an_abandoned_record_and_a_stale_lock(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:
     await lose_at(host, await log_in(), app, "build step 2/")
@@ -50,7 +50,7 @@ async def test_in_the_build_it_leaves_an_abandoned_record_and_a_stale_lock(
     assert (await client.sync(app)).exit == 0
 
 
-async def test_in_the_checks_it_is_recorded_and_the_old_release_serves(
+async def test_loss_in_the_checks_is_recorded_and_the_old_release_serves(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:
     await lose_at(host, await log_in(), app, "Executing 2 healthchecks")
@@ -61,7 +61,7 @@ async def test_in_the_checks_it_is_recorded_and_the_old_release_serves(
     assert {one.sha for one in host.live(app).values()} == {OLD}
 
 
-async def test_in_post_deploy_the_new_release_serves(
+async def test_loss_in_post_deploy_leaves_the_new_release_serving(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:
     await lose_at(host, await log_in(), app, "Running post-deploy")
@@ -79,7 +79,7 @@ async def test_in_post_deploy_the_new_release_serves(
     assert f"Found previous container(s) ({old.id[:12]}) named {app}.web.1" in again.out
 
 
-async def test_a_closed_channel_kills_it_too(log_in: LogIn, host: DokkuHost, app: str) -> None:
+async def test_closed_channel_kills_the_deploy(log_in: LogIn, host: DokkuHost, app: str) -> None:
     client = await log_in()
     host.hold_for_test(app, at="build step 2/")
     deploy = await client.start(line(app))
@@ -93,7 +93,7 @@ async def test_a_closed_channel_kills_it_too(log_in: LogIn, host: DokkuHost, app
 
 
 @pytest.mark.parametrize("host", [30], indirect=True)
-async def test_a_silent_build_lives_until_it_prints_again(
+async def test_silent_build_lives_until_it_prints_again(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "silent_build"
@@ -109,7 +109,7 @@ async def test_a_silent_build_lives_until_it_prints_again(
     assert host.apps[app].records[-1].display_status == "abandoned"
 
 
-async def test_dropped_connections_kill_it(
+async def test_dropped_connections_kill_the_deploy(
     log_in: LogIn, host: DokkuHost, server: DokkuServer, app: str
 ) -> None:
     client = await log_in()
@@ -126,7 +126,7 @@ async def test_dropped_connections_kill_it(
     assert (await (await log_in()).builds(app))[0]["display_status"] == "abandoned"
 
 
-async def test_a_stall_that_heals_loses_nothing(
+async def test_healed_stall_loses_nothing(
     log_in: LogIn, host: DokkuHost, server: DokkuServer, app: str
 ) -> None:
     client = await log_in()
@@ -143,7 +143,7 @@ async def test_a_stall_that_heals_loses_nothing(
     assert done.out.encode() == bytes(host.apps[app].records[-1].log)
 
 
-async def test_a_client_that_gives_up_in_a_stall_kills_it_once_it_heals(
+async def test_client_that_gives_up_in_a_stall_kills_the_deploy_once_healed(
     log_in: LogIn, host: DokkuHost, server: DokkuServer, app: str
 ) -> None:
     client = await log_in()
@@ -161,7 +161,7 @@ async def test_a_client_that_gives_up_in_a_stall_kills_it_once_it_heals(
     assert host.apps[app].records[-1].display_status == "abandoned"
 
 
-async def test_the_same_with_a_pty(log_in: LogIn, host: DokkuHost, app: str) -> None:
+async def test_loss_with_a_pty(log_in: LogIn, host: DokkuHost, app: str) -> None:
     client = await log_in()
     host.hold_for_test(app, at="build step 2/")
     await client.connection.create_process(line(app), encoding=None, term_type="xterm")
@@ -174,7 +174,7 @@ async def test_the_same_with_a_pty(log_in: LogIn, host: DokkuHost, app: str) -> 
     assert host.apps[app].records[-1].display_status == "abandoned"
 
 
-async def test_a_client_that_does_not_read_stalls_a_flood(
+async def test_client_that_does_not_read_stalls_a_flood(
     log_in: LogIn, host: DokkuHost, app: str
 ) -> None:
     client = await log_in()
@@ -190,7 +190,7 @@ async def test_a_client_that_does_not_read_stalls_a_flood(
 
 
 @pytest.mark.parametrize("outcome", ["flood", "no_newline", "garbage"])
-async def test_floods_and_garbage_arrive_whole(
+async def test_floods_and_garbage_arrive_completely(
     log_in: LogIn, host: DokkuHost, app: str, outcome: str
 ) -> None:
     client = await log_in()

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 OLD, NEW, NEWER = "a" * 40, "b" * 40, "c" * 40
 
 
-async def test_the_version(client: "Client") -> None:
+async def test_version(client: "Client") -> None:
     assert (await client.run("version")).out == "dokku version 0.38.27\n"
 
 
-async def test_apps_are_listed_by_name(client: "Client", app: str, fresh: str) -> None:
+async def test_apps_list(client: "Client", app: str, fresh: str) -> None:
     assert (await client.run("apps:list")).out == f"=====> My Apps\n{fresh}\n{app}\n"
     assert (await client.run("apps:list && version")).out == f"=====> My Apps\n{fresh}\n{app}\n"
     assert (await client.run(f"apps:exists {app}")).exit == 0
@@ -43,12 +43,14 @@ async def test_apps_are_listed_by_name(client: "Client", app: str, fresh: str) -
         "config:set",
     ],
 )
-async def test_a_missing_app(client: "Client", command: str) -> None:
+async def test_missing_app_is_refused(client: "Client", command: str) -> None:
     done = await client.run(f"{command} ghost")
     assert (done.exit, done.out, done.err) == (20, "", " !     App ghost does not exist\n")
 
 
-async def test_unknown_commands_are_told_and_noted(client: "Client", host: DokkuHost) -> None:
+async def test_unknown_commands_are_refused_and_become_complaints(
+    client: "Client", host: DokkuHost
+) -> None:
     done = await client.run("nosuchcommand web")
     assert (done.exit, done.out) == (1, "")
     assert done.err == (
@@ -61,14 +63,16 @@ async def test_unknown_commands_are_told_and_noted(client: "Client", host: Dokku
     host.complaints.clear()
 
 
-async def test_what_is_not_modelled_is_noted(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_unmodelled_commands_become_complaints(
+    client: "Client", host: DokkuHost, app: str
+) -> None:
     for command in (f"apps:unlock {app}", f"ps:start {app}", f"git:sync --force {app} x y"):
         assert (await client.run(command)).exit == 1
     assert len(host.complaints) == 3
     host.complaints.clear()
 
 
-async def test_app_reports_have_short_and_long_keys(client: "Client", app: str) -> None:
+async def test_app_report_has_short_and_long_keys(client: "Client", app: str) -> None:
     report = (await client.run(f"apps:report {app} --format json")).json
     assert report["locked"] == report["app-locked"] == "false"
     assert report["deploy-source"] == report["app-deploy-source"] == "git-sync"
@@ -81,13 +85,13 @@ async def test_app_reports_have_short_and_long_keys(client: "Client", app: str) 
     assert "Invalid flag passed, valid flags: --app-created-at" in unknown.err
 
 
-async def test_all_apps_in_one_report(client: "Client", app: str, fresh: str) -> None:
+async def test_app_report_of_all_apps(client: "Client", app: str, fresh: str) -> None:
     lines = (await client.run("apps:report --format json")).out.splitlines()
     folders = [json.loads(line)["app-dir"] for line in lines]
     assert folders == [f"/home/dokku/{fresh}", f"/home/dokku/{app}"]
 
 
-async def test_process_reports(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_process_report(client: "Client", host: DokkuHost, app: str) -> None:
     (container,) = await client.containers(app)
     report = (await client.run(f"ps:report {app} --format json")).json
     state = f"running (CID: {container['Id'][:11]})"
@@ -100,7 +104,7 @@ async def test_process_reports(client: "Client", host: DokkuHost, app: str) -> N
     assert host.live(app)["web.1"].container_id == container["Id"]
 
 
-async def test_build_lists(client: "Client", host: DokkuHost, app: str, fresh: str) -> None:
+async def test_build_list(client: "Client", host: DokkuHost, app: str, fresh: str) -> None:
     assert (await client.run(f"builds:list {fresh}")).out == "No builds recorded for this app\n"
     assert (await client.builds(fresh)) == []
     host.apps[app].next_outcome = "build_fails"
@@ -124,7 +128,7 @@ async def test_build_lists(client: "Client", host: DokkuHost, app: str, fresh: s
     assert (await client.run(f"builds:list {app} --kind deploy --format json")).json == []
 
 
-async def test_one_record(client: "Client", app: str) -> None:
+async def test_build_info(client: "Client", app: str) -> None:
     await client.sync(app)
     newest = (await client.builds(app))[0]
     info = await client.run(f"builds:info {app} {newest['id']} --format json")
@@ -145,7 +149,7 @@ async def test_one_record(client: "Client", app: str) -> None:
     )
 
 
-async def test_a_dead_build_whose_pid_is_used_again_looks_running(
+async def test_dead_build_with_a_reused_pid_looks_running(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "build_fails"
@@ -169,7 +173,9 @@ async def test_twenty_finished_records_are_kept(
     assert (len(records), records[0]["display_status"]) == (21, "abandoned")
 
 
-async def test_following_a_log_has_no_end(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_followed_log_continues_past_the_end_of_the_build(
+    client: "Client", host: DokkuHost, app: str
+) -> None:
     host.hold_for_test(app, at="build step 2/")
     deploy = await client.start(f"git:sync --build {app} https://git.example/acme/{app}.git {NEW}")
     await host.until(lambda: host.holding(app))
@@ -190,7 +196,7 @@ async def test_following_a_log_has_no_end(client: "Client", host: DokkuHost, app
     )
 
 
-async def test_following_begins_with_the_last_thousand_lines(
+async def test_followed_log_begins_with_the_last_1000_lines(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -217,7 +223,7 @@ async def test_logs(client: "Client", host: DokkuHost, app: str, fresh: str) -> 
     assert (never.exit, never.err) == (1, f" !     App {fresh} has not been deployed\n")
 
 
-async def test_the_environment_is_masked_as_dokku_does(client: "Client", app: str) -> None:
+async def test_environment_is_masked_as_dokku_does(client: "Client", app: str) -> None:
     await client.run(f"config:set --no-restart {app} API_TOKEN=topsecret DOKKU_LAB=clear")
     await client.run(f"ps:restart {app}")
     (container,) = await client.containers(app)

@@ -1,4 +1,4 @@
-"""The real bot, a process of its own, on the simulated stage; and deployments that last."""
+"""The real bot as a process between the simulators, with deployments that stay in their build."""
 
 import sys
 import tempfile
@@ -14,53 +14,53 @@ from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.slack.manifest import manifest
 
 HELD_AT = "build step"
-"""A line of every build: a held deployment stands there, its line open."""
+"""A line of every build, after which a held deployment waits with its connection open."""
 START_WITHIN_S = 120.0
 AT_ONCE = 50
-"""People ask for so many at once: a server logs them in one after the other."""
+"""Deployments requested at once; a server logs their connections in one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
-    """The stage, and the bot on it."""
+class RunningBot:
+    """The bot's process, and the simulators around it."""
 
-    stage: Simulators
-    bot: BotProcess
+    simulators: Simulators
+    process: BotProcess
 
     async def metrics(self) -> str:
-        """The bot's /metrics page."""
-        url = f"http://127.0.0.1:{self.stage.settings['PORT']}/metrics"
+        """Return the bot's /metrics page."""
+        url = f"http://127.0.0.1:{self.simulators.settings['PORT']}/metrics"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return await answer.text()
 
     async def deploy(self, app: str) -> None:
-        """`/deploy APP main`, by ada in #deploys."""
-        slack = self.stage.slack
+        """Type `/deploy APP main` as ada in #deploys."""
+        slack = self.simulators.slack
         await slack.command(slack.user("ada"), slack.channel("deploys"), "/deploy", f"{app} main")
 
     async def hold(self, apps: Sequence[str]) -> None:
-        """Start a deployment of each app and let it stand in its build."""
-        dokku = self.stage.dokku
+        """Start a deployment of each app and hold it in its build."""
+        dokku = self.simulators.dokku
         for begin in range(0, len(apps), AT_ONCE):
             some = apps[begin : begin + AT_ONCE]
             for app in some:
                 dokku.hold_for_test(app, at=HELD_AT)
                 await self.deploy(app)
             for app in some:
-                await self._held(app)
+                await self._until_held(app)
 
-    async def _held(self, app: str) -> None:
-        dokku = self.stage.dokku
+    async def _until_held(self, app: str) -> None:
+        dokku = self.simulators.dokku
         await dokku.until(lambda: dokku.holding(app), timeout_s=START_WITHIN_S)
 
     def release(self, apps: Sequence[str]) -> None:
-        """Let them go on."""
+        """Let the held deployments continue."""
         for app in apps:
-            self.stage.dokku.release_for_test(app)
+            self.simulators.dokku.release_for_test(app)
 
 
 def plain_apps(count: int, behaviour: str = "ok") -> list[DemoApp]:
-    """Apps called `bench-000` and so on."""
+    """Return apps named `bench-000` and so on."""
     return [
         DemoApp(name=f"bench-{n:03}", behaviour=behaviour, hint="", commits=("First", "Second"))
         for n in range(count)
@@ -68,20 +68,23 @@ def plain_apps(count: int, behaviour: str = "ok") -> list[DemoApp]:
 
 
 @asynccontextmanager
-async def play(
+async def run_bot(
     apps: Sequence[DemoApp], *, speed: float = 1.0, **settings: str
-) -> AsyncIterator[Played]:
-    """Start everything; more settings of the bot by name. Prints the bot's end, if it ends."""
+) -> AsyncIterator[RunningBot]:
+    """Start the simulators and the bot, with more settings by name.
+
+    Prints the bot's last lines if it does not get ready.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         async with open_simulators(
             manifest=manifest(), folder=folder, apps=apps, speed=speed
-        ) as stage:
-            bot = await BotProcess.start({**stage.settings, **settings}, folder=folder)
+        ) as simulators:
+            process = await BotProcess.start({**simulators.settings, **settings}, folder=folder)
             try:
-                if not await bot.ready():
-                    print("\n".join(bot.last_lines), file=sys.stderr)
+                if not await process.ready():
+                    print("\n".join(process.last_lines), file=sys.stderr)
                     raise RuntimeError("the bot did not get ready")
-                yield Played(stage=stage, bot=bot)
+                yield RunningBot(simulators=simulators, process=process)
             finally:
-                await bot.stop()
+                await process.stop()

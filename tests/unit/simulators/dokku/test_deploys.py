@@ -1,4 +1,4 @@
-"""How deploys end, rule by rule as the recordings show."""
+"""The results of deploys, as recorded."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def shas(host: DokkuHost, app: str) -> dict[str, str]:
     return {dyno: one.sha for dyno, one in host.live(app).items()}
 
 
-async def test_a_first_deploy_serves(client: "Client", host: DokkuHost, fresh: str) -> None:
+async def test_first_deploy_serves(client: "Client", host: DokkuHost, fresh: str) -> None:
     assert host.live(fresh) == {}
     done = await client.sync(fresh, "main")
     assert (done.exit, done.err) == (0, "")
@@ -34,7 +34,7 @@ async def test_a_first_deploy_serves(client: "Client", host: DokkuHost, fresh: s
     assert shas(host, fresh) == {"web.1": sha}
 
 
-async def test_a_first_deploy_by_sha_sets_no_deploy_branch(client: "Client", fresh: str) -> None:
+async def test_first_deploy_by_sha_sets_no_deploy_branch(client: "Client", fresh: str) -> None:
     done = await client.sync(fresh)
     assert done.exit == 0
     assert "Detected branch" not in done.out
@@ -42,7 +42,7 @@ async def test_a_first_deploy_by_sha_sets_no_deploy_branch(client: "Client", fre
     assert (report["deploy-branch"], report["sha"]) == ("", NEW)
 
 
-async def test_a_redeploy_replaces_the_containers(
+async def test_redeploy_replaces_the_containers(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     (before,) = await client.containers(app)
@@ -58,7 +58,7 @@ async def test_a_redeploy_replaces_the_containers(
     await host.until(lambda: old.state is RunState.EXITED)
 
 
-async def test_the_same_commit_gives_a_new_container_of_the_same_image(
+async def test_same_commit_gives_a_new_container_of_the_same_image(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     (before,) = await client.containers(app)
@@ -73,7 +73,7 @@ async def test_the_same_commit_gives_a_new_container_of_the_same_image(
     assert shas(host, app) == {"web.1": NEWER}
 
 
-async def test_a_failed_build_leaves_the_old_release_and_a_stale_lock(
+async def test_failed_build_leaves_the_old_release_and_a_stale_lock(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "build_fails"
@@ -96,7 +96,7 @@ async def test_a_failed_build_leaves_the_old_release_and_a_stale_lock(
     assert (await client.run(f"apps:locked {app}")).exit == 1
 
 
-async def test_a_failed_first_build_leaves_nothing(
+async def test_failed_first_build_leaves_nothing(
     client: "Client", host: DokkuHost, fresh: str
 ) -> None:
     host.apps[fresh].behaviour = "build_fails"
@@ -130,7 +130,7 @@ async def test_failed_checks_keep_the_old_release_and_tag_the_bad_build(
     assert "not found" not in (await client.run(f"ps:report {app}")).out
 
 
-async def test_nothing_changed_nothing_built(client: "Client", app: str) -> None:
+async def test_if_changes_skips_an_unchanged_commit(client: "Client", app: str) -> None:
     await client.sync(app)
     done = await client.sync(app, flag="--build-if-changes")
     assert done.exit == 0
@@ -149,7 +149,7 @@ async def test_if_changes_skips_a_commit_whose_build_failed(
     assert shas(host, app) == {"web.1": OLD}
 
 
-async def test_a_sync_without_build_moves_the_repository_only(
+async def test_sync_without_build_only_moves_the_repository(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     done = await client.sync(app, flag="")
@@ -166,7 +166,7 @@ async def test_a_sync_without_build_moves_the_repository_only(
         ("fresh", 1, f"error: pathspec '{NEW}' did not match any file(s) known to git\n"),
     ],
 )
-async def test_a_missing_ref(
+async def test_missing_ref_is_refused(
     client: "Client",
     host: DokkuHost,
     name: str,
@@ -189,7 +189,7 @@ async def test_a_missing_ref(
         ("repo_denied", "access denied or repository not exported: /myapp.git\n"),
     ],
 )
-async def test_an_unreachable_repository(
+async def test_unreachable_repository_is_reported(
     client: "Client", host: DokkuHost, app: str, outcome: str, text: str
 ) -> None:
     host.apps[app].next_outcome = outcome
@@ -198,7 +198,7 @@ async def test_an_unreachable_repository(
     assert (await client.run(f"git:report {app} --git-sha")).out == f"{OLD}\n"
 
 
-async def test_a_missing_app_leaves_no_record(client: "Client", app: str) -> None:
+async def test_missing_app_leaves_no_record(client: "Client", app: str) -> None:
     done = await client.sync("ghost")
     assert (done.exit, done.out, done.err) == (20, "", " !     App ghost does not exist\n")
     assert (await client.run("git:sync --build")).err == " !     App  does not exist\n"
@@ -206,7 +206,7 @@ async def test_a_missing_app_leaves_no_record(client: "Client", app: str) -> Non
     assert (missing.exit, missing.err) == (1, " !     Missing GIT_REMOTE parameter\n")
 
 
-async def test_a_second_deploy_is_refused_and_empties_the_lock_file(
+async def test_second_deploy_is_refused_and_empties_the_lock_file(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -252,7 +252,7 @@ async def test_skip_deploy_succeeds_and_starts_nothing(
     assert (await client.run(f"ps:report {app} --ps-computed-skip-deploy")).out == "true\n"
 
 
-async def test_nothing_scaled_up_is_deployed_and_runs_nothing(
+async def test_deploy_without_scaled_processes_runs_nothing(
     client: "Client", host: DokkuHost
 ) -> None:
     host.create_app("idle", deployed_sha=OLD, scale={"web": 0})
@@ -281,7 +281,7 @@ async def test_web_and_worker_are_switched_one_after_the_other(
     assert dynos == ["web.1", "worker.1"]
 
 
-async def test_the_order_of_signals_in_a_good_deploy(
+async def test_order_of_events_in_a_good_deploy(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     await client.sync(app)
@@ -316,7 +316,7 @@ async def test_the_order_of_signals_in_a_good_deploy(
     ]
 
 
-async def test_it_can_stand_before_its_exit(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_run_can_be_held_before_its_exit(client: "Client", host: DokkuHost, app: str) -> None:
     host.hold_for_test(app, at="before_exit")
     deploy = await client.start(f"git:sync --build {app} https://git.example/acme/{app}.git {NEW}")
     await host.until(lambda: host.holding(app))
@@ -327,13 +327,13 @@ async def test_it_can_stand_before_its_exit(client: "Client", host: DokkuHost, a
     assert (await client.finish(deploy)).exit == 0
 
 
-async def test_our_output_is_the_build_log(client: "Client", app: str) -> None:
+async def test_command_output_is_the_build_log(client: "Client", app: str) -> None:
     done = await client.sync(app)
     build_id = (await client.builds(app))[0]["id"]
     assert (await client.run(f"builds:output {app} {build_id}")).out == done.out
 
 
-async def test_a_push_by_somebody_else(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_outside_push(client: "Client", host: DokkuHost, app: str) -> None:
     await host.outside_push_for_test(app, NEWER)
     newest = (await client.builds(app))[0]
     assert (newest["source"], newest["status"]) == ("git-hook", "succeeded")

@@ -1,4 +1,4 @@
-"""How long `deploybot --help` takes."""
+"""The time that `deploybot --help` takes."""
 
 import asyncio
 import sys
@@ -12,14 +12,14 @@ ROUNDS = 10
 
 async def measure() -> dict[str, object]:
     command = Path(sys.executable).with_name("deploybot")
-    took = []
+    durations = []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
             str(command), "--help", stdout=asyncio.subprocess.DEVNULL
         )
         status = await process.wait()
-        took.append(time.perf_counter() - begin)
+        durations.append(time.perf_counter() - begin)
         if status:
-            raise RuntimeError(f"{command} --help ended with {status}")
-    return {"wall": in_ms(took), "goal": "<= 500 ms"}
+            raise RuntimeError(f"{command} --help exited with {status}")
+    return {"wall": in_ms(durations), "goal": "<= 500 ms"}

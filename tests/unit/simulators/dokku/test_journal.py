@@ -1,4 +1,4 @@
-"""The journal: whose run did what, and from which instant an answer is."""
+"""The journal: which run did what, and which state an answer shows."""
 
 import asyncio
 
@@ -22,24 +22,24 @@ def events(host: DokkuHost, event: str) -> list[JournalEntry]:
     return [one for one in host.journal if one.event == event]
 
 
-async def test_a_run_is_named_in_all_that_it_did() -> None:
+async def test_journal_entries_name_their_run() -> None:
     async with DokkuHost(speed=5000.0) as host:
         host.create_app("app", deployed_sha="cd" * 20)
         seen = len(host.journal)
         await run_command(host, f"git:sync --build app https://git.example/app {SHA}", Reader())
-        story = host.journal[seen:]
-    (began,) = [one for one in story if one.event == "run_began"]
+        entries = host.journal[seen:]
+    (began,) = [one for one in entries if one.event == "run_began"]
     assert began.details["outside"] is False
     for event in ("chosen", "fetched", "image_tagged", "container_started", "switched", "renamed"):
-        (entry,) = [one for one in story if one.event == event]
+        (entry,) = [one for one in entries if one.event == event]
         assert entry.details["run"] == began.details["run"]
-    (tagged,) = [one for one in story if one.event == "image_tagged"]
-    (started,) = [one for one in story if one.event == "container_started"]
+    (tagged,) = [one for one in entries if one.event == "image_tagged"]
+    (started,) = [one for one in entries if one.event == "container_started"]
     assert tagged.details["image"] == started.details["image"]
     assert started.details["checks"] is True
 
 
-async def test_somebody_elses_run_is_told_from_ours() -> None:
+async def test_journal_marks_outside_runs() -> None:
     async with DokkuHost(speed=5000.0) as host:
         host.create_app("app", deployed_sha="cd" * 20)
         await host.outside_push_for_test("app", SHA)
@@ -49,7 +49,7 @@ async def test_somebody_elses_run_is_told_from_ours() -> None:
     assert len(runs) == len(set(runs))
 
 
-async def test_a_question_is_noted_when_it_is_answered() -> None:
+async def test_journal_records_queries_when_answered() -> None:
     async with DokkuHost(speed=5000.0) as host:
         host.create_app("app", deployed_sha="cd" * 20)
         await run_command(host, "ps:inspect app", Reader())
@@ -60,7 +60,7 @@ async def test_a_question_is_noted_when_it_is_answered() -> None:
     assert second.details == {"command": "ps:inspect", "outside": True, "docker_down": True}
 
 
-async def test_a_cancel_names_the_run_and_who_sent_it() -> None:
+async def test_journal_records_who_cancelled_which_run() -> None:
     async with DokkuHost(speed=200.0) as host:
         host.create_app("app", deployed_sha="cd" * 20)
         host.hold_for_test("app", at="build step 4/")
@@ -74,7 +74,7 @@ async def test_a_cancel_names_the_run_and_who_sent_it() -> None:
     assert canceled.details["outside"] is True
 
 
-async def test_instants_are_told_from_readings_of_the_machines_clock() -> None:
+async def test_monotonic_readings_convert_to_simulated_instants() -> None:
     async with DokkuHost(speed=100.0) as host:
         clock = host.clock
         assert clock.instant_of(0.5) - clock.instant_of(0.25) == (
@@ -83,7 +83,7 @@ async def test_instants_are_told_from_readings_of_the_machines_clock() -> None:
         assert (clock.instant_of(1.0) - clock.instant_of(0.0)).total_seconds() == 100.0
 
 
-async def test_the_docker_daemons_outages_are_noted() -> None:
+async def test_docker_outages_are_recorded() -> None:
     async with DokkuHost(speed=100.0) as host:
         host.kill_docker_for_test()
         host.kill_docker_for_test()

@@ -18,7 +18,7 @@ def line(app: str, sha: str = NEW) -> str:
     return f"git:sync --build {app} https://git.example/acme/{app}.git {sha}"
 
 
-async def test_a_restart_keeps_the_image_and_leaves_an_abandoned_record(
+async def test_restart_keeps_the_image_and_leaves_an_abandoned_record(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     (before,) = await client.containers(app)
@@ -35,7 +35,7 @@ async def test_a_restart_keeps_the_image_and_leaves_an_abandoned_record(
     )
 
 
-async def test_a_restart_after_failed_checks_starts_the_bad_image(
+async def test_restart_after_failed_checks_starts_the_bad_image(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "checks_fail"
@@ -46,7 +46,7 @@ async def test_a_restart_after_failed_checks_starts_the_bad_image(
     assert {one.sha for one in host.live(app).values()} == {OLD}
 
 
-async def test_a_restart_after_a_failed_build_lies_about_its_commit(
+async def test_restart_after_a_failed_build_reports_the_wrong_commit(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "build_fails"
@@ -57,7 +57,7 @@ async def test_a_restart_after_a_failed_build_lies_about_its_commit(
     assert (await client.run(f"apps:report {app} --app-locked")).out == "true\n"
 
 
-async def test_a_rebuild_builds_the_repositorys_head_and_moves_no_metadata(
+async def test_rebuild_builds_the_head_and_keeps_the_metadata(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     await client.sync(app, flag="")
@@ -73,7 +73,7 @@ async def test_a_rebuild_builds_the_repositorys_head_and_moves_no_metadata(
     )
 
 
-async def test_a_rebuild_meanwhile_is_refused_twice_over(
+async def test_rebuild_during_a_deploy_is_refused(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.hold_for_test(app, at="build step 2/")
@@ -86,7 +86,7 @@ async def test_a_rebuild_meanwhile_is_refused_twice_over(
     assert (await client.finish(deploy)).exit == 0
 
 
-async def test_config_set_runs_into_a_deploy(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_config_set_during_a_deploy(client: "Client", host: DokkuHost, app: str) -> None:
     host.hold_for_test(app, at="-----> Releasing")
     deploy = await client.start(line(app))
     await host.until(lambda: host.holding(app))
@@ -100,7 +100,7 @@ async def test_config_set_runs_into_a_deploy(client: "Client", host: DokkuHost, 
     assert sources == {"git:sync": "succeeded", "config-redeploy": "succeeded"}
 
 
-async def test_config_set_says_values_and_redeploys(
+async def test_config_set_prints_values_and_redeploys(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     quiet = await client.run(f"config:set --no-restart {app} A=2")
@@ -132,7 +132,7 @@ async def test_scaling_replaces_containers_without_a_record(
     assert shown == f"-----> Scaling for {app}\nproctype: qty\n--------: ---\nweb:  1\n"
 
 
-async def test_scaling_to_nothing(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_scaling_to_zero(client: "Client", host: DokkuHost, app: str) -> None:
     done = await client.run(f"ps:scale {app} web=0")
     assert done.exit == 0
     assert done.err == f" !     No web listeners specified for {app}\n"
@@ -159,7 +159,7 @@ async def test_stop_and_start(client: "Client", host: DokkuHost, app: str) -> No
 
 
 @pytest.mark.parametrize("checks", ["enable", "disable"])
-async def test_a_crash_loop_succeeds_and_docker_gives_up_after_ten_restarts(
+async def test_crash_loop_deploys_and_docker_gives_up_after_ten_restarts(
     client: "Client", host: DokkuHost, app: str, checks: str
 ) -> None:
     await client.run(f"checks:{checks} {app}")
@@ -188,7 +188,7 @@ async def test_a_crash_loop_succeeds_and_docker_gives_up_after_ten_restarts(
 
 
 @pytest.mark.parametrize("host", [60], indirect=True)
-async def test_while_it_restarts_it_is_called_running(
+async def test_restarting_container_is_reported_as_running(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "crash_1s"
@@ -203,7 +203,7 @@ async def test_while_it_restarts_it_is_called_running(
     assert (state["Status"], state["Running"], state["Restarting"]) == ("restarting", True, True)
 
 
-async def test_a_crashed_out_container_is_missing_once_the_next_deploy_builds(
+async def test_exited_container_is_missing_after_the_next_build(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "crash_1s"
@@ -223,7 +223,7 @@ async def test_a_crashed_out_container_is_missing_once_the_next_deploy_builds(
 
 
 @pytest.mark.parametrize("host", [60], indirect=True)
-async def test_a_life_of_twenty_seconds_looks_well(
+async def test_container_that_lives_20_seconds_looks_healthy(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "crash_20s"
@@ -241,7 +241,7 @@ async def test_a_life_of_twenty_seconds_looks_well(
     assert (begun - created).total_seconds() > 40
 
 
-async def test_a_container_that_is_down_keeps_its_upcoming_name(
+async def test_stopped_container_keeps_its_upcoming_name(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
     host.apps[app].next_outcome = "crash_1s"
@@ -251,7 +251,9 @@ async def test_a_container_that_is_down_keeps_its_upcoming_name(
     assert (".upcoming-" in container["Name"]) == failed
 
 
-async def test_checks_off_stops_first(client: "Client", host: DokkuHost, app: str) -> None:
+async def test_old_containers_stop_first_without_checks(
+    client: "Client", host: DokkuHost, app: str
+) -> None:
     assert (await client.run(f"checks:disable {app}")).out == (
         f"-----> Disabling zero downtime for app ({app})\n"
     )
