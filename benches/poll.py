@@ -14,9 +14,9 @@ from typing import Any
 import asyncssh
 
 from benches.figures import in_ms, percentile
-from bot.config.keys import SshTarget
 from bot.dokku.servers import open_servers
 from bot.redaction import Redactor
+from bot.ssh_target import SshTarget
 
 COMMAND = "builds:list bench --format json"
 ROUNDS = 300
@@ -28,8 +28,8 @@ async def measure() -> dict[str, object]:
             host="127.0.0.1",
             port=access["port"],
             user=access["user"],
-            key=access["key"],
-            known_hosts=access["known_hosts"],
+            key=asyncssh.import_private_key(access["key"]),
+            known_hosts=asyncssh.import_known_hosts(access["known_hosts"]),
         )
         async with (
             open_servers({"default": target}, Redactor()) as servers,
@@ -37,8 +37,8 @@ async def measure() -> dict[str, object]:
                 target.host,
                 target.port,
                 username=target.user,
-                client_keys=[asyncssh.import_private_key(target.key)],
-                known_hosts=asyncssh.import_known_hosts(target.known_hosts),
+                client_keys=[target.key],
+                known_hosts=target.known_hosts,
                 config=None,
             ) as bare,
         ):

@@ -24,12 +24,12 @@ from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
+from bot.dokku.limits import SshLimits
 from bot.dokku.servers import DokkuServers, open_servers
-from bot.dokku.unknown_server import NamedServers
 from bot.errors import Refused, StoreError
-from bot.git.link import commit_url
-from bot.git.refs import GitRefs
+from bot.git import GitRefs, commit_url
 from bot.metrics import DeploymentMetrics, Metrics
+from bot.outbox import LaneTiming
 from bot.poller import Poller, open_poller
 from bot.readiness import Readiness
 from bot.recovery import DATABASE_PAUSE, MissingMessages, load_when_up, show_recent_results
@@ -45,12 +45,11 @@ from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
-from bot.webhooks.sender import hide_addresses, open_sender
+from bot.webhooks.sender import open_sender
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = timedelta(seconds=5)
-HIDE_EVERY = timedelta(minutes=1)
 FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
 """Of the drain time that nothing needed, so much goes to the last edits."""
@@ -81,6 +80,8 @@ async def open_bot(
     clock: Clock | None = None,
     timing: Timing | None = None,
     slack_limits: SlackLimits | None = None,
+    ssh_limits: SshLimits | None = None,
+    lane_timing: LaneTiming | None = None,
 ) -> AsyncIterator[Bot]:
     """Build every part and listen. Leaving: stop intake, drain, flush, hang up.
 
@@ -95,6 +96,7 @@ async def open_bot(
             open_servers(
                 settings.servers,
                 redactor,
+                limits=ssh_limits,
                 on_connections=lambda name, count: metrics.ssh_connections.labels(name).set(count),
             )
         )
@@ -124,6 +126,7 @@ async def open_bot(
                 clock=clock,
                 allow_private=settings.values.webhook_allow_private,
                 count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc(),
+                timing=lane_timing,
             )
         )
         replies = await stack.enter_async_context(
@@ -133,6 +136,7 @@ async def open_bot(
                 get=store.get,
                 clock=clock,
                 limits=slack_limits,
+                timing=lane_timing,
             )
         )
 
@@ -151,9 +155,6 @@ async def open_bot(
         poller.poll_with(dispatcher.tick)
         poller.every(LOOK_EVERY, _knock(dispatcher), "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
-        poller.every(
-            HIDE_EVERY, lambda: hide_addresses(store.outbox), "addresses of former releases"
-        )
         readiness.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await load_when_up(deployments, clock))
         # What waits must not fail for a setting that the bot is about to end for.
@@ -234,14 +235,13 @@ def _build_domain(
     settings: Settings,
     timing: Timing,
     deployments: DeploymentRepository,
-    connected: DokkuServers,
+    servers: DokkuServers,
     refs: GitRefs,
     client: SlackClient,
     poller: Poller,
     tasks: Tasks,
     clock: Clock,
 ) -> tuple[Dispatcher, Service]:
-    servers = NamedServers(connected)
     names = AppNames(servers=servers, clock=clock)
     resolver = RequestResolver(servers=servers, refs=refs, names=names, store=deployments.store)
     replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"

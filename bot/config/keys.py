@@ -3,11 +3,16 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot.config.sources import Origin
 from bot.config.tables import ServerTable
+from bot.ssh_target import SshTarget
+
+if TYPE_CHECKING:
+    import asyncssh
 
 _BEGIN = "-----BEGIN "
 _PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]+-----)(.*?)(-----END [A-Z0-9 ]+-----)", re.DOTALL)
@@ -17,38 +22,19 @@ _ADDRESS_LINE = re.compile(
 _HOST_LINE = re.compile(r"\S+\s+(ssh-|ecdsa-|sk-)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SshTarget:
-    """A Dokku server and its keys, ready for a login.
-
-    A field that is named like one of `ServerTable` is copied from it.
-    """
-
-    host: str
-    port: int = 22
-    user: str = "dokku"
-    key: str = field(repr=False)
-    """Private key: PEM text."""
-    passphrase: str | None = field(default=None, repr=False)
-    known_hosts: str
-    """Lines in the known_hosts format; at least one is about the host."""
-
-
 def read_server(
     table: ServerTable, *, key: Origin, passphrase: Origin, known_hosts: Origin, folder: Path
 ) -> SshTarget:
-    """Read and check the keys of a server. ConfigError: unreadable, not a key, wrong passphrase.
-
-    Loading a key that has a passphrase takes about 0.1 s of one core.
-    """
-    key_text = read_key(table.ssh_key.get_secret_value(), key, folder)
+    """Read and parse the keys of a server. ConfigError: unreadable, not a key, wrong passphrase."""
+    text = read_key(table.ssh_key.get_secret_value(), key, folder)
     secret = table.ssh_key_passphrase.get_secret_value() if table.ssh_key_passphrase else None
-    check_key(key_text, secret, key=key, passphrase=passphrase)
+    private_key = parse_key(text, secret, key=key, passphrase=passphrase)
     lines = read_known_hosts(table.known_hosts, known_hosts, folder)
-    check_known_hosts(lines, table.host, table.port, known_hosts)
+    known = parse_known_hosts(lines, table.host, table.port, known_hosts)
     same = {one.name for one in fields(SshTarget)} & set(ServerTable.model_fields)
     copied = {name: getattr(table, name) for name in same}
-    return SshTarget(**(copied | {"key": key_text, "passphrase": secret, "known_hosts": lines}))
+    keys = {"key": private_key, "key_text": text, "known_hosts": known}
+    return SshTarget(**(copied | keys))
 
 
 def read_key(value: str, origin: Origin, folder: Path) -> str:
@@ -97,12 +83,14 @@ def _with_newlines(text: str) -> str:
     return text + "\n"
 
 
-def check_key(text: str, secret: str | None, *, key: Origin, passphrase: Origin) -> None:
-    """Load the key once, so that a bad one is found before anything starts."""
+def parse_key(
+    text: str, secret: str | None, *, key: Origin, passphrase: Origin
+) -> "asyncssh.SSHKey":
+    """Parse the key before anything starts. ConfigError, which does not quote it."""
     import asyncssh  # noqa: PLC0415 - 0.6 s, and only `run` and `check` need it
 
     try:
-        asyncssh.import_private_key(text, secret)
+        return asyncssh.import_private_key(text, secret)
     except ValueError as err:  # KeyImportError and KeyEncryptionError are ones too
         about_passphrase = re.search("passphrase|decrypt", str(err), re.IGNORECASE)
         if about_passphrase and secret is None:
@@ -119,8 +107,8 @@ def check_key(text: str, secret: str | None, *, key: Origin, passphrase: Origin)
         ) from err
 
 
-def check_known_hosts(lines: str, host: str, port: int, origin: Origin) -> None:
-    """Check that at least one line is about the host."""
+def parse_known_hosts(lines: str, host: str, port: int, origin: Origin) -> "asyncssh.SSHKnownHosts":
+    """Parse the lines. ConfigError: they cannot be parsed, or no line is about the host."""
     import asyncssh  # noqa: PLC0415 - 0.6 s, and only `run` and `check` need it
 
     scan = f"ssh-keyscan -p {port} {host}"
@@ -132,3 +120,4 @@ def check_known_hosts(lines: str, host: str, port: int, origin: Origin) -> None:
     # A line about an address may match once the name is resolved, which only the login does.
     if not keys and not authorities and not _ADDRESS_LINE.search(lines):
         raise origin.wrong(f"no line is about {host}", f"Add what `{scan}` prints.")
+    return known

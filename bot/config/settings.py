@@ -11,12 +11,13 @@ from pydantic import BaseModel, SecretStr
 
 from bot.config.catalog import TableCatalog
 from bot.config.checks import check_complete, check_fit, is_on_container_layer
-from bot.config.keys import SshTarget, read_server
+from bot.config.keys import read_server
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.tables import SettingsTable
 from bot.deployments.model import AppPolicy
 from bot.deployments.ports import Catalog, Timing
-from bot.outbox.model import Endpoint
+from bot.outbox import Endpoint
+from bot.ssh_target import SshTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +149,7 @@ class Settings:
             if name not in {"database_url", "git_credentials", "ssh_key"}
         ]
         for server in self.servers.values():
-            texts += [line for line in server.key.splitlines() if not line.startswith("-----")]
+            texts += [line for line in server.key_text.splitlines() if not line.startswith("-----")]
         texts += [hook.url for hook in values.webhooks if hook.format == "slack"]
         addresses = [self.database_url, *(self.git_credentials or "").split()]
         addresses += [app.repo for app in values.apps.values() if app.repo]

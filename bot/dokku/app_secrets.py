@@ -1,9 +1,9 @@
-"""The values of an app's config: secrets of that app's deploys, and of nothing else.
+"""The values of an app's config: secrets in everything that is shown of that app.
 
-They are asked for with `config:export --format json`, kept in memory alone, and never put into a
-log line, an error or a `repr`. Source: Dokku's documentation, "Environment Variables", and its
-test suite, which shows the answer: `{"KEY":"value"}` on one line. There is no recording of it, so
-nothing but a flat JSON object of texts is accepted.
+They are read with `config:export --format json`, kept only in memory, and never put into a log
+line, an error or a `repr`. Source: Dokku's documentation, "Environment Variables", and its test
+suite, which shows the answer: `{"KEY":"value"}` on one line. There is no recording of it, so only
+a flat JSON object of texts is accepted.
 """
 
 import json
@@ -15,34 +15,31 @@ import structlog
 
 from bot.dokku.channel import Answer
 from bot.dokku.commands import Argv, config_export
-from bot.dokku.log_markers import spoken
+from bot.dokku.log_markers import fixed_texts
 from bot.errors import DokkuError
 from bot.redaction import Redactor
 
 log = structlog.get_logger(__name__)
 
-WITHIN_S = 3.0
-"""A deploy that is about to start waits so long for its secrets, and no longer."""
-
-_TELLING = re.compile(
+_SECRET_NAME = re.compile(
     r"pass|pwd|secret|token|key|credential|auth|dsn|private|salt|signature|webhook", re.IGNORECASE
 )
-# Dokku's own and the shell's. Masked all the same where the name tells of a secret.
-_OWN = re.compile(
+# Variables of Dokku and the shell. Masked all the same where the name is that of a secret.
+_SYSTEM_NAME = re.compile(
     r"DOKKU_\w*|GIT_REV|PORT|DYNO|NO_VHOST|CACHE_PATH|PATH|USER|HOME|SHELL|PWD|HOSTNAME|LANG|LC_\w+|TZ"
 )
-_PLAIN = frozenset(
+_ORDINARY_WORDS = frozenset(
     {
         *("production", "development", "staging", "testing", "default", "enabled", "disabled"),
         *("public", "docker", "native", "stdout", "stderr", "warning", "verbose"),
         *("postgres", "postgresql", "mysql2", "sqlite3", "memcached", "sidekiq"),
     }
 )
-"""Words that every other log holds: without them it could not be read, and they tell nothing."""
-_PUBLIC = re.compile(
+"""Words of many logs: masking them would make a log unreadable, and they reveal nothing."""
+_SITE_ADDRESS = re.compile(
     r"(?:https?://)?(?:\*\.)?(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?::\d{1,5})?/?", re.IGNORECASE
 )
-"""The address of a site; Dokku itself prints the app's."""
+"""The address of a site; Dokku prints the app's."""
 
 
 class Ask(Protocol):
@@ -54,31 +51,31 @@ class Ask(Protocol):
 
 
 class AppSecrets:
-    """What is known of the apps of one server. A value once known stays known."""
+    """The known secrets of each app of one server. A value once known stays known."""
 
-    def __init__(self, server: str, *, redactor: Redactor, ask: Ask) -> None:
-        """`redactor` knows what is secret everywhere."""
+    def __init__(self, server: str, *, redactor: Redactor, ask: Ask, timeout_s: float) -> None:
+        """`redactor` knows the secrets of all apps; `timeout_s` delays a deploy at most."""
         self._server = server
         self._base = redactor
         self._ask = ask
+        self._timeout_s = timeout_s
         self._redactors: dict[str, Redactor] = {}
         self._values: dict[str, frozenset[str]] = {}
         self._unreadable: set[str] = set()
 
     def redactor(self, app: str) -> Redactor:
-        """For everything that is shown of the app."""
+        """Return the redactor for everything that is shown of the app."""
         return self._redactors.get(app, self._base)
 
     def redactor_of(self, argv: Argv) -> Redactor:
-        """For what is shown of a command's answer: that of the app that it names, if any."""
+        """Return the redactor for a command's answer: that of the app it names, if any."""
         named = [self._redactors[word] for word in argv if word in self._redactors]
         return named[0] if named else self._base
 
     async def learn(self, app: str) -> None:
-        """Ask for the app's values now. At most WITHIN_S; raises nothing that Dokku can cause.
+        """Ask for the app's values now. Raises nothing that Dokku can cause.
 
-        Where they cannot be read, what looks like a secret is masked all the same; one line of
-        the log says so.
+        Where they cannot be read, only what looks like a secret is masked; one log line says so.
         """
         why = await self._read(app)
         if why is None:
@@ -88,9 +85,9 @@ class AppSecrets:
             log.warning("config_not_read", server=self._server, app=app, why=why)
 
     async def _read(self, app: str) -> str | None:
-        """None: read. Else why not, in words of ours: the answer may hold values."""
+        """Return None, or why they could not be read, without the answer: it may hold values."""
         try:
-            answer = await self._ask(config_export(app), timeout_s=WITHIN_S)
+            answer = await self._ask(config_export(app), timeout_s=self._timeout_s)
         except DokkuError as error:
             return type(error).__name__
         if answer.exit_status != 0:
@@ -102,12 +99,12 @@ class AppSecrets:
         values = known | frozenset(secret_values(config))
         if app not in self._redactors or values != known:
             self._values[app] = values
-            self._redactors[app] = self._base.with_known(values, spared=spoken(app))
+            self._redactors[app] = self._base.with_known(values, spared=fixed_texts(app))
         return None
 
 
 def read_config(text: str) -> Mapping[str, str] | None:
-    """`config:export --format json`; None for anything else than a flat object of texts.
+    """Read `config:export --format json`; None for anything but a flat object of texts.
 
     It raises nothing: a parser's error would hold the text.
     """
@@ -122,12 +119,12 @@ def read_config(text: str) -> Mapping[str, str] | None:
 
 
 def secret_values(config: Mapping[str, str]) -> Iterator[str]:
-    """The values that are to be masked."""
+    """The values that must be masked."""
     for name, value in config.items():
-        telling = _TELLING.search(name) is not None
-        if telling or not (_OWN.fullmatch(name) or _is_public(value.strip())):
+        secret = _SECRET_NAME.search(name) is not None
+        if secret or not (_SYSTEM_NAME.fullmatch(name) or _is_public(value.strip())):
             yield value
 
 
 def _is_public(value: str) -> bool:
-    return value.lower() in _PLAIN or _PUBLIC.fullmatch(value) is not None
+    return value.lower() in _ORDINARY_WORDS or _SITE_ADDRESS.fullmatch(value) is not None

@@ -1,8 +1,12 @@
-"""One command on one SSH channel, and the one fact that decides about trying again: was it sent?"""
+"""SSH connections for questions, and commands on their channels.
+
+What decides about trying a command again is one fact: was it sent?
+"""
 
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -10,16 +14,16 @@ import asyncssh
 from asyncssh.channel import SSHChannel
 
 from bot.dokku.commands import Argv
+from bot.dokku.limits import SshLimits
 from bot.errors import OddReport, OutcomeUnknown
 
 CHUNK = 65_536
-_MOST_BYTES = 64 * 1024 * 1024
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a command printed, and how it ended."""
+    """What a command printed, and its exit status."""
 
     exit_status: int
     """-1: killed by a signal."""
@@ -40,16 +44,17 @@ class Answer:
 class Command:
     """A command that is being opened, and, once opened, its process."""
 
-    def __init__(self, argv: Argv) -> None:
+    def __init__(self, argv: Argv, *, limits: SshLimits) -> None:
         self.argv = argv
         self.channel: SSHChannel[bytes] | None = None
         self.process: asyncssh.SSHClientProcess[bytes] | None = None
         self.refused = False
-        """The server answered that it will not run it."""
+        """The server answered that it will not run the command."""
+        self._most_bytes = limits.answer_bytes
 
     @property
     def sent(self) -> bool:
-        """Whether the server may have begun to run it."""
+        """Whether the server may have begun to run the command."""
         return self.channel is not None
 
     async def open(self, ssh: asyncssh.SSHClientConnection, *, merged: bool) -> None:
@@ -71,7 +76,7 @@ class Command:
         try:
             await ssh.create_session(lambda: process, " ".join(self.argv), encoding=None)
         except asyncssh.ChannelOpenError as err:
-            # A lost connection looks the same here, but is closed.
+            # A lost connection raises the same error, but is closed.
             if err.code == asyncssh.OPEN_REQUEST_SESSION_FAILED and not ssh.is_closed():
                 self.channel = None
                 self.refused = True
@@ -84,13 +89,13 @@ class Command:
         self.process = process
 
     async def answer(self) -> Answer:
-        """Read both outputs to their end. OutcomeUnknown: the line died before the exit status.
+        """Read both outputs to their end. OutcomeUnknown: connection lost before the exit status.
 
         Both at once: they share one window, and one left unread would block the other.
         """
         process = self.process
         if process is None:
-            raise OutcomeUnknown(f"`{self.argv[0]}` was sent and nothing came back.")
+            raise OutcomeUnknown(f"`{self.argv[0]}` was sent, but no answer came back.")
         try:
             stdout, stderr = await asyncio.gather(
                 self._read(process.stdout), self._read(process.stderr)
@@ -99,13 +104,13 @@ class Command:
         except (asyncssh.Error, OSError) as err:
             raise self.lost() from err
         status = process.exit_status
-        # A lost connection raises nothing here: it shows as a missing status.
+        # A lost connection raises nothing here: the exit status is missing.
         if status is None:
             raise self.lost()
         return Answer(exit_status=status, stdout=stdout, stderr=stderr)
 
     def lost(self) -> OutcomeUnknown:
-        """The error for a line that died after the command was sent."""
+        """Make the error for a connection that was lost after the command was sent."""
         return OutcomeUnknown(
             f"The connection was lost while `{self.argv[0]}` ran: how it ended is not known."
         )
@@ -116,7 +121,7 @@ class Command:
             await self.channel.wait_closed()
 
     def close(self) -> None:
-        """Hang up this channel."""
+        """Close this channel."""
         if self.channel is not None:
             self.channel.close()
 
@@ -125,20 +130,77 @@ class Command:
         total = 0
         while data := await reader.read(CHUNK):
             total += len(data)
-            if total > _MOST_BYTES:
+            if total > self._most_bytes:
                 self.close()
                 raise OddReport(
-                    f"Dokku's answer to `{self.argv[0]}` is longer than {_MOST_BYTES >> 20} MB."
+                    f"Dokku's answer to `{self.argv[0]}` is longer than "
+                    f"{self._most_bytes >> 20} MB."
                 )
             parts.append(data)
         return b"".join(parts)
 
 
-def cut(ssh: asyncssh.SSHClientConnection) -> None:
-    """Hang up, and let nothing arrive any more that is still on its way.
+class SharedConnection:
+    """One open SSH connection that questions share, and its channels."""
 
-    A plain hang-up leaves what was not delivered to the kernel, which goes on sending it: on a
-    path that was dead for a while, a deploy that was given up would begin all the same.
+    def __init__(self, ssh: asyncssh.SSHClientConnection, *, limits: SshLimits) -> None:
+        self.ssh = ssh
+        self.free_channels = asyncio.Semaphore(limits.channels)
+        self.in_use = 0
+        self.retired = False
+        """No new question may use it; it is closed when the last channel is free."""
+        self._fewer_channels_s = limits.fewer_channels_s
+
+    @property
+    def usable(self) -> bool:
+        return not self.retired and not self.ssh.is_closed()
+
+    def use_fewer_channels(self) -> bool:
+        """Use only as many channels as the server gave, for a while.
+
+        The server may only be short of channels because it frees one a little late. False: it
+        gave none at all.
+        """
+        if self.in_use == 1:
+            return False
+        self.in_use -= 1
+        asyncio.get_running_loop().call_later(self._fewer_channels_s, self.free_channels.release)
+        return True
+
+    def free_channel(self) -> None:
+        self.in_use -= 1
+        self.free_channels.release()
+        if self.retired and not self.in_use:
+            self.ssh.close()
+
+
+class ConnectionEvents(asyncssh.SSHClient):
+    """Reports when one SSH connection is opened and closed."""
+
+    def __init__(
+        self,
+        opened: Callable[[asyncssh.SSHClientConnection], None],
+        closed: Callable[[asyncssh.SSHClientConnection], None],
+    ) -> None:
+        self._opened = opened
+        self._closed = closed
+        self._ssh: asyncssh.SSHClientConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._ssh = conn
+        self._opened(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if self._ssh is not None:
+            self._closed(self._ssh)
+
+
+def cut(ssh: asyncssh.SSHClientConnection) -> None:
+    """Close a connection so that nothing still on its way arrives.
+
+    A plain close leaves undelivered data to the kernel, which goes on sending it: on a path that
+    was dead for a while, a deploy that the bot gave up would begin all the same.
     """
     wire: socket.socket | None = ssh.get_extra_info("socket")
     if wire is not None:

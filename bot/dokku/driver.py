@@ -7,35 +7,35 @@ from contextlib import suppress
 
 import asyncssh
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, Container, Containers
+from bot.deployments.dokku_facts import (
+    NO_SUCH_APP,
+    AppReport,
+    BuildRecord,
+    Container,
+    Containers,
+)
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku
 from bot.dokku import commands, reports
 from bot.dokku.app_secrets import AppSecrets
-from bot.dokku.builds import killed_a_deploy, read_builds
 from bot.dokku.channel import CHUNK, Answer, Command, cut
-from bot.dokku.commands import Argv
+from bot.dokku.commands import Argv, Capabilities, capabilities
 from bot.dokku.connection import Connection
-from bot.dokku.inspect import read_containers, read_gone
+from bot.dokku.limits import SshLimits
 from bot.dokku.log_markers import LogReader
 from bot.dokku.output import OutputReader
 from bot.dokku.reports import Mask
 from bot.dokku.stream import Stream
-from bot.dokku.versions import Capabilities, capabilities
 from bot.errors import CommandFailed, Unreachable
 from bot.redaction import Redactor
 
-_QUESTION_S = 8.0
-_OUTPUT_S = 60.0
-_START_S = 30.0
-_HEAD = 2_000
-_LOOKS = 2
-"""At the containers, where a release is switched to between two questions."""
-_NO_SUCH_APP = 20
+_QUOTED_CHARS = 2_000
+_CONTAINER_READS = 2
+"""A release may be switched between two questions; then the containers are read once more."""
 
 
 class _ChangedMeanwhile(Exception):
-    """What Dokku lists changed between a question and the one that explains it."""
+    """What Dokku lists changed between a question and the one that explains its answer."""
 
 
 class Driver(Dokku):
@@ -46,25 +46,29 @@ class Driver(Dokku):
         connection: Connection,
         *,
         redactor: Redactor,
-        question_s: float = _QUESTION_S,
-        start_s: float = _START_S,
+        limits: SshLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`limits`: other ones than the connection's."""
         self._connection = connection
-        self._secrets = AppSecrets(connection.name, redactor=redactor, ask=connection.run)
-        self._question_s = question_s
-        self._start_s = start_s
+        self._limits = limits or connection.limits
+        self._secrets = AppSecrets(
+            connection.name,
+            redactor=redactor,
+            ask=connection.run,
+            timeout_s=self._limits.secrets_s,
+        )
         self._monotonic = monotonic
         self._detecting = asyncio.Lock()
         self._detected: tuple[int, Capabilities] | None = None
 
     @property
     def health(self) -> str | None:
-        """None when the last question was answered, else the sentence why it was not."""
+        """None if the last question was answered, else the sentence why it was not."""
         return self._connection.health
 
     async def capabilities(self) -> Capabilities:
-        """What this Dokku can do; asked anew after each login, for it may have been upgraded."""
+        """What this Dokku can do; asked again after each login, for it may have been upgraded."""
         async with self._detecting:
             detected = self._detected
             if detected is None or detected[0] != self._connection.generation:
@@ -83,7 +87,7 @@ class Driver(Dokku):
         if not await self.keeps_records():
             return []
         answer = await self._ask(commands.builds_list(app))
-        return read_builds(answer.out, self._mask(app))
+        return reports.read_builds(answer.out, self._mask(app))
 
     async def report(self, app: str) -> AppReport:
         as_json = (await self.capabilities()).json_reports
@@ -91,22 +95,22 @@ class Driver(Dokku):
         return reports.read_app_report(answer.out, self._mask(app))
 
     async def containers(self, app: str) -> Containers | None:
-        for _ in range(_LOOKS):
+        for _ in range(_CONTAINER_READS):
             with suppress(_ChangedMeanwhile):
                 return await self._containers(app)
         return None
 
     async def _containers(self, app: str) -> Containers | None:
-        """One look. _ChangedMeanwhile: two questions were answered from two states."""
+        """Read them once. _ChangedMeanwhile: two answers describe two different states."""
         argv = commands.ps_inspect(app)
         answer = await self._run(argv, heavy=True)
         if answer.exit_status == 0:
-            return read_containers(answer.out)
-        if answer.exit_status == _NO_SUCH_APP:
+            return reports.read_containers(answer.out)
+        if answer.exit_status == NO_SUCH_APP:
             # Its text says nothing of containers, so it may be shown.
             raise self._failed(argv, answer)
-        if gone := read_gone(answer.err):
-            return await self._with_gone(app, read_containers(answer.out), gone)
+        if gone := reports.read_gone(answer.err):
+            return await self._with_gone(app, reports.read_containers(answer.out), gone)
         return await self._why_none(app)
 
     async def fetched_sha(self, app: str) -> str | None:
@@ -119,14 +123,15 @@ class Driver(Dokku):
         argv = commands.builds_output(app, build_id)
         # First: after a restart, nothing of the app is known yet.
         await self._secrets.learn(app)
-        answer = self._checked(argv, await self._connection.run(argv, timeout_s=_OUTPUT_S))
+        answer = await self._connection.run(argv, timeout_s=self._limits.output_s)
+        text = self._checked(argv, answer).stdout
         output, log = OutputReader(self._secrets.redactor(app)), LogReader(app)
         shown: list[str] = []
-        for at in range(0, len(answer.stdout), CHUNK):
-            lines = output.feed(answer.stdout[at : at + CHUNK])
+        for at in range(0, len(text), CHUNK):
+            lines = output.feed(text[at : at + CHUNK])
             log.feed(lines)
             shown += [line.shown for line in lines]
-            await asyncio.sleep(0)  # megabytes of text must not hold up everybody else
+            await asyncio.sleep(0)  # megabytes of text must not block the event loop
         lines = output.finish()
         log.feed(lines)
         shown += [line.shown for line in lines]
@@ -140,13 +145,13 @@ class Driver(Dokku):
     async def cancel_build(self, app: str) -> bool:
         if not await self.keeps_records():
             return False
-        return killed_a_deploy((await self._ask(commands.builds_cancel(app))).out)
+        return reports.killed_a_deploy((await self._ask(commands.builds_cancel(app))).out)
 
     async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
-        command = Command(commands.git_sync(app, repo, pinned))
+        command = Command(commands.git_sync(app, repo, pinned), limits=self._limits)
         ssh = await self._log_in(app)
         try:
-            async with asyncio.timeout(self._start_s):
+            async with asyncio.timeout(self._limits.start_s):
                 await command.open(ssh, merged=True)
         except (asyncssh.Error, OSError) as err:
             cut(ssh)
@@ -156,7 +161,7 @@ class Driver(Dokku):
                     f"{self._connection.name} let the bot log in but {refusal} the "
                     "deploy. Nothing was started."
                 ) from err
-            # Sent, and no answer came: the stream ends at once and the caller has to look.
+            # Sent, but not confirmed: the stream ends at once and the caller reads the evidence.
         except BaseException:
             cut(ssh)
             raise
@@ -165,6 +170,7 @@ class Driver(Dokku):
             command,
             output=OutputReader(self._secrets.redactor(app)),
             log=LogReader(app),
+            limits=self._limits,
             monotonic=self._monotonic,
         )
 
@@ -184,7 +190,7 @@ class Driver(Dokku):
         return ssh
 
     async def _with_gone(self, app: str, there: Containers, gone: frozenset[str]) -> Containers:
-        """Docker answered, and does not have some of the listed containers: they are down."""
+        """Add the listed containers that Docker does not have: they are down."""
         short_ids = (await self._processes(app)).short_ids
         missing = [
             Container(id=full, process=process, image="", state="missing")
@@ -204,19 +210,19 @@ class Driver(Dokku):
         return reports.read_process_report(answer.out, self._mask(app))
 
     async def _why_none(self, app: str) -> Containers | None:
-        """`ps:inspect` failed: nothing to inspect, or it cannot be known (None)."""
+        """Explain a failed `ps:inspect`: nothing to inspect, or unknown (None)."""
         report = await self._processes(app)
         if "running" in report.states.values():
-            raise _ChangedMeanwhile  # a release was switched to between the two questions
+            raise _ChangedMeanwhile
         nothing = report.deployed is False or report.processes == 0
         return Containers() if nothing and not report.states else None
 
     async def _ask(self, argv: Argv) -> Answer:
-        """A question whose non-zero exit status is an error. CommandFailed."""
+        """Ask a question whose non-zero exit status is an error. CommandFailed."""
         return self._checked(argv, await self._run(argv))
 
     async def _run(self, argv: Argv, *, heavy: bool = False) -> Answer:
-        return await self._connection.run(argv, timeout_s=self._question_s, heavy=heavy)
+        return await self._connection.run(argv, timeout_s=self._limits.question_s, heavy=heavy)
 
     def _mask(self, app: str) -> Mask:
         return self._secrets.redactor(app).text
@@ -231,6 +237,6 @@ class Driver(Dokku):
         return CommandFailed(
             mask(" ".join(argv)),
             answer.exit_status,
-            mask(answer.out)[:_HEAD],
-            mask(answer.err)[:_HEAD],
+            mask(answer.out)[:_QUOTED_CHARS],
+            mask(answer.err)[:_QUOTED_CHARS],
         )

@@ -1,4 +1,4 @@
-"""What went wrong on the way to a server, in a sentence: what happened, its meaning, the mend."""
+"""Explain why a login failed: what happened, what it means, what to do next."""
 
 import socket
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from bot.errors import Refused, Unreachable
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What a library error of a login means. `final`: trying again cannot help by itself."""
+    """What a library error of a login means."""
 
     errors: tuple[type[Exception], ...]
     sentence: str
     final: bool = False
+    """Trying again cannot help."""
     setting: str | None = None
-    """What keeps the bot out, by its name in the server's table."""
-    mend: str = ""
+    """The setting that keeps the bot out, by its name in the server's table."""
+    fix: str = ""
 
 
 # The first match counts: the later classes are bases of the earlier ones, and asyncssh's own
@@ -25,17 +26,17 @@ class _Failure:
 _FAILURES = (
     _Failure(
         (asyncssh.HostKeyNotVerifiable,),
-        "{where} showed a host key that is not among the known ones: the server was set up anew, "
-        "or something stands between it and the bot, which sends it nothing.",
+        "{where} showed a host key that is not among the known ones: the server was reinstalled, "
+        "or something between it and the bot intercepts the connection. Nothing was sent.",
         setting="known_hosts",
-        mend="If its key did change, put the output of `ssh-keyscan -p {port} {host}`, checked on "
+        fix="If its key did change, put the output of `ssh-keyscan -p {port} {host}`, checked on "
         "the server, into known_hosts.",
     ),
     _Failure(
         (asyncssh.PermissionDenied,),
         "{where} refused the bot's SSH key for the user {user}.",
         setting="ssh_key",
-        mend="Add the key's public half there with `dokku ssh-keys:add deploybot`, or give the "
+        fix="Add the key's public half there with `dokku ssh-keys:add deploybot`, or give the "
         "bot the right key.",
     ),
     _Failure(
@@ -51,12 +52,12 @@ _FAILURES = (
     _Failure(
         (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError),
         "{where} hung up during the login: it has too many logins at once, is going down, or is "
-        "no SSH server. It is tried again.",
+        "not an SSH server. The bot tries again.",
     ),
     _Failure(
         (TimeoutError,),
         "{where} did not answer within {waited:g} s: the server is down or very busy, or a "
-        "firewall drops the packets. It is tried again.",
+        "firewall drops the packets. The bot tries again.",
     ),
     _Failure(
         (socket.gaierror,),
@@ -74,15 +75,15 @@ _FAILURES = (
 def explain(
     error: asyncssh.Error | OSError, *, host: str, port: int, user: str, waited_s: float
 ) -> Unreachable:
-    """The error of a failed login. Nothing was sent, so trying again is harmless."""
+    """Make the error of a failed login. Nothing was sent, so trying again is harmless."""
     failure = next(failure for failure in _FAILURES if isinstance(error, failure.errors))
-    said = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-    sentence, mend = (
-        text.format(
-            where=f"{host}:{port}", host=host, port=port, user=user, waited=waited_s, error=said
+    text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    sentence, fix = (
+        template.format(
+            where=f"{host}:{port}", host=host, port=port, user=user, waited=waited_s, error=text
         )
-        for text in (failure.sentence, failure.mend)
+        for template in (failure.sentence, failure.fix)
     )
     if failure.setting is not None:
-        return Refused(failure.setting, sentence, mend)
+        return Refused(failure.setting, sentence, fix)
     return Unreachable(sentence, final=failure.final)

@@ -1,9 +1,16 @@
-"""Reads facts from the lines of a deploy's output: what Dokku itself says, and nothing else says.
+"""Read facts from the lines of a deploy's output: the log markers, which only Dokku prints.
 
 Dokku's own lines begin with `-----> `, `=====> `, ` !     ` or seven blanks; git and Docker add
-`fatal: `, `error: `, `ERROR: `. What a build or a container prints is told apart by its margin
+`fatal: `, `error: `, `ERROR: `. The output of a build or a container is recognised by its margin
 (`#8 1.2 `, or seven blanks between a Start and an End line) and by the phase: a refusal is only
 believed before the build, a failed check only after it. Measured on Dokku 0.35.20 and 0.38.27.
+
+To read another line, add a row to the table that says what it means:
+
+- `FETCH_PROGRESS`, `BUILDER_PROGRESS`, `RELEASE_PROGRESS`: how far the deploy is. A line of
+  another builder is a row in `BUILDER_PROGRESS`.
+- `FETCH_CAUSES`, `BUILD_CAUSES`, `RELEASE_CAUSES`, `OTHER_CAUSES`: why it failed.
+- `NOT_A_CAUSE`: complaints that Dokku prints in good deploys too.
 """
 
 import re
@@ -16,23 +23,24 @@ from bot.dokku.output import Line
 from bot.redaction_rules import MASK
 
 _ERROR_CHARS = 500
-_LAST_WORDS = 10
-"""Rank of what nobody knows as a cause: Dokku warns and goes on, or fails and goes; so the last of
-these counts, where of others the first does."""
+_ANY_COMPLAINT = 10
+"""Rank of a complaint that no other row knows. Dokku warns and goes on, or fails and stops: so of
+these the last one counts, of others the first."""
 _EARLY: frozenset[Phase | None] = frozenset({None, Phase.FETCHING})
+_FETCH: frozenset[Phase | None] = frozenset({Phase.FETCHING})
 _BUILD: frozenset[Phase | None] = frozenset({Phase.BUILDING})
 _RELEASE: frozenset[Phase | None] = frozenset({Phase.RELEASING})
 _ANY: frozenset[Phase | None] = frozenset({None, Phase.FETCHING, Phase.BUILDING, Phase.RELEASING})
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class _Progress:
     """A line that says how far the deploy is. `{app}` is filled in; groups go into the step."""
 
     pattern: str
     during: frozenset[Phase | None]
     phase: Phase | None = None
-    mark: LogMarker | None = None
+    marker: LogMarker | None = None
     step: str | None = None
 
 
@@ -43,60 +51,64 @@ class _Cause:
     pattern: str
     during: frozenset[Phase | None]
     rank: int
-    mark: LogMarker | None = None
+    marker: LogMarker | None = None
 
 
-_STAGES = (
-    _Stage(r"-----> Cloning {app} from ", _EARLY, Phase.FETCHING, LogMarker.FETCHING, "cloning"),
-    _Stage(r" {7}Fetching remote code for {app} from ", _EARLY, Phase.FETCHING, LogMarker.FETCHING),
-    _Stage(
-        r" {7}Skipping build as no changes were detected$",
-        frozenset({Phase.FETCHING}),
-        mark=LogMarker.BUILD_SKIPPED,
+FETCH_PROGRESS = (
+    _Progress(r"-----> Cloning {app} from ", _EARLY, Phase.FETCHING, LogMarker.FETCHING, "cloning"),
+    _Progress(
+        r" {7}Fetching remote code for {app} from ", _EARLY, Phase.FETCHING, LogMarker.FETCHING
     ),
-    _Stage(r"-----> Building {app} from ", _EARLY, Phase.BUILDING, LogMarker.BUILDING),
-    _Stage(r"#\d+ \[(?:\S+ )?(\d+)/(\d+)\] ", _BUILD, step="step {} of {}"),
-    _Stage(r"Step (\d+)/(\d+) : ", _BUILD, step="step {} of {}"),
-    _Stage(r"#\d+ exporting to image$", _BUILD, step="exporting the image"),
-    _Stage(
-        r"-----> Skipping deployment",
-        frozenset({Phase.BUILDING, Phase.RELEASING}),
-        mark=LogMarker.DEPLOY_SKIPPED,
+    _Progress(
+        r" {7}Skipping build as no changes were detected$", _FETCH, marker=LogMarker.BUILD_SKIPPED
     ),
-    # A builder of somebody's own need not say that it builds.
-    _Stage(
+)
+BUILDER_PROGRESS = (
+    _Progress(r"-----> Building {app} from ", _EARLY, Phase.BUILDING, LogMarker.BUILDING),
+    # BuildKit
+    _Progress(r"#\d+ \[(?:\S+ )?(\d+)/(\d+)\] ", _BUILD, step="step {} of {}"),
+    _Progress(r"#\d+ exporting to image$", _BUILD, step="exporting the image"),
+    # Docker's classic builder
+    _Progress(r"Step (\d+)/(\d+) : ", _BUILD, step="step {} of {}"),
+)
+RELEASE_PROGRESS = (
+    _Progress(r"-----> Skipping deployment", _BUILD | _RELEASE, marker=LogMarker.DEPLOY_SKIPPED),
+    # A custom builder need not say that it builds.
+    _Progress(
         r"-----> Releasing {app}\.\.\.$",
         _EARLY | _BUILD,
         Phase.RELEASING,
         LogMarker.RELEASING,
         "release",
     ),
-    _Stage(r"-----> Executing (\S+) task from ", _RELEASE, step="{} task"),
-    _Stage(r"-----> Deploying {app} via the ", _RELEASE, mark=LogMarker.DEPLOYING, step="deploy"),
-    _Stage(r"-----> Deploying (\S+) \(count=\d+\)", _RELEASE, step="starting {}"),
-    _Stage(
+    _Progress(r"-----> Executing (\S+) task from ", _RELEASE, step="{} task"),
+    _Progress(
+        r"-----> Deploying {app} via the ", _RELEASE, marker=LogMarker.DEPLOYING, step="deploy"
+    ),
+    _Progress(r"-----> Deploying (\S+) \(count=\d+\)", _RELEASE, step="starting {}"),
+    _Progress(
         r"(?: {7}|-----> )Attempting pre-flight checks \((\S+)\)",
         _RELEASE,
-        mark=LogMarker.CHECKING,
+        marker=LogMarker.CHECKING,
         step="health checks of {}",
     ),
-    _Stage(r"-----> Executing \d+ healthchecks", _RELEASE, mark=LogMarker.CHECKING),
-    _Stage(
+    _Progress(r"-----> Executing \d+ healthchecks", _RELEASE, marker=LogMarker.CHECKING),
+    _Progress(
         r"=====> Triggering early \S+ proxy rebuild",
         _RELEASE,
-        mark=LogMarker.SWITCHING,
+        marker=LogMarker.SWITCHING,
         step="switching the proxy",
     ),
-    _Stage(r"-----> Running post-deploy", _RELEASE, mark=LogMarker.POST_DEPLOY, step="post-deploy"),
-    _Stage(r"=====> Application deployed:$", _RELEASE, mark=LogMarker.DEPLOYED, step="finishing"),
+    _Progress(
+        r"-----> Running post-deploy", _RELEASE, marker=LogMarker.POST_DEPLOY, step="post-deploy"
+    ),
+    _Progress(
+        r"=====> Application deployed:$", _RELEASE, marker=LogMarker.DEPLOYED, step="finishing"
+    ),
 )
+_PROGRESS = (*FETCH_PROGRESS, *BUILDER_PROGRESS, *RELEASE_PROGRESS)
 
-_NO_CAUSE = re.compile(
-    r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image"
-    r"|Run 'apps:unlock'|Failed to rename container|App has been detected as not running"
-    r"|Skipping \S+ as it is missing|Detected |Ensure the default|Deprecat|Warning|WARNING)"
-)
-_CAUSES = (
+FETCH_CAUSES = (
     _Cause(
         r" !     {app} currently has a deploy lock in place\. Exiting\.\.\.$",
         _EARLY,
@@ -114,9 +126,7 @@ _CAUSES = (
         85,
         LogMarker.REF_MISSING,
     ),
-    # Before the build; later, Dokku and the build say themselves what failed for it.
     _Cause(r"Cannot connect to the Docker daemon", _EARLY, 95, LogMarker.DOCKER_DOWN),
-    _Cause(r"Cannot connect to the Docker daemon", _BUILD | _RELEASE, 95),
     # The server's own disk or locks, not the repository.
     _Cause(
         r"(?:fatal|error): .*(?:No space left|cannot lock ref|[Uu]nable to (?:create|write)"
@@ -132,17 +142,25 @@ _CAUSES = (
     ),
     _Cause(r"fatal: Could not read from remote", _EARLY, 40, LogMarker.REPO_UNREACHABLE),
     _Cause(r"fatal: ", _EARLY, 60, LogMarker.REPO_UNREACHABLE),
+)
+BUILD_CAUSES = (
+    _Cause(r"ERROR: failed to (?:solve|build)", _BUILD, 75, LogMarker.BUILD_FAILED),
+    _Cause(r"ERROR: ", _BUILD, 60, LogMarker.BUILD_FAILED),
+    _Cause(r" !     App build failed$", _BUILD, 30, LogMarker.BUILD_FAILED),
+)
+RELEASE_CAUSES = (
     _Cause(r" !     Failure in name=", _RELEASE, 80, LogMarker.CHECKS_FAILED),
     _Cause(
         r" !     Could not start due to \d+ failed checks", _RELEASE, 70, LogMarker.CHECKS_FAILED
     ),
-    # In so many words before checks came from app.json (Dokku's source, check-deploy).
+    # The text before checks came from app.json (Dokku's source, check-deploy).
     _Cause(r" !     App container failed to start", _RELEASE, 70, LogMarker.CHECKS_FAILED),
     _Cause(r" !     Execution of \S+ task failed", _RELEASE, 80, LogMarker.RELEASE_FAILED),
     _Cause(r"parallel: This job failed:", _RELEASE, 20, LogMarker.RELEASE_FAILED),
-    _Cause(r"ERROR: failed to (?:solve|build)", _BUILD, 75, LogMarker.BUILD_FAILED),
-    _Cause(r"ERROR: ", _BUILD, 60, LogMarker.BUILD_FAILED),
-    _Cause(r" !     App build failed$", _BUILD, 30, LogMarker.BUILD_FAILED),
+)
+OTHER_CAUSES = (
+    # Without a marker: Dokku and the build say themselves what failed because of it.
+    _Cause(r"Cannot connect to the Docker daemon", _BUILD | _RELEASE, 95),
     _Cause(
         r"Error response from daemon: No command specified",
         _BUILD | _RELEASE,
@@ -150,42 +168,50 @@ _CAUSES = (
         LogMarker.NO_COMMAND,
     ),
     _Cause(r"Error response from daemon: ", _BUILD | _RELEASE, 50),
-    # Whatever else Dokku complains of before it has begun is a refusal.
+    # Any other complaint of Dokku before it has begun is a refusal.
     _Cause(r" !     ", frozenset({None}), 50, LogMarker.REFUSED),
-    _Cause(r" !     ", _ANY, _LAST_WORDS),
+    _Cause(r" !     ", _ANY, _ANY_COMPLAINT),
 )
+_CAUSES = (*FETCH_CAUSES, *BUILD_CAUSES, *RELEASE_CAUSES, *OTHER_CAUSES)
+
+NOT_A_CAUSE = re.compile(
+    r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image"
+    r"|Run 'apps:unlock'|Failed to rename container|App has been detected as not running"
+    r"|Skipping \S+ as it is missing|Detected |Ensure the default|Deprecat|Warning|WARNING)"
+)
+
 _STARTED = r"=====> Start of {app} container output \(([0-9a-f]{12}) (\S+)\)$"
 _ENDED = r"=====> End of {app} container output \("
-# A container that takes its final name. An old one is renamed to a time stamp before; a foreign
-# restart's container comes back from one.
+# A container that takes its final name. An old one was renamed to a time stamp before; the
+# container of an outside restart comes back from one.
 _RENAMED = r" {7}Renaming container {app}\.(\S+)\.upcoming-\d+ \(([0-9a-f]{12})\) to {app}\.\1$"
 _BLOCK_BEGINS = re.compile(r"=====> Start (?:of )?(.+)$")
 _BLOCK_ENDS = re.compile(r"=====> End (?:of )?(.+)$")
-_OWN = re.compile(r"[-=]{5}> ")
+_HEADING = re.compile(r"[-=]{5}> ")
 _URL = re.compile(r" {7}(https?://\S+)$")
-# What stands between the fixed texts of a pattern.
-_OPEN = re.compile(r"\(\?:|\.\*|\\[dS]\+|\\1|\[[^\]]*\](?:\{\d+\})?|\{7\}|[|$]|(?<!\\)[()]")
+# The variable parts between the fixed texts of a pattern.
+_VARIABLE = re.compile(r"\(\?:|\.\*|\\[dS]\+|\\1|\[[^\]]*\](?:\{\d+\})?|\{7\}|[|$]|(?<!\\)[()]")
 
 
-def spoken(app: str) -> str:
-    """The fixed texts of the lines that are read here, a line each: no secret can be in them.
+def fixed_texts(app: str) -> str:
+    """The fixed texts of the lines that are read here, one a line: they hold no secret.
 
-    Were one masked, what a log states would be lost to whoever reads the kept lines.
+    If one were masked, the stored lines would no longer state their facts.
     """
-    patterns = [*(one.pattern for one in (*_STAGES, *_CAUSES)), _STARTED, _ENDED, _RENAMED]
-    fixed = [_OPEN.sub("\n", one.replace("{app}", app)) for one in patterns]
+    patterns = [*(one.pattern for one in (*_PROGRESS, *_CAUSES)), _STARTED, _ENDED, _RENAMED]
+    fixed = [_VARIABLE.sub("\n", one.replace("{app}", app)) for one in patterns]
     return "\n".join(re.sub(r"\\(.)", r"\1", one) for one in fixed)
 
 
 class LogReader:
-    """Collects the facts of one deploy of one app, line by line. They only ever grow."""
+    """Collects the facts of one deploy of one app, line by line. No fact is taken back."""
 
     def __init__(self, app: str) -> None:
-        self._stages = tuple((_compiled(stage.pattern, app), stage) for stage in _STAGES)
-        self._causes = tuple((_compiled(cause.pattern, app), cause) for cause in _CAUSES)
+        self._progress = tuple((_compiled(row.pattern, app), row) for row in _PROGRESS)
+        self._causes = tuple((_compiled(row.pattern, app), row) for row in _CAUSES)
         self._started_line = _compiled(_STARTED, app)
         self._renamed_line = _compiled(_RENAMED, app)
-        self._marks: set[LogMarker] = set()
+        self._markers: set[LogMarker] = set()
         self._phase: Phase | None = None
         self._step: str | None = None
         self._started: dict[str, str] = {}
@@ -198,10 +224,10 @@ class LogReader:
 
     @property
     def facts(self) -> LogFacts:
-        """What the lines so far state."""
+        """The facts of the lines so far."""
         if self._facts is None:
             self._facts = LogFacts(
-                markers=frozenset(self._marks),
+                markers=frozenset(self._markers),
                 phase=self._phase,
                 step=self._step,
                 started=frozenset(self._started) | self._unchecked(),
@@ -214,25 +240,25 @@ class LogReader:
     def feed(self, lines: Iterable[Line]) -> None:
         """Read more lines."""
         for line in lines:
-            # The rest of a very long line is not the beginning of one.
+            # A further piece of a very long line is not a line.
             if line.starts and line.text:
                 self._read(line)
                 self._facts = None
 
     def _read(self, line: Line) -> None:
         text = line.text
-        own = _OWN.match(text) is not None
-        if own and self._note_block(text):
+        heading = _HEADING.match(text) is not None
+        if heading and self._note_block(text):
             return
-        if own:
+        if heading:
             self._blocks.clear()
         elif self._blocks and text.startswith("       "):
             return
-        if _telling(self._phase).match(text) and not self._note_stage(text, line.shown):
+        if _prefilter(self._phase).match(text) and not self._note_progress(text, line.shown):
             self._note_cause(text, line.shown)
 
     def _note_block(self, text: str) -> bool:
-        """Lines between a Start and an End line are the container's, not Dokku's."""
+        """Note a Start or End line: the lines between them are the container's, not Dokku's."""
         begins = _BLOCK_BEGINS.match(text)
         ends = _BLOCK_ENDS.match(text)
         if begins:
@@ -244,8 +270,8 @@ class LogReader:
             self._blocks.discard(ends[1])
         return bool(begins or ends)
 
-    def _note_stage(self, text: str, shown: str) -> bool:
-        if LogMarker.DEPLOYED in self._marks and self._url is None and _URL.match(text):
+    def _note_progress(self, text: str, shown: str) -> bool:
+        if LogMarker.DEPLOYED in self._markers and self._url is None and _URL.match(text):
             url = _URL.match(shown)
             self._url = url[1] if url and MASK not in url[1] else None
             return True
@@ -253,38 +279,38 @@ class LogReader:
         if renamed and self._phase is Phase.RELEASING:
             self._renamed[renamed[2]] = renamed[1]
             return True
-        for pattern, stage in self._stages:
+        for pattern, row in self._progress:
             match = pattern.match(text)
-            if match is None or self._phase not in stage.during:
+            if match is None or self._phase not in row.during:
                 continue
-            if stage.mark is not None:
-                self._marks.add(stage.mark)
-            if stage.phase is not None and stage.phase is not self._phase:
-                self._phase, self._step = stage.phase, None
-            # Words out of the line reach people, so they come from what may be shown.
+            if row.marker is not None:
+                self._markers.add(row.marker)
+            if row.phase is not None and row.phase is not self._phase:
+                self._phase, self._step = row.phase, None
+            # The step is shown to people, so its words come from the redacted line.
             words = pattern.match(shown)
-            if stage.step is not None and words is not None:
-                self._step = stage.step.format(*words.groups())
+            if row.step is not None and words is not None:
+                self._step = row.step.format(*words.groups())
             return True
         return False
 
     def _note_cause(self, text: str, shown: str) -> None:
-        if _NO_CAUSE.match(text):
+        if NOT_A_CAUSE.match(text):
             return
-        for pattern, cause in self._causes:
-            if self._phase not in cause.during or pattern.match(text) is None:
+        for pattern, row in self._causes:
+            if self._phase not in row.during or pattern.match(text) is None:
                 continue
-            if cause.mark is not None:
-                self._marks.add(cause.mark)
-            if cause.rank > self._rank or cause.rank == _LAST_WORDS == self._rank:
-                self._rank = cause.rank
+            if row.marker is not None:
+                self._markers.add(row.marker)
+            if row.rank > self._rank or row.rank == _ANY_COMPLAINT == self._rank:
+                self._rank = row.rank
                 self._error = shown.removeprefix(" !     ").strip()[:_ERROR_CHARS]
             return
 
     def _unchecked(self) -> frozenset[str]:
         """Containers of process types whose checks are off, beside others that were checked.
 
-        They have no Start line of their own; where nothing was checked, `renamed` says all.
+        They have no Start line; where nothing was checked, `renamed` names all of them.
         """
         if not self._started:
             return frozenset()
@@ -297,12 +323,12 @@ class LogReader:
 
 
 @cache
-def _telling(phase: Phase | None) -> re.Pattern[str]:
-    """The beginnings of all lines that tell anything in a phase, of whatever app.
+def _prefilter(phase: Phase | None) -> re.Pattern[str]:
+    """One pattern that matches every line with a fact in this phase, of any app.
 
-    Nearly every line of a build is none of them, and a build may print millions.
+    Hardly any line of a build matches, and a build may print millions.
     """
-    patterns = [one.pattern for one in (*_STAGES, *_CAUSES) if phase in one.during]
+    patterns = [one.pattern for one in (*_PROGRESS, *_CAUSES) if phase in one.during]
     if phase is Phase.RELEASING:
         patterns += [_RENAMED.replace(r"\1", r"\S+"), _URL.pattern]
     return re.compile("|".join(patterns).replace("{app}", r"\S+"))

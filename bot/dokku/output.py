@@ -1,4 +1,4 @@
-"""Bytes of a command's output in, clean and redacted lines out, whatever their chunks were."""
+"""Turn the bytes of a command's output into clean, redacted lines, however they are chunked."""
 
 import codecs
 import re
@@ -9,11 +9,11 @@ from wcwidth import strip_sequences
 from bot.redaction import Redactor
 
 PIECE = 4_000
-"""A line without an end is given out in pieces of about this many characters."""
+"""A very long line is passed on in pieces of about this many characters."""
 _BLOCK = 16_384
 
-# 8-bit forms that strip_sequences leaves: CSI, and strings with their terminator. The classes
-# leave out what may begin another one, so that hostile text is read once only.
+# 8-bit forms that strip_sequences leaves: CSI, and strings with their terminator. The character
+# classes exclude whatever may begin another one, so that hostile text is read only once.
 _EIGHT_BIT = re.compile(
     "\x9b[0-?]*[ -/]*[@-~]|[\x90\x98\x9d-\x9f][^\x07\x1b\x90\x98\x9b-\x9f]*(?:\x07|\x9c|\x1b\\\\)"
 )
@@ -26,8 +26,8 @@ _DROPPED: dict[int, str | None] = {
     0x09: "\t",
 }
 _BLANK = re.compile(r"\s")
-# What Docker and Dokku put before the text of a build step or a container. It must survive a
-# carriage return in that text, or the text could pass for a line of Dokku's own.
+# The prefix of Docker and Dokku before the text of a build step or a container. It must survive a
+# carriage return in that text, or the text could pass for a line of Dokku itself.
 _MARGIN = re.compile(r"#\d+ (?:\d+\.\d+ )?| {7}|\d+\.\d+ ")
 
 
@@ -36,18 +36,18 @@ class Line:
     """One line, or one piece of a very long one."""
 
     text: str
-    """Clean, *not* redacted: only for reading facts, never kept or shown."""
+    """Clean, *not* redacted: only for reading facts, never stored or shown."""
     shown: str
     """Clean and redacted."""
     starts: bool = True
-    """False: it goes on with the line before."""
+    """False: it continues the line before."""
 
 
 class OutputReader:
     """Cuts the output of one command into lines. The same bytes give the same lines.
 
-    Invalid UTF-8 becomes U+FFFD. Of text that was overwritten with carriage returns the last
-    version is kept. Redaction comes before every cut, so no secret is split by one.
+    Invalid UTF-8 becomes U+FFFD. Of text that is overwritten after carriage returns, the last
+    version is kept. Text is redacted before it is cut, so no secret is split.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -62,14 +62,14 @@ class OutputReader:
         self._partial = False
         self._swallow = False
         self._whole: list[str] = []
-        """Lines that came whole and are not masked yet."""
+        """Complete lines that are not masked yet."""
 
     def feed(self, data: bytes) -> list[Line]:
         """Lines that are complete now."""
         return self._take(self._decoder.decode(data))
 
     def finish(self) -> list[Line]:
-        """What is left when the output has ended."""
+        """The remaining lines when the output has ended."""
         lines = self._take(self._decoder.decode(b"", final=True))
         if self._raw or self._line or self._partial:
             self._append(self._raw)
@@ -135,7 +135,7 @@ class OutputReader:
         return lines
 
     def _pieces(self, enough: int) -> list[Line]:
-        """Cut pieces off the line while it has `enough` characters; what came before goes first."""
+        """Cut pieces off the line while it has `enough` characters; earlier lines come first."""
         if len(self._line) < enough:
             return []
         lines = self._masked()
@@ -150,19 +150,19 @@ class OutputReader:
         return lines
 
     def _masked(self) -> list[Line]:
-        """Nearly all lines have no secret, and that is seen at once for many together."""
+        """Mask the complete lines together: nearly all hold no secret, which one check shows."""
         whole, self._whole = self._whole, []
         shown = self._stream.lines(whole)
         return [Line(text=text, shown=mask) for text, mask in zip(whole, shown, strict=True)]
 
     def _drop_swallowed(self) -> None:
-        """Drop the rest of a secret that was longer than anything we hold back."""
+        """Drop the rest of a secret that is longer than what the redactor holds back."""
         blank = _BLANK.search(self._line)
         self._line = self._line[blank.start() :] if blank else ""
         self._swallow = blank is None
 
 
 def _safe_cut(block: str) -> int:
-    """Where to cut a block so that no escape sequence (of sensible length) is split."""
+    """Find a place in a block where a cut splits no escape sequence (of sensible length)."""
     near = [match.start() for match in _INTRODUCERS.finditer(block, len(block) - 1024)]
     return near[-1] if near else len(block)

@@ -1,23 +1,24 @@
-"""All configured servers: name -> driver. Opened once, closed at the end."""
+"""All Dokku servers by name: those of the settings, opened once, and those no longer there."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import NoReturn
 
 import structlog
 
-from bot.config.keys import SshTarget
-from bot.deployments.ports import ServerHealth, Servers
-from bot.dokku.connection import Connection, ConnectionsHook, Patience
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
+from bot.deployments.model import LogFacts
+from bot.deployments.ports import DeployStream, Dokku, ServerHealth, Servers
+from bot.dokku.connection import Connection, ConnectionsHook
 from bot.dokku.driver import Driver
-from bot.errors import ConfigError, Refused, Unreachable
+from bot.dokku.limits import SshLimits
+from bot.errors import Refused, Unreachable
 from bot.redaction import Redactor
+from bot.ssh_target import SshTarget
 
 log = structlog.get_logger(__name__)
-
-_AGAIN_S = 5.0
-"""Between logins to a server that did not answer, while nobody asks it anything."""
 
 
 class DokkuServers(Servers):
@@ -34,17 +35,17 @@ class DokkuServers(Servers):
     def names(self) -> Sequence[str]:
         return list(self._drivers)
 
-    def get(self, name: str) -> Driver:
-        return self._drivers[name]
+    def get(self, name: str) -> Dokku:
+        return self._drivers.get(name) or UnknownServer(name)
 
     def health(self) -> ServerHealth:
-        """Of each server: None when its last question was answered, else the sentence why not."""
+        """Of each server: None if its last question was answered, else the sentence why not."""
         return {name: driver.health for name, driver in self._drivers.items()}
 
     async def refused(self, within_s: float | None = None) -> tuple[str, Refused] | None:
-        """A server that refused the bot at its first login, with its name.
+        """Return a server that refused the bot's first login, with its name.
 
-        None: no server did, as far as they have answered within this time (None: all have).
+        None: no server did, among those that answered within this time (None: wait for all).
         """
         logins = self._first_logins.values()
         if logins:
@@ -60,50 +61,27 @@ async def open_servers(
     targets: Mapping[str, SshTarget],
     redactor: Redactor,
     *,
-    patience: Patience | None = None,
+    limits: SshLimits | None = None,
     on_connections: ConnectionsHook | None = None,
 ) -> AsyncIterator[DokkuServers]:
-    """Log in everywhere, in the background: a server that is down holds nobody up.
-
-    ConfigError: a key or host key that cannot be used.
-    """
+    """Log in everywhere, in the background: a server that is down delays nothing."""
     # Its INFO lines quote every command.
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     connections = [
-        await _connection(name, target, patience, on_connections)
+        Connection(name, target, limits=limits, on_connections=on_connections)
         for name, target in targets.items()
     ]
-    warming = {each.name: asyncio.create_task(_warm_up(each)) for each in connections}
-    trying = [asyncio.create_task(_try_again(each, warming[each.name])) for each in connections]
-    tasks = [*warming.values(), *trying]
+    first_logins = {each.name: asyncio.create_task(_warm_up(each)) for each in connections}
+    retries = [asyncio.create_task(_log_in_again(c, first_logins[c.name])) for c in connections]
+    tasks = [*first_logins.values(), *retries]
     try:
         drivers = {each.name: Driver(each, redactor=redactor) for each in connections}
-        yield DokkuServers(drivers, warming)
+        yield DokkuServers(drivers, first_logins)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(connection.aclose() for connection in connections))
-
-
-async def _connection(
-    name: str,
-    target: SshTarget,
-    patience: Patience | None,
-    on_connections: ConnectionsHook | None,
-) -> Connection:
-    try:
-        # An encrypted key keeps the CPU for 0.1 s.
-        return await asyncio.to_thread(
-            Connection, name, target, patience=patience, on_connections=on_connections
-        )
-    except ValueError as err:
-        raise ConfigError(
-            f"servers.{name}",
-            "settings",
-            str(err).rstrip("."),
-            "Check ssh_key, ssh_key_passphrase and known_hosts of this server.",
-        ) from err
 
 
 async def _warm_up(connection: Connection) -> Refused | None:
@@ -116,13 +94,62 @@ async def _warm_up(connection: Connection) -> Refused | None:
     return None
 
 
-async def _try_again(connection: Connection, first: asyncio.Task[Refused | None]) -> None:
-    """What `/readyz` says of a server must not wait for the next question to it."""
+async def _log_in_again(connection: Connection, first: asyncio.Task[Refused | None]) -> None:
+    """Keep `/readyz` up to date for a server that is down while no question is asked of it."""
     if await first is not None:
         return
     while True:
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(connection.limits.login_again_s)
         if connection.health is not None:
-            # The sentence is kept where `/readyz` finds it.
+            # `/readyz` reads the sentence from the connection.
             with suppress(Unreachable):
                 await connection.warm_up()
+
+
+class UnknownServer(Dokku):
+    """A server that is not in the settings any more, while deployments still name it.
+
+    Every question raises Unreachable, and trying again does not help.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def keeps_records(self) -> bool:
+        self._refuse()
+
+    async def apps(self) -> Sequence[str]:
+        self._refuse()
+
+    async def builds(self, app: str) -> Sequence[BuildRecord]:
+        self._refuse(app)
+
+    async def report(self, app: str) -> AppReport:
+        self._refuse(app)
+
+    async def containers(self, app: str) -> Containers | None:
+        self._refuse(app)
+
+    async def fetched_sha(self, app: str) -> str | None:
+        self._refuse(app)
+
+    async def deploy_branch(self, app: str) -> str | None:
+        self._refuse(app)
+
+    async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
+        self._refuse(app, build_id)
+
+    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:  # noqa: ARG002 - as the port
+        return LogFacts()
+
+    async def cancel_build(self, app: str) -> bool:
+        self._refuse(app)
+
+    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
+        self._refuse(app, repo, pinned)
+
+    def _refuse(self, *_asked: object) -> NoReturn:
+        raise Unreachable(
+            f"The server {self._name} is not in the bot's settings any more. Nothing was sent.",
+            final=True,
+        )

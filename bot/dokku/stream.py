@@ -1,4 +1,4 @@
-"""A deploy command that runs: its lines, its facts, its exit status. Implements `DeployStream`."""
+"""A running deploy command: its lines, facts and exit status. Implements `DeployStream`."""
 
 import asyncio
 import time
@@ -11,18 +11,16 @@ import asyncssh
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream
 from bot.dokku.channel import CHUNK, Command
+from bot.dokku.limits import SshLimits
 from bot.dokku.log_markers import LogReader
 from bot.dokku.output import Line, OutputReader
 
-_MOST_CHARS = 16_000_000
-_HANG_UP_S = 1.0
-
 
 class Stream(DeployStream):
-    """Reads to the command's end, whether or not anybody takes the lines.
+    """Reads to the command's end, whether or not the lines are taken.
 
-    A client that stops reading stalls the deploy, so what nobody takes is kept here, up to a
-    limit; beyond it the oldest lines go, and a line says so.
+    A client that stops reading stalls the deploy, so lines that are not taken are kept here, up to
+    a limit; beyond it the oldest lines are dropped, and a line says so.
     """
 
     def __init__(
@@ -32,12 +30,14 @@ class Stream(DeployStream):
         *,
         output: OutputReader,
         log: LogReader,
+        limits: SshLimits,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ssh = ssh
         self._command = command
         self._output = output
         self._log = log
+        self._limits = limits
         self._monotonic = monotonic
         self._last_byte_at = monotonic()
         self._exit_status: int | None = None
@@ -71,14 +71,14 @@ class Stream(DeployStream):
                 await self._changed.wait()
         await asyncio.wait({self._pump})
         if not self._pump.cancelled():
-            self._pump.result()  # an error of ours must not look like a lost line
+            self._pump.result()  # a bug must not look like a lost connection
 
     async def close(self) -> None:
         self._command.close()
         self._ssh.close()
-        # On a dead line the farewell never leaves; Dokku needs none.
+        # On a dead connection the closing packet never leaves; Dokku does not need it.
         with suppress(TimeoutError):
-            async with asyncio.timeout(_HANG_UP_S):
+            async with asyncio.timeout(self._limits.hang_up_s):
                 await self._ssh.wait_closed()
         self._ssh.abort()
         self._pump.cancel()
@@ -86,7 +86,7 @@ class Stream(DeployStream):
 
     async def _read(self) -> None:
         try:
-            # When the line is lost, how the command ended is for Dokku's record to tell.
+            # After a lost connection only Dokku's build record can say how the command ended.
             with suppress(asyncssh.Error, OSError):
                 await self._read_to_end()
         finally:
@@ -102,7 +102,7 @@ class Stream(DeployStream):
         while data := await process.stdout.read(CHUNK):
             self._last_byte_at = self._monotonic()
             self._note(self._output.feed(data))
-            # Data that is there already is read without a pause; let others have their turn.
+            # Data that is there already is read without a pause: let other tasks run.
             await asyncio.sleep(0)
         await process.wait_closed()
         self._exit_status = process.exit_status
@@ -113,7 +113,7 @@ class Stream(DeployStream):
         self._log.feed(lines)
         self._waiting.extend(line.shown for line in lines)
         self._chars += sum(len(line.shown) + 1 for line in lines)
-        while self._chars > _MOST_CHARS:
+        while self._chars > self._limits.stream_chars:
             self._chars -= len(self._waiting.popleft()) + 1
             self._dropped += 1
         self._changed.set()

@@ -12,11 +12,10 @@ from bot.config.settings import Settings, load_settings
 from bot.errors import BotError, ConfigError
 from bot.operations.database import check_database, open_records
 from bot.operations.servers import ask_versions
-from bot.outbox.model import WEBHOOKS
 from bot.redaction import Redactor
 from bot.slack.client import open_client
 from bot.slack.manifest import SCOPES
-from bot.webhooks.guard import refusal
+from bot.webhooks.sender import refusal
 
 ANSWER_WITHIN_S = 15.0
 """For each party; a check that hangs tells nothing."""
@@ -167,9 +166,7 @@ async def _check_webhooks(settings: Settings) -> Sequence[Check]:
         except (BotError, TimeoutError):
             off = {}  # the database's own line says what is wrong with it
     return [
-        await _check_webhook(
-            number, one.url, off.get(one.lane) or off.get(f"{WEBHOOKS}{one.url}"), settings
-        )
+        await _check_webhook(number, one.url, off.get(one.lane), settings)
         for number, one in enumerate(settings.endpoints(), start=1)
     ]
 

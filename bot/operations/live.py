@@ -10,7 +10,6 @@ from bot.deployments.dokku_facts import Container
 from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.model import Deployment
 from bot.deployments.store_port import Store
-from bot.dokku.unknown_server import NamedServers
 from bot.errors import ConfigError
 from bot.operations.servers import AskedServers
 from bot.slack.render.live_state import standing_lines
@@ -24,8 +23,7 @@ async def look(store: Store, deployment: Deployment) -> LiveReport:
         settings = load_settings()
     except ConfigError as error:
         why = error  # an operator may have the database alone
-    asked = AskedServers(settings)
-    servers = NamedServers(asked)
+    servers = AskedServers(settings)
     reader = LiveReader(
         store=store,
         servers=servers,
@@ -39,7 +37,7 @@ async def look(store: Store, deployment: Deployment) -> LiveReport:
             return replace(seen, why=f"Its server cannot be asked from here: {why}")
         return await reader.read(deployment.app, deployment.target)
     finally:
-        await asked.aclose()
+        await servers.aclose()
 
 
 def lines(seen: LiveReport) -> Sequence[str]:

@@ -5,17 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.config.keys import SshTarget
 from bot.config.settings import Settings
-from bot.deployments.ports import Servers
-from bot.dokku.app_secrets import WITHIN_S, read_config
-from bot.dokku.commands import apps_list, config_export, version
+from bot.deployments.ports import Dokku, Servers
+from bot.dokku.app_secrets import read_config
+from bot.dokku.commands import apps_list, capabilities, config_export, version
 from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.dokku.reports import read_apps
-from bot.dokku.versions import capabilities
+from bot.dokku.servers import UnknownServer
 from bot.errors import DokkuError, Unreachable
 from bot.redaction import Redactor
+from bot.ssh_target import SshTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,9 @@ class AskedServers(Servers):
     def names(self) -> Sequence[str]:
         return list(self._targets)
 
-    def get(self, name: str) -> Driver:
+    def get(self, name: str) -> Dokku:
+        if name not in self._targets:
+            return UnknownServer(name)
         if name not in self._open:
             self._open[name] = Connection(name, self._targets[name])
         return Driver(self._open[name], redactor=self._redactor)
@@ -62,7 +64,7 @@ async def ask_versions(settings: Settings, *, within_s: float) -> Mapping[str, S
 
 
 async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
-    where = f"{target.user}@{target.host}:{target.port}"
+    where = f"{target.user}@{target.address}"
     connection = Connection(name, target)
     try:
         answer = await connection.run(version(), timeout_s=within_s)
@@ -83,16 +85,17 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
         )
     can = capabilities(answer.out)
     found = f"{where} answers." if can.version is None else f"{where}, Dokku {can.version}."
-    return ServerAnswer(ok=True, found=found, mend=can.standing(), config=config)
+    return ServerAnswer(ok=True, found=found, mend=can.support(), config=config)
 
 
 async def _config(connection: Connection) -> str | None:
     """Try it with one app. What it answers is not kept."""
+    within_s = connection.limits.secrets_s
     try:
-        apps = read_apps((await connection.run(apps_list(), timeout_s=WITHIN_S)).out)
+        apps = read_apps((await connection.run(apps_list(), timeout_s=within_s)).out)
         if not apps:
             return None
-        answer = await connection.run(config_export(apps[0]), timeout_s=WITHIN_S)
+        answer = await connection.run(config_export(apps[0]), timeout_s=within_s)
     except DokkuError:
         return _unreadable("it did not answer in time")
     if answer.exit_status != 0:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bot.errors import Declined
-from bot.outbox.model import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
+from bot.outbox import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
 from bot.redaction import Redactor
 from bot.webhooks.payload import rfc3339
 
@@ -30,9 +30,6 @@ class Deliveries(Outbox, Protocol):
 
 
 def _shown(lane: str, known: Addresses) -> str:
-    name = lane.removeprefix(WEBHOOKS)
-    if "://" in name:
-        lane = webhook_lane(name)  # of a former release; the next start renames it
     return known.get(lane, lane.removeprefix(WEBHOOKS))
 
 
@@ -81,9 +78,8 @@ async def enable(outbox: Deliveries, url: str) -> str:
 
     `url` is the address, or what `list` shows of it.
     """
-    lanes = [webhook_lane(url), WEBHOOKS + url] if "://" in url else [WEBHOOKS + url]
-    on = [await outbox.turn_on(lane) for lane in lanes]
+    lane = webhook_lane(url) if "://" in url else WEBHOOKS + url
     shown = Redactor().text(url)
-    if not any(on):
+    if not await outbox.turn_on(lane):
         raise Declined(f"{shown} is not turned off. `deploybot webhooks list` shows which are.")
     return f"{shown} is on again."

@@ -15,8 +15,16 @@ from bot.clock import Clock
 from bot.deployments.model import Deployment, Live, MessagePlace, Phase
 from bot.deployments.states import status_of
 from bot.errors import SlackError
-from bot.outbox.lane import Answer, NotTold, OutboxLane, Told, open_lanes
-from bot.outbox.model import Outbox, Outgoing
+from bot.outbox import (
+    Attempt,
+    Delivered,
+    Failed,
+    LaneTiming,
+    Outbox,
+    OutboxLane,
+    Outgoing,
+    open_lanes,
+)
 from bot.slack.client import SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.render import blocks as kit
@@ -49,24 +57,24 @@ class ThreadReplies:
     clock: Clock
     limits: SlackLimits = field(default_factory=SlackLimits)
 
-    async def __call__(self, row: Outgoing) -> Answer:
+    async def __call__(self, row: Outgoing) -> Attempt:
         """Reply in the thread, once. The lane tries again whatever Slack refused."""
         deployment = await self.get(row.deployment_id)
         if deployment is None:
-            return Told("the deployment was withdrawn")
+            return Delivered("the deployment was withdrawn")
         if deployment.message is None:
-            return NotTold("its message has not been posted yet")
+            return Failed("its message has not been posted yet")
         try:
             if self._may_be_there(row) and await self._is_there(deployment.message, row):
-                return Told("an earlier try had got through")
+                return Delivered("an earlier try had got through")
             reply = render(deployment, row)
             at = deployment.message
             await self.client.post_reply(
                 at.channel, at.root, text=reply.text, blocks=reply.blocks, reply_id=row.id
             )
         except SlackError as error:
-            return NotTold(f"{error.code or 'refused'}: {error}")
-        return Told()
+            return Failed(f"{error.code or 'refused'}: {error}")
+        return Delivered()
 
     def _may_be_there(self, row: Outgoing) -> bool:
         """A try may have got through: one failed, or a process died while it held the row."""
@@ -167,9 +175,12 @@ async def open_thread_replies(
     clock: Clock,
     limits: SlackLimits,
     drain: timedelta = timedelta(seconds=1),
+    timing: LaneTiming | None = None,
 ) -> AsyncIterator[OutboxLane]:
     """Send replies while open. Leaving sends what is due, for at most `drain`."""
     deliver = ThreadReplies(client=client, get=get, clock=clock, limits=limits)
-    lane = OutboxLane(lane=LANE, outbox=outbox, deliver=deliver, clock=clock)
+    lane = OutboxLane(
+        lane=LANE, outbox=outbox, deliver=deliver, clock=clock, timing=timing or LaneTiming()
+    )
     async with open_lanes([lane], drain=drain):
         yield lane

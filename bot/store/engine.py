@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from bot.clock import Clock
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.errors import ConfigError, DatabaseDown, StoreError
-from bot.outbox.model import Planner
+from bot.outbox import Planner
 from bot.store import schema
 from bot.store.database import Database, configure_sqlite
 from bot.store.leases import DatabaseClock, NowMs

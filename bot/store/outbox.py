@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, RowMapping, Select, delete, exists, insert, or_, select, update
+from sqlalchemy import RowMapping, delete, exists, insert, select, update
 
 from bot.clock import Clock
-from bot.outbox.model import WEBHOOKS, Outgoing, webhook_lane
+from bot.outbox import WEBHOOKS, Outgoing
 from bot.store.database import Database, Transaction, whole
 from bot.store.tables import endpoints, outbox
 
-_ADDRESSES = (f"{WEBHOOKS}http://", f"{WEBHOOKS}https://")
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 
 
@@ -110,29 +109,6 @@ class SqlOutbox:
         return gone.rowcount > 0
 
     @whole
-    async def hide_addresses(self) -> None:
-        async with self._database.read() as connection:
-            told = (await connection.execute(_addressed(outbox.c.lane))).scalars().all()
-            off = (await connection.execute(_addressed(endpoints.c.lane))).scalars().all()
-        if not told and not off:
-            return
-        async with self._database.write() as tx:
-            for lane in told:
-                named = webhook_lane(lane.removeprefix(WEBHOOKS))
-                await tx.connection.execute(
-                    update(outbox).where(outbox.c.lane == lane).values(lane=named)
-                )
-            for lane in off:
-                named = webhook_lane(lane.removeprefix(WEBHOOKS))
-                both = exists(select(endpoints.c.lane).where(endpoints.c.lane == named))
-                if not await tx.connection.scalar(select(both)):
-                    await tx.connection.execute(
-                        update(endpoints).where(endpoints.c.lane == lane).values(lane=named)
-                    )
-                await tx.connection.execute(delete(endpoints).where(endpoints.c.lane == lane))
-            tx.announce("outbox")
-
-    @whole
     async def turned_off(self) -> Mapping[str, str]:
         """The lanes that are off, each with its reason; for operators."""
         async with self._database.read() as connection:
@@ -147,11 +123,6 @@ class SqlOutbox:
                 .where(outbox.c.id == outgoing_id, outbox.c.state == WAITING)
                 .values(tries=outbox.c.tries + 1, next_at=at, last_error=error, state=state)
             )
-
-
-def _addressed(lane: Column[str]) -> Select[str]:
-    """Lanes that hold a whole address."""
-    return select(lane).where(or_(*(lane.startswith(begin) for begin in _ADDRESSES))).distinct()
 
 
 async def put(tx: Transaction, planned: Sequence[Outgoing], *, now: datetime) -> None:

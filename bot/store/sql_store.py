@@ -22,7 +22,7 @@ from bot.deployments.model import (
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
 from bot.errors import Duplicate, StaleState
-from bot.outbox.model import Planner
+from bot.outbox import Planner
 from bot.store.database import Clash, Database, Transaction, whole
 from bot.store.leases import DatabaseClock, NowMs, SqlLeases, find_place, hold
 from bot.store.logs import SqlLogs

@@ -12,7 +12,7 @@ from ulid import ULID
 from bot.clock import Clock
 from bot.deployments.model import Deployment, Event
 from bot.deployments.states import ENDINGS, STATUS
-from bot.outbox.model import Endpoint, Outgoing, Planner
+from bot.outbox import Endpoint, Outgoing, Planner
 from bot.webhooks.slack_format import slack_message
 
 SLACK_LANE = "slack"

@@ -17,8 +17,8 @@ from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
 from bot.config.settings import load_settings
 from bot.deployments.ports import DeployStream
-from bot.dokku.connection import Patience
 from bot.dokku.driver import Driver
+from bot.dokku.limits import SshLimits
 from bot.metrics import Metrics
 from bot.readiness import Readiness
 from bot.redaction import Redactor
@@ -44,6 +44,8 @@ FREQUENT_EDITS = SlackLimits(
         refreshes_per_minute=9_000,
     )
 )
+HURRIED_SSH = SshLimits(cool_down_s=0.05, longest_cool_down_s=0.3, channel_tries=3)
+"""Short pauses between logins."""
 SPEED = 100.0
 QUICK = 10.0
 ONE_APP = (
@@ -88,6 +90,8 @@ class World:
     environ: dict[str, str]
     bot: Bot | None = None
     slack_limits: SlackLimits | None = None
+    ssh_limits: SshLimits | None = None
+    """Of the bots that are started after it is set."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
     async def start_bot(
@@ -107,6 +111,7 @@ class World:
                 clock=clock,
                 timing=dataclasses.replace(settings.timing(), **(timing or {})),
                 slack_limits=self.slack_limits,
+                ssh_limits=self.ssh_limits,
             )
         )
         return self.bot
@@ -328,24 +333,7 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bot's pauses that no setting shortens: between logins and looks."""
-    monkeypatch.setattr("bot.dokku.connection._COOL_DOWN_S", 0.05)
-    monkeypatch.setattr("bot.dokku.connection._LONGEST_COOL_DOWN_S", 0.3)
-    monkeypatch.setattr("bot.dokku.connection._CHANNEL_TRIES", 3)
     monkeypatch.setattr("bot.deployments.execution.finish.READ_PAUSE", timedelta(milliseconds=200))
-
-
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Changes how long the parts of the next bot's connections wait."""
-    defaults = Patience.__init__.__kwdefaults__
-    assert defaults is not None
-
-    def change(**values: float) -> None:
-        for name, value in values.items():
-            assert name in defaults
-            monkeypatch.setitem(defaults, name, value)
-
-    return change
 
 
 class StartGate(asyncio.Event):

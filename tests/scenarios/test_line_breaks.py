@@ -4,6 +4,7 @@ What dies with its client, and what does not, is as recorded (m1 to m8, m11, m13
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ import asyncssh
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world, shown
+from bot.dokku.limits import SshLimits
+from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_world, shown
 from tests.support.bot_processes import an_app
 from tests.support.incidents import BUILDING, FETCHING, HELD_AT
 
@@ -99,20 +101,24 @@ PATIENT = {
 }
 
 
-@pytest.fixture
-def impatient_lines(patience: Callable[..., None]) -> None:
-    """A deploy's line gives up after a second of silence: nothing else tells of this one's death.
+IMPATIENT_DEPLOYS = replace(HURRIED_SSH, deploy_alive_s=0.3, deploy_alive_count=3)
+"""A deploy's connection is given up after a second of silence: nothing else shows its death.
 
-    Without a byte and without a record there is no deploy that could be seen to be over.
-    """
-    patience(deploy_alive_s=0.3, deploy_alive_count=3)
+Without a byte and without a record there is no deploy that could be seen to be over.
+"""
 
 
 @pytest.fixture
-async def patient(tmp_path: Path) -> AsyncIterator[World]:
+def ssh_limits() -> SshLimits:
+    return HURRIED_SSH
+
+
+@pytest.fixture
+async def patient(tmp_path: Path, ssh_limits: SshLimits) -> AsyncIterator[World]:
     """Contact is never given up: what is tested is how it goes on."""
     apps = [an_app(name) for name in ("myapp", *HELD_AT)]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
+        world.ssh_limits = ssh_limits
         await world.start_bot(timing=PATIENT)
         yield world
 
@@ -171,6 +177,7 @@ async def test_a_line_that_breaks_while_the_new_release_is_watched(
     tmp_path: Path, break_line: Break
 ) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=PATIENT | {"settle": timedelta(seconds=2)})
         await world.deploy()
         await world.until_message("Checking · watching")  # Dokku says "Checking" too
@@ -188,6 +195,7 @@ async def test_all_lines_break_while_the_end_is_being_read(
     ends = {"good": AT_ONCE, "bad": (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS, 1)}
     apps = [an_app(name) for name in ends]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=PATIENT)
         server = world.stage.server
         world.stage.dokku.apps["bad"].behaviour = "build_fails"
@@ -216,12 +224,13 @@ async def cut_the_deploy_s(world: World) -> None:
     world.stage.server.drop_newest_for_test()
 
 
+@pytest.mark.parametrize("ssh_limits", [IMPATIENT_DEPLOYS])
 @pytest.mark.parametrize(
     "break_line",
     [cut_the_deploy_s, switch_off, restart_server, black_out, lead_astray, lock_out],
 )
 async def test_a_command_that_the_server_never_ran_is_sent_again(
-    impatient_lines: None, patient: World, break_line: Break
+    patient: World, break_line: Break
 ) -> None:
     """All was cut as it arrived: Dokku has no record of it, so nothing ran."""
     server, dokku = patient.stage.server, patient.stage.dokku

@@ -1,6 +1,7 @@
 """Logins that are slow, turned away or refused, and channels that are not to be had."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import asyncssh
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world
+from bot.dokku.limits import SshLimits
+from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_world
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -19,8 +21,14 @@ MAX_STARTUPS = b"Exceeded MaxStartups\r\n"
 
 
 @pytest.fixture
-async def hasty(tmp_path: Path) -> AsyncIterator[World]:
+def ssh_limits() -> SshLimits:
+    return HURRIED_SSH
+
+
+@pytest.fixture
+async def hasty(tmp_path: Path, ssh_limits: SshLimits) -> AsyncIterator[World]:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
+        world.ssh_limits = ssh_limits
         await world.start_bot(timing=SOON)
         await world.stage.dokku.until(lambda: world.stage.server.connections == 1)
         yield world
@@ -49,12 +57,11 @@ async def test_a_slow_login_is_waited_for(hasty: World) -> None:
     assert_deployed(await the_end(hasty))
 
 
-@pytest.fixture
-def short_logins(patience: Callable[..., None]) -> None:
-    patience(connect_s=0.5)
+SHORT_LOGINS = pytest.mark.parametrize("ssh_limits", [replace(HURRIED_SSH, connect_s=0.5)])
 
 
-async def test_logins_that_are_never_answered_end_it(short_logins: None, hasty: World) -> None:
+@SHORT_LOGINS
+async def test_logins_that_are_never_answered_end_it(hasty: World) -> None:
     hasty.stage.server.swallow_connections_for_test()
     await hasty.deploy()
     row = await the_end(hasty)
@@ -62,7 +69,8 @@ async def test_logins_that_are_never_answered_end_it(short_logins: None, hasty: 
     assert "did not answer within 0.5 s" in (row.reason or "")
 
 
-async def test_a_black_hole_during_the_login_is_outlived(short_logins: None, hasty: World) -> None:
+@SHORT_LOGINS
+async def test_a_black_hole_during_the_login_is_outlived(hasty: World) -> None:
     server = hasty.stage.server
     server.swallow_connections_for_test()
     await hasty.deploy()
@@ -73,6 +81,7 @@ async def test_a_black_hole_during_the_login_is_outlived(short_logins: None, has
 
 async def test_a_server_that_restarts_during_the_login_is_waited_for(tmp_path: Path) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing={"start_window": timedelta(seconds=6)})
         server = world.stage.server
         await world.stage.dokku.until(lambda: server.connections == 1)
@@ -91,6 +100,7 @@ async def test_a_server_that_restarts_during_the_login_is_waited_for(tmp_path: P
 async def test_a_login_too_many_is_tried_again(tmp_path: Path, farewell: bytes) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         # Long enough between two tries for the server to change its mind on a busy machine.
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing={"start_window": timedelta(seconds=6)})
         server = world.stage.server
         await world.stage.dokku.until(lambda: server.connections == 1)
@@ -154,6 +164,7 @@ async def test_one_channel_is_enough(hasty: World) -> None:
 async def test_no_channel_at_all_is_an_unreachable_server(tmp_path: Path) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.stage.server.limit_sessions_for_test(0)
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=SOON | {"start_tries": 1})
         await world.deploy()
         row = await the_end(world)
@@ -167,6 +178,7 @@ async def test_a_fault_of_the_questions_alone_costs_the_deploy_nothing(
 ) -> None:
     """Its own line is up: it is read on, and its end is proven when questions pass again."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing={"max_poll_errors": 1000})
         await _deploy_through(world, fault)
 

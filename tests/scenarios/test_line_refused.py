@@ -15,7 +15,7 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.simulators.dokku.sshd import DokkuServer
-from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world
+from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_world
 from tests.support.bot_processes import an_app
 from tests.support.incidents import HELD_AT
 
@@ -95,6 +95,7 @@ async def test_all_lines_are_cut_and_no_new_one_serves(
 ) -> None:
     apps = [an_app(name) for name in HELD_AT]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
         server = world.stage.server
         for app, at in HELD_AT.items():
@@ -128,6 +129,7 @@ async def test_all_lines_are_cut_and_no_new_one_serves(
 async def test_a_deploy_goes_on_while_only_questions_meet_another_server(tmp_path: Path) -> None:
     """Its line was open before: it is the known server that it leads to."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT | {"max_poll_errors": 1000})
         server = world.stage.server
         world.hold()
@@ -155,6 +157,7 @@ async def test_an_end_that_cannot_be_read_says_why_and_is_proven_late(
 ) -> None:
     """No question passes, but bytes of the deploy come: it is not lost, and its own end counts."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
         server = world.stage.server
         world.now_behaves("build_fails")
@@ -177,6 +180,7 @@ async def test_an_end_that_cannot_be_read_says_why_and_is_proven_late(
 async def test_questions_on_a_half_open_line_move_to_a_new_one(tmp_path: Path) -> None:
     """The server was switched off for that line alone, as by a firewall that forgot it."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
+        world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
         server, dokku = world.stage.server, world.stage.dokku
         world.hold()

@@ -61,7 +61,9 @@ async def test_the_check_says_how_far_this_version_can_be_trusted(tmp_path: Path
         server = found["dokku default"]
         assert server.ok
         assert "Dokku 0.35.20" in server.found
-        assert server.mend.startswith("Proven by recordings. Before 0.38 Dokku keeps no build")
+        assert server.mend.startswith(
+            "Tested with recordings of this version. Dokku before 0.38 keeps no build"
+        )
 
 
 async def test_a_first_deploy(tmp_path: Path) -> None:

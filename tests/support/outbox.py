@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from bot.clock import Clock
-from bot.outbox.model import Outbox, Outgoing
+from bot.outbox import Outbox, Outgoing
 
 
 class HandClock(Clock):
@@ -48,7 +48,6 @@ class MemoryOutbox(Outbox):
         self.off: dict[str, str] = {}
         self.held: dict[str, datetime] = {}
         self.looks = 0
-        self.hidden = 0
         self.news = asyncio.Condition()
         self.broken = 0
         """How many of the next `take` fail."""
@@ -112,9 +111,6 @@ class MemoryOutbox(Outbox):
 
     async def turn_on(self, lane: str) -> bool:
         return self.off.pop(lane, None) is not None
-
-    async def hide_addresses(self) -> None:
-        self.hidden += 1
 
     async def until_looked(self, times: int) -> None:
         """Wait until `take` was called so often."""

@@ -37,7 +37,7 @@ from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
-from bot.dokku.unknown_server import NamedServers
+from bot.dokku.servers import UnknownServer
 from tests.support.builders import REPO, SHA, a_deployment
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.memory_store import MemoryStore
@@ -58,7 +58,7 @@ class FakeServers(Servers):
         return list(self.known)
 
     def get(self, name: str) -> Dokku:
-        return self.known[name]
+        return self.known.get(name) or UnknownServer(name)
 
 
 class FakeRefs(Refs):
@@ -315,8 +315,7 @@ def a_rig(
     deployments = DeploymentRepository(
         store=link, cache=cache, announcer=announcer, observer=observer
     )
-    known, refs = FakeServers({SERVER: dokku}), FakeRefs()
-    servers = NamedServers(known)
+    servers, refs = FakeServers({SERVER: dokku}), FakeRefs()
     names = AppNames(servers=servers, clock=clock)
     resolver = RequestResolver(servers=servers, refs=refs, names=names, store=link)
     polls, tasks = LoopPolls(times.poll_interval), Tasks()
@@ -373,7 +372,7 @@ def a_rig(
     rig = Rig(
         store=store,
         dokku=dokku,
-        servers=known,
+        servers=servers,
         refs=refs,
         announcer=announcer,
         observer=observer,

@@ -18,7 +18,14 @@ from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.readiness import Readiness
 from bot.redaction import Redactor
-from tests.truth.pace import SLACK_LIMITS, HurriedClock, hurry, timing
+from tests.truth.pace import (
+    LANE_TIMING,
+    SLACK_LIMITS,
+    SSH_LIMITS,
+    HurriedClock,
+    hurry,
+    timing,
+)
 
 LATE_FILE = "late.txt"
 WATCH_EVERY_S = 0.2
@@ -57,6 +64,8 @@ async def _live(environ: Mapping[str, str], folder: Path, ready: Connection) -> 
         clock=HurriedClock(),
         timing=timing(),
         slack_limits=SLACK_LIMITS,
+        ssh_limits=SSH_LIMITS,
+        lane_timing=LANE_TIMING,
     ):
         ready.send("ready")
         watching = asyncio.create_task(_watch_itself(folder / LATE_FILE))

@@ -15,9 +15,8 @@ from bot.clock import SystemClock
 from bot.deployments.followup import late_verdicts
 from bot.deployments.ports import Timing
 from bot.deployments.verdict import deploy_lock
-from bot.dokku import connection
-from bot.dokku.connection import Patience
-from bot.outbox.lane import OutboxLane
+from bot.dokku.limits import SshLimits
+from bot.outbox import LaneTiming
 from bot.slack.limits import EditLimits, SlackLimits
 
 SPEED = 300.0
@@ -72,6 +71,19 @@ SLACK_LIMITS = SlackLimits(
     ),
     untried_reply=timedelta(seconds=1),
 )
+SSH_LIMITS = SshLimits(
+    cool_down_s=0.05,
+    longest_cool_down_s=0.75,
+    # A login into a black hole holds up all others; a dead connection shows by its silence.
+    connect_s=2.0,
+    question_alive_s=2.0,
+)
+LANE_TIMING = LaneTiming(
+    # A killed process holds its rows for this long.
+    hold=timedelta(seconds=2),
+    idle=timedelta(seconds=2),
+    retry_after=(timedelta(milliseconds=500),) * 20,
+)
 
 
 class HurriedClock(SystemClock):
@@ -87,22 +99,6 @@ class HurriedClock(SystemClock):
 def hurry() -> None:
     """Change what no setting changes. For a process that runs nothing else."""
     bootstrap.LOOK_EVERY = timedelta(milliseconds=300)
-    # A killed process holds its rows for a minute.
-    _default(
-        OutboxLane.__init__.__kwdefaults__,
-        hold=timedelta(seconds=2),
-        idle=timedelta(seconds=2),
-        retry_after=(timedelta(milliseconds=500),) * 20,
-    )
-    connection._COOL_DOWN_S, connection._LONGEST_COOL_DOWN_S = 0.05, 0.75
     deploy_lock.FETCH_LIVES_ON = deploy_lock.FETCH_MAY_END_WITHIN = timedelta(seconds=1)
     deploy_lock.DIES_WITHIN = timedelta(milliseconds=600)
     late_verdicts.SENT_LIVES_ON = timedelta(seconds=1)
-    # A login into a black hole holds up all others; a dead line is found out by its silence.
-    _default(Patience.__init__.__kwdefaults__, connect_s=2.0, question_alive_s=2.0)
-
-
-def _default(defaults: dict[str, Any] | None, **values: object) -> None:
-    if defaults is None or not values.keys() <= defaults.keys():
-        raise TypeError(f"there are no such defaults any more: {', '.join(values)}")
-    defaults.update(values)

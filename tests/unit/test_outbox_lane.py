@@ -4,19 +4,22 @@ from datetime import timedelta
 
 import pytest
 
-from bot.outbox.lane import (
-    RETRY_AFTER,
-    Answer,
-    NeverTold,
-    NotTold,
+from bot.outbox import (
+    Attempt,
+    Delivered,
+    Endpoint,
+    Failed,
+    Gone,
+    LaneTiming,
     OutboxLane,
-    Told,
-    TurnedAway,
+    Outgoing,
+    Undeliverable,
     open_lanes,
+    webhook_lane,
 )
-from bot.outbox.model import Endpoint, Outgoing, webhook_lane
 from tests.support.outbox import HandClock, MemoryOutbox
 
+RETRY_AFTER = LaneTiming().retry_after
 LANE = webhook_lane("https://user:word@ops.example.com/secret/path")
 
 
@@ -25,18 +28,18 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
-        self.answers: list[Answer | Exception] = []
+        self.answers: list[Attempt | Exception] = []
         self.open = asyncio.Event()
         self.open.set()
         self.outcomes: Counter[str] = Counter()
         self.news = asyncio.Condition()
 
-    async def __call__(self, row: Outgoing) -> Answer:
+    async def __call__(self, row: Outgoing) -> Attempt:
         self.heard.append(row.id)
         async with self.news:
             self.news.notify_all()
         await self.open.wait()
-        answer = self.answers.pop(0) if self.answers else Told()
+        answer = self.answers.pop(0) if self.answers else Delivered()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -111,7 +114,7 @@ async def test_the_rows_of_one_deployment_keep_their_order_and_others_do_not_wai
     first = outbox.add(lane=LANE, deployment="d1")
     second = outbox.add(lane=LANE, deployment="d1")
     other = outbox.add(lane=LANE, deployment="d2")
-    listener.answers = [NotTold("it answered 503")]
+    listener.answers = [Failed("it answered 503")]
     async with open_lanes([lane]):
         await outbox.until(first, tries=1)
         await outbox.until(other, state="delivered")
@@ -127,7 +130,7 @@ async def test_it_is_tried_on_the_schedule_and_then_given_up(
     lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.answers = [NotTold("it answered 503")] * 7
+    listener.answers = [Failed("it answered 503")] * 7
     async with open_lanes([lane]):
         for tries, wait in enumerate(RETRY_AFTER, start=1):
             row = await outbox.until(key, tries=tries)
@@ -144,7 +147,7 @@ async def test_what_can_never_be_told_is_given_up_at_once(
     lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.answers = [NeverTold("the channel is archived")]
+    listener.answers = [Undeliverable("the channel is archived")]
     async with open_lanes([lane]):
         await outbox.until(key, state="given_up")
     assert len(listener.heard) == 1
@@ -154,7 +157,7 @@ async def test_a_lane_that_was_turned_away_is_off_and_keeps_its_rows(
     lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.answers = [TurnedAway("it answered 410")]
+    listener.answers = [Gone("it answered 410")]
     async with open_lanes([lane]):
         await outbox.until(key, tries=1)
         assert outbox.off == {LANE: "it answered 410"}

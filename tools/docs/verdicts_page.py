@@ -17,7 +17,7 @@ from bot.deployments.verdict.decisions import (
 )
 from bot.deployments.verdict.stability import NextLook
 from bot.deployments.verdict.wording import LIVE_SENTENCES, as_sentence, cause_of, live_sentence
-from bot.dokku.versions import MEANS, SINCE, capabilities
+from bot.dokku.commands import MEANS, SINCE, capabilities
 from tests.verdicts.answers import Answer, ask, ended
 from tests.verdicts.printed import PRINTED, Printed
 from tests.verdicts.rows import ROWS, SECTIONS, Row, Section
@@ -174,7 +174,7 @@ def _code(text: str) -> str:
 def _versions() -> str:
     since = sorted(SINCE.items(), key=lambda item: item[1], reverse=True)
     rows = [f"- since {'.'.join(map(str, version))}: {MEANS[name]}" for name, version in since]
-    standings = [f"- **{shown}**: {capabilities(answer).standing()}" for shown, answer in _SHOWN]
+    standings = [f"- **{shown}**: {capabilities(answer).support()}" for shown, answer in _SHOWN]
     return _VERSIONS.format(rows="\n".join(rows), standings="\n".join(standings))
 
 

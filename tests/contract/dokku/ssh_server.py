@@ -19,7 +19,7 @@ from pathlib import Path
 
 import asyncssh
 
-from bot.config.keys import SshTarget
+from bot.ssh_target import SshTarget
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 KINDS = ["double", *(["openssh"] if SSHD else [])]
@@ -112,8 +112,10 @@ async def run_ssh_server(
         host="127.0.0.1",
         port=port,
         user=getpass.getuser(),
-        key=client_key.export_private_key().decode(),
-        known_hosts=f"[127.0.0.1]:{port} {host_key.export_public_key().decode()}",
+        key=client_key,
+        known_hosts=asyncssh.import_known_hosts(
+            f"[127.0.0.1]:{port} {host_key.export_public_key().decode()}"
+        ),
     )
     server = SshServer(folder, port, process, target)
     try:

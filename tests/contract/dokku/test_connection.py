@@ -9,23 +9,25 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from bot.config.keys import SshTarget
-from bot.dokku.connection import Connection, Patience
-from bot.dokku.lines import CHANNELS
+from bot.dokku.connection import Connection
+from bot.dokku.limits import SshLimits
 from bot.errors import OutcomeUnknown, Unreachable
+from bot.ssh_target import SshTarget
 from tests.contract.dokku.ssh_server import KINDS, SshServer, run_ssh_server, until
+from tests.support.ssh_targets import target_without_server
 
-QUICK = Patience(connect_s=5.0, question_alive_s=0.5, question_alive_count=2)
+CHANNELS = SshLimits().channels
+QUICK = SshLimits(connect_s=5.0, question_alive_s=0.5, question_alive_count=2)
 
 
 @asynccontextmanager
 async def connected(
-    target: SshTarget, patience: Patience | None = None, counts: list[int] | None = None
+    target: SshTarget, limits: SshLimits | None = None, counts: list[int] | None = None
 ) -> AsyncIterator[Connection]:
     connection = Connection(
         "production",
         target,
-        patience=patience,
+        limits=limits,
         on_connections=lambda _, count: counts.append(count) if counts is not None else None,
     )
     async with aclosing(connection):
@@ -126,8 +128,8 @@ async def test_a_dead_connection_is_replaced_without_anybody_noticing(server: Ss
     server.answer("ask", "echo here")
     async with connected(server.target) as connection:
         await connection.warm_up()
-        assert connection._line is not None
-        connection._line.ssh.abort()
+        assert connection._shared is not None
+        connection._shared.ssh.abort()
         assert (await connection.run(("ask",), timeout_s=10)).out == "here\n"
         assert connection.generation == 2
 
@@ -151,7 +153,8 @@ async def test_a_black_hole_is_noticed(server: SshServer) -> None:
 
 async def test_another_host_key_is_final_and_nothing_is_sent(server: SshServer) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
-    target = replace(server.target, known_hosts=f"[127.0.0.1]:{server.port} {other}")
+    known = asyncssh.import_known_hosts(f"[127.0.0.1]:{server.port} {other}")
+    target = replace(server.target, known_hosts=known)
     async with connected(target) as connection:
         with pytest.raises(Unreachable, match="host key that is not among") as caught:
             await connection.run(("ask",), timeout_s=10)
@@ -160,7 +163,7 @@ async def test_another_host_key_is_final_and_nothing_is_sent(server: SshServer) 
 
 
 async def test_a_refused_key_is_final(server: SshServer) -> None:
-    other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+    other = asyncssh.generate_private_key("ssh-ed25519")
     async with connected(replace(server.target, key=other)) as connection:
         with pytest.raises(Unreachable, match="refused the bot's SSH key for the user") as caught:
             await connection.run(("ask",), timeout_s=10)
@@ -171,13 +174,7 @@ async def test_a_refused_key_is_final(server: SshServer) -> None:
 
 async def test_a_failure_is_remembered_for_a_while() -> None:
     now = [0.0]
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    target = SshTarget(
-        host="127.0.0.1",
-        port=1,
-        key=key.export_private_key().decode(),
-        known_hosts=f"* {key.export_public_key().decode()}",
-    )
+    target = target_without_server(port=1)
     connection = Connection("gone", target, monotonic=lambda: now[0])
     tries = 0
     connect = connection._connect
@@ -216,15 +213,9 @@ async def test_what_is_no_ssh_server_is_named(greeting: bytes, sentence: str) ->
         done.set()
 
     done = asyncio.Event()
-    key = asyncssh.generate_private_key("ssh-ed25519")
     listener = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with listener:
-        target = SshTarget(
-            host="127.0.0.1",
-            port=listener.sockets[0].getsockname()[1],
-            key=key.export_private_key().decode(),
-            known_hosts=f"* {key.export_public_key().decode()}",
-        )
+        target = target_without_server(port=listener.sockets[0].getsockname()[1])
         async with connected(target) as connection:
             with pytest.raises(Unreachable, match=sentence):
                 await connection.warm_up()
@@ -233,24 +224,14 @@ async def test_what_is_no_ssh_server_is_named(greeting: bytes, sentence: str) ->
 
 
 async def test_a_name_without_an_address_is_named() -> None:
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    target = SshTarget(
-        host="no-such-host.invalid",
-        key=key.export_private_key().decode(),
-        known_hosts=f"* {key.export_public_key().decode()}",
-    )
+    target = target_without_server("no-such-host.invalid")
     async with connected(target) as connection:
         with pytest.raises(Unreachable, match=r"no-such-host.invalid was not found in the DNS"):
             await connection.warm_up()
 
 
 async def test_a_deploy_does_not_wait_for_ever_behind_another_login() -> None:
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    target = SshTarget(
-        host="127.0.0.1",
-        key=key.export_private_key().decode(),
-        known_hosts=f"* {key.export_public_key().decode()}",
-    )
-    async with connected(target, Patience(connect_s=0.05)) as connection, connection._login:
+    target = target_without_server()
+    async with connected(target, SshLimits(connect_s=0.05)) as connection, connection._login:
         with pytest.raises(Unreachable, match="did not answer within"):
             await connection.log_in()

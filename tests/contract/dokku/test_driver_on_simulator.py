@@ -6,15 +6,16 @@ from contextlib import aclosing
 
 import pytest
 
-from bot.config.keys import SshTarget
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import LogFacts, LogMarker
 from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
+from bot.dokku.limits import SshLimits
 from bot.errors import CommandFailed, OutcomeUnknown, Unreachable
 from bot.redaction import Redactor
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.sshd import DokkuServer, open_dokku
+from tests.support.ssh_targets import ssh_target
 
 OLD, NEW = "a" * 40, "b" * 40
 APP = "web"
@@ -38,14 +39,12 @@ async def simulated(host: DokkuHost) -> AsyncIterator[DokkuServer]:
 
 @pytest.fixture
 async def driver(simulated: DokkuServer) -> AsyncIterator[Driver]:
-    target = SshTarget(
-        host="127.0.0.1",
-        port=simulated.port,
-        key=simulated.client_key_pem,
-        known_hosts=simulated.known_hosts,
+    target = ssh_target(
+        port=simulated.port, pem=simulated.client_key_pem, known_hosts=simulated.known_hosts
     )
-    async with aclosing(Connection("production", target)) as connection:
-        yield Driver(connection, redactor=Redactor(), question_s=20)
+    limits = SshLimits(question_s=20)
+    async with aclosing(Connection("production", target, limits=limits)) as connection:
+        yield Driver(connection, redactor=Redactor())
 
 
 async def deploy(driver: Driver, app: str = APP) -> tuple[int | None, LogFacts, list[str]]:
@@ -205,7 +204,7 @@ async def test_a_stalled_server_leaves_a_question_open(
     simulated: DokkuServer, driver: Driver
 ) -> None:
     assert APP in await driver.apps()
-    quick = Driver(driver._connection, redactor=Redactor(), question_s=0.5)
+    quick = Driver(driver._connection, redactor=Redactor(), limits=SshLimits(question_s=0.5))
     simulated.stall_for_test()
     with pytest.raises((OutcomeUnknown, Unreachable), match="did not answer"):
         await quick.apps()

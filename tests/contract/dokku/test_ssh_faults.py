@@ -9,16 +9,17 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from bot.config.keys import SshTarget
 from bot.dokku.channel import cut
 from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
-from bot.dokku.lines import CHANNELS
+from bot.dokku.limits import SshLimits
 from bot.errors import CommandFailed, Unreachable
 from bot.redaction import Redactor
 from tests.contract.dokku.ssh_server import KINDS, OPENSSH, SshServer, run_ssh_server
+from tests.support.ssh_targets import target_without_server
 from tests.unit.dokku.recordings import questions
 
+CHANNELS = SshLimits().channels
 NEW = "0.38.27"
 REPO = "https://git.example/acme/web.git"
 SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
@@ -74,13 +75,11 @@ async def _until_in(connection: Connection, logins: int = 1) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_who_stops_waiting_himself_is_a_witness_of_the_silence(
-    server: SshServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_stops_waiting_himself_is_a_witness_of_the_silence(server: SshServer) -> None:
     """A poll is cut off by its own time-out, before the question's: that is no less silence."""
-    monkeypatch.setattr("bot.dokku.connection.SILENCE_S", 0.3)
+    limits = SshLimits(silence_s=0.3)
     server.answer("ask", "echo here")
-    async with aclosing(Connection("production", server.target)) as connection:
+    async with aclosing(Connection("production", server.target, limits=limits)) as connection:
         await connection.run(("ask",), timeout_s=10)
         server.signal(signal.SIGSTOP)
         with pytest.raises(TimeoutError):
@@ -108,13 +107,7 @@ async def test_a_deploy_is_more_patient_with_silence_than_a_question(
         raise asyncssh.HostKeyNotVerifiable("none")
 
     monkeypatch.setattr(asyncssh, "connect", connect)
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    target = SshTarget(
-        host="dokku.example.com",
-        key=key.export_private_key().decode(),
-        known_hosts=f"* {key.export_public_key().decode()}",
-    )
-    connection = Connection("production", target)
+    connection = Connection("production", target_without_server("dokku.example.com"))
     for log_in in (connection.warm_up, connection.log_in):
         with pytest.raises(Unreachable):
             await log_in()
@@ -170,10 +163,8 @@ async def test_what_is_cut_off_is_reset_so_nothing_arrives_later(server: SshServ
             "127.0.0.1",
             port,
             username=server.target.user,
-            client_keys=[asyncssh.import_private_key(server.target.key)],
-            known_hosts=asyncssh.import_known_hosts(
-                server.target.known_hosts.replace(str(server.port), str(port))
-            ),
+            client_keys=[server.target.key],
+            known_hosts=None,
             config=None,
             agent_path=None,
         )

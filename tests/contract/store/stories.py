@@ -12,7 +12,7 @@ from bot.clock import Clock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger
 from bot.deployments.states import Who
 from bot.deployments.store_port import Store
-from bot.outbox.model import Outgoing
+from bot.outbox import Outgoing
 from bot.store.leases import NowMs
 from bot.store.sql_store import SqlStore
 

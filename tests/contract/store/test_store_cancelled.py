@@ -7,7 +7,7 @@ from dataclasses import replace
 from bot.deployments.model import Event, MessagePlace, Phase
 from bot.deployments.states import Who
 from bot.deployments.store_port import Leases, Logs, Store
-from bot.outbox.model import Outbox
+from bot.outbox import Outbox
 from bot.store.leases import SqlLeases
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox

@@ -20,7 +20,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.states import ENDINGS, Who
 from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
-from bot.outbox.model import Outgoing
+from bot.outbox import Outgoing
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import (

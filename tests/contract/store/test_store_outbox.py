@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from bot.deployments.model import Deployment, Event
 from bot.deployments.states import Who
-from bot.outbox.model import Outgoing, webhook_lane
+from bot.outbox import Outgoing
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import BEGIN, HOOK, StillClock, start
 
@@ -140,28 +140,6 @@ async def test_nothing_is_taken_for_a_lane_turned_off(store: SqlStore) -> None:
     assert not await store.outbox.turn_on(HOOK)
     assert await store.outbox.turned_off() == {}
     assert kinds(await take(store)) == ["a"]
-
-
-async def test_addresses_of_former_releases_are_hidden_and_still_delivered(
-    store: SqlStore, other: SqlStore
-) -> None:
-    deployment = await tell(store, await start(store), "a")
-    await store.outbox.turn_off(HOOK, "answered 410")
-    await asyncio.gather(store.outbox.hide_addresses(), other.outbox.hide_addresses())
-    lane = webhook_lane(HOOK.removeprefix("webhook:"))
-    assert await store.outbox.turned_off() == {lane: "answered 410"}
-    assert {out.lane for out in await store.outbox.outgoing()} == {lane}
-
-    await tell(store, deployment, "b")  # by a former release that still runs
-    await store.outbox.turn_off(HOOK, "answered 410 again")
-    await store.outbox.hide_addresses()
-    assert await store.outbox.turned_off() == {lane: "answered 410"}
-    await store.outbox.turn_on(lane)
-    (first,) = await take(store, lane)
-    assert first.kind == "a"
-    await store.outbox.delivered(first.id)
-    assert kinds(await take(store, lane)) == ["b"]
-    assert kinds(await take(store, "slack")) == ["a"]
 
 
 async def test_operators_see_webhooks_newest_first(store: SqlStore) -> None:

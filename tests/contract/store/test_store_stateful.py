@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from bot.deployments.model import Deployment, Event, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING, Who, may_move
 from bot.errors import LeaseLost, StaleState
-from bot.outbox.model import Outgoing
+from bot.outbox import Outgoing
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore
 from tests.contract.store.conftest import NewUrl

@@ -7,7 +7,7 @@ import pytest
 
 from bot.config.values import read_duration, show_duration
 from bot.errors import ConfigError
-from tests.support.settings import HOST, environment, load, minimal, pem, refused
+from tests.support.settings import HOST, a_key, environment, load, minimal, pem, refused
 
 
 def test_the_environment_alone_is_enough_for_one_server(tmp_path: Path) -> None:
@@ -15,7 +15,8 @@ def test_the_environment_alone_is_enough_for_one_server(tmp_path: Path) -> None:
 
     ((name, server),) = settings.servers.items()
     assert (name, server.host, server.port, server.user) == ("default", HOST, 22, "dokku")
-    assert server.key == pem()
+    assert server.key == a_key()
+    assert server.key_text == pem()
     assert settings.slack.socket_mode
     assert settings.database_url == "sqlite:///deploybot.db"
     assert (settings.values.bind, settings.values.port) == ("0.0.0.0", 8080)

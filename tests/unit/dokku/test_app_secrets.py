@@ -12,7 +12,7 @@ from bot.deployments.model import LogFacts
 from bot.dokku.app_secrets import AppSecrets, read_config, secret_values
 from bot.dokku.channel import Answer
 from bot.dokku.commands import Argv
-from bot.dokku.log_markers import LogReader, spoken
+from bot.dokku.log_markers import LogReader, fixed_texts
 from bot.dokku.output import OutputReader
 from bot.errors import OutcomeUnknown, Unreachable
 from bot.redaction import Redactor
@@ -32,7 +32,7 @@ class Dokku:
         self.status = 0
 
     async def ask(self, argv: Argv, *, timeout_s: float) -> Answer:
-        assert 0 < timeout_s <= 3
+        assert timeout_s == 3.0
         self.asked.append(argv)
         if isinstance(self.odd, Exception):
             raise self.odd
@@ -40,7 +40,7 @@ class Dokku:
         return Answer(exit_status=self.status, stdout=text.encode(), stderr=text.encode())
 
     def secrets(self, *known: str) -> AppSecrets:
-        return AppSecrets("production", redactor=Redactor(known), ask=self.ask)
+        return AppSecrets("production", redactor=Redactor(known), ask=self.ask, timeout_s=3.0)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ async def test_nothing_that_holds_a_value_shows_it() -> None:
     dokku = Dokku({"FEATURE": VALUE})
     secrets = dokku.secrets()
     await secrets.learn("web")
-    answer = await dokku.ask(("config:export",), timeout_s=1)
+    answer = await dokku.ask(("config:export",), timeout_s=3.0)
     assert VALUE not in f"{secrets!r} {secrets.redactor('web')!r} {answer!r}"
 
 
 def test_every_fixed_text_of_a_mark_is_spared() -> None:
-    said = spoken("web")
+    said = fixed_texts("web")
     for text in (
         "-----> Cloning web from ",
         "-----> Releasing web...",

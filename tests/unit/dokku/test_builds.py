@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import BuildStatus
-from bot.dokku.builds import killed_a_deploy, read_builds
+from bot.dokku.reports import killed_a_deploy, read_builds
 from bot.errors import OddReport
 from bot.simulators.dokku.clock import go_duration
 from tests.unit.dokku.recordings import Recording, questions

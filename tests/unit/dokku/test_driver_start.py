@@ -1,4 +1,4 @@
-"""The instant of a deploy's start: was the command sent, or was it not?"""
+"""The start of a deploy: was the command sent?"""
 
 import asyncio
 from typing import Any, Protocol, cast
@@ -9,6 +9,7 @@ import pytest
 from bot.dokku.channel import Answer, Command
 from bot.dokku.commands import Argv
 from bot.dokku.driver import Driver
+from bot.dokku.limits import SshLimits
 from bot.errors import Unreachable
 from bot.redaction import Redactor
 
@@ -16,19 +17,21 @@ REPO = "https://git.example/acme/web.git"
 
 
 class Start(Protocol):
-    def __call__(self, *, sends: bool, error: BaseException | None) -> "tuple[Driver, Line]": ...
+    def __call__(
+        self, *, sends: bool, error: BaseException | None
+    ) -> "tuple[Driver, FakeConnection]": ...
 
 
-class Line:
-    """A connection, its manager and its channel in one; it remembers that it was dropped."""
+class FakeConnection:
+    """A connection, its manager and its channel in one; it remembers that it was closed."""
 
     name = "production"
     aborted = False
 
     async def run(self, _argv: Argv, *, timeout_s: float, heavy: bool = False) -> Answer:
-        raise Unreachable(f"nobody answers within {timeout_s} s, heavy: {heavy}")
+        raise Unreachable(f"no answer within {timeout_s} s, heavy: {heavy}")
 
-    async def log_in(self) -> "Line":
+    async def log_in(self) -> "FakeConnection":
         return self
 
     def get_extra_info(self, _name: str) -> None:
@@ -46,21 +49,23 @@ class Line:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Make a driver and its line; opening a channel fails in the chosen way, or hangs."""
+    """Make a driver and its connection; opening a channel fails in the chosen way, or hangs."""
 
-    def start(*, sends: bool, error: BaseException | None) -> tuple[Driver, Line]:
-        line = Line()
+    def start(*, sends: bool, error: BaseException | None) -> tuple[Driver, FakeConnection]:
+        connection = FakeConnection()
 
         async def open_channel(command: Command, _ssh: object, *, merged: bool) -> None:
             assert merged
             if sends:
-                command.channel = cast("Any", line)
+                command.channel = cast("Any", connection)
             if error is not None:
                 raise error
             await asyncio.Event().wait()
 
         monkeypatch.setattr(Command, "open", open_channel)
-        return Driver(cast("Any", line), redactor=Redactor(), start_s=0.05), line
+        return Driver(
+            cast("Any", connection), redactor=Redactor(), limits=SshLimits(start_s=0.05)
+        ), connection
 
     return start
 
@@ -69,20 +74,20 @@ FAILURES = [asyncssh.ChannelOpenError(2, "open failed"), asyncssh.ConnectionLost
 
 
 @pytest.mark.parametrize("error", FAILURES)
-async def test_what_was_not_sent_started_nothing(start: Start, error: BaseException | None) -> None:
-    driver, line = start(sends=False, error=error)
+async def test_unsent_command_starts_nothing(start: Start, error: BaseException | None) -> None:
+    driver, connection = start(sends=False, error=error)
     with pytest.raises(Unreachable, match="Nothing was started"):
         await driver.deploy("web", REPO, "main")
-    assert line.aborted
+    assert connection.aborted
 
 
 @pytest.mark.parametrize("error", FAILURES)
-async def test_what_was_sent_may_run_so_the_caller_has_to_look(
+async def test_sent_command_gives_a_stream_without_a_status(
     start: Start, error: BaseException | None
 ) -> None:
-    driver, line = start(sends=True, error=error)
+    driver, connection = start(sends=True, error=error)
     stream = await driver.deploy("web", REPO, "main")
-    assert line.aborted
+    assert connection.aborted
     async with asyncio.timeout(10):
         assert [batch async for batch in stream.lines()] == []
     assert stream.exit_status is None
@@ -90,8 +95,8 @@ async def test_what_was_sent_may_run_so_the_caller_has_to_look(
 
 
 @pytest.mark.parametrize("sends", [False, True])
-async def test_a_cancelled_start_hangs_up(start: Start, *, sends: bool) -> None:
-    driver, line = start(sends=sends, error=asyncio.CancelledError())
+async def test_cancelled_start_closes_the_connection(start: Start, *, sends: bool) -> None:
+    driver, connection = start(sends=sends, error=asyncio.CancelledError())
     with pytest.raises(asyncio.CancelledError):
         await driver.deploy("web", REPO, "main")
-    assert line.aborted
+    assert connection.aborted

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bot.dokku.inspect import read_containers
+from bot.dokku.reports import read_containers
 from bot.errors import OddReport
 from tests.unit.dokku.recordings import VERSIONS, Recording, questions
 

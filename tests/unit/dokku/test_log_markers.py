@@ -390,5 +390,5 @@ def test_no_line_that_tells_something_is_passed_over(
     recordings = list(deploys(version))
     assert recordings
     quick = [facts_of(one.both) for one in recordings]
-    monkeypatch.setattr("bot.dokku.log_markers._telling", lambda _phase: re.compile(""))
+    monkeypatch.setattr("bot.dokku.log_markers._prefilter", lambda _phase: re.compile(""))
     assert quick == [facts_of(one.both) for one in recordings]

@@ -10,7 +10,7 @@ import pytest
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase, Progress
 from bot.dokku.app_secrets import secret_values
-from bot.dokku.log_markers import LogReader, spoken
+from bot.dokku.log_markers import LogReader, fixed_texts
 from bot.dokku.output import OutputReader
 from bot.operations import records
 from bot.redaction import Redactor
@@ -46,7 +46,7 @@ def app_of(recording: Recording) -> str:
 
 
 def redactor(app: str) -> Redactor:
-    return Redactor([SETTING]).with_known(secret_values(APP_CONFIG), spared=spoken(app))
+    return Redactor([SETTING]).with_known(secret_values(APP_CONFIG), spared=fixed_texts(app))
 
 
 def planted(recording: Recording, printed: Callable[[str], str], places: Sequence[float]) -> bytes:

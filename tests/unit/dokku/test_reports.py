@@ -2,7 +2,7 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport
 from bot.dokku import reports
-from bot.dokku.versions import capabilities
+from bot.dokku.commands import capabilities
 from bot.errors import OddReport
 from bot.redaction import Redactor
 from tests.unit.dokku.recordings import VERSIONS, Recording, questions

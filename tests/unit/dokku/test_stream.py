@@ -6,12 +6,14 @@ import asyncssh
 import pytest
 
 from bot.deployments.model import LogMarker
-from bot.dokku import stream as stream_module
 from bot.dokku.channel import Command
+from bot.dokku.limits import SshLimits
 from bot.dokku.log_markers import LogReader
 from bot.dokku.output import OutputReader
 from bot.dokku.stream import Stream
 from bot.redaction import Redactor
+
+LIMITS = SshLimits()
 
 
 class Process:
@@ -41,10 +43,13 @@ class Process:
 
 
 def running(
-    *chunks: bytes | Exception, exit_status: int | None = 0, clock: Sequence[float] = ()
+    *chunks: bytes | Exception,
+    exit_status: int | None = 0,
+    clock: Sequence[float] = (),
+    limits: SshLimits = LIMITS,
 ) -> Stream:
     process = Process(chunks, exit_status)
-    command = Command(("git:sync",))
+    command = Command(("git:sync",), limits=LIMITS)
     command.process = cast("Any", process)
     ticks = iter(clock)
     return Stream(
@@ -52,6 +57,7 @@ def running(
         command,
         output=OutputReader(Redactor()),
         log=LogReader("web"),
+        limits=limits,
         monotonic=lambda: next(ticks, 9.0),
     )
 
@@ -61,7 +67,7 @@ async def collect(stream: Stream) -> list[str]:
         return [line async for batch in stream.lines() for line in batch]
 
 
-async def test_lines_facts_and_status_of_a_command() -> None:
+async def test_lines_facts_and_exit_status() -> None:
     stream = running(b"-----> Cloning web from x\nTOK", b"EN=abc\nend", exit_status=1)
     before = stream.exit_status
     assert await collect(stream) == ["-----> Cloning web from x", "TOKEN=[redacted]", "end"]
@@ -71,42 +77,41 @@ async def test_lines_facts_and_status_of_a_command() -> None:
 
 
 @pytest.mark.parametrize("error", [asyncssh.ConnectionLost("gone"), ConnectionResetError()])
-async def test_a_lost_line_raises_nothing(error: Exception) -> None:
+async def test_lost_connection_raises_nothing(error: Exception) -> None:
     stream = running(b"one\ntw", error)
     assert await collect(stream) == ["one", "tw"]
     assert stream.exit_status is None
 
 
-async def test_an_error_of_ours_does_not_look_like_a_lost_line() -> None:
+async def test_bug_does_not_look_like_a_lost_connection() -> None:
     stream = running(b"one\n", ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         await collect(stream)
 
 
-async def test_a_command_that_was_sent_and_never_answered_ends_at_once() -> None:
+async def test_unanswered_command_ends_at_once() -> None:
     process = Process([], None)
     stream = Stream(
         cast("Any", process),
-        Command(("git:sync",)),
+        Command(("git:sync",), limits=LIMITS),
         output=OutputReader(Redactor()),
         log=LogReader("web"),
+        limits=LIMITS,
     )
     assert await collect(stream) == []
     assert stream.exit_status is None
 
 
-async def test_the_time_of_the_last_byte_is_kept() -> None:
+async def test_time_of_the_last_byte_is_kept() -> None:
     stream = running(b"a\n", b"b\n", clock=(1.0, 2.0, 3.0))
     assert stream.last_byte_at == 1.0
     await collect(stream)
     assert stream.last_byte_at == 3.0
 
 
-async def test_reading_goes_on_when_nobody_takes_the_lines(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(stream_module, "_MOST_CHARS", 100)
-    stream = running(*[f"line {number:04}\n".encode() for number in range(1000)])
+async def test_lines_that_are_not_taken_are_read_and_dropped_beyond_the_limit() -> None:
+    lines_sent = [f"line {number:04}\n".encode() for number in range(1000)]
+    stream = running(*lines_sent, limits=SshLimits(stream_chars=100))
     async with asyncio.timeout(10):
         await asyncio.wait({stream._pump})
     lines = await collect(stream)
@@ -115,7 +120,7 @@ async def test_reading_goes_on_when_nobody_takes_the_lines(
     assert stream.exit_status == 0
 
 
-async def test_closing_twice_is_fine_and_keeps_what_was_read() -> None:
+async def test_closing_twice_keeps_the_lines() -> None:
     stream = running(b"one\n")
     assert await collect(stream) == ["one"]
     await stream.close()

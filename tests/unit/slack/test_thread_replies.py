@@ -6,8 +6,7 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.deployments.model import Actor, Deployment, Live, MessagePlace, Phase, Trigger
-from bot.outbox.lane import Answer, NotTold, Told
-from bot.outbox.model import Outgoing
+from bot.outbox import Attempt, Delivered, Failed, Outgoing
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.client import SlackClient, open_client
@@ -55,7 +54,7 @@ class Stage:
     async def get(self, deployment_id: str) -> Deployment | None:
         return self.deployment
 
-    async def reply(self, row: Outgoing | None = None) -> Answer:
+    async def reply(self, row: Outgoing | None = None) -> Attempt:
         return await self.deliver(row or replace(ROW, created_at=datetime.now(UTC)))
 
     @property
@@ -84,7 +83,7 @@ async def stage(slack: SlackSimulator, deploys: Channel) -> AsyncIterator[Stage]
 
 
 async def test_reply_in_the_thread_mentions_the_requester(stage: Stage) -> None:
-    assert await stage.reply() == Told()
+    assert await stage.reply() == Delivered()
     (reply,) = stage.replies
     assert f"<@{stage.slack.user('ada').id}>" in reply.text
     assert not reply.reply_broadcast
@@ -93,16 +92,16 @@ async def test_reply_in_the_thread_mentions_the_requester(stage: Stage) -> None:
 
 async def test_reply_is_not_sent_twice_if_slacks_answer_was_lost(stage: Stage) -> None:
     stage.slack.lose_response_for_test("chat.postMessage")
-    assert await stage.reply() == NotTold("no_answer: Slack did not answer.")
+    assert await stage.reply() == Failed("no_answer: Slack did not answer.")
     again = await stage.reply(replace(ROW, tries=1))
-    assert again == Told("an earlier try had got through")
+    assert again == Delivered("an earlier try had got through")
     assert len(stage.replies) == 1
 
 
 async def test_reply_is_not_sent_twice_if_another_process_died_after_sending(stage: Stage) -> None:
     await stage.reply()
     died = replace(ROW, created_at=NOW - timedelta(minutes=2))
-    assert await stage.reply(died) == Told("an earlier try had got through")
+    assert await stage.reply(died) == Delivered("an earlier try had got through")
     assert len(stage.replies) == 1
 
 
@@ -116,7 +115,7 @@ async def test_correction_says_what_was_reported_before(stage: Stage) -> None:
         tries=1,
         body={"data": {"corrected_from": former}},
     )
-    assert await stage.reply(corrected) == Told()
+    assert await stage.reply(corrected) == Delivered()
     _, reply = stage.replies
     words = "Correction: previously reported as failed · lost contact (live: unknown)."
     assert reply.text.startswith(f"{words} <@")
@@ -129,12 +128,12 @@ async def test_long_thread_is_searched_to_its_end(stage: Stage) -> None:
     for n in range(7):
         await stage.slack.say(ada, deploys, f"reply {n}", thread_ts=stage.parent.ts)
     await stage.reply()
-    assert await stage.reply(replace(ROW, tries=1)) == Told("an earlier try had got through")
+    assert await stage.reply(replace(ROW, tries=1)) == Delivered("an earlier try had got through")
 
 
 async def test_reply_is_sent_if_the_thread_cannot_be_searched(stage: Stage) -> None:
     stage.slack.fail_for_test("conversations.replies", error="missing_scope")
-    assert await stage.reply(replace(ROW, tries=1)) == Told()
+    assert await stage.reply(replace(ROW, tries=1)) == Delivered()
     assert len(stage.replies) == 1
 
 
@@ -153,15 +152,15 @@ async def test_refusal_is_tried_again(
 ) -> None:
     break_it(stage.slack)
     answer = await stage.reply()
-    assert isinstance(answer, NotTold)
+    assert isinstance(answer, Failed)
     assert answer.error.startswith(code)
     assert stage.replies == []
 
 
 async def test_deleted_message_leaves_the_reply_to_be_tried_again(stage: Stage) -> None:
     await stage.slack.delete(stage.slack.user("ada"), stage.parent)
-    assert isinstance(await stage.reply(), NotTold)
-    assert isinstance(await stage.reply(replace(ROW, tries=1)), NotTold)
+    assert isinstance(await stage.reply(), Failed)
+    assert isinstance(await stage.reply(replace(ROW, tries=1)), Failed)
 
 
 async def test_reply_goes_to_where_the_message_is_now(stage: Stage, deploys: Channel) -> None:
@@ -172,19 +171,19 @@ async def test_reply_goes_to_where_the_message_is_now(stage: Stage, deploys: Cha
         permalink=f"https://s.test/p1?thread_ts={stage.parent.ts}&cid={deploys.id}",
     )
     stage.deployment = replace(stage.deployment, message=place)
-    assert await stage.reply() == Told()
+    assert await stage.reply() == Delivered()
     assert len(stage.replies) == 1
 
 
 async def test_no_reply_before_the_message_is_posted(stage: Stage) -> None:
     assert stage.deployment is not None
     stage.deployment = replace(stage.deployment, message=None)
-    assert await stage.reply() == NotTold("its message has not been posted yet")
+    assert await stage.reply() == Failed("its message has not been posted yet")
 
 
 async def test_withdrawn_deployment_gets_no_reply(stage: Stage) -> None:
     stage.deployment = None
-    assert await stage.reply() == Told("the deployment was withdrawn")
+    assert await stage.reply() == Delivered("the deployment was withdrawn")
     assert stage.replies == []
 
 

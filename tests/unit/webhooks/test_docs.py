@@ -9,7 +9,7 @@ import pytest
 
 from bot.deployments.model import Actor, Deployment, Event, Failure, Live, Status, Trigger
 from bot.webhooks.payload import EVENTS, standard_body
-from bot.webhooks.signing import signed_headers, signing_key
+from bot.webhooks.sender import signed_headers, signing_key
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text()
 NOW = datetime.now(UTC)

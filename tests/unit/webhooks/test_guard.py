@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.webhooks.guard import TargetRefused, guarded_sockets, refusal, url_refusal
+from bot.webhooks.sender import TargetRefused, guarded_sockets, refusal, url_refusal
 
 PRIVATE = [
     "127.0.0.1",

@@ -16,7 +16,7 @@ from bot.deployments.model import (
     Phase,
     Trigger,
 )
-from bot.outbox.model import Endpoint
+from bot.outbox import Endpoint
 from bot.webhooks.payload import planner, rfc3339, standard_body
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

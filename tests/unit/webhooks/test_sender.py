@@ -7,9 +7,8 @@ from datetime import timedelta
 import pytest
 
 from bot.errors import ConfigError
-from bot.outbox.model import Endpoint, webhook_lane
+from bot.outbox import Endpoint, webhook_lane
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
-from bot.webhooks import sender as sender_module
 from bot.webhooks.sender import open_sender
 from tests.support.outbox import HandClock, MemoryOutbox
 
@@ -18,7 +17,12 @@ SECRET = "whsec_c3dvcmRmaXNoIGFuZCBtb3Jl"
 
 @asynccontextmanager
 async def one_endpoint(
-    outbox: MemoryOutbox, clock: HandClock, url: str, secret: str = SECRET, form: str = "standard"
+    outbox: MemoryOutbox,
+    clock: HandClock,
+    url: str,
+    secret: str = SECRET,
+    form: str = "standard",
+    attempt_s: float = 15.0,
 ) -> AsyncIterator[tuple[str, list[str]]]:
     endpoint = Endpoint(url=url, secret=secret, format=form)
     key = outbox.add(lane=endpoint.lane, deployment="d", body={"type": "t", "data": {"ü": "é"}})
@@ -29,6 +33,7 @@ async def one_endpoint(
         clock=clock,
         allow_private=True,
         count=outcomes.append,
+        attempt_s=attempt_s,
     ):
         yield key, outcomes
 
@@ -90,14 +95,10 @@ async def test_410_turns_the_endpoint_off(
 
 
 async def test_an_answer_that_takes_too_long_is_a_failure(
-    outbox: MemoryOutbox,
-    clock: HandClock,
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
+    outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
-    monkeypatch.setattr(sender_module, "TRY_S", 0.05)
     receiver.answer_for_test(Behaviour(after_s=1.0))
-    async with one_endpoint(outbox, clock, receiver.url) as (key, _):
+    async with one_endpoint(outbox, clock, receiver.url, attempt_s=0.05) as (key, _):
         row = await outbox.until(key, tries=1)
     assert row.last_error == "no answer in time"
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from bot.webhooks.signing import signed_headers, signing_key
+from bot.webhooks.sender import signed_headers, signing_key
 
 
 def test_a_standard_secret_is_base64_after_its_prefix() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bot.clock import SystemClock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger
 from bot.deployments.states import Who
-from bot.outbox.model import Endpoint
+from bot.outbox import Endpoint
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore

@@ -8,7 +8,7 @@ from bot.deployments.app_names import AppNames
 from bot.deployments.model import Deployment, Failure, Phase
 from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Several
 from bot.deployments.requests.resolve import NotDeployable, RequestResolver, Resolved
-from bot.dokku.unknown_server import AbsentServer, NamedServers
+from bot.dokku.servers import UnknownServer
 from bot.errors import CommandFailed, Unreachable
 from tests.support.builders import NOW, OLD_SHA, REPO, SHA
 from tests.support.fake_dokku import DOWN, FakeDokku
@@ -197,10 +197,10 @@ async def test_app_names_are_cached_for_a_minute_and_kept_during_an_outage() -> 
 
 @in_virtual_time
 async def test_removed_server_says_why_it_cannot_answer() -> None:
-    servers = NamedServers(FakeServers({SERVER: FakeDokku()}))
+    servers = FakeServers({SERVER: FakeDokku()})
     assert list(servers.names()) == [SERVER]
     absent = servers.get("removed")
-    assert isinstance(absent, AbsentServer)
+    assert isinstance(absent, UnknownServer)
     asked = [
         absent.keeps_records(),
         absent.apps(),

@@ -1,4 +1,7 @@
-"""Branch or tag -> full commit, by listing the repository with git itself. Implements `Refs`."""
+"""Git repositories: which commit a ref names, and the web page of a commit.
+
+`GitRefs` lists a repository with git itself (a subprocess); `commit_url` is pure.
+"""
 
 import asyncio
 import os
@@ -13,20 +16,19 @@ from urllib.parse import unquote, urlsplit
 
 from bot.deployments.dokku_facts import FULL_SHA
 from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Refs, Several
+from bot.names import is_ref
 from bot.redaction import Redactor
 
 _AT_ONCE = 8
-_MOST_BYTES = 4 * 1024 * 1024
-_WHY = 300
-_REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]{1,255}")
+_WHY_CHARS = 300
 _REPO = re.compile(r"(?!-)[^\s\x00-\x1f\x7f]{1,2000}")
 _SHORTEST_SHA = 7
-"""Fewer digits are not taken for a commit's: others may begin so that no ref names."""
+"""Fewer digits are not accepted as a commit: commits without a ref may begin the same way."""
 _HEX = re.compile(r"[0-9a-fA-F]{4,39}")
 _LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
 _COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
-# What git needs to reach the outside; not our own settings, which hold secrets.
-_KEPT = frozenset(
+# What git needs to reach the network; not the bot's settings, which hold secrets.
+_PASSED_ON = frozenset(
     {
         *("PATH", "LANG", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"),
@@ -46,7 +48,7 @@ class _Listing:
 
 
 class GitRefs(Refs):
-    """Lists repositories with a subprocess that may not ask, read our settings, or outlive us."""
+    """Implements the port: a subprocess that may not prompt, read settings or outlive the bot."""
 
     def __init__(
         self,
@@ -55,19 +57,21 @@ class GitRefs(Refs):
         redactor: Redactor | None = None,
         allow_protocols: str = "https:http:ssh:git",
         timeout_s: float = 5.0,
+        most_bytes: int = 4 * 1024 * 1024,
     ) -> None:
-        """Take git-credential-store lines (`https://user:token@host`), if there are any."""
+        """`credentials`: git-credential-store lines (`https://user:token@host`), if any."""
         self._credentials = credentials or ""
         self._redactor = (redactor or Redactor()).with_known(_secrets(self._credentials))
         self._allow_protocols = allow_protocols
         self._timeout_s = timeout_s
+        self._most_bytes = most_bytes
         self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         if FULL_SHA.fullmatch(ref.lower()):
             return Found(ref.lower())
-        if not _REPO.fullmatch(repo) or not _REF.fullmatch(ref):
-            return CannotTell("git cannot be asked for this repository or ref")
+        if not _REPO.fullmatch(repo) or not is_ref(ref):
+            return CannotTell("git does not accept this repository or ref")
         names = _candidates(ref)
         short = _HEX.fullmatch(ref) is not None and len(ref) >= _SHORTEST_SHA
         try:
@@ -76,20 +80,20 @@ class GitRefs(Refs):
         except TimeoutError:
             return CannotTell(f"the repository could not be listed within {self._timeout_s:g} s")
         except OSError as err:
-            return CannotTell(f"git could not be run where the bot runs: {err.strerror}")
+            return CannotTell(f"git could not be run on the bot's machine: {err.strerror}")
         if listing.exit_status != 0:
             return CannotTell(self._why(listing.stderr))
-        return _answer(listing.stdout, names, ref)
+        return self._answer(listing.stdout, names, ref)
 
     async def _list(self, repo: str, names: Sequence[str]) -> _Listing:
-        # A folder for each call: git edits the credentials file when a login fails.
+        # A new folder for each call: git edits the credentials file when a login fails.
         with tempfile.TemporaryDirectory(prefix="deploybot-git-") as folder:
             options = ["-c", "credential.helper=", "-c", "core.askPass="]
             if self._credentials:
                 path = _write_secret(folder, self._credentials.rstrip() + "\n")
                 options += ["-c", f"credential.helper=store --file='{path}'"]
-            # HEAD tells an empty repository from one that lacks the ref. Without any name, all
-            # refs are listed: among them a shortened commit may be found.
+            # HEAD distinguishes an empty repository from one without the ref. Without a name, all
+            # refs are listed: a shortened commit may be among them.
             argv = [*options, "ls-remote", "--", repo, *(["HEAD", *names] if names else [])]
             process = await asyncio.create_subprocess_exec(
                 "git",
@@ -102,18 +106,20 @@ class GitRefs(Refs):
                 start_new_session=True,
             )
             try:
-                stdout, stderr = await asyncio.gather(_read(process.stdout), _read(process.stderr))
+                stdout, stderr = await asyncio.gather(
+                    self._read(process.stdout), self._read(process.stderr)
+                )
                 return _Listing(await process.wait(), stdout, stderr)
             finally:
                 # git's helpers (ssh, git-remote-https) are in its process group. Once git is
-                # reaped, its number may be another group's.
+                # reaped, another group may have its number.
                 if process.returncode is None:
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
                     await process.wait()
 
     def _environment(self, folder: str) -> Mapping[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+        kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
         return kept | {
             "HOME": folder,
             "LC_ALL": "C",
@@ -132,38 +138,47 @@ class GitRefs(Refs):
         said = [line for line in lines if line]
         complaint = next((line for line in said if _COMPLAINT.match(line)), None)
         text = complaint or (said[-1] if said else "git gave no reason")
-        return self._redactor.text(text)[:_WHY]
+        return self._redactor.text(text)[:_WHY_CHARS]
+
+    def _answer(self, text: bytes, names: Sequence[str], ref: str) -> RefAnswer:
+        listed: dict[str, str] = {}
+        for line in text.decode("utf-8", "replace").splitlines():
+            match = _LINE.fullmatch(line)
+            if match:
+                listed[match["name"]] = match["sha"]
+        for name in names:
+            if name in listed:
+                return Found(listed.get(f"{name}^{{}}", listed[name]))
+        if _HEX.fullmatch(ref):
+            whole = len(ref) >= _SHORTEST_SHA and len(text) < self._most_bytes
+            return _shortened(listed if whole else {}, ref.lower())
+        if not listed:
+            return CannotTell(
+                "the repository lists nothing: it is empty, or hides its refs from the bot"
+            )
+        return NotThere()
+
+    async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
+        """Read everything and keep it up to a limit."""
+        kept = bytearray()
+        while stream is not None and (data := await stream.read(65_536)):
+            if len(kept) < self._most_bytes:
+                kept += data
+        return bytes(kept)
 
 
 def _candidates(ref: str) -> Sequence[str]:
-    """Names under which a repository would list the ref, the first one counts."""
+    """Names under which a repository may list the ref; the first one found counts."""
     if ref == "HEAD" or ref.startswith("refs/"):
         return [ref, f"{ref}^{{}}"]
     if ref.startswith(("heads/", "tags/")):
         return [f"refs/{ref}^{{}}", f"refs/{ref}"]
-    # An annotated tag is an object of its own; `^{}` is the commit that it names.
+    # An annotated tag is a separate object; `^{}` is the commit that it names.
     return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
 
 
-def _answer(text: bytes, names: Sequence[str], ref: str) -> RefAnswer:
-    listed: dict[str, str] = {}
-    for line in text.decode("utf-8", "replace").splitlines():
-        match = _LINE.fullmatch(line)
-        if match:
-            listed[match["name"]] = match["sha"]
-    for name in names:
-        if name in listed:
-            return Found(listed.get(f"{name}^{{}}", listed[name]))
-    if _HEX.fullmatch(ref):
-        whole = len(ref) >= _SHORTEST_SHA and len(text) < _MOST_BYTES
-        return _shortened(listed if whole else {}, ref.lower())
-    if not listed:
-        return CannotTell("the repository lists nothing: it is empty, or shows us nothing")
-    return NotThere()
-
-
 def _shortened(listed: Mapping[str, str], digits: str) -> RefAnswer:
-    """Which of the listed commits begins so. An annotated tag is no commit, what it names is."""
+    """Find the listed commit with these first digits. An annotated tag counts as what it names."""
     peeled = {name.removesuffix("^{}") for name in listed if name.endswith("^{}")}
     commits = {sha for name, sha in listed.items() if name not in peeled}
     found = sorted(sha for sha in commits if sha.startswith(digits))
@@ -174,17 +189,8 @@ def _shortened(listed: Mapping[str, str], digits: str) -> RefAnswer:
     return CannotTell("a shortened commit that no branch or tag names cannot be looked up")
 
 
-async def _read(stream: asyncio.StreamReader | None) -> bytes:
-    """Everything, up to a limit; the rest is read and dropped."""
-    kept = bytearray()
-    while stream is not None and (data := await stream.read(65_536)):
-        if len(kept) < _MOST_BYTES:
-            kept += data
-    return bytes(kept)
-
-
 def _write_secret(folder: str, text: str) -> Path:
-    """A file that nobody else may read."""
+    """Write a file that only the bot's user may read."""
     path = Path(folder, "credentials")
     path.touch(mode=0o600)
     path.write_text(text)
@@ -192,10 +198,64 @@ def _write_secret(folder: str, text: str) -> Path:
 
 
 def _secrets(credentials: str) -> list[str]:
-    """Passwords (or tokens in place of a user) of credential lines, as written and decoded."""
+    """Passwords (or tokens instead of a user) in credential lines, as written and decoded."""
     found: list[str] = []
     for line in credentials.splitlines():
         user, _, password = urlsplit(line.strip()).netloc.rpartition("@")[0].partition(":")
         written = [password] if password else [user]
         found += [*written, *map(unquote, written)]
     return found
+
+
+# --- the web page of a commit
+
+_SHA = re.compile(r"[0-9a-f]{7,40}")
+_SCP = re.compile(r"(?:[\w.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^/].*)")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_PATH = re.compile(r"[A-Za-z0-9~_.-]+(?:/[A-Za-z0-9_.-]+)+")
+_FORGES = (
+    ("gitlab", "{base}/-/commit/{sha}"),
+    ("bitbucket", "{base}/commits/{sha}"),
+    ("github", "{base}/commit/{sha}"),
+    ("codeberg", "{base}/commit/{sha}"),
+    ("gitea", "{base}/commit/{sha}"),
+    ("forgejo", "{base}/commit/{sha}"),
+    ("git.sr.ht", "{base}/commit/{sha}"),
+)
+"""Part of the host's name -> the URL of its page of a commit."""
+
+
+def commit_url(repo: str, sha: str) -> str | None:
+    """The page of a commit on a known forge; None for an unknown host.
+
+    Accepts every form that git accepts (https, ssh, `user@host:path`) and drops credentials.
+    """
+    location = _location(repo)
+    if location is None or not _SHA.fullmatch(sha):
+        return None
+    scheme, host, path = location
+    page = next((page for name, page in _FORGES if name in host), None)
+    return page.format(base=f"{scheme}://{host}/{path}", sha=sha) if page else None
+
+
+def _location(repo: str) -> tuple[str, str, str] | None:
+    """Scheme, host (with the port of a web server) and path."""
+    scheme = "https"
+    if "://" in repo:
+        try:
+            parts = urlsplit(repo)
+            host, port, path = parts.hostname or "", parts.port, parts.path
+        except ValueError:
+            return None
+        if not _HOST.fullmatch(host):
+            return None
+        if parts.scheme in {"http", "https"}:
+            scheme = parts.scheme
+            host = f"{host}:{port}" if port else host
+    else:
+        match = _SCP.fullmatch(repo)
+        if match is None:
+            return None
+        host, path = match["host"].lower(), match["path"]
+    path = path.strip("/").removesuffix(".git")
+    return (scheme, host, path) if _PATH.fullmatch(path) else None

@@ -1,6 +1,6 @@
 import pytest
 
-from bot.git.link import commit_url
+from bot.git import commit_url
 
 SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
 

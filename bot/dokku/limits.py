@@ -1,0 +1,55 @@
+"""How long the parts of an SSH connection wait, and how much they carry."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshLimits:
+    """Pauses in seconds and other limits. Bootstrap passes them in; tests shorten them."""
+
+    # --- logins
+    connect_s: float = 10.0
+    """One login, from the name lookup to the accepted key."""
+    login_tries: int = 3
+    """Tries of one login for questions: OpenSSH drops logins that come too fast (MaxStartups)."""
+    cool_down_s: float = 1.0
+    """Pause before the next login after a failed one; doubled by each further failure."""
+    longest_cool_down_s: float = 30.0
+    login_again_s: float = 5.0
+    """Between logins to a server that did not answer, while nothing is asked of it."""
+
+    # --- keepalives
+    question_alive_s: float = 15.0
+    question_alive_count: int = 3
+    deploy_alive_s: float = 30.0
+    """Dokku survives a network blackout that the bot waits out, and kills the deploy when the bot
+    gives up first. So a deploy's connection is given up after 10 minutes only."""
+    deploy_alive_count: int = 20
+
+    # --- questions
+    question_s: float = 8.0
+    """One answer."""
+    secrets_s: float = 3.0
+    """An app's config, asked for before each deploy: longer would delay the deploy."""
+    output_s: float = 60.0
+    """The whole text of a build."""
+    silence_s: float = 2.0
+    """A caller that stops waiting after this time proves that the server does not answer."""
+    answer_bytes: int = 64 * 1024 * 1024
+    channels: int = 8
+    """Questions at once on one connection. OpenSSH allows 10; it frees a channel a little late."""
+    channel_tries: int = 8
+    fewer_channels_s: float = 60.0
+    """For this long a channel that the server refused is not tried again."""
+    heavy: int = 2
+    """Questions at once that cost a server much (`ps:inspect`): more only compete for its CPU."""
+    abandoned_s: float = 120.0
+    """A connection whose answer did not come in time is closed after this time."""
+
+    # --- deploys
+    start_s: float = 30.0
+    """Sending the deploy command on an open connection."""
+    stream_chars: int = 16_000_000
+    """Output that is kept while nobody takes it."""
+    hang_up_s: float = 1.0
+    """A polite close; afterwards the connection is cut."""

@@ -1,1 +1,0 @@
-"""Git repositories, read with git itself."""

@@ -1,0 +1,330 @@
+"""The outbox: messages to the outside, kept in the database until they are delivered or given up.
+
+A *row* is one message to one receiver. A *lane* is all rows of one receiver: a webhook endpoint,
+or Slack (the reply that mentions the requester). The order within a deployment is kept; rows of
+other deployments do not wait. A crash at any point means that a row is delivered again with the
+same id, never that it is lost.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import structlog
+
+from bot.clock import Clock
+from bot.deployments.model import Deployment, Event
+
+_log = structlog.get_logger(__name__)
+
+WEBHOOKS = "webhook:"
+"""Prefix of the lanes of webhook endpoints."""
+
+
+# --- rows, endpoints, and the store of both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One row: delivered at least once, with the same id at each attempt."""
+
+    id: str
+    """ULID; the webhook-id."""
+    deployment_id: str
+    lane: str
+    """The receiver: `slack`, or `webhook_lane(url)`."""
+    kind: str
+    """The event's type."""
+    body: Mapping[str, object]
+    """JSON. Without secrets."""
+    tries: int = 0
+    """Failed attempts."""
+    created_at: datetime | None = None
+    next_at: datetime | None = None
+    last_error: str | None = None
+    state: str = "waiting"
+    """waiting, delivered, given_up."""
+
+
+def webhook_lane(url: str) -> str:
+    """Name the lane of an endpoint: its host and a digest, for the whole URL may be a secret."""
+    host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    return f"{WEBHOOKS}{host}/{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A webhook endpoint of the settings."""
+
+    url: str = field(repr=False)
+    """Slack's holds a secret."""
+    secret: str = field(repr=False)
+    """As configured: `whsec_` and base64, or any text. Never logged, stored or printed."""
+    events: frozenset[str] = frozenset({"deployment.finished", "deployment.corrected"})
+    apps: frozenset[str] | None = None
+    """None: all apps."""
+    format: str = "standard"
+    """`standard` (Standard Webhooks JSON) or `slack` (an incoming-webhook message)."""
+
+    @property
+    def lane(self) -> str:
+        """Its lane in the outbox."""
+        return webhook_lane(self.url)
+
+    def wants(self, event: str, app: str) -> bool:
+        """Whether it subscribed to this event of this app."""
+        return event in self.events and (self.apps is None or app in self.apps)
+
+
+class Planner(Protocol):
+    """Turns an event into outbox rows; pure, called inside the store's transaction."""
+
+    def __call__(self, deployment: Deployment, event: Event) -> Sequence[Outgoing]:
+        """One row for each receiver of the event."""
+        ...
+
+
+class Outbox(Protocol):
+    """The rows in the database."""
+
+    async def take(self, lane: str, *, limit: int, hold: timedelta) -> Sequence[Outgoing]:
+        """Take due rows of a lane (exact name): of each deployment only the oldest undelivered one.
+
+        They are invisible to others for `hold`, so that two replicas do not send one twice.
+        """
+        ...
+
+    async def delivered(self, outgoing_id: str) -> None:
+        """Mark a row as delivered."""
+        ...
+
+    async def retry(self, outgoing_id: str, *, at: datetime, error: str) -> None:
+        """Note a failed attempt; the next one is at `at`. `error` is redacted."""
+        ...
+
+    async def give_up(self, outgoing_id: str, *, error: str) -> None:
+        """Make no further attempt; the row is kept for `webhooks list` and `replay`."""
+        ...
+
+    async def outgoing(self, *, limit: int = 50) -> Sequence[Outgoing]:
+        """Rows of webhook lanes, newest first, for operators."""
+        ...
+
+    async def replay(self, outgoing_id: str) -> bool:
+        """Make a row due again, with its attempts forgotten. False: no such row."""
+        ...
+
+    async def turn_off(self, lane: str, reason: str) -> None:
+        """Deliver nothing to the lane until `turn_on`: the endpoint answered 410."""
+        ...
+
+    async def turn_on(self, lane: str) -> bool:
+        """Deliver again. False: it was not off."""
+        ...
+
+
+# --- delivering
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The row was delivered. `note` is for the log: why nothing had to be sent, if so."""
+
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The row was not delivered, or it is unknown: try again. `error` is redacted."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """No further attempt can succeed. `error` is redacted."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The receiver wants no more messages: the lane is turned off."""
+
+    reason: str
+
+
+Attempt = Delivered | Failed | Undeliverable | Gone
+"""The result of one attempt to deliver a row."""
+Deliver = Callable[[Outgoing], Awaitable[Attempt]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneTiming:
+    """When a lane reads the outbox and tries again."""
+
+    retry_after: tuple[timedelta, ...] = tuple(
+        timedelta(seconds=s) for s in (5, 30, 120, 600, 3_600, 21_600)
+    )
+    """Pauses after the failed attempts in turn; then the row is given up (docs/webhooks.md)."""
+    hold: timedelta = timedelta(seconds=60)
+    """Longer than one delivery may take: a row taken by a dead process is due again after it."""
+    idle: timedelta = timedelta(seconds=5)
+    """Between two reads without a kick: for rows of other replicas, and of earlier processes."""
+    at_once: int = 8
+    """Deliveries at the same time, each of another deployment."""
+
+
+def _count_nothing(_outcome: str) -> None:
+    """For lanes without a metric."""
+
+
+@dataclass(kw_only=True)
+class OutboxLane:
+    """Delivers the rows of one lane. `run` until `stop`; `kick` when a row may have been written.
+
+    The lane knows when to read, how many to deliver at once and when to try again; `deliver`
+    makes one attempt.
+    """
+
+    lane: str
+    outbox: Outbox
+    deliver: Deliver
+    clock: Clock
+    timing: LaneTiming = field(default_factory=LaneTiming)
+    count: Callable[[str], None] = _count_nothing
+    """Called with each outcome: `delivered`, `retried`, `given_up`, `turned_off`."""
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
+    _due_in: list[float] = field(default_factory=list)
+    _in_flight: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def kick(self) -> None:
+        """Read the outbox now. Returns at once."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Deliver what is due now, then let `run` return."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until stopped. Cancelling it drops deliveries in flight; their rows stay."""
+        try:
+            while True:
+                self._wake.clear()
+                found = await self._take()
+                if self._stopping and not found and not self._in_flight:
+                    return
+                await self._pause()
+        finally:
+            for task in self._in_flight:
+                task.cancel()
+            await asyncio.gather(*self._in_flight, return_exceptions=True)
+
+    async def _take(self) -> bool:
+        free = self.timing.at_once - len(self._in_flight)
+        if free <= 0:
+            return False
+        try:
+            rows = await self.outbox.take(self.lane, limit=free, hold=self.timing.hold)
+        except Exception as error:  # noqa: BLE001 - the top of the lane's loop
+            _log.warning("outbox_not_read", lane=self.lane, error=type(error).__name__)
+            return False
+        for row in rows:
+            task = asyncio.create_task(self._attempt(row))
+            self._in_flight.add(task)
+            task.add_done_callback(self._done)
+        return bool(rows)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._wake.set()
+
+    async def _pause(self) -> None:
+        now = self.clock.monotonic()
+        self._due_in = [due for due in self._due_in if due > now]
+        wait = min([self.timing.idle.total_seconds(), *(due - now for due in self._due_in)])
+        woken = asyncio.create_task(self._wake.wait())
+        slept = asyncio.create_task(self.clock.sleep(timedelta(seconds=wait)))
+        try:
+            await asyncio.wait({woken, slept}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            slept.cancel()
+            await asyncio.gather(woken, slept, return_exceptions=True)
+
+    async def _attempt(self, row: Outgoing) -> None:
+        log = _log.bind(lane=self.lane, outgoing=row.id, deployment_id=row.deployment_id)
+        try:
+            try:
+                attempt = await self.deliver(row)
+            except Exception as error:  # a bug must not lose the row
+                log.exception("delivery_raised")
+                attempt = Failed(f"internal error: {type(error).__name__}")
+            outcome = await self._store(row, attempt)
+        except Exception:
+            log.exception("delivery_not_stored")
+            return
+        log.info(
+            "delivery_attempted",
+            outcome=outcome,
+            kind=row.kind,
+            tries=row.tries,
+            detail=_detail(attempt),
+        )
+        self.count(outcome)
+
+    async def _store(self, row: Outgoing, attempt: Attempt) -> str:
+        match attempt:
+            case Delivered():
+                await self.outbox.delivered(row.id)
+                return "delivered"
+            case Undeliverable(error):
+                await self.outbox.give_up(row.id, error=error)
+                return "given_up"
+            case Gone(reason):
+                await self.outbox.turn_off(self.lane, reason)
+                await self._retry(row, self.timing.retry_after[0], reason)
+                return "turned_off"
+            case Failed(error):
+                if row.tries >= len(self.timing.retry_after):
+                    await self.outbox.give_up(row.id, error=error)
+                    return "given_up"
+                await self._retry(row, self.timing.retry_after[row.tries], error)
+                return "retried"
+
+    async def _retry(self, row: Outgoing, after: timedelta, error: str) -> None:
+        self._due_in.append(self.clock.monotonic() + after.total_seconds())
+        await self.outbox.retry(row.id, at=self.clock.now() + after, error=error)
+
+
+def _detail(attempt: Attempt) -> str | None:
+    match attempt:
+        case Delivered(note):
+            return note
+        case Failed(text) | Undeliverable(text) | Gone(text):
+            return text
+
+
+@asynccontextmanager
+async def open_lanes(
+    lanes: Sequence[OutboxLane], *, drain: timedelta = timedelta(seconds=1)
+) -> AsyncIterator[None]:
+    """Run each lane in its task. Leaving takes at most `drain`; then deliveries are cancelled."""
+    tasks = [asyncio.create_task(lane.run()) for lane in lanes]
+    try:
+        yield
+    finally:
+        for lane in lanes:
+            lane.stop()
+        if tasks:
+            await asyncio.wait(tasks, timeout=drain.total_seconds())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
