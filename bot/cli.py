@@ -1,6 +1,6 @@
-"""The command line: reads the words, calls, prints. No logic, and nothing slow is imported here.
+"""The command line: parse arguments and call `bot.operations`. Imports nothing slow at the top.
 
-Exit statuses: 0 done; 1 it failed, with a sentence on stderr; 2 a wrong word or setting.
+Exit status: 0 done; 1 failed, with a sentence on stderr; 2 a wrong argument or setting.
 """
 
 import sys
@@ -23,17 +23,17 @@ def _group(about: str) -> typer.Typer:
     )
 
 
-app = _group("Deploys apps to Dokku from Slack, and says what is live.")
-webhooks = _group("Webhook deliveries.")
-database = _group("The database.")
-config = _group("The settings.")
+app = _group("Deploy apps to Dokku from Slack, and see what is live.")
+webhooks = _group("List, repeat and turn on webhook deliveries.")
+database = _group("Check and upgrade the database.")
+config = _group("Show the settings.")
 app.add_typer(webhooks, name="webhooks")
 app.add_typer(database, name="db")
 app.add_typer(config, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields.")]
-Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")]
-Which = Annotated[str, typer.Argument(metavar="ID|APP", help="An id, its beginning, or an app.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of rows.")]
+Which = Annotated[str, typer.Argument(metavar="ID|APP", help="An id, its start or end, or an app.")]
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def run_cli(words: Sequence[str]) -> int:
-    """Carry out one command line; its exit status."""
+    """Run one command line. Returns its exit status."""
     try:
         status = app(list(words) or ["--help"], prog_name="deploybot", standalone_mode=False)
     except TyperException as wrong:
@@ -76,7 +76,7 @@ def demo(
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
 ) -> int:
-    """Try it: everything simulated on this machine, in a browser."""
+    """Try the bot in a browser, with everything simulated."""
     from bot.simulators.demo import run_demo  # noqa: PLC0415 - slow
 
     return run_demo(port, browser)
@@ -89,14 +89,14 @@ def run() -> int:
 
     settings = load_settings()
 
-    from bot.process import run_bot  # noqa: PLC0415 - slower, and not needed to say what is wrong
+    from bot.process import run_bot  # noqa: PLC0415 - slower, and not needed to report a wrong setting
 
     return run_bot(settings)
 
 
 @app.command()
 def check(json: Json = False) -> int:
-    """Try all that the bot needs, and say how to mend what is wrong."""
+    """Check all that the bot needs, and say how to fix it."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.check(json=json)
@@ -105,10 +105,11 @@ def check(json: Json = False) -> int:
 @app.command()
 def manifest(
     mode: Annotated[
-        Literal["socket", "http"], typer.Option(help="Whether the bot calls Slack, or Slack it.")
+        Literal["socket", "http"],
+        typer.Option(help="Socket Mode, or HTTP: Slack calls the bot."),
     ] = "socket",
     url: Annotated[
-        str | None, typer.Option(metavar="U", help="The bot's public address, for http.")
+        str | None, typer.Option(metavar="U", help="Public address of the bot, for http.")
     ] = None,
 ) -> None:
     """Print the Slack app manifest, ready to paste."""
@@ -121,11 +122,11 @@ def manifest(
 def status(
     which: Annotated[
         str | None,
-        typer.Argument(metavar="[ID|APP]", help="Default: all that run or wait."),
+        typer.Argument(metavar="[ID|APP]", help="Default: all running and queued deployments."),
     ] = None,
     json: Json = False,
 ) -> int:
-    """Show what runs and waits, one deployment, or what is live."""
+    """Show what runs and is queued, a deployment, or an app."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.status(which, json=json)
@@ -134,11 +135,11 @@ def status(
 @app.command()
 def history(
     name: Annotated[str, typer.Argument(metavar="APP")],
-    server: Annotated[str | None, typer.Option(help="Only of this server.")] = None,
+    server: Annotated[str | None, typer.Option(help="Only deployments on this server.")] = None,
     limit: Limit = 10,
     json: Json = False,
 ) -> int:
-    """Show the newest deployments of an app and who did what."""
+    """Show an app's newest deployments, and who did what."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.history(name, server=server, limit=limit, json=json)
@@ -146,7 +147,7 @@ def history(
 
 @app.command()
 def logs(which: Which) -> int:
-    """Print the whole log of a deployment."""
+    """Print the log of a deployment."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.logs(which)
@@ -162,7 +163,7 @@ def cancel(which: Which) -> int:
 
 @webhooks.command("list")
 def webhooks_list(limit: Limit = 50, json: Json = False) -> int:
-    """Show the newest deliveries, and the addresses that are turned off."""
+    """Show the newest deliveries, and what is turned off."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.webhooks_list(limit=limit, json=json)
@@ -170,7 +171,7 @@ def webhooks_list(limit: Limit = 50, json: Json = False) -> int:
 
 @webhooks.command("replay")
 def webhooks_replay(delivery: Annotated[str, typer.Argument(metavar="ID")]) -> int:
-    """Deliver one again, with the same webhook-id."""
+    """Deliver again, with the same webhook-id."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.webhooks_replay(delivery)
@@ -178,7 +179,7 @@ def webhooks_replay(delivery: Annotated[str, typer.Argument(metavar="ID")]) -> i
 
 @webhooks.command("enable")
 def webhooks_enable(url: Annotated[str, typer.Argument(metavar="URL")]) -> int:
-    """Deliver again to an address that was turned off by its answer 410."""
+    """Turn an endpoint on again that answered 410."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.webhooks_enable(url)
@@ -186,7 +187,7 @@ def webhooks_enable(url: Annotated[str, typer.Argument(metavar="URL")]) -> int:
 
 @database.command("upgrade")
 def db_upgrade() -> int:
-    """Create the tables, or bring them to the revision of this release."""
+    """Create the tables, or upgrade them to this release."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.db_upgrade()
@@ -194,7 +195,7 @@ def db_upgrade() -> int:
 
 @database.command("check")
 def db_check() -> int:
-    """See whether the database answers and has the right tables."""
+    """Check that it answers and has the right tables."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.db_check()
@@ -202,7 +203,7 @@ def db_check() -> int:
 
 @config.command("show")
 def config_show(json: Json = False) -> int:
-    """Show every setting, its value and where it came from; secrets are masked."""
+    """Show each setting and its source. Secrets are masked."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.config_show(json=json)

@@ -1,4 +1,4 @@
-"""The process: settings in, signals heard, exit status out."""
+"""One process of the bot: settings in, signals handled, exit status out."""
 
 import asyncio
 import signal
@@ -23,11 +23,13 @@ log = structlog.get_logger(__name__)
 
 
 def run_bot(settings: Settings, *, timing: Timing | None = None) -> int:
-    """Run until SIGTERM or SIGINT. The exit status: 0, or 2 for a setting that is wrong."""
+    """Run until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for a wrong setting."""
     redactor = Redactor(settings.secrets())
     configure_logging(json=settings.json_logs, level=settings.values.log_level, mask=redactor.text)
+    for warning in settings.warnings():
+        log.warning("setting_warning", why=warning)
     try:
-        asyncio.run(_run(settings, redactor, timing))
+        asyncio.run(_serve(settings, redactor, timing))
     except ConfigError as error:
         sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
         return 2
@@ -35,12 +37,12 @@ def run_bot(settings: Settings, *, timing: Timing | None = None) -> int:
 
 
 def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
-    # In one piece the name of the setting would make its own explanation look like a secret.
+    # Masked in parts: next to the setting's name, its explanation would look like a secret.
     problem, mend = redactor.text(error.problem), redactor.text(error.mend)
     return ConfigError(error.setting, error.source, " ".join(problem.split()), mend)
 
 
-async def _run(settings: Settings, redactor: Redactor, timing: Timing | None) -> None:
+async def _serve(settings: Settings, redactor: Redactor, timing: Timing | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,18 +60,20 @@ async def _run(settings: Settings, redactor: Redactor, timing: Timing | None) ->
     ) as site:
         log.info("listening", port=site.port)
         stopping = asyncio.create_task(stop.wait())
-        living = asyncio.create_task(_live(settings, redactor, metrics, readiness, stop, timing))
-        await asyncio.wait({stopping, living}, return_when=asyncio.FIRST_COMPLETED)
+        bot_task = asyncio.create_task(
+            _run_until_stopped(settings, redactor, metrics, readiness, stop, timing)
+        )
+        await asyncio.wait({stopping, bot_task}, return_when=asyncio.FIRST_COMPLETED)
         if readiness.intake is None:
-            living.cancel()  # still starting: nothing to drain
+            bot_task.cancel()  # still starting: nothing to drain
         stopping.cancel()
         try:
-            await living
+            await bot_task
         except asyncio.CancelledError:
             log.info("stopped_while_starting")
 
 
-async def _live(
+async def _run_until_stopped(
     settings: Settings,
     redactor: Redactor,
     metrics: Metrics,
@@ -84,17 +88,17 @@ async def _live(
         stopping = asyncio.create_task(stop.wait())
         by_slack = asyncio.create_task(bot.intake.failure())
         by_dokku = asyncio.create_task(_slow_refusal(bot.servers, settings))
-        ends = (stopping, by_slack, by_dokku)
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        tasks = (stopping, by_slack, by_dokku)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
-        for task in ends:
+        for task in tasks:
             if task.done():
                 task.result()
             task.cancel()
 
 
 async def _slow_refusal(servers: DokkuServers, settings: Settings) -> None:
-    """Return never; raise ConfigError when a server that was slow refuses its first login."""
+    """Never return. Raise ConfigError if a server that was slow refuses its first login."""
     check_refused(await servers.refused(), settings)
     await asyncio.Event().wait()
 

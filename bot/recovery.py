@@ -59,7 +59,7 @@ class MissingMessages:
         self._seen: set[str] = set()
 
     async def post(self) -> None:
-        """One look for deployments without a message."""
+        """Post the messages that are missing now."""
         in_progress = self._service.in_progress
         unposted = find_unposted(self._deployments, self._clock, in_progress, self._timing)
         rows = [row for row in unposted if row.id not in self._seen]

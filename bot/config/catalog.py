@@ -1,4 +1,4 @@
-"""The catalogue of apps that the settings make: which rules an app has, where it lives."""
+"""The apps and their rules, from the settings."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,9 +9,9 @@ from bot.errors import Declined
 
 
 class TableCatalog(Catalog):
-    """Apps with a table of their own, and defaults for the rest.
+    """Apps that have a table, and defaults for the rest.
 
-    A table holds under both names, its own and Dokku's: else the second one would be a way
+    A table applies to both names, its own and Dokku's: otherwise the second one would be a way
     around its `deployers`.
     """
 

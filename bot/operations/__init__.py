@@ -1,4 +1,4 @@
-"""What operators do at a shell: check, look, cancel, replay, upgrade, print the manifest.
+"""What operators do in a shell: check, status, cancel, webhooks, database, settings.
 
 Functions return lines or plain data; `bot.cli` prints them. May import everything below the CLI.
 """

@@ -1,4 +1,4 @@
-"""`deploybot check`: everything that the bot needs, asked for once, each in a line."""
+"""`deploybot check`: try everything that the bot needs, one line each."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +18,12 @@ from bot.slack.manifest import SCOPES
 from bot.webhooks.sender import refusal
 
 ANSWER_WITHIN_S = 15.0
-"""For each party; a check that hangs tells nothing."""
+"""Longest wait of each check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     ok: bool
@@ -31,23 +31,23 @@ class Check:
     mend: str = ""
 
     def line(self) -> str:
-        """For people."""
+        """As a line for people."""
         mend = f" {self.mend}" if self.mend else ""
         return f"{'ok   ' if self.ok else 'WRONG'}  {self.what}: {self.found}{mend}"
 
     def masked(self, mask: Callable[[str], str]) -> "Check":
-        """Without secrets."""
+        """Mask secrets in it."""
         return replace(self, found=mask(self.found), mend=mask(self.mend))
 
     def json(self) -> dict[str, object]:
-        """For scripts."""
+        """As JSON for scripts."""
         return {"check": self.what, "ok": self.ok, "found": self.found, "mend": self.mend}
 
 
 async def run_checks(
     *, environ: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Sequence[Check]:
-    """All checks. Without usable settings there is one, and it failed."""
+    """Run all checks. If the settings cannot be used, only their own check, which failed."""
     try:
         settings = load_settings(environ=environ, folder=folder)
     except ConfigError as error:
@@ -71,7 +71,7 @@ async def run_checks(
         _check_servers(settings),
         _check_webhooks(settings),
     )
-    mask = Redactor(settings.secrets()).text  # what others answered may repeat what was sent
+    mask = Redactor(settings.secrets()).text  # an answer may repeat what was sent
     return [*checks, *(one.masked(mask) for group in groups for one in group)]
 
 
@@ -79,7 +79,11 @@ async def _check_database(settings: Settings) -> Sequence[Check]:
     what = "database"
     file = settings.sqlite_file
     if file is not None and not file.exists() and file.absolute().parent.is_dir():
-        return [Check(what=what, ok=True, found=f"{file}: `deploybot run` will create it.")]
+        return [
+            Check(
+                what=what, ok=True, found=f"{file} does not exist yet; `deploybot run` creates it."
+            )
+        ]
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             return [Check(what=what, ok=True, found=await check_database(settings))]
@@ -105,14 +109,14 @@ async def _check_slack(settings: Settings) -> Sequence[Check]:
             _check_scopes(_header(answer.headers, "x-oauth-scopes")),
         ]
         if access.app_token is None:
-            found = "HTTP mode; Slack must reach POST /slack/events of this bot."
+            found = "HTTP mode: Slack must be able to reach POST /slack/events."
             return [*checks, Check(what="slack events", ok=True, found=found)]
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await client.web.apps_connections_open(app_token=access.app_token)
         except (SlackClientError, OSError, TimeoutError) as error:
             return [*checks, _slack_refused("slack events", error, "SLACK_APP_TOKEN")]
-        return [*checks, Check(what="slack events", ok=True, found="Socket Mode can be opened.")]
+        return [*checks, Check(what="slack events", ok=True, found="Socket Mode works.")]
 
 
 def _header(headers: Mapping[str, object], name: str) -> str | None:
@@ -123,7 +127,7 @@ def _header(headers: Mapping[str, object], name: str) -> str | None:
 def _check_scopes(granted: str | None) -> Check:
     what = "slack scopes"
     if granted is None:
-        return Check(what=what, ok=True, found="Slack does not say which are granted.")
+        return Check(what=what, ok=True, found="unknown; Slack does not list the granted scopes.")
     missing = sorted(set(SCOPES) - {scope.strip() for scope in granted.split(",")})
     if not missing:
         return Check(what=what, ok=True, found="all granted.")
@@ -132,14 +136,14 @@ def _check_scopes(granted: str | None) -> Check:
         what=what,
         ok=False,
         found=f"missing: {why}.",
-        mend="Paste `deploybot manifest` into the app's settings and install the app again.",
+        mend="Paste `deploybot manifest` into the Slack app's settings and reinstall the app.",
     )
 
 
 def _slack_refused(what: str, error: Exception, setting: str) -> Check:
     if isinstance(error, SlackApiError):
         code = error.response.get("error", "unknown error")
-        mend = f"Copy {setting} from the app's settings again."
+        mend = f"Copy {setting} from the Slack app's settings again."
         return Check(what=what, ok=False, found=f"Slack refuses: {code}.", mend=mend)
     mend = "Check the network, proxies and SLACK_API_URL."
     return Check(what=what, ok=False, found=f"no answer: {_sentence(error)}", mend=mend)
@@ -151,7 +155,7 @@ async def _check_servers(settings: Settings) -> Sequence[Check]:
     for name, one in answers.items():
         checks.append(Check(what=f"dokku {name}", ok=one.ok, found=one.found, mend=one.mend))
         if one.config is not None:
-            # Never a failure: deploys go on without.
+            # Never a failure: deployments work without it.
             checks.append(Check(what=f"dokku {name} config", ok=True, found=one.config))
     return checks
 
@@ -164,7 +168,7 @@ async def _check_webhooks(settings: Settings) -> Sequence[Check]:
             async with asyncio.timeout(ANSWER_WITHIN_S), open_records(settings) as store:
                 off = await store.outbox.turned_off()
         except (BotError, TimeoutError):
-            off = {}  # the database's own line says what is wrong with it
+            off = {}  # the check of the database reports it
     return [
         await _check_webhook(number, one.url, off.get(one.lane), settings)
         for number, one in enumerate(settings.endpoints(), start=1)
@@ -175,21 +179,21 @@ async def _check_webhook(number: int, url: str, off: str | None, settings: Setti
     parts = urlsplit(url)
     what = f"webhook {number}, {parts.hostname}"  # the whole address may be a secret
     if off is not None:
-        mend = "Mend the receiver, then: deploybot webhooks enable URL."
+        mend = "Fix the receiver, then run: deploybot webhooks enable URL."
         return Check(what=what, ok=False, found=f"turned off: {off}.", mend=mend)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port)
     except (OSError, TimeoutError) as error:
-        mend = "Correct the address, or the resolver of this machine."
+        mend = "Correct the address, or fix DNS on this machine."
         return Check(what=what, ok=False, found=f"no address: {_sentence(error)}", mend=mend)
     allowed = settings.values.webhook_allow_private
     reasons = [refusal(str(entry[4][0]), allow_private=allowed) for entry in found]
     if reasons and all(reasons):
         mend = "Use a public address, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true."
         return Check(what=what, ok=False, found=f"{reasons[0]}.", mend=mend)
-    return Check(what=what, ok=True, found="its address may be called; nothing was sent.")
+    return Check(what=what, ok=True, found="the address is allowed; nothing was sent.")
 
 
 def _sentence(error: Exception) -> str:

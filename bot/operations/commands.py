@@ -1,4 +1,4 @@
-"""What each operators' command does: settings, database, then lines on stdout."""
+"""Each command of an operator: read settings, open the database, print lines."""
 
 import asyncio
 import json as jsonlib
@@ -41,7 +41,7 @@ def _print_json(value: object) -> int:
 
 
 def check(*, json: bool) -> int:
-    """All checks, each a line; 1 when one fails."""
+    """Print all checks, one line each. Returns 1 if one failed."""
     found = asyncio.run(run_checks())
     if json:
         _print_json({"ok": all(one.ok for one in found), "checks": [one.json() for one in found]})
@@ -51,14 +51,14 @@ def check(*, json: bool) -> int:
 
 
 def status(which: str | None, *, json: bool) -> int:
-    """All unfinished deployments, or one in full."""
+    """Print all unfinished deployments, or one in full."""
     now = records.now_utc()
     if which is None:
         unfinished = _with_store(lambda store: store.unfinished())
         if json:
             return _print_json({"deployments": [records.as_json(one, now) for one in unfinished]})
         lines = [records.one_line(one, now) for one in unfinished]
-        return _print(*(lines or ["Nothing is running or waiting."]))
+        return _print(*(lines or ["Nothing is running or queued."]))
     one, seen = asyncio.run(_find_and_look(which))
     if json:
         more = {} if seen is None else {"live_now": live.as_json(seen)}
@@ -67,7 +67,7 @@ def status(which: str | None, *, json: bool) -> int:
 
 
 async def _find_and_look(which: str) -> tuple[Deployment, LiveReport | None]:
-    """The deployment; asked for by its app's name, with what is live of that now."""
+    """The deployment, and the app's live state if `which` is an app."""
     async with open_records(load_settings(complete=False)) as store:
         one = await records.find(store, which)
         by_name = which in {one.app, one.dokku_app}
@@ -75,7 +75,7 @@ async def _find_and_look(which: str) -> tuple[Deployment, LiveReport | None]:
 
 
 def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
-    """The newest deployments of an app with their audit trails."""
+    """Print the newest deployments of an app with their audit trails."""
     now = records.now_utc()
     found = _with_store(lambda store: records.history(store, name, server=server, limit=limit))
     if json:
@@ -94,7 +94,7 @@ def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
 
 
 def logs(which: str) -> int:
-    """The whole log that is kept."""
+    """Print the whole stored log."""
 
     async def read(store: SqlStore) -> str:
         return await store.logs.read((await records.find(store, which)).id)
@@ -105,31 +105,29 @@ def logs(which: str) -> int:
 
 
 def cancel(which: str) -> int:
-    """The wish, which the running bot acts on."""
+    """Write the cancel request; the running bot acts on it."""
     return _print(_with_store(lambda store: records.ask_cancel(store, which, records.now_utc())))
 
 
 def webhooks_list(*, limit: int, json: bool) -> int:
-    """Deliveries, and what is off."""
+    """Print the deliveries, and the endpoints that are off."""
     known = webhooks.addresses(load_settings(complete=False).endpoints())
     rows, off = _with_store(lambda store: webhooks.list_deliveries(store.outbox, limit, known))
     if json:
         return _print_json(
             {"deliveries": [webhooks.delivery_json(row, known) for row in rows], "off": dict(off)}
         )
-    lines = [webhooks.delivery_line(row, known) for row in rows] or [
-        "Nothing was to be delivered yet."
-    ]
+    lines = [webhooks.delivery_line(row, known) for row in rows] or ["No deliveries yet."]
     return _print(*[f"off: {url} ({why})" for url, why in off.items()], *lines)
 
 
 def webhooks_replay(delivery: str) -> int:
-    """Make a delivery due again."""
+    """Deliver again."""
     return _print(_with_store(lambda store: webhooks.replay(store.outbox, delivery)))
 
 
 def webhooks_enable(url: str) -> int:
-    """Turn an address on again."""
+    """Turn an endpoint on again."""
     return _print(_with_store(lambda store: webhooks.enable(store.outbox, url)))
 
 
@@ -139,12 +137,12 @@ def db_upgrade() -> int:
 
 
 def db_check() -> int:
-    """Answer, and the right tables."""
+    """Print whether the database answers and has the right tables."""
     return _print(asyncio.run(check_database(load_settings(complete=False))))
 
 
 def config_show(*, json: bool) -> int:
-    """Every setting; secrets masked."""
+    """Print every setting; secrets are masked."""
     found = list(shown(load_settings(complete=False)))
     if json:
         return _print_json({one.name: {"value": one.value, "source": one.source} for one in found})

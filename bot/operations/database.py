@@ -1,4 +1,4 @@
-"""The database as operators' commands open it: never created by a look, never migrated by one."""
+"""Open the database for operators' commands, without creating or migrating it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from bot.webhooks.payload import planner
 
 @asynccontextmanager
 async def open_records(settings: Settings) -> AsyncIterator[SqlStore]:
-    """The store of the bot that has these settings. ConfigError: there is none yet."""
+    """Open the store of the bot that has these settings. ConfigError: there is none yet."""
     refuse_missing_file(settings)
     clock = SystemClock()
     async with open_store(
@@ -26,17 +26,17 @@ async def open_records(settings: Settings) -> AsyncIterator[SqlStore]:
 
 
 def refuse_missing_file(settings: Settings) -> None:
-    """Opening an SQLite file that is not there would create an empty one, in the wrong place."""
+    """ConfigError: the SQLite file does not exist. Opening it would create an empty one."""
     file = settings.sqlite_file
     if file is not None and not file.exists():
         raise settings.origin("database_url").wrong(
             f"there is no file {file.absolute()}",
-            "Run the command where the bot runs, or `deploybot db upgrade` to create it.",
+            "Run this where the bot runs, or create it: deploybot db upgrade.",
         )
 
 
 async def upgrade_database(settings: Settings) -> str:
-    """Create or upgrade the tables; the sentence to print."""
+    """Create or upgrade the tables. Returns the sentence to print."""
     source = settings.origin("database_url").source
     await upgrade(settings.database_url, source=source)
     found, _needed = await revisions(settings.database_url, source=source)
@@ -44,7 +44,7 @@ async def upgrade_database(settings: Settings) -> str:
 
 
 async def check_database(settings: Settings) -> str:
-    """The sentence to print. ConfigError: not there, or not at the revision of this release."""
+    """Check the database. Returns the sentence to print. ConfigError: missing, or older tables."""
     refuse_missing_file(settings)
     async with open_records(settings) as store:
         await store.database.ping()
@@ -52,5 +52,5 @@ async def check_database(settings: Settings) -> str:
     source = settings.origin("database_url").source
     found, needed = await revisions(settings.database_url, source=source)
     if found != needed:  # `open_store` lets only a newer one pass
-        return f"{dialect}: revision {found}, newer than {needed} of this release; it works."
-    return f"{dialect}: revision {found}, as this release needs it."
+        return f"{dialect}: revision {found}, newer than {needed} of this release; it still works."
+    return f"{dialect}: revision {found}, the one of this release."

@@ -1,4 +1,4 @@
-"""What is live of an app now, for operators: the history and the server, as in Slack."""
+"""What is live for an app now, for operators: from the history and the server, as in Slack."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,13 +16,13 @@ from bot.slack.render.live_state import standing_lines
 
 
 async def look(store: Store, deployment: Deployment) -> LiveReport:
-    """Ask the server of a deployment about its app. That it cannot be is part of the answer."""
+    """Ask the server of a deployment about its app. If that fails, the report says why."""
     settings = load_settings(complete=False)
     why: ConfigError | None = None
     try:
         settings = load_settings()
     except ConfigError as error:
-        why = error  # an operator may have the database alone
+        why = error  # an operator may have only the database
     servers = AskedServers(settings)
     reader = LiveReader(
         store=store,
@@ -41,7 +41,7 @@ async def look(store: Store, deployment: Deployment) -> LiveReport:
 
 
 def lines(seen: LiveReport) -> Sequence[str]:
-    """A heading and one sentence a line."""
+    """A heading, and one sentence per line."""
     return [
         f"Live now, {seen.app} on {seen.server}:",
         *(f"  {one}" for one in standing_lines(seen)),
@@ -49,7 +49,7 @@ def lines(seen: LiveReport) -> Sequence[str]:
 
 
 def as_json(seen: LiveReport) -> dict[str, object]:
-    """The same, for scripts; null where it is not proven or not known."""
+    """The same as JSON; null for what is unproven or unknown."""
     state = seen.state
     listed = state.containers.listed if state.containers is not None else None
     return {

@@ -1,4 +1,4 @@
-"""Deployments as a shell shows them: status, history, logs, and the wish to cancel."""
+"""Deployments in a shell: status, history, logs, cancel."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,14 @@ async def find(store: Store, word: str) -> Deployment:
     newest = await store.recent(app=word, limit=1)
     candidates = [*running, *unfinished, *newest]
     if not candidates:
-        raise Declined(f"No deployment has the id {word}, and no app {word} was deployed.")
+        raise Declined(
+            f"No deployment has the id {word}, and no app named {word} has been deployed."
+        )
     return candidates[0]
 
 
 def one_line(deployment: Deployment, now: datetime) -> str:
-    """A deployment in a line: id, app, ref, server, state, duration."""
+    """A deployment as a line: id, app, ref, server, state, duration."""
     state = STATUS[deployment.phase].value
     if deployment.phase.value != state:
         state += f" ({deployment.phase})"
@@ -48,7 +50,7 @@ def one_line(deployment: Deployment, now: datetime) -> str:
 
 
 def who(actor: Actor) -> str:
-    """A person for people."""
+    """A person's name and id."""
     return f"{actor.name} ({actor.user})" if actor.name else actor.user
 
 
@@ -63,13 +65,13 @@ def show_elapsed(duration: timedelta) -> str:
 
 
 def details(deployment: Deployment, now: datetime) -> list[str]:
-    """A deployment in full, a fact a line."""
+    """A deployment in full, one fact per line."""
     facts: dict[str, str | None] = {
         "commit": deployment.sha,
         "repository": deployment.repo,
         "reason": deployment.reason,
         "evidence": deployment.evidence,
-        "cancel asked by": who(deployment.cancel.by) if deployment.cancel else None,
+        "cancel requested by": who(deployment.cancel.by) if deployment.cancel else None,
         "requested": rfc3339(deployment.created_at),
         "started": rfc3339(deployment.started_at) if deployment.started_at else None,
         "ended": rfc3339(deployment.finished_at) if deployment.finished_at else None,
@@ -98,22 +100,22 @@ def as_json(deployment: Deployment, now: datetime) -> dict[str, object]:
 async def history(
     store: Store, app: str, *, server: str | None, limit: int
 ) -> Sequence[tuple[Deployment, Sequence[tuple[datetime, AuditEntry]]]]:
-    """The newest deployments of an app, each with its audit trail. Declined: there are none."""
+    """The newest deployments of an app, with their audit trails. Declined: there are none."""
     found = await store.recent(app=app, server=server, limit=limit)
     if not found:
-        raise Declined(f"No deployment of {app} is on record.")
+        raise Declined(f"No deployment of {app} is recorded.")
     return [(one, await store.audit_of(one.id)) for one in found]
 
 
 def audit_line(at: datetime, entry: AuditEntry) -> str:
-    """One change: when, what, who, through what."""
+    """An audit entry as a line: when, what, who, through what."""
     said = ", ".join(f"{key}: {value}" for key, value in entry.detail.items())
     line = f"    {rfc3339(at)}  {entry.action} by {who(entry.actor)} through {entry.through}"
     return f"{line} ({said})" if said else line
 
 
 def audit_json(at: datetime, entry: AuditEntry) -> dict[str, object]:
-    """The same, for scripts."""
+    """The same as JSON."""
     return {
         "at": rfc3339(at),
         "action": entry.action,
@@ -124,9 +126,9 @@ def audit_json(at: datetime, entry: AuditEntry) -> dict[str, object]:
 
 
 async def ask_cancel(store: Store, word: str, now: datetime) -> str:
-    """Write the wish that the running bot acts on; the sentence to print.
+    """Request a cancel, which the running bot acts on. Returns the sentence to print.
 
-    Raises: Declined, when it has ended or nothing is left to cancel.
+    Raises: Declined, if the deployment has ended or it is too late to cancel.
     """
     deployment = await find(store, word)
     name = f"{deployment.id} ({deployment.app} {deployment.ref})"
@@ -134,20 +136,23 @@ async def ask_cancel(store: Store, word: str, now: datetime) -> str:
         raise Declined(f"{name} has already ended: {deployment.phase}. Nothing was cancelled.")
     if deployment.phase is Phase.CHECKING:
         raise Declined(
-            f"{name}: nothing is left to cancel, the new release is being watched. "
-            "Roll back in Slack when it has ended."
+            f"Too late to cancel {name}: the new release runs and is being checked. "
+            "Roll back in Slack when the deployment has ended."
         )
     if deployment.cancel is not None:
-        return f"{name} is already being cancelled, asked by {who(deployment.cancel.by)}."
+        return f"{name} is already being cancelled, requested by {who(deployment.cancel.by)}."
     await store.ask_cancel(deployment.id, operator(), now)
-    return f"Asked to cancel {name}. The bot acts on it within a poll; `deploybot status` tells."
+    return (
+        f"Asked to cancel {name}. The bot acts on its next poll; see "
+        f"`deploybot status {deployment.id}`."
+    )
 
 
 def operator() -> Actor:
-    """Who sits at the shell, as far as the machine tells."""
+    """The operator, by the user name of the shell."""
     return Actor(user="cli", name=os.environ.get("SUDO_USER") or os.environ.get("USER") or None)
 
 
 def now_utc() -> datetime:
-    """The wall clock."""
+    """The current time."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Dokku servers as operators' commands ask them: for their version, or for what is live."""
+"""Ask Dokku servers for operators' commands: their version, or what is live."""
 
 import asyncio
 import logging
@@ -20,17 +20,17 @@ from bot.ssh_target import SshTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAnswer:
-    """What one server said."""
+    """The answer of one server."""
 
     ok: bool
     found: str
     mend: str = ""
     config: str | None = None
-    """Whether the config of its apps can be read, so that it can be masked; None: not tried."""
+    """Whether its apps' config can be read, to mask it in logs; None: not tried."""
 
 
 class AskedServers(Servers):
-    """Servers for one answer: logged in to when they are asked, and not before."""
+    """Servers for a single command: each is logged in to when it is first asked."""
 
     def __init__(self, settings: Settings) -> None:
         # Its INFO lines quote every command.
@@ -50,12 +50,12 @@ class AskedServers(Servers):
         return Driver(self._open[name], redactor=self._redactor)
 
     async def aclose(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         await asyncio.gather(*(one.aclose() for one in self._open.values()))
 
 
 async def ask_versions(settings: Settings, *, within_s: float) -> Mapping[str, ServerAnswer]:
-    """Log in to all servers at once; by name, in the settings' order. Raises nothing."""
+    """Log in to all servers at once. By name, in the settings' order; never raises."""
     servers = settings.servers
     answers = await asyncio.gather(
         *(_ask(name, target, within_s) for name, target in servers.items())
@@ -73,7 +73,7 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
         mend = "" if error.final else f"Check {where}, its firewall, and that sshd runs."
         return ServerAnswer(ok=False, found=str(error), mend=mend)
     except DokkuError as error:
-        return ServerAnswer(ok=False, found=str(error), mend="Look at the server's load and disk.")
+        return ServerAnswer(ok=False, found=str(error), mend="Check the server's load and disk.")
     finally:
         await connection.aclose()
     if answer.exit_status != 0:
@@ -89,7 +89,7 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
 
 
 async def _config(connection: Connection) -> str | None:
-    """Try it with one app. What it answers is not kept."""
+    """Try it with one app. The answer is not kept."""
     within_s = connection.limits.secrets_s
     try:
         apps = read_apps((await connection.run(apps_list(), timeout_s=within_s)).out)
@@ -102,7 +102,7 @@ async def _config(connection: Connection) -> str | None:
         return _unreadable(f"`config:export` ended with {answer.exit_status}")
     if read_config(answer.out) is None:
         return _unreadable("`config:export` did not answer with JSON")
-    return f"readable (tried with {apps[0]}); its values are masked in what is shown of an app."
+    return f"readable (tried with {apps[0]}); config values are masked in everything shown."
 
 
 def _unreadable(why: str) -> str:

@@ -1,4 +1,4 @@
-"""`deploybot config show`: every setting, its value and where it came from; secrets masked."""
+"""`deploybot config show`: every setting, its value and its source; secrets are masked."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ class Shown:
     value: object
     """JSON."""
     source: str
-    """`default`, or the variable or key and where it stands."""
+    """`default`, or the variable or key and where it is set."""
 
 
 def shown(settings: Settings) -> Iterator[Shown]:
@@ -78,12 +78,12 @@ def _plain_text(name: str, value: str, table: BaseModel) -> str:
     if name == "known_hosts" and " " in value:
         return f"{len(value.strip().splitlines())} lines"
     if name == "url" and getattr(table, "format", "") == "slack":
-        return MASKED  # an incoming webhook's address is its own password
+        return MASKED  # the address of an incoming webhook is itself a secret
     return _without_password(value)
 
 
 def _without_password(address: str) -> str:
-    """An address without what stands before its @, but for a bare user name."""
+    """Mask the password, or a token, before the @ of an address; a bare user name stays."""
 
     def mask(found: re.Match[str]) -> str:
         user, colon, _password = found[1].partition(":")

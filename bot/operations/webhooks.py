@@ -1,4 +1,4 @@
-"""Webhook deliveries as operators see them: list, replay, turn on again."""
+"""Webhook deliveries for operators: list, deliver again, turn on again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -9,11 +9,11 @@ from bot.redaction import Redactor
 from bot.webhooks.payload import rfc3339
 
 Addresses = Mapping[str, str]
-"""Lane -> how the endpoint is shown."""
+"""Lane -> the address to show for its endpoint."""
 
 
 def addresses(endpoints: Sequence[Endpoint]) -> Addresses:
-    """The configured addresses. One that is a secret as a whole is shown as host and digest."""
+    """The configured addresses. One that is itself a secret is shown as host and digest."""
     mask = Redactor().text
     return {
         one.lane: mask(one.url) if one.format != "slack" else one.lane.removeprefix(WEBHOOKS)
@@ -22,7 +22,7 @@ def addresses(endpoints: Sequence[Endpoint]) -> Addresses:
 
 
 class Deliveries(Outbox, Protocol):
-    """The outbox, with what only operators ask."""
+    """The outbox, and what only operators need."""
 
     async def turned_off(self) -> Mapping[str, str]:
         """The lanes that are off, each with its reason."""
@@ -34,7 +34,7 @@ def _shown(lane: str, known: Addresses) -> str:
 
 
 def delivery_line(row: Outgoing, known: Addresses) -> str:
-    """One delivery: id, state, event, deployment, tries, address."""
+    """A delivery as a line: id, state, event, deployment, attempts, address."""
     when = rfc3339(row.created_at) if row.created_at else "-"
     line = (
         f"{row.id}  {when}  {row.state}  {row.kind}  {row.deployment_id}  "
@@ -44,7 +44,7 @@ def delivery_line(row: Outgoing, known: Addresses) -> str:
 
 
 def delivery_json(row: Outgoing, known: Addresses) -> dict[str, object]:
-    """The same, for scripts."""
+    """The same as JSON."""
     return {
         "id": row.id,
         "url": _shown(row.lane, known),
@@ -61,22 +61,22 @@ def delivery_json(row: Outgoing, known: Addresses) -> dict[str, object]:
 async def list_deliveries(
     outbox: Deliveries, limit: int, known: Addresses
 ) -> tuple[Sequence[Outgoing], Mapping[str, str]]:
-    """The newest deliveries, and the addresses that are off with their reasons."""
+    """The newest deliveries, and the addresses that are off, with the reasons."""
     off = {_shown(lane, known): why for lane, why in (await outbox.turned_off()).items()}
     return await outbox.outgoing(limit=limit), off
 
 
 async def replay(outbox: Deliveries, outgoing_id: str) -> str:
-    """Send one again; the sentence to print. Declined: no such delivery."""
+    """Deliver again. Returns the sentence to print. Declined: no such delivery."""
     if not await outbox.replay(outgoing_id.upper()):
         raise Declined(f"There is no delivery {outgoing_id}. `deploybot webhooks list` shows them.")
-    return f"{outgoing_id} is due again; the running bot delivers it with the same webhook-id."
+    return f"{outgoing_id} is due again. The running bot delivers it with the same webhook-id."
 
 
 async def enable(outbox: Deliveries, url: str) -> str:
-    """Deliver to an address again that had answered 410. Declined: it was not off.
+    """Turn an endpoint on again that answered 410. Declined: it was not off.
 
-    `url` is the address, or what `list` shows of it.
+    `url` is its address, or the form that `list` shows.
     """
     lane = webhook_lane(url) if "://" in url else WEBHOOKS + url
     shown = Redactor().text(url)

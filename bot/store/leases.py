@@ -31,7 +31,7 @@ def _now_ms_on_sqlite(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> st
 
 @compiles(NowMs, "postgresql")
 def _now_ms_on_postgresql(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> str:
-    # Not now(): that one stands still while a transaction waits for a lock.
+    # Not now(): it does not move while a transaction waits for a lock.
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
 
 

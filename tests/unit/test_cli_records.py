@@ -99,7 +99,7 @@ def test_a_look_never_creates_a_database(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_status_lists_what_has_not_ended(shell: Shell) -> None:
-    assert shell.run("status") == "Nothing is running or waiting.\n"
+    assert shell.run("status") == "Nothing is running or queued.\n"
     shell.create(a_deployment(id=ID, app="web", sha=SHA))
 
     line = shell.run("status")
@@ -201,7 +201,7 @@ def test_cancel_writes_the_wish_once(shell: Shell, monkeypatch: pytest.MonkeyPat
     shell.create(a_deployment(id=ID, app="web"))
 
     assert "Asked to cancel" in shell.run("cancel", "web")
-    assert "already being cancelled, asked by grace (cli)" in shell.run("cancel", ID)
+    assert "already being cancelled, requested by grace (cli)" in shell.run("cancel", ID)
     assert "cancel_asked by grace (cli)" in shell.run("history", "web")
 
 
@@ -216,7 +216,7 @@ def test_cancel_of_what_has_ended_is_declined(shell: Shell) -> None:
 def test_webhooks_are_listed_and_replayed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPLOYBOT_WEBHOOK_URL", URL)
     monkeypatch.setenv("DEPLOYBOT_WEBHOOK_SECRET", "long enough and random")
-    assert shell.run("webhooks", "list") == "Nothing was to be delivered yet.\n"
+    assert shell.run("webhooks", "list") == "No deliveries yet.\n"
     deployment = a_deployment(id=ID, app="web")
     shell.create(deployment)
     shell.end(deployment)

@@ -1,0 +1,28 @@
+"""What the process does before it listens."""
+
+from pathlib import Path
+
+import pytest
+
+from bot import process
+from tests.support.settings import load
+
+
+async def _serve(*_args: object) -> None:
+    return
+
+
+@pytest.mark.parametrize("on_layer", [True, False])
+def test_run_warns_of_a_database_that_is_lost_with_the_container(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    on_layer: bool,
+) -> None:
+    monkeypatch.setattr("bot.config.settings.is_on_container_layer", lambda _file: on_layer)
+    monkeypatch.setattr(process, "_serve", _serve)
+
+    assert process.run_bot(load(tmp_path)) == 0
+
+    said = capsys.readouterr().err
+    assert ("container's own layer" in said) is on_layer
