@@ -30,11 +30,11 @@ class Second:
                 await self.server.refuse_connections_for_test()
                 await self.server.drop_connections_for_test()
             case _:
-                self.host.answer_delay_s = SLOW_S
+                self.host.delay_answers_for_test(SLOW_S)
 
     async def revives(self) -> None:
         """It answers again."""
-        self.host.answer_delay_s = 0.0
+        self.host.delay_answers_for_test(0.0)
         self.server.heal_for_test()
         await self.server.accept_connections_for_test()
 

@@ -272,7 +272,7 @@ def _switches(theatre: Theatre, kind: Weather) -> tuple[Switch, Switch]:
         return
 
     def answer_after(delay_s: float) -> None:
-        host.answer_delay_s = delay_s
+        host.delay_answers_for_test(delay_s)
 
     return {
         Weather.DROP: (server.drop_connections_for_test, nothing),

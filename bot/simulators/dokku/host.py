@@ -40,7 +40,6 @@ class DokkuHost(HostState):
     ) -> None:
         super().__init__(speed=speed, refs=refs or HashedRefs(), version=version, seed=seed)
         self.answer_delay_s = 0.0
-        """Real seconds that every command waits before it starts."""
         self.replays: dict[str, Replay] = {}
         """The recordings that apps play, by app name; any other app follows the model."""
 
@@ -103,6 +102,10 @@ class DokkuHost(HostState):
         run = Run(host=self, app=app, output=Nowhere())
         run.record = self.new_record(app, kind="build", source="git-hook")
         return self.spawn(run.execute(procedures.push(run, sha)))
+
+    def delay_answers_for_test(self, seconds: float) -> None:
+        """Let every command wait this many real seconds before it starts."""
+        self.answer_delay_s = seconds
 
     def kill_dokku_for_test(self, name: str) -> None:
         """Kill (-9) all Dokku processes that work on the app."""

@@ -102,7 +102,7 @@ async def test_at_most_ten_channels(
 
 
 async def test_slow_answers(client: "Client", host: DokkuHost) -> None:
-    host.answer_delay_s = 0.2
+    host.delay_answers_for_test(0.2)
     begun = asyncio.get_running_loop().time()
     assert (await client.run("version")).exit == 0
     assert asyncio.get_running_loop().time() - begun >= 0.2

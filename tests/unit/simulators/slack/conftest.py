@@ -1,11 +1,13 @@
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.simulators.slack.clock import Timings
+from bot.simulators.slack.delivery import Ack, Envelope, NoAck, Retry
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 
 MANIFEST: dict[str, Any] = {
@@ -87,3 +89,48 @@ async def slack() -> AsyncIterator[SlackSimulator]:
 @pytest.fixture
 def client(slack: SlackSimulator) -> AsyncWebClient:
     return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+
+
+def plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text}
+
+
+class App:
+    """A transport that records envelopes and acknowledges them with `answer`."""
+
+    def __init__(self) -> None:
+        self.got: list[Envelope] = []
+        self.answer: Any = None
+        self.silent = False
+
+    async def attempt(
+        self, envelope: Envelope, *, retry: Retry | None, timeout_s: float
+    ) -> Ack | NoAck:
+        self.got.append(envelope)
+        if self.silent:
+            return NoAck(reason="timeout")
+        return Ack(after_s=0.0, response=self.answer)
+
+    def last(self, kind: str) -> dict[str, Any]:
+        return next(e.payload for e in reversed(self.got) if e.kind == kind)
+
+
+@pytest.fixture
+def app(slack: SlackSimulator) -> App:
+    app = App()
+    slack._delivery._transport = app
+    return app
+
+
+def buttons(*action_ids: str, **more: Any) -> list[dict[str, Any]]:
+    elements = [
+        {"type": "button", "action_id": one, "text": plain(one.title()), "value": "v", **more}
+        for one in action_ids
+    ]
+    return [{"type": "actions", "block_id": "row", "elements": elements}]
+
+
+async def refusal(call: Awaitable[Any]) -> str:
+    with pytest.raises(SlackApiError) as refused:
+        await call
+    return str(refused.value.response["error"])
