@@ -13,19 +13,13 @@ from ulid import ULID
 from bot.aio import Tasks
 from bot.clock import Clock, SystemClock
 from bot.config.settings import Settings
-from bot.deployments.app_names import AppNames
 from bot.deployments.execution.dispatcher import Dispatcher
-from bot.deployments.execution.outcome import Parts
-from bot.deployments.followup.crash_watch import CrashWatch
-from bot.deployments.followup.late_verdicts import LateVerdicts
-from bot.deployments.ports import Timing
-from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
-from bot.deployments.requests.submit import DispatcherHooks
-from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
+from bot.deployments.state.repository import DeploymentCache
+from bot.deployments.timing import Timing
 from bot.dokku.limits import SshLimits
 from bot.dokku.servers import DokkuServers, open_servers
+from bot.domain import Ports, assemble_domain
 from bot.errors import Refused, StoreError
 from bot.git import GitRefs, commit_url
 from bot.metrics import DeploymentMetrics, Metrics
@@ -52,11 +46,11 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = timedelta(seconds=5)
 FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
-"""Of the drain time that nothing needed, so much goes to the last edits."""
+"""The most of the unused drain time that goes to the last edits."""
 FIRST_LOGINS_S = 1.0
-"""The start waits so long for all servers to let the bot in, or not; a dead one only that long."""
+"""How long the start waits for the first logins; a dead server delays it no longer."""
 CUT_OFF = timedelta(seconds=1)
-"""Longest that listeners may take at the end."""
+"""The longest that listeners may take at shutdown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +79,7 @@ async def open_bot(
 ) -> AsyncIterator[Bot]:
     """Build every part and listen. Leaving: stop intake, drain, flush, hang up.
 
-    Raises: ConfigError for what no waiting can mend.
+    Raises ConfigError for what waiting cannot fix.
     """
     clock = clock or SystemClock()
     timing = timing or settings.timing()
@@ -110,14 +104,28 @@ async def open_bot(
         )
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
-        deployments, live = _build_books(
-            timing, slack_limits.edits, store, client, servers, metrics, clock
-        )
+        cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
+        live = _build_live_messages(cache, store, client, slack_limits.edits, metrics, clock)
         poller = Poller(interval=timing.poll_interval, lateness=metrics.poll_lateness.observe)
-        refs = GitRefs(settings.git_credentials, redactor=redactor)
-        dispatcher, service = _build_domain(
-            settings, timing, deployments, servers, refs, client, poller, tasks, clock
+        domain = assemble_domain(
+            Ports(
+                store=store,
+                cache=cache,
+                announcer=live,
+                observer=DeploymentMetrics(metrics, servers.names()),
+                servers=servers,
+                refs=GitRefs(settings.git_credentials, redactor=redactor),
+                catalog=settings.catalog(),
+                groups=SlackGroups(client=client, clock=clock),
+                polls=poller,
+            ),
+            replica=f"{socket.gethostname()}-{os.getpid()}-{ULID()}",
+            timing=timing,
+            clock=clock,
+            tasks=tasks,
+            max_running=settings.max_running(),
         )
+        service, dispatcher, deployments = domain.service, domain.dispatcher, domain.deployments
         live.shows_running = dispatcher.shows
         sender = await stack.enter_async_context(
             open_sender(
@@ -140,24 +148,26 @@ async def open_bot(
             )
         )
 
-        def heard(kind: str, deployment_id: str) -> None:
+        def on_change(kind: str, deployment_id: str) -> None:
             if kind == "outbox":
                 sender.kick()
                 replies.kick()
             elif kind == "cancel":
-                dispatcher.wish(deployment_id)
+                dispatcher.cancel_requested(deployment_id)
             elif kind in {"queued", "ended"}:
                 dispatcher.look_for_work()
 
-        stack.callback(store.database.subscribe(heard))
+        stack.callback(store.database.subscribe(on_change))
         live.start()
         stack.push_async_callback(live.stop)
-        poller.poll_with(dispatcher.tick)
+        poller.poll_with(dispatcher.poll)
         poller.every(LOOK_EVERY, _knock(dispatcher), "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
+        poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
+        poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
         readiness.poller = await stack.enter_async_context(open_poller(poller))
         await live.resume(await load_when_up(deployments, clock))
-        # What waits must not fail for a setting that the bot is about to end for.
+        # Check refused keys first, so queued deployments don't fail while the bot shuts down.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(show_recent_results(deployments, live, clock))
         poller.every(
@@ -167,7 +177,7 @@ async def open_bot(
         )
         looking = dispatcher.start()
         stack.callback(looking.cancel)
-        # Also when the start is cut off, or fails: what runs must not be hung up on.
+        # Also if the start fails or is cut off: running deploys must not lose their connection.
         drain = settings.values.drain_timeout
         stack.push_async_callback(_wind_down, dispatcher, live, drain, clock)
         intake = await stack.enter_async_context(
@@ -202,101 +212,29 @@ async def _wind_down(
     left = await dispatcher.drain(drain.total_seconds())
     if left:
         log.warning("handed_over", deployments=left)
-    # A message may be edited each 2 s only: its end needs that long where there is the time.
+    # A message may be edited every 2 s: its result needs that long, if there is time.
     spare = drain - timedelta(seconds=clock.monotonic() - began)
     await live.flush(FLUSH + min(max(spare, timedelta(0)), SPARE))
 
 
-def _build_books(
-    timing: Timing,
-    edit_limits: EditLimits,
+def _build_live_messages(
+    cache: DeploymentCache,
     store: SqlStore,
     client: SlackClient,
-    servers: DokkuServers,
+    limits: EditLimits,
     metrics: Metrics,
     clock: Clock,
-) -> tuple[DeploymentRepository, LiveMessages]:
-    cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
-    live = LiveMessages(
+) -> LiveMessages:
+    return LiveMessages(
         client=client,
         cache=cache,
         store=store,
-        gate=EditGate(clock=clock, running=lambda: cache.running, limits=edit_limits),
+        gate=EditGate(clock=clock, running=lambda: cache.running, limits=limits),
         clock=clock,
         buttons=MESSAGE_BUTTONS,
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )
-    observer = DeploymentMetrics(metrics, servers.names())
-    return DeploymentRepository(store=store, cache=cache, announcer=live, observer=observer), live
-
-
-def _build_domain(
-    settings: Settings,
-    timing: Timing,
-    deployments: DeploymentRepository,
-    servers: DokkuServers,
-    refs: GitRefs,
-    client: SlackClient,
-    poller: Poller,
-    tasks: Tasks,
-    clock: Clock,
-) -> tuple[Dispatcher, Service]:
-    names = AppNames(servers=servers, clock=clock)
-    resolver = RequestResolver(servers=servers, refs=refs, names=names, store=deployments.store)
-    replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
-    late = LateVerdicts(
-        replica=replica,
-        servers=servers,
-        deployments=deployments,
-        timing=timing,
-        clock=clock,
-        spawn=tasks.spawn,
-    )
-    parts = Parts(
-        deployments=deployments,
-        resolver=resolver,
-        polls=poller,
-        timing=timing,
-        clock=clock,
-        late=late.stream_ended,
-        spawn=tasks.spawn,
-    )
-    removal = QueueRemoval(deployments=deployments, servers=servers, timing=timing, clock=clock)
-    dispatcher = Dispatcher(
-        replica=replica,
-        servers=servers,
-        parts=parts,
-        removal=removal,
-        max_running=settings.max_running(),
-    )
-    service = Service(
-        deployments=deployments,
-        catalog=settings.catalog(),
-        servers=servers,
-        groups=SlackGroups(client=client, clock=clock),
-        resolver=resolver,
-        names=names,
-        timing=timing,
-        clock=clock,
-        removal=removal,
-        hooks=DispatcherHooks(
-            look_for_work=dispatcher.look_for_work,
-            cancel_requested=dispatcher.wish,
-            spawn=tasks.spawn,
-        ),
-    )
-    crashes = CrashWatch(
-        replica=replica,
-        servers=servers,
-        deployments=deployments,
-        timing=timing,
-        clock=clock,
-        spawn=tasks.spawn,
-    )
-    poller.every(timing.late_interval, late.look, "late verdicts")
-    poller.every(timing.late_interval, crashes.look, "crashes after a success")
-    return dispatcher, service
 
 
 def _knock(dispatcher: Dispatcher) -> Callable[[], Awaitable[None]]:
@@ -309,7 +247,7 @@ def _knock(dispatcher: Dispatcher) -> Callable[[], Awaitable[None]]:
 async def _open_store(
     stack: AsyncExitStack, settings: Settings, readiness: Readiness, clock: Clock
 ) -> SqlStore:
-    """Keep trying while no server answers: `/readyz` says so meanwhile."""
+    """Keep trying while no database answers; `/readyz` says so meanwhile."""
     while True:
         try:
             readiness.store = await stack.enter_async_context(

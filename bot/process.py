@@ -10,7 +10,7 @@ from aiohttp import web
 
 from bot.bootstrap import check_refused, open_bot
 from bot.config.settings import Settings
-from bot.deployments.ports import Timing
+from bot.deployments.timing import Timing
 from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
 from bot.logs import configure_logging

@@ -7,10 +7,10 @@ import structlog
 
 from bot.clock import Clock
 from bot.deployments.model import Deployment
-from bot.deployments.ports import Timing
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.state.sync import find_unposted, load_recently_ended, load_unfinished
+from bot.deployments.timing import Timing
 from bot.errors import StoreError
 from bot.slack.live_message.messages import LiveMessages
 

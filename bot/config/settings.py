@@ -15,7 +15,8 @@ from bot.config.keys import read_server
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.tables import SettingsTable
 from bot.deployments.model import AppPolicy
-from bot.deployments.ports import Catalog, Timing
+from bot.deployments.ports import Catalog
+from bot.deployments.timing import Timing
 from bot.outbox import Endpoint
 from bot.ssh_target import SshTarget
 

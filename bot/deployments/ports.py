@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import IntEnum
 from typing import Protocol
 
@@ -221,33 +220,6 @@ class Polls(Protocol):
     def unwatch(self, deployment_id: str) -> None:
         """Stop. Unknown ids are fine."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Every duration that the domain counts with (settings; product contract section 4)."""
-
-    poll_interval: timedelta = timedelta(seconds=10)
-    poll_timeout: timedelta = timedelta(seconds=8)
-    max_poll_errors: int = 5
-    settle: timedelta = timedelta(seconds=10)
-    queue_ttl: timedelta = timedelta(hours=2)
-    start_window: timedelta = timedelta(seconds=60)
-    start_tries: int = 3
-    record_wait: timedelta = timedelta(seconds=5)
-    """How long a record may be shown running after our command's end (design: step 8)."""
-    lookup_grace: timedelta = timedelta(milliseconds=500)
-    lease: timedelta = timedelta(seconds=20)
-    heartbeat: timedelta = timedelta(seconds=5)
-    tracker_ttl: timedelta = timedelta(minutes=5)
-    late_interval: timedelta = timedelta(seconds=60)
-    late_duration: timedelta = timedelta(hours=2)
-    start_again_within: timedelta = timedelta(minutes=10)
-    """A loss older than this is not mended by a second start."""
-    posting: timedelta = timedelta(seconds=20)
-    """A younger row without a message is probably being posted by another process."""
-    crash_looks: timedelta = timedelta(minutes=10)
-    """For how long after a success a crash loop is told in the thread."""
 
 
 ServerHealth = Mapping[str, str | None]

@@ -109,7 +109,10 @@ class World:
                 redactor=Redactor(settings.secrets()),
                 readiness=Readiness(),
                 clock=clock,
-                timing=dataclasses.replace(settings.timing(), **(timing or {})),
+                timing=dataclasses.replace(
+                    settings.timing(),
+                    **{"read_pause": timedelta(milliseconds=200), **(timing or {})},
+                ),
                 slack_limits=self.slack_limits,
                 ssh_limits=self.ssh_limits,
             )
@@ -328,12 +331,6 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
     async with open_world(tmp_path) as opened:
         await opened.start_bot(clock=QuickClock())
         yield opened
-
-
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bot's pauses that no setting shortens: between logins and looks."""
-    monkeypatch.setattr("bot.deployments.execution.finish.READ_PAUSE", timedelta(milliseconds=200))
 
 
 class StartGate(asyncio.Event):

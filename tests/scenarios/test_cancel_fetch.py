@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from bot.deployments.model import Live, Phase
-from bot.deployments.verdict.deploy_lock import FETCH_LIVES_ON
+from bot.deployments.timing import LockTiming
 from bot.simulators.dokku.recordings import NEWEST
 from tests.scenarios.conftest import QuickClock, StartGate, open_world
 from tests.support.cancels import (
@@ -24,6 +24,9 @@ from tests.support.cancels import (
     sent,
 )
 from tests.support.patience import in_time, stretched
+
+LOCK = LockTiming()
+
 
 ACTS_WITHIN_S = 1.0
 """From Dokku's line that a build begins to the end of the connection."""
@@ -176,7 +179,7 @@ async def test_before_0_38_a_fetch_that_hangs_is_called_cancelled_when_it_can_li
         looks = sent(world, "ps:inspect")
         await world.stage.dokku.until(lambda: sent(world, "ps:inspect") > looks + 2)
         assert (await newest(world)).phase is Phase.CANCELLING
-        clock.leap(FETCH_LIVES_ON)
+        clock.leap(LOCK.fetch_lives_on)
         await world.until_message("Cancelled", FREED, KEPT)
         row = await newest(world)
         assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)

@@ -18,9 +18,6 @@ from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_wo
 from tests.support.bot_processes import an_app
 from tests.support.incidents import BUILDING, FETCHING, HELD_AT
 
-pytestmark = pytest.mark.usefixtures("hurried")
-
-
 Break = Callable[[World], Awaitable[None]]
 End = tuple[Phase, Failure | None, Live, int]
 """Phase, failure, live, attempts."""

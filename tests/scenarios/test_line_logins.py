@@ -12,8 +12,6 @@ from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.dokku.limits import SshLimits
 from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_world
 
-pytestmark = pytest.mark.usefixtures("hurried")
-
 SOON = {"start_window": timedelta(milliseconds=900)}
 """Three tries in 0.9 s."""
 MAX_STARTUPS = b"Exceeded MaxStartups\r\n"

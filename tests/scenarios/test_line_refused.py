@@ -19,8 +19,6 @@ from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_wo
 from tests.support.bot_processes import an_app
 from tests.support.incidents import HELD_AT
 
-pytestmark = pytest.mark.usefixtures("hurried")
-
 LATE_ENDS = (
     (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
     (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),

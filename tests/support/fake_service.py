@@ -20,12 +20,13 @@ from bot.deployments.model import (
     Progress,
     Trigger,
 )
-from bot.deployments.ports import Catalog, Dokku, Servers, Timing
+from bot.deployments.ports import Catalog, Dokku, Servers
 from bot.deployments.requests.access import Access
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Request, Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
+from bot.deployments.timing import Timing
 from bot.errors import Declined
 from bot.names import check_app, check_ref
 from bot.slack.client import SlackClient

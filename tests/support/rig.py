@@ -11,9 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 from bot.aio import Tasks
-from bot.deployments.app_names import AppNames
+from bot.deployments.execution.context import WorkerContext
 from bot.deployments.execution.dispatcher import Dispatcher
-from bot.deployments.execution.outcome import Parts
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
 from bot.deployments.model import AppPolicy, Deployment, MessagePlace, Phase, Progress
@@ -28,16 +27,15 @@ from bot.deployments.ports import (
     RefAnswer,
     Refs,
     Servers,
-    Timing,
     Urgency,
 )
-from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.requests.resolve import RequestResolver
+from bot.deployments.requests.resolve import NotDeployable, Resolved
 from bot.deployments.requests.service import Service
-from bot.deployments.requests.submit import DispatcherHooks
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
+from bot.deployments.timing import Timing
 from bot.dokku.servers import UnknownServer
+from bot.domain import Ports, assemble_domain
 from tests.support.builders import REPO, SHA, a_deployment
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.memory_store import MemoryStore
@@ -153,7 +151,7 @@ class LoopPolls(Polls):
             if self.watched.get(deployment_id) is not mark:
                 return
             assert self.dispatcher is not None
-            await self.dispatcher.tick(deployment_id)
+            await self.dispatcher.poll(deployment_id)
 
 
 class _Link:
@@ -196,6 +194,7 @@ class Rig:
     late: LateVerdicts
     crashes: CrashWatch
     link: _Link
+    context: WorkerContext
     clock: LoopClock = field(default_factory=LoopClock)
     _own: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -279,7 +278,7 @@ class Rig:
 
     def _heard(self, kind: str, deployment_id: str) -> None:
         if kind == "cancel":
-            self.dispatcher.wish(deployment_id)
+            self.dispatcher.cancel_requested(deployment_id)
         elif kind in {"queued", "ended"}:
             self.dispatcher.look_for_work()
 
@@ -290,6 +289,10 @@ class Rig:
 
 
 _names = itertools.count(1)
+
+
+async def looks_up_nothing(deployment: Deployment) -> Resolved | NotDeployable:
+    raise AssertionError(f"{deployment.id} should have been looked up already")
 
 
 def a_rig(
@@ -312,63 +315,27 @@ def a_rig(
     link = _Link(store)
     cache = DeploymentCache(clock=clock, ttl=times.tracker_ttl)
     announcer, observer = FakeAnnouncer(), FakeObserver()
-    deployments = DeploymentRepository(
-        store=link, cache=cache, announcer=announcer, observer=observer
-    )
     servers, refs = FakeServers({SERVER: dokku}), FakeRefs()
-    names = AppNames(servers=servers, clock=clock)
-    resolver = RequestResolver(servers=servers, refs=refs, names=names, store=link)
     polls, tasks = LoopPolls(times.poll_interval), Tasks()
-    replica = f"replica-{next(_names)}"
-    late = LateVerdicts(
-        replica=replica,
-        servers=servers,
-        deployments=deployments,
+    domain = assemble_domain(
+        Ports(
+            store=link,
+            cache=cache,
+            announcer=announcer,
+            observer=observer,
+            servers=servers,
+            refs=refs,
+            catalog=FakeCatalog(),
+            groups=FakeGroups(),
+            polls=polls,
+        ),
+        replica=f"replica-{next(_names)}",
         timing=times,
         clock=clock,
-        spawn=tasks.spawn,
-    )
-    crashes = CrashWatch(
-        replica=replica,
-        servers=servers,
-        deployments=deployments,
-        timing=times,
-        clock=clock,
-        spawn=tasks.spawn,
-    )
-    parts = Parts(
-        deployments=deployments,
-        resolver=resolver,
-        polls=polls,
-        timing=times,
-        clock=clock,
-        late=late.stream_ended,
-        spawn=tasks.spawn,
-    )
-    removal = QueueRemoval(deployments=deployments, servers=servers, timing=times, clock=clock)
-    dispatcher = Dispatcher(
-        replica=replica,
-        servers=servers,
-        parts=parts,
-        removal=removal,
+        tasks=tasks,
         max_running={SERVER: max_running},
     )
-    polls.dispatcher = dispatcher
-    hooks = DispatcherHooks(
-        look_for_work=dispatcher.look_for_work, cancel_requested=dispatcher.wish, spawn=tasks.spawn
-    )
-    service = Service(
-        deployments=deployments,
-        catalog=FakeCatalog(),
-        servers=servers,
-        groups=FakeGroups(),
-        resolver=resolver,
-        names=names,
-        timing=times,
-        clock=clock,
-        removal=removal,
-        hooks=hooks,
-    )
+    polls.dispatcher = domain.dispatcher
     rig = Rig(
         store=store,
         dokku=dokku,
@@ -378,14 +345,23 @@ def a_rig(
         observer=observer,
         polls=polls,
         cache=cache,
-        deployments=deployments,
+        deployments=domain.deployments,
         timing=times,
         tasks=tasks,
-        dispatcher=dispatcher,
-        service=service,
-        late=late,
-        crashes=crashes,
+        dispatcher=domain.dispatcher,
+        service=domain.service,
+        late=domain.late_verdicts,
+        crashes=domain.crash_watch,
         link=link,
+        context=WorkerContext(
+            deployments=domain.deployments,
+            look_up=looks_up_nothing,
+            polls=polls,
+            timing=times,
+            clock=clock,
+            stream_ended=domain.late_verdicts.stream_ended,
+            spawn=tasks.spawn,
+        ),
     )
     if start:
         rig.start()

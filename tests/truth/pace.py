@@ -12,9 +12,7 @@ from typing import Any
 
 from bot import bootstrap
 from bot.clock import SystemClock
-from bot.deployments.followup import late_verdicts
-from bot.deployments.ports import Timing
-from bot.deployments.verdict import deploy_lock
+from bot.deployments.timing import LockTiming, Timing
 from bot.dokku.limits import SshLimits
 from bot.outbox import LaneTiming
 from bot.slack.limits import EditLimits, SlackLimits
@@ -35,7 +33,7 @@ LONG_S = 0.26
 """Longer pauses than this are no settings of ours, but such constants."""
 SHORTEST_S = 0.02
 
-CHOSEN: dict[str, timedelta | int] = {
+CHOSEN: dict[str, timedelta | int | LockTiming] = {
     "poll_interval": POLL_INTERVAL,
     "poll_timeout": POLL_TIMEOUT,
     "max_poll_errors": 3,
@@ -48,6 +46,10 @@ CHOSEN: dict[str, timedelta | int] = {
     "late_interval": LATE_INTERVAL,
     "late_duration": timedelta(seconds=30),
     "start_again_within": timedelta(seconds=15),
+    "sent_lives_on": timedelta(seconds=1),
+    "lock": LockTiming(
+        dies_within=timedelta(milliseconds=600), fetch_lives_on=timedelta(seconds=1)
+    ),
     "posting": timedelta(seconds=2),
 }
 
@@ -99,6 +101,3 @@ class HurriedClock(SystemClock):
 def hurry() -> None:
     """Change what no setting changes. For a process that runs nothing else."""
     bootstrap.LOOK_EVERY = timedelta(milliseconds=300)
-    deploy_lock.FETCH_LIVES_ON = deploy_lock.FETCH_MAY_END_WITHIN = timedelta(seconds=1)
-    deploy_lock.DIES_WITHIN = timedelta(milliseconds=600)
-    late_verdicts.SENT_LIVES_ON = timedelta(seconds=1)

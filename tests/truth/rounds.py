@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.clock import SystemClock
-from bot.deployments.execution.start import REFUSED_BY_LOCK
+from bot.deployments.execution.owned import REFUSED_BY_LOCK
 from bot.deployments.model import AuditEntry, Deployment
 from bot.deployments.states import ENDINGS, status_of
 from bot.simulators.dokku.recordings import NEWEST

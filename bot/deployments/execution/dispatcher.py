@@ -1,14 +1,14 @@
-"""Claims what is due, drives what it owns, polls when it is told to, hands over at the end."""
+"""Claims what is due, gives each claim a worker, passes polls on, hands over at shutdown."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
-from bot.deployments.execution.outcome import Parts
-from bot.deployments.execution.retries import Patience
+from bot.clock import Clock
+from bot.deployments.execution.context import WorkerContext
 from bot.deployments.execution.start import Blocked
 from bot.deployments.execution.worker import Worker
 from bot.deployments.model import Deployment, Phase
@@ -29,129 +29,168 @@ from bot.errors import (
 
 log = structlog.get_logger(__name__)
 
-STOP_ACTING_S = 15.0
-"""An owner that cannot renew its leases for so long writes nothing more (leases last 20 s)."""
-MENDING_TRIES = 3
-MENDING_PAUSE = timedelta(seconds=2)
-"""After an error that nobody expected, a worker is followed further so often, with this pause."""
-PLACE_PAUSE = timedelta(seconds=1)
-"""After another replica was quicker to take the free place on a server."""
-FINISH_S = 1.0
-"""At the end, what has not begun gets so long to come to a stop by itself."""
+
+@dataclass(slots=True)
+class _Tries:
+    count: int = 0
+    next_at: float = 0.0
+
+
+class Retries:
+    """When may a deployment be tried again? Counts tries, so that nothing is asked in a storm."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._all: dict[str, _Tries] = {}
+
+    def is_due(self, deployment_id: str) -> bool:
+        """Whether it may be tried now."""
+        tries = self._all.get(deployment_id)
+        return tries is None or self._clock.monotonic() >= tries.next_at
+
+    def left(self, deployment_id: str) -> timedelta:
+        """How much of the pause is left."""
+        tries = self._all.get(deployment_id)
+        rest = tries.next_at - self._clock.monotonic() if tries else 0.0
+        return timedelta(seconds=max(0.0, rest))
+
+    def wait(self, deployment_id: str, pause: timedelta) -> None:
+        """Not before the pause is over. Counts no try."""
+        tries = self._all.setdefault(deployment_id, _Tries())
+        tries.next_at = self._clock.monotonic() + pause.total_seconds()
+
+    def failed(self, deployment_id: str, pause: timedelta) -> int:
+        """A try failed: how many in a row have. The next one not before the pause is over."""
+        self.wait(deployment_id, pause)
+        tries = self._all[deployment_id]
+        tries.count += 1
+        return tries.count
+
+    def forget(self, deployment_id: str) -> None:
+        """Start counting again."""
+        self._all.pop(deployment_id, None)
+
+    def keep(self, deployment_ids: Collection[str]) -> None:
+        """Forget all others: they have ended."""
+        for gone in self._all.keys() - set(deployment_ids):
+            del self._all[gone]
 
 
 class Dispatcher:
-    """One per replica. Poll jobs and people's wishes only knock here; the work is its own tasks."""
+    """One per replica. Poll jobs and cancel requests only call it; workers run as tasks."""
 
     def __init__(
         self,
         *,
         replica: str,
         servers: Servers,
-        parts: Parts,
+        context: WorkerContext,
         removal: QueueRemoval,
         max_running: Mapping[str, int] = NO_LIMITS,
     ) -> None:
         self._replica = replica
         self._servers = servers
-        self._parts = parts
-        self._store = parts.deployments.store
-        self._timing = parts.timing
-        self._clock = parts.clock
-        self._sight = CacheSync(parts.deployments)
+        self._context = context
+        self._store = context.deployments.store
+        self._timing = context.timing
+        self._clock = context.clock
+        self._cache_sync = CacheSync(context.deployments)
         self._waiting_list = WaitingList(
-            deployments=parts.deployments,
+            deployments=context.deployments,
             removal=removal,
-            timing=parts.timing,
-            clock=parts.clock,
-            spawn=parts.spawn,
+            timing=context.timing,
+            clock=context.clock,
+            spawn=context.spawn,
         )
-        self._patience = Patience(parts.clock)
-        self._faults = Patience(parts.clock)
-        """Errors of our own, over all workers of a deployment."""
+        self._retries = Retries(context.clock)
+        self._own_errors = Retries(context.clock)
+        """Unexpected errors of the bot, over all workers of a deployment."""
         self._workers: dict[str, Worker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._max_running = max_running
-        self._held_up: set[str] = set()
-        """Waiting ones whose last try met something other than a lack of places."""
-        self._owed: dict[str, int] = {}
-        """Leases that could not be given back yet, with their fences."""
+        self._blocked: set[str] = set()
+        """Waiting ones whose last try met something else than a full server."""
+        self._unreleased: dict[str, int] = {}
+        """Leases that could not be released yet, with their fences."""
         self._look = asyncio.Event()
         self._open = False
-        self._renewed_at = parts.clock.monotonic()
+        self._renewed_at = context.clock.monotonic()
 
-    # --- knocks
+    # --- calls from outside, each returns at once or polls
 
     def look_for_work(self) -> None:
         """Something may be due: a new place in a queue, an end, the 5 s look."""
         self._look.set()
 
-    def wish(self, deployment_id: str) -> None:
-        """Somebody asked for the end of a running deployment."""
+    def cancel_requested(self, deployment_id: str) -> None:
+        """Someone asked to cancel a running deployment."""
         worker = self._workers.get(deployment_id)
         if worker is not None:
-            worker.wish()
+            worker.request_cancel()
 
-    async def tick(self, deployment_id: str) -> None:
+    async def poll(self, deployment_id: str) -> None:
         """One poll of a deployment that this replica drives."""
         worker = self._workers.get(deployment_id)
-        if worker is None or worker.held.lost:
+        if worker is None or worker.owned.lost:
             return
         try:
-            await worker.tick()
+            await worker.poll()
         except (LeaseLost, StaleState) as stale:
             log.info("poll_stopped", deployment_id=deployment_id, why=str(stale))
         except Exception:
             log.exception("poll_failed", deployment_id=deployment_id)
 
     async def heartbeat(self) -> None:
-        """Prolong the leases; what is not held any more stops acting."""
-        # What is claimed while the database answers is not in its answer.
+        """Renew the leases; workers whose lease is lost stop acting."""
+        # What is claimed while the database answers is missing from the answer.
         workers = dict(self._workers)
         try:
             held = await self._store.leases.renew(self._replica, self._timing.lease, workers)
         except StoreError as error:
             log.warning("leases_not_renewed", why=str(error))
-            if self._clock.monotonic() - self._renewed_at > STOP_ACTING_S:
+            silent_for = self._clock.monotonic() - self._renewed_at
+            if silent_for > self._timing.stop_acting.total_seconds():
                 for worker in self._workers.values():
-                    worker.held.suspend()
+                    worker.owned.suspend()
             return
         self._renewed_at = self._clock.monotonic()
         for deployment_id, worker in workers.items():
             if deployment_id in held:
-                worker.held.allow()
-            elif worker.held.row.phase not in ENDINGS:
-                worker.lose()
-                self._parts.polls.unwatch(deployment_id)
-        for deployment_id, fence in list(self._owed.items()):
-            await self._give_back(deployment_id, fence)
+                worker.owned.allow()
+            elif worker.owned.row.phase not in ENDINGS:
+                worker.owned.lose()
+                self._context.polls.unwatch(deployment_id)
+        for deployment_id, fence in list(self._unreleased.items()):
+            await self._release(deployment_id, fence)
 
     # --- life
 
     @property
     def active(self) -> int:
-        """Deployments that this replica drives at the moment."""
-        return sum(one.held.row.phase not in ENDINGS for one in self._workers.values())
+        """How many deployments this replica drives now."""
+        return sum(one.owned.row.phase not in ENDINGS for one in self._workers.values())
 
     def shows(self, deployment_id: str) -> bool:
-        """Whether a running deployment is this replica's to show: it drives it, and may act."""
+        """Whether this replica may show a running deployment: it drives it, and may act."""
         worker = self._workers.get(deployment_id)
-        return worker is not None and worker.held.may_act
+        return worker is not None and worker.owned.may_act
 
     def start(self) -> asyncio.Task[None]:
         """Begin to claim; returns the task that looks for work."""
         self._open = True
         self.look_for_work()
-        return asyncio.create_task(self._look_on(), name="look for work")
+        return asyncio.create_task(self._look_forever(), name="look for work")
 
     async def drain(self, timeout_s: float) -> int:
-        """Take nothing new, wait for what runs, give the leases back; how many were left."""
+        """Take nothing new, wait for what runs, release the leases; returns how many were left."""
         self._open = False
         for worker in self._workers.values():
             worker.hold_back()
-        await self._wait_for(timeout_s, lambda worker: worker.runs and not worker.held.is_over())
-        await self._wait_for(FINISH_S, lambda worker: not worker.runs)
-        left = [worker for worker in self._workers.values() if not worker.held.is_over()]
+        await self._wait_for(timeout_s, lambda worker: worker.runs and not worker.owned.is_over())
+        await self._wait_for(
+            self._timing.drain_grace.total_seconds(), lambda worker: not worker.runs
+        )
+        left = [worker for worker in self._workers.values() if not worker.owned.is_over()]
         await asyncio.gather(*(self._hand_over(worker) for worker in left))
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -166,17 +205,17 @@ class Dispatcher:
 
     async def _hand_over(self, worker: Worker) -> None:
         try:
-            async with asyncio.timeout(FINISH_S):
+            async with asyncio.timeout(self._timing.drain_grace.total_seconds()):
                 await worker.flush()
-                worker.lose()
-                await self._store.leases.release(worker.held.id, worker.held.row.fence)
+                worker.owned.lose()
+                await self._store.leases.release(worker.owned.id, worker.owned.row.fence)
         except (StoreError, TimeoutError) as error:
-            # It ends by itself after its 20 s: this process renews it no more.
-            log.warning("lease_kept", deployment_id=worker.held.id, why=str(error))
+            # It runs out after 20 s: this process renews it no more.
+            log.warning("lease_kept", deployment_id=worker.owned.id, why=str(error))
         finally:
-            worker.lose()
+            worker.owned.lose()
 
-    async def _look_on(self) -> None:
+    async def _look_forever(self) -> None:
         while self._open:
             await self._look.wait()
             self._look.clear()
@@ -188,30 +227,32 @@ class Dispatcher:
                 log.exception("look_failed")
 
     async def _look_once(self) -> None:
-        unfinished = await self._sight.refresh(self._workers.keys())
+        unfinished = await self._cache_sync.refresh(self._workers.keys())
         there = {row.id for row in unfinished}
-        self._patience.keep(there)
-        self._faults.keep(there)
-        self._held_up &= there
-        self._parts.deployments.observer.counted(unfinished)
+        self._retries.keep(there)
+        self._own_errors.keep(there)
+        self._blocked &= there
+        self._context.deployments.observer.counted(unfinished)
         running = [row for row in unfinished if row.phase in RUNNING]
         for row in running:
             await self._claim(row)
         queued = [row for row in unfinished if row.phase is Phase.QUEUED]
         taken = [one.target for one in running]
         waiting = self._waiting_list.update(queued, taken, self._workers.keys())
-        no_place = waiting_for_slot(waiting, taken, self._max_running, self._held_up)
+        no_place = waiting_for_slot(waiting, taken, self._max_running, self._blocked)
         for deployment_id, phrase in no_place.items():
             if deployment_id not in self._workers:
-                self._parts.deployments.note_waiting(deployment_id, position=1, waits_for=phrase)
-        for row in startable(waiting, taken, self._max_running, self._held_up):
+                self._context.deployments.note_waiting(deployment_id, position=1, waits_for=phrase)
+        for row in startable(waiting, taken, self._max_running, self._blocked):
             if row.message is not None or not row.channel:
                 await self._claim(row)
 
     # --- claims
 
     async def _claim(self, row: Deployment) -> None:
-        if row.id in self._workers or row.id in self._owed or not self._patience.over(row.id):
+        if row.id in self._workers or row.id in self._unreleased:
+            return
+        if not self._retries.is_due(row.id):
             return
         idle = await self._store.leases.idle(row.id)
         fence = await self._store.leases.claim(row.id, self._replica, self._timing.lease)
@@ -222,87 +263,88 @@ class Dispatcher:
             wanted = self._open and fresh is not None and fresh.phase not in ENDINGS
             if fresh is not None and wanted:
                 dokku = self._servers.get(fresh.server)
-                worker = Worker(replace(fresh, fence=fence), dokku=dokku, parts=self._parts)
+                worker = Worker(replace(fresh, fence=fence), dokku=dokku, context=self._context)
                 self._workers[row.id] = worker
-                self._tasks[row.id] = self._parts.spawn(self._worker(worker, idle))
+                self._tasks[row.id] = self._context.spawn(self._run(worker, idle))
         finally:
-            # Whatever happened: a lease that nobody drives must go back.
+            # Whatever happened: a lease without a worker must be released.
             if row.id not in self._workers:
-                await self._give_back(row.id, fence)
+                await self._release(row.id, fence)
 
-    async def _give_back(self, deployment_id: str, fence: int) -> None:
-        self._owed[deployment_id] = fence
+    async def _release(self, deployment_id: str, fence: int) -> None:
+        self._unreleased[deployment_id] = fence
         try:
             await self._store.leases.release(deployment_id, fence)
         except StoreError as error:
-            # It runs out by itself; given back sooner, it is taken up sooner.
+            # It runs out by itself; released sooner, it is taken over sooner.
             log.warning("lease_kept", deployment_id=deployment_id, why=str(error))
         else:
-            self._owed.pop(deployment_id, None)
+            self._unreleased.pop(deployment_id, None)
 
-    async def _worker(self, worker: Worker, idle: timedelta) -> None:
-        deployment_id, fence = worker.held.id, worker.held.row.fence
+    async def _run(self, worker: Worker, idle: timedelta) -> None:
+        deployment_id, fence = worker.owned.id, worker.owned.row.fence
         try:
-            await self._drive_on(worker, idle)
+            await self._run_on(worker, idle)
         except (LeaseLost, StaleState) as stale:
-            log.info("drive_stopped", deployment_id=deployment_id, why=str(stale))
+            log.info("worker_stopped", deployment_id=deployment_id, why=str(stale))
         finally:
-            if not worker.held.is_over() and self._patience.over(deployment_id):
-                # It stays unfinished: others, and we, look again at the pace of the polls.
-                self._patience.wait(deployment_id, self._timing.poll_interval)
-                self._held_up.add(deployment_id)
+            if not worker.owned.is_over() and self._retries.is_due(deployment_id):
+                # It stays unfinished: every replica looks again at the pace of the polls.
+                self._retries.wait(deployment_id, self._timing.poll_interval)
+                self._blocked.add(deployment_id)
             del self._workers[deployment_id], self._tasks[deployment_id]
-            self._parts.polls.unwatch(deployment_id)
-            if not worker.held.lost:
-                await self._give_back(deployment_id, fence)
-            if self._open and not worker.held.is_over():
-                self._parts.spawn(self._look_after(self._patience.left(deployment_id)))
+            self._context.polls.unwatch(deployment_id)
+            if not worker.owned.lost:
+                await self._release(deployment_id, fence)
+            if self._open and not worker.owned.is_over():
+                self._context.spawn(self._look_after(self._retries.left(deployment_id)))
 
     async def _look_after(self, pause: timedelta) -> None:
         await self._clock.sleep(pause)
         self.look_for_work()
 
-    async def _drive_on(self, worker: Worker, idle: timedelta) -> None:
-        """Drive it, and further after an error of our own; if that recurs, say so and end it."""
+    async def _run_on(self, worker: Worker, idle: timedelta) -> None:
+        """Drive it on after unexpected errors; if they recur, report that and end it."""
         work = worker.run(idle)
-        while not await self._drive_guarded(worker, work):
-            if self._faults.failed(worker.held.id, MENDING_PAUSE) > MENDING_TRIES:
+        while not await self._run_guarded(worker, work):
+            errors = self._own_errors.failed(worker.owned.id, self._timing.own_error_pause)
+            if errors > self._timing.own_error_tries:
                 await self._end_by_own_fault(worker)
                 return
-            await self._clock.sleep(MENDING_PAUSE)
-            if worker.held.is_over():
+            await self._clock.sleep(self._timing.own_error_pause)
+            if worker.owned.is_over():
                 return
             work = worker.go_on()
 
-    async def _drive_guarded(self, worker: Worker, work: Awaitable[None]) -> bool:
-        """Whether it came as far as it could; False: it broke by an error that nobody expected."""
-        row = worker.held.row
+    async def _run_guarded(self, worker: Worker, work: Awaitable[None]) -> bool:
+        """Whether it came as far as it could; False: an unexpected error stopped it."""
+        row = worker.owned.row
         try:
             await work
         except Blocked as blocked:
-            self._parts.deployments.note_waiting(
+            self._context.deployments.note_waiting(
                 row.id, position=1, waits_for=str(blocked), blocker=blocked.blocker
             )
         except DokkuError as error:
-            self._held_up.add(row.id)
+            self._blocked.add(row.id)
             await self._not_answered(worker, error)
         except ServerFull as full:
-            # Nothing else is in its way: the next free place is its own.
-            self._held_up.discard(row.id)
-            self._patience.wait(row.id, PLACE_PAUSE)
+            # Nothing else is in its way: it takes the next free place.
+            self._blocked.discard(row.id)
+            self._retries.wait(row.id, self._timing.place_pause)
             phrase = describe_full_server(full.server, full.running, full.most)
-            self._parts.deployments.note_waiting(row.id, position=1, waits_for=phrase)
+            self._context.deployments.note_waiting(row.id, position=1, waits_for=phrase)
         except LeaseLost as lost:
-            log.info("drive_stopped", deployment_id=row.id, why=str(lost))
+            log.info("worker_stopped", deployment_id=row.id, why=str(lost))
         except StaleState as stale:
-            log.info("drive_stopped", deployment_id=row.id, why=str(stale))
-            await worker.held.reread()
-            return worker.held.row.phase not in RUNNING
+            log.info("worker_stopped", deployment_id=row.id, why=str(stale))
+            await worker.owned.reread()
+            return worker.owned.row.phase not in RUNNING
         except Exception:
-            log.exception("drive_failed", deployment_id=row.id)
+            log.exception("worker_failed", deployment_id=row.id)
             return False
         else:
-            self._patience.forget(row.id)
+            self._retries.forget(row.id)
         return True
 
     async def _end_by_own_fault(self, worker: Worker) -> None:
@@ -311,17 +353,17 @@ class Dispatcher:
         except (LeaseLost, StaleState):
             raise
         except Exception:
-            # Not even the end could be written: the next look tries again.
-            log.exception("end_failed", deployment_id=worker.held.id)
+            # Not even the result could be written: the next look tries again.
+            log.exception("result_not_written", deployment_id=worker.owned.id)
 
     async def _not_answered(self, worker: Worker, error: DokkuError) -> None:
-        """A question before the start failed: it keeps its place, for 3 tries in 60 s."""
+        """A question before the start failed: it keeps its position, for 3 tries in 60 s."""
         tries = self._timing.start_tries
-        count = self._patience.failed(worker.held.id, self._timing.start_window / tries)
+        count = self._retries.failed(worker.owned.id, self._timing.start_window / tries)
         final = isinstance(error, Unreachable) and error.final
         if final or count >= tries:
-            self._patience.forget(worker.held.id)
+            self._retries.forget(worker.owned.id)
             await worker.end_unreachable(error)
             return
         phrase = f"the server to answer (try {count} of {tries}): {error}"
-        self._parts.deployments.note_waiting(worker.held.id, position=1, waits_for=phrase)
+        self._context.deployments.note_waiting(worker.owned.id, position=1, waits_for=phrase)

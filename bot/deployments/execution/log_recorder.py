@@ -1,13 +1,13 @@
-"""Carries what a deploy prints to the log store, the phase and the message while it runs."""
+"""Stores what a deploy prints, and moves the phase and the message on while it prints."""
 
 import asyncio
-from datetime import timedelta
+from collections import deque
+from collections.abc import Sequence
 
 import structlog
 
-from bot.clock import Clock
-from bot.deployments.execution.log_buffer import LogBuffer
-from bot.deployments.execution.owned import RETRY, OwnedDeployment
+from bot.deployments.execution.context import WorkerContext
+from bot.deployments.execution.owned import OwnedDeployment
 from bot.deployments.model import Phase
 from bot.deployments.ports import DeployStream, Urgency
 from bot.deployments.states import FETCHED, ORDER
@@ -16,68 +16,137 @@ from bot.errors import DatabaseDown, LeaseLost, StaleState, StoreError
 log = structlog.get_logger(__name__)
 
 SHOWN_LINES = 40
-PAUSE = timedelta(milliseconds=250)
-"""Between looks at the buffer: lines come in bursts, and each look may write."""
-FLUSH_EVERY_S = 1.0
-LAST_TRIES = 5
-"""At the end, a store that refuses the lines is asked so often; one that is away is waited for."""
+FLUSH_BYTES = 64_000
+"""A batch is due at this size, or after `Timing.log_flush`."""
+KEPT_LINES = 400
+"""Kept in memory: enough to find the lines around an error."""
+MOST_PENDING_BYTES = 16_000_000
+"""While the database does not answer, lines wait in memory, up to what the store keeps."""
 
 
-class Recorder:
-    """The stream is read on whatever happens here: a full pipe would stall the deploy."""
+class LogBuffer:
+    """Lines on their way to the store, cleaned and redacted already: batches and a tail out.
+
+    Never blocks: the stream must be read on.
+    """
+
+    def __init__(self) -> None:
+        self._pending: deque[str] = deque()
+        self._pending_bytes = 0
+        self._dropped = 0
+        self._last: deque[str] = deque(maxlen=KEPT_LINES)
+        self.lines = 0
+        """How many lines came in all."""
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Take lines from the stream."""
+        self._last.extend(lines)
+        self.lines += len(lines)
+        self._pending.extend(lines)
+        self._pending_bytes += _size(lines)
+        self._trim()
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch is due by its size."""
+        return self._pending_bytes >= FLUSH_BYTES
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits to be stored."""
+        return not self._pending
+
+    def take(self) -> Sequence[str]:
+        """All that waits to be stored, with a line that says what was dropped."""
+        lines = list(self._pending)
+        if self._dropped:
+            lines.insert(0, f"… {self._dropped} lines were not kept: the database was away …")
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._dropped = 0
+        return lines
+
+    def put_back(self, lines: Sequence[str]) -> None:
+        """The store did not take these lines: they wait again, before anything newer."""
+        self._pending.extendleft(reversed(lines))
+        self._pending_bytes += _size(lines)
+        self._trim()
+
+    def tail(self, most: int) -> tuple[str, ...]:
+        """The last lines that are not blank, oldest first."""
+        found: list[str] = []
+        for line in reversed(self._last):
+            if line.strip():
+                found.append(line)
+                if len(found) == most:
+                    break
+        return tuple(reversed(found))
+
+    def recent(self) -> Sequence[str]:
+        """The last lines kept in memory (<= 400)."""
+        return tuple(self._last)
+
+    def _trim(self) -> None:
+        while self._pending_bytes > MOST_PENDING_BYTES:
+            self._pending_bytes -= len(self._pending.popleft()) + 1
+            self._dropped += 1
+
+
+class LogRecorder:
+    """Reads the stream on, whatever happens here: a full pipe would stall the deploy."""
 
     def __init__(
         self,
-        *,
-        held: OwnedDeployment,
+        owned: OwnedDeployment,
         stream: DeployStream,
         buffer: LogBuffer,
-        builds: asyncio.Event,
-        clock: Clock,
+        building: asyncio.Event,
+        context: WorkerContext,
     ) -> None:
-        """`builds` is set at once when the output tells of the build."""
-        self._held = held
+        """`building` is set at once when the output shows that the build has begun."""
+        self._owned = owned
         self._stream = stream
         self._buffer = buffer
-        self._builds = builds
-        self._clock = clock
+        self._building = building
+        self._clock = context.clock
+        self._timing = context.timing
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
         self._one_flush = asyncio.Lock()
-        self._flushed_at = clock.monotonic()
+        self._flushed_at = self._clock.monotonic()
         self._refused = False
         self._shown = 0
 
     async def follow(self) -> None:
         """Read the stream to its end; returns when everything is recorded."""
-        recording = asyncio.create_task(self._record(), name=f"record {self._held.id}")
+        recording = asyncio.create_task(self._record(), name=f"record {self._owned.id}")
         try:
             async for lines in self._stream.lines():
                 self._buffer.add(lines)
                 self._news.set()
                 if self._stream.facts.phase in FETCHED:
-                    self._builds.set()
+                    self._building.set()
         finally:
             self._ended.set()
             self._news.set()
             await recording
 
     async def flush(self) -> None:
-        """Store what was read so far. What the store does not take waits for the next time."""
+        """Store what was read so far. What the store refuses waits for the next time."""
         async with self._one_flush:
             if self._buffer.empty:
                 return
             self._flushed_at = self._clock.monotonic()
             lines = self._buffer.take()
             try:
-                await self._held.append_log(lines)
+                await self._owned.append_log(lines)
             except LeaseLost as lost:
-                # The log belongs to the new owner now.
-                log.info("lines_not_kept", deployment_id=self._held.id, why=str(lost))
+                # The log belongs to the new owner.
+                log.info("log_lines_lost", deployment_id=self._owned.id, why=str(lost))
             except StoreError as error:
                 self._buffer.put_back(lines)
                 self._refused = not isinstance(error, DatabaseDown)
-                log.warning("lines_wait", deployment_id=self._held.id, why=str(error))
+                log.warning("log_lines_wait", deployment_id=self._owned.id, why=str(error))
             else:
                 self._refused = False
 
@@ -87,30 +156,30 @@ class Recorder:
             self._news.clear()
             await self._look_safely()
             if not self._ended.is_set():
-                await self._clock.sleep(PAUSE)
+                await self._clock.sleep(self._timing.log_look)
                 if not self._buffer.empty:
                     self._news.set()
         await self._look_safely()
         refusals = 0
-        while refusals < LAST_TRIES and not self._held.lost:
+        while refusals < self._timing.log_last_tries and not self._owned.lost:
             await self.flush()
             if self._buffer.empty:
                 return
             refusals += self._refused
-            await self._clock.sleep(RETRY)
+            await self._clock.sleep(self._timing.store_retry)
 
     async def _look_safely(self) -> None:
         try:
             await self._look()
         except Exception:
-            # The lines go on coming; what follows from them is looked at again.
-            log.exception("record_failed", deployment_id=self._held.id)
+            # More lines come, and what follows from them is looked at again.
+            log.exception("log_record_failed", deployment_id=self._owned.id)
 
     async def _look(self) -> None:
         first = self._shown == 0 and self._buffer.lines > 0
         if self._buffer.lines != self._shown:
             self._shown = self._buffer.lines
-            self._held.note(
+            self._owned.note(
                 Urgency.PHASE if first else Urgency.ROUTINE,
                 tail=self._buffer.tail(SHOWN_LINES),
                 step=self._stream.facts.step,
@@ -119,13 +188,18 @@ class Recorder:
             await self._follow_phase()
         except (LeaseLost, StaleState):
             return
-        if self._clock.monotonic() - self._flushed_at >= FLUSH_EVERY_S or self._buffer.full:
+        due = self._flushed_at + self._timing.log_flush.total_seconds()
+        if self._clock.monotonic() >= due or self._buffer.full:
             await self.flush()
 
     async def _follow_phase(self) -> None:
         target = self._stream.facts.phase
-        now = self._held.row.phase
+        now = self._owned.row.phase
         if target is None or now not in ORDER or now is Phase.CHECKING:
             return
         if ORDER[target] > ORDER[now]:
-            await self._held.move(target, "moved_on", detail={"from": now, "to": target})
+            await self._owned.move(target, "moved_on", detail={"from": now, "to": target})
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line) + 1 for line in lines)

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from statistics import median
 from typing import Any, TypeVar
 
 import structlog
 
-from bot.clock import Clock
+from bot.deployments.execution.context import WorkerContext
 from bot.deployments.model import BOT, Actor, AuditEntry, Deployment, Event, Phase, Progress
 from bot.deployments.ports import Urgency
-from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, Who, may_move
 from bot.deployments.store_port import Store
 from bot.errors import DatabaseDown, DokkuError, LeaseLost, StoreError
@@ -20,38 +20,41 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-RETRY = timedelta(seconds=1)
-"""Between tries while the database is away."""
+KNOWN_GOOD = 3
+"""Good deployments needed before a usual duration is shown."""
+REFUSED_BY_LOCK = "refused_by_lock"
+"""Audit word: Dokku refused the start, nothing ran, it keeps its position in the queue."""
 
 
 class OwnedDeployment:
-    """Writes carry the fence; they wait while the lease cannot be renewed, and stop when lost.
+    """Writes carry the fence; they wait while the lease cannot be renewed, and stop if it is lost.
 
-    A database that is away is waited for. Every other error of the store passes through.
+    A write waits for a database that does not answer. Every other error of the store passes.
     """
 
-    def __init__(self, row: Deployment, *, deployments: DeploymentRepository, clock: Clock) -> None:
+    def __init__(self, row: Deployment, *, context: WorkerContext) -> None:
         self.row = row
-        self.deployments = deployments
+        self.deployments = context.deployments
         self.gone = asyncio.Event()
         """Set for good once another replica may own it."""
-        self._clock = clock
+        self._clock = context.clock
+        self._timing = context.timing
         self._lock = asyncio.Lock()
         self._may_act = asyncio.Event()
         self._may_act.set()
 
     @property
     def lost(self) -> bool:
-        """Nothing may be written any more."""
+        """Whether another replica may own it: nothing may be written any more."""
         return self.gone.is_set()
 
     @property
     def may_act(self) -> bool:
-        """It is ours, and its lease was renewed in time."""
+        """Whether this replica owns it and renewed the lease in time."""
         return not self.lost and self._may_act.is_set()
 
     def is_over(self) -> bool:
-        """It has ended, or it is somebody else's: nothing is left to do here."""
+        """Whether it has ended or another replica owns it: nothing is left to do here."""
         return self.lost or self.row.phase in ENDINGS
 
     @property
@@ -64,7 +67,7 @@ class OwnedDeployment:
         self._may_act.clear()
 
     def allow(self) -> None:
-        """The lease holds (again)."""
+        """The lease holds, or holds again."""
         self._may_act.set()
 
     def lose(self) -> None:
@@ -82,22 +85,22 @@ class OwnedDeployment:
         actor: Actor = BOT,
         **changes: Any,
     ) -> Deployment:
-        """Change the phase, with its audit row and what the outside is told. LeaseLost."""
+        """Change the phase, with its audit row and its outbox event. Raises LeaseLost."""
         audit = AuditEntry(actor=actor, through="runner", action=action, detail=detail or {})
         return await self._write(to, audit, event, changes)
 
     async def record(
         self, *, audit: AuditEntry | None = None, event: Event | None = None, **changes: Any
     ) -> Deployment:
-        """Write facts, the phase stays. LeaseLost."""
+        """Write facts; the phase stays. Raises LeaseLost."""
         return await self._write(None, audit, event, changes)
 
     async def confirm(self) -> Deployment:
-        """Prove to the database that it is ours still, and read the wish on the way. LeaseLost."""
+        """Prove the lease to the database, and read the cancel request. Raises LeaseLost."""
         return await self._write(None, None, None, {})
 
     def can_move(self, to: Phase) -> bool:
-        """Whether the table allows it from here."""
+        """Whether the table of moves allows it from the current phase."""
         return may_move(self.row.phase, to, Who.OWNER)
 
     async def _write(
@@ -113,9 +116,9 @@ class OwnedDeployment:
             tries = 0
             while True:
                 await self._may_act.wait()
-                self._check_ours()
+                self._check_owned()
                 try:
-                    # An answer may be lost on its way: what was written must not be told twice.
+                    # The answer to a write may be lost: its event must not be sent twice.
                     made = await self._as_written(wanted) if tries else None
                     if made is None:
                         self.row = await self.deployments.save(
@@ -130,73 +133,93 @@ class OwnedDeployment:
                     tries += 1
                     if tries == 1:
                         log.warning("row_not_written", deployment_id=self.id, why=str(error))
-                    await self._clock.sleep(RETRY)
+                    await self._clock.sleep(self._timing.store_retry)
                 else:
                     return self.row
 
     async def _as_written(self, wanted: Deployment) -> Deployment | None:
-        """The stored row, if it is what was to be written."""
+        """The stored row, if it already is what should be written."""
         stored = await self.deployments.store.get(self.id)
         if stored is None:
             return None
         same = replace(stored, cancel=wanted.cancel, message=wanted.message) == wanted
         return stored if same else None
 
-    def _check_ours(self) -> None:
+    def _check_owned(self) -> None:
         if self.lost:
             raise LeaseLost(f"deployment {self.id} is owned by another replica now")
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
-        """Read from the store; while it is away, wait. LeaseLost."""
+        """Read from the store; wait while it does not answer. Raises LeaseLost."""
         while True:
-            self._check_ours()
+            self._check_owned()
             try:
                 return await question(self.deployments.store)
             except DatabaseDown:
-                await self._clock.sleep(RETRY)
+                await self._clock.sleep(self._timing.store_retry)
 
     async def append_log(self, lines: Sequence[str]) -> None:
-        """Store lines of the log. StoreError: they were not taken."""
-        self._check_ours()
+        """Store lines of the log. Raises StoreError: they were not stored."""
+        self._check_owned()
         await self.deployments.store.logs.append(self.id, lines, fence=self.row.fence)
 
     def note(self, urgency: Urgency = Urgency.ROUTINE, **changes: Any) -> None:
-        """Change what is shown beside the row, while it is ours to show."""
+        """Change what is shown beside the row, while this replica may show it."""
         if self.lost:
             return
         progress: Progress = replace(self.deployments.progress(self.id), **changes)
         if self._may_act.is_set():
             self.deployments.note(self.id, progress, urgency)
         else:
-            # Another replica may show it by now: kept, and edited when the lease holds again.
+            # Another replica may show it: keep the note, and edit when the lease holds again.
             self.deployments.cache.note(self.id, progress)
 
     def note_answer(self) -> None:
-        """The server answered now."""
+        """Show that the server answered now."""
         self.note(checked_at=self._clock.now(), stale_since=None, stale_why=None)
 
     def note_silence(self, error: DokkuError | TimeoutError, waited: timedelta) -> None:
-        """The server could not be asked, or its answer did not come in the time `waited`."""
+        """Show that the server could not be asked, or did not answer in the time `waited`."""
         late = f"it did not answer within {waited.total_seconds():g} s."
         since = self.deployments.progress(self.id).stale_since or self._clock.now()
         why = str(error) if isinstance(error, DokkuError) else late
         self.note(stale_since=since, stale_why=why)
 
     async def refresh_cancel_request(self) -> None:
-        """Read whether somebody asked for the end meanwhile (on another replica)."""
+        """Read whether a cancel was requested meanwhile, perhaps on another replica."""
         try:
             fresh = await self.deployments.store.get(self.id)
         except StoreError as error:
-            # What is known counts until the next poll reads again.
-            log.info("wish_not_read", deployment_id=self.id, why=str(error))
+            # The known request counts until the next poll reads again.
+            log.info("cancel_request_not_read", deployment_id=self.id, why=str(error))
             return
         if fresh is not None:
             self.row = replace(self.row, cancel=fresh.cancel, message=fresh.message)
 
     async def reread(self) -> None:
-        """Take the stored row for true: somebody else wrote it, or our own write was not heard."""
+        """Take the stored row: someone else wrote it, or the answer to a write was lost."""
         stored = await self.ask(lambda store: store.get(self.id))
         if stored is not None:
             self.row = self.deployments.adopt(
                 replace(stored, fence=self.row.fence), was=self.row.phase
             )
+
+    # --- facts that several parts of the work write
+
+    async def record_start(self) -> None:
+        """Write the first start of Dokku's command, as far as is known: the cap counts from it."""
+        if self.row.started_at is not None:
+            return
+        audit = await self.ask(lambda store: store.audit_of(self.id))
+        announced = any(entry.action == REFUSED_BY_LOCK for _, entry in audit)
+        event = None if announced else Event(type="deployment.started")
+        await self.record(started_at=self._clock.now(), event=event)
+
+    async def show_usual_duration(self) -> None:
+        """Show how long good deployments of the app take, once 3 are known."""
+        target = self.row.target
+        durations = await self.ask(lambda store: store.good_durations(target))
+        usual = None
+        if len(durations) >= KNOWN_GOOD:
+            usual = timedelta(seconds=median(one.total_seconds() for one in durations))
+        self.note(place=None, waits_for=None, blocker=None, usual=usual)

@@ -1,4 +1,4 @@
-"""Crashes after a success: what was called live is looked at for a while still."""
+"""Crashes after a success: a release that was reported as live is watched for a while."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -8,19 +8,21 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
+from bot.deployments.followup.lease import leased
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event
-from bot.deployments.ports import Servers, Timing
+from bot.deployments.ports import Servers
 from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.timing import Timing
 from bot.errors import DokkuError, StoreError
 
 log = structlog.get_logger(__name__)
 
-TELLING = timedelta(seconds=30)
-"""Longest that it takes to write a note about a crash."""
+WRITE_WITHIN = timedelta(seconds=30)
+"""The longest that writing a note may take."""
 
 
 class CrashWatch:
-    """One late look at releases that were called live: those that crash are told of, once."""
+    """Late looks at releases that were reported as live; notes a crash in the thread, once."""
 
     def __init__(
         self,
@@ -73,25 +75,21 @@ class CrashWatch:
                 and (one.restarts > known[one.id].restarts or one.state == "restarting")
             )
             if down:
-                await self._tell_once(row, down)
+                await self._note_once(row, down)
         except (DokkuError, StoreError, TimeoutError, KeyError) as error:
             log.info("crash_look_unanswered", deployment_id=row.id, why=type(error).__name__)
         finally:
             self._busy.discard(row.id)
 
-    async def _tell_once(self, row: Deployment, down: Sequence[str]) -> None:
-        # Each replica looks by itself; one of them tells.
-        fence = await self._deployments.store.leases.claim(row.id, self._replica, TELLING)
-        if fence is None:
-            return
-        try:
-            fresh = await self._deployments.store.get(row.id)
+    async def _note_once(self, row: Deployment, down: Sequence[str]) -> None:
+        # Each replica looks; the lease lets one of them write the note.
+        store = self._deployments.store
+        async with leased(store, row.id, self._replica, WRITE_WITHIN) as fence:
+            fresh = await store.get(row.id) if fence is not None else None
             if fresh is not None and not fresh.crash_told:
-                await self._tell(fresh, down)
-        finally:
-            await self._deployments.store.leases.release(row.id, fence)
+                await self._note(fresh, down)
 
-    async def _tell(self, row: Deployment, down: Sequence[str]) -> None:
+    async def _note(self, row: Deployment, down: Sequence[str]) -> None:
         names = ", ".join(down)
         text = (
             f"Since it was deployed, {names} of {row.app} has crashed and was restarted. "

@@ -1,7 +1,7 @@
-"""Late verdicts: an end that could not be proven is looked at until it can be, or is replaced.
+"""Late verdicts: a result that could not be proven is looked into until it can be.
 
-Nothing else ever changes an ended deployment, but to say that a release called live crashes
-(`crashes.py`).
+Or until a newer deployment of the app starts. Nothing else ever changes an ended deployment, but
+the note that a release reported as live crashes (`crash_watch.py`).
 """
 
 import asyncio
@@ -13,47 +13,39 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
+from bot.deployments.attempt_log import last_attempt
 from bot.deployments.excerpt import around_error
-from bot.deployments.execution.start import last_attempt
+from bot.deployments.execution.finish import Command, Finish
+from bot.deployments.followup.lease import leased
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, Live, LogFacts
-from bot.deployments.ports import Dokku, Servers, Timing
+from bot.deployments.ports import Servers
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import status_of
-from bot.deployments.verdict import deploy_lock
-from bot.deployments.verdict.collector import EvidenceReader
+from bot.deployments.timing import Timing
+from bot.deployments.verdict.collector import EvidenceCollector, Read, Stability
 from bot.deployments.verdict.decisions import Ended, ReadAgain, StartAgain, WatchRelease
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.rules import decide
-from bot.deployments.verdict.stability import Look
-from bot.deployments.verdict.stability_watch import Stability, StabilityWatch
 from bot.deployments.verdict.wording import describe, reason_of
 from bot.errors import DokkuError, StaleState, StoreError
 
 log = structlog.get_logger(__name__)
 
-LONGEST_LOOK = timedelta(minutes=2)
-"""One look at one deployment, the settle time of a release included."""
-SENT_LIVES_ON = timedelta(minutes=16)
-"""A command that a silent network swallowed may still arrive: TCP repeats it for 15 min."""
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
-"""Run on, as a tracked task."""
+SPARE = timedelta(seconds=30)
+"""What a look may take beyond `Timing.late_look`, before it is cut off."""
 REPLACED = "Replaced before it could be known."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What the stream of a deployment told after the deployment was called lost."""
+class StreamEnd:
+    """What a stream said after its deployment was reported as lost."""
 
     exit_status: int | None
     output: LogFacts
 
 
-def _is_open(row: Deployment) -> bool:
-    return row.live is Live.UNKNOWN and not row.late_over
-
-
 class LateVerdicts:
-    """Looks at unproven ends, one lease each; a dead server delays no other."""
+    """Looks into unproven results, one lease each; a dead server delays no other."""
 
     def __init__(
         self,
@@ -63,7 +55,7 @@ class LateVerdicts:
         deployments: DeploymentRepository,
         timing: Timing,
         clock: Clock,
-        spawn: Spawn,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._replica = f"{replica} late"
         self._servers = servers
@@ -73,11 +65,11 @@ class LateVerdicts:
         self._clock = clock
         self._spawn = spawn
         self._busy: set[str] = set()
-        self._heard: dict[str, Told] = {}
-        """What streams told after their deployments were called lost; nobody tells it again."""
+        self._stream_ends: dict[str, StreamEnd] = {}
+        """By deployment id; kept here, because nothing says it a second time."""
 
     async def look(self) -> None:
-        """Begin to look at all unproven ends. Errors of one are logged, and tried again next time.
+        """Begin to look into all unproven results. Errors are logged, and tried again next time.
 
         Waits for none of them: a server that does not answer would keep others from the next look.
         """
@@ -87,55 +79,56 @@ class LateVerdicts:
         except StoreError as error:
             log.warning("late_look_failed", why=str(error))
             return
-        for gone in self._heard.keys() - {row.id for row in rows} - self._busy:
-            del self._heard[gone]
+        for gone in self._stream_ends.keys() - {row.id for row in rows} - self._busy:
+            del self._stream_ends[gone]
         for row in rows:
             if row.id not in self._busy:
-                self._spawn(self._look_at(row))
+                self._spawn(self._look_into(row))
 
     async def stream_ended(
         self, row: Deployment, exit_status: int | None, output: LogFacts
     ) -> None:
-        """The stream of a deployment that was called lost has told its end after all."""
-        self._heard[row.id] = Told(exit_status=exit_status, output=output)
-        await self._look_at(row)
+        """The stream of a deployment that was reported as lost has ended after all."""
+        self._stream_ends[row.id] = StreamEnd(exit_status=exit_status, output=output)
+        await self._look_into(row)
 
-    async def _look_at(self, row: Deployment) -> None:
+    async def _look_into(self, row: Deployment) -> None:
         if row.id in self._busy:
-            return  # whoever looks at it now looks again at what was heard meanwhile
+            return  # the look under way looks again at what came meanwhile
         self._busy.add(row.id)
         try:
             while True:
-                told = self._heard.get(row.id)
-                await self._guarded(row, told)
-                if self._heard.get(row.id) is told:
+                stream_end = self._stream_ends.get(row.id)
+                await self._look_leased(row, stream_end)
+                if self._stream_ends.get(row.id) is stream_end:
                     break
         finally:
             self._busy.discard(row.id)
 
-    async def _guarded(self, row: Deployment, told: Told | None) -> None:
+    async def _look_leased(self, row: Deployment, stream_end: StreamEnd | None) -> None:
+        longest = self._timing.late_look
         try:
             # The lease outlives the look: no other replica looks at the same time.
-            fence = await self._store.leases.claim(row.id, self._replica, 2 * LONGEST_LOOK)
-            if fence is None:
-                return
-            try:
-                async with asyncio.timeout(LONGEST_LOOK.total_seconds() + 30):
-                    await self._look_once(row.id, fence, told)
-            finally:
-                await self._store.leases.release(row.id, fence)
+            async with leased(self._store, row.id, self._replica, 2 * longest) as fence:
+                if fence is None:
+                    return
+                async with asyncio.timeout((longest + SPARE).total_seconds()):
+                    await self._look_once(row.id, fence, stream_end)
         except (DokkuError, StaleState, StoreError, TimeoutError, KeyError) as error:
             log.info("late_look_unanswered", deployment_id=row.id, why=type(error).__name__)
 
-    async def _look_once(self, deployment_id: str, fence: int, told: Told | None) -> None:
+    async def _look_once(
+        self, deployment_id: str, fence: int, stream_end: StreamEnd | None
+    ) -> None:
         fresh = await self._store.get(deployment_id)
-        if fresh is None or not _is_open(fresh) or await self._is_replaced(fresh):
+        if fresh is None or fresh.live is not Live.UNKNOWN or fresh.late_over:
+            return
+        if await self._is_replaced(fresh):
             return
         row = replace(fresh, fence=fence)
-        if told is None:
-            await self._check(row, None)
-        else:
-            await self._check(replace(row, exit_status=told.exit_status), told.output)
+        if stream_end is not None:
+            row = replace(row, exit_status=stream_end.exit_status)
+        await self._check(row, stream_end.output if stream_end else None)
 
     async def _is_replaced(self, row: Deployment) -> bool:
         """Whether a newer one was started: then it stays as it is, and says so."""
@@ -148,65 +141,55 @@ class LateVerdicts:
         return True
 
     async def _check(self, row: Deployment, output: LogFacts | None) -> None:
-        dokku = self._servers.get(row.server)
-        reader = EvidenceReader(dokku)
-        record = await reader.record(row)
+        finish = self._finish(row)
         lines = last_attempt(await self._store.logs.read(row.id))
-        unheard = (output or LogFacts()) == LogFacts() and not any(lines)
-        silent = unheard and record is None and row.build_id is None
-        sent_before = self._clock.now() - SENT_LIVES_ON
-        dead = silent and row.finished_at is not None and row.finished_at < sent_before
-        # Its own line may still be open and silent: a free lock proves nothing of a fetch here.
-        free = deploy_lock.tells(row) and await deploy_lock.was_free(
-            dokku, row.dokku_app, self._clock, until=self._clock.monotonic()
-        )
         began = self._clock.monotonic()
-        read = await reader.read(
-            row,
-            output,
-            record,
-            kept=lines,
-            cap_reached=row.failure is Failure.TIMED_OUT,
-            last_word=False,
-            lock_was_free=free,
-            never_began=dead and await reader.never_began(row),
-        )
+        read = await finish.read(row, self._command(row, output, lines))
         if read.log is not None:
             lines = read.log
             await self._store.logs.replace(row.id, lines, fence=row.fence)
-        evidence = read.evidence
-        look = Look(began=began, done=self._clock.monotonic(), containers=evidence.after)
-        seen = await self._verdict(dokku, row, evidence, look)
-        if seen is None or seen.ended.live is Live.UNKNOWN:
+        result = await self._result(finish, row, read.evidence, began)
+        if result is None or result.ended.live is Live.UNKNOWN:
             return
         if await self._is_replaced(row):
-            return  # while it was looked at: what was read may be the newer one's
-        learnt = replace(
-            row,
-            build_id=read.build_id,
-            sha=read.sha,
-            url=evidence.output.url or row.url,
-            after=seen.after,
-        )
-        tail = around_error(lines, evidence.output.error)
-        await self._correct(learnt, replace(evidence, others=seen.others), seen.ended, tail)
+            return  # while it was looked into: what was read may be the newer one's
+        evidence = replace(read.evidence, others=result.others)
+        await self._correct(_with_what_was_learnt(row, read, result), evidence, result.ended, lines)
 
-    async def _verdict(
-        self, dokku: Dokku, row: Deployment, evidence: Evidence, look: Look
-    ) -> Stability | None:
-        decision = decide(evidence)
-        ended = decision.otherwise if isinstance(decision, StartAgain) else decision
-        if isinstance(ended, Ended):
-            return Stability(ended=ended, after=evidence.after, others=evidence.others)
-        if not isinstance(decision, WatchRelease | ReadAgain):
-            return None
-        checker = StabilityWatch(
-            dokku=dokku, clock=self._clock, settle=self._timing.settle, most=LONGEST_LOOK
+    def _finish(self, row: Deployment) -> Finish:
+        dokku = self._servers.get(row.server)
+        collector = EvidenceCollector(dokku, clock=self._clock, look_again=self._timing.look_again)
+        return Finish(dokku, collector, timing=self._timing, clock=self._clock)
+
+    def _command(self, row: Deployment, output: LogFacts | None, lines: Sequence[str]) -> Command:
+        silent = (output or LogFacts()) == LogFacts() and not any(lines)
+        sent_before = self._clock.now() - self._timing.sent_lives_on
+        arrived_never = silent and row.finished_at is not None and row.finished_at < sent_before
+        return Command(
+            streamed=output,
+            kept=lines,
+            # Its own connection may still be open and silent.
+            ended_at=None,
+            cap_reached=row.failure is Failure.TIMED_OUT,
+            trace_patience=timedelta(0) if arrived_never else None,
         )
-        return await checker.watch(row.dokku_app, evidence, look)
+
+    async def _result(
+        self, finish: Finish, row: Deployment, evidence: Evidence, began: float
+    ) -> Stability | None:
+        """The result that the evidence proves, after watching a new release; None: none yet."""
+        match decide(evidence):
+            case Ended() as ended:
+                return Stability(ended=ended, after=evidence.after, others=evidence.others)
+            case StartAgain(otherwise=ended):
+                return Stability(ended=ended, after=evidence.after, others=evidence.others)
+            case WatchRelease() | ReadAgain():
+                return await finish.watch(row, evidence, began, most=self._timing.late_look)
+            case _:
+                return None
 
     async def _correct(
-        self, row: Deployment, evidence: Evidence, ended: Ended, tail: Sequence[str]
+        self, row: Deployment, evidence: Evidence, ended: Ended, lines: Sequence[str]
     ) -> None:
         former = {
             "status": str(status_of(row.phase)),
@@ -230,5 +213,16 @@ class LateVerdicts:
             action="corrected",
             detail={"from": str(former), "evidence": corrected.evidence or ""},
         )
-        event = Event(type="deployment.corrected", log_tail=tuple(tail), corrected_from=former)
+        tail = around_error(lines, evidence.output.error)
+        event = Event(type="deployment.corrected", log_tail=tail, corrected_from=former)
         await self._deployments.correct(corrected, audit=audit, event=event)
+
+
+def _with_what_was_learnt(row: Deployment, read: Read, result: Stability) -> Deployment:
+    return replace(
+        row,
+        build_id=read.build_id,
+        sha=read.sha,
+        url=read.evidence.output.url or row.url,
+        after=result.after,
+    )

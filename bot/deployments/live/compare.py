@@ -17,9 +17,8 @@ from bot.deployments.dokku_facts import (
     Containers,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.deployments.queue.rules import running_outside_build
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
-from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
+from bot.deployments.verdict.outside_changes import NEVER_FINALIZED, running_build
 
 NAMED = 3
 """How many records of outside changes are kept: the newest ones."""
@@ -186,7 +185,7 @@ def compare_live(evidence: LiveEvidence) -> LiveState:
         proven_before=_proven_before(ended, base, now) if replaced else None,
         according_to_dokku=evidence.report.sha if evidence.report else None,
         outside_changes=() if match is Match.AS_LEFT else _outside_changes(base, records, own),
-        outside_build=running_outside_build(records, own) if running is None else None,
+        outside_build=running_build(records, own) if running is None else None,
         locked=evidence.records is None
         and running is None
         and evidence.report is not None

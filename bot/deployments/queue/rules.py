@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus
 from bot.deployments.model import AppKey, Deployment, Phase
 
 NO_LIMITS: Mapping[str, int] = {}
@@ -82,20 +81,6 @@ def queue_positions(waiting: Collection[Deployment]) -> Mapping[str, int]:
         counts[one.target] += 1
         positions[one.id] = counts[one.target]
     return positions
-
-
-def running_outside_build(
-    records: Sequence[BuildRecord], own: Collection[str] = frozenset()
-) -> BuildRecord | None:
-    """A running build that this bot did not start: never start a deployment into it.
-
-    A start that Dokku refuses empties its lock file, and the running build can then not be
-    cancelled any more (recording l4_cancel_after_refused_second_deploy).
-    """
-    for record in records:
-        if record.status is BuildStatus.RUNNING and record.id not in own:
-            return record
-    return None
 
 
 def is_expired(deployment: Deployment, now: datetime, ttl: timedelta) -> bool:

@@ -9,10 +9,10 @@ import structlog
 
 from bot.clock import Clock, duration_words
 from bot.deployments.model import AppKey, Blocker, Deployment, Failure
-from bot.deployments.ports import Timing
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import is_expired, queue_positions
 from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.timing import Timing
 from bot.errors import StaleState, StoreError
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ from bot.deployments.model import (
     Phase,
     Trigger,
 )
-from bot.deployments.ports import Catalog, Groups, Servers, Timing
+from bot.deployments.ports import Catalog, Groups, Servers
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.access import Access
 from bot.deployments.requests.queries import Queries
@@ -25,6 +25,7 @@ from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.submit import DispatcherHooks, Submission
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
+from bot.deployments.timing import Timing
 from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
 from bot.names import check_app, check_ref, quoted
 

@@ -9,9 +9,10 @@ from datetime import timedelta
 from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import Deployment, Phase, Progress
-from bot.deployments.ports import Timing, Urgency
+from bot.deployments.ports import Urgency
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, WAITING
+from bot.deployments.timing import Timing
 
 RECENT = timedelta(hours=1)
 MAX_RECENT = 20

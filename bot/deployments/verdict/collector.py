@@ -3,21 +3,22 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from bot.deployments.dokku_facts import (
-    SYNC_SOURCE,
-    AppReport,
-    BuildRecord,
-    BuildStatus,
-    Snapshot,
-)
+from bot.clock import Clock
+from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Containers, Snapshot
 from bot.deployments.model import Deployment, LogFacts, LogMarker, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.states import FETCHED
-from bot.deployments.verdict import deploy_lock
-from bot.deployments.verdict.evidence import Evidence
+from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.evidence import Evidence, images_of, own_containers
 from bot.deployments.verdict.outside_changes import outside_records
+from bot.deployments.verdict.run_proof import LockEvidence, candidates, left_no_trace, own_record
+from bot.deployments.verdict.stability import Look, NextLook, Watched, judge
+from bot.errors import DokkuError
 from bot.redaction_rules import MASK
+
+_LOCK_UNKNOWN = LockEvidence()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,116 +29,76 @@ class Read:
     build_id: str | None
     sha: str | None
     log: Sequence[str] | None
-    """Dokku's own text of the build, where it is longer than what is kept."""
+    """Dokku's own copy of the output, if it is longer than what is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polled:
-    """What one poll told."""
+class Stability:
+    """How the watch over a new release ended."""
 
-    record: BuildRecord | None
-    lock_free: bool = False
-    """Before 0.38: nobody holds the app's deploy lock."""
-    others: tuple[BuildRecord, ...] = ()
-    """Records that others began since the start, oldest first."""
-
-    def is_over(self, output: LogFacts) -> bool:
-        """Our command has ended: by its record, or by the lock that it held since its build."""
-        if self.record is not None:
-            return self.record.status is not BuildStatus.RUNNING
-        return self.lock_free and LogMarker.BUILDING in output.markers
+    ended: Ended
+    after: Containers | None
+    """What the last look showed."""
+    others: tuple[BuildRecord, ...]
+    """Records of outside changes since the snapshot, oldest first."""
+    unanswered: str | None = None
+    """Why the last look was not answered, as a sentence; None: it was."""
 
 
-def candidates(records: Sequence[BuildRecord], before: Snapshot) -> Sequence[BuildRecord]:
-    """Records that may be ours: new since the snapshot, started like ours."""
-    known = before.builds or frozenset()
-    return [one for one in records if one.id not in known and one.source == SYNC_SOURCE]
+class EvidenceCollector:
+    """Reads about apps of one server. Every method but `look` and `watch` may raise DokkuError."""
 
-
-def our_record(row: Deployment, records: Sequence[BuildRecord]) -> BuildRecord | None:
-    """The record by its known id, else the only candidate; None when it cannot be told."""
-    if row.build_id is not None:
-        return next((one for one in records if one.id == row.build_id), None)
-    if row.before is None:
-        return None
-    new = candidates(records, row.before)
-    return new[0] if len(new) == 1 else None
-
-
-def no_trace(row: Deployment, records: Sequence[BuildRecord]) -> bool:
-    """No record may be ours, and none that was can have been pruned: the oldest go first."""
-    if row.before is None or row.before.builds is None:
-        return False
-    known, listed = row.before.builds, {one.id for one in records}
-    complete = bool(known & listed) or not (known or listed)
-    return complete and not candidates(records, row.before)
-
-
-class EvidenceReader:
-    """Reads about one app on one server. Every method may raise DokkuError."""
-
-    def __init__(self, dokku: Dokku) -> None:
+    def __init__(self, dokku: Dokku, *, clock: Clock, look_again: timedelta) -> None:
+        """`look_again` is the pause between looks that only wait for something to change."""
         self._dokku = dokku
+        self._clock = clock
+        self._look_again = look_again
 
     async def snapshot(self, app: str, records: Sequence[BuildRecord]) -> Snapshot:
         """The state before the start; `records` were read just before."""
         keeps = await self._dokku.keeps_records()
-        # Before 0.38 the report's lock alone tells of somebody's deploy: one that ends between the
-        # two answers must not leave its former containers in the snapshot.
+        # Before 0.38 only the report's lock shows another deploy: one that ends between the two
+        # answers must not leave its former containers in the snapshot.
         report = await self._dokku.report(app)
         containers = await self._dokku.containers(app)
         builds = frozenset(one.id for one in records) if keeps else None
         return Snapshot(builds=builds, report=report, containers=containers)
 
     async def record(self, row: Deployment) -> BuildRecord | None:
-        """Our build record; one cheap question."""
-        return our_record(row, await self._dokku.builds(row.dokku_app))
+        """This deployment's build record; one cheap question."""
+        return own_record(row, await self._dokku.builds(row.dokku_app))
 
-    async def never_began(self, row: Deployment) -> bool:
-        """Dokku shows no trace of our command; one cheap question."""
-        return no_trace(row, await self._dokku.builds(row.dokku_app))
+    async def left_no_trace(self, row: Deployment) -> bool:
+        """Whether Dokku shows no trace of the command; one cheap question."""
+        return left_no_trace(row, await self._dokku.builds(row.dokku_app))
 
-    async def poll(self, row: Deployment) -> Polled:
-        """Our build record; before 0.38, which has none, the deploy lock. One cheap question."""
-        if deploy_lock.keeps_no_records(row):
-            report = await self._dokku.report(row.dokku_app)
-            return Polled(record=None, lock_free=not report.locked)
-        records = await self._dokku.builds(row.dokku_app)
-        record = our_record(row, records)
-        known = record.id if record else row.build_id
-        others = outside_records(records, row.before, known) if row.before else ()
-        return Polled(record=record, others=others)
-
-    async def same_text(self, row: Deployment, ours: Sequence[str]) -> BuildRecord | None:
-        """Of two or more candidates, the one whose text is ours (one `tee` writes both)."""
+    async def record_with_output(self, row: Deployment, lines: Sequence[str]) -> BuildRecord | None:
+        """Of two or more candidates, the one whose output is `lines` (one `tee` writes both)."""
         if row.before is None:
             return None
-        text = "\n".join(ours).strip()
+        text = "\n".join(lines).strip()
         for one in candidates(await self._dokku.builds(row.dokku_app), row.before):
-            lines, _ = await self._dokku.build_output(row.dokku_app, one.id)
-            if text and "\n".join(lines).strip() == text:
+            copy, _ = await self._dokku.build_output(row.dokku_app, one.id)
+            if text and "\n".join(copy).strip() == text:
                 return one
         return None
 
     async def read(
         self,
         row: Deployment,
-        heard: LogFacts | None,
+        streamed: LogFacts | None,
         record: BuildRecord | None,
         *,
         kept: Sequence[str],
         cap_reached: bool,
         last_word: bool,
         never_began: bool = False,
-        lock_was_free: bool = False,
-        lost_long: bool = False,
+        lock: LockEvidence = _LOCK_UNKNOWN,
     ) -> Read:
-        """Everything of the verdict's table, for a command that ended or whose line was lost.
+        """Everything of the verdict table, for a command that ended or lost its connection.
 
-        `heard` is what our own output stated to this process; None: another process heard it,
-        and Dokku's copy of the text or the lines `kept` of it must tell, as where nothing of a
-        deploy was heard. `lock_was_free` and
-        `lost_long` are what the lock told before (see `Evidence`).
+        `streamed` is what the output stated to this process. None: another process read it, so
+        Dokku's copy of the output or the `kept` lines state it. `lock` was read before.
         """
         if row.before is None:
             raise ValueError("a deployment that was started has a snapshot")
@@ -147,18 +108,19 @@ class EvidenceReader:
             self._dokku.report(app), self._dokku.containers(app), self._dokku.builds(app)
         )
         build_id = record.id if record else row.build_id
-        output = _as_known(row, self._dokku.facts_of(app, kept)) if heard is None else heard
-        log: Sequence[str] | None = None
-        # A server without a system log may keep the text to itself: its record and copy are there.
-        whole = heard is not None and heard.phase is not None and row.exit_status is not None
+        output, log = streamed, None
+        if output is None:
+            output = _with_known_phase(row, self._dokku.facts_of(app, kept))
+        # A server without a system log may keep the output to itself: its record and copy exist.
+        whole = streamed is not None and streamed.phase is not None and row.exit_status is not None
         if not whole and record is not None and record.status is not BuildStatus.RUNNING:
-            told, facts = await self._dokku.build_output(app, record.id)
-            # Dokku answers with nothing for a text that is gone. Lines are counted: their
+            copy, facts = await self._dokku.build_output(app, record.id)
+            # Dokku answers with nothing for an output that is gone. Lines are counted: their
             # length depends on how many secrets were known when they were masked.
-            if len(told) >= len(kept):
+            if len(copy) >= len(kept):
                 output = facts
-                told = _masked_alike(told, kept)
-                log = told if _size(told) > _size(kept) else None
+                copy = _masked_alike(copy, kept)
+                log = copy if _size(copy) > _size(kept) else None
         sha = row.sha
         if sha is None and _fetched(output):
             sha = await self._dokku.fetched_sha(app)
@@ -177,16 +139,76 @@ class EvidenceReader:
             cap_reached=cap_reached and row.phase is not Phase.CHECKING,
             last_word=last_word,
             never_began=never_began,
-            lock_was_free=lock_was_free,
-            lost_long=lost_long,
+            lock_was_free=lock.was_free,
+            lost_long=lock.lost_long,
         )
         return Read(evidence=evidence, build_id=build_id, sha=sha, log=log)
+
+    async def look(self, app: str) -> tuple[Look, str | None]:
+        """One look at the containers, and why the server did not answer, if it did not."""
+        began = self._clock.monotonic()
+        containers: Containers | None = None
+        unanswered: str | None = None
+        try:
+            containers = await self._dokku.containers(app)
+        except DokkuError as error:
+            unanswered = str(error)
+        look = Look(began=began, done=self._clock.monotonic(), containers=containers)
+        return look, unanswered
+
+    async def watch(
+        self, app: str, evidence: Evidence, first_look: Look, *, settle: timedelta, most: timedelta
+    ) -> Stability:
+        """Watch the release that `evidence` shows; `first_look` is its read of the containers.
+
+        Two looks a settle time apart, more if something changes in between. Waits at most `most`;
+        what is not proven then is reported as unknown.
+        """
+        began = self._clock.monotonic()
+        own = own_containers(evidence)
+        known = Watched(
+            own=own, images=images_of(own, evidence.after), before=evidence.before, settle=settle
+        )
+        first: Look | None = None
+        look, unanswered = first_look, None
+        while True:
+            known = replace(known, images=known.images | images_of(own, look.containers))
+            over = self._clock.monotonic() - began >= most.total_seconds()
+            judged = judge(first, look, known, last_word=over)
+            if isinstance(judged, Ended):
+                # Who replaced it is asked once, when it is known that the watch ends.
+                others = await self._others(app, evidence)
+                named = judge(first, look, replace(known, others=others), last_word=over)
+                return Stability(
+                    ended=named if isinstance(named, Ended) else judged,
+                    after=look.containers,
+                    others=others,
+                    unanswered=unanswered,
+                )
+            if judged is NextLook.BEGIN_AGAIN:
+                first = look
+            await self._clock.sleep(self._pause(first, settle))
+            look, unanswered = await self.look(app)
+
+    async def _others(self, app: str, evidence: Evidence) -> tuple[BuildRecord, ...]:
+        own_id = evidence.record.id if evidence.record else None
+        try:
+            records = await self._dokku.builds(app)
+        except DokkuError:
+            return evidence.others
+        return outside_records(records, evidence.before, own_id)
+
+    def _pause(self, first: Look | None, settle: timedelta) -> timedelta:
+        if first is None:
+            return min(self._look_again, settle)
+        left = settle - timedelta(seconds=self._clock.monotonic() - first.done)
+        return left if left > timedelta(0) else min(self._look_again, settle)
 
 
 def blind(
     row: Deployment, output: LogFacts, *, cap_reached: bool, unanswered: str | None = None
 ) -> Evidence:
-    """What is left when the server does not answer any more: our own line, and no more waiting."""
+    """What is left when the server answers no more: the output, and no more waiting."""
     empty = Snapshot(builds=None, report=AppReport(), containers=None)
     return Evidence(
         exit_status=row.exit_status,
@@ -204,10 +226,10 @@ def blind(
     )
 
 
-def _as_known(row: Deployment, kept: LogFacts) -> LogFacts:
-    """What the lines that were kept state, and what the row tells of those that were not.
+def _with_known_phase(row: Deployment, kept: LogFacts) -> LogFacts:
+    """What the stored lines state, and the phase of the row, which may be further.
 
-    A process that was killed may have moved the deployment on by lines that it never stored.
+    A killed process may have moved the deployment on by lines that it never stored.
     """
     if row.phase in FETCHED:
         return replace(kept, markers=kept.markers | {LogMarker.BUILDING})
@@ -218,17 +240,17 @@ def _size(lines: Sequence[str]) -> tuple[int, int]:
     return len(lines), sum(len(line) for line in lines)
 
 
-def _masked_alike(told: Sequence[str], kept: Sequence[str]) -> Sequence[str]:
-    """Dokku's text, masked at least where the kept one is: what was a secret then still is."""
+def _masked_alike(copy: Sequence[str], kept: Sequence[str]) -> Sequence[str]:
+    """Dokku's copy, masked at least where the stored lines are: a secret then is one still."""
     alike = [
         mine if MASK in mine and _same_line(mine, theirs) else theirs
-        for theirs, mine in zip(told, kept, strict=False)
+        for theirs, mine in zip(copy, kept, strict=False)
     ]
-    return [*alike, *told[len(alike) :]]
+    return [*alike, *copy[len(alike) :]]
 
 
 def _same_line(masked: str, whole: str) -> bool:
-    """Whether all that is readable of one line stands in the other, in order."""
+    """Whether all that is readable of one line is in the other, in order."""
     at = 0
     parts = masked.split(MASK)
     for part in parts:

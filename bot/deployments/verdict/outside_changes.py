@@ -1,6 +1,6 @@
 """What others do to an app, as Dokku's records tell it: named for people. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.deployments.dokku_facts import (
@@ -68,6 +68,20 @@ def how_to_end_build(build_id: str, app: str) -> str:
 
 def _look(build_id: str, app: str) -> str:
     return f"look at its PID with `builds:info {app} {build_id}`"
+
+
+def running_build(
+    records: Sequence[BuildRecord], known: Collection[str] = frozenset()
+) -> BuildRecord | None:
+    """A build that runs on the server now; records with `known` ids do not count.
+
+    Never start into it: a start that Dokku refuses empties its lock file, and the running build
+    can then no longer be cancelled (recording l4_cancel_after_refused_second_deploy).
+    """
+    for record in records:
+        if record.status is BuildStatus.RUNNING and record.id not in known:
+            return record
+    return None
 
 
 def blocker(

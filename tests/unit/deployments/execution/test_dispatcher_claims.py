@@ -309,7 +309,7 @@ async def test_look_ups_that_were_given_up_leave_no_trace() -> None:
     await rig.service.cancel(row.id, actor=row.requested_by, through="button")
     await rig.passes(60)
     assert rig.row().phase is Phase.CANCELLED
-    assert rig.dispatcher._patience._all == {}
+    assert rig.dispatcher._retries._all == {}
     assert rig.dispatcher._workers == {}
 
 

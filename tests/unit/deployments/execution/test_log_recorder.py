@@ -3,8 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from bot.deployments.execution.log_buffer import FLUSH_BYTES, LogBuffer
-from bot.deployments.execution.log_recorder import Recorder
+from bot.deployments.execution.log_recorder import FLUSH_BYTES, LogBuffer, LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment
 from bot.deployments.model import Phase
 from tests.support.fake_dokku import FakeStream
@@ -15,28 +14,24 @@ from tests.support.virtual_time import in_virtual_time
 
 class Recording:
     def __init__(
-        self, rig: Rig, stream: FakeStream, recorder: Recorder, held: OwnedDeployment
+        self, rig: Rig, stream: FakeStream, recorder: LogRecorder, owned: OwnedDeployment
     ) -> None:
-        self.rig, self.stream, self.recorder, self.held = rig, stream, recorder, held
+        self.rig, self.stream, self.recorder, self.owned = rig, stream, recorder, owned
         self.following = asyncio.create_task(recorder.follow())
 
     @property
     def stored(self) -> list[str]:
-        return self.rig.store.logs.get(self.held.id, [])
+        return self.rig.store.logs.get(self.owned.id, [])
 
 
 async def recording() -> Recording:
     rig = a_rig(waiting(phase=Phase.STARTING), start=False)
     fence = await rig.store.leases.claim(rig.row().id, "one", rig.timing.lease)
     rig.cache.put(rig.row())
-    held = OwnedDeployment(
-        replace(rig.row(), fence=fence or 0), deployments=rig.deployments, clock=rig.clock
-    )
+    owned = OwnedDeployment(replace(rig.row(), fence=fence or 0), context=rig.context)
     stream = FakeStream(rig.dokku, "b1")
-    recorder = Recorder(
-        held=held, stream=stream, buffer=LogBuffer(), builds=asyncio.Event(), clock=rig.clock
-    )
-    return Recording(rig, stream, recorder, held)
+    recorder = LogRecorder(owned, stream, LogBuffer(), asyncio.Event(), rig.context)
+    return Recording(rig, stream, recorder, owned)
 
 
 @in_virtual_time
@@ -124,7 +119,7 @@ async def test_who_lost_the_lease_reads_on_and_stores_nothing() -> None:
     it = await recording()
     it.stream.say("ours")
     await it.rig.passes(2)
-    it.held.lose()
+    it.owned.lose()
     it.stream.say("no longer ours")
     await it.rig.passes(2)
     assert it.stream.read == 2

@@ -13,19 +13,17 @@ from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
 
-async def held() -> tuple[Rig, OwnedDeployment]:
+async def owned() -> tuple[Rig, OwnedDeployment]:
     rig = a_rig(waiting(), start=False)
     fence = await rig.store.leases.claim(rig.row().id, "one", rig.timing.lease)
     assert fence == 1
     rig.cache.put(rig.row())
-    return rig, OwnedDeployment(
-        replace(rig.row(), fence=fence), deployments=rig.deployments, clock=rig.clock
-    )
+    return rig, OwnedDeployment(replace(rig.row(), fence=fence), context=rig.context)
 
 
 @in_virtual_time
 async def test_a_write_waits_for_the_database() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     rig.store.down = True
     writing = asyncio.create_task(ours.move(Phase.STARTING, "starting"))
     await rig.passes(90)
@@ -37,7 +35,7 @@ async def test_a_write_waits_for_the_database() -> None:
 
 @in_virtual_time
 async def test_a_lost_answer_is_looked_up_and_nothing_is_written_twice() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     rig.store.lose_answer("save")
     fresh = await ours.move(Phase.STARTING, "starting")
     assert fresh.phase is Phase.STARTING
@@ -47,7 +45,7 @@ async def test_a_lost_answer_is_looked_up_and_nothing_is_written_twice() -> None
 
 @in_virtual_time
 async def test_a_write_that_was_not_made_is_made() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     rig.store.fail("save")
     await ours.move(Phase.STARTING, "starting")
     assert rig.store.actions(ours.id) == ["starting"]
@@ -56,7 +54,7 @@ async def test_a_write_that_was_not_made_is_made() -> None:
 
 @in_virtual_time
 async def test_a_refused_write_is_told_at_once() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     rig.store.fail("save", refused())
     with pytest.raises(StoreError):
         await ours.record(build_id="b1")
@@ -65,7 +63,7 @@ async def test_a_refused_write_is_told_at_once() -> None:
 
 @in_virtual_time
 async def test_a_lost_lease_stops_every_write() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     await rig.store.leases.release(ours.id, 1)
     with pytest.raises(LeaseLost):
         await ours.move(Phase.STARTING, "starting")
@@ -81,7 +79,7 @@ async def test_a_lost_lease_stops_every_write() -> None:
 
 @in_virtual_time
 async def test_suspended_it_waits_and_shows_nothing() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     ours.suspend()
     writing = asyncio.create_task(ours.record(build_id="b1"))
     ours.note(step="step 1 of 2")
@@ -101,7 +99,7 @@ async def test_suspended_it_waits_and_shows_nothing() -> None:
 
 @in_virtual_time
 async def test_a_wish_that_cannot_be_read_is_read_next_time() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     row = ours.row
     await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
     rig.store.fail("get", DatabaseDown("away"))
@@ -113,7 +111,7 @@ async def test_a_wish_that_cannot_be_read_is_read_next_time() -> None:
 
 @in_virtual_time
 async def test_confirming_reads_the_wish_and_writes_nothing_new() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     row = ours.row
     await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
     assert (await ours.confirm()).cancel is not None
@@ -122,7 +120,7 @@ async def test_confirming_reads_the_wish_and_writes_nothing_new() -> None:
 
 @in_virtual_time
 async def test_what_somebody_else_ended_is_taken_for_true() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     await rig.service.cancel(ours.id, actor=ours.row.requested_by, through="button")
     with pytest.raises(StaleState):
         await ours.move(Phase.STARTING, "starting")
@@ -133,7 +131,7 @@ async def test_what_somebody_else_ended_is_taken_for_true() -> None:
 
 @in_virtual_time
 async def test_rows_that_are_gone_change_nothing() -> None:
-    rig, ours = await held()
+    rig, ours = await owned()
     row = ours.row
     del rig.store.rows[row.id]
     await ours.refresh_cancel_request()

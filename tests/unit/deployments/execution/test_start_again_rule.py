@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.execution.finish import may_start_again
+from bot.deployments.execution.start import may_start_again
 from bot.deployments.model import CancelRequest, Phase
 from tests.support.builders import NOW
 from tests.support.rig import waiting

@@ -4,10 +4,13 @@ import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.deploy_lock import FETCH_LIVES_ON, FETCH_MAY_END_WITHIN
+from bot.deployments.timing import LockTiming
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
+
+LOCK = LockTiming()
+
 
 FETCHING = "> fetching"
 BUILDING = "> building"
@@ -65,9 +68,9 @@ async def test_it_waits_no_longer_than_a_hung_up_fetch_takes_to_be_proven() -> N
     asked_at = await cancel(rig)
     await rig.until(lambda: stream.closed)
     waited_s = rig.clock.monotonic() - asked_at
-    assert waited_s == pytest.approx(FETCH_MAY_END_WITHIN.total_seconds(), abs=1)
+    assert waited_s == pytest.approx(LOCK.fetch_lives_on.total_seconds(), abs=1)
     assert rig.progress().waits_for is None
-    await rig.passes(FETCH_LIVES_ON.total_seconds() - 2)
+    await rig.passes(LOCK.fetch_lives_on.total_seconds() - 2)
     assert rig.row().phase is Phase.CANCELLING
     row = await rig.until_ended(within_s=20)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
@@ -105,7 +108,7 @@ async def test_a_line_that_is_lost_meanwhile_leaves_the_lock_to_tell() -> None:
     stream.lose()
     lost_at = rig.clock.monotonic()
     row = await rig.until_ended(within_s=80)
-    assert rig.clock.monotonic() - lost_at >= FETCH_LIVES_ON.total_seconds()
+    assert rig.clock.monotonic() - lost_at >= LOCK.fetch_lives_on.total_seconds()
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
 
 
@@ -125,12 +128,12 @@ async def test_who_may_not_act_when_the_build_begins_hangs_up_once_he_may() -> N
     await cancel(rig)
     await rig.passes(1)
     (worker,) = rig.dispatcher._workers.values()
-    worker.held.suspend()
+    worker.owned.suspend()
     rig.dokku.locked = True
     stream.say(BUILDING)
     await rig.passes(3)
     assert not stream.closed
-    worker.held.allow()
+    worker.owned.allow()
     await rig.until(lambda: stream.closed, within_s=12)
 
 
@@ -142,7 +145,7 @@ async def test_a_drain_waits_for_no_fetch_and_the_next_owner_reads_the_lock() ->
     assert await rig.stop(timeout_s=5) == 1
     stream.lose()  # the process ends, and its connections with it
     again = a_rig(store=rig.store, dokku=rig.dokku)
-    row = await again.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 20)
+    row = await again.until_ended(within_s=LOCK.fetch_lives_on.total_seconds() + 20)
     assert (row.phase, row.live, row.attempt) == (Phase.CANCELLED, Live.PREVIOUS, 1)
     assert len(rig.dokku.streams) == 1
 
@@ -173,7 +176,7 @@ async def test_at_the_cap_a_fetch_that_ends_by_itself_was_not_stopped() -> None:
 async def test_at_the_cap_a_fetch_that_hangs_is_stopped_and_said_to_be() -> None:
     rig, stream = await fetching(FETCHING)
     await rig.until(lambda: stream.closed)
-    row = await rig.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 20)
+    row = await rig.until_ended(within_s=LOCK.fetch_lives_on.total_seconds() + 20)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.PREVIOUS)
     assert "was stopped" in (row.reason or "")
 
@@ -187,7 +190,7 @@ async def test_at_the_cap_a_lost_line_is_waited_for_no_longer_than_a_fetch_lives
     row = rig.row()
     assert row.started_at is not None
     await rig.until(lambda: rig.clock.now() >= row.started_at + row.max_duration)
-    end = await rig.until_ended(within_s=FETCH_LIVES_ON.total_seconds() + 40)
+    end = await rig.until_ended(within_s=LOCK.fetch_lives_on.total_seconds() + 40)
     assert (end.failure, end.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
 
 

@@ -366,4 +366,4 @@ async def test_a_lease_that_cannot_go_back_at_once_goes_back_later() -> None:
     rig.dokku.down = None
     stream.succeed()
     await rig.until(lambda: rig.store.owner(row.id) is None, within_s=60)
-    assert rig.dispatcher._owed == {}
+    assert rig.dispatcher._unreleased == {}

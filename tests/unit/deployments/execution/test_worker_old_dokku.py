@@ -3,14 +3,17 @@
 import asyncio
 from datetime import timedelta
 
+from bot.deployments.attempt_log import NEXT_START
 from bot.deployments.dokku_facts import AppReport
-from bot.deployments.execution.start import NEXT_START
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.deploy_lock import DIES_WITHIN, FETCH_LIVES_ON, PAUSE, STAYS_FREE
+from bot.deployments.timing import LockTiming
 from tests.support.builders import METADATA, NEW, STRANGER, containers
 from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
+
+LOCK = LockTiming()
+
 
 BUILDING = ("> fetching", "> building")
 AFTER_SWITCH = (*BUILDING, "> releasing", f"> start {NEW.id}")
@@ -239,9 +242,9 @@ async def test_what_a_killed_bot_never_stored_of_the_log_its_row_tells() -> None
 async def test_the_lock_is_watched_closely_only_just_after_the_loss() -> None:
     rig, stream = await begun(*BUILDING)
     stream.lose()
-    await rig.passes(DIES_WITHIN.total_seconds() + STAYS_FREE.total_seconds())
+    await rig.passes(LOCK.dies_within.total_seconds() + LOCK.stays_free.total_seconds())
     closely = rig.dokku.asked.count("report")
-    assert closely > DIES_WITHIN / PAUSE / 2
+    assert closely > LOCK.dies_within / LOCK.pause / 2
     await rig.passes(10 * INTERVAL)
     # A poll, the look at the lock, and the reading of everything.
     assert rig.dokku.asked.count("report") - closely <= 3 * 11
@@ -271,7 +274,7 @@ async def test_a_silent_fetch_that_was_called_lost_is_not_proven_dead_by_a_free_
     row = await rig.until_ended(within_s=120)
     assert row.failure is Failure.LOST_CONTACT
     rig.dokku.down = None
-    await rig.passes(2 * FETCH_LIVES_ON.total_seconds())
+    await rig.passes(2 * LOCK.fetch_lives_on.total_seconds())
     await rig.late.look()
     await rig.passes(30)
     assert rig.row().live is Live.UNKNOWN

@@ -158,7 +158,7 @@ def tell(seed: int, *, keeps: bool = True) -> None:
         assert story.store.owner(row.id) is None, seed
         for rig in (story.rig, *story.others):
             assert rig.dispatcher._workers == {}, seed
-            assert rig.dispatcher._owed == {}, seed
+            assert rig.dispatcher._unreleased == {}, seed
             assert rig.cache.active() == [], seed
         playing.cancel()
         judging.cancel()

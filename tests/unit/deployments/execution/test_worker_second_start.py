@@ -306,7 +306,7 @@ async def test_an_answer_about_the_first_start_says_nothing_of_the_second() -> N
     first = await building(rig)
     (deployment_id,) = rig.store.rows
     dokku.delay_s = 6.0
-    poll = asyncio.create_task(rig.dispatcher.tick(deployment_id))
+    poll = asyncio.create_task(rig.dispatcher.poll(deployment_id))
     await rig.passes(0.2)
     die(rig, first)
     second = await dokku.stream(2)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
-from bot.deployments.followup.late_verdicts import SENT_LIVES_ON
 from bot.deployments.model import CancelRequest, Failure, Live, Phase
+from bot.deployments.timing import Timing
 from tests.support.builders import METADATA, NEW, NOW, OLD, SHA, STRANGER, containers
 from tests.support.fake_dokku import DOWN, GOOD, FakeDokku
 from tests.support.rig import Rig, a_rig, waiting
@@ -390,7 +390,7 @@ async def test_lost_on_the_way_to_the_command_is_told_late_when_nothing_began() 
     assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
     rig.dokku.down = None
     await again.late.look()
-    await again.passes(SENT_LIVES_ON.total_seconds() - 10)
+    await again.passes(Timing().sent_lives_on.total_seconds() - 10)
     assert again.row().failure is Failure.LOST_CONTACT
     await again.late.look()
     await again.passes(15)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
-from bot.deployments.followup.late_verdicts import REPLACED, SENT_LIVES_ON
+from bot.deployments.followup.late_verdicts import REPLACED
 from bot.deployments.model import Deployment, Failure, Live, LogFacts, Phase
+from bot.deployments.timing import Timing
 from bot.errors import DatabaseDown, StaleState
 from tests.support.builders import (
     METADATA,
@@ -371,7 +372,7 @@ async def test_what_streams_told_leaves_memory_with_the_end() -> None:
     deployed(rig.dokku)
     await rig.late.stream_ended(rig.row(), 0, read_facts(GOOD))
     await look(rig)
-    assert rig.late._heard == {}
+    assert rig.late._stream_ends == {}
 
 
 @pytest.mark.parametrize("heard", [True, False])
@@ -379,7 +380,9 @@ async def test_what_streams_told_leaves_memory_with_the_end() -> None:
 async def test_a_line_that_brought_nothing_and_left_no_record_had_begun_nothing(
     heard: bool,
 ) -> None:
-    rig = a_bot(lost(build_id=None, finished_at=NOW - SENT_LIVES_ON - timedelta(seconds=1)))
+    rig = a_bot(
+        lost(build_id=None, finished_at=NOW - Timing().sent_lives_on - timedelta(seconds=1))
+    )
     rig.dokku.records.clear()
     if heard:
         await rig.late.stream_ended(rig.row(), None, LogFacts())
@@ -390,7 +393,7 @@ async def test_a_line_that_brought_nothing_and_left_no_record_had_begun_nothing(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"finished_at": NOW - SENT_LIVES_ON + timedelta(seconds=60)},
+        {"finished_at": NOW - Timing().sent_lives_on + timedelta(seconds=60)},
         {"finished_at": NOW - timedelta(hours=1), "build_id": "b0"},
         {"finished_at": NOW - timedelta(hours=1), "started_at": None},
     ],

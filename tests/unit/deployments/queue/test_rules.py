@@ -5,16 +5,14 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import AppKey, Deployment, Phase
 from bot.deployments.queue.rules import (
     in_order,
     is_expired,
     queue_positions,
-    running_outside_build,
     startable,
 )
-from tests.support.builders import NOW, a_deployment, a_record
+from tests.support.builders import NOW, a_deployment
 
 WEB = AppKey(server="production", dokku_app="web")
 
@@ -86,16 +84,6 @@ def test_positions_have_no_gaps(queue: list[Deployment]) -> None:
     for app in ("web", "api"):
         mine = sorted(queue_positions(queue)[one.id] for one in queue if one.dokku_app == app)
         assert mine == list(range(1, len(mine) + 1))
-
-
-def test_running_outside_build_is_found() -> None:
-    running = a_record(BuildStatus.RUNNING, id_="theirs")
-    ended = a_record(BuildStatus.ABANDONED, id_="old")
-    assert running_outside_build([ended, running]) is running
-    assert running_outside_build([ended]) is None
-    assert running_outside_build([running], {"theirs"}) is None
-    assert running_outside_build([running], {"another"}) is running
-    assert running_outside_build([]) is None
 
 
 def test_deployment_expires_after_the_queue_ttl_and_not_before() -> None:

@@ -1,19 +1,16 @@
 """Which record is ours, whose text counts, and what an operator is told."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from bot.deployments.attempt_log import SECOND_ATTEMPT, last_attempt
 from bot.deployments.dokku_facts import BuildStatus
-from bot.deployments.execution.start import SECOND_ATTEMPT, last_attempt
 from bot.deployments.model import Failure, Live, LogFacts, LogMarker, Phase
-from bot.deployments.verdict.collector import (
-    EvidenceReader,
-    blind,
-    candidates,
-    our_record,
-)
+from bot.deployments.verdict.collector import EvidenceCollector, blind
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
+from bot.deployments.verdict.run_proof import candidates, own_record
 from bot.deployments.verdict.wording import describe, reason_of
 from tests.support.builders import (
     CONFIG_SET,
@@ -30,7 +27,12 @@ from tests.support.builders import (
 )
 from tests.support.fake_dokku import GOOD, FakeDokku
 from tests.support.rig import waiting
-from tests.support.virtual_time import in_virtual_time
+from tests.support.virtual_time import LoopClock, in_virtual_time
+
+
+def a_collector(dokku: FakeDokku) -> EvidenceCollector:
+    return EvidenceCollector(dokku, clock=LoopClock(), look_again=timedelta(seconds=2))
+
 
 STARTED = waiting(phase=Phase.RELEASING, before=a_snapshot(builds=frozenset({"old"})))
 
@@ -43,18 +45,18 @@ def test_a_record_is_ours_when_it_is_new_and_started_like_ours() -> None:
     ]
     assert STARTED.before is not None
     assert [one.id for one in candidates(records, STARTED.before)] == ["b1"]
-    assert our_record(STARTED, records) == records[0]
+    assert own_record(STARTED, records) == records[0]
 
 
 def test_two_new_ones_are_none_and_a_known_id_decides() -> None:
     records = [a_record(id_="b2"), a_record(id_="b1")]
-    assert our_record(STARTED, records) is None
-    assert our_record(replace(STARTED, build_id="b1"), records) == records[1]
-    assert our_record(replace(STARTED, build_id="gone"), records) is None
+    assert own_record(STARTED, records) is None
+    assert own_record(replace(STARTED, build_id="b1"), records) == records[1]
+    assert own_record(replace(STARTED, build_id="gone"), records) is None
 
 
 def test_without_a_snapshot_nothing_is_ours() -> None:
-    assert our_record(replace(STARTED, before=None), [a_record()]) is None
+    assert own_record(replace(STARTED, before=None), [a_record()]) is None
 
 
 @in_virtual_time
@@ -64,7 +66,7 @@ async def test_records_of_others_are_part_of_the_evidence() -> None:
     ours = dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("c1", BuildStatus.SUCCEEDED, source="config-redeploy", kind="deploy")
     for record, build_id in ((ours, None), (None, "b1")):
-        found = await EvidenceReader(dokku).read(
+        found = await a_collector(dokku).read(
             replace(STARTED, build_id=build_id),
             LogFacts(),
             record,
@@ -102,7 +104,7 @@ def test_others_are_told_to_operators_and_to_people() -> None:
 async def read(dokku: FakeDokku, heard: LogFacts | None, **changes: object) -> LogFacts:
     row = replace(STARTED, **changes)  # type: ignore[arg-type]  # test shorthand
     record = next(iter(dokku.records), None)
-    found = await EvidenceReader(dokku).read(
+    found = await a_collector(dokku).read(
         row, heard, record, kept=["> building"], cap_reached=False, last_word=False
     )
     return found.evidence.output
@@ -160,7 +162,7 @@ def test_dokkus_text_is_masked_at_least_as_the_kept_one(
     async def run() -> None:
         dokku = FakeDokku()
         dokku.add_record("b1", BuildStatus.SUCCEEDED, text=tuple(told))
-        found = await EvidenceReader(dokku).read(
+        found = await a_collector(dokku).read(
             STARTED, None, dokku.records[0], kept=kept, cap_reached=False, last_word=False
         )
         assert found.log == (told if log == "told" else log)
@@ -179,7 +181,7 @@ async def test_a_build_that_runs_has_no_whole_text_yet() -> None:
 @in_virtual_time
 async def test_a_commit_is_asked_for_once_it_was_fetched() -> None:
     dokku = FakeDokku(fetched=SHA)
-    reader = EvidenceReader(dokku)
+    reader = a_collector(dokku)
     row = replace(STARTED, sha=None, exit_status=0)
     found = await reader.read(
         row, facts(LogMarker.BUILDING), None, kept=(), cap_reached=False, last_word=False
@@ -191,7 +193,7 @@ async def test_a_commit_is_asked_for_once_it_was_fetched() -> None:
 
 @in_virtual_time
 async def test_a_good_end_leaves_nothing_to_cancel() -> None:
-    reader = EvidenceReader(FakeDokku())
+    reader = a_collector(FakeDokku())
     row = replace(STARTED, phase=Phase.CHECKING, exit_status=0)
     found = await reader.read(row, facts(), None, kept=(), cap_reached=True, last_word=False)
     assert not found.evidence.cap_reached
@@ -201,7 +203,10 @@ async def test_a_good_end_leaves_nothing_to_cancel() -> None:
 async def test_what_was_started_has_a_snapshot() -> None:
     with pytest.raises(ValueError, match="snapshot"):
         await read(FakeDokku(), None, before=None)
-    assert await EvidenceReader(FakeDokku()).same_text(replace(STARTED, before=None), ["a"]) is None
+    assert (
+        await a_collector(FakeDokku()).record_with_output(replace(STARTED, before=None), ["a"])
+        is None
+    )
 
 
 def test_blind_evidence_knows_our_own_line_alone() -> None:

@@ -23,6 +23,7 @@ from bot.deployments.verdict.outside_changes import (
     note_about,
     outside_records,
     release_commands,
+    running_build,
     with_outside_changes,
 )
 from tests.support.builders import (
@@ -325,3 +326,13 @@ def test_operators_are_told_of_every_record() -> None:
     assert (
         list_records([CONFIG_SET, REFUSED]) == "config-redeploy c1 succeeded, git-hook r1 abandoned"
     )
+
+
+def test_running_build_is_found() -> None:
+    running = a_record(BuildStatus.RUNNING, id_="theirs")
+    ended = a_record(BuildStatus.ABANDONED, id_="old")
+    assert running_build([ended, running]) is running
+    assert running_build([ended]) is None
+    assert running_build([running], {"theirs"}) is None
+    assert running_build([running], {"another"}) is running
+    assert running_build([]) is None

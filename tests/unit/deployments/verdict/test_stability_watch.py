@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from bot.deployments.dokku_facts import BuildStatus, Containers
 from bot.deployments.model import Failure, Live, Phase
+from bot.deployments.verdict.collector import EvidenceCollector, Stability
 from bot.deployments.verdict.decisions import Ended
 from bot.deployments.verdict.stability import Look
-from bot.deployments.verdict.stability_watch import Stability, StabilityWatch
 from bot.deployments.verdict.wording import sentence_of
 from tests.support.builders import (
     CONFIG_SET,
@@ -22,16 +22,17 @@ from tests.support.fake_dokku import DOWN, FakeDokku
 from tests.support.virtual_time import LoopClock, in_virtual_time
 
 SETTLE = timedelta(seconds=10)
+AGAIN = timedelta(seconds=2)
 
 
 async def watched(
     dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
 ) -> Stability:
     clock = LoopClock()
-    checker = StabilityWatch(dokku=dokku, clock=clock, settle=SETTLE, most=most)
+    collector = EvidenceCollector(dokku, clock=clock, look_again=AGAIN)
     now = clock.monotonic()
     look = Look(began=now, done=now, containers=first or containers(NEW))
-    return await checker.watch("web", evidence(), look)
+    return await collector.watch("web", evidence(), look, settle=SETTLE, most=most)
 
 
 async def watch(
@@ -112,9 +113,11 @@ async def test_records_that_cannot_be_read_at_the_end_leave_those_read_before() 
     dokku = FakeDokku(now=containers(STRANGER))
     dokku.fail("builds")
     clock = LoopClock()
-    checker = StabilityWatch(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
+    collector = EvidenceCollector(dokku, clock=clock, look_again=AGAIN)
     look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
-    end = await checker.watch("web", evidence(others=(CONFIG_SET,)), look)
+    end = await collector.watch(
+        "web", evidence(others=(CONFIG_SET,)), look, settle=SETTLE, most=SETTLE
+    )
     assert end.others == (CONFIG_SET,)
     assert sentence_of(end.ended).startswith("It was replaced by config:set")
     assert end.after == containers(STRANGER)
@@ -126,9 +129,9 @@ async def test_what_others_began_during_the_watch_is_told_of() -> None:
     dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("g1", BuildStatus.SUCCEEDED)
     clock = LoopClock()
-    checker = StabilityWatch(dokku=dokku, clock=clock, settle=SETTLE, most=SETTLE)
+    collector = EvidenceCollector(dokku, clock=clock, look_again=AGAIN)
     look = Look(began=clock.monotonic(), done=clock.monotonic(), containers=containers(NEW))
-    end = await checker.watch("web", evidence(), look)
+    end = await collector.watch("web", evidence(), look, settle=SETTLE, most=SETTLE)
     assert [one.id for one in end.others] == ["g1"]
-    unknown = await checker.watch("web", evidence(record=None), look)
+    unknown = await collector.watch("web", evidence(record=None), look, settle=SETTLE, most=SETTLE)
     assert unknown.others == ()

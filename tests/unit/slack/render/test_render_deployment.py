@@ -11,7 +11,7 @@ import asyncssh
 import pytest
 
 from bot.deployments.dokku_facts import AppReport, Containers, Snapshot
-from bot.deployments.execution.cancel import ITS_FETCH
+from bot.deployments.execution.cancel import WAITS_FOR_FETCH
 from bot.deployments.model import (
     Actor,
     Blocker,
@@ -104,7 +104,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "build_id": None,
             "before": OLD_DOKKU,
         },
-        {"waits_for": ITS_FETCH},
+        {"waits_for": WAITS_FOR_FETCH},
     ),
     "cancel_out_of_reach": (
         {**BUILDING, "cancel": True, "before": PROVEN, "build_id": "mwu9t3a2lnmbzk"},

@@ -1,0 +1,209 @@
+"""How a Dokku proves that a deploy still runs, or is dead: build records, or before 0.38 the lock.
+
+Nothing else in the domain knows the difference, but the rules that read the evidence.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from bot.clock import Clock
+from bot.deployments.dokku_facts import SYNC_SOURCE, BuildRecord, BuildStatus, Snapshot
+from bot.deployments.model import Blocker, Deployment, LogFacts, LogMarker
+from bot.deployments.ports import Dokku
+from bot.deployments.timing import Timing
+from bot.deployments.verdict.outside_changes import UNRECORDED, outside_records, running_build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """The answer to one poll."""
+
+    record: BuildRecord | None
+    lock_free: bool = False
+    """Before 0.38: the app's deploy lock is free."""
+    others: tuple[BuildRecord, ...] = ()
+    """Records of outside changes since the start, oldest first."""
+
+    def is_over(self, output: LogFacts) -> bool:
+        """The command has ended: by its record, or by the lock that it held since its build."""
+        if self.record is not None:
+            return self.record.status is not BuildStatus.RUNNING
+        return self.lock_free and LogMarker.BUILDING in output.markers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockEvidence:
+    """What the deploy lock shows of a command whose connection ended; nothing from 0.38 on."""
+
+    was_free: bool = False
+    """It was free for long enough that a good end would have been complete."""
+    lost_long: bool = False
+    """The connection ended longer ago than a silent fetch can outlive it."""
+
+
+class RunProof(Protocol):
+    """One way of proof. Every question may raise DokkuError."""
+
+    cancel_tries: int
+    """How often `builds:cancel` is tried; 0: it cannot be aimed at this build."""
+    fetch_wait: timedelta
+    """How long a cancel lets a fetch go on, before it hangs up."""
+    cap_grace: timedelta
+    """How much longer than two polls a cancel at the time limit may take to show."""
+
+    async def poll(self, row: Deployment) -> Polled:
+        """Whether the command runs; one cheap question."""
+        ...
+
+    async def in_the_way(
+        self, app: str, records: Sequence[BuildRecord], known: Collection[str] = frozenset()
+    ) -> BuildRecord | Blocker | None:
+        """Another deploy of the app that runs now; `records` with `known` ids do not count."""
+        ...
+
+    async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
+        """Whether a start whose owner died was sent; True also if that cannot be known.
+
+        A record exists half a second after a command was sent; without one, nothing ran.
+        """
+        ...
+
+    async def lock_evidence(self, row: Deployment, ended_at: float | None) -> LockEvidence:
+        """What the lock shows; `ended_at` is when the connection ended, in monotonic seconds.
+
+        None: it may still be open, so a free lock proves nothing of a fetch.
+        """
+        ...
+
+
+def proof_for(row: Deployment, dokku: Dokku, *, clock: Clock, timing: Timing) -> RunProof:
+    """The proof of the Dokku that a deployment was started on."""
+    if row.before is not None and row.before.builds is None:
+        return DeployLock(dokku, clock=clock, timing=timing)
+    return BuildRecords(dokku, clock=clock, timing=timing)
+
+
+class BuildRecords(RunProof):
+    """Dokku 0.38 and newer: `builds:list` has a record of each command."""
+
+    fetch_wait = timedelta(0)
+    cap_grace = timedelta(0)
+
+    def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
+        self._dokku = dokku
+        self._clock = clock
+        self._timing = timing
+        self.cancel_tries = timing.cancel_tries
+
+    async def poll(self, row: Deployment) -> Polled:
+        records = await self._dokku.builds(row.dokku_app)
+        record = own_record(row, records)
+        known = record.id if record else row.build_id
+        others = outside_records(records, row.before, known) if row.before else ()
+        return Polled(record=record, others=others)
+
+    async def in_the_way(
+        self,
+        app: str,  # noqa: ARG002 - as the protocol
+        records: Sequence[BuildRecord],
+        known: Collection[str] = frozenset(),
+    ) -> BuildRecord | Blocker | None:
+        return running_build(records, known)
+
+    async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
+        if row.before is None:
+            return True
+        began = self._clock.monotonic()
+        while not candidates(await self._dokku.builds(row.dokku_app), row.before):
+            if self._clock.monotonic() - began >= patience.total_seconds():
+                return False
+            await self._clock.sleep(self._timing.trace_pause)
+        return True
+
+    async def lock_evidence(
+        self,
+        row: Deployment,  # noqa: ARG002 - as the protocol
+        ended_at: float | None,  # noqa: ARG002 - as the protocol
+    ) -> LockEvidence:
+        return LockEvidence()
+
+
+class DeployLock(RunProof):
+    """Dokku before 0.38: no records; a build holds the app's deploy lock, a dead one frees it."""
+
+    cancel_tries = 0
+
+    def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
+        self._dokku = dokku
+        self._clock = clock
+        self._limits = timing.lock
+        self.fetch_wait = self.cap_grace = timing.lock.fetch_lives_on
+
+    async def poll(self, row: Deployment) -> Polled:
+        report = await self._dokku.report(row.dokku_app)
+        return Polled(record=None, lock_free=not report.locked)
+
+    async def in_the_way(
+        self,
+        app: str,
+        records: Sequence[BuildRecord],  # noqa: ARG002 - as the protocol
+        known: Collection[str] = frozenset(),  # noqa: ARG002 - as the protocol
+    ) -> BuildRecord | Blocker | None:
+        return UNRECORDED if (await self._dokku.report(app)).locked else None
+
+    async def was_sent(
+        self,
+        row: Deployment,  # noqa: ARG002 - as the protocol
+        patience: timedelta,  # noqa: ARG002 - as the protocol
+    ) -> bool:
+        return True
+
+    async def lock_evidence(self, row: Deployment, ended_at: float | None) -> LockEvidence:
+        if row.exit_status is not None:
+            return LockEvidence()
+        now = self._clock.monotonic()
+        lost_for = timedelta(seconds=now - ended_at if ended_at is not None else 0)
+        until = now if ended_at is None else ended_at + self._limits.dies_within.total_seconds()
+        return LockEvidence(
+            was_free=await self._was_free(row.dokku_app, until=until),
+            lost_long=lost_for >= self._limits.fetch_lives_on,
+        )
+
+    async def _was_free(self, app: str, *, until: float) -> bool:
+        """Ask at least once, and while it is held until `until` (monotonic seconds)."""
+        while (await self._dokku.report(app)).locked:
+            if self._clock.monotonic() >= until:
+                return False
+            await self._clock.sleep(self._limits.pause)
+        await self._clock.sleep(self._limits.stays_free)
+        return True
+
+
+def candidates(records: Sequence[BuildRecord], before: Snapshot) -> Sequence[BuildRecord]:
+    """Records that may be this deployment's: new since the snapshot, started by git:sync."""
+    known = before.builds or frozenset()
+    return [one for one in records if one.id not in known and one.source == SYNC_SOURCE]
+
+
+def own_record(row: Deployment, records: Sequence[BuildRecord]) -> BuildRecord | None:
+    """This deployment's record: by its known id, else the only candidate; None: not known."""
+    if row.build_id is not None:
+        return next((one for one in records if one.id == row.build_id), None)
+    if row.before is None:
+        return None
+    new = candidates(records, row.before)
+    return new[0] if len(new) == 1 else None
+
+
+def left_no_trace(row: Deployment, records: Sequence[BuildRecord]) -> bool:
+    """No record may be this deployment's, and none that was can have been pruned.
+
+    Dokku prunes the oldest first, so a list that still has one from before the start is complete.
+    """
+    if row.before is None or row.before.builds is None:
+        return False
+    known, listed = row.before.builds, {one.id for one in records}
+    complete = bool(known & listed) or not (known or listed)
+    return complete and not candidates(records, row.before)

@@ -1,0 +1,123 @@
+"""Builds the domain from its ports: for the bot, for the unit tests' rig, for the truth test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.aio import Tasks
+from bot.clock import Clock
+from bot.deployments.app_names import AppNames
+from bot.deployments.execution.context import WorkerContext
+from bot.deployments.execution.dispatcher import Dispatcher
+from bot.deployments.followup.crash_watch import CrashWatch
+from bot.deployments.followup.late_verdicts import LateVerdicts
+from bot.deployments.ports import Announcer, Catalog, Groups, Observer, Polls, Refs, Servers
+from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.queue.rules import NO_LIMITS
+from bot.deployments.requests.resolve import RequestResolver
+from bot.deployments.requests.service import Service
+from bot.deployments.requests.submit import DispatcherHooks
+from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
+from bot.deployments.store_port import Store
+from bot.deployments.timing import Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the domain needs from outside."""
+
+    store: Store
+    cache: DeploymentCache
+    announcer: Announcer
+    observer: Observer
+    servers: Servers
+    refs: Refs
+    catalog: Catalog
+    groups: Groups
+    polls: Polls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """What the outside calls."""
+
+    service: Service
+    dispatcher: Dispatcher
+    deployments: DeploymentRepository
+    late_verdicts: LateVerdicts
+    crash_watch: CrashWatch
+
+
+def assemble_domain(
+    ports: Ports,
+    *,
+    replica: str,
+    timing: Timing,
+    clock: Clock,
+    tasks: Tasks,
+    max_running: Mapping[str, int] = NO_LIMITS,
+) -> Domain:
+    """Build every part of the domain. Starts nothing."""
+    deployments = DeploymentRepository(
+        store=ports.store, cache=ports.cache, announcer=ports.announcer, observer=ports.observer
+    )
+    names = AppNames(servers=ports.servers, clock=clock)
+    resolver = RequestResolver(
+        servers=ports.servers, refs=ports.refs, names=names, store=ports.store
+    )
+    late_verdicts = LateVerdicts(
+        replica=replica,
+        servers=ports.servers,
+        deployments=deployments,
+        timing=timing,
+        clock=clock,
+        spawn=tasks.spawn,
+    )
+    removal = QueueRemoval(
+        deployments=deployments, servers=ports.servers, timing=timing, clock=clock
+    )
+    dispatcher = Dispatcher(
+        replica=replica,
+        servers=ports.servers,
+        context=WorkerContext(
+            deployments=deployments,
+            look_up=resolver.look_up,
+            polls=ports.polls,
+            timing=timing,
+            clock=clock,
+            stream_ended=late_verdicts.stream_ended,
+            spawn=tasks.spawn,
+        ),
+        removal=removal,
+        max_running=max_running,
+    )
+    service = Service(
+        deployments=deployments,
+        catalog=ports.catalog,
+        servers=ports.servers,
+        groups=ports.groups,
+        resolver=resolver,
+        names=names,
+        timing=timing,
+        clock=clock,
+        removal=removal,
+        hooks=DispatcherHooks(
+            look_for_work=dispatcher.look_for_work,
+            cancel_requested=dispatcher.cancel_requested,
+            spawn=tasks.spawn,
+        ),
+    )
+    crash_watch = CrashWatch(
+        replica=replica,
+        servers=ports.servers,
+        deployments=deployments,
+        timing=timing,
+        clock=clock,
+        spawn=tasks.spawn,
+    )
+    return Domain(
+        service=service,
+        dispatcher=dispatcher,
+        deployments=deployments,
+        late_verdicts=late_verdicts,
+        crash_watch=crash_watch,
+    )
