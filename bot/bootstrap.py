@@ -16,6 +16,7 @@ from bot.config.settings import Settings
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache
+from bot.deployments.state.sync import DATABASE_PAUSE, MessageRecovery
 from bot.deployments.timing import Timing
 from bot.dokku.limits import SshLimits
 from bot.dokku.servers import DokkuServers, open_servers
@@ -26,7 +27,6 @@ from bot.metrics import DeploymentMetrics, Metrics
 from bot.outbox import LaneTiming
 from bot.poller import Poller, open_poller
 from bot.readiness import Readiness
-from bot.recovery import DATABASE_PAUSE, MissingMessages, load_when_up, show_recent_results
 from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
@@ -166,15 +166,18 @@ async def open_bot(
         poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
         poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
         readiness.poller = await stack.enter_async_context(open_poller(poller))
-        await live.resume(await load_when_up(deployments, clock))
+        recovery = MessageRecovery(
+            deployments,
+            resume=live.resume,
+            in_progress=lambda: service.in_progress,
+            clock=clock,
+            timing=timing,
+        )
+        await recovery.load()
         # Check refused keys first, so queued deployments don't fail while the bot shuts down.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
-        tasks.spawn(show_recent_results(deployments, live, clock))
-        poller.every(
-            LOOK_EVERY,
-            MissingMessages(deployments, live, service, clock, timing).post,
-            "messages not posted yet",
-        )
+        tasks.spawn(recovery.show_recent_results())
+        poller.every(LOOK_EVERY, recovery.post_missing, "missing messages")
         looking = dispatcher.start()
         stack.callback(looking.cancel)
         # Also if the start fails or is cut off: running deploys must not lose their connection.

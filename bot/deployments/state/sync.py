@@ -1,10 +1,13 @@
 """Keeps the cache in step with the database: at the start, and while other processes write to it.
 
-Another replica, the command line and the service itself write to the same database.
+Another replica, the command line and the service itself write to the same database. A process that
+was killed leaves messages that are missing or outdated: they are posted and updated here.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+
+import structlog
 
 from bot.clock import Clock
 from bot.deployments.excerpt import around_error
@@ -13,7 +16,12 @@ from bot.deployments.ports import Urgency
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.timing import Timing
+from bot.errors import StoreError
 
+log = structlog.get_logger(__name__)
+
+DATABASE_PAUSE = timedelta(seconds=2)
+"""Between attempts while no database answers."""
 RECENT = timedelta(hours=1)
 MAX_RECENT = 20
 """How many results that a killed process may have written without showing them are shown again."""
@@ -124,3 +132,54 @@ def find_unposted(
         if row.message is None and row.channel and row.created_at < before
         if row.id not in in_progress
     ]
+
+
+class MessageRecovery:
+    """Brings messages up to date that an earlier process left missing or outdated.
+
+    `resume` posts or updates the messages of deployments, and retries by itself.
+    """
+
+    def __init__(
+        self,
+        deployments: DeploymentRepository,
+        *,
+        resume: Callable[[Sequence[Deployment]], Awaitable[None]],
+        in_progress: Callable[[], Collection[str]],
+        clock: Clock,
+        timing: Timing,
+    ) -> None:
+        self._deployments = deployments
+        self._resume = resume
+        self._in_progress = in_progress
+        self._clock = clock
+        self._timing = timing
+        self._seen: set[str] = set()
+
+    async def load(self) -> None:
+        """Fill the cache as soon as the database answers, and update the messages in the queue."""
+        while True:
+            try:
+                rows = await load_unfinished(self._deployments)
+            except StoreError as error:
+                log.warning("database_unreachable", why=str(error))
+                await self._clock.sleep(DATABASE_PAUSE)
+            else:
+                return await self._resume(rows)
+
+    async def show_recent_results(self) -> None:
+        """Show results that a killed process may have stored without showing them."""
+        try:
+            await self._resume(await load_recently_ended(self._deployments, self._clock))
+        except StoreError as error:
+            log.warning("recent_results_not_loaded", why=str(error))
+
+    async def post_missing(self) -> None:
+        """Post the message of each deployment that has none, once."""
+        in_progress = self._in_progress()
+        unposted = find_unposted(self._deployments, self._clock, in_progress, self._timing)
+        rows = [row for row in unposted if row.id not in self._seen]
+        cached = (one.deployment.id for one in self._deployments.cache.known())
+        self._seen.intersection_update(cached)
+        self._seen.update(row.id for row in rows)
+        await self._resume(rows)
