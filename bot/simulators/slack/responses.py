@@ -35,12 +35,12 @@ class Responses:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer `POST /response/TOKEN`."""
         try:
-            ticket = self._tokens.use_response_url(request.match_info["token"])
+            url = self._tokens.use_response_url(request.match_info["token"])
         except ApiError as error:
             return web.json_response(error.to_json(), status=404)
         try:
             body = json.loads(await request.read())
-            self.answer(ticket, body)
+            self.answer(url, body)
         except ValueError:
             return web.Response(status=400, text="invalid_payload")
         except ApiError as error:
@@ -48,7 +48,7 @@ class Responses:
             return web.json_response(error.to_json(), status=400)
         return web.Response(text="ok")
 
-    def answer(self, ticket: ResponseUrl, body: Any) -> None:
+    def answer(self, url: ResponseUrl, body: Any) -> None:
         """Post the app's answer. Raises ApiError if Slack would refuse it."""
         if not isinstance(body, dict):
             raise ApiError("invalid_payload")
@@ -56,7 +56,7 @@ class Responses:
             raise ApiError(
                 "invalid_arguments", messages=[f"[ERROR] not modelled: {', '.join(unknown)}"]
             )
-        original = ticket.message
+        original = url.message
         if original is not None and original.deleted:
             original = None
         if body.get("delete_original"):
@@ -76,31 +76,31 @@ class Responses:
             original.text, original.blocks = text, blocks
             self._workspace.edit(original, before)
             return
-        self._post(ticket, body, text, blocks)
+        self._post(url, body, text, blocks)
 
-    def command_ack(self, ticket: ResponseUrl, response: Json | str | None) -> None:
+    def command_ack(self, url: ResponseUrl, response: Json | str | None) -> None:
         """Post what came with the ack of a slash command."""
         if isinstance(response, str):
             response = {"text": response}
         if response:
-            self.answer(ticket, response)
+            self.answer(url, response)
 
-    def _post(self, ticket: ResponseUrl, body: Json, text: str, blocks: list[Json]) -> None:
+    def _post(self, url: ResponseUrl, body: Json, text: str, blocks: list[Json]) -> None:
         response_type = body.get("response_type", "ephemeral")
         if response_type not in {"ephemeral", "in_channel"}:
             raise ApiError("invalid_payload", messages=["[ERROR] response_type"])
         thread_ts = body.get("thread_ts")
-        if thread_ts is not None and not self._workspace.has_thread(ticket.channel, thread_ts):
+        if thread_ts is not None and not self._workspace.has_thread(url.channel, thread_ts):
             raise ApiError("thread_not_found")
         self._workspace.post(
             Message(
-                channel=ticket.channel,
+                channel=url.channel,
                 ts=self._workspace.clock.next_ts(),
                 user=self._workspace.bot.id,
                 bot_id=self._workspace.bot.bot_id,
                 text=text[: validation.POST_TEXT],
                 blocks=blocks,
                 thread_ts=thread_ts,
-                ephemeral_for=ticket.user if response_type == "ephemeral" else None,
+                ephemeral_for=url.user if response_type == "ephemeral" else None,
             )
         )

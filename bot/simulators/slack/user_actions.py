@@ -101,11 +101,11 @@ class UserActions:
             error = "operation_timeout" if outcome.reason == "timeout" else "dispatch_failed"
             self._notice(user, f'{command} failed with the error "{error}"')
         elif outcome.response:
-            ticket = self._tokens.use_response_url(response_url.rpartition("/")[2])
+            url = self._tokens.use_response_url(response_url.rpartition("/")[2])
             try:
-                self._responses.command_ack(ticket, outcome.response)
-            except ApiError as error_:
-                self._notice(user, f'{command} failed with the error "{error_.code}"')
+                self._responses.command_ack(url, outcome.response)
+            except ApiError as refusal:
+                self._notice(user, f'{command} failed with the error "{refusal.code}"')
         return _result(outcome, trigger_id)
 
     async def click(
