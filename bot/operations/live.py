@@ -12,7 +12,7 @@ from bot.deployments.model import Deployment
 from bot.deployments.store_port import Store
 from bot.errors import ConfigError
 from bot.operations.servers import AskedServers
-from bot.slack.render.live_state import standing_lines
+from bot.slack.render.live_state import live_lines
 
 
 async def look(store: Store, deployment: Deployment) -> LiveReport:
@@ -44,7 +44,7 @@ def lines(seen: LiveReport) -> Sequence[str]:
     """A heading, and one sentence per line."""
     return [
         f"Live now, {seen.app} on {seen.server}:",
-        *(f"  {one}" for one in standing_lines(seen)),
+        *(f"  {one}" for one in live_lines(seen, now=SystemClock().now())),
     ]
 
 
@@ -60,7 +60,7 @@ def as_json(seen: LiveReport) -> dict[str, object]:
         "processes": None if listed is None else [_process(one) for one in listed],
         "last_good": state.last_good.id if state.last_good else None,
         "why": seen.why,
-        "sentences": list(standing_lines(seen)),
+        "sentences": list(live_lines(seen, now=SystemClock().now())),
     }
 
 

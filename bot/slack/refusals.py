@@ -1,4 +1,4 @@
-"""What Slack refuses, in sentences for people: error words of the Web API as a table.
+"""Slack's error codes as sentences for people.
 
 Source: Slack docs, the "Errors" of each method.
 """
@@ -10,9 +10,9 @@ from typing import Any
 from bot.errors import MessageGone, SlackError
 
 UNREACHABLE = "unreachable"
-"""Our word: there was no connection, so nothing was sent."""
+"""The bot's code: there was no connection, so nothing was sent."""
 NO_ANSWER = "no_answer"
-"""Our word: the call was sent and no answer came, so it may have been done."""
+"""The bot's code: the call was sent and no answer came, so it may have worked."""
 
 PASSING = frozenset(
     {
@@ -30,9 +30,9 @@ PASSING = frozenset(
         "http_504",
     }
 )
-"""Refusals that say nothing about what was asked: later it may work."""
+"""Temporary errors: the same call may work later."""
 PERHAPS_DONE = PASSING - {UNREACHABLE, "ratelimited"}
-"""Slack's own servers failed, perhaps after they had done it."""
+"""Slack's servers failed, perhaps after the call had worked."""
 
 GONE = frozenset(
     {
@@ -45,7 +45,7 @@ GONE = frozenset(
         "not_in_channel",
     }
 )
-"""Answers to an edit after which the same message is never edited again."""
+"""Answers to an edit after which that message is not edited again."""
 
 BAD_TOKEN = frozenset(
     {
@@ -62,24 +62,24 @@ BAD_TOKEN = frozenset(
 _SENTENCES: Mapping[str, str] = {
     "not_in_channel": "I am not in this channel. Invite me: `/invite @{bot}`",
     "channel_not_found": (
-        "I cannot see this conversation. In a private channel invite me: `/invite @{bot}`;"
-        " in a direct message between people I cannot post at all."
+        "I can't see this conversation. In a private channel, invite me: `/invite @{bot}`."
+        " In a direct message between people I can't post."
     ),
     "is_archived": "This channel is archived. Use another one.",
     "is_inactive": "This channel is archived or frozen. Use another one.",
     "messages_tab_disabled": "Direct messages to me are switched off. Use a channel.",
     "message_not_found": "The message was deleted.",
-    "cant_update_message": "The message may not be edited.",
+    "cant_update_message": "The message cannot be edited.",
     "edit_window_closed": "This workspace does not allow editing a message that old.",
-    "thread_not_found": "The thread does not exist any more.",
+    "thread_not_found": "The thread no longer exists.",
     "cannot_reply_to_message": "This message cannot have a thread.",
     "restricted_action_thread_locked": "This thread is locked.",
-    "restricted_action_thread_only_channel": "In this channel one may only post in threads.",
+    "restricted_action_thread_only_channel": "In this channel, posts are only allowed in threads.",
     "restricted_action_non_threadable_channel": "This channel has no threads.",
-    "expired_trigger_id": "Slack waited too long for the form. Please try again.",
-    "exchanged_trigger_id": "Slack has shown that form already. Please try again.",
+    "expired_trigger_id": "The form took too long to open. Please try again.",
+    "exchanged_trigger_id": "Slack has already shown that form. Please try again.",
     "invalid_trigger_id": "Slack does not know that click. Please try again.",
-    "hash_conflict": "The form was changed meanwhile. Please try again.",
+    "hash_conflict": "The form has changed meanwhile. Please try again.",
     "not_found": "The form is no longer open.",
     "file_uploads_disabled": "Uploads are switched off in this workspace.",
     "storage_limit_reached": "The workspace has no room for files.",
@@ -87,26 +87,26 @@ _SENTENCES: Mapping[str, str] = {
     "message_limit_exceeded": "The workspace has sent too many messages.",
 }
 _FAMILIES: Mapping[str, str] = {
-    "restricted_action": "A setting of this workspace forbids me to post here.",
-    "ekm_access_denied": "The administrators forbid posting here.",
+    "restricted_action": "A setting of this workspace does not let me post here.",
+    "ekm_access_denied": "The administrators do not allow posting here.",
     "slack_connect": "Slack Connect does not allow it here.",
 }
 
 
 class RateLimited(SlackError):
-    """Slack said 429: no call of this method before `retry_after` is over."""
+    """Slack answered 429: no call of this method for `retry_after`."""
 
     def __init__(self, retry_after: timedelta) -> None:
         self.retry_after = retry_after
         super().__init__(
-            "Slack limits how often I may do that."
+            "Slack limits how often I can do that."
             f" Try again in {retry_after.total_seconds():.0f} s.",
             code="ratelimited",
         )
 
 
 def as_error(method: str, response: Any, *, bot_name: str) -> SlackError:
-    """The error for a refused call; `response` is whatever the SDK put into its exception."""
+    """The error for a refused call; `response` is what the SDK's exception carries."""
     status = getattr(response, "status_code", None) or getattr(response, "status", 0)
     data = getattr(response, "data", response)
     code = str(data.get("error", "")) if isinstance(data, Mapping) else ""
@@ -120,28 +120,28 @@ def as_error(method: str, response: Any, *, bot_name: str) -> SlackError:
 
 
 def sentence_for(code: str, *, bot_name: str, response: Any = None) -> str:
-    """What to tell a person about an error word."""
+    """The sentence for an error code."""
     if code in _SENTENCES:
         return _SENTENCES[code].format(bot=bot_name)
     if code in BAD_TOKEN:
         return (
             f"Slack refuses my token ({code}). An operator has to renew SLACK_BOT_TOKEN;"
-            " `deploybot check` tells more."
+            " `deploybot check` shows details."
         )
     if code == "missing_scope":
         needed = response.get("needed", "") if isinstance(response, Mapping) else ""
         return (
-            f"I lack the Slack permission {needed or 'for that'}. An operator has to install"
-            " the app again with the manifest of `deploybot manifest`."
+            f"I don't have the Slack permission {needed or 'for that'}. An operator has to"
+            " reinstall the app with the manifest from `deploybot manifest`."
         )
     for family, sentence in _FAMILIES.items():
         if code.startswith(family):
             return sentence
-    return f"Slack refused it ({code})."
+    return f"Slack refused that ({code})."
 
 
 def _retry_after(headers: Mapping[str, Any]) -> timedelta:
-    """Whole seconds; 30 where Slack names none that can be read."""
+    """Whole seconds; 30 if Slack names none."""
     lowered = {str(key).lower(): value for key, value in headers.items()}
     try:
         return timedelta(seconds=min(3600, max(1, int(lowered["retry-after"]))))

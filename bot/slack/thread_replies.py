@@ -14,6 +14,7 @@ import structlog
 from bot.clock import Clock
 from bot.deployments.model import Deployment, Live, MessagePlace, Phase
 from bot.deployments.states import status_of
+from bot.deployments.verdict.wording import FAILURES
 from bot.errors import SlackError
 from bot.outbox import (
     Attempt,
@@ -156,7 +157,7 @@ def _subject(deployment: Deployment) -> str:
 def _result(deployment: Deployment) -> str:
     result = RESULTS.get(deployment.phase, words.PHASES[deployment.phase].lower())
     if deployment.phase is Phase.FAILED and deployment.failure is not None:
-        return f"{result} ({words.FAILURES[deployment.failure]})"
+        return f"{result} ({FAILURES[deployment.failure]})"
     return result
 
 

@@ -154,7 +154,7 @@ async def test_what_lives_on_without_its_line_is_said_to_be_out_of_reach(
         await world.until_message("Building")
         world.stage.server.forget_clients_for_test()
         await by_button(world)
-        await world.until_message("cancel asked", "it stops nothing", MENDS[version])
+        await world.until_message("cancel requested", "cancelling is unsafe", MENDS[version])
         world.let_go()
         await world.until_message("Deployed")
         assert "stops nothing" not in shown(world.message)

@@ -53,7 +53,7 @@ async def test_an_end_called_lost_is_corrected_when_the_line_tells_it(world: Wor
     assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
     assert row.corrected_from == {"status": "failed", "failure": "lost_contact", "live": "unknown"}
     assert len(world.messages) == 1
-    await world.stage.slack.until(lambda: "Corrected" in thread(world))
+    await world.stage.slack.until(lambda: "Correction" in thread(world))
     await world.stage.receiver.wait_delivered(2)
     assert told(world) == ["deployment.finished", "deployment.corrected"]
     data = world.stage.receiver.delivered[-1].body["data"]
@@ -78,7 +78,7 @@ async def test_a_cap_that_could_not_be_confirmed_is_corrected_when_the_build_is_
     row = await the_row(world)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
     assert row.corrected_from == {"status": "failed", "failure": "timed_out", "live": "unknown"}
-    await world.stage.slack.until(lambda: "Corrected" in thread(world))
+    await world.stage.slack.until(lambda: "Correction" in thread(world))
     await world.stage.receiver.wait_delivered(2)
     assert told(world) == ["deployment.finished", "deployment.corrected"]
 

@@ -135,7 +135,7 @@ async def test_a_deploy_goes_on_while_only_questions_meet_another_server(tmp_pat
         await world.held()
         show_another_key(server)
         server.drop_oldest_for_test()
-        await world.until_message("Building", "cannot be asked now", "into known_hosts")
+        await world.until_message("Building", "No contact with", "into known_hosts")
         world.let_go()
         await world.until_message("Ended, reading what is live", "into known_hosts")
         show_its_key(server)

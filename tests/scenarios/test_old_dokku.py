@@ -18,7 +18,7 @@ from tests.support.bot_processes import an_app, open_processes
 from tests.support.patience import stretched
 
 OLD = "0.35.20"
-NO_RECORDS = "This Dokku keeps no build records"
+NO_RECORDS = "This Dokku version keeps no build records"
 FREED = "this Dokku keeps no build records, its freed lock tells so."
 BUILDING = "build step 4/"
 SWITCHED = "Running post-deploy"

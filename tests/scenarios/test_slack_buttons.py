@@ -23,7 +23,7 @@ async def test_cancel_asks_first_and_then_stops_the_build(quick: World) -> None:
     assert quick.slack.ephemerals(quick.ada) == []
 
 
-async def test_cancel_takes_a_waiting_one_out_of_the_line(quick: World) -> None:
+async def test_cancel_removes_a_waiting_deployment_from_the_queue(quick: World) -> None:
     quick.hold()
     await quick.deploy("myapp main")
     await quick.held()
@@ -39,7 +39,7 @@ async def test_cancel_takes_a_waiting_one_out_of_the_line(quick: World) -> None:
     assert running.phase is Phase.SUCCEEDED
 
 
-async def test_retry_starts_one_deployment_however_many_press_it(quick: World) -> None:
+async def test_several_people_pressing_retry_start_one_deployment(quick: World) -> None:
     quick.now_behaves("build_fails")
     await quick.deploy()
     failed = await quick.until_message("Failed:", "Retry")
@@ -48,7 +48,7 @@ async def test_retry_starts_one_deployment_however_many_press_it(quick: World) -
     await quick.click(RETRY, failed)
     await quick.posted(2)
     await quick.click(RETRY, failed, user="grace")
-    await quick.whispered("already under way", user="grace")
+    await quick.whispered("already been started", user="grace")
     quick.let_go()
     await quick.until_message("Deployed", "retry of")
     new, old = await quick.rows()
@@ -78,7 +78,7 @@ async def test_outdated_click_only_shows_the_clicker_a_notice(quick: World) -> N
     assert (row.phase, row.cancel) == (Phase.SUCCEEDED, None)
 
 
-async def test_while_the_new_release_is_watched_nothing_is_left_to_cancel(quick: World) -> None:
+async def test_nothing_is_left_to_cancel_during_the_stability_check(quick: World) -> None:
     await quick.stop_bot()
     await quick.start_bot(DEPLOYBOT_SETTLE="60s")
     await quick.deploy()
@@ -89,7 +89,7 @@ async def test_while_the_new_release_is_watched_nothing_is_left_to_cancel(quick:
     assert (row.phase, row.cancel) == (Phase.CHECKING, None)
 
 
-async def test_roll_back_goes_where_it_said_and_never_to_what_is_live(quick: World) -> None:
+async def test_roll_back_deploys_the_commit_it_named_and_never_the_live_one(quick: World) -> None:
     await quick.deploy("myapp main")
     await quick.until_message("Deployed", "`main`")
     first = quick.message
@@ -111,7 +111,7 @@ async def test_roll_back_goes_where_it_said_and_never_to_what_is_live(quick: Wor
     assert len(await quick.rows()) == 3
 
 
-async def test_roll_back_is_offered_by_a_failure_only_where_it_changed_something(
+async def test_failure_offers_roll_back_only_if_it_changed_something(
     quick: World,
 ) -> None:
     await quick.deploy("myapp main")

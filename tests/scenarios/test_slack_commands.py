@@ -9,7 +9,7 @@ from bot.deployments.states import RUNNING
 from tests.scenarios.conftest import World, open_world
 
 
-async def test_an_app_and_a_ref_are_understood_however_they_are_typed(world: World) -> None:
+async def test_app_and_ref_are_understood_in_every_spelling(world: World) -> None:
     main = world.stage.forge.sha("myapp", "main")
     login = world.stage.forge.sha("myapp", "feature/login")
     first = world.stage.forge.sha("myapp", "v1.0")
@@ -37,7 +37,7 @@ async def test_an_app_and_a_ref_are_understood_however_they_are_typed(world: Wor
     assert world.slack.ephemerals(world.ada) == []
 
 
-async def test_a_short_commit_is_pinned_at_once_where_it_is_known(world: World) -> None:
+async def test_known_short_commit_is_resolved_at_once(world: World) -> None:
     main = world.stage.forge.sha("myapp", "main")
     login = world.stage.forge.sha("myapp", "feature/login")
     await world.deploy("myapp feature/login")
@@ -54,7 +54,7 @@ async def test_a_short_commit_is_pinned_at_once_where_it_is_known(world: World) 
     await world.ended(3)
 
 
-async def test_a_ref_that_nobody_typed_is_the_tables_own(tmp_path: Path) -> None:
+async def test_default_ref_comes_from_the_apps_table(tmp_path: Path) -> None:
     (tmp_path / "deploybot.toml").write_text('[apps.myapp]\ndefault_ref = "feature/login"\n')
     async with open_world(tmp_path) as world:
         await world.start_bot()
@@ -65,12 +65,12 @@ async def test_a_ref_that_nobody_typed_is_the_tables_own(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("word", ["lock", "UNLOCK", "queue", "Approve", "reject"])
-async def test_a_word_of_a_later_release_deploys_nothing(tmp_path: Path, word: str) -> None:
+async def test_command_of_a_later_release_deploys_nothing(tmp_path: Path, word: str) -> None:
     async with open_world(tmp_path) as world:
         world.stage.dokku.create_app(word.lower())
         await world.start_bot()
         await world.deploy(f"{word} myapp")
-        await world.whispered("not in this release", "/deploy help")
+        await world.whispered("is not available yet", "/deploy help")
         assert world.messages == []
         assert await world.rows() == []
         assert await world.rows(word.lower()) == []
@@ -84,7 +84,7 @@ async def test_a_word_of_a_later_release_deploys_nothing(tmp_path: Path, word: s
         ("myapp ..", "not a valid branch, tag or commit"),
         ("my_app main", "not a valid app name"),
         ("myapp main to mars", "There is no server mars"),
-        ("myapp main right now please", "one word too many"),
+        ("myapp main right now please", "I don't understand"),
         ("@grace main", "not a valid app name"),
         ("status nothing", "There is no app nothing on default"),
         ("history", "Which one?"),
@@ -93,7 +93,7 @@ async def test_a_word_of_a_later_release_deploys_nothing(tmp_path: Path, word: s
         ("rollback myapp", "No earlier release of myapp was proven live"),
     ],
 )
-async def test_a_mistake_is_one_line_with_the_next_step(world: World, text: str, said: str) -> None:
+async def test_mistake_is_one_line_with_the_next_step(world: World, text: str, said: str) -> None:
     await world.deploy(text)
     await world.whispered(said)
     assert len(world.slack.ephemerals(world.ada)) == 1
@@ -102,7 +102,7 @@ async def test_a_mistake_is_one_line_with_the_next_step(world: World, text: str,
     assert world.slack.notices == []
 
 
-async def test_on_two_servers_the_server_must_be_said(tmp_path: Path) -> None:
+async def test_server_is_required_for_an_app_on_two_servers(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         world.second_server("staging")
         await world.start_bot()
@@ -115,9 +115,9 @@ async def test_on_two_servers_the_server_must_be_said(tmp_path: Path) -> None:
         assert row.server == "staging"
 
 
-async def test_questions_are_answered_to_the_asker_alone(world: World) -> None:
+async def test_only_the_requester_sees_the_answers_to_questions(world: World) -> None:
     await world.deploy("status")
-    await world.whispered("Nothing is being deployed.")
+    await world.whispered("Nothing is running or queued.")
     await world.deploy("apps")
     await world.whispered("default", "`myapp`")
     await world.deploy("HELP")
@@ -141,7 +141,7 @@ async def test_questions_are_answered_to_the_asker_alone(world: World) -> None:
     assert len(world.slack.ephemerals(world.ada)) == 7
 
 
-async def test_logs_as_a_command_opens_the_modal(world: World) -> None:
+async def test_logs_command_opens_the_modal(world: World) -> None:
     await world.deploy()
     (row,) = await world.ended()
     await world.deploy("logs myapp")
@@ -154,7 +154,7 @@ async def test_logs_as_a_command_opens_the_modal(world: World) -> None:
     assert world.slack.ephemerals(world.ada) == []
 
 
-async def test_cancel_means_the_running_one_and_then_the_first_that_waits(world: World) -> None:
+async def test_cancel_takes_the_running_deployment_then_the_first_waiting_one(world: World) -> None:
     world.hold()
     await world.deploy("myapp main")
     await world.held()
@@ -179,7 +179,7 @@ async def test_cancel_means_the_running_one_and_then_the_first_that_waits(world:
     await world.whispered("has already ended")
 
 
-async def test_retry_deploys_the_same_ref_looked_up_anew(world: World) -> None:
+async def test_retry_resolves_the_same_ref_again(world: World) -> None:
     world.now_behaves("build_fails")
     await world.deploy("myapp main")
     (failed,) = await world.ended()
@@ -195,7 +195,7 @@ async def test_retry_deploys_the_same_ref_looked_up_anew(world: World) -> None:
     assert len(await world.rows()) == 2
 
 
-async def test_rollback_takes_only_what_was_proven_live(quick: World) -> None:
+async def test_rollback_accepts_only_commits_proven_live(quick: World) -> None:
     before = _live(quick)
     await quick.deploy("myapp main")
     (first,) = await quick.ended()

@@ -10,13 +10,13 @@ from tests.scenarios.conftest import World, shown
 RETRY, CANCEL = "deployment_retry", "deployment_cancel"
 
 
-async def test_a_command_that_comes_twice_starts_one_deployment(quick: World) -> None:
+async def test_command_delivered_twice_starts_one_deployment(quick: World) -> None:
     await quick.deploy()
     await _again(quick, "slash_commands")
     await _only_one(quick, await quick.ended())
 
 
-async def test_a_command_that_comes_again_after_a_restart_starts_nothing(quick: World) -> None:
+async def test_command_redelivered_after_a_restart_starts_nothing(quick: World) -> None:
     await quick.deploy()
     await quick.ended()
     await quick.stop_bot()
@@ -25,14 +25,14 @@ async def test_a_command_that_comes_again_after_a_restart_starts_nothing(quick: 
     await _only_one(quick, await quick.rows())
 
 
-async def test_the_same_command_typed_twice_is_two_requests(quick: World) -> None:
+async def test_command_typed_twice_is_two_requests(quick: World) -> None:
     await quick.deploy()
     await quick.deploy()
     assert len(await quick.ended(2)) == 2
     assert len(quick.messages) == 2
 
 
-async def test_a_click_that_comes_twice_starts_one_deployment(quick: World) -> None:
+async def test_click_delivered_twice_starts_one_deployment(quick: World) -> None:
     quick.now_behaves("build_fails")
     await quick.deploy()
     await quick.until_message("Failed:", "Retry")
@@ -47,7 +47,7 @@ async def test_a_click_that_comes_twice_starts_one_deployment(quick: World) -> N
     assert len(quick.messages) == 2
 
 
-async def test_a_cancel_that_comes_twice_is_told_once(quick: World) -> None:
+async def test_cancel_delivered_twice_is_answered_once(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await quick.until_message("Building", "Cancel")
@@ -58,7 +58,7 @@ async def test_a_cancel_that_comes_twice_is_told_once(quick: World) -> None:
     assert len(told) == 1
 
 
-async def test_a_form_that_comes_twice_starts_one_deployment(quick: World) -> None:
+async def test_form_delivered_twice_starts_one_deployment(quick: World) -> None:
     await quick.deploy("")
     view = await quick.viewed("Branch, tag or commit")
     await quick.slack.submit(quick.ada, view, {"app": "myapp"})
@@ -66,7 +66,7 @@ async def test_a_form_that_comes_twice_starts_one_deployment(quick: World) -> No
     await _only_one(quick, await quick.ended())
 
 
-async def test_a_mention_comes_as_two_events_and_is_heard_once(quick: World) -> None:
+async def test_mention_arrives_as_two_events_and_is_handled_once(quick: World) -> None:
     await quick.slack.say(quick.ada, quick.deploys, "@deploybot myapp main")
     rows = await quick.ended()
     sent = [
@@ -79,7 +79,7 @@ async def test_a_mention_comes_as_two_events_and_is_heard_once(quick: World) -> 
     await _only_one(quick, rows)
 
 
-async def test_an_event_whose_ack_was_lost_is_sent_again_and_heard_once(quick: World) -> None:
+async def test_event_redelivered_after_a_lost_ack_is_handled_once(quick: World) -> None:
     quick.slack.lose_acks_for_test(2)
     await quick.slack.say(quick.ada, quick.deploys, "@deploybot myapp main")
     rows = await quick.ended()
@@ -90,16 +90,16 @@ async def test_an_event_whose_ack_was_lost_is_sent_again_and_heard_once(quick: W
 
 
 @pytest.mark.parametrize("word", ["status", "@deploybot status"])
-async def test_a_question_in_a_thread_is_answered_once(quick: World, word: str) -> None:
+async def test_question_in_a_thread_is_answered_once(quick: World, word: str) -> None:
     await quick.deploy()
     message = await quick.until_message("Deployed")
     await quick.replied("was deployed")
     await quick.slack.say(quick.ada, quick.deploys, word, thread_ts=message.ts)
-    await quick.replied("live at its end")
+    await quick.replied("live when it ended")
     await _again(quick, "events_api")
     await quick.slack.say(quick.ada, quick.deploys, "help", thread_ts=message.ts)
-    await quick.replied("What I understand:")
-    answers = [one for one in quick.slack.thread(message) if "live at its end:" in shown(one)]
+    await quick.replied("Commands:")
+    answers = [one for one in quick.slack.thread(message) if "live when it ended:" in shown(one)]
     assert len(answers) == 1
 
 

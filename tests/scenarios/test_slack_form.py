@@ -12,7 +12,7 @@ FROM_MESSAGE = "deploy_from_message"
 TITLE = "Branch, tag or commit"
 
 
-async def test_a_bare_command_opens_a_form_that_deploys_into_its_channel(quick: World) -> None:
+async def test_bare_command_opens_a_form_that_deploys_into_its_channel(quick: World) -> None:
     await quick.deploy("")
     view = await quick.viewed(TITLE)
     assert view.title == "Deploy an app"
@@ -29,7 +29,7 @@ async def test_a_bare_command_opens_a_form_that_deploys_into_its_channel(quick: 
     assert row.message.channel == quick.deploys.id
 
 
-async def test_a_form_without_a_ref_deploys_the_default(quick: World) -> None:
+async def test_form_without_a_ref_deploys_the_default(quick: World) -> None:
     await quick.deploy("")
     view = await quick.viewed(TITLE)
     await quick.slack.submit(quick.ada, view, {"app": "myapp"})
@@ -37,7 +37,7 @@ async def test_a_form_without_a_ref_deploys_the_default(quick: World) -> None:
     assert row.sha == quick.stage.forge.sha("myapp", "main")
 
 
-async def test_a_mistake_is_told_at_its_field_and_can_be_mended(quick: World) -> None:
+async def test_mistake_is_shown_at_its_field_and_can_be_corrected(quick: World) -> None:
     quick.stage.server.stall_for_test()
     await quick.deploy("")
     view = await quick.viewed(TITLE)  # nothing is known of the apps: their field is typed into
@@ -58,7 +58,7 @@ async def test_a_mistake_is_told_at_its_field_and_can_be_mended(quick: World) ->
     assert row.phase is Phase.SUCCEEDED
 
 
-async def test_a_form_opens_in_time_though_dokku_is_silent(quick: World) -> None:
+async def test_form_opens_in_time_if_dokku_does_not_answer(quick: World) -> None:
     quick.stage.server.stall_for_test()
     result = await quick.deploy("")
     assert result.acked
@@ -73,14 +73,14 @@ async def test_a_form_opens_in_time_though_dokku_is_silent(quick: World) -> None
     assert row.phase is Phase.SUCCEEDED
 
 
-async def test_questions_to_a_server_that_stays_silent_end_with_the_bot(quick: World) -> None:
+async def test_queries_to_a_silent_server_end_when_the_bot_stops(quick: World) -> None:
     quick.stage.server.stall_for_test()
     await quick.deploy("apps")
     await quick.whispered("no app is known, or the server does not answer")
     await quick.stop_bot()
 
 
-async def test_a_ref_that_is_not_there_is_whispered_after_the_form(quick: World) -> None:
+async def test_missing_ref_is_reported_to_the_requester_after_the_form(quick: World) -> None:
     await quick.deploy("")
     view = await quick.viewed(TITLE)
     await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "no-such-branch"})
@@ -89,7 +89,7 @@ async def test_a_ref_that_is_not_there_is_whispered_after_the_form(quick: World)
     assert await quick.rows() == []
 
 
-async def test_with_two_servers_the_form_asks_for_one(tmp_path: Path) -> None:
+async def test_form_asks_for_the_server_if_there_are_two(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         world.second_server("staging")
         await world.start_bot()
@@ -113,7 +113,7 @@ async def test_with_two_servers_the_form_asks_for_one(tmp_path: Path) -> None:
         ("good morning everybody", None, None),
     ],
 )
-async def test_a_message_fills_the_form_with_what_it_names(
+async def test_message_fills_the_form_with_what_it_names(
     world: World, said: str, app: str | None, ref: str | None
 ) -> None:
     message = await world.slack.say(world.slack.user("grace"), world.deploys, said)
@@ -141,7 +141,7 @@ async def test_deploy_from_message_deploys_into_the_channel_of_the_message(quick
     assert quick.messages == []
 
 
-async def test_on_its_own_message_it_offers_the_same_deployment_again(quick: World) -> None:
+async def test_message_action_on_a_live_message_offers_the_same_deployment(quick: World) -> None:
     await quick.deploy("myapp feature/login")
     message = await quick.until_message("Deployed")
     await quick.slack.shortcut(quick.ada, message, callback_id=FROM_MESSAGE)

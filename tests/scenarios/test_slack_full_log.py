@@ -10,7 +10,7 @@ LOG = "deployment_log"
 MANY = 400
 
 
-async def test_the_log_is_read_on_while_it_builds_and_in_pages(quick: World) -> None:
+async def test_log_is_read_in_pages_while_it_grows(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await quick.until_message("Building", "build step 4/", "Dokku build")
@@ -49,7 +49,7 @@ async def test_the_log_is_read_on_while_it_builds_and_in_pages(quick: World) -> 
     assert "Refresh" not in view.buttons.values()
 
 
-async def test_the_log_is_posted_as_a_file_into_the_thread(quick: World) -> None:
+async def test_log_is_posted_as_a_file_in_the_thread(quick: World) -> None:
     await quick.deploy()
     message = await quick.until_message("Deployed")
     await quick.click(LOG, user="grace")
@@ -66,9 +66,7 @@ async def test_the_log_is_posted_as_a_file_into_the_thread(quick: World) -> None
     assert len(quick.messages) == 1
 
 
-async def test_before_the_first_line_the_log_says_that_there_is_none(
-    quick: World, dokku_may_start: asyncio.Event
-) -> None:
+async def test_log_without_lines_says_so(quick: World, dokku_may_start: asyncio.Event) -> None:
     await quick.deploy()
     await quick.until_message("Starting", "Full log")
     await quick.click(LOG)

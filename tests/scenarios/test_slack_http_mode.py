@@ -30,7 +30,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:
             await bot.stop()
 
 
-async def test_a_deployment_over_signed_http(stage: Simulators) -> None:
+async def test_deployment_over_signed_http(stage: Simulators) -> None:
     slack = stage.slack
     ada, deploys = slack.user("ada"), slack.channel("deploys")
     stage.dokku.hold_for_test("myapp", at="build step 4/")
@@ -54,7 +54,7 @@ async def test_a_deployment_over_signed_http(stage: Simulators) -> None:
     assert slack.notices == []
 
 
-async def test_who_does_not_sign_is_not_heard(stage: Simulators) -> None:
+async def test_unsigned_requests_are_refused(stage: Simulators) -> None:
     body = {"command": "/deploy", "text": "myapp main", "channel_id": "C01DEPLOYS0"}
     async with aiohttp.ClientSession() as session:
         for headers in (

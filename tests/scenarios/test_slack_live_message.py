@@ -26,7 +26,7 @@ async def at(world: World, *words: str) -> Parts:
     return parts_of(await world.until_message(*words))
 
 
-async def test_before_dokku_says_a_word_the_message_says_starting(
+async def test_message_says_starting_before_dokku_prints_anything(
     quick: World, dokku_may_start: asyncio.Event
 ) -> None:
     await quick.deploy()
@@ -44,7 +44,7 @@ async def test_before_dokku_says_a_word_the_message_says_starting(
     await at(quick, "Deployed")
 
 
-async def test_one_message_follows_a_deployment_through_all_its_phases(tmp_path: Path) -> None:
+async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         world.hold("Fetching remote code")
         await world.start_bot(clock=QuickClock(), DEPLOYBOT_SETTLE="5s")
@@ -141,7 +141,7 @@ ENDS = (
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: f"{end.behaviour}-{end.live}")
-async def test_a_failure_says_why_and_what_is_live(tmp_path: Path, end: End) -> None:
+async def test_failure_says_why_and_what_is_live(tmp_path: Path, end: End) -> None:
     options = {} if end.apps is None else {"apps": end.apps}
     async with open_world(tmp_path, **options) as world:
         world.now_behaves(end.behaviour)
@@ -161,7 +161,7 @@ async def test_a_failure_says_why_and_what_is_live(tmp_path: Path, end: End) -> 
             assert words in message.text
 
 
-async def test_an_end_that_cannot_be_known_is_called_unknown(tmp_path: Path) -> None:
+async def test_unknown_result_is_reported_as_unknown(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         timing = {
             "poll_interval": timedelta(milliseconds=400),
@@ -181,7 +181,7 @@ async def test_an_end_that_cannot_be_known_is_called_unknown(tmp_path: Path) -> 
         world.stage.server.heal_for_test()
 
 
-async def test_a_cancel_is_shown_at_once_and_its_end_when_it_is_known(
+async def test_cancel_is_shown_at_once_and_its_result_when_it_is_known(
     quick: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = asyncio.Event()
@@ -197,7 +197,7 @@ async def test_a_cancel_is_shown_at_once_and_its_end_when_it_is_known(
     await at(quick, "Building", "Dokku build")
     await quick.click(CANCEL)
     cancelling = await at(quick, "Cancelling")
-    assert cancelling.facts["Status"] == "Cancelling · asked by @\u200bada"
+    assert cancelling.facts["Status"] == "Cancelling · requested by @\u200bada"
     assert cancelling.buttons == ["Full log"]
     line.set()
     cancelled = await at(quick, "Cancelled:")
@@ -206,7 +206,7 @@ async def test_a_cancel_is_shown_at_once_and_its_end_when_it_is_known(
     assert cancelled.buttons == ["Full log", "Retry"]
 
 
-async def test_three_good_deployments_tell_how_long_the_next_one_takes(quick: World) -> None:
+async def test_usual_duration_is_shown_after_three_good_deployments(quick: World) -> None:
     for count, ref in enumerate(("main", "v1.0", "feature/login"), start=1):
         await quick.deploy(f"myapp {ref}")
         await quick.ended(count)
@@ -216,7 +216,7 @@ async def test_three_good_deployments_tell_how_long_the_next_one_takes(quick: Wo
     assert re.fullmatch(r"\d+s \(usually \d+s\)", building.facts["Elapsed"])
 
 
-async def test_a_server_that_is_slow_to_answer_delays_no_message(quick: World) -> None:
+async def test_slow_server_does_not_delay_the_message(quick: World) -> None:
     await quick.deploy("apps")
     await quick.whispered("`myapp`")
     quick.stage.server.stall_for_test()
@@ -230,7 +230,7 @@ async def test_a_server_that_is_slow_to_answer_delays_no_message(quick: World) -
 
 
 @pytest.mark.parametrize("text", ["nothing-like-it main", "myapp no-such-branch"])
-async def test_what_turns_out_to_be_wrong_later_ends_the_message(
+async def test_mistake_found_later_ends_the_deployment_in_its_message(
     quick: World, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = asyncio.Event()
@@ -254,7 +254,7 @@ async def test_what_turns_out_to_be_wrong_later_ends_the_message(
     assert quick.slack.ephemerals(quick.ada) == []
 
 
-async def test_a_deleted_message_is_replaced_once_in_its_former_thread(quick: World) -> None:
+async def test_deleted_message_is_replaced_once_in_its_thread(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await at(quick, "Building")
@@ -274,7 +274,7 @@ async def test_a_deleted_message_is_replaced_once_in_its_former_thread(quick: Wo
     assert quick.messages == []
 
 
-async def test_a_message_deleted_twice_is_left_alone(quick: World) -> None:
+async def test_message_deleted_twice_is_not_posted_again(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await at(quick, "Building")

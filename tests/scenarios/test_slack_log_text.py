@@ -44,9 +44,7 @@ async def chat() -> AsyncIterator[Receiver]:
         yield receiver
 
 
-async def test_hostile_lines_of_a_build_end_masked_and_inert(
-    tmp_path: Path, chat: Receiver
-) -> None:
+async def test_hostile_log_lines_are_masked_and_inert(tmp_path: Path, chat: Receiver) -> None:
     (tmp_path / "deploybot.toml").write_text(
         f'[[webhooks]]\nurl = "{chat.url}"\nformat = "slack"\n'
     )
@@ -64,7 +62,7 @@ async def test_hostile_lines_of_a_build_end_masked_and_inert(
         await world.click("log_post_as_file", view)
         await world.viewed("Posted as a file")
         await world.slack.say(world.ada, world.deploys, "status", thread_ts=message.ts)
-        await world.replied("live at its end")
+        await world.replied("live when it ended")
         await world.deploy("history myapp")
         await world.whispered("The newest deployments")
         (row,) = await world.ended()
@@ -106,7 +104,7 @@ async def test_hostile_lines_of_a_build_end_masked_and_inert(
         assert not PINGS.search(str(posted.body["text"]))
 
 
-async def test_a_ref_cannot_ping_anybody_either(quick: World) -> None:
+async def test_ref_cannot_ping_anyone(quick: World) -> None:
     await quick.deploy("myapp fix-@here")
     told = await quick.whispered("fix-")
     assert "@here" not in told

@@ -14,7 +14,7 @@ INSIDERS_ONLY = "Only members of this bot's own workspace"
 
 
 @pytest.mark.parametrize("name", ["random", "secret"])
-async def test_where_the_bot_is_no_member_it_says_how_to_invite_it(quick: World, name: str) -> None:
+async def test_refused_post_says_how_to_invite_the_bot(quick: World, name: str) -> None:
     channel = quick.slack.channel(name)
     builds = list(quick.app.records)
     await _deploy_in(quick, channel)
@@ -32,14 +32,14 @@ async def test_where_the_bot_is_no_member_it_says_how_to_invite_it(quick: World,
     assert len(quick.slack.ephemerals(quick.ada)) == 1
 
 
-async def test_between_two_people_the_bot_cannot_post(quick: World) -> None:
+async def test_bot_cannot_post_between_two_people(quick: World) -> None:
     channel = quick.slack.channel("ada-grace")
     await _deploy_in(quick, channel)
     await quick.whispered("cannot see this conversation", "invite")
     assert await quick.rows() == []
 
 
-async def test_a_channel_that_was_archived_meanwhile_takes_nothing(quick: World) -> None:
+async def test_nothing_starts_in_an_archived_channel(quick: World) -> None:
     await quick.deploy("")
     view = await quick.viewed("Branch, tag or commit")
     quick.slack.archive(quick.deploys)
@@ -54,7 +54,7 @@ async def test_a_channel_that_was_archived_meanwhile_takes_nothing(quick: World)
     assert await quick.rows() == []
 
 
-async def test_nothing_of_a_request_that_could_not_be_posted_is_told_outside(
+async def test_request_that_could_not_be_posted_sends_no_webhook(
     quick: World,
 ) -> None:
     await _deploy_in(quick, quick.slack.channel("random"))
@@ -64,7 +64,7 @@ async def test_nothing_of_a_request_that_could_not_be_posted_is_told_outside(
     assert len(quick.stage.receiver.received) == 1
 
 
-async def test_somebody_of_another_workspace_may_do_nothing(quick: World) -> None:
+async def test_person_of_another_workspace_can_do_nothing(quick: World) -> None:
     mallory = quick.slack.user("mallory")
     quick.hold()
     await quick.deploy()
@@ -92,7 +92,7 @@ async def test_somebody_of_another_workspace_may_do_nothing(quick: World) -> Non
     assert len(await quick.rows()) == 1
 
 
-async def test_only_deployers_may_deploy_cancel_and_retry(tmp_path: Path) -> None:
+async def test_only_deployers_can_deploy_cancel_and_retry(tmp_path: Path) -> None:
     (tmp_path / "deploybot.toml").write_text('[apps.myapp]\ndeployers = ["S01RELEASE0"]\n')
     async with open_world(tmp_path) as world:
         await world.start_bot()

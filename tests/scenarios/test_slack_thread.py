@@ -9,7 +9,7 @@ from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, shown
 
 
-async def test_the_words_of_a_thread_are_answered_there(quick: World) -> None:
+async def test_thread_commands_are_answered_in_the_thread(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     message = await quick.until_message("Building", "build step 4/", "Dokku build")
@@ -17,7 +17,7 @@ async def test_the_words_of_a_thread_are_answered_there(quick: World) -> None:
     await _reply(quick, message, "status")
     await quick.replied("Deploying myapp", row.id)
     await _reply(quick, message, "Help!")
-    helped = await quick.replied("What I understand:", "rollback")
+    helped = await quick.replied("Commands:", "rollback")
     assert "/deploy" not in shown(helped)
     await _reply(quick, message, "@deploybot status")
     await _until_replies(quick, message, 3)
@@ -36,7 +36,7 @@ async def test_the_words_of_a_thread_are_answered_there(quick: World) -> None:
     assert quick.slack.ephemerals(quick.ada) == []
 
 
-async def test_anything_else_in_a_thread_is_left_alone(quick: World) -> None:
+async def test_other_replies_in_a_thread_are_ignored(quick: World) -> None:
     await quick.deploy()
     message = await quick.until_message("Deployed")
     await quick.replied("was deployed")
@@ -54,13 +54,13 @@ async def test_anything_else_in_a_thread_is_left_alone(quick: World) -> None:
     await quick.slack.say(quick.ada, quick.deploys, "status")
     await quick.slack.say(quick.ada, quick.deploys, "cancel")
     await _reply(quick, message, "@deploybot hm?")  # after all those; a mention gets help
-    await quick.replied("What I understand:")
+    await quick.replied("Commands:")
     said = [one for one in quick.slack.thread(message)[before:] if one.bot_id]
     assert len(said) == 1
     assert len(quick.messages) == 1
 
 
-async def test_retry_and_rollback_in_a_thread_say_where_the_new_one_is(quick: World) -> None:
+async def test_retry_and_rollback_in_a_thread_link_to_the_new_deployment(quick: World) -> None:
     quick.now_behaves("build_fails")
     await quick.deploy()
     failed = await quick.until_message("Failed:")
@@ -75,7 +75,7 @@ async def test_retry_and_rollback_in_a_thread_say_where_the_new_one_is(quick: Wo
 
 
 @pytest.mark.parametrize("behaviour", ["ok", "build_fails"])
-async def test_the_requester_is_mentioned_once_at_the_end(quick: World, behaviour: str) -> None:
+async def test_requester_is_mentioned_once_at_the_end(quick: World, behaviour: str) -> None:
     quick.now_behaves(behaviour)
     await quick.deploy(user="grace")
     message = await quick.until_message("Live now")
@@ -87,13 +87,13 @@ async def test_the_requester_is_mentioned_once_at_the_end(quick: World, behaviou
     assert words in mention.text
     # What comes later must not tell it again.
     await quick.deploy("status", user="grace")
-    await quick.whispered("Nothing is being deployed.", user="grace")
+    await quick.whispered("Nothing is running or queued.", user="grace")
     assert f"<@{grace.id}>" not in shown(message)
     pings = [one for one in quick.slack.thread(message) if f"<@{grace.id}>" in shown(one)]
     assert len(pings) == 1
 
 
-async def test_who_asked_by_a_mention_is_pinged_no_sooner(quick: World) -> None:
+async def test_requester_by_mention_is_pinged_only_at_the_end(quick: World) -> None:
     """Slack names nobody in its events, and `<@U1>` pings; in an edit it does not."""
     quick.hold()
     await quick.slack.say(quick.ada, quick.deploys, "@deploybot myapp main")
@@ -106,7 +106,7 @@ async def test_who_asked_by_a_mention_is_pinged_no_sooner(quick: World) -> None:
     assert [call.args.get("thread_ts") for call in pinging] == [quick.message.ts]
 
 
-async def test_a_mention_in_a_channel_starts_a_deployment(quick: World) -> None:
+async def test_mention_in_a_channel_starts_a_deployment(quick: World) -> None:
     said = await quick.slack.say(quick.ada, quick.deploys, "@deploybot myapp feature/login")
     await quick.until_message("Deployed", "`feature/login`")
     (row,) = await quick.rows()
@@ -120,14 +120,14 @@ async def test_a_mention_in_a_channel_starts_a_deployment(quick: World) -> None:
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("@deploybot status", "Nothing is being deployed."),
-        ("hello @deploybot, how are you?", "What I understand:"),
-        ("@deploybot", "What I understand:"),
+        ("@deploybot status", "Nothing is running or queued."),
+        ("hello @deploybot, how are you?", "Commands:"),
+        ("@deploybot", "Commands:"),
         ("@deploybot myap main", "`myapp`"),
-        ("@deploybot lock myapp", "not in this release"),
+        ("@deploybot lock myapp", "is not available yet"),
     ],
 )
-async def test_a_mention_is_answered_below_it_and_starts_nothing(
+async def test_question_by_mention_is_answered_below_it(
     world: World, text: str, answer: str
 ) -> None:
     said = await world.slack.say(world.ada, world.deploys, text)
@@ -141,7 +141,7 @@ async def test_a_mention_is_answered_below_it_and_starts_nothing(
     assert await world.rows() == []
 
 
-async def test_in_a_direct_message_no_mention_is_needed(quick: World) -> None:
+async def test_direct_message_needs_no_mention(quick: World) -> None:
     direct = quick.slack.dm(quick.ada)
     await quick.slack.say(quick.ada, direct, "myapp main")
 

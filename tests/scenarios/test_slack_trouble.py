@@ -23,7 +23,7 @@ async def test_429_pauses_all_edits_and_then_only_the_newest_state_goes_out(worl
 
 
 @pytest.mark.parametrize("times", [1, 4])
-async def test_edits_that_fail_are_made_again(quick: World, times: int) -> None:
+async def test_failed_edits_are_repeated(quick: World, times: int) -> None:
     quick.slack.fail_for_test(EDIT, status=500, times=times)
     await quick.deploy()
     await quick.until_message("Deployed")
@@ -31,7 +31,7 @@ async def test_edits_that_fail_are_made_again(quick: World, times: int) -> None:
     assert len(quick.messages) == 1
 
 
-async def test_a_message_that_is_too_large_is_shown_without_its_log(quick: World) -> None:
+async def test_too_large_message_is_shown_without_its_log(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await quick.until_message("Building", "build step 4/")
@@ -42,7 +42,7 @@ async def test_a_message_that_is_too_large_is_shown_without_its_log(quick: World
     assert len(quick.messages) == 1
 
 
-async def test_where_it_may_not_post_nothing_is_started(quick: World) -> None:
+async def test_nothing_starts_if_the_message_cannot_be_posted(quick: World) -> None:
     quick.slack.fail_for_test(POST, error="restricted_action")
     await quick.deploy()
     await quick.whispered("A setting of this workspace forbids me to post here.")
@@ -53,7 +53,7 @@ async def test_where_it_may_not_post_nothing_is_started(quick: World) -> None:
     assert row.phase is Phase.SUCCEEDED
 
 
-async def test_a_post_that_slack_limits_is_made_later(quick: World) -> None:
+async def test_rate_limited_post_is_made_later(quick: World) -> None:
     quick.slack.rate_limit_for_test(POST, 1)
     await quick.deploy()
     await quick.until_message("Deployed")
@@ -61,7 +61,7 @@ async def test_a_post_that_slack_limits_is_made_later(quick: World) -> None:
     assert quick.slack.ephemerals(quick.ada) == []
 
 
-async def test_a_post_whose_answer_was_lost_is_not_repeated(quick: World) -> None:
+async def test_post_without_an_answer_is_not_repeated(quick: World) -> None:
     quick.slack.lose_response_for_test(POST)
     await quick.deploy()
     message = await quick.until_message("Deployed")
@@ -70,7 +70,7 @@ async def test_a_post_whose_answer_was_lost_is_not_repeated(quick: World) -> Non
     assert len(quick.messages) == 1
 
 
-async def test_a_mention_whose_answer_was_lost_is_not_repeated(quick: World) -> None:
+async def test_thread_reply_without_an_answer_is_not_repeated(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await quick.until_message("Building")
@@ -81,11 +81,11 @@ async def test_a_mention_whose_answer_was_lost_is_not_repeated(quick: World) -> 
     # The outbox looks again after 5 s; it reads the thread before it sends anything.
     await quick.slack.until(lambda: _calls(quick, "conversations.replies"))
     await quick.deploy("status")
-    await quick.whispered("Nothing is being deployed.")
+    await quick.whispered("Nothing is running or queued.")
     assert len([one for one in quick.slack.thread(message) if one.bot_id]) == 1
 
 
-async def test_a_mention_that_was_refused_is_made_again(quick: World) -> None:
+async def test_refused_thread_reply_is_repeated(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await quick.until_message("Building")
@@ -97,7 +97,7 @@ async def test_a_mention_that_was_refused_is_made_again(quick: World) -> None:
 
 
 @pytest.mark.parametrize("reason", ["refresh_requested", "warning"])
-async def test_a_socket_that_slack_refreshes_loses_nothing(quick: World, reason: str) -> None:
+async def test_refreshed_socket_loses_no_request(quick: World, reason: str) -> None:
     quick.hold()
     await quick.deploy()
     await quick.until_message("Building", "Cancel")
@@ -112,7 +112,7 @@ async def test_a_socket_that_slack_refreshes_loses_nothing(quick: World, reason:
     assert quick.slack.unknown_acks_for_test() == []
 
 
-async def test_a_socket_that_breaks_is_opened_again_while_the_message_goes_on(
+async def test_broken_socket_is_reopened_while_the_message_is_edited(
     quick: World,
 ) -> None:
     quick.hold()
@@ -123,10 +123,10 @@ async def test_a_socket_that_breaks_is_opened_again_while_the_message_goes_on(
     await quick.until_message("Deployed")
     await quick.slack.until(lambda: quick.slack.open_connections > 0)
     await quick.deploy("status")
-    await quick.whispered("Nothing is being deployed.")
+    await quick.whispered("Nothing is running or queued.")
 
 
-async def test_acks_come_in_time_while_slacks_own_answers_do_not(quick: World) -> None:
+async def test_acks_are_in_time_while_slack_answers_slowly(quick: World) -> None:
     quick.hold()
     await quick.deploy("myapp main")
     await quick.until_message("Building", "Cancel")
@@ -148,7 +148,7 @@ async def test_acks_come_in_time_while_slacks_own_answers_do_not(quick: World) -
     assert quick.slack.notices == []
 
 
-async def test_a_form_that_slack_does_not_open_is_told(quick: World) -> None:
+async def test_form_that_slack_does_not_open_is_reported(quick: World) -> None:
     quick.slack.fail_for_test("views.open", error="expired_trigger_id")
     await quick.deploy("")
     await quick.whispered("Slack waited too long for the form. Please try again.")

@@ -14,7 +14,7 @@ async def at(world: World, *words: str) -> Parts:
     return parts_of(await world.until_message(*words))
 
 
-async def test_waiting_ones_show_their_place_and_the_next_starts_after_an_end(
+async def test_waiting_deployments_show_their_place_and_start_in_order(
     quick: World,
 ) -> None:
     quick.hold()
@@ -47,7 +47,7 @@ async def test_waiting_ones_show_their_place_and_the_next_starts_after_an_end(
     assert "1st in line" in last
 
 
-async def test_a_deploy_from_outside_is_named_and_waited_for(quick: World) -> None:
+async def test_deployment_waits_for_an_outside_deploy_and_names_it(quick: World) -> None:
     quick.hold()
     quick.stage.dokku.outside_push_for_test("myapp", quick.stage.forge.sha("myapp", "v1.0"))
     await quick.held()
@@ -62,7 +62,7 @@ async def test_a_deploy_from_outside_is_named_and_waited_for(quick: World) -> No
     assert len(quick.messages) == 1
 
 
-async def test_a_place_in_the_line_is_not_kept_for_ever(tmp_path: Path) -> None:
+async def test_waiting_deployment_expires(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         world.hold()
         clock = QuickClock()

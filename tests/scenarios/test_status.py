@@ -34,10 +34,10 @@ async def status(world: World, *words: str, text: str = "status myapp") -> str:
 
 async def test_what_was_proven_and_did_not_change_is_live(world: World) -> None:
     row = await deployed(world)
-    said = await status(world, f"{row.sha[:7]} is live: the containers are those")
+    said = await status(world, f"{row.sha[:7]} is live, deployed by", "Nothing has changed since.")
     assert "Processes: web.1 running." in said
-    assert row.id in said
-    assert "Last end: 🟢" in said
+    assert "deployed by ada" in said
+    assert "Last deployment: 🟢" in said
     assert "outside" not in said
 
 
@@ -45,7 +45,7 @@ async def test_a_restart_elsewhere_is_the_same_code(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:restart myapp")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
-    assert "Dokku's records since: a ps:restart (ended without telling how" in said
+    assert "Dokku's build records since then: a ps:restart (ended with an unknown result" in said
     assert "by the server's clock" in said
 
 
@@ -53,7 +53,7 @@ async def test_a_rebuild_elsewhere_is_named(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:rebuild myapp")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
-    assert "a ps:rebuild (ended well" in said
+    assert "a ps:rebuild (succeeded" in said
 
 
 async def test_scaling_elsewhere_leaves_no_record(world: World) -> None:
@@ -69,7 +69,7 @@ async def test_a_push_elsewhere_is_another_release_that_is_not_proven(world: Wor
     await world.stage.dokku.outside_push_for_test("myapp", OTHER)
     said = await status(world, "Changed outside the bot", "another release")
     assert f"According to Dokku it is {OTHER[:7]}." in said
-    assert "a git push (ended well" in said
+    assert "a git push (succeeded" in said
     assert f"{row.sha[:7]} is live" not in said
 
 
@@ -78,13 +78,13 @@ async def test_a_push_of_what_was_live_before_says_whose_code_it_is(world: World
     await deployed(world, "myapp main", 2)
     await world.stage.dokku.outside_push_for_test("myapp", first.sha)
     said = await status(world, "Changed outside the bot")
-    assert f"Its code is that of {first.sha[:7]}, which this bot proved live before." in said
+    assert f"Its code is that of {first.sha[:7]}, which the bot verified earlier." in said
 
 
 async def test_scaled_to_nothing_or_stopped_nothing_runs(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:stop myapp")
-    said = await status(world, "Nothing runs: stopped, scaled to none")
+    said = await status(world, "Nothing is running: stopped, scaled to zero")
     assert f"which left {row.sha[:7]} running" in said
     assert "web.1 exited" in said
 
@@ -101,7 +101,7 @@ async def test_a_crash_loop_is_seen(world: World) -> None:
 
 async def test_a_release_that_was_never_proven_is_called_so(world: World) -> None:
     before = world.app.deploy_source_metadata.rpartition("#")[2]
-    said = await status(world, "No release of it was proven live by this bot.")
+    said = await status(world, "The bot has no verified deployment of this app.")
     assert f"According to Dokku it is {before[:7]}." in said
     assert "Processes: web.1 running." in said
 
@@ -111,7 +111,7 @@ async def test_a_failure_leaves_what_was_live_before_it(world: World) -> None:
     world.now_behaves("build_fails")
     await deployed(world, "myapp feature/login", 2)
     said = await status(world, f"{good.sha[:7]} is live")
-    assert "Last end: 🔴" in said
+    assert "Last deployment: 🔴" in said
     assert "the build failed" in said
 
 
@@ -134,7 +134,7 @@ async def test_a_push_that_runs_is_named(world: World) -> None:
     world.hold()
     push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
-    await status(world, "Under way outside the bot: a git push (running")
+    await status(world, "Running outside the bot: a git push (running")
     world.let_go()
     await push
 
@@ -145,14 +145,14 @@ async def test_a_dead_server_is_said_with_what_the_history_knows(world: World) -
     await world.stage.server.drop_connections_for_test()
     said = await status(world, "What is live now is not known.")
     assert "refused" in said
-    assert f"Deployment {row.id} left {row.sha[:7]} live" in said
+    assert f"The last verified deployment ({row.id}) left {row.sha[:7]} live" in said
 
 
 async def test_a_docker_that_does_not_answer_leaves_it_unknown(world: World) -> None:
     await deployed(world)
     world.stage.dokku.kill_docker_for_test()
     said = await status(world, "What is live now is not known.")
-    assert "is live:" not in said
+    assert "is live," not in said
 
 
 @pytest.mark.parametrize("text", ["status nothing", "status mapp"])
@@ -174,7 +174,7 @@ async def test_in_a_thread_an_old_deployment_is_told_beside_what_is_live_now(
     second = await deployed(world, "myapp main", 2)
     await say_in(world, message, "status")
     said = shown(await world.replied(first.id, message=message))
-    assert "live at its end: the new release" in said
+    assert "live when it ended: the new release" in said
     assert f"{second.sha[:7]} is live" in said
     said = await status(world, first.id, text=f"status {first.id}")
     assert f"{second.sha[:7]} is live" in said
@@ -276,7 +276,7 @@ async def test_at_a_shell_the_same_is_told(world: World) -> None:
     await elsewhere(world, "ps:restart myapp")
     said = await shell(world, "status", "myapp")
     assert f"{row.sha[:7]} is live, restarted or scaled outside the bot" in said
-    assert "a ps:restart (ended without telling how" in said
+    assert "a ps:restart (ended with an unknown result" in said
     told = json.loads(await shell(world, "status", "myapp", "--json"))["live_now"]
     assert (told["match"], told["sha"], told["since"]) == ("restarted", row.sha, row.id)
     assert told["processes"] == [{"process": "web.1", "state": "running", "restarts": 0}]

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from bot.deployments.model import AuditEntry, Deployment, Live, Status
 from bot.deployments.states import status_of
+from bot.deployments.verdict.wording import LIVE
 from bot.slack.client import REPLY_METADATA_TYPE
-from bot.slack.render.words import HEADLINES, LIVES
+from bot.slack.render.words import HEADLINES
 from tests.truth.theatre import FINISHED, Theatre
 
 NOTED = frozenset({"started_again", "crash_seen"})
@@ -35,7 +36,7 @@ def show_problems(
         yield f"{row.id}: {len(messages)} messages"
         return
     message = messages[0]
-    for words in (HEADLINES[status_of(row.phase)], LIVES[row.live or Live.UNKNOWN]):
+    for words in (HEADLINES[status_of(row.phase)], LIVE[row.live or Live.UNKNOWN]):
         for place, text in (("line", message.text), ("blocks", message.plain)):
             if words not in text:
                 yield f"{row.id}: its {place} does not say {words!r}: {message.text}"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from bot.deployments.model import Actor, Deployment, Live, Phase, Trigger
 from bot.slack.listeners.buttons import ActionButton
-from bot.slack.listeners.commands import LATER, WORDS, usage_of
+from bot.slack.listeners.commands import COMMANDS, LATER, usage_of
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.buttons import Situation
@@ -18,7 +18,7 @@ log_window.py. -->
 
 ## Commands
 
-{words}
+{commands}
 
 Commands work in upper and lower case. `APP` is a name from `/deploy apps`. `REF` is a branch, a
 tag or a commit. `SERVER` is the name of a server in the settings; it is needed only if the app is
@@ -78,15 +78,15 @@ _SAMPLES = {
 def commands_page() -> str:
     """The whole page."""
     return _PAGE.format(
-        words=_table(
+        commands=_table(
             ("command", "what it does", "also in a thread"),
             (
                 (f"`/deploy {usage_of(row)}`", row.summary, "yes" if row.in_thread else "")
-                for row in WORDS
+                for row in COMMANDS
             ),
         ),
         later=_listed(f"`{word}`" for word in sorted(LATER)),
-        thread_words=_listed(f"`{row.name}`" for row in WORDS if row.in_thread),
+        thread_words=_listed(f"`{row.name}`" for row in COMMANDS if row.in_thread),
         buttons=_table(
             ("button", "shown while the deployment is", "who may use it", "asks first"),
             (

@@ -1,1 +1,1 @@
-"""What people do in Slack: each payload becomes a service call and a reply."""
+"""Handles what people do in Slack: each request becomes a service call and an answer."""

@@ -1,4 +1,4 @@
-"""What the words of the bot are answered with: status, history, apps, help. Pure."""
+"""The answers to commands: status, history, apps, help. Pure."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -8,30 +8,30 @@ from bot.deployments.model import AppPolicy, Deployment, Progress
 from bot.deployments.states import ENDINGS, status_of
 from bot.slack.render import words
 from bot.slack.render.blocks import Answer, context, section
-from bot.slack.render.live_state import standing_lines
+from bot.slack.render.live_state import live_lines
 from bot.slack.render.text import code, day_time, inert, link, short_sha
 
 LONGEST_SECTION = 2_900
 LONGEST_LIST = 8_000
-"""Characters; what does not fit is counted. Slack refuses messages of some 12,000."""
+"""Characters; the rest is counted. Slack refuses messages of about 12,000."""
 APPS_A_LINE = 10
 
 LONGEST_SENTENCE = 600
 UNFINISHED = 10
-"""Waiting deployments of an app that are shown."""
+"""How many running and waiting deployments of an app are shown."""
 
 Known = tuple[Deployment, Progress]
 Snapshots = Callable[[Deployment], Known]
 
 
 def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) -> Answer:
-    """Where one deployment stands, with the way to its message."""
+    """The state of one deployment, with a link to its message."""
     facts = [words.status_words(deployment, progress)]
     facts.append(words.elapsed_words(deployment, progress, now))
     if deployment.sha:
         facts.append(f"commit {code(short_sha(deployment.sha))}")
     if deployment.phase in ENDINGS:
-        facts.append(f"live at its end: {words.live_words(deployment)}")
+        facts.append(f"live when it ended: {words.live_words(deployment)}")
     line = " · ".join(facts)
     blocks = [section(f"{words.headline(deployment)}\n{line}")]
     if deployment.reason and deployment.phase in ENDINGS:
@@ -40,43 +40,45 @@ def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) 
     return Answer(text=f"{words.plain_headline(deployment)}: {line}", blocks=tuple(blocks))
 
 
-def standing_answer(found: Sequence[LiveReport], snapshot: Snapshots, *, now: datetime) -> Answer:
-    """What is live of an app now, on each server, and what is under way there.
+def live_answer(found: Sequence[LiveReport], snapshot: Snapshots, *, now: datetime) -> Answer:
+    """What is live for an app now, on each server, and what is running and waiting there.
 
     `snapshot` gives the newest row and progress of a deployment.
     """
     blocks = []
-    for seen in found:
-        text = f"*{inert(seen.app, 80)}* on {inert(seen.server, 60)}"
-        for line in standing_lines(seen):  # what matters most comes first
-            shown = f"\n{inert(line, LONGEST_SENTENCE)}"
-            text += shown if len(text) + len(shown) <= LONGEST_SECTION else ""
-        blocks.append(section(text))
-        standing = seen.state
-        unfinished = [standing.running] if standing.running else []
-        for one, progress in map(snapshot, [*unfinished, *standing.waiting][:UNFINISHED]):
-            blocks.append(section(_under_way(one, progress, now)))
-        if standing.newest is not None and not unfinished:
-            blocks.append(context(f"Last end: {_past(standing.newest, now)}"))
-    return Answer(text=" ".join(_in_short(seen, snapshot) for seen in found), blocks=tuple(blocks))
+    for report in found:
+        shown = f"*{inert(report.app, 80)}* on {inert(report.server, 60)}"
+        for line in live_lines(report, now=now):  # what matters most comes first
+            more = f"\n{inert(line, LONGEST_SENTENCE)}"
+            shown += more if len(shown) + len(more) <= LONGEST_SECTION else ""
+        blocks.append(section(shown))
+        state = report.state
+        running = [state.running] if state.running else []
+        for one, progress in map(snapshot, [*running, *state.waiting][:UNFINISHED]):
+            blocks.append(section(_unfinished(one, progress, now)))
+        if state.newest is not None and not running:
+            blocks.append(context(f"Last deployment: {_past(state.newest, now)}"))
+    return Answer(
+        text=" ".join(_in_short(one, snapshot, now) for one in found), blocks=tuple(blocks)
+    )
 
 
-def _in_short(seen: LiveReport, snapshot: Snapshots) -> str:
-    words_ = f"{inert(seen.app, 80)} on {inert(seen.server, 60)}: "
-    words_ += inert(standing_lines(seen)[0], LONGEST_SENTENCE)
-    running = seen.state.running
+def _in_short(report: LiveReport, snapshot: Snapshots, now: datetime) -> str:
+    words_ = f"{inert(report.app, 80)} on {inert(report.server, 60)}: "
+    words_ += inert(live_lines(report, now=now)[0], LONGEST_SENTENCE)
+    running = report.state.running
     if running is not None:
         one, progress = snapshot(running)
         words_ += f" {words.plain_headline(one)}: {words.status_words(one, progress)}."
     return words_
 
 
-def and_standing(answer: Answer, more: Answer) -> Answer:
-    """Where one deployment stands, and what became of its app since."""
+def with_live_state(answer: Answer, more: Answer) -> Answer:
+    """The state of one deployment, and what is live for its app now."""
     return Answer(text=answer.text, blocks=(*answer.blocks, *more.blocks))
 
 
-def _under_way(one: Deployment, progress: Progress, now: datetime) -> str:
+def _unfinished(one: Deployment, progress: Progress, now: datetime) -> str:
     return (
         f"{words.headline(one)} · {words.status_words(one, progress)}"
         f" · {words.elapsed_words(one, progress, now)} · {inert(one.id, 40)}{_message_of(one)}"
@@ -84,20 +86,20 @@ def _under_way(one: Deployment, progress: Progress, now: datetime) -> str:
 
 
 def unfinished_answer(unfinished: Sequence[Known], *, now: datetime) -> Answer:
-    """All that runs and waits, oldest first."""
+    """Everything running or queued, oldest first."""
     if not unfinished:
-        return _one("Nothing is being deployed.")
+        return _one("Nothing is running or queued.")
     lines = [
         f"{words.headline(one)} · {words.status_words(one, progress)}"
         f" · {words.elapsed_words(one, progress, now)}{_message_of(one)}"
         for one, progress in unfinished
     ]
-    return _listed(f"{len(lines)} unfinished:", lines)
+    return _listed(f"{len(lines)} running or queued:", lines)
 
 
 def history_answer(app: str, found: Sequence[Deployment], *, now: datetime) -> Answer:
-    """The newest deployments of an app."""
-    return _listed(f"The newest deployments of {code(app)}:", [_past(one, now) for one in found])
+    """The latest deployments of an app."""
+    return _listed(f"Latest deployments of {code(app)}:", [_past(one, now) for one in found])
 
 
 def _past(one: Deployment, now: datetime) -> str:
@@ -122,23 +124,23 @@ def apps_answer(known: Sequence[AppPolicy], *, servers: Sequence[str]) -> Answer
     for server in servers:
         names = sorted({one.app for one in known if one.server == server})
         if not names:
-            names_words = ["no app is known, or the server does not answer at the moment"]
+            names_words = ["no apps found; the server may not be answering"]
         else:
             shown = [code(name) for name in names]
             rows = [shown[at : at + APPS_A_LINE] for at in range(0, len(shown), APPS_A_LINE)]
             names_words = [", ".join(row) for row in rows]
         names_words[0] = f"*{inert(server, 60)}*: {names_words[0]}"
         lines += names_words
-    return _listed("Apps that can be deployed:", lines)
+    return _listed("Apps you can deploy:", lines)
 
 
 def help_answer(rows: Sequence[tuple[str, str]]) -> Answer:
-    """The words, each with its one sentence."""
-    return _listed("What I understand:", [f"{code(usage)} {summary}" for usage, summary in rows])
+    """The commands, each with its summary."""
+    return _listed("Commands:", [f"{code(usage)} {summary}" for usage, summary in rows])
 
 
 def started_answer(deployment: Deployment) -> Answer:
-    """A deployment that a reply in another one's thread has started."""
+    """A deployment that was started in the thread of another one."""
     return _one(
         f"Started: {inert(deployment.app, 80)} {words.target_words(deployment)}"
         f"{_message_of(deployment)}"
@@ -146,9 +148,9 @@ def started_answer(deployment: Deployment) -> Answer:
 
 
 def already_words(deployment: Deployment, *, back: bool) -> str:
-    """The same act is under way: which deployment, and where."""
-    act = "That roll back" if back else "That retry"
-    return f"{act} is already under way: {inert(deployment.id, 40)}{_message_of(deployment)}."
+    """The same retry or roll back was started before: which deployment, and where."""
+    what = "That roll back" if back else "That retry"
+    return f"{what} has already been started: {inert(deployment.id, 40)}{_message_of(deployment)}."
 
 
 def _message_of(deployment: Deployment) -> str:
@@ -161,7 +163,7 @@ def _one(line: str) -> Answer:
 
 
 def _listed(title: str, lines: Sequence[str]) -> Answer:
-    """A list in as few blocks as its lines need."""
+    """A list, in as few blocks as possible."""
     texts = [title]
     for place, line in enumerate(lines):
         if sum(map(len, texts)) + len(line) > LONGEST_LIST:

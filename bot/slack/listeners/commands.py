@@ -1,4 +1,4 @@
-"""The words of the bot: one table for slash command, mention, DM and thread."""
+"""The commands: one table for slash command, mention, direct message and thread."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ USAGE = "rollback APP [SHA]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class Command:
     """One row of the table."""
 
     name: str
@@ -29,7 +29,7 @@ class Word:
     summary: str
     run: Callable[[Call], Awaitable[None]]
     in_thread: bool = False
-    """It also stands alone, as a reply in a deployment's thread."""
+    """Its name alone also works, as a reply in a deployment's thread."""
 
 
 async def on_command(desk: Desk, body: Body) -> None:
@@ -48,10 +48,10 @@ async def on_command(desk: Desk, body: Body) -> None:
 
 
 async def run_line(call: Call, text: str) -> None:
-    """Do what a line says. Declined: the sentence for its author; nothing was started."""
+    """Run the command in a line of text. Declined: nothing was started, and why."""
     line = read_line(text, TABLE.keys() | LATER)
     if line.word in LATER:
-        raise Declined(f"`{line.word}` is not in this release. `/deploy help` lists what is.")
+        raise Declined(f"`{line.word}` is not available yet. `/deploy help` lists the commands.")
     row = TABLE[line.word or "deploy"]
     await row.run(replace(call, rest=line.rest))
 
@@ -75,7 +75,7 @@ async def _read_deploy(call: Call) -> Ask:
 
 
 async def start(call: Call, ask: Ask) -> None:
-    """Ask the service. Its message is the answer; a duplicate is answered with nothing."""
+    """Start a deployment. Its message is the answer; a duplicate gets none."""
     await call.desk.service.request(
         Request(
             app=ask.app,
@@ -90,7 +90,7 @@ async def start(call: Call, ask: Ask) -> None:
 
 
 async def status(call: Call) -> None:
-    """Where a deployment stands; without a subject, what runs and waits."""
+    """The state of a deployment or an app; without a subject, everything running or queued."""
     queries, now = call.desk.queries, call.desk.clock.now()
     about = read_about(call.rest)
     if about.subject is None and call.about is None:
@@ -98,15 +98,15 @@ async def status(call: Call) -> None:
         shown = [one for one in unfinished if about.server in {None, one[0].server}]
         await call.answers.say(say.unfinished_answer(shown, now=now))
         return
-    meant = call.about if about.subject is None else await queries.find_by_id(about.subject)
-    if meant is None:
+    found_by_id = call.about if about.subject is None else await queries.find_by_id(about.subject)
+    if found_by_id is None:
         found = await queries.live_state(about.subject or "", server=about.server)
-        await call.answers.say(say.standing_answer(found, queries.snapshot, now=now))
+        await call.answers.say(say.live_answer(found, queries.snapshot, now=now))
         return
-    deployment, progress = queries.snapshot(meant)
+    deployment, progress = queries.snapshot(found_by_id)
     answer = say.status_answer(deployment, progress, now=now)
     if deployment.phase in ENDINGS:
-        answer = say.and_standing(answer, await _live_now(call, deployment))
+        answer = say.with_live_state(answer, await _live_now(call, deployment))
     await call.answers.say(answer)
 
 
@@ -116,14 +116,14 @@ async def _live_now(call: Call, deployment: Deployment) -> Answer:
         found = await queries.live_state(deployment.app, server=deployment.server)
     except Declined as no_app:
         return as_answer(str(no_app))
-    return say.standing_answer(found, queries.snapshot, now=call.desk.clock.now())
+    return say.live_answer(found, queries.snapshot, now=call.desk.clock.now())
 
 
 async def history(call: Call) -> None:
     """The newest deployments of an app."""
     about = read_about(call.rest)
     one = await _subject(call, about, usage="history APP")
-    server = one.server if about.subject is None or _is_meant_by_id(one, about) else about.server
+    server = one.server if about.subject is None or _is_by_id(one, about) else about.server
     found = await call.desk.queries.history(one.app, server=server, limit=HISTORY)
     await call.answers.say(say.history_answer(one.app, found, now=call.desk.clock.now()))
 
@@ -141,7 +141,7 @@ async def show_log(call: Call) -> None:
 
 
 async def cancel(call: Call) -> None:
-    """Cancel: the running one of an app, else its first waiting one."""
+    """Cancel the running deployment of an app, or else its first waiting one."""
     await cancel_deployment(call, await _subject(call, read_about(call.rest), usage="cancel APP"))
 
 
@@ -160,7 +160,7 @@ async def retry(call: Call) -> None:
 
 
 async def rollback(call: Call) -> None:
-    """Deploy a commit proven live: of an app the newest earlier one, or the one that is named."""
+    """Deploy a commit that was proven live: the latest earlier one, or the given one."""
     about = read_about(call.rest, rest=True)
     service, app, server = call.desk.service, about.subject, about.server
     by_id = (
@@ -185,21 +185,21 @@ async def rollback(call: Call) -> None:
 
 
 async def _subject(call: Call, about: About, *, usage: str = "status APP") -> Deployment:
-    """The deployment that is meant: by name or id, else the one of the thread. Declined."""
+    """The deployment: by app or id, else the one of the thread. Declined: there is none."""
     if about.subject is not None:
         return await call.desk.queries.find(about.subject, server=about.server)
     if call.about is None:
-        raise Declined(f"Which one? `/deploy {usage}`. `/deploy status` lists what runs.")
+        raise Declined(f"Which one? Use `/deploy {usage}`. `/deploy status` lists what is running.")
     return call.about
 
 
-def _is_meant_by_id(one: Deployment, about: About) -> bool:
-    """Whether the subject that found it was (a part of) its id, not an app's name."""
+def _is_by_id(one: Deployment, about: About) -> bool:
+    """Whether the subject was (a part of) the deployment's id, not the app's name."""
     return about.subject is not None and about.subject != one.app
 
 
 async def deploy_again(call: Call, deployment: Deployment, *, back: bool) -> None:
-    """Retry or roll back. In a thread the answer says where the new deployment is."""
+    """Retry or roll back. In a thread the answer links to the new deployment."""
     service = call.desk.service
     async with call.desk.repeats.hold(deployment.id):
         await refuse_twice(service.queries.store.unfinished, deployment, back=back)
@@ -215,7 +215,7 @@ async def deploy_again(call: Call, deployment: Deployment, *, back: bool) -> Non
 
 
 async def _say_where(call: Call, new: Deployment | None) -> None:
-    """To those who all read it; to the others the new message is the answer."""
+    """In a thread or DM; elsewhere the new live message is the answer."""
     if new is not None and call.answers.aloud:
         await call.answers.say(say.started_answer(new))
 
@@ -223,7 +223,7 @@ async def _say_where(call: Call, new: Deployment | None) -> None:
 async def refuse_twice(
     unfinished: Callable[[], Awaitable[Sequence[Deployment]]], deployment: Deployment, *, back: bool
 ) -> None:
-    """Declined: the same is already under way, and where."""
+    """Declined: the same was started before and has not ended."""
     for one in await unfinished():
         if deployment.id == (one.rollback_of if back else one.retry_of):
             raise Declined(say.already_words(one, back=back))
@@ -237,80 +237,80 @@ async def apps(call: Call) -> None:
 
 
 async def help_(call: Call) -> None:
-    """The table; in a deployment's thread, the words that stand there alone."""
+    """The table; in a deployment's thread, the commands that work there."""
     if call.about is not None:
-        rows = [(row.name, row.summary) for row in WORDS if row.in_thread]
+        rows = [(row.name, row.summary) for row in COMMANDS if row.in_thread]
     else:
-        rows = [(f"/deploy {usage_of(row)}", row.summary) for row in WORDS]
+        rows = [(f"/deploy {usage_of(row)}", row.summary) for row in COMMANDS]
     await call.answers.say(say.help_answer(rows))
 
 
-def usage_of(row: Word) -> str:
+def usage_of(row: Command) -> str:
     """`status [APP|ID]`; the row of `deploy` needs no name."""
     return " ".join(part for part in (row.name, row.usage) if part)
 
 
-WORDS: Sequence[Word] = (
-    Word(
+COMMANDS: Sequence[Command] = (
+    Command(
         name="",
         usage="APP [REF] [to SERVER]",
         summary=(
-            "Deploys a branch, tag or commit; without one, the app's default. A link to a branch, "
-            "commit or pull request does as well. `deploy` may stand in front, as it must for an "
-            "app that is called like a word of this list."
+            "Deploy a branch, tag or commit (default: the app's default branch), or a link to a "
+            "branch, commit or pull request. Use `/deploy deploy APP` if the app is named like a "
+            "command."
         ),
         run=deploy,
     ),
-    Word(
+    Command(
         name="status",
         usage="[APP|ID]",
         summary=(
-            "Says what is live of an app, by what its containers show now, or where a deployment "
-            "stands; alone, what runs and waits."
+            "Show what is live for an app, or where a deployment is. Without arguments: everything "
+            "running or queued."
         ),
         run=status,
         in_thread=True,
     ),
-    Word(
+    Command(
         name="history",
         usage="APP",
-        summary="Lists the newest deployments of an app.",
+        summary="List the latest deployments of an app.",
         run=history,
     ),
-    Word(
+    Command(
         name="logs",
         usage="APP|ID",
-        summary="Shows the whole log; in a thread, as a file.",
+        summary="Show the full log; in a thread, as a file.",
         run=show_log,
         in_thread=True,
     ),
-    Word(
+    Command(
         name="cancel",
         usage="APP|ID",
-        summary="Cancels the running deployment of an app, else the first waiting one.",
+        summary="Cancel the running deployment of an app, or else its first waiting one.",
         run=cancel,
         in_thread=True,
     ),
-    Word(
+    Command(
         name="retry",
         usage="APP|ID",
-        summary="Deploys the same ref again, looked up anew.",
+        summary="Deploy the same branch, tag or commit again; a branch at its newest commit.",
         run=retry,
         in_thread=True,
     ),
-    Word(
+    Command(
         name="rollback",
         usage="APP [SHA]",
         summary=(
-            "Deploys the newest commit that was proven live before; with a SHA, that one, if this "
-            "bot has proven it live."
+            "Deploy the commit that was live before. With a SHA: that commit, if the bot has "
+            "verified it live."
         ),
         run=rollback,
         in_thread=True,
     ),
-    Word(name="apps", usage="", summary="Lists what can be deployed.", run=apps),
-    Word(name="help", usage="", summary="Shows this list.", run=help_, in_thread=True),
+    Command(name="apps", usage="", summary="List the apps you can deploy.", run=apps),
+    Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
-TABLE: Mapping[str, Word] = {row.name or "deploy": row for row in WORDS}
+TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}
 LATER = frozenset({"approve", "lock", "queue", "reject", "unlock"})
-"""Words of later releases: no app of that name is deployed by mistake meanwhile."""
+"""Reserved for later releases, so that no app of that name is deployed by mistake."""

@@ -1,7 +1,7 @@
-"""Which handler hears which of Slack's requests, and the one way in: ack, then a tracked task.
+"""Maps Slack's requests to handlers: acknowledge first, then run the handler as a task.
 
-Bolt takes an ack back when its listener raises within some 10 ms of it, and answers 404 three
-seconds later. So a listener does nothing but acknowledge and start a task.
+If a listener raises within about 10 ms of its ack, Bolt drops the ack and answers 404 three
+seconds later. So a listener only acknowledges and starts a task.
 """
 
 import re
@@ -29,22 +29,22 @@ Handler = Callable[[Desk, Body], Awaitable[None]]
 
 ANY = re.compile(".*")
 WENT_WRONG = (
-    "Something went wrong inside deploybot, and its log says what. Look at the deployment's "
-    "message before you try again."
+    "Something went wrong in deploybot; its log has the cause. Check the deployment's message "
+    "before you try again."
 )
 
 log = structlog.get_logger(__name__)
 
 
 class Listeners:
-    """Hears each act once and runs its handler; a failure is told to the one who acted."""
+    """Runs the handler of each request once; the person who acted sees its errors."""
 
     def __init__(self, desk: Desk, tasks: Tasks) -> None:
         self._desk = desk
         self._tasks = tasks
         self._seen = RecentDeliveries(clock=desk.clock)
 
-    def hear(self, handler: Handler) -> Callable[..., Awaitable[None]]:
+    def listener_for(self, handler: Handler) -> Callable[..., Awaitable[None]]:
         """A Bolt listener for `handler`."""
 
         async def listener(ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -54,17 +54,17 @@ class Listeners:
         return listener
 
     def start(self, handler: Handler, body: Body) -> None:
-        """Run the handler beside, unless this act was heard before."""
+        """Run the handler in the background, unless this request arrived before."""
         if self._seen.add(delivery_key(body)):
             name = getattr(handler, "__name__", "listener")
             self._tasks.spawn(self._run(handler, body, name), name=name)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """A form: mistakes go back into it, by field; a good one is closed and worked on."""
+        """A submitted form: show mistakes at their fields, or close it and deploy."""
         try:
             errors = await modals.check_form(self._desk, body)
         except Exception as error:
-            # The form is only a courtesy: the service checks again, and tells the person.
+            # This check is for convenience: the service checks again, and answers the person.
             log.exception("form_not_checked", error=type(error).__name__)
             errors = {}
         if errors:
@@ -77,12 +77,12 @@ class Listeners:
         try:
             await handler(self._desk, body)
         except BotError as error:
-            await self._tell(body, str(error))
+            await self._answer(body, str(error))
         except Exception as error:
             log.exception("listener_failed", listener=name, error=type(error).__name__)
-            await self._tell(body, WENT_WRONG)
+            await self._answer(body, WENT_WRONG)
 
-    async def _tell(self, body: Body, sentence: str) -> None:
+    async def _answer(self, body: Body, sentence: str) -> None:
         try:
             await self._desk.answers(asker_of(body)).whisper(sentence)
         except SlackError as error:
@@ -92,7 +92,7 @@ class Listeners:
 def build_app(
     desk: Desk, *, identity: Identity, tasks: Tasks, signing_secret: str = ""
 ) -> AsyncApp:
-    """Bolt, with every listener. It makes no API call of its own for any request."""
+    """Bolt, with every listener. It makes no API call by itself for any request."""
     web = desk.client.web
 
     async def authorize() -> AuthorizeResult:
@@ -104,18 +104,18 @@ def build_app(
             bot_user_id=identity.user,
         )
 
-    # Without a token, for Bolt to copy at each request; the calls are made by `desk.client`.
+    # Bolt copies this client for each request. It has no token: calls go through `desk.client`.
     bare = AsyncWebClient(base_url=web.base_url, session=web.session)
     app = AsyncApp(client=bare, authorize=authorize, signing_secret=signing_secret)
     listeners = Listeners(desk, tasks)
-    hear = listeners.hear
-    app.command(ANY)(hear(commands.on_command))
+    listen = listeners.listener_for
+    app.command(ANY)(listen(commands.on_command))
     for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS):
-        app.action(button.action_id)(hear(on_click(button)))
+        app.action(button.action_id)(listen(on_click(button)))
     app.view(FORM)(listeners.submit)
-    app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(hear(shortcuts.on_deploy_from_message))
-    app.event("app_mention")(hear(threads.on_chat))
-    app.event("message")(hear(threads.on_chat))
+    app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))
+    app.event("app_mention")(listen(threads.on_chat))
+    app.event("message")(listen(threads.on_chat))
     for catch_all in (app.event, app.action, app.view, app.view_closed, app.shortcut):
         catch_all(ANY)(_acknowledge)
     app.options(ANY)(_no_options)
@@ -123,7 +123,7 @@ def build_app(
 
 
 async def _acknowledge(ack: AsyncAck) -> None:
-    """What nothing here listens to, such as a link's button: unacknowledged, Slack repeats it."""
+    """For requests without a handler, such as link buttons: Slack repeats them otherwise."""
     await ack()
 
 

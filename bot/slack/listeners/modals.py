@@ -1,7 +1,7 @@
-"""The form that starts a deployment; the other modal, the log, is in `logs`.
+"""The form that starts a deployment.
 
-A trigger opens one modal, within 3 seconds. So it opens with what is known at that moment, and
-is filled in when the slower answers have come.
+A trigger opens one modal, within 3 seconds. So the form opens with what is known by then, and is
+filled in when the slower answers arrive.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from bot.slack.render.form import (
 )
 
 AT_ONCE_S = 0.3
-"""What is known this soon is in the form from the start, which then need not change under
-somebody's hands. The trigger lives for 3 seconds, some of which have passed."""
-NOTHING_FOUND = "No app could be read out of this message. Choose what to deploy."
+"""What is known this soon is in the form from the start, so that it does not change while someone
+fills it in. The trigger is valid for 3 seconds, some of which have passed."""
+NOTHING_FOUND = "I found no app in this message. Choose what to deploy."
 
 log = structlog.get_logger(__name__)
 
 Guess = Callable[[Sequence[AppPolicy]], Awaitable[Target]]
-"""What a form is prefilled with, given the known apps."""
+"""(known apps): what to prefill the form with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class _Known:
 async def open_form(
     desk: Desk, *, trigger_id: str, channel: str, guess: Guess | None = None
 ) -> None:
-    """Open the form that deploys into `channel`. With `guess` it came from a message."""
+    """Open the form; its deployment is posted in `channel`. `guess`: opened from a message."""
     trigger = Trigger.FORM if guess is None else Trigger.MESSAGE_ACTION
     metadata = write_meta(channel=channel, trigger=trigger)
     servers = desk.queries.servers.names()
@@ -72,7 +72,7 @@ async def open_form(
 
 
 async def _look_up(desk: Desk, guess: Guess | None) -> _Known:
-    """An open form is always filled in; what cannot be read now can be typed."""
+    """What to fill in; if it cannot be read now, people can type it."""
     try:
         apps = await desk.queries.known_apps()
         target = Target() if guess is None else await guess(apps)
@@ -94,7 +94,7 @@ def _filled(known: _Known, servers: Sequence[str], metadata: str, guess: Guess |
 
 
 async def check_form(desk: Desk, body: Body) -> dict[str, str]:
-    """What is wrong with a submitted form, by block. What only a server knows comes later."""
+    """Mistakes in a submitted form, by block. What only a server knows is checked later."""
     values = read_form(part(body, "view"))
     errors: dict[str, str] = {}
     app = ""
@@ -113,7 +113,7 @@ async def check_form(desk: Desk, body: Body) -> dict[str, str]:
 
 
 async def _check_app(desk: Desk, app: str, server: str | None) -> dict[str, str]:
-    """An app that is not on its server, if that is known within the time of an ack."""
+    """A mistake about app and server, if it is found in time for the ack."""
     try:
         policy = desk.queries.catalog.policy(app, server)
     except Declined as declined:
@@ -134,7 +134,7 @@ async def _check_app(desk: Desk, app: str, server: str | None) -> dict[str, str]
 
 
 def _is_deployable(desk: Desk, app: str, server: str) -> bool:
-    """Whether naming a server is all that an app lacks."""
+    """Whether the app only needs a server."""
     try:
         desk.queries.catalog.policy(app, server)
     except Declined:
@@ -148,7 +148,7 @@ def _plain(declined: Declined) -> str:
 
 
 async def submit_form(desk: Desk, body: Body) -> None:
-    """Deploy into the channel where the form was opened."""
+    """Start the deployment, in the channel where the form was opened."""
     asker = asker_of(body)
     desk.admit(asker)
     values = read_form(part(body, "view"))

@@ -1,4 +1,4 @@
-"""What a person typed, read into words. Pure; raises nothing but Declined, with the sentence.
+"""Reads what a person typed. Pure; raises only Declined, with a sentence for the person.
 
 Slack's own spelling is undone here and nowhere else: with `should_escape` a command arrives with
 `<@U…|name>`, `<#C…|name>` and `<https://…|label>` in it, and every text with `&amp;`.
@@ -13,13 +13,13 @@ from bot.names import LONGEST_NAME, check_app, check_ref, quoted
 
 _ESCAPED = re.compile(r"<((?:[@#!]|[a-z][a-z0-9+.-]*:)[^<>|]*)(?:\|([^<>]*))?>")
 _QUOTES = "`'\"*\u201c\u201d\u2018\u2019\u00ab\u00bb"
-"""Also the typographic ones, which telephones put in by themselves."""
+"""Also the typographic ones, which phones insert."""
 _BEFORE_SERVER = frozenset({"to", "on"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """`APP [REF] [to SERVER]`, each part valid by itself; whether it exists is not known here."""
+    """`APP [REF] [to SERVER]`, each part valid in form; whether it exists is checked elsewhere."""
 
     app: str
     ref: str | None = None
@@ -28,7 +28,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """`[APP|ID] [on SERVER]`, and a word behind it where the command takes one."""
+    """`[APP|ID] [on SERVER]`, and one more word if the command takes one."""
 
     subject: str | None = None
     server: str | None = None
@@ -37,19 +37,19 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of chat: a word of the table (lower case), or none, and what follows it."""
+    """A line of chat: the command (lower case), if there is one, and the words after it."""
 
     word: str | None
     rest: tuple[str, ...]
 
 
 def is_app(text: str) -> bool:
-    """Whether it can be an app's name."""
+    """Whether it has the form of an app's name."""
     return _passes(check_app, text)
 
 
 def is_ref(text: str) -> bool:
-    """Whether it can be a branch, tag, commit or `refs/…` name."""
+    """Whether it has the form of a branch, tag, commit or `refs/…` name."""
     return _passes(check_ref, text)
 
 
@@ -62,7 +62,7 @@ def _passes(check: Callable[[str], str], text: str) -> bool:
 
 
 def undo_escapes(text: str) -> str:
-    """What the person typed, from what Slack made of it.
+    """What the person typed, before Slack escaped it.
 
     A link whose label only lacks the scheme was typed as its label (`release-1.2.io`); any other
     label is dropped for the address, because a label can say anything. User mentions stay
@@ -92,7 +92,7 @@ def split_words(text: str) -> tuple[str, ...]:
 
 
 def read_line(text: str, known: Collection[str]) -> Line:
-    """A line of chat. The first word counts in any case; `known` are the words of the table."""
+    """Read a line of chat. Commands work in any case; `known` are the names of the table."""
     words = split_words(text)
     if words and words[0].lower() in known:
         return Line(words[0].lower(), words[1:])
@@ -107,24 +107,26 @@ def without_mention(text: str, bot_user: str) -> tuple[bool, str]:
 
 
 def read_app(word: str) -> str:
-    """An app's name. Capitals are forgiven: Dokku's names have none, telephones begin with one."""
+    """An app's name. Capitals are accepted: Dokku's names have none, but phones add one."""
     return check_app(word.lower())
 
 
 def read_ask(words: Sequence[str]) -> Ask:
-    """`APP [REF] [to SERVER]`; `APP@REF` counts as two words."""
+    """Read `APP [REF] [to SERVER]`; `APP@REF` counts as two words."""
     left, server = _take_server(words, 1)
     if len(left) == 1 and "@" in left[0][1:]:
         left = tuple(part for part in left[0].partition("@")[::2] if part)
     if not left:
-        raise Declined("Which app? `/deploy APP [REF] [to SERVER]`, or `/deploy` alone for a form.")
+        raise Declined(
+            "Which app? Use `/deploy APP [REF] [to SERVER]`, or just `/deploy` for a form."
+        )
     _refuse_more(left, 2)
     app = read_app(left[0])
     return Ask(app=app, ref=check_ref(left[1]) if len(left) > 1 else None, server=server)
 
 
 def read_about(words: Sequence[str], *, rest: bool = False) -> About:
-    """`[APP|ID] [on SERVER]`; with `rest`, one more word is taken behind the subject."""
+    """Read `[APP|ID] [on SERVER]`; with `rest`, one more word after the subject."""
     left, server = _take_server(words, 0)
     _refuse_more(left, 2 if rest else 1)
     if not left:
@@ -136,18 +138,20 @@ def read_about(words: Sequence[str], *, rest: bool = False) -> About:
 
 def _refuse_more(words: Sequence[str], most: int) -> None:
     if len(words) > most:
-        raise Declined(f"`{quoted(words[most])}` is one word too many. `/deploy help` tells more.")
+        raise Declined(
+            f"I don't understand `{quoted(words[most])}` here. `/deploy help` lists the commands."
+        )
 
 
 def _take_server(words: Sequence[str], least: int) -> tuple[tuple[str, ...], str | None]:
-    """Split a trailing `to SERVER` off, behind at least so many words.
+    """Split off a trailing `to SERVER` that follows at least `least` words.
 
     `APP to` alone deploys a branch called `to`.
     """
     if len(words) >= least + 2 and words[-2].lower() in _BEFORE_SERVER:
         if len(words[-1]) > LONGEST_NAME:
-            raise Declined(f"`{quoted(words[-1])}` is no server.")
+            raise Declined(f"`{quoted(words[-1])}` is not a valid server name.")
         return tuple(words[:-2]), words[-1]
     if len(words) > 2 and words[-1].lower() in _BEFORE_SERVER:  # noqa: PLR2004 - APP REF to
-        raise Declined("To which server? `/deploy APP [REF] [to SERVER]`.")
+        raise Declined("To which server? Use `/deploy APP [REF] to SERVER`.")
     return tuple(words), None

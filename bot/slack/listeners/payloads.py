@@ -1,4 +1,4 @@
-"""What Slack's requests say of who asked, where, and whether it was said before. Pure.
+"""Reads from Slack's requests who asked, where, and which delivery it is. Pure.
 
 Bodies are untrusted JSON of five shapes (slash command, event, block action, view submission,
 shortcut); what is missing reads as empty, never as an error.
@@ -14,25 +14,25 @@ from bot.deployments.model import Actor
 
 Body = Mapping[str, Any]
 
-STRANGERS_TEAM = "unknown"
-"""The team of somebody in a shared channel whose workspace Slack did not name: not ours."""
+UNKNOWN_TEAM = "unknown"
+"""The team of a person in a shared channel whose workspace Slack did not name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """One person at one place, and the ways an answer can take there."""
+    """One person in one place, and how to answer there."""
 
     actor: Actor
     channel: str
-    """Empty where Slack names none, as in a modal that was opened from nowhere."""
+    """Empty where Slack names none, as in a modal that was not opened from a channel."""
     thread_ts: str | None = None
-    """The parent's ts, where the person is in a thread."""
+    """The parent's ts, if the person is in a thread."""
     response_url: str | None = None
-    """Good for 5 answers within 30 minutes."""
+    """Accepts 5 answers within 30 minutes."""
 
     @property
     def direct(self) -> bool:
-        """A conversation between this person and the bot alone."""
+        """A direct message, usually between this person and the bot."""
         return self.channel.startswith("D")
 
 
@@ -50,14 +50,14 @@ def asker_of(body: Body) -> Asker:
         return Asker(
             actor=Actor(
                 user=word(body, "user_id"),
-                team=word(body, "team_id") or STRANGERS_TEAM,
+                team=word(body, "team_id") or UNKNOWN_TEAM,
                 name=word(body, "user_name") or None,
             ),
             channel=word(body, "channel_id"),
             response_url=response_url,
         )
     user = part(body, "user")
-    team = word(user, "team_id") or word(part(body, "team"), "id") or STRANGERS_TEAM
+    team = word(user, "team_id") or word(part(body, "team"), "id") or UNKNOWN_TEAM
     name = word(user, "username") or word(user, "name") or None
     return Asker(
         actor=Actor(user=word(user, "id"), team=team, name=name),
@@ -71,15 +71,15 @@ def _author(body: Body, event: Body) -> Actor:
     """The author of an event. In a shared channel the envelope's team is not the author's."""
     team = word(event, "user_team") or word(event, "source_team") or word(event, "team")
     if not team:
-        team = STRANGERS_TEAM if body.get("is_ext_shared_channel") else word(body, "team_id")
-    return Actor(user=word(event, "user"), team=team or STRANGERS_TEAM)
+        team = UNKNOWN_TEAM if body.get("is_ext_shared_channel") else word(body, "team_id")
+    return Actor(user=word(event, "user"), team=team or UNKNOWN_TEAM)
 
 
 def delivery_key(body: Body) -> str:
-    """The same for every delivery of one act, and different for two acts.
+    """The same for every delivery of one request, and different for two requests.
 
-    A chat message counts by its place, because with a mention in it it is delivered as two
-    events. `trigger_id` belongs to one act; a click is told by Slack's own time of it.
+    A chat message is identified by its place, because one with a mention arrives as two events.
+    A `trigger_id` belongs to one request; a click is identified by Slack's timestamp.
     """
     event = part(body, "event")
     if event:
@@ -110,7 +110,7 @@ def first_action(body: Body) -> Body:
 
 
 def meta_of(body: Body) -> dict[str, str]:
-    """A modal's private_metadata as we wrote it (`write_meta`)."""
+    """A modal's private_metadata, as `write_meta` wrote it."""
     try:
         meta = json.loads(word(part(body, "view"), "private_metadata") or "{}")
     except ValueError:
@@ -121,7 +121,7 @@ def meta_of(body: Body) -> dict[str, str]:
 
 
 def write_meta(**facts: str | None) -> str:
-    """What a modal has to carry; Slack takes 3,000 characters."""
+    """A modal's private_metadata; Slack accepts 3,000 characters."""
     return json.dumps({key: value for key, value in facts.items() if value})
 
 

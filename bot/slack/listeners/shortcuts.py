@@ -16,7 +16,7 @@ _ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
 
 
 async def on_deploy_from_message(desk: Desk, body: Body) -> None:
-    """Open the form with what the message names; on a deployment's own message, the same again.
+    """Open the form with what the message names; on a deployment's message, the same deployment.
 
     Slack's rule: a shortcut is followed by a modal that confirms what will happen.
     """
@@ -41,9 +41,9 @@ async def on_deploy_from_message(desk: Desk, body: Body) -> None:
 
 
 async def _deployment_of(desk: Desk, channel: str, message: Body) -> Deployment | None:
-    """By the place of the message, else by the one id that stands in it (an abandoned copy)."""
+    """By the place of the message, else by the one id in its text (an abandoned copy)."""
     found = await desk.queries.store.by_message(channel, word(message, "ts"))
     if found is not None:
         return found
-    named = set(_ID.findall(message_text(message)))
-    return await desk.queries.store.get(named.pop()) if len(named) == 1 else None
+    ids = set(_ID.findall(message_text(message)))
+    return await desk.queries.store.get(ids.pop()) if len(ids) == 1 else None

@@ -1,6 +1,6 @@
-"""Which app and ref a message speaks of. Pure, and nothing here ever raises.
+"""Finds the app and ref that a message names. Pure, and never raises.
 
-A guess for a form that a person reads and sends: what is not certain is left out. Known are
+It prefills a form that a person checks and submits, so what is not certain is left out. It knows
 links of the common forges (GitHub, GitLab, Bitbucket, Gitea and Forgejo, on any host, since a
 path tells them apart), `app@ref`, `app ref`, and a bare commit.
 """
@@ -14,9 +14,9 @@ from bot.deployments.model import AppPolicy
 from bot.slack.listeners.parse import is_app, is_ref, undo_escapes
 
 LONGEST_TEXT = 20_000
-"""Characters of a message that are looked at; Slack's own limit is 40,000."""
+"""Characters of a message that are read; Slack's limit is 40,000."""
 DEEPEST = 8
-"""Levels of nested blocks that are looked at; Slack nests four."""
+"""Levels of nested blocks that are read; Slack nests four."""
 
 _LINK = re.compile(r"\b(?:https?|ssh|git)://[^\s<>|\"'`]+|\bgit@[\w.-]+:[^\s<>|\"'`]+")
 _SHA = re.compile(r"(?<![\w/.-])(?=[0-9a-f]*[0-9])[0-9a-f]{7,40}(?![\w/-])")
@@ -30,13 +30,13 @@ _SPEECH = frozenset(
         *("this", "to", "version", "was", "with"),
     }
 )
-"""Words of plain speech that are no ref behind an app's name."""
+"""Words of plain speech that are not a ref after an app's name."""
 _NOUNS = frozenset({"app", "branch", "commit", "ref", "release", "tag", "version"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What was found; both parts are valid by their rules, and either may be missing."""
+    """What was found. Each part is valid in form, and may be missing."""
 
     app: str | None = None
     ref: str | None = None
@@ -46,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
-    """One reading. `weight`: how much a ref says, the least for a bare pull request."""
+    """One reading. `weight`: how specific the ref is; lowest for a pull request."""
 
     app: str | None
     ref: str | None
@@ -56,8 +56,8 @@ class _Guess:
 def find_target(text: str, apps: Sequence[AppPolicy] = ()) -> Target:
     """Read app and ref out of a message's text (`message_text`).
 
-    `apps` are the known ones: a repository that one of them names gives that app, and in plain
-    speech only a known app is taken for one (`myapp main`), unless the text is nothing else.
+    With the known `apps`, a repository of one of them means that app, and in plain speech only a
+    known app is accepted (`myapp main`), unless the text contains nothing else.
     """
     text = text[:LONGEST_TEXT]
     guesses = [*_from_links(text, apps), *_from_words(text, apps)]
@@ -68,7 +68,7 @@ def find_target(text: str, apps: Sequence[AppPolicy] = ()) -> Target:
 
 
 def message_text(message: Mapping[str, object]) -> str:
-    """All that a person reads in a message, links included: text, blocks and attachments."""
+    """Everything a person reads in a message, with links: text, blocks and attachments."""
     text = message.get("text")
     parts = [text] if isinstance(text, str) else []
     for key in ("blocks", "attachments"):
@@ -112,7 +112,7 @@ def _from_links(text: str, apps: Sequence[AppPolicy]) -> Iterator[_Guess]:
 
 
 def _app_of(host: str, path: str, apps: Sequence[AppPolicy]) -> str | None:
-    """The app whose repository it is, else the repository's name where it can be an app's."""
+    """The app of that repository, else the repository's name if it is valid as an app's."""
     for policy in apps:
         if policy.repo and _same_place(policy.repo, host, path):
             return policy.app
@@ -126,7 +126,7 @@ def _same_place(repo: str, host: str, path: str) -> bool:
 
 
 def _read_link(link: str) -> tuple[str, str, str | None, int] | None:
-    """Host, repository path, ref and the ref's weight; None: no repository."""
+    """Host, repository path, ref and the ref's weight; None: not a repository."""
     if link.startswith("git@"):
         host, _, path = link.removeprefix("git@").partition(":")
         parts = [part for part in path.split("/") if part]
@@ -174,12 +174,12 @@ _FORMS: Sequence[tuple[re.Pattern[str], str, int]] = tuple(
         (r"pull-requests/(\d+)(?:/.*)?", r"refs/pull-requests/\1/from", _REQUEST),
         (r"compare/(?:.*\.{2,3})?(?:[^:]*:)?(.+)", r"\1", _NAMED),
         (r"(?:src/(?:branch|tag)|blob|raw|src)/([^/]+).*", r"\1", _NAMED),
-        # A branch may have slashes, and a folder behind it cannot be told from it: all is taken,
-        # and the form shows what was read.
+        # A branch may contain slashes, so a folder after it looks like part of it: take all; the
+        # form shows what was read.
         (r"(?:tree|branch|commits|tags?|releases/tag)/(.+)", r"\1", _NAMED),
     )
 )
-"""What follows a repository in a forge's addresses, the ref it names and how much that says."""
+"""What follows a repository in a forge's URLs, the ref it names, and its weight."""
 
 
 def _ref_of(rest: str) -> tuple[str | None, int]:
@@ -202,7 +202,7 @@ def _from_words(text: str, apps: Sequence[AppPolicy]) -> Iterator[_Guess]:
 
 
 def _pairs(words: Sequence[str], known: frozenset[str] | set[str]) -> Iterator[_Guess]:
-    """`app@ref`, where it is no e-mail address or the app is known."""
+    """`app@ref`, unless it is an e-mail address; or if the app is known."""
     for word in words:
         app, at, ref = word.partition("@")
         if at and is_app(app) and is_ref(ref) and (app in known or "." not in ref):
@@ -210,7 +210,7 @@ def _pairs(words: Sequence[str], known: frozenset[str] | set[str]) -> Iterator[_
 
 
 def _spoken(words: Sequence[str], known: frozenset[str] | set[str]) -> Iterator[_Guess]:
-    """`app ref`: a known app and what follows it, or a text that is nothing else."""
+    """`app ref`: a known app and what follows it, or a text with nothing else."""
     only = [word for word in words if word.lower() not in {"/deploy", "deploy"}]
     for place, word in enumerate(only):
         if word in known:

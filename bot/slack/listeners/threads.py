@@ -11,14 +11,14 @@ from bot.slack.listeners.parse import Ask, Line, read_ask, read_line, without_me
 from bot.slack.listeners.payloads import Asker, Body, asker_of, delivery_key, part, word
 
 SPOKEN_SUBTYPES = frozenset({"", "file_share", "thread_broadcast"})
-"""Kinds of `message` events that are somebody's words; the others report edits, joins, ..."""
-THREAD_WORDS = frozenset(row.name for row in TABLE.values() if row.in_thread)
+"""Kinds of `message` events that a person wrote; the others report edits, joins, ..."""
+THREAD_COMMANDS = frozenset(row.name for row in TABLE.values() if row.in_thread)
 ALIKE = 0.6
-"""difflib's measure: `myap` is meant for `myapp`, `thank` is not."""
+"""difflib's measure: `myap` matches `myapp`, `thank` does not."""
 
 
 async def on_chat(desk: Desk, body: Body) -> None:
-    """One `message` or `app_mention` event. Silence unless it is for the bot."""
+    """One `message` or `app_mention` event. Answered only if it is meant for the bot."""
     event = part(body, "event")
     if word(event, "subtype") not in SPOKEN_SUBTYPES or "bot_id" in event:
         return
@@ -41,7 +41,7 @@ async def on_chat(desk: Desk, body: Body) -> None:
         await run_line(call, text)
     elif mentioned:
         desk.admit(asker)
-        # The answer goes below the question, whether that stands in a thread or not.
+        # The answer goes below the question, in its thread or in a new one.
         below = replace(asker, thread_ts=asker.thread_ts or word(event, "ts"))
         await _mention(replace(call, answers=desk.answers(below, aloud=True)), text)
 
@@ -49,7 +49,7 @@ async def on_chat(desk: Desk, body: Body) -> None:
 async def _deployment_of_thread(
     desk: Desk, asker: Asker, text: str, *, mentioned: bool
 ) -> Deployment | None:
-    """The deployment in whose thread it was said; asked only when something may be answered."""
+    """The deployment in whose thread it was said; looked up only if an answer is possible."""
     if asker.thread_ts is None:
         return None
     if not (mentioned or asker.direct or _single_word(text)):
@@ -72,7 +72,7 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
 
 
 async def _mention(call: Call, text: str) -> None:
-    """A command, else an app and a ref; anything else gets help."""
+    """A command, or an app and a ref; anything else gets help."""
     line = read_line(text, TABLE.keys() | LATER)
     if line.word is not None:
         await run_line(call, text)
@@ -85,17 +85,17 @@ async def _mention(call: Call, text: str) -> None:
 
 
 async def _plain_ask(call: Call, line: Line) -> Ask | None:
-    """`APP [REF] [to SERVER]` where the app is known or nearly so; None: plain speech."""
+    """`APP [REF] [to SERVER]` if the app is known, or nearly; None: plain speech."""
     try:
         ask = read_ask(line.rest)
     except Declined:
         return None
     names = {policy.app for policy in await call.desk.queries.known_apps()}
-    meant = not names or difflib.get_close_matches(ask.app, names, n=1, cutoff=ALIKE)
-    return ask if meant else None
+    known = not names or difflib.get_close_matches(ask.app, names, n=1, cutoff=ALIKE)
+    return ask if known else None
 
 
 def _single_word(text: str) -> str | None:
-    """A thread word that is the whole text, in any case, with a full stop or not."""
+    """The thread command that is the whole text, in any case, with or without a full stop."""
     single = text.strip(" \t\n.!?*`_").lower()
-    return single if single in THREAD_WORDS else None
+    return single if single in THREAD_COMMANDS else None

@@ -18,7 +18,7 @@ SNIPPET_LINES = 10
 SNIPPET_COLUMNS = 160
 REASON_LONGEST = 700
 NOTE_LONGEST = 500
-"""Both end with what to do, as for a host key that changed; a long host name comes twice in it."""
+"""Room for what to do, at the end, e.g. about a changed host key; a host name comes twice in it."""
 _SHRINKING = (SNIPPET_LINES, 5, 2, 0)
 
 
@@ -29,12 +29,12 @@ class Rendered:
     text: str
     blocks: tuple[kit.Json, ...]
     shown_hash: str
-    """Of all that is shown but elapsed time, check time and pace: equal hash, no need to edit."""
+    """Of everything but elapsed time, check time and pace: with an equal hash no edit is needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Volatile:
-    """The parts that change by themselves as time goes by."""
+    """The parts that change as time passes."""
 
     elapsed: str
     checked: str | None
@@ -56,9 +56,9 @@ def render(
 ) -> Rendered:
     """Render the one message of a deployment as it is now.
 
-    `commit_url` is where the commit can be read, `updates_every` how often routine refreshes go
-    out, `running` how many deployments share Slack's limit; both are named once the
-    interval is longer than 10 s. Shows fewer log lines where Slack would refuse the whole.
+    `commit_url` is the commit's page. `updates_every` is the interval of routine refreshes and
+    `running` the number of deployments that share Slack's limit; both are shown if the interval
+    is longer than 10 s. Shows fewer log lines if Slack would refuse the message.
     """
     volatile = _Volatile(
         elapsed=words.elapsed_words(deployment, progress, now),
@@ -75,7 +75,7 @@ def render(
 
 
 def snippet(deployment: Deployment, progress: Progress, most_lines: int = SNIPPET_LINES) -> str:
-    """The log lines worth showing: at a failure those around the error, else the last ones."""
+    """The log lines to show: at a failure those around the error, else the last ones."""
     failed = deployment.phase is Phase.FAILED
     lines = [txt.log_line(line) for line in (failed and progress.excerpt) or progress.tail]
     while lines and not lines[-1]:
@@ -101,8 +101,8 @@ def _compose(
         *words.stale_notes(deployment, progress),
         *words.again_notes(deployment, progress),
         *words.version_notes(deployment),
-        *words.reach_notes(deployment, progress),
-        *words.foreign_notes(deployment, progress),
+        *words.cancel_notes(deployment, progress),
+        *words.outside_notes(deployment, progress),
         *progress.notes,
     )
     blocks += [kit.context(txt.inert(note, NOTE_LONGEST)) for note in notes[:4]]
@@ -126,7 +126,7 @@ def _facts(
     ]
     if ended:
         facts.append(("Live now", words.live_words(deployment)))
-        if deployment.previous_sha:
+        if deployment.previous_sha and deployment.live is not Live.PREVIOUS:
             facts.append(("Previous", words.previous_words(deployment)))
         if deployment.url and deployment.live is not Live.NONE:
             facts.append(("Address", words.address(deployment.url)))
@@ -165,7 +165,7 @@ def _pace(deployment: Deployment, updates_every: timedelta | None, running: int)
         return None
     if deployment.phase in ENDINGS:
         return None
-    return f"updates every {updates_every.total_seconds():.0f} s: {running} deployments run"
+    return f"updated every {updates_every.total_seconds():.0f} s while {running} deployments run"
 
 
 def _time_words(deployment: Deployment, volatile: _Volatile) -> str:
@@ -175,7 +175,7 @@ def _time_words(deployment: Deployment, volatile: _Volatile) -> str:
 
 
 def _one_line(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
-    """The fallback for notifications and screen readers. Never holds log lines."""
+    """The text for notifications and screen readers. Never contains log lines."""
     ended = deployment.phase in ENDINGS
     status = txt.plain_times(words.status_words(deployment, progress))
     parts = [

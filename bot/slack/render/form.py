@@ -1,4 +1,4 @@
-"""The form that starts a deployment: app, ref and, where there are several, the server. Pure."""
+"""The form that starts a deployment: app, ref and, if there are several, the server. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from bot.slack.render.text import cut, one_line
 FORM = "deploy_form"
 """The view's callback id."""
 APP_BLOCK, REF_BLOCK, SERVER_BLOCK = "app", "ref", "server"
-"""Block ids; errors are shown at them."""
+"""Block ids; errors are shown at these."""
 VALUE = "value"
 """Action id of each input."""
 MOST_OPTIONS = 100
 LONGEST_LABEL = 75
 LONGEST_INPUT = 255
-"""Dokku's and our own bound for names and refs."""
+"""The limit of Dokku and of the bot for names and refs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormValues:
-    """What was chosen or typed; None: left empty."""
+    """What was chosen or typed; None: empty."""
 
     app: str | None = None
     ref: str | None = None
@@ -43,9 +43,9 @@ def deploy_form(
 ) -> Json:
     """The modal.
 
-    `apps` become a list to choose from, or a field to type in when they are unknown or more
-    than Slack can list. `metadata` is kept by Slack (private_metadata). `note` is a sentence
-    above the fields. `ready=False`: shown at once, while what goes into it is looked up.
+    `apps` become a list, or a text field if they are unknown or too many for Slack to list. Slack
+    keeps `metadata` (private_metadata). `note` is a sentence above the fields. `ready=False`: a
+    form without fields, shown until the apps are known.
     """
     view: Json = {
         "type": "modal",
@@ -56,7 +56,7 @@ def deploy_form(
         "blocks": [],
     }
     if not ready:
-        view["blocks"] = [kit.plain_section(note or "Looking up what can be deployed …")]
+        view["blocks"] = [kit.plain_section(note or "Looking up the apps …")]
         return view
     if note:
         view["blocks"].append(kit.plain_section(cut(one_line(note), 500) or "-"))
@@ -77,7 +77,7 @@ def deploy_form(
 
 
 def read_form(view: Mapping[str, Any]) -> FormValues:
-    """What a submitted form holds (`view` of a view_submission)."""
+    """The values of a submitted form (`view` of a view_submission)."""
     state = view.get("state")
     values = state.get("values") if isinstance(state, Mapping) else None
     return FormValues(

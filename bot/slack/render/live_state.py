@@ -1,6 +1,7 @@
-"""What is live now, in sentences. They hold no mrkdwn: whoever shows them makes them inert."""
+"""What is live now, in sentences of plain text: the caller makes them inert for Slack."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from bot.clock import duration_words
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Container
@@ -8,131 +9,130 @@ from bot.deployments.live.compare import LiveState, Match, is_good, released_com
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Live
 from bot.deployments.verdict.outside_changes import NEVER_FINALIZED, SOURCES, command_of
-from bot.slack.render.words import FAILURES, LIVES
+from bot.deployments.verdict.wording import FAILURES, LIVE
 
-_ENDS: Mapping[BuildStatus, str] = {
+_RECORD_RESULTS: Mapping[BuildStatus, str] = {
     BuildStatus.RUNNING: "running",
-    BuildStatus.SUCCEEDED: "ended well",
+    BuildStatus.SUCCEEDED: "succeeded",
     BuildStatus.FAILED: "failed",
     BuildStatus.CANCELED: "cancelled",
-    BuildStatus.ABANDONED: "ended without telling how",
+    BuildStatus.ABANDONED: "ended with an unknown result",
 }
 
 
-def standing_lines(seen: LiveReport) -> Sequence[str]:
-    """One sentence a line: what is live, what runs, what others did, what was good last."""
-    if seen.missing:
-        return [f"The app does not exist on {seen.server} any more: nothing of it is live there."]
-    standing = seen.state
-    lines = [_live(seen)]
-    if standing.containers is not None:
-        lines.append(f"Processes: {_processes(standing)}.")
-    if standing.crashing and standing.match is not Match.UNREADABLE:
-        names = ", ".join(standing.crashing)
-        lines.append(f"{names}: crashed and restarted by Docker; look at dokku logs {seen.app}.")
-    lines += _others(seen)
-    good = standing.last_good
-    if good is not None and good is not standing.base:
+def live_lines(report: LiveReport, *, now: datetime) -> Sequence[str]:
+    """One sentence a line: what is live, what runs, what others changed, the last good one."""
+    if report.missing:
+        return [f"The app no longer exists on {report.server}, so nothing of it is live there."]
+    state = report.state
+    lines = [_live(report, now)]
+    if state.containers is not None:
+        lines.append(f"Processes: {_processes(state)}.")
+    if state.crashing and state.match is not Match.UNREADABLE:
+        names = ", ".join(state.crashing)
+        lines.append(f"{names}: crashed and restarted by Docker. See dokku logs {report.app}.")
+    lines += _outside_changes(report)
+    good = state.last_good
+    if good is not None and good is not state.base:
         lines.append(f"Last good deployment: {_commit(good.sha)} by {good.id}.")
     return lines
 
 
-def _live(seen: LiveReport) -> str:
-    match seen.state.match:
+def _live(report: LiveReport, now: datetime) -> str:
+    match report.state.match:
         case Match.AS_LEFT:
-            return _as_left(seen.state)
+            return _as_left(report.state, now)
         case Match.RESTARTED | Match.REPLACED | Match.STARTED | Match.STOPPED as match:
-            return _DRIFTED[match](seen)
+            return _CHANGED_OUTSIDE[match](report)
         case Match.UNCERTAIN:
-            return _uncertain(seen.state)
-        case Match.CHANGING | Match.NEVER | Match.UNREADABLE:
-            return _not_told(seen)
+            return _uncertain(report.state)
+        case Match.CHANGING:
+            return (
+                "A deployment is changing the app right now; its message will show the result. "
+                f"{_history(report.state)}"
+            )
+        case Match.NEVER:
+            dokku = _according_to_dokku(report.state)
+            return (
+                f"The bot has no verified deployment of this app.{dokku} Deploy it to verify what "
+                "is live."
+            )
+        case Match.UNREADABLE:
+            why = report.why or "The server was not asked."
+            return f"What is live now is not known. {why} {_history(report.state)}"
 
 
-def _not_told(seen: LiveReport) -> str:
-    standing = seen.state
-    if standing.match is Match.CHANGING:
-        return (
-            "A deployment of this bot is changing it at this moment; its message tells the "
-            f"end. {_history(standing)}"
-        )
-    if standing.match is Match.NEVER:
-        return (
-            f"No release of it was proven live by this bot.{_dokkus_word(standing)} "
-            "Deploy it to have it proven."
-        )
-    why = seen.why or "The server was not asked."
-    return f"What is live now is not known. {why} {_history(standing)}"
-
-
-def _as_left(standing: LiveState) -> str:
-    base, short = standing.base, _commit(standing.commit)
+def _as_left(state: LiveState, now: datetime) -> str:
+    base, commit = state.base, _commit(state.commit)
     if base is None:
-        return "Nothing is known of it."
-    same = f"the containers are those that were seen at the end of deployment {base.id}"
-    why = f": {FAILURES[base.failure]}" if base.failure else ""
-    if base.live is Live.NONE or not (standing.containers and standing.containers.listed):
-        said = f"Nothing runs, as at the end of deployment {base.id}."
-    elif base.live is Live.MIXED:
-        said = f"Some processes run {_commit(base.sha)}, some an older release: {same}."
-    elif is_good(base):
-        said = f"{short} is live: {same}."
-    elif released_commit(base) is None:
-        said = f"A release whose commit is not certain is live ({base.phase}{why}): {same}."
-    else:
-        said = f"{short} is live, but was never proven good ({base.phase}{why}): {same}."
-    return said
-
-
-def _restarted(seen: LiveReport) -> str:
-    standing = seen.state
-    commit = standing.commit
-    was = f"{_commit(commit)} is live" if commit else f"What {_by(standing)} left is live"
+        return "The bot knows nothing of it."
+    result = f"{base.phase}: {FAILURES[base.failure]}" if base.failure else f"{base.phase}"
+    if base.live is Live.NONE or not (state.containers and state.containers.listed):
+        return "Nothing is running, as when the last deployment ended."
+    if base.live is Live.MIXED:
+        return (
+            f"Some processes run {_commit(base.sha)}, some an older release, as when the last "
+            "deployment ended."
+        )
+    if is_good(base):
+        return f"{commit} is live, deployed {_by_and_when(base, now)}. Nothing has changed since."
+    if released_commit(base) is None:
+        return (
+            "A release is live whose commit is not certain: its deployment did not succeed "
+            f"({result}). Nothing has changed since."
+        )
     return (
-        f"{was}, restarted or scaled outside the bot: other containers, the same code as "
-        f"at the end of {_by(standing)}."
+        f"{commit} is live, but its deployment did not succeed ({result}). Nothing has changed "
+        "since."
     )
 
 
-def _started(seen: LiveReport) -> str:
+def _by_and_when(base: Deployment, now: datetime) -> str:
+    who = f"by {base.requested_by.name or base.requested_by.user}"
+    if base.finished_at is None or base.finished_at > now:
+        return who
+    return f"{who} {duration_words(now - base.finished_at)} ago"
+
+
+def _restarted(report: LiveReport) -> str:
+    commit = report.state.commit
+    what = f"{_commit(commit)} is live" if commit else "What the last deployment left is live"
+    return f"{what}, restarted or scaled outside the bot: other containers, the same code."
+
+
+def _started(report: LiveReport) -> str:
     return (
-        f"Changed outside the bot: {_by(seen.state)} left nothing running, and something runs "
-        f"now. Whose release it is, is not proven.{_dokkus_word(seen.state)}"
+        "Changed outside the bot: the last deployment left nothing running, but something runs "
+        f"now. I can't tell which release it is.{_according_to_dokku(report.state)}"
     )
 
 
-def _stopped(seen: LiveReport) -> str:
+def _stopped(report: LiveReport) -> str:
     return (
-        "Nothing runs: stopped, scaled to none or crashed for good since the end of "
-        f"{_by(seen.state)}, which left {_what(seen.state.base)} running. "
-        f"dokku ps:report {seen.app} tells more."
+        "Nothing is running: stopped, scaled to zero or crashed since the last deployment, which "
+        f"left {_what(report.state.base)} running. See dokku ps:report {report.app}."
     )
 
 
-def _by(standing: LiveState) -> str:
-    return f"deployment {standing.base.id}" if standing.base else "no deployment"
-
-
-def _replaced(seen: LiveReport) -> str:
-    standing = seen.state
-    listed = standing.containers.listed if standing.containers else ()
-    some = len(standing.replaced_processes) < sum(
+def _replaced(report: LiveReport) -> str:
+    state = report.state
+    listed = state.containers.listed if state.containers else ()
+    some = len(state.replaced_processes) < sum(
         one.state in {"running", "restarting"} for one in listed
     )
-    runs = f"{', '.join(standing.replaced_processes)} run" if some else "all processes run"
-    before = standing.proven_before
+    runs = f"{', '.join(state.replaced_processes)} run" if some else "all processes run"
     known = (
-        f" Its code is that of {_commit(before)}, which this bot proved live before."
-        if before
+        f" Its code is that of {_commit(state.proven_before)}, which the bot verified earlier."
+        if state.proven_before
         else ""
     )
     return (
-        f"Changed outside the bot since {_by(standing)}: {runs} another release, which this bot "
-        f"has not proven.{known}{_dokkus_word(standing)}"
+        f"Changed outside the bot: {runs} another release, which the bot has not verified."
+        f"{known}{_according_to_dokku(state)}"
     )
 
 
-_DRIFTED: Mapping[Match, Callable[[LiveReport], str]] = {
+_CHANGED_OUTSIDE: Mapping[Match, Callable[[LiveReport], str]] = {
     Match.RESTARTED: _restarted,
     Match.REPLACED: _replaced,
     Match.STARTED: _started,
@@ -140,25 +140,25 @@ _DRIFTED: Mapping[Match, Callable[[LiveReport], str]] = {
 }
 
 
-def _uncertain(standing: LiveState) -> str:
-    late = standing.unproven
-    if late is None:
+def _uncertain(state: LiveState) -> str:
+    unproven = state.unproven
+    if unproven is None:
         return (
-            "What is live now is not certain: the containers could not be read at the end of the "
-            f"last deployment.{_dokkus_word(standing)} {_history(standing)}"
+            "What is live now is not certain: the containers could not be read when the last "
+            f"deployment ended.{_according_to_dokku(state)} {_history(state)}"
         )
     return (
-        f"What is live now is not certain: the end of deployment {late.id} ({_commit(late.sha)}) "
-        f"could not be proven, and what runs is not what was seen before it."
-        f"{_dokkus_word(standing)}"
+        f"What is live now is not certain: the result of deployment {unproven.id} "
+        f"({_commit(unproven.sha)}) could not be verified, and the containers have changed."
+        f"{_according_to_dokku(state)}"
     )
 
 
-def _history(standing: LiveState) -> str:
-    base = standing.base
+def _history(state: LiveState) -> str:
+    base = state.base
     if base is None:
-        return "This bot has proven no release of it."
-    return f"Deployment {base.id} left {_what(base)} live, and was the last to tell."
+        return "The bot has verified no release of it."
+    return f"The last verified deployment ({base.id}) left {_what(base)} live."
 
 
 def _what(base: Deployment | None) -> str:
@@ -166,20 +166,20 @@ def _what(base: Deployment | None) -> str:
         return "something unknown"
     if base.live is Live.NEW and base.sha:
         return base.sha[:7]
-    return LIVES[base.live]
+    return LIVE[base.live]
 
 
 def _commit(sha: str | None) -> str:
     return sha[:7] if sha else "an unknown commit"
 
 
-def _dokkus_word(standing: LiveState) -> str:
-    sha = standing.according_to_dokku
-    return f" According to Dokku it is {sha[:7]}." if sha else " Dokku names no commit either."
+def _according_to_dokku(state: LiveState) -> str:
+    sha = state.according_to_dokku
+    return f" According to Dokku, it is {sha[:7]}." if sha else " Dokku names no commit either."
 
 
-def _processes(standing: LiveState) -> str:
-    listed = standing.containers.listed if standing.containers else ()
+def _processes(state: LiveState) -> str:
+    listed = state.containers.listed if state.containers else ()
     return ", ".join(_process(one) for one in listed) or "none is scaled up"
 
 
@@ -188,36 +188,36 @@ def _process(one: Container) -> str:
     return f"{one.process} {one.state}{times}"
 
 
-def _others(seen: LiveReport) -> Sequence[str]:
-    """What Dokku's records tell of others."""
-    standing = seen.state
+def _outside_changes(report: LiveReport) -> Sequence[str]:
+    """What Dokku's build records show of changes outside the bot."""
+    state = report.state
     lines = []
-    now = standing.outside_build
-    if now is not None:
-        lines.append(f"Under way outside the bot: {_record(now)}.")
-    elif standing.locked:
-        lines.append("A deploy outside the bot may be under way: Dokku's deploy lock is held.")
-    if standing.match not in _DRIFTED:
+    running = state.outside_build
+    if running is not None:
+        lines.append(f"Running outside the bot: {_record(running)}.")
+    elif state.locked:
+        lines.append("A deploy outside the bot may be running: Dokku's deploy lock is held.")
+    if state.match not in _CHANGED_OUTSIDE:
         return lines
-    past = [_record(one) for one in standing.outside_changes if one is not now]
+    past = [_record(one) for one in state.outside_changes if one is not running]
     if past:
-        lines.append(f"Dokku's records since: {'; '.join(past)}.")
-    elif seen.keeps_records is False:
-        lines.append("This Dokku keeps no build records: what did it cannot be told.")
-    elif seen.keeps_records and now is None:
-        lines.append("Dokku's records name nothing that did it: ps:scale and ps:stop leave none.")
+        lines.append(f"Dokku's build records since then: {'; '.join(past)}.")
+    elif report.keeps_records is False:
+        lines.append("This Dokku version keeps no build records, so the cause is unknown.")
+    elif report.keeps_records and running is None:
+        lines.append("Dokku's build records show no cause; ps:scale and ps:stop leave no record.")
     return lines
 
 
 def _record(one: BuildRecord) -> str:
     how = f"{'a ' if one.source in SOURCES else ''}{command_of(one)}"
-    # Its own clock tells the time, and may be wrong: it is shown, never compared.
+    # The server's clock may be wrong: its time is shown, never compared.
     at = (
         f", {one.started_at[:19].replace('T', ' ')} by the server's clock" if one.started_at else ""
     )
-    ended = _ENDS[one.status]
+    result = _RECORD_RESULTS[one.status]
     if one.status is BuildStatus.FAILED and one.exit_code == NEVER_FINALIZED:
-        ended = _ENDS[BuildStatus.ABANDONED]
+        result = _RECORD_RESULTS[BuildStatus.ABANDONED]
     elif one.status is BuildStatus.RUNNING and one.duration is not None:
-        ended += f" for {duration_words(one.duration)}"
-    return f"{how} ({ended}{at}, Dokku build {one.id})"
+        result += f" for {duration_words(one.duration)}"
+    return f"{how} ({result}{at}, Dokku build {one.id})"

@@ -1,7 +1,7 @@
 """The modal with the whole log, in pages. Pure.
 
-Pages are counted from the start of the log, so that a page keeps its number while the log
-grows. The newest one is the last and is shown first.
+Pages count from the start of the log, so a page keeps its number while the log grows. The last,
+newest page is shown first.
 """
 
 import json
@@ -22,15 +22,15 @@ LOG_VIEW = "deployment_log_view"
 """The view's callback id."""
 PAGE_CHARACTERS = 6_000
 _PAGE_BOUND = 8_000
-"""After tabs became spaces; a view may be larger, but no size is documented for rich text."""
+"""After tabs became spaces. Views may be larger, but Slack documents no size for rich text."""
 
 _ERROR_WORDS = ("error", "fatal", "exception", "traceback", "panic", "failed", "failure")
 _LITERALS = (
-    "\n !     ",  # Dokku's own mark of a complaint
+    "\n !     ",  # how Dokku marks an error
     *(form for word in _ERROR_WORDS for form in (word, word.capitalize(), word.upper())),
 )
-"""Looked for one by one: on 16 MB that takes a tenth of what one expression does."""
-_SPEAKS_OF_ERROR = re.compile(
+"""Searched one by one: on 16 MB that takes a tenth of the time of one expression."""
+_MEANS_ERROR = re.compile(
     rf"\n !|\b(?:{'|'.join(_ERROR_WORDS)})s?\b(?![ \t]*[:=]?[ \t]*0\b)", re.IGNORECASE
 )
 _NONE_BEFORE = re.compile(r"\b(?:0|no|without)[ \t]+$", re.IGNORECASE)
@@ -45,11 +45,11 @@ class LogPlace:
     page: int
     """From 0."""
     last: bool
-    """It was the newest page when it was shown: Refresh follows the log's end."""
+    """It was the newest page when it was shown: *Refresh* then follows the log's end."""
 
 
 def paginate(text: str) -> list[str]:
-    """The log in pieces of some 6,000 characters, cut at line ends; at least one, maybe empty."""
+    """Cut the log at line ends into pages of about 6,000 characters; at least one page."""
     pages: list[str] = []
     start = 0
     while len(text) - start > PAGE_CHARACTERS:
@@ -63,7 +63,7 @@ def paginate(text: str) -> list[str]:
 
 
 def first_error(text: str) -> int | None:
-    """The page of the first line that speaks of an error; None: there is none."""
+    """The page of the first line that mentions an error; None: there is none."""
     at = len(text)
     for literal in _LITERALS:
         at = _first_before(text, literal, at)
@@ -72,16 +72,16 @@ def first_error(text: str) -> int | None:
     reached = 0
     for number, page in enumerate(paginate(text)):
         reached += len(page)
-        if at + 1 < reached:  # a line's mark begins with the line end before it
+        if at + 1 < reached:  # a match starts with the line end before it
             return number
     return number
 
 
 def _first_before(text: str, literal: str, end: int) -> int:
-    """Where the literal first speaks of an error, if before `end`; else `end`."""
+    """Where the literal first means an error, if before `end`; else `end`."""
     at = text.find(literal, 0, end)
     while at >= 0:
-        spoken = _SPEAKS_OF_ERROR.match(text, at)
+        spoken = _MEANS_ERROR.match(text, at)
         if spoken and not _NONE_BEFORE.search(text, max(0, at - 12), at):
             return at
         at = text.find(literal, at + 1, end)
@@ -91,7 +91,7 @@ def _first_before(text: str, literal: str, end: int) -> int:
 def log_view(
     deployment: Deployment, text: str, *, buttons: Sequence[Button], page: int | None = None
 ) -> Json:
-    """The modal at a page; None, or a page behind the end: the newest."""
+    """The modal at a page; None or a page past the end: the newest."""
     pages = paginate(text)
     shown = len(pages) - 1 if page is None else max(0, min(page, len(pages) - 1))
     place = LogPlace(id=deployment.id, page=shown, last=shown == len(pages) - 1)
@@ -115,7 +115,7 @@ def log_view(
 
 
 def opening_view(deployment_id: str) -> Json:
-    """What is shown while the log is fetched: a trigger does not wait for it."""
+    """Shown until the log is read, because a trigger expires in 3 seconds."""
     place = LogPlace(id=deployment_id, page=0, last=True)
     return {
         "type": "modal",
@@ -128,20 +128,20 @@ def opening_view(deployment_id: str) -> Json:
 
 
 def problem_view(deployment_id: str, sentence: str) -> Json:
-    """In place of a log that cannot be shown."""
+    """Shown instead of a log that cannot be shown."""
     view = opening_view(deployment_id)
     view["blocks"] = [kit.section(inert(sentence, 500))]
     return view
 
 
 def write_place(place: LogPlace) -> str:
-    """As private_metadata: JSON of strings."""
+    """The place as private_metadata: a JSON object of strings."""
     facts = {"id": place.id, "page": str(place.page), "last": "yes" if place.last else ""}
     return json.dumps(facts)
 
 
 def read_place(private_metadata: Any) -> LogPlace | None:
-    """None: not written by `write_place`."""
+    """Read private_metadata; None: not written by `write_place`."""
     try:
         facts = json.loads(private_metadata)
         return LogPlace(id=str(facts["id"]), page=int(facts["page"]), last=bool(facts["last"]))
@@ -165,7 +165,7 @@ def _nothing(deployment: Deployment) -> str:
 
 
 def _bounded(body: str) -> str:
-    """Many tabs can make a page longer than it was; its end is what counts."""
+    """Keep the end of a page that tabs made too long."""
     while length(body) > _PAGE_BOUND:
         body = "…" + body[-(len(body) * _PAGE_BOUND // length(body) - 1) :]
     return body

@@ -1,8 +1,8 @@
-"""Foreign text made harmless: log lines, refs, names and sentences that we did not write.
+"""Makes foreign text harmless: log lines, refs, names and sentences the bot did not write.
 
 Slack reads `&`, `<` and `>` as control characters, and may turn plain `@here` into a mention even
-when those are escaped. Whatever passes `inert` or `code` can neither ping, nor link, nor
-change the layout around it.
+when those are escaped. What went through `inert` or `code` cannot ping, link or change the layout
+around it.
 Source: Slack docs, "Formatting message text" (escaping, automatic parsing).
 """
 
@@ -18,7 +18,7 @@ ELLIPSIS = "…"
 
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f"
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi: what is read must be what is there
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi: text must read as it is
     "\u2028\u2029\ufeff\ufff9-\ufffb]"
 )
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -34,7 +34,7 @@ def one_line(text: str) -> str:
 
 
 def log_line(text: str) -> str:
-    """Like `one_line`, but the indentation stays: tabs become 4 spaces."""
+    """Like `one_line`, but keeps the indentation: tabs become 4 spaces."""
     return _CONTROLS.sub("", _SURROGATES.sub("\ufffd", text.expandtabs(4))).rstrip()
 
 
@@ -44,7 +44,7 @@ def log_text(text: str) -> str:
 
 
 def length(text: str) -> int:
-    """Characters as Slack's limits are safest counted: UTF-16 units."""
+    """Length in UTF-16 units, the safest count for Slack's limits."""
     return len(text) + sum(character > "\uffff" for character in text)
 
 
@@ -75,12 +75,12 @@ def _columns(graphemes: list[str]) -> int:
 
 
 def escape(text: str) -> str:
-    """Slack's three control characters, and nothing else, as its docs ask."""
+    """Escape Slack's three control characters, and nothing else, as its docs ask."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def break_at(text: str) -> str:
-    """A zero-width space behind each `@`: no client makes a mention of it."""
+    """Put a zero-width space after each `@`: no client then makes a mention of it."""
     return text.replace("@", "@" + ZERO_WIDTH)
 
 
@@ -95,14 +95,14 @@ def code(text: str, most: int = 80) -> str:
 
 
 def link(url: str | None, label: str) -> str:
-    """`label` (already mrkdwn) as a link, or alone when the address is none to trust."""
+    """`label` (already mrkdwn) as a link, or without one if the URL is not safe."""
     if url is None or not _URL.fullmatch(url):
         return label
     return f"<{escape(url)}|{label}>"
 
 
 def short_sha(sha: str) -> str:
-    """The 7 digits that people know a commit by."""
+    """The first 7 digits."""
     return sha[:7]
 
 
@@ -112,17 +112,17 @@ def duration(value: timedelta) -> str:
 
 
 def clock_time(instant: datetime) -> str:
-    """The time in each reader's own zone; `12:03:20 UTC` where a client cannot."""
+    """The time in each reader's zone; `12:03:20 UTC` in a client that cannot."""
     return f"<!date^{int(instant.timestamp())}^{{time_secs}}|{instant:%H:%M:%S} UTC>"
 
 
 def plain_times(mrkdwn: str) -> str:
-    """`clock_time` and `day_time` as what they say where a client cannot: for plain text."""
+    """Replace `clock_time` and `day_time` by their text in UTC: for plain text."""
     return _TIME.sub(r"\1", mrkdwn)
 
 
 def day_time(instant: datetime) -> str:
-    """Date and time in each reader's own zone."""
+    """Date and time in each reader's zone."""
     return (
         f"<!date^{int(instant.timestamp())}^{{date_short_pretty}} {{time}}"
         f"|{instant:%Y-%m-%d %H:%M} UTC>"
@@ -136,12 +136,12 @@ def ordinal(number: int) -> str:
 
 
 def mention(user: str) -> str | None:
-    """`<@U…>`, which pings; None: no Slack user."""
+    """`<@U…>`, which pings; None: not a Slack user."""
     return f"<@{user}>" if _SLACK_USER.fullmatch(user) else None
 
 
 def person(user: str, name: str | None) -> str:
-    """Who it was, for mrkdwn, without a ping where the name is known."""
+    """A person, for mrkdwn; without a ping if the name is known."""
     if mention(user) is None:
         return inert(name or user, 40)
     return f"@{ZERO_WIDTH}{inert(name, 40)}" if name else f"<@{user}>"

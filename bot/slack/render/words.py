@@ -1,14 +1,15 @@
-"""How states, failures and what is live are called in Slack, as tables.
+"""Short texts about a deployment for Slack. All are safe as mrkdwn: foreign parts are inert.
 
-Everything here is mrkdwn-safe: foreign parts are made inert on the way.
+The words for failures and for what is live are in `verdict/wording.py`.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 
-from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress, Status
+from bot.deployments.model import Actor, Deployment, Live, Phase, Progress, Status
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
+from bot.deployments.verdict.wording import FAILURES, LIVE
 from bot.slack.render.text import (
     clock_time,
     code,
@@ -47,37 +48,11 @@ PHASES: Mapping[Phase, str] = {
     Phase.FAILED: "Failed",
     Phase.CANCELLED: "Cancelled",
 }
-FAILURES: Mapping[Failure, str] = {
-    Failure.BUILD_FAILED: "the build failed",
-    Failure.HEALTHCHECK_FAILED: "the health checks failed",
-    Failure.RELEASE_FAILED: "the release failed",
-    Failure.CRASHED: "the new release keeps crashing",
-    Failure.NOT_DEPLOYED: "nothing new was deployed",
-    Failure.REF_NOT_FOUND: "no such ref",
-    Failure.REPO_UNREACHABLE: "the repository cannot be reached",
-    Failure.APP_NOT_FOUND: "no such app",
-    Failure.SERVER_UNREACHABLE: "the server cannot be reached",
-    Failure.REFUSED: "Dokku refused it",
-    Failure.REJECTED: "rejected",
-    Failure.EXPIRED: "it waited too long",
-    Failure.TIMED_OUT: "it took too long",
-    Failure.LOST_CONTACT: "contact was lost",
-    Failure.INTERRUPTED: "interrupted",
-    Failure.INTERNAL: "something unexpected happened",
-}
-LIVES: Mapping[Live, str] = {
-    Live.NEW: "the new release",
-    Live.PREVIOUS: "the previous release",
-    Live.MIXED: "some processes new, some old",
-    Live.NONE: "nothing",
-    Live.UNKNOWN: "not known",
-}
 
-
-_NO_RECORDS = "This Dokku keeps no build records"
-_CUT_OFF = (
-    "Its connection was lost, and without it the bot could end somebody else's process: it stops "
-    "nothing, and tells how this one ends."
+_NO_RECORDS = "This Dokku version keeps no build records"
+_CANCEL_UNSAFE = (
+    "The connection was lost, so cancelling is unsafe: it could kill another process. I'll report "
+    "the result when it ends."
 )
 
 
@@ -103,7 +78,7 @@ def plain_headline(deployment: Deployment) -> str:
 
 
 def status_words(deployment: Deployment, progress: Progress) -> str:
-    """The Status fact: phase, and beside it what is known of the step or the wait."""
+    """The Status fact: the phase, with the step or what it waits for."""
     if deployment.phase in ENDINGS:
         parts = [PHASES[deployment.phase]]
         if deployment.phase is Phase.FAILED and deployment.failure is not None:
@@ -113,40 +88,39 @@ def status_words(deployment: Deployment, progress: Progress) -> str:
     else:
         parts = _running_words(deployment, progress)
     if deployment.cancel is not None and deployment.phase not in ENDINGS | {Phase.CANCELLING}:
-        parts.append("cancel asked")
+        parts.append("cancel requested")
     return " · ".join(parts)
 
 
 def version_notes(deployment: Deployment) -> tuple[str, ...]:
-    """What this deployment's Dokku cannot give: before 0.38 it keeps no build records."""
+    """What cannot be known on this server: Dokku before 0.38 keeps no build records."""
     if deployment.before is None or deployment.before.builds is not None:
         return ()
     if deployment.phase not in ENDINGS:
-        return (
-            f"{_NO_RECORDS}: should the connection be lost, its lock and containers alone tell.",
-        )
+        only = "only the deploy lock and the containers show the result"
+        return (f"{_NO_RECORDS}. If the connection is lost, {only}.",)
     if deployment.started_at is None:
         return ()
     if deployment.live is Live.UNKNOWN:
-        return (f"{_NO_RECORDS}: nothing on it tells how the deployment ended.",)
+        return (f"{_NO_RECORDS}, so nothing shows how the deployment ended.",)
     return ()
 
 
-def reach_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
-    """That a wish to cancel cannot be carried out, and who can: its connection was lost."""
+def cancel_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """Why a cancel request cannot be carried out after a lost connection, and who can."""
     if not progress.cut_off or deployment.cancel is None:
         return ()
     if deployment.phase not in COMMAND_RUNS - {Phase.CANCELLING}:
         return ()
     if deployment.before is not None and deployment.before.builds is None:
-        return (_CUT_OFF, UNRECORDED.mend)
+        return (_CANCEL_UNSAFE, UNRECORDED.mend)
     if deployment.build_id is None:
-        return (_CUT_OFF,)
-    return (_CUT_OFF, how_to_end_build(deployment.build_id, deployment.dokku_app))
+        return (_CANCEL_UNSAFE,)
+    return (_CANCEL_UNSAFE, how_to_end_build(deployment.build_id, deployment.dokku_app))
 
 
 def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
-    """That its commit is live already. By the history until the containers were looked at."""
+    """That its commit is live already; known from the history until the containers are read."""
     if deployment.before is not None:
         live = deployment.before.proven
     else:
@@ -159,20 +133,20 @@ def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
 
 
 def stale_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
-    """Why the server cannot be asked, while a deployment runs there: that may be for people."""
+    """Why the server does not answer while a deployment runs there: people may have to act."""
     if progress.stale_since is None or not progress.stale_why or deployment.phase in ENDINGS:
         return ()
-    return (f"{deployment.server} cannot be asked now: {progress.stale_why}",)
+    return (f"No contact with {deployment.server}: {progress.stale_why}",)
 
 
-def foreign_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
-    """Who else works on the app; or what to do about a build that is in the way for too long."""
+def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """What others changed on the app; or how to end an outside build that takes too long."""
     if deployment.phase in RUNNING:
         return (progress.others,) if progress.others else ()
     blocker = progress.blocker
     if deployment.phase not in WAITING or blocker is None or not blocker.stuck:
         return ()
-    return (f"It has been running for longer than a deployment may. {blocker.mend}",)
+    return (f"That build has been running for longer than a deployment may. {blocker.mend}",)
 
 
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
@@ -184,7 +158,7 @@ def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     elif progress.waits_for:
         parts.append(f"waits for {inert(progress.waits_for)}")
         if progress.blocker is not None and progress.blocker.since is not None:
-            # An instant, and no age: a waiting message is edited only when its reason changes.
+            # A time, not an age: a waiting message is edited only when its reason changes.
             parts[-1] += f", running since {clock_time(progress.blocker.since)}"
     return parts
 
@@ -195,12 +169,12 @@ def _running_words(deployment: Deployment, progress: Progress) -> list[str]:
     parts = [PHASES[deployment.phase]]
     if deployment.phase is Phase.CANCELLING:
         if deployment.cancel is not None:
-            parts.append(f"asked by {actor_words(deployment.cancel.by)}")
+            parts.append(f"requested by {actor_words(deployment.cancel.by)}")
     elif progress.step:
         parts.append(inert(progress.step, 100))
     elif deployment.phase is Phase.CHECKING:
         stale = progress.stale_since is not None
-        parts.append("its end cannot be read now" if stale else "watching the new release run")
+        parts.append("the result cannot be read now" if stale else "watching the new release run")
     if deployment.phase in {Phase.STARTING, Phase.CANCELLING} and progress.waits_for:
         parts.append(f"waits for {inert(progress.waits_for)}")
     if deployment.attempt > 1:
@@ -209,31 +183,31 @@ def _running_words(deployment: Deployment, progress: Progress) -> list[str]:
 
 
 def actor_words(actor: Actor) -> str:
-    """Who, for mrkdwn; nobody is pinged where the name is known."""
+    """Who, for mrkdwn; pings nobody if the name is known."""
     return person(actor.user, actor.name)
 
 
 def live_words(deployment: Deployment) -> str:
-    """What serves now; with the commit where that is known."""
+    """What serves now; with the commit if it is known."""
     if deployment.live is None:
-        return LIVES[Live.UNKNOWN]
-    words = LIVES[deployment.live]
+        return LIVE[Live.UNKNOWN]
+    words = LIVE[deployment.live]
     if deployment.live is Live.PREVIOUS and deployment.previous_sha:
         words += f" ({previous_words(deployment)})"
     return words
 
 
 def previous_words(deployment: Deployment) -> str:
-    """The commit that was live at the start; whose word that is, where it is not the bot's own."""
+    """The commit that was live at the start; marked if only Dokku says so."""
     if deployment.previous_sha is None:
-        return LIVES[Live.UNKNOWN]
-    words = code(short_sha(deployment.previous_sha))
+        return LIVE[Live.UNKNOWN]
+    commit = code(short_sha(deployment.previous_sha))
     proven = deployment.before is not None and deployment.before.proven is not None
-    return words if proven else f"{words} according to Dokku"
+    return commit if proven else f"{commit} according to Dokku"
 
 
 def commit_words(deployment: Deployment, commit_url: str | None) -> str:
-    """The short SHA, linked where the forge is known; or why there is none."""
+    """The short SHA, linked if the forge is known; or why there is none."""
     if deployment.sha is not None:
         return link(commit_url, code(short_sha(deployment.sha)))
     if deployment.phase in ENDINGS:
@@ -244,7 +218,7 @@ def commit_words(deployment: Deployment, commit_url: str | None) -> str:
 def elapsed_words(deployment: Deployment, progress: Progress, now: datetime) -> str:
     """`1m 20s (usually 2m 10s)`.
 
-    A waiting message is edited only when its place changes; a counted time would stand still.
+    A waiting message is edited only when its place changes, so a counted time would be wrong.
     """
     if deployment.phase in WAITING:
         return f"since {clock_time(deployment.queued_at or deployment.created_at)}"
@@ -253,5 +227,5 @@ def elapsed_words(deployment: Deployment, progress: Progress, now: datetime) -> 
 
 
 def address(url: str) -> str:
-    """The app's own address, as a link where it is one."""
+    """The app's address, as a link if it is a URL."""
     return link(url, inert(url.removeprefix("https://").removeprefix("http://"), 100))

@@ -71,7 +71,7 @@ async def connected(intake: Intake) -> None:
     ("bot_token", "app_token", "setting"),
     [("xoxb-wrong", "", "SLACK_BOT_TOKEN"), ("", "xapp-wrong", "SLACK_APP_TOKEN")],
 )
-async def test_a_wrong_token_is_named_with_its_source_and_its_mend(
+async def test_refused_token_is_reported_with_its_source_and_the_fix(
     bot_token: str, app_token: str, setting: str
 ) -> None:
     async with open_slack(manifest=manifest()) as slack:
@@ -84,7 +84,7 @@ async def test_a_wrong_token_is_named_with_its_source_and_its_mend(
         assert "wrong" not in str(refused.value)
 
 
-async def test_a_slack_that_is_away_at_the_start_is_waited_for() -> None:
+async def test_start_waits_for_an_unreachable_slack() -> None:
     async with open_slack(manifest=manifest()) as slack:
         slack.fail_for_test("auth.test", status=503, times=4)
         slack.fail_for_test("apps.connections.open", status=500, times=2)
@@ -93,7 +93,7 @@ async def test_a_slack_that_is_away_at_the_start_is_waited_for() -> None:
             await connected(intake)
 
 
-async def test_a_token_that_is_refused_after_the_start_ends_the_intake() -> None:
+async def test_token_refused_after_the_start_ends_the_intake() -> None:
     async with open_slack(manifest=manifest()) as slack:
         slack.fail_for_test("auth.test", error="internal_error")
         slack.fail_for_test("auth.test", error="token_revoked")
@@ -103,7 +103,7 @@ async def test_a_token_that_is_refused_after_the_start_ends_the_intake() -> None
 
 
 @pytest.mark.parametrize("how", ["refreshed", "cut"])
-async def test_a_lost_connection_is_made_again(how: str) -> None:
+async def test_lost_connection_is_reopened(how: str) -> None:
     async with open_stage() as stage:
         if how == "refreshed":
             await stage.slack.disconnect_all_for_test()
@@ -115,10 +115,10 @@ async def test_a_lost_connection_is_made_again(how: str) -> None:
         )
         await connected(stage.intake)
         await stage.deploy("status")
-        assert await stage.whisper() == "Nothing is being deployed."
+        assert await stage.whisper() == "Nothing is running or queued."
 
 
-async def test_no_request_costs_a_call_to_slack() -> None:
+async def test_receiving_a_request_makes_no_api_call() -> None:
     async with open_stage() as stage:
         before = len(stage.slack.calls)
         await stage.deploy("status")
@@ -128,7 +128,7 @@ async def test_no_request_costs_a_call_to_slack() -> None:
         assert 0 < stage.acks[0] < 1
 
 
-async def test_an_event_that_is_sent_again_is_answered_once() -> None:
+async def test_repeated_event_is_answered_once() -> None:
     async with open_stage() as stage:
         stage.slack.lose_acks_for_test(2)
         direct = stage.slack.dm(stage.ada)
@@ -155,7 +155,9 @@ async def test_an_event_that_is_sent_again_is_answered_once() -> None:
         ("interactive", {"type": "block_suggestion", "action_id": "other", "block_id": "b"}),
     ],
 )
-async def test_what_nothing_listens_to_is_acknowledged(kind: Any, payload: dict[str, Any]) -> None:
+async def test_request_without_a_handler_is_acknowledged(
+    kind: Any, payload: dict[str, Any]
+) -> None:
     async with open_stage() as stage:
         common = {"team_id": "T1", "type": "event_callback", "event_id": "Ev1", "trigger_id": "1"}
         body = {**common, "user": {"id": "U1"}, "view": {"id": "V1"}, **payload}
@@ -163,7 +165,7 @@ async def test_what_nothing_listens_to_is_acknowledged(kind: Any, payload: dict[
         assert isinstance(outcome, Ack)
 
 
-async def test_what_was_heard_is_finished_before_the_intake_is_gone() -> None:
+async def test_running_listeners_finish_before_the_intake_closes() -> None:
     async with open_stage() as stage:
         async with stage.slack.hold_for_test("chat.postMessage") as hold:
             await stage.deploy("myapp")
@@ -176,14 +178,14 @@ async def test_what_was_heard_is_finished_before_the_intake_is_gone() -> None:
         assert not await stage.intake.is_connected()
 
 
-async def test_what_does_not_finish_in_time_is_cut_off() -> None:
+async def test_listeners_are_cancelled_at_the_drain_limit() -> None:
     async with open_stage() as stage, stage.slack.hold_for_test("chat.postMessage"):
         await stage.deploy("myapp")
         await stage.slack.until(lambda: stage.service.requests)
         await asyncio.wait_for(stage.intake.close(timedelta(0)), LIMIT_S)
 
 
-async def test_an_answer_that_reaches_nobody_is_only_logged() -> None:
+async def test_undeliverable_answer_is_only_logged() -> None:
     async with open_stage() as stage:
         for method in ("chat.postEphemeral", "chat.postMessage"):
             stage.slack.fail_for_test(method, error="fatal_error", times=5)
@@ -194,10 +196,10 @@ async def test_an_answer_that_reaches_nobody_is_only_logged() -> None:
         )
         stage.slack.clear_faults_for_test()
         await stage.deploy("status")
-        assert await stage.whisper() == "Nothing is being deployed."
+        assert await stage.whisper() == "Nothing is running or queued."
 
 
-async def test_a_socket_that_stays_away_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_socket_that_stays_disconnected_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK would try the address of a refused connection for ever."""
     async with open_slack(manifest=manifest()) as slack, intake_for(slack) as intake:
         hub = slack._hub
@@ -212,7 +214,7 @@ async def test_a_socket_that_stays_away_is_made_anew(monkeypatch: pytest.MonkeyP
         await connected(intake)
 
 
-async def test_over_http_everything_works_the_same() -> None:
+async def test_http_mode_works_like_socket_mode() -> None:
     async with open_stage("http") as stage:
         assert await stage.intake.is_connected()
         await stage.deploy("")
@@ -251,9 +253,7 @@ def signed(secret: str, body: str, timestamp: str) -> dict[str, str]:
         ({"X-Slack-Request-Timestamp": ""}, 401),
     ],
 )
-async def test_a_request_that_slack_did_not_sign_is_refused(
-    change: dict[str, str], status: int
-) -> None:
+async def test_unsigned_request_is_refused(change: dict[str, str], status: int) -> None:
     async with open_stage("http") as stage, aiohttp.ClientSession() as session:
         body = json.dumps({"type": "url_verification", "challenge": "x"})
         headers = signed(stage.slack.signing_secret, body, str(int(time.time()))) | change
@@ -262,7 +262,7 @@ async def test_a_request_that_slack_did_not_sign_is_refused(
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"\xff\xfe", 400), (b"{", 400), (b"[]", 400)])
-async def test_a_body_that_cannot_be_read_is_refused(body: bytes, status: int) -> None:
+async def test_unreadable_body_is_refused(body: bytes, status: int) -> None:
     async with open_stage("http") as stage, aiohttp.ClientSession() as session:
         text = body.decode(errors="replace")
         headers = signed(stage.slack.signing_secret, text, str(int(time.time())))
@@ -270,7 +270,7 @@ async def test_a_body_that_cannot_be_read_is_refused(body: bytes, status: int) -
             assert answer.status == status
 
 
-async def test_before_slack_is_known_requests_are_sent_away_to_come_again() -> None:
+async def test_requests_get_503_until_slack_has_answered() -> None:
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(open_slack(manifest=manifest()))
         client = await stack.enter_async_context(open_client("x", base_url=slack.api_url))
@@ -292,7 +292,7 @@ async def test_before_slack_is_known_requests_are_sent_away_to_come_again() -> N
         await intake.close(timedelta(0))
 
 
-async def test_acks_stay_quick_while_a_listener_fails_at_once() -> None:
+async def test_acks_are_fast_while_listeners_fail_at_once() -> None:
     async with open_stage() as stage:
         stage.service.broken = True
         for _ in range(5):

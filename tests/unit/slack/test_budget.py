@@ -42,11 +42,11 @@ def edit_at_once(gate: EditGate) -> str:
     return turn.key
 
 
-def test_nothing_wanted_nothing_to_do() -> None:
+def test_no_edit_without_a_request() -> None:
     assert a_gate(HandClock()).take() is None
 
 
-def test_ends_come_before_phases_and_phases_before_refreshes() -> None:
+def test_results_go_before_phases_and_phases_before_refreshes() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     gate.want("refresh", Urgency.ROUTINE)
@@ -58,7 +58,7 @@ def test_ends_come_before_phases_and_phases_before_refreshes() -> None:
     assert edit_at_once(gate) == "refresh"
 
 
-def test_the_one_that_waited_longest_goes_first() -> None:
+def test_longest_waiting_edit_goes_first() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     for name in ("first", "second"):
@@ -68,7 +68,7 @@ def test_the_one_that_waited_longest_goes_first() -> None:
     assert [edit_at_once(gate), edit_at_once(gate)] == ["first", "second"]
 
 
-def test_a_newer_wish_takes_the_place_of_the_waiting_one() -> None:
+def test_newer_request_replaces_the_waiting_one() -> None:
     gate = a_gate(HandClock())
     assert gate.want("a", Urgency.ROUTINE)
     assert not gate.want("a", Urgency.ROUTINE)
@@ -78,7 +78,7 @@ def test_a_newer_wish_takes_the_place_of_the_waiting_one() -> None:
     assert gate.take() is None
 
 
-def test_one_edit_in_flight_and_two_seconds_between_edits_of_a_message() -> None:
+def test_message_has_one_edit_in_flight_and_two_seconds_between_edits() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     gate.want("a", Urgency.NOW)
@@ -92,7 +92,7 @@ def test_one_edit_in_flight_and_two_seconds_between_edits_of_a_message() -> None
     assert gate.take() == Go("a", Urgency.NOW)
 
 
-def test_a_hold_keeps_an_edit_back_until_something_more_urgent_comes() -> None:
+def test_hold_delays_an_edit_until_a_more_urgent_request() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     gate.want("a", Urgency.PHASE, hold=timedelta(seconds=1))
@@ -101,7 +101,7 @@ def test_a_hold_keeps_an_edit_back_until_something_more_urgent_comes() -> None:
     assert gate.take() == Go("a", Urgency.NOW)
 
 
-def test_the_earlier_of_two_holds_counts() -> None:
+def test_shorter_hold_counts() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     gate.want("a", Urgency.PHASE, hold=timedelta(seconds=5))
@@ -109,7 +109,7 @@ def test_the_earlier_of_two_holds_counts() -> None:
     assert gate.take() == Wait(1.0)
 
 
-def test_an_edit_that_was_not_made_costs_nothing() -> None:
+def test_edit_that_was_not_made_uses_no_budget() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     for _ in range(LIMITS.per_minute + 1):
@@ -118,7 +118,7 @@ def test_an_edit_that_was_not_made_costs_nothing() -> None:
         gate.done("a", edited=False)
 
 
-def test_a_forgotten_message_is_not_edited() -> None:
+def test_forgotten_message_is_not_edited() -> None:
     gate = a_gate(HandClock())
     gate.want("a", Urgency.NOW)
     gate.forget("a")
@@ -141,12 +141,12 @@ def test_429_pauses_all_edits_then_the_most_urgent_goes_first() -> None:
 @pytest.mark.parametrize(
     ("running", "seconds"), [(0, 10), (1, 10), (6, 10), (8, 12), (20, 30), (30, 45)]
 )
-def test_the_refresh_interval_grows_with_what_runs(running: int, seconds: int) -> None:
+def test_refresh_interval_grows_with_running_deployments(running: int, seconds: int) -> None:
     gate = a_gate(HandClock(), running=running)
     assert gate.refresh_interval() == timedelta(seconds=seconds)
 
 
-def test_a_refresh_waits_for_its_interval_and_a_phase_does_not() -> None:
+def test_refresh_waits_for_its_interval_but_a_phase_does_not() -> None:
     clock = HandClock()
     gate = a_gate(clock, running=8)
     gate.want("a", Urgency.PHASE)
@@ -157,7 +157,7 @@ def test_a_refresh_waits_for_its_interval_and_a_phase_does_not() -> None:
     assert gate.take() == Wait(LIMITS.spacing_s)
 
 
-def test_refreshes_leave_room_for_ends() -> None:
+def test_refreshes_leave_room_for_results() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     for number in range(100):
@@ -193,7 +193,7 @@ def test_edits_in_flight_count_until_they_end() -> None:
     assert gate.take() == Wait(60.0)
 
 
-def test_six_running_deployments_show_phases_and_ends_at_once() -> None:
+def test_six_running_deployments_show_phases_and_results_at_once() -> None:
     clock = HandClock()
     gate = a_gate(clock, running=6)
     names = [f"message {number}" for number in range(6)]
@@ -215,7 +215,7 @@ def test_six_running_deployments_show_phases_and_ends_at_once() -> None:
     assert max(waited) <= 2.0
 
 
-def test_six_deployments_that_end_together_show_it_at_once_whatever_went_before() -> None:
+def test_six_simultaneous_results_are_shown_at_once() -> None:
     """Fifty seconds full of phases and refreshes, then six ends in one instant."""
     clock = HandClock()
     gate = a_gate(clock, running=6)
@@ -250,7 +250,7 @@ WANTS = st.lists(
 
 @settings(deadline=None, max_examples=60)
 @given(wants=WANTS, running=st.integers(0, 60))
-def test_the_limit_the_order_and_the_spacing_always_hold(
+def test_limit_order_and_spacing_always_hold(
     wants: list[tuple[float, int, Urgency, float]], running: int
 ) -> None:
     """Slow edits too: each is in flight for as long as the fourth number says."""
@@ -295,7 +295,7 @@ def test_the_limit_the_order_and_the_spacing_always_hold(
     assert not pending
 
 
-def test_a_refresh_is_made_in_the_end_however_many_phases_come() -> None:
+def test_refresh_is_made_eventually_under_constant_phases() -> None:
     clock = HandClock()
     gate = a_gate(clock)
     gate.want("refresh", Urgency.ROUTINE)

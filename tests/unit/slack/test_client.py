@@ -56,21 +56,21 @@ def only(slack: SlackSimulator, channel: Channel) -> Message:
     return message
 
 
-async def test_it_learns_who_it_is(slack: SlackSimulator, client: SlackClient) -> None:
+async def test_authenticate_returns_identity(slack: SlackSimulator, client: SlackClient) -> None:
     identity = await client.authenticate()
     assert identity.user == slack.bot.id
     assert identity.bot == slack.bot.bot_id
     assert client.identity == identity
 
 
-async def test_a_wrong_token_is_explained(slack: SlackSimulator) -> None:
+async def test_wrong_token_is_explained(slack: SlackSimulator) -> None:
     async with open_client("xoxb-wrong", base_url=slack.api_url) as client:
         with pytest.raises(SlackError, match="SLACK_BOT_TOKEN") as caught:
             await client.authenticate()
     assert caught.value.code == "invalid_auth"
 
 
-async def test_a_message_is_posted_edited_and_found_again(
+async def test_message_is_posted_edited_and_found_by_metadata(
     slack: SlackSimulator,
     client: SlackClient,
     deploys: Channel,
@@ -105,7 +105,7 @@ async def test_nothing_unfurls_and_nothing_is_parsed(
     assert posted.args["parse"] == updated.args["parse"] == "none"
 
 
-async def test_where_it_may_not_post_it_says_how_to_invite_it(
+async def test_refused_post_says_how_to_invite_the_bot(
     slack: SlackSimulator, client: SlackClient
 ) -> None:
     with pytest.raises(SlackError, match="/invite @deploybot") as caught:
@@ -118,7 +118,7 @@ async def test_where_it_may_not_post_it_says_how_to_invite_it(
         await client.post(slack.channel("deploys").id, text="hello", blocks=BLOCKS)
 
 
-async def test_a_deleted_message_is_gone(
+async def test_edit_of_a_deleted_message_raises_message_gone(
     slack: SlackSimulator, client: SlackClient, deploys: Channel
 ) -> None:
     ts = await client.post(deploys.id, text="hello", blocks=BLOCKS)
@@ -128,7 +128,7 @@ async def test_a_deleted_message_is_gone(
     assert caught.value.code == "message_not_found"
 
 
-async def test_an_edit_is_never_repeated_and_tells_how_long_to_wait(
+async def test_edit_is_never_repeated_and_says_how_long_to_wait(
     slack: SlackSimulator, client: SlackClient, deploys: Channel, seen: list[tuple[str, str]]
 ) -> None:
     ts = await client.post(deploys.id, text="hello", blocks=BLOCKS)
@@ -150,7 +150,7 @@ async def test_an_edit_is_never_repeated_and_tells_how_long_to_wait(
     ]
 
 
-async def test_a_post_is_repeated_after_429_for_nothing_was_posted(
+async def test_post_is_repeated_after_429(
     slack: SlackSimulator, client: SlackClient, deploys: Channel
 ) -> None:
     slack.rate_limit_for_test("chat.postMessage", retry_after_s=1)
@@ -158,7 +158,7 @@ async def test_a_post_is_repeated_after_429_for_nothing_was_posted(
     assert only(slack, deploys).plain == "hello"
 
 
-async def test_a_post_whose_answer_is_lost_is_not_repeated(
+async def test_post_without_an_answer_is_not_repeated(
     slack: SlackSimulator, client: SlackClient, deploys: Channel
 ) -> None:
     slack.lose_response_for_test("chat.postMessage")
@@ -168,7 +168,7 @@ async def test_a_post_whose_answer_is_lost_is_not_repeated(
     assert only(slack, deploys).plain == "hello"
 
 
-async def test_one_shot_calls_get_over_a_bad_moment(
+async def test_other_calls_are_repeated_after_temporary_errors(
     slack: SlackSimulator, client: SlackClient, deploys: Channel
 ) -> None:
     ts = await client.post(deploys.id, text="hello", blocks=BLOCKS)
@@ -179,7 +179,7 @@ async def test_one_shot_calls_get_over_a_bad_moment(
 
 
 @pytest.mark.parametrize("status", [500, 502, 404])
-async def test_an_answer_that_is_not_slacks_is_an_error(
+async def test_answer_that_is_not_from_slack_is_an_error(
     slack: SlackSimulator, client: SlackClient, deploys: Channel, status: int
 ) -> None:
     slack.fail_for_test("chat.postMessage", status=status)
@@ -187,14 +187,14 @@ async def test_an_answer_that_is_not_slacks_is_an_error(
         await client.post(deploys.id, text="hello", blocks=BLOCKS)
 
 
-async def test_no_connection_is_told_apart_from_no_answer(unused_tcp_port: int) -> None:
+async def test_no_connection_and_no_answer_have_different_codes(unused_tcp_port: int) -> None:
     async with open_client("xoxb-1", base_url=f"http://127.0.0.1:{unused_tcp_port}/api/") as client:
         with pytest.raises(SlackError, match="cannot be reached") as caught:
             await client.post("C1", text="hello", blocks=BLOCKS)
         assert caught.value.code == UNREACHABLE
 
 
-async def test_an_ephemeral_message_is_for_one_person(
+async def test_ephemeral_message_is_for_one_person(
     slack: SlackSimulator, client: SlackClient, deploys: Channel
 ) -> None:
     ada = slack.user("ada")
@@ -203,7 +203,7 @@ async def test_an_ephemeral_message_is_for_one_person(
     assert slack.messages(deploys) == []
 
 
-async def test_a_log_is_shared_as_a_file_in_the_thread(
+async def test_log_is_shared_as_a_file_in_the_thread(
     slack: SlackSimulator, client: SlackClient, deploys: Channel
 ) -> None:
     ts = await client.post(deploys.id, text="hello", blocks=BLOCKS)
@@ -220,7 +220,7 @@ async def test_a_log_is_shared_as_a_file_in_the_thread(
         await client.upload(slack.channel("random").id, filename="a", content="x", title="y")
 
 
-async def test_a_modal_is_opened_once_and_changed_under_guard(
+async def test_modal_is_opened_once_and_updated_only_with_its_hash(
     slack: SlackSimulator, client: SlackClient
 ) -> None:
     ada = slack.user("ada")
@@ -257,7 +257,7 @@ async def test_one_connection_serves_many_calls(
     assert len(made) == 1
 
 
-async def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(
+async def test_proxy_is_used_but_not_for_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
@@ -288,21 +288,21 @@ async def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(
         ("something_new", r"\(something_new\)"),
     ],
 )
-def test_slacks_words_become_sentences(code: str, says: str) -> None:
+def test_error_codes_become_sentences(code: str, says: str) -> None:
     error = as_error("x", {"error": code, "needed": "files:write"}, bot_name="shipper")
     assert error.code == code
     with pytest.raises(SlackError, match=says):
         raise error
 
 
-def test_the_bots_own_name_stands_in_the_invitation() -> None:
+def test_invitation_contains_the_bots_name() -> None:
     assert "`/invite @shipper`" in sentence_for("not_in_channel", bot_name="shipper")
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"), [("12", 12), ("0", 1), ("soon", 30), (None, 30), ("99999", 3600)]
 )
-def test_a_strange_retry_after_is_survived(header: str | None, seconds: int) -> None:
+def test_invalid_retry_after_is_accepted(header: str | None, seconds: int) -> None:
     headers = {} if header is None else {"Retry-After": header}
     response = SimpleNamespace(status_code=429, data={}, headers=headers)
     error = as_error("chat.update", response, bot_name="deploybot")
@@ -311,6 +311,6 @@ def test_a_strange_retry_after_is_survived(header: str | None, seconds: int) -> 
 
 
 @pytest.mark.parametrize("code", ["cant_update_message", "edit_window_closed", "is_inactive"])
-def test_only_an_edit_can_be_told_that_its_message_is_gone(code: str) -> None:
+def test_only_edits_raise_message_gone(code: str) -> None:
     assert isinstance(as_error("chat.update", {"error": code}, bot_name="b"), MessageGone)
     assert not isinstance(as_error("chat.postMessage", {"error": code}, bot_name="b"), MessageGone)

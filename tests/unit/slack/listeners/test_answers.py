@@ -22,7 +22,7 @@ from bot.slack.listeners.answers import (
     status_answer,
     unfinished_answer,
 )
-from bot.slack.listeners.commands import WORDS, usage_of
+from bot.slack.listeners.commands import COMMANDS, usage_of
 from bot.slack.render.blocks import Answer, validate_message
 from tests.support.builders import NOW, SHA, a_deployment
 
@@ -65,43 +65,43 @@ def all_answers() -> list[Answer]:
         history_answer(HOSTILE, past, now=NOW),
         apps_answer(apps, servers=("production", "staging")),
         apps_answer([], servers=()),
-        help_answer([(usage_of(row), row.summary) for row in WORDS]),
+        help_answer([(usage_of(row), row.summary) for row in COMMANDS]),
         started_answer(rows[0]),
     ]
 
 
 @pytest.mark.parametrize("number", range(9))
-def test_no_answer_is_refused_by_slack_or_pings_anybody(number: int) -> None:
+def test_slack_accepts_every_answer_and_none_pings(number: int) -> None:
     answer = all_answers()[number]
     assert not validate_message(answer.text, list(answer.blocks))
     for hazard in ("<!channel", "@here", "<https://evil"):
         assert hazard not in shown(answer)
 
 
-def test_a_status_says_what_is_live_at_an_end() -> None:
+def test_status_of_an_ended_deployment_says_what_was_live() -> None:
     ended = a_deployment(
         phase=Phase.FAILED, failure=Failure.BUILD_FAILED, live=Live.PREVIOUS, reason="It broke."
     )
     answer = status_answer(replace(ended, message=PLACE), Progress(), now=NOW)
     assert "the build failed" in answer.text
-    assert "live at its end: the previous release" in answer.text
+    assert "live when it ended: the previous release" in answer.text
     assert "It broke." in shown(answer)
     assert "|message>" in shown(answer)
 
 
-def test_what_does_not_fit_is_counted() -> None:
+def test_lines_that_do_not_fit_are_counted() -> None:
     many = [(hostile(Phase.BUILDING), Progress())] * 60
     assert "more lines" in shown(unfinished_answer(many, now=NOW))
 
 
-def test_a_server_without_an_answer_is_named() -> None:
+def test_server_without_apps_is_listed() -> None:
     known = [AppPolicy(server="production", app="myapp", dokku_app="myapp")]
     text = shown(apps_answer(known, servers=("production", "staging")))
     assert "*production*: `myapp`" in text
-    assert "*staging*: no app is known" in text
+    assert "*staging*: no apps found" in text
 
 
-def test_an_act_that_is_under_way_is_named() -> None:
+def test_repeated_retry_names_the_first_one() -> None:
     row = replace(a_deployment(created_at=NOW - timedelta(minutes=1)), message=PLACE)
     assert row.id in already_words(row, back=False)
     assert "roll back" in already_words(row, back=True)

@@ -9,7 +9,7 @@ TWO = "01K9ZB0000000000000000002B"
 OLDEST = "01K9ZA0000000000000000003C"
 
 
-async def test_a_command_starts_a_deployment_and_its_message_is_the_answer() -> None:
+async def test_command_starts_a_deployment_and_its_message_is_the_answer() -> None:
     async with open_stage() as stage:
         await stage.deploy("myapp `main` to production")
         message = await stage.live_message()
@@ -29,7 +29,7 @@ async def test_a_command_starts_a_deployment_and_its_message_is_the_answer() -> 
         assert not stage.slack.notices
 
 
-async def test_the_same_command_delivered_again_starts_nothing_more() -> None:
+async def test_redelivered_command_starts_nothing() -> None:
     async with open_stage() as stage:
         await stage.deploy("myapp")
         await stage.live_message()
@@ -45,16 +45,16 @@ async def test_the_same_command_delivered_again_starts_nothing_more() -> None:
         ("myap main", "Did you mean `myapp`?"),
         ("myapp a..b", "not a valid branch, tag or commit"),
         ("my_app", "not a valid app name"),
-        ("myapp main and more", "one word too many"),
+        ("myapp main and more", "I don't understand"),
         ("logs", "Which one?"),
         ("cancel nothing", "No deployment of"),
-        ("LOCK myapp", "not in this release"),
-        ("queue", "not in this release"),
+        ("LOCK myapp", "is not available yet"),
+        ("queue", "is not available yet"),
         ("rollback shop", "No deployment of"),
         ("https://example.com/ main", "not a valid app name"),
     ],
 )
-async def test_a_mistake_gets_one_line_for_the_caller_alone(text: str, said: str) -> None:
+async def test_mistake_gets_one_line_that_only_the_caller_sees(text: str, said: str) -> None:
     async with open_stage() as stage:
         await stage.deploy(text)
         assert said in await stage.whisper()
@@ -63,7 +63,7 @@ async def test_a_mistake_gets_one_line_for_the_caller_alone(text: str, said: str
         assert not stage.service.requests
 
 
-async def test_a_failure_inside_is_told_without_its_details() -> None:
+async def test_internal_error_is_reported_without_details() -> None:
     async with open_stage() as stage:
         stage.service.broken = True
         await stage.deploy("myapp")
@@ -72,13 +72,13 @@ async def test_a_failure_inside_is_told_without_its_details() -> None:
         assert "4242" not in said
 
 
-async def test_where_the_bot_may_not_post_the_caller_is_told_how_to_invite_it() -> None:
+async def test_refused_post_tells_the_caller_how_to_invite_the_bot() -> None:
     async with open_stage() as stage:
         await stage.deploy("myapp", stage.slack.channel("random"))
         assert "/invite" in await stage.whisper()
 
 
-async def test_a_link_does_as_well() -> None:
+async def test_link_works_as_app_and_ref() -> None:
     async with open_stage() as stage:
         await stage.deploy("https://github.com/acme/myapp/pull/7 to staging")
         await stage.live_message()
@@ -86,7 +86,7 @@ async def test_a_link_does_as_well() -> None:
         assert (ask.app, ask.ref, ask.server) == ("myapp", "refs/pull/7/head", "staging")
 
 
-async def test_an_app_called_like_a_word_is_deployed_by_deploy() -> None:
+async def test_deploy_deploys_an_app_named_like_a_command() -> None:
     async with open_stage() as stage:
         stage.service.apps = ("status",)
         await stage.deploy("deploy status main")
@@ -94,13 +94,13 @@ async def test_an_app_called_like_a_word_is_deployed_by_deploy() -> None:
         assert stage.service.requests[0].app == "status"
 
 
-async def test_status_lists_what_runs_or_tells_of_one() -> None:
+async def test_status_lists_running_deployments_or_shows_one() -> None:
     async with open_stage() as stage:
         await stage.deploy("status")
-        assert await stage.whisper() == "Nothing is being deployed."
+        assert await stage.whisper() == "Nothing is running or queued."
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING))
         await stage.deploy("status")
-        assert await stage.whisper(2) == "1 unfinished:"
+        assert await stage.whisper(2) == "1 running or queued:"
         await stage.deploy("STATUS myapp")
         assert "Building" in await stage.whisper(3)
         await stage.deploy(f"status {ONE[:10]}")
@@ -116,7 +116,7 @@ async def test_history_lists_the_newest_deployments_of_an_app() -> None:
         assert "Failed" in str(told.blocks)
 
 
-async def test_apps_and_help_are_lists_for_the_caller_alone() -> None:
+async def test_apps_and_help_are_lists_that_only_the_caller_sees() -> None:
     async with open_stage() as stage:
         await stage.deploy("apps")
         await stage.whisper()
@@ -136,7 +136,7 @@ async def test_cancel_answers_with_the_services_sentence() -> None:
         assert (cancelled, actor.user, through) == (ONE, stage.ada.id, "command")
 
 
-async def test_logs_open_the_modal() -> None:
+async def test_logs_opens_the_modal() -> None:
     async with open_stage() as stage:
         stage.service.known(
             a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING), "step 1\nstep 2\n"
@@ -173,7 +173,7 @@ def with_a_past(stage: Stage) -> None:
         (f"rollback {TWO} {OLD_SHA}", OLD_SHA, ONE),
     ],
 )
-async def test_rollback_goes_behind_the_release_that_is_live(text: str, ref: str, of: str) -> None:
+async def test_rollback_deploys_the_release_before_live(text: str, ref: str, of: str) -> None:
     async with open_stage() as stage:
         with_a_past(stage)
         await stage.deploy(text)
@@ -206,11 +206,11 @@ async def test_rollback_without_an_earlier_release_says_what_to_do() -> None:
         assert "`/deploy myapp SHA` deploys any commit" in await stage.whisper()
 
 
-async def test_a_retry_that_runs_is_not_started_again() -> None:
+async def test_running_retry_is_not_started_again() -> None:
     async with open_stage() as stage:
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.FAILED))
         await stage.deploy(f"retry {ONE}")
         await stage.live_message()
         await stage.deploy(f"retry {ONE}")
-        assert "already under way" in await stage.whisper()
+        assert "already been started" in await stage.whisper()
         assert [ask.retry_of for ask in stage.service.requests] == [ONE]

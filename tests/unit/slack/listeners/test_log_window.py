@@ -80,3 +80,50 @@ async def test_post_as_file_uploads_the_log_and_keeps_the_page() -> None:
         view = await stage.view("Posted as a file in the thread.")
         assert f"Page {PAGES - 1} of {PAGES}" in view.plain
         assert len(stage.slack.files) == 1
+        assert len(stage.slack.thread(await stage.live_message())) == 1
+
+
+def long_log() -> str:
+    lines = [f"line {number:05d} " + "x" * 40 for number in range(600)]
+    lines[10] = "ERROR: it broke here"
+    return "\n".join(lines) + "\n"
+
+
+async def test_log_is_shown_in_pages_while_it_grows() -> None:
+    async with open_stage() as stage:
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING), long_log())
+        await stage.deploy(f"logs {ONE}")
+        view = await stage.view("line 00599")
+        await stage.slack.click(stage.ada, view, action_id="log_older")
+        view = await stage.view("Page 5 of 6")
+        await stage.slack.click(stage.ada, view, action_id="log_first_error")
+        view = await stage.view("it broke here")
+        await stage.slack.click(stage.ada, view, action_id="log_newer")
+        view = await stage.view("Page 2 of 6")
+        stage.service.logs[ONE] += "and more\n"
+        await stage.slack.click(stage.ada, view, action_id="log_newer")
+        view = await stage.view("Page 3 of 6")
+
+
+async def test_deployment_without_a_message_has_no_thread_to_post_into() -> None:
+    async with open_stage() as stage:
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING), "one\n")
+        await stage.deploy(f"logs {ONE}")
+        view = await stage.view("one")
+        await stage.slack.click(stage.ada, view, action_id="log_post_as_file")
+        await stage.view("has no message in Slack")
+        assert not stage.slack.files
+
+
+async def test_refused_upload_is_shown_in_the_modal() -> None:
+    async with open_stage() as stage:
+        row = a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING)
+        stage.service.logs[ONE] = "step 1\n"
+        await stage.service.post(row, stage.deploys.id)
+        await stage.deploy(f"logs {ONE}")
+        view = await stage.view("step 1")
+        stage.slack.fail_for_test("files.getUploadURLExternal", error="file_uploads_disabled")
+        await stage.slack.click(stage.ada, view, action_id="log_post_as_file")
+        view = await stage.view("Uploads are switched off")
+        assert "step 1" in str(view.payload)
+        assert not stage.slack.files

@@ -87,7 +87,7 @@ async def test_retry_and_roll_back_start_one_deployment_each(action_id: str, ref
         await stage.slack.until(lambda: stage.service.requests)
         await stage.slack.redeliver_last_for_test("interactive")
         await stage.slack.click(stage.ada, message, action_id=action_id)
-        assert "already under way" in await stage.whisper()
+        assert "already been started" in await stage.whisper()
         (ask,) = stage.service.requests
         assert (ask.ref, ask.trigger, ask.channel) == (ref, Trigger.BUTTON, stage.deploys.id)
         assert (ask.retry_of or ask.rollback_of) == ONE
@@ -106,7 +106,7 @@ async def test_two_simultaneous_retries_start_one_deployment() -> None:
         told = await stage.slack.until(
             lambda: stage.slack.ephemerals(stage.ada) + stage.slack.ephemerals(grace)
         )
-        assert "already under way" in told[0].text
+        assert "already been started" in told[0].text
         assert len(stage.service.requests) == 1
 
 

@@ -44,11 +44,11 @@ typed = st.lists(
         ("a < b > c", "a < b > c"),
     ],
 )
-def test_slacks_escapes_are_undone(text: str, expected: str) -> None:
+def test_slack_escapes_are_undone(text: str, expected: str) -> None:
     assert undo_escapes(text) == expected
 
 
-def test_quotes_and_code_marks_around_words_do_not_count() -> None:
+def test_quotes_and_code_marks_around_words_are_ignored() -> None:
     assert split_words("`myapp` “main”  *to* 'production'") == ("myapp", "main", "to", "production")
 
 
@@ -61,7 +61,7 @@ def test_quotes_and_code_marks_around_words_do_not_count() -> None:
         ("Deploy status", Line("deploy", ("status",))),
     ],
 )
-def test_the_first_word_counts_in_any_case(text: str, expected: Line) -> None:
+def test_command_works_in_any_case(text: str, expected: Line) -> None:
     assert read_line(text, WORDS) == expected
 
 
@@ -78,7 +78,7 @@ def test_the_first_word_counts_in_any_case(text: str, expected: Line) -> None:
         ("myapp feature/x_1 ON eu", Ask(app="myapp", ref="feature/x_1", server="eu")),
     ],
 )
-def test_an_ask_is_read(text: str, expected: Ask) -> None:
+def test_app_ref_and_server_are_read(text: str, expected: Ask) -> None:
     assert read_ask(split_words(text)) == expected
 
 
@@ -87,7 +87,7 @@ def test_an_ask_is_read(text: str, expected: Ask) -> None:
     [
         ("", "Which app"),
         ("myapp main to", "To which server"),
-        ("myapp main now please", "`now` is one word too many"),
+        ("myapp main now please", "`now` here. `/deploy help` lists the commands"),
         ("my_app main", "is not a valid app name"),
         ("<@U1> main", "is not a valid app name"),
         ("myapp --force", "is not a valid branch"),
@@ -96,7 +96,7 @@ def test_an_ask_is_read(text: str, expected: Ask) -> None:
         ("myapp " + "r" * 256, "is not a valid branch"),
     ],
 )
-def test_a_mistake_says_what_is_wrong(text: str, said: str) -> None:
+def test_mistake_says_what_is_wrong(text: str, said: str) -> None:
     with pytest.raises(Declined, match=said) as declined:
         read_ask(split_words(text))
     assert len(str(declined.value)) < 300
@@ -113,14 +113,14 @@ def test_a_mistake_says_what_is_wrong(text: str, said: str) -> None:
         ("myapp a1b2c3d", True, About(subject="myapp", rest="a1b2c3d")),
     ],
 )
-def test_a_subject_is_read(text: str, rest: bool, expected: About) -> None:
+def test_subject_is_read(text: str, rest: bool, expected: About) -> None:
     assert read_about(split_words(text), rest=rest) == expected
 
 
 @pytest.mark.parametrize(
     ("words", "rest"), [(("myapp", "x"), False), (("myapp", "x", "y"), True), (("MY_APP",), False)]
 )
-def test_what_is_no_subject_is_declined(words: tuple[str, ...], rest: bool) -> None:
+def test_invalid_subject_is_declined(words: tuple[str, ...], rest: bool) -> None:
     with pytest.raises(Declined):
         read_about(words, rest=rest)
 
@@ -130,11 +130,11 @@ def test_what_is_no_subject_is_declined(words: tuple[str, ...], rest: bool) -> N
     ["", "@", "-x", ".x", "/x", "x/", "x.", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[0",
      "a`b", "a\\b", "x.lock", "x.lock/y", "a//b", "a/.b", "a@{1}", "a\x7f", "a\u202eb"],
 )  # fmt: skip
-def test_what_git_refuses_is_no_ref(ref: str) -> None:
+def test_ref_that_git_refuses_is_invalid(ref: str) -> None:
     assert not is_ref(ref)
 
 
-def test_mentions_of_the_bot_are_taken_out() -> None:
+def test_mentions_of_the_bot_are_removed() -> None:
     assert without_mention("<@UBOT> status <@UBOT|deploybot>", "UBOT") == (True, "status")
     assert without_mention("<@UBOTX> status", "UBOT") == (False, "<@UBOTX> status")
 
@@ -159,7 +159,7 @@ def subject_or_declined(words: tuple[str, ...]) -> str:
 @given(typed)
 @example("myapp to <@U1>")
 @example("<|>")
-def test_what_is_read_is_valid_and_what_is_not_is_one_line(text: str) -> None:
+def test_any_text_is_read_as_valid_or_declined_in_one_line(text: str) -> None:
     line = read_line(text, WORDS)
     for sentence in (valid_or_declined(line.rest), subject_or_declined(line.rest)):
         assert "\n" not in sentence

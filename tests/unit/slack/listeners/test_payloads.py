@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack.listeners.payloads import STRANGERS_TEAM, asker_of, delivery_key, meta_of, write_meta
+from bot.slack.listeners.payloads import UNKNOWN_TEAM, asker_of, delivery_key, meta_of, write_meta
 
 COMMAND = {
     "command": "/deploy",
@@ -33,19 +33,19 @@ def event(**changes: Any) -> dict[str, Any]:
     return {"type": "event_callback", "team_id": "T1", "event_id": "Ev1", "event": inner}
 
 
-def test_a_command_tells_who_and_where() -> None:
+def test_command_says_who_and_where() -> None:
     asker = asker_of(COMMAND)
     assert (asker.actor.user, asker.actor.team, asker.actor.name) == ("U1", "T1", "ada")
     assert (asker.channel, asker.response_url) == ("C1", "https://hooks.example.com/1")
 
 
-def test_a_click_tells_the_persons_own_team_and_the_thread() -> None:
+def test_click_says_the_persons_team_and_the_thread() -> None:
     asker = asker_of(CLICK)
     assert asker.actor.team == "T1"
     assert (asker.channel, asker.thread_ts) == ("C1", "4.1")
 
 
-def test_a_modal_carries_its_channel() -> None:
+def test_modal_carries_its_channel() -> None:
     body = {
         "type": "view_submission",
         "user": {"id": "U1", "team_id": "T1"},
@@ -63,28 +63,28 @@ def test_a_modal_carries_its_channel() -> None:
         ({"team": "T2"}, False, "T2"),
         ({"team": "T1", "user_team": "T3"}, True, "T3"),
         ({"source_team": "T4"}, True, "T4"),
-        ({}, True, STRANGERS_TEAM),
+        ({}, True, UNKNOWN_TEAM),
     ],
 )
-def test_the_team_of_an_author_is_never_guessed_in_a_shared_channel(
+def test_team_of_an_author_is_never_guessed_in_a_shared_channel(
     changes: dict[str, str], shared: bool, team: str
 ) -> None:
     assert asker_of({**event(**changes), "is_ext_shared_channel": shared}).actor.team == team
 
 
-def test_a_direct_message_is_direct() -> None:
+def test_direct_message_is_recognised() -> None:
     assert asker_of(event(channel="D1")).direct
     assert not asker_of(event()).direct
 
 
-def test_a_message_and_its_mention_are_one_delivery() -> None:
+def test_message_and_its_mention_are_one_delivery() -> None:
     mention = {**event(type="app_mention"), "event_id": "Ev2"}
     assert delivery_key(event()) == delivery_key(mention) == "event:C1:7.1"
     other = {"type": "event_callback", "event_id": "Ev3", "event": {"type": "app_home_opened"}}
     assert delivery_key(other) == "event:Ev3"
 
 
-def test_two_clicks_differ_and_a_repeated_one_does_not() -> None:
+def test_two_clicks_differ_but_a_repeated_one_does_not() -> None:
     again = {**CLICK, "actions": [{**CLICK["actions"][0], "action_ts": "6.2"}]}  # type: ignore[index]
     assert delivery_key(CLICK) == delivery_key(dict(CLICK))
     assert delivery_key(CLICK) != delivery_key(again)

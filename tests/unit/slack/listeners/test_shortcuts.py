@@ -15,7 +15,7 @@ async def choose(stage: Stage, message: Message) -> View:
     return await stage.view("Branch, tag or commit")
 
 
-def test_the_manifest_names_it() -> None:
+def test_manifest_has_the_message_action() -> None:
     assert DEPLOY_FROM_MESSAGE in str(manifest())
 
 
@@ -27,7 +27,7 @@ def test_the_manifest_names_it() -> None:
         ("shop v2", "shop", "v2"),
     ],
 )
-async def test_the_form_is_filled_from_the_message_and_deploys_on_submit(
+async def test_form_is_filled_from_the_message_and_deploys_on_submit(
     text: str, app: str, ref: str
 ) -> None:
     async with open_stage() as stage:
@@ -40,15 +40,15 @@ async def test_the_form_is_filled_from_the_message_and_deploys_on_submit(
         assert (ask.trigger, ask.channel) == (Trigger.MESSAGE_ACTION, stage.deploys.id)
 
 
-async def test_a_message_that_names_nothing_says_so_in_the_form() -> None:
+async def test_form_says_that_the_message_names_no_app() -> None:
     async with open_stage() as stage:
         message = await stage.slack.say(stage.ada, stage.deploys, "good morning everybody")
         view = await choose(stage, message)
-        assert "No app could be read" in str(view.payload)
+        assert "I found no app" in str(view.payload)
 
 
 @pytest.mark.parametrize("found_by", ["place", "id"])
-async def test_a_deployments_own_message_offers_the_same_again(found_by: str) -> None:
+async def test_live_message_offers_the_same_deployment_again(found_by: str) -> None:
     async with open_stage() as stage:
         row = a_deployment(id=ONE, app="shop", ref="v7", server="staging", phase=Phase.FAILED)
         await stage.service.post(row, stage.deploys.id)
@@ -61,7 +61,7 @@ async def test_a_deployments_own_message_offers_the_same_again(found_by: str) ->
         assert (ask.app, ask.ref, ask.server) == ("shop", "v7", "staging")
 
 
-async def test_a_reply_in_a_deployments_thread_is_about_its_app() -> None:
+async def test_reply_in_a_deployments_thread_is_about_its_app() -> None:
     async with open_stage() as stage:
         row = a_deployment(id=ONE, app="shop", ref="v7", phase=Phase.FAILED)
         await stage.service.post(row, stage.deploys.id)

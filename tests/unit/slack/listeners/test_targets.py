@@ -63,12 +63,12 @@ def test_links_of_the_common_forges(link: str, ref: str | None) -> None:
     assert find_target(link) == Target(app="myapp", ref=ref)
 
 
-def test_a_repository_that_an_app_names_gives_that_app() -> None:
+def test_repository_of_a_known_app_means_that_app() -> None:
     found = find_target("<https://github.com/acme/storefront/pull/3>", APPS)
     assert found == Target(app="shop", ref="refs/pull/3/head", server="eu")
 
 
-def test_a_branch_says_more_than_a_pull_request() -> None:
+def test_branch_is_preferred_to_a_pull_request() -> None:
     text = f"<{GITHUB}/pull/12|#12> from <{GITHUB}/tree/fix-login|fix-login>"
     assert find_target(text, APPS).ref == "fix-login"
 
@@ -92,7 +92,7 @@ def test_a_branch_says_more_than_a_pull_request() -> None:
         ("", None, None),
     ],
 )
-def test_words(text: str, app: str | None, ref: str | None) -> None:
+def test_app_and_ref_in_plain_text(text: str, app: str | None, ref: str | None) -> None:
     found = find_target(text, APPS)
     assert (found.app, found.ref) == (app, ref)
 
@@ -102,7 +102,7 @@ def test_two_words_are_enough_when_no_app_is_known() -> None:
     assert find_target("good morning everybody") == Target()
 
 
-def test_the_text_of_a_message_has_its_blocks_and_attachments() -> None:
+def test_text_of_a_message_includes_blocks_and_attachments() -> None:
     message = {
         "text": "New pull request",
         "blocks": [
@@ -122,7 +122,7 @@ def test_the_text_of_a_message_has_its_blocks_and_attachments() -> None:
     assert find_target(text, APPS).ref == "refs/pull/3/head"
 
 
-def test_odd_messages_have_a_text_too() -> None:
+def test_malformed_messages_have_a_text() -> None:
     assert message_text({"text": None, "blocks": "x", "attachments": [3, None]}) == ""
 
 

@@ -29,7 +29,7 @@ async def test_status_is_answered_in_the_thread(text: str) -> None:
         assert "Building" in answer
 
 
-async def test_a_mention_that_arrives_as_two_events_is_answered_once() -> None:
+async def test_mention_that_arrives_as_two_events_is_answered_once() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.BUILDING)
         await say_below(stage, message, f"<@{stage.slack.bot.id}> status")
@@ -42,7 +42,7 @@ async def test_a_mention_that_arrives_as_two_events_is_answered_once() -> None:
 @pytest.mark.parametrize(
     "text", ["looks good to me", "status of the other one", "cancel that order", "deploy myapp"]
 )
-async def test_anything_else_is_left_alone(text: str) -> None:
+async def test_other_replies_are_ignored(text: str) -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.BUILDING)
         await say_below(stage, message, text)
@@ -52,7 +52,7 @@ async def test_anything_else_is_left_alone(text: str) -> None:
         assert not stage.service.requests
 
 
-async def test_words_outside_a_deployments_thread_are_left_alone() -> None:
+async def test_commands_outside_a_deployments_thread_are_ignored() -> None:
     async with open_stage() as stage:
         other = await stage.slack.say(stage.ada, stage.deploys, "status")
         await stage.slack.say(stage.ada, stage.deploys, "status", thread_ts=other.ts)
@@ -62,15 +62,15 @@ async def test_words_outside_a_deployments_thread_are_left_alone() -> None:
         assert not [one for one in stage.slack.thread(other) if one.bot_id]
 
 
-async def test_a_mention_with_anything_else_gets_help() -> None:
+async def test_mention_without_a_command_gets_help() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.BUILDING)
         await say_below(stage, message, f"<@{stage.slack.bot.id}> what is going on")
         (answer,) = await stage.replies(message)
-        assert answer == "What I understand:"
+        assert answer == "Commands:"
 
 
-async def test_logs_become_a_file_in_the_thread() -> None:
+async def test_logs_uploads_a_file_in_the_thread() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.BUILDING, "step 1\n")
         await say_below(stage, message, "logs")
@@ -79,7 +79,7 @@ async def test_logs_become_a_file_in_the_thread() -> None:
         await stage.replies(message)
 
 
-async def test_a_log_that_is_empty_is_said_so_to_the_asker_alone() -> None:
+async def test_empty_log_is_reported_only_to_the_requester() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.STARTING)
         await say_below(stage, message, "logs")
@@ -95,7 +95,7 @@ async def test_cancel_is_answered_in_the_thread() -> None:
 
 
 @pytest.mark.parametrize("word", ["retry", "rollback"])
-async def test_what_is_started_again_is_named_in_the_thread(word: str) -> None:
+async def test_retry_in_a_thread_links_to_the_new_deployment(word: str) -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.FAILED)
         await say_below(stage, message, word)
@@ -107,7 +107,7 @@ async def test_what_is_started_again_is_named_in_the_thread(word: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["deploy myapp v2", "myapp v2", "DEPLOY myapp@v2"])
-async def test_a_mention_in_a_channel_starts_a_deployment(text: str) -> None:
+async def test_mention_in_a_channel_starts_a_deployment(text: str) -> None:
     async with open_stage() as stage:
         await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> {text}")
         await stage.slack.until(lambda: stage.service.requests)
@@ -118,29 +118,29 @@ async def test_a_mention_in_a_channel_starts_a_deployment(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("thank you", "What I understand:"), ("status", "Nothing is being deployed.")],
+    [("thank you", "Commands:"), ("status", "Nothing is running or queued.")],
 )
-async def test_a_mention_in_a_channel_is_answered_below_it(text: str, said: str) -> None:
+async def test_mention_in_a_channel_is_answered_below_it(text: str, said: str) -> None:
     async with open_stage() as stage:
         asked = await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> {text}")
         assert await stage.replies(asked) == [said]
         assert not stage.service.requests
 
 
-async def test_a_mention_with_a_misspelt_app_is_told_the_closest_to_its_author_alone() -> None:
+async def test_misspelt_app_in_a_mention_is_answered_only_to_its_author() -> None:
     async with open_stage() as stage:
         await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> myap main")
         assert "Did you mean `myapp`?" in await stage.whisper()
 
 
-async def test_a_direct_message_works_like_a_command() -> None:
+async def test_direct_message_works_like_a_command() -> None:
     async with open_stage() as stage:
         direct = stage.slack.dm(stage.ada)
         await stage.slack.say(stage.ada, direct, "status")
         answers = await stage.slack.until(
             lambda: [one.text for one in stage.slack.messages(direct) if one.bot_id]
         )
-        assert answers == ["Nothing is being deployed."]
+        assert answers == ["Nothing is running or queued."]
         await stage.slack.say(stage.ada, direct, "deploy myapp")
         await stage.slack.until(lambda: stage.service.requests)
         assert stage.service.requests[0].channel == direct.id
@@ -150,7 +150,7 @@ async def test_a_direct_message_works_like_a_command() -> None:
         )
 
 
-async def test_people_of_another_workspace_may_not_even_ask() -> None:
+async def test_people_of_another_workspace_get_no_answers() -> None:
     async with open_stage() as stage:
         mallory = stage.slack.user("mallory")
         _, message = await a_live_message(stage, Phase.BUILDING, "secret\n")
@@ -161,20 +161,20 @@ async def test_people_of_another_workspace_may_not_even_ask() -> None:
         assert not stage.slack.files
 
 
-async def test_a_word_with_more_behind_it_needs_a_mention() -> None:
+async def test_command_with_arguments_needs_a_mention_in_a_thread() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.BUILDING)
         await say_below(stage, message, f"<@{stage.slack.bot.id}> history myapp")
-        assert await stage.replies(message) == ["The newest deployments of `myapp`:"]
+        assert await stage.replies(message) == ["Latest deployments of `myapp`:"]
         await say_below(stage, message, f"<@{stage.slack.bot.id}> lock myapp")
-        assert "not in this release" in await stage.whisper()
+        assert "is not available yet" in await stage.whisper()
 
 
 @pytest.mark.parametrize("text", ["what is this all about then", "--force"])
 async def test_plain_speech_to_the_bot_gets_help(text: str) -> None:
     async with open_stage() as stage:
         asked = await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> {text}")
-        assert await stage.replies(asked) == ["What I understand:"]
+        assert await stage.replies(asked) == ["Commands:"]
 
 
 async def test_rollback_by_id_and_on_several_servers() -> None:

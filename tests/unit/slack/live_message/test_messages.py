@@ -227,7 +227,7 @@ ENDED: dict[str, Any] = {
 }
 
 
-async def test_a_post_tells_its_place_and_carries_the_id(world: World) -> None:
+async def test_post_returns_its_place_and_carries_the_id(world: World) -> None:
     deployment = await world.posted()
     assert deployment.message is not None
     assert deployment.message.permalink == f"https://x.example/archives/C1/p{world.slack.posts[0]}"
@@ -236,7 +236,7 @@ async def test_a_post_tells_its_place_and_carries_the_id(world: World) -> None:
     assert world.slack.edits == []
 
 
-async def test_what_changed_while_it_was_posted_is_shown_at_once(world: World) -> None:
+async def test_change_during_the_post_is_shown_at_once(world: World) -> None:
     deployment = a_deployment()
     world.cache.put(replace(deployment, **RUNNING))
     world.live.changed(deployment.id, Urgency.PHASE)
@@ -245,7 +245,7 @@ async def test_what_changed_while_it_was_posted_is_shown_at_once(world: World) -
     assert "Deploying myapp main" in world.shown
 
 
-async def test_phases_and_ends_are_shown_at_once_but_two_seconds_apart(world: World) -> None:
+async def test_phases_and_results_are_shown_at_once_but_two_seconds_apart(world: World) -> None:
     deployment = await world.posted()
     deployment = world.moved(deployment, Urgency.PHASE, **RUNNING)
     await run_all()
@@ -258,14 +258,14 @@ async def test_phases_and_ends_are_shown_at_once_but_two_seconds_apart(world: Wo
     assert max(world.lags) == timedelta(seconds=2)
 
 
-async def test_an_end_is_urgent_even_if_the_caller_thought_otherwise(world: World) -> None:
+async def test_result_is_urgent_whatever_the_caller_asked_for(world: World) -> None:
     deployment = await world.posted()
     world.moved(deployment, Urgency.ROUTINE, **ENDED)
     await run_all()
     assert world.shown.startswith("Failed: myapp main")
 
 
-async def test_a_running_message_is_refreshed_every_ten_seconds(world: World) -> None:
+async def test_running_message_is_refreshed_every_ten_seconds(world: World) -> None:
     deployment = await world.posted()
     world.moved(deployment, Urgency.PHASE, **RUNNING)
     await world.clock.advance(35)
@@ -273,7 +273,9 @@ async def test_a_running_message_is_refreshed_every_ten_seconds(world: World) ->
     assert "elapsed 30s" in world.shown
 
 
-async def test_more_lines_wait_for_the_refresh_but_the_first_do_not(world: World) -> None:
+async def test_first_log_lines_are_shown_at_once_and_later_with_refreshes(
+    world: World,
+) -> None:
     deployment = await world.posted()
     world.moved(deployment, Urgency.PHASE, **RUNNING)
     await world.clock.advance(3)
@@ -289,7 +291,7 @@ async def test_more_lines_wait_for_the_refresh_but_the_first_do_not(world: World
     assert "line 59" in str(world.slack.messages[world.slack.posts[0]])
 
 
-async def test_a_waiting_message_is_edited_only_when_it_says_something_else(world: World) -> None:
+async def test_waiting_message_is_edited_only_when_its_text_changes(world: World) -> None:
     deployment = await world.posted()
     world.noted(deployment, Urgency.PHASE, place=1)
     await world.clock.advance(60)
@@ -299,7 +301,7 @@ async def test_a_waiting_message_is_edited_only_when_it_says_something_else(worl
     assert "1st in line" in world.shown
 
 
-async def test_reading_the_end_is_not_shown_when_the_end_follows_soon(world: World) -> None:
+async def test_reading_what_is_live_is_not_shown_if_the_result_follows_soon(world: World) -> None:
     deployment = await world.posted(**RUNNING)
     await world.clock.advance(5)
     world.noted(deployment, Urgency.NOW, reading_end=True)
@@ -311,7 +313,7 @@ async def test_reading_the_end_is_not_shown_when_the_end_follows_soon(world: Wor
     assert world.shown.startswith("Failed: myapp main")
 
 
-async def test_reading_the_end_is_shown_when_it_takes_a_while(world: World) -> None:
+async def test_reading_what_is_live_is_shown_if_it_takes_a_while(world: World) -> None:
     deployment = await world.posted(**RUNNING)
     await world.clock.advance(5)
     world.noted(deployment, Urgency.PHASE, reading_end=True)
@@ -319,7 +321,7 @@ async def test_reading_the_end_is_shown_when_it_takes_a_while(world: World) -> N
     assert "Ended, reading what is live" in world.shown
 
 
-async def test_a_newer_state_replaces_the_one_that_waits_behind_an_edit(world: World) -> None:
+async def test_newer_state_replaces_the_one_waiting_behind_an_edit(world: World) -> None:
     deployment = await world.posted()
     world.slack.hold = asyncio.Event()
     deployment = world.moved(deployment, Urgency.PHASE, **RUNNING)
@@ -347,7 +349,7 @@ async def test_429_pauses_everything_then_only_the_newest_state_goes_out(world: 
     assert [text[:6] for _, _, text in world.slack.edits[1:]] == ["Failed", "Failed"]
 
 
-async def test_a_failed_edit_is_made_again_with_the_newest_state(world: World) -> None:
+async def test_failed_edit_is_repeated_with_the_newest_state(world: World) -> None:
     deployment = await world.posted()
     world.slack.edit_errors = [SlackError("down", code="internal_error")] * 4
     world.moved(deployment, Urgency.NOW, **ENDED)
@@ -357,7 +359,7 @@ async def test_a_failed_edit_is_made_again_with_the_newest_state(world: World) -
     assert not world.live._messages
 
 
-async def test_an_ended_message_is_not_tried_for_ever(world: World) -> None:
+async def test_ended_message_is_not_tried_forever(world: World) -> None:
     deployment = await world.posted()
     world.slack.edit_errors = [SlackError("no", code="fatal_error")] * 100
     world.moved(deployment, Urgency.NOW, **ENDED)
@@ -365,7 +367,7 @@ async def test_an_ended_message_is_not_tried_for_ever(world: World) -> None:
     assert len(world.slack.edits) == 30
 
 
-async def test_a_message_that_slack_finds_too_large_loses_its_log_lines(world: World) -> None:
+async def test_too_large_message_loses_its_log_lines(world: World) -> None:
     deployment = await world.posted()
     world.noted(deployment, Urgency.PHASE, tail=("a line",))
     await world.clock.advance(3)
@@ -376,7 +378,7 @@ async def test_a_message_that_slack_finds_too_large_loses_its_log_lines(world: W
     assert "a line" not in str(world.slack.messages[world.slack.posts[0]])
 
 
-async def test_a_deleted_message_is_posted_anew_once_in_its_former_thread(world: World) -> None:
+async def test_deleted_message_is_posted_again_once_in_its_thread(world: World) -> None:
     deployment = await world.posted()
     del world.slack.messages[world.slack.posts[0]]
     world.moved(deployment, Urgency.PHASE, **RUNNING)
@@ -394,7 +396,7 @@ async def test_a_deleted_message_is_posted_anew_once_in_its_former_thread(world:
     assert len(world.slack.edits) == 2
 
 
-async def test_a_message_posted_anew_keeps_its_thread_although_its_address_is_not_told(
+async def test_message_posted_again_keeps_its_thread_without_a_permalink(
     world: World,
 ) -> None:
     deployment = await world.posted()
@@ -408,7 +410,7 @@ async def test_a_message_posted_anew_keeps_its_thread_although_its_address_is_no
     assert place.root == first
 
 
-async def test_where_the_thread_is_gone_too_the_new_message_stands_in_the_channel(
+async def test_message_is_posted_again_in_the_channel_if_the_thread_is_gone(
     world: World,
 ) -> None:
     deployment = await world.posted()
@@ -420,7 +422,7 @@ async def test_where_the_thread_is_gone_too_the_new_message_stands_in_the_channe
     assert world.shown.startswith("Failed: myapp main")
 
 
-async def test_a_channel_that_takes_nothing_any_more_is_left_alone(world: World) -> None:
+async def test_channel_that_accepts_nothing_is_left_alone(world: World) -> None:
     deployment = await world.posted()
     world.slack.edit_errors = [MessageGone("archived", code="is_inactive")]
     world.slack.post_errors = [SlackError("archived", code="is_archived")] * 2
@@ -430,7 +432,7 @@ async def test_a_channel_that_takes_nothing_any_more_is_left_alone(world: World)
     assert len(world.slack.posts) == 1
 
 
-async def test_the_place_is_stored_later_when_the_database_was_down(world: World) -> None:
+async def test_place_is_stored_later_if_the_database_was_down(world: World) -> None:
     deployment = await world.posted()
     world.slack.messages.clear()
     world.store.errors = [DatabaseDown("down")]
@@ -440,7 +442,7 @@ async def test_the_place_is_stored_later_when_the_database_was_down(world: World
 
 
 @pytest.mark.parametrize("landed", [True, False])
-async def test_a_post_without_an_answer_is_looked_for_before_it_is_repeated(
+async def test_post_without_an_answer_is_searched_before_it_is_repeated(
     world: World, landed: bool
 ) -> None:
     world.slack.post_errors = [SlackError("no answer", code=NO_ANSWER)]
@@ -451,7 +453,7 @@ async def test_a_post_without_an_answer_is_looked_for_before_it_is_repeated(
     assert deployment.message.ts == world.slack.posts[0]
 
 
-async def test_a_post_does_without_its_permalink_rather_than_fail(
+async def test_post_succeeds_without_a_permalink(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuses(_channel: str, _ts: str) -> str:
@@ -462,14 +464,14 @@ async def test_a_post_does_without_its_permalink_rather_than_fail(
     assert deployment.message == MessagePlace(channel="C1", ts=world.slack.posts[0])
 
 
-async def test_a_post_that_is_refused_is_refused_with_slacks_reason(world: World) -> None:
+async def test_refused_post_raises_slacks_reason(world: World) -> None:
     world.slack.post_errors = [SlackError("Invite me.", code="not_in_channel")]
     with pytest.raises(SlackError, match="Invite me"):
         await world.posted()
     assert world.slack.posts == []
 
 
-async def test_after_a_restart_every_unfinished_message_converges(world: World) -> None:
+async def test_every_unfinished_message_is_updated_after_a_restart(world: World) -> None:
     known = await world.posted()
     homeless = a_deployment(id="01K9ZB3V7N8Q4R5S6T7V8W9X0Z")
     unsaved = await world.live.post(homeless)
@@ -490,7 +492,7 @@ async def test_after_a_restart_every_unfinished_message_converges(world: World) 
     await reborn.stop()
 
 
-async def test_a_history_that_may_not_be_read_means_a_second_message(world: World) -> None:
+async def test_unreadable_history_leads_to_a_second_message(world: World) -> None:
     world.slack.history_error = SlackError("no scope", code="missing_scope")
     await world.live.resume([a_deployment()])
     await run_all()
@@ -498,7 +500,7 @@ async def test_a_history_that_may_not_be_read_means_a_second_message(world: Worl
     assert len(world.store.places) == 1
 
 
-async def test_one_message_that_cannot_be_posted_does_not_stop_the_others(world: World) -> None:
+async def test_message_that_cannot_be_posted_does_not_stop_the_others(world: World) -> None:
     world.slack.post_errors = [SlackError("archived", code="is_archived")]
     await world.live.resume([a_deployment(), a_deployment(id="01K9ZB3V7N8Q4R5S6T7V8W9X0Z")])
     await world.clock.advance(120)
@@ -506,7 +508,7 @@ async def test_one_message_that_cannot_be_posted_does_not_stop_the_others(world:
     assert len(world.slack.posts) == 1
 
 
-async def test_a_message_is_posted_later_when_slack_is_away_at_the_start(world: World) -> None:
+async def test_message_is_posted_later_if_slack_is_unreachable_at_the_start(world: World) -> None:
     world.slack.post_errors = [SlackError("away", code=UNREACHABLE)] * 3
     deployment = a_deployment()
     world.cache.put(deployment)
@@ -518,7 +520,7 @@ async def test_a_message_is_posted_later_when_slack_is_away_at_the_start(world: 
     assert "Deploying" in world.shown
 
 
-async def test_flush_waits_for_ends_and_not_for_refreshes(world: World) -> None:
+async def test_flush_waits_for_results_but_not_for_refreshes(world: World) -> None:
     deployment = await world.posted()
     world.moved(deployment, Urgency.PHASE, **RUNNING)
     assert await world.live.flush(timedelta(seconds=5))
@@ -532,7 +534,7 @@ async def test_flush_waits_for_ends_and_not_for_refreshes(world: World) -> None:
     assert world.shown.startswith("Failed: myapp main")
 
 
-async def test_ended_messages_leave_memory(world: World) -> None:
+async def test_ended_messages_are_forgotten(world: World) -> None:
     deployment = await world.posted()
     world.moved(deployment, Urgency.NOW, **ENDED)
     await world.clock.advance(1)
@@ -543,7 +545,7 @@ async def test_ended_messages_leave_memory(world: World) -> None:
     assert corrected.message is not None
 
 
-async def test_a_deployment_that_only_the_database_knows_is_shown(world: World) -> None:
+async def test_deployment_that_is_not_cached_is_read_from_the_database(world: World) -> None:
     deployment = await world.posted()
     world.cache.forget(deployment.id)
     world.store.rows[deployment.id] = replace(deployment, **ENDED)
@@ -553,7 +555,7 @@ async def test_a_deployment_that_only_the_database_knows_is_shown(world: World) 
     assert world.shown.startswith("Failed: myapp main")
 
 
-async def test_an_unforeseen_error_is_logged_and_the_message_tried_again(
+async def test_unexpected_error_is_logged_and_the_edit_repeated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment = await world.posted()
@@ -573,7 +575,7 @@ async def test_an_unforeseen_error_is_logged_and_the_message_tried_again(
     assert len(calls) == 2
 
 
-async def test_what_another_replica_drives_now_is_not_shown_here_any_more(world: World) -> None:
+async def test_deployment_taken_over_by_another_replica_is_not_shown_here(world: World) -> None:
     mine = {a_deployment().id}
     world.live.shows_running = mine.__contains__
     deployment = await world.posted(**RUNNING)
@@ -591,7 +593,7 @@ async def test_what_another_replica_drives_now_is_not_shown_here_any_more(world:
     assert len(world.slack.edits) >= edits + 2
 
 
-async def test_a_lease_that_is_lost_during_an_edit_ends_the_refreshes(world: World) -> None:
+async def test_lease_lost_during_an_edit_ends_the_refreshes(world: World) -> None:
     mine = {a_deployment().id}
     world.live.shows_running = mine.__contains__
     deployment = await world.posted(**RUNNING)
@@ -607,7 +609,7 @@ async def test_a_lease_that_is_lost_during_an_edit_ends_the_refreshes(world: Wor
     assert len(world.slack.edits) == edits
 
 
-async def test_waiting_and_ended_ones_are_shown_by_whoever_knows_of_a_change(world: World) -> None:
+async def test_waiting_and_ended_deployments_are_shown_by_any_replica(world: World) -> None:
     world.live.shows_running = lambda _id: False
     deployment = await world.posted()
     world.noted(deployment, Urgency.PHASE, place=1, waits_for="a git push outside this bot")

@@ -119,7 +119,7 @@ async def test_one_message_is_posted_and_then_only_edited(stage: Stage) -> None:
     assert "<!channel>" not in message.text
 
 
-async def test_a_deleted_message_comes_back_in_its_thread(stage: Stage) -> None:
+async def test_deleted_message_is_posted_again_in_its_thread(stage: Stage) -> None:
     await stage.post()
     [message] = stage.slack.messages(stage.channel)
     ada = stage.slack.user("ada")
@@ -133,7 +133,9 @@ async def test_a_deleted_message_comes_back_in_its_thread(stage: Stage) -> None:
     assert "Failed: myapp" in again.plain
 
 
-async def test_a_deleted_message_without_a_thread_comes_back_in_the_channel(stage: Stage) -> None:
+async def test_deleted_message_without_a_thread_is_posted_in_the_channel(
+    stage: Stage,
+) -> None:
     await stage.post()
     [message] = stage.slack.messages(stage.channel)
     await stage.slack.delete(stage.slack.user("ada"), message)
@@ -142,7 +144,7 @@ async def test_a_deleted_message_without_a_thread_comes_back_in_the_channel(stag
     assert place.root == place.ts != message.ts
 
 
-async def test_a_lost_answer_to_the_post_makes_no_second_message(stage: Stage) -> None:
+async def test_lost_answer_to_the_post_makes_no_second_message(stage: Stage) -> None:
     stage.slack.lose_response_for_test("chat.postMessage")
     await stage.post()
     [message] = stage.slack.messages(stage.channel)
@@ -150,7 +152,7 @@ async def test_a_lost_answer_to_the_post_makes_no_second_message(stage: Stage) -
     assert stage.deployment.message.ts == message.ts
 
 
-async def test_a_message_left_behind_by_a_bot_that_died_is_found(stage: Stage) -> None:
+async def test_message_of_a_bot_that_died_is_found(stage: Stage) -> None:
     await stage.live.post(stage.deployment)
     stage.cache.put(stage.deployment)
     await stage.live.resume([stage.deployment])
@@ -159,7 +161,7 @@ async def test_a_message_left_behind_by_a_bot_that_died_is_found(stage: Stage) -
     assert place.ts == message.ts
 
 
-async def test_a_429_delays_the_end_and_does_not_lose_it(stage: Stage) -> None:
+async def test_429_delays_the_result_but_does_not_lose_it(stage: Stage) -> None:
     await stage.post()
     [message] = stage.slack.messages(stage.channel)
     stage.slack.rate_limit_for_test("chat.update", retry_after_s=1)

@@ -187,7 +187,7 @@ def rendered(build: Build, now: datetime, case: str) -> Rendered:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_phase_looks_as_recorded_and_slack_would_show_it(
+def test_each_phase_matches_its_snapshot_and_slack_accepts_it(
     case: str,
     a_deployment: Build,
     now: datetime,
@@ -200,7 +200,7 @@ def test_each_phase_looks_as_recorded_and_slack_would_show_it(
     assert "\n" not in shown.text
 
 
-def test_what_to_do_about_a_host_key_is_never_cut_off(a_deployment: Build, now: datetime) -> None:
+def test_fix_for_a_changed_host_key_is_never_cut_off(a_deployment: Build, now: datetime) -> None:
     assert HOST_KEY in _text_of(rendered(a_deployment, now, "stale_by_host_key"))
     lost = (
         "Contact with Dokku was lost, and how the deployment ended is not known. What is serving "
@@ -246,11 +246,11 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
     [
         (
             {"phase": Phase.RELEASING},
-            "should the connection be lost, its lock and containers alone tell.",
+            ". If the connection is lost, only the deploy lock and the containers show the result.",
         ),
         (
             {"phase": Phase.FAILED, "failure": Failure.LOST_CONTACT, "live": Live.UNKNOWN},
-            "nothing on it tells how the deployment ended.",
+            ", so nothing shows how the deployment ended.",
         ),
         ({"phase": Phase.CANCELLED, "live": Live.PREVIOUS}, None),
         ({"phase": Phase.SUCCEEDED, "live": Live.NEW}, None),
@@ -267,7 +267,7 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         ),
     ],
 )
-def test_an_older_dokku_is_named_where_it_cannot_tell(
+def test_older_dokku_is_mentioned_if_it_limits_what_is_known(
     end: dict[str, Any], said: str | None, a_deployment: Build, now: datetime
 ) -> None:
     shown = str(render(a_deployment(before=OLD_DOKKU, **end), Progress(), now=now).blocks)
@@ -278,10 +278,10 @@ def test_an_older_dokku_is_named_where_it_cannot_tell(
     if said is None:
         assert "build records" not in shown
     else:
-        assert f"This Dokku keeps no build records: {said}" in shown
+        assert f"This Dokku version keeps no build records{said}" in shown
 
 
-def test_roll_back_is_never_offered_to_the_commit_that_was_just_deployed(
+def test_roll_back_is_never_offered_to_the_commit_just_deployed(
     a_deployment: Build, now: datetime
 ) -> None:
     same = a_deployment(phase=Phase.SUCCEEDED, live=Live.NEW, rollback_sha=a_deployment().sha)
@@ -302,7 +302,7 @@ def test_elapsed_check_time_and_pace_do_not_change_the_hash(
     )
     assert first.shown_hash == second.shown_hash
     assert first.blocks != second.blocks
-    assert "updates every 45 s: 30 deployments run" in str(second.blocks)
+    assert "updated every 45 s while 30 deployments run" in str(second.blocks)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_elapsed_check_time_and_pace_do_not_change_the_hash(
         },
     ],
 )
-def test_whatever_else_is_shown_changes_the_hash(
+def test_any_other_change_changes_the_hash(
     change: dict[str, Any], a_deployment: Build, now: datetime
 ) -> None:
     deployment = a_deployment(**BUILDING)
@@ -327,7 +327,7 @@ def test_whatever_else_is_shown_changes_the_hash(
     assert render(deployment, Progress(**change), now=now).shown_hash != before.shown_hash
 
 
-def test_routine_pace_is_not_worth_a_word(a_deployment: Build, now: datetime) -> None:
+def test_normal_pace_is_not_mentioned(a_deployment: Build, now: datetime) -> None:
     shown = render(
         a_deployment(**BUILDING), Progress(), now=now, updates_every=timedelta(seconds=10)
     )
@@ -341,7 +341,7 @@ def test_only_the_last_ten_lines_are_shown(a_deployment: Build, now: datetime) -
     assert all(f"line {number}" in shown for number in range(30, 40))
 
 
-def test_nobody_is_pinged_by_the_live_message(a_deployment: Build, now: datetime) -> None:
+def test_live_message_pings_nobody(a_deployment: Build, now: datetime) -> None:
     assert "<@" not in str(render(a_deployment(**BUILDING), Progress(), now=now))
 
 
@@ -370,7 +370,7 @@ BEFORE = "a1b2c3d was already live before this deployment."
         ),
     ],
 )
-def test_what_is_live_already_is_said_to_be_deployed_again(
+def test_deploying_the_live_commit_again_is_mentioned(
     facts: dict[str, Any],
     seen: dict[str, Any],
     said: str | None,
@@ -381,7 +381,7 @@ def test_what_is_live_already_is_said_to_be_deployed_again(
     assert (said in shown) if said else ("already live" not in shown)
 
 
-def test_what_was_live_before_by_dokkus_word_alone_is_called_so(
+def test_previous_commit_that_only_dokku_names_is_marked(
     a_deployment: Build, now: datetime
 ) -> None:
     end = {"phase": Phase.FAILED, "live": Live.PREVIOUS, "previous_sha": OLD}
@@ -395,12 +395,16 @@ def test_what_was_live_before_by_dokkus_word_alone_is_called_so(
 @pytest.mark.parametrize(
     ("facts", "cut_off", "said"),
     [
-        ({"cancel": True, "build_id": "b7"}, True, ["it stops nothing", "`builds:cancel myapp`"]),
-        ({"cancel": True, "build_id": None}, True, ["it stops nothing"]),
+        (
+            {"cancel": True, "build_id": "b7"},
+            True,
+            ["cancelling is unsafe", "`builds:cancel myapp`"],
+        ),
+        ({"cancel": True, "build_id": None}, True, ["cancelling is unsafe"]),
         (
             {"cancel": True, "build_id": None, "before": OLD_DOKKU},
             True,
-            ["it stops nothing", "look on the server for the process"],
+            ["cancelling is unsafe", "look on the server for the process"],
         ),
         ({"cancel": True, "build_id": "b7"}, False, []),
         ({"build_id": "b7"}, True, []),
@@ -409,12 +413,12 @@ def test_what_was_live_before_by_dokkus_word_alone_is_called_so(
         ({"cancel": True, "build_id": "b7", "phase": Phase.FAILED}, True, []),
     ],
 )
-def test_a_wish_that_is_out_of_reach_is_said_to_be(
+def test_cancel_after_a_lost_connection_says_that_it_is_unsafe(
     a_deployment: Build, now: datetime, facts: dict[str, Any], cut_off: bool, said: list[str]
 ) -> None:
     facts = {**BUILDING, "before": PROVEN, **facts}
     if facts.get("cancel"):
         facts["cancel"] = CancelRequest(by=Actor(user="U0BOB", name="bob"), at=now)
-    notes = words.reach_notes(a_deployment(**facts), Progress(cut_off=cut_off))
+    notes = words.cancel_notes(a_deployment(**facts), Progress(cut_off=cut_off))
     assert len(notes) == len(said)
     assert all(word in note for word, note in zip(said, notes, strict=True))

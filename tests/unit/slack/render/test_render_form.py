@@ -41,30 +41,30 @@ def test_apps_that_cannot_be_listed_are_typed(apps: tuple[str, ...]) -> None:
     assert inputs(form(apps=apps))["app"]["type"] == "plain_text_input"
 
 
-def test_a_found_app_that_is_not_in_the_list_can_still_be_typed() -> None:
+def test_found_app_that_is_not_in_the_list_can_be_typed() -> None:
     element = inputs(form(prefill=FormValues(app="newcomer")))["app"]
     assert (element["type"], element["initial_value"]) == ("plain_text_input", "newcomer")
 
 
-def test_the_server_is_asked_for_where_there_are_several() -> None:
+def test_form_asks_for_the_server_if_there_are_several() -> None:
     view = form(servers=["production", "staging"], prefill=FormValues(server="staging"))
     assert inputs(view)["server"]["initial_option"]["value"] == "staging"
     [block] = [block for block in view["blocks"] if block.get("block_id") == "server"]
     assert block["optional"] is True
 
 
-def test_a_prefill_that_slack_would_refuse_is_left_out() -> None:
+def test_prefill_that_slack_would_refuse_is_left_out() -> None:
     assert "initial_value" not in inputs(form(prefill=FormValues(ref="x" * 300)))["ref"]
 
 
-def test_before_the_apps_are_known_there_is_nothing_to_submit() -> None:
+def test_form_cannot_be_submitted_before_the_apps_are_known() -> None:
     view = form(ready=False)
     assert "submit" not in view
     assert inputs(view) == {}
     assert "Found in the message" in str(form(note="Found in the message: myapp"))
 
 
-def test_what_was_submitted_is_read() -> None:
+def test_submitted_values_are_read() -> None:
     values = {
         "app": {"value": {"type": "static_select", "selected_option": {"value": "myapp"}}},
         "ref": {"value": {"type": "plain_text_input", "value": " main "}},
@@ -77,5 +77,5 @@ def test_what_was_submitted_is_read() -> None:
     "view",
     [{}, {"state": None}, {"state": {"values": []}}, {"state": {"values": {"app": {"value": 1}}}}],
 )
-def test_a_strange_submission_reads_as_empty(view: dict[str, Any]) -> None:
+def test_malformed_submission_reads_as_empty(view: dict[str, Any]) -> None:
     assert read_form(view) == FormValues()

@@ -8,7 +8,7 @@ from bot.slack.render.blocks import validate_message
 BUTTON = kit.button(action_id="a", label="b", value="c")
 
 
-def test_a_good_message_has_no_problems() -> None:
+def test_valid_message_has_no_problems() -> None:
     blocks = [kit.section("a"), kit.fields([("b", "c")]), kit.actions([BUTTON]), kit.context("d")]
     assert validate_message("text", [*blocks, kit.preformatted("x" * 5_000)]) == []
 
@@ -54,5 +54,5 @@ def test_a_good_message_has_no_problems() -> None:
         ),
     ],
 )
-def test_a_bad_message_is_described(text: str, blocks: list[kit.Json], problem: str) -> None:
+def test_invalid_message_is_described(text: str, blocks: list[kit.Json], problem: str) -> None:
     assert problem in "\n".join(validate_message(text, blocks))

@@ -10,9 +10,9 @@ from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Con
 from bot.deployments.live.compare import LiveEvidence, Match, compare_live
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Failure, Live, Phase, Progress
-from bot.slack.listeners.answers import standing_answer
+from bot.slack.listeners.answers import live_answer
 from bot.slack.render.blocks import validate_message
-from bot.slack.render.live_state import standing_lines
+from bot.slack.render.live_state import live_lines
 from tests.support.builders import (
     METADATA,
     NEW,
@@ -27,6 +27,7 @@ from tests.support.builders import (
     containers,
 )
 
+LATER = NOW + timedelta(minutes=4)
 HOSTILE = "<!channel> @here <https://evil.example.com|main> `*x*`\n" + "y" * 300
 
 
@@ -37,6 +38,7 @@ def ended(minutes: int = 0, **changes: Any) -> Deployment:
         "live": Live.NEW,
         "sha": SHA,
         "started_at": NOW + timedelta(minutes=minutes),
+        "finished_at": NOW + timedelta(minutes=minutes),
         "after": containers(NEW),
         "build_id": f"b{minutes:03}",
     }
@@ -50,77 +52,83 @@ def seen(*started: Deployment, now: Containers | None = None, **facts: Any) -> L
 
 
 def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> str:
-    return "\n".join(standing_lines(seen(*started, now=now, **facts)))
+    return "\n".join(live_lines(seen(*started, now=now, **facts), now=LATER))
 
 
 @pytest.mark.parametrize(
     ("row", "now", "words"),
     [
-        (ended(), containers(NEW), f"{SHA[:7]} is live: the containers are those that were seen"),
+        (
+            ended(),
+            containers(NEW),
+            f"{SHA[:7]} is live, deployed by ada 4m 0s ago. Nothing has changed since.",
+        ),
         (
             ended(phase=Phase.FAILED, failure=Failure.CRASHED),
             containers(NEW),
-            "never proven good (failed: the new release keeps crashing)",
+            "but its deployment did not succeed (failed: the new release keeps crashing)",
         ),
         (
             ended(phase=Phase.FAILED, failure=Failure.INTERNAL),
             containers(NEW),
-            "A release whose commit is not certain is live",
+            "A release is live whose commit is not certain",
         ),
         (ended(live=Live.MIXED), containers(NEW), f"Some processes run {SHA[:7]}, some an older"),
-        (ended(live=Live.NONE, after=Containers()), Containers(), "Nothing runs, as at the end"),
+        (ended(live=Live.NONE, after=Containers()), Containers(), "Nothing is running, as when"),
         (ended(), containers(RESTARTED_NEW), "restarted or scaled outside the bot"),
-        (ended(live=Live.MIXED), containers(RESTARTED_NEW), "What deployment 01ROW000 left is"),
+        (ended(live=Live.MIXED), containers(RESTARTED_NEW), "What the last deployment left is"),
         (ended(), containers(STRANGER), "all processes run another release"),
         (
             ended(after=containers(NEW, NEW_WORKER)),
             containers(STRANGER, NEW_WORKER),
             "web.1 run another release",
         ),
-        (ended(after=Containers()), containers(NEW), "left nothing running, and something runs"),
+        (ended(after=Containers()), containers(NEW), "left nothing running, but something runs"),
         (ended(), Containers(), f"which left {SHA[:7]} running"),
         (ended(live=Live.MIXED), Containers(), "which left some processes new, some old running"),
         (ended(), None, "What is live now is not known."),
-        (ended(after=None), containers(NEW), "could not be read at the end of the last deployment"),
+        (ended(after=None), containers(NEW), "could not be read when the last deployment ended"),
     ],
 )
-def test_each_standing_has_its_sentence(
+def test_each_live_state_has_its_sentence(
     row: Deployment, now: Containers | None, words: str
 ) -> None:
     assert words in said(row, now=now)
 
 
-def test_nothing_but_a_proof_says_that_a_commit_is_live() -> None:
+def test_commit_is_called_live_only_if_it_is_proven() -> None:
     for now in (containers(STRANGER), Containers(), None):
         assert f"{SHA[:7]} is live" not in said(ended(), now=now)
 
 
-def test_without_a_proof_dokkus_own_word_is_called_so() -> None:
+def test_unproven_commit_is_marked_as_according_to_dokku() -> None:
     report = AppReport(metadata=METADATA)
-    assert f"According to Dokku it is {SHA[:7]}." in said(now=containers(OLD), report=report)
+    assert f"According to Dokku, it is {SHA[:7]}." in said(now=containers(OLD), report=report)
     assert "Dokku names no commit either." in said(now=containers(OLD), report=AppReport())
-    assert "No release of it was proven live by this bot." in said(now=containers(OLD))
+    assert "The bot has no verified deployment of this app." in said(now=containers(OLD))
 
 
-def test_why_it_is_not_known_is_said() -> None:
+def test_unknown_live_state_says_why() -> None:
     assert "It refused." in said(ended(), why="It refused.")
-    assert f"Deployment 01ROW000 left {SHA[:7]} live" in said(ended(), why="It refused.")
-    assert "This bot has proven no release of it." in said(why="It refused.")
+    assert f"The last verified deployment (01ROW000) left {SHA[:7]} live" in said(
+        ended(), why="It refused."
+    )
+    assert "The bot has verified no release of it." in said(why="It refused.")
 
 
-def test_a_later_end_that_is_not_proven_is_named() -> None:
+def test_later_unproven_deployment_is_named() -> None:
     lost = ended(1, phase=Phase.FAILED, live=Live.UNKNOWN, sha=OLD_SHA, after=None)
     words = said(lost, ended(), now=containers(STRANGER))
-    assert f"the end of deployment 01ROW001 ({OLD_SHA[:7]}) could not be proven" in words
+    assert f"the result of deployment 01ROW001 ({OLD_SHA[:7]}) could not be verified" in words
 
 
-def test_a_deployment_at_work_is_named() -> None:
+def test_running_deployment_is_mentioned() -> None:
     running = ended(1, phase=Phase.RELEASING, live=None, after=None)
     words = said(running, ended(), now=containers(STRANGER), unfinished=[running])
-    assert "A deployment of this bot is changing it at this moment" in words
+    assert "A deployment is changing the app right now" in words
 
 
-def test_processes_are_named_with_their_states() -> None:
+def test_processes_are_listed_with_their_states() -> None:
     now = containers(replace(NEW, state="restarting", restarts=8), NEW_WORKER)
     words = said(ended(after=containers(NEW, NEW_WORKER)), now=now)
     assert "Processes: web.1 restarting (8 restarts), worker.1 running." in words
@@ -128,7 +136,7 @@ def test_processes_are_named_with_their_states() -> None:
     assert "Processes: none is scaled up." in said(ended(), now=Containers())
 
 
-def test_records_of_others_are_told_with_the_servers_own_time() -> None:
+def test_outside_records_are_listed_with_the_servers_time() -> None:
     def record(id_: str, status: BuildStatus, source: str, code: int | None = None) -> BuildRecord:
         return BuildRecord(
             id=id_,
@@ -147,28 +155,31 @@ def test_records_of_others_are_told_with_the_servers_own_time() -> None:
     row = ended(build_id="b0")
     words = said(row, now=containers(STRANGER), records=records)
     assert (
-        "Dokku's records since: a git push (ended well, 2026-11-24 06:06:05 by the server's clock, "
-        "Dokku build b3); a ps:rebuild (ended without telling how, Dokku build b2); "
+        "Dokku's build records since then: a git push (succeeded, 2026-11-24 06:06:05 "
+        "by the server's clock, Dokku build b3); "
+        "a ps:rebuild (ended with an unknown result, Dokku build b2); "
         "something-new (failed, Dokku build b1)."
     ) in words
     runs = replace(record("b4", BuildStatus.RUNNING, "git-hook"), duration=timedelta(minutes=3))
     words = said(row, now=containers(NEW), records=[runs])
-    assert "Under way outside the bot: a git push (running for 3m 0s, Dokku build b4)." in words
-    assert "since" not in words
+    assert "Running outside the bot: a git push (running for 3m 0s, Dokku build b4)." in words
+    assert "records since" not in words
 
 
-def test_what_left_no_record_is_said_to_have_left_none() -> None:
+def test_change_without_a_build_record_is_explained() -> None:
     now = containers(RESTARTED_NEW)
-    assert "ps:scale and ps:stop leave none" in said(
+    assert "ps:scale and ps:stop leave no record" in said(
         ended(), now=now, records=[], keeps_records=True
     )
-    assert "This Dokku keeps no build records" in said(ended(), now=now, keeps_records=False)
+    assert "This Dokku version keeps no build records" in said(
+        ended(), now=now, keeps_records=False
+    )
     assert "records" not in said(ended(), now=now)
     locked = AppReport(locked=True)
     assert "deploy lock is held" in said(ended(), now=containers(NEW), report=locked)
 
 
-def test_the_last_good_deployment_is_named_where_it_is_another() -> None:
+def test_last_good_deployment_is_named_if_it_is_another_one() -> None:
     good = ended(0, sha=OLD_SHA)
     bad = ended(1, phase=Phase.FAILED, failure=Failure.CRASHED)
     words = said(bad, good, now=containers(NEW))
@@ -176,12 +187,12 @@ def test_the_last_good_deployment_is_named_where_it_is_another() -> None:
     assert "Last good" not in said(good, now=containers(NEW))
 
 
-def test_an_app_that_is_gone_has_nothing_live() -> None:
-    (line,) = standing_lines(seen(ended(), missing=True))
-    assert "does not exist on production any more" in line
+def test_missing_app_has_nothing_live() -> None:
+    (line,) = live_lines(seen(ended(), missing=True), now=LATER)
+    assert "no longer exists on production" in line
 
 
-def test_the_answer_is_taken_by_slack_and_pings_nobody() -> None:
+def test_slack_accepts_the_answer_and_it_pings_nobody() -> None:
     rows = [a_deployment(id=f"01W{n}", app=HOSTILE, ref=HOSTILE) for n in range(40)]
     running = ended(1, phase=Phase.BUILDING, live=None, app=HOSTILE, ref=HOSTILE)
     records = [
@@ -199,7 +210,7 @@ def test_the_answer_is_taken_by_slack_and_pings_nobody() -> None:
         ),
     ]
     assert found[0].state.match is Match.REPLACED
-    answer = standing_answer(found, lambda one: (one, Progress(waits_for=HOSTILE)), now=NOW)
+    answer = live_answer(found, lambda one: (one, Progress(waits_for=HOSTILE)), now=NOW)
     assert not validate_message(answer.text, list(answer.blocks))
     for hazard in ("<!channel", "@here", "<https://evil"):
         assert hazard not in answer.text + str(answer.blocks)

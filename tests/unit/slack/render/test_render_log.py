@@ -43,7 +43,7 @@ def assert_slack_takes(view: dict[str, Any]) -> None:
     check_view(view, kind="modal")
 
 
-def test_the_newest_page_is_shown_first(
+def test_newest_page_is_shown_first(
     a_deployment: Build, check_snapshot: Callable[[str, object], None]
 ) -> None:
     view = log_view(a_deployment(phase=Phase.BUILDING), LONG)
@@ -54,14 +54,16 @@ def test_the_newest_page_is_shown_first(
     check_snapshot("log_short", log_view(a_deployment(phase=Phase.FAILED), "one line\n"))
 
 
-def test_a_page_in_the_middle_leads_both_ways(a_deployment: Build) -> None:
+def test_middle_page_leads_both_ways(a_deployment: Build) -> None:
     view = log_view(a_deployment(phase=Phase.FAILED), FAILING, page=1)
     assert_slack_takes(view)
     assert buttons_of(view) == ["Older", "Newer", "First error", "Post as file"]
     assert f"Page 2 of {len(paginate(FAILING))}" in str(view)
 
 
-def test_the_first_page_has_nothing_older_and_a_far_page_is_the_last(a_deployment: Build) -> None:
+def test_first_page_has_nothing_older_and_far_page_is_the_last(
+    a_deployment: Build,
+) -> None:
     deployment = a_deployment(phase=Phase.FAILED)
     assert buttons_of(log_view(deployment, LONG, page=0)) == ["Newer", "Post as file"]
     assert log_view(deployment, LONG, page=99) == log_view(deployment, LONG)
@@ -69,7 +71,7 @@ def test_the_first_page_has_nothing_older_and_a_far_page_is_the_last(a_deploymen
 
 
 @pytest.mark.parametrize("phase", [Phase.BUILDING, Phase.FAILED])
-def test_an_empty_log_says_so(a_deployment: Build, phase: Phase) -> None:
+def test_empty_log_says_so(a_deployment: Build, phase: Phase) -> None:
     view = log_view(a_deployment(phase=phase), "")
     assert_slack_takes(view)
     assert "Dokku" in str(view["blocks"][1])
@@ -95,18 +97,18 @@ def test_views_before_and_without_a_log(a_deployment: Build) -> None:
         ("", None),
     ],
 )
-def test_the_first_error_is_found(text: str, page: int | None) -> None:
+def test_first_error_is_found(text: str, page: int | None) -> None:
     assert first_error(text) == page
 
 
-def test_the_error_page_shows_the_error(a_deployment: Build) -> None:
+def test_error_page_shows_the_error(a_deployment: Build) -> None:
     for filler in range(0, PAGE_CHARACTERS + 40, 40):
         text = "x" * filler + "\n" + "y" * 30 + "\n !     Build failed\n" + LONG
         view = log_view(a_deployment(), text, page=first_error(text))
         assert " !     Build failed" in str(view)
 
 
-def test_the_place_survives_slack() -> None:
+def test_place_is_read_back_from_private_metadata() -> None:
     for place in (LogPlace(id="01K9", page=7, last=True), LogPlace(id="01K9", page=0, last=False)):
         assert read_place(write_place(place)) == place
     for strange in (None, "", "[]", "{}", '{"id": "1", "page": "x", "last": ""}', 5):

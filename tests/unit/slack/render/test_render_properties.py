@@ -68,7 +68,7 @@ def assert_harmless(text: str) -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
-def test_foreign_text_is_harmless_wherever_it_stands(
+def test_foreign_text_is_harmless_everywhere(
     a_deployment: Callable[..., Deployment], now: datetime, data: st.DataObject
 ) -> None:
 
@@ -127,7 +127,7 @@ def test_foreign_text_is_harmless_wherever_it_stands(
 
 @given(text=FOREIGN, most=st.integers(min_value=1, max_value=200))
 @settings(deadline=None)
-def test_a_cut_text_is_bounded_and_a_prefix(text: str, most: int) -> None:
+def test_cut_text_is_bounded_and_a_prefix(text: str, most: int) -> None:
     line = txt.one_line(text)
     shown = txt.cut(line, most)
     assert txt.length(shown) <= 2 * most + 1
@@ -138,7 +138,7 @@ def test_a_cut_text_is_bounded_and_a_prefix(text: str, most: int) -> None:
 
 @given(text=FOREIGN)
 @settings(deadline=None)
-def test_inline_code_keeps_to_one_span(text: str) -> None:
+def test_inline_code_is_one_span(text: str) -> None:
     shown = txt.code(text)
     assert shown.count("`") == 2
     assert shown[0] == shown[-1] == "`"

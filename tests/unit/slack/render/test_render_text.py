@@ -68,11 +68,11 @@ def test_ordinals(number: int, shown: str) -> None:
         (None, "label"),
     ],
 )
-def test_only_plain_web_addresses_are_linked(url: str | None, linked: str) -> None:
+def test_only_plain_web_urls_are_linked(url: str | None, linked: str) -> None:
     assert txt.link(url, "label") == linked
 
 
-def test_people_are_named_without_a_ping_where_the_name_is_known() -> None:
+def test_people_with_a_known_name_are_not_pinged() -> None:
     assert txt.person("U0ADA", "ada") == "@\u200bada"
     assert txt.person("U0ADA", None) == "<@U0ADA>"
     assert txt.person("cli", None) == "cli"
