@@ -118,7 +118,7 @@ async def _every_view(world: World) -> dict[str, str]:
         await world.slack.say(world.ada, world.deploys, word, thread_ts=message.ts)
     told["thread"] = repr(await world.replied("Processes: web.1 running"))
     await world.deploy("history myapp")
-    told["history"] = await world.whispered("The newest deployments")
+    told["history"] = await world.whispered("Latest deployments")
     return told
 
 

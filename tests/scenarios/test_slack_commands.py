@@ -136,7 +136,7 @@ async def test_only_the_requester_sees_the_answers_to_questions(world: World) ->
     world.let_go()
     await world.ended()
     await world.deploy("history MYAPP")
-    await world.whispered("The newest deployments", "Succeeded", "the new release")
+    await world.whispered("Latest deployments", "Succeeded", "the new release")
     assert len(world.messages) == 1
     assert len(world.slack.ephemerals(world.ada)) == 7
 

@@ -111,7 +111,7 @@ async def _only_one(world: World, rows: list[Any]) -> None:
     """Nothing more came of it, when something that was asked later has been answered."""
     assert len(rows) == 1
     await world.deploy("history myapp")
-    await world.whispered("The newest deployments")
+    await world.whispered("Latest deployments")
     assert len(await world.rows()) == 1
     assert len(world.messages) == 1
     assert len(world.slack.ephemerals(world.ada)) == 1

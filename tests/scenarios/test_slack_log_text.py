@@ -64,7 +64,7 @@ async def test_hostile_log_lines_are_masked_and_inert(tmp_path: Path, chat: Rece
         await world.slack.say(world.ada, world.deploys, "status", thread_ts=message.ts)
         await world.replied("live when it ended")
         await world.deploy("history myapp")
-        await world.whispered("The newest deployments")
+        await world.whispered("Latest deployments")
         (row,) = await world.ended()
         await world.replied(f"<@{world.ada.id}>")
         await chat.wait_for(1)

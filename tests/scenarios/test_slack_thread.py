@@ -157,7 +157,7 @@ async def test_direct_message_needs_no_mention(quick: World) -> None:
     await quick.replied(row.id, message=message)
     await quick.slack.say(quick.ada, direct, "history myapp")
     await quick.slack.until(
-        lambda: any("The newest deployments" in shown(one) for one in quick.slack.messages(direct))
+        lambda: any("Latest deployments" in shown(one) for one in quick.slack.messages(direct))
     )
     assert quick.messages == []
 

@@ -34,7 +34,7 @@ async def status(world: World, *words: str, text: str = "status myapp") -> str:
 
 async def test_what_was_proven_and_did_not_change_is_live(world: World) -> None:
     row = await deployed(world)
-    said = await status(world, f"{row.sha[:7]} is live, deployed by", "Nothing has changed since.")
+    said = await status(world, f"{row.sha[:7]} is live, deployed", "Nothing has changed since.")
     assert "Processes: web.1 running." in said
     assert "deployed by ada" in said
     assert "Last deployment: 🟢" in said
@@ -61,14 +61,14 @@ async def test_scaling_elsewhere_leaves_no_record(world: World) -> None:
     await elsewhere(world, "ps:scale myapp web=2")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
     assert "web.1 running, web.2 running" in said
-    assert "Dokku's records name nothing that did it" in said
+    assert "Dokku's build records show no cause" in said
 
 
 async def test_a_push_elsewhere_is_another_release_that_is_not_proven(world: World) -> None:
     row = await deployed(world)
     await world.stage.dokku.outside_push_for_test("myapp", OTHER)
     said = await status(world, "Changed outside the bot", "another release")
-    assert f"According to Dokku it is {OTHER[:7]}." in said
+    assert f"According to Dokku, the commit is {OTHER[:7]}." in said
     assert "a git push (succeeded" in said
     assert f"{row.sha[:7]} is live" not in said
 
@@ -102,7 +102,7 @@ async def test_a_crash_loop_is_seen(world: World) -> None:
 async def test_a_release_that_was_never_proven_is_called_so(world: World) -> None:
     before = world.app.deploy_source_metadata.rpartition("#")[2]
     said = await status(world, "The bot has no verified deployment of this app.")
-    assert f"According to Dokku it is {before[:7]}." in said
+    assert f"According to Dokku, the commit is {before[:7]}." in said
     assert "Processes: web.1 running." in said
 
 
@@ -163,7 +163,7 @@ async def test_an_app_that_is_not_there(world: World, text: str) -> None:
 async def test_an_app_that_was_destroyed_since(world: World) -> None:
     await deployed(world)
     world.stage.dokku.apps.pop("myapp")
-    await status(world, "does not exist on default any more")
+    await status(world, "no longer exists on default")
 
 
 async def test_in_a_thread_an_old_deployment_is_told_beside_what_is_live_now(

@@ -75,7 +75,7 @@ def _as_left(state: LiveState, now: datetime) -> str:
             "deployment ended."
         )
     if is_good(base):
-        return f"{commit} is live, deployed {_by_and_when(base, now)}. Nothing has changed since."
+        return f"{commit} is live, deployed{_by_and_when(base, now)}. Nothing has changed since."
     if released_commit(base) is None:
         return (
             "A release is live whose commit is not certain: its deployment did not succeed "
@@ -88,7 +88,9 @@ def _as_left(state: LiveState, now: datetime) -> str:
 
 
 def _by_and_when(base: Deployment, now: datetime) -> str:
-    who = f"by {base.requested_by.name or base.requested_by.user}"
+    """` by ada 4m 0s ago`; a Slack id without a name says nothing to people."""
+    name = base.requested_by.name
+    who = f" by {name}" if name else ""
     if base.finished_at is None or base.finished_at > now:
         return who
     return f"{who} {duration_words(now - base.finished_at)} ago"
@@ -175,7 +177,11 @@ def _commit(sha: str | None) -> str:
 
 def _according_to_dokku(state: LiveState) -> str:
     sha = state.according_to_dokku
-    return f" According to Dokku, it is {sha[:7]}." if sha else " Dokku names no commit either."
+    return (
+        f" According to Dokku, the commit is {sha[:7]}."
+        if sha
+        else " Dokku names no commit either."
+    )
 
 
 def _processes(state: LiveState) -> str:

@@ -103,7 +103,9 @@ def test_commit_is_called_live_only_if_it_is_proven() -> None:
 
 def test_unproven_commit_is_marked_as_according_to_dokku() -> None:
     report = AppReport(metadata=METADATA)
-    assert f"According to Dokku, it is {SHA[:7]}." in said(now=containers(OLD), report=report)
+    assert f"According to Dokku, the commit is {SHA[:7]}." in said(
+        now=containers(OLD), report=report
+    )
     assert "Dokku names no commit either." in said(now=containers(OLD), report=AppReport())
     assert "The bot has no verified deployment of this app." in said(now=containers(OLD))
 
