@@ -1,4 +1,4 @@
-"""`deploybot run` with something wrong: one line and exit status 2, or it keeps trying."""
+"""`deploybot run` with a wrong setting exits with 2; with an unreachable server it keeps trying."""
 
 import signal
 import socket
@@ -67,7 +67,7 @@ WRONG: Mapping[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-async def test_what_no_waiting_mends_is_one_line_and_2(
+async def test_wrong_setting_is_one_line_and_exit_status_2(
     stage: Simulators, tmp_path: Path, case: str
 ) -> None:
     (tmp_path / "a-folder").mkdir()
@@ -83,7 +83,7 @@ async def test_what_no_waiting_mends_is_one_line_and_2(
     assert_no_secret(command, environ)
 
 
-async def test_a_port_that_is_taken_is_one_line_and_2(stage: Simulators, tmp_path: Path) -> None:
+async def test_taken_port_is_one_line_and_exit_status_2(stage: Simulators, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -94,7 +94,7 @@ async def test_a_port_that_is_taken_is_one_line_and_2(stage: Simulators, tmp_pat
     assert_no_secret(command, environ)
 
 
-async def test_an_unknown_key_in_the_file_is_one_line_and_2(
+async def test_unknown_key_in_the_file_is_one_line_and_exit_status_2(
     stage: Simulators, tmp_path: Path
 ) -> None:
     (tmp_path / "deploybot.toml").write_text('[apps.myapp]\naproval = "none"\n')
@@ -117,16 +117,12 @@ async def keeps_trying(
     return command
 
 
-async def test_slack_that_cannot_be_reached_is_waited_for(
-    stage: Simulators, tmp_path: Path
-) -> None:
+async def test_unreachable_slack_is_waited_for(stage: Simulators, tmp_path: Path) -> None:
     environ = {**stage.settings, "SLACK_API_URL": f"http://127.0.0.1:{a_closed_port()}/api/"}
     await keeps_trying(environ, tmp_path, "slack", "not connected", http=503)
 
 
-async def test_postgresql_that_cannot_be_reached_is_waited_for(
-    stage: Simulators, tmp_path: Path
-) -> None:
+async def test_unreachable_postgresql_is_waited_for(stage: Simulators, tmp_path: Path) -> None:
     password = "hunter2-hunter2"
     url = f"postgresql://bot:{password}@127.0.0.1:{a_closed_port()}/deploybot"
     environ = {**stage.settings, "DATABASE_URL": url}
@@ -134,9 +130,7 @@ async def test_postgresql_that_cannot_be_reached_is_waited_for(
     assert password not in "\n".join(command.lines)
 
 
-async def test_dokku_that_cannot_be_reached_takes_the_bot_not_down(
-    stage: Simulators, tmp_path: Path
-) -> None:
+async def test_unreachable_dokku_does_not_stop_the_bot(stage: Simulators, tmp_path: Path) -> None:
     await stage.server.refuse_connections_for_test()
     await keeps_trying(stage.settings, tmp_path, "default", "refused the connection", http=200)
 
@@ -157,14 +151,16 @@ def with_another_host_key(stage: Simulators) -> dict[str, str]:
     return {**stage.settings, "DOKKU_KNOWN_HOSTS": hosts}
 
 
-async def test_a_wrong_host_key_is_one_line_and_2(stage: Simulators, tmp_path: Path) -> None:
+async def test_wrong_host_key_is_one_line_and_exit_status_2(
+    stage: Simulators, tmp_path: Path
+) -> None:
     said = await ends_with_one_line(with_another_host_key(stage), tmp_path)
     assert said.startswith("deploybot: environment: DOKKU_KNOWN_HOSTS: 127.0.0.1:")
     assert "ssh-keyscan" in said
     assert stage.dokku.journal == [one for one in stage.dokku.journal if one.event != "asked"]
 
 
-async def test_a_key_that_dokku_refuses_is_one_line_and_2(
+async def test_key_refused_by_dokku_is_one_line_and_exit_status_2(
     stage: Simulators, tmp_path: Path
 ) -> None:
     stage.server.refuse_key_for_test()
@@ -173,7 +169,7 @@ async def test_a_key_that_dokku_refuses_is_one_line_and_2(
     assert "dokku ssh-keys:add" in said
 
 
-async def test_a_wrong_key_of_the_file_is_named_by_its_path(
+async def test_wrong_key_in_the_file_is_named_by_its_path(
     stage: Simulators, tmp_path: Path
 ) -> None:
     settings = dict(stage.settings)
@@ -190,9 +186,7 @@ async def test_a_wrong_key_of_the_file_is_named_by_its_path(
     )
 
 
-async def test_a_server_that_is_slow_to_refuse_ends_the_bot_all_the_same(
-    stage: Simulators, tmp_path: Path
-) -> None:
+async def test_slow_refusal_by_a_server_ends_the_bot(stage: Simulators, tmp_path: Path) -> None:
     stage.server.refuse_key_for_test()
     stage.server.stall_for_test()
     async with run_command(stage.settings, tmp_path) as command:
@@ -202,7 +196,7 @@ async def test_a_server_that_is_slow_to_refuse_ends_the_bot_all_the_same(
     assert command.lines[-1].startswith("deploybot: environment: DOKKU_SSH_KEY: 127.0.0.1:")
 
 
-async def test_a_server_that_refuses_later_takes_the_bot_not_down(
+async def test_refusal_after_a_good_login_does_not_stop_the_bot(
     stage: Simulators, tmp_path: Path
 ) -> None:
     await stage.server.refuse_connections_for_test()
@@ -216,7 +210,7 @@ async def test_a_server_that_refuses_later_takes_the_bot_not_down(
     assert_no_secret(command, stage.settings)
 
 
-async def test_an_idle_bot_stops_at_once(stage: Simulators, tmp_path: Path) -> None:
+async def test_idle_bot_stops_at_once(stage: Simulators, tmp_path: Path) -> None:
     async with run_command(stage.settings, tmp_path) as command:
         await command.until_ready_says("slack", "{'ok': True}")
         command.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""SIGTERM at awkward moments of a start: status 0, at once, and nothing that runs is hung up on."""
+"""SIGTERM during a start: exit status 0, quickly, and running deployments are drained."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.support.bot_processes import an_app, open_processes
 
 
-async def test_a_second_sigterm_changes_nothing(tmp_path: Path) -> None:
+async def test_second_sigterm_changes_nothing(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         await it.held("myapp", at="build step 4/")
@@ -20,7 +20,7 @@ async def test_a_second_sigterm_changes_nothing(tmp_path: Path) -> None:
         assert (await it.until_told("myapp"))[0]["status"] == "succeeded"
 
 
-async def test_stopped_while_slack_is_away_what_runs_is_drained_all_the_same(
+async def test_stop_while_slack_is_unreachable_drains_running_deployments(
     tmp_path: Path,
 ) -> None:
     """The queue goes on while Slack is away; a stop in that time must not kill its deploy."""

@@ -394,5 +394,5 @@ class MemoryStore(Calls, Store):
 
 
 def refused(sentence: str = "the database refused a statement") -> StoreError:
-    """An error that no waiting mends."""
+    """An error that retrying does not fix."""
     return StoreError(sentence)

@@ -22,12 +22,12 @@ _numbers = count(1)
 
 
 class NoPostgres(Exception):
-    """There is no server to run; the sentence says what to install."""
+    """PostgreSQL is not installed; the message says what to install."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresServer:
-    """A server on a Unix socket of its own."""
+    """A server on its own Unix socket."""
 
     programs: Path
     folder: Path

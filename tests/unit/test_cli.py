@@ -1,4 +1,4 @@
-"""The command line: what it answers to wrong words, and what it calls for right ones."""
+"""The command line: arguments, exit status, errors."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["status"], "deploybot: environment: DATABASE_URL: there is no file"),
     ],
 )
-def test_a_wrong_word_is_one_line_and_2(
+def test_wrong_argument_prints_one_line_and_exits_with_2(
     words: list[str], line: str, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SLACK_BOT_TOKEN", raising=False)
@@ -57,12 +57,12 @@ def test_a_wrong_word_is_one_line_and_2(
     assert said.err.count("\n") == 1
 
 
-def test_no_word_shows_the_help(capsys: Capsys) -> None:
+def test_no_arguments_show_the_help(capsys: Capsys) -> None:
     assert run_cli([]) == 2
     assert "Usage: deploybot" in capsys.readouterr().out
 
 
-def test_help_is_no_mistake(capsys: Capsys) -> None:
+def test_help_exits_with_0(capsys: Capsys) -> None:
     assert run_cli(["--help"]) == 0
     out = capsys.readouterr().out
     for command in ("demo", "run", "check", "manifest", "status", "history", "logs", "cancel"):
@@ -70,12 +70,12 @@ def test_help_is_no_mistake(capsys: Capsys) -> None:
     assert "..." not in out.partition("Commands:")[2]
 
 
-def test_the_manifest_is_printed_ready_to_paste(capsys: Capsys) -> None:
+def test_manifest_is_printed(capsys: Capsys) -> None:
     assert run_cli(["manifest"]) == 0
     assert capsys.readouterr().out == manifest_text()
 
 
-def test_an_error_of_the_bot_is_one_line_and_1(
+def test_bot_error_prints_one_line_and_exits_with_1(
     capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_which: str) -> int:
@@ -87,7 +87,9 @@ def test_an_error_of_the_bot_is_one_line_and_1(
     assert capsys.readouterr().err == "deploybot: it is broken\n"
 
 
-def test_a_wrong_setting_is_one_line_and_2(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_setting_prints_one_line_and_exits_with_2(
+    capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*, json: bool) -> int:
         raise ConfigError("PORT", "environment", "not a whole number", "Write one.")
 
@@ -99,7 +101,7 @@ def test_a_wrong_setting_is_one_line_and_2(capsys: Capsys, monkeypatch: pytest.M
     )
 
 
-def test_demo_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_passes_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, bool]] = []
 
     def run_demo(port: int, open_browser: bool) -> int:

@@ -1,4 +1,4 @@
-"""`deploybot check` against the simulated Slack and Dokku: what is right, what is wrong."""
+"""`deploybot check` against the simulated Slack and Dokku."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -30,7 +30,7 @@ async def checks(stage: Simulators, folder: Path, **changes: str | None) -> Mapp
     return {one.what: one for one in found}
 
 
-async def test_all_is_well(stage: Simulators, tmp_path: Path) -> None:
+async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path)
 
     assert all(one.ok for one in found.values()), [one.line() for one in found.values()]
@@ -49,7 +49,7 @@ async def test_all_is_well(stage: Simulators, tmp_path: Path) -> None:
     assert found["config"].line().startswith("ok ")
 
 
-async def test_settings_that_are_wrong_are_the_only_line(stage: Simulators, tmp_path: Path) -> None:
+async def test_wrong_settings_are_the_only_check(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_BOT_TOKEN=None)
 
     (one,) = found.values()
@@ -57,7 +57,7 @@ async def test_settings_that_are_wrong_are_the_only_line(stage: Simulators, tmp_
     assert "SLACK_BOT_TOKEN: missing" in one.line()
 
 
-async def test_a_wrong_token_is_said(stage: Simulators, tmp_path: Path) -> None:
+async def test_wrong_bot_token(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_BOT_TOKEN="xoxb-wrong")
 
     assert not found["slack token"].ok
@@ -66,7 +66,7 @@ async def test_a_wrong_token_is_said(stage: Simulators, tmp_path: Path) -> None:
     assert found["dokku default"].ok
 
 
-async def test_a_wrong_app_token_is_said(stage: Simulators, tmp_path: Path) -> None:
+async def test_wrong_app_token(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_APP_TOKEN="xapp-wrong")
 
     assert found["slack token"].ok
@@ -74,7 +74,9 @@ async def test_a_wrong_app_token_is_said(stage: Simulators, tmp_path: Path) -> N
     assert "SLACK_APP_TOKEN" in found["slack events"].mend
 
 
-async def test_http_mode_says_what_slack_must_reach(stage: Simulators, tmp_path: Path) -> None:
+async def test_http_mode_names_the_route_that_slack_must_reach(
+    stage: Simulators, tmp_path: Path
+) -> None:
     found = await checks(
         stage, tmp_path, SLACK_APP_TOKEN=None, SLACK_SIGNING_SECRET="0123456789abcdef"
     )
@@ -82,36 +84,34 @@ async def test_http_mode_says_what_slack_must_reach(stage: Simulators, tmp_path:
     assert "/slack/events" in found["slack events"].found
 
 
-async def test_slack_that_does_not_answer_is_said(stage: Simulators, tmp_path: Path) -> None:
+async def test_unreachable_slack(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_API_URL="http://127.0.0.1:9/api/")
 
     assert not found["slack token"].ok
     assert "SLACK_API_URL" in found["slack token"].mend
 
 
-async def test_a_key_that_dokku_does_not_know_is_said(stage: Simulators, tmp_path: Path) -> None:
+async def test_key_unknown_to_dokku(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DOKKU_SSH_KEY=pem())
 
     assert not found["dokku default"].ok
     assert found["slack token"].ok
 
 
-async def test_a_server_that_does_not_answer_is_said(stage: Simulators, tmp_path: Path) -> None:
+async def test_unreachable_server(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DOKKU_PORT="9")
 
     assert not found["dokku default"].ok
     assert "127.0.0.1:9" in found["dokku default"].line()
 
 
-async def test_a_webhook_without_an_address_is_said(stage: Simulators, tmp_path: Path) -> None:
+async def test_webhook_host_that_does_not_resolve(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DEPLOYBOT_WEBHOOK_URL="https://nowhere.invalid/hook")
 
     assert not found["webhook 1, nowhere.invalid"].ok
 
 
-async def test_a_private_webhook_is_refused_unless_allowed(
-    stage: Simulators, tmp_path: Path
-) -> None:
+async def test_private_webhook_address_unless_allowed(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(
         stage,
         tmp_path,
@@ -123,13 +123,13 @@ async def test_a_private_webhook_is_refused_unless_allowed(
     assert "DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE" in found["webhook 1, 127.0.0.1"].mend
 
 
-async def test_a_folder_that_is_not_there_is_said(stage: Simulators, tmp_path: Path) -> None:
+async def test_missing_database_folder(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/none/bot.db")
 
     assert not found["database"].ok
 
 
-def test_checking_creates_no_database(tmp_path: Path) -> None:
+def test_check_creates_no_database(tmp_path: Path) -> None:
     async def look() -> None:
         async with open_simulators(manifest=manifest(), folder=tmp_path) as stage:
             assert all(one.ok for one in (await checks(stage, tmp_path)).values())
@@ -147,7 +147,7 @@ def test_checking_creates_no_database(tmp_path: Path) -> None:
         ("kill -9 $$", "`config:export` ended with -1"),
     ],
 )
-async def test_a_config_that_cannot_be_read_is_said_and_no_failure(
+async def test_unreadable_app_config_is_reported_but_not_a_failure(
     tmp_path: Path, script: str, why: str
 ) -> None:
     async with (

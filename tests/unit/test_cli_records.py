@@ -85,20 +85,20 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> Sh
     return made
 
 
-def test_db_upgrade_creates_and_check_confirms(shell: Shell) -> None:
+def test_db_upgrade_creates_the_tables_that_db_check_confirms(shell: Shell) -> None:
     assert "revision" in shell.run("db", "check")
     assert Path("deploybot.db").exists()
     assert "revision" in shell.run("db", "upgrade")
 
 
-def test_a_look_never_creates_a_database(shell: Shell, tmp_path: Path) -> None:
+def test_reading_commands_never_create_a_database(shell: Shell, tmp_path: Path) -> None:
     Path("deploybot.db").unlink()
 
     assert "there is no file" in shell.run("status", status=2)
     assert not Path("deploybot.db").exists()
 
 
-def test_status_lists_what_has_not_ended(shell: Shell) -> None:
+def test_status_lists_unfinished_deployments(shell: Shell) -> None:
     assert shell.run("status") == "Nothing is running or queued.\n"
     shell.create(a_deployment(id=ID, app="web", sha=SHA))
 
@@ -110,7 +110,7 @@ def test_status_lists_what_has_not_ended(shell: Shell) -> None:
     assert (listed["id"], listed["status"], listed["phase"]) == (ID, "pending", "queued")
 
 
-def test_status_of_one_by_id_by_its_beginning_and_by_app(shell: Shell) -> None:
+def test_status_by_id_by_part_of_it_and_by_app(shell: Shell) -> None:
     deployment = a_deployment(id=ID, app="web", sha=SHA)
     shell.create(deployment)
     shell.end(deployment)
@@ -126,7 +126,7 @@ def test_status_of_one_by_id_by_its_beginning_and_by_app(shell: Shell) -> None:
     assert "Its server cannot be asked from here: environment: SLACK_BOT_TOKEN: " in by_app
 
 
-def test_status_json_has_the_webhooks_fields(shell: Shell) -> None:
+def test_status_json_has_the_webhook_fields(shell: Shell) -> None:
     shell.create(a_deployment(id=ID, app="web"))
 
     fields = json.loads(shell.run("status", "web", "--json"))
@@ -139,7 +139,7 @@ def test_status_json_has_the_webhooks_fields(shell: Shell) -> None:
     assert "log_tail" not in fields
 
 
-def test_an_app_means_its_unfinished_deployment_before_its_newest(shell: Shell) -> None:
+def test_app_means_its_unfinished_deployment_before_its_newest(shell: Shell) -> None:
     first = a_deployment(id=ID, app="web")
     newer = a_deployment(
         id=OTHER, app="web", request_key="command:2", created_at=NOW + timedelta(seconds=1)
@@ -150,7 +150,7 @@ def test_an_app_means_its_unfinished_deployment_before_its_newest(shell: Shell) 
     assert shell.run("status", "web").startswith(ID)
 
 
-def test_an_ambiguous_beginning_is_declined(shell: Shell) -> None:
+def test_ambiguous_part_of_an_id_is_declined(shell: Shell) -> None:
     shell.create(
         a_deployment(id="01K9ZB000000000000000000AA"),
         a_deployment(id="01K9ZB000000000000000000AB", request_key="command:2"),
@@ -159,14 +159,14 @@ def test_an_ambiguous_beginning_is_declined(shell: Shell) -> None:
     assert "More than one" in shell.run("status", "01K9ZB", status=1)
 
 
-def test_what_is_not_there_is_one_line_and_1(shell: Shell) -> None:
+def test_unknown_deployment_prints_one_line_and_exits_with_1(shell: Shell) -> None:
     for words in (("status", "wiki"), ("logs", "wiki"), ("history", "wiki"), ("cancel", "wiki")):
         said = shell.run(*words, status=1)
         assert said.startswith("deploybot: No deployment")
         assert said.count("\n") == 1
 
 
-def test_history_shows_who_changed_what_through_what(shell: Shell) -> None:
+def test_history_shows_the_audit_trail(shell: Shell) -> None:
     deployment = a_deployment(id=ID, app="web")
     shell.create(deployment)
     shell.end(deployment)
@@ -195,7 +195,7 @@ def test_logs_prints_the_whole_log(shell: Shell) -> None:
     assert shell.run("logs", "web") == "-----> Building web\ndone\n"
 
 
-def test_cancel_writes_the_wish_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_is_requested_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "grace")
     monkeypatch.delenv("SUDO_USER", raising=False)
     shell.create(a_deployment(id=ID, app="web"))
@@ -205,7 +205,7 @@ def test_cancel_writes_the_wish_once(shell: Shell, monkeypatch: pytest.MonkeyPat
     assert "cancel_asked by grace (cli)" in shell.run("history", "web")
 
 
-def test_cancel_of_what_has_ended_is_declined(shell: Shell) -> None:
+def test_cancel_of_an_ended_deployment_is_declined(shell: Shell) -> None:
     deployment = a_deployment(id=ID, app="web")
     shell.create(deployment)
     shell.end(deployment)
@@ -213,7 +213,7 @@ def test_cancel_of_what_has_ended_is_declined(shell: Shell) -> None:
     assert "has already ended: failed. Nothing was cancelled." in shell.run("cancel", ID, status=1)
 
 
-def test_webhooks_are_listed_and_replayed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_webhooks_list_and_replay(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPLOYBOT_WEBHOOK_URL", URL)
     monkeypatch.setenv("DEPLOYBOT_WEBHOOK_SECRET", "long enough and random")
     assert shell.run("webhooks", "list") == "No deliveries yet.\n"
@@ -235,7 +235,9 @@ def test_webhooks_are_listed_and_replayed(shell: Shell, monkeypatch: pytest.Monk
     assert "There is no delivery" in shell.run("webhooks", "replay", "nonsense", status=1)
 
 
-def test_an_address_is_turned_on_again(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_webhooks_enable_turns_an_endpoint_on(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DEPLOYBOT_WEBHOOK_URL", URL)
     monkeypatch.setenv("DEPLOYBOT_WEBHOOK_SECRET", "long enough and random")
 
@@ -250,7 +252,7 @@ def test_an_address_is_turned_on_again(shell: Shell, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("configured", [True, False])
-def test_an_address_that_is_a_secret_is_never_shown(shell: Shell, *, configured: bool) -> None:
+def test_secret_webhook_address_is_never_shown(shell: Shell, *, configured: bool) -> None:
     url = "https://hooks.slack.com/services/T0/B0/hunter22hunter22"
     if configured:
         Path("deploybot.toml").write_text(f'[[webhooks]]\nurl = "{url}"\nformat = "slack"\n')

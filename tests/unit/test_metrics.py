@@ -1,4 +1,4 @@
-"""The metrics that the contract names, under the names and labels that it gives them."""
+"""The metrics have fixed names and labels."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,11 +20,11 @@ CONTRACT = {
 }
 
 
-def test_names_and_labels_are_the_contracts() -> None:
+def test_metric_names_and_labels() -> None:
     assert {one.name: one.labels for one in Metrics().described()} == CONTRACT
 
 
-def test_the_page_shows_what_was_counted() -> None:
+def test_page_shows_counted_values() -> None:
     metrics = Metrics()
     metrics.deployments.labels("production", "failed", "build_failed").inc()
     metrics.poll_seconds.observe(0.04)
@@ -40,7 +40,7 @@ def test_the_page_shows_what_was_counted() -> None:
     assert samples["deploybot_poll_seconds_count", ()] == 1
 
 
-def test_two_bots_in_one_process_count_apart() -> None:
+def test_two_bots_in_one_process_count_separately() -> None:
     one, other = Metrics(), Metrics()
     one.poll_errors.inc()
 

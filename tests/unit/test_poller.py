@@ -1,4 +1,4 @@
-"""The scheduler calls at the right pace, one call at a time, and stops without a word."""
+"""The poller calls at the right pace, one call at a time, and stops quietly."""
 
 import asyncio
 import logging
@@ -69,7 +69,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
 
 
-async def test_a_stop_cuts_calls_off_waits_for_them_and_logs_no_error(
+async def test_stop_cancels_running_calls_and_logs_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     work = Work()
@@ -80,12 +80,12 @@ async def test_a_stop_cuts_calls_off_waits_for_them_and_logs_no_error(
         poller.watch("a")
         await work.calls.until(lambda made: {"a", "work"} <= set(made))
     assert sorted(work.left) == sorted(work.calls.made)
-    for _ in range(10):  # the scheduler tells of errors on later turns of the loop
+    for _ in range(10):  # the scheduler logs errors on later turns of the loop
         await asyncio.sleep(0)
     assert errors(caplog) == []
 
 
-async def test_a_call_that_will_not_end_does_not_hold_the_stop_up(
+async def test_hanging_call_does_not_delay_stop(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stubborn, done = asyncio.Event(), asyncio.Event()
@@ -106,7 +106,7 @@ async def test_a_call_that_will_not_end_does_not_hold_the_stop_up(
     assert errors(caplog) == []
 
 
-async def test_an_error_of_a_call_is_logged_and_the_next_call_is_made(
+async def test_failed_call_is_logged_and_the_next_one_runs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     calls = Calls()
@@ -122,7 +122,7 @@ async def test_an_error_of_a_call_is_logged_and_the_next_call_is_made(
     assert any("broken look" in line for line in errors(caplog))
 
 
-async def test_a_call_that_is_cancelled_by_others_is_no_stop() -> None:
+async def test_call_cancelled_by_others_does_not_stop_the_poller() -> None:
     calls = Calls()
 
     async def cancelled() -> None:
@@ -135,7 +135,7 @@ async def test_a_call_that_is_cancelled_by_others_is_no_stop() -> None:
         await calls.number(2)
 
 
-async def test_one_deployment_is_polled_once_at_a_time_and_others_meanwhile() -> None:
+async def test_deployment_is_polled_once_at_a_time_beside_others() -> None:
     slow = Work()
     quick = Calls()
 
@@ -156,7 +156,7 @@ async def test_one_deployment_is_polled_once_at_a_time_and_others_meanwhile() ->
     assert slow.calls.made == ["dead"]
 
 
-async def test_the_interval_is_spread_by_id_and_watching_again_changes_nothing() -> None:
+async def test_poll_offset_depends_on_the_id_and_watching_twice_changes_nothing() -> None:
     poller = Poller(interval=LONG)
     poller.poll_with(Work().tick)
     async with open_poller(poller):
@@ -176,7 +176,7 @@ async def test_the_interval_is_spread_by_id_and_watching_again_changes_nothing()
     assert all(any(low <= one < low + 0.25 for one in shares) for low in (0, 0.25, 0.5, 0.75))
 
 
-async def test_the_place_in_the_interval_is_the_same_after_a_restart() -> None:
+async def test_poll_offset_is_the_same_after_a_restart() -> None:
     shares = []
     for _ in range(2):
         poller = Poller(interval=LONG)
@@ -189,7 +189,7 @@ async def test_the_place_in_the_interval_is_the_same_after_a_restart() -> None:
     assert shares[0] == pytest.approx(shares[1], abs=0.01)
 
 
-async def test_what_is_not_watched_any_more_is_not_called() -> None:
+async def test_unwatched_deployment_is_not_polled() -> None:
     work = Work()
     poller = Poller(interval=LONG)
     poller.poll_with(work.tick)
@@ -201,14 +201,14 @@ async def test_what_is_not_watched_any_more_is_not_called() -> None:
         assert scheduler_of(poller).get_jobs() == []
 
 
-async def test_nothing_is_watched_before_it_is_known_what_to_call() -> None:
+async def test_watch_before_poll_with_does_nothing() -> None:
     poller = Poller(interval=LONG)
     async with open_poller(poller):
         poller.watch("a")
         assert scheduler_of(poller).get_jobs() == []
 
 
-async def test_lateness_is_told_of_polls_only() -> None:
+async def test_lateness_is_measured_for_polls_only() -> None:
     late: list[float] = []
     looks, polls = Calls(), Calls()
 
@@ -230,7 +230,7 @@ async def test_lateness_is_told_of_polls_only() -> None:
     assert 0.0 <= late[0] < WITHIN_S
 
 
-async def test_any_call_shows_that_the_scheduler_lives() -> None:
+async def test_any_job_updates_last_run() -> None:
     looks = Calls()
 
     async def look() -> None:
@@ -249,5 +249,5 @@ async def test_any_call_shows_that_the_scheduler_lives() -> None:
     assert ticks[2] > ticks[1]
 
 
-async def test_a_stop_before_the_start_is_fine() -> None:
+async def test_stop_before_start() -> None:
     await Poller(interval=LONG).stop()

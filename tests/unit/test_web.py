@@ -49,7 +49,7 @@ async def test_readyz_lists_every_part() -> None:
 
 
 @pytest.mark.parametrize("part", ["database", "slack", "scheduler"])
-async def test_a_part_that_is_not_well_makes_it_503(part: str) -> None:
+async def test_broken_part_makes_readyz_503(part: str) -> None:
     readiness = HealthReport(parts={**WELL.parts, part: "it does not answer"})
 
     async with site(readiness) as (base, session), session.get(f"{base}/readyz") as answer:
@@ -59,7 +59,7 @@ async def test_a_part_that_is_not_well_makes_it_503(part: str) -> None:
         assert body[part] == {"ok": False, "why": "it does not answer"}
 
 
-async def test_a_server_that_is_down_does_not() -> None:
+async def test_server_that_is_down_keeps_readyz_200() -> None:
     readiness = HealthReport(parts=WELL.parts, servers={"production": "refused"})
 
     async with site(readiness) as (base, session), session.get(f"{base}/readyz") as answer:
@@ -67,7 +67,7 @@ async def test_a_server_that_is_down_does_not() -> None:
         assert (await answer.json())["servers"] == {"production": {"ok": False, "why": "refused"}}
 
 
-async def test_a_part_that_hangs_makes_it_503(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_part_makes_readyz_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.web.ANSWER_WITHIN_S", 0.01)
 
     async def ready() -> HealthReport:
@@ -83,7 +83,7 @@ async def test_a_part_that_hangs_makes_it_503(monkeypatch: pytest.MonkeyPatch) -
         assert (await answer.json())["ready"] is False
 
 
-async def test_metrics_are_those_of_the_bot() -> None:
+async def test_metrics_page() -> None:
     async with site() as (base, session), session.get(f"{base}/metrics") as answer:
         text = await answer.text()
     assert answer.status == 200
@@ -91,7 +91,7 @@ async def test_metrics_are_those_of_the_bot() -> None:
     assert "process_resident_memory_bytes" in text
 
 
-async def test_others_mount_their_routes() -> None:
+async def test_extra_routes_are_served() -> None:
     async def events(request: web.Request) -> web.Response:
         return web.Response(text=await request.text())
 
@@ -107,7 +107,7 @@ async def test_others_mount_their_routes() -> None:
         assert await answer.text() == "hello"
 
 
-async def test_a_port_that_is_taken_names_the_setting() -> None:
+async def test_taken_port_names_the_setting() -> None:
     async def ready() -> HealthReport:
         return WELL
 

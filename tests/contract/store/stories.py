@@ -1,4 +1,4 @@
-"""What the store's tests tell their stories with."""
+"""Builders and steps for the tests of the store."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -56,7 +56,7 @@ def said(action: str, **detail: str) -> AuditEntry:
 
 
 def a_deployment(**changes: Any) -> Deployment:
-    """A queued deployment, with an id and a request of its own."""
+    """A queued deployment with a new id and request key."""
     identity = str(ULID())
     plain = Deployment(
         id=identity,

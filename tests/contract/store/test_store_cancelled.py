@@ -1,4 +1,4 @@
-"""A task that is cancelled in the middle of a write leaves all of it or nothing."""
+"""A task that is cancelled during a write leaves all of it or nothing."""
 
 import asyncio
 import inspect
@@ -15,7 +15,7 @@ from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import LEASE, create, move, own, said
 
 
-async def test_a_cancelled_write_is_whole_or_nothing_and_the_store_goes_on(
+async def test_cancelled_write_is_whole_or_nothing(
     store: SqlStore,
 ) -> None:
     for turns in range(60):
@@ -38,19 +38,19 @@ async def test_a_cancelled_write_is_whole_or_nothing_and_the_store_goes_on(
         assert row is not None
         assert isinstance(answer, asyncio.CancelledError) or answer == row
         actions = [entry.action for _, entry in await store.audit_of(row.id)]
-        told = [
+        planned = [
             out for out in await store.outbox.outgoing(limit=200) if out.deployment_id == row.id
         ]
         if turns == 0:
             # Cancelled before it began.
-            assert (row.phase, actions, told) == (Phase.QUEUED, ["requested"], [])
+            assert (row.phase, actions, planned) == (Phase.QUEUED, ["requested"], [])
         else:
             assert (row.phase, actions) == (Phase.STARTING, ["requested", "started"])
-            assert len(told) == 1
+            assert len(planned) == 1
             await move(store, row, Phase.BUILDING)
 
 
-async def test_an_impatient_caller_waits_for_the_end_of_its_write(store: SqlStore) -> None:
+async def test_cancelled_caller_waits_for_its_write(store: SqlStore) -> None:
     deployment = await create(store)
     task = asyncio.create_task(store.leases.claim(deployment.id, "one", LEASE))
     for _ in range(3):
@@ -61,7 +61,7 @@ async def test_an_impatient_caller_waits_for_the_end_of_its_write(store: SqlStor
     assert await store.leases.renew("one", LEASE, [deployment.id]) == {deployment.id}
 
 
-async def test_a_refusal_that_nobody_hears_is_dropped(store: SqlStore) -> None:
+async def test_error_after_a_cancel_is_dropped(store: SqlStore) -> None:
     task = asyncio.create_task(store.place_message("nobody", MessagePlace(channel="C", ts="1")))
     await asyncio.sleep(0)
     task.cancel()
@@ -77,7 +77,7 @@ async def test_the_store_implements_its_ports(store: SqlStore) -> None:
         assert {name for name in wanted if not hasattr(port, name)} == set()
 
 
-def test_every_call_is_whole() -> None:
+def test_every_public_call_is_whole() -> None:
     bare = [
         name
         for kind in (SqlStore, SqlLeases, SqlLogs, SqlOutbox)

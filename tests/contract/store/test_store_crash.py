@@ -1,4 +1,4 @@
-"""A process that is killed while it writes leaves whole transactions behind."""
+"""A process that is killed while it writes leaves whole transactions."""
 
 import asyncio
 import signal
@@ -42,7 +42,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("lines", [1, 40, 117])
-async def test_nothing_acknowledged_is_lost_and_nothing_is_half_done(
+async def test_killed_process_leaves_whole_transactions(
     tmp_path: Path, clock: StillClock, lines: int
 ) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
@@ -51,9 +51,9 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_half_done(
     )
     assert child.stdout is not None
     async with asyncio.timeout(60):
-        told = [await child.stdout.readline() for _ in range(lines)]
+        printed = [await child.stdout.readline() for _ in range(lines)]
         child.kill()
-        told += (await child.stdout.read()).splitlines(keepends=True)
+        printed += (await child.stdout.read()).splitlines(keepends=True)
         assert await child.wait() == -signal.SIGKILL
 
     with sqlite3.connect(tmp_path / "x.db") as raw:
@@ -62,14 +62,16 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_half_done(
     raw.close()
     order = ["created", "logged", "starting", "building", "failed"]
     async with open_store(url, clock=clock, planner=plan_both) as store:
-        for word, deployment_id in (line.decode().split() for line in told if line[-1:] == b"\n"):
+        for word, deployment_id in (
+            line.decode().split() for line in printed if line[-1:] == b"\n"
+        ):
             row = await store.get(deployment_id)
             assert row is not None
             reached = {Phase.QUEUED: 1}.get(row.phase) or order.index(row.phase)
             assert reached >= order.index(word)
             if word != "created":
                 assert (await store.logs.read(row.id)).count("\n") == 40
-            # The row, its trace and what is told of it: one transaction each.
+            # The row, its audit and its outbox rows: one transaction each.
             moves = order[2 : reached + 1]
             trace = [entry.action for _, entry in await store.audit_of(row.id)]
             assert trace == ["requested", *moves]

@@ -1,4 +1,4 @@
-"""Rows are written whole, guarded, and with their trace."""
+"""Writes of deployments are complete, guarded and audited."""
 
 import asyncio
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ FULL = a_deployment(
 )
 
 
-async def test_every_field_comes_back(store: SqlStore) -> None:
+async def test_every_field_is_stored_and_read(store: SqlStore) -> None:
     empty = a_deployment()
     assert [f.name for f in fields(Deployment) if getattr(FULL, f.name) == f.default] == []
     for deployment in (FULL, empty):
@@ -97,7 +97,7 @@ async def test_every_field_comes_back(store: SqlStore) -> None:
         Snapshot(builds=frozenset(), report=AppReport(), containers=Containers()),
     ],
 )
-async def test_nothing_read_and_nothing_there_stay_apart(
+async def test_unread_and_empty_containers_stay_distinct(
     store: SqlStore, snapshot: Snapshot
 ) -> None:
     deployment = await create(store, before=snapshot)
@@ -106,7 +106,7 @@ async def test_nothing_read_and_nothing_there_stay_apart(
     assert read.before == snapshot
 
 
-async def test_the_same_request_twice_is_one_deployment(store: SqlStore) -> None:
+async def test_same_request_twice_is_one_deployment(store: SqlStore) -> None:
     first = await create(store)
     second = a_deployment(request_key=first.request_key)
     with pytest.raises(Duplicate) as caught:
@@ -116,7 +116,7 @@ async def test_the_same_request_twice_is_one_deployment(store: SqlStore) -> None
     assert await store.audit_of(second.id) == []
 
 
-async def test_of_twenty_deliveries_at_once_one_is_created(
+async def test_twenty_simultaneous_requests_create_one_deployment(
     store: SqlStore, other: SqlStore
 ) -> None:
     asks = [a_deployment(request_key="same") for _ in range(20)]
@@ -132,13 +132,13 @@ async def test_of_twenty_deliveries_at_once_one_is_created(
     assert len(await store.recent()) == 1
 
 
-async def test_the_same_id_twice_is_refused(store: SqlStore) -> None:
+async def test_same_id_twice_is_refused(store: SqlStore) -> None:
     first = await create(store)
     with pytest.raises(StoreError, match="refused a row"):
         await store.create(a_deployment(id=first.id), said("requested"))
 
 
-async def test_an_owner_walks_to_an_end_and_leaves_a_trace(
+async def test_owner_moves_to_a_result_and_each_move_is_audited(
     store: SqlStore, clock: StillClock
 ) -> None:
     deployment = await start(store)
@@ -182,13 +182,13 @@ async def test_state_audit_and_outbox_are_written_together_or_not_at_all(
         assert [entry.action for _, entry in await store.audit_of(deployment.id)] == ["requested"]
 
 
-async def test_a_move_without_an_audit_entry_is_a_mistake(store: SqlStore) -> None:
+async def test_move_without_an_audit_entry_is_an_error(store: SqlStore) -> None:
     deployment = await own(store, await create(store))
     with pytest.raises(ValueError, match="needs an audit entry: queued to starting"):
         await store.save(replace(deployment, phase=Phase.STARTING), was=Phase.QUEUED, by=Who.OWNER)
 
 
-async def test_a_move_that_the_table_forbids_is_refused(store: SqlStore) -> None:
+async def test_forbidden_move_is_refused(store: SqlStore) -> None:
     deployment = await own(store, await create(store))
     for to, by in [
         (Phase.SUCCEEDED, Who.OWNER),
@@ -201,7 +201,7 @@ async def test_a_move_that_the_table_forbids_is_refused(store: SqlStore) -> None
             )
 
 
-async def test_who_believes_in_an_old_phase_is_told_the_new_one(store: SqlStore) -> None:
+async def test_stale_phase_is_refused_with_the_stored_one(store: SqlStore) -> None:
     deployment = await start(store)
     await move(store, deployment, Phase.BUILDING)
     with pytest.raises(StaleState, match="is building by now, not starting"):
@@ -221,7 +221,7 @@ async def test_who_believes_in_an_old_phase_is_told_the_new_one(store: SqlStore)
 
 
 @pytest.mark.parametrize("end", sorted(ENDINGS))
-async def test_an_end_is_never_written_to_again(store: SqlStore, end: Phase) -> None:
+async def test_ended_deployment_is_never_saved_again(store: SqlStore, end: Phase) -> None:
     deployment = await start(store)
     if end is Phase.SUCCEEDED:
         deployment = await move(store, deployment, Phase.CHECKING)
@@ -237,7 +237,7 @@ async def test_an_end_is_never_written_to_again(store: SqlStore, end: Phase) -> 
     assert await store.get(ended.id) == ended
 
 
-async def test_one_deployment_of_an_app_runs_at_a_time(store: SqlStore) -> None:
+async def test_one_deployment_per_app_runs_at_a_time(store: SqlStore) -> None:
     running = await start(store, app="first", dokku_app="shared")
     second = await own(store, await create(store, app="second", dokku_app="shared"))
     with pytest.raises(
@@ -250,13 +250,15 @@ async def test_one_deployment_of_an_app_runs_at_a_time(store: SqlStore) -> None:
     assert (await move(store, second, Phase.STARTING)).phase is Phase.STARTING
 
 
-async def test_a_row_cannot_be_created_beside_a_running_one(store: SqlStore) -> None:
+async def test_running_row_cannot_be_created_beside_a_running_one(store: SqlStore) -> None:
     running = await start(store)
     with pytest.raises(StaleState, match=running.id):
         await create(store, phase=Phase.CHECKING)
 
 
-async def test_of_many_heads_started_at_once_one_runs(store: SqlStore, other: SqlStore) -> None:
+async def test_simultaneous_starts_of_an_app_leave_one_running(
+    store: SqlStore, other: SqlStore
+) -> None:
     heads = [await own(store, await create(store)) for _ in range(8)]
     answers = await asyncio.gather(
         *(move((store, other)[n % 2], head, Phase.STARTING) for n, head in enumerate(heads)),
@@ -266,7 +268,7 @@ async def test_of_many_heads_started_at_once_one_runs(store: SqlStore, other: Sq
     assert len([answer for answer in answers if isinstance(answer, StaleState)]) == 7
 
 
-async def test_an_owner_needs_its_lease(store: SqlStore) -> None:
+async def test_owner_needs_its_lease(store: SqlStore) -> None:
     deployment = await create(store)
     with pytest.raises(LeaseLost, match="nobody holds it under number 0, not 5"):
         await move(store, replace(deployment, fence=5), Phase.STARTING)
@@ -276,7 +278,7 @@ async def test_an_owner_needs_its_lease(store: SqlStore) -> None:
         await move(store, a_deployment(), Phase.STARTING)
 
 
-async def test_the_service_writes_without_a_lease_while_it_waits(store: SqlStore) -> None:
+async def test_service_writes_without_a_lease_only_while_queued(store: SqlStore) -> None:
     deployment = await create(store)
     owned = await own(store, deployment)
     owned = await store.save(replace(owned, attempt=1), was=Phase.QUEUED, by=Who.OWNER)
@@ -289,7 +291,7 @@ async def test_the_service_writes_without_a_lease_while_it_waits(store: SqlStore
         await store.save(running, was=Phase.STARTING, by=Who.SERVICE)
 
 
-async def test_a_late_verdict_alone_changes_an_end(store: SqlStore) -> None:
+async def test_only_a_correction_changes_an_ended_deployment(store: SqlStore) -> None:
     ended = await move(
         store, await start(store), Phase.FAILED, failure=Failure.LOST_CONTACT, live=Live.UNKNOWN
     )
@@ -301,7 +303,7 @@ async def test_a_late_verdict_alone_changes_an_end(store: SqlStore) -> None:
     assert [out.kind for out in await store.outbox.outgoing()] == ["deployment.corrected"]
 
 
-async def test_a_late_verdict_needs_an_end_before_and_after(store: SqlStore) -> None:
+async def test_correction_needs_an_ended_phase_before_and_after(store: SqlStore) -> None:
     running = await start(store)
     event = Event(type="deployment.corrected")
     with pytest.raises(StaleState, match="is starting by now, not ended"):
@@ -313,7 +315,7 @@ async def test_a_late_verdict_needs_an_end_before_and_after(store: SqlStore) -> 
     assert await store.get(running.id) == running
 
 
-async def test_subscribers_hear_of_commits_only(store: SqlStore) -> None:
+async def test_subscribers_are_called_after_commits_only(store: SqlStore) -> None:
     heard: list[tuple[str, str]] = []
     leave = store.database.subscribe(
         lambda kind, deployment_id: heard.append((kind, deployment_id))

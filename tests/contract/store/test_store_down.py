@@ -1,4 +1,4 @@
-"""A database that is not there, goes away, or comes back."""
+"""A database that is missing, goes away, or comes back."""
 
 import sqlite3
 import subprocess
@@ -22,7 +22,7 @@ def own_server() -> Iterator[PostgresServer]:
         yield running
 
 
-async def test_a_server_that_stops_is_down_and_one_that_comes_back_is_used(
+async def test_stopped_server_is_down_and_used_again_once_it_is_back(
     own_server: PostgresServer, clock: StillClock
 ) -> None:
     url = own_server.new_schema()
@@ -49,7 +49,7 @@ async def test_a_server_that_stops_is_down_and_one_that_comes_back_is_used(
         assert (await move(store, deployment, Phase.STARTING)).phase is Phase.STARTING
 
 
-async def test_a_line_cut_in_the_middle_of_a_write_is_down_and_nothing_is_written(
+async def test_connection_lost_during_a_write_writes_nothing(
     server: PostgresServer, clock: StillClock
 ) -> None:
     url = server.new_schema()
@@ -78,7 +78,7 @@ async def test_a_line_cut_in_the_middle_of_a_write_is_down_and_nothing_is_writte
         ("postgresql://nobody@/postgres?host={folder}", 'role "nobody" does not exist'),
     ],
 )
-async def test_what_the_server_refuses_is_a_wrong_setting(
+async def test_refused_login_is_a_config_error(
     server: PostgresServer, wrong: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence) as caught:
@@ -86,7 +86,7 @@ async def test_what_the_server_refuses_is_a_wrong_setting(
     assert caught.value.setting == "DATABASE_URL"
 
 
-async def test_a_user_without_rights_is_a_wrong_setting(server: PostgresServer) -> None:
+async def test_user_without_rights_is_a_config_error(server: PostgresServer) -> None:
     url = server.new_schema()
     server.run_sql("CREATE ROLE guest LOGIN")
     with pytest.raises(ConfigError, match=r"permission denied|no schema") as caught:
@@ -94,7 +94,7 @@ async def test_a_user_without_rights_is_a_wrong_setting(server: PostgresServer) 
     assert "right to create" in caught.value.mend
 
 
-async def test_no_server_is_down_and_never_a_wrong_setting(clock: StillClock) -> None:
+async def test_unreachable_server_is_down_and_not_a_config_error(clock: StillClock) -> None:
     # Port 1 of the loopback: nobody listens there.
     url = "postgresql://bot:hidden-word@127.0.0.1:1/deploybot"
     with pytest.raises(DatabaseDown) as caught:
@@ -103,7 +103,7 @@ async def test_no_server_is_down_and_never_a_wrong_setting(clock: StillClock) ->
     assert "hidden-word" not in str(caught.value)
 
 
-async def test_a_file_that_is_no_database_is_a_wrong_setting(
+async def test_file_that_is_not_a_database_is_a_config_error(
     tmp_path: Path, clock: StillClock
 ) -> None:
     file = tmp_path / "x.db"
@@ -116,14 +116,12 @@ async def test_a_file_that_is_no_database_is_a_wrong_setting(
                 pytest.fail("it opened")
 
 
-async def test_a_file_that_cannot_be_opened_is_a_wrong_setting(tmp_path: Path) -> None:
+async def test_unopenable_file_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unable to open database file"):
         await upgrade(f"sqlite:///{tmp_path}")
 
 
-async def test_a_file_locked_by_another_for_too_long_is_down(
-    tmp_path: Path, clock: StillClock
-) -> None:
+async def test_file_locked_for_too_long_is_down(tmp_path: Path, clock: StillClock) -> None:
     file = tmp_path / "x.db"
     url = f"sqlite:///{file}"
     async with open_store(url, clock=clock, planner=plan_both, wait_s=0.05) as store:
@@ -142,7 +140,9 @@ async def test_a_file_locked_by_another_for_too_long_is_down(
         assert (await own(store, deployment)).fence == 1
 
 
-async def test_a_new_file_held_by_another_is_down(tmp_path: Path, clock: StillClock) -> None:
+async def test_new_file_locked_by_another_process_is_down(
+    tmp_path: Path, clock: StillClock
+) -> None:
     file = tmp_path / "x.db"
     holder = sqlite3.connect(file, isolation_level=None)
     try:
@@ -158,7 +158,7 @@ async def test_a_new_file_held_by_another_is_down(tmp_path: Path, clock: StillCl
         holder.close()
 
 
-def test_the_sentence_is_all_that_a_process_prints(tmp_path: Path) -> None:
+def test_process_prints_only_the_error(tmp_path: Path) -> None:
     file = tmp_path / "x.db"
     file.write_text("no database at all, " * 100)
     program = (

@@ -1,4 +1,4 @@
-"""One driver at a time, told apart by rising numbers, by the database's clock."""
+"""One owner at a time, with rising fencing numbers, by the database's clock."""
 
 import asyncio
 from dataclasses import replace
@@ -12,7 +12,7 @@ from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import LEASE, Dial, StillClock, create, move, own, start
 
 
-async def test_a_living_holder_keeps_others_out(store: SqlStore, other: SqlStore) -> None:
+async def test_valid_lease_cannot_be_claimed(store: SqlStore, other: SqlStore) -> None:
     deployment = await create(store)
     assert await store.leases.claim(deployment.id, "one", LEASE) == 1
     assert await other.leases.claim(deployment.id, "two", LEASE) is None
@@ -20,7 +20,7 @@ async def test_a_living_holder_keeps_others_out(store: SqlStore, other: SqlStore
     assert await store.leases.claim("nobody", "one", LEASE) is None
 
 
-async def test_a_dead_holder_is_taken_over_and_locked_out(
+async def test_expired_lease_is_taken_over_and_its_old_owner_locked_out(
     store: SqlStore, other: SqlStore, dial: Dial
 ) -> None:
     first = await start(store)
@@ -43,7 +43,7 @@ async def test_a_dead_holder_is_taken_over_and_locked_out(
     assert await other.logs.read(first.id) == ""
 
 
-async def test_renewing_prolongs_all_that_are_held(store: SqlStore, dial: Dial) -> None:
+async def test_renew_prolongs_the_named_leases(store: SqlStore, dial: Dial) -> None:
     mine = [await own(store, await create(store), "one") for _ in range(3)]
     theirs = await own(store, await create(store), "two")
     for _ in range(3):
@@ -55,7 +55,7 @@ async def test_renewing_prolongs_all_that_are_held(store: SqlStore, dial: Dial) 
     assert await store.leases.renew("two", LEASE, [theirs.id]) == frozenset()
 
 
-async def test_a_lease_that_nobody_names_runs_out(store: SqlStore, dial: Dial) -> None:
+async def test_lease_that_is_not_named_runs_out(store: SqlStore, dial: Dial) -> None:
     """Its claim was made, and the answer was lost."""
     deployment = await own(store, await create(store), "one")
     for _ in range(3):
@@ -64,9 +64,7 @@ async def test_a_lease_that_nobody_names_runs_out(store: SqlStore, dial: Dial) -
     assert await store.leases.claim(deployment.id, "one", LEASE) == 2
 
 
-async def test_a_lease_that_ran_out_is_still_ours_until_it_is_taken(
-    store: SqlStore, dial: Dial
-) -> None:
+async def test_expired_lease_is_valid_until_it_is_claimed(store: SqlStore, dial: Dial) -> None:
     running = await start(store)
     dial.ahead += LEASE * 10
     running = await move(store, running, Phase.BUILDING)
@@ -74,7 +72,7 @@ async def test_a_lease_that_ran_out_is_still_ours_until_it_is_taken(
     assert await store.leases.claim(running.id, "two", LEASE) is None
 
 
-async def test_a_lease_given_back_is_free_at_once(store: SqlStore) -> None:
+async def test_released_lease_can_be_claimed_at_once(store: SqlStore) -> None:
     running = await start(store)
     await store.leases.release(running.id, running.fence)
     await store.leases.release(running.id, running.fence)
@@ -87,7 +85,7 @@ async def test_a_lease_given_back_is_free_at_once(store: SqlStore) -> None:
     assert await store.leases.renew("two", LEASE, [running.id]) == {running.id}
 
 
-async def test_of_many_claims_at_once_one_wins(store: SqlStore, other: SqlStore) -> None:
+async def test_simultaneous_claims_have_one_winner(store: SqlStore, other: SqlStore) -> None:
     deployments = [await create(store) for _ in range(5)]
     for deployment in deployments:
         fences = await asyncio.gather(
@@ -99,13 +97,13 @@ async def test_of_many_claims_at_once_one_wins(store: SqlStore, other: SqlStore)
         assert [fence for fence in fences if fence is not None] == [1]
 
 
-async def test_the_bots_own_clock_decides_nothing(store: SqlStore, clock: StillClock) -> None:
+async def test_the_bots_clock_does_not_affect_leases(store: SqlStore, clock: StillClock) -> None:
     deployment = await own(store, await create(store))
     clock.move(timedelta(days=1))
     assert await store.leases.claim(deployment.id, "two", LEASE) is None
 
 
-async def test_the_databases_clock_goes(store: SqlStore) -> None:
+async def test_database_clock_advances(store: SqlStore) -> None:
     deployment = await create(store)
     assert await store.leases.claim(deployment.id, "one", timedelta(milliseconds=1)) == 1
     async with asyncio.timeout(10):

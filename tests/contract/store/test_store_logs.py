@@ -1,4 +1,4 @@
-"""Logs come back as they were written, up to a cap, and honest beyond it."""
+"""Logs are read as they were written, up to a cap that is counted."""
 
 import re
 
@@ -30,7 +30,7 @@ async def test_lines_come_back_in_order(store: SqlStore) -> None:
     assert await store.logs.read("nobody") == ""
 
 
-async def test_logs_of_two_deployments_are_apart(store: SqlStore) -> None:
+async def test_logs_of_deployments_are_separate(store: SqlStore) -> None:
     one, two = await start(store), await start(store, dokku_app="other")
     await store.logs.append(one.id, ["one"], fence=one.fence)
     await store.logs.append(two.id, ["two"], fence=two.fence)
@@ -38,7 +38,7 @@ async def test_logs_of_two_deployments_are_apart(store: SqlStore) -> None:
     assert await store.logs.read(two.id) == "two\n"
 
 
-async def test_the_servers_own_text_takes_the_place_of_ours(store: SqlStore) -> None:
+async def test_replace_keeps_only_the_new_text(store: SqlStore) -> None:
     running = await start(store)
     await store.logs.append(running.id, numbered(0, 200), fence=running.fence)
     await store.logs.replace(running.id, ["whole"], fence=running.fence)
@@ -46,7 +46,7 @@ async def test_the_servers_own_text_takes_the_place_of_ours(store: SqlStore) -> 
     assert await store.logs.read(running.id) == "whole\nand on\n"
 
 
-async def test_a_log_of_nobody_is_not_written(store: SqlStore) -> None:
+async def test_log_is_written_only_by_the_owner(store: SqlStore) -> None:
     waiting = await create(store)
     for deployment_id, fence in ((waiting.id, 0), (waiting.id, 1), (a_deployment().id, 0)):
         with pytest.raises(LeaseLost):
@@ -56,7 +56,7 @@ async def test_a_log_of_nobody_is_not_written(store: SqlStore) -> None:
     assert await store.logs.read(waiting.id) == ""
 
 
-async def test_a_withdrawn_deployment_takes_its_log_along(store: SqlStore) -> None:
+async def test_withdrawing_deletes_the_log(store: SqlStore) -> None:
     owned = await own(store, await create(store))
     await store.logs.append(owned.id, ["refused"], fence=owned.fence)
     await store.withdraw(owned.id, said("withdrawn"))
@@ -64,7 +64,7 @@ async def test_a_withdrawn_deployment_takes_its_log_along(store: SqlStore) -> No
 
 
 @pytest.mark.parametrize("batch", [700, 6000, 30_000])
-async def test_the_middle_of_a_long_log_is_dropped_and_counted(store: SqlStore, batch: int) -> None:
+async def test_middle_of_a_long_log_is_dropped_and_counted(store: SqlStore, batch: int) -> None:
     running = await start(store)
     total = 30_000
     for first in range(0, total, batch):
@@ -83,14 +83,14 @@ async def test_the_middle_of_a_long_log_is_dropped_and_counted(store: SqlStore, 
     assert head.endswith("\n")
 
 
-async def test_what_just_fits_is_kept_whole(store: SqlStore) -> None:
+async def test_log_at_the_limit_is_kept_whole(store: SqlStore) -> None:
     running = await start(store)
     lines = numbered(0, 16_000)
     await store.logs.replace(running.id, lines, fence=running.fence)
     assert await store.logs.read(running.id) == as_text(lines)
 
 
-async def test_one_endless_line_is_capped_too(store: SqlStore) -> None:
+async def test_single_endless_line_is_capped(store: SqlStore) -> None:
     running = await start(store)
     await store.logs.append(running.id, ["é" * 9_000_000], fence=running.fence)
     await store.logs.append(running.id, ["end"], fence=running.fence)

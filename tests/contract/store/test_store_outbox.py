@@ -1,4 +1,4 @@
-"""Told at least once, in order within a deployment, and others do not wait."""
+"""The outbox delivers at least once, in order per deployment, without blocking others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def kinds(taken: Sequence[Outgoing]) -> list[str]:
     return [outgoing.kind for outgoing in taken]
 
 
-async def test_a_row_is_taken_as_it_was_planned(store: SqlStore, clock: StillClock) -> None:
+async def test_row_is_taken_as_planned(store: SqlStore, clock: StillClock) -> None:
     deployment = await tell(store, await start(store), "a")
     (out,) = await take(store)
     assert out == Outgoing(
@@ -41,7 +41,7 @@ async def test_a_row_is_taken_as_it_was_planned(store: SqlStore, clock: StillClo
     assert kinds(await take(store, "webhook")) == []
 
 
-async def test_the_oldest_undelivered_one_of_each_deployment_comes_first(
+async def test_oldest_undelivered_row_of_each_deployment_is_taken(
     store: SqlStore,
 ) -> None:
     one, two = await start(store), await start(store, dokku_app="other")
@@ -58,7 +58,7 @@ async def test_the_oldest_undelivered_one_of_each_deployment_comes_first(
     assert kinds(await take(store)) == ["one-3"]
 
 
-async def test_what_is_held_comes_back_when_its_taker_died(
+async def test_row_of_a_dead_taker_is_due_again(
     store: SqlStore, other: SqlStore, clock: StillClock
 ) -> None:
     await tell(store, await start(store), "a")
@@ -70,7 +70,7 @@ async def test_what_is_held_comes_back_when_its_taker_died(
     assert again.id == held.id
 
 
-async def test_a_row_tried_again_holds_back_its_followers_only(
+async def test_retried_row_holds_back_only_its_deployment(
     store: SqlStore, clock: StillClock
 ) -> None:
     one, two = await start(store), await start(store, dokku_app="other")
@@ -90,14 +90,14 @@ async def test_a_row_tried_again_holds_back_its_followers_only(
     assert "one-2" in kinds(await take(store))
 
 
-async def test_no_more_than_the_limit_is_taken(store: SqlStore) -> None:
+async def test_take_respects_the_limit(store: SqlStore) -> None:
     for number in range(4):
         await tell(store, await start(store, dokku_app=f"app{number}"), f"{number}")
     assert kinds(await take(store, limit=3)) == ["0", "1", "2"]
     assert kinds(await take(store, limit=3)) == ["3"]
 
 
-async def test_what_was_told_by_another_is_not_tried_again(store: SqlStore) -> None:
+async def test_row_delivered_by_another_replica_is_not_retried(store: SqlStore) -> None:
     await tell(store, await start(store), "a")
     (out,) = await take(store)
     await store.outbox.delivered(out.id)
@@ -108,9 +108,7 @@ async def test_what_was_told_by_another_is_not_tried_again(store: SqlStore) -> N
     assert kinds(await take(store)) == []
 
 
-async def test_a_row_given_up_is_kept_and_may_be_replayed(
-    store: SqlStore, clock: StillClock
-) -> None:
+async def test_given_up_row_is_kept_and_can_be_replayed(store: SqlStore, clock: StillClock) -> None:
     await tell(store, await start(store), "a")
     (out,) = await take(store)
     await store.outbox.retry(out.id, at=clock.now(), error="500")
@@ -128,7 +126,7 @@ async def test_a_row_given_up_is_kept_and_may_be_replayed(
     assert not await store.outbox.replay("nobody")
 
 
-async def test_nothing_is_taken_for_a_lane_turned_off(store: SqlStore) -> None:
+async def test_nothing_is_taken_for_a_lane_that_is_off(store: SqlStore) -> None:
     deployment = await tell(store, await start(store), "a")
     await store.outbox.turn_off(HOOK, "answered 410")
     await store.outbox.turn_off(HOOK, "answered 410 again")
@@ -142,7 +140,7 @@ async def test_nothing_is_taken_for_a_lane_turned_off(store: SqlStore) -> None:
     assert kinds(await take(store)) == ["a"]
 
 
-async def test_operators_see_webhooks_newest_first(store: SqlStore) -> None:
+async def test_outgoing_lists_webhooks_newest_first(store: SqlStore) -> None:
     deployment = await start(store)
     for number in range(5):
         await tell(store, deployment, f"{number}")

@@ -1,4 +1,4 @@
-"""The guard of `max_running`: no two replicas together let too many begin."""
+"""`max_running` is respected over all replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def begin(store: SqlStore, deployment: Deployment) -> Deployment:
     return await move(store, deployment, Phase.STARTING)
 
 
-async def test_as_many_as_allowed_begin_and_the_next_is_refused(stores: list[SqlStore]) -> None:
+async def test_start_beyond_max_running_is_refused(stores: list[SqlStore]) -> None:
     store = stores[0]
     first, second, third = [await waiting(store, name) for name in ("a", "b", "c")]
     first = await begin(store, first)
@@ -65,7 +65,7 @@ async def test_as_many_as_allowed_begin_and_the_next_is_refused(stores: list[Sql
     assert (await begin(store, third)).phase is Phase.STARTING
 
 
-async def test_other_servers_have_their_own_places(stores: list[SqlStore]) -> None:
+async def test_limits_of_servers_are_independent(stores: list[SqlStore]) -> None:
     store = stores[0]
     for name in ("a", "b"):
         await begin(store, await waiting(store, name))
@@ -74,7 +74,7 @@ async def test_other_servers_have_their_own_places(stores: list[SqlStore]) -> No
         await begin(store, await waiting(store, name, "elsewhere"))
 
 
-async def test_of_many_that_begin_at_once_on_several_replicas_no_more_than_allowed_do(
+async def test_simultaneous_starts_on_several_replicas_respect_max_running(
     stores: list[SqlStore],
 ) -> None:
     rows = [await waiting(stores[0], f"app{number}") for number in range(12)]
@@ -88,7 +88,7 @@ async def test_of_many_that_begin_at_once_on_several_replicas_no_more_than_allow
     assert sum(row.phase is Phase.STARTING for row in unfinished) == MOST
 
 
-async def test_a_running_one_needs_no_new_place(stores: list[SqlStore]) -> None:
+async def test_running_deployment_needs_no_new_place(stores: list[SqlStore]) -> None:
     store = stores[0]
     first = await begin(store, await waiting(store, "a"))
     await begin(store, await waiting(store, "b"))

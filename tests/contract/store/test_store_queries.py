@@ -1,4 +1,4 @@
-"""What is found, and in which order."""
+"""Queries: what they find, and in which order."""
 
 from datetime import timedelta
 
@@ -51,7 +51,7 @@ async def test_deployment_awaiting_approval_is_unfinished(store: SqlStore) -> No
     assert ids(await store.unfinished()) == [asked.id]
 
 
-async def test_what_was_started_comes_with_the_last_start_first(store: SqlStore) -> None:
+async def test_started_deployments_are_newest_start_first(store: SqlStore) -> None:
     first = await finish(store, "1a" * 20, minutes=0)
     second = await finish(store, "1b" * 20, minutes=5)
     third = await finish(store, None, minutes=10, live=Live.UNKNOWN)
@@ -104,14 +104,14 @@ async def check_parts_of_ids(store: Store) -> None:
     assert ids(await store.by_id_part("_0AA")) == []
 
 
-async def test_the_newest_of_two_on_one_message_place_is_meant(store: SqlStore) -> None:
+async def test_message_place_means_its_newest_deployment(store: SqlStore) -> None:
     place = MessagePlace(channel="C01", ts="1.0", permalink="https://slack.example.com/p1")
     await create(store, message=place, **at(0))
     newer = await create(store, message=place, **at(1))
     assert await store.by_message("C01", "1.0") == newer
 
 
-async def test_what_was_proven_live(store: SqlStore) -> None:
+async def test_proven_live_is_the_newest_proven_commit(store: SqlStore) -> None:
     assert await store.proven_live(KEY) is None
     await finish(store, "1" * 40, minutes=0)
     second = await finish(store, "2" * 40, minutes=5)
@@ -126,7 +126,7 @@ async def test_what_was_proven_live(store: SqlStore) -> None:
     assert await store.proven_live(KEY, before=second, other_than="1" * 40) is None
 
 
-async def test_of_two_the_one_that_came_live_last_is_the_newest(store: SqlStore) -> None:
+async def test_proven_live_is_ordered_by_result_time(store: SqlStore) -> None:
     slow = await own(store, await create(store, **at(0)))
     await finish(store, "2" * 40, minutes=1)
     slow = await move(store, slow, Phase.STARTING, Phase.CHECKING, sha="1" * 40)
@@ -135,7 +135,7 @@ async def test_of_two_the_one_that_came_live_last_is_the_newest(store: SqlStore)
     assert await store.proven_live(KEY) == "1" * 40
 
 
-async def test_deployments_of_one_moment_are_told_apart_by_their_ids(store: SqlStore) -> None:
+async def test_simultaneous_deployments_are_ordered_by_id(store: SqlStore) -> None:
     first = await finish(store, "1" * 40, minutes=0)
     second = await finish(store, "2" * 40, minutes=0)
     assert first.id < second.id
@@ -144,7 +144,7 @@ async def test_deployments_of_one_moment_are_told_apart_by_their_ids(store: SqlS
 
 
 @pytest.mark.parametrize("limit", [2, 20])
-async def test_durations_of_good_ones(store: SqlStore, limit: int) -> None:
+async def test_durations_of_successful_deployments(store: SqlStore, limit: int) -> None:
     for minute in range(3):
         await finish(store, "1" * 40, minutes=minute * 5)
     await finish(store, "1" * 40, minutes=30, live=Live.NONE)

@@ -1,4 +1,4 @@
-"""What people and Slack add to a deployment beside its course: wish, message, withdrawal."""
+"""Writes beside the progress of a deployment: cancel request, message place, withdrawal."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,7 @@ from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
 
 
-async def test_a_wish_is_written_once_and_kept_by_every_later_write(store: SqlStore) -> None:
+async def test_cancel_request_is_written_once_and_kept_by_later_writes(store: SqlStore) -> None:
     deployment = await start(store)
     first = await store.ask_cancel(deployment.id, ADA, BEGIN, through="button")
     assert first.cancel == CancelRequest(by=ADA, at=BEGIN)
@@ -27,14 +27,14 @@ async def test_a_wish_is_written_once_and_kept_by_every_later_write(store: SqlSt
     assert len(trace) == 4
 
 
-async def test_an_ended_deployment_takes_no_wish(store: SqlStore) -> None:
+async def test_ended_deployment_takes_no_cancel_request(store: SqlStore) -> None:
     ended = await move(store, await start(store), Phase.FAILED)
     assert await store.ask_cancel(ended.id, ADA, BEGIN) == ended
     with pytest.raises(StaleState, match="not there"):
         await store.ask_cancel("nobody", ADA, BEGIN)
 
 
-async def test_the_message_place_is_kept_by_every_later_write(store: SqlStore) -> None:
+async def test_message_place_is_kept_by_later_writes(store: SqlStore) -> None:
     deployment = await start(store)
     place = MessagePlace(channel="C01", ts="1700000000.000100", permalink=None)
     await store.place_message(deployment.id, place)
@@ -46,7 +46,7 @@ async def test_the_message_place_is_kept_by_every_later_write(store: SqlStore) -
         await store.place_message("nobody", place)
 
 
-async def test_a_withdrawn_request_leaves_its_trace_and_may_come_again(store: SqlStore) -> None:
+async def test_withdrawn_request_stays_in_the_audit_and_can_be_repeated(store: SqlStore) -> None:
     deployment = await create(store)
     await store.withdraw(deployment.id, said("withdrawn"))
     assert await store.get(deployment.id) is None
@@ -54,7 +54,7 @@ async def test_a_withdrawn_request_leaves_its_trace_and_may_come_again(store: Sq
     await create(store, request_key=deployment.request_key)
 
 
-async def test_only_what_never_started_is_withdrawn(store: SqlStore) -> None:
+async def test_only_deployments_that_never_started_are_withdrawn(store: SqlStore) -> None:
     running = await start(store, started_at=BEGIN)
     with pytest.raises(StaleState, match="is starting by now"):
         await store.withdraw(running.id, said("withdrawn"))
@@ -65,7 +65,7 @@ async def test_only_what_never_started_is_withdrawn(store: SqlStore) -> None:
         await store.withdraw("nobody", said("withdrawn"))
 
 
-async def test_an_owner_of_a_withdrawn_deployment_has_lost_it(store: SqlStore) -> None:
+async def test_owner_of_a_withdrawn_deployment_loses_its_lease(store: SqlStore) -> None:
     owned = await own(store, await create(store))
     await store.withdraw(owned.id, said("withdrawn"))
     with pytest.raises(LeaseLost, match="not there any more"):

@@ -1,4 +1,4 @@
-"""Migrations make what tables.py says, on both databases, and harm no newer release."""
+"""Migrations make the tables on both databases, and leave newer releases alone."""
 
 import asyncio
 import shutil
@@ -50,7 +50,7 @@ def shape(connection: Connection) -> dict[str, Any]:
     }
 
 
-async def test_migrations_make_what_the_tables_say(new_url: NewUrl) -> None:
+async def test_migrations_make_the_tables(new_url: NewUrl) -> None:
     migrated, made = new_url(), new_url()
     await upgrade(migrated)
     await look(made, metadata.create_all)
@@ -65,7 +65,7 @@ async def test_migrations_make_what_the_tables_say(new_url: NewUrl) -> None:
     ) in migrated_shape["deployments"]
 
 
-def test_the_tables_name_the_newest_migration() -> None:
+def test_tables_name_the_newest_migration() -> None:
     assert ScriptDirectory(str(schema.SCRIPTS)).get_heads() == [REVISION]
 
 
@@ -76,12 +76,12 @@ async def test_upgrading_again_changes_nothing(url: str) -> None:
     assert await revisions(url) == (schema.newest(), schema.newest())
 
 
-async def test_two_may_upgrade_at_once(url: str) -> None:
+async def test_simultaneous_upgrades(url: str) -> None:
     await asyncio.gather(*(upgrade(url) for _ in range(4)))
     assert await look(url, differences) == []
 
 
-async def test_a_database_without_tables_is_told_apart(url: str, clock: StillClock) -> None:
+async def test_database_without_tables_is_a_config_error(url: str, clock: StillClock) -> None:
     with pytest.raises(ConfigError, match="has no tables") as caught:
         async with open_store(url, clock=clock, planner=plan_both, migrate=False):
             pytest.fail("it opened")
@@ -89,7 +89,9 @@ async def test_a_database_without_tables_is_told_apart(url: str, clock: StillClo
     assert caught.value.mend == "Run: deploybot db upgrade."
 
 
-async def test_sqlite_is_made_by_itself_and_postgresql_is_not(url: str, clock: StillClock) -> None:
+async def test_sqlite_is_created_automatically_and_postgresql_is_not(
+    url: str, clock: StillClock
+) -> None:
     if url.startswith("sqlite"):
         async with open_store(url, clock=clock, planner=plan_both) as store:
             assert await store.recent() == []
@@ -100,9 +102,7 @@ async def test_sqlite_is_made_by_itself_and_postgresql_is_not(url: str, clock: S
                 pytest.fail("it opened")
 
 
-async def test_a_database_of_a_newer_release_is_used_and_left_alone(
-    url: str, clock: StillClock
-) -> None:
+async def test_database_of_a_newer_release_is_used_unchanged(url: str, clock: StillClock) -> None:
     await upgrade(url)
 
     def newer(connection: Connection) -> None:
@@ -116,7 +116,7 @@ async def test_a_database_of_a_newer_release_is_used_and_left_alone(
     assert await revisions(url) == ("later", schema.newest())
 
 
-async def test_an_old_database_is_named(
+async def test_database_at_an_old_revision_is_a_config_error(
     url: str, clock: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await upgrade(url)

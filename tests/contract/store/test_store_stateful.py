@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order: ends stay, one runs, one drives, order is kept."""
+"""Random sequences: results stay, one deployment runs per app, one owner, order is kept."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -50,7 +50,7 @@ MODERATE = settings(
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A store on an empty database, on a loop of its own."""
+    """A store on an empty database, in its own event loop."""
 
     def __init__(self, new_url: Callable[[], str]) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class Moves(StoreMachine):
             self.known[row] = fresh
 
     @rule(row=rows)
-    def wish(self, row: str) -> None:
+    def ask_cancel(self, row: str) -> None:
         fresh = self.do(self.store.ask_cancel(row, ADA, BEGIN))
         assert (fresh.cancel is None) == (
             self.known[row].phase in ENDINGS and self.known[row].cancel is None
@@ -221,7 +221,7 @@ class Leases(StoreMachine):
 
 
 class OutboxOrder(StoreMachine):
-    """Each lane hears of each deployment in order; a held or late row holds its followers."""
+    """Each lane gets the rows of a deployment in order; a late row holds back the next ones."""
 
     taken_rows: Bundle[Outgoing] = Bundle("taken_rows")
 
@@ -230,7 +230,7 @@ class OutboxOrder(StoreMachine):
         self.rows = [
             self.do(own(self.store, self.do(create(self.store, dokku_app=app)))) for app in "abc"
         ]
-        self.told = 0
+        self.planned = 0
         # By lane and deployment: kinds not yet delivered or given up, oldest first.
         self.queues: dict[tuple[str, str], list[str]] = {
             (lane, row.id): [] for lane in ("slack", HOOK) for row in self.rows
@@ -240,9 +240,9 @@ class OutboxOrder(StoreMachine):
 
     @rule(which=st.integers(0, 2))
     def tell(self, which: int) -> None:
-        self.told += 1
+        self.planned += 1
         row = self.rows[which]
-        kind = f"event {self.told}"
+        kind = f"event {self.planned}"
         self.do(self.store.save(row, was=row.phase, by=Who.OWNER, event=Event(type=kind)))
         for lane in ("slack", HOOK):
             if not self.queues[lane, row.id]:
@@ -280,7 +280,7 @@ class OutboxOrder(StoreMachine):
             self.do(self.store.outbox.give_up(out.id, error="gone"))
         if first:
             del self.queues[key][0]
-            # Its follower was due since it was told.
+            # The next one has been due since it was planned.
             self.next_at[key] = self.clock.now()
 
     @rule(lane=st.sampled_from(["slack", HOOK]))
@@ -296,7 +296,7 @@ class OutboxOrder(StoreMachine):
         self.clock.move(timedelta(seconds=15))
 
 
-def test_an_ending_never_changes_and_one_runs_per_app(new_url: NewUrl) -> None:
+def test_results_never_change_and_one_deployment_runs_per_app(new_url: NewUrl) -> None:
     class Here(Moves):
         def __init__(self) -> None:
             super().__init__(new_url)
@@ -304,7 +304,7 @@ def test_an_ending_never_changes_and_one_runs_per_app(new_url: NewUrl) -> None:
     run_state_machine_as_test(Here, settings=MODERATE)
 
 
-def test_one_driver_at_a_time(new_url: NewUrl) -> None:
+def test_one_owner_at_a_time(new_url: NewUrl) -> None:
     class Here(Leases):
         def __init__(self) -> None:
             super().__init__(new_url)
@@ -312,7 +312,7 @@ def test_one_driver_at_a_time(new_url: NewUrl) -> None:
     run_state_machine_as_test(Here, settings=MODERATE)
 
 
-def test_each_lane_hears_in_order(new_url: NewUrl) -> None:
+def test_each_lane_is_delivered_in_order(new_url: NewUrl) -> None:
     class Here(OutboxOrder):
         def __init__(self) -> None:
             super().__init__(new_url)

@@ -1,4 +1,4 @@
-"""The catalogue: which rules an app has, where it lives, where its code comes from."""
+"""The catalog: the rules, server and repository of an app."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -39,7 +39,7 @@ def two_servers(tmp_path: Path, before: str = "") -> Catalog:
     return catalog(tmp_path, before + servers + TWO_SERVERS, **none)
 
 
-def test_an_app_without_a_table_gets_the_defaults(tmp_path: Path) -> None:
+def test_app_without_a_table_gets_the_defaults(tmp_path: Path) -> None:
     policy = catalog(tmp_path, DEPLOYBOT_MAX_DURATION="20m").policy("blog")
 
     assert (policy.server, policy.app, policy.dokku_app) == ("default", "blog", "blog")
@@ -47,7 +47,7 @@ def test_an_app_without_a_table_gets_the_defaults(tmp_path: Path) -> None:
     assert policy.max_duration == timedelta(minutes=20)
 
 
-def test_a_table_gives_all_it_says(tmp_path: Path) -> None:
+def test_app_table_sets_all_its_rules(tmp_path: Path) -> None:
     policy = two_servers(tmp_path).policy("shop")
 
     assert (policy.server, policy.app, policy.dokku_app) == ("production", "shop", "shop-live")
@@ -57,29 +57,29 @@ def test_a_table_gives_all_it_says(tmp_path: Path) -> None:
     assert policy.max_duration == timedelta(minutes=45)
 
 
-def test_dokkus_name_is_no_way_around_the_table(tmp_path: Path) -> None:
+def test_table_applies_to_the_dokku_name_too(tmp_path: Path) -> None:
     apps = two_servers(tmp_path)
 
     assert apps.policy("shop-live", "production") == apps.policy("shop")
     assert apps.policy("shop-live") == apps.policy("shop")
 
 
-def test_the_same_name_on_the_other_server_is_the_other_table(tmp_path: Path) -> None:
+def test_same_name_on_another_server_is_another_table(tmp_path: Path) -> None:
     policy = two_servers(tmp_path).policy("shop", "staging")
 
     assert (policy.app, policy.server, policy.dokku_app) == ("shop-staging", "staging", "shop")
 
 
-def test_servers_are_named_in_any_case(tmp_path: Path) -> None:
+def test_server_names_ignore_case(tmp_path: Path) -> None:
     assert two_servers(tmp_path).policy("shop", "Production").server == "production"
 
 
-def test_an_unknown_server_is_declined_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_server_is_declined_with_known_servers(tmp_path: Path) -> None:
     with pytest.raises(Declined, match=r"no server moon.*production, staging"):
         two_servers(tmp_path).policy("shop", "moon")
 
 
-def test_an_app_without_a_table_needs_a_server_where_there_are_two(tmp_path: Path) -> None:
+def test_app_without_a_table_needs_a_server_if_there_are_several(tmp_path: Path) -> None:
     apps = two_servers(tmp_path)
 
     with pytest.raises(Declined, match="On which server"):
@@ -87,7 +87,7 @@ def test_an_app_without_a_table_needs_a_server_where_there_are_two(tmp_path: Pat
     assert apps.policy("blog", "staging").server == "staging"
 
 
-def test_only_listed_apps_declines_the_rest(tmp_path: Path) -> None:
+def test_only_listed_apps_declines_other_apps(tmp_path: Path) -> None:
     apps = two_servers(tmp_path, before="only_listed_apps = true\n")
 
     with pytest.raises(Declined, match="blog is not among the apps"):
@@ -97,11 +97,11 @@ def test_only_listed_apps_declines_the_rest(tmp_path: Path) -> None:
     assert apps.policy("shop")
 
 
-def test_listed_keeps_the_order_of_the_file(tmp_path: Path) -> None:
+def test_listed_apps_keep_the_order_of_the_file(tmp_path: Path) -> None:
     assert [one.app for one in two_servers(tmp_path).listed()] == ["shop", "shop-staging"]
 
 
-def test_a_repo_comes_from_the_table_then_from_the_template(tmp_path: Path) -> None:
+def test_repo_comes_from_the_table_then_the_template(tmp_path: Path) -> None:
     toml = '[apps.shop]\nrepo = "https://git.example/own.git"\n[apps.blog]\ndokku_app = "b1"\n'
     apps = catalog(tmp_path, toml, DEPLOYBOT_REPO_TEMPLATE="https://git.example/{app}.git")
 
@@ -110,7 +110,7 @@ def test_a_repo_comes_from_the_table_then_from_the_template(tmp_path: Path) -> N
     assert apps.repo_for(apps.policy("wiki")) == "https://git.example/wiki.git"
 
 
-def test_without_template_dokkus_own_record_must_tell(tmp_path: Path) -> None:
+def test_no_repo_without_table_and_template(tmp_path: Path) -> None:
     apps = catalog(tmp_path)
 
     assert apps.repo_for(apps.policy("blog")) is None

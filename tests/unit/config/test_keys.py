@@ -1,4 +1,4 @@
-"""SSH keys and host keys: every form they arrive in, and every way to be wrong."""
+"""SSH keys and host keys: every form that is accepted, and every error."""
 
 import base64
 from pathlib import Path
@@ -25,13 +25,13 @@ from tests.support.settings import HOST, a_key, host_line, load, pem, refused
     ids=["as it is", "backslash n", "backslash r n", "crlf", "blanks", "stripped", "padded",
          "base64", "base64 in lines"],
 )  # fmt: skip
-def test_a_key_survives_what_platforms_do_to_it(tmp_path: Path, spoil: object) -> None:
+def test_key_text_survives_changes_by_platforms(tmp_path: Path, spoil: object) -> None:
     assert callable(spoil)
 
     assert load(tmp_path, DOKKU_SSH_KEY=spoil(pem())).servers["default"].key == a_key()
 
 
-def test_a_key_may_be_a_path(tmp_path: Path) -> None:
+def test_key_can_be_a_path(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(pem())
 
     assert load(tmp_path, DOKKU_SSH_KEY="key").servers["default"].key == a_key()
@@ -39,7 +39,7 @@ def test_a_key_may_be_a_path(tmp_path: Path) -> None:
     assert load(tmp_path, DOKKU_SSH_KEY=absolute).servers["default"].key == a_key()
 
 
-def test_a_key_of_another_format_is_fine(tmp_path: Path) -> None:
+def test_key_in_pkcs8_format(tmp_path: Path) -> None:
     pkcs8 = a_key().export_private_key("pkcs8-pem").decode()
 
     assert load(tmp_path, DOKKU_SSH_KEY=pkcs8).servers["default"].key == a_key()
@@ -58,27 +58,27 @@ def test_a_key_of_another_format_is_fine(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_key_is_refused(tmp_path: Path, value: str, line: str) -> None:
+def test_invalid_key_is_refused(tmp_path: Path, value: str, line: str) -> None:
     said = refused(tmp_path, DOKKU_SSH_KEY=value)
 
     assert line in said
     assert "xxxx" not in said
 
 
-def test_a_public_key_is_no_private_key(tmp_path: Path) -> None:
+def test_public_key_is_refused_as_private_key(tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(a_key().export_public_key().decode())
 
     assert "not a private key" in refused(tmp_path, DOKKU_SSH_KEY="key.pub")
 
 
-def test_a_binary_file_is_no_key(tmp_path: Path) -> None:
+def test_binary_file_is_refused_as_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(bytes(range(256)))
 
     assert "does not contain a private key" in refused(tmp_path, DOKKU_SSH_KEY="key")
 
 
 @pytest.mark.parametrize("form", ["openssh", "pkcs8-pem"])
-def test_passphrases(tmp_path: Path, form: str) -> None:
+def test_missing_and_wrong_passphrases(tmp_path: Path, form: str) -> None:
     locked = a_key().export_private_key(form, passphrase="right").decode()
 
     missing = refused(tmp_path, DOKKU_SSH_KEY=locked)
@@ -92,7 +92,7 @@ def test_passphrases(tmp_path: Path, form: str) -> None:
     assert "PRIVATE" not in repr(server["default"])
 
 
-def test_keys_in_the_file_are_named_by_their_path(tmp_path: Path) -> None:
+def test_wrong_key_in_the_file_is_named_by_its_path(tmp_path: Path) -> None:
     toml = f'[servers.production]\nhost = "{HOST}"\nssh_key = "nokey"\nknown_hosts = "nofile"\n'
 
     line = refused(tmp_path, toml=toml, DOKKU_HOST=None, DOKKU_SSH_KEY=None, DOKKU_KNOWN_HOSTS=None)
@@ -105,7 +105,7 @@ def keys_of(known: asyncssh.SSHKnownHosts, host: str) -> int:
     return len(keys)
 
 
-def test_known_hosts_may_be_a_path_or_lines(tmp_path: Path) -> None:
+def test_known_hosts_can_be_a_path_or_lines(tmp_path: Path) -> None:
     (tmp_path / "known").write_text(f"# a comment\n{host_line()}\n")
     several = f"{host_line('other.example.com')}\\n{host_line()}"
 
@@ -115,7 +115,7 @@ def test_known_hosts_may_be_a_path_or_lines(tmp_path: Path) -> None:
     assert [keys_of(two, host) for host in (HOST, "other.example.com")] == [1, 1]
 
 
-def test_known_hosts_must_be_about_the_host(tmp_path: Path) -> None:
+def test_known_hosts_must_contain_the_host(tmp_path: Path) -> None:
     line = refused(tmp_path, DOKKU_KNOWN_HOSTS=host_line("other.example.com"), DOKKU_PORT="2222")
 
     assert f"DOKKU_KNOWN_HOSTS: no line is about {HOST}." in line
@@ -123,12 +123,12 @@ def test_known_hosts_must_be_about_the_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", [f"[{HOST}]:2222", HOST, "203.0.113.7", "*.example.com"])
-def test_known_hosts_that_may_match(tmp_path: Path, host: str) -> None:
+def test_known_hosts_with_addresses_and_patterns(tmp_path: Path, host: str) -> None:
     """A line about an address may match once the name is looked up."""
     assert load(tmp_path, DOKKU_KNOWN_HOSTS=host_line(host), DOKKU_PORT="2222").servers
 
 
-def test_known_hosts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+def test_unreadable_known_hosts_are_refused(tmp_path: Path) -> None:
     assert "DOKKU_KNOWN_HOSTS: the file cannot be read" in refused(
         tmp_path, DOKKU_KNOWN_HOSTS="nofile"
     )

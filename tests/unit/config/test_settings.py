@@ -1,4 +1,4 @@
-"""Settings: layers, durations, what is refused and how it is said."""
+"""Settings: sources, durations, errors, secrets."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from bot.errors import ConfigError
 from tests.support.settings import HOST, a_key, environment, load, minimal, pem, refused
 
 
-def test_the_environment_alone_is_enough_for_one_server(tmp_path: Path) -> None:
+def test_environment_is_enough_for_one_server(tmp_path: Path) -> None:
     settings = load(tmp_path)
 
     ((name, server),) = settings.servers.items()
@@ -24,7 +24,7 @@ def test_the_environment_alone_is_enough_for_one_server(tmp_path: Path) -> None:
     assert not settings.values.webhook_allow_private
 
 
-def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+def test_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     timing = settings.timing()
 
@@ -39,7 +39,7 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert settings.values.max_duration == timedelta(minutes=30)
 
 
-def test_environment_counts_before_dotenv_before_file(tmp_path: Path) -> None:
+def test_environment_overrides_dotenv_overrides_file(tmp_path: Path) -> None:
     toml = 'poll_interval = "1s"\nsettle = "1s"\nqueue_ttl = "1s"\n'
     (tmp_path / ".env").write_text("DEPLOYBOT_POLL_INTERVAL=2s\nDEPLOYBOT_SETTLE=2s\n")
 
@@ -50,7 +50,7 @@ def test_environment_counts_before_dotenv_before_file(tmp_path: Path) -> None:
     assert timing.queue_ttl == timedelta(seconds=1)
 
 
-def test_the_file_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_config_file_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("port = 9000\n")
 
     assert load(tmp_path, DEPLOYBOT_CONFIG="other.toml").values.port == 9000
@@ -58,11 +58,11 @@ def test_the_file_may_lie_elsewhere(tmp_path: Path) -> None:
     assert load(tmp_path).values.port == 9000
 
 
-def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
+def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
     assert load(tmp_path, PORT="", DEPLOYBOT_SETTLE=" ").values.port == 8080
 
 
-def test_the_dokku_variables_change_the_default_server_of_the_file(tmp_path: Path) -> None:
+def test_dokku_variables_override_the_default_server_of_the_file(tmp_path: Path) -> None:
     toml = '[servers.default]\nhost = "elsewhere.example.com"\nport = 2222\n'
 
     server = load(tmp_path, toml=toml).servers["default"]
@@ -70,7 +70,7 @@ def test_the_dokku_variables_change_the_default_server_of_the_file(tmp_path: Pat
     assert (server.host, server.port) == (HOST, 2222)
 
 
-def test_a_webhook_by_variables_comes_after_those_of_the_file(tmp_path: Path) -> None:
+def test_webhook_from_variables_comes_after_those_of_the_file(tmp_path: Path) -> None:
     toml = '[[webhooks]]\nurl = "https://a.example.com/"\nsecret = "one"\napps = ["myapp"]\n'
 
     first, second = load(
@@ -89,7 +89,7 @@ def test_a_webhook_by_variables_comes_after_those_of_the_file(tmp_path: Path) ->
     assert second.events == {"deployment.finished", "deployment.corrected"}
 
 
-def test_http_mode_needs_the_signing_secret_alone(tmp_path: Path) -> None:
+def test_signing_secret_without_app_token_means_http_mode(tmp_path: Path) -> None:
     settings = load(tmp_path, SLACK_APP_TOKEN=None, SLACK_SIGNING_SECRET="0123456789abcdef")
 
     assert not settings.slack.socket_mode
@@ -105,18 +105,18 @@ def test_http_mode_needs_the_signing_secret_alone(tmp_path: Path) -> None:
         ("http://127.0.0.1:9000/api", "http://127.0.0.1:9000/api/"),
     ],
 )
-def test_the_api_url_ends_with_a_slash(tmp_path: Path, given: str, read: str) -> None:
+def test_api_url_ends_with_a_slash(tmp_path: Path, given: str, read: str) -> None:
     assert load(tmp_path, SLACK_API_URL=given).slack.api_url == read
 
 
-def test_a_database_plugin_may_write_postgres(tmp_path: Path) -> None:
+def test_postgres_scheme_is_accepted(tmp_path: Path) -> None:
     settings = load(tmp_path, DATABASE_URL="postgres://bot:s3cretpw@db/bot")
 
     assert settings.database_url == "postgresql://bot:s3cretpw@db/bot"
     assert settings.sqlite_file is None
 
 
-def test_operators_commands_need_no_slack_and_no_server(tmp_path: Path) -> None:
+def test_incomplete_settings_need_no_slack_and_no_server(tmp_path: Path) -> None:
     settings = minimal(tmp_path, {"DATABASE_URL": "sqlite:///other.db"})
 
     assert settings.sqlite_file == Path("other.db")
@@ -135,12 +135,12 @@ def test_operators_commands_need_no_slack_and_no_server(tmp_path: Path) -> None:
         ("1d", 86400),
     ],
 )
-def test_durations(text: object, seconds: float) -> None:
+def test_durations_are_read(text: object, seconds: float) -> None:
     assert read_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "5 parsecs", "1h30m", "PT90S", True, None, "999d"])
-def test_no_durations(text: object) -> None:
+def test_invalid_durations_are_refused(text: object) -> None:
     with pytest.raises(ValueError, match="duration"):
         read_duration(text)
 
@@ -148,7 +148,7 @@ def test_no_durations(text: object) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(90, "90s"), (60, "1m"), (1800, "30m"), (7200, "2h"), (0.5, "0.5s")]
 )
-def test_durations_are_shown_as_they_are_written(seconds: float, text: str) -> None:
+def test_durations_are_shown_in_the_shortest_form(seconds: float, text: str) -> None:
     assert show_duration(timedelta(seconds=seconds)) == text
     assert read_duration(text) == timedelta(seconds=seconds)
 
@@ -200,7 +200,7 @@ REFUSED_VARIABLES = [
 
 
 @pytest.mark.parametrize(("changes", "line"), REFUSED_VARIABLES)
-def test_a_wrong_variable_is_refused_in_one_line(
+def test_wrong_variable_is_refused_in_one_line(
     tmp_path: Path, changes: dict[str, str | None], line: str
 ) -> None:
     assert line in refused(tmp_path, **changes)
@@ -246,13 +246,13 @@ REFUSED_FILES = [
 
 
 @pytest.mark.parametrize(("toml", "line"), REFUSED_FILES)
-def test_a_wrong_key_in_the_file_is_refused_with_its_path(
+def test_wrong_key_in_the_file_is_refused_with_its_path(
     tmp_path: Path, toml: str, line: str
 ) -> None:
     assert line in refused(tmp_path, toml=toml)
 
 
-def test_max_running_is_read_for_each_server(tmp_path: Path) -> None:
+def test_max_running_per_server(tmp_path: Path) -> None:
     table = '[servers.default]\nhost = "x"\nssh_key = "k"\nknown_hosts = "k"\nmax_running = {}\n'
 
     assert load(tmp_path, toml=table.format(2)).max_running() == {"default": 2}
@@ -262,13 +262,13 @@ def test_max_running_is_read_for_each_server(tmp_path: Path) -> None:
         assert "servers.default.max_running: " in refused(tmp_path, toml=table.format(wrong))
 
 
-def test_what_the_contract_writes_as_a_default_is_accepted(tmp_path: Path) -> None:
+def test_defaults_of_later_settings_are_accepted(tmp_path: Path) -> None:
     toml = '[apps.myapp]\napproval = "none"\napprovers = []\nqueue = "fifo"\n'
 
     assert load(tmp_path, toml=toml).catalog().listed()
 
 
-def test_an_app_must_say_its_server_where_there_are_several(tmp_path: Path) -> None:
+def test_app_table_must_name_its_server_if_there_are_several(tmp_path: Path) -> None:
     server = '[servers.{}]\nhost = "x"\nssh_key = "k"\nknown_hosts = "k"\n'
     toml = server.format("one") + "[apps.myapp]\n"
 
@@ -278,13 +278,13 @@ def test_an_app_must_say_its_server_where_there_are_several(tmp_path: Path) -> N
     assert "one, default" in line
 
 
-def test_an_unknown_variable_in_dotenv_names_the_file(tmp_path: Path) -> None:
+def test_unknown_variable_in_dotenv_names_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DEPLOYBOT_SETLE=1\n")
 
     assert refused(tmp_path).startswith(".env: DEPLOYBOT_SETLE: unknown, did you mean")
 
 
-def test_a_dotenv_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_binary_dotenv_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe\xfa")
 
     assert ".env" in refused(tmp_path)
@@ -299,16 +299,16 @@ def test_a_dotenv_that_is_no_text_is_refused(tmp_path: Path) -> None:
         "DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE",
     ],
 )  # fmt: skip
-def test_no_value_is_ever_quoted(tmp_path: Path, setting: str) -> None:
+def test_errors_never_quote_the_value(tmp_path: Path, setting: str) -> None:
     """Somebody pastes a secret into the wrong variable."""
     assert "hunter22" not in refused(tmp_path, **{setting: "hunter22 and more"})
 
 
-def test_a_broken_file_is_not_quoted(tmp_path: Path) -> None:
+def test_syntax_error_does_not_quote_the_file(tmp_path: Path) -> None:
     assert "hunter22" not in refused(tmp_path, toml='secret = "hunter22\n')
 
 
-def test_secrets_are_all_values_that_must_not_be_shown(tmp_path: Path) -> None:
+def test_secrets_contain_every_secret_value(tmp_path: Path) -> None:
     toml = """
         [apps.a]
         repo = "https://user:repo-password@git.example.com/a.git"
@@ -342,7 +342,7 @@ def test_secrets_are_all_values_that_must_not_be_shown(tmp_path: Path) -> None:
         assert secret not in repr(settings)
 
 
-def test_credentials_may_be_written_in_one_line(tmp_path: Path) -> None:
+def test_git_credentials_in_one_line(tmp_path: Path) -> None:
     settings = load(
         tmp_path, DEPLOYBOT_GIT_CREDENTIALS="https://a:b@x.example\\nhttps://c:d@y.example"
     )
@@ -350,7 +350,7 @@ def test_credentials_may_be_written_in_one_line(tmp_path: Path) -> None:
     assert settings.git_credentials == "https://a:b@x.example\nhttps://c:d@y.example\n"
 
 
-def test_origins_are_known(tmp_path: Path) -> None:
+def test_origin_names_setting_and_source(tmp_path: Path) -> None:
     settings = load(tmp_path, toml='settle = "1s"\n[apps.myapp]\n', PORT="1")
 
     assert settings.origin("port").setting == "PORT"
@@ -360,7 +360,7 @@ def test_origins_are_known(tmp_path: Path) -> None:
     assert settings.origin("database_url").setting == "database_url"
 
 
-def test_loading_does_not_change_what_was_given(tmp_path: Path) -> None:
+def test_loading_does_not_change_the_environment(tmp_path: Path) -> None:
     given = environment()
     before = dict(given)
 
@@ -369,7 +369,7 @@ def test_loading_does_not_change_what_was_given(tmp_path: Path) -> None:
     assert given == before
 
 
-def test_without_the_driver_postgresql_is_refused(
+def test_postgresql_without_its_driver_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.config.checks.find_spec", lambda _name: None)
@@ -379,7 +379,7 @@ def test_without_the_driver_postgresql_is_refused(
     assert "dokku-deploybot[postgres]" in line
 
 
-def test_a_config_error_has_its_parts(tmp_path: Path) -> None:
+def test_config_error_has_setting_source_problem_and_fix(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, PORT="x")
 

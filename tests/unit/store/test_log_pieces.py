@@ -1,4 +1,4 @@
-"""Lines are cut into pieces that together are the lines."""
+"""Cutting log lines into pieces loses nothing and respects the limit."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ LINES = st.lists(
 
 
 @given(LINES)
-def test_nothing_is_lost_and_no_piece_is_too_large(lines: list[str]) -> None:
+def test_pieces_contain_all_lines_and_fit_the_limit(lines: list[str]) -> None:
     pieces = list(cut(lines))
     whole = "".join(line + "\n" for line in lines)
     assert b"".join(piece.text for piece in pieces) == whole.encode()
@@ -27,9 +27,9 @@ def test_nothing_is_lost_and_no_piece_is_too_large(lines: list[str]) -> None:
 
 
 @given(st.lists(st.sampled_from(["", "x" * 80, "é" * 3000]), max_size=60))
-def test_a_piece_ends_with_a_line(lines: list[str]) -> None:
+def test_pieces_end_with_a_line(lines: list[str]) -> None:
     assert all(piece.text.endswith(b"\n") for piece in cut(lines))
 
 
-def test_what_is_no_character_is_replaced() -> None:
+def test_unencodable_characters_are_replaced() -> None:
     assert [piece.text for piece in cut(["a\udcffb"])] == [b"a?b\n"]

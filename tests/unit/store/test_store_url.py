@@ -1,4 +1,4 @@
-"""Which database URLs are understood, and what is said about the others."""
+"""Which database URLs are accepted, and the errors about others."""
 
 import importlib.util
 from pathlib import Path
@@ -20,7 +20,7 @@ from bot.store.engine import build_engine, read_url
         ("postgresql+psycopg2://u@db.example.com/bot", "postgresql+asyncpg", "bot"),
     ],
 )
-def test_both_forms_are_understood(url: str, driver: str, database: str) -> None:
+def test_sqlite_and_postgresql_urls_are_read(url: str, driver: str, database: str) -> None:
     read = read_url(url)
     assert (read.drivername, read.database) == (driver, database)
 
@@ -36,7 +36,7 @@ def test_both_forms_are_understood(url: str, driver: str, database: str) -> None
         ("sqlite:///:memory:", "names no file"),
     ],
 )
-def test_the_setting_is_named_and_no_password_is_shown(url: str, problem: str) -> None:
+def test_wrong_url_names_the_setting_without_the_password(url: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_url(url, source=".env")
     err = caught.value
@@ -45,7 +45,7 @@ def test_the_setting_is_named_and_no_password_is_shown(url: str, problem: str) -
     assert "hunter2" not in str(err)
 
 
-def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match="driver is not installed") as caught:
         read_url("postgresql://u@db.example.com/bot")
@@ -53,7 +53,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_url("sqlite:///x.db").database == "x.db"
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(ConfigError, match=f"there is no folder {missing}"):
         build_engine(f"sqlite:///{missing}/x.db")
