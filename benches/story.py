@@ -15,6 +15,7 @@ from typing import Any
 import bot
 from bot.bootstrap import open_bot
 from bot.config.settings import load_settings
+from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.readiness import Readiness
 from bot.redaction import Redactor
@@ -55,6 +56,7 @@ def _is_ours(code: CodeType) -> bool:
 
 
 async def measure() -> dict[str, object]:
+    configure_logging(json=False, level="WARNING", mask=str)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         async with open_simulators(manifest=manifest(), folder=folder) as stage:

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from bot.aio import Tasks
 from bot.clock import Clock
 from bot.deployments.app_names import AppNames
-from bot.deployments.execution.context import WorkerContext
 from bot.deployments.execution.dispatcher import Dispatcher
+from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
-from bot.deployments.ports import Announcer, Catalog, Groups, Observer, Polls, Refs, Servers
+from bot.deployments.ports import Announcer, Catalog, Groups, Observer, Polls, Refs, Servers, Store
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
-from bot.deployments.store_port import Store
 from bot.deployments.timing import Timing
 
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 NO_SUCH_APP = 20
 """Exit status of a Dokku command that names an app which does not exist."""
+NEVER_FINALIZED = -1
+"""Exit code that Dokku's prune writes into records of commands that never finalized."""
 SYNC_SOURCE = "git:sync"
 """Source of the build record of a `git:sync`: the command that the bot deploys with."""
 

@@ -35,6 +35,15 @@ class Phase(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Who(StrEnum):
+    """Who may cause a move."""
+
+    OWNER = "owner"
+    """The replica that holds the deployment's lease."""
+    SERVICE = "service"
+    """Any replica, asked by a person or by the queue's own rules; needs no lease."""
+
+
 class Failure(StrEnum):
     """Why a deployment failed."""
 
@@ -245,6 +254,23 @@ class Deployment:
         """Elapsed time: from the start (or the request, while waiting) to the end or now."""
         begin = self.started_at or self.created_at
         return max(timedelta(0), (self.finished_at or now) - begin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What Dokku is given. `sha` None: the commit is not known until Dokku has fetched it."""
+
+    ref: str
+    repo: str
+    sha: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDeployable:
+    """Why the request can never be deployed, in one sentence that also says what to do."""
+
+    failure: Failure
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,19 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-from bot.deployments.model import Phase, Status
-
-
-class Who(StrEnum):
-    """Who may cause a move."""
-
-    OWNER = "owner"
-    """The replica that holds the deployment's lease."""
-    SERVICE = "service"
-    """Anybody who was asked by a person, or by the queue's own rules; no lease needed."""
-
+from bot.deployments.model import Phase, Status, Who
 
 STATUS: Mapping[Phase, Status] = {
     Phase.AWAITING_APPROVAL: Status.PENDING,

@@ -9,7 +9,7 @@ from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import Container
 from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.model import Deployment
-from bot.deployments.store_port import Store
+from bot.deployments.ports import Store
 from bot.errors import ConfigError
 from bot.operations.servers import AskedServers
 from bot.slack.render.live_state import live_lines

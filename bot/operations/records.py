@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase
+from bot.deployments.ports import Store
 from bot.deployments.requests.queries import find_by_id
 from bot.deployments.states import ENDINGS, STATUS, WAITING
-from bot.deployments.store_port import Store
 from bot.errors import Declined
 from bot.webhooks.payload import rfc3339, standard_body
 

@@ -18,9 +18,10 @@ from bot.deployments.model import (
     Live,
     MessagePlace,
     Phase,
+    Who,
 )
 from bot.deployments.queue.rules import NO_LIMITS
-from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
+from bot.deployments.states import ENDINGS, RUNNING, WAITING, may_move
 from bot.errors import Duplicate, StaleState
 from bot.outbox import Planner
 from bot.store.database import Clash, Database, Transaction, whole

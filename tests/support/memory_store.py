@@ -16,9 +16,10 @@ from bot.deployments.model import (
     Live,
     MessagePlace,
     Phase,
+    Who,
 )
-from bot.deployments.states import ENDINGS, RUNNING, WAITING, Who, may_move
-from bot.deployments.store_port import Leases, Logs, Store
+from bot.deployments.ports import Leases, Logs, Store
+from bot.deployments.states import ENDINGS, RUNNING, WAITING, may_move
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 
 Signal = Callable[[str, str], None]

@@ -11,11 +11,19 @@ from datetime import timedelta
 from typing import Any
 
 from bot.aio import Tasks
-from bot.deployments.execution.context import WorkerContext
 from bot.deployments.execution.dispatcher import Dispatcher
+from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
-from bot.deployments.model import AppPolicy, Deployment, MessagePlace, Phase, Progress
+from bot.deployments.model import (
+    AppPolicy,
+    Deployment,
+    MessagePlace,
+    NotDeployable,
+    Phase,
+    Progress,
+    Resolved,
+)
 from bot.deployments.ports import (
     Announcer,
     Catalog,
@@ -29,7 +37,6 @@ from bot.deployments.ports import (
     Servers,
     Urgency,
 )
-from bot.deployments.requests.resolve import NotDeployable, Resolved
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS

@@ -11,8 +11,7 @@ import pytest
 
 from bot.cli import run_cli
 from bot.clock import SystemClock
-from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Live, Phase
-from bot.deployments.states import Who
+from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Live, Phase, Who
 from bot.outbox import Endpoint, webhook_lane
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore

@@ -6,6 +6,7 @@ from datetime import timedelta
 from random import Random
 
 from bot.deployments.dokku_facts import (
+    NEVER_FINALIZED,
     AppReport,
     BuildRecord,
     BuildStatus,
@@ -15,7 +16,6 @@ from bot.deployments.dokku_facts import (
 )
 from bot.deployments.model import LogFacts, LogMarker
 from bot.deployments.verdict.evidence import KILLED, PIPE_CLOSED, Evidence
-from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
 from bot.deployments.verdict.stability import Look, Watched
 from tests.verdicts.codes import Watch
 

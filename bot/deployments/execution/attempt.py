@@ -1,11 +1,93 @@
-"""What is known of the command of one deployment while it is driven: one record, one owner."""
+"""The progress of one deployment's command while it is driven: one record with one owner."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream
+
+SECOND_ATTEMPT = "…… the connection was lost; started again ……"
+NEXT_START = "…… another deploy held Dokku's lock; started when it was free ……"
+"""Lines between two starts."""
+
+SHOWN_LINES = 40
+"""Last lines that are shown beside a running deployment."""
+FLUSH_BYTES = 64_000
+"""A batch is due at this size, or after `Timing.log_flush`."""
+KEPT_LINES = 400
+"""Kept in memory: enough to find the lines around an error."""
+MOST_PENDING_BYTES = 16_000_000
+"""While the database does not answer, lines wait in memory, up to what the store keeps."""
+
+
+class LogBuffer:
+    """Lines on their way to the store, cleaned and redacted already: batches and a tail out.
+
+    Never blocks: the stream must be read on.
+    """
+
+    def __init__(self) -> None:
+        self._pending: deque[str] = deque()
+        self._pending_bytes = 0
+        self._dropped = 0
+        self._last: deque[str] = deque(maxlen=KEPT_LINES)
+        self.lines = 0
+        """How many lines came in all."""
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Take lines from the stream."""
+        self._last.extend(lines)
+        self.lines += len(lines)
+        self._pending.extend(lines)
+        self._pending_bytes += _size(lines)
+        self._trim()
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch is due by its size."""
+        return self._pending_bytes >= FLUSH_BYTES
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits to be stored."""
+        return not self._pending
+
+    def take(self) -> Sequence[str]:
+        """All that waits to be stored, with a line that says what was dropped."""
+        lines = list(self._pending)
+        if self._dropped:
+            lines.insert(0, f"… {self._dropped} lines were not kept: the database was away …")
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._dropped = 0
+        return lines
+
+    def put_back(self, lines: Sequence[str]) -> None:
+        """The store did not take these lines: they wait again, before anything newer."""
+        self._pending.extendleft(reversed(lines))
+        self._pending_bytes += _size(lines)
+        self._trim()
+
+    def tail(self, most: int) -> tuple[str, ...]:
+        """The last lines that are not blank, oldest first."""
+        found: list[str] = []
+        for line in reversed(self._last):
+            if line.strip():
+                found.append(line)
+                if len(found) == most:
+                    break
+        return tuple(reversed(found))
+
+    def recent(self) -> Sequence[str]:
+        """The last lines kept in memory (<= 400)."""
+        return tuple(self._last)
+
+    def _trim(self) -> None:
+        while self._pending_bytes > MOST_PENDING_BYTES:
+            self._pending_bytes -= len(self._pending.popleft()) + 1
+            self._dropped += 1
 
 
 class Attempt:
@@ -26,6 +108,8 @@ class Attempt:
         """Set once the output shows that the build has begun."""
         self.streamed: LogFacts | None = None
         """What the output stated to this process; None: another process read it."""
+        self.buffer = LogBuffer()
+        """The lines of its output on their way to the store."""
         self.kept: Sequence[str] | None = None
         """The stored lines, once they were read."""
         self.cap_reached = False
@@ -83,3 +167,14 @@ class Attempt:
         if self._checking_since is None:
             self._checking_since = now
         self.checking_over = now - self._checking_since >= longest.total_seconds()
+
+
+def last_attempt(text: str) -> Sequence[str]:
+    """The lines of a stored log that belong to the last start."""
+    lines = text.removesuffix("\n").split("\n") if text else []
+    starts = [at for at, line in enumerate(lines) if line in {SECOND_ATTEMPT, NEXT_START}]
+    return lines[starts[-1] + 2 :] if starts else lines
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line) + 1 for line in lines)

@@ -9,8 +9,7 @@ import structlog
 from bot.aio import first_of
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.execution.attempt import Attempt
-from bot.deployments.execution.context import WorkerContext
-from bot.deployments.execution.owned import OwnedDeployment
+from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.model import Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.verdict.collector import EvidenceCollector

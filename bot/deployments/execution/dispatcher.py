@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.execution.context import WorkerContext
+from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.execution.start import Blocked
 from bot.deployments.execution.worker import Worker
 from bot.deployments.model import Deployment, Phase

@@ -1,95 +1,17 @@
 """Stores what a deploy prints, and moves the phase and the message on while it prints."""
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
 
 import structlog
 
-from bot.deployments.execution.context import WorkerContext
-from bot.deployments.execution.owned import OwnedDeployment
+from bot.deployments.execution.attempt import SHOWN_LINES, Attempt
+from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.model import Phase
 from bot.deployments.ports import DeployStream, Urgency
 from bot.deployments.states import FETCHED, ORDER
 from bot.errors import DatabaseDown, LeaseLost, StaleState, StoreError
 
 log = structlog.get_logger(__name__)
-
-SHOWN_LINES = 40
-FLUSH_BYTES = 64_000
-"""A batch is due at this size, or after `Timing.log_flush`."""
-KEPT_LINES = 400
-"""Kept in memory: enough to find the lines around an error."""
-MOST_PENDING_BYTES = 16_000_000
-"""While the database does not answer, lines wait in memory, up to what the store keeps."""
-
-
-class LogBuffer:
-    """Lines on their way to the store, cleaned and redacted already: batches and a tail out.
-
-    Never blocks: the stream must be read on.
-    """
-
-    def __init__(self) -> None:
-        self._pending: deque[str] = deque()
-        self._pending_bytes = 0
-        self._dropped = 0
-        self._last: deque[str] = deque(maxlen=KEPT_LINES)
-        self.lines = 0
-        """How many lines came in all."""
-
-    def add(self, lines: Sequence[str]) -> None:
-        """Take lines from the stream."""
-        self._last.extend(lines)
-        self.lines += len(lines)
-        self._pending.extend(lines)
-        self._pending_bytes += _size(lines)
-        self._trim()
-
-    @property
-    def full(self) -> bool:
-        """Whether a batch is due by its size."""
-        return self._pending_bytes >= FLUSH_BYTES
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits to be stored."""
-        return not self._pending
-
-    def take(self) -> Sequence[str]:
-        """All that waits to be stored, with a line that says what was dropped."""
-        lines = list(self._pending)
-        if self._dropped:
-            lines.insert(0, f"… {self._dropped} lines were not kept: the database was away …")
-        self._pending.clear()
-        self._pending_bytes = 0
-        self._dropped = 0
-        return lines
-
-    def put_back(self, lines: Sequence[str]) -> None:
-        """The store did not take these lines: they wait again, before anything newer."""
-        self._pending.extendleft(reversed(lines))
-        self._pending_bytes += _size(lines)
-        self._trim()
-
-    def tail(self, most: int) -> tuple[str, ...]:
-        """The last lines that are not blank, oldest first."""
-        found: list[str] = []
-        for line in reversed(self._last):
-            if line.strip():
-                found.append(line)
-                if len(found) == most:
-                    break
-        return tuple(reversed(found))
-
-    def recent(self) -> Sequence[str]:
-        """The last lines kept in memory (<= 400)."""
-        return tuple(self._last)
-
-    def _trim(self) -> None:
-        while self._pending_bytes > MOST_PENDING_BYTES:
-            self._pending_bytes -= len(self._pending.popleft()) + 1
-            self._dropped += 1
 
 
 class LogRecorder:
@@ -99,15 +21,13 @@ class LogRecorder:
         self,
         owned: OwnedDeployment,
         stream: DeployStream,
-        buffer: LogBuffer,
-        building: asyncio.Event,
+        attempt: Attempt,
         context: WorkerContext,
     ) -> None:
-        """`building` is set at once when the output shows that the build has begun."""
         self._owned = owned
         self._stream = stream
-        self._buffer = buffer
-        self._building = building
+        self._buffer = attempt.buffer
+        self._building = attempt.building
         self._clock = context.clock
         self._timing = context.timing
         self._news = asyncio.Event()
@@ -199,7 +119,3 @@ class LogRecorder:
             return
         if ORDER[target] > ORDER[now]:
             await self._owned.move(target, "moved_on", detail={"from": now, "to": target})
-
-
-def _size(lines: Sequence[str]) -> int:
-    return sum(len(line) + 1 for line in lines)

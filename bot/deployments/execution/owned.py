@@ -1,19 +1,32 @@
 """A deployment that this replica owns: its newest row, and the one way to write it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import median
 from typing import Any, TypeVar
 
 import structlog
 
-from bot.deployments.execution.context import WorkerContext
-from bot.deployments.model import BOT, Actor, AuditEntry, Deployment, Event, Phase, Progress
-from bot.deployments.ports import Urgency
-from bot.deployments.states import ENDINGS, Who, may_move
-from bot.deployments.store_port import Store
+from bot.clock import Clock
+from bot.deployments.model import (
+    BOT,
+    Actor,
+    AuditEntry,
+    Deployment,
+    Event,
+    LogFacts,
+    NotDeployable,
+    Phase,
+    Progress,
+    Resolved,
+    Who,
+)
+from bot.deployments.ports import Polls, Store, Urgency
+from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.states import ENDINGS, may_move
+from bot.deployments.timing import Timing
 from bot.errors import DatabaseDown, DokkuError, LeaseLost, StoreError
 
 log = structlog.get_logger(__name__)
@@ -24,6 +37,22 @@ KNOWN_GOOD = 3
 """Good deployments needed before a usual duration is shown."""
 REFUSED_BY_LOCK = "refused_by_lock"
 """Audit word: Dokku refused the start, nothing ran, it keeps its position in the queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerContext:
+    """Made once, by `assemble_domain`."""
+
+    deployments: DeploymentRepository
+    look_up: Callable[[Deployment], Awaitable[Resolved | NotDeployable]]
+    """Find the repository and the commit of a deployment that is not `ready`."""
+    polls: Polls
+    timing: Timing
+    clock: Clock
+    stream_ended: Callable[[Deployment, int | None, LogFacts], Coroutine[Any, Any, None]]
+    """Called when the stream of a deployment that was reported as lost has ended after all."""
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    """Run as a tracked task whose failure is logged."""
 
 
 class OwnedDeployment:

@@ -7,15 +7,21 @@ from typing import Any
 
 import structlog
 
-from bot.deployments.attempt_log import NEXT_START, SECOND_ATTEMPT
 from bot.deployments.dokku_facts import NO_SUCH_APP, BuildRecord, Snapshot
-from bot.deployments.execution.context import WorkerContext
-from bot.deployments.execution.owned import REFUSED_BY_LOCK, OwnedDeployment
-from bot.deployments.execution.result import ResultWriter
+from bot.deployments.execution.attempt import NEXT_START, SECOND_ATTEMPT
+from bot.deployments.execution.owned import REFUSED_BY_LOCK, OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import commit_by_containers
-from bot.deployments.model import BOT, AuditEntry, Blocker, Deployment, Event, Failure, Phase
+from bot.deployments.model import (
+    BOT,
+    AuditEntry,
+    Blocker,
+    Deployment,
+    Event,
+    Failure,
+    NotDeployable,
+    Phase,
+)
 from bot.deployments.ports import DeployStream, Dokku, Urgency
-from bot.deployments.requests.resolve import NotDeployable
 from bot.deployments.verdict.collector import EvidenceCollector
 from bot.deployments.verdict.outside_changes import (
     UNRECORDED,
@@ -37,8 +43,18 @@ from bot.errors import (
 
 log = structlog.get_logger(__name__)
 
+CANCELLED = "Cancelled before Dokku was asked"
 ANOTHER_DEPLOY = "another deploy outside this bot"
 """What it waits for, until the next look names it."""
+
+
+class NotStarted(Exception):
+    """It ends before Dokku's command was started: `failure` None means that it was cancelled."""
+
+    def __init__(self, failure: Failure | None, cause: str) -> None:
+        super().__init__(cause)
+        self.failure = failure
+        self.cause = cause
 
 
 class Blocked(Exception):
@@ -58,44 +74,43 @@ class Ready:
 
 
 class Start:
-    """Sends nothing that changes the server before the row says `starting`."""
+    """Sends nothing that changes the server before the row says `starting`.
+
+    Its methods raise NotStarted, Blocked, or DokkuError: then it keeps its position.
+    """
 
     def __init__(
         self,
         owned: OwnedDeployment,
         dokku: Dokku,
         collector: EvidenceCollector,
-        results: ResultWriter,
         context: WorkerContext,
     ) -> None:
         self._owned = owned
         self._dokku = dokku
         self._collector = collector
-        self._results = results
         self._look_up = context.look_up
         self._timing = context.timing
         self._clock = context.clock
 
-    async def prepare(self) -> Ready | None:
-        """Look up and snapshot. None: it ended. Blocked, DokkuError: it keeps its position."""
+    async def prepare(self) -> Ready:
+        """Look up the commit, and read what runs now."""
         try:
-            row = await self._resolved()
-            return await self._unblocked(row) if row is not None else None
+            return await self._unblocked(await self._resolved())
         except CommandFailed as failed:
             if failed.exit_status != NO_SUCH_APP:
                 raise
             cause = f"{self._owned.row.dokku_app} does not exist on {self._owned.row.server}"
-            await self._results.before_start(Failure.APP_NOT_FOUND, cause)
-            return None
+            raise NotStarted(Failure.APP_NOT_FOUND, cause) from failed
 
     async def send(self, ready: Ready) -> DeployStream | None:
-        """Claim the app and send the command. None: it ended before. Blocked, DokkuError."""
+        """Claim the app and send the command. None: whether it was sent is not known."""
         await self._claim_app(ready)
         await self._divide_log()
         return await self._send_command()
 
     async def was_sent(self, idle: timedelta) -> bool:
-        """Whether a start whose owner died was sent. False: it is queued again, or has ended.
+        """Whether a start whose owner died was sent. False: it is queued again.
 
         `idle` is how long nobody has owned it. Raises DokkuError: it cannot be known yet.
         """
@@ -109,7 +124,7 @@ class Start:
         return True
 
     async def send_again(self) -> DeployStream | None:
-        """The second attempt, in the same message. None: it ended before the command started."""
+        """The second attempt, in the same message. None: whether it was sent is not known."""
         row = self._owned.row
         if row.before is None:
             raise ValueError("a deployment that was started has a snapshot")
@@ -151,8 +166,7 @@ class Start:
     async def requeue(self) -> None:
         """Dokku refused: another deploy holds its lock. Nothing of this deployment ran."""
         if self._owned.row.cancel is not None:
-            await self._results.cancelled_before_start()
-            return
+            raise NotStarted(None, CANCELLED)
         self._owned.note(reading_end=False, cut_off=False, waits_for=ANOTHER_DEPLOY, tail=())
         if not self._owned.can_move(Phase.QUEUED):
             # The refusal comes after the fetch; the table knows the way back only by the start.
@@ -170,7 +184,7 @@ class Start:
             await self._owned.move(Phase.QUEUED, "never_began")
             return
         cause = "The bot died as it started the deployment for the second time; nothing of it ran"
-        await self._results.before_start(Failure.INTERRUPTED, cause)
+        raise NotStarted(Failure.INTERRUPTED, cause)
 
     async def _divide_log(self) -> None:
         """What a refused start printed says nothing about the next one."""
@@ -185,14 +199,13 @@ class Start:
         except StoreError as error:
             log.warning("log_line_not_stored", deployment_id=self._owned.id, why=str(error))
 
-    async def _resolved(self) -> Deployment | None:
+    async def _resolved(self) -> Deployment:
         row = self._owned.row
         if row.ready:
             return row
         found = await self._look_up(row)
         if isinstance(found, NotDeployable):
-            await self._results.before_start(found.failure, found.sentence)
-            return None
+            raise NotStarted(found.failure, found.sentence)
         return replace(row, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
 
     async def _unblocked(self, row: Deployment) -> Ready:
@@ -260,22 +273,19 @@ class Start:
         for number in range(1, tries + 1):
             # A lease may run out while its owner is suspended: ask the database, then start.
             if (await self._owned.confirm()).cancel is not None:
-                await self._results.cancelled_before_start()
-                return None
+                raise NotStarted(None, CANCELLED)
             try:
                 if number > 1:
                     await self._give_way()
                 stream = await self._dokku.deploy(row.dokku_app, row.repo, row.pinned)
             except Unreachable as error:
                 if number == tries or error.final:
-                    await self._results.before_start(Failure.SERVER_UNREACHABLE, str(error))
-                    return None
+                    raise NotStarted(Failure.SERVER_UNREACHABLE, str(error)) from error
                 self._owned.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
                 await self._pause(self._timing.start_window / tries)
             except Declined as error:
                 # Not even sent, and it would be declined again.
-                await self._results.before_start(Failure.REFUSED, str(error))
-                return None
+                raise NotStarted(Failure.REFUSED, str(error)) from error
             except OutcomeUnknown as error:
                 # Perhaps it was sent: the next owner looks for its record.
                 log.warning("start_not_answered", deployment_id=row.id, why=str(error))

@@ -4,8 +4,7 @@ import asyncio
 from enum import Enum, auto
 
 from bot.deployments.execution.attempt import Attempt
-from bot.deployments.execution.context import WorkerContext
-from bot.deployments.execution.owned import OwnedDeployment
+from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.model import Deployment
 from bot.deployments.ports import DeployStream, Dokku
 from bot.deployments.states import COMMAND_RUNS, FETCHED

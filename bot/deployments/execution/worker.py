@@ -8,14 +8,12 @@ from typing import assert_never
 import structlog
 
 from bot.aio import first_of
-from bot.deployments.execution.attempt import Attempt
+from bot.deployments.execution.attempt import SHOWN_LINES, Attempt
 from bot.deployments.execution.cancel import Canceller
-from bot.deployments.execution.context import WorkerContext
-from bot.deployments.execution.finish import Finish, PatientReader
-from bot.deployments.execution.log_recorder import SHOWN_LINES, LogBuffer, LogRecorder
-from bot.deployments.execution.owned import OwnedDeployment
-from bot.deployments.execution.result import ResultWriter
-from bot.deployments.execution.start import Blocked, Start
+from bot.deployments.execution.finish import Finish, PatientReader, ResultWriter
+from bot.deployments.execution.log_recorder import LogRecorder
+from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
+from bot.deployments.execution.start import Blocked, NotStarted, Ready, Start
 from bot.deployments.execution.watchdog import Cap, Contact, Watchdog
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
@@ -49,12 +47,11 @@ class Worker:
         self._timing, self._clock = timing, clock = context.timing, context.clock
         self.owned = OwnedDeployment(row, context=context)
         self._attempt = Attempt(clock.monotonic())
-        self._buffer = LogBuffer()
         self._collector = EvidenceCollector(dokku, clock=clock, look_again=timing.look_again)
-        self._results = ResultWriter(self.owned, self._collector, self._buffer, context)
-        self._start = Start(self.owned, dokku, self._collector, self._results, context)
+        self._results = ResultWriter(self.owned, self._collector, self._attempt, context)
+        self._start = Start(self.owned, dokku, self._collector, context)
         self._finish = Finish(dokku, self._collector, timing=timing, clock=clock)
-        self._reader = PatientReader(self.owned, self._attempt, self._buffer, self._finish, context)
+        self._reader = PatientReader(self.owned, self._attempt, self._finish, context)
         self._watchdog = Watchdog(self.owned, dokku, context)
         self._recorder: LogRecorder | None = None
         self._cancelling: asyncio.Task[None] | None = None
@@ -76,9 +73,13 @@ class Worker:
         await self._follow_to_the_end(stream)
 
     async def _begin(self) -> DeployStream | None:
-        ready = await self._start.prepare()
-        if ready is None:
+        try:
+            return await self._send(await self._start.prepare())
+        except NotStarted as end:
+            await self._results.before_start(end.failure, end.cause)
             return None
+
+    async def _send(self, ready: Ready) -> DeployStream | None:
         if self._held_back:
             raise Blocked("the bot, which is being restarted")
         self._is_starting = True
@@ -117,9 +118,7 @@ class Worker:
         await self.owned.refresh_cancel_request()
         if self.owned.row.cancel is not None:
             self.request_cancel()
-        self._recorder = LogRecorder(
-            self.owned, stream, self._buffer, self._attempt.building, self._context
-        )
+        self._recorder = LogRecorder(self.owned, stream, self._attempt, self._context)
         try:
             await self._recorder.follow()
         finally:
@@ -130,7 +129,7 @@ class Worker:
         self._attempt.connection_ended(stream, self._clock.monotonic())
         if not self.owned.is_over():
             has_status = stream.exit_status is not None
-            tail = self._buffer.tail(SHOWN_LINES)
+            tail = self._attempt.buffer.tail(SHOWN_LINES)
             self.owned.note(Urgency.NOW, reading_end=has_status, tail=tail, step=None)
             await self.owned.record(exit_status=stream.exit_status)
             return await self._conclude()
@@ -173,8 +172,7 @@ class Worker:
                     return await self._start_again(evidence, decision)
                 await self._end_dead(evidence, decision)
             case Requeue():
-                self._context.polls.unwatch(self.owned.id)
-                await self._start.requeue()
+                await self._requeue()
             case _:
                 assert_never(decision)
         return None
@@ -297,7 +295,9 @@ class Worker:
             return await self._start.send_again()
         except (Blocked, DokkuError):
             await self._end_dead(evidence, dead)
-            return None
+        except NotStarted as end:
+            await self._results.before_start(end.failure, end.cause)
+        return None
 
     async def _end_dead(self, evidence: Evidence, dead: StartAgain) -> None:
         ended = dead.otherwise
@@ -307,6 +307,13 @@ class Worker:
             again = decide(evidence)
             ended = again if isinstance(again, Ended) else ended
         await self._results.by_evidence(evidence, ended)
+
+    async def _requeue(self) -> None:
+        self._context.polls.unwatch(self.owned.id)
+        try:
+            await self._start.requeue()
+        except NotStarted as end:
+            await self._results.before_start(end.failure, end.cause)
 
     # --- losing contact
 
@@ -344,6 +351,8 @@ class Worker:
                 return await self._start.was_sent(idle)
             except DokkuError:
                 await self._wait_for_next_look()  # failed polls count, and end it
+            except NotStarted as end:
+                await self._results.before_start(end.failure, end.cause)
         return False
 
     # --- waiting and cancelling

@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.attempt_log import last_attempt
 from bot.deployments.excerpt import around_error
+from bot.deployments.execution.attempt import last_attempt
 from bot.deployments.execution.finish import Command, Finish
 from bot.deployments.followup.lease import leased
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, Live, LogFacts

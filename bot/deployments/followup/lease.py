@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from bot.deployments.store_port import Store
+from bot.deployments.ports import Store
 
 
 @asynccontextmanager

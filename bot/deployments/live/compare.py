@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.deployments.dokku_facts import (
+    NEVER_FINALIZED,
     SYNC_SOURCE,
     AppReport,
     BuildRecord,
@@ -18,7 +19,7 @@ from bot.deployments.dokku_facts import (
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
-from bot.deployments.verdict.outside_changes import NEVER_FINALIZED, running_build
+from bot.deployments.verdict.outside_changes import running_build
 
 NAMED = 3
 """How many records of outside changes are kept: the newest ones."""

@@ -9,8 +9,7 @@ from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import NO_SUCH_APP, AppReport, BuildRecord, Containers
 from bot.deployments.live.compare import LiveEvidence, LiveState, compare_live
 from bot.deployments.model import AppKey, Deployment
-from bot.deployments.ports import Catalog, Dokku, Servers
-from bot.deployments.store_port import Store
+from bot.deployments.ports import Catalog, Dokku, Servers, Store
 from bot.deployments.timing import Timing
 from bot.errors import CommandFailed, Declined, DokkuError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bot.deployments.live.compare import LiveState, Match, is_good
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.model import Deployment
-from bot.deployments.store_port import Store
+from bot.deployments.ports import Store
 from bot.errors import Declined
 from bot.names import quoted
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 from bot.clock import Clock
 from bot.deployments.dokku_facts import Containers
-from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Phase
+from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Phase, Who
 from bot.deployments.ports import Servers
 from bot.deployments.state.repository import DeploymentRepository
-from bot.deployments.states import Who
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.rules import before_start
 from bot.deployments.verdict.wording import sentence_of

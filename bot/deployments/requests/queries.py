@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from bot.deployments.app_names import AppNames
 from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.model import AppPolicy, Deployment, Progress
-from bot.deployments.ports import Catalog, Servers
+from bot.deployments.ports import Catalog, Servers, Store
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING
-from bot.deployments.store_port import Store
 from bot.deployments.timing import Timing
 from bot.errors import Declined
 from bot.names import check_app, quoted

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
-from bot.deployments.model import Deployment, Failure, Phase
+from bot.deployments.model import Deployment, Failure, NotDeployable, Phase, Resolved
 from bot.deployments.ports import (
     CannotTell,
     Dokku,
@@ -18,8 +17,8 @@ from bot.deployments.ports import (
     Refs,
     Servers,
     Several,
+    Store,
 )
-from bot.deployments.store_port import Store
 from bot.errors import CommandFailed, StoreError
 
 log = structlog.get_logger(__name__)
@@ -28,23 +27,6 @@ SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
 _AFTER_THE_FETCH = frozenset(
     {Failure.BUILD_FAILED, Failure.HEALTHCHECK_FAILED, Failure.RELEASE_FAILED, Failure.CRASHED}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """What Dokku is given. `sha` None: the commit is not known until Dokku has fetched it."""
-
-    ref: str
-    repo: str
-    sha: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotDeployable:
-    """Why the request can never be deployed, in one sentence that also says what to do."""
-
-    failure: Failure
-    sentence: str
 
 
 def was_fetched(row: Deployment) -> bool:

@@ -10,12 +10,11 @@ import structlog
 
 from bot.clock import Clock
 from bot.deployments.live.compare import commit_by_history
-from bot.deployments.model import Actor, AuditEntry, Deployment
+from bot.deployments.model import Actor, AuditEntry, Deployment, NotDeployable, Resolved, Who
 from bot.deployments.ports import Urgency
 from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.requests.resolve import NotDeployable, RequestResolver, Resolved
+from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.state.repository import DeploymentRepository
-from bot.deployments.states import Who
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.wording import as_sentence
 from bot.errors import Declined, DokkuError, StaleState, StoreError

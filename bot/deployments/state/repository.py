@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bot.clock import Clock
-from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress
-from bot.deployments.ports import Announcer, Observer, Urgency
-from bot.deployments.states import ENDINGS, RUNNING, Who
-from bot.deployments.store_port import Store
+from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress, Who
+from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.states import ENDINGS, RUNNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ Source: the recordings under bot/simulators/dokku/transcripts.
 from dataclasses import dataclass
 
 from bot.deployments.dokku_facts import (
+    NEVER_FINALIZED,
     AppReport,
     BuildRecord,
     BuildStatus,
@@ -19,7 +20,6 @@ from bot.deployments.dokku_facts import (
     Snapshot,
 )
 from bot.deployments.model import Live, LogFacts, LogMarker
-from bot.deployments.verdict.outside_changes import NEVER_FINALIZED
 
 PIPE_CLOSED = 141
 """Exit status of a command release_of output pipe was closed (SIGPIPE), or that was cancelled."""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.deployments.dokku_facts import (
+    NEVER_FINALIZED,
     SYNC_SOURCE,
     BuildRecord,
     BuildStatus,
@@ -12,8 +13,6 @@ from bot.deployments.dokku_facts import (
 )
 from bot.deployments.model import Blocker, Live, LogFacts
 
-NEVER_FINALIZED = -1
-"""Exit code that Dokku's prune writes into records of commands that never finalized."""
 MOST_NAMED = 3
 SOURCES: Mapping[str, str] = {
     "git-hook": "git push",

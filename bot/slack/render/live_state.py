@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from bot.clock import duration_words
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Container
+from bot.deployments.dokku_facts import NEVER_FINALIZED, BuildRecord, BuildStatus, Container
 from bot.deployments.live.compare import LiveState, Match, is_good, released_commit
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Live
-from bot.deployments.verdict.outside_changes import NEVER_FINALIZED, SOURCES, command_of
+from bot.deployments.verdict.outside_changes import SOURCES, command_of
 from bot.deployments.verdict.wording import FAILURES, LIVE
 
 _RECORD_RESULTS: Mapping[BuildStatus, str] = {

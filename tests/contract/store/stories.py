@@ -9,9 +9,8 @@ from sqlalchemy import ColumnElement
 from ulid import ULID
 
 from bot.clock import Clock
-from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger
-from bot.deployments.states import Who
-from bot.deployments.store_port import Store
+from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger, Who
+from bot.deployments.ports import Store
 from bot.outbox import Outgoing
 from bot.store.leases import NowMs
 from bot.store.sql_store import SqlStore

@@ -4,9 +4,8 @@ import asyncio
 import inspect
 from dataclasses import replace
 
-from bot.deployments.model import Event, MessagePlace, Phase
-from bot.deployments.states import Who
-from bot.deployments.store_port import Leases, Logs, Store
+from bot.deployments.model import Event, MessagePlace, Phase, Who
+from bot.deployments.ports import Leases, Logs, Store
 from bot.outbox import Outbox
 from bot.store.leases import SqlLeases
 from bot.store.logs import SqlLogs

@@ -16,7 +16,7 @@ WRITER = """
 import asyncio, sys
 from dataclasses import replace
 from bot.deployments.model import Event, Phase
-from bot.deployments.states import Who
+from bot.deployments.model import Who
 from bot.store.engine import open_store
 from tests.contract.store.stories import StillClock, create, own, plan_both, said
 

@@ -17,8 +17,9 @@ from bot.deployments.model import (
     MessagePlace,
     Phase,
     Trigger,
+    Who,
 )
-from bot.deployments.states import ENDINGS, Who
+from bot.deployments.states import ENDINGS
 from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
 from bot.outbox import Outgoing
 from bot.store.engine import open_store

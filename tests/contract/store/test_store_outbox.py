@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.deployments.model import Deployment, Event
-from bot.deployments.states import Who
+from bot.deployments.model import Deployment, Event, Who
 from bot.outbox import Outgoing
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import BEGIN, HOOK, StillClock, start

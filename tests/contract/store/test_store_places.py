@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.deployments.model import Deployment, Phase
-from bot.deployments.states import Who
+from bot.deployments.model import Deployment, Phase, Who
 from bot.errors import ServerFull
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.model import AppKey, Deployment, Live, MessagePlace, Phase
-from bot.deployments.store_port import Store
+from bot.deployments.ports import Store
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import BEGIN, StillClock, create, move, own, start
 from tests.support.memory_store import MemoryStore

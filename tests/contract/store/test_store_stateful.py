@@ -19,8 +19,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.deployments.model import Deployment, Event, Live, Phase
-from bot.deployments.states import ENDINGS, RUNNING, Who, may_move
+from bot.deployments.model import Deployment, Event, Live, Phase, Who
+from bot.deployments.states import ENDINGS, RUNNING, may_move
 from bot.errors import LeaseLost, StaleState
 from bot.outbox import Outgoing
 from bot.store.engine import open_store

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.excerpt import around_error
-from bot.deployments.execution import log_recorder
-from bot.deployments.execution.log_recorder import LogBuffer
+from bot.deployments.execution import attempt
+from bot.deployments.execution.attempt import LogBuffer
 
 
 @given(st.lists(st.lists(st.text(max_size=5), max_size=4), max_size=20), st.data())
@@ -30,7 +30,7 @@ def test_every_line_reaches_the_store_once_and_in_order(
 def test_a_batch_is_due_by_size() -> None:
     buffer = LogBuffer()
     assert buffer.empty
-    buffer.add(["x" * (log_recorder.FLUSH_BYTES - 2)])
+    buffer.add(["x" * (attempt.FLUSH_BYTES - 2)])
     assert not buffer.full
     buffer.add([""])
     assert buffer.full
@@ -38,7 +38,7 @@ def test_a_batch_is_due_by_size() -> None:
 
 def test_what_had_to_be_dropped_is_said() -> None:
     buffer = LogBuffer()
-    line = "x" * (log_recorder.MOST_PENDING_BYTES // 4)
+    line = "x" * (attempt.MOST_PENDING_BYTES // 4)
     buffer.add([line] * 5)
     taken = buffer.take()
     assert taken[0] == "… 2 lines were not kept: the database was away …"

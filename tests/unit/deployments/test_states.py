@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bot.deployments.model import Phase, Status
+from bot.deployments.model import Phase, Status, Who
 from bot.deployments.states import (
     COMMAND_RUNS,
     ENDINGS,
@@ -13,7 +13,6 @@ from bot.deployments.states import (
     RUNNING,
     STATUS,
     WAITING,
-    Who,
     find_move,
     may_move,
     status_of,

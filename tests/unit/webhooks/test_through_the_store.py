@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.clock import SystemClock
-from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger
-from bot.deployments.states import Who
+from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger, Who
 from bot.outbox import Endpoint
 from bot.simulators.receiver import Behaviour, Receiver, open_receiver
 from bot.store.engine import open_store

@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from bot.deployments.execution.log_recorder import FLUSH_BYTES, LogBuffer, LogRecorder
+from bot.deployments.execution.attempt import FLUSH_BYTES, Attempt
+from bot.deployments.execution.log_recorder import LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment
 from bot.deployments.model import Phase
 from tests.support.fake_dokku import FakeStream
@@ -30,7 +31,7 @@ async def recording() -> Recording:
     rig.cache.put(rig.row())
     owned = OwnedDeployment(replace(rig.row(), fence=fence or 0), context=rig.context)
     stream = FakeStream(rig.dokku, "b1")
-    recorder = LogRecorder(owned, stream, LogBuffer(), asyncio.Event(), rig.context)
+    recorder = LogRecorder(owned, stream, Attempt(rig.clock.monotonic()), rig.context)
     return Recording(rig, stream, recorder, owned)
 
 

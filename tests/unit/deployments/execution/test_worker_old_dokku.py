@@ -3,8 +3,8 @@
 import asyncio
 from datetime import timedelta
 
-from bot.deployments.attempt_log import NEXT_START
 from bot.deployments.dokku_facts import AppReport
+from bot.deployments.execution.attempt import NEXT_START
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.timing import LockTiming
 from tests.support.builders import METADATA, NEW, STRANGER, containers

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.deployments.model import BOT, AuditEntry, Event, Phase, Progress
+from bot.deployments.model import BOT, AuditEntry, Event, Phase, Progress, Who
 from bot.deployments.ports import Urgency
-from bot.deployments.states import Who
 from bot.errors import StaleState
 from tests.support.rig import a_rig, waiting
 from tests.support.virtual_time import in_virtual_time

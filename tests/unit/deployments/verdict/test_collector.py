@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.attempt_log import SECOND_ATTEMPT, last_attempt
 from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.execution.attempt import SECOND_ATTEMPT, last_attempt
 from bot.deployments.model import Failure, Live, LogFacts, LogMarker, Phase
 from bot.deployments.verdict.collector import EvidenceCollector, blind
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
