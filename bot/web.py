@@ -51,8 +51,11 @@ async def open_web(
     ready: CheckHealth,
     metrics: Metrics,
     extra_routes: Iterable[web.AbstractRouteDef] = (),
+    within_s: float = ANSWER_WITHIN_S,
 ) -> AsyncIterator[Web]:
     """Open the port (0: any free one). Closing stops listening and waits briefly for answers.
+
+    `/readyz` waits at most `within_s` for the checks.
 
     Raises: ConfigError when the port cannot be opened.
     """
@@ -60,15 +63,15 @@ async def open_web(
     app.add_routes(
         [
             web.get("/healthz", _healthz),
-            web.get("/readyz", _readyz(ready)),
+            web.get("/readyz", _readyz(ready, within_s)),
             web.get("/metrics", make_aiohttp_handler(metrics.registry)),
             *extra_routes,
         ]
     )
-    dispatcher = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await dispatcher.setup()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
     try:
-        site = web.TCPSite(dispatcher, bind, port)
+        site = web.TCPSite(runner, bind, port)
         try:
             await site.start()
         except OSError as err:
@@ -78,19 +81,21 @@ async def open_web(
                 f"port {port} of {bind} cannot be opened ({err.strerror})",
                 "Set another port, or stop what listens there.",
             ) from err
-        yield Web(port=dispatcher.addresses[0][1])
+        yield Web(port=runner.addresses[0][1])
     finally:
-        await dispatcher.cleanup()
+        await runner.cleanup()
 
 
 async def _healthz(_request: web.Request) -> web.Response:
     return web.json_response({"ok": True})
 
 
-def _readyz(ready: CheckHealth) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _readyz(
+    ready: CheckHealth, within_s: float
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
+            async with asyncio.timeout(within_s):
                 found = await ready()
         except TimeoutError:
             return web.json_response({"ready": False, "why": "no answer in time"}, status=503)

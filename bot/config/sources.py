@@ -42,7 +42,7 @@ class Origin:
 
 @dataclass(slots=True, kw_only=True)
 class Given:
-    """All values that were given, merged, and where each came from."""
+    """All values that are set, merged, and where each came from."""
 
     values: dict[str, object] = field(default_factory=dict)
     origins: dict[Place, Origin] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def _generic(place: Place) -> Place:
 
 
 def read_given(environ: Mapping[str, str], folder: Path) -> Given:
-    """Read all sources. ConfigError: unreadable file, unknown DEPLOYBOT_ variable."""
+    """Read and merge all sources. ConfigError: unreadable file, unknown DEPLOYBOT_ variable."""
     dotenv = _read_dotenv(folder / ".env")
     layers = ((".env", dotenv), (ENVIRONMENT, environ))
     given = Given(names=tuple(sorted({*dotenv, *environ})))
