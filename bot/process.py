@@ -4,13 +4,13 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 from aiohttp import web
 
-from bot.bootstrap import check_refused, open_bot
+from bot.bootstrap import Bot, check_refused, open_bot
 from bot.config.settings import Settings
-from bot.deployments.timing import Timing
 from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
 from bot.logs import configure_logging
@@ -21,15 +21,20 @@ from bot.web import open_web
 
 log = structlog.get_logger(__name__)
 
+Opener = Callable[..., AbstractAsyncContextManager[Bot]]
 
-def run_bot(settings: Settings, *, timing: Timing | None = None) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for a wrong setting."""
+
+def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for a wrong setting.
+
+    `opener`: `open_bot`, or one with other pauses and limits.
+    """
     redactor = Redactor(settings.secrets())
     configure_logging(json=settings.json_logs, level=settings.values.log_level, mask=redactor.text)
     for warning in settings.warnings():
         log.warning("setting_warning", why=warning)
     try:
-        asyncio.run(_serve(settings, redactor, timing))
+        asyncio.run(_serve(settings, redactor, opener))
     except ConfigError as error:
         sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
         return 2
@@ -42,7 +47,7 @@ def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
     return ConfigError(error.setting, error.source, " ".join(problem.split()), mend)
 
 
-async def _serve(settings: Settings, redactor: Redactor, timing: Timing | None) -> None:
+async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,7 +66,7 @@ async def _serve(settings: Settings, redactor: Redactor, timing: Timing | None) 
         log.info("listening", port=site.port)
         stopping = asyncio.create_task(stop.wait())
         bot_task = asyncio.create_task(
-            _run_until_stopped(settings, redactor, metrics, readiness, stop, timing)
+            _run_until_stopped(settings, redactor, metrics, readiness, stop, opener)
         )
         await asyncio.wait({stopping, bot_task}, return_when=asyncio.FIRST_COMPLETED)
         if readiness.intake is None:
@@ -79,11 +84,9 @@ async def _run_until_stopped(
     metrics: Metrics,
     readiness: Readiness,
     stop: asyncio.Event,
-    timing: Timing | None,
+    opener: Opener,
 ) -> None:
-    async with open_bot(
-        settings, metrics=metrics, redactor=redactor, readiness=readiness, timing=timing
-    ) as bot:
+    async with opener(settings, metrics=metrics, redactor=redactor, readiness=readiness) as bot:
         log.info("ready")
         stopping = asyncio.create_task(stop.wait())
         by_slack = asyncio.create_task(bot.intake.failure())

@@ -35,6 +35,16 @@ FAST = {
     "DEPLOYBOT_SETTLE": "0.3",
     "DEPLOYBOT_DRAIN_TIMEOUT": "1s",
 }
+QUICK_EDITS = SlackLimits(
+    edits=EditLimits(
+        spacing_s=0.05,
+        refresh_s=2.0,
+        routine_spacing_s=0.05,
+        per_minute=10_000,
+        refreshes_per_minute=9_000,
+    )
+)
+"""The bot shows a new phase at once, and what only grew (a log, a duration) every 2 s."""
 FREQUENT_EDITS = SlackLimits(
     edits=EditLimits(
         spacing_s=0.1,
@@ -89,7 +99,7 @@ class World:
     folder: Path
     environ: dict[str, str]
     bot: Bot | None = None
-    slack_limits: SlackLimits | None = None
+    slack_limits: SlackLimits | None = QUICK_EDITS
     ssh_limits: SshLimits | None = None
     """Of the bots that are started after it is set."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
@@ -283,7 +293,7 @@ WorldFactory = Callable[..., Awaitable[World]]
 
 @asynccontextmanager
 async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
-    slack_limits = options.pop("slack_limits", None)
+    slack_limits = options.pop("slack_limits", QUICK_EDITS)
     options.setdefault("apps", ONE_APP)
     options.setdefault("speed", SPEED)
     async with open_simulators(manifest=manifest(), folder=folder, **options) as stage:

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,10 +20,12 @@ from typing import Any
 
 import aiohttp
 
+from bot.bootstrap import open_bot
 from bot.cli import run_cli
 from bot.config.settings import load_settings
 from bot.process import run_bot
 from bot.simulators.bot_process import clean_environment
+from bot.slack.limits import SlackLimits
 from tests.support.patience import in_time, limit_s, stretched
 
 Main = Callable[[], int]
@@ -48,14 +51,18 @@ class Command:
 
 
 class Run:
-    """`deploybot run` with durations that no setting gives, such as a short lease."""
+    """`deploybot run` with other durations: a short lease, edits that come at once."""
 
-    def __init__(self, **timing: Any) -> None:
+    def __init__(self, *, slack_limits: SlackLimits | None = None, **timing: Any) -> None:
+        self._slack_limits = slack_limits
         self._timing = timing
 
     def __call__(self) -> int:
         settings = load_settings()
-        return run_bot(settings, timing=replace(settings.timing(), **self._timing))
+        timing = replace(settings.timing(), **self._timing)
+        return run_bot(
+            settings, opener=partial(open_bot, timing=timing, slack_limits=self._slack_limits)
+        )
 
 
 class BotProcess:

@@ -12,7 +12,7 @@ from typing import Any
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.changes import NothingHappened
 from bot.simulators.slack.model import Message
-from tests.scenarios.conftest import World, open_world, shown
+from tests.scenarios.conftest import QUICK_EDITS, World, open_world, shown
 from tests.support.bot_process import BotProcess, Run
 from tests.support.patience import in_time, stretched
 
@@ -44,7 +44,7 @@ class Processes:
     async def begin(self, **more: str) -> BotProcess:
         """`deploybot run`, on its way."""
         settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
-        run = Run(lease=stretched(LEASE), heartbeat=HEARTBEAT)
+        run = Run(slack_limits=QUICK_EDITS, lease=stretched(LEASE), heartbeat=HEARTBEAT)
         process = await BotProcess.start(run, settings, folder=self.world.folder)
         self.started.append(process)
         return process
