@@ -4,6 +4,8 @@
 UV := .ci/uv
 RUN := $(UV) run --no-sync
 ARGS ?=
+# The scenarios mostly wait: more workers than processors.
+WORKERS ?= 6
 
 .PHONY: help
 help: ## what can be made
@@ -23,11 +25,15 @@ demo: setup ## the whole bot between a simulated Slack and a simulated Dokku, in
 
 .PHONY: test
 test: packages setup check ## all checks and all tests
-	$(RUN) pytest -n 4 --dist worksteal $(ARGS)
+	$(RUN) pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: unit
+unit: setup ## the quick tests, in a minute; needs nothing but Python
+	$(RUN) pytest -n auto --dist worksteal -m "not slow" --installed-only tests/unit tests/verdicts $(ARGS)
 
 .PHONY: scenarios
-scenarios: setup ## only the stories of the whole bot
-	$(RUN) pytest tests/scenarios $(ARGS)
+scenarios: packages setup ## only the tests of the whole bot
+	$(RUN) pytest -n $(WORKERS) --dist worksteal tests/scenarios $(ARGS)
 
 .PHONY: check
 check: setup lint types ## formatting, lint, types, import contracts, dependencies

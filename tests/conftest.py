@@ -1,18 +1,52 @@
 """For all tests: no timed assertions, Hypothesis's own deadline included."""
 
 import gc
+import shutil
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("project", deadline=None, print_blob=True)
 settings.load_profile("project")
 
+PROGRAMS = {
+    "browser": ("chromium", "chromium-browser", "google-chrome"),
+    "git": ("git",),
+}
+"""What the tests with a marker start; one program of the group is enough."""
+LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--installed-only",
+        action="store_true",
+        help="leave out the tests whose programs are missing here, and say which (make unit)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--installed-only"):
+        return
+    missing = [marker for marker, names in PROGRAMS.items() if not any(map(shutil.which, names))]
+    left_out = [one for one in items if any(one.get_closest_marker(name) for name in missing)]
+    items[:] = [one for one in items if one not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[LEFT_OUT] = [f"{len(left_out)} tests: no {', '.join(missing)}"] if left_out else []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for line in config.stash.get(LEFT_OUT, []):
+        terminalreporter.write_line(f"left out {line}")
+
 
 def pytest_collection_finish() -> None:
     """Keep modules and collected tests out of every later `gc.collect()`.
 
-    The scenarios collect after each test, to hear of errors that nobody looked at; going through
-    all that pytest keeps took 0.2 s each time.
+    The scenarios collect after each test, to find errors that nothing handled; going through all
+    that pytest keeps took 0.2 s each time.
     """
     gc.collect()
     gc.freeze()

@@ -15,6 +15,8 @@ from bot.slack.manifest import manifest
 from tests.contract.dokku.ssh_server import run_ssh_server
 from tests.support.settings import pem
 
+pytestmark = pytest.mark.git
+
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:

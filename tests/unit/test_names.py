@@ -69,6 +69,7 @@ def test_an_accepted_name_stays_one_harmless_word(check: Callable[[str], str], t
     assert not set(passed) & set("'\"\\`$;|&<>(){}\n")
 
 
+@pytest.mark.git
 @settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="ab/.-@{}~^:? \\*[lock", min_size=1, max_size=12))
 def test_git_accepts_what_passes(ref: str) -> None:

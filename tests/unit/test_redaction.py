@@ -303,7 +303,7 @@ def test_the_head_of_a_long_text_never_cuts_a_secret(unit: str, repeat: int, at:
 )
 def test_hostile_text_costs_time_in_proportion(unit: str) -> None:
     text = (unit * (1_000_000 // len(unit)))[:1_000_000]
-    begin = time.perf_counter()
+    begin = time.thread_time()
     Redactor([KNOWN]).text(text)
     # Quadratic behaviour would take minutes; a busy machine may take seconds.
-    assert time.perf_counter() - begin < 20
+    assert time.thread_time() - begin < 20

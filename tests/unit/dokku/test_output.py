@@ -162,8 +162,8 @@ def test_recordings_read_alike_byte_by_byte(recording: Recording) -> None:
     "unit", ["x", "\r", "\x1b]", "\x1b[", "\x9b", "\x90", "\x9d", "\n", "TOKEN=", "\x1b", "é"]
 )
 def test_hostile_output_costs_time_in_proportion(unit: str) -> None:
-    raw = (unit * 2_000_000)[:2_000_000].encode()
-    begin = time.perf_counter()
+    raw = (unit * 500_000)[:500_000].encode()
+    begin = time.thread_time()
     read(raw)
-    # Quadratic behaviour would take hours; a busy machine may take seconds.
-    assert time.perf_counter() - begin < 60
+    # Of the processor alone, whatever else it does. Quadratic behaviour would take minutes.
+    assert time.thread_time() - begin < 60

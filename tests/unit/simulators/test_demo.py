@@ -11,6 +11,7 @@ from bot.simulators import demo
 from bot.simulators.bot_process import BotProcess
 
 
+@pytest.mark.git
 def test_taken_port_prints_one_line_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -46,6 +47,7 @@ def test_browser_opens_only_with_a_screen(
     assert demo._has_screen() is screen
 
 
+@pytest.mark.git
 def test_bot_exit_is_reported_with_its_last_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from bot.simulators.environment import APPS, open_simulators, received_webhooks
 from bot.simulators.receiver import open_receiver
 from bot.slack.manifest import manifest
 
+pytestmark = pytest.mark.git
+
 
 async def test_every_service_in_the_settings_is_reachable(tmp_path: Path) -> None:
     async with open_simulators(manifest=manifest(), folder=tmp_path) as simulators:

@@ -8,6 +8,8 @@ import pytest
 from bot.simulators.dokku.refs import RefMissing, RepoUnreachable
 from bot.simulators.forge import FEATURE_BRANCH, TAG, Forge, open_forge
 
+pytestmark = pytest.mark.git
+
 
 @pytest.fixture
 async def forge() -> AsyncIterator[Forge]:

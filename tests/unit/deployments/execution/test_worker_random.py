@@ -16,6 +16,8 @@ from tests.support.playing_dokku import FAILING, PlayingDokku
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import LoopClock, in_virtual_time
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = ("builds", "report", "containers", "keeps_records", "build_output", "deploy")
 METHODS = ("save", "append_log", "get", "claim", "release", "renew", "read_log", "unfinished")
 

@@ -11,6 +11,8 @@ from bot.simulators.forge import FEATURE_BRANCH, TAG, Forge, open_forge
 if TYPE_CHECKING:
     from tests.unit.simulators.dokku.conftest import Client
 
+pytestmark = pytest.mark.git
+
 
 @pytest.fixture
 async def forge() -> AsyncIterator[Forge]:

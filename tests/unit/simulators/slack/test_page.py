@@ -17,6 +17,8 @@ PANEL: list[dict[str, Any]] = []
 HINTS = ("/sample this", "/sample form")
 EVIL = "<img src=x onerror=alert(1)> *not bold* `plain` @here"
 
+pytestmark = pytest.mark.browser
+
 
 def plain(text: str) -> dict[str, Any]:
     return {"type": "plain_text", "text": text}
