@@ -1,11 +1,24 @@
 """What the process does before it listens."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bot import process
 from tests.support.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """The captured stderr that the process logs to is closed after the test."""
+    root = logging.root
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
 
 
 async def _serve(*_args: object) -> None:
