@@ -1,7 +1,7 @@
-"""Writes a migration from the difference between tables.py and the newest migration.
+"""Write a migration from the difference between tables.py and the newest migration.
 
-`make revision M="what changed"` runs it. The difference is taken from a new database that all
-migrations have made, so it does not depend on any database of the developer's.
+`make revision M="what changed"` runs it. It compares with a new database that the migrations have
+made, so the databases on the developer's machine do not matter.
 """
 
 import asyncio
@@ -9,8 +9,10 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import MetaData
+from alembic import command
+from sqlalchemy import Connection, MetaData
 
 from bot.store import schema, tables
 from bot.store.engine import build_engine
@@ -26,10 +28,18 @@ async def revise(
         engine = build_engine(f"sqlite:///{folder}/head.db", migrates=True)
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(lambda on: schema.migrate(on, scripts=scripts))
-            return await schema.write_revision(engine, message, tables=metadata, scripts=scripts)
+                await connection.run_sync(schema.migrate, scripts=scripts)
+            async with engine.connect() as connection:
+                return await connection.run_sync(_write, message, metadata, scripts)
         finally:
             await engine.dispose()
+
+
+def _write(connection: Connection, message: str, metadata: MetaData, scripts: Path) -> Path:
+    number = f"{len(list((scripts / 'versions').glob('*.py'))) + 1:04}"
+    config = schema.alembic_config(connection, scripts, metadata)
+    script: Any = command.revision(config, message, autogenerate=True, rev_id=number)
+    return Path(script.path)
 
 
 def name_newest(text: str, revision: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -13,7 +13,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from bot.deployments.states import RUNNING
 from bot.errors import LeaseLost, ServerFull
 from bot.store.database import Database, whole
-from bot.store.tables import deployments, leases, replicas
+from bot.store.tables import deployments, leases
 
 
 class NowMs(FunctionElement[int]):
@@ -67,13 +67,6 @@ class SqlLeases:
     async def renew(self, replica: str, lease: timedelta, among: Collection[str]) -> frozenset[str]:
         until_ms = self._now_ms() + _ms(lease)
         async with self._database.write() as tx:
-            known = await tx.connection.execute(
-                update(replicas).where(replicas.c.replica == replica).values(until_ms=until_ms)
-            )
-            if known.rowcount == 0:
-                await tx.connection.execute(
-                    insert(replicas).values(replica=replica, until_ms=until_ms)
-                )
             # A lease that ran out still belongs to this replica until another one claims it.
             held = await tx.connection.execute(
                 update(leases)
@@ -105,15 +98,6 @@ class SqlLeases:
             )
             if freed.rowcount:
                 tx.announce("queued", deployment_id)
-
-    @whole
-    async def living_replicas(self) -> int:
-        """How many replicas have renewed recently enough to be alive."""
-        async with self._database.read() as connection:
-            count = await connection.execute(
-                select(func.count()).where(replicas.c.until_ms > self._now_ms())
-            )
-            return count.scalar_one()
 
 
 async def hold(connection: AsyncConnection, deployment_id: str, fence: int) -> None:

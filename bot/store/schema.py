@@ -1,11 +1,11 @@
-"""The schema's version: which one the database has, upgrading it, and writing a new migration.
+"""The schema's version: which one the database has, and upgrading it.
 
 Alembic runs inside the process on our own connection, and is imported only where there is work:
 loading it takes longer than everything else at a start, and most starts migrate nothing.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -56,31 +56,11 @@ async def upgrade(engine: AsyncEngine) -> None:
                 await connection.run_sync(_upgrade)
 
 
-async def write_revision(
-    engine: AsyncEngine, message: str, *, tables: MetaData = metadata, scripts: Path = SCRIPTS
-) -> Path:
-    """Write the migration that turns the database into `tables`; its file. For developers.
-
-    The database must be at the newest revision of `scripts`.
-    """
-    from alembic import command  # noqa: PLC0415 - slow
-
-    def write(connection: Connection) -> Path:
-        number = f"{len(list((scripts / 'versions').glob('*.py'))) + 1:04}"
-        config = _config(connection, scripts, tables)
-        script: Any = command.revision(config, message, autogenerate=True, rev_id=number)
-        return Path(script.path)
-
-    with translated():
-        async with engine.connect() as connection:
-            return await connection.run_sync(write)
-
-
 def migrate(connection: Connection, *, scripts: Path = SCRIPTS) -> None:
     """Run the migrations that are missing, in the caller's transaction."""
     from alembic import command  # noqa: PLC0415 - slow
 
-    command.upgrade(_config(connection, scripts, metadata), "head")
+    command.upgrade(alembic_config(connection, scripts), "head")
 
 
 def _current(connection: Connection) -> str | None:
@@ -99,7 +79,8 @@ def _upgrade(connection: Connection) -> None:
         migrate(connection)
 
 
-def _config(connection: Connection, scripts: Path, tables: MetaData) -> "Config":
+def alembic_config(connection: Connection, scripts: Path, tables: MetaData = metadata) -> "Config":
+    """Configure Alembic for migrations in the folder `scripts`, to be compared with `tables`."""
     from alembic.config import Config  # noqa: PLC0415 - slow
 
     config = Config(attributes={"connection": connection, "tables": tables})

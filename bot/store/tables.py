@@ -171,13 +171,6 @@ leases = Table(
     Column("until_ms", BigInteger, nullable=False),
 )
 
-replicas = Table(
-    "replicas",
-    metadata,
-    Column("replica", Words, primary_key=True),
-    Column("until_ms", BigInteger, nullable=False),
-)
-
 log_chunks = Table(
     "log_chunks",
     metadata,

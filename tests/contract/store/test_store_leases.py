@@ -109,15 +109,3 @@ async def test_database_clock_advances(store: SqlStore) -> None:
     async with asyncio.timeout(10):
         while await store.leases.claim(deployment.id, "two", LEASE) is None:
             await store.database.ping()
-
-
-async def test_living_replicas_are_counted(store: SqlStore, dial: Dial) -> None:
-    assert await store.leases.living_replicas() == 0
-    await store.leases.renew("one", LEASE, [])
-    dial.ahead += LEASE / 2
-    await store.leases.renew("two", LEASE, [])
-    assert await store.leases.living_replicas() == 2
-    dial.ahead += LEASE * 0.75
-    assert await store.leases.living_replicas() == 1
-    await store.leases.renew("one", LEASE, [])
-    assert await store.leases.living_replicas() == 2

@@ -96,12 +96,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_leases_replica", "leases", ["replica"])
     op.create_table(
-        "replicas",
-        sa.Column("replica", sa.Text(), nullable=False),
-        sa.Column("until_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("replica", name="pk_replicas"),
-    )
-    op.create_table(
         "log_chunks",
         sa.Column("deployment_id", sa.Text(), nullable=False),
         sa.Column("part", sa.Integer(), autoincrement=False, nullable=False),
