@@ -205,7 +205,7 @@ def check_refused(refused: tuple[str, Refused] | None, settings: Settings) -> No
     if refused is not None:
         server, refusal = refused
         origin = settings.origin("servers", server, refusal.setting)
-        raise origin.wrong(refusal.problem.rstrip("."), refusal.mend) from refusal
+        raise origin.wrong(refusal.problem.rstrip("."), refusal.fix) from refusal
 
 
 async def _wind_down(

@@ -1,4 +1,4 @@
-"""Time as a dependency, so that tests can own it."""
+"""Time as a dependency, so that tests can control it."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 def duration_words(value: timedelta) -> str:
-    """`45s`, `1m 20s`, `1h 5m`; nothing less than 0."""
+    """Format a duration: `45s`, `1m 20s`, `1h 5m`; a negative one is 0s."""
     seconds = max(0, int(value.total_seconds()))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -17,14 +17,14 @@ def duration_words(value: timedelta) -> str:
 
 
 class Clock(Protocol):
-    """What the domain knows of time."""
+    """The clocks that the domain uses."""
 
     def now(self) -> datetime:
-        """The wall clock: aware, UTC. For people and records."""
+        """The wall clock: aware, UTC. For people and stored times."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back. For intervals."""
+        """Seconds that never go backwards. For intervals."""
         ...
 
     async def sleep(self, duration: timedelta) -> None:
@@ -33,7 +33,7 @@ class Clock(Protocol):
 
 
 class SystemClock(Clock):
-    """The machine's own clocks."""
+    """The machine's clocks."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -2,13 +2,13 @@
 
 
 class BotError(Exception):
-    """The root: whoever catches it can show `str(error)` to a person as it is."""
+    """The root. `str(error)` can be shown to people as it is."""
 
 
 class Declined(BotError):
-    """Somebody asked for something that cannot be done now.
+    """A request that cannot be carried out now.
 
-    The sentence says what holds it and what to do next; it is shown to the asker alone.
+    The sentence says what prevents it and what to do next; only the requester sees it.
     """
 
 
@@ -16,27 +16,26 @@ class ConfigError(BotError):
     """A setting is missing or wrong; the bot cannot start.
 
     `setting` is the variable or dotted path, `source` where it was read (environment,
-    `.env`, the file's path), `problem` what is wrong and `mend` what to do about it.
+    `.env`, the file's path), `problem` what is wrong and `fix` what to do about it.
     """
 
-    def __init__(self, setting: str, source: str, problem: str, mend: str) -> None:
+    def __init__(self, setting: str, source: str, problem: str, fix: str) -> None:
         self.setting = setting
         self.source = source
         self.problem = problem
-        self.mend = mend
+        self.fix = fix
         full_stop = "" if problem.endswith("?") else "."
-        super().__init__(f"{source}: {setting}: {problem}{full_stop} {mend}".rstrip())
+        super().__init__(f"{source}: {setting}: {problem}{full_stop} {fix}".rstrip())
 
 
 class DokkuError(BotError):
-    """Something between the bot and a Dokku server went wrong."""
+    """A command to a Dokku server failed, or its answer is unknown or unreadable."""
 
 
 class Unreachable(DokkuError):
-    """No command was sent: the server did not answer, or refused the key or host key.
+    """No command was sent: the server did not answer, or refused the login. Retrying is harmless.
 
-    Trying again is harmless. `final` is True when trying again cannot help by itself
-    (host key changed, key refused).
+    `final`: retrying cannot help (host key changed, key refused).
     """
 
     def __init__(self, sentence: str, *, final: bool = False) -> None:
@@ -45,20 +44,20 @@ class Unreachable(DokkuError):
 
 
 class Refused(Unreachable):
-    """The server answered, and a setting keeps the bot out; nothing was sent.
+    """The server answered, but a setting keeps the bot out; nothing was sent.
 
-    `setting` is its name in the server's table; the sentence is `problem` and `mend`.
+    `setting` is its name in the server's table; the sentence is `problem` and `fix`.
     """
 
-    def __init__(self, setting: str, problem: str, mend: str) -> None:
+    def __init__(self, setting: str, problem: str, fix: str) -> None:
         self.setting = setting
         self.problem = problem
-        self.mend = mend
-        super().__init__(f"{problem} {mend}", final=True)
+        self.fix = fix
+        super().__init__(f"{problem} {fix}", final=True)
 
 
 class CommandFailed(DokkuError):
-    """A question was answered with a non-zero exit status. Texts are redacted heads."""
+    """A question was answered with a non-zero exit status. The texts are redacted and cut."""
 
     def __init__(self, command: str, exit_status: int, stdout: str, stderr: str) -> None:
         self.command = command
@@ -70,7 +69,7 @@ class CommandFailed(DokkuError):
 
 
 class OddReport(DokkuError):
-    """Dokku answered something that could not be read; the sentence holds a redacted head."""
+    """Dokku's answer could not be read; the sentence quotes at most its redacted beginning."""
 
 
 class NotShown(DokkuError):
@@ -80,18 +79,17 @@ class NotShown(DokkuError):
         self.app = app
         self.server = server
         super().__init__(
-            f"Docker on {server} does not show the containers of {app}, so no end of a deployment "
-            "could be proven: nothing was started. See whether Docker runs on the server, "
-            "then retry."
+            f"Docker on {server} does not show the containers of {app}, so no result could be "
+            "proven: nothing was started. Check that Docker runs on the server, then retry."
         )
 
 
 class OutcomeUnknown(DokkuError):
-    """A command was sent and no exit status came back: look, never repeat blindly."""
+    """A command was sent and no exit status came back: read the server's state before retrying."""
 
 
 class SlackError(BotError):
-    """Slack refused a call. `code` is Slack's own error word."""
+    """Slack refused a call. `code` is Slack's error code."""
 
     def __init__(self, sentence: str, *, code: str = "") -> None:
         self.code = code
@@ -99,7 +97,7 @@ class SlackError(BotError):
 
 
 class MessageGone(SlackError):
-    """The message to edit no longer exists or may not be edited: post once anew, or stop."""
+    """The message to edit no longer exists or may not be edited: post one new message, or stop."""
 
 
 class StoreError(BotError):
@@ -107,7 +105,7 @@ class StoreError(BotError):
 
 
 class DatabaseDown(StoreError):
-    """The database does not answer, or cannot write: whether a write was made is not known."""
+    """The database does not answer, or cannot write: whether a write was made is unknown."""
 
 
 class LeaseLost(StoreError):
@@ -115,11 +113,11 @@ class LeaseLost(StoreError):
 
 
 class StaleState(StoreError):
-    """The deployment is no longer in the phase that the caller believed: read again."""
+    """The deployment is no longer in the phase that the caller expected: read it again."""
 
 
 class ServerFull(StaleState):
-    """As many deployments run on the server as the settings allow: it keeps its place in line."""
+    """The server runs as many deployments as the settings allow; this one stays in the queue."""
 
     def __init__(self, server: str, running: int, most: int) -> None:
         self.server = server
@@ -129,7 +127,7 @@ class ServerFull(StaleState):
 
 
 class Duplicate(StoreError):
-    """The same request was delivered before; `deployment_id` is what it started."""
+    """The same request was delivered before; it started the deployment `deployment_id`."""
 
     def __init__(self, deployment_id: str) -> None:
         self.deployment_id = deployment_id

@@ -1,4 +1,4 @@
-"""Log lines: JSON or console, our own and the libraries' through one chain, secrets masked last."""
+"""Log lines, JSON or console: the bot's and the libraries' in one chain, secrets masked last."""
 
 import logging
 import sys
@@ -9,10 +9,10 @@ import structlog
 from structlog.types import EventDict, Processor
 
 Mask = Callable[[str], str]
-"""Gives a text back without its secrets."""
+"""Returns a text without its secrets."""
 
 QUIET = ("alembic", "apscheduler", "asyncssh", "aiohttp.access")
-"""Loggers that write a line or two for each poll, command, health check or migration."""
+"""Loggers that write lines for each poll, command, health check or migration."""
 
 _BAD_SIGNATURE = "Invalid request signature detected"
 _SHARED: tuple[Processor, ...] = (
@@ -25,12 +25,12 @@ _SHARED: tuple[Processor, ...] = (
 
 
 def configure_logging(*, json: bool, level: str, mask: Mask, stream: TextIO | None = None) -> None:
-    """Send every log line of this process to one stream. May be called again.
+    """Send every log line of this process to one stream. May be called more than once.
 
     Args:
         json: One JSON object a line; else text for people.
         level: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
-        mask: Applied to every text of every line, after the traceback became text.
+        mask: Applied to every text of every line, tracebacks included.
         stream: Default: stderr.
     """
     out = stream or sys.stderr
@@ -88,7 +88,7 @@ def _masking(mask: Mask) -> Processor:
     def named(key: str, value: object) -> object:
         if not isinstance(value, str):
             return clean(value)
-        # The field's name tells, too: password=... is masked as it would be in a line of text.
+        # The field's name counts too: password=... is masked as in a line of text.
         before = f"{key}="
         together = mask(before + value)
         return mask(together.removeprefix(before))
@@ -100,7 +100,7 @@ def _masking(mask: Mask) -> Processor:
 
 
 def _without_body(record: logging.LogRecord) -> bool:
-    """Bolt logs the whole request where its signature is wrong: keep the fact alone."""
+    """Keep only the fact: Bolt logs the whole request if its signature is wrong."""
     if str(record.msg).startswith(_BAD_SIGNATURE):
         record.msg, record.args = "slack_signature_refused", ()
     return True

@@ -43,8 +43,8 @@ def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
 
 def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
     # Masked in parts: next to the setting's name, its explanation would look like a secret.
-    problem, mend = redactor.text(error.problem), redactor.text(error.mend)
-    return ConfigError(error.setting, error.source, " ".join(problem.split()), mend)
+    problem, fix = redactor.text(error.problem), redactor.text(error.fix)
+    return ConfigError(error.setting, error.source, " ".join(problem.split()), fix)
 
 
 async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None:

@@ -1,9 +1,9 @@
 """Masks secrets in every text that is printed, logged, sent or stored.
 
-Three layers: values that we know (settings), places where secrets stand (`PASSWORD=...`, the user
-part of a URL, `Authorization:`), and shapes that only tokens have (`ghp_...`, `AKIA...`, JWT,
-private keys). All patterns are bounded or start at a fixed word, so that hostile text costs
-time in proportion to its length.
+Three layers: known values (settings), places of secrets (`PASSWORD=...`, the user part of a URL,
+`Authorization:`), and shapes that only tokens have (`ghp_...`, `AKIA...`, JWT, private keys).
+All patterns are bounded or start at a fixed word, so hostile text costs time in proportion to its
+length.
 """
 
 import base64
@@ -23,43 +23,43 @@ _ENCODED_SHORTEST = 8
 _HOLD = 4096
 _GRAM = 4
 _STRIDE = SHORTEST - _GRAM + 1
-"""Whoever looks at `_GRAM` characters at each `_STRIDE`th place meets every form."""
+"""Checking `_GRAM` characters at each `_STRIDE`th place finds every form."""
 
 
 class Redactor:
-    """Masks secrets in text. Immutable; safe to share. Its `repr` shows none of them."""
+    """Masks secrets in text. Immutable; safe to share. Its `repr` shows no secret."""
 
     def __init__(self, known: Iterable[str] = (), *, spared: str = "") -> None:
-        """`spared`: whatever it contains is no secret, even where it is a known value."""
+        """`spared`: text that is not secret, even where it is a known value."""
         self._values = frozenset(value for value in known if len(value.strip()) >= SHORTEST)
         self._spared = spared
         forms = {form for value in self._values for form in _forms(value) if form not in spared}
         self._known = _Known(forms)
         self.hold = max(_HOLD, 2 * max(map(len, forms), default=0))
-        """Characters to keep back when a text arrives in parts (no match is longer, or it is
-        recognised by its first `hold` characters)."""
+        """Characters to hold back when a text arrives in parts: no match is longer, or its first
+        `hold` characters identify it."""
 
     def with_known(self, more: Iterable[str], *, spared: str = "") -> Self:
-        """A redactor that knows these values too, and spares this text too."""
+        """Return a redactor that also masks these values, and also spares this text."""
         return type(self)(
             self._values | frozenset(more),
             spared=f"{self._spared}\n{spared}" if spared else self._spared,
         )
 
     def text(self, text: str, sieve: "Sieve | None" = None) -> str:
-        """The text with every secret replaced by `[redacted]`. Lines are kept, but for keys.
+        """Return the text with every secret replaced by `[redacted]`. Only keys lose their lines.
 
-        `sieve`: of a text that this one is a part of.
+        `sieve`: that of a text which contains this one.
         """
         spans = self.spans(text, sieve)
         return _masked(text, spans) if spans else text
 
     def sieve(self, text: str) -> "Sieve":
-        """What may be found in any part of a text, at the price of one look for all of them."""
+        """Check a text once for everything that may be found in its parts."""
         return Sieve(hints=hints_in(text), known=self._known.may_be_in(text))
 
     def spans(self, text: str, sieve: "Sieve | None" = None) -> list[Span]:
-        """All secrets found, in order of `begin`; they may overlap."""
+        """Find all secrets, in order of `begin`; they may overlap."""
         if not text:
             return []
         sieve = sieve or EVERYTHING
@@ -70,11 +70,11 @@ class Redactor:
         return found
 
     def head(self, text: str, size: int) -> tuple[str, int, bool]:
-        """Mask the first characters of a text that goes on, without cutting any secret.
+        """Mask the beginning of a text that continues, without cutting a secret.
 
-        Only the first `size + hold` characters are looked at; give as many. Returns the masked
-        head, how many characters of `text` it stands for (at least 1), and whether the head
-        ends inside a secret that may go on: then drop what follows up to the next white space.
+        Only the first `size + hold` characters are read; give as many. Returns the masked head,
+        how many characters of `text` it replaces (at least 1), and whether the head ends inside
+        a secret that may continue: then drop what follows up to the next white space.
         """
         text = text[: size + self.hold]
         spans = self.spans(text)
@@ -93,22 +93,22 @@ class Redactor:
         return _masked(text[:end], [s for s in spans if s.end <= end]), end, end == len(text)
 
     def stream(self) -> "RedactedLines":
-        """A helper for lines that arrive one after another."""
+        """Return a helper for lines that arrive one after another."""
         return RedactedLines(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sieve:
-    """What need not be looked for in the parts of a text, for the whole of it has none."""
+    """What may occur in the parts of a text; nothing else needs to be searched for."""
 
     hints: Hints
-    """Of the rules: those that occur somewhere in it."""
+    """Those hints of the rules that occur in it."""
     known: bool
     """A known value may occur in it."""
 
     @property
     def lets_all_pass(self) -> bool:
-        """There is no secret in it."""
+        """Whether it holds no secret."""
         return not self.hints and not self.known
 
 
@@ -118,8 +118,8 @@ EVERYTHING = Sieve(hints=ALL_HINTS, known=True)
 class _Known:
     """Finds given forms of values, all at once.
 
-    One regular expression of hundreds of values costs a hundred microseconds a line. Nearly
-    every line holds not even four characters of any of them, and that is seen in one.
+    One regular expression of hundreds of values takes a hundred microseconds a line. Hardly any
+    line holds even four characters of one of them, which one microsecond shows.
     """
 
     def __init__(self, forms: Iterable[str]) -> None:
@@ -134,7 +134,7 @@ class _Known:
         )
 
     def may_be_in(self, text: str) -> bool:
-        """Whether the text holds four characters of any of them."""
+        """Whether the text holds four characters of one of them."""
         return bool(self._grams) and not self._grams.isdisjoint(
             [text[at : at + _GRAM] for at in range(0, len(text), _STRIDE)]
         )
@@ -161,9 +161,9 @@ _KEY_BODY = re.compile(
 )
 _BODY_SHORTEST = 20
 _BODY_SURE = 40
-"""So many characters of base64 alone on a line are no words."""
+"""A line with this many characters of base64 is not made of words."""
 _PATIENCE = 50
-"""Lines of others that may stand in a key: steps of a build print side by side."""
+"""Other lines that may come between those of a key: steps of a build print concurrently."""
 
 
 class RedactedLines:
@@ -183,7 +183,7 @@ class RedactedLines:
         return [self.line(text, sieve) for text in texts]
 
     def line(self, text: str, sieve: Sieve = EVERYTHING) -> str:
-        """Mask the next line. `sieve`: of a text that it is a part of."""
+        """Mask the next line. `sieve`: that of a text which contains it."""
         if self._in_key:
             end = _KEY_ENDS.match(text)
             if end is not None:
@@ -194,7 +194,7 @@ class RedactedLines:
                 return text
             if body is not None and self._is_key(body["body"]):
                 return body["prefix"] + MASK
-            # Neither body nor end: somebody else's line, or a log merely named the marker.
+            # Neither body nor end: another step's line, or the log only mentioned the marker.
             self._others += 1
             self._in_key = self._others <= _PATIENCE
         if sieve.hints:
@@ -202,7 +202,7 @@ class RedactedLines:
         return self._redactor.text(text, sieve)
 
     def _is_key(self, body: str) -> bool:
-        """Only the last line of a key is short; words of an ordinary log are, too."""
+        """Whether a line belongs to a key. Only its last line is short, as ordinary words are."""
         sure = len(body) >= _BODY_SURE or (body.endswith("=") and " " not in body)
         if not sure and (self._others or self._last_body):
             return False
@@ -212,7 +212,7 @@ class RedactedLines:
         return True
 
     def saw(self, text: str) -> None:
-        """Take note of a line that was masked elsewhere: a key may have begun in it."""
+        """Note a line that was already masked: a key may have begun in it."""
         begins = list(_KEY_BEGINS.finditer(text))
         if begins:
             self._in_key = "-----END " not in text[begins[-1].end() :]
@@ -234,12 +234,12 @@ def _masked(text: str, spans: list[Span]) -> str:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """A known value as it may be written: plain, URL-encoded, JSON-escaped, in base64."""
+    """The ways to write a known value: plain, URL-encoded, JSON-escaped, in base64."""
     value = value.strip()
     yield from _spellings(value)
     if "\n" in value:
         yield value.replace("\n", "\\n")
-        # Logs show a value of many lines line by line.
+        # Logs show a multi-line value line by line.
         for line in map(str.strip, value.splitlines()):
             if len(line) >= SHORTEST and "-----" not in line:
                 yield from _spellings(line)
@@ -257,7 +257,7 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def _base64_forms(value: bytes) -> Iterator[str]:
-    """The characters that stand for `value` alone, wherever it begins in the encoded bytes."""
+    """The characters that encode only `value`, wherever it begins in the encoded bytes."""
     for offset in range(3):
         head = bytes(offset)
         whole = base64.b64encode(head + value).decode()

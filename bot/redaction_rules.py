@@ -1,7 +1,7 @@
-"""Where secrets stand, and what they look like: the patterns of the redaction.
+"""The patterns of the redaction: places and shapes of secrets.
 
-All patterns are bounded or start at a fixed word, so that hostile text costs time in proportion
-to its length.
+All patterns are bounded or start at a fixed word, so hostile text costs time in proportion to its
+length.
 """
 
 import re
@@ -13,7 +13,7 @@ MASK = "[redacted]"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One secret in a text: `begin:end` is all that made it recognisable, `mask:end` is hidden."""
+    """One secret in a text: `begin:end` is the whole match, `mask:end` is masked."""
 
     begin: int
     mask: int
@@ -181,22 +181,22 @@ _VALUE_GROUPS = ("a", "b", "c", "d")
 
 
 ALL_HINTS = tuple((hint, place) for place, rule in enumerate(_RULES) for hint in rule.hints)
-# `tokenizers==0.13.3`, `"js-tokens": "^4.0.0"`: the name of a package.
+# `tokenizers==0.13.3`, `"js-tokens": "^4.0.0"`: a package with a secret-like name.
 _VERSION = re.compile(r"[\^~<>=v]{0,3}\d+(?:\.\d+){1,3}(?:-[a-z]+[.\d]*)?[,;]?")
 
 
 Hints = tuple[tuple[str, int], ...]
-"""Hints (lower case), each with the place of the rule that it is for."""
+"""Hints (lower case), each with the index of its rule."""
 
 
 def hints_in(text: str) -> Hints:
-    """What of all hints occurs in a text; whoever masks its parts need not look for others."""
+    """Find the hints that occur in a text; its parts hold no others."""
     lowered = text.lower()
     return tuple(one for one in ALL_HINTS if one[0] in lowered)
 
 
 def by_rules(text: str, hints: Hints = ALL_HINTS) -> Iterator[Span]:
-    """What the patterns find, rule by rule. `hints`: those that may occur in it."""
+    """Find secrets, rule by rule. `hints`: those that may occur in the text."""
     if not hints:
         return
     lowered = text.lower()
@@ -213,7 +213,7 @@ def _by(rule: _Rule, text: str) -> Iterator[Span]:
             name = next(group for group in _VALUE_GROUPS if match[group] is not None)
         if match[name] == MASK or ("more" in groups and _is_package(match["more"], match[name])):
             continue
-        # What follows the secret (a closing quote, `@`) may stand after a cut.
+        # What follows the secret (a closing quote, `@`) may come after a cut.
         yield Span(match.start(), match.start(name), match.end(name))
 
 

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 _SECRET_NAME = re.compile(
     r"pass|pwd|secret|token|key|credential|auth|dsn|private|salt|signature|webhook", re.IGNORECASE
 )
-# Variables of Dokku and the shell. Masked all the same where the name is that of a secret.
+# Variables of Dokku and the shell. Masked anyway if the name is that of a secret.
 _SYSTEM_NAME = re.compile(
     r"DOKKU_\w*|GIT_REV|PORT|DYNO|NO_VHOST|CACHE_PATH|PATH|USER|HOME|SHELL|PWD|HOSTNAME|LANG|LC_\w+|TZ"
 )

@@ -200,7 +200,7 @@ def cut(ssh: asyncssh.SSHClientConnection) -> None:
     """Close a connection so that nothing still on its way arrives.
 
     A plain close leaves undelivered data to the kernel, which goes on sending it: on a path that
-    was dead for a while, a deploy that the bot gave up would begin all the same.
+    was dead for a while, a deploy that the bot gave up would still begin.
     """
     wire: socket.socket | None = ssh.get_extra_info("socket")
     if wire is not None:

@@ -88,7 +88,7 @@ class Connection:
             self._health = str(error)
             raise error from None
         except asyncio.CancelledError:
-            # A poll has its own time-out, and proves the server's silence as well as ours does.
+            # A poll has its own time-out, and proves the server's silence just as well.
             waited_s = self._monotonic() - began
             if waited_s >= self.limits.silence_s:
                 self._health = str(self._late(command, round(waited_s, 1)))

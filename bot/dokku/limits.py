@@ -50,6 +50,6 @@ class SshLimits:
     start_s: float = 30.0
     """Sending the deploy command on an open connection."""
     stream_chars: int = 16_000_000
-    """Output that is kept while nobody takes it."""
+    """Output that is kept until the bot takes it."""
     hang_up_s: float = 1.0
     """A polite close; afterwards the connection is cut."""

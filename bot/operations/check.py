@@ -56,7 +56,7 @@ async def run_checks(
                 what="config",
                 ok=False,
                 found=f"{error.source}: {error.setting}: {error.problem}.",
-                mend=error.mend,
+                mend=error.fix,
             )
         ]
     file = settings.given.file or "environment only"
@@ -88,7 +88,7 @@ async def _check_database(settings: Settings) -> Sequence[Check]:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             return [Check(what=what, ok=True, found=await check_database(settings))]
     except ConfigError as error:
-        return [Check(what=what, ok=False, found=f"{error.problem}.", mend=error.mend)]
+        return [Check(what=what, ok=False, found=f"{error.problem}.", mend=error.fix)]
     except (BotError, TimeoutError) as error:
         mend = "Start the database, or correct DATABASE_URL."
         return [Check(what=what, ok=False, found=_sentence(error), mend=mend)]

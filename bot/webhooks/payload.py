@@ -21,7 +21,7 @@ STARTED = "deployment.started"
 FINISHED = "deployment.finished"
 CORRECTED = "deployment.corrected"
 NOTE = "deployment.note"
-"""Told in the thread only: no webhook carries it."""
+"""Only for the thread: no webhook sends it."""
 EVENTS = frozenset({STARTED, FINISHED, CORRECTED})
 
 TAIL_LINES = 40
@@ -31,8 +31,8 @@ LINE_CHARACTERS = 500
 def standard_body(deployment: Deployment, event: Event, *, at: datetime) -> dict[str, object]:
     """The Standard Webhooks body: `{type, timestamp, data}`.
 
-    `at` is when the event is written down; it is the time stamp of an event that has no time
-    of its own in the row (a correction).
+    `at` is when the event is stored: the timestamp of an event without a time in the row (a
+    correction).
     """
     data = _data(deployment)
     data["log_tail"] = [_cut(line) for line in event.log_tail[-TAIL_LINES:]]
@@ -48,10 +48,10 @@ def planner(
     clock: Clock,
     new_id: Callable[[], str] = lambda: str(ULID()),
 ) -> Planner:
-    """What each event means for the outbox.
+    """Make the planner that turns events into outbox rows.
 
     One row for each endpoint that wants the event, with the body that will be sent; and for
-    an end or a correction of a deployment that came from Slack one row on the lane `slack`,
+    a result or a correction of a deployment that came from Slack one row on the lane `slack`,
     with the standard body.
     """
 

@@ -1,11 +1,14 @@
-"""An event as a message for a Slack incoming webhook (`format = "slack"`). Pure.
+"""Make an event a message for a Slack incoming webhook (`format = "slack"`). Pure.
 
-Foreign text stands in rich_text elements, which Slack does not parse; only the fallback
-`text` is markup, so there it is escaped and its `@` are broken.
+Texts of users and logs go into rich_text elements, which Slack does not parse. Only the fallback
+`text` is markup, so there they are escaped and each `@` is broken.
 """
 
 from collections.abc import Mapping
 from typing import Any
+
+from bot.deployments.model import Live
+from bot.deployments.verdict.wording import LIVE_SENTENCES
 
 HEADLINES = {
     "running": ("🔵", "Deploying"),
@@ -13,17 +16,10 @@ HEADLINES = {
     "failed": ("❌", "Failed to deploy"),
     "cancelled": ("⚪", "Cancelled"),
 }
-LIVE = {
-    "new": "The new release is live.",
-    "previous": "The previous release is still serving.",
-    "mixed": "Some processes are new, some are old.",
-    "none": "Nothing is serving.",
-    "unknown": "What is serving is not known.",
-}
 
 
 def slack_message(body: Mapping[str, Any]) -> dict[str, object]:
-    """`{text, blocks}` from a standard body."""
+    """Make `{text, blocks}` from a standard body."""
     data: Mapping[str, Any] = body["data"]
     icon, words = HEADLINES.get(data["status"], ("🔵", str(data["status"]).capitalize()))
     corrected = body["type"] == "deployment.corrected"
@@ -59,7 +55,8 @@ def _sentences(data: Mapping[str, Any]) -> list[str]:
     reason = str(data["reason"] or "").strip()
     if reason and reason[-1] not in ".!?":
         reason += "."
-    return [part for part in (reason, LIVE.get(data["live"] or "", "")) if part]
+    live = LIVE_SENTENCES[Live(data["live"])] if data["live"] else ""
+    return [part for part in (reason, live) if part]
 
 
 def _duration(seconds: float | None) -> str:

@@ -61,7 +61,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return groups
 
 
-async def test_a_number_that_git_gave_back_is_not_killed(
+async def test_reaped_process_group_is_not_killed(
     refs: GitRefs, repo: Path, killed: list[int]
 ) -> None:
     assert isinstance(await refs.resolve(str(repo), "main"), Found)
@@ -88,7 +88,7 @@ async def test_branches_and_tags_are_commits(
 
 
 @pytest.mark.parametrize("ref", ["nope", "feature", "x", "ain", "refs/heads/nope", "deadbeefx"])
-async def test_what_the_listing_lacks_is_not_there(refs: GitRefs, repo: Path, ref: str) -> None:
+async def test_unlisted_ref_is_not_there(refs: GitRefs, repo: Path, ref: str) -> None:
     assert await refs.resolve(repo.as_uri(), ref) == NotThere()
 
 
@@ -110,7 +110,7 @@ async def test_a_short_commit_is_found_where_one_branch_or_tag_names_it(
     assert isinstance(await refs.resolve(repo.as_uri(), tag[:8]), CannotTell)
 
 
-async def test_a_short_commit_that_no_ref_names_cannot_be_told(refs: GitRefs, repo: Path) -> None:
+async def test_short_commit_without_a_ref_is_unknown(refs: GitRefs, repo: Path) -> None:
     full = git(repo, "rev-parse", "main")
     for short in (full[:6], full[:4], "0" * 7):
         answer = await refs.resolve(repo.as_uri(), short)
@@ -118,7 +118,7 @@ async def test_a_short_commit_that_no_ref_names_cannot_be_told(refs: GitRefs, re
         assert "shortened commit" in answer.why
 
 
-async def test_a_branch_that_is_called_like_a_commit_comes_first(refs: GitRefs, repo: Path) -> None:
+async def test_branch_named_like_a_commit_comes_first(refs: GitRefs, repo: Path) -> None:
     full, other = git(repo, "rev-parse", "main"), git(repo, "rev-parse", "main~1")
     git(repo, "update-ref", f"refs/heads/{full[:7]}", other)
     assert await refs.resolve(repo.as_uri(), full[:7]) == Found(other)
@@ -136,7 +136,7 @@ async def test_commits_with_the_same_first_digits_are_all_named(refs: GitRefs, r
         assert isinstance(await cut.resolve(address, "abcdef01"), CannotTell)
 
 
-async def test_an_empty_repository_cannot_tell(refs: GitRefs, tmp_path: Path) -> None:
+async def test_empty_repository_is_unknown(refs: GitRefs, tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--bare", "empty.git")
     answer = await refs.resolve((tmp_path / "empty.git").as_uri(), "main")
     assert isinstance(answer, CannotTell)
@@ -154,7 +154,7 @@ async def test_an_empty_repository_cannot_tell(refs: GitRefs, tmp_path: Path) ->
         ("", "does not accept"),
     ],
 )
-async def test_what_cannot_be_listed_says_why(
+async def test_unlistable_repository_says_why(
     refs: GitRefs, tmp_path: Path, address: str, why: str
 ) -> None:
     answer = await refs.resolve(address.format(folder=tmp_path.as_uri()), "main")
@@ -162,7 +162,7 @@ async def test_what_cannot_be_listed_says_why(
     assert answer.why.startswith(why) or why in answer.why
 
 
-async def test_an_unreachable_ssh_host_asks_nobody() -> None:
+async def test_unreachable_ssh_host_fails_without_a_prompt() -> None:
     answer = await GitRefs(timeout_s=20).resolve("ssh://git@127.0.0.1:1/x", "main")
     assert isinstance(answer, CannotTell)
     assert "refused" in answer.why
@@ -203,7 +203,7 @@ async def test_a_private_repository_is_listed_with_stored_credentials(repo: Path
 
 
 @pytest.mark.parametrize("credentials", [None, "http://ada:wrong-token@{host}\n"])
-async def test_a_private_repository_without_the_right_login_cannot_tell(
+async def test_private_repository_without_the_right_login_is_unknown(
     repo: Path, credentials: str | None
 ) -> None:
     async with hosting(repo, "ada:s3cr3t-token") as address:
@@ -224,7 +224,7 @@ async def test_errors_hide_the_login_in_an_address(repo: Path) -> None:
     assert MASK in answer.why or "@" not in answer.why
 
 
-async def test_a_silent_server_costs_no_more_than_the_time_limit() -> None:
+async def test_silent_git_server_is_limited_in_time() -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -242,7 +242,7 @@ async def test_a_silent_server_costs_no_more_than_the_time_limit() -> None:
             await done.wait()  # git's helper is gone too
 
 
-async def test_git_reads_none_of_our_settings(
+async def test_git_reads_no_settings_of_the_bot(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".gitconfig").write_text('[url "file:///nowhere/"]\n\tinsteadOf = file:///\n')

@@ -1,4 +1,4 @@
-"""An outbox in memory and a clock that the test turns; both by the ports' words."""
+"""An outbox in memory, and a clock that the test advances. Both implement their ports."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from bot.outbox import Outbox, Outgoing
 
 
 class HandClock(Clock):
-    """Time stands until `advance`. It begins now: signatures are checked against real time."""
+    """A clock that only `advance` moves. It starts now: signatures are checked in real time."""
 
     def __init__(self) -> None:
         self._start = datetime.now(UTC)
@@ -39,7 +39,7 @@ class HandClock(Clock):
 
 
 class MemoryOutbox(Outbox):
-    """What the port promises, without a database."""
+    """The port, without a database."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -50,7 +50,7 @@ class MemoryOutbox(Outbox):
         self.looks = 0
         self.news = asyncio.Condition()
         self.broken = 0
-        """How many of the next `take` fail."""
+        """How many of the next calls of `take` fail."""
 
     def add(self, *, lane: str, deployment: str, body: dict[str, object] | None = None) -> str:
         key = f"out-{next(self._ids):03}"
@@ -113,12 +113,12 @@ class MemoryOutbox(Outbox):
         return self.off.pop(lane, None) is not None
 
     async def until_looked(self, times: int) -> None:
-        """Wait until `take` was called so often."""
+        """Wait until `take` was called this many times."""
         async with asyncio.timeout(5), self.news:
             await self.news.wait_for(lambda: self.looks >= times)
 
     async def until(self, outgoing_id: str, *, state: str = "waiting", tries: int = 0) -> Outgoing:
-        """Wait until a row is in a state, with at least so many tries."""
+        """Wait until a row has this state and at least this number of failed attempts."""
 
         def reached() -> bool:
             row = self.rows[outgoing_id]

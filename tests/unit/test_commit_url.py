@@ -21,7 +21,7 @@ SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
         ("https://git.sr.ht/~ada/web", "https://git.sr.ht/~ada/web/commit/"),
     ],
 )
-def test_known_hostings_have_a_page(repo: str, page: str) -> None:
+def test_known_forges_have_a_commit_page(repo: str, page: str) -> None:
     assert commit_url(repo, SHA) == page + SHA
 
 
@@ -37,7 +37,7 @@ def test_known_hostings_have_a_page(repo: str, page: str) -> None:
         ),
     ],
 )
-def test_nothing_is_guessed(repo: str) -> None:
+def test_unknown_hosts_have_no_link(repo: str) -> None:
     assert commit_url(repo, SHA) is None
 
 

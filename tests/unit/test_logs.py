@@ -41,20 +41,20 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_our_lines_and_the_libraries_look_alike() -> None:
+def test_bot_and_library_lines_look_alike() -> None:
     stream = configured()
     structlog.contextvars.bind_contextvars(deployment_id="01K")
 
     structlog.get_logger().info("deployment_started", app="myapp", tries=2)
     logging.getLogger("aiohttp.server").warning("odd %s", "thing")
 
-    ours, theirs = lines(stream)
-    assert ours["event"] == "deployment_started"
-    assert (ours["app"], ours["tries"], ours["level"]) == ("myapp", 2, "info")
-    assert theirs["event"] == "odd thing"
-    assert (theirs["logger"], theirs["level"]) == ("aiohttp.server", "warning")
-    assert ours["deployment_id"] == theirs["deployment_id"] == "01K"
-    assert ours["timestamp"].endswith("Z")
+    bot_line, library_line = lines(stream)
+    assert bot_line["event"] == "deployment_started"
+    assert (bot_line["app"], bot_line["tries"], bot_line["level"]) == ("myapp", 2, "info")
+    assert library_line["event"] == "odd thing"
+    assert (library_line["logger"], library_line["level"]) == ("aiohttp.server", "warning")
+    assert bot_line["deployment_id"] == library_line["deployment_id"] == "01K"
+    assert bot_line["timestamp"].endswith("Z")
 
 
 def test_extra_fields_of_a_stdlib_record_are_kept() -> None:
@@ -66,7 +66,7 @@ def test_extra_fields_of_a_stdlib_record_are_kept() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_secrets_are_masked_wherever_they_stand(as_json: bool) -> None:
+def test_secrets_are_masked_in_every_field(as_json: bool) -> None:
     stream = configured(as_json=as_json)
     log = structlog.get_logger()
 
@@ -88,7 +88,7 @@ def test_secrets_are_masked_wherever_they_stand(as_json: bool) -> None:
     assert "Traceback" in text
 
 
-def test_the_level_holds_for_both() -> None:
+def test_level_applies_to_bot_and_libraries() -> None:
     stream = configured("WARNING")
 
     structlog.get_logger().info("quiet")
@@ -108,7 +108,7 @@ def test_chatty_libraries_are_quiet(name: str) -> None:
     assert [line["event"] for line in lines(stream)] == ["something"]
 
 
-def test_a_request_with_a_bad_signature_is_not_logged_whole() -> None:
+def test_refused_slack_request_is_not_logged_whole() -> None:
     stream = configured()
     # Bolt sets levels of its loggers when an app is made: here no other test's app counts.
     logger = logging.getLogger("slack_bolt.AsyncRequestVerification")

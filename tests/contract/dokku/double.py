@@ -1,4 +1,4 @@
-"""A small SSH server in a process of its own, for machines without OpenSSH.
+"""A small SSH server in another process, for machines without OpenSSH.
 
 `python double.py FOLDER MAX_SESSIONS`: reads the keys in the folder, prints its port, and runs the
 folder's script for every command, as a forced command does.

@@ -1,4 +1,4 @@
-"""Real SSH servers for tests: OpenSSH where it is installed, and a double in a process of its own.
+"""Real SSH servers for tests: OpenSSH where it is installed, and a double in another process.
 
 Both run `forced.sh` for every command: it sources the file that is named after the command.
 """
@@ -79,7 +79,7 @@ class SshServer:
 
     def signal(self, number: int) -> None:
         """Signal the server and all that it runs. OpenSSH's children leave its process group."""
-        # Parents first, or a server would live to tell that its command was killed.
+        # Parents first, or a server could still report that its command was killed.
         family = [self.process.pid]
         table = subprocess.run(
             ["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True

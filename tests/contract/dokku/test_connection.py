@@ -43,7 +43,7 @@ async def test_every_exit_status_is_an_answer(server: SshServer, status: int) ->
     assert connection.health is None
 
 
-async def test_a_command_that_was_killed_shows_minus_one(server: SshServer) -> None:
+async def test_killed_command_has_status_minus_one(server: SshServer) -> None:
     server.answer("die", "kill -9 $$")
     async with connected(server.target) as connection:
         assert (await connection.run(("die",), timeout_s=10)).exit_status == -1
@@ -60,7 +60,7 @@ async def test_one_connection_serves_all_questions(server: SshServer) -> None:
     assert counts == [1, 0]
 
 
-async def test_invalid_utf_8_hurts_nobody(server: SshServer) -> None:
+async def test_invalid_utf_8_keeps_the_connection(server: SshServer) -> None:
     server.answer("odd", r"printf '\377\376 caf\303\n'")
     server.answer("fine", "echo fine")
     async with connected(server.target) as connection:
@@ -69,21 +69,21 @@ async def test_invalid_utf_8_hurts_nobody(server: SshServer) -> None:
         assert connection.generation == 1
 
 
-async def test_megabytes_on_both_outputs_do_not_block_each_other(server: SshServer) -> None:
+async def test_large_outputs_do_not_block_each_other(server: SshServer) -> None:
     server.answer("big", "head -c 5000000 /dev/zero >&2; head -c 5000000 /dev/zero")
     async with connected(server.target) as connection:
         answer = await connection.run(("big",), timeout_s=60)
     assert (len(answer.stdout), len(answer.stderr)) == (5_000_000, 5_000_000)
 
 
-async def test_a_command_that_reads_gets_nothing_to_read(server: SshServer) -> None:
+async def test_command_reads_an_empty_input(server: SshServer) -> None:
     server.answer("read", "cat; echo done")
     async with connected(server.target) as connection:
         assert (await connection.run(("read",), timeout_s=10)).out == "done\n"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_lack_of_channels_is_waited_out(kind: str, tmp_path: Path) -> None:
+async def test_question_waits_for_a_free_channel(kind: str, tmp_path: Path) -> None:
     async with run_ssh_server(kind, tmp_path / "ssh", most_sessions=CHANNELS - 1) as server:
         server.answer("ask", "echo here; sleep 0.1")
         async with connected(server.target) as connection:
@@ -94,7 +94,7 @@ async def test_a_lack_of_channels_is_waited_out(kind: str, tmp_path: Path) -> No
     assert [answer.exit_status for answer in answers] == [0] * CHANNELS
 
 
-async def test_what_was_sent_and_not_answered_is_unknown_and_not_repeated(
+async def test_sent_command_without_an_answer_is_not_repeated(
     server: SshServer,
 ) -> None:
     server.answer("slow", "sleep 30")
@@ -124,7 +124,7 @@ async def test_a_server_that_dies_leaves_the_outcome_unknown(server: SshServer) 
         assert "refused the connection" in (connection.health or "")
 
 
-async def test_a_dead_connection_is_replaced_without_anybody_noticing(server: SshServer) -> None:
+async def test_dead_connection_is_replaced(server: SshServer) -> None:
     server.answer("ask", "echo here")
     async with connected(server.target) as connection:
         await connection.warm_up()
@@ -134,7 +134,7 @@ async def test_a_dead_connection_is_replaced_without_anybody_noticing(server: Ss
         assert connection.generation == 2
 
 
-async def test_a_black_hole_is_noticed(server: SshServer) -> None:
+async def test_silent_connection_is_noticed(server: SshServer) -> None:
     server.answer("slow", "touch begun; sleep 30")
     async with connected(server.target, QUICK) as connection:
         question = asyncio.create_task(connection.run(("slow",), timeout_s=20))
@@ -151,7 +151,7 @@ async def test_a_black_hole_is_noticed(server: SshServer) -> None:
         assert time.monotonic() - before < 2
 
 
-async def test_another_host_key_is_final_and_nothing_is_sent(server: SshServer) -> None:
+async def test_changed_host_key_is_final_and_nothing_is_sent(server: SshServer) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     known = asyncssh.import_known_hosts(f"[127.0.0.1]:{server.port} {other}")
     target = replace(server.target, known_hosts=known)
@@ -162,7 +162,7 @@ async def test_another_host_key_is_final_and_nothing_is_sent(server: SshServer) 
     assert server.asked() == []
 
 
-async def test_a_refused_key_is_final(server: SshServer) -> None:
+async def test_refused_key_is_final(server: SshServer) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
     async with connected(replace(server.target, key=other)) as connection:
         with pytest.raises(Unreachable, match="refused the bot's SSH key for the user") as caught:
@@ -172,7 +172,7 @@ async def test_a_refused_key_is_final(server: SshServer) -> None:
             await connection.log_in()
 
 
-async def test_a_failure_is_remembered_for_a_while() -> None:
+async def test_failed_login_starts_a_cool_down() -> None:
     now = [0.0]
     target = target_without_server(port=1)
     connection = Connection("gone", target, monotonic=lambda: now[0])
@@ -201,7 +201,7 @@ async def test_a_failure_is_remembered_for_a_while() -> None:
         (b"", "hung up during the login"),
     ],
 )
-async def test_what_is_no_ssh_server_is_named(greeting: bytes, sentence: str) -> None:
+async def test_other_service_on_the_port_is_recognised(greeting: bytes, sentence: str) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
         if greeting:
@@ -223,14 +223,14 @@ async def test_what_is_no_ssh_server_is_named(greeting: bytes, sentence: str) ->
             await done.wait()
 
 
-async def test_a_name_without_an_address_is_named() -> None:
+async def test_unknown_host_name_is_explained() -> None:
     target = target_without_server("no-such-host.invalid")
     async with connected(target) as connection:
         with pytest.raises(Unreachable, match=r"no-such-host.invalid was not found in the DNS"):
             await connection.warm_up()
 
 
-async def test_a_deploy_does_not_wait_for_ever_behind_another_login() -> None:
+async def test_deploy_waits_a_limited_time_for_another_login() -> None:
     target = target_without_server()
     async with connected(target, SshLimits(connect_s=0.05)) as connection, connection._login:
         with pytest.raises(Unreachable, match="did not answer within"):

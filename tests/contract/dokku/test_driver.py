@@ -123,7 +123,7 @@ async def test_containers_are_read(driver: Driver, server: SshServer, version: s
         ("", '{"deployed":"true","processes":"1","status-web.1":"running (CID: 0)"}', None),
     ],
 )
-async def test_nothing_to_inspect_is_told_from_not_known(
+async def test_no_containers_differs_from_unknown(
     driver: Driver, server: SshServer, inspect: str, report: str, expected: Containers | None
 ) -> None:
     server.replay("ps:inspect web", out=inspect, err="Usage: docker\n", status=1)
@@ -138,7 +138,7 @@ async def test_nothing_to_inspect_is_told_from_not_known(
         ("running (CID: 111111111111)", None),
     ],
 )
-async def test_a_listed_container_that_docker_does_not_have_is_down(
+async def test_listed_container_missing_in_docker_is_down(
     driver: Driver,
     server: SshServer,
     listed: str,
@@ -154,7 +154,7 @@ async def test_a_listed_container_that_docker_does_not_have_is_down(
     assert seen == expected
 
 
-async def test_a_silent_docker_is_no_container_that_is_gone(
+async def test_docker_down_does_not_mean_missing_containers(
     driver: Driver, server: SshServer
 ) -> None:
     said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\n"
@@ -165,7 +165,7 @@ async def test_a_silent_docker_is_no_container_that_is_gone(
     assert await driver.containers("web") is None
 
 
-async def test_a_release_that_is_switched_to_between_two_questions_is_read_again(
+async def test_release_switched_between_two_questions_is_read_again(
     driver: Driver, server: SshServer
 ) -> None:
     recording = next(one for one in questions(VERSIONS[-1], "ps:inspect") if one.exit == 0)
@@ -194,7 +194,7 @@ async def test_errors_are_redacted(driver: Driver, server: SshServer) -> None:
     assert "hunter2" not in f"{caught.value.stderr} {caught.value.stdout}"
 
 
-async def test_what_dokku_would_not_take_is_never_sent(driver: Driver, server: SshServer) -> None:
+async def test_invalid_arguments_are_never_sent(driver: Driver, server: SshServer) -> None:
     for bad in ("web;ls", "-x", "a b"):
         with pytest.raises(Declined):
             await driver.report(bad)
@@ -248,7 +248,7 @@ async def test_the_config_is_asked_for_before_a_log_is_read_again(
         "sleep 20",
     ],
 )
-async def test_a_deploy_starts_whatever_becomes_of_its_config(
+async def test_deploy_starts_if_the_config_cannot_be_read(
     connection: Connection, server: SshServer, script: str
 ) -> None:
     limits = SshLimits(start_s=10, secrets_s=0.3)
@@ -301,7 +301,7 @@ async def test_a_killed_deploy_ends_with_minus_one(driver: Driver, server: SshSe
     assert (lines, status) == (["begun"], -1)
 
 
-async def test_megabytes_and_odd_bytes_pass(driver: Driver, server: SshServer) -> None:
+async def test_large_output_with_odd_bytes(driver: Driver, server: SshServer) -> None:
     server.answer(
         SYNC,
         r"printf '\377\376\n'; yes '#8 1.0 0123456789' | head -n 300000; head -c 1000000 /dev/zero"
@@ -315,7 +315,7 @@ async def test_megabytes_and_odd_bytes_pass(driver: Driver, server: SshServer) -
     assert lines[-1] == "the end"
 
 
-async def test_a_lost_line_ends_the_lines_without_a_status(
+async def test_lost_connection_ends_the_lines_without_a_status(
     driver: Driver, server: SshServer
 ) -> None:
     server.answer(SYNC, "echo begun; touch begun; sleep 60")
@@ -330,7 +330,7 @@ async def test_a_lost_line_ends_the_lines_without_a_status(
     await stream.close()
 
 
-async def test_a_silent_server_is_given_up_after_long_patience(server: SshServer) -> None:
+async def test_silent_server_is_given_up_by_keepalives(server: SshServer) -> None:
     server.answer(SYNC, "echo begun; touch begun; sleep 60")
     limits = SshLimits(deploy_alive_s=0.5, deploy_alive_count=2)
     async with aclosing(Connection("production", server.target, limits=limits)) as connection:
@@ -346,9 +346,7 @@ async def test_a_silent_server_is_given_up_after_long_patience(server: SshServer
         await stream.close()
 
 
-async def test_closing_hangs_up_and_the_command_dies_at_its_next_line(
-    driver: Driver, server: SshServer
-) -> None:
+async def test_close_ends_the_command_at_its_next_output(driver: Driver, server: SshServer) -> None:
     server.answer(
         SYNC,
         "trap 'touch died; exit' PIPE; touch begun;"
@@ -386,7 +384,7 @@ async def test_a_deploy_that_cannot_log_in_starts_nothing(server: SshServer) -> 
     assert server.asked() == []
 
 
-async def test_a_question_that_hangs_is_unknown(connection: Connection, server: SshServer) -> None:
+async def test_hanging_question_is_unknown(connection: Connection, server: SshServer) -> None:
     await connection.warm_up()
     server.answer("apps:list", "sleep 60")
     hasty = Driver(connection, redactor=Redactor(), limits=SshLimits(question_s=0.5))

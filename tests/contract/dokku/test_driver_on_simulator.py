@@ -73,13 +73,13 @@ async def test_a_good_deploy_is_proven_by_its_own_containers(driver: Driver) -> 
     report = await driver.report(APP)
     assert (report.repo, report.sha, report.locked) == (REPO, NEW, False)
     assert await driver.fetched_sha(APP) == NEW
-    text, told = await driver.build_output(APP, record.id)
+    text, read_again = await driver.build_output(APP, record.id)
     assert list(text) == lines
-    assert told == facts
+    assert read_again == facts
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status", "mark"),
+    ("outcome", "status", "marker"),
     [
         ("build_fails", 1, LogMarker.BUILD_FAILED),
         ("checks_fail", 1, LogMarker.CHECKS_FAILED),
@@ -91,19 +91,19 @@ async def test_a_good_deploy_is_proven_by_its_own_containers(driver: Driver) -> 
     ],
 )
 async def test_a_failed_deploy_says_why_and_leaves_the_old_release(
-    driver: Driver, host: DokkuHost, outcome: str, status: int, mark: LogMarker
+    driver: Driver, host: DokkuHost, outcome: str, status: int, marker: LogMarker
 ) -> None:
     host.apps[APP].next_outcome = outcome
     before = await driver.containers(APP)
     ended, facts, _ = await deploy(driver)
     assert ended == status
-    assert mark in facts.markers
+    assert marker in facts.markers
     assert LogMarker.DEPLOYED not in facts.markers
     assert (facts.error is None) == (outcome == "dokku_killed")
     assert await driver.containers(APP) == before
 
 
-async def test_a_flood_is_read_to_its_end(driver: Driver, host: DokkuHost) -> None:
+async def test_very_long_output_is_read_to_its_end(driver: Driver, host: DokkuHost) -> None:
     host.apps[APP].next_outcome = "no_newline"
     status, facts, lines = await deploy(driver)
     assert status == 0
@@ -166,7 +166,7 @@ async def test_a_second_deploy_is_refused(driver: Driver, host: DokkuHost) -> No
     await first.close()
 
 
-async def test_dropped_connections_leave_no_status_and_questions_go_on(
+async def test_dropped_connections_give_no_status_and_questions_continue(
     driver: Driver, host: DokkuHost, simulated: DokkuServer
 ) -> None:
     host.hold_for_test(APP, at="Building")
@@ -184,7 +184,7 @@ async def test_dropped_connections_leave_no_status_and_questions_go_on(
     await stream.close()
 
 
-async def test_a_refused_key_and_a_closed_port_are_told_apart(
+async def test_refused_key_differs_from_a_closed_port(
     driver: Driver, simulated: DokkuServer
 ) -> None:
     simulated.refuse_key_for_test()
@@ -200,9 +200,7 @@ async def test_a_refused_key_and_a_closed_port_are_told_apart(
     assert (await deploy(driver))[0] == 0
 
 
-async def test_a_stalled_server_leaves_a_question_open(
-    simulated: DokkuServer, driver: Driver
-) -> None:
+async def test_stalled_server_makes_a_question_fail(simulated: DokkuServer, driver: Driver) -> None:
     assert APP in await driver.apps()
     quick = Driver(driver._connection, redactor=Redactor(), limits=SshLimits(question_s=0.5))
     simulated.stall_for_test()

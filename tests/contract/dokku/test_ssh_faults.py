@@ -1,4 +1,4 @@
-"""What real SSH servers do to the bot: few channels, few logins, noise, a command that refuses."""
+"""Faults of real SSH servers: few channels, few logins, noise, a command that refuses."""
 
 import asyncio
 import signal
@@ -29,7 +29,7 @@ GREETING = b"Welcome to Ubuntu 22.04.3 LTS\n[ OK ] watched\n{ who may }\n\xff\xf
 
 @pytest.mark.parametrize("most", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_one_channel_or_two_are_enough(kind: str, most: int, tmp_path: Path) -> None:
+async def test_one_or_two_channels_suffice(kind: str, most: int, tmp_path: Path) -> None:
     async with run_ssh_server(kind, tmp_path / "ssh", most_sessions=most) as server:
         server.answer("ask", "echo here")
         server.answer(SYNC, "echo begun; exit 0")
@@ -43,9 +43,7 @@ async def test_one_channel_or_two_are_enough(kind: str, most: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", OPENSSH)
-async def test_a_login_too_many_is_dropped_and_no_fault_of_the_key(
-    kind: str, tmp_path: Path
-) -> None:
+async def test_dropped_login_is_not_reported_as_a_refused_key(kind: str, tmp_path: Path) -> None:
     async with run_ssh_server(kind, tmp_path / "ssh", most_logins=1) as server:
         server.answer("ask", "echo here")
         async with aclosing(Connection("production", server.target)) as connection:
@@ -75,8 +73,8 @@ async def _until_in(connection: Connection, logins: int = 1) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_who_stops_waiting_himself_is_a_witness_of_the_silence(server: SshServer) -> None:
-    """A poll is cut off by its own time-out, before the question's: that is no less silence."""
+async def test_cancelled_question_reports_the_silence(server: SshServer) -> None:
+    """A poll is cancelled by its own time-out, before the question's."""
     limits = SshLimits(silence_s=0.3)
     server.answer("ask", "echo here")
     async with aclosing(Connection("production", server.target, limits=limits)) as connection:
@@ -85,7 +83,7 @@ async def test_who_stops_waiting_himself_is_a_witness_of_the_silence(server: Ssh
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await connection.run(("ask",), timeout_s=10)
-        assert connection.health is None  # somebody in a hurry
+        assert connection.health is None  # cancelled too early to prove silence
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await connection.run(("ask",), timeout_s=0.5)
@@ -96,7 +94,7 @@ async def test_who_stops_waiting_himself_is_a_witness_of_the_silence(server: Ssh
         assert connection.health is None
 
 
-async def test_a_deploy_is_more_patient_with_silence_than_a_question(
+async def test_deploy_has_longer_keepalives_than_a_question(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ten minutes for a deploy, which dies with its connection; 45 s for a question."""
@@ -114,7 +112,7 @@ async def test_a_deploy_is_more_patient_with_silence_than_a_question(
     assert asked == [(15.0, 3), (30.0, 20)]
 
 
-async def test_a_greeting_before_every_answer_changes_no_answer(server: SshServer) -> None:
+async def test_login_noise_changes_no_answer(server: SshServer) -> None:
     (server.folder / "greeting").write_bytes(GREETING)
     server.replay("version", out=f"dokku version {NEW}\n")
     (listed, *_) = [one for one in questions(NEW, "builds:list") if one.stdout.startswith('[{"id"')]
@@ -131,7 +129,7 @@ async def test_a_greeting_before_every_answer_changes_no_answer(server: SshServe
     assert lines[-1] == "\ufffd last words without an end"
 
 
-async def test_a_forced_command_that_refuses_is_an_answer(server: SshServer) -> None:
+async def test_refusing_forced_command_is_an_answer(server: SshServer) -> None:
     server.answer("version", "echo 'not for you' >&2; exit 1")
     server.answer(SYNC, "echo 'not for you' >&2; exit 1")
     async with aclosing(Connection("production", server.target)) as connection:
@@ -141,7 +139,7 @@ async def test_a_forced_command_that_refuses_is_an_answer(server: SshServer) -> 
         assert await _deployed(driver) == (["not for you"], 1)
 
 
-async def test_what_is_cut_off_is_reset_so_nothing_arrives_later(server: SshServer) -> None:
+async def test_cut_resets_the_connection(server: SshServer) -> None:
     """A plain hang-up is an end of file: what was sent before it is still delivered."""
     ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 

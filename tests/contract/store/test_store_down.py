@@ -91,7 +91,7 @@ async def test_user_without_rights_is_a_config_error(server: PostgresServer) -> 
     server.run_sql("CREATE ROLE guest LOGIN")
     with pytest.raises(ConfigError, match=r"permission denied|no schema") as caught:
         await upgrade(url.replace("postgres@", "guest@"))
-    assert "right to create" in caught.value.mend
+    assert "right to create" in caught.value.fix
 
 
 async def test_unreachable_server_is_down_and_not_a_config_error(clock: StillClock) -> None:

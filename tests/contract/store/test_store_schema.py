@@ -86,7 +86,7 @@ async def test_database_without_tables_is_a_config_error(url: str, clock: StillC
         async with open_store(url, clock=clock, planner=plan_both, migrate=False):
             pytest.fail("it opened")
     assert caught.value.setting == "DATABASE_URL"
-    assert caught.value.mend == "Run: deploybot db upgrade."
+    assert caught.value.fix == "Run: deploybot db upgrade."
 
 
 async def test_sqlite_is_created_automatically_and_postgresql_is_not(

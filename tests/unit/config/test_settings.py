@@ -385,4 +385,4 @@ def test_config_error_has_setting_source_problem_and_fix(tmp_path: Path) -> None
 
     assert (caught.value.setting, caught.value.source) == ("PORT", "environment")
     assert caught.value.problem
-    assert caught.value.mend
+    assert caught.value.fix

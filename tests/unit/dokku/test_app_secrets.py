@@ -1,4 +1,4 @@
-"""What counts as a secret of an app, and that knowing it changes no verdict."""
+"""What counts as a secret of an app, and that masking it changes no verdict."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def test_a_config_is_read() -> None:
     assert read_config("{}") == {}
 
 
-async def test_values_are_secrets_of_their_app_alone() -> None:
+async def test_values_are_secrets_only_of_their_app() -> None:
     dokku = Dokku({"FEATURE": VALUE})
     secrets = dokku.secrets("known-everywhere")
     assert secrets.redactor("web").text(f"{VALUE} known-everywhere") == f"{VALUE} {MASK}"
@@ -112,7 +112,7 @@ async def test_a_value_once_known_stays_known() -> None:
         (OutcomeUnknown(VALUE), 0, "OutcomeUnknown"),
     ],
 )
-async def test_what_cannot_be_read_is_said_once_and_without_values(
+async def test_unreadable_config_is_logged_once_without_values(
     odd: str | Exception, status: int, why: str
 ) -> None:
     dokku = Dokku()
@@ -135,7 +135,7 @@ async def test_what_cannot_be_read_is_said_once_and_without_values(
     assert len(lines) == 1  # it could be read meanwhile
 
 
-async def test_nothing_that_holds_a_value_shows_it() -> None:
+async def test_no_repr_shows_a_value() -> None:
     dokku = Dokku({"FEATURE": VALUE})
     secrets = dokku.secrets()
     await secrets.learn("web")
@@ -143,7 +143,7 @@ async def test_nothing_that_holds_a_value_shows_it() -> None:
     assert VALUE not in f"{secrets!r} {secrets.redactor('web')!r} {answer!r}"
 
 
-def test_every_fixed_text_of_a_mark_is_spared() -> None:
+def test_fixed_texts_of_log_markers_are_spared() -> None:
     said = fixed_texts("web")
     for text in (
         "-----> Cloning web from ",
@@ -169,27 +169,27 @@ RECORDED = [
 
 
 @pytest.mark.parametrize("recording", RECORDED, ids=str)
-async def test_no_word_of_dokkus_own_can_be_a_secret_that_hides_a_mark(
+async def test_config_value_like_a_word_of_dokku_hides_no_log_marker(
     recording: Recording,
 ) -> None:
     app = recording.argv[2] if recording.argv[1].startswith("--") else recording.argv[1]
     own = re.findall(
         r"^(?:-----|=====)> .*|^ !  .*|^ {7}\S.*", recording.both.decode(), re.MULTILINE
     )
-    # All of them at once, names that tell of secrets, even: the worst config there is. Ids and
-    # numbers are no fixed texts.
+    # All of them at once, and under names of secrets: the worst possible config. Ids and numbers
+    # are not fixed texts.
     words = {word for line in own for word in line.split() if not re.search(r"\d", word)}
     dokku = Dokku({f"SECRET_{number}": word for number, word in enumerate(sorted(words))})
     secrets = dokku.secrets()
     await secrets.learn(app)
 
-    kept, heard = read(recording.both, app, secrets.redactor(app))
-    _, told = read("".join(f"{line}\n" for line in kept).encode(), app, Redactor())
+    kept, facts = read(recording.both, app, secrets.redactor(app))
+    _, again = read("".join(f"{line}\n" for line in kept).encode(), app, Redactor())
 
-    assert (told.markers, told.phase) == (heard.markers, heard.phase)
-    assert (told.started, told.renamed) == (heard.started, heard.renamed)
+    assert (again.markers, again.phase) == (facts.markers, facts.phase)
+    assert (again.started, again.renamed) == (facts.started, facts.renamed)
     _, plain = read(recording.both, app, Redactor())
-    assert (heard.markers, heard.phase, heard.named_containers) == (
+    assert (facts.markers, facts.phase, facts.named_containers) == (
         plain.markers,
         plain.phase,
         plain.named_containers,
@@ -203,7 +203,7 @@ def read(data: bytes, app: str, redactor: Redactor) -> tuple[list[str], LogFacts
     return [line.shown for line in lines], log.facts
 
 
-async def test_learning_two_apps_at_once_mixes_nothing() -> None:
+async def test_apps_learned_concurrently_stay_apart() -> None:
     dokku = Dokku({"FEATURE": VALUE})
     secrets = dokku.secrets()
     await asyncio.gather(*(secrets.learn(app) for app in ("web", "api", "web")))

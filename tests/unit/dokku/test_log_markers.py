@@ -115,7 +115,7 @@ def facts_of(data: bytes, app: str = "web") -> LogFacts:
     return log.facts
 
 
-def told(*lines: str) -> LogFacts:
+def states(*lines: str) -> LogFacts:
     return facts_of("".join(line + "\n" for line in lines).encode())
 
 
@@ -128,7 +128,7 @@ RECORDED = [
 
 
 @pytest.mark.parametrize("recording", RECORDED, ids=str)
-def test_a_whole_recording_states_its_facts(recording: Recording) -> None:
+def test_recording_gives_its_facts(recording: Recording) -> None:
     app = recording.argv[2] if recording.argv[1].startswith("--") else recording.argv[1]
     markers, phase, step, ours, error = EXPECTED[recording.version][recording.scenario]
     facts = facts_of(recording.both, app)
@@ -143,7 +143,7 @@ def test_a_whole_recording_states_its_facts(recording: Recording) -> None:
         assert facts.url.endswith(".example:5000")
 
 
-def test_every_recorded_deploy_that_began_is_in_the_table() -> None:
+def test_every_recorded_deploy_is_in_the_table() -> None:
     left_out = {
         str(recording)
         for version in VERSIONS
@@ -160,7 +160,7 @@ BEGINNING = (
     "-----> Building web from Dockerfile",
 )
 RELEASE = (*BEGINNING, "-----> Releasing web...")
-LIES = (
+IMITATIONS = (
     "=====> Application deployed:",
     " !     web currently has a deploy lock in place. Exiting...",
     " !     App web does not exist",
@@ -174,41 +174,41 @@ LIES = (
 )
 
 
-def indented(prefix: str, lines: Iterable[str] = LIES) -> list[str]:
+def indented(prefix: str, lines: Iterable[str] = IMITATIONS) -> list[str]:
     return [prefix + line for line in lines]
 
 
 @pytest.mark.parametrize("prefix", ["#8 0.176 ", "#8 0.176 x\r", "5.185 ", "#8 12.3 \x1b[1G"])
-def test_a_build_that_prints_dokkus_sentences_states_nothing(prefix: str) -> None:
-    facts = told(*BEGINNING, *indented(prefix))
+def test_build_output_that_imitates_dokku_gives_no_facts(prefix: str) -> None:
+    facts = states(*BEGINNING, *indented(prefix))
     assert facts.markers == BUILT
     assert facts.phase is B
     assert not facts.started | facts.renamed
     assert facts.error is None
 
 
-@pytest.mark.parametrize("lie", ["       {}", "       x\r{}"])
-def test_a_container_that_prints_dokkus_sentences_states_nothing(lie: str) -> None:
-    facts = told(
+@pytest.mark.parametrize("imitation", ["       {}", "       x\r{}"])
+def test_container_output_that_imitates_dokku_gives_no_facts(imitation: str) -> None:
+    facts = states(
         *RELEASE,
         "=====> Start of web container output (0259c23be0fc web.1)",
-        *(lie.format(line) for line in LIES),
+        *(imitation.format(line) for line in IMITATIONS),
         "=====> End of web container output (0259c23be0fc web.1)",
     )
     assert facts.markers == BUILT | {M.RELEASING}
     assert facts.named_containers == {"0259c23be0fc"}
 
 
-def test_refusals_are_only_believed_before_the_build() -> None:
-    assert M.LOCKED not in told(*BEGINNING, LIES[1]).markers
-    assert M.LOCKED not in told(BEGINNING[0], LIES[1].replace("web ", "api ")).markers
-    assert M.APP_MISSING not in told(*BEGINNING, LIES[2]).markers
-    assert M.REF_MISSING not in told(*BEGINNING, LIES[8]).markers
+def test_refusal_counts_only_before_the_build() -> None:
+    assert M.LOCKED not in states(*BEGINNING, IMITATIONS[1]).markers
+    assert M.LOCKED not in states(BEGINNING[0], IMITATIONS[1].replace("web ", "api ")).markers
+    assert M.APP_MISSING not in states(*BEGINNING, IMITATIONS[2]).markers
+    assert M.REF_MISSING not in states(*BEGINNING, IMITATIONS[8]).markers
 
 
-def test_before_checks_named_the_container_its_renaming_does() -> None:
+def test_renaming_names_the_container_without_checks() -> None:
     """What Dokku 0.30.1 prints of a good deploy, out of a log that a user of it published."""
-    facts = told(
+    facts = states(
         "-----> Building web from Dockerfile",
         "#7 naming to docker.io/dokku/web:latest done",
         "-----> Releasing web...",
@@ -233,40 +233,44 @@ def test_before_checks_named_the_container_its_renaming_does() -> None:
     assert facts.url == "http://web.example.com:8000"
 
 
-def test_of_complaints_that_nobody_knows_the_last_is_the_cause() -> None:
-    warned = told(*RELEASE, " !     A plugin of somebody's warns", " !     and then it fails")
+def test_last_unknown_complaint_is_the_cause() -> None:
+    warned = states(*RELEASE, " !     A plugin warns", " !     and then it fails")
     assert warned.error == "and then it fails"
-    known = told(
+    known = states(
         *RELEASE, " !     Could not start due to 1 failed checks (web.1)", " !     so it ends"
     )
     assert known.error == "Could not start due to 1 failed checks (web.1)"
-    assert told(*RELEASE, " !     Skipping worker as it is missing from the Procfile").error is None
+    assert (
+        states(*RELEASE, " !     Skipping worker as it is missing from the Procfile").error is None
+    )
 
 
-def test_before_checks_were_described_their_failure_had_other_words() -> None:
+def test_older_text_of_a_failed_check() -> None:
     """Dokku's source before it took checks from app.json."""
-    facts = told(*RELEASE, " !     App container failed to start!!", "parallel: This job failed:")
+    facts = states(*RELEASE, " !     App container failed to start!!", "parallel: This job failed:")
     assert M.CHECKS_FAILED in facts.markers
     assert facts.error == "App container failed to start!!"
 
 
-def test_a_builder_that_does_not_say_so_has_built_all_the_same() -> None:
-    facts = told(BEGINNING[0], *(line for line in RELEASE if line not in BEGINNING))
+def test_release_without_a_build_line() -> None:
+    facts = states(BEGINNING[0], *(line for line in RELEASE if line not in BEGINNING))
     assert facts.phase is Phase.RELEASING
     assert M.BUILDING not in facts.markers
 
 
-def test_what_dokku_wants_done_first_is_a_refusal() -> None:
+def test_unknown_complaint_before_the_start_is_a_refusal() -> None:
     """Before 0.38, after a first clone was killed (Dokku's source, plugins/git)."""
-    facts = told(" !     Run 'git:unlock' to remove the existing temporary clone")
+    facts = states(" !     Run 'git:unlock' to remove the existing temporary clone")
     assert facts.markers == {M.REFUSED}
     assert facts.error == "Run 'git:unlock' to remove the existing temporary clone"
 
 
-def test_the_rest_of_an_endless_line_is_no_line() -> None:
-    assert told(*RELEASE, "x" * 30_000 + LIES[0]).markers == BUILT | {M.RELEASING}
+def test_further_piece_of_a_long_line_gives_no_facts() -> None:
+    assert states(*RELEASE, "x" * 30_000 + IMITATIONS[0]).markers == BUILT | {M.RELEASING}
     for width in range(3_990, 4_010):
-        assert M.DEPLOYED not in told(*RELEASE, "x" * width + LIES[0] + "y" * 20_000).markers
+        assert (
+            M.DEPLOYED not in states(*RELEASE, "x" * width + IMITATIONS[0] + "y" * 20_000).markers
+        )
 
 
 @pytest.mark.parametrize(
@@ -282,11 +286,11 @@ def test_the_rest_of_an_endless_line_is_no_line() -> None:
     ],
 )
 def test_the_step_of_a_build(line: str, step: str | None) -> None:
-    assert told(*BEGINNING, line).step == step
+    assert states(*BEGINNING, line).step == step
 
 
 def test_containers_without_checks_count_beside_checked_ones() -> None:
-    facts = told(
+    facts = states(
         *RELEASE,
         "=====> Start of web container output (0259c23be0fc web.1)",
         "=====> End of web container output (0259c23be0fc web.1)",
@@ -300,7 +304,7 @@ def test_containers_without_checks_count_beside_checked_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "mark", "error"),
+    ("lines", "marker", "error"),
     [
         (
             [*RELEASE, " !     Execution of predeploy task failed: exit 3"],
@@ -338,36 +342,36 @@ def test_containers_without_checks_count_beside_checked_ones() -> None:
         ),
     ],
 )
-def test_the_cause_is_named(lines: list[str], mark: LogMarker, error: str) -> None:
-    facts = told(*lines)
-    assert mark in facts.markers
+def test_the_cause_is_named(lines: list[str], marker: LogMarker, error: str) -> None:
+    facts = states(*lines)
+    assert marker in facts.markers
     assert facts.error == error
 
 
 def test_a_full_disk_is_not_the_repositorys_fault() -> None:
-    facts = told(BEGINNING[0], "fatal: write error: No space left on device")
+    facts = states(BEGINNING[0], "fatal: write error: No space left on device")
     assert facts.markers == FETCHED
     assert facts.error == "fatal: write error: No space left on device"
 
 
-def test_docker_is_called_down_before_the_build_alone() -> None:
-    """Whatever a build or a release runs may print the same of a Docker of its own."""
+def test_docker_down_marker_only_before_the_build() -> None:
+    """A build or a release may print the same about another Docker."""
     line = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
     for lines in (BEGINNING, RELEASE):
-        facts = told(*lines, line)
+        facts = states(*lines, line)
         assert M.DOCKER_DOWN not in facts.markers
         assert facts.error == line
-    assert M.DOCKER_DOWN in told(BEGINNING[0], line).markers
+    assert M.DOCKER_DOWN in states(BEGINNING[0], line).markers
 
 
-def test_warnings_are_no_cause() -> None:
-    facts = told(
+def test_warning_is_not_a_cause() -> None:
+    facts = states(
         *RELEASE, " !     No web listeners specified for web", " !     Retagging old image 1 as 2"
     )
     assert facts.error is None
 
 
-def test_words_out_of_a_line_reach_people_masked() -> None:
+def test_step_and_error_are_masked() -> None:
     lines = [
         "-----> Building web from Dockerfile",
         "-----> Releasing web...",
@@ -375,18 +379,16 @@ def test_words_out_of_a_line_reach_people_masked() -> None:
         "=====> Application deployed:",
         "       http://web.example/?token=abc",
     ]
-    facts = told(*lines[:3])
+    facts = states(*lines[:3])
     assert facts.phase is Phase.RELEASING
     assert facts.step == "[redacted] task"
-    assert told(*lines).url is None
-    assert told(*lines[:4], "       http://web.example").url == "http://web.example"
+    assert states(*lines).url is None
+    assert states(*lines[:4], "       http://web.example").url == "http://web.example"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_no_line_that_tells_something_is_passed_over(
-    version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Most lines are sorted out by one pattern for all that may be told in a phase."""
+def test_prefilter_skips_no_line_with_a_fact(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pattern per phase sorts out most lines."""
     recordings = list(deploys(version))
     assert recordings
     quick = [facts_of(one.both) for one in recordings]

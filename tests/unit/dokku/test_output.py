@@ -62,7 +62,7 @@ def test_lines_come_out_clean(raw: bytes, lines: list[str]) -> None:
         (b"#8 0.1 10%\r#8 0.2 20%\n", "#8 0.2 20%"),
     ],
 )
-def test_a_carriage_return_does_not_wipe_the_margin_of_a_build(raw: bytes, line: str) -> None:
+def test_carriage_return_keeps_the_margin_of_a_build_line(raw: bytes, line: str) -> None:
     assert shown(raw) == [line]
 
 
@@ -78,7 +78,7 @@ def test_a_private_key_in_the_output_is_masked_line_by_line() -> None:
     assert lines[-1] == "#8 DONE 0.2s"
 
 
-def test_an_endless_line_comes_in_pieces() -> None:
+def test_very_long_line_comes_in_pieces() -> None:
     reader = OutputReader(Redactor())
     lines = [line for _ in range(100) for line in reader.feed(b"x" * 1000)]
     assert lines, "nothing may wait for a line end that never comes"
@@ -98,14 +98,14 @@ def test_progress_without_line_ends_does_not_grow() -> None:
 @pytest.mark.parametrize(
     "secret", [SECRET, "TOKEN=" + SECRET, f"https://u:{SECRET}@host/", "x" * 9_000 + SECRET]
 )
-def test_no_border_of_a_piece_reveals_a_secret(at: int, secret: str) -> None:
+def test_cut_between_pieces_reveals_no_secret(at: int, secret: str) -> None:
     raw = ("." * at + " " + secret + " " + "." * 30_000).encode()
     out = "".join(shown(raw))
     assert SECRET not in out
     assert "is-secret" not in out
 
 
-def test_a_secret_longer_than_anything_held_back_is_dropped_to_its_end() -> None:
+def test_secret_longer_than_the_hold_is_dropped() -> None:
     raw = ("PASSWORD=" + "s3cr3t" * 20_000 + " after\nnext\n").encode()
     out = shown(raw)
     assert "s3cr3t" not in "".join(out)
@@ -124,7 +124,7 @@ PARTS = st.sampled_from(
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.one_of(PARTS, st.text(max_size=20)), max_size=40), st.data())
-def test_chunks_do_not_matter(parts: list[str], data: st.DataObject) -> None:
+def test_chunking_does_not_change_the_lines(parts: list[str], data: st.DataObject) -> None:
     raw = "".join(parts).encode("utf-8", "surrogatepass")
     cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=20))
     assert read(raw, cuts=cuts) == read(raw)
@@ -161,7 +161,7 @@ def test_recordings_read_alike_byte_by_byte(recording: Recording) -> None:
 @pytest.mark.parametrize(
     "unit", ["x", "\r", "\x1b]", "\x1b[", "\x9b", "\x90", "\x9d", "\n", "TOKEN=", "\x1b", "é"]
 )
-def test_hostile_output_costs_time_in_proportion(unit: str) -> None:
+def test_hostile_output_takes_linear_time(unit: str) -> None:
     raw = (unit * 500_000)[:500_000].encode()
     begin = time.thread_time()
     read(raw)

@@ -73,7 +73,7 @@ def read(data: bytes, app: str, sizes: Callable[[], int]) -> tuple[list[str], Lo
 
 
 def ways_out(app: str, shown: Sequence[str], facts: LogFacts) -> dict[str, str]:
-    """Whatever becomes of the lines of a failed deployment."""
+    """Every text that the lines of a failed deployment get into."""
     row: Deployment = a_deployment(
         app=app,
         phase=Phase.FAILED,
@@ -87,7 +87,7 @@ def ways_out(app: str, shown: Sequence[str], facts: LogFacts) -> dict[str, str]:
         step=facts.step, tail=tuple(shown[-40:]), excerpt=around_error(shown, facts.error)
     )
     log = "\n".join(shown)
-    told = {
+    texts = {
         "log": log,
         "facts": repr(facts),
         "mention": repr(result_reply(row)),
@@ -96,19 +96,19 @@ def ways_out(app: str, shown: Sequence[str], facts: LogFacts) -> dict[str, str]:
     }
     for phase in (Phase.FAILED, Phase.BUILDING):
         message = render(a_deployment(app=app, phase=phase), progress, now=NOW, buttons=())
-        told[f"message {phase}"] = f"{message.text} {message.blocks}"
+        texts[f"message {phase}"] = f"{message.text} {message.blocks}"
     for page in range(len(paginate(log))):
-        told[f"page {page}"] = repr(log_view(row, log, page=page, buttons=()))
+        texts[f"page {page}"] = repr(log_view(row, log, page=page, buttons=()))
     event = Event(type="deployment.finished", log_tail=tuple(shown))
     body = standard_body(row, event, at=NOW)
-    told["webhook"] = json.dumps(body, ensure_ascii=False)
-    told["chat webhook"] = json.dumps(slack_message(body), ensure_ascii=False)
-    return told
+    texts["webhook"] = json.dumps(body, ensure_ascii=False)
+    texts["chat webhook"] = json.dumps(slack_message(body), ensure_ascii=False)
+    return texts
 
 
 @pytest.mark.parametrize("printed", PRINTED)
 @pytest.mark.parametrize("recording", RECORDED, ids=str)
-def test_no_planted_secret_comes_out_of_a_recorded_log(
+def test_planted_secrets_never_come_out_of_a_recorded_log(
     recording: Recording, printed: Callable[[str], str]
 ) -> None:
     app = app_of(recording)
@@ -117,10 +117,10 @@ def test_no_planted_secret_comes_out_of_a_recorded_log(
     for sizes in (lambda: len(data), lambda: rng.randint(1, 40), lambda: 4_096):
         shown, facts = read(data, app, sizes)
         assert leaks(ways_out(app, shown, facts)) == []
-        # What was not planted is there as it was, and states the same.
-        clean, told = read(recording.both, app, lambda: 65_536)
-        assert facts.started == told.started
-        assert facts.markers >= told.markers
+        # The other lines are unchanged, and give the same facts.
+        clean, plain = read(recording.both, app, lambda: 65_536)
+        assert facts.started == plain.started
+        assert facts.markers >= plain.markers
         assert [line for line in clean if line not in set(shown)] == []
 
 

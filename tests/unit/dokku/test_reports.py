@@ -45,17 +45,17 @@ def test_process_reports_are_read_from_json_and_text(recording: Recording) -> No
     assert set(report.states.values()) <= ({"missing"} if missing else {"running", "restarting"})
 
 
-def test_unknown_keys_are_ignored_and_missing_ones_are_not_invented() -> None:
+def test_unknown_keys_are_ignored_and_missing_ones_are_none() -> None:
     report = reports.read_process_report('{"deployed": true, "brand-new": [1]}', mask)
     assert (report.deployed, report.processes, dict(report.states)) == (True, None, {})
 
 
-def test_noise_that_looks_like_the_beginning_of_json_is_passed_over() -> None:
+def test_noise_that_looks_like_json_is_skipped() -> None:
     noise = "[ OK ] Started\n{ all is watched }\r\n"
     assert reports.read_json(noise + '[{"id": "x"}]\r\n', "builds:list", mask) == [{"id": "x"}]
 
 
-def test_noise_before_the_answer_is_passed_over() -> None:
+def test_noise_before_the_answer_is_skipped() -> None:
     text = 'Welcome to production!\n{"locked":"true","deploy-source":"git-sync"}\n'
     assert reports.read_app_report(text, mask).locked
 

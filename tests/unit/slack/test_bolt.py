@@ -80,7 +80,7 @@ async def test_refused_token_is_reported_with_its_source_and_the_fix(
                 pass
         assert refused.value.setting == setting
         assert refused.value.source == f"where {setting} was read"
-        assert refused.value.mend
+        assert refused.value.fix
         assert "wrong" not in str(refused.value)
 
 

@@ -41,7 +41,7 @@ def test_wrong_url_names_the_setting_without_the_password(url: str, problem: str
         read_url(url, source=".env")
     err = caught.value
     assert (err.setting, err.source, err.problem) == ("DATABASE_URL", ".env", problem)
-    assert err.mend == "Write sqlite:///deploybot.db or postgresql://user:password@host/name."
+    assert err.fix == "Write sqlite:///deploybot.db or postgresql://user:password@host/name."
     assert "hunter2" not in str(err)
 
 
@@ -49,7 +49,7 @@ def test_missing_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match="driver is not installed") as caught:
         read_url("postgresql://u@db.example.com/bot")
-    assert "dokku-deploybot[postgres]" in caught.value.mend
+    assert "dokku-deploybot[postgres]" in caught.value.fix
     assert read_url("sqlite:///x.db").database == "x.db"
 
 

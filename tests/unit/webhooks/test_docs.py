@@ -47,12 +47,12 @@ def is_genuine() -> Callable[[str, Mapping[str, str], bytes], bool]:
     return cast("Callable[[str, Mapping[str, str], bytes], bool]", space["is_genuine"])
 
 
-def test_the_example_has_exactly_the_fields_that_are_sent() -> None:
+def test_example_has_exactly_the_sent_fields() -> None:
     body = standard_body(DEPLOYMENT, Event(type="deployment.finished"), at=NOW)
     assert keys(json.loads(block("json"))) == keys(body)
 
 
-def test_every_field_has_its_row() -> None:
+def test_every_field_is_documented() -> None:
     event = Event(type="deployment.corrected", corrected_from={})
     body = standard_body(DEPLOYMENT, event, at=NOW)
     data = cast("dict[str, object]", body.pop("data"))
@@ -62,12 +62,12 @@ def test_every_field_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("words", [EVENTS, Failure, Live, Trigger, Status])
-def test_every_word_is_named(words: frozenset[str]) -> None:
+def test_every_value_is_documented(words: frozenset[str]) -> None:
     assert [word for word in words if f"`{word}`" not in PAGE] == []
 
 
 @pytest.mark.parametrize("secret", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "any other text"])
-def test_the_snippet_accepts_what_the_bot_signs_and_nothing_else(
+def test_snippet_accepts_only_what_the_bot_signs(
     secret: str, is_genuine: Callable[[str, Mapping[str, str], bytes], bool]
 ) -> None:
     body = '{"type":"deployment.finished","data":{"reason":"é"}}'

@@ -53,7 +53,7 @@ class FixedClock(SystemClock):
         return NOON + timedelta(hours=1)
 
 
-def test_the_body_of_an_end_is_the_contract() -> None:
+def test_body_of_a_result() -> None:
     assert standard_body(FAILED, FINISHED, at=NOON) == {
         "type": "deployment.finished",
         "timestamp": "2026-11-24T12:01:25Z",
@@ -88,7 +88,7 @@ def test_the_body_of_an_end_is_the_contract() -> None:
     }
 
 
-def test_what_is_not_known_at_the_start_is_null() -> None:
+def test_unknown_fields_are_null_at_the_start() -> None:
     started = replace(
         FAILED,
         phase=Phase.STARTING,
@@ -111,7 +111,7 @@ def test_what_is_not_known_at_the_start_is_null() -> None:
     assert data["log_tail"] == []
 
 
-def test_a_correction_says_what_it_corrects_and_when() -> None:
+def test_correction_has_the_earlier_result_and_its_time() -> None:
     event = Event(
         type="deployment.corrected",
         corrected_from={"status": "failed", "failure": "lost_contact", "live": "unknown"},
@@ -122,7 +122,7 @@ def test_a_correction_says_what_it_corrects_and_when() -> None:
     assert body["data"]["corrected_from"] == event.corrected_from
 
 
-def test_an_end_before_the_start_counts_from_the_request() -> None:
+def test_duration_without_a_start_counts_from_the_request() -> None:
     body = standard_body(replace(FAILED, started_at=None), FINISHED, at=NOON)
     assert isinstance(body["data"], dict)
     assert body["data"]["duration_s"] == 85.2
@@ -137,12 +137,12 @@ def test_the_log_tail_is_bounded() -> None:
     assert max(map(len, data["log_tail"])) == 500
 
 
-def test_instants_are_shown_in_utc() -> None:
+def test_times_are_utc() -> None:
     eastern = timezone(timedelta(hours=-5))
     assert rfc3339(datetime(2026, 1, 1, 23, 0, tzinfo=eastern)) == "2026-01-02T04:00:00Z"
 
 
-def test_one_row_for_each_endpoint_that_wants_it_and_one_for_the_thread() -> None:
+def test_one_row_for_each_subscribed_endpoint_and_one_for_the_thread() -> None:
     started = Endpoint(url="https://a.test", secret="s", events=frozenset({"deployment.started"}))
     other = Endpoint(url="https://b.test", secret="s", apps=frozenset({"other"}))
     numbers = count(1)
@@ -159,23 +159,23 @@ def test_one_row_for_each_endpoint_that_wants_it_and_one_for_the_thread() -> Non
     assert {row.next_at for row in rows} == {NOON + timedelta(hours=1)}
 
 
-def test_a_start_is_no_reason_to_mention_anybody() -> None:
+def test_start_makes_no_thread_reply() -> None:
     assert planner([], clock=FixedClock())(FAILED, Event(type="deployment.started")) == []
 
 
-def test_without_a_place_in_slack_nobody_is_mentioned() -> None:
+def test_deployment_without_a_channel_makes_no_thread_reply() -> None:
     from_shell = replace(FAILED, channel="", message=None, trigger=Trigger.CLI)
     assert planner([], clock=FixedClock())(from_shell, FINISHED) == []
 
 
-def test_new_rows_have_ids_of_their_own_in_order() -> None:
+def test_rows_have_ordered_ids() -> None:
     plan = planner([STANDARD, SLACK], clock=FixedClock())
     found = [row.id for _ in range(20) for row in plan(FAILED, FINISHED)]
     assert len(set(found)) == len(found)
     assert found == sorted(found)
 
 
-def test_the_slack_form_says_the_end_in_one_look() -> None:
+def test_slack_format_of_a_failure() -> None:
     row = planner([SLACK], clock=FixedClock())(FAILED, FINISHED)[0]
     assert row.body["text"] == (
         "❌ Failed to deploy myapp main (aaaaaaa) to production in 1m 23s. "
@@ -187,7 +187,7 @@ def test_the_slack_form_says_the_end_in_one_look() -> None:
 
 
 @pytest.mark.parametrize("hostile", ["<!here>", "@channel", "<@U1>", "a & b"])
-def test_the_slack_form_pings_nobody(hostile: str) -> None:
+def test_slack_format_pings_nobody(hostile: str) -> None:
     hostile_row = replace(FAILED, ref=hostile, reason=hostile)
     text = planner([SLACK], clock=FixedClock())(hostile_row, FINISHED)[0].body["text"]
     assert isinstance(text, str)
@@ -195,15 +195,15 @@ def test_the_slack_form_pings_nobody(hostile: str) -> None:
     assert "<" not in text
 
 
-def test_the_slack_form_of_a_correction_says_so() -> None:
+def test_slack_format_of_a_correction() -> None:
     event = Event(type="deployment.corrected", corrected_from={})
     succeeded = replace(FAILED, phase=Phase.SUCCEEDED, failure=None, live=Live.NEW, reason=None)
     text = planner([SLACK], clock=FixedClock())(succeeded, event)[0].body["text"]
     assert text == (
         "✅ Corrected: Deployed myapp main (aaaaaaa) to production in 1m 23s. "
-        "The new release is live."
+        "The new release is serving."
     )
 
 
-def test_a_secret_is_never_shown_by_the_endpoint() -> None:
+def test_repr_of_an_endpoint_hides_its_secret() -> None:
     assert "c2VjcmV0" not in repr(STANDARD)

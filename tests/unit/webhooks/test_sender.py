@@ -44,7 +44,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield receiver
 
 
-async def test_a_receiver_gets_it_signed(
+async def test_delivery_is_signed(
     outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     async with one_endpoint(outbox, clock, receiver.url) as (key, outcomes):
@@ -57,7 +57,7 @@ async def test_a_receiver_gets_it_signed(
     assert outcomes == ["delivered"]
 
 
-async def test_each_try_has_the_same_id_and_a_signature_of_its_own(
+async def test_attempts_have_one_id_and_different_signatures(
     outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     receiver.answer_for_test(Behaviour(status=500), Behaviour(status=404))
@@ -94,7 +94,7 @@ async def test_410_turns_the_endpoint_off(
     assert outcomes == ["turned_off"]
 
 
-async def test_an_answer_that_takes_too_long_is_a_failure(
+async def test_late_answer_is_a_failure(
     outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     receiver.answer_for_test(Behaviour(after_s=1.0))
@@ -103,7 +103,7 @@ async def test_an_answer_that_takes_too_long_is_a_failure(
     assert row.last_error == "no answer in time"
 
 
-async def test_nobody_listening_is_said_in_words(outbox: MemoryOutbox, clock: HandClock) -> None:
+async def test_refused_connection_is_explained(outbox: MemoryOutbox, clock: HandClock) -> None:
     async with one_endpoint(outbox, clock, "http://127.0.0.1:1/hook") as (key, _):
         row = await outbox.until(key, tries=1)
     assert str(row.last_error).startswith("could not connect: ")
@@ -113,7 +113,7 @@ async def test_nobody_listening_is_said_in_words(outbox: MemoryOutbox, clock: Ha
     "answer",
     [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"],
 )
-async def test_what_is_no_http_answer_is_no_delivery(
+async def test_answer_that_is_not_http_is_a_failure(
     outbox: MemoryOutbox, clock: HandClock, answer: bytes
 ) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -170,7 +170,7 @@ async def test_a_private_target_is_refused_where_it_is_not_allowed(
     assert not dialled.is_set()
 
 
-async def test_slacks_own_webhooks_need_no_secret(
+async def test_slack_webhook_needs_no_secret(
     outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     receiver.answer_for_test(Behaviour(status=200))
@@ -188,7 +188,7 @@ async def test_slacks_own_webhooks_need_no_secret(
         ("https://ops.example.com/", "", "empty"),
     ],
 )
-async def test_a_setting_that_can_never_work_is_refused_at_the_start(
+async def test_unusable_setting_is_refused_at_the_start(
     outbox: MemoryOutbox, clock: HandClock, url: str, secret: str, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -205,7 +205,7 @@ async def test_two_endpoints_need_two_urls(outbox: MemoryOutbox, clock: HandCloc
             raise AssertionError
 
 
-async def test_the_body_is_what_was_signed_byte_for_byte(
+async def test_body_is_sent_exactly_as_signed(
     outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     async with one_endpoint(outbox, clock, receiver.url) as (key, _):

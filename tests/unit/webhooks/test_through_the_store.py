@@ -52,9 +52,7 @@ async def cancel(store: SqlStore) -> Deployment:
     )
 
 
-async def test_an_end_reaches_the_receiver_once_and_survives_a_restart(
-    tmp_path: Path, receiver: Receiver
-) -> None:
+async def test_result_is_delivered_after_a_restart(tmp_path: Path, receiver: Receiver) -> None:
     endpoints = [Endpoint(url=receiver.url, secret=SECRET)]
     clock = SystemClock()
     url = f"sqlite:///{tmp_path / 'bot.db'}"

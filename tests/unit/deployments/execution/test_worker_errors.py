@@ -267,8 +267,8 @@ async def test_what_docker_never_shows_ends_it_unstarted() -> None:
     row = await rig.until_ended(within_s=90)
     assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
     assert row.reason == (
-        "Docker on production does not show the containers of web, so no end of a deployment "
-        "could be proven: nothing was started. See whether Docker runs on the server, then retry. "
+        "Docker on production does not show the containers of web, so no result could be "
+        "proven: nothing was started. Check that Docker runs on the server, then retry. "
         "What is serving now is not known."
     )
     assert row.started_at is None

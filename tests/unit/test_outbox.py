@@ -23,11 +23,11 @@ RETRY_AFTER = LaneTiming().retry_after
 LANE = webhook_lane("https://user:word@ops.example.com/secret/path")
 
 
-class Listener:
-    """The other side: answers as the test says, and holds on to what is in flight."""
+class Receiver:
+    """The receiver: answers as the test says, and can keep deliveries in flight."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.answers: list[Attempt | Exception] = []
         self.open = asyncio.Event()
         self.open.set()
@@ -35,7 +35,7 @@ class Listener:
         self.news = asyncio.Condition()
 
     async def __call__(self, row: Outgoing) -> Attempt:
-        self.heard.append(row.id)
+        self.received.append(row.id)
         async with self.news:
             self.news.notify_all()
         await self.open.wait()
@@ -47,9 +47,9 @@ class Listener:
     def count(self, outcome: str) -> None:
         self.outcomes[outcome] += 1
 
-    async def until_heard(self, count: int) -> None:
+    async def until_received(self, count: int) -> None:
         async with asyncio.timeout(5), self.news:
-            await self.news.wait_for(lambda: len(self.heard) >= count)
+            await self.news.wait_for(lambda: len(self.received) >= count)
 
 
 @pytest.fixture
@@ -63,29 +63,27 @@ def outbox(clock: HandClock) -> MemoryOutbox:
 
 
 @pytest.fixture
-def listener() -> Listener:
-    return Listener()
+def receiver() -> Receiver:
+    return Receiver()
 
 
 @pytest.fixture
-def lane(outbox: MemoryOutbox, clock: HandClock, listener: Listener) -> OutboxLane:
-    return OutboxLane(lane=LANE, outbox=outbox, deliver=listener, clock=clock, count=listener.count)
+def lane(outbox: MemoryOutbox, clock: HandClock, receiver: Receiver) -> OutboxLane:
+    return OutboxLane(lane=LANE, outbox=outbox, deliver=receiver, clock=clock, count=receiver.count)
 
 
-async def test_what_is_due_is_told_once(
-    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+async def test_due_rows_are_delivered_once(
+    lane: OutboxLane, outbox: MemoryOutbox, receiver: Receiver
 ) -> None:
     keys = [outbox.add(lane=LANE, deployment=f"d{n}") for n in range(20)]
     async with open_lanes([lane]):
         for key in keys:
             await outbox.until(key, state="delivered")
-    assert sorted(listener.heard) == keys
-    assert listener.outcomes == {"delivered": 20}
+    assert sorted(receiver.received) == keys
+    assert receiver.outcomes == {"delivered": 20}
 
 
-async def test_a_kick_is_enough_to_be_told_now(
-    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock
-) -> None:
+async def test_kick_delivers_now(lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock) -> None:
     async with open_lanes([lane]):
         await outbox.until_looked(1)
         key = outbox.add(lane=LANE, deployment="d")
@@ -94,7 +92,7 @@ async def test_a_kick_is_enough_to_be_told_now(
     assert clock.monotonic() == 0
 
 
-async def test_without_a_kick_it_looks_every_few_seconds(
+async def test_outbox_is_read_every_few_seconds_without_a_kick(
     lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock
 ) -> None:
     async with open_lanes([lane]):
@@ -108,13 +106,13 @@ async def test_without_a_kick_it_looks_every_few_seconds(
         await outbox.until(key, state="delivered")
 
 
-async def test_the_rows_of_one_deployment_keep_their_order_and_others_do_not_wait(
-    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
+async def test_rows_of_a_deployment_keep_their_order_and_others_do_not_wait(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     first = outbox.add(lane=LANE, deployment="d1")
     second = outbox.add(lane=LANE, deployment="d1")
     other = outbox.add(lane=LANE, deployment="d2")
-    listener.answers = [Failed("it answered 503")]
+    receiver.answers = [Failed("it answered 503")]
     async with open_lanes([lane]):
         await outbox.until(first, tries=1)
         await outbox.until(other, state="delivered")
@@ -123,14 +121,14 @@ async def test_the_rows_of_one_deployment_keep_their_order_and_others_do_not_wai
         clock.advance(RETRY_AFTER[0])
         lane.kick()
         await outbox.until(second, state="delivered")
-    assert listener.heard == [first, other, first, second]
+    assert receiver.received == [first, other, first, second]
 
 
-async def test_it_is_tried_on_the_schedule_and_then_given_up(
-    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
+async def test_failed_row_is_retried_on_schedule_and_given_up(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.answers = [Failed("it answered 503")] * 7
+    receiver.answers = [Failed("it answered 503")] * 7
     async with open_lanes([lane]):
         for tries, wait in enumerate(RETRY_AFTER, start=1):
             row = await outbox.until(key, tries=tries)
@@ -140,49 +138,47 @@ async def test_it_is_tried_on_the_schedule_and_then_given_up(
         row = await outbox.until(key, state="given_up")
     assert row.last_error == "it answered 503"
     assert [wait.total_seconds() for wait in RETRY_AFTER] == [5, 30, 120, 600, 3_600, 21_600]
-    assert listener.outcomes == {"retried": 6, "given_up": 1}
+    assert receiver.outcomes == {"retried": 6, "given_up": 1}
 
 
-async def test_what_can_never_be_told_is_given_up_at_once(
-    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+async def test_undeliverable_row_is_given_up_at_once(
+    lane: OutboxLane, outbox: MemoryOutbox, receiver: Receiver
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.answers = [Undeliverable("the channel is archived")]
+    receiver.answers = [Undeliverable("the channel is archived")]
     async with open_lanes([lane]):
         await outbox.until(key, state="given_up")
-    assert len(listener.heard) == 1
+    assert len(receiver.received) == 1
 
 
-async def test_a_lane_that_was_turned_away_is_off_and_keeps_its_rows(
-    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, listener: Listener
+async def test_lane_of_a_gone_receiver_is_off_and_keeps_its_rows(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.answers = [Gone("it answered 410")]
+    receiver.answers = [Gone("it answered 410")]
     async with open_lanes([lane]):
         await outbox.until(key, tries=1)
         assert outbox.off == {LANE: "it answered 410"}
         clock.advance(timedelta(hours=1))
         lane.kick()
         await outbox.until_looked(outbox.looks + 1)
-        assert len(listener.heard) == 1
+        assert len(receiver.received) == 1
         await outbox.turn_on(LANE)
         lane.kick()
         await outbox.until(key, state="delivered")
 
 
-async def test_a_fault_of_ours_is_tried_again_and_shows_no_text_of_it(
-    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+async def test_bug_in_delivery_is_retried_without_showing_its_text(
+    lane: OutboxLane, outbox: MemoryOutbox, receiver: Receiver
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.answers = [RuntimeError("password=swordfish")]
+    receiver.answers = [RuntimeError("password=swordfish")]
     async with open_lanes([lane]):
         row = await outbox.until(key, tries=1)
     assert row.last_error == "internal error: RuntimeError"
 
 
-async def test_an_outbox_that_cannot_be_read_is_asked_again(
-    lane: OutboxLane, outbox: MemoryOutbox
-) -> None:
+async def test_unreadable_outbox_is_read_again(lane: OutboxLane, outbox: MemoryOutbox) -> None:
     outbox.broken = 1
     key = outbox.add(lane=LANE, deployment="d")
     async with open_lanes([lane]):
@@ -191,45 +187,45 @@ async def test_an_outbox_that_cannot_be_read_is_asked_again(
         await outbox.until(key, state="delivered")
 
 
-async def test_no_more_than_so_many_are_told_at_once(
-    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+async def test_deliveries_at_once_are_limited(
+    lane: OutboxLane, outbox: MemoryOutbox, receiver: Receiver
 ) -> None:
     keys = [outbox.add(lane=LANE, deployment=f"d{n}") for n in range(12)]
-    listener.open.clear()
+    receiver.open.clear()
     async with open_lanes([lane]):
-        await listener.until_heard(8)
+        await receiver.until_received(8)
         lane.kick()
         await asyncio.sleep(0)
-        assert len(listener.heard) == 8
-        listener.open.set()
+        assert len(receiver.received) == 8
+        receiver.open.set()
         for key in keys:
             await outbox.until(key, state="delivered")
 
 
-async def test_leaving_tells_what_is_due(
-    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+async def test_leaving_delivers_due_rows(
+    lane: OutboxLane, outbox: MemoryOutbox, receiver: Receiver
 ) -> None:
     async with open_lanes([lane]):
         await outbox.until_looked(1)
         key = outbox.add(lane=LANE, deployment="d")
     assert outbox.rows[key].state == "delivered"
-    assert listener.heard == [key]
+    assert receiver.received == [key]
 
 
-async def test_leaving_is_bounded_and_forgets_nothing(
-    lane: OutboxLane, outbox: MemoryOutbox, listener: Listener
+async def test_leaving_is_bounded_and_loses_no_row(
+    lane: OutboxLane, outbox: MemoryOutbox, receiver: Receiver
 ) -> None:
     key = outbox.add(lane=LANE, deployment="d")
-    listener.open.clear()
+    receiver.open.clear()
     async with asyncio.timeout(5), open_lanes([lane], drain=timedelta(milliseconds=20)):
-        await listener.until_heard(1)
+        await receiver.until_received(1)
     assert outbox.rows[key].state == "waiting"
 
 
 async def test_two_lanes_do_not_wait_for_each_other(
-    outbox: MemoryOutbox, clock: HandClock, listener: Listener
+    outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:
-    slow, quick = Listener(), listener
+    slow, quick = Receiver(), receiver
     slow.open.clear()
     lanes = [
         OutboxLane(lane=name, outbox=outbox, deliver=deliver, clock=clock)
@@ -238,11 +234,11 @@ async def test_two_lanes_do_not_wait_for_each_other(
     outbox.add(lane="slow", deployment="d")
     key = outbox.add(lane="quick", deployment="d")
     async with open_lanes(lanes, drain=timedelta(milliseconds=20)):
-        await slow.until_heard(1)
+        await slow.until_received(1)
         await outbox.until(key, state="delivered")
 
 
-def test_a_lane_is_named_by_its_host_and_never_by_its_address() -> None:
+def test_lane_is_named_by_host_and_digest() -> None:
     url = "https://user:word@Ops.example.com:8443/secret/path?key=hidden"
     lane = webhook_lane(url)
     assert lane.startswith("webhook:ops.example.com:8443/")

@@ -46,7 +46,7 @@ def test_crashes_are_counted() -> None:
     assert (one.id, one.restarts, one.running) == ("ab" * 6, 3, False)
 
 
-def test_nothing_listed_is_an_empty_read() -> None:
+def test_no_containers() -> None:
     assert read_containers("[]\n").listed == ()
 
 

@@ -15,12 +15,12 @@ def test_a_standard_secret_is_base64_after_its_prefix() -> None:
     assert signing_key("whsec_c2VjcmV0cw") == b"secrets"
 
 
-def test_any_other_text_is_its_own_key() -> None:
+def test_other_secret_is_the_bytes_of_its_text() -> None:
     assert signing_key("swordfish ü") == "swordfish ü".encode()
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_not base64!", "whsec_a"])
-def test_a_secret_that_cannot_sign_is_refused_without_being_shown(secret: str) -> None:
+def test_unusable_secret_is_refused_without_being_shown(secret: str) -> None:
     with pytest.raises(ValueError, match=r"empty|base64|nothing") as caught:
         signing_key(secret)
     assert not secret.removeprefix("whsec_") or secret not in str(caught.value)

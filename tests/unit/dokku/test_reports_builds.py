@@ -70,12 +70,12 @@ def test_a_duration_is_read_as_dokku_writes_it(seconds: int) -> None:
 
 
 @pytest.mark.parametrize("odd", ["", "-2s", "soon", "1m", "1.5s", "2s ", "1d2s", None, 7, ["2s"]])
-def test_an_odd_duration_is_not_told_and_spoils_nothing(odd: object) -> None:
+def test_odd_duration_is_ignored(odd: object) -> None:
     assert lasting(odd) is None
 
 
 @pytest.mark.parametrize("key", ["source", "kind", "started_at", "duration", "exit_code", "pid"])
-def test_a_field_that_is_null_is_read_like_one_that_is_left_out(key: str) -> None:
+def test_null_field_is_read_like_a_missing_one(key: str) -> None:
     """One record without a value must not stop the deployments of its app."""
     text = next(one.stdout for one in NEW if '"running"' in one.stdout)
     raw = json.loads(text)
@@ -87,17 +87,15 @@ def test_a_field_that_is_null_is_read_like_one_that_is_left_out(key: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("told", "status"),
+    ("finished", "status"),
     [({}, S.RUNNING), ({"finished_at": "2026-11-24T05:48:19Z"}, S.ABANDONED)],
 )
-def test_a_word_of_a_later_dokku_proves_no_end_and_stops_nothing(
-    told: dict[str, str], status: BuildStatus
-) -> None:
-    raw = [{"id": "a", "app": "web", "status": "running", "display_status": "paused"} | told]
+def test_unknown_status_of_a_later_dokku(finished: dict[str, str], status: BuildStatus) -> None:
+    raw = [{"id": "a", "app": "web", "status": "running", "display_status": "paused"} | finished]
     assert [one.status for one in read_builds(json.dumps(raw), str)] == [status]
 
 
-def test_no_records_are_none() -> None:
+def test_no_records() -> None:
     assert read_builds("[]\n", str) == []
     assert read_builds("null\n", str) == []
 
@@ -113,7 +111,7 @@ def test_odd_records_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "recording", [one for one in questions("0.38.27", "builds:cancel") if one.exit == 0], ids=str
 )
-def test_only_a_killed_deploy_is_called_killed(recording: Recording) -> None:
+def test_cancel_answer_says_whether_a_deploy_was_killed(recording: Recording) -> None:
     assert killed_a_deploy(recording.stdout) == ("Killing app deploy" in recording.stdout)
 
 
@@ -127,5 +125,5 @@ def test_only_a_killed_deploy_is_called_killed(recording: Recording) -> None:
         "",
     ],
 )
-def test_exit_zero_alone_kills_nothing(text: str) -> None:
+def test_exit_status_0_does_not_mean_killed(text: str) -> None:
     assert not killed_a_deploy(text)

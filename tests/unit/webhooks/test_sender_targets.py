@@ -69,7 +69,7 @@ def test_public_addresses_are_dialled(address: str) -> None:
 
 
 @given(st.ip_addresses())
-def test_nothing_that_python_calls_local_is_dialled(
+def test_addresses_that_python_calls_private_are_refused(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
     refused = refusal(str(address), allow_private=False) is not None
@@ -78,7 +78,7 @@ def test_nothing_that_python_calls_local_is_dialled(
 
 
 @given(st.ip_addresses(v=4))
-def test_no_address_of_version_4_gets_through_inside_one_of_version_6(
+def test_embedded_ipv4_addresses_are_refused(
     address: ipaddress.IPv4Address,
 ) -> None:
     number = int(address)
@@ -93,7 +93,7 @@ def test_no_address_of_version_4_gets_through_inside_one_of_version_6(
         assert refused is not None, form
 
 
-def test_the_factory_makes_a_socket_or_says_why_not() -> None:
+def test_socket_factory_refuses_bad_targets() -> None:
     make = guarded_sockets(allow_private=False)
     with pytest.raises(TargetRefused, match=r"127\.0\.0\.1 is a private address"):
         make((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80)))
