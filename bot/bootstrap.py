@@ -105,7 +105,15 @@ async def open_bot(
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
         cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
-        live = _build_live_messages(cache, store, client, slack_limits.edits, metrics, clock)
+        live = _build_live_messages(
+            cache,
+            store,
+            client,
+            slack_limits.edits,
+            metrics,
+            clock,
+            name_server=len(servers.names()) > 1,
+        )
         poller = Poller(interval=timing.poll_interval, lateness=metrics.poll_lateness.observe)
         domain = assemble_domain(
             Ports(
@@ -144,6 +152,7 @@ async def open_bot(
                 get=store.get,
                 clock=clock,
                 limits=slack_limits,
+                name_server=len(servers.names()) > 1,
                 timing=lane_timing,
             )
         )
@@ -227,6 +236,8 @@ def _build_live_messages(
     limits: EditLimits,
     metrics: Metrics,
     clock: Clock,
+    *,
+    name_server: bool,
 ) -> LiveMessages:
     return LiveMessages(
         client=client,
@@ -235,6 +246,7 @@ def _build_live_messages(
         gate=EditGate(clock=clock, running=lambda: cache.running, limits=limits),
         clock=clock,
         buttons=MESSAGE_BUTTONS,
+        name_server=name_server,
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )

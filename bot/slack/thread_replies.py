@@ -57,6 +57,7 @@ class ThreadReplies:
     get: Get
     clock: Clock
     limits: SlackLimits = field(default_factory=SlackLimits)
+    name_server: bool = True
 
     async def __call__(self, row: Outgoing) -> Attempt:
         """Reply in the thread, once. The lane tries again whatever Slack refused."""
@@ -68,7 +69,7 @@ class ThreadReplies:
         try:
             if self._may_be_there(row) and await self._is_there(deployment.message, row):
                 return Delivered("an earlier try had got through")
-            reply = render(deployment, row)
+            reply = render(deployment, row, name_server=self.name_server)
             at = deployment.message
             await self.client.post_reply(
                 at.channel, at.root, text=reply.text, blocks=reply.blocks, reply_id=row.id
@@ -100,14 +101,14 @@ class ThreadReplies:
             return False
 
 
-def render(deployment: Deployment, row: Outgoing) -> Reply:
+def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -> Reply:
     """The reply to an outbox row: the newest result, a correction of it, or a note."""
     if row.kind == NOTE:
         note = txt.one_line(str(row.body.get("text") or ""))
         return Reply(
             text=txt.inert(note, 900), blocks=(kit.plain_section(txt.cut(note, 900) or "-"),)
         )
-    result = result_reply(deployment)
+    result = result_reply(deployment, name_server=name_server)
     if row.kind != CORRECTED:
         return result
     data = row.body.get("data")
@@ -128,7 +129,9 @@ def _reported(result: object) -> str:
     return f"{' · '.join(parts) or 'something else'} (live: {live})"
 
 
-def result_reply(deployment: Deployment, *, now: datetime | None = None) -> Reply:
+def result_reply(
+    deployment: Deployment, *, now: datetime | None = None, name_server: bool = True
+) -> Reply:
     """Result, duration, what is live and why, for an ended deployment.
 
     The only text of the bot that pings someone: the requester, if that is a Slack user. `now` is
@@ -137,8 +140,9 @@ def result_reply(deployment: Deployment, *, now: datetime | None = None) -> Repl
     end = deployment.finished_at or now or deployment.created_at
     icon = words.ICONS[status_of(deployment.phase)]
     took = txt.duration(deployment.duration(end))
+    target = words.target_words(deployment, name_server=name_server)
     line = (
-        f"{icon} {_subject(deployment)} {_result(deployment)} after {took}."
+        f"{icon} *{txt.inert(deployment.app, 80)}* {target} {_result(deployment)} after {took}."
         f" Live now: {words.live_words(deployment)}{_address(deployment)}."
     )
     who = txt.mention(deployment.requested_by.user)
@@ -148,10 +152,6 @@ def result_reply(deployment: Deployment, *, now: datetime | None = None) -> Repl
         blocks.append(kit.plain_section(txt.cut(txt.one_line(deployment.reason), 500) or "-"))
         addressed += f" {txt.inert(deployment.reason, 300)}"
     return Reply(text=addressed, blocks=tuple(blocks))
-
-
-def _subject(deployment: Deployment) -> str:
-    return f"*{txt.inert(deployment.app, 80)}* {words.target_words(deployment)}"
 
 
 def _result(deployment: Deployment) -> str:
@@ -175,11 +175,14 @@ async def open_thread_replies(
     get: Get,
     clock: Clock,
     limits: SlackLimits,
+    name_server: bool,
     drain: timedelta = timedelta(seconds=1),
     timing: LaneTiming | None = None,
 ) -> AsyncIterator[OutboxLane]:
     """Send replies while open. Leaving sends what is due, for at most `drain`."""
-    deliver = ThreadReplies(client=client, get=get, clock=clock, limits=limits)
+    deliver = ThreadReplies(
+        client=client, get=get, clock=clock, limits=limits, name_server=name_server
+    )
     lane = OutboxLane(
         lane=LANE, outbox=outbox, deliver=deliver, clock=clock, timing=timing or LaneTiming()
     )

@@ -32,7 +32,7 @@ async def test_message_says_starting_before_dokku_prints_anything(
     await quick.deploy()
     starting = await at(quick, "Starting")
     (row,) = await quick.rows()
-    assert starting.headline == "🔵 *Deploying myapp* `main` to default"
+    assert starting.headline == "🔵 *Deploying myapp* `main`"
     assert list(starting.facts) == ["Status", "Elapsed", "Commit", "Requested by"]
     assert starting.facts["Status"] == "Starting"
     assert f"`{quick.stage.forge.sha('myapp')[:7]}`" in starting.facts["Commit"]
@@ -68,7 +68,7 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
 
         deployed = await at(world, "Deployed")
         (row,) = await world.rows()
-        assert deployed.headline == "🟢 *Deployed myapp* `main` to default"
+        assert deployed.headline == "🟢 *Deployed myapp* `main`"
         assert deployed.facts["Status"] == "Succeeded"
         assert re.fullmatch(r"(\d+m )?\d+s", deployed.facts["Duration"])
         assert deployed.facts["Live now"] == "the new release"
@@ -149,7 +149,7 @@ async def test_failure_says_why_and_what_is_live(tmp_path: Path, end: End) -> No
         await world.deploy()
         failed = await at(world, "Failed:")
         (row,) = await world.rows()
-        assert failed.headline == "🔴 *Failed: myapp* `main` to default"
+        assert failed.headline == "🔴 *Failed: myapp* `main`"
         assert failed.facts["Status"] == end.status
         assert failed.facts["Live now"].startswith(end.live)
         assert failed.buttons == list(end.buttons)
@@ -201,7 +201,7 @@ async def test_cancel_is_shown_at_once_and_its_result_when_it_is_known(
     assert cancelling.buttons == ["Full log"]
     line.set()
     cancelled = await at(quick, "Cancelled:")
-    assert cancelled.headline == "⚪ *Cancelled: myapp* `main` to default"
+    assert cancelled.headline == "⚪ *Cancelled: myapp* `main`"
     assert cancelled.facts["Live now"].startswith("the previous release")
     assert cancelled.buttons == ["Full log", "Retry"]
 

@@ -23,7 +23,7 @@ async def test_waiting_deployments_show_their_place_and_start_in_order(
     await quick.deploy("myapp feature/login")
     await quick.posted(2)
     second = await at(quick, "1st in line")
-    assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login` to default"
+    assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login`"
     assert second.facts["Status"] == "Queued · 1st in line · waits for the deployment before it"
     assert second.buttons == ["Cancel"]
     await quick.deploy("myapp v1.0", user="grace")

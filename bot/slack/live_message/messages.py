@@ -85,6 +85,7 @@ class LiveMessages(Announcer):
         gate: EditGate,
         clock: Clock,
         buttons: Sequence[Button],
+        name_server: bool = True,
         commit_url: Callable[[str, str], str | None] = _no_link,
         edit_lag: Callable[[timedelta], None] | None = None,
     ) -> None:
@@ -95,6 +96,7 @@ class LiveMessages(Announcer):
         self._gate = gate
         self._clock = clock
         self._buttons = buttons
+        self._name_server = name_server
         self._commit_url = commit_url
         self._edit_lag = edit_lag
         self.shows_running: Callable[[str], bool] = _all
@@ -364,6 +366,7 @@ class LiveMessages(Announcer):
             now=self._clock.now(),
             buttons=self._buttons,
             commit_url=url,
+            name_server=self._name_server,
             updates_every=self._gate.refresh_interval(),
             running=self._gate.running,
         )

@@ -41,6 +41,15 @@ class _Volatile:
     pace: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """What is shown around the deployment's own facts."""
+
+    buttons: Sequence[Button]
+    commit_url: str | None
+    name_server: bool
+
+
 _STILL = _Volatile(elapsed="-", checked=None, pace=None)
 
 
@@ -51,25 +60,28 @@ def render(
     now: datetime,
     buttons: Sequence[Button],
     commit_url: str | None = None,
+    name_server: bool = True,
     updates_every: timedelta | None = None,
     running: int = 0,
 ) -> Rendered:
     """Render the one message of a deployment as it is now.
 
-    `commit_url` is the commit's page. `updates_every` is the interval of routine refreshes and
-    `running` the number of deployments that share Slack's limit; both are shown if the interval
-    is longer than 10 s. Shows fewer log lines if Slack would refuse the message.
+    `commit_url` is the commit's page. `name_server` is False if there is only one server.
+    `updates_every` is the interval of routine refreshes and `running` the number of deployments
+    that share Slack's limit; both are shown if the interval is longer than 10 s. Shows fewer log
+    lines if Slack would refuse the message.
     """
     volatile = _Volatile(
         elapsed=words.elapsed_words(deployment, progress, now),
         checked=_checked(progress),
         pace=_pace(deployment, updates_every, running),
     )
+    frame = _Frame(buttons=buttons, commit_url=commit_url, name_server=name_server)
     for most_lines in _SHRINKING:
-        text, blocks = _compose(deployment, progress, buttons, volatile, commit_url, most_lines)
+        text, blocks = _compose(deployment, progress, frame, volatile, most_lines)
         if not validate_message(text, blocks):
             break
-    still = _compose(deployment, progress, buttons, _STILL, commit_url, most_lines)
+    still = _compose(deployment, progress, frame, _STILL, most_lines)
     digest = hashlib.sha256(json.dumps(still, sort_keys=True).encode()).hexdigest()
     return Rendered(text=text, blocks=tuple(blocks), shown_hash=digest)
 
@@ -86,14 +98,13 @@ def snippet(deployment: Deployment, progress: Progress, most_lines: int = SNIPPE
 def _compose(
     deployment: Deployment,
     progress: Progress,
-    buttons: Sequence[Button],
+    frame: _Frame,
     volatile: _Volatile,
-    commit_url: str | None,
     most_lines: int,
 ) -> tuple[str, list[kit.Json]]:
     blocks = [
-        kit.section(words.headline(deployment)),
-        kit.fields(_facts(deployment, progress, volatile, commit_url)),
+        kit.section(words.headline(deployment, name_server=frame.name_server)),
+        kit.fields(_facts(deployment, progress, volatile, frame.commit_url)),
     ]
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
@@ -109,9 +120,10 @@ def _compose(
     shown = snippet(deployment, progress, most_lines) if most_lines else ""
     if shown.strip():
         blocks.append(kit.preformatted(shown))
-    blocks += button_row(buttons, Situation(deployment=deployment, progress=progress))
+    blocks += button_row(frame.buttons, Situation(deployment=deployment, progress=progress))
     blocks.append(kit.context(_context(deployment, progress, volatile)))
-    return _one_line(deployment, progress, volatile), blocks
+    headline = words.plain_headline(deployment, name_server=frame.name_server)
+    return _one_line(headline, deployment, progress, volatile), blocks
 
 
 def _facts(
@@ -174,12 +186,14 @@ def _time_words(deployment: Deployment, volatile: _Volatile) -> str:
     return f"{'took' if deployment.phase in ENDINGS else 'elapsed'} {volatile.elapsed}"
 
 
-def _one_line(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
+def _one_line(
+    headline: str, deployment: Deployment, progress: Progress, volatile: _Volatile
+) -> str:
     """The text for notifications and screen readers. Never contains log lines."""
     ended = deployment.phase in ENDINGS
     status = txt.plain_times(words.status_words(deployment, progress))
     parts = [
-        f"{words.plain_headline(deployment)}: {status}",
+        f"{headline}: {status}",
         _time_words(deployment, volatile),
     ]
     if deployment.sha:

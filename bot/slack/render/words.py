@@ -3,6 +3,7 @@
 The words for failures and for what is live are in `verdict/wording.py`.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -49,6 +50,9 @@ PHASES: Mapping[Phase, str] = {
     Phase.CANCELLED: "Cancelled",
 }
 
+_FULL_SHA = re.compile("[0-9a-f]{40}")
+_SAY_NO_MORE = frozenset({"release"})
+"""Steps that say no more than their phase."""
 _NO_RECORDS = "This Dokku version keeps no build records"
 _CANCEL_UNSAFE = (
     "The connection was lost, so cancelling is unsafe: it could kill another process. I'll report "
@@ -56,25 +60,30 @@ _CANCEL_UNSAFE = (
 )
 
 
-def target_words(deployment: Deployment) -> str:
-    """`myapp` `main` to production, without the app: ref and server, for mrkdwn."""
-    return f"{code(deployment.ref)} to {inert(deployment.server, 60)}"
+def target_words(deployment: Deployment, *, name_server: bool = True) -> str:
+    """Ref and server, for mrkdwn: `main` to production. A full SHA is shown short."""
+    to = f" to {inert(deployment.server, 60)}" if name_server else ""
+    return f"{code(_short_ref(deployment.ref))}{to}"
 
 
-def headline(deployment: Deployment) -> str:
+def headline(deployment: Deployment, *, name_server: bool = True) -> str:
     """The first line, for mrkdwn."""
     status = status_of(deployment.phase)
     app = inert(deployment.app, 80)
-    return f"{ICONS[status]} *{HEADLINES[status]} {app}* {target_words(deployment)}"
+    target = target_words(deployment, name_server=name_server)
+    return f"{ICONS[status]} *{HEADLINES[status]} {app}* {target}"
 
 
-def plain_headline(deployment: Deployment) -> str:
+def plain_headline(deployment: Deployment, *, name_server: bool = True) -> str:
     """The first line without icon and formatting, for the one-line text."""
     status = status_of(deployment.phase)
-    return (
-        f"{HEADLINES[status]} {inert(deployment.app, 80)} {inert(deployment.ref, 80)}"
-        f" to {inert(deployment.server, 60)}"
-    )
+    to = f" to {inert(deployment.server, 60)}" if name_server else ""
+    ref = inert(_short_ref(deployment.ref), 80)
+    return f"{HEADLINES[status]} {inert(deployment.app, 80)} {ref}{to}"
+
+
+def _short_ref(ref: str) -> str:
+    return short_sha(ref) if _FULL_SHA.fullmatch(ref) else ref
 
 
 def status_words(deployment: Deployment, progress: Progress) -> str:
@@ -170,7 +179,7 @@ def _running_words(deployment: Deployment, progress: Progress) -> list[str]:
     if deployment.phase is Phase.CANCELLING:
         if deployment.cancel is not None:
             parts.append(f"requested by {actor_words(deployment.cancel.by)}")
-    elif progress.step:
+    elif progress.step and progress.step not in _SAY_NO_MORE:
         parts.append(inert(progress.step, 100))
     elif deployment.phase is Phase.CHECKING:
         stale = progress.stale_since is not None

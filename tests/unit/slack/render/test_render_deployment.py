@@ -341,6 +341,24 @@ def test_only_the_last_ten_lines_are_shown(a_deployment: Build, now: datetime) -
     assert all(f"line {number}" in shown for number in range(30, 40))
 
 
+def test_server_is_left_out_if_there_is_only_one(a_deployment: Build, now: datetime) -> None:
+    one = render(a_deployment(**BUILDING), Progress(), now=now, name_server=False)
+    assert one.blocks[0]["text"]["text"] == "🔵 *Deploying myapp* `main`"
+    assert one.text.startswith("Deploying myapp main: Building")
+
+
+def test_full_sha_as_ref_is_shown_short(a_deployment: Build, now: datetime) -> None:
+    shown = render(a_deployment(**BUILDING, ref=SHA), Progress(), now=now)
+    assert shown.blocks[0]["text"]["text"] == f"🔵 *Deploying myapp* `{SHA[:7]}` to production"
+    assert SHA not in shown.text
+
+
+def test_step_that_repeats_its_phase_is_left_out(a_deployment: Build, now: datetime) -> None:
+    releasing = a_deployment(phase=Phase.RELEASING)
+    shown = render(releasing, Progress(step="release"), now=now)
+    assert shown.blocks[1]["fields"][0]["text"] == "*Status*\nReleasing"
+
+
 def test_live_message_pings_nobody(a_deployment: Build, now: datetime) -> None:
     assert "<@" not in str(render(a_deployment(**BUILDING), Progress(), now=now))
 

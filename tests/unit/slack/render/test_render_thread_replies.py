@@ -41,6 +41,11 @@ def test_reply_to_each_result_matches_its_snapshot(
     assert answer.text.count("<@U0ADA>") == 1
 
 
+def test_server_is_left_out_if_there_is_only_one(a_deployment: Build, now: datetime) -> None:
+    deployment = a_deployment(finished_at=now, **ENDS["deployed"])
+    assert "`main` was deployed" in result_reply(deployment, name_server=False).text
+
+
 @pytest.mark.parametrize("user", ["cli", "server", "<!channel>", "U0ADA|x"])
 def test_request_from_outside_slack_pings_nobody(
     user: str, a_deployment: Build, now: datetime
