@@ -39,7 +39,7 @@ LANE = "slack"
 CORRECTED = "deployment.corrected"
 NOTE = "deployment.note"
 CLOCK_SKEW = timedelta(minutes=1)
-"""How far Slack's clock may be behind ours."""
+"""How far Slack's clock may be behind the bot's clock."""
 RESULTS = {
     Phase.SUCCEEDED: "was deployed",
     Phase.FAILED: "failed",

@@ -89,7 +89,7 @@ async def test_failed_checks(old: World) -> None:
 
 async def test_a_running_deployment_says_what_this_version_cannot_give(old: World) -> None:
     await held_at(old, BUILDING)
-    await old.until_message("Building", f"{NO_RECORDS}: should the connection be lost")
+    await old.until_message("Building", f"{NO_RECORDS}. If the connection is lost")
     old.let_go()
     await old.until_message("Deployed")
 

@@ -54,8 +54,8 @@ async def test_cancel_delivered_twice_is_answered_once(quick: World) -> None:
     await quick.click(CANCEL)
     await _again(quick, "interactive")
     await quick.until_message("Cancelled:")
-    told = [one for one in quick.slack.ephemerals(quick.ada) if "Cancelling" in shown(one)]
-    assert len(told) == 1
+    seen = [one for one in quick.slack.ephemerals(quick.ada) if "Cancelling" in shown(one)]
+    assert len(seen) == 1
 
 
 async def test_form_delivered_twice_starts_one_deployment(quick: World) -> None:

@@ -1,4 +1,4 @@
-"""Signed HTTP instead of Socket Mode: the bot as a process of its own, and Slack calls it."""
+"""Signed HTTP instead of Socket Mode: the bot in its own process, and Slack calls it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

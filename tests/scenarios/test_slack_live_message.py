@@ -262,10 +262,10 @@ async def test_deleted_message_is_replaced_once_in_its_thread(quick: World) -> N
     await quick.slack.say(quick.slack.user("grace"), quick.deploys, "oh", thread_ts=former.ts)
     await quick.slack.delete(quick.ada, former)
 
-    def anew() -> list[Message]:
+    def posted_again() -> list[Message]:
         return [one for one in quick.slack.thread(former) if one.bot_id]
 
-    (copy,) = await quick.slack.until(anew)
+    (copy,) = await quick.slack.until(posted_again)
     quick.let_go()
     await quick.slack.until(lambda: "Deployed myapp" in shown(copy))
     assert parts_of(copy).facts["Live now"] == "the new release"

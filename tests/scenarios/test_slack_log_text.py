@@ -74,7 +74,7 @@ async def test_hostile_log_lines_are_masked_and_inert(tmp_path: Path, chat: Rece
         (file,) = world.slack.files
         assert file.text == log
         await world.stop_bot()
-        told = {
+        places = {
             "slack": json.dumps([dict(call.args) for call in world.slack.calls], default=str),
             "file": file.text,
             "log": log,
@@ -83,7 +83,7 @@ async def test_hostile_log_lines_are_masked_and_inert(tmp_path: Path, chat: Rece
             "database": "\n".join(sqlite3.connect(tmp_path / "deploybot.db").iterdump()),
             "row": repr(row),
         }
-        leaks = [(place, one) for place, text in told.items() for one in SECRETS if one in text]
+        leaks = [(place, one) for place, text in places.items() for one in SECRETS if one in text]
         assert leaks == []
         assert "DATABASE_PASSWORD=[redacted]" in log
         assert "https://[redacted]@git.example.com/acme/lib.git" in log
@@ -106,8 +106,8 @@ async def test_hostile_log_lines_are_masked_and_inert(tmp_path: Path, chat: Rece
 
 async def test_ref_cannot_ping_anyone(quick: World) -> None:
     await quick.deploy("myapp fix-@here")
-    told = await quick.whispered("fix-")
-    assert "@here" not in told
+    whispered = await quick.whispered("fix-")
+    assert "@here" not in whispered
     await quick.deploy("@channel")
     await quick.whispered("not a valid app name")
     assert not [one for one in quick.slack.ephemerals(quick.ada) if "@channel" in one.text]

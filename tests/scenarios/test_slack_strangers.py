@@ -78,8 +78,8 @@ async def test_person_of_another_workspace_can_do_nothing(quick: World) -> None:
     await quick.slack.say(mallory, quick.deploys, "@deploybot status")
 
     def refused() -> bool:
-        told = [one for one in quick.slack.ephemerals(mallory) if INSIDERS_ONLY in shown(one)]
-        return len(told) == 6
+        answers = [one for one in quick.slack.ephemerals(mallory) if INSIDERS_ONLY in shown(one)]
+        return len(answers) == 6
 
     await quick.slack.until(refused)
     assert quick.slack.view(mallory) is None
@@ -97,8 +97,8 @@ async def test_only_deployers_can_deploy_cancel_and_retry(tmp_path: Path) -> Non
     async with open_world(tmp_path) as world:
         await world.start_bot()
         await world.deploy(user="alan")
-        told = await world.whispered("You may not deploy myapp", user="alan")
-        assert "<!subteam^S01RELEASE0>" in told
+        refusal = await world.whispered("You may not deploy myapp", user="alan")
+        assert "<!subteam^S01RELEASE0>" in refusal
         assert world.messages == []
         assert await world.rows() == []
 

@@ -85,7 +85,7 @@ async def test_requester_is_mentioned_once_at_the_end(quick: World, behaviour: s
     assert re.search(r"after (\d+m )?\d+s", mention.text)
     words = "was deployed" if behaviour == "ok" else "failed (the build failed)"
     assert words in mention.text
-    # What comes later must not tell it again.
+    # Later changes must not send it again.
     await quick.deploy("status", user="grace")
     await quick.whispered("Nothing is running or queued.", user="grace")
     assert f"<@{grace.id}>" not in shown(message)
@@ -133,8 +133,8 @@ async def test_question_by_mention_is_answered_below_it(
     said = await world.slack.say(world.ada, world.deploys, text)
 
     def answered() -> bool:
-        told = [*world.slack.thread(said), *world.slack.ephemerals(world.ada)]
-        return any(one.bot_id and answer in shown(one) for one in told)
+        seen = [*world.slack.thread(said), *world.slack.ephemerals(world.ada)]
+        return any(one.bot_id and answer in shown(one) for one in seen)
 
     await world.slack.until(answered)
     assert world.messages == []
@@ -145,11 +145,11 @@ async def test_direct_message_needs_no_mention(quick: World) -> None:
     direct = quick.slack.dm(quick.ada)
     await quick.slack.say(quick.ada, direct, "myapp main")
 
-    def told() -> list[Message]:
+    def seen() -> list[Message]:
         found = [one for one in quick.slack.messages(direct) if one.bot_id]
         return [one for one in found if "Deployed myapp" in shown(one)]
 
-    (message,) = await quick.slack.until(told)
+    (message,) = await quick.slack.until(seen)
     (row,) = await quick.rows()
     assert row.trigger is Trigger.MENTION
     assert row.message.channel == direct.id

@@ -1,4 +1,4 @@
-"""Slack in trouble: slow, refusing, forgetful, hanging up. The message still tells the truth."""
+"""Slack in trouble: slow, refusing, losing answers, disconnecting. The message stays right."""
 
 import pytest
 
@@ -45,7 +45,7 @@ async def test_too_large_message_is_shown_without_its_log(quick: World) -> None:
 async def test_nothing_starts_if_the_message_cannot_be_posted(quick: World) -> None:
     quick.slack.fail_for_test(POST, error="restricted_action")
     await quick.deploy()
-    await quick.whispered("A setting of this workspace forbids me to post here.")
+    await quick.whispered("A setting of this workspace does not let me post here.")
     assert quick.messages == []
     assert await quick.rows() == []
     await quick.deploy()
@@ -151,16 +151,16 @@ async def test_acks_are_in_time_while_slack_answers_slowly(quick: World) -> None
 async def test_form_that_slack_does_not_open_is_reported(quick: World) -> None:
     quick.slack.fail_for_test("views.open", error="expired_trigger_id")
     await quick.deploy("")
-    await quick.whispered("Slack waited too long for the form. Please try again.")
+    await quick.whispered("The form took too long to open. Please try again.")
     quick.slack.fail_for_test("views.open", error="expired_trigger_id")
     await quick.deploy("myapp main")
     await quick.until_message("Deployed")
     await quick.click("deployment_log")
 
-    def told() -> list[Message]:
+    def seen() -> list[Message]:
         return quick.slack.ephemerals(quick.ada)[1:]
 
-    await quick.slack.until(told)
+    await quick.slack.until(seen)
 
 
 def _calls(world: World, method: str) -> list[ApiCall]:

@@ -1,4 +1,4 @@
-"""A Service without queue, store and Dokku: it keeps what it was asked, and posts like ours."""
+"""A Service without queue, store and Dokku: it records requests and posts live messages."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -164,8 +164,8 @@ class Answers:
     async def _whisper(self, answer: Answer) -> None:
         """By the response URL; where that fails, as an ephemeral message, then as a DM.
 
-        The response URL works where the bot is no member, but ends after 30 minutes or 5
-        uses; an ephemeral message needs membership; a DM reaches everybody else.
+        The response URL works where the bot is not a member, but ends after 30 minutes or 5
+        uses; an ephemeral message needs membership; a DM reaches everyone else.
         """
         if self.asker.response_url and await self._respond(self.asker.response_url, answer):
             return

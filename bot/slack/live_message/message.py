@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 PERMALINK_LIMIT_S = 0.5
 UNNAMED = "…"
 CLOCK_SKEW = timedelta(minutes=2)
-"""How far Slack's clock, which numbers the messages, may be from ours."""
+"""How far Slack's clock, which numbers the messages, may differ from the bot's clock."""
 
 
 @dataclass(slots=True, kw_only=True)

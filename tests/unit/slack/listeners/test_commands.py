@@ -112,8 +112,8 @@ async def test_history_lists_the_newest_deployments_of_an_app() -> None:
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.FAILED, live=Live.NONE))
         await stage.deploy("history myapp")
         await stage.whisper()
-        (told,) = stage.slack.ephemerals(stage.ada)
-        assert "Failed" in str(told.blocks)
+        (seen,) = stage.slack.ephemerals(stage.ada)
+        assert "Failed" in str(seen.blocks)
 
 
 async def test_apps_and_help_are_lists_that_only_the_caller_sees() -> None:

@@ -89,8 +89,8 @@ async def test_answer_goes_by_direct_message_where_the_bot_is_not_a_member() -> 
     async with open_stage() as stage:
         who = asker(stage, stage.slack.channel("secret").id)
         await Answers(client=stage.client, asker=who).whisper("Not there.")
-        (told,) = stage.slack.messages(stage.slack.dm(stage.ada))
-        assert told.text == "Not there."
+        (seen,) = stage.slack.messages(stage.slack.dm(stage.ada))
+        assert seen.text == "Not there."
 
 
 async def test_answer_in_a_direct_message_is_a_normal_message() -> None:

@@ -62,8 +62,10 @@ async def test_outdated_cancel_only_shows_the_clicker_a_notice() -> None:
 async def test_second_cancel_says_that_a_cancel_was_already_requested() -> None:
     async with open_stage() as stage:
         _, message = await a_message(stage, Phase.BUILDING)
-        wish = CancelRequest(by=Actor(user="U1"), at=NOW)
-        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.CANCELLING, cancel=wish))
+        cancel = CancelRequest(by=Actor(user="U1"), at=NOW)
+        stage.service.known(
+            a_deployment(id=ONE, app="myapp", phase=Phase.CANCELLING, cancel=cancel)
+        )
         await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
         assert "already being cancelled" in await stage.whisper()
         assert not stage.service.cancels
@@ -103,10 +105,10 @@ async def test_two_simultaneous_retries_start_one_deployment() -> None:
                 stage.slack.click(stage.ada, message, action_id="deployment_retry"),
                 stage.slack.click(grace, message, action_id="deployment_retry"),
             )
-        told = await stage.slack.until(
+        seen = await stage.slack.until(
             lambda: stage.slack.ephemerals(stage.ada) + stage.slack.ephemerals(grace)
         )
-        assert "already been started" in told[0].text
+        assert "already been started" in seen[0].text
         assert len(stage.service.requests) == 1
 
 
@@ -132,10 +134,10 @@ async def test_people_of_another_workspace_may_use_no_button() -> None:
         stage.deploys.members.add(mallory.id)
         for action_id in ("deployment_log", "deployment_cancel"):
             await stage.slack.click(mallory, message, action_id=action_id)
-        told = await stage.slack.until(
+        seen = await stage.slack.until(
             lambda: len(stage.slack.ephemerals(mallory)) > 1 and stage.slack.ephemerals(mallory)
         )
-        assert told
-        assert all("own workspace" in one.text for one in told)
+        assert seen
+        assert all("own workspace" in one.text for one in seen)
         assert stage.slack.view(mallory) is None
         assert not stage.service.cancels

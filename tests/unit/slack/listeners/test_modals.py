@@ -70,8 +70,8 @@ async def test_refusal_after_the_form_is_shown_only_to_the_requester() -> None:
         view = await stage.view("Branch, tag or commit")
         await stage.slack.submit(stage.ada, view, {"app": "myapp"})
         direct = stage.slack.dm(stage.ada)
-        (told,) = await stage.slack.until(lambda: stage.slack.messages(direct))
-        assert "/invite" in told.text
+        (seen,) = await stage.slack.until(lambda: stage.slack.messages(direct))
+        assert "/invite" in seen.text
 
 
 class SlowApps(FakeService):

@@ -61,7 +61,7 @@ async def run_all() -> None:
 
 @dataclass
 class FakeSlack:
-    """Remembers what stands where; fails as told."""
+    """Remembers the messages; fails as the test asks."""
 
     clock: HandClock
     messages: dict[str, Blocks] = field(default_factory=dict)
@@ -157,7 +157,7 @@ def a_deployment(**changes: Any) -> Deployment:
 
 
 class World:
-    """Live messages between a fake Slack and a clock that stands still."""
+    """Live messages between a fake Slack and a clock that the test moves."""
 
     def __init__(self) -> None:
         self.clock = HandClock()
@@ -586,7 +586,7 @@ async def test_deployment_taken_over_by_another_replica_is_not_shown_here(world:
     world.noted(deployment, Urgency.PHASE, tail=("a line that the owner has not",))
     await world.clock.advance(60)
     assert len(world.slack.edits) == edits
-    # Taken over again: everything is shown anew.
+    # Taken over again: everything is shown again.
     mine.add(deployment.id)
     world.live.changed(deployment.id, Urgency.PHASE)
     await world.clock.advance(25)
@@ -615,7 +615,7 @@ async def test_waiting_and_ended_deployments_are_shown_by_any_replica(world: Wor
     world.noted(deployment, Urgency.PHASE, place=1, waits_for="a git push outside this bot")
     await world.clock.advance(5)
     assert "1st in line" in str(world.slack.messages[world.slack.posts[0]])
-    # Somebody else starts it: nothing of that is ours to show.
+    # Another replica starts it: this one does not show it.
     running = world.moved(deployment, Urgency.PHASE, **RUNNING)
     await world.clock.advance(60)
     edits = len(world.slack.edits)

@@ -28,7 +28,7 @@ LINES = ("<!channel> @here ``` & <@U1>", "npm ERR! missing script: build")
 
 
 class Places:
-    """Where the messages stand."""
+    """Keeps the places of the messages."""
 
     def __init__(self) -> None:
         self.known: dict[str, MessagePlace] = {}

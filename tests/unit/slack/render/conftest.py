@@ -50,7 +50,7 @@ def a_deployment() -> Callable[..., Deployment]:
 
 @pytest.fixture(scope="session")
 def check_snapshot() -> Callable[[str, object], None]:
-    """Compare with `snapshots/<name>.json`; UPDATE_SNAPSHOTS=1 writes it anew."""
+    """Compare with `snapshots/<name>.json`; UPDATE_SNAPSHOTS=1 rewrites it."""
 
     def check(name: str, value: object) -> None:
         path = SNAPSHOTS / f"{name}.json"

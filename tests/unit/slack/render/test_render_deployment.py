@@ -406,8 +406,8 @@ def test_previous_commit_that_only_dokku_names_is_marked(
     proven = str(render(a_deployment(**end, before=PROVEN), Progress(), now=now).blocks)
     assert "the previous release (`9999999`)" in proven
     for before in (None, replace(PROVEN, proven=None)):
-        told = str(render(a_deployment(**end, before=before), Progress(), now=now).blocks)
-        assert "the previous release (`9999999` according to Dokku)" in told
+        shown = str(render(a_deployment(**end, before=before), Progress(), now=now).blocks)
+        assert "the previous release (`9999999` according to Dokku)" in shown
 
 
 @pytest.mark.parametrize(
