@@ -61,14 +61,14 @@ SERVICE_MAY = {
 
 @pytest.mark.parametrize("frm", Phase)
 @pytest.mark.parametrize("to", Phase)
-def test_only_the_rows_of_the_table_are_allowed(frm: Phase, to: Phase) -> None:
+def test_only_moves_in_the_table_are_allowed(frm: Phase, to: Phase) -> None:
     allowed = to in ALLOWED[frm]
     assert may_move(frm, to, Who.OWNER) is allowed
     assert may_move(frm, to, Who.SERVICE) is ((frm, to) in SERVICE_MAY)
     assert (find_move(frm, to) is not None) is allowed
 
 
-def test_every_row_names_its_evidence_once() -> None:
+def test_every_move_is_listed_once_with_its_evidence() -> None:
     pairs = [(move.frm, move.to) for move in MOVES]
     assert len(pairs) == len(set(pairs))
     assert all(move.evidence for move in MOVES)
@@ -93,7 +93,7 @@ def test_every_phase_has_its_status() -> None:
     assert set(STATUS) == set(Phase)
 
 
-def test_the_groups_of_phases() -> None:
+def test_phase_groups_follow_the_statuses() -> None:
     assert {P.SUCCEEDED, P.FAILED, P.CANCELLED} == ENDINGS
     assert {P.AWAITING_APPROVAL, P.QUEUED} == WAITING
     assert {one for one in Phase if status_of(one) is Status.RUNNING} == RUNNING

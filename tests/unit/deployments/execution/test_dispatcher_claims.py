@@ -22,7 +22,7 @@ def looks(rig: Rig) -> int:
 
 
 @in_virtual_time
-async def test_a_foreign_build_is_looked_at_once_a_poll_and_not_in_a_storm() -> None:
+async def test_outside_build_is_checked_once_per_poll() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
@@ -36,7 +36,7 @@ async def test_a_foreign_build_is_looked_at_once_a_poll_and_not_in_a_storm() -> 
 
 
 @in_virtual_time
-async def test_the_age_of_a_foreign_build_is_shown_without_a_change_at_each_look() -> None:
+async def test_age_of_outside_build_stays_stable_across_looks() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook", duration=timedelta(minutes=3))
     rig = a_rig(waiting(), dokku=dokku)
@@ -57,7 +57,7 @@ async def test_the_age_of_a_foreign_build_is_shown_without_a_change_at_each_look
 
 
 @in_virtual_time
-async def test_a_build_that_does_not_end_is_said_to_be_stuck_once() -> None:
+async def test_stuck_outside_build_is_reported_once() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook", duration=timedelta(minutes=29))
     rig = a_rig(waiting(), dokku=dokku)
@@ -72,7 +72,7 @@ async def test_a_build_that_does_not_end_is_said_to_be_stuck_once() -> None:
 
 
 @in_virtual_time
-async def test_a_start_clears_what_it_waited_for() -> None:
+async def test_start_clears_the_blocker() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook", duration=timedelta(minutes=3))
     rig = a_rig(waiting(), dokku=dokku)
@@ -83,7 +83,7 @@ async def test_a_start_clears_what_it_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_before_0_38_a_lock_is_all_that_is_known() -> None:
+async def test_old_dokku_blocker_names_only_the_lock() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True))
     row = await rig.until_ended(within_s=3 * 3600)
     assert row.failure is Failure.EXPIRED
@@ -94,7 +94,7 @@ async def test_before_0_38_a_lock_is_all_that_is_known() -> None:
 
 
 @in_virtual_time
-async def test_a_start_that_dokku_refuses_is_not_repeated_in_a_storm() -> None:
+async def test_refused_start_is_retried_with_pauses() -> None:
     rig = a_rig(waiting())
     for number in range(1, 4):
         stream = await rig.dokku.stream(number)
@@ -111,7 +111,7 @@ async def test_a_start_that_dokku_refuses_is_not_repeated_in_a_storm() -> None:
 
 
 @in_virtual_time
-async def test_a_claim_during_a_heartbeat_is_not_taken_for_lost() -> None:
+async def test_claim_during_heartbeat_is_not_treated_as_lost() -> None:
     rig = a_rig(start=False)
     rig.start()
     row = waiting()
@@ -125,7 +125,7 @@ async def test_a_claim_during_a_heartbeat_is_not_taken_for_lost() -> None:
 
 
 @pytest.mark.parametrize("beats", range(12))
-def test_no_order_of_heartbeat_and_claim_forgets_a_deployment(beats: int) -> None:
+def test_heartbeat_at_any_step_of_a_claim_keeps_the_deployment(beats: int) -> None:
     @in_virtual_time
     async def run() -> None:
         rig = a_rig(waiting())
@@ -139,7 +139,7 @@ def test_no_order_of_heartbeat_and_claim_forgets_a_deployment(beats: int) -> Non
 
 
 @in_virtual_time
-async def test_a_lease_that_could_not_be_given_back_does_not_block_for_ever() -> None:
+async def test_unreleased_lease_does_not_block_forever() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
@@ -151,7 +151,7 @@ async def test_a_lease_that_could_not_be_given_back_does_not_block_for_ever() ->
 
 
 @in_virtual_time
-async def test_a_claim_whose_row_could_not_be_read_is_made_again() -> None:
+async def test_claim_with_unreadable_row_is_retried() -> None:
     rig = a_rig(waiting())
     rig.store.fail("get")
     (await rig.begun()).succeed()
@@ -159,7 +159,7 @@ async def test_a_claim_whose_row_could_not_be_read_is_made_again() -> None:
 
 
 @in_virtual_time
-async def test_a_heartbeat_in_the_middle_of_a_claim_leaves_it_alone() -> None:
+async def test_two_heartbeats_during_a_claim_leave_it_alone() -> None:
     for steps in range(12):
         rig = a_rig(waiting())
         for _ in range(steps):
@@ -171,7 +171,7 @@ async def test_a_heartbeat_in_the_middle_of_a_claim_leaves_it_alone() -> None:
 
 
 @in_virtual_time
-async def test_what_had_to_wait_starts_as_soon_as_it_may() -> None:
+async def test_blocked_deployment_starts_soon_after_the_blocker_ends() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku, timing={"poll_interval": timedelta(seconds=1)})
@@ -181,7 +181,7 @@ async def test_what_had_to_wait_starts_as_soon_as_it_may() -> None:
 
 
 @in_virtual_time
-async def test_an_earlier_deployment_of_ours_is_not_called_a_foreign_one() -> None:
+async def test_earlier_deployment_of_the_bot_is_not_an_outside_build() -> None:
     earlier = waiting(
         id="01EARLIER", phase=Phase.FAILED, live=Live.UNKNOWN, build_id="b0", request_key="e"
     )
@@ -194,7 +194,7 @@ async def test_an_earlier_deployment_of_ours_is_not_called_a_foreign_one() -> No
 
 
 @in_virtual_time
-async def test_places_are_shown_and_move_up() -> None:
+async def test_queue_positions_are_shown_and_move_up() -> None:
     rows = [waiting(id=f"01ROW{n}", request_key=f"r{n}") for n in range(3)]
     rig = a_rig(*rows)
     (await rig.begun()).say("> fetching")
@@ -214,7 +214,7 @@ async def test_places_are_shown_and_move_up() -> None:
 
 
 @in_virtual_time
-async def test_a_place_that_expires_says_what_held_it_up() -> None:
+async def test_expired_deployment_names_its_blocker() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook", duration=timedelta(seconds=10))
     rig = a_rig(waiting(), dokku=dokku)
@@ -231,7 +231,7 @@ async def test_a_place_that_expires_says_what_held_it_up() -> None:
 
 
 @in_virtual_time
-async def test_what_waits_and_is_not_wanted_any_more_leaves_at_the_next_look() -> None:
+async def test_cancelled_queued_deployment_ends_at_the_next_look() -> None:
     """Asked for at a shell: no click of this process tells of it."""
     rig = a_rig(waiting(id="01FIRST"), waiting(id="01NEXT", request_key="next"))
     await rig.begun()
@@ -245,7 +245,7 @@ async def test_what_waits_and_is_not_wanted_any_more_leaves_at_the_next_look() -
 
 
 @in_virtual_time
-async def test_a_server_that_is_gone_from_the_settings_ends_what_waits_for_it() -> None:
+async def test_removed_server_ends_its_queued_deployments() -> None:
     gone = waiting(id="01GONE", server="removed")
     here = waiting(request_key="other")
     rig = a_rig(gone, here)
@@ -258,7 +258,7 @@ async def test_a_server_that_is_gone_from_the_settings_ends_what_waits_for_it() 
 
 
 @in_virtual_time
-async def test_a_server_that_is_gone_from_the_settings_ends_what_ran_there_as_unknown() -> None:
+async def test_removed_server_ends_its_running_deployment_as_unknown() -> None:
     rig = a_rig(waiting())
     await rig.begun()
     await rig.passes(5)
@@ -271,7 +271,7 @@ async def test_a_server_that_is_gone_from_the_settings_ends_what_ran_there_as_un
 
 
 @in_virtual_time
-async def test_the_look_goes_on_after_an_error_that_nobody_expected() -> None:
+async def test_looking_for_work_survives_an_unexpected_error() -> None:
     rig = a_rig(start=False)
     rig.start()
     rig.store.fail("unfinished", RuntimeError("a bug"))
@@ -284,7 +284,7 @@ async def test_the_look_goes_on_after_an_error_that_nobody_expected() -> None:
 
 
 @in_virtual_time
-async def test_a_dead_server_delays_no_other_while_places_expire() -> None:
+async def test_dead_server_does_not_delay_other_servers_during_expiry() -> None:
     dead = [
         waiting(id=f"01DEAD{n}", server="dead", dokku_app=f"app{n}", request_key=f"dead {n}")
         for n in range(20)
@@ -301,7 +301,7 @@ async def test_a_dead_server_delays_no_other_while_places_expire() -> None:
 
 
 @in_virtual_time
-async def test_look_ups_that_were_given_up_leave_no_trace() -> None:
+async def test_abandoned_start_tries_leave_nothing_in_memory() -> None:
     rig = a_rig(waiting())
     rig.dokku.down = DOWN
     await rig.passes(2)
@@ -314,7 +314,7 @@ async def test_look_ups_that_were_given_up_leave_no_trace() -> None:
 
 
 @in_virtual_time
-async def test_another_replicas_rows_are_seen_fresh_and_leave_memory_when_they_end() -> None:
+async def test_rows_of_another_replica_stay_fresh_and_leave_memory() -> None:
     one = a_rig(waiting())
     stream = await one.begun()
     two = a_rig(store=one.store, dokku=one.dokku)
@@ -338,7 +338,7 @@ async def test_another_replicas_rows_are_seen_fresh_and_leave_memory_when_they_e
 
 
 @in_virtual_time
-async def test_what_another_process_ended_is_shown_here() -> None:
+async def test_result_from_another_process_updates_the_message() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
@@ -354,7 +354,7 @@ async def test_what_another_process_ended_is_shown_here() -> None:
 
 
 @in_virtual_time
-async def test_a_withdrawn_row_leaves_memory() -> None:
+async def test_deleted_row_leaves_memory() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
@@ -382,7 +382,7 @@ async def test_two_replicas_never_drive_one_deployment() -> None:
 
 
 @in_virtual_time
-async def test_a_database_away_for_a_minute_forgets_nothing() -> None:
+async def test_database_outage_of_a_minute_loses_nothing() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(5)
@@ -398,7 +398,7 @@ async def test_a_database_away_for_a_minute_forgets_nothing() -> None:
 
 
 @in_virtual_time
-async def test_who_lost_the_lease_stops_waiting_for_polls() -> None:
+async def test_worker_stops_waiting_for_polls_after_losing_the_lease() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(5)
@@ -411,7 +411,7 @@ async def test_who_lost_the_lease_stops_waiting_for_polls() -> None:
 
 
 @in_virtual_time
-async def test_an_unknown_error_of_the_store_is_no_silence() -> None:
+async def test_database_outage_while_reading_evidence_still_reaches_a_result() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(5)
@@ -426,7 +426,7 @@ async def test_an_unknown_error_of_the_store_is_no_silence() -> None:
 
 @pytest.mark.parametrize("error", [StaleState("it changed"), DatabaseDown("away")])
 @in_virtual_time
-async def test_an_expiry_that_could_not_be_written_is_tried_again(error: StoreError) -> None:
+async def test_expiry_that_was_not_written_is_retried(error: StoreError) -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
@@ -437,7 +437,7 @@ async def test_an_expiry_that_could_not_be_written_is_tried_again(error: StoreEr
 
 
 @in_virtual_time
-async def test_an_end_that_cannot_be_written_as_our_own_fault_is_tried_again() -> None:
+async def test_own_fault_result_that_was_not_written_is_retried() -> None:
     rig = a_rig(waiting())
     rig.dokku.broken.add("report")
     rig.store.fail("save", RuntimeError("a bug"), times=2)
@@ -446,7 +446,7 @@ async def test_an_end_that_cannot_be_written_as_our_own_fault_is_tried_again() -
 
 
 @in_virtual_time
-async def test_a_running_deployment_is_its_owners_to_show_while_the_lease_is_renewed() -> None:
+async def test_only_the_owner_with_a_renewed_lease_shows_it() -> None:
     rig = a_rig(waiting())
     other = a_rig(store=rig.store, dokku=rig.dokku)
     assert not rig.dispatcher.shows(rig.row().id)

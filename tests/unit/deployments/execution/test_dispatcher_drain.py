@@ -13,7 +13,7 @@ BUILDING = ("> fetching", "> building")
 
 
 @in_virtual_time
-async def test_idle_it_is_over_at_once() -> None:
+async def test_idle_drain_returns_at_once() -> None:
     rig = a_rig()
     await rig.passes(3)
     began = rig.clock.monotonic()
@@ -22,7 +22,7 @@ async def test_idle_it_is_over_at_once() -> None:
 
 
 @in_virtual_time
-async def test_what_runs_may_end() -> None:
+async def test_running_deployment_may_finish_during_drain() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stopping = asyncio.create_task(rig.dispatcher.drain(25))
@@ -34,7 +34,7 @@ async def test_what_runs_may_end() -> None:
 
 
 @in_virtual_time
-async def test_what_takes_longer_is_handed_over_with_all_that_was_read() -> None:
+async def test_drain_hands_over_a_long_deployment_with_its_whole_log() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -52,7 +52,7 @@ async def test_what_takes_longer_is_handed_over_with_all_that_was_read() -> None
 
 
 @in_virtual_time
-async def test_the_next_process_takes_over_at_once_and_tells_the_truth() -> None:
+async def test_next_process_takes_over_at_once_after_drain() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -68,7 +68,7 @@ async def test_the_next_process_takes_over_at_once_and_tells_the_truth() -> None
 
 
 @in_virtual_time
-async def test_nothing_new_is_taken() -> None:
+async def test_drain_claims_no_new_deployment() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stopping = asyncio.create_task(rig.dispatcher.drain(25))
@@ -86,7 +86,7 @@ async def test_nothing_new_is_taken() -> None:
 
 
 @in_virtual_time
-async def test_what_looks_before_its_start_keeps_its_place() -> None:
+async def test_deployment_still_preparing_keeps_its_position() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(answer_s=0.3))
     await rig.passes(0.4)
     assert rig.dispatcher.active == 1
@@ -97,7 +97,7 @@ async def test_what_looks_before_its_start_keeps_its_place() -> None:
 
 
 @in_virtual_time
-async def test_what_hangs_before_its_start_holds_nothing_up() -> None:
+async def test_hanging_preparation_does_not_delay_the_drain() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(hanging={"report"}))
     await rig.passes(2)
     began = rig.clock.monotonic()
@@ -108,7 +108,7 @@ async def test_what_hangs_before_its_start_holds_nothing_up() -> None:
 
 
 @in_virtual_time
-async def test_no_moment_of_the_stop_starts_twice_or_loses_one() -> None:
+async def test_drain_at_any_moment_neither_repeats_nor_loses_a_start() -> None:
     for steps in range(60):
         rig = a_rig(waiting())
         for _ in range(steps):
@@ -131,7 +131,7 @@ async def test_no_moment_of_the_stop_starts_twice_or_loses_one() -> None:
 
 
 @in_virtual_time
-async def test_a_database_that_is_away_does_not_hold_the_stop_up() -> None:
+async def test_database_outage_does_not_delay_the_drain() -> None:
     rig: Rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
@@ -149,7 +149,7 @@ async def test_a_database_that_is_away_does_not_hold_the_stop_up() -> None:
 
 
 @in_virtual_time
-async def test_what_was_called_lost_is_not_waited_for() -> None:
+async def test_drain_does_not_wait_for_a_lost_deployment() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)

@@ -36,7 +36,7 @@ async def recording() -> Recording:
 
 
 @in_virtual_time
-async def test_lines_are_stored_within_a_second_or_so() -> None:
+async def test_lines_are_stored_within_two_seconds() -> None:
     it = await recording()
     it.stream.say("one", "two")
     await it.rig.passes(1.6)
@@ -45,7 +45,7 @@ async def test_lines_are_stored_within_a_second_or_so() -> None:
 
 
 @in_virtual_time
-async def test_many_lines_are_stored_at_once() -> None:
+async def test_full_batch_is_stored_at_once() -> None:
     it = await recording()
     it.stream.say("x" * FLUSH_BYTES)
     await it.rig.passes(0.3)
@@ -53,7 +53,7 @@ async def test_many_lines_are_stored_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_burst_is_one_write() -> None:
+async def test_burst_of_lines_takes_few_writes() -> None:
     it = await recording()
     for number in range(100):
         it.stream.say(str(number))
@@ -65,7 +65,7 @@ async def test_a_burst_is_one_write() -> None:
 
 
 @in_virtual_time
-async def test_the_phase_follows_the_lines_and_never_goes_back() -> None:
+async def test_phase_follows_the_output_and_never_goes_back() -> None:
     it = await recording()
     it.stream.say("> fetching", "> building", "> releasing")
     await it.rig.passes(1)
@@ -76,7 +76,7 @@ async def test_the_phase_follows_the_lines_and_never_goes_back() -> None:
 
 
 @in_virtual_time
-async def test_a_store_that_is_away_stalls_no_stream_and_loses_no_line() -> None:
+async def test_store_outage_neither_stalls_the_stream_nor_loses_lines() -> None:
     it = await recording()
     it.rig.store.fail("append_log", times=50)
     for number in range(100):
@@ -89,7 +89,7 @@ async def test_a_store_that_is_away_stalls_no_stream_and_loses_no_line() -> None
 
 
 @in_virtual_time
-async def test_a_store_that_refuses_the_lines_holds_no_end_up() -> None:
+async def test_refused_lines_do_not_delay_the_end() -> None:
     it = await recording()
     it.rig.store.fail("append_log", refused(), times=1000)
     it.stream.say("one")
@@ -100,7 +100,7 @@ async def test_a_store_that_refuses_the_lines_holds_no_end_up() -> None:
 
 
 @in_virtual_time
-async def test_a_bug_in_what_follows_from_the_lines_stops_no_line() -> None:
+async def test_error_while_saving_the_phase_does_not_stop_recording() -> None:
     it = await recording()
     it.rig.store.fail("save", RuntimeError("a bug"), times=2)
     it.stream.say("> fetching")
@@ -116,7 +116,7 @@ async def test_a_bug_in_what_follows_from_the_lines_stops_no_line() -> None:
 
 
 @in_virtual_time
-async def test_who_lost_the_lease_reads_on_and_stores_nothing() -> None:
+async def test_lost_lease_keeps_reading_but_stores_nothing() -> None:
     it = await recording()
     it.stream.say("ours")
     await it.rig.passes(2)
@@ -131,7 +131,7 @@ async def test_who_lost_the_lease_reads_on_and_stores_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_cut_off_recorder_leaves_nothing_running() -> None:
+async def test_cancelled_recorder_leaves_no_task_running() -> None:
     it = await recording()
     it.stream.say("one")
     await it.rig.passes(0.1)

@@ -22,7 +22,7 @@ async def owned() -> tuple[Rig, OwnedDeployment]:
 
 
 @in_virtual_time
-async def test_a_write_waits_for_the_database() -> None:
+async def test_write_waits_for_the_database() -> None:
     rig, ours = await owned()
     rig.store.down = True
     writing = asyncio.create_task(ours.move(Phase.STARTING, "starting"))
@@ -34,7 +34,7 @@ async def test_a_write_waits_for_the_database() -> None:
 
 
 @in_virtual_time
-async def test_a_lost_answer_is_looked_up_and_nothing_is_written_twice() -> None:
+async def test_lost_answer_is_looked_up_instead_of_writing_twice() -> None:
     rig, ours = await owned()
     rig.store.lose_answer("save")
     fresh = await ours.move(Phase.STARTING, "starting")
@@ -44,7 +44,7 @@ async def test_a_lost_answer_is_looked_up_and_nothing_is_written_twice() -> None
 
 
 @in_virtual_time
-async def test_a_write_that_was_not_made_is_made() -> None:
+async def test_write_that_failed_is_repeated() -> None:
     rig, ours = await owned()
     rig.store.fail("save")
     await ours.move(Phase.STARTING, "starting")
@@ -53,7 +53,7 @@ async def test_a_write_that_was_not_made_is_made() -> None:
 
 
 @in_virtual_time
-async def test_a_refused_write_is_told_at_once() -> None:
+async def test_refused_write_raises_at_once() -> None:
     rig, ours = await owned()
     rig.store.fail("save", refused())
     with pytest.raises(StoreError):
@@ -62,7 +62,7 @@ async def test_a_refused_write_is_told_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_lost_lease_stops_every_write() -> None:
+async def test_lost_lease_stops_every_write() -> None:
     rig, ours = await owned()
     await rig.store.leases.release(ours.id, 1)
     with pytest.raises(LeaseLost):
@@ -78,7 +78,7 @@ async def test_a_lost_lease_stops_every_write() -> None:
 
 
 @in_virtual_time
-async def test_suspended_it_waits_and_shows_nothing() -> None:
+async def test_suspended_owner_waits_and_shows_nothing() -> None:
     rig, ours = await owned()
     ours.suspend()
     writing = asyncio.create_task(ours.record(build_id="b1"))
@@ -98,7 +98,7 @@ async def test_suspended_it_waits_and_shows_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_wish_that_cannot_be_read_is_read_next_time() -> None:
+async def test_unreadable_cancel_request_is_read_next_time() -> None:
     rig, ours = await owned()
     row = ours.row
     await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
@@ -110,7 +110,7 @@ async def test_a_wish_that_cannot_be_read_is_read_next_time() -> None:
 
 
 @in_virtual_time
-async def test_confirming_reads_the_wish_and_writes_nothing_new() -> None:
+async def test_confirm_reads_the_cancel_request_and_writes_nothing() -> None:
     rig, ours = await owned()
     row = ours.row
     await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
@@ -119,7 +119,7 @@ async def test_confirming_reads_the_wish_and_writes_nothing_new() -> None:
 
 
 @in_virtual_time
-async def test_what_somebody_else_ended_is_taken_for_true() -> None:
+async def test_reread_adopts_a_result_written_elsewhere() -> None:
     rig, ours = await owned()
     await rig.service.cancel(ours.id, actor=ours.row.requested_by, through="button")
     with pytest.raises(StaleState):
@@ -130,7 +130,7 @@ async def test_what_somebody_else_ended_is_taken_for_true() -> None:
 
 
 @in_virtual_time
-async def test_rows_that_are_gone_change_nothing() -> None:
+async def test_deleted_row_changes_nothing() -> None:
     rig, ours = await owned()
     row = ours.row
     del rig.store.rows[row.id]

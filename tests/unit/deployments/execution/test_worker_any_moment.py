@@ -57,10 +57,12 @@ def kill_at(moment: int, lines: Sequence[str], status: int, *, clean: bool) -> N
 
 @pytest.mark.parametrize("clean", [False, True])
 @pytest.mark.parametrize(("lines", "status"), [(GOOD, 0), (FAILING, 1)])
-def test_killed_at_any_moment(lines: Sequence[str], status: int, *, clean: bool) -> None:
+def test_bot_killed_at_any_moment_reports_one_true_result(
+    lines: Sequence[str], status: int, *, clean: bool
+) -> None:
     for moment in range(75):
         kill_at(moment, lines, status, clean=clean)
 
 
-def test_the_fakes_begin_with_the_old_release() -> None:
+def test_fake_dokku_begins_with_the_old_release() -> None:
     assert FakeDokku().now == containers(OLD)

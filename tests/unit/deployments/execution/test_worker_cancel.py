@@ -31,7 +31,7 @@ async def building(**timing: timedelta) -> tuple[Rig, FakeStream]:
 
 
 @in_virtual_time
-async def test_in_a_build_it_is_killed_within_a_second() -> None:
+async def test_cancel_stops_a_build_within_a_second() -> None:
     rig, _ = await building()
     asked_at = rig.clock.monotonic()
     await cancel(rig)
@@ -42,7 +42,7 @@ async def test_in_a_build_it_is_killed_within_a_second() -> None:
 
 
 @in_virtual_time
-async def test_while_it_waits_nothing_is_sent() -> None:
+async def test_cancel_while_queued_sends_nothing_to_dokku() -> None:
     dokku = FakeDokku()
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
@@ -53,7 +53,7 @@ async def test_while_it_waits_nothing_is_sent() -> None:
 
 
 @in_virtual_time
-async def test_before_the_stream_opens_it_is_never_opened() -> None:
+async def test_cancel_between_login_tries_sends_no_deploy() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy")
     await rig.until_phase(Phase.STARTING)
@@ -66,7 +66,7 @@ async def test_before_the_stream_opens_it_is_never_opened() -> None:
 
 
 @in_virtual_time
-async def test_during_the_login_it_is_acted_on_once_the_stream_is_there() -> None:
+async def test_cancel_during_login_acts_once_the_stream_is_open() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(login_s=5))
     await rig.until_phase(Phase.STARTING)
     await rig.passes(1)
@@ -77,7 +77,7 @@ async def test_during_the_login_it_is_acted_on_once_the_stream_is_there() -> Non
 
 
 @in_virtual_time
-async def test_while_it_fetches_the_channel_is_closed_in_the_end() -> None:
+async def test_cancel_while_fetching_closes_the_connection() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching")
@@ -92,7 +92,7 @@ async def test_while_it_fetches_the_channel_is_closed_in_the_end() -> None:
 
 @pytest.mark.parametrize("lives_s", [11, 14, 17])
 @in_virtual_time
-async def test_a_fetch_that_outlives_its_client_is_told_soon_after_its_death(lives_s: int) -> None:
+async def test_fetch_outliving_its_connection_ends_soon_after_its_death(lives_s: int) -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching")
@@ -107,7 +107,7 @@ async def test_a_fetch_that_outlives_its_client_is_told_soon_after_its_death(liv
 
 
 @in_virtual_time
-async def test_a_record_that_shows_running_for_ever_is_not_looked_at_closely_for_ever() -> None:
+async def test_close_looks_stop_while_the_record_stays_running() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching")
@@ -122,7 +122,7 @@ async def test_a_record_that_shows_running_for_ever_is_not_looked_at_closely_for
 
 
 @in_virtual_time
-async def test_a_fetch_that_becomes_a_build_meanwhile_is_cancelled_on_dokku() -> None:
+async def test_cancel_uses_dokku_once_the_fetch_becomes_a_build() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching")
@@ -137,7 +137,7 @@ async def test_a_fetch_that_becomes_a_build_meanwhile_is_cancelled_on_dokku() ->
 
 
 @in_virtual_time
-async def test_after_the_switch_it_is_too_late_and_said_so() -> None:
+async def test_cancel_after_the_switch_is_reported_as_too_late() -> None:
     rig, stream = await building()
     stream.say("> releasing", f"> start {NEW.id}")
     rig.dokku.now = containers(NEW)
@@ -149,7 +149,7 @@ async def test_after_the_switch_it_is_too_late_and_said_so() -> None:
 
 
 @in_virtual_time
-async def test_a_good_end_that_was_faster_than_the_cancel_is_checked() -> None:
+async def test_success_that_beats_the_cancel_is_checked() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
     await cancel(rig)
@@ -160,7 +160,7 @@ async def test_a_good_end_that_was_faster_than_the_cancel_is_checked() -> None:
 
 
 @in_virtual_time
-async def test_in_the_check_nothing_is_left_to_cancel() -> None:
+async def test_cancel_while_checking_is_declined() -> None:
     rig, stream = await building()
     stream.succeed()
     await rig.until_phase(Phase.CHECKING)
@@ -171,7 +171,7 @@ async def test_in_the_check_nothing_is_left_to_cancel() -> None:
 
 
 @in_virtual_time
-async def test_a_wish_that_meets_the_end_is_answered_truly() -> None:
+async def test_cancel_racing_the_end_gets_a_definite_result() -> None:
     rig, stream = await building()
     asked = asyncio.create_task(cancel(rig))
     await asyncio.sleep(0)
@@ -185,7 +185,7 @@ async def test_a_wish_that_meets_the_end_is_answered_truly() -> None:
 
 
 @in_virtual_time
-async def test_dokku_that_kills_nothing_is_asked_again_and_then_hung_up_on() -> None:
+async def test_ineffective_cancel_is_retried_then_connection_is_closed() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
     await cancel(rig)
@@ -198,7 +198,7 @@ async def test_dokku_that_kills_nothing_is_asked_again_and_then_hung_up_on() -> 
 
 @pytest.mark.parametrize("error", [DOWN, UNKNOWN])
 @in_virtual_time
-async def test_a_cancel_that_is_not_answered_is_looked_at_before_it_is_repeated(
+async def test_unanswered_cancel_is_checked_before_it_is_sent_again(
     error: Unreachable,
 ) -> None:
     rig, _ = await building()
@@ -210,7 +210,7 @@ async def test_a_cancel_that_is_not_answered_is_looked_at_before_it_is_repeated(
 
 
 @in_virtual_time
-async def test_nothing_is_sent_while_two_records_could_be_ours() -> None:
+async def test_cancel_sends_nothing_while_two_records_are_candidates() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     rig.dokku.add_record("x1", BuildStatus.ABANDONED)
@@ -222,7 +222,7 @@ async def test_nothing_is_sent_while_two_records_could_be_ours() -> None:
 
 
 @in_virtual_time
-async def test_nothing_is_sent_when_our_line_is_lost() -> None:
+async def test_cancel_sends_nothing_after_the_connection_is_lost() -> None:
     """Its PID may be another process's by now, which `builds:cancel` would kill."""
     rig, stream = await building()
     assert not rig.progress().cut_off
@@ -240,7 +240,7 @@ async def test_nothing_is_sent_when_our_line_is_lost() -> None:
 
 
 @in_virtual_time
-async def test_a_second_wish_changes_nothing() -> None:
+async def test_second_cancel_request_changes_nothing() -> None:
     rig, _ = await building()
     first = await cancel(rig)
     second = await cancel(rig)
@@ -254,7 +254,7 @@ async def test_a_second_wish_changes_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_wish_written_by_another_process_is_seen_at_the_next_poll() -> None:
+async def test_cancel_from_another_process_is_seen_at_next_poll() -> None:
     rig, _ = await building()
     rig.store.listeners.clear()
     row = rig.row()
@@ -264,7 +264,7 @@ async def test_a_wish_written_by_another_process_is_seen_at_the_next_poll() -> N
 
 
 @in_virtual_time
-async def test_a_wish_that_could_not_be_written_as_a_phase_is_acted_on_all_the_same() -> None:
+async def test_cancel_acts_even_if_the_phase_write_is_refused() -> None:
     rig, _ = await building()
     rig.store.fail("save", refused())
     await cancel(rig)
@@ -273,7 +273,7 @@ async def test_a_wish_that_could_not_be_written_as_a_phase_is_acted_on_all_the_s
 
 
 @in_virtual_time
-async def test_who_asked_through_what_is_audited() -> None:
+async def test_cancel_audit_names_the_actor_and_the_surface() -> None:
     rig, _ = await building()
     await cancel(rig)
     row = await rig.until_ended(within_s=30)
@@ -282,7 +282,7 @@ async def test_who_asked_through_what_is_audited() -> None:
 
 
 @in_virtual_time
-async def test_what_is_cancelled_on_the_server_is_not_said_to_be_ours() -> None:
+async def test_cancel_on_the_server_is_not_attributed_to_the_bot() -> None:
     rig, stream = await building()
     stream.end(141, BuildStatus.CANCELED, -1)
     row = await rig.until_ended(within_s=30)
@@ -296,7 +296,7 @@ CAP = timedelta(minutes=30)
 
 
 @in_virtual_time
-async def test_at_the_cap_a_build_is_stopped() -> None:
+async def test_time_limit_stops_a_build() -> None:
     rig, _ = await building()
     row = await rig.until_ended(within_s=CAP.total_seconds() + 30)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
@@ -304,7 +304,7 @@ async def test_at_the_cap_a_build_is_stopped() -> None:
 
 
 @in_virtual_time
-async def test_at_the_cap_a_fetch_is_hung_up_on() -> None:
+async def test_time_limit_closes_the_connection_of_a_fetch() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching")
@@ -315,7 +315,7 @@ async def test_at_the_cap_a_fetch_is_hung_up_on() -> None:
 
 
 @in_virtual_time
-async def test_at_the_cap_a_start_without_a_byte_ends_too() -> None:
+async def test_time_limit_ends_a_start_without_output() -> None:
     rig = a_rig(waiting())
     await rig.begun()
     row = await rig.until_ended(within_s=CAP.total_seconds() + 120)
@@ -323,7 +323,7 @@ async def test_at_the_cap_a_start_without_a_byte_ends_too() -> None:
 
 
 @in_virtual_time
-async def test_the_cap_does_not_count_while_a_release_is_checked() -> None:
+async def test_time_limit_does_not_count_while_checking() -> None:
     rig = a_rig(
         waiting(max_duration=timedelta(seconds=60)), timing={"settle": timedelta(seconds=50)}
     )
@@ -336,7 +336,7 @@ async def test_the_cap_does_not_count_while_a_release_is_checked() -> None:
 
 
 @in_virtual_time
-async def test_a_person_who_asks_during_the_caps_own_cancel_is_heard() -> None:
+async def test_cancel_request_during_time_limit_stop_ends_as_cancelled() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
     await rig.until_phase(Phase.CANCELLING)
@@ -348,7 +348,7 @@ async def test_a_person_who_asks_during_the_caps_own_cancel_is_heard() -> None:
 
 
 @in_virtual_time
-async def test_a_build_that_ended_well_at_the_cap_is_checked() -> None:
+async def test_build_that_succeeds_at_the_time_limit_is_checked() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
     await rig.until_phase(Phase.CANCELLING)
@@ -358,7 +358,7 @@ async def test_a_build_that_ended_well_at_the_cap_is_checked() -> None:
 
 
 @in_virtual_time
-async def test_what_outlives_the_cap_is_called_unconfirmed() -> None:
+async def test_deploy_that_outlives_the_time_limit_is_unconfirmed() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
     await rig.until(lambda: stream.closed)
@@ -367,7 +367,7 @@ async def test_what_outlives_the_cap_is_called_unconfirmed() -> None:
 
 
 @in_virtual_time
-async def test_a_good_end_at_the_cap_that_cannot_be_read_at_once_is_read_again() -> None:
+async def test_unreadable_success_at_the_time_limit_is_read_again() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
     await rig.until_phase(Phase.CANCELLING)

@@ -44,7 +44,7 @@ async def builds(rig: Rig, stream: FakeStream) -> float:
 
 @pytest.mark.parametrize("said", [(), (FETCHING,)])
 @in_virtual_time
-async def test_it_is_hung_up_on_at_the_instant_it_builds_and_proven_by_its_lock(
+async def test_connection_closes_when_the_build_begins_and_lock_proves_it(
     said: tuple[str, ...],
 ) -> None:
     rig, stream = await fetching(*said)
@@ -63,7 +63,7 @@ async def test_it_is_hung_up_on_at_the_instant_it_builds_and_proven_by_its_lock(
 
 
 @in_virtual_time
-async def test_it_waits_no_longer_than_a_hung_up_fetch_takes_to_be_proven() -> None:
+async def test_cancel_waits_for_the_fetch_only_for_a_limited_time() -> None:
     rig, stream = await fetching(FETCHING)
     asked_at = await cancel(rig)
     await rig.until(lambda: stream.closed)
@@ -77,7 +77,7 @@ async def test_it_waits_no_longer_than_a_hung_up_fetch_takes_to_be_proven() -> N
 
 
 @in_virtual_time
-async def test_a_fetch_that_fails_meanwhile_is_proven_by_its_own_end() -> None:
+async def test_fetch_that_fails_during_the_wait_ends_as_cancelled() -> None:
     rig, stream = await fetching(FETCHING)
     await cancel(rig)
     await rig.passes(3)
@@ -89,7 +89,7 @@ async def test_a_fetch_that_fails_meanwhile_is_proven_by_its_own_end() -> None:
 
 
 @in_virtual_time
-async def test_a_start_that_is_refused_meanwhile_waits_no_more() -> None:
+async def test_start_refused_during_the_wait_ends_as_cancelled() -> None:
     rig, stream = await fetching(FETCHING)
     await cancel(rig)
     await rig.passes(3)
@@ -101,7 +101,7 @@ async def test_a_start_that_is_refused_meanwhile_waits_no_more() -> None:
 
 
 @in_virtual_time
-async def test_a_line_that_is_lost_meanwhile_leaves_the_lock_to_tell() -> None:
+async def test_connection_lost_during_the_wait_is_proven_by_the_lock() -> None:
     rig, stream = await fetching(FETCHING)
     await cancel(rig)
     await rig.passes(3)
@@ -113,7 +113,7 @@ async def test_a_line_that_is_lost_meanwhile_leaves_the_lock_to_tell() -> None:
 
 
 @in_virtual_time
-async def test_a_second_wish_hangs_up_no_earlier() -> None:
+async def test_second_cancel_request_does_not_shorten_the_wait() -> None:
     rig, stream = await fetching(FETCHING)
     await cancel(rig)
     await rig.passes(2)
@@ -123,7 +123,7 @@ async def test_a_second_wish_hangs_up_no_earlier() -> None:
 
 
 @in_virtual_time
-async def test_who_may_not_act_when_the_build_begins_hangs_up_once_he_may() -> None:
+async def test_suspended_owner_closes_the_connection_once_allowed_again() -> None:
     rig, stream = await fetching(FETCHING)
     await cancel(rig)
     await rig.passes(1)
@@ -138,7 +138,7 @@ async def test_who_may_not_act_when_the_build_begins_hangs_up_once_he_may() -> N
 
 
 @in_virtual_time
-async def test_a_drain_waits_for_no_fetch_and_the_next_owner_reads_the_lock() -> None:
+async def test_drain_ends_the_wait_and_next_owner_reads_the_lock() -> None:
     rig, stream = await fetching(FETCHING)
     await cancel(rig)
     await rig.passes(2)
@@ -151,7 +151,7 @@ async def test_a_drain_waits_for_no_fetch_and_the_next_owner_reads_the_lock() ->
 
 
 @in_virtual_time
-async def test_at_the_cap_a_fetch_that_becomes_a_build_is_stopped_there() -> None:
+async def test_time_limit_stops_a_fetch_when_its_build_begins() -> None:
     rig, stream = await fetching(FETCHING)
     await rig.until_phase(Phase.CANCELLING)
     await rig.passes(40)
@@ -162,7 +162,7 @@ async def test_at_the_cap_a_fetch_that_becomes_a_build_is_stopped_there() -> Non
 
 
 @in_virtual_time
-async def test_at_the_cap_a_fetch_that_ends_by_itself_was_not_stopped() -> None:
+async def test_fetch_that_ends_itself_at_time_limit_is_not_timed_out() -> None:
     rig, stream = await fetching(FETCHING)
     await rig.until_phase(Phase.CANCELLING)
     await rig.passes(40)
@@ -173,7 +173,7 @@ async def test_at_the_cap_a_fetch_that_ends_by_itself_was_not_stopped() -> None:
 
 
 @in_virtual_time
-async def test_at_the_cap_a_fetch_that_hangs_is_stopped_and_said_to_be() -> None:
+async def test_time_limit_stops_a_hanging_fetch() -> None:
     rig, stream = await fetching(FETCHING)
     await rig.until(lambda: stream.closed)
     row = await rig.until_ended(within_s=LOCK.fetch_lives_on.total_seconds() + 20)
@@ -182,7 +182,7 @@ async def test_at_the_cap_a_fetch_that_hangs_is_stopped_and_said_to_be() -> None
 
 
 @in_virtual_time
-async def test_at_the_cap_a_lost_line_is_waited_for_no_longer_than_a_fetch_lives_on() -> None:
+async def test_time_limit_after_lost_connection_waits_only_the_fetch_time() -> None:
     """There is nothing to cancel any more: the time that a cancel has is not counted."""
     rig, stream = await fetching(FETCHING, BUILDING)
     rig.dokku.locked = True
@@ -196,7 +196,7 @@ async def test_at_the_cap_a_lost_line_is_waited_for_no_longer_than_a_fetch_lives
 
 @pytest.mark.parametrize("keeps", [True, False])
 @in_virtual_time
-async def test_a_second_fetch_is_no_build_because_the_first_attempt_was_one(keeps: bool) -> None:
+async def test_second_attempt_starts_as_a_fetch_again(keeps: bool) -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=keeps))
     first = await rig.begun()
     first.say(FETCHING, BUILDING)

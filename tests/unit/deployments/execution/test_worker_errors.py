@@ -25,7 +25,7 @@ BUG = RuntimeError("a bug")
 
 @pytest.mark.parametrize("question", ["keeps_records", "report", "containers", "builds", "deploy"])
 @in_virtual_time
-async def test_a_bug_once_before_or_at_the_start_is_got_over(question: str) -> None:
+async def test_single_error_before_the_start_is_retried(question: str) -> None:
     rig = a_rig(waiting())
     rig.dokku.fail(question, BUG)
     (await rig.dokku.stream()).say(*BUILDING)
@@ -39,7 +39,7 @@ async def test_a_bug_once_before_or_at_the_start_is_got_over(question: str) -> N
 
 @pytest.mark.parametrize("question", ["report", "builds"])
 @in_virtual_time
-async def test_a_bug_each_time_before_the_start_ends_as_our_own_fault(question: str) -> None:
+async def test_repeated_error_before_the_start_ends_as_internal(question: str) -> None:
     rig = a_rig(waiting())
     rig.dokku.broken.add(question)
     row = await rig.until_ended(within_s=120)
@@ -49,7 +49,7 @@ async def test_a_bug_each_time_before_the_start_ends_as_our_own_fault(question: 
 
 
 @in_virtual_time
-async def test_what_cannot_be_given_to_dokku_ends_with_its_sentence() -> None:
+async def test_declined_deploy_ends_as_refused_with_its_sentence() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy", Declined("The repository's address cannot be given to Dokku."))
     row = await rig.until_ended(within_s=30)
@@ -61,7 +61,7 @@ async def test_what_cannot_be_given_to_dokku_ends_with_its_sentence() -> None:
 
 
 @in_virtual_time
-async def test_a_bug_each_time_at_the_end_is_unknown_and_proven_late() -> None:
+async def test_repeated_error_at_the_end_is_corrected_later() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -79,7 +79,7 @@ async def test_a_bug_each_time_at_the_end_is_unknown_and_proven_late() -> None:
 
 @pytest.mark.parametrize("question", ["report", "containers", "builds", "keeps_records"])
 @in_virtual_time
-async def test_a_bug_once_at_the_end_is_got_over(question: str) -> None:
+async def test_single_error_at_the_end_is_retried(question: str) -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -91,7 +91,7 @@ async def test_a_bug_once_at_the_end_is_got_over(question: str) -> None:
 
 
 @in_virtual_time
-async def test_a_bug_in_reading_the_line_is_no_lost_line_without_a_word() -> None:
+async def test_error_while_reading_the_stream_still_reaches_a_result() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -108,7 +108,7 @@ async def test_a_bug_in_reading_the_line_is_no_lost_line_without_a_word() -> Non
 @pytest.mark.parametrize("method", ["save", "append_log", "get", "read_log", "proven_live"])
 @pytest.mark.parametrize("error", [DatabaseDown("away"), refused(), RuntimeError("a bug")])
 @in_virtual_time
-async def test_a_store_that_fails_once_anywhere_is_got_over(method: str, error: Exception) -> None:
+async def test_single_store_failure_at_any_point_is_retried(method: str, error: Exception) -> None:
     for at in range(0, 30, 3):
         rig = a_rig(waiting())
         stream = await rig.begun()
@@ -134,7 +134,7 @@ async def _fail_at(rig: Rig, method: str, error: Exception, at: int) -> None:
 
 @pytest.mark.parametrize("method", ["save", "append_log", "claim", "release", "renew"])
 @in_virtual_time
-async def test_an_answer_that_is_lost_is_not_told_twice(method: str) -> None:
+async def test_lost_store_answer_reports_nothing_twice(method: str) -> None:
     for skip in range(8):
         rig = a_rig(waiting())
         stream = await rig.begun()
@@ -155,7 +155,7 @@ async def test_an_answer_that_is_lost_is_not_told_twice(method: str) -> None:
 
 
 @in_virtual_time
-async def test_a_claim_whose_answer_is_lost_is_made_again_when_it_has_run_out() -> None:
+async def test_claim_with_lost_answer_is_repeated_after_its_lease() -> None:
     rig = a_rig(waiting(), start=False)
     rig.store.lose_answer("claim")
     rig.start()
@@ -167,7 +167,7 @@ async def test_a_claim_whose_answer_is_lost_is_made_again_when_it_has_run_out() 
 
 
 @in_virtual_time
-async def test_the_answer_to_the_end_is_lost_and_the_end_is_shown() -> None:
+async def test_result_is_shown_although_its_store_answer_is_lost() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING, "> error build_failed ERROR: failed to solve")
@@ -185,7 +185,7 @@ async def test_the_answer_to_the_end_is_lost_and_the_end_is_shown() -> None:
 
 
 @in_virtual_time
-async def test_a_database_that_refuses_every_write_is_no_storm() -> None:
+async def test_refused_writes_are_retried_with_pauses() -> None:
     rig = a_rig(waiting())
     rig.store.fail("save", refused(), times=1000)
     await rig.passes(600)
@@ -199,7 +199,7 @@ async def test_a_database_that_refuses_every_write_is_no_storm() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_does_not_answer_three_times_ends_it() -> None:
+async def test_three_unanswered_tries_end_as_unreachable() -> None:
     rig = a_rig(waiting())
     rig.dokku.down = DOWN
     row = await rig.until_ended(within_s=90)
@@ -209,7 +209,7 @@ async def test_a_server_that_does_not_answer_three_times_ends_it() -> None:
 
 
 @in_virtual_time
-async def test_what_it_waits_for_meanwhile_is_shown() -> None:
+async def test_waiting_for_the_server_is_shown() -> None:
     rig = a_rig(waiting())
     rig.dokku.down = DOWN
     await rig.passes(5)
@@ -217,7 +217,7 @@ async def test_what_it_waits_for_meanwhile_is_shown() -> None:
 
 
 @in_virtual_time
-async def test_two_failures_are_none() -> None:
+async def test_two_failed_tries_do_not_end_it() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("builds", times=2)
     (await rig.dokku.stream()).succeed()
@@ -225,7 +225,7 @@ async def test_two_failures_are_none() -> None:
 
 
 @in_virtual_time
-async def test_a_refused_key_ends_it_at_once() -> None:
+async def test_refused_ssh_key_ends_it_at_once() -> None:
     rig = a_rig(waiting())
     rig.dokku.down = Unreachable("It refused the bot's SSH key.", final=True)
     row = await rig.until_ended(within_s=5)
@@ -233,7 +233,7 @@ async def test_a_refused_key_ends_it_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_answers_with_no_is_not_called_unreachable() -> None:
+async def test_failing_command_is_refused_not_unreachable() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("builds", command_failed(1), times=3)
     row = await rig.until_ended(within_s=90)
@@ -241,7 +241,7 @@ async def test_a_server_that_answers_with_no_is_not_called_unreachable() -> None
 
 
 @in_virtual_time
-async def test_a_server_that_answers_oddly_is_not_called_unreachable() -> None:
+async def test_malformed_answer_is_internal_not_unreachable() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("builds", OddReport("builds:list answered no JSON"), times=3)
     row = await rig.until_ended(within_s=90)
@@ -249,7 +249,7 @@ async def test_a_server_that_answers_oddly_is_not_called_unreachable() -> None:
 
 
 @in_virtual_time
-async def test_nothing_starts_while_docker_does_not_show_what_runs() -> None:
+async def test_nothing_starts_while_containers_are_unreadable() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(now=None))
     await rig.passes(5)
     waits_for = rig.progress().waits_for or ""
@@ -262,7 +262,7 @@ async def test_nothing_starts_while_docker_does_not_show_what_runs() -> None:
 
 
 @in_virtual_time
-async def test_what_docker_never_shows_ends_it_unstarted() -> None:
+async def test_containers_never_readable_end_it_before_the_start() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(now=None))
     row = await rig.until_ended(within_s=90)
     assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
@@ -276,7 +276,7 @@ async def test_what_docker_never_shows_ends_it_unstarted() -> None:
 
 
 @in_virtual_time
-async def test_an_app_that_is_gone_by_then_is_told_as_that() -> None:
+async def test_app_deleted_while_queued_ends_as_app_not_found() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(now=containers(OLD)))
     rig.dokku.fail("builds", command_failed(20))
     row = await rig.until_ended(within_s=90)
@@ -284,7 +284,7 @@ async def test_an_app_that_is_gone_by_then_is_told_as_that() -> None:
 
 
 @in_virtual_time
-async def test_logins_that_fail_are_tried_three_times() -> None:
+async def test_failed_logins_are_tried_three_times() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy", times=2)
     (await rig.dokku.stream()).succeed()
@@ -294,7 +294,7 @@ async def test_logins_that_fail_are_tried_three_times() -> None:
 
 
 @in_virtual_time
-async def test_logins_that_all_fail_end_it() -> None:
+async def test_three_failed_logins_end_as_unreachable() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy", times=3)
     row = await rig.until_ended(within_s=120)
@@ -303,7 +303,7 @@ async def test_logins_that_all_fail_end_it() -> None:
 
 
 @in_virtual_time
-async def test_a_start_whose_outcome_is_not_known_is_looked_for_not_repeated() -> None:
+async def test_start_with_unknown_outcome_is_not_repeated() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy", UNKNOWN)
     await rig.until(lambda: rig.row().started_at is not None)
@@ -322,7 +322,7 @@ def command_failed(status: int) -> Exception:
 
 
 @in_virtual_time
-async def test_a_start_that_always_breaks_ends_as_our_own_fault() -> None:
+async def test_start_that_always_errors_ends_as_internal() -> None:
     rig = a_rig(waiting())
     rig.dokku.broken.add("deploy")
     row = await rig.until_ended(within_s=600)
@@ -330,7 +330,7 @@ async def test_a_start_that_always_breaks_ends_as_our_own_fault() -> None:
 
 
 @in_virtual_time
-async def test_a_bug_while_the_stream_is_open_hangs_up_on_nobody() -> None:
+async def test_error_while_the_stream_is_open_keeps_it_open() -> None:
     rig = a_rig(waiting())
     real = rig.store.get
 
@@ -354,7 +354,7 @@ async def test_a_bug_while_the_stream_is_open_hangs_up_on_nobody() -> None:
 
 
 @in_virtual_time
-async def test_a_lease_that_cannot_go_back_at_once_goes_back_later() -> None:
+async def test_lease_release_is_retried_later() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)

@@ -30,7 +30,7 @@ def end_well(rig: Rig, stream: FakeStream) -> None:
 
 
 @in_virtual_time
-async def test_a_command_that_ends_at_once_is_read_at_once() -> None:
+async def test_command_that_ends_at_once_gets_its_result_at_once() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching", "> error ref_missing fatal: couldn't find remote ref nope")
@@ -42,7 +42,7 @@ async def test_a_command_that_ends_at_once_is_read_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_record_that_never_appears_leaves_the_rest_to_decide() -> None:
+async def test_missing_record_leaves_output_and_containers_to_decide() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     stream = await rig.begun()
     await rig.passes(5)
@@ -52,7 +52,7 @@ async def test_a_record_that_never_appears_leaves_the_rest_to_decide() -> None:
 
 
 @in_virtual_time
-async def test_a_text_that_the_server_kept_to_itself_is_read_there() -> None:
+async def test_output_kept_on_the_server_is_read_from_dokku() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(5)
@@ -65,7 +65,7 @@ async def test_a_text_that_the_server_kept_to_itself_is_read_there() -> None:
 
 
 @in_virtual_time
-async def test_of_two_candidates_the_one_with_our_text_is_ours() -> None:
+async def test_candidate_with_the_same_output_is_the_own_record() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     rig.dokku.add_record("x1", BuildStatus.ABANDONED, text=["another text"])
@@ -79,7 +79,7 @@ async def test_of_two_candidates_the_one_with_our_text_is_ours() -> None:
 
 
 @in_virtual_time
-async def test_two_candidates_without_our_text_decide_nothing() -> None:
+async def test_candidates_with_other_output_decide_nothing() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     stream = await rig.begun()
     rig.dokku.add_record("x1", BuildStatus.CANCELED, text=["another text"])
@@ -91,7 +91,7 @@ async def test_two_candidates_without_our_text_decide_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_record_still_shown_running_is_waited_for() -> None:
+async def test_record_still_running_after_the_end_is_read_again() -> None:
     rig, stream = await building()
     rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
     stream.say("> releasing", f"> start {NEW.id}", "> deployed")
@@ -104,7 +104,7 @@ async def test_a_record_still_shown_running_is_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_a_record_that_never_ends_holds_nothing_up() -> None:
+async def test_record_that_never_ends_does_not_delay_the_result() -> None:
     rig, stream = await building()
     ended_at = rig.clock.monotonic()
     stream.say("> error build_failed ERROR: failed to solve")
@@ -115,7 +115,7 @@ async def test_a_record_that_never_ends_holds_nothing_up() -> None:
 
 
 @in_virtual_time
-async def test_containers_unreadable_and_then_readable() -> None:
+async def test_containers_readable_later_prove_the_success() -> None:
     rig, stream = await building()
     rig.dokku.now, rig.dokku.metadata = None, METADATA
     end_well(rig, stream)
@@ -127,7 +127,7 @@ async def test_containers_unreadable_and_then_readable() -> None:
 
 
 @in_virtual_time
-async def test_readable_late_and_the_commit_is_another_one() -> None:
+async def test_containers_readable_later_still_need_the_right_commit() -> None:
     """Nothing that was unreadable at first may get around the proof of the commit."""
     rig, stream = await building()
     rig.dokku.now = None
@@ -140,7 +140,7 @@ async def test_readable_late_and_the_commit_is_another_one() -> None:
 
 
 @in_virtual_time
-async def test_readable_late_and_nothing_was_released() -> None:
+async def test_containers_readable_later_show_that_nothing_was_released() -> None:
     rig, stream = await building()
     rig.dokku.now = None
     stream.say("> deploy_skipped")
@@ -152,7 +152,7 @@ async def test_readable_late_and_nothing_was_released() -> None:
 
 
 @in_virtual_time
-async def test_containers_that_are_never_readable_are_unknown_at_the_cap() -> None:
+async def test_containers_never_readable_end_as_unknown_at_time_limit() -> None:
     rig, stream = await building()
     rig.dokku.now = None
     end_well(rig, stream)
@@ -163,7 +163,7 @@ async def test_containers_that_are_never_readable_are_unknown_at_the_cap() -> No
 
 
 @in_virtual_time
-async def test_a_server_that_reboots_after_a_good_end_is_read_when_it_is_back() -> None:
+async def test_server_reboot_after_good_end_is_waited_for() -> None:
     rig, stream = await building()
     rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
     rig.dokku.down = DOWN
@@ -177,7 +177,7 @@ async def test_a_server_that_reboots_after_a_good_end_is_read_when_it_is_back() 
 
 
 @in_virtual_time
-async def test_a_server_that_stays_away_after_a_good_end_is_unknown_at_the_cap() -> None:
+async def test_server_lost_after_good_end_is_unknown_at_time_limit() -> None:
     rig, stream = await building()
     rig.dokku.down = DOWN
     end_well(rig, stream)
@@ -188,7 +188,7 @@ async def test_a_server_that_stays_away_after_a_good_end_is_unknown_at_the_cap()
 
 
 @in_virtual_time
-async def test_a_server_that_goes_away_while_a_release_is_watched_is_unknown_at_the_cap() -> None:
+async def test_server_lost_during_stability_check_is_unknown_at_time_limit() -> None:
     rig, stream = await building()
     stream.succeed()
     await rig.until_phase(Phase.CHECKING)
@@ -200,7 +200,7 @@ async def test_a_server_that_goes_away_while_a_release_is_watched_is_unknown_at_
 
 
 @in_virtual_time
-async def test_old_and_new_side_by_side_are_waited_for_and_the_commit_still_counts() -> None:
+async def test_mixed_containers_that_settle_still_need_the_right_commit() -> None:
     rig, stream = await building()
     rig.dokku.now = containers(NEW, OLD_WORKER)
     end_well(rig, stream)
@@ -212,7 +212,7 @@ async def test_old_and_new_side_by_side_are_waited_for_and_the_commit_still_coun
 
 
 @in_virtual_time
-async def test_old_and_new_side_by_side_become_new() -> None:
+async def test_mixed_containers_that_settle_succeed() -> None:
     rig, stream = await building()
     rig.dokku.now, rig.dokku.metadata = containers(NEW, OLD_WORKER), METADATA
     end_well(rig, stream)
@@ -223,7 +223,7 @@ async def test_old_and_new_side_by_side_become_new() -> None:
 
 
 @in_virtual_time
-async def test_old_beside_new_for_ever_is_mixed_at_the_cap() -> None:
+async def test_containers_mixed_until_time_limit_fail_as_mixed() -> None:
     rig, stream = await building()
     rig.dokku.now, rig.dokku.metadata = containers(NEW, OLD_WORKER), METADATA
     end_well(rig, stream)
@@ -232,7 +232,7 @@ async def test_old_beside_new_for_ever_is_mixed_at_the_cap() -> None:
 
 
 @in_virtual_time
-async def test_an_odd_report_is_asked_for_again() -> None:
+async def test_malformed_report_is_read_again() -> None:
     rig, stream = await building()
     rig.dokku.fail("report", OddReport("no JSON"), times=3)
     stream.succeed()
@@ -242,7 +242,7 @@ async def test_an_odd_report_is_asked_for_again() -> None:
 
 @pytest.mark.parametrize("question", ["report", "containers", "builds", "keeps_records"])
 @in_virtual_time
-async def test_a_failed_command_whose_server_then_hangs_is_told_without_what_is_live(
+async def test_failed_command_on_hanging_server_reports_unknown_live_state(
     question: str,
 ) -> None:
     rig, stream = await building()
@@ -254,7 +254,7 @@ async def test_a_failed_command_whose_server_then_hangs_is_told_without_what_is_
 
 
 @in_virtual_time
-async def test_a_lost_line_and_a_record_that_succeeded() -> None:
+async def test_successful_record_proves_success_after_lost_connection() -> None:
     rig, stream = await building()
     stream.lose()
     await rig.passes(15)
@@ -268,7 +268,7 @@ async def test_a_lost_line_and_a_record_that_succeeded() -> None:
 
 
 @in_virtual_time
-async def test_the_end_of_a_lost_line_is_not_said_to_be_read() -> None:
+async def test_lost_connection_is_not_shown_as_reading_the_end() -> None:
     rig, stream = await building()
     stream.lose()
     await rig.passes(1)
@@ -276,7 +276,7 @@ async def test_the_end_of_a_lost_line_is_not_said_to_be_read() -> None:
 
 
 @in_virtual_time
-async def test_a_crash_right_after_a_good_end() -> None:
+async def test_crash_right_after_a_good_end_fails_as_crashed() -> None:
     rig, stream = await building()
     stream.succeed()
     await rig.until_phase(Phase.CHECKING)
@@ -288,7 +288,7 @@ async def test_a_crash_right_after_a_good_end() -> None:
 
 
 @in_virtual_time
-async def test_nothing_scaled_up_is_a_success_with_nothing_live() -> None:
+async def test_nothing_scaled_up_succeeds_with_nothing_live() -> None:
     rig, stream = await building()
     rig.dokku.now, rig.dokku.metadata = containers(), METADATA
     stream.say("> releasing", "> deployed")
@@ -298,7 +298,7 @@ async def test_nothing_scaled_up_is_a_success_with_nothing_live() -> None:
 
 
 @in_virtual_time
-async def test_before_0_38_text_and_containers_decide() -> None:
+async def test_old_dokku_success_needs_output_and_containers() -> None:
     rig, stream = await building(FakeDokku(keeps=False))
     stream.succeed()
     row = await rig.until_ended(within_s=60)

@@ -14,7 +14,7 @@ BUILDING = ("> fetching", "> building")
 
 
 @in_virtual_time
-async def test_a_push_between_two_logins_is_waited_for_and_looked_at_anew() -> None:
+async def test_outside_push_between_logins_requeues_with_new_snapshot() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy")
     await rig.until(lambda: rig.progress().waits_for == "the server (try 1 of 3)")
@@ -34,7 +34,7 @@ async def test_a_push_between_two_logins_is_waited_for_and_looked_at_anew() -> N
 
 
 @in_virtual_time
-async def test_a_push_that_came_and_went_between_two_logins_is_seen_too() -> None:
+async def test_outside_push_finished_between_logins_renews_the_snapshot() -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy")
     await rig.until(lambda: rig.progress().waits_for == "the server (try 1 of 3)")
@@ -46,7 +46,7 @@ async def test_a_push_that_came_and_went_between_two_logins_is_seen_too() -> Non
 
 
 @in_virtual_time
-async def test_before_0_38_the_lock_tells_of_a_push_between_two_logins() -> None:
+async def test_old_dokku_lock_between_logins_requeues() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
     rig.dokku.fail("deploy")
     await rig.until(lambda: rig.progress().waits_for == "the server (try 1 of 3)")
@@ -61,7 +61,7 @@ async def test_before_0_38_the_lock_tells_of_a_push_between_two_logins() -> None
 
 @pytest.mark.parametrize("error", [UNKNOWN, DOWN])
 @in_virtual_time
-async def test_a_look_between_two_logins_that_fails_is_a_failed_try(error: DokkuError) -> None:
+async def test_failed_check_between_logins_counts_as_a_try(error: DokkuError) -> None:
     rig = a_rig(waiting())
     rig.dokku.fail("deploy")
     await rig.until(lambda: rig.progress().waits_for == "the server (try 1 of 3)")
@@ -73,7 +73,7 @@ async def test_a_look_between_two_logins_that_fails_is_a_failed_try(error: Dokku
 
 
 @in_virtual_time
-async def test_a_push_between_two_logins_of_a_second_start_is_the_end() -> None:
+async def test_outside_push_between_logins_ends_a_second_attempt() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)

@@ -48,7 +48,7 @@ async def dies(rig: Rig, stream: FakeStream) -> None:
 
 
 @in_virtual_time
-async def test_a_cancel_in_the_build_hangs_up_at_once_and_is_proven_within_10_s() -> None:
+async def test_cancel_in_a_build_is_proven_within_10_s() -> None:
     rig, stream = await begun(*BUILDING)
     asked_at = rig.clock.monotonic()
     await cancel(rig)
@@ -65,7 +65,7 @@ async def test_a_cancel_in_the_build_hangs_up_at_once_and_is_proven_within_10_s(
 
 
 @in_virtual_time
-async def test_a_cancel_after_the_switch_came_too_late() -> None:
+async def test_cancel_after_the_switch_is_too_late() -> None:
     rig, stream = await begun(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
     await cancel(rig)
@@ -76,7 +76,7 @@ async def test_a_cancel_after_the_switch_came_too_late() -> None:
 
 
 @in_virtual_time
-async def test_a_cancel_that_meets_a_good_end_is_no_cancel() -> None:
+async def test_cancel_that_meets_a_success_ends_as_succeeded() -> None:
     rig, stream = await begun(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
     await cancel(rig)
@@ -89,7 +89,7 @@ async def test_a_cancel_that_meets_a_good_end_is_no_cancel() -> None:
 
 
 @in_virtual_time
-async def test_a_deploy_that_goes_on_after_the_cancel_is_not_called_cancelled() -> None:
+async def test_deploy_still_running_after_cancel_stays_cancelling() -> None:
     rig, stream = await begun(*BUILDING)
     await cancel(rig)
     await rig.until(lambda: stream.closed)
@@ -104,7 +104,7 @@ async def test_a_deploy_that_goes_on_after_the_cancel_is_not_called_cancelled() 
 
 
 @in_virtual_time
-async def test_at_the_cap_it_is_stopped() -> None:
+async def test_time_limit_stops_a_build() -> None:
     rig, stream = await begun(*BUILDING)
     await rig.until(lambda: stream.closed)
     await dies(rig, stream)
@@ -115,7 +115,7 @@ async def test_at_the_cap_it_is_stopped() -> None:
 
 
 @in_virtual_time
-async def test_at_the_cap_a_silent_fetch_is_waited_for() -> None:
+async def test_time_limit_waits_for_a_silent_fetch() -> None:
     rig, stream = await begun("> fetching", locked=False)
     await rig.until(lambda: stream.closed)
     row = await rig.until_ended(within_s=120)
@@ -123,7 +123,7 @@ async def test_at_the_cap_a_silent_fetch_is_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_what_outlives_the_cap_is_called_unconfirmed_and_looked_at_later() -> None:
+async def test_deploy_outliving_the_time_limit_is_proven_later() -> None:
     rig, stream = await begun(*BUILDING)
     await rig.until(lambda: stream.closed)
     row = await rig.until_ended(within_s=180)
@@ -138,7 +138,7 @@ async def test_what_outlives_the_cap_is_called_unconfirmed_and_looked_at_later()
 
 
 @in_virtual_time
-async def test_what_ended_by_itself_before_the_cap_is_not_called_timed_out() -> None:
+async def test_deploy_that_died_before_time_limit_is_not_timed_out() -> None:
     """The line was lost long before: the bot stopped nothing."""
     rig, stream = await begun(*BUILDING)
     await rig.passes(CAP.total_seconds() - 60)
@@ -155,7 +155,7 @@ async def test_what_ended_by_itself_before_the_cap_is_not_called_timed_out() -> 
 
 
 @in_virtual_time
-async def test_a_line_lost_in_the_build_is_mended_by_a_second_start() -> None:
+async def test_connection_lost_in_a_build_starts_again() -> None:
     rig, stream = await begun(*BUILDING)
     stream.lose()
     await dies(rig, stream)
@@ -168,7 +168,7 @@ async def test_a_line_lost_in_the_build_is_mended_by_a_second_start() -> None:
 
 
 @in_virtual_time
-async def test_somebody_who_took_the_lock_meanwhile_is_not_started_into() -> None:
+async def test_lock_taken_by_another_deploy_prevents_a_second_attempt() -> None:
     rig, stream = await begun(*BUILDING)
     rig.dokku.locked = False
     real = rig.store.newer
@@ -185,7 +185,7 @@ async def test_somebody_who_took_the_lock_meanwhile_is_not_started_into() -> Non
 
 
 @in_virtual_time
-async def test_a_line_lost_after_the_switch() -> None:
+async def test_connection_lost_after_the_switch_is_interrupted_but_live() -> None:
     rig, stream = await begun(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
     stream.lose()
@@ -196,7 +196,7 @@ async def test_a_line_lost_after_the_switch() -> None:
 
 
 @in_virtual_time
-async def test_a_lost_line_whose_deploy_goes_on_is_watched_to_its_good_end() -> None:
+async def test_deploy_that_survives_lost_connection_succeeds() -> None:
     """A silent loss kills nothing; the output was lost, the effect is there."""
     rig, stream = await begun(*BUILDING)
     stream.lose()
@@ -213,7 +213,7 @@ async def test_a_lost_line_whose_deploy_goes_on_is_watched_to_its_good_end() -> 
 
 
 @in_virtual_time
-async def test_a_bot_that_was_killed_in_the_build() -> None:
+async def test_bot_killed_in_a_build_starts_again() -> None:
     rig, _ = await begun(*BUILDING)
     await rig.crash()
     rig.dokku.locked = False
@@ -224,7 +224,7 @@ async def test_a_bot_that_was_killed_in_the_build() -> None:
 
 
 @in_virtual_time
-async def test_what_a_killed_bot_never_stored_of_the_log_its_row_tells() -> None:
+async def test_phase_replaces_log_lines_that_were_never_stored() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -239,7 +239,7 @@ async def test_what_a_killed_bot_never_stored_of_the_log_its_row_tells() -> None
 
 
 @in_virtual_time
-async def test_the_lock_is_watched_closely_only_just_after_the_loss() -> None:
+async def test_lock_is_checked_closely_only_just_after_the_loss() -> None:
     rig, stream = await begun(*BUILDING)
     stream.lose()
     await rig.passes(LOCK.dies_within.total_seconds() + LOCK.stays_free.total_seconds())
@@ -254,7 +254,7 @@ async def test_the_lock_is_watched_closely_only_just_after_the_loss() -> None:
 
 
 @in_virtual_time
-async def test_polls_ask_and_five_that_fail_on_a_silent_line_are_lost_contact() -> None:
+async def test_five_failed_polls_on_silent_connection_are_lost_contact() -> None:
     rig, stream = await begun(*BUILDING)
     await rig.passes(3 * INTERVAL)
     assert rig.observer.polls >= 3
@@ -268,7 +268,7 @@ async def test_polls_ask_and_five_that_fail_on_a_silent_line_are_lost_contact() 
 
 
 @in_virtual_time
-async def test_a_silent_fetch_that_was_called_lost_is_not_proven_dead_by_a_free_lock() -> None:
+async def test_free_lock_does_not_prove_a_lost_fetch_dead() -> None:
     rig, _ = await begun("> fetching", locked=False)
     rig.dokku.down = DOWN
     row = await rig.until_ended(within_s=120)
@@ -281,7 +281,7 @@ async def test_a_silent_fetch_that_was_called_lost_is_not_proven_dead_by_a_free_
 
 
 @in_virtual_time
-async def test_a_line_that_never_tells_its_end_is_given_up_when_the_lock_is_free() -> None:
+async def test_half_open_connection_is_closed_when_lock_is_free() -> None:
     rig, stream = await begun(*AFTER_SWITCH)
     rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
     rig.dokku.locked = False
@@ -291,7 +291,7 @@ async def test_a_line_that_never_tells_its_end_is_given_up_when_the_lock_is_free
 
 
 @in_virtual_time
-async def test_a_silent_build_and_a_silent_fetch_are_no_dead_lines() -> None:
+async def test_silent_build_and_silent_fetch_keep_their_connection() -> None:
     for said, locked in ((BUILDING, True), (("> fetching",), False)):
         rig, stream = await begun(*said, locked=locked)
         await rig.passes(300)
@@ -309,7 +309,7 @@ class SlowReport(FakeDokku):
 
 
 @in_virtual_time
-async def test_what_runs_is_read_after_the_lock_was_seen_free() -> None:
+async def test_containers_are_read_after_the_lock_is_free() -> None:
     """Before 0.38 nothing but the lock tells of somebody's deploy that was not over yet."""
     dokku = SlowReport(keeps=False, locked=True)
     rig = a_rig(waiting(), dokku=dokku)
@@ -326,7 +326,7 @@ async def test_what_runs_is_read_after_the_lock_was_seen_free() -> None:
 
 
 @in_virtual_time
-async def test_what_a_refused_start_printed_says_nothing_of_the_next_one() -> None:
+async def test_output_of_a_refused_start_is_ignored_later() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
     refused = await rig.begun()
     refused.say("> fetching", "> error locked web currently has a deploy lock in place.")

@@ -22,7 +22,7 @@ async def building() -> tuple[Rig, FakeStream]:
 
 
 @in_virtual_time
-async def test_five_failures_and_fifty_silent_seconds_are_lost_contact() -> None:
+async def test_five_failed_polls_and_50_silent_seconds_are_lost_contact() -> None:
     rig, stream = await building()
     rig.dokku.down = DOWN
     began = rig.clock.monotonic()
@@ -38,7 +38,7 @@ async def test_five_failures_and_fifty_silent_seconds_are_lost_contact() -> None
 
 
 @in_virtual_time
-async def test_four_failures_are_none() -> None:
+async def test_four_failed_polls_keep_contact() -> None:
     rig, stream = await building()
     rig.dokku.fail("builds", times=4)
     await rig.passes(4 * INTERVAL)
@@ -55,7 +55,7 @@ async def test_four_failures_are_none() -> None:
 
 
 @in_virtual_time
-async def test_a_line_that_still_talks_is_contact() -> None:
+async def test_output_keeps_contact_although_polls_fail() -> None:
     rig, stream = await building()
     rig.dokku.down = DOWN
     for number in range(12):
@@ -68,7 +68,7 @@ async def test_a_line_that_still_talks_is_contact() -> None:
 
 
 @in_virtual_time
-async def test_since_when_it_is_stale_does_not_move() -> None:
+async def test_stale_since_does_not_move() -> None:
     rig, stream = await building()
     rig.dokku.down = DOWN
     await rig.until(lambda: rig.progress().stale_since is not None)
@@ -79,7 +79,7 @@ async def test_since_when_it_is_stale_does_not_move() -> None:
 
 
 @in_virtual_time
-async def test_a_poll_that_hangs_counts_as_failed_after_eight_seconds() -> None:
+async def test_hanging_poll_counts_as_failed_after_eight_seconds() -> None:
     rig, _ = await building()
     rig.dokku.hanging.add("builds")
     row = await rig.until_ended(within_s=180)
@@ -89,7 +89,7 @@ async def test_a_poll_that_hangs_counts_as_failed_after_eight_seconds() -> None:
 
 
 @in_virtual_time
-async def test_an_end_that_our_line_told_is_never_lost_contact() -> None:
+async def test_exit_status_from_the_connection_prevents_lost_contact() -> None:
     rig, stream = await building()
     rig.dokku.down = DOWN
     await rig.passes(4 * INTERVAL)
@@ -101,7 +101,7 @@ async def test_an_end_that_our_line_told_is_never_lost_contact() -> None:
 
 
 @in_virtual_time
-async def test_a_line_lost_with_a_server_that_restarts_is_waited_for() -> None:
+async def test_lost_connection_waits_for_a_restarting_server() -> None:
     """Sshd restarts: all is refused for 20 s. That is no lost contact yet."""
     rig, stream = await building()
     rig.dokku.down = DOWN
@@ -116,7 +116,7 @@ async def test_a_line_lost_with_a_server_that_restarts_is_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_a_line_lost_with_its_server_for_good_is_lost_contact_by_the_polls() -> None:
+async def test_lost_connection_on_dead_server_becomes_lost_contact() -> None:
     rig, stream = await building()
     rig.dokku.down = DOWN
     stream.lose()
@@ -125,7 +125,7 @@ async def test_a_line_lost_with_its_server_for_good_is_lost_contact_by_the_polls
 
 
 @in_virtual_time
-async def test_the_stream_of_what_was_called_lost_is_read_on_and_its_end_told() -> None:
+async def test_stream_of_lost_deployment_is_read_and_corrects_the_result() -> None:
     rig, stream = await building()
     rig.dokku.down = DOWN
     row = await rig.until_ended(within_s=120)
@@ -145,7 +145,7 @@ async def test_the_stream_of_what_was_called_lost_is_read_on_and_its_end_told() 
 
 
 @in_virtual_time
-async def test_the_commit_becomes_known_by_fetching() -> None:
+async def test_commit_is_read_after_the_fetch() -> None:
     rig = a_rig(waiting(sha=None))
     stream = await rig.begun()
     stream.say("> fetching")
@@ -157,7 +157,7 @@ async def test_the_commit_becomes_known_by_fetching() -> None:
 
 
 @in_virtual_time
-async def test_the_build_id_is_kept_at_the_first_look() -> None:
+async def test_first_poll_stores_the_build_id() -> None:
     rig = a_rig(waiting())
     await rig.begun()
     await rig.passes(2)
@@ -165,7 +165,7 @@ async def test_the_build_id_is_kept_at_the_first_look() -> None:
 
 
 @in_virtual_time
-async def test_a_record_that_appears_late_is_found() -> None:
+async def test_record_that_appears_late_is_found() -> None:
     rig = a_rig(waiting())
     rig.dokku.record_after_s = 35
     stream = await rig.begun()
@@ -179,7 +179,7 @@ async def test_a_record_that_appears_late_is_found() -> None:
 
 
 @in_virtual_time
-async def test_a_poll_writes_only_what_is_new() -> None:
+async def test_polls_write_only_changes() -> None:
     rig, _ = await building()
     writes = rig.store.calls.count("save")
     await rig.passes(10 * INTERVAL)
@@ -187,7 +187,7 @@ async def test_a_poll_writes_only_what_is_new() -> None:
 
 
 @in_virtual_time
-async def test_a_database_that_is_away_is_no_lost_contact() -> None:
+async def test_database_outage_is_not_lost_contact() -> None:
     rig = a_rig(waiting())
     rig.dokku.record_after_s = 12
     stream = await rig.begun()
@@ -204,7 +204,7 @@ async def test_a_database_that_is_away_is_no_lost_contact() -> None:
 
 
 @in_virtual_time
-async def test_an_error_in_a_poll_that_nobody_expected_stops_no_poll() -> None:
+async def test_unexpected_error_does_not_stop_the_polls() -> None:
     rig, stream = await building()
     rig.dokku.fail("builds", RuntimeError("a bug"), times=3)
     await rig.passes(3 * INTERVAL)
@@ -216,7 +216,7 @@ async def test_an_error_in_a_poll_that_nobody_expected_stops_no_poll() -> None:
 
 
 @in_virtual_time
-async def test_the_cap_counts_although_every_poll_breaks() -> None:
+async def test_time_limit_applies_although_every_poll_fails() -> None:
     rig, _ = await building()
     rig.dokku.broken.add("builds")
     row = await rig.until_ended(within_s=timedelta(hours=1).total_seconds())
@@ -225,7 +225,7 @@ async def test_the_cap_counts_although_every_poll_breaks() -> None:
 
 
 @in_virtual_time
-async def test_a_line_that_never_tells_its_end_is_given_up_when_the_record_has_told_it() -> None:
+async def test_half_open_connection_is_closed_when_record_has_ended() -> None:
     """Half open: the server was switched off and on, and nothing came back over the line."""
     rig, stream = await building()
     rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
@@ -239,7 +239,7 @@ async def test_a_line_that_never_tells_its_end_is_given_up_when_the_record_has_t
 
 
 @in_virtual_time
-async def test_a_good_end_that_its_line_never_tells_is_proven_by_the_record() -> None:
+async def test_record_proves_success_on_a_half_open_connection() -> None:
     rig, stream = await building()
     stream.said += [line for line in GOOD if line not in stream.said]
     rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
@@ -249,7 +249,7 @@ async def test_a_good_end_that_its_line_never_tells_is_proven_by_the_record() ->
 
 
 @in_virtual_time
-async def test_a_line_is_kept_while_it_talks_or_its_command_runs() -> None:
+async def test_connection_stays_open_while_output_or_command_continues() -> None:
     rig, stream = await building()
     await rig.passes(20 * INTERVAL)
     rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
@@ -263,7 +263,7 @@ async def test_a_line_is_kept_while_it_talks_or_its_command_runs() -> None:
 
 
 @in_virtual_time
-async def test_who_else_works_on_the_app_is_noted_while_it_runs_and_told_at_the_end() -> None:
+async def test_outside_change_is_shown_while_running_and_in_the_result() -> None:
     rig, stream = await building()
     assert rig.progress().others is None
     rig.dokku.add_record("c1", source="config-redeploy", kind="deploy")
@@ -282,7 +282,7 @@ async def test_who_else_works_on_the_app_is_noted_while_it_runs_and_told_at_the_
 
 
 @in_virtual_time
-async def test_a_refused_deploy_of_somebody_else_is_told_to_operators_alone() -> None:
+async def test_refused_outside_deploy_is_only_in_the_evidence() -> None:
     """It shows for a moment as running; then it has changed nothing but Dokku's lock file."""
     rig, stream = await building()
     rig.dokku.add_record("p1", source="git-hook")

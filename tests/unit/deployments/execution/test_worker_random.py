@@ -130,13 +130,13 @@ class Trouble:
 
 
 @pytest.mark.parametrize("part", range(8))
-def test_no_story_ends_wrong_or_never(part: int) -> None:
+def test_random_trouble_never_leaves_a_wrong_or_missing_result(part: int) -> None:
     for seed in range(part * 20, part * 20 + 20):
         tell(seed)
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_nor_does_one_on_a_dokku_without_records(part: int) -> None:
+def test_random_trouble_on_old_dokku_never_leaves_a_wrong_result(part: int) -> None:
     for seed in range(part * 20, part * 20 + 20):
         tell(seed, keeps=False)
 

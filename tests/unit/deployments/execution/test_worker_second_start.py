@@ -28,7 +28,7 @@ def die(rig: Rig, stream: FakeStream) -> None:
 
 
 @in_virtual_time
-async def test_a_line_that_is_cut_is_mended_by_a_second_start_and_said() -> None:
+async def test_lost_connection_starts_again_and_posts_a_note() -> None:
     rig = a_rig(waiting())
     die(rig, await building(rig))
     second = await rig.dokku.stream(2)
@@ -44,7 +44,7 @@ async def test_a_line_that_is_cut_is_mended_by_a_second_start_and_said() -> None
 
 
 @in_virtual_time
-async def test_a_line_cut_before_any_output_is_mended_too() -> None:
+async def test_connection_lost_before_any_output_starts_again() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(2)
@@ -56,7 +56,7 @@ async def test_a_line_cut_before_any_output_is_mended_too() -> None:
 
 
 @in_virtual_time
-async def test_a_second_line_that_is_cut_is_an_end() -> None:
+async def test_second_lost_connection_ends_as_interrupted() -> None:
     rig = a_rig(waiting())
     die(rig, await building(rig))
     second = await rig.dokku.stream(2)
@@ -69,7 +69,7 @@ async def test_a_second_line_that_is_cut_is_an_end() -> None:
 
 
 @in_virtual_time
-async def test_a_foreign_build_meanwhile_leaves_it_at_the_first_end() -> None:
+async def test_outside_build_prevents_a_second_attempt() -> None:
     rig = a_rig(waiting())
     stream = await building(rig)
     rig.dokku.add_record("foreign", source="git-hook")
@@ -80,7 +80,7 @@ async def test_a_foreign_build_meanwhile_leaves_it_at_the_first_end() -> None:
 
 
 @in_virtual_time
-async def test_something_newer_in_the_line_leaves_it_at_the_first_end() -> None:
+async def test_newer_queued_deployment_prevents_a_second_attempt() -> None:
     newer = waiting(
         id="01NEWER", request_key="n", created_at=waiting().created_at + timedelta(seconds=1)
     )
@@ -93,7 +93,7 @@ async def test_something_newer_in_the_line_leaves_it_at_the_first_end() -> None:
 
 
 @in_virtual_time
-async def test_a_commit_that_is_not_known_is_not_started_again() -> None:
+async def test_unknown_commit_prevents_a_second_attempt() -> None:
     rig = a_rig(waiting(sha=None), dokku=FakeDokku(fetched=None))
     die(rig, await building(rig))
     row = await rig.until_ended(within_s=60)
@@ -101,7 +101,7 @@ async def test_a_commit_that_is_not_known_is_not_started_again() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_does_not_answer_then_leaves_it_at_the_first_end() -> None:
+async def test_unanswered_question_prevents_a_second_attempt() -> None:
     rig = a_rig(waiting())
     stream = await building(rig)
     real = rig.store.newer
@@ -117,7 +117,7 @@ async def test_a_server_that_does_not_answer_then_leaves_it_at_the_first_end() -
 
 
 @in_virtual_time
-async def test_logins_that_fail_the_second_time_end_it_with_what_is_known() -> None:
+async def test_failed_logins_of_second_attempt_end_as_unreachable() -> None:
     rig = a_rig(waiting())
     stream = await building(rig)
     rig.dokku.fail("deploy", times=3)
@@ -128,7 +128,7 @@ async def test_logins_that_fail_the_second_time_end_it_with_what_is_known() -> N
 
 
 @in_virtual_time
-async def test_a_log_that_cannot_be_written_holds_no_second_start_up() -> None:
+async def test_unwritable_log_does_not_delay_the_second_attempt() -> None:
     rig = a_rig(waiting())
     stream = await building(rig)
     rig.store.fail("append_log")
@@ -139,7 +139,7 @@ async def test_a_log_that_cannot_be_written_holds_no_second_start_up() -> None:
 
 
 @in_virtual_time
-async def test_a_cancel_of_a_start_that_the_lock_refused_is_one() -> None:
+async def test_cancel_of_a_start_refused_by_the_lock_succeeds() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*LOCKED)
@@ -155,7 +155,7 @@ async def test_a_cancel_of_a_start_that_the_lock_refused_is_one() -> None:
 
 
 @in_virtual_time
-async def test_a_refusal_before_any_other_line_keeps_the_place_too() -> None:
+async def test_refusal_as_first_output_requeues() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(LOCKED[1])
@@ -168,7 +168,7 @@ async def test_a_refusal_before_any_other_line_keeps_the_place_too() -> None:
 
 
 @in_virtual_time
-async def test_a_refused_start_that_expires_or_is_cancelled_says_what_serves() -> None:
+async def test_refused_start_cancelled_in_queue_reports_what_serves() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*LOCKED)
@@ -180,7 +180,7 @@ async def test_a_refused_start_that_expires_or_is_cancelled_says_what_serves() -
 
 
 @in_virtual_time
-async def test_before_0_38_a_lock_is_waited_for() -> None:
+async def test_old_dokku_waits_for_the_lock() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True))
     await rig.passes(30)
     assert rig.row().phase is Phase.QUEUED
@@ -193,7 +193,7 @@ async def test_before_0_38_a_lock_is_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_three_good_ones_tell_how_long_it_usually_takes() -> None:
+async def test_usual_duration_is_shown_after_three_good_deployments() -> None:
     base = waiting().created_at
     good = [
         waiting(
@@ -214,7 +214,7 @@ async def test_three_good_ones_tell_how_long_it_usually_takes() -> None:
 
 
 @in_virtual_time
-async def test_a_line_cut_before_dokku_began_is_started_at_once() -> None:
+async def test_connection_lost_before_dokku_began_starts_again_at_once() -> None:
     """No record half a second after the start: nothing ran, and the cap is not waited for."""
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     stream = await rig.begun()
@@ -226,7 +226,7 @@ async def test_a_line_cut_before_dokku_began_is_started_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_second_line_cut_before_dokku_began_is_an_end() -> None:
+async def test_second_connection_lost_before_dokku_began_ends_it() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     (await rig.begun()).lose()
     (await rig.dokku.stream(2)).lose()
@@ -237,7 +237,7 @@ async def test_a_second_line_cut_before_dokku_began_is_an_end() -> None:
 
 
 @in_virtual_time
-async def test_a_line_cut_before_dokku_began_is_not_started_against_a_wish() -> None:
+async def test_cancel_prevents_restart_after_connection_lost_before_dokku_began() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     stream = await rig.begun()
     row = rig.row()
@@ -249,7 +249,7 @@ async def test_a_line_cut_before_dokku_began_is_not_started_against_a_wish() -> 
 
 
 @in_virtual_time
-async def test_a_record_that_comes_late_is_believed() -> None:
+async def test_record_that_appears_late_prevents_a_second_attempt() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(record_after_s=3))
     stream = await rig.begun()
     stream.lose()
@@ -261,7 +261,7 @@ async def test_a_record_that_comes_late_is_believed() -> None:
 
 
 @in_virtual_time
-async def test_what_printed_something_did_begin() -> None:
+async def test_any_output_proves_that_dokku_began() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     stream = await rig.begun()
     stream.say("> fetching")
@@ -273,7 +273,7 @@ async def test_what_printed_something_did_begin() -> None:
 
 
 @in_virtual_time
-async def test_a_cancel_while_the_loss_is_looked_into_is_one() -> None:
+async def test_cancel_while_reading_the_evidence_ends_as_cancelled() -> None:
     """Asked for after the wish was read and before the second start: it is no interruption."""
     rig = a_rig(waiting())
     stream = await building(rig)
@@ -300,7 +300,7 @@ class SlowBuilds(FakeDokku):
 
 
 @in_virtual_time
-async def test_an_answer_about_the_first_start_says_nothing_of_the_second() -> None:
+async def test_late_poll_answer_about_first_attempt_is_ignored() -> None:
     dokku = SlowBuilds()
     rig = a_rig(waiting(), dokku=dokku)
     first = await building(rig)

@@ -22,7 +22,7 @@ async def killed(rig: Rig) -> Rig:
 
 
 @in_virtual_time
-async def test_a_build_that_died_with_its_client_is_started_once_more() -> None:
+async def test_build_that_died_with_the_bot_is_started_again() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -46,7 +46,7 @@ async def test_a_build_that_died_with_its_client_is_started_once_more() -> None:
 
 
 @in_virtual_time
-async def test_a_second_death_is_an_end() -> None:
+async def test_second_death_ends_as_interrupted() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
@@ -62,7 +62,7 @@ async def test_a_second_death_is_an_end() -> None:
 
 
 @in_virtual_time
-async def test_a_build_that_lives_on_is_watched_and_not_started_again() -> None:
+async def test_surviving_build_is_followed_not_started_again() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -79,7 +79,7 @@ async def test_a_build_that_lives_on_is_watched_and_not_started_again() -> None:
 
 @in_virtual_time
 @pytest.mark.parametrize("records", [True, False])
-async def test_killed_while_checking_the_release_is_still_ours(records: bool) -> None:
+async def test_kill_while_checking_still_recognizes_the_release(records: bool) -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=records))
     (await rig.begun()).succeed()
     await rig.until_phase(Phase.CHECKING)
@@ -89,7 +89,7 @@ async def test_killed_while_checking_the_release_is_still_ours(records: bool) ->
 
 
 @in_virtual_time
-async def test_killed_while_checking_the_same_content_again_is_not_called_old() -> None:
+async def test_kill_while_checking_recognizes_release_with_unchanged_image() -> None:
     same = replace(NEW, image=OLD.image)
     rig = a_rig(waiting())
     stream = await rig.begun()
@@ -105,7 +105,7 @@ async def test_killed_while_checking_the_same_content_again_is_not_called_old() 
 
 
 @in_virtual_time
-async def test_killed_after_a_failed_build_it_is_told_as_one() -> None:
+async def test_kill_after_a_failed_build_reports_the_failure() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(3)
@@ -123,7 +123,7 @@ async def test_killed_after_a_failed_build_it_is_told_as_one() -> None:
 
 
 @in_virtual_time
-async def test_dokkus_text_that_is_gone_leaves_what_was_kept() -> None:
+async def test_stored_log_stays_when_dokkus_output_is_gone() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(3)
@@ -137,7 +137,7 @@ async def test_dokkus_text_that_is_gone_leaves_what_was_kept() -> None:
 
 
 @in_virtual_time
-async def test_killed_between_the_row_and_the_command_it_keeps_its_place() -> None:
+async def test_kill_before_the_command_was_sent_requeues() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(login_s=30))
     await rig.until_phase(Phase.STARTING)
     await rig.passes(1)
@@ -153,7 +153,7 @@ async def test_killed_between_the_row_and_the_command_it_keeps_its_place() -> No
 
 
 @in_virtual_time
-async def test_handed_over_between_the_row_and_the_command_a_late_record_is_waited_for() -> None:
+async def test_handover_before_the_record_appears_does_not_start_twice() -> None:
     """The command left just before: its record is not there yet, and it must not run twice."""
     rig = a_rig(waiting())
     rig.dokku.record_after_s = 3
@@ -173,7 +173,7 @@ async def test_handed_over_between_the_row_and_the_command_a_late_record_is_wait
 
 
 @in_virtual_time
-async def test_a_server_that_does_not_answer_at_the_take_over_is_asked_again() -> None:
+async def test_unanswered_question_at_takeover_is_retried() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(login_s=30))
     await rig.until_phase(Phase.STARTING)
     again = await killed(rig)
@@ -186,7 +186,7 @@ async def test_a_server_that_does_not_answer_at_the_take_over_is_asked_again() -
 
 
 @in_virtual_time
-async def test_an_old_dokku_tells_by_its_lock_that_nothing_runs() -> None:
+async def test_free_lock_on_old_dokku_allows_a_second_attempt() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(login_s=30, keeps=False))
     await rig.until_phase(Phase.STARTING)
     again = await killed(rig)
@@ -197,7 +197,7 @@ async def test_an_old_dokku_tells_by_its_lock_that_nothing_runs() -> None:
 
 
 @in_virtual_time
-async def test_a_cancel_by_the_cap_is_told_as_one_after_a_restart() -> None:
+async def test_time_limit_stop_is_reported_as_timed_out_after_restart() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -211,7 +211,7 @@ async def test_a_cancel_by_the_cap_is_told_as_one_after_a_restart() -> None:
 
 
 @in_virtual_time
-async def test_a_cancel_asked_while_nobody_drove_it_is_not_started_again() -> None:
+async def test_cancel_requested_while_unowned_prevents_a_second_attempt() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
@@ -227,7 +227,7 @@ async def test_a_cancel_asked_while_nobody_drove_it_is_not_started_again() -> No
 
 
 @in_virtual_time
-async def test_a_cancel_that_came_too_late_is_no_obstacle_for_the_check_after_a_restart() -> None:
+async def test_late_cancel_does_not_stop_the_check_after_restart() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     rig.dokku.cancel_works = False
@@ -244,7 +244,7 @@ async def test_a_cancel_that_came_too_late_is_no_obstacle_for_the_check_after_a_
 
 
 @in_virtual_time
-async def test_an_old_loss_is_not_mended_by_a_second_start() -> None:
+async def test_old_loss_is_not_started_again() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
@@ -257,7 +257,7 @@ async def test_an_old_loss_is_not_mended_by_a_second_start() -> None:
 
 
 @in_virtual_time
-async def test_a_line_that_was_silent_for_long_before_it_died_is_not_mended_either() -> None:
+async def test_long_silent_connection_is_not_started_again() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING)
@@ -271,7 +271,7 @@ async def test_a_line_that_was_silent_for_long_before_it_died_is_not_mended_eith
 
 
 @in_virtual_time
-async def test_two_candidates_are_no_verdict_before_the_cap() -> None:
+async def test_two_candidates_prove_nothing_before_the_time_limit() -> None:
     rig = a_rig(waiting())
     rig.dokku.record_after_s = 1000
     await rig.begun()
@@ -287,7 +287,7 @@ async def test_two_candidates_are_no_verdict_before_the_cap() -> None:
 
 
 @in_virtual_time
-async def test_the_log_of_the_first_attempt_proves_nothing_for_the_second() -> None:
+async def test_log_of_first_attempt_is_ignored_for_the_second() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=True))
     (await rig.begun()).say(*BUILDING, "> error app_missing it was the first")
     await rig.passes(5)
@@ -307,7 +307,7 @@ async def test_the_log_of_the_first_attempt_proves_nothing_for_the_second() -> N
 
 
 @in_virtual_time
-async def test_another_release_in_place_is_never_called_ours_or_old() -> None:
+async def test_another_release_in_place_is_reported_as_unknown() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
@@ -321,7 +321,7 @@ async def test_another_release_in_place_is_never_called_ours_or_old() -> None:
 
 
 @in_virtual_time
-async def test_a_take_over_shows_the_message_again_with_what_was_kept() -> None:
+async def test_takeover_redraws_the_message_with_the_stored_log() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING, "a line of the build")
     await rig.passes(5)
@@ -332,7 +332,7 @@ async def test_a_take_over_shows_the_message_again_with_what_was_kept() -> None:
 
 
 @in_virtual_time
-async def test_killed_before_the_second_command_it_ends_and_blocks_nobody() -> None:
+async def test_kill_before_the_second_command_ends_as_interrupted() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
@@ -348,7 +348,7 @@ async def test_killed_before_the_second_command_it_ends_and_blocks_nobody() -> N
 
 
 @in_virtual_time
-async def test_another_release_meanwhile_is_not_called_the_previous_one() -> None:
+async def test_another_release_before_second_command_is_unknown() -> None:
     rig = a_rig(waiting())
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
@@ -364,7 +364,7 @@ async def test_another_release_meanwhile_is_not_called_the_previous_one() -> Non
 
 
 @in_virtual_time
-async def test_a_known_bad_end_keeps_its_cause_though_the_server_is_gone() -> None:
+async def test_known_failure_keeps_its_cause_when_server_hangs() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say(*BUILDING, "> error build_failed ERROR: failed to solve")
@@ -378,7 +378,7 @@ async def test_a_known_bad_end_keeps_its_cause_though_the_server_is_gone() -> No
 
 
 @in_virtual_time
-async def test_lost_on_the_way_to_the_command_is_told_late_when_nothing_began() -> None:
+async def test_unsent_command_is_corrected_later_to_never_began() -> None:
     """Nobody could be asked whether the command was sent, until the server was back."""
     rig = a_rig(waiting())
     rig.dokku.hanging.add("deploy")
@@ -404,7 +404,7 @@ async def test_lost_on_the_way_to_the_command_is_told_late_when_nothing_began() 
 
 
 @in_virtual_time
-async def test_lost_on_the_way_to_the_command_that_was_sent_is_no_such_thing() -> None:
+async def test_sent_command_is_not_corrected_to_never_began() -> None:
     rig = a_rig(waiting())
     rig.dokku.hanging.add("deploy")
     await rig.until_phase(Phase.STARTING)
@@ -424,7 +424,7 @@ async def test_lost_on_the_way_to_the_command_that_was_sent_is_no_such_thing() -
 
 
 @in_virtual_time
-async def test_a_fetch_that_failed_unheard_is_not_started_again() -> None:
+async def test_fetch_that_failed_unobserved_is_not_started_again() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(1)
@@ -437,7 +437,7 @@ async def test_a_fetch_that_failed_unheard_is_not_started_again() -> None:
 
 
 @in_virtual_time
-async def test_a_refusal_by_the_lock_that_nobody_heard_keeps_the_place() -> None:
+async def test_unobserved_refusal_by_the_lock_requeues() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     await rig.passes(1)

@@ -45,7 +45,7 @@ async def look(rig: Rig, for_s: float = 5.0) -> list[str]:
 
 
 @in_virtual_time
-async def test_a_release_that_stays_up_is_nothing_to_tell() -> None:
+async def test_stable_release_is_not_reported() -> None:
     rig = a_bot(success())
     assert await look(rig) == []
     assert not rig.row().crash_told
@@ -53,7 +53,7 @@ async def test_a_release_that_stays_up_is_nothing_to_tell() -> None:
 
 @pytest.mark.parametrize("changes", [{"restarts": 1}, {"state": "restarting"}])
 @in_virtual_time
-async def test_a_crash_is_told_once_and_changes_no_status(changes: dict[str, object]) -> None:
+async def test_crash_is_reported_once_and_changes_no_status(changes: dict[str, object]) -> None:
     rig = a_bot(success())
     crashed(rig, **changes)
     (text,) = await look(rig)
@@ -68,7 +68,7 @@ async def test_a_crash_is_told_once_and_changes_no_status(changes: dict[str, obj
 
 
 @in_virtual_time
-async def test_all_processes_that_crash_are_named_in_order() -> None:
+async def test_all_crashed_processes_are_named_in_order() -> None:
     rig = a_bot(success())
     rig.dokku.now = containers(
         *(one for each in (NEW_WORKER, NEW) for one in a_container_now(each, restarts=3).listed)
@@ -78,7 +78,7 @@ async def test_all_processes_that_crash_are_named_in_order() -> None:
 
 
 @in_virtual_time
-async def test_restarts_that_were_known_at_the_end_are_no_news() -> None:
+async def test_restarts_known_at_the_result_are_not_reported() -> None:
     known = a_container_now(NEW, restarts=2)
     rig = a_bot(success(after=known))
     rig.dokku.now = known
@@ -88,14 +88,14 @@ async def test_restarts_that_were_known_at_the_end_are_no_news() -> None:
 
 
 @in_virtual_time
-async def test_containers_of_others_are_no_crash_of_ours() -> None:
+async def test_crash_of_another_releases_container_is_not_reported() -> None:
     rig = a_bot(success())
     crashed(rig, id="f" * 12, restarts=9)
     assert await look(rig) == []
 
 
 @in_virtual_time
-async def test_what_cannot_be_read_is_looked_at_again() -> None:
+async def test_unreadable_containers_are_read_again() -> None:
     rig = a_bot(success())
     rig.dokku.now = None
     assert await look(rig) == []
@@ -107,7 +107,7 @@ async def test_what_cannot_be_read_is_looked_at_again() -> None:
 
 @pytest.mark.parametrize("method", ["lately_succeeded", "newer", "claim", "get", "correct"])
 @in_virtual_time
-async def test_a_database_that_is_away_is_asked_again(method: str) -> None:
+async def test_database_outage_is_retried_at_the_next_look(method: str) -> None:
     rig = a_bot(success())
     crashed(rig)
     rig.store.fail(method, DatabaseDown("away"))
@@ -117,7 +117,7 @@ async def test_a_database_that_is_away_is_asked_again(method: str) -> None:
 
 
 @in_virtual_time
-async def test_only_the_newest_release_is_looked_at() -> None:
+async def test_only_the_newest_release_is_watched() -> None:
     later = waiting(id="LATER", request_key="later", created_at=NOW, started_at=NOW)
     rig = a_bot(success(), later)
     crashed(rig)
@@ -127,7 +127,7 @@ async def test_only_the_newest_release_is_looked_at() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.CANCELLED, Phase.FAILED])
 @in_virtual_time
-async def test_one_that_never_started_replaced_nothing(phase: Phase) -> None:
+async def test_deployment_that_never_started_replaces_nothing(phase: Phase) -> None:
     later = waiting(id="LATER", request_key="later", created_at=NOW, phase=phase)
     rig = a_bot(success(), later)
     crashed(rig)
@@ -135,7 +135,7 @@ async def test_one_that_never_started_replaced_nothing(phase: Phase) -> None:
 
 
 @in_virtual_time
-async def test_an_end_that_showed_nothing_and_an_old_one_are_left_alone() -> None:
+async def test_unreadable_and_old_results_are_not_watched() -> None:
     rig = a_bot(
         success(after=None),
         success(
@@ -151,7 +151,7 @@ async def test_an_end_that_showed_nothing_and_an_old_one_are_left_alone() -> Non
 
 
 @in_virtual_time
-async def test_of_two_replicas_one_tells() -> None:
+async def test_only_one_of_two_replicas_reports_a_crash() -> None:
     store = MemoryStore(a_bot().clock)
     one = a_bot(success(), store=store)
     two = a_bot(store=store, dokku=one.dokku)
@@ -162,7 +162,7 @@ async def test_of_two_replicas_one_tells() -> None:
 
 
 @in_virtual_time
-async def test_a_dead_server_delays_no_look_at_another() -> None:
+async def test_dead_server_does_not_delay_looks_at_another() -> None:
     rig = a_bot(success(id="DEAD", request_key="dead", server="staging"))
     dead = FakeDokku()
     dead.hanging = {"containers"}

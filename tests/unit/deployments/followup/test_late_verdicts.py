@@ -88,7 +88,7 @@ async def look(rig: Rig, for_s: float = 30.0) -> Deployment:
 
 
 @in_virtual_time
-async def test_a_build_that_ended_well_is_watched_and_then_called_deployed() -> None:
+async def test_successful_build_is_corrected_after_the_settle_time() -> None:
     rig = a_bot(lost())
     deployed(rig.dokku)
     await rig.late.look()
@@ -111,7 +111,7 @@ async def test_a_build_that_ended_well_is_watched_and_then_called_deployed() -> 
 
 
 @in_virtual_time
-async def test_a_build_that_failed_is_told_with_its_last_lines_and_its_whole_log() -> None:
+async def test_failed_build_is_corrected_with_its_log() -> None:
     rig = a_bot(lost())
     build_failed(rig.dokku)
     row = await look(rig)
@@ -123,7 +123,7 @@ async def test_a_build_that_failed_is_told_with_its_last_lines_and_its_whole_log
 
 
 @in_virtual_time
-async def test_what_still_runs_is_no_verdict_and_is_looked_at_again() -> None:
+async def test_running_build_is_not_corrected_yet() -> None:
     rig = a_bot(lost())
     assert (await look(rig)).live is Live.UNKNOWN
     assert rig.store.actions(rig.row().id) == []
@@ -132,7 +132,7 @@ async def test_what_still_runs_is_no_verdict_and_is_looked_at_again() -> None:
 
 
 @in_virtual_time
-async def test_an_end_is_corrected_once() -> None:
+async def test_result_is_corrected_once() -> None:
     rig = a_bot(lost())
     build_failed(rig.dokku)
     await look(rig)
@@ -142,7 +142,7 @@ async def test_an_end_is_corrected_once() -> None:
 
 
 @in_virtual_time
-async def test_containers_that_cannot_be_read_prove_nothing() -> None:
+async def test_unreadable_containers_prove_nothing() -> None:
     rig = a_bot(lost())
     build_failed(rig.dokku)
     rig.dokku.now = None
@@ -151,7 +151,7 @@ async def test_containers_that_cannot_be_read_prove_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_release_that_crashes_while_it_is_watched_is_told_so() -> None:
+async def test_release_that_crashes_while_watched_is_corrected_to_crashed() -> None:
     rig = a_bot(lost())
     deployed(rig.dokku)
     await rig.late.look()
@@ -163,7 +163,7 @@ async def test_a_release_that_crashes_while_it_is_watched_is_told_so() -> None:
 
 
 @in_virtual_time
-async def test_a_cap_that_nobody_could_confirm_keeps_its_word() -> None:
+async def test_unconfirmed_time_limit_stays_timed_out_when_proven() -> None:
     rig = a_bot(lost(failure=Failure.TIMED_OUT))
     rig.dokku.mark("b1", BuildStatus.CANCELED, -1)
     row = await look(rig)
@@ -171,7 +171,7 @@ async def test_a_cap_that_nobody_could_confirm_keeps_its_word() -> None:
 
 
 @in_virtual_time
-async def test_the_way_back_is_the_newest_commit_proven_before_it() -> None:
+async def test_correction_offers_the_newest_earlier_proven_commit_for_rollback() -> None:
     rig = a_bot(
         lost(),
         lost(
@@ -189,7 +189,7 @@ async def test_the_way_back_is_the_newest_commit_proven_before_it() -> None:
 
 
 @in_virtual_time
-async def test_one_that_a_newer_one_replaced_stays_and_says_so() -> None:
+async def test_deployment_replaced_by_a_newer_one_stays_unproven() -> None:
     rig = a_bot(lost(), newer(started_at=NOW))
     build_failed(rig.dokku)
     row = await look(rig)
@@ -203,14 +203,14 @@ async def test_one_that_a_newer_one_replaced_stays_and_says_so() -> None:
 
 
 @in_virtual_time
-async def test_a_newer_one_that_was_never_started_replaces_nothing() -> None:
+async def test_newer_deployment_that_never_started_replaces_nothing() -> None:
     rig = a_bot(lost(), newer(started_at=None))
     build_failed(rig.dokku)
     assert (await look(rig)).live is Live.PREVIOUS
 
 
 @in_virtual_time
-async def test_one_that_is_replaced_while_it_is_looked_at_is_not_corrected() -> None:
+async def test_deployment_replaced_during_a_look_is_not_corrected() -> None:
     rig = a_bot(lost())
     deployed(rig.dokku)
     await rig.late.look()
@@ -223,7 +223,7 @@ async def test_one_that_is_replaced_while_it_is_looked_at_is_not_corrected() -> 
 
 
 @in_virtual_time
-async def test_looks_end_after_their_time() -> None:
+async def test_looks_end_after_two_hours() -> None:
     rig = a_bot(lost(finished_at=NOW - timedelta(hours=2, seconds=1)))
     build_failed(rig.dokku)
     assert (await look(rig)).live is Live.UNKNOWN
@@ -232,7 +232,7 @@ async def test_looks_end_after_their_time() -> None:
 
 @pytest.mark.parametrize("question", ["builds", "report", "keeps_records"])
 @in_virtual_time
-async def test_a_server_that_does_not_answer_is_asked_again_next_time(question: str) -> None:
+async def test_unanswered_server_is_asked_again_next_time(question: str) -> None:
     rig = a_bot(lost())
     build_failed(rig.dokku)
     rig.dokku.fail(question, DOWN)
@@ -253,9 +253,7 @@ async def test_a_server_that_does_not_answer_is_asked_again_next_time(question: 
     ],
 )
 @in_virtual_time
-async def test_a_database_that_does_not_answer_is_asked_again_next_time(
-    method: str, error: Exception
-) -> None:
+async def test_database_error_is_retried_next_time(method: str, error: Exception) -> None:
     rig = a_bot(lost())
     build_failed(rig.dokku)
     rig.store.fail(method, error)
@@ -265,7 +263,7 @@ async def test_a_database_that_does_not_answer_is_asked_again_next_time(
 
 
 @in_virtual_time
-async def test_a_row_that_vanished_is_nothing_to_look_at() -> None:
+async def test_deleted_row_is_not_looked_at() -> None:
     rig = a_bot(lost())
     await rig.late.look()
     del rig.store.rows[lost().id]
@@ -274,7 +272,7 @@ async def test_a_row_that_vanished_is_nothing_to_look_at() -> None:
 
 
 @in_virtual_time
-async def test_two_replicas_look_one_after_the_other_and_one_of_them_tells() -> None:
+async def test_only_one_of_two_replicas_corrects() -> None:
     store = MemoryStore(a_bot().clock)
     put(one := a_bot(store=store), lost())
     two = a_bot(store=store, dokku=one.dokku)
@@ -287,7 +285,7 @@ async def test_two_replicas_look_one_after_the_other_and_one_of_them_tells() -> 
 
 
 @in_virtual_time
-async def test_a_dead_server_delays_no_look_at_another() -> None:
+async def test_dead_server_does_not_delay_looks_at_another() -> None:
     rig = a_bot(lost(id="DEAD", request_key="dead", server="staging", reason=""))
     dead = FakeDokku()
     dead.hanging = {"builds"}
@@ -309,7 +307,7 @@ async def test_a_dead_server_delays_no_look_at_another() -> None:
 
 
 @in_virtual_time
-async def test_what_the_stream_tells_at_last_is_told_at_once() -> None:
+async def test_ended_stream_corrects_at_once() -> None:
     rig = a_bot(lost())
     rig.dokku.keeps = False
     deployed(rig.dokku)
@@ -322,7 +320,7 @@ async def test_what_the_stream_tells_at_last_is_told_at_once() -> None:
 
 
 @in_virtual_time
-async def test_what_the_stream_tells_during_a_look_is_not_forgotten() -> None:
+async def test_stream_that_ends_during_a_look_is_still_used() -> None:
     rig = a_bot(lost())
     rig.dokku.keeps = False
     deployed(rig.dokku)
@@ -335,7 +333,7 @@ async def test_what_the_stream_tells_during_a_look_is_not_forgotten() -> None:
 
 
 @in_virtual_time
-async def test_what_the_stream_told_is_kept_while_the_server_is_away() -> None:
+async def test_facts_of_the_stream_are_kept_during_a_server_outage() -> None:
     rig = a_bot(lost())
     rig.dokku.keeps = False
     deployed(rig.dokku)
@@ -348,7 +346,7 @@ async def test_what_the_stream_told_is_kept_while_the_server_is_away() -> None:
 
 @pytest.mark.parametrize("row", [lost(live=Live.PREVIOUS), lost(late_over=True)])
 @in_virtual_time
-async def test_what_is_proven_or_left_is_not_asked_about_again(row: Deployment) -> None:
+async def test_proven_or_abandoned_result_is_not_read_again(row: Deployment) -> None:
     rig = a_bot(row)
     deployed(rig.dokku)
     await rig.late.stream_ended(row, 0, read_facts(GOOD))
@@ -358,7 +356,7 @@ async def test_what_is_proven_or_left_is_not_asked_about_again(row: Deployment) 
 
 
 @in_virtual_time
-async def test_a_stream_of_a_row_that_is_gone_tells_nobody() -> None:
+async def test_stream_of_a_deleted_row_is_ignored() -> None:
     rig = a_bot()
     await rig.late.stream_ended(lost(), 0, LogFacts())
     await settle()
@@ -366,7 +364,7 @@ async def test_a_stream_of_a_row_that_is_gone_tells_nobody() -> None:
 
 
 @in_virtual_time
-async def test_what_streams_told_leaves_memory_with_the_end() -> None:
+async def test_stream_facts_leave_memory_after_the_correction() -> None:
     rig = a_bot(lost())
     rig.dokku.keeps = False
     deployed(rig.dokku)
@@ -377,7 +375,7 @@ async def test_what_streams_told_leaves_memory_with_the_end() -> None:
 
 @pytest.mark.parametrize("heard", [True, False])
 @in_virtual_time
-async def test_a_line_that_brought_nothing_and_left_no_record_had_begun_nothing(
+async def test_no_output_and_no_record_prove_it_never_began(
     heard: bool,
 ) -> None:
     rig = a_bot(
@@ -400,14 +398,14 @@ async def test_a_line_that_brought_nothing_and_left_no_record_had_begun_nothing(
     ids=["too early to say", "it had a record once", "it was never on its way"],
 )
 @in_virtual_time
-async def test_no_record_alone_does_not_say_that_nothing_began(changes: dict[str, Any]) -> None:
+async def test_missing_record_alone_does_not_prove_it_never_began(changes: dict[str, Any]) -> None:
     rig = a_bot(lost(**{"build_id": None} | changes))
     rig.dokku.records.clear()
     assert (await look(rig)).live is Live.UNKNOWN
 
 
 @in_virtual_time
-async def test_a_line_that_brought_something_had_begun() -> None:
+async def test_any_stored_output_proves_it_began() -> None:
     rig = a_bot(lost(build_id=None, finished_at=NOW - timedelta(hours=1)))
     rig.dokku.records.clear()
     rig.store.logs[lost().id] = ["> fetching"]

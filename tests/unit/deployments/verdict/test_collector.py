@@ -6,11 +6,9 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
-from bot.deployments.execution.attempt import SECOND_ATTEMPT, last_attempt
 from bot.deployments.model import Failure, Live, LogFacts, LogMarker, Phase
 from bot.deployments.verdict.collector import EvidenceCollector, blind
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
-from bot.deployments.verdict.run_proof import candidates, own_record
 from bot.deployments.verdict.wording import describe, reason_of
 from tests.support.builders import (
     CONFIG_SET,
@@ -19,7 +17,6 @@ from tests.support.builders import (
     NEW,
     RESTARTED_NEW,
     SHA,
-    a_record,
     a_snapshot,
     containers,
     evidence,
@@ -37,30 +34,8 @@ def a_collector(dokku: FakeDokku) -> EvidenceCollector:
 STARTED = waiting(phase=Phase.RELEASING, before=a_snapshot(builds=frozenset({"old"})))
 
 
-def test_a_record_is_ours_when_it_is_new_and_started_like_ours() -> None:
-    records = [
-        a_record(id_="b1"),
-        replace(a_record(id_="p1"), source="git-hook"),
-        a_record(id_="old"),
-    ]
-    assert STARTED.before is not None
-    assert [one.id for one in candidates(records, STARTED.before)] == ["b1"]
-    assert own_record(STARTED, records) == records[0]
-
-
-def test_two_new_ones_are_none_and_a_known_id_decides() -> None:
-    records = [a_record(id_="b2"), a_record(id_="b1")]
-    assert own_record(STARTED, records) is None
-    assert own_record(replace(STARTED, build_id="b1"), records) == records[1]
-    assert own_record(replace(STARTED, build_id="gone"), records) is None
-
-
-def test_without_a_snapshot_nothing_is_ours() -> None:
-    assert own_record(replace(STARTED, before=None), [a_record()]) is None
-
-
 @in_virtual_time
-async def test_records_of_others_are_part_of_the_evidence() -> None:
+async def test_outside_records_are_part_of_the_evidence() -> None:
     dokku = FakeDokku()
     dokku.add_record("old", BuildStatus.SUCCEEDED, source="git-hook")
     ours = dokku.add_record("b1", BuildStatus.SUCCEEDED)
@@ -90,7 +65,7 @@ def an_end(cause: str, live: Live) -> Ended:
     )
 
 
-def test_others_are_told_to_operators_and_to_people() -> None:
+def test_outside_changes_are_in_evidence_and_reason() -> None:
     seen = evidence(others=(CONFIG_SET,))
     assert describe(seen, "kept_running").endswith("; others: config-redeploy c1 succeeded")
     assert "others" not in describe(evidence(), "kept_running")
@@ -126,7 +101,7 @@ async def read(dokku: FakeDokku, heard: LogFacts | None, **changes: object) -> L
         (None, facts(LogMarker.FETCHING), (), {LogMarker.FETCHING}),
     ],
 )
-def test_whose_text_counts(
+def test_output_comes_from_the_most_complete_source(
     exit_status: int | None,
     heard: LogFacts | None,
     told: tuple[str, ...],
@@ -155,7 +130,7 @@ def test_whose_text_counts(
         (["same"], ["same", "and more"], None),
     ],
 )
-def test_dokkus_text_is_masked_at_least_as_the_kept_one(
+def test_dokkus_output_is_masked_at_least_like_the_stored_one(
     told: list[str], kept: list[str], log: list[str] | str | None
 ) -> None:
     @in_virtual_time
@@ -171,7 +146,7 @@ def test_dokkus_text_is_masked_at_least_as_the_kept_one(
 
 
 @in_virtual_time
-async def test_a_build_that_runs_has_no_whole_text_yet() -> None:
+async def test_output_of_a_running_build_is_not_read() -> None:
     dokku = FakeDokku()
     dokku.add_record("b1", text=GOOD)
     await read(dokku, None)
@@ -179,7 +154,7 @@ async def test_a_build_that_runs_has_no_whole_text_yet() -> None:
 
 
 @in_virtual_time
-async def test_a_commit_is_asked_for_once_it_was_fetched() -> None:
+async def test_commit_is_read_only_after_the_fetch() -> None:
     dokku = FakeDokku(fetched=SHA)
     reader = a_collector(dokku)
     row = replace(STARTED, sha=None, exit_status=0)
@@ -192,7 +167,7 @@ async def test_a_commit_is_asked_for_once_it_was_fetched() -> None:
 
 
 @in_virtual_time
-async def test_a_good_end_leaves_nothing_to_cancel() -> None:
+async def test_time_limit_is_ignored_while_checking() -> None:
     reader = a_collector(FakeDokku())
     row = replace(STARTED, phase=Phase.CHECKING, exit_status=0)
     found = await reader.read(row, facts(), None, kept=(), cap_reached=True, last_word=False)
@@ -200,7 +175,7 @@ async def test_a_good_end_leaves_nothing_to_cancel() -> None:
 
 
 @in_virtual_time
-async def test_what_was_started_has_a_snapshot() -> None:
+async def test_reading_needs_a_snapshot() -> None:
     with pytest.raises(ValueError, match="snapshot"):
         await read(FakeDokku(), None, before=None)
     assert (
@@ -209,14 +184,14 @@ async def test_what_was_started_has_a_snapshot() -> None:
     )
 
 
-def test_blind_evidence_knows_our_own_line_alone() -> None:
+def test_blind_evidence_holds_only_the_output() -> None:
     seen = blind(replace(STARTED, exit_status=1), facts(LogMarker.BUILD_FAILED), cap_reached=True)
     assert (seen.exit_status, seen.record, seen.after, seen.report) == (1, None, None, None)
     assert seen.last_word
     assert blind(replace(STARTED, before=None), facts(), cap_reached=False).before.builds is None
 
 
-def test_why_the_server_could_not_be_asked_is_told_where_nothing_else_is_known() -> None:
+def test_unanswered_server_is_named_only_when_live_state_is_unknown() -> None:
     seen = evidence(after=None, unanswered="Its key changed. Mend it so.")
     lost = an_end("Lost", Live.UNKNOWN)
     told = "Lost. The server could not be asked: Its key changed. Mend it so."
@@ -226,7 +201,7 @@ def test_why_the_server_could_not_be_asked_is_told_where_nothing_else_is_known()
     assert reason_of(proven, seen, containers(NEW)) == "Lost."
 
 
-def test_an_operator_sees_the_rule_and_what_it_rests_on() -> None:
+def test_description_names_the_rule_and_its_evidence() -> None:
     line = describe(evidence(after=containers(NEW)), "kept_running")
     assert line.startswith("rule kept_running; exit status 0; record succeeded (None); ")
     assert f"web.1 {NEW.id} running" in line
@@ -234,18 +209,3 @@ def test_an_operator_sees_the_rule_and_what_it_rests_on() -> None:
     assert "record none; containers none; markers none" in describe(
         evidence(record=None, after=containers(), output=facts()), "x"
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("", []),
-        ("one\n", ["one"]),
-        ("one\n\ntwo\n", ["one", "", "two"]),
-        ("with\u2028one\x0cin it\n", ["with\u2028one\x0cin it"]),
-        (f"first\n\n{SECOND_ATTEMPT}\n\nsecond\n", ["second"]),
-        (f"first\n\n{SECOND_ATTEMPT}\n\n", []),
-    ],
-)
-def test_the_last_attempt_of_a_log(text: str, lines: list[str]) -> None:
-    assert list(last_attempt(text)) == lines

@@ -13,7 +13,7 @@ from tests.support.builders import (
 )
 
 
-def test_ours_are_the_named_ones_before_the_old_ones() -> None:
+def test_containers_named_in_the_output_belong_to_the_new_release() -> None:
     ours = frozenset({NEW.id})
     images = frozenset({NEW.image})
     before = containers(OLD)
@@ -26,16 +26,16 @@ def test_ours_are_the_named_ones_before_the_old_ones() -> None:
     assert release_of(OLD, ours, images, None) is Live.UNKNOWN
 
 
-def test_images_of_ours_come_from_every_read() -> None:
+def test_own_images_come_from_every_read() -> None:
     assert images_of(frozenset({NEW.id}), None, containers(OLD, NEW)) == {NEW.image}
     assert images_of(frozenset(), containers(NEW)) == frozenset()
 
 
-def test_what_is_down_serves_nothing() -> None:
+def test_stopped_containers_serve_nothing() -> None:
     down = containers(a_container(OLD.id, state="exited"), a_container("8" * 12, state="created"))
     assert live_from(down, frozenset(), containers(OLD)) is Live.NONE
 
 
-def test_one_unknown_among_known_ones_makes_it_unknown() -> None:
+def test_one_unknown_container_makes_the_live_state_unknown() -> None:
     after = containers(NEW, STRANGER)
     assert live_from(after, frozenset({NEW.id}), containers(OLD)) is Live.UNKNOWN

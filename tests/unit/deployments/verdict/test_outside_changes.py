@@ -56,7 +56,7 @@ def running_for(minutes: float, known: Blocker | None = None, what: str = PHRASE
     return blocker(one, what, app="web", now=NOW, longest=LONGEST, known=known)
 
 
-def test_a_foreign_build_is_named_by_its_source() -> None:
+def test_outside_build_is_named_by_its_source() -> None:
     assert {source: describe_build(record(source)) for source in SOURCES} == {
         "git-hook": "a git push outside this bot (Dokku build b9)",
         "git:sync": "a git:sync outside this bot (Dokku build b9)",
@@ -71,18 +71,18 @@ def test_a_foreign_build_is_named_by_its_source() -> None:
     assert describe_build(record("")) == "another command outside this bot (Dokku build b9)"
 
 
-def test_a_command_always_has_a_name() -> None:
+def test_command_always_has_a_name() -> None:
     assert command_of(record("git-hook")) == "git push"
     assert command_of(record("new:thing")) == "new:thing"
     assert command_of(record("")) == "another command"
 
 
-def test_since_when_it_runs_is_its_own_span_laid_before_our_now() -> None:
+def test_start_is_dokkus_duration_before_our_clock() -> None:
     assert (running_for(3).what, running_for(3).since) == (PHRASE, NOW - timedelta(minutes=3))
     assert blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None).since is None
 
 
-def test_the_instant_of_one_build_stays_and_of_another_is_new() -> None:
+def test_start_stays_stable_for_the_same_build() -> None:
     first = running_for(3)
     later = Blocker(what=PHRASE, since=NOW - timedelta(minutes=2))
     assert running_for(3, known=first) == first
@@ -91,14 +91,14 @@ def test_the_instant_of_one_build_stays_and_of_another_is_new() -> None:
     assert running_for(3, known=later, what="another").since == first.since
 
 
-def test_it_is_stuck_when_it_runs_for_longer_than_a_deployment_may() -> None:
+def test_build_is_stuck_after_the_time_limit() -> None:
     assert not running_for(30).stuck
     assert running_for(30.1).stuck
     unknown = blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None)
     assert not unknown.stuck
 
 
-def test_a_build_is_ended_by_cancel_and_only_after_a_look_at_its_pid() -> None:
+def test_advice_for_a_build_is_to_check_its_pid_then_cancel() -> None:
     assert how_to_end(record(), "web") == (
         "An operator can look at its PID with `builds:info web b9` and, if that process still is "
         "this build, end it with `builds:cancel web`."
@@ -107,19 +107,19 @@ def test_a_build_is_ended_by_cancel_and_only_after_a_look_at_its_pid() -> None:
 
 
 @pytest.mark.parametrize("source", ["ps:restart", "config-redeploy", "deploy"])
-def test_a_restart_holds_no_lock_and_so_cannot_be_cancelled(source: str) -> None:
+def test_advice_for_a_restart_is_to_end_its_process(source: str) -> None:
     assert how_to_end(record(source, kind="deploy"), "web") == (
         "An operator can look at its PID with `builds:info web b9` and end that process on the "
         "server."
     )
 
 
-def test_nobody_is_told_to_unlock() -> None:
+def test_advice_never_recommends_unlocking() -> None:
     assert "`apps:unlock` would stop nothing" in UNRECORDED.mend
     assert "unlock" not in how_to_end(record(), "web")
 
 
-def test_a_place_that_expires_names_what_held_it_up_and_what_can_be_done() -> None:
+def test_expiry_cause_names_the_blocker_and_the_fix() -> None:
     held_up = Blocker(what=PHRASE, since=NOW - timedelta(hours=2, minutes=1), mend="Do this.")
     assert expiry_cause(PHRASE, held_up, NOW) == (
         f"It waited too long for {PHRASE}, which has been running for 2h 1m. Do this."
@@ -139,18 +139,18 @@ RESTART = replace(CONFIG_SET, id="d1", status=S.ABANDONED, source="ps:restart")
 BEFORE = a_snapshot(builds=frozenset({"old"}))
 
 
-def test_others_began_what_is_new_and_not_ours_oldest_first() -> None:
+def test_outside_records_are_new_and_not_own_oldest_first() -> None:
     records = [PUSH, a_record(id_="b1"), CONFIG_SET, a_record(id_="old")]
     assert outside_records(records, BEFORE, "b1") == (CONFIG_SET, PUSH)
 
 
-def test_another_git_sync_is_somebody_elses_once_ours_is_known() -> None:
+def test_another_git_sync_is_outside_once_own_record_is_known() -> None:
     records = [a_record(id_="b2"), a_record(id_="b1"), PUSH]
     assert [one.id for one in outside_records(records, BEFORE, "b1")] == ["b2", "p1"]
     assert [one.id for one in outside_records(records, BEFORE, None)] == ["p1"]
 
 
-def test_without_records_before_nobody_can_be_told_of() -> None:
+def test_old_dokku_shows_no_outside_records() -> None:
     assert outside_records([PUSH], a_snapshot(builds=None), "b1") == ()
 
 
@@ -168,7 +168,7 @@ RECORDS = st.lists(
 
 
 @given(RECORDS, st.frozensets(st.integers(0, 20).map("{:02}".format)))
-def test_nothing_of_the_snapshot_and_nothing_of_ours_is_ever_called_others(
+def test_snapshot_and_own_records_are_never_outside(
     records: list[BuildRecord], known: frozenset[str]
 ) -> None:
     others = outside_records(records, a_snapshot(builds=known), "07")
@@ -196,15 +196,13 @@ def test_nothing_of_the_snapshot_and_nothing_of_ours_is_ever_called_others(
         else str(given)
     ),
 )
-def test_a_build_that_ended_without_telling_changed_nothing(
-    record: BuildRecord, changed: bool
-) -> None:
+def test_abandoned_build_changed_nothing(record: BuildRecord, changed: bool) -> None:
     assert may_have_changed(record) is changed
     assert (note_about([record]) is not None) is changed
     assert bool(change_commands([record])) is changed
 
 
-def test_commands_that_changed_what_runs_are_each_named_once() -> None:
+def test_changing_commands_are_each_named_once() -> None:
     assert change_commands([]) == ""
     assert change_commands([CONFIG_SET]) == "config:set"
     again = replace(CONFIG_SET, id="c2")
@@ -212,7 +210,7 @@ def test_commands_that_changed_what_runs_are_each_named_once() -> None:
     assert commands == "config:set and ps:restart"
 
 
-def test_another_release_comes_with_a_build() -> None:
+def test_release_is_attributed_to_a_build_first() -> None:
     assert release_commands([]) == ""
     assert release_commands([REFUSED]) == ""
     assert release_commands([CONFIG_SET, PUSH]) == "git push"
@@ -220,7 +218,7 @@ def test_another_release_comes_with_a_build() -> None:
     assert release_commands([CONFIG_SET]) == "config:set"
 
 
-def test_who_works_on_the_app_meanwhile_is_noted() -> None:
+def test_note_names_outside_changes() -> None:
     running = replace(RESTART, status=S.RUNNING)
     assert note_about([]) is None
     assert note_about([CONFIG_SET, REFUSED]) == (
@@ -259,7 +257,7 @@ UNRECORDED_CHANGE = (
 )
 
 
-def test_an_end_says_what_others_did_where_its_sentence_does_not() -> None:
+def test_reason_adds_outside_changes_it_does_not_name() -> None:
     assert told() == "It ended."
     assert told(REFUSED) == "It ended."
     noted = "Others worked on the app meanwhile: config:set (Dokku build c1)."
@@ -270,7 +268,7 @@ def test_an_end_says_what_others_did_where_its_sentence_does_not() -> None:
 
 
 @pytest.mark.parametrize("live", [Live.NEW, Live.MIXED])
-def test_containers_of_ours_that_we_did_not_start_tell_of_somebody(live: Live) -> None:
+def test_replaced_containers_show_an_unrecorded_change(live: Live) -> None:
     again = containers(RESTARTED_NEW)
     assert told(live=live, after=again) == UNRECORDED_CHANGE
     assert told(REFUSED, live=live, after=again) == UNRECORDED_CHANGE
@@ -279,11 +277,11 @@ def test_containers_of_ours_that_we_did_not_start_tell_of_somebody(live: Live) -
 
 
 @pytest.mark.parametrize("live", [Live.PREVIOUS, Live.NONE, Live.UNKNOWN, None])
-def test_where_ours_is_not_seen_running_its_containers_tell_nothing(live: Live | None) -> None:
+def test_replaced_containers_matter_only_while_the_release_is_live(live: Live | None) -> None:
     assert told(live=live, after=containers(RESTARTED_NEW)) == "It ended."
 
 
-def test_containers_that_could_not_be_read_tell_nothing() -> None:
+def test_unreadable_containers_show_no_change() -> None:
     for after, before in ((None, containers(OLD)), (containers(RESTARTED_NEW), None)):
         sentence = with_outside_changes(
             "It ended.",
@@ -296,7 +294,7 @@ def test_containers_that_could_not_be_read_tell_nothing() -> None:
         assert sentence == "It ended."
 
 
-def test_a_renamed_container_of_ours_is_ours() -> None:
+def test_renamed_container_belongs_to_this_deployment() -> None:
     output = replace(facts(ours=(NEW,)), renamed=frozenset({RESTARTED_NEW.id}))
     sentence = with_outside_changes(
         "It ended.",
@@ -309,7 +307,7 @@ def test_a_renamed_container_of_ours_is_ours() -> None:
     assert sentence == "It ended."
 
 
-def test_where_our_output_was_lost_no_container_is_called_somebody_elses() -> None:
+def test_lost_output_attributes_no_container_to_others() -> None:
     """Before 0.38 a good end may be known by its effect alone: the containers are ours then."""
     sentence = with_outside_changes(
         "It ended.",
@@ -322,7 +320,7 @@ def test_where_our_output_was_lost_no_container_is_called_somebody_elses() -> No
     assert sentence == "It ended."
 
 
-def test_operators_are_told_of_every_record() -> None:
+def test_evidence_lists_every_outside_record() -> None:
     assert (
         list_records([CONFIG_SET, REFUSED]) == "config-redeploy c1 succeeded, git-hook r1 abandoned"
     )

@@ -76,7 +76,7 @@ def test_client_killed_in_the_build_starts_again(in_the_build: Evidence) -> None
     assert found == "start_again failed interrupted previous ended_without_telling"
 
 
-def test_client_that_hung_up_in_the_build_is_cancelled(in_the_build: Evidence) -> None:
+def test_client_disconnecting_in_the_build_cancels(in_the_build: Evidence) -> None:
     found = outcome(ask(replace(in_the_build, cancel_asked=True)))
     assert found == "end cancelled - previous cancelled"
     found = outcome(ask(replace(in_the_build, cap_reached=True)))
@@ -88,7 +88,7 @@ def test_client_killed_in_post_deploy_leaves_the_new_release(in_post_deploy: Evi
     assert found == "end failed interrupted new ended_without_telling"
 
 
-def test_client_that_hung_up_in_post_deploy_cancelled_too_late(in_post_deploy: Evidence) -> None:
+def test_client_disconnecting_in_post_deploy_cancels_too_late(in_post_deploy: Evidence) -> None:
     found = ask(replace(in_post_deploy, cancel_asked=True))
     assert outcome(found) == "end cancelled - new cancelled"
     assert cause(found) == "cancelled_too_late by_lock"

@@ -47,7 +47,7 @@ def running(store: MemoryStore) -> set[str]:
 
 
 @in_virtual_time
-async def test_the_next_one_starts_when_a_place_is_free() -> None:
+async def test_next_deployment_starts_when_a_slot_is_free() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
     rig = a_crowd(store, dokku, most=2)
     await rig.passes(30)
@@ -62,7 +62,7 @@ async def test_the_next_one_starts_when_a_place_is_free() -> None:
 
 
 @in_virtual_time
-async def test_two_replicas_share_the_places() -> None:
+async def test_two_replicas_share_the_slots() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
     rigs = [a_crowd(store, dokku, most=1) for _ in range(2)]
     for ended in range(len(APPS)):
@@ -77,7 +77,7 @@ async def test_two_replicas_share_the_places() -> None:
 
 
 @in_virtual_time
-async def test_a_replica_that_allows_more_is_stopped_by_the_store() -> None:
+async def test_store_enforces_the_lower_limit_of_another_replica() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
     rig = a_crowd(store, dokku, most=0)
     # As between two looks of two replicas: both saw a free place.
@@ -92,7 +92,7 @@ async def test_a_replica_that_allows_more_is_stopped_by_the_store() -> None:
 
 
 @in_virtual_time
-async def test_one_that_waits_for_a_foreign_build_keeps_no_place_and_its_turn() -> None:
+async def test_deployment_blocked_by_outside_build_uses_no_slot() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
     dokku.of["web"].add_record("foreign", source="git-hook")
     rig = a_crowd(store, dokku, most=1)
@@ -109,7 +109,7 @@ async def test_one_that_waits_for_a_foreign_build_keeps_no_place_and_its_turn() 
 
 
 @in_virtual_time
-async def test_a_place_is_free_again_when_nothing_was_started_after_all() -> None:
+async def test_refused_start_frees_its_slot() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
     rig = a_crowd(store, dokku, most=1)
     stream = await dokku.of["web"].stream()

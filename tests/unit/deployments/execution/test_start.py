@@ -25,12 +25,12 @@ def may(row: dict[str, Any] | None = None, **facts: Any) -> bool:
 
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.FETCHING, Phase.BUILDING])
-def test_before_its_release_it_may(phase: Phase) -> None:
+def test_may_start_again_before_the_release(phase: Phase) -> None:
     assert may({"phase": phase})
 
 
 @pytest.mark.parametrize("phase", [Phase.RELEASING, Phase.CANCELLING, Phase.CHECKING])
-def test_later_it_may_not(phase: Phase) -> None:
+def test_never_starts_again_from_the_release_on(phase: Phase) -> None:
     assert not may({"phase": phase})
 
 
@@ -42,7 +42,7 @@ def test_later_it_may_not(phase: Phase) -> None:
         {"cancel": CancelRequest(by=waiting().requested_by, at=NOW)},
     ],
 )
-def test_once_only_a_known_commit_and_against_nobodys_wish(row: dict[str, Any]) -> None:
+def test_never_starts_again_twice_or_without_commit_or_when_cancelled(row: dict[str, Any]) -> None:
     assert not may(row)
 
 
@@ -55,5 +55,7 @@ def test_once_only_a_known_commit_and_against_nobodys_wish(row: dict[str, Any]) 
         ({"cap_reached": True}, False),
     ],
 )
-def test_not_too_late_not_past_something_newer(facts: dict[str, Any], allowed: bool) -> None:
+def test_never_starts_again_late_or_past_a_newer_deployment(
+    facts: dict[str, Any], allowed: bool
+) -> None:
     assert may(**facts) is allowed

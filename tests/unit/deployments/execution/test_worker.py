@@ -8,7 +8,7 @@ from tests.support.virtual_time import in_virtual_time
 
 
 @in_virtual_time
-async def test_a_good_redeploy() -> None:
+async def test_good_redeploy_succeeds() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
     stream.say("> fetching", "> building")
@@ -25,7 +25,7 @@ async def test_a_good_redeploy() -> None:
 
 
 @in_virtual_time
-async def test_the_look_that_proves_it_is_the_last_check_shown() -> None:
+async def test_last_check_shown_is_the_proving_look() -> None:
     rig = a_rig(waiting(), timing={"settle": timedelta(seconds=17)})
     stream = await rig.begun()
     stream.say("> fetching", "> building")

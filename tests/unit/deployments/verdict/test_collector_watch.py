@@ -43,7 +43,7 @@ async def watch(
 
 
 @in_virtual_time
-async def test_two_looks_a_settle_time_apart() -> None:
+async def test_two_looks_a_settle_time_apart_prove_success() -> None:
     dokku = FakeDokku(now=containers(NEW))
     verdict, after = await watch(dokku)
     assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
@@ -53,7 +53,7 @@ async def test_two_looks_a_settle_time_apart() -> None:
 
 
 @in_virtual_time
-async def test_looks_that_are_not_answered_prove_nothing() -> None:
+async def test_unanswered_looks_prove_nothing() -> None:
     dokku = FakeDokku(now=containers(NEW))
     dokku.fail("containers", DOWN, times=3)
     verdict, _ = await watch(dokku)
@@ -62,7 +62,7 @@ async def test_looks_that_are_not_answered_prove_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_never_answers_again_leaves_it_unknown() -> None:
+async def test_server_that_never_answers_ends_as_unknown() -> None:
     end = await watched(FakeDokku(down=DOWN), most=timedelta(minutes=2))
     assert (end.ended.failure, end.ended.live) == (Failure.INTERNAL, Live.UNKNOWN)
     assert (end.after, end.unanswered) == (None, str(DOWN))
@@ -70,27 +70,27 @@ async def test_a_server_that_never_answers_again_leaves_it_unknown() -> None:
 
 
 @in_virtual_time
-async def test_a_look_that_failed_before_is_not_told_of_at_the_end() -> None:
+async def test_earlier_failed_look_is_not_reported() -> None:
     dokku = FakeDokku(now=containers(NEW))
     dokku.fail("containers", DOWN, times=3)
     assert (await watched(dokku)).unanswered is None
 
 
 @in_virtual_time
-async def test_a_restart_of_our_release_begins_the_settle_time_again() -> None:
+async def test_restart_of_the_release_restarts_the_settle_time() -> None:
     verdict, _ = await watch(FakeDokku(now=containers(RESTARTED_NEW)))
     assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
     assert 20 <= LoopClock().monotonic() < 25
 
 
 @in_virtual_time
-async def test_a_crash_ends_it() -> None:
+async def test_crash_ends_the_watch() -> None:
     verdict, _ = await watch(FakeDokku(now=containers(replace(NEW, restarts=1))))
     assert (verdict.failure, verdict.live) == (Failure.CRASHED, Live.NEW)
 
 
 @in_virtual_time
-async def test_another_release_or_the_old_one_in_its_place_ends_it() -> None:
+async def test_another_or_previous_release_in_place_ends_the_watch() -> None:
     verdict, _ = await watch(FakeDokku(now=containers(STRANGER)))
     assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
     verdict, _ = await watch(FakeDokku(now=containers(OLD)))
@@ -98,7 +98,7 @@ async def test_another_release_or_the_old_one_in_its_place_ends_it() -> None:
 
 
 @in_virtual_time
-async def test_who_replaced_it_is_asked_at_the_end_and_named() -> None:
+async def test_replacing_command_is_named() -> None:
     dokku = FakeDokku(now=containers(STRANGER))
     dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("p1", BuildStatus.SUCCEEDED, source="git-hook")
@@ -109,7 +109,7 @@ async def test_who_replaced_it_is_asked_at_the_end_and_named() -> None:
 
 
 @in_virtual_time
-async def test_records_that_cannot_be_read_at_the_end_leave_those_read_before() -> None:
+async def test_unreadable_records_keep_the_earlier_ones() -> None:
     dokku = FakeDokku(now=containers(STRANGER))
     dokku.fail("builds")
     clock = LoopClock()
@@ -124,7 +124,7 @@ async def test_records_that_cannot_be_read_at_the_end_leave_those_read_before() 
 
 
 @in_virtual_time
-async def test_what_others_began_during_the_watch_is_told_of() -> None:
+async def test_outside_records_begun_during_the_watch_are_returned() -> None:
     dokku = FakeDokku(now=containers(NEW))
     dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("g1", BuildStatus.SUCCEEDED)

@@ -1,11 +1,11 @@
-"""The log buffer and the excerpt."""
+"""The log buffer, and the lines of the last start in a stored log."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.excerpt import around_error
 from bot.deployments.execution import attempt
-from bot.deployments.execution.attempt import LogBuffer
+from bot.deployments.execution.attempt import SECOND_ATTEMPT, LogBuffer, last_attempt
 
 
 @given(st.lists(st.lists(st.text(max_size=5), max_size=4), max_size=20), st.data())
@@ -27,7 +27,7 @@ def test_every_line_reaches_the_store_once_and_in_order(
     assert buffer.lines == len(stored)
 
 
-def test_a_batch_is_due_by_size() -> None:
+def test_batch_is_due_by_size() -> None:
     buffer = LogBuffer()
     assert buffer.empty
     buffer.add(["x" * (attempt.FLUSH_BYTES - 2)])
@@ -36,7 +36,7 @@ def test_a_batch_is_due_by_size() -> None:
     assert buffer.full
 
 
-def test_what_had_to_be_dropped_is_said() -> None:
+def test_dropped_lines_are_reported() -> None:
     buffer = LogBuffer()
     line = "x" * (attempt.MOST_PENDING_BYTES // 4)
     buffer.add([line] * 5)
@@ -47,24 +47,23 @@ def test_what_had_to_be_dropped_is_said() -> None:
     assert list(buffer.take()) == ["after"]
 
 
-def test_the_tail_leaves_out_blank_lines() -> None:
+def test_tail_leaves_out_blank_lines() -> None:
     buffer = LogBuffer()
     buffer.add(["a", "", "b", "  ", "c"])
     assert buffer.tail(2) == ("b", "c")
     assert buffer.recent() == ("a", "", "b", "  ", "c")
 
 
-def test_the_excerpt_shows_the_lines_around_the_error() -> None:
-    lines = [f"line {number}" for number in range(30)]
-    lines[20] = "ERROR: failed to solve"
-    excerpt = around_error(lines, "ERROR: failed to solve")
-    assert excerpt == (
-        *(f"line {n}" for n in range(14, 20)),
-        lines[20],
-        "line 21",
-        "line 22",
-        "line 23",
-    )
-    assert around_error(lines, "not there") == tuple(lines[-10:])
-    assert around_error(["", "only"], None) == ("only",)
-    assert around_error(["boom", "next"], "boom") == ("boom", "next")
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []),
+        ("one\n", ["one"]),
+        ("one\n\ntwo\n", ["one", "", "two"]),
+        ("with\u2028one\x0cin it\n", ["with\u2028one\x0cin it"]),
+        (f"first\n\n{SECOND_ATTEMPT}\n\nsecond\n", ["second"]),
+        (f"first\n\n{SECOND_ATTEMPT}\n\n", []),
+    ],
+)
+def test_last_attempt_is_the_log_after_the_last_marker(text: str, lines: list[str]) -> None:
+    assert list(last_attempt(text)) == lines
