@@ -16,6 +16,8 @@ from bot.errors import ConfigError
 
 Place = tuple[str | int, ...]
 """Where a value is: `("apps", "myapp", "repo")`."""
+Layers = tuple[tuple[str, Mapping[str, str]], ...]
+"""Variables with their source; a later layer overrides an earlier one."""
 
 ENVIRONMENT = "environment"
 PREFIX = "DEPLOYBOT_"
@@ -93,7 +95,7 @@ def _generic(place: Place) -> Place:
 def read_given(environ: Mapping[str, str], folder: Path) -> Given:
     """Read and merge all sources. ConfigError: unreadable file, unknown DEPLOYBOT_ variable."""
     dotenv = _read_dotenv(folder / ".env")
-    layers = ((".env", dotenv), (ENVIRONMENT, environ))
+    layers: Layers = ((".env", dotenv), (ENVIRONMENT, environ))
     given = Given(names=tuple(sorted({*dotenv, *environ})))
     for source, layer in layers:
         _refuse_unknown_variables(layer, source)
@@ -114,6 +116,7 @@ def _count(webhooks: object) -> int:
 
 
 def _put(values: dict[str, object], place: Place, text: str) -> None:
+    """Set a variable's value among those of the file, over what the file says."""
     if place[0] == "webhooks":
         listed = values.setdefault("webhooks", [])
         if isinstance(listed, list):
@@ -156,17 +159,13 @@ def _unknown(name: str, known: list[str], else_mend: str, before: str = "") -> t
     return (f"unknown, did you mean {before}{near[0]}?", "") if near else ("unknown", else_mend)
 
 
-def _read_file(
-    given: Given, layers: tuple[tuple[str, Mapping[str, str]], ...], folder: Path
-) -> None:
-    named = next(
-        ((layer[CONFIG_VARIABLE], source) for source, layer in reversed(layers)
-         if layer.get(CONFIG_VARIABLE, "").strip()),
-        None,
-    )  # fmt: skip
-    name = named[0].strip() if named else DEFAULT_FILE
+def _read_file(given: Given, layers: Layers, folder: Path) -> None:
+    name, named_by = DEFAULT_FILE, None
+    for source, layer in layers:
+        if layer.get(CONFIG_VARIABLE, "").strip():
+            name, named_by = layer[CONFIG_VARIABLE].strip(), source
     path = folder / Path(name).expanduser()
-    if named is None and not path.is_file():
+    if named_by is None and not path.is_file():
         return
     try:
         with path.open("rb") as opened:
@@ -179,7 +178,7 @@ def _read_file(
             "syntax", name, f"not valid TOML{at}", "Compare it with deploybot.toml.example."
         ) from err
     except OSError as err:
-        setting, source = (CONFIG_VARIABLE, named[1]) if named else ("the file", name)
+        setting, source = (CONFIG_VARIABLE, named_by) if named_by else ("the file", name)
         raise ConfigError(
             setting, source, f"the file cannot be read ({err.strerror})", "Check path and rights."
         ) from err
