@@ -24,6 +24,15 @@ _log = structlog.get_logger(__name__)
 
 WEBHOOKS = "webhook:"
 """Prefix of the lanes of webhook endpoints."""
+SLACK_LANE = "slack"
+"""The lane of the reply that mentions the requester; `bot.slack.thread_replies` serves it."""
+
+# Types of events
+STARTED = "deployment.started"
+FINISHED = "deployment.finished"
+CORRECTED = "deployment.corrected"
+NOTE = "deployment.note"
+"""Only for the thread: no webhook sends it."""
 
 
 # --- rows, endpoints, and the store of both
@@ -65,7 +74,7 @@ class Endpoint:
     """Slack's holds a secret."""
     secret: str = field(repr=False)
     """As configured: `whsec_` and base64, or any text. Never logged, stored or printed."""
-    events: frozenset[str] = frozenset({"deployment.finished", "deployment.corrected"})
+    events: frozenset[str] = frozenset({FINISHED, CORRECTED})
     apps: frozenset[str] | None = None
     """None: all apps."""
     format: str = "standard"

@@ -17,6 +17,9 @@ from bot.deployments.states import status_of
 from bot.deployments.verdict.wording import FAILURES
 from bot.errors import SlackError
 from bot.outbox import (
+    CORRECTED,
+    NOTE,
+    SLACK_LANE,
     Attempt,
     Delivered,
     Failed,
@@ -35,9 +38,6 @@ from bot.slack.render.blocks import Answer as Reply
 
 _log = structlog.get_logger(__name__)
 
-LANE = "slack"
-CORRECTED = "deployment.corrected"
-NOTE = "deployment.note"
 CLOCK_SKEW = timedelta(minutes=1)
 """How far Slack's clock may be behind the bot's clock."""
 RESULTS = {
@@ -184,7 +184,7 @@ async def open_thread_replies(
         client=client, get=get, clock=clock, limits=limits, name_server=name_server
     )
     lane = OutboxLane(
-        lane=LANE, outbox=outbox, deliver=deliver, clock=clock, timing=timing or LaneTiming()
+        lane=SLACK_LANE, outbox=outbox, deliver=deliver, clock=clock, timing=timing or LaneTiming()
     )
     async with open_lanes([lane], drain=drain):
         yield lane

@@ -1,7 +1,6 @@
-"""The public contract of the webhooks: a deployment and an event in, a body out. Pure.
+"""Make a webhook's body from a deployment and an event. Pure. The body is a public contract.
 
-Every field is listed in docs/webhooks.md; a test keeps the two equal. Fields are only ever
-added.
+Every field is listed in docs/webhooks.md, which a test checks. Fields may be added, never removed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,16 +11,18 @@ from ulid import ULID
 from bot.clock import Clock
 from bot.deployments.model import Deployment, Event
 from bot.deployments.states import ENDINGS, STATUS
-from bot.outbox import Endpoint, Outgoing, Planner
+from bot.outbox import (
+    CORRECTED,
+    FINISHED,
+    NOTE,
+    SLACK_LANE,
+    STARTED,
+    Endpoint,
+    Outgoing,
+    Planner,
+)
 from bot.webhooks.slack_format import slack_message
 
-SLACK_LANE = "slack"
-"""The lane of the reply that mentions the requester; `bot.slack.thread_replies` serves it."""
-STARTED = "deployment.started"
-FINISHED = "deployment.finished"
-CORRECTED = "deployment.corrected"
-NOTE = "deployment.note"
-"""Only for the thread: no webhook sends it."""
 EVENTS = frozenset({STARTED, FINISHED, CORRECTED})
 
 TAIL_LINES = 40
@@ -29,7 +30,7 @@ LINE_CHARACTERS = 500
 
 
 def standard_body(deployment: Deployment, event: Event, *, at: datetime) -> dict[str, object]:
-    """The Standard Webhooks body: `{type, timestamp, data}`.
+    """Make the Standard Webhooks body: `{type, timestamp, data}`.
 
     `at` is when the event is stored: the timestamp of an event without a time in the row (a
     correction).
@@ -85,7 +86,7 @@ def planner(
 
 
 def rfc3339(instant: datetime) -> str:
-    """Whole seconds, UTC, `Z`."""
+    """Format a time in UTC, in whole seconds, with `Z`."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

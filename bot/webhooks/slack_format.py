@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.deployments.model import Live
 from bot.deployments.verdict.wording import LIVE_SENTENCES
+from bot.outbox import CORRECTED
 
 HEADLINES = {
     "running": ("🔵", "Deploying"),
@@ -22,7 +23,7 @@ def slack_message(body: Mapping[str, Any]) -> dict[str, object]:
     """Make `{text, blocks}` from a standard body."""
     data: Mapping[str, Any] = body["data"]
     icon, words = HEADLINES.get(data["status"], ("🔵", str(data["status"]).capitalize()))
-    corrected = body["type"] == "deployment.corrected"
+    corrected = body["type"] == CORRECTED
     lead = f"{icon} {'Corrected: ' if corrected else ''}{words} "
     commit = f" ({data['sha'][:7]})" if data["sha"] else ""
     ending = f" to {data['server']}{_duration(data['duration_s'])}"
