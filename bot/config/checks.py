@@ -30,13 +30,13 @@ def check_complete(values: SettingsTable, given: Given) -> None:
         )
 
 
-def _missing(setting: str, given: Given, mend: str) -> ConfigError:
+def _missing(setting: str, given: Given, fix: str) -> ConfigError:
     unknown = [name for name in given.names if name not in PLACE_OF]
     near = get_close_matches(setting, unknown, n=1, cutoff=0.8)
     missing = Origin(setting, ENVIRONMENT)
     if near:
         return missing.wrong(f"missing, but {near[0]} is set: misspelt?")
-    return missing.wrong("missing", mend)
+    return missing.wrong("missing", fix)
 
 
 def check_fit(values: SettingsTable, given: Given) -> None:

@@ -62,16 +62,16 @@ def _decoded(text: str) -> str | None:
 
 
 def _file(text: str, origin: Origin, folder: Path, what: str) -> str:
-    mend = f"Give the path of a readable file that contains {what}, or the text itself."
+    fix = f"Give the path of a readable file that contains {what}, or the text itself."
     if "\n" in text or len(text) > 1024:  # noqa: PLR2004 - no path is that long
-        raise origin.wrong(f"neither {what} nor a path", mend)
+        raise origin.wrong(f"neither {what} nor a path", fix)
     try:
         return (folder / Path(text).expanduser()).read_text("ascii")
     except UnicodeDecodeError as err:
-        raise origin.wrong(f"the file does not contain {what}", mend) from err
+        raise origin.wrong(f"the file does not contain {what}", fix) from err
     except (OSError, ValueError, RuntimeError) as err:
         reason = getattr(err, "strerror", None) or "not a path"
-        raise origin.wrong(f"the file cannot be read ({reason})", mend) from err
+        raise origin.wrong(f"the file cannot be read ({reason})", fix) from err
 
 
 def _with_newlines(text: str) -> str:

@@ -37,9 +37,9 @@ class Origin:
     source: str
     """`environment`, `.env`, or the file's path."""
 
-    def wrong(self, problem: str, mend: str = "") -> ConfigError:
+    def wrong(self, problem: str, fix: str = "") -> ConfigError:
         """The error to raise about it."""
-        return ConfigError(self.setting, self.source, problem, mend)
+        return ConfigError(self.setting, self.source, problem, fix)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,15 +148,15 @@ def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
     ours = [name.removeprefix(PREFIX) for name in known if name.startswith(PREFIX)]
     for name in sorted(layer):
         if name.startswith(PREFIX) and name not in known:
-            problem, mend = _unknown(
+            problem, fix = _unknown(
                 name.removeprefix(PREFIX), ours, "See docs/configuration.md, or unset it.", PREFIX
             )
-            raise Origin(name, source).wrong(problem, mend)
+            raise Origin(name, source).wrong(problem, fix)
 
 
-def _unknown(name: str, known: list[str], else_mend: str, before: str = "") -> tuple[str, str]:
+def _unknown(name: str, known: list[str], else_fix: str, before: str = "") -> tuple[str, str]:
     near = get_close_matches(name, known, n=1)
-    return (f"unknown, did you mean {before}{near[0]}?", "") if near else ("unknown", else_mend)
+    return (f"unknown, did you mean {before}{near[0]}?", "") if near else ("unknown", else_fix)
 
 
 def _read_file(given: Given, layers: Layers, folder: Path) -> None:
@@ -215,10 +215,10 @@ def _explain(error: ValidationError, given: Given) -> NoReturn:
     place = tuple(details["loc"])
     if place and place[-1] == "[key]":
         place = place[:-1]
-        problem, mend = "not a usable name", "Use letters, digits, dots and dashes."
+        problem, fix = "not a usable name", "Use letters, digits, dots and dashes."
     else:
-        problem, mend = _phrase(details, place)
-    raise given.origin(place).wrong(problem, mend) from None
+        problem, fix = _phrase(details, place)
+    raise given.origin(place).wrong(problem, fix) from None
 
 
 def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
@@ -230,7 +230,7 @@ def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
             keys = [] if table is None else list(table.model_fields)
             return _unknown(str(place[-1]), keys, f"Known here: {', '.join(keys)}.")
         case "value_error" if isinstance(wrong := details["ctx"]["error"], Wrong):
-            return wrong.problem, wrong.mend
+            return wrong.problem, wrong.fix
         case "missing":
             return "missing", meaning
         case "int_parsing" | "int_type" | "int_from_float":

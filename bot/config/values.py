@@ -22,9 +22,9 @@ _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 class Wrong(ValueError):
     """A validator's error that says how to fix it. Neither text may contain the value."""
 
-    def __init__(self, problem: str, mend: str) -> None:
+    def __init__(self, problem: str, fix: str) -> None:
         self.problem = problem
-        self.mend = mend
+        self.fix = fix
         super().__init__(problem)
 
 
@@ -64,13 +64,13 @@ def not_yet(*planned: object) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _text(usable: Callable[[str], bool], problem: str, mend: str) -> BeforeValidator:
+def _text(usable: Callable[[str], bool], problem: str, fix: str) -> BeforeValidator:
     """Accept a text that is usable once the spaces around it are gone."""
 
     def check(value: object) -> object:
         text = value.strip() if isinstance(value, str) else ""
         if not usable(text):
-            raise Wrong(problem, mend)
+            raise Wrong(problem, fix)
         return text
 
     return BeforeValidator(check)

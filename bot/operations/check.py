@@ -28,20 +28,21 @@ class Check:
     what: str
     ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def line(self) -> str:
         """As a line for people."""
-        mend = f" {self.mend}" if self.mend else ""
-        return f"{'ok   ' if self.ok else 'WRONG'}  {self.what}: {self.found}{mend}"
+        fix = f" {self.fix}" if self.fix else ""
+        return f"{'ok   ' if self.ok else 'WRONG'}  {self.what}: {self.found}{fix}"
 
     def masked(self, mask: Callable[[str], str]) -> "Check":
         """Mask secrets in it."""
-        return replace(self, found=mask(self.found), mend=mask(self.mend))
+        return replace(self, found=mask(self.found), fix=mask(self.fix))
 
     def json(self) -> dict[str, object]:
         """As JSON for scripts."""
-        return {"check": self.what, "ok": self.ok, "found": self.found, "mend": self.mend}
+        # `mend` is the field's name outside: it stays.
+        return {"check": self.what, "ok": self.ok, "found": self.found, "mend": self.fix}
 
 
 async def run_checks(
@@ -56,13 +57,13 @@ async def run_checks(
                 what="config",
                 ok=False,
                 found=f"{error.source}: {error.setting}: {error.problem}.",
-                mend=error.fix,
+                fix=error.fix,
             )
         ]
     file = settings.given.file or "environment only"
     checks = [Check(what="config", ok=True, found=f"complete ({file}).")]
     checks += [
-        Check(what="config", ok=True, found="warning.", mend=warning)
+        Check(what="config", ok=True, found="warning.", fix=warning)
         for warning in settings.warnings()
     ]
     groups = await asyncio.gather(
@@ -88,10 +89,10 @@ async def _check_database(settings: Settings) -> Sequence[Check]:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             return [Check(what=what, ok=True, found=await check_database(settings))]
     except ConfigError as error:
-        return [Check(what=what, ok=False, found=f"{error.problem}.", mend=error.fix)]
+        return [Check(what=what, ok=False, found=f"{error.problem}.", fix=error.fix)]
     except (BotError, TimeoutError) as error:
-        mend = "Start the database, or correct DATABASE_URL."
-        return [Check(what=what, ok=False, found=_sentence(error), mend=mend)]
+        fix = "Start the database, or correct DATABASE_URL."
+        return [Check(what=what, ok=False, found=_sentence(error), fix=fix)]
 
 
 async def _check_slack(settings: Settings) -> Sequence[Check]:
@@ -136,24 +137,24 @@ def _check_scopes(granted: str | None) -> Check:
         what=what,
         ok=False,
         found=f"missing: {why}.",
-        mend="Paste `deploybot manifest` into the Slack app's settings and reinstall the app.",
+        fix="Paste `deploybot manifest` into the Slack app's settings and reinstall the app.",
     )
 
 
 def _slack_refused(what: str, error: Exception, setting: str) -> Check:
     if isinstance(error, SlackApiError):
         code = error.response.get("error", "unknown error")
-        mend = f"Copy {setting} from the Slack app's settings again."
-        return Check(what=what, ok=False, found=f"Slack refuses: {code}.", mend=mend)
-    mend = "Check the network, proxies and SLACK_API_URL."
-    return Check(what=what, ok=False, found=f"no answer: {_sentence(error)}", mend=mend)
+        fix = f"Copy {setting} from the Slack app's settings again."
+        return Check(what=what, ok=False, found=f"Slack refuses: {code}.", fix=fix)
+    fix = "Check the network, proxies and SLACK_API_URL."
+    return Check(what=what, ok=False, found=f"no answer: {_sentence(error)}", fix=fix)
 
 
 async def _check_servers(settings: Settings) -> Sequence[Check]:
     answers = await ask_versions(settings, within_s=ANSWER_WITHIN_S)
     checks: list[Check] = []
     for name, one in answers.items():
-        checks.append(Check(what=f"dokku {name}", ok=one.ok, found=one.found, mend=one.mend))
+        checks.append(Check(what=f"dokku {name}", ok=one.ok, found=one.found, fix=one.fix))
         if one.config is not None:
             # Never a failure: deployments work without it.
             checks.append(Check(what=f"dokku {name} config", ok=True, found=one.config))
@@ -179,20 +180,20 @@ async def _check_webhook(number: int, url: str, off: str | None, settings: Setti
     parts = urlsplit(url)
     what = f"webhook {number}, {parts.hostname}"  # the whole address may be a secret
     if off is not None:
-        mend = "Fix the receiver, then run: deploybot webhooks enable URL."
-        return Check(what=what, ok=False, found=f"turned off: {off}.", mend=mend)
+        fix = "Fix the receiver, then run: deploybot webhooks enable URL."
+        return Check(what=what, ok=False, found=f"turned off: {off}.", fix=fix)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port)
     except (OSError, TimeoutError) as error:
-        mend = "Correct the address, or fix DNS on this machine."
-        return Check(what=what, ok=False, found=f"no address: {_sentence(error)}", mend=mend)
+        fix = "Correct the address, or fix DNS on this machine."
+        return Check(what=what, ok=False, found=f"no address: {_sentence(error)}", fix=fix)
     allowed = settings.values.webhook_allow_private
     reasons = [refusal(str(entry[4][0]), allow_private=allowed) for entry in found]
     if reasons and all(reasons):
-        mend = "Use a public address, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true."
-        return Check(what=what, ok=False, found=f"{reasons[0]}.", mend=mend)
+        fix = "Use a public address, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true."
+        return Check(what=what, ok=False, found=f"{reasons[0]}.", fix=fix)
     return Check(what=what, ok=True, found="the address is allowed; nothing was sent.")
 
 

@@ -24,7 +24,7 @@ class ServerAnswer:
 
     ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
     config: str | None = None
     """Whether its apps' config can be read, to mask it in logs; None: not tried."""
 
@@ -70,10 +70,10 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
         answer = await connection.run(version(), timeout_s=within_s)
         config = await _config(connection) if answer.exit_status == 0 else None
     except Unreachable as error:
-        mend = "" if error.final else f"Check {where}, its firewall, and that sshd runs."
-        return ServerAnswer(ok=False, found=str(error), mend=mend)
+        fix = "" if error.final else f"Check {where}, its firewall, and that sshd runs."
+        return ServerAnswer(ok=False, found=str(error), fix=fix)
     except DokkuError as error:
-        return ServerAnswer(ok=False, found=str(error), mend="Check the server's load and disk.")
+        return ServerAnswer(ok=False, found=str(error), fix="Check the server's load and disk.")
     finally:
         await connection.aclose()
     if answer.exit_status != 0:
@@ -81,11 +81,11 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
         return ServerAnswer(
             ok=False,
             found=f"{where} answers `version` with {answer.exit_status}: {first}",
-            mend="Is the key registered with `dokku ssh-keys:add`?",
+            fix="Is the key registered with `dokku ssh-keys:add`?",
         )
     can = capabilities(answer.out)
     found = f"{where} answers." if can.version is None else f"{where}, Dokku {can.version}."
-    return ServerAnswer(ok=True, found=found, mend=can.support(), config=config)
+    return ServerAnswer(ok=True, found=found, fix=can.support(), config=config)
 
 
 async def _config(connection: Connection) -> str | None:

@@ -22,7 +22,7 @@ from bot.store.sql_store import SqlStore
 SETTING = "DATABASE_URL"
 WAIT_S = 10.0
 """Longest wait for a lock (SQLite), a connection or an answer (PostgreSQL)."""
-_MEND_FILE = "Name a file that the bot may read and write, in a folder where it may write."
+_FIX_FILE = "Name a file that the bot may read and write, in a folder where it may write."
 _FORMS = "Write sqlite:///deploybot.db or postgresql://user:password@host/name."
 
 
@@ -105,8 +105,8 @@ def read_url(url: str, *, source: str = "environment") -> URL:
         return read.set(drivername="sqlite+aiosqlite")
     if name in {"postgresql", "postgres"}:
         if importlib.util.find_spec("asyncpg") is None:
-            mend = "Install the extra: dokku-deploybot[postgres]."
-            raise ConfigError(SETTING, source, "PostgreSQL's driver is not installed", mend)
+            fix = "Install the extra: dokku-deploybot[postgres]."
+            raise ConfigError(SETTING, source, "PostgreSQL's driver is not installed", fix)
         return read.set(drivername="postgresql+asyncpg")
     raise ConfigError(SETTING, source, f"{name} is not a database this bot knows", _FORMS)
 
@@ -140,15 +140,15 @@ def _check_file(url: URL, source: str, wait_s: float) -> None:
     """Open the file once without the driver, whose thread would print a traceback on failure."""
     file = Path(url.database or "").absolute()
     if not file.parent.is_dir():
-        mend = "Create it, or name another file."
-        raise ConfigError(SETTING, source, f"there is no folder {file.parent}", mend)
+        fix = "Create it, or name another file."
+        raise ConfigError(SETTING, source, f"there is no folder {file.parent}", fix)
     try:
         with closing(sqlite3.connect(file, timeout=wait_s)) as plain:
             plain.execute("PRAGMA schema_version")
     except sqlite3.Error as err:
         if "locked" in str(err):
             raise DatabaseDown(f"{file}: {err}") from err
-        raise ConfigError(SETTING, source, f"{file}: {err}", _MEND_FILE) from err
+        raise ConfigError(SETTING, source, f"{file}: {err}", _FIX_FILE) from err
 
 
 @contextmanager
@@ -160,11 +160,11 @@ def _explained(engine: AsyncEngine, source: str) -> Iterator[None]:
         if engine.dialect.name == "postgresql":
             if isinstance(err, DatabaseDown):
                 raise
-            mend = "Give the user the right to create and use tables in its schema."
-            raise ConfigError(SETTING, source, str(err), mend) from err
+            fix = "Give the user the right to create and use tables in its schema."
+            raise ConfigError(SETTING, source, str(err), fix) from err
         if "locked" in str(err):
             raise
-        raise ConfigError(SETTING, source, f"{engine.url.database}: {err}", _MEND_FILE) from err
+        raise ConfigError(SETTING, source, f"{engine.url.database}: {err}", _FIX_FILE) from err
 
 
 async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
@@ -174,8 +174,8 @@ async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
     if found == needed or (found is not None and not schema.is_known(found)):
         return
     lacks = "has no tables" if found is None else f"is at revision {found}, not {needed}"
-    mend = "Run: deploybot db upgrade."
-    raise ConfigError(SETTING, source, f"the database {lacks}", mend)
+    fix = "Run: deploybot db upgrade."
+    raise ConfigError(SETTING, source, f"the database {lacks}", fix)
 
 
 async def _connect(dsn: str, source: str, wait_s: float) -> Any:
@@ -189,8 +189,8 @@ async def _connect(dsn: str, source: str, wait_s: float) -> Any:
         asyncpg.InvalidCatalogNameError,
         asyncpg.ClientConfigurationError,
     ) as err:
-        mend = "Correct the URL, or create the user and the database."
-        raise ConfigError(SETTING, source, f"PostgreSQL refuses: {err}", mend) from err
+        fix = "Correct the URL, or create the user and the database."
+        raise ConfigError(SETTING, source, f"PostgreSQL refuses: {err}", fix) from err
     except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as err:
         reason = str(err) or "no answer in time"
         raise DatabaseDown(f"PostgreSQL cannot be reached: {reason}") from err

@@ -61,7 +61,7 @@ async def test_the_check_says_how_far_this_version_can_be_trusted(tmp_path: Path
         server = found["dokku default"]
         assert server.ok
         assert "Dokku 0.35.20" in server.found
-        assert server.mend.startswith(
+        assert server.fix.startswith(
             "Tested with recordings of this version. Dokku before 0.38 keeps no build"
         )
 

@@ -149,7 +149,7 @@ async def test_check_tells_of_each_server(two: tuple[World, Second], how: str) -
         assert checks["dokku staging"].ok
     else:
         assert not checks["dokku staging"].ok
-        assert "127.0.0.1" in checks["dokku staging"].found + checks["dokku staging"].mend
+        assert "127.0.0.1" in checks["dokku staging"].found + checks["dokku staging"].fix
 
 
 async def test_places_on_a_server_are_given_in_order(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def test_wrong_bot_token(stage: Simulators, tmp_path: Path) -> None:
 
     assert not found["slack token"].ok
     assert "invalid_auth" in found["slack token"].found
-    assert "SLACK_BOT_TOKEN" in found["slack token"].mend
+    assert "SLACK_BOT_TOKEN" in found["slack token"].fix
     assert found["dokku default"].ok
 
 
@@ -73,7 +73,7 @@ async def test_wrong_app_token(stage: Simulators, tmp_path: Path) -> None:
 
     assert found["slack token"].ok
     assert not found["slack events"].ok
-    assert "SLACK_APP_TOKEN" in found["slack events"].mend
+    assert "SLACK_APP_TOKEN" in found["slack events"].fix
 
 
 async def test_http_mode_names_the_route_that_slack_must_reach(
@@ -90,7 +90,7 @@ async def test_unreachable_slack(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, SLACK_API_URL="http://127.0.0.1:9/api/")
 
     assert not found["slack token"].ok
-    assert "SLACK_API_URL" in found["slack token"].mend
+    assert "SLACK_API_URL" in found["slack token"].fix
 
 
 async def test_key_unknown_to_dokku(stage: Simulators, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_private_webhook_address_unless_allowed(stage: Simulators, tmp_pat
     )
 
     assert not found["webhook 1, 127.0.0.1"].ok
-    assert "DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE" in found["webhook 1, 127.0.0.1"].mend
+    assert "DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE" in found["webhook 1, 127.0.0.1"].fix
 
 
 async def test_missing_database_folder(stage: Simulators, tmp_path: Path) -> None:
