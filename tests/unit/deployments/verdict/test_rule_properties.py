@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import AppReport, BuildStatus
-from bot.deployments.model import Live, LogMarker, Phase
+from bot.deployments.model import Failure, Live, LogMarker, Phase
 from bot.deployments.verdict.decisions import Cause, Ended, ReadAgain, StartAgain, WatchRelease
 from bot.deployments.verdict.evidence import (
     KILLED,
@@ -16,7 +16,7 @@ from bot.deployments.verdict.evidence import (
     live_from,
     own_containers,
 )
-from bot.deployments.verdict.rules import decide, named_failure
+from bot.deployments.verdict.rules import decide, named_failure, own_fault
 from bot.deployments.verdict.wording import sentence_of
 from tests.support.builders import (
     METADATA,
@@ -147,6 +147,16 @@ def test_exit_status_names_the_cause_if_no_marker_does() -> None:
         PIPE_CLOSED: Cause.CUT_OFF,
         None: Cause.RELEASE_FAILED,
     }
+
+
+def test_own_fault_claims_nothing() -> None:
+    assert own_fault() == Ended(
+        rule="own_fault",
+        phase=Phase.FAILED,
+        failure=Failure.INTERNAL,
+        live=Live.UNKNOWN,
+        cause=Cause.OWN_FAULT,
+    )
 
 
 def test_own_containers_are_those_that_the_output_names() -> None:
