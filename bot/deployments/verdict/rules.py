@@ -6,7 +6,6 @@ Source: the recordings under bot/simulators/dokku/transcripts; docs/verdicts.md 
 """
 
 from enum import Enum, auto
-from typing import assert_never
 
 from bot.deployments.dokku_facts import BuildStatus, Containers
 from bot.deployments.model import Failure, Live, LogFacts, LogMarker, Phase
@@ -96,8 +95,6 @@ def decide(e: Evidence) -> Decision:
             return _after_unknown_death(e)
         case CommandEnd.UNKNOWN:
             return _without_contact(e)
-        case _:
-            assert_never(end)
 
 
 def command_end(e: Evidence) -> CommandEnd:
