@@ -140,7 +140,7 @@ async def test_a_build_is_stopped_by_whoever_asks_however(tmp_path: Path, way: s
 # --- out of reach
 
 
-MENDS = {NEWEST: "if that process still is this build", OLD: "look on the server for the process"}
+MENDS = {NEWEST: "if that process is still this build", OLD: "look on the server for the process"}
 
 
 @BOTH

@@ -13,7 +13,7 @@ async def test_a_log_beyond_what_is_kept_says_so_and_hides_no_end(
 ) -> None:
     world.now_behaves("flood_20_mb")
     await world.deploy()
-    await world.until_message("Deployed", "The new release runs and stayed up.")
+    await world.until_message("Deployed", "The new release is running and stayed up.")
     (row,) = await world.rows()
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert world.bot is not None

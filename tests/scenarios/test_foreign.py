@@ -106,8 +106,8 @@ async def test_a_push_that_never_ends_is_named_with_what_an_operator_can_do(
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.EXPIRED, Live.PREVIOUS)
     assert row.reason == (
         f"It waited too long for a git push outside this bot (Dokku build {build.id}), which has "
-        f"been running for 2h 31m. An operator can look at its PID with `builds:info myapp "
-        f"{build.id}` and, if that process still is this build, end it with `builds:cancel "
+        f"been running for 2h 31m. An operator can find its PID with `builds:info myapp "
+        f"{build.id}` and, if that process is still this build, end it with `builds:cancel "
         "myapp`. The previous release is still serving."
     )
     assert "builds:cancel myapp" in shown(world.message)
@@ -143,7 +143,7 @@ async def test_a_dead_build_whose_pid_was_reused_blocks_no_longer_than_the_queue
     await world.deploy()
     await world.until_message("1st in line", "a git push outside this bot", dead.id)
     patient.passes(timedelta(hours=2, minutes=1))
-    await world.until_message("Failed:", "if that process still is this build")
+    await world.until_message("Failed:", "if that process is still this build")
     row = await newest(world)
     assert (row.failure, row.live) == (Failure.EXPIRED, Live.PREVIOUS)
     assert not sent(world, "builds:cancel")
@@ -202,10 +202,10 @@ async def test_a_config_change_that_runs_into_a_deployment_is_noted_and_told(
     await world.held()
     await outside_command_for_test(patient.dokku, "config:set myapp COLOUR=blue")
     theirs = world.app.records[-1]
-    noted = f"Others worked on the app meanwhile: config:set (Dokku build {theirs.id})."
+    noted = f"Meanwhile, outside this bot: config:set (Dokku build {theirs.id})."
     await world.until_message("Building", noted)
     world.let_go()
-    await world.until_message("Deployed", "The new release runs and stayed up.", noted)
+    await world.until_message("Deployed", "The new release is running and stayed up.", noted)
     row = await newest(world)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert (row.evidence or "").endswith(f"others: config-redeploy {theirs.id} succeeded")
@@ -231,12 +231,12 @@ async def test_what_others_did_is_still_told_by_a_bot_that_was_started_anew(
         await world.stop_bot()
         world.let_go()
         await world.start_bot(clock=QuickClock())
-        await world.until_message("Deployed", "Others worked on the app meanwhile: ps:restart")
+        await world.until_message("Deployed", "Meanwhile, outside this bot: ps:restart")
         await world.stop_bot()
         await world.start_bot(clock=QuickClock())
         assert "ps:restart" in ((await newest(world)).reason or "")
         await world.stop_bot()
-        assert "Others worked on the app meanwhile: ps:restart" in shown(world.message)
+        assert "Meanwhile, outside this bot: ps:restart" in shown(world.message)
 
 
 async def test_a_restart_of_the_old_release_is_named_in_the_sentence(patient: Patient) -> None:
@@ -250,7 +250,7 @@ async def test_a_restart_of_the_old_release_is_named_in_the_sentence(patient: Pa
     await world.until_message(
         "Failed", "The previous release is serving; it was restarted meanwhile by ps:restart."
     )
-    assert "Others worked on the app" not in shown(world.message)
+    assert "Meanwhile, outside this bot" not in shown(world.message)
 
 
 async def seen_once(world: World) -> None:
@@ -289,7 +289,7 @@ async def test_a_deploy_that_our_lock_keeps_out_is_told_to_operators_alone(
     refused = world.app.records[-1]
     await patient.looks(len(patient.dokku.journal), 2)
     world.let_go()
-    await world.until_message("Deployed", "The new release runs and stayed up.")
+    await world.until_message("Deployed", "The new release is running and stayed up.")
     assert "Others" not in shown(world.message)
     assert f"git-hook {refused.id} " in ((await newest(world)).evidence or "")
 

@@ -157,7 +157,7 @@ async def test_all_lines_break(patient: World, break_line: Break, ends: tuple[En
         live = {one.sha for one in patient.stage.dokku.live(app).values()}
         assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
         if row.failure is Failure.INTERRUPTED:
-            assert "connection or the bot died during the deployment" in (row.reason or "")
+            assert "bot or its connection went down during the deployment" in (row.reason or "")
             serves = "The new release is" if row.live is Live.NEW else "previous release is still"
             assert serves in (row.reason or "")
     assert len(patient.messages) == len(HELD_AT)

@@ -85,7 +85,7 @@ def asked(world: World) -> int:
         ),
         (refuse_our_key, take_our_key, ("refused the bot's SSH key", "dokku ssh-keys:add")),
         (turn_away, let_in, ("too many logins at once",)),
-        (no_channels, channels, ("The server could not be asked",)),
+        (no_channels, channels, ("The server could not be queried",)),
     ],
 )
 async def test_all_lines_are_cut_and_no_new_one_serves(
@@ -119,7 +119,7 @@ async def test_all_lines_are_cut_and_no_new_one_serves(
             (row,) = await world.rows(app)
             assert (app, row.phase, row.failure, row.live) == (app, *end)
             assert row.corrected_from["failure"] == "lost_contact"
-            assert "could not be asked" not in row.reason
+            assert "could not be queried" not in row.reason
             live = {one.sha for one in world.stage.dokku.live(app).values()}
             assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
 
@@ -172,7 +172,7 @@ async def test_an_end_that_cannot_be_read_says_why_and_is_proven_late(
         open_again(server)
         (row,) = await world.ended(2)
         assert (row.failure, row.live) == (Failure.BUILD_FAILED, Live.PREVIOUS)
-        assert "could not be asked" not in row.reason
+        assert "could not be queried" not in row.reason
 
 
 async def test_questions_on_a_half_open_line_move_to_a_new_one(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ End = tuple[Phase, Failure | None, Live]
 MODEL = "on the model"
 LONG_SETTLE = {"DEPLOYBOT_SETTLE": "3"}
 UP: End = (Phase.SUCCEEDED, None, Live.NEW)
-STAYED_UP = "The new release runs and stayed up."
+STAYED_UP = "The new release is running and stayed up."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ CASES = (
         play=behaving("skip_deploy"),
         first=True,
         end=(Phase.FAILED, Failure.NOT_DEPLOYED, Live.NONE),
-        says="Dokku's command ended well, but released nothing. Nothing is serving.",
+        says="Dokku's command succeeded, but released nothing. Nothing is serving.",
     ),
     # --- watching the new release
     Case(
@@ -129,7 +129,7 @@ CASES = (
         recording="u, inspect_d",
         play=behaving("crash_20s"),
         end=(Phase.FAILED, Failure.CRASHED, Live.NEW),
-        says="web.1 does not stay up. The new release is what is deployed.",
+        says="web.1 does not stay up. The new release is still in place.",
     ),
     Case(
         name="somebody restarts the new release",
@@ -191,7 +191,8 @@ CASES = (
         recording="n1",
         play=behaving("dokku_killed"),
         end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.PREVIOUS),
-        says="Dokku's command was killed on the server, as by a reboot or for lack of memory. "
+        says="Dokku's command was killed on the server, for example by a reboot or for lack "
+        "of memory. "
         "The previous release is still serving.",
     ),
     Case(
@@ -213,7 +214,7 @@ CASES = (
         recording=MODEL,
         play=held("Building myapp", crash_previous_release, "build_fails"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
-        says="The previous release is still in place, but is itself restarting.",
+        says="The previous release is still in place, but is restarting.",
     ),
     # --- cancelled
     Case(
@@ -236,14 +237,14 @@ CASES = (
         recording="m3",
         play=held(CHECKING, lose_connection),
         end=(Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
-        says="Dokku's command with it. The previous release is still serving.",
+        says="Dokku's command died with it. The previous release is still serving.",
     ),
     Case(
         name="lost after the switch",
         recording="m4",
         play=held(SWITCHED, lose_connection),
         end=(Phase.FAILED, Failure.INTERRUPTED, Live.NEW),
-        says="Dokku's command with it. The new release is serving.",
+        says="Dokku's command died with it. The new release is serving.",
     ),
 )
 

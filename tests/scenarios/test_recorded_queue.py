@@ -96,7 +96,7 @@ async def test_the_same_commit_again_is_a_deploy_of_its_own(world: World) -> Non
     world.now_behaves("cached")
     await world.deploy()
     await world.posted(2)
-    await world.until_message("Deployed", "The new release runs and stayed up.")
+    await world.until_message("Deployed", "The new release is running and stayed up.")
     assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
     (second,) = world.stage.dokku.live("myapp").values()
     assert (first.sha, second.container_id != first.container_id) == (second.sha, True)

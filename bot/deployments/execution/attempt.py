@@ -58,7 +58,7 @@ class LogBuffer:
         """All that waits to be stored, with a line that says what was dropped."""
         lines = list(self._pending)
         if self._dropped:
-            lines.insert(0, f"… {self._dropped} lines were not kept: the database was away …")
+            lines.insert(0, f"… {self._dropped} lines were dropped: the database did not answer …")
         self._pending.clear()
         self._pending_bytes = 0
         self._dropped = 0

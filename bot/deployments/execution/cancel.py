@@ -18,7 +18,7 @@ from bot.errors import DokkuError, StaleState
 
 log = structlog.get_logger(__name__)
 
-WAITS_FOR_FETCH = "the end of Dokku's fetch, to stop it there"
+WAITS_FOR_FETCH = "Dokku's fetch to end, so that it can be stopped"
 
 
 class Canceller:

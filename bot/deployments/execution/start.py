@@ -43,7 +43,7 @@ from bot.errors import (
 
 log = structlog.get_logger(__name__)
 
-CANCELLED = "Cancelled before Dokku was asked"
+CANCELLED = "Cancelled before it started"
 ANOTHER_DEPLOY = "another deploy outside this bot"
 """What it waits for, until the next look names it."""
 
@@ -183,7 +183,7 @@ class Start:
         if self._owned.row.attempt == 1:
             await self._owned.move(Phase.QUEUED, "never_began")
             return
-        cause = "The bot died as it started the deployment for the second time; nothing of it ran"
+        cause = "The bot stopped while starting the deployment a second time; nothing ran"
         raise NotStarted(Failure.INTERRUPTED, cause)
 
     async def _divide_log(self) -> None:
@@ -241,7 +241,7 @@ class Start:
         row = self._owned.row
         recent = await self._owned.ask(lambda store: store.recent(app=row.app, server=row.server))
         if any(one.build_id == build.id for one in recent):
-            return f"an earlier deployment whose end is not known (Dokku build {build.id})"
+            return f"an earlier deployment with an unknown result (Dokku build {build.id})"
         return describe_build(build)
 
     async def _claim_app(self, ready: Ready) -> None:
@@ -325,7 +325,7 @@ class Start:
         if other is not None:
             return await self._blocked_by(other)
         new = {one.id for one in records} - known
-        return Blocked("another look at what runs") if new else None
+        return Blocked("another look at what is running") if new else None
 
     async def _pause(self, whole: timedelta) -> None:
         """Between two tries; a cancel request ends it, through whatever it came."""

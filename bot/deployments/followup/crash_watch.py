@@ -93,7 +93,7 @@ class CrashWatch:
         names = ", ".join(down)
         text = (
             f"Since it was deployed, {names} of {row.app} has crashed and was restarted. "
-            "The new release is what is deployed; look at `logs` of the app on the server, "
+            "The new release is still in place; look at `logs` of the app on the server, "
             "or roll back."
         )
         audit = AuditEntry(

@@ -27,9 +27,9 @@ SOURCES: Mapping[str, str] = {
 """Dokku's word for how a record was begun -> the command that people know."""
 
 UNRECORDED = Blocker(
-    what="another deploy outside this bot (its lock is all that Dokku shows)",
-    mend="An operator can look on the server for the process of that deploy, and end it; "
-    "`apps:unlock` would stop nothing and let two builds run at once.",
+    what="another deploy outside this bot (Dokku shows only its lock)",
+    mend="An operator can find that deploy's process on the server and end it. "
+    "`apps:unlock` would not stop it, and two builds could then run at once.",
 )
 """Dokku before 0.38 tells neither source nor age: a lock is there, or is not."""
 
@@ -60,13 +60,13 @@ def how_to_end(record: BuildRecord, app: str) -> str:
 def how_to_end_build(build_id: str, app: str) -> str:
     """The same, for what holds the app's deploy lock."""
     return (
-        f"An operator can {_look(build_id, app)} and, if that process still is this build, end it "
+        f"An operator can {_look(build_id, app)} and, if that process is still this build, end it "
         f"with `builds:cancel {app}`."
     )
 
 
 def _look(build_id: str, app: str) -> str:
-    return f"look at its PID with `builds:info {app} {build_id}`"
+    return f"find its PID with `builds:info {app} {build_id}`"
 
 
 def running_build(
@@ -167,7 +167,7 @@ def note_about(others: Sequence[BuildRecord]) -> str | None:
         return None
     named = ", ".join(_named(one) for one in busy[:MOST_NAMED])
     more = f" and {len(busy) - MOST_NAMED} more" if len(busy) > MOST_NAMED else ""
-    return f"Others worked on the app meanwhile: {named}{more}."
+    return f"Meanwhile, outside this bot: {named}{more}."
 
 
 def _named(record: BuildRecord) -> str:
@@ -197,8 +197,8 @@ def with_outside_changes(
         and _replaced(after, before, ours)
     ):
         note = (
-            "Containers were replaced meanwhile from elsewhere, by a command that Dokku keeps no "
-            "record of (such as ps:scale)."
+            "Containers were replaced meanwhile by a command that Dokku keeps no record "
+            "of, such as ps:scale."
         )
     return f"{reason} {note}" if note else reason
 

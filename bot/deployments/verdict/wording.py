@@ -24,9 +24,9 @@ LIVE: Mapping[Live, str] = {
 LIVE_SENTENCES: Mapping[Live, str] = {
     Live.NEW: "The new release is serving.",
     Live.PREVIOUS: "The previous release is still serving.",
-    Live.MIXED: "Some processes run the new release, some the old one.",
+    Live.MIXED: "Some processes run the new release, others the previous one.",
     Live.NONE: "Nothing is serving.",
-    Live.UNKNOWN: "What is serving now is not known.",
+    Live.UNKNOWN: "What is serving now is unknown.",
 }
 
 FAILURES: Mapping[Failure, str] = {
@@ -50,7 +50,7 @@ FAILURES: Mapping[Failure, str] = {
 """Why it failed, as a fact beside the status."""
 
 CAUSES: Mapping[Cause, str] = {
-    Cause.OWN_FAULT: "The bot failed to follow it, by an error of its own that its log tells",
+    Cause.OWN_FAULT: "The bot could not follow it because of an internal error; see the bot's log",
     Cause.APP_MISSING: "The app does not exist on the server",
     Cause.REF_MISSING: "The repository has no such ref",
     Cause.REPO_UNREACHABLE: "Dokku could not read the repository",
@@ -60,37 +60,38 @@ CAUSES: Mapping[Cause, str] = {
     Cause.BUILD_FAILED: "The build failed",
     Cause.REFUSED: "Dokku refused",
     Cause.RELEASE_FAILED: "The release failed",
-    Cause.KILLED: "Dokku's command was killed on the server, as by a reboot or for lack of memory",
-    Cause.CUT_OFF: "Dokku's command was cut off on the server, as by somebody's `kill`",
+    Cause.KILLED: "Dokku's command was killed on the server, for example by a reboot or for "
+    "lack of memory",
+    Cause.CUT_OFF: "Dokku's command was cut off on the server, for example by `kill`",
     Cause.CANCELLED: "Cancelled",
     Cause.CANCELLED_TOO_LATE: "Cancelled, but too late",
     Cause.CANCELLED_ON_SERVER: "It was cancelled on the server, not by this bot",
     Cause.TIME_LIMIT: "It took longer than allowed and was stopped",
-    Cause.TIME_LIMIT_UNCONFIRMED: "It took longer than allowed, and its end on the server could "
-    "not be confirmed",
-    Cause.UNREADABLE: "Dokku's command ended well, but its containers could not be read",
-    Cause.UNREADABLE_RELEASED_NOTHING: "Dokku's command ended well, but released nothing, and its "
-    "containers could not be read",
-    Cause.RELEASED_NOTHING: "Dokku's command ended well, but released nothing",
-    Cause.NOT_REPORTED_DEPLOYED: "Dokku's command ended well without saying that it deployed",
-    Cause.OUTPUT_LOST: "Dokku recorded a good end, but the text that tells what was released is "
-    "lost",
+    Cause.TIME_LIMIT_UNCONFIRMED: "It took longer than allowed, and how it ended on the "
+    "server is unknown",
+    Cause.UNREADABLE: "Dokku's command succeeded, but the app's containers could not be read",
+    Cause.UNREADABLE_RELEASED_NOTHING: "Dokku's command succeeded but released nothing, and "
+    "the app's containers could not be read",
+    Cause.RELEASED_NOTHING: "Dokku's command succeeded, but released nothing",
+    Cause.NOT_REPORTED_DEPLOYED: "Dokku's command succeeded, but did not report a deployment",
+    Cause.OUTPUT_LOST: "Dokku recorded a success, but the output that names the new "
+    "containers was lost",
     Cause.COMMIT_NOT_CONFIRMED: "Released, but the commit could not be confirmed",
-    Cause.STOPPED: "The new release was stopped or scaled down before it had proved itself",
+    Cause.STOPPED: "The new release was stopped or scaled down before it was confirmed as stable",
     Cause.NOTHING_SCALED_UP: "Released; no process is scaled up, so nothing is serving",
     Cause.NOT_ALL_REPLACED: "Not every process was replaced",
-    Cause.NEVER_BEGAN: "The connection was lost before Dokku had begun, so nothing of it ran",
-    Cause.DIED_WITH_CONNECTION: "The connection or the bot died during the deployment, and Dokku's "
-    "command with it",
-    Cause.NO_CONTACT: "Contact with Dokku was lost, and how the deployment ended is not known",
-    Cause.STABLE: "The new release runs and stayed up",
-    Cause.NOT_UP: "The new release did not stay the same for long enough to prove itself",
-    Cause.PREVIOUS_RETURNED: "The previous release took its place again before the new one had "
-    "proved itself",
+    Cause.NEVER_BEGAN: "The connection was lost before Dokku started, so nothing ran",
+    Cause.DIED_WITH_CONNECTION: "The bot or its connection went down during the deployment, "
+    "and Dokku's command died with it",
+    Cause.NO_CONTACT: "Contact with Dokku was lost, so the result is unknown",
+    Cause.STABLE: "The new release is running and stayed up",
+    Cause.NOT_UP: "The new release kept changing and could not be confirmed as stable",
+    Cause.PREVIOUS_RETURNED: "The previous release replaced the new one before it was "
+    "confirmed as stable",
 }
 """Causes whose sentence needs nothing but an error line behind it, without the full stop."""
 
-BY_LOCK = "; this Dokku keeps no build records, its freed lock tells so"
+BY_LOCK = " (inferred from the released deploy lock)"
 _STOPPED_WORDS = frozenset({Cause.CANCELLED, Cause.CANCELLED_TOO_LATE, Cause.CANCELLED_ON_SERVER})
 
 
@@ -121,14 +122,14 @@ def _cause(ended: Ended) -> str:
         case Cause.NOT_STARTED:
             return ended.detail
         case Cause.CRASHED:
-            return f"The new release was released, but {ended.detail} does not stay up"
+            return f"The new release was deployed, but {ended.detail} does not stay up"
         case Cause.REPLACED | Cause.CONTAINERS_REPLACED:
             what = "Another release replaced it"
             if ended.cause is Cause.CONTAINERS_REPLACED:
-                what = "Other containers took the place of its own"
+                what = "Other containers replaced its own"
             if ended.by:
                 what = f"It was replaced by {ended.by}"
-            return f"{what} before it had proved itself"
+            return f"{what} before it was confirmed as stable"
         case _:
             text = CAUSES[ended.cause]
             return f"{text}: {ended.detail}" if ended.detail else text
@@ -136,18 +137,18 @@ def _cause(ended: Ended) -> str:
 
 def live_sentence(ended: Ended) -> str:
     """What serves now; empty where the cause says it."""
-    by = f"by {ended.live_by}" if ended.live_by else "from elsewhere"
+    by = f"by {ended.live_by}" if ended.live_by else "outside the bot"
     match ended.live_detail:
         case LiveDetail.NONE:
             return LIVE_SENTENCES[ended.live]
         case LiveDetail.RESTARTING:
-            return "The previous release is still in place, but is itself restarting."
+            return "The previous release is still in place, but is restarting."
         case LiveDetail.RESTARTED:
             return f"The previous release is serving; it was restarted meanwhile {by}."
         case LiveDetail.OTHER_CODE:
-            return f"Other code was started meanwhile {by}; what is serving now is not known."
+            return f"Other code was started meanwhile {by}, so what is serving now is unknown."
         case LiveDetail.DEPLOYED:
-            return "The new release is what is deployed."
+            return "The new release is still in place."
         case LiveDetail.RETURNED:
             return "The previous release is serving."
         case LiveDetail.IN_CAUSE:
@@ -170,7 +171,7 @@ def reason_of(ended: Ended, evidence: Evidence, after: Containers | None) -> str
         before=evidence.before,
     )
     if evidence.unanswered and ended.live is Live.UNKNOWN:
-        reason += f" The server could not be asked: {evidence.unanswered}"
+        reason += f" The server could not be queried: {evidence.unanswered}"
     return reason
 
 

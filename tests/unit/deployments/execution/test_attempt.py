@@ -41,7 +41,7 @@ def test_dropped_lines_are_reported() -> None:
     line = "x" * (attempt.MOST_PENDING_BYTES // 4)
     buffer.add([line] * 5)
     taken = buffer.take()
-    assert taken[0] == "… 2 lines were not kept: the database was away …"
+    assert taken[0] == "… 2 lines were dropped: the database did not answer …"
     assert len(taken) == 4
     buffer.add(["after"])
     assert list(buffer.take()) == ["after"]

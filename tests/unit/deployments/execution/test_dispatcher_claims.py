@@ -88,9 +88,9 @@ async def test_old_dokku_blocker_names_only_the_lock() -> None:
     row = await rig.until_ended(within_s=3 * 3600)
     assert row.failure is Failure.EXPIRED
     assert (row.reason or "").startswith(
-        "It waited too long for another deploy outside this bot (its lock is all that Dokku shows)."
+        "It waited too long for another deploy outside this bot (Dokku shows only its lock)."
     )
-    assert "`apps:unlock` would stop nothing" in (row.reason or "")
+    assert "`apps:unlock` would not stop it" in (row.reason or "")
 
 
 @in_virtual_time
@@ -190,7 +190,7 @@ async def test_earlier_deployment_of_the_bot_is_not_an_outside_build() -> None:
     rig = a_rig(earlier, waiting(), dokku=dokku)
     await rig.passes(3)
     waits_for = rig.progress(waiting().id).waits_for or ""
-    assert waits_for.startswith("an earlier deployment whose end is not known")
+    assert waits_for.startswith("an earlier deployment with an unknown result")
 
 
 @in_virtual_time
@@ -223,7 +223,7 @@ async def test_expired_deployment_names_its_blocker() -> None:
     assert (row.failure, row.live) == (Failure.EXPIRED, Live.PREVIOUS)
     assert (row.reason or "").startswith(
         "It waited too long for a git push outside this bot (Dokku build foreign), which has been "
-        "running for 2h 0m. An operator can look at its PID with `builds:info web foreign`"
+        "running for 2h 0m. An operator can find its PID with `builds:info web foreign`"
     )
     assert (row.reason or "").endswith(
         "end it with `builds:cancel web`. The previous release is still serving."

@@ -70,7 +70,7 @@ async def test_repeated_error_at_the_end_is_corrected_later() -> None:
     stream.succeed()
     row = await rig.until_ended(within_s=120)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERNAL, Live.UNKNOWN)
-    assert "error of its own" in (row.reason or "")
+    assert "internal error" in (row.reason or "")
     rig.dokku.broken.clear()
     await rig.until(lambda: rig.row().phase is Phase.SUCCEEDED, within_s=60)
     assert rig.row().live is Live.NEW
@@ -269,7 +269,7 @@ async def test_containers_never_readable_end_it_before_the_start() -> None:
     assert row.reason == (
         "Docker on production does not show the containers of web, so no result could be "
         "proven: nothing was started. Check that Docker runs on the server, then retry. "
-        "What is serving now is not known."
+        "What is serving now is unknown."
     )
     assert row.started_at is None
     assert not rig.dokku.streams

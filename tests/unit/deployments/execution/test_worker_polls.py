@@ -33,7 +33,7 @@ async def test_five_failed_polls_and_50_silent_seconds_are_lost_contact() -> Non
         Live.UNKNOWN,
     )
     assert 45 <= rig.clock.monotonic() - began <= 61
-    assert (row.reason or "").endswith(f"The server could not be asked: {DOWN}")
+    assert (row.reason or "").endswith(f"The server could not be queried: {DOWN}")
     assert not stream.closed
 
 
@@ -84,7 +84,7 @@ async def test_hanging_poll_counts_as_failed_after_eight_seconds() -> None:
     rig.dokku.hanging.add("builds")
     row = await rig.until_ended(within_s=180)
     assert row.failure is Failure.LOST_CONTACT
-    assert (row.reason or "").endswith("could not be asked: it did not answer within 8 s.")
+    assert (row.reason or "").endswith("could not be queried: it did not answer within 8 s.")
     assert rig.observer.poll_failures >= 5
 
 
@@ -269,14 +269,14 @@ async def test_outside_change_is_shown_while_running_and_in_the_result() -> None
     rig.dokku.add_record("c1", source="config-redeploy", kind="deploy")
     await rig.passes(INTERVAL + 1)
     assert rig.progress().others == (
-        "Others worked on the app meanwhile: config:set (Dokku build c1, still running)."
+        "Meanwhile, outside this bot: config:set (Dokku build c1, still running)."
     )
     rig.dokku.mark("c1", BuildStatus.SUCCEEDED, 0)
     stream.succeed()
     row = await rig.until_ended(within_s=60)
     assert row.reason == (
-        "The new release runs and stayed up. "
-        "Others worked on the app meanwhile: config:set (Dokku build c1)."
+        "The new release is running and stayed up. "
+        "Meanwhile, outside this bot: config:set (Dokku build c1)."
     )
     assert (row.evidence or "").endswith("others: config-redeploy c1 succeeded")
 
@@ -293,5 +293,5 @@ async def test_refused_outside_deploy_is_only_in_the_evidence() -> None:
     assert rig.progress().others is None
     stream.succeed()
     row = await rig.until_ended(within_s=60)
-    assert row.reason == "The new release runs and stayed up."
+    assert row.reason == "The new release is running and stayed up."
     assert "git-hook p1 abandoned" in (row.evidence or "")

@@ -399,7 +399,7 @@ async def test_unsent_command_is_corrected_later_to_never_began() -> None:
     await again.passes(5)
     row = again.row()
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
-    assert "before Dokku had begun, so nothing of it ran" in (row.reason or "")
+    assert "before Dokku started, so nothing ran" in (row.reason or "")
     assert not rig.dokku.streams
 
 
@@ -420,7 +420,7 @@ async def test_sent_command_is_not_corrected_to_never_began() -> None:
     rig.dokku.mark("b1", BuildStatus.ABANDONED)
     await again.late.look()
     await again.passes(5)
-    assert "Dokku's command with it" in (again.row().reason or "")
+    assert "Dokku's command died with it" in (again.row().reason or "")
 
 
 @in_virtual_time

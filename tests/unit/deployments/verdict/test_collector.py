@@ -71,7 +71,7 @@ def test_outside_changes_are_in_evidence_and_reason() -> None:
     assert "others" not in describe(evidence(), "kept_running")
     verdict = an_end("It ended", Live.NEW)
     assert reason_of(verdict, seen, seen.after) == (
-        "It ended. Others worked on the app meanwhile: config:set (Dokku build c1)."
+        "It ended. Meanwhile, outside this bot: config:set (Dokku build c1)."
     )
     assert "ps:scale" in reason_of(verdict, evidence(), containers(RESTARTED_NEW))
 
@@ -194,7 +194,7 @@ def test_blind_evidence_holds_only_the_output() -> None:
 def test_unanswered_server_is_named_only_when_live_state_is_unknown() -> None:
     seen = evidence(after=None, unanswered="Its key changed. Mend it so.")
     lost = an_end("Lost", Live.UNKNOWN)
-    told = "Lost. The server could not be asked: Its key changed. Mend it so."
+    told = "Lost. The server could not be queried: Its key changed. Mend it so."
     assert reason_of(lost, seen, None) == told
     assert reason_of(lost, replace(seen, unanswered=None), None) == "Lost."
     proven = replace(lost, live=Live.PREVIOUS)

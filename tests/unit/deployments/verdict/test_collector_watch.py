@@ -1,4 +1,4 @@
-"""A release is watched until it has proved itself, or failed to."""
+"""A release is watched until it is confirmed as stable, or is not."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -103,7 +103,7 @@ async def test_replacing_command_is_named() -> None:
     dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("p1", BuildStatus.SUCCEEDED, source="git-hook")
     verdict, _ = await watch(dokku)
-    said = "It was replaced by git push before it had proved itself."
+    said = "It was replaced by git push before it was confirmed as stable."
     assert sentence_of(verdict).startswith(said)
     assert dokku.asked == ["containers", "builds"]
 

@@ -100,8 +100,8 @@ def test_build_is_stuck_after_the_time_limit() -> None:
 
 def test_advice_for_a_build_is_to_check_its_pid_then_cancel() -> None:
     assert how_to_end(record(), "web") == (
-        "An operator can look at its PID with `builds:info web b9` and, if that process still is "
-        "this build, end it with `builds:cancel web`."
+        "An operator can find its PID with `builds:info web b9` and, if that process is "
+        "still this build, end it with `builds:cancel web`."
     )
     assert running_for(3).mend == how_to_end(record(), "web")
 
@@ -109,13 +109,12 @@ def test_advice_for_a_build_is_to_check_its_pid_then_cancel() -> None:
 @pytest.mark.parametrize("source", ["ps:restart", "config-redeploy", "deploy"])
 def test_advice_for_a_restart_is_to_end_its_process(source: str) -> None:
     assert how_to_end(record(source, kind="deploy"), "web") == (
-        "An operator can look at its PID with `builds:info web b9` and end that process on the "
-        "server."
+        "An operator can find its PID with `builds:info web b9` and end that process on the server."
     )
 
 
 def test_advice_never_recommends_unlocking() -> None:
-    assert "`apps:unlock` would stop nothing" in UNRECORDED.mend
+    assert "`apps:unlock` would not stop it" in UNRECORDED.mend
     assert "unlock" not in how_to_end(record(), "web")
 
 
@@ -222,14 +221,14 @@ def test_note_names_outside_changes() -> None:
     running = replace(RESTART, status=S.RUNNING)
     assert note_about([]) is None
     assert note_about([CONFIG_SET, REFUSED]) == (
-        "Others worked on the app meanwhile: config:set (Dokku build c1)."
+        "Meanwhile, outside this bot: config:set (Dokku build c1)."
     )
     assert note_about([CONFIG_SET, running, PUSH]) == (
-        "Others worked on the app meanwhile: config:set (Dokku build c1), "
+        "Meanwhile, outside this bot: config:set (Dokku build c1), "
         "ps:restart (Dokku build d1, still running), git push (Dokku build p1)."
     )
     assert note_about([CONFIG_SET] * 5) == (
-        "Others worked on the app meanwhile: config:set (Dokku build c1), "
+        "Meanwhile, outside this bot: config:set (Dokku build c1), "
         "config:set (Dokku build c1), config:set (Dokku build c1) and 2 more."
     )
 
@@ -252,19 +251,19 @@ def told(
 
 
 UNRECORDED_CHANGE = (
-    "It ended. Containers were replaced meanwhile from elsewhere, by a command that Dokku keeps "
-    "no record of (such as ps:scale)."
+    "It ended. Containers were replaced meanwhile by a command that Dokku "
+    "keeps no record of, such as ps:scale."
 )
 
 
 def test_reason_adds_outside_changes_it_does_not_name() -> None:
     assert told() == "It ended."
     assert told(REFUSED) == "It ended."
-    noted = "Others worked on the app meanwhile: config:set (Dokku build c1)."
+    noted = "Meanwhile, outside this bot: config:set (Dokku build c1)."
     assert told(CONFIG_SET) == f"It ended. {noted}"
     said = "It was restarted meanwhile by config:set."
     assert told(CONFIG_SET, reason=said) == said
-    assert told(CONFIG_SET, PUSH, reason=said).endswith("meanwhile: git push (Dokku build p1).")
+    assert told(CONFIG_SET, PUSH, reason=said).endswith("outside this bot: git push (Dokku build p1).")
 
 
 @pytest.mark.parametrize("live", [Live.NEW, Live.MIXED])

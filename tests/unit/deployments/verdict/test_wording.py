@@ -16,7 +16,7 @@ from bot.deployments.verdict.wording import (
 )
 
 SERVES_OLD = "The previous release is still serving."
-BY_LOCK = "; this Dokku keeps no build records, its freed lock tells so."
+BY_LOCK = " (inferred from the released deploy lock)."
 
 
 def result(cause: Cause, **more: Any) -> Ended:
@@ -59,12 +59,13 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
         ),
         (
             result(Cause.NOT_STARTED, detail="web does not exist", live=Live.UNKNOWN),
-            "web does not exist. What is serving now is not known.",
+            "web does not exist. What is serving now is unknown.",
         ),
         (
             result(Cause.DIED_WITH_CONNECTION, by_lock=True),
             (
-                "The connection or the bot died during the deployment, and Dokku's command with it"
+                "The bot or its connection went down during the deployment, and Dokku's "
+                "command died with it"
                 f"{BY_LOCK} {SERVES_OLD}"
             ),
         ),
@@ -78,13 +79,13 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
         ),
         (
             result(Cause.BUILD_FAILED, live_detail=LiveDetail.RESTARTING),
-            "The build failed. The previous release is still in place, but is itself restarting.",
+            "The build failed. The previous release is still in place, but is restarting.",
         ),
         (
             result(Cause.BUILD_FAILED, live_detail=LiveDetail.RESTARTED),
             (
                 "The build failed. "
-                "The previous release is serving; it was restarted meanwhile from elsewhere."
+                "The previous release is serving; it was restarted meanwhile outside the bot."
             ),
         ),
         (
@@ -97,48 +98,49 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
         (
             result(Cause.RELEASED_NOTHING, live=Live.UNKNOWN, live_detail=LiveDetail.OTHER_CODE),
             (
-                "Dokku's command ended well, but released nothing. "
-                "Other code was started meanwhile from elsewhere; what is serving now is not known."
+                "Dokku's command succeeded, but released nothing. "
+                "Other code was started meanwhile outside the bot, so what is serving now "
+                "is unknown."
             ),
         ),
         (
             result(Cause.REPLACED, live=Live.UNKNOWN),
             (
-                "Another release replaced it before it had proved itself. "
-                "What is serving now is not known."
+                "Another release replaced it before it was confirmed as stable. "
+                "What is serving now is unknown."
             ),
         ),
         (
             result(Cause.CONTAINERS_REPLACED, live=Live.UNKNOWN),
             (
-                "Other containers took the place of its own before it had proved itself. "
-                "What is serving now is not known."
+                "Other containers replaced its own before it was confirmed as stable. "
+                "What is serving now is unknown."
             ),
         ),
         (
             result(Cause.CONTAINERS_REPLACED, live=Live.UNKNOWN, by="git push"),
             (
-                "It was replaced by git push before it had proved itself. "
-                "What is serving now is not known."
+                "It was replaced by git push before it was confirmed as stable. "
+                "What is serving now is unknown."
             ),
         ),
         (
             result(Cause.CRASHED, detail="web.1, worker.1", live_detail=LiveDetail.DEPLOYED),
             (
-                "The new release was released, but web.1, worker.1 does not stay up. "
-                "The new release is what is deployed."
+                "The new release was deployed, but web.1, worker.1 does not stay up. "
+                "The new release is still in place."
             ),
         ),
         (
             result(Cause.PREVIOUS_RETURNED, live_detail=LiveDetail.RETURNED),
             (
-                "The previous release took its place again before the new one had proved itself. "
+                "The previous release replaced the new one before it was confirmed as stable. "
                 "The previous release is serving."
             ),
         ),
         (
             result(Cause.STABLE, live_detail=LiveDetail.IN_CAUSE),
-            "The new release runs and stayed up.",
+            "The new release is running and stayed up.",
         ),
     ],
 )

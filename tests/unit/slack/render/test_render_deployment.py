@@ -44,8 +44,8 @@ PUSH = Blocker(
     what="a git push outside this bot (Dokku build mwu9t3a2lnmbzk)",
     since=datetime(2026, 11, 24, 11, 20, tzinfo=UTC),
     stuck=True,
-    mend="An operator can look at its PID with `builds:info myapp mwu9t3a2lnmbzk` and, if that "
-    "process still is this build, end it with `builds:cancel myapp`.",
+    mend="An operator can find its PID with `builds:info myapp mwu9t3a2lnmbzk` and, if that "
+    "process is still this build, end it with `builds:cancel myapp`.",
 )
 BUILDING: dict[str, Any] = {"phase": Phase.BUILDING, "build_id": "mwu9t3a2lnmbzk"}
 HOST_KEY = str(
@@ -80,7 +80,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "building_beside_others": (
         BUILDING,
-        {"others": "Others worked on the app meanwhile: config:set (Dokku build b8)."},
+        {"others": "Meanwhile, outside this bot: config:set (Dokku build b8)."},
     ),
     "building_on_old_dokku": ({**BUILDING, "build_id": None, "before": OLD_DOKKU}, {"tail": LOG}),
     "stale": (BUILDING, {"tail": LOG, "stale_since": timedelta(seconds=-50)}),
@@ -203,8 +203,8 @@ def test_each_phase_matches_its_snapshot_and_slack_accepts_it(
 def test_fix_for_a_changed_host_key_is_never_cut_off(a_deployment: Build, now: datetime) -> None:
     assert HOST_KEY in _text_of(rendered(a_deployment, now, "stale_by_host_key"))
     lost = (
-        "Contact with Dokku was lost, and how the deployment ended is not known. What is serving "
-        f"now is not known. The server could not be asked: {HOST_KEY}"
+        "Contact with Dokku was lost, so the result is unknown. What is serving now is "
+        "unknown. The server could not be queried: {HOST_KEY}"
     )
     end = a_deployment(phase=Phase.FAILED, failure=Failure.LOST_CONTACT, live=Live.UNKNOWN)
     shown = render(replace(end, reason=lost, finished_at=now), Progress(), now=now)
