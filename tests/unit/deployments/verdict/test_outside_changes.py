@@ -263,7 +263,9 @@ def test_reason_adds_outside_changes_it_does_not_name() -> None:
     assert told(CONFIG_SET) == f"It ended. {noted}"
     said = "It was restarted meanwhile by config:set."
     assert told(CONFIG_SET, reason=said) == said
-    assert told(CONFIG_SET, PUSH, reason=said).endswith("outside this bot: git push (Dokku build p1).")
+    assert told(CONFIG_SET, PUSH, reason=said).endswith(
+        "outside this bot: git push (Dokku build p1)."
+    )
 
 
 @pytest.mark.parametrize("live", [Live.NEW, Live.MIXED])

@@ -422,7 +422,7 @@ def test_previous_commit_that_only_dokku_names_is_marked(
         (
             {"cancel": True, "build_id": None, "before": OLD_DOKKU},
             True,
-            ["cancelling is unsafe", "look on the server for the process"],
+            ["cancelling is unsafe", "find that deploy's process on the server"],
         ),
         ({"cancel": True, "build_id": "b7"}, False, []),
         ({"build_id": "b7"}, True, []),
