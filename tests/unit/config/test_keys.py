@@ -132,3 +132,16 @@ def test_unreadable_known_hosts_are_refused(tmp_path: Path) -> None:
     assert "DOKKU_KNOWN_HOSTS: the file cannot be read" in refused(
         tmp_path, DOKKU_KNOWN_HOSTS="nofile"
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (f"{host_line()}\ngarbage", "not lines of a known_hosts file"),
+        ("# nothing\n# else", "neither a host key line nor a path"),
+    ],
+)
+def test_odd_known_hosts_are_refused(tmp_path: Path, lines: str, problem: str) -> None:
+    line = refused(tmp_path, DOKKU_KNOWN_HOSTS=lines)
+
+    assert f"DOKKU_KNOWN_HOSTS: {problem}." in line
