@@ -1,4 +1,4 @@
-"""Domain values for tests: what is not named has a plain default."""
+"""Domain values for tests; every field has a plain default."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +53,7 @@ OLD = a_container("0" * 12)
 NEW = a_container("1" * 12, image="sha256:new")
 NEW_WORKER = a_container("2" * 12, process="worker.1", image="sha256:new")
 OLD_WORKER = a_container("3" * 12, process="worker.1")
-STRANGER = a_container("9" * 12, image="sha256:stranger")
+OTHER_RELEASE = a_container("9" * 12, image="sha256:stranger")
 RESTARTED_OLD = a_container("4" * 12)
 RESTARTED_NEW = a_container("5" * 12, image="sha256:new")
 
@@ -68,10 +68,10 @@ def a_snapshot(
 
 
 def facts(
-    *markers: LogMarker, ours: tuple[Container, ...] = (), error: str | None = None, **more: Any
+    *markers: LogMarker, own: tuple[Container, ...] = (), error: str | None = None, **more: Any
 ) -> LogFacts:
     return LogFacts(
-        markers=frozenset(markers), started=frozenset(one.id for one in ours), error=error, **more
+        markers=frozenset(markers), started=frozenset(one.id for one in own), error=error, **more
     )
 
 
@@ -88,12 +88,12 @@ PUSH = BuildRecord(id="p1", app="web", status=BuildStatus.SUCCEEDED, source="git
 
 
 def evidence(**changes: Any) -> Evidence:
-    """A good end of a redeploy: everything that a success needs before the settle time."""
+    """Evidence of a good redeploy: everything that a success needs before the settle time."""
     given: dict[str, Any] = {
         "exit_status": 0,
         "keeps_records": True,
         "record": a_record(),
-        "output": facts(*DEPLOYED, ours=(NEW,)),
+        "output": facts(*DEPLOYED, own=(NEW,)),
         "before": a_snapshot(),
         "after": containers(NEW),
         "report": AppReport(metadata=METADATA),

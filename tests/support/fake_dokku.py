@@ -1,4 +1,4 @@
-"""A Dokku server whose every answer the test decides. Time is the loop's."""
+"""A Dokku server whose answers the test decides. It uses the loop's time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +21,7 @@ UNKNOWN = OutcomeUnknown("dokku.example.com:22 did not answer `builds:list` with
 
 
 def read_facts(lines: Sequence[str]) -> LogFacts:
-    """What lines of these tests state: `> MARK`, `> start CONTAINER`, `> error MARK TEXT`."""
+    """Read the lines of these tests: `> MARKER`, `> start CONTAINER`, `> error MARKER TEXT`."""
     markers: set[LogMarker] = set()
     started: set[str] = set()
     phase: Phase | None = None
@@ -30,12 +30,12 @@ def read_facts(lines: Sequence[str]) -> LogFacts:
         match line.split(maxsplit=3):
             case [">", "start", container]:
                 started.add(container)
-            case [">", "error", mark, text]:
-                markers.add(LogMarker(mark))
+            case [">", "error", marker, text]:
+                markers.add(LogMarker(marker))
                 error = text
-            case [">", mark]:
-                markers.add(LogMarker(mark))
-                phase = PHASES.get(mark, phase)
+            case [">", marker]:
+                markers.add(LogMarker(marker))
+                phase = PHASES.get(marker, phase)
             case _:
                 continue
     return LogFacts(
@@ -47,7 +47,7 @@ GOOD = ("> fetching", "> building", "> releasing", f"> start {NEW.id}", "> deplo
 
 
 class FakeStream(DeployStream):
-    """One deploy command. The test says what it prints and how it ends."""
+    """One deploy command. The test decides what it prints and how it ends."""
 
     def __init__(self, dokku: "FakeDokku", build_id: str) -> None:
         self.dokku = dokku
@@ -56,11 +56,11 @@ class FakeStream(DeployStream):
         self.closed = False
         self.ended = False
         self.read = 0
-        """Lines that somebody took."""
+        """Number of lines that were read."""
         self.record_status = BuildStatus.RUNNING
         self.record_code: int | None = None
         self.breaks_with: Exception | None = None
-        """An error of the adapter's own, raised where the lines end."""
+        """An error of the adapter, raised after the last line."""
         self._status: int | None = None
         self._last_byte_at = asyncio.get_running_loop().time()
         self._news = asyncio.Event()
@@ -95,7 +95,7 @@ class FakeStream(DeployStream):
         self.closed = True
         self.lose()
 
-    # What tests say.
+    # Set by tests.
 
     def say(self, *lines: str) -> None:
         self.said.extend(lines)
@@ -105,7 +105,7 @@ class FakeStream(DeployStream):
     def end(
         self, status: int, record: BuildStatus | None = None, exit_code: int | None = None
     ) -> None:
-        """The command ends; its record says so, as Dokku's would."""
+        """End the command, and its record as Dokku would."""
         usual = BuildStatus.SUCCEEDED if status == 0 else BuildStatus.ABANDONED
         self.record_status, self.record_code = record or usual, exit_code
         self.dokku.mark(self.build_id, self.record_status, exit_code)
@@ -114,12 +114,12 @@ class FakeStream(DeployStream):
         self._news.set()
 
     def lose(self) -> None:
-        """The line is lost: no exit status. What the command does then is another matter."""
+        """Lose the connection: no exit status. The command itself may go on."""
         self.ended = True
         self._news.set()
 
     def succeed(self) -> None:
-        """All that a good redeploy does."""
+        """Do everything that a good redeploy does."""
         self.say(*(line for line in GOOD if line not in self.said))
         self.dokku.now = containers(NEW)
         self.dokku.metadata = METADATA
@@ -128,20 +128,20 @@ class FakeStream(DeployStream):
 
 @dataclass(kw_only=True)
 class FakeDokku(Dokku):
-    """One app, `web`, with the old release serving."""
+    """A server with one app, `web`, whose old release serves."""
 
     now: Containers | None = field(default_factory=lambda: containers(OLD))
-    """What `ps:inspect` shows; None: it cannot be read."""
+    """What `ps:inspect` shows; None: unreadable."""
     records: list[BuildRecord] = field(default_factory=list)
     metadata: str = OLD_METADATA
     fetched: str | None = SHA
     keeps: bool = True
     locked: bool = False
     down: DokkuError | None = None
-    """What every question raises."""
+    """Raised by every question."""
     failing: dict[str, list[Exception]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
-    """Questions that break the bot itself."""
+    """Questions that raise an unexpected error."""
     hanging: set[str] = field(default_factory=set)
     """Questions that are never answered."""
     answer_s: float = 0.05
@@ -154,10 +154,10 @@ class FakeDokku(Dokku):
     """When `builds:cancel` was sent."""
     asked: list[str] = field(default_factory=list)
     texts: dict[str, Sequence[str]] = field(default_factory=dict)
-    """Of records, where it is not what a stream of ours said."""
+    """Output of build records, where it differs from what a stream printed."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    # What tests say.
+    # Set by tests.
 
     def fail(self, question: str, error: Exception = DOWN, *, times: int = 1) -> None:
         self.failing.setdefault(question, []).extend([error] * times)
@@ -186,7 +186,7 @@ class FakeDokku(Dokku):
         return record
 
     async def stream(self, number: int = 1) -> FakeStream:
-        """The stream of the so-manieth deploy command, once it was sent."""
+        """Return the stream of deploy command `number`, once it was sent."""
         while len(self.streams) < number:
             self._arrived.clear()
             await self._arrived.wait()
@@ -194,7 +194,7 @@ class FakeDokku(Dokku):
 
     @property
     def record(self) -> BuildRecord:
-        """The newest one."""
+        """The newest build record."""
         return self.records[0]
 
     # The port.
@@ -275,5 +275,5 @@ class FakeDokku(Dokku):
 
 
 def a_container_now(container: Container, **changes: object) -> Containers:
-    """One container, with something changed."""
+    """Return one container with some fields changed."""
     return containers(replace(container, **changes))  # type: ignore[arg-type]  # test shorthand

@@ -1,11 +1,11 @@
-"""The domain between fakes: a store in memory, a scripted Dokku, virtual time.
+"""The domain with fakes around it: a store in memory, a scripted Dokku, virtual time.
 
-A rig is one replica. Several may share a store and a Dokku; one that crashes leaves its leases.
+A rig is one replica. Several may share a store and a Dokku; one that crashes keeps its leases.
 """
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -49,8 +49,6 @@ from tests.support.memory_store import MemoryStore
 from tests.support.virtual_time import LoopClock
 
 SERVER = "production"
-ROUNDS = 1000
-"""Steps of the loop within which what can happen now must have happened."""
 WITHIN_S = 6 * 3600.0
 LONG = timedelta(hours=1)
 
@@ -130,7 +128,7 @@ class FakeGroups(Groups):
 
 
 class LoopPolls(Polls):
-    """Calls each watched deployment's tick once an interval, one at a time."""
+    """Polls each watched deployment once per interval, one poll at a time."""
 
     def __init__(self, interval: timedelta) -> None:
         self.watched: dict[str, object] = {}
@@ -140,8 +138,8 @@ class LoopPolls(Polls):
 
     def watch(self, deployment_id: str) -> None:
         if deployment_id not in self.watched:
-            mark = self.watched[deployment_id] = object()
-            task = asyncio.create_task(self._poll(deployment_id, mark))
+            token = self.watched[deployment_id] = object()
+            task = asyncio.create_task(self._poll(deployment_id, token))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -152,17 +150,17 @@ class LoopPolls(Polls):
         for task in self._tasks:
             task.cancel()
 
-    async def _poll(self, deployment_id: str, mark: object) -> None:
+    async def _poll(self, deployment_id: str, token: object) -> None:
         while True:
             await asyncio.sleep(self._interval_s)
-            if self.watched.get(deployment_id) is not mark:
+            if self.watched.get(deployment_id) is not token:
                 return
             assert self.dispatcher is not None
             await self.dispatcher.poll(deployment_id)
 
 
 class _Link:
-    """The replica's own way to the store: it hangs for ever once the replica is dead."""
+    """One replica's connection to the store; once cut, every call hangs forever."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -206,17 +204,17 @@ class Rig:
     _own: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Look for work, and beat."""
-        self.store.listeners.append(self._heard)
+        """Look for work, and renew the leases."""
+        self.store.listeners.append(self._on_store_event)
         self._own.append(self.dispatcher.start())
         self._own.append(asyncio.create_task(self._every(5.0, self._look)))
         beat = self.timing.heartbeat.total_seconds()
         self._own.append(asyncio.create_task(self._every(beat, self.dispatcher.heartbeat)))
 
     async def crash(self) -> None:
-        """As kill -9: nothing more is written, no lease is given back."""
+        """Stop as kill -9 does: nothing more is written and no lease is released."""
         self.link.cut = True
-        self.store.listeners.remove(self._heard)
+        self.store.listeners.remove(self._on_store_event)
         self.polls.stop()
         for _ in range(5):
             for task in (*self._own, *self.tasks._all):
@@ -225,9 +223,9 @@ class Rig:
         await asyncio.gather(*self._own, return_exceptions=True)
 
     async def stop(self, timeout_s: float = 25.0) -> int:
-        """As SIGTERM."""
+        """Stop as SIGTERM does; returns the number of deployments handed over."""
         left = await self.dispatcher.drain(timeout_s)
-        self.store.listeners.remove(self._heard)
+        self.store.listeners.remove(self._on_store_event)
         self.polls.stop()
         for task in self._own:
             task.cancel()
@@ -235,7 +233,7 @@ class Rig:
         await self.tasks.close()
         return left
 
-    # What tests ask.
+    # Questions of the tests.
 
     def row(self, deployment_id: str | None = None) -> Deployment:
         if deployment_id is None:
@@ -252,7 +250,7 @@ class Rig:
     async def until_ended(
         self, deployment_id: str | None = None, *, within_s: float = WITHIN_S
     ) -> Deployment:
-        """The end, once it is written. TimeoutError: it did not come in so much virtual time."""
+        """Return the row with its result. TimeoutError: none within this much virtual time."""
         return await self.until(
             lambda: self.row(deployment_id).phase in ENDINGS, deployment_id, within_s=within_s
         )
@@ -272,7 +270,7 @@ class Rig:
         await asyncio.sleep(seconds)
 
     async def begun(self, number: int = 1) -> FakeStream:
-        """The stream of the so-manieth start, once the row says so."""
+        """Return the stream of start `number`, once a row has its start time."""
         stream = await self.dokku.stream(number)
         await self.until(lambda: any(r.started_at for r in self.store.rows.values()), self._any())
         return stream
@@ -283,7 +281,7 @@ class Rig:
     async def _look(self) -> None:
         self.dispatcher.look_for_work()
 
-    def _heard(self, kind: str, deployment_id: str) -> None:
+    def _on_store_event(self, kind: str, deployment_id: str) -> None:
         if kind == "cancel":
             self.dispatcher.cancel_requested(deployment_id)
         elif kind in {"queued", "ended"}:
@@ -310,7 +308,7 @@ def a_rig(
     timing: Mapping[str, Any] | None = None,
     max_running: int = 0,
 ) -> Rig:
-    """A replica that runs; `rows` wait already. Another rig's store and Dokku may be shared."""
+    """Create a running replica with `rows` queued. It may share another rig's store and Dokku."""
     clock = LoopClock()
     times = replace(Timing(), **(timing or {}))
     store = store or MemoryStore(clock)
@@ -379,9 +377,6 @@ PLACE = MessagePlace(channel="C01", ts="1700000000.000100")
 
 
 def waiting(**changes: Any) -> Deployment:
-    """One in the queue, looked up already, its message posted."""
+    """Return a queued deployment: its commit is known, its message posted."""
     given: dict[str, Any] = {"ready": True, "sha": SHA, "message": PLACE}
     return a_deployment(**(given | changes))
-
-
-Work = Coroutine[Any, Any, None]

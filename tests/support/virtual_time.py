@@ -1,7 +1,7 @@
-"""An event loop whose clock jumps to the next timer: minutes pass at once, and always alike.
+"""An event loop whose clock jumps to the next timer: minutes pass at once, and deterministically.
 
-Nothing real may be waited for in it (sockets, threads, processes). When everything waits and no
-timer is set, the test fails at once instead of hanging.
+Tests must not wait for anything real in it (sockets, threads, processes). When every task waits
+and no timer is set, the test fails at once instead of hanging.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from tests.support.builders import NOW
 P = ParamSpec("P")
 
 LONGEST_S = 24 * 3600.0
-"""Of virtual time: a test that never ends ends here."""
+"""A test that runs longer, in virtual time, fails."""
 
 
-class StoodStill(Exception):
-    """Everything waits for something that nobody will ever do."""
+class Deadlock(Exception):
+    """Every task waits, and no timer is set."""
 
 
 class _Selector(selectors.SelectSelector):
@@ -36,26 +36,26 @@ class _Selector(selectors.SelectSelector):
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            raise StoodStill
+            raise Deadlock
         self.now_s += max(timeout, 1e-6)
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its time is virtual; it collects errors that nobody else hears of."""
+    """A loop with virtual time that collects the unhandled errors of tasks."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
-        self.unheard: list[dict[str, Any]] = []
-        self.set_exception_handler(lambda _loop, context: self.unheard.append(context))
+        self.unhandled: list[dict[str, Any]] = []
+        self.set_exception_handler(lambda _loop, context: self.unhandled.append(context))
 
     def time(self) -> float:
         return self._virtual.now_s
 
 
 class LoopClock(Clock):
-    """The clock of the loop it is used in."""
+    """The clock of the running event loop."""
 
     def now(self) -> datetime:
         return NOW + timedelta(seconds=self.monotonic())
@@ -70,7 +70,7 @@ class LoopClock(Clock):
 def in_virtual_time(
     test: Callable[P, Coroutine[Any, Any, None]],
 ) -> Callable[P, None]:
-    """Run an async test on a loop of its own; errors of its tasks that nobody heard fail it."""
+    """Run an async test on its own virtual loop; an unhandled error of a task fails it."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -80,15 +80,15 @@ def in_virtual_time(
             async with asyncio.timeout(LONGEST_S):
                 await test(*args, **kwargs)
 
-        # Drawing tracebacks for nobody takes longer than the tests.
-        with capture_logs(), asyncio.Runner(loop_factory=lambda: loop) as dispatcher:
-            dispatcher.run(bounded())
-        assert loop.unheard == []
+        # Rendering tracebacks that nobody reads takes longer than the tests.
+        with capture_logs(), asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(bounded())
+        assert loop.unhandled == []
 
     return run
 
 
 async def settle(rounds: int = 50) -> None:
-    """Let everything that can go on now go on, without any time passing."""
+    """Let every runnable task run, without time passing."""
     for _ in range(rounds):
         await asyncio.sleep(0)

@@ -108,12 +108,12 @@ def test_phase_groups_follow_the_statuses() -> None:
 
 
 class Walk(RuleBasedStateMachine):
-    """Any walk along the table: an ending never changes, phases never go back in an attempt."""
+    """Any walk along the table: a result never changes; phases never go back in an attempt."""
 
     def __init__(self) -> None:
         super().__init__()
         self.phase = P.QUEUED
-        self.ended: Phase | None = None
+        self.result: Phase | None = None
 
     @rule(to=st.sampled_from(Phase), by=st.sampled_from(Who))
     def step(self, to: Phase, by: Who) -> None:
@@ -123,12 +123,12 @@ class Walk(RuleBasedStateMachine):
             assert ORDER[to] > ORDER[self.phase]
         self.phase = to
         if to in ENDINGS:
-            assert self.ended is None
-            self.ended = to
+            assert self.result is None
+            self.result = to
 
     @invariant()
-    def an_ending_never_changes(self) -> None:
-        assert self.ended is None or self.phase is self.ended
+    def result_never_changes(self) -> None:
+        assert self.result is None or self.phase is self.result
 
 
 TestWalk = Walk.TestCase

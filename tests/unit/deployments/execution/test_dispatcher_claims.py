@@ -1,4 +1,4 @@
-"""Who drives what: claims, leases, storms, and errors that nobody expected."""
+"""Claims, leases, retries with pauses, and unexpected errors of the dispatcher."""
 
 import asyncio
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.support.rig import LONG, SERVER, Rig, a_rig, waiting
 from tests.support.virtual_time import LoopClock, in_virtual_time
 
 
-def looks(rig: Rig) -> int:
+def count_looks(rig: Rig) -> int:
     return rig.dokku.asked.count("builds")
 
 
@@ -27,7 +27,7 @@ async def test_outside_build_is_checked_once_per_poll() -> None:
     dokku.add_record("foreign", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
     await rig.passes(100)
-    assert 5 <= looks(rig) <= 21
+    assert 5 <= count_looks(rig) <= 21
     assert rig.progress().waits_for == "a git push outside this bot (Dokku build foreign)"
     assert rig.row().phase is Phase.QUEUED
     dokku.mark("foreign", BuildStatus.SUCCEEDED)
@@ -47,7 +47,7 @@ async def test_age_of_outside_build_stays_stable_across_looks() -> None:
     assert abs(rig.clock.now() - blocker.since - timedelta(minutes=3)) < timedelta(seconds=4)
     changes = list(rig.announcer.changes)
     for second in range(4, 60):
-        # Dokku rounds: two looks never give quite the same instant.
+        # Dokku rounds to seconds: two looks rarely give the same start.
         dokku.records[0] = replace(
             dokku.records[0], duration=timedelta(minutes=3, seconds=second + second % 2)
         )
@@ -232,7 +232,7 @@ async def test_expired_deployment_names_its_blocker() -> None:
 
 @in_virtual_time
 async def test_cancelled_queued_deployment_ends_at_the_next_look() -> None:
-    """Asked for at a shell: no click of this process tells of it."""
+    """Requested from a shell, so this process gets no notice of it."""
     rig = a_rig(waiting(id="01FIRST"), waiting(id="01NEXT", request_key="next"))
     await rig.begun()
     await rig.store.ask_cancel("01NEXT", rig.row("01NEXT").requested_by, rig.clock.now())

@@ -1,4 +1,4 @@
-"""SIGTERM: nothing new, what runs may end, the rest is handed over whole."""
+"""SIGTERM: nothing new starts, running deployments may finish, the rest is handed over."""
 
 import asyncio
 
@@ -124,9 +124,9 @@ async def test_drain_at_any_moment_neither_repeats_nor_loses_a_start() -> None:
         row = await again.until_ended(within_s=120)
         assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
         assert row.attempt == 1 + begun
-        told = rig.store.told(row.id)
-        assert told.count("deployment.started") == 1
-        assert told.count("deployment.finished") == 1
+        events = rig.store.told(row.id)
+        assert events.count("deployment.started") == 1
+        assert events.count("deployment.finished") == 1
         await again.stop()
 
 

@@ -1,4 +1,4 @@
-"""No more deployments on a server than the settings allow, over all replicas."""
+"""The limit of running deployments per server, across all replicas."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from tests.support.virtual_time import LoopClock, in_virtual_time
 APPS = ("web", "api", "shop")
 
 
-def a_line() -> list[Deployment]:
+def queued() -> list[Deployment]:
     return [
         waiting(
             id=f"D-{app}",
@@ -27,7 +27,7 @@ def a_line() -> list[Deployment]:
     ]
 
 
-def a_crowd(store: MemoryStore, dokku: DokkuOfApps, *, most: int) -> Rig:
+def a_limited_rig(store: MemoryStore, dokku: DokkuOfApps, *, most: int) -> Rig:
     rig = a_rig(store=store, start=False, max_running=most)
     rig.servers.known[SERVER] = dokku
     rig.start()
@@ -36,7 +36,7 @@ def a_crowd(store: MemoryStore, dokku: DokkuOfApps, *, most: int) -> Rig:
 
 def a_store() -> MemoryStore:
     store = MemoryStore(LoopClock())
-    for row in a_line():
+    for row in queued():
         store.rows[row.id] = row
         store.leases[row.id] = store.new_lease()
     return store
@@ -49,7 +49,7 @@ def running(store: MemoryStore) -> set[str]:
 @in_virtual_time
 async def test_next_deployment_starts_when_a_slot_is_free() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
-    rig = a_crowd(store, dokku, most=2)
+    rig = a_limited_rig(store, dokku, most=2)
     await rig.passes(30)
     assert running(store) == dokku.begun() == {"web", "api"}
     assert rig.progress("D-shop").place == 1
@@ -64,7 +64,7 @@ async def test_next_deployment_starts_when_a_slot_is_free() -> None:
 @in_virtual_time
 async def test_two_replicas_share_the_slots() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
-    rigs = [a_crowd(store, dokku, most=1) for _ in range(2)]
+    rigs = [a_limited_rig(store, dokku, most=1) for _ in range(2)]
     for ended in range(len(APPS)):
         await rigs[0].passes(30)
         assert len(running(store)) == 1
@@ -79,8 +79,8 @@ async def test_two_replicas_share_the_slots() -> None:
 @in_virtual_time
 async def test_store_enforces_the_lower_limit_of_another_replica() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
-    rig = a_crowd(store, dokku, most=0)
-    # As between two looks of two replicas: both saw a free place.
+    rig = a_limited_rig(store, dokku, most=0)
+    # As when two replicas look at once and both see a free slot.
     store.max_running = {SERVER: 1}
     await rig.passes(60)
     assert running(store) == {"web"}
@@ -95,7 +95,7 @@ async def test_store_enforces_the_lower_limit_of_another_replica() -> None:
 async def test_deployment_blocked_by_outside_build_uses_no_slot() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
     dokku.of["web"].add_record("foreign", source="git-hook")
-    rig = a_crowd(store, dokku, most=1)
+    rig = a_limited_rig(store, dokku, most=1)
     await rig.passes(30)
     assert running(store) == {"api"}
     dokku.of["web"].mark("foreign", BuildStatus.SUCCEEDED)
@@ -111,7 +111,7 @@ async def test_deployment_blocked_by_outside_build_uses_no_slot() -> None:
 @in_virtual_time
 async def test_refused_start_frees_its_slot() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
-    rig = a_crowd(store, dokku, most=1)
+    rig = a_limited_rig(store, dokku, most=1)
     stream = await dokku.of["web"].stream()
     stream.say("> fetching", "> error locked web currently has a deploy lock in place.")
     await rig.passes(1)

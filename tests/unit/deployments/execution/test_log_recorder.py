@@ -1,4 +1,4 @@
-"""The stream is read on, whatever the store does; what was read is stored in order."""
+"""The recorder always reads the stream on, and stores what it read in order."""
 
 import asyncio
 from dataclasses import replace
@@ -118,16 +118,16 @@ async def test_error_while_saving_the_phase_does_not_stop_recording() -> None:
 @in_virtual_time
 async def test_lost_lease_keeps_reading_but_stores_nothing() -> None:
     it = await recording()
-    it.stream.say("ours")
+    it.stream.say("before the loss")
     await it.rig.passes(2)
     it.owned.lose()
-    it.stream.say("no longer ours")
+    it.stream.say("after the loss")
     await it.rig.passes(2)
     assert it.stream.read == 2
     it.stream.end(0)
     await it.following
-    assert it.stored == ["ours"]
-    assert it.rig.progress().tail == ("ours",)
+    assert it.stored == ["before the loss"]
+    assert it.rig.progress().tail == ("before the loss",)
 
 
 @in_virtual_time

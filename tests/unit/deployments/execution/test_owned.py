@@ -1,4 +1,4 @@
-"""The one way to write a row that is ours."""
+"""Writes to the row of a deployment that this replica owns."""
 
 import asyncio
 from dataclasses import replace
@@ -23,117 +23,121 @@ async def owned() -> tuple[Rig, OwnedDeployment]:
 
 @in_virtual_time
 async def test_write_waits_for_the_database() -> None:
-    rig, ours = await owned()
+    rig, deployment = await owned()
     rig.store.down = True
-    writing = asyncio.create_task(ours.move(Phase.STARTING, "starting"))
+    writing = asyncio.create_task(deployment.move(Phase.STARTING, "starting"))
     await rig.passes(90)
     assert not writing.done()
     rig.store.down = False
     assert (await writing).phase is Phase.STARTING
-    assert rig.store.actions(ours.id) == ["starting"]
+    assert rig.store.actions(deployment.id) == ["starting"]
 
 
 @in_virtual_time
 async def test_lost_answer_is_looked_up_instead_of_writing_twice() -> None:
-    rig, ours = await owned()
+    rig, deployment = await owned()
     rig.store.lose_answer("save")
-    fresh = await ours.move(Phase.STARTING, "starting")
+    fresh = await deployment.move(Phase.STARTING, "starting")
     assert fresh.phase is Phase.STARTING
-    assert rig.store.actions(ours.id) == ["starting"]
+    assert rig.store.actions(deployment.id) == ["starting"]
     assert rig.store.calls.count("save") == 1
 
 
 @in_virtual_time
 async def test_write_that_failed_is_repeated() -> None:
-    rig, ours = await owned()
+    rig, deployment = await owned()
     rig.store.fail("save")
-    await ours.move(Phase.STARTING, "starting")
-    assert rig.store.actions(ours.id) == ["starting"]
+    await deployment.move(Phase.STARTING, "starting")
+    assert rig.store.actions(deployment.id) == ["starting"]
     assert rig.store.calls.count("save") == 2
 
 
 @in_virtual_time
 async def test_refused_write_raises_at_once() -> None:
-    rig, ours = await owned()
+    rig, deployment = await owned()
     rig.store.fail("save", refused())
     with pytest.raises(StoreError):
-        await ours.record(build_id="b1")
-    assert ours.row.build_id is None
+        await deployment.record(build_id="b1")
+    assert deployment.row.build_id is None
 
 
 @in_virtual_time
 async def test_lost_lease_stops_every_write() -> None:
-    rig, ours = await owned()
-    await rig.store.leases.release(ours.id, 1)
+    rig, deployment = await owned()
+    await rig.store.leases.release(deployment.id, 1)
     with pytest.raises(LeaseLost):
-        await ours.move(Phase.STARTING, "starting")
-    assert ours.lost
-    assert ours.is_over()
-    for write in (ours.record(build_id="b1"), ours.append_log(["a"]), ours.confirm()):
+        await deployment.move(Phase.STARTING, "starting")
+    assert deployment.lost
+    assert deployment.is_over()
+    for write in (
+        deployment.record(build_id="b1"),
+        deployment.append_log(["a"]),
+        deployment.confirm(),
+    ):
         with pytest.raises(LeaseLost):
             await write
     with pytest.raises(LeaseLost):
-        await ours.ask(lambda store: store.get(ours.id))
+        await deployment.ask(lambda store: store.get(deployment.id))
     assert rig.row().build_id is None
 
 
 @in_virtual_time
 async def test_suspended_owner_waits_and_shows_nothing() -> None:
-    rig, ours = await owned()
-    ours.suspend()
-    writing = asyncio.create_task(ours.record(build_id="b1"))
-    ours.note(step="step 1 of 2")
+    rig, deployment = await owned()
+    deployment.suspend()
+    writing = asyncio.create_task(deployment.record(build_id="b1"))
+    deployment.note(step="step 1 of 2")
     await rig.passes(60)
     assert not writing.done()
     assert rig.announcer.changes == []
     assert rig.progress().step == "step 1 of 2"
-    ours.allow()
+    deployment.allow()
     assert (await writing).build_id == "b1"
-    ours.suspend()
-    writing = asyncio.create_task(ours.record(build_id="b2"))
+    deployment.suspend()
+    writing = asyncio.create_task(deployment.record(build_id="b2"))
     await rig.passes(1)
-    ours.lose()
+    deployment.lose()
     with pytest.raises(LeaseLost):
         await writing
 
 
 @in_virtual_time
 async def test_unreadable_cancel_request_is_read_next_time() -> None:
-    rig, ours = await owned()
-    row = ours.row
+    rig, deployment = await owned()
+    row = deployment.row
     await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
     rig.store.fail("get", DatabaseDown("away"))
-    await ours.refresh_cancel_request()
-    assert ours.row.cancel is None
-    await ours.refresh_cancel_request()
-    assert ours.row.cancel is not None
+    await deployment.refresh_cancel_request()
+    assert deployment.row.cancel is None
+    await deployment.refresh_cancel_request()
+    assert deployment.row.cancel is not None
 
 
 @in_virtual_time
 async def test_confirm_reads_the_cancel_request_and_writes_nothing() -> None:
-    rig, ours = await owned()
-    row = ours.row
+    rig, deployment = await owned()
+    row = deployment.row
     await rig.store.ask_cancel(row.id, row.requested_by, rig.clock.now())
-    assert (await ours.confirm()).cancel is not None
+    assert (await deployment.confirm()).cancel is not None
     assert rig.store.actions(row.id) == ["cancel_asked"]
 
 
 @in_virtual_time
 async def test_reread_adopts_a_result_written_elsewhere() -> None:
-    rig, ours = await owned()
-    await rig.service.cancel(ours.id, actor=ours.row.requested_by, through="button")
+    rig, deployment = await owned()
+    await rig.service.cancel(deployment.id, actor=deployment.row.requested_by, through="button")
     with pytest.raises(StaleState):
-        await ours.move(Phase.STARTING, "starting")
-    await ours.reread()
-    assert ours.row.phase is Phase.CANCELLED
-    assert ours.is_over()
+        await deployment.move(Phase.STARTING, "starting")
+    await deployment.reread()
+    assert deployment.row.phase is Phase.CANCELLED
+    assert deployment.is_over()
 
 
 @in_virtual_time
 async def test_deleted_row_changes_nothing() -> None:
-    rig, ours = await owned()
-    row = ours.row
+    rig, deployment = await owned()
+    row = deployment.row
     del rig.store.rows[row.id]
-    await ours.refresh_cancel_request()
-    await ours.reread()
-    assert ours.row == row
+    await deployment.refresh_cancel_request()
+    await deployment.reread()
+    assert deployment.row == row

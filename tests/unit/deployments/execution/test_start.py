@@ -1,4 +1,4 @@
-"""When a deployment that died before its release is started once more by itself."""
+"""Whether a deployment that died before its release is started again automatically."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""A worker from the queue to its end, between fakes, in virtual time."""
+"""One deployment from the queue to its result."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Killed at any moment of a deploy: no end is wrong, none is missing, none is told twice."""
+"""A bot killed at any moment of a deploy: exactly one true result is reported."""
 
 import asyncio
 from collections.abc import Sequence
@@ -42,13 +42,13 @@ def kill_at(moment: int, lines: Sequence[str], status: int, *, clean: bool) -> N
             assert row.live is (Live.NEW if new else Live.PREVIOUS)
             assert status or new or row.failure is Failure.INTERRUPTED
         if status == 0 and not new:
-            # Only what died before its release is started again.
+            # Only a deploy that died before its release is started again.
             assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
             assert GOOD[2] in dokku.streams[0].said
         assert len(dokku.streams) <= 2
-        told = store.told(row.id)
-        assert told.count("deployment.started") == 1
-        assert told.count("deployment.finished") == 1
+        events = store.told(row.id)
+        assert events.count("deployment.started") == 1
+        assert events.count("deployment.finished") == 1
         assert store.owner(row.id) is None
         playing.cancel()
 

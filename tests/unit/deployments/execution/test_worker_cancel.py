@@ -1,4 +1,4 @@
-"""Cancel in each phase, with each of Dokku's answers; the cap in each phase."""
+"""Cancel requests in each phase, with each answer of Dokku; the time limit in each phase."""
 
 import asyncio
 from datetime import timedelta
@@ -223,7 +223,7 @@ async def test_cancel_sends_nothing_while_two_records_are_candidates() -> None:
 
 @in_virtual_time
 async def test_cancel_sends_nothing_after_the_connection_is_lost() -> None:
-    """Its PID may be another process's by now, which `builds:cancel` would kill."""
+    """Its PID may belong to another process by now, which `builds:cancel` would kill."""
     rig, stream = await building()
     assert not rig.progress().cut_off
     stream.lose()
@@ -290,17 +290,17 @@ async def test_cancel_on_the_server_is_not_attributed_to_the_bot() -> None:
     assert "not by this bot" in (row.reason or "")
 
 
-# The cap.
+# The time limit.
 
-CAP = timedelta(minutes=30)
+TIME_LIMIT = timedelta(minutes=30)
 
 
 @in_virtual_time
 async def test_time_limit_stops_a_build() -> None:
     rig, _ = await building()
-    row = await rig.until_ended(within_s=CAP.total_seconds() + 30)
+    row = await rig.until_ended(within_s=TIME_LIMIT.total_seconds() + 30)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
-    assert rig.clock.monotonic() >= CAP.total_seconds()
+    assert rig.clock.monotonic() >= TIME_LIMIT.total_seconds()
 
 
 @in_virtual_time
@@ -318,7 +318,7 @@ async def test_time_limit_closes_the_connection_of_a_fetch() -> None:
 async def test_time_limit_ends_a_start_without_output() -> None:
     rig = a_rig(waiting())
     await rig.begun()
-    row = await rig.until_ended(within_s=CAP.total_seconds() + 120)
+    row = await rig.until_ended(within_s=TIME_LIMIT.total_seconds() + 120)
     assert row.failure is Failure.TIMED_OUT
 
 

@@ -1,4 +1,4 @@
-"""A cancel, or the cap, while Dokku before 0.38 fetches: nothing holds the lock yet."""
+"""A cancel or the time limit while Dokku before 0.38 fetches, when nothing holds the lock yet."""
 
 import pytest
 
@@ -25,21 +25,21 @@ async def fetching(*said: str) -> tuple[Rig, FakeStream]:
 
 
 async def cancel(rig: Rig) -> float:
-    """When it was asked for."""
+    """Request a cancel; returns the time of the request."""
     row = rig.row()
     await rig.service.cancel(row.id, actor=row.requested_by, through="button")
     return rig.clock.monotonic()
 
 
-async def builds(rig: Rig, stream: FakeStream) -> float:
-    """The fetch is over: its deploy takes the lock and says so. When it was hung up on."""
+async def begin_build(rig: Rig, stream: FakeStream) -> float:
+    """Let the build begin, which takes the lock; returns when the connection was closed."""
     rig.dokku.locked = True
     stream.say(BUILDING)
     await rig.until(lambda: stream.closed, within_s=5)
-    hung_up_at = rig.clock.monotonic()
+    closed_at = rig.clock.monotonic()
     await rig.passes(2)  # as in recording m1
     rig.dokku.locked = False
-    return hung_up_at
+    return closed_at
 
 
 @pytest.mark.parametrize("said", [(), (FETCHING,)])
@@ -54,8 +54,8 @@ async def test_connection_closes_when_the_build_begins_and_lock_proves_it(
     assert not stream.closed
     assert "Dokku's fetch" in (rig.progress().waits_for or "")
     began_at = rig.clock.monotonic()
-    hung_up_at = await builds(rig, stream)
-    assert hung_up_at - began_at < 0.2
+    closed_at = await begin_build(rig, stream)
+    assert closed_at - began_at < 0.2
     assert rig.progress().waits_for is None
     row = await rig.until_ended(within_s=6)
     assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
@@ -155,7 +155,7 @@ async def test_time_limit_stops_a_fetch_when_its_build_begins() -> None:
     rig, stream = await fetching(FETCHING)
     await rig.until_phase(Phase.CANCELLING)
     await rig.passes(40)
-    await builds(rig, stream)
+    await begin_build(rig, stream)
     row = await rig.until_ended(within_s=6)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
     assert "was stopped" in (row.reason or "")
@@ -183,7 +183,7 @@ async def test_time_limit_stops_a_hanging_fetch() -> None:
 
 @in_virtual_time
 async def test_time_limit_after_lost_connection_waits_only_the_fetch_time() -> None:
-    """There is nothing to cancel any more: the time that a cancel has is not counted."""
+    """Nothing is left to cancel, so the time that a cancel may take is not added."""
     rig, stream = await fetching(FETCHING, BUILDING)
     rig.dokku.locked = True
     stream.lose()

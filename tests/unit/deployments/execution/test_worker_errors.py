@@ -1,4 +1,4 @@
-"""Errors that nobody expected: an honest end or another try, never silence."""
+"""Unexpected errors lead to a retry or a result, never to silence."""
 
 import asyncio
 
@@ -126,7 +126,7 @@ async def test_single_store_failure_at_any_point_is_retried(method: str, error: 
 
 
 async def _fail_at(rig: Rig, method: str, error: Exception, at: int) -> None:
-    """Let so many steps of the loop pass, then the next call fails."""
+    """Let the next call fail after `at` steps of the loop."""
     for _ in range(at):
         await rig.passes(0)
     rig.store.fail(method, error)

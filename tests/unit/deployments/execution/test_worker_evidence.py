@@ -1,4 +1,4 @@
-"""The end of a command: what is read, again and again, before anything is called proven."""
+"""After the command's end: which evidence is read, how often, and what it proves."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ async def building(dokku: FakeDokku | None = None, **timing: timedelta) -> tuple
 
 
 def end_well(rig: Rig, stream: FakeStream) -> None:
-    """The command ends well; what the server shows is as the test has set it."""
+    """End the command well; the test has set what the server shows."""
     stream.say("> releasing", f"> start {NEW.id}", "> deployed")
     stream.end(0)
 
@@ -128,7 +128,7 @@ async def test_containers_readable_later_prove_the_success() -> None:
 
 @in_virtual_time
 async def test_containers_readable_later_still_need_the_right_commit() -> None:
-    """Nothing that was unreadable at first may get around the proof of the commit."""
+    """Containers that were unreadable at first do not replace the proof of the commit."""
     rig, stream = await building()
     rig.dokku.now = None
     end_well(rig, stream)

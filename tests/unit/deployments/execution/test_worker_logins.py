@@ -1,11 +1,11 @@
-"""Logins that fail as Dokku's command is to be sent: others may come first in between."""
+"""SSH logins that fail while the command is sent; another deploy may start in between."""
 
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
 from bot.errors import DokkuError
-from tests.support.builders import STRANGER, containers
+from tests.support.builders import OTHER_RELEASE, containers
 from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
 from tests.support.rig import a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -26,7 +26,7 @@ async def test_outside_push_between_logins_requeues_with_new_snapshot() -> None:
     await rig.passes(60)
     assert not rig.dokku.streams
     rig.dokku.mark("push", BuildStatus.SUCCEEDED, 0)
-    rig.dokku.now = containers(STRANGER)
+    rig.dokku.now = containers(OTHER_RELEASE)
     (await rig.dokku.stream()).end(1)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live, row.attempt) == (Phase.FAILED, Live.PREVIOUS, 1)
@@ -39,7 +39,7 @@ async def test_outside_push_finished_between_logins_renews_the_snapshot() -> Non
     rig.dokku.fail("deploy")
     await rig.until(lambda: rig.progress().waits_for == "the server (try 1 of 3)")
     rig.dokku.add_record("push", BuildStatus.SUCCEEDED, source="git-hook")
-    rig.dokku.now = containers(STRANGER)
+    rig.dokku.now = containers(OTHER_RELEASE)
     (await rig.dokku.stream()).end(1)
     row = await rig.until_ended(within_s=90)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)

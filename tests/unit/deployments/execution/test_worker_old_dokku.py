@@ -1,4 +1,4 @@
-"""Dokku before 0.38: no record tells an end, but a dead deploy has freed the lock."""
+"""Dokku before 0.38 keeps no build records; the freed deploy lock proves that a deploy is dead."""
 
 import asyncio
 from datetime import timedelta
@@ -7,7 +7,7 @@ from bot.deployments.dokku_facts import AppReport
 from bot.deployments.execution.attempt import NEXT_START
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.timing import LockTiming
-from tests.support.builders import METADATA, NEW, STRANGER, containers
+from tests.support.builders import METADATA, NEW, OTHER_RELEASE, containers
 from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -17,13 +17,13 @@ LOCK = LockTiming()
 
 BUILDING = ("> fetching", "> building")
 AFTER_SWITCH = (*BUILDING, "> releasing", f"> start {NEW.id}")
-CAP = timedelta(minutes=30)
+TIME_LIMIT = timedelta(minutes=30)
 INTERVAL = 10
 BY_LOCK = "(inferred from the released deploy lock)."
 
 
 async def begun(*said: str, locked: bool = True) -> tuple[Rig, FakeStream]:
-    """A deploy that has said so much; it holds the lock from its build on."""
+    """Start a deploy that printed `said`; it holds the lock from its build on."""
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
     stream = await rig.begun()
     stream.say(*said)
@@ -38,7 +38,7 @@ async def cancel(rig: Rig) -> None:
 
 
 async def dies(rig: Rig, stream: FakeStream) -> None:
-    """Its client is gone: it is dead, and its lock free, 2 s later (recording m1)."""
+    """Its client is gone: it dies and frees its lock 2 s later (recording m1)."""
     await rig.until(lambda: stream.ended)
     await rig.passes(2)
     rig.dokku.locked = False
@@ -100,7 +100,7 @@ async def test_deploy_still_running_after_cancel_stays_cancelling() -> None:
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
 
 
-# The cap.
+# The time limit.
 
 
 @in_virtual_time
@@ -110,7 +110,7 @@ async def test_time_limit_stops_a_build() -> None:
     await dies(rig, stream)
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
-    assert rig.clock.monotonic() >= CAP.total_seconds()
+    assert rig.clock.monotonic() >= TIME_LIMIT.total_seconds()
     assert (row.reason or "").startswith(f"It took longer than allowed and was stopped {BY_LOCK}")
 
 
@@ -139,9 +139,9 @@ async def test_deploy_outliving_the_time_limit_is_proven_later() -> None:
 
 @in_virtual_time
 async def test_deploy_that_died_before_time_limit_is_not_timed_out() -> None:
-    """The line was lost long before: the bot stopped nothing."""
+    """The connection was lost long before, so the bot stopped nothing."""
     rig, stream = await begun(*BUILDING)
-    await rig.passes(CAP.total_seconds() - 60)
+    await rig.passes(TIME_LIMIT.total_seconds() - 60)
     stream.lose()
     await rig.passes(58)
     assert rig.row().phase is Phase.BUILDING
@@ -151,7 +151,7 @@ async def test_deploy_that_died_before_time_limit_is_not_timed_out() -> None:
     assert len(rig.dokku.streams) == 1
 
 
-# A lost line.
+# A lost connection.
 
 
 @in_virtual_time
@@ -197,7 +197,7 @@ async def test_connection_lost_after_the_switch_is_interrupted_but_live() -> Non
 
 @in_virtual_time
 async def test_deploy_that_survives_lost_connection_succeeds() -> None:
-    """A silent loss kills nothing; the output was lost, the effect is there."""
+    """A silent loss kills nothing: the output is lost, but the release is live."""
     rig, stream = await begun(*BUILDING)
     stream.lose()
     await rig.passes(65)
@@ -234,7 +234,7 @@ async def test_phase_replaces_log_lines_that_were_never_stored() -> None:
     a_rig(store=rig.store, dokku=rig.dokku)
     killed_at = rig.clock.monotonic()
     await rig.dokku.stream(2)
-    # A lease of 20 s, and a look at the lock; no patience with a fetch.
+    # The lease of 20 s and one look at the lock, without the wait for a fetch.
     assert rig.clock.monotonic() - killed_at < 40
 
 
@@ -246,7 +246,7 @@ async def test_lock_is_checked_closely_only_just_after_the_loss() -> None:
     closely = rig.dokku.asked.count("report")
     assert closely > LOCK.dies_within / LOCK.pause / 2
     await rig.passes(10 * INTERVAL)
-    # A poll, the look at the lock, and the reading of everything.
+    # Per interval: the poll, the look at the lock, and one complete read.
     assert rig.dokku.asked.count("report") - closely <= 3 * 11
 
 
@@ -301,7 +301,7 @@ async def test_silent_build_and_silent_fetch_keep_their_connection() -> None:
 
 
 class SlowReport(FakeDokku):
-    """Somebody's deploy ends between two questions that were sent at once."""
+    """A server whose report arrives a second late."""
 
     async def report(self, app: str) -> AppReport:
         await asyncio.sleep(1)
@@ -310,18 +310,18 @@ class SlowReport(FakeDokku):
 
 @in_virtual_time
 async def test_containers_are_read_after_the_lock_is_free() -> None:
-    """Before 0.38 nothing but the lock tells of somebody's deploy that was not over yet."""
+    """Another deploy ends between two questions; before 0.38 only its lock shows that it ran."""
     dokku = SlowReport(keeps=False, locked=True)
     rig = a_rig(waiting(), dokku=dokku)
 
     def ends() -> None:
-        dokku.locked, dokku.now = False, containers(STRANGER)
+        dokku.locked, dokku.now = False, containers(OTHER_RELEASE)
 
     asyncio.get_running_loop().call_later(0.5, ends)
     (await dokku.stream()).end(1)
     row = await rig.until_ended(within_s=90)
     assert row.before is not None
-    assert row.before.containers == containers(STRANGER)
+    assert row.before.containers == containers(OTHER_RELEASE)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
 
 

@@ -1,4 +1,4 @@
-"""Polls: what they find, how failures are counted, and when contact counts as lost."""
+"""Polls: what they store, how failures count, and when contact is lost."""
 
 from datetime import timedelta
 
@@ -102,7 +102,7 @@ async def test_exit_status_from_the_connection_prevents_lost_contact() -> None:
 
 @in_virtual_time
 async def test_lost_connection_waits_for_a_restarting_server() -> None:
-    """Sshd restarts: all is refused for 20 s. That is no lost contact yet."""
+    """Sshd restarts and refuses everything for 20 s, which is not lost contact yet."""
     rig, stream = await building()
     rig.dokku.down = DOWN
     stream.lose()
@@ -226,7 +226,7 @@ async def test_time_limit_applies_although_every_poll_fails() -> None:
 
 @in_virtual_time
 async def test_half_open_connection_is_closed_when_record_has_ended() -> None:
-    """Half open: the server was switched off and on, and nothing came back over the line."""
+    """The server was switched off and on, and the connection never reported its end."""
     rig, stream = await building()
     rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
     await rig.passes(4 * INTERVAL)
@@ -283,7 +283,7 @@ async def test_outside_change_is_shown_while_running_and_in_the_result() -> None
 
 @in_virtual_time
 async def test_refused_outside_deploy_is_only_in_the_evidence() -> None:
-    """It shows for a moment as running; then it has changed nothing but Dokku's lock file."""
+    """It is shown as running for a moment, but changed nothing except Dokku's lock file."""
     rig, stream = await building()
     rig.dokku.add_record("p1", source="git-hook")
     await rig.passes(INTERVAL + 1)

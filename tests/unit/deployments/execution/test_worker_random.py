@@ -1,4 +1,4 @@
-"""Random trouble in virtual time: whatever comes together, an end is there, once, and true."""
+"""Random trouble in virtual time always ends in exactly one true result."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ METHODS = ("save", "append_log", "get", "claim", "release", "renew", "read_log",
 
 
 class Trouble:
-    """One story: a deployment, a server, a database, and what happens to them."""
+    """One run: a deployment, a server, a database, and random trouble with each."""
 
     def __init__(self, seed: int, *, keeps: bool) -> None:
         self.random = random.Random(seed)
@@ -40,11 +40,11 @@ class Trouble:
         self.asked_to_cancel = False
 
     async def happen(self) -> None:
-        """Some trouble, one after the other; then all is well again."""
+        """Cause some trouble, one after the other, then repair everything."""
         acts = [
             self.restart,
             self.hand_over,
-            self.cut_the_line,
+            self.lose_connection,
             self.dokku_away,
             self.dokku_odd,
             self.database_away,
@@ -61,17 +61,17 @@ class Trouble:
 
     async def restart(self) -> None:
         await self.rig.crash()
-        self._hang_up()
+        self._close_streams()
         await asyncio.sleep(self.random.uniform(0, 40))
         self.rig = a_rig(store=self.store, dokku=self.dokku)
 
     async def hand_over(self) -> None:
         await self.rig.stop(timeout_s=self.random.uniform(0, 3))
-        self._hang_up()
+        self._close_streams()
         self.rig = a_rig(store=self.store, dokku=self.dokku)
 
-    async def cut_the_line(self) -> None:
-        self._hang_up()
+    async def lose_connection(self) -> None:
+        self._close_streams()
 
     async def dokku_away(self) -> None:
         self.dokku.down = DOWN
@@ -102,13 +102,13 @@ class Trouble:
             await self.rig.service.cancel(row.id, actor=row.requested_by, through="button")
             self.asked_to_cancel = True
 
-    def _hang_up(self) -> None:
+    def _close_streams(self) -> None:
         for stream in self.dokku.streams:
             if not stream.ended:
                 stream.lose()
 
     async def judge(self) -> None:
-        """Look at each new end the moment it is written."""
+        """Check each new result as soon as it is written."""
         seen: Deployment | None = None
         while True:
             row = self.rig.row()
@@ -132,33 +132,33 @@ class Trouble:
 @pytest.mark.parametrize("part", range(8))
 def test_random_trouble_never_leaves_a_wrong_or_missing_result(part: int) -> None:
     for seed in range(part * 20, part * 20 + 20):
-        tell(seed)
+        run_random_trouble(seed)
 
 
 @pytest.mark.parametrize("part", range(4))
 def test_random_trouble_on_old_dokku_never_leaves_a_wrong_result(part: int) -> None:
     for seed in range(part * 20, part * 20 + 20):
-        tell(seed, keeps=False)
+        run_random_trouble(seed, keeps=False)
 
 
-def tell(seed: int, *, keeps: bool = True) -> None:
+def run_random_trouble(seed: int, *, keeps: bool = True) -> None:
     @in_virtual_time
     async def run() -> None:
-        story = Trouble(seed, keeps=keeps)
-        playing = asyncio.create_task(story.dokku.watch())
-        judging = asyncio.create_task(story.judge())
-        await story.happen()
-        row = await story.rig.until_ended(within_s=3 * 3600)
-        await story.rig.passes(120)
+        trouble = Trouble(seed, keeps=keeps)
+        playing = asyncio.create_task(trouble.dokku.watch())
+        judging = asyncio.create_task(trouble.judge())
+        await trouble.happen()
+        row = await trouble.rig.until_ended(within_s=3 * 3600)
+        await trouble.rig.passes(120)
         assert not judging.done()
-        assert story.wrong == [], (seed, story.wrong)
-        assert story.dokku.most_alive <= 1, seed
-        assert len(story.dokku.streams) <= 2 + story.store.actions(row.id).count("never_began")
-        told = story.store.told(row.id)
-        assert told.count("deployment.finished") == 1, seed
-        assert told.count("deployment.started") == (1 if row.started_at else 0), seed
-        assert story.store.owner(row.id) is None, seed
-        for rig in (story.rig, *story.others):
+        assert trouble.wrong == [], (seed, trouble.wrong)
+        assert trouble.dokku.most_alive <= 1, seed
+        assert len(trouble.dokku.streams) <= 2 + trouble.store.actions(row.id).count("never_began")
+        events = trouble.store.told(row.id)
+        assert events.count("deployment.finished") == 1, seed
+        assert events.count("deployment.started") == (1 if row.started_at else 0), seed
+        assert trouble.store.owner(row.id) is None, seed
+        for rig in (trouble.rig, *trouble.others):
             assert rig.dispatcher._workers == {}, seed
             assert rig.dispatcher._unreleased == {}, seed
             assert rig.cache.active() == [], seed

@@ -1,4 +1,4 @@
-"""The second start by itself, and the start that Dokku's lock refused."""
+"""The automatic second attempt, and starts that Dokku's deploy lock refuses."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ async def building(rig: Rig) -> FakeStream:
 
 
 def die(rig: Rig, stream: FakeStream) -> None:
-    """The line is cut, and the deploy dies with it."""
+    """Lose the connection, and the deploy with it."""
     stream.lose()
     rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
 
@@ -215,7 +215,7 @@ async def test_usual_duration_is_shown_after_three_good_deployments() -> None:
 
 @in_virtual_time
 async def test_connection_lost_before_dokku_began_starts_again_at_once() -> None:
-    """No record half a second after the start: nothing ran, and the cap is not waited for."""
+    """No record half a second after the start means that nothing ran: no need to wait."""
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     stream = await rig.begun()
     stream.lose()
@@ -274,7 +274,7 @@ async def test_any_output_proves_that_dokku_began() -> None:
 
 @in_virtual_time
 async def test_cancel_while_reading_the_evidence_ends_as_cancelled() -> None:
-    """Asked for after the wish was read and before the second start: it is no interruption."""
+    """Requested after the request was last read and before the second start."""
     rig = a_rig(waiting())
     stream = await building(rig)
     rig.dokku.answer_s = 2.0
@@ -288,7 +288,7 @@ async def test_cancel_while_reading_the_evidence_ends_as_cancelled() -> None:
 
 
 class SlowBuilds(FakeDokku):
-    """One answer about the records, read at once, is on its way for a while."""
+    """One answer about the records is read at once but delivered late."""
 
     delay_s = 0.0
 

@@ -1,4 +1,4 @@
-"""A replica dies at any point; the next one looks, and says what is true."""
+"""A replica dies at any point; the next one finds and reports the true result."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import CancelRequest, Failure, Live, Phase
 from bot.deployments.timing import Timing
-from tests.support.builders import METADATA, NEW, NOW, OLD, SHA, STRANGER, containers
+from tests.support.builders import METADATA, NEW, NOW, OLD, OTHER_RELEASE, SHA, containers
 from tests.support.fake_dokku import DOWN, GOOD, FakeDokku
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -16,7 +16,7 @@ BUILDING = ("> fetching", "> building")
 
 
 async def killed(rig: Rig) -> Rig:
-    """Kill -9, and start again on the same database and server."""
+    """Kill the replica, and start another on the same database and server."""
     await rig.crash()
     return a_rig(store=rig.store, dokku=rig.dokku)
 
@@ -154,7 +154,7 @@ async def test_kill_before_the_command_was_sent_requeues() -> None:
 
 @in_virtual_time
 async def test_handover_before_the_record_appears_does_not_start_twice() -> None:
-    """The command left just before: its record is not there yet, and it must not run twice."""
+    """The command was just sent: its record is not there yet, and it must not run twice."""
     rig = a_rig(waiting())
     rig.dokku.record_after_s = 3
     await rig.until_phase(Phase.STARTING)
@@ -217,8 +217,8 @@ async def test_cancel_requested_while_unowned_prevents_a_second_attempt() -> Non
     await rig.passes(5)
     await rig.crash()
     row = rig.row()
-    wish = CancelRequest(by=row.requested_by, at=NOW)
-    rig.store.rows[row.id] = replace(row, cancel=wish)
+    request = CancelRequest(by=row.requested_by, at=NOW)
+    rig.store.rows[row.id] = replace(row, cancel=request)
     rig.dokku.mark("b1", BuildStatus.ABANDONED)
     again = a_rig(store=rig.store, dokku=rig.dokku)
     row = await again.until_ended(within_s=120)
@@ -312,7 +312,7 @@ async def test_another_release_in_place_is_reported_as_unknown() -> None:
     (await rig.begun()).say(*BUILDING)
     await rig.passes(5)
     again = await killed(rig)
-    rig.dokku.now = containers(STRANGER)
+    rig.dokku.now = containers(OTHER_RELEASE)
     rig.dokku.mark("b1", BuildStatus.ABANDONED)
     row = await again.until_ended(within_s=120)
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
@@ -358,7 +358,7 @@ async def test_another_release_before_second_command_is_unknown() -> None:
     await again.until(lambda: again.row().attempt == 2)
     await again.passes(1)
     third = await killed(again)
-    rig.dokku.now = containers(STRANGER)
+    rig.dokku.now = containers(OTHER_RELEASE)
     row = await third.until_ended(within_s=120)
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
 
@@ -379,7 +379,7 @@ async def test_known_failure_keeps_its_cause_when_server_hangs() -> None:
 
 @in_virtual_time
 async def test_unsent_command_is_corrected_later_to_never_began() -> None:
-    """Nobody could be asked whether the command was sent, until the server was back."""
+    """Only the server knows whether the command was sent, and it was down until then."""
     rig = a_rig(waiting())
     rig.dokku.hanging.add("deploy")
     await rig.until_phase(Phase.STARTING)

@@ -1,4 +1,4 @@
-"""A release that was called live is looked at for a while still; its crash is told once."""
+"""A release that was reported live is watched for a while; a crash is reported once."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ def crashed(rig: Rig, **changes: object) -> None:
 
 
 async def look(rig: Rig, for_s: float = 5.0) -> list[str]:
-    """What the thread was told."""
+    """Look once; returns the texts posted in the thread so far."""
     await rig.crashes.look()
     await rig.passes(for_s)
     return [event.text or "" for _, event in rig.store.events]
@@ -175,5 +175,5 @@ async def test_dead_server_does_not_delay_looks_at_another() -> None:
     rig.store.leases[success().id] = rig.store.new_lease()
     crashed(rig)
     assert len(await look(rig, for_s=1)) == 1
-    # Nor is the dead one asked again while a question is open.
+    # The dead server is not asked again while a question is open.
     assert dead.asked == ["containers"]

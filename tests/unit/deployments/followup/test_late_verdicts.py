@@ -1,4 +1,4 @@
-"""What is learnt after an end that could not be proven."""
+"""Corrections of results that could not be proven at first."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ SLOW_S = 5.0
 
 
 def lost(**changes: Any) -> Deployment:
-    """Started, and called lost: nobody could tell how it ended."""
+    """Return a started deployment that was reported as lost, with an unknown live state."""
     given: dict[str, Any] = {
         "phase": Phase.FAILED,
         "failure": Failure.LOST_CONTACT,
@@ -58,7 +58,7 @@ def newer(**changes: Any) -> Deployment:
 
 
 def a_bot(*rows: Deployment, **options: Any) -> Rig:
-    """A replica that does nothing but what a test asks it."""
+    """Create a replica that does nothing by itself."""
     rig = a_rig(*rows, start=False, **options)
     rig.dokku.add_record("b1", BuildStatus.RUNNING, text=GOOD)
     return rig
@@ -70,7 +70,7 @@ def put(rig: Rig, row: Deployment) -> None:
 
 
 def deployed(dokku: FakeDokku) -> None:
-    """The build went on without us, and well."""
+    """Let the build succeed without the bot."""
     dokku.mark("b1", BuildStatus.SUCCEEDED, 0)
     dokku.now = containers(NEW)
     dokku.metadata = METADATA
@@ -297,7 +297,7 @@ async def test_dead_server_does_not_delay_looks_at_another() -> None:
     put(rig, lost())
     build_failed(rig.dokku)
     assert (await look(rig, for_s=1)).live is Live.PREVIOUS
-    # Nor is the dead one asked again while a question is open.
+    # The dead server is not asked again while a question is open.
     assert dead.asked.count("builds") == 1
     await rig.passes(200)
     assert rig.store.owner("DEAD") is None
@@ -311,7 +311,7 @@ async def test_ended_stream_corrects_at_once() -> None:
     rig = a_bot(lost())
     rig.dokku.keeps = False
     deployed(rig.dokku)
-    # The same content again: nothing but the stream can tell whose container it is.
+    # The image did not change: only the stream shows whose container it is.
     rig.dokku.now = containers(a_container(NEW.id))
     assert (await look(rig)).live is Live.UNKNOWN
     await rig.late.stream_ended(rig.row(), 0, read_facts(GOOD))
@@ -373,16 +373,16 @@ async def test_stream_facts_leave_memory_after_the_correction() -> None:
     assert rig.late._stream_ends == {}
 
 
-@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("stream_ended", [True, False])
 @in_virtual_time
 async def test_no_output_and_no_record_prove_it_never_began(
-    heard: bool,
+    stream_ended: bool,
 ) -> None:
     rig = a_bot(
         lost(build_id=None, finished_at=NOW - Timing().sent_lives_on - timedelta(seconds=1))
     )
     rig.dokku.records.clear()
-    if heard:
+    if stream_ended:
         await rig.late.stream_ended(rig.row(), None, LogFacts())
     row = await look(rig)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS)

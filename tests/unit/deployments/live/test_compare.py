@@ -29,10 +29,10 @@ from tests.support.builders import (
     OLD,
     OLD_SHA,
     OLD_WORKER,
+    OTHER_RELEASE,
     RESTARTED_NEW,
     RESTARTED_OLD,
     SHA,
-    STRANGER,
     a_deployment,
     a_snapshot,
     containers,
@@ -91,11 +91,11 @@ def match(now: Containers | None, *started: Deployment, **facts: Any) -> Match:
         (containers(NEW, NEW_WORKER), containers(NEW), Match.RESTARTED),
         (containers(NEW), containers(NEW, NEW_WORKER), Match.RESTARTED),
         (containers(OLD, NEW), containers(RESTARTED_OLD, RESTARTED_NEW), Match.RESTARTED),
-        (containers(NEW), containers(STRANGER), Match.REPLACED),
+        (containers(NEW), containers(OTHER_RELEASE), Match.REPLACED),
         (containers(NEW), containers(OLD), Match.REPLACED),
         (containers(NEW, NEW_WORKER), containers(NEW, OLD_WORKER), Match.REPLACED),
-        (NONE, containers(STRANGER), Match.STARTED),
-        (containers(GONE), containers(STRANGER), Match.STARTED),
+        (NONE, containers(OTHER_RELEASE), Match.STARTED),
+        (containers(GONE), containers(OTHER_RELEASE), Match.STARTED),
         (containers(NEW), NONE, Match.STOPPED),
         (containers(NEW), containers(EXITED), Match.STOPPED),
         (containers(NEW), containers(GONE), Match.STOPPED),
@@ -113,7 +113,7 @@ def test_current_containers_are_compared_with_those_left_last(
 
 
 def test_exited_container_of_another_image_does_not_count_as_replaced() -> None:
-    dead = replace(STRANGER, state="exited", process="worker.1")
+    dead = replace(OTHER_RELEASE, state="exited", process="worker.1")
     assert match(containers(NEW, dead), ended()) is Match.RESTARTED
 
 
@@ -146,9 +146,9 @@ def test_later_unproven_deployment_makes_other_containers_uncertain() -> None:
     assert find_unproven(started) is lost
     assert match(containers(NEW), *started) is Match.AS_LEFT
     assert match(containers(RESTARTED_NEW), *started) is Match.RESTARTED
-    for now in (containers(STRANGER), NONE):
+    for now in (containers(OTHER_RELEASE), NONE):
         assert match(now, *started) is Match.UNCERTAIN
-    assert match(containers(STRANGER), lost) is Match.UNCERTAIN
+    assert match(containers(OTHER_RELEASE), lost) is Match.UNCERTAIN
     assert find_unproven([ended(3), *started]) is None
 
 
@@ -164,9 +164,9 @@ def test_running_deployment_may_have_caused_any_change() -> None:
     started = [running, ended(0)]
     facts = {"unfinished": [running]}
     assert match(containers(NEW), *started, **facts) is Match.AS_LEFT
-    for now in (containers(STRANGER), containers(RESTARTED_NEW), NONE):
+    for now in (containers(OTHER_RELEASE), containers(RESTARTED_NEW), NONE):
         assert match(now, *started, **facts) is Match.CHANGING
-    assert match(containers(STRANGER), running, **facts) is Match.CHANGING
+    assert match(containers(OTHER_RELEASE), running, **facts) is Match.CHANGING
     assert match(None, *started, **facts) is Match.UNREADABLE
 
 
@@ -206,7 +206,7 @@ def test_replacing_release_may_be_one_proven_before() -> None:
     now = containers(RESTARTED_OLD)
     state = live_state(started=started, containers=now, report=AppReport(metadata=METADATA))
     assert (state.proven_before, state.according_to_dokku) == (OLD_SHA, SHA)
-    mixed = containers(RESTARTED_OLD, replace(STRANGER, process="worker.1"))
+    mixed = containers(RESTARTED_OLD, replace(OTHER_RELEASE, process="worker.1"))
     assert live_state(started=started, containers=mixed).proven_before is None
     bad = replace(first, phase=Phase.FAILED, failure=Failure.CRASHED)
     assert live_state(started=[ended(1), bad], containers=now).proven_before is None
@@ -219,7 +219,7 @@ def test_crashing_processes_are_listed() -> None:
     assert live_state(started=[ended(after=left)], containers=now).crashing == ("worker.1",)
     again = containers(replace(NEW, restarts=1, state="restarting"), NEW_WORKER)
     assert live_state(started=[ended(after=left)], containers=again).crashing == ("web.1",)
-    stranger = containers(replace(STRANGER, restarts=1))
+    stranger = containers(replace(OTHER_RELEASE, restarts=1))
     assert live_state(containers=stranger).crashing == ("web.1",)
 
 
@@ -237,7 +237,7 @@ def test_outside_changes_are_listed_newest_first() -> None:
         record("b000", source="git-hook"),
     ]
     evidence = LiveEvidence(
-        started=[own, ended(1)], containers=containers(STRANGER), records=records[::-1]
+        started=[own, ended(1)], containers=containers(OTHER_RELEASE), records=records[::-1]
     )
     assert [one.id for one in compare_live(evidence).outside_changes] == ["b009", "b008", "b005"]
     still = replace(evidence, containers=containers(NEW))
@@ -248,7 +248,7 @@ def test_without_own_build_record_the_snapshot_separates_old_from_new_records() 
     snapshot = a_snapshot(builds=frozenset({"b000"}))
     row = ended(build_id=None, before=snapshot)
     records = [record("b001"), record("b000")]
-    evidence = LiveEvidence(started=[row], containers=containers(STRANGER), records=records)
+    evidence = LiveEvidence(started=[row], containers=containers(OTHER_RELEASE), records=records)
     assert [one.id for one in compare_live(evidence).outside_changes] == ["b001"]
     blind = replace(evidence, started=[ended(build_id=None)])
     assert compare_live(blind).outside_changes == ()

@@ -11,7 +11,7 @@ from bot.deployments.dokku_facts import Containers
 from bot.deployments.live.compare import Match
 from bot.deployments.model import Actor, AppKey, Deployment, Live, Phase, Trigger
 from bot.errors import CommandFailed, Declined
-from tests.support.builders import NEW, NOW, OLD, OLD_SHA, SHA, STRANGER, containers
+from tests.support.builders import NEW, NOW, OLD, OLD_SHA, OTHER_RELEASE, SHA, containers
 from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
 from tests.support.rig import SERVER, Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -166,7 +166,7 @@ async def test_only_unfinished_deployments_of_the_app_are_reported() -> None:
 @in_virtual_time
 async def test_app_on_several_servers_is_reported_for_each_and_rolled_back_on_one() -> None:
     rig = a_past(good(), good(1, server="staging"))
-    rig.servers.known["staging"] = FakeDokku(now=containers(STRANGER))
+    rig.servers.known["staging"] = FakeDokku(now=containers(OTHER_RELEASE))
     reports = await rig.service.queries.live_state("web")
     assert [one.server for one in reports] == [SERVER, "staging"]
     (one,) = await rig.service.queries.live_state("web", server="staging")
@@ -191,7 +191,7 @@ async def test_rollback_compares_with_the_current_containers() -> None:
     rig.dokku.now = containers(OLD)
     with pytest.raises(Declined, match="already live"):
         await back(rig, OLD_SHA)
-    rig.dokku.now = containers(STRANGER)
+    rig.dokku.now = containers(OTHER_RELEASE)
     row = await back(rig, OLD_SHA)
     assert row is not None
     assert (row.ref, row.rollback_of, row.server) == (OLD_SHA, "01ROW005", SERVER)
@@ -212,7 +212,7 @@ async def test_slow_server_does_not_delay_a_rollback() -> None:
 async def test_rollback_by_an_old_button_checks_what_is_live_now() -> None:
     old = good(5, sha=OLD_SHA, rollback_sha=SHA, after=containers(OLD))
     rig = a_past(good(), old)
-    rig.dokku.now = containers(STRANGER)
+    rig.dokku.now = containers(OTHER_RELEASE)
     press: dict[str, Any] = {"actor": ADA, "trigger": Trigger.BUTTON, "channel": "C01"}
     row = await rig.service.rollback(old.id, request_key="b1", **press)
     assert row is not None

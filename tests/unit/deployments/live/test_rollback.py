@@ -17,7 +17,7 @@ from bot.deployments.live.rollback import (
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.errors import Declined
-from tests.support.builders import NEW, NOW, OLD, STRANGER, a_deployment, containers
+from tests.support.builders import NEW, NOW, OLD, OTHER_RELEASE, a_deployment, containers
 
 FIRST, SECOND, THIRD = "a1b2c3d" + "1" * 33, "a1b2c3d" + "2" * 33, "fedcba9" + "3" * 33
 
@@ -95,10 +95,10 @@ def test_rollback_starts_from_the_last_deployment_that_changed_something() -> No
 
 def test_rollback_from_an_outside_release_returns_to_the_last_proven_commit() -> None:
     changed = row(1, SECOND, rollback_sha=FIRST)
-    target = choose_previous("web", state(changed, now=containers(STRANGER)))
+    target = choose_previous("web", state(changed, now=containers(OTHER_RELEASE)))
     assert (target.sha, target.deployment) == (SECOND, changed)
     crashed = row(1, SECOND, rollback_sha=FIRST, phase=Phase.FAILED, failure=Failure.CRASHED)
-    assert choose_previous("web", state(crashed, now=containers(STRANGER))).sha == FIRST
+    assert choose_previous("web", state(crashed, now=containers(OTHER_RELEASE))).sha == FIRST
 
 
 @pytest.mark.parametrize("started", [[], [row(0, FIRST)]])
@@ -114,7 +114,7 @@ def test_rollback_to_the_live_commit_is_declined() -> None:
     with pytest.raises(Declined, match="already live as far as this bot knows"):
         refuse_if_live_or_under_way("web", FIRST, state(good))
     refuse_if_live_or_under_way("web", SECOND, state(good))
-    refuse_if_live_or_under_way("web", FIRST, state(good, now=containers(STRANGER)))
+    refuse_if_live_or_under_way("web", FIRST, state(good, now=containers(OTHER_RELEASE)))
     lost = row(1, SECOND, phase=Phase.FAILED, live=Live.UNKNOWN, after=containers(OLD))
     refuse_if_live_or_under_way("web", FIRST, state(lost, good))
     crashed = row(1, FIRST, phase=Phase.FAILED, failure=Failure.CRASHED)

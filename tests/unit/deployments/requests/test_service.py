@@ -17,9 +17,9 @@ from tests.support.builders import (
     NOW,
     OLD,
     OLD_SHA,
+    OTHER_RELEASE,
     RESTARTED_OLD,
     SHA,
-    STRANGER,
     containers,
 )
 from tests.support.fake_dokku import DOWN, FakeDokku
@@ -367,7 +367,7 @@ async def test_request_succeeds_if_the_live_commit_cannot_be_read() -> None:
 
 @pytest.mark.parametrize(
     ("now", "proven"),
-    [(OLD, OLD_SHA), (RESTARTED_OLD, OLD_SHA), (STRANGER, None)],
+    [(OLD, OLD_SHA), (RESTARTED_OLD, OLD_SHA), (OTHER_RELEASE, None)],
 )
 @in_virtual_time
 async def test_start_checks_the_proven_commit_against_the_containers(

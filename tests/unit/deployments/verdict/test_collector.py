@@ -1,4 +1,4 @@
-"""Which record is ours, whose text counts, and what an operator is told."""
+"""What the collector reads, which copy of the output counts, and how evidence is described."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -38,9 +38,9 @@ STARTED = waiting(phase=Phase.RELEASING, before=a_snapshot(builds=frozenset({"ol
 async def test_outside_records_are_part_of_the_evidence() -> None:
     dokku = FakeDokku()
     dokku.add_record("old", BuildStatus.SUCCEEDED, source="git-hook")
-    ours = dokku.add_record("b1", BuildStatus.SUCCEEDED)
+    own_record = dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("c1", BuildStatus.SUCCEEDED, source="config-redeploy", kind="deploy")
-    for record, build_id in ((ours, None), (None, "b1")):
+    for record, build_id in ((own_record, None), (None, "b1")):
         found = await a_collector(dokku).read(
             replace(STARTED, build_id=build_id),
             LogFacts(),
@@ -53,7 +53,7 @@ async def test_outside_records_are_part_of_the_evidence() -> None:
         assert found.build_id == "b1"
 
 
-def an_end(cause: str, live: Live) -> Ended:
+def a_result(cause: str, live: Live) -> Ended:
     return Ended(
         rule="x",
         phase=Phase.FAILED,
@@ -69,78 +69,78 @@ def test_outside_changes_are_in_evidence_and_reason() -> None:
     seen = evidence(others=(CONFIG_SET,))
     assert describe(seen, "kept_running").endswith("; others: config-redeploy c1 succeeded")
     assert "others" not in describe(evidence(), "kept_running")
-    verdict = an_end("It ended", Live.NEW)
+    verdict = a_result("It ended", Live.NEW)
     assert reason_of(verdict, seen, seen.after) == (
         "It ended. Meanwhile, outside this bot: config:set (Dokku build c1)."
     )
     assert "ps:scale" in reason_of(verdict, evidence(), containers(RESTARTED_NEW))
 
 
-async def read(dokku: FakeDokku, heard: LogFacts | None, **changes: object) -> LogFacts:
+async def read(dokku: FakeDokku, streamed: LogFacts | None, **changes: object) -> LogFacts:
     row = replace(STARTED, **changes)  # type: ignore[arg-type]  # test shorthand
     record = next(iter(dokku.records), None)
     found = await a_collector(dokku).read(
-        row, heard, record, kept=["> building"], cap_reached=False, last_word=False
+        row, streamed, record, kept=["> building"], cap_reached=False, last_word=False
     )
     return found.evidence.output
 
 
 @pytest.mark.parametrize(
-    ("exit_status", "heard", "told", "markers"),
+    ("exit_status", "streamed", "copy", "markers"),
     [
-        # We heard it all: nobody else is asked.
+        # This process read all of it: Dokku's copy is not read.
         (0, facts(LogMarker.RELEASING, phase=Phase.RELEASING), GOOD, {LogMarker.RELEASING}),
-        # Nothing of a deploy was heard: its server kept the output to itself.
+        # No output of a deploy arrived: the server kept it to itself.
         (0, facts(), GOOD, DEPLOYED | {LogMarker.FETCHING}),
-        # Our line was lost: Dokku's copy has the rest.
+        # The connection was lost: Dokku's copy has the rest.
         (None, facts(LogMarker.FETCHING), GOOD, DEPLOYED | {LogMarker.FETCHING}),
-        # Another process heard it.
+        # Another process read it.
         (0, None, GOOD, DEPLOYED | {LogMarker.FETCHING}),
-        # Dokku's copy is gone: what was kept, or heard, counts.
+        # Dokku's copy is gone: the stored lines, or what was read, count.
         (0, None, (), {LogMarker.BUILDING}),
         (None, facts(LogMarker.FETCHING), (), {LogMarker.FETCHING}),
     ],
 )
 def test_output_comes_from_the_most_complete_source(
     exit_status: int | None,
-    heard: LogFacts | None,
-    told: tuple[str, ...],
+    streamed: LogFacts | None,
+    copy: tuple[str, ...],
     markers: frozenset[LogMarker],
 ) -> None:
     @in_virtual_time
     async def run() -> None:
         dokku = FakeDokku()
-        dokku.add_record("b1", BuildStatus.SUCCEEDED, text=told)
-        output = await read(dokku, heard, exit_status=exit_status)
+        dokku.add_record("b1", BuildStatus.SUCCEEDED, text=copy)
+        output = await read(dokku, streamed, exit_status=exit_status)
         assert output.markers - {LogMarker.DEPLOYING} == set(markers) - {LogMarker.DEPLOYING}
 
     run()
 
 
 @pytest.mark.parametrize(
-    ("told", "kept", "log"),
+    ("copy", "kept", "log"),
     [
-        # What was a secret when the line was heard still is, whether or not it is known now.
+        # A secret that was masked when the line was read stays masked.
         (["a sesame b", "end"], ["a [redacted] b"], ["a [redacted] b", "end"]),
         (["a sesame b"], ["a [redacted] b"], None),
-        # Masked more than what was kept, and whole where that is cut off.
-        (["x [redacted]", "building it"], ["x open-sesame", "bui"], "told"),
-        (["x sesame y", "end"], ["other [redacted] line"], "told"),
-        (["x sesame", "end"], ["x [redacted] y"], "told"),
+        # Masked more than the stored lines, and complete where those are cut off.
+        (["x [redacted]", "building it"], ["x open-sesame", "bui"], "copy"),
+        (["x sesame y", "end"], ["other [redacted] line"], "copy"),
+        (["x sesame", "end"], ["x [redacted] y"], "copy"),
         (["same"], ["same", "and more"], None),
     ],
 )
 def test_dokkus_output_is_masked_at_least_like_the_stored_one(
-    told: list[str], kept: list[str], log: list[str] | str | None
+    copy: list[str], kept: list[str], log: list[str] | str | None
 ) -> None:
     @in_virtual_time
     async def run() -> None:
         dokku = FakeDokku()
-        dokku.add_record("b1", BuildStatus.SUCCEEDED, text=tuple(told))
+        dokku.add_record("b1", BuildStatus.SUCCEEDED, text=tuple(copy))
         found = await a_collector(dokku).read(
             STARTED, None, dokku.records[0], kept=kept, cap_reached=False, last_word=False
         )
-        assert found.log == (told if log == "told" else log)
+        assert found.log == (copy if log == "copy" else log)
 
     run()
 
@@ -193,9 +193,9 @@ def test_blind_evidence_holds_only_the_output() -> None:
 
 def test_unanswered_server_is_named_only_when_live_state_is_unknown() -> None:
     seen = evidence(after=None, unanswered="Its key changed. Mend it so.")
-    lost = an_end("Lost", Live.UNKNOWN)
-    told = "Lost. The server could not be queried: Its key changed. Mend it so."
-    assert reason_of(lost, seen, None) == told
+    lost = a_result("Lost", Live.UNKNOWN)
+    sentence = "Lost. The server could not be queried: Its key changed. Mend it so."
+    assert reason_of(lost, seen, None) == sentence
     assert reason_of(lost, replace(seen, unanswered=None), None) == "Lost."
     proven = replace(lost, live=Live.PREVIOUS)
     assert reason_of(proven, seen, containers(NEW)) == "Lost."

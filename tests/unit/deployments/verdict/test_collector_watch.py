@@ -1,4 +1,4 @@
-"""A release is watched until it is confirmed as stable, or is not."""
+"""The watch over a new release, until it is proven stable or not."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,8 +13,8 @@ from tests.support.builders import (
     CONFIG_SET,
     NEW,
     OLD,
+    OTHER_RELEASE,
     RESTARTED_NEW,
-    STRANGER,
     containers,
     evidence,
 )
@@ -91,7 +91,7 @@ async def test_crash_ends_the_watch() -> None:
 
 @in_virtual_time
 async def test_another_or_previous_release_in_place_ends_the_watch() -> None:
-    verdict, _ = await watch(FakeDokku(now=containers(STRANGER)))
+    verdict, _ = await watch(FakeDokku(now=containers(OTHER_RELEASE)))
     assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.UNKNOWN)
     verdict, _ = await watch(FakeDokku(now=containers(OLD)))
     assert (verdict.failure, verdict.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
@@ -99,7 +99,7 @@ async def test_another_or_previous_release_in_place_ends_the_watch() -> None:
 
 @in_virtual_time
 async def test_replacing_command_is_named() -> None:
-    dokku = FakeDokku(now=containers(STRANGER))
+    dokku = FakeDokku(now=containers(OTHER_RELEASE))
     dokku.add_record("b1", BuildStatus.SUCCEEDED)
     dokku.add_record("p1", BuildStatus.SUCCEEDED, source="git-hook")
     verdict, _ = await watch(dokku)
@@ -110,7 +110,7 @@ async def test_replacing_command_is_named() -> None:
 
 @in_virtual_time
 async def test_unreadable_records_keep_the_earlier_ones() -> None:
-    dokku = FakeDokku(now=containers(STRANGER))
+    dokku = FakeDokku(now=containers(OTHER_RELEASE))
     dokku.fail("builds")
     clock = LoopClock()
     collector = EvidenceCollector(dokku, clock=clock, look_again=AGAIN)
@@ -120,7 +120,7 @@ async def test_unreadable_records_keep_the_earlier_ones() -> None:
     )
     assert end.others == (CONFIG_SET,)
     assert sentence_of(end.ended).startswith("It was replaced by config:set")
-    assert end.after == containers(STRANGER)
+    assert end.after == containers(OTHER_RELEASE)
 
 
 @in_virtual_time

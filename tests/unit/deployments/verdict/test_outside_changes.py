@@ -1,4 +1,4 @@
-"""What others do: how it is named, since when it runs, and what an operator can do about it."""
+"""Outside changes: their names, since when they run, and what an operator can do about them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -130,7 +130,7 @@ def test_expiry_cause_names_the_blocker_and_the_fix() -> None:
     assert expiry_cause("its turn", None, NOW) == "It waited too long for its turn"
 
 
-# --- during a deployment of ours
+# --- during a deployment of this bot
 
 S = BuildStatus
 REFUSED = replace(PUSH, id="r1", status=S.ABANDONED)
@@ -233,7 +233,7 @@ def test_note_names_outside_changes() -> None:
     )
 
 
-def told(
+def a_reason(
     *others: BuildRecord,
     live: Live | None = Live.NEW,
     after: Containers | None = None,
@@ -245,7 +245,7 @@ def told(
         live,
         others,
         after=after or containers(NEW),
-        output=facts(ours=(NEW,)),
+        output=facts(own=(NEW,)),
         before=a_snapshot(before or containers(OLD)),
     )
 
@@ -257,13 +257,13 @@ UNRECORDED_CHANGE = (
 
 
 def test_reason_adds_outside_changes_it_does_not_name() -> None:
-    assert told() == "It ended."
-    assert told(REFUSED) == "It ended."
+    assert a_reason() == "It ended."
+    assert a_reason(REFUSED) == "It ended."
     noted = "Meanwhile, outside this bot: config:set (Dokku build c1)."
-    assert told(CONFIG_SET) == f"It ended. {noted}"
-    said = "It was restarted meanwhile by config:set."
-    assert told(CONFIG_SET, reason=said) == said
-    assert told(CONFIG_SET, PUSH, reason=said).endswith(
+    assert a_reason(CONFIG_SET) == f"It ended. {noted}"
+    restarted = "It was restarted meanwhile by config:set."
+    assert a_reason(CONFIG_SET, reason=restarted) == restarted
+    assert a_reason(CONFIG_SET, PUSH, reason=restarted).endswith(
         "outside this bot: git push (Dokku build p1)."
     )
 
@@ -271,15 +271,15 @@ def test_reason_adds_outside_changes_it_does_not_name() -> None:
 @pytest.mark.parametrize("live", [Live.NEW, Live.MIXED])
 def test_replaced_containers_show_an_unrecorded_change(live: Live) -> None:
     again = containers(RESTARTED_NEW)
-    assert told(live=live, after=again) == UNRECORDED_CHANGE
-    assert told(REFUSED, live=live, after=again) == UNRECORDED_CHANGE
-    assert "no record" not in told(CONFIG_SET, live=live, after=again)
-    assert told(live=live, after=containers(NEW, OLD)) == "It ended."
+    assert a_reason(live=live, after=again) == UNRECORDED_CHANGE
+    assert a_reason(REFUSED, live=live, after=again) == UNRECORDED_CHANGE
+    assert "no record" not in a_reason(CONFIG_SET, live=live, after=again)
+    assert a_reason(live=live, after=containers(NEW, OLD)) == "It ended."
 
 
 @pytest.mark.parametrize("live", [Live.PREVIOUS, Live.NONE, Live.UNKNOWN, None])
 def test_replaced_containers_matter_only_while_the_release_is_live(live: Live | None) -> None:
-    assert told(live=live, after=containers(RESTARTED_NEW)) == "It ended."
+    assert a_reason(live=live, after=containers(RESTARTED_NEW)) == "It ended."
 
 
 def test_unreadable_containers_show_no_change() -> None:
@@ -289,14 +289,14 @@ def test_unreadable_containers_show_no_change() -> None:
             Live.NEW,
             (),
             after=after,
-            output=facts(ours=(NEW,)),
+            output=facts(own=(NEW,)),
             before=a_snapshot(before),
         )
         assert sentence == "It ended."
 
 
 def test_renamed_container_belongs_to_this_deployment() -> None:
-    output = replace(facts(ours=(NEW,)), renamed=frozenset({RESTARTED_NEW.id}))
+    output = replace(facts(own=(NEW,)), renamed=frozenset({RESTARTED_NEW.id}))
     sentence = with_outside_changes(
         "It ended.",
         Live.NEW,
@@ -309,7 +309,7 @@ def test_renamed_container_belongs_to_this_deployment() -> None:
 
 
 def test_lost_output_attributes_no_container_to_others() -> None:
-    """Before 0.38 a good end may be known by its effect alone: the containers are ours then."""
+    """Before 0.38 a good end may be known only by its effect: the containers are its own then."""
     sentence = with_outside_changes(
         "It ended.",
         Live.NEW,

@@ -25,9 +25,9 @@ from tests.support.builders import (
     OLD,
     OLD_METADATA,
     OLD_WORKER,
+    OTHER_RELEASE,
     RESTARTED_NEW,
     RESTARTED_OLD,
-    STRANGER,
     a_container,
     a_record,
     a_snapshot,
@@ -56,7 +56,7 @@ ANY_CONTAINERS = st.none() | st.lists(
             NEW,
             NEW_WORKER,
             OLD_WORKER,
-            STRANGER,
+            OTHER_RELEASE,
             RESTARTED_OLD,
             RESTARTED_NEW,
             a_container(NEW.id, image="sha256:new", state="restarting"),
@@ -74,7 +74,7 @@ ANY_EVIDENCE = st.builds(
     record=st.none()
     | st.builds(a_record, st.sampled_from(BuildStatus), st.sampled_from([None, -1, 0, 1, 141])),
     output=st.builds(
-        lambda markers, ours: facts(*markers, ours=tuple(ours)),
+        lambda markers, own: facts(*markers, own=tuple(own)),
         st.sets(st.sampled_from(LogMarker)),
         st.sets(st.sampled_from([NEW, NEW_WORKER])),
     ),
@@ -164,7 +164,7 @@ def test_own_containers_are_those_that_the_output_names() -> None:
     lost: dict[str, Any] = {"keeps_records": False, "exit_status": None, "output": facts()}
     both = containers(NEW, NEW_WORKER)
     assert own_containers(evidence(**lost, after=both)) == both.ids
-    named = facts(ours=(NEW,))
+    named = facts(own=(NEW,))
     assert own_containers(evidence(**(lost | {"output": named}), after=both)) == {NEW.id}
     of_old_image = a_container("7" * 12, image=OLD.image)
     for changes in (

@@ -1,4 +1,4 @@
-"""What Dokku 0.35 was recorded to leave of a deploy whose client was killed, and its verdict."""
+"""Verdicts about deploys whose client was killed, as recorded on Dokku 0.35."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ def recorded(scenario: str) -> Steps:
 
 
 def lost(steps: Steps, before: Containers, after: Containers, report: AppReport) -> Evidence:
-    """The line died with its client; what it had printed was heard."""
+    """The connection died with its client; what was printed before was read."""
     _, _, app, repo, _ = steps["deploy"]["argv"]
     output, log = OutputReader(Redactor(())), LogReader(app)
     text = "".join(part for _, _, part in steps["deploy"]["chunks"])
@@ -53,7 +53,7 @@ def in_the_build() -> Evidence:
     report = read_app_report(steps["apps_report_json"]["stdout"], MASK)
     assert not report.locked
     shown = read_process_report(steps["ps_report"]["stdout"], MASK)
-    # The recording has the short ids alone: they did not change.
+    # The recording has only the short ids, which did not change.
     serving = Containers(
         listed=tuple(
             Container(id=f"{short}0", process=process, image="old", state=shown.states[process])

@@ -20,9 +20,9 @@ from tests.support.builders import (
     NOW,
     OLD,
     OLD_SHA,
+    OTHER_RELEASE,
     RESTARTED_NEW,
     SHA,
-    STRANGER,
     a_deployment,
     containers,
 )
@@ -77,10 +77,10 @@ def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> s
         (ended(live=Live.NONE, after=Containers()), Containers(), "Nothing is running, as when"),
         (ended(), containers(RESTARTED_NEW), "restarted or scaled outside the bot"),
         (ended(live=Live.MIXED), containers(RESTARTED_NEW), "What the last deployment left is"),
-        (ended(), containers(STRANGER), "all processes run another release"),
+        (ended(), containers(OTHER_RELEASE), "all processes run another release"),
         (
             ended(after=containers(NEW, NEW_WORKER)),
-            containers(STRANGER, NEW_WORKER),
+            containers(OTHER_RELEASE, NEW_WORKER),
             "web.1 run another release",
         ),
         (ended(after=Containers()), containers(NEW), "left nothing running, but something runs"),
@@ -97,7 +97,7 @@ def test_each_live_state_has_its_sentence(
 
 
 def test_commit_is_called_live_only_if_it_is_proven() -> None:
-    for now in (containers(STRANGER), Containers(), None):
+    for now in (containers(OTHER_RELEASE), Containers(), None):
         assert f"{SHA[:7]} is live" not in said(ended(), now=now)
 
 
@@ -120,13 +120,13 @@ def test_unknown_live_state_says_why() -> None:
 
 def test_later_unproven_deployment_is_named() -> None:
     lost = ended(1, phase=Phase.FAILED, live=Live.UNKNOWN, sha=OLD_SHA, after=None)
-    words = said(lost, ended(), now=containers(STRANGER))
+    words = said(lost, ended(), now=containers(OTHER_RELEASE))
     assert f"the result of deployment 01ROW001 ({OLD_SHA[:7]}) could not be verified" in words
 
 
 def test_running_deployment_is_mentioned() -> None:
     running = ended(1, phase=Phase.RELEASING, live=None, after=None)
-    words = said(running, ended(), now=containers(STRANGER), unfinished=[running])
+    words = said(running, ended(), now=containers(OTHER_RELEASE), unfinished=[running])
     assert "A deployment is changing the app right now" in words
 
 
@@ -155,7 +155,7 @@ def test_outside_records_are_listed_with_the_servers_time() -> None:
         record("b1", BuildStatus.FAILED, "something-new", 1),
     ]
     row = ended(build_id="b0")
-    words = said(row, now=containers(STRANGER), records=records)
+    words = said(row, now=containers(OTHER_RELEASE), records=records)
     assert (
         "Dokku's build records since then: a git push (succeeded, 2026-11-24 06:06:05 "
         "by the server's clock, Dokku build b3); "
@@ -201,7 +201,7 @@ def test_slack_accepts_the_answer_and_it_pings_nobody() -> None:
         BuildRecord(id=f"b9{n}{HOSTILE}", app="x", status=BuildStatus.FAILED, source=HOSTILE)
         for n in range(5)
     ]
-    many = containers(*(replace(STRANGER, id=f"{n:012}", process=HOSTILE) for n in range(80)))
+    many = containers(*(replace(OTHER_RELEASE, id=f"{n:012}", process=HOSTILE) for n in range(80)))
     facts = LiveEvidence(started=[ended()], containers=many, records=records)
     found = [
         LiveReport(server=HOSTILE, app=HOSTILE, state=compare_live(facts), why=HOSTILE),
