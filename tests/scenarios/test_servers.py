@@ -86,7 +86,7 @@ async def test_another_server_is_deployed_to_while_one_is_dead(
     assert "Waiting" in shown(world.messages[first - 1])
     # Nor do questions of people wait.
     await world.deploy("apps")
-    listed = await world.whispered("Apps that can be deployed", "myapp")
+    listed = await world.whispered("Apps you can deploy", "myapp")
     assert "staging" in listed
     await world.deploy("status blog")
     await world.deploy("status myapp")

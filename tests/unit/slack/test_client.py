@@ -1,13 +1,16 @@
 """The Slack client against the simulated workspace."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
+import bot.slack
 from bot.errors import MessageGone, SlackError
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
@@ -314,3 +317,32 @@ def test_invalid_retry_after_is_accepted(header: str | None, seconds: int) -> No
 def test_only_edits_raise_message_gone(code: str) -> None:
     assert isinstance(as_error("chat.update", {"error": code}, bot_name="b"), MessageGone)
     assert not isinstance(as_error("chat.postMessage", {"error": code}, bot_name="b"), MessageGone)
+
+
+async def test_every_kind_of_call_is_counted(
+    slack: SlackSimulator, client: SlackClient, deploys: Channel, seen: list[tuple[str, str]]
+) -> None:
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    ts = await client.post(deploys.id, text="hello", blocks=BLOCKS)
+    assert not await client.has_reply(deploys.id, ts, "one", since=since, page=10)
+    await client.post_reply(deploys.id, ts, text="done", blocks=BLOCKS, reply_id="one")
+    assert await client.has_reply(deploys.id, ts, "one", since=since, page=10)
+    assert (await client.open_socket(slack.app_token)).startswith("ws")
+    with pytest.raises(SlackError):
+        await client.group_members("S-unknown")
+    assert [method for method, _ in seen] == [
+        "chat.postMessage",
+        "conversations.replies",
+        "chat.postMessage",
+        "conversations.replies",
+        "apps.connections.open",
+        "usergroups.users.list",
+    ]
+    assert [outcome for _, outcome in seen][:-1] == ["ok"] * 5
+    assert seen[-1][1] == "no_such_subteam"
+
+
+def test_calls_go_through_the_client_so_that_all_are_counted() -> None:
+    calls = re.compile(r"\bweb\.(apps|auth|chat|conversations|files|usergroups|users|views)_")
+    sources = Path(bot.slack.__file__).parent.rglob("*.py")
+    assert [one.name for one in sources if calls.search(one.read_text())] == ["client.py"]
