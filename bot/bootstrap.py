@@ -43,7 +43,6 @@ from bot.webhooks.sender import open_sender
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY = timedelta(seconds=5)
 FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
 """The most of the unused drain time that goes to the last edits."""
@@ -170,7 +169,7 @@ async def open_bot(
         live.start()
         stack.push_async_callback(live.stop)
         poller.poll_with(dispatcher.poll)
-        poller.every(LOOK_EVERY, _knock(dispatcher), "look for work")
+        poller.every(timing.look_for_work, _knock(dispatcher), "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
         poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
         poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
@@ -186,7 +185,7 @@ async def open_bot(
         # Check refused keys first, so queued deployments don't fail while the bot shuts down.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(recovery.show_recent_results())
-        poller.every(LOOK_EVERY, recovery.post_missing, "missing messages")
+        poller.every(timing.look_for_work, recovery.post_missing, "missing messages")
         looking = dispatcher.start()
         stack.callback(looking.cancel)
         # Also if the start fails or is cut off: running deploys must not lose their connection.

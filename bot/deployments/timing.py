@@ -43,6 +43,8 @@ class Timing:
     """Between tries while the database does not answer."""
 
     # Starting
+    look_for_work: timedelta = timedelta(seconds=5)
+    """How often each replica looks for queued deployments and missing messages."""
     lookup_grace: timedelta = timedelta(milliseconds=500)
     start_window: timedelta = timedelta(seconds=60)
     start_tries: int = 3
