@@ -127,9 +127,7 @@ class World:
                 redactor=Redactor(settings.secrets()),
                 readiness=Readiness(),
                 clock=clock,
-                timing=dataclasses.replace(
-                    settings.timing(), **{**QUICK_PAUSES, **(timing or {})}
-                ),
+                timing=dataclasses.replace(settings.timing(), **{**QUICK_PAUSES, **(timing or {})}),
                 slack_limits=self.slack_limits,
                 ssh_limits=self.ssh_limits,
             )

@@ -23,7 +23,6 @@ from tests.truth.pace import (
     SLACK_LIMITS,
     SSH_LIMITS,
     HurriedClock,
-    hurry,
     timing,
 )
 
@@ -45,7 +44,6 @@ def live(environ: Mapping[str, str], folder: str, log: str, ready: Connection) -
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    hurry()
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     asyncio.run(_live(environ, Path(folder), ready))
 

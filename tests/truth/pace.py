@@ -10,7 +10,6 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
-from bot import bootstrap
 from bot.clock import SystemClock
 from bot.deployments.timing import LockTiming, Timing
 from bot.dokku.limits import SshLimits
@@ -51,6 +50,7 @@ CHOSEN: dict[str, timedelta | int | LockTiming] = {
         dies_within=timedelta(milliseconds=600), fetch_lives_on=timedelta(seconds=1)
     ),
     "posting": timedelta(seconds=2),
+    "look_for_work": timedelta(milliseconds=300),
 }
 
 
@@ -96,8 +96,3 @@ class HurriedClock(SystemClock):
         if seconds > LONG_S:
             seconds = max(SHORTEST_S, seconds / HURRY)
         await asyncio.sleep(seconds)
-
-
-def hurry() -> None:
-    """Change what no setting changes. For a process that runs nothing else."""
-    bootstrap.LOOK_EVERY = timedelta(milliseconds=300)
