@@ -94,11 +94,11 @@ async def test_store_enforces_the_lower_limit_of_another_replica() -> None:
 @in_virtual_time
 async def test_deployment_blocked_by_outside_build_uses_no_slot() -> None:
     store, dokku = a_store(), DokkuOfApps(*APPS)
-    dokku.of["web"].add_record("foreign", source="git-hook")
+    dokku.of["web"].add_record("p1", source="git-hook")
     rig = a_limited_rig(store, dokku, most=1)
     await rig.passes(30)
     assert running(store) == {"api"}
-    dokku.of["web"].mark("foreign", BuildStatus.SUCCEEDED)
+    dokku.of["web"].mark("p1", BuildStatus.SUCCEEDED)
     await rig.passes(30)
     assert running(store) == {"api"}
     assert rig.progress("D-web").waits_for == "a free slot on production (1 of 1 in use)"

@@ -44,7 +44,7 @@ async def test_cancel_stops_a_build_within_a_second() -> None:
 @in_virtual_time
 async def test_cancel_while_queued_sends_nothing_to_dokku() -> None:
     dokku = FakeDokku()
-    dokku.add_record("foreign", source="git-hook")
+    dokku.add_record("p1", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
     await rig.passes(3)
     assert "Nothing was sent to Dokku" in await cancel(rig)

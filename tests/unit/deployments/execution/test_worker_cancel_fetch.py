@@ -16,10 +16,10 @@ FETCHING = "> fetching"
 BUILDING = "> building"
 
 
-async def fetching(*said: str) -> tuple[Rig, FakeStream]:
+async def fetching(*printed: str) -> tuple[Rig, FakeStream]:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
     stream = await rig.begun()
-    stream.say(*said)
+    stream.say(*printed)
     await rig.passes(5)
     return rig, stream
 
@@ -42,12 +42,12 @@ async def begin_build(rig: Rig, stream: FakeStream) -> float:
     return closed_at
 
 
-@pytest.mark.parametrize("said", [(), (FETCHING,)])
+@pytest.mark.parametrize("printed", [(), (FETCHING,)])
 @in_virtual_time
 async def test_connection_closes_when_the_build_begins_and_lock_proves_it(
-    said: tuple[str, ...],
+    printed: tuple[str, ...],
 ) -> None:
-    rig, stream = await fetching(*said)
+    rig, stream = await fetching(*printed)
     await cancel(rig)
     await rig.passes(20)
     assert rig.row().phase is Phase.CANCELLING

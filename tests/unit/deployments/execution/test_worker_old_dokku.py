@@ -22,11 +22,11 @@ INTERVAL = 10
 BY_LOCK = "(inferred from the released deploy lock)."
 
 
-async def begun(*said: str, locked: bool = True) -> tuple[Rig, FakeStream]:
-    """Start a deploy that printed `said`; it holds the lock from its build on."""
+async def started(*printed: str, locked: bool = True) -> tuple[Rig, FakeStream]:
+    """Start a deploy that printed `printed`; it holds the lock from its build on."""
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False))
     stream = await rig.begun()
-    stream.say(*said)
+    stream.say(*printed)
     rig.dokku.locked = locked
     await rig.passes(5)
     return rig, stream
@@ -37,7 +37,7 @@ async def cancel(rig: Rig) -> None:
     await rig.service.cancel(row.id, actor=row.requested_by, through="button")
 
 
-async def dies(rig: Rig, stream: FakeStream) -> None:
+async def die_and_free_lock(rig: Rig, stream: FakeStream) -> None:
     """Its client is gone: it dies and frees its lock 2 s later (recording m1)."""
     await rig.until(lambda: stream.ended)
     await rig.passes(2)
@@ -49,10 +49,10 @@ async def dies(rig: Rig, stream: FakeStream) -> None:
 
 @in_virtual_time
 async def test_cancel_in_a_build_is_proven_within_10_s() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     asked_at = rig.clock.monotonic()
     await cancel(rig)
-    await dies(rig, stream)
+    await die_and_free_lock(rig, stream)
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
     assert rig.clock.monotonic() - asked_at < 10
@@ -66,10 +66,10 @@ async def test_cancel_in_a_build_is_proven_within_10_s() -> None:
 
 @in_virtual_time
 async def test_cancel_after_the_switch_is_too_late() -> None:
-    rig, stream = await begun(*AFTER_SWITCH)
+    rig, stream = await started(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
     await cancel(rig)
-    await dies(rig, stream)
+    await die_and_free_lock(rig, stream)
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.NEW)
     assert "too late" in (row.reason or "")
@@ -77,7 +77,7 @@ async def test_cancel_after_the_switch_is_too_late() -> None:
 
 @in_virtual_time
 async def test_cancel_that_meets_a_success_ends_as_succeeded() -> None:
-    rig, stream = await begun(*AFTER_SWITCH)
+    rig, stream = await started(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
     await cancel(rig)
     await rig.until(lambda: stream.closed)
@@ -90,7 +90,7 @@ async def test_cancel_that_meets_a_success_ends_as_succeeded() -> None:
 
 @in_virtual_time
 async def test_deploy_still_running_after_cancel_stays_cancelling() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     await cancel(rig)
     await rig.until(lambda: stream.closed)
     await rig.passes(120)
@@ -105,9 +105,9 @@ async def test_deploy_still_running_after_cancel_stays_cancelling() -> None:
 
 @in_virtual_time
 async def test_time_limit_stops_a_build() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     await rig.until(lambda: stream.closed)
-    await dies(rig, stream)
+    await die_and_free_lock(rig, stream)
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
     assert rig.clock.monotonic() >= TIME_LIMIT.total_seconds()
@@ -116,7 +116,7 @@ async def test_time_limit_stops_a_build() -> None:
 
 @in_virtual_time
 async def test_time_limit_waits_for_a_silent_fetch() -> None:
-    rig, stream = await begun("> fetching", locked=False)
+    rig, stream = await started("> fetching", locked=False)
     await rig.until(lambda: stream.closed)
     row = await rig.until_ended(within_s=120)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.PREVIOUS)
@@ -124,7 +124,7 @@ async def test_time_limit_waits_for_a_silent_fetch() -> None:
 
 @in_virtual_time
 async def test_deploy_outliving_the_time_limit_is_proven_later() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     await rig.until(lambda: stream.closed)
     row = await rig.until_ended(within_s=180)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
@@ -140,7 +140,7 @@ async def test_deploy_outliving_the_time_limit_is_proven_later() -> None:
 @in_virtual_time
 async def test_deploy_that_died_before_time_limit_is_not_timed_out() -> None:
     """The connection was lost long before, so the bot stopped nothing."""
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     await rig.passes(TIME_LIMIT.total_seconds() - 60)
     stream.lose()
     await rig.passes(58)
@@ -156,9 +156,9 @@ async def test_deploy_that_died_before_time_limit_is_not_timed_out() -> None:
 
 @in_virtual_time
 async def test_connection_lost_in_a_build_starts_again() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     stream.lose()
-    await dies(rig, stream)
+    await die_and_free_lock(rig, stream)
     lost_at = rig.clock.monotonic()
     second = await rig.dokku.stream(2)
     assert rig.clock.monotonic() - lost_at < 10
@@ -169,7 +169,7 @@ async def test_connection_lost_in_a_build_starts_again() -> None:
 
 @in_virtual_time
 async def test_lock_taken_by_another_deploy_prevents_a_second_attempt() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     rig.dokku.locked = False
     real = rig.store.newer
 
@@ -186,10 +186,10 @@ async def test_lock_taken_by_another_deploy_prevents_a_second_attempt() -> None:
 
 @in_virtual_time
 async def test_connection_lost_after_the_switch_is_interrupted_but_live() -> None:
-    rig, stream = await begun(*AFTER_SWITCH)
+    rig, stream = await started(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
     stream.lose()
-    await dies(rig, stream)
+    await die_and_free_lock(rig, stream)
     row = await rig.until_ended(within_s=10)
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.NEW)
     assert BY_LOCK in (row.reason or "")
@@ -198,7 +198,7 @@ async def test_connection_lost_after_the_switch_is_interrupted_but_live() -> Non
 @in_virtual_time
 async def test_deploy_that_survives_lost_connection_succeeds() -> None:
     """A silent loss kills nothing: the output is lost, but the release is live."""
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     stream.lose()
     await rig.passes(65)
     assert rig.row().phase is Phase.BUILDING
@@ -214,7 +214,7 @@ async def test_deploy_that_survives_lost_connection_succeeds() -> None:
 
 @in_virtual_time
 async def test_bot_killed_in_a_build_starts_again() -> None:
-    rig, _ = await begun(*BUILDING)
+    rig, _ = await started(*BUILDING)
     await rig.crash()
     rig.dokku.locked = False
     again = a_rig(store=rig.store, dokku=rig.dokku)
@@ -240,7 +240,7 @@ async def test_phase_replaces_log_lines_that_were_never_stored() -> None:
 
 @in_virtual_time
 async def test_lock_is_checked_closely_only_just_after_the_loss() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     stream.lose()
     await rig.passes(LOCK.dies_within.total_seconds() + LOCK.stays_free.total_seconds())
     closely = rig.dokku.asked.count("report")
@@ -255,7 +255,7 @@ async def test_lock_is_checked_closely_only_just_after_the_loss() -> None:
 
 @in_virtual_time
 async def test_five_failed_polls_on_silent_connection_are_lost_contact() -> None:
-    rig, stream = await begun(*BUILDING)
+    rig, stream = await started(*BUILDING)
     await rig.passes(3 * INTERVAL)
     assert rig.observer.polls >= 3
     rig.dokku.fail("report", times=1)
@@ -269,7 +269,7 @@ async def test_five_failed_polls_on_silent_connection_are_lost_contact() -> None
 
 @in_virtual_time
 async def test_free_lock_does_not_prove_a_lost_fetch_dead() -> None:
-    rig, _ = await begun("> fetching", locked=False)
+    rig, _ = await started("> fetching", locked=False)
     rig.dokku.down = DOWN
     row = await rig.until_ended(within_s=120)
     assert row.failure is Failure.LOST_CONTACT
@@ -282,7 +282,7 @@ async def test_free_lock_does_not_prove_a_lost_fetch_dead() -> None:
 
 @in_virtual_time
 async def test_half_open_connection_is_closed_when_lock_is_free() -> None:
-    rig, stream = await begun(*AFTER_SWITCH)
+    rig, stream = await started(*AFTER_SWITCH)
     rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
     rig.dokku.locked = False
     row = await rig.until_ended(within_s=120)
@@ -292,8 +292,8 @@ async def test_half_open_connection_is_closed_when_lock_is_free() -> None:
 
 @in_virtual_time
 async def test_silent_build_and_silent_fetch_keep_their_connection() -> None:
-    for said, locked in ((BUILDING, True), (("> fetching",), False)):
-        rig, stream = await begun(*said, locked=locked)
+    for printed, locked in ((BUILDING, True), (("> fetching",), False)):
+        rig, stream = await started(*printed, locked=locked)
         await rig.passes(300)
         assert not stream.closed
         stream.succeed()

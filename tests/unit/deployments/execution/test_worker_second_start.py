@@ -72,7 +72,7 @@ async def test_second_lost_connection_ends_as_interrupted() -> None:
 async def test_outside_build_prevents_a_second_attempt() -> None:
     rig = a_rig(waiting())
     stream = await building(rig)
-    rig.dokku.add_record("foreign", source="git-hook")
+    rig.dokku.add_record("p1", source="git-hook")
     die(rig, stream)
     row = await rig.until_ended(within_s=60)
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)

@@ -6,20 +6,13 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
-from bot.deployments.model import Failure, Live, LogFacts, LogMarker, Phase
+from bot.deployments.model import LogFacts, LogMarker, Phase
 from bot.deployments.verdict.collector import EvidenceCollector, blind
-from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
-from bot.deployments.verdict.wording import describe, reason_of
 from tests.support.builders import (
-    CONFIG_SET,
     DEPLOYED,
     METADATA,
-    NEW,
-    RESTARTED_NEW,
     SHA,
     a_snapshot,
-    containers,
-    evidence,
     facts,
 )
 from tests.support.fake_dokku import GOOD, FakeDokku
@@ -51,29 +44,6 @@ async def test_outside_records_are_part_of_the_evidence() -> None:
         )
         assert [one.id for one in found.evidence.others] == ["c1"]
         assert found.build_id == "b1"
-
-
-def a_result(cause: str, live: Live) -> Ended:
-    return Ended(
-        rule="x",
-        phase=Phase.FAILED,
-        failure=Failure.INTERNAL,
-        live=live,
-        cause=Cause.NOT_STARTED,
-        detail=cause,
-        live_detail=LiveDetail.IN_CAUSE,
-    )
-
-
-def test_outside_changes_are_in_evidence_and_reason() -> None:
-    seen = evidence(others=(CONFIG_SET,))
-    assert describe(seen, "kept_running").endswith("; others: config-redeploy c1 succeeded")
-    assert "others" not in describe(evidence(), "kept_running")
-    verdict = a_result("It ended", Live.NEW)
-    assert reason_of(verdict, seen, seen.after) == (
-        "It ended. Meanwhile, outside this bot: config:set (Dokku build c1)."
-    )
-    assert "ps:scale" in reason_of(verdict, evidence(), containers(RESTARTED_NEW))
 
 
 async def read(dokku: FakeDokku, streamed: LogFacts | None, **changes: object) -> LogFacts:
@@ -189,23 +159,3 @@ def test_blind_evidence_holds_only_the_output() -> None:
     assert (seen.exit_status, seen.record, seen.after, seen.report) == (1, None, None, None)
     assert seen.last_word
     assert blind(replace(STARTED, before=None), facts(), cap_reached=False).before.builds is None
-
-
-def test_unanswered_server_is_named_only_when_live_state_is_unknown() -> None:
-    seen = evidence(after=None, unanswered="Its key changed. Mend it so.")
-    lost = a_result("Lost", Live.UNKNOWN)
-    sentence = "Lost. The server could not be queried: Its key changed. Mend it so."
-    assert reason_of(lost, seen, None) == sentence
-    assert reason_of(lost, replace(seen, unanswered=None), None) == "Lost."
-    proven = replace(lost, live=Live.PREVIOUS)
-    assert reason_of(proven, seen, containers(NEW)) == "Lost."
-
-
-def test_description_names_the_rule_and_its_evidence() -> None:
-    line = describe(evidence(after=containers(NEW)), "kept_running")
-    assert line.startswith("rule kept_running; exit status 0; record succeeded (None); ")
-    assert f"web.1 {NEW.id} running" in line
-    assert "containers unreadable" in describe(evidence(after=None), "x")
-    assert "record none; containers none; markers none" in describe(
-        evidence(record=None, after=containers(), output=facts()), "x"
-    )

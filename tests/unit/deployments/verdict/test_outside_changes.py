@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
 from bot.deployments.model import Blocker, Live
-from bot.deployments.queue.waiting_list import expiry_cause
 from bot.deployments.verdict.outside_changes import (
     SOURCES,
     UNRECORDED,
@@ -116,18 +115,6 @@ def test_advice_for_a_restart_is_to_end_its_process(source: str) -> None:
 def test_advice_never_recommends_unlocking() -> None:
     assert "`apps:unlock` would not stop it" in UNRECORDED.mend
     assert "unlock" not in how_to_end(record(), "web")
-
-
-def test_expiry_cause_names_the_blocker_and_the_fix() -> None:
-    held_up = Blocker(what=PHRASE, since=NOW - timedelta(hours=2, minutes=1), mend="Do this.")
-    assert expiry_cause(PHRASE, held_up, NOW) == (
-        f"It waited too long for {PHRASE}, which has been running for 2h 1m. Do this."
-    )
-    assert expiry_cause("the lock", Blocker(what="the lock", mend="Do this."), NOW) == (
-        "It waited too long for the lock. Do this."
-    )
-    assert expiry_cause("x", Blocker(what="x"), NOW) == "It waited too long for x"
-    assert expiry_cause("its turn", None, NOW) == "It waited too long for its turn"
 
 
 # --- during a deployment of this bot

@@ -1,5 +1,6 @@
 """Sentences about results: the cause, then what serves."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from bot.deployments.verdict.wording import (
     LIVE,
     LIVE_SENTENCES,
     as_sentence,
+    describe,
+    reason_of,
     sentence_of,
 )
+from tests.support.builders import CONFIG_SET, NEW, RESTARTED_NEW, containers, evidence, facts
 
 SERVES_OLD = "The previous release is still serving."
 BY_LOCK = " (inferred from the released deploy lock)."
@@ -158,3 +162,46 @@ def test_every_word_has_its_text() -> None:
     assert set(CAUSES) == set(Cause) - in_their_own_words
     assert set(LIVE) == set(LIVE_SENTENCES) == set(Live)
     assert set(FAILURES) == set(Failure)
+
+
+def result_saying(cause: str, live: Live) -> Ended:
+    return Ended(
+        rule="x",
+        phase=Phase.FAILED,
+        failure=Failure.INTERNAL,
+        live=live,
+        cause=Cause.NOT_STARTED,
+        detail=cause,
+        live_detail=LiveDetail.IN_CAUSE,
+    )
+
+
+def test_outside_changes_are_in_evidence_and_reason() -> None:
+    seen = evidence(others=(CONFIG_SET,))
+    assert describe(seen, "kept_running").endswith("; others: config-redeploy c1 succeeded")
+    assert "others" not in describe(evidence(), "kept_running")
+    verdict = result_saying("It ended", Live.NEW)
+    assert reason_of(verdict, seen, seen.after) == (
+        "It ended. Meanwhile, outside this bot: config:set (Dokku build c1)."
+    )
+    assert "ps:scale" in reason_of(verdict, evidence(), containers(RESTARTED_NEW))
+
+
+def test_unanswered_server_is_named_only_when_live_state_is_unknown() -> None:
+    seen = evidence(after=None, unanswered="Its key changed. Mend it so.")
+    lost = result_saying("Lost", Live.UNKNOWN)
+    sentence = "Lost. The server could not be queried: Its key changed. Mend it so."
+    assert reason_of(lost, seen, None) == sentence
+    assert reason_of(lost, replace(seen, unanswered=None), None) == "Lost."
+    proven = replace(lost, live=Live.PREVIOUS)
+    assert reason_of(proven, seen, containers(NEW)) == "Lost."
+
+
+def test_description_names_the_rule_and_its_evidence() -> None:
+    line = describe(evidence(after=containers(NEW)), "kept_running")
+    assert line.startswith("rule kept_running; exit status 0; record succeeded (None); ")
+    assert f"web.1 {NEW.id} running" in line
+    assert "containers unreadable" in describe(evidence(after=None), "x")
+    assert "record none; containers none; markers none" in describe(
+        evidence(record=None, after=containers(), output=facts()), "x"
+    )
