@@ -133,7 +133,6 @@ async def open_bot(
             max_running=settings.max_running(),
         )
         service, dispatcher, deployments = domain.service, domain.dispatcher, domain.deployments
-        live.shows_running = dispatcher.shows
         sender = await stack.enter_async_context(
             open_sender(
                 endpoints=settings.endpoints(),
@@ -166,7 +165,7 @@ async def open_bot(
                 dispatcher.look_for_work()
 
         stack.callback(store.database.subscribe(on_change))
-        live.start()
+        live.start(shows_running=dispatcher.shows)
         stack.push_async_callback(live.stop)
         poller.poll_with(dispatcher.poll)
         poller.every(timing.look_for_work, _knock(dispatcher), "look for work")

@@ -85,7 +85,7 @@ class Poller:
         try:
             await work(*args)
         except asyncio.CancelledError:
-            # The scheduler would log our own stop as an error, with a traceback.
+            # The scheduler would log this stop as an error, with a traceback.
             if not self._stopping:
                 raise
         finally:

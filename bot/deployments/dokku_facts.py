@@ -41,7 +41,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Docker says it runs at this moment."""
+        """Whether Docker says that it runs."""
         return self.state == "running"
 
 
@@ -78,7 +78,7 @@ class BuildRecord:
     exit_code: int | None = None
     started_at: str = ""
     duration: timedelta | None = None
-    """How long it has run, or took, by the server's own clock; None: not told."""
+    """How long it has run, or took, by the server's clock; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a deployment is: the words of the project as types. Frozen, no behaviour but reading."""
+"""What a deployment is: the terms of the glossary as frozen types."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from bot.deployments.dokku_facts import Containers, Snapshot
 
 
 class Status(StrEnum):
-    """The five words the outside sees."""
+    """The five statuses that the outside sees."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a deployment is; its status follows from it (`states.STATUS`)."""
+    """Where a deployment is; `states.STATUS` maps it to a status."""
 
     AWAITING_APPROVAL = "awaiting_approval"
     QUEUED = "queued"
@@ -66,7 +66,7 @@ class Failure(StrEnum):
 
 
 class Live(StrEnum):
-    """What serves now, shown with every end."""
+    """What serves now; shown with every result."""
 
     NEW = "new"
     PREVIOUS = "previous"
@@ -76,7 +76,7 @@ class Live(StrEnum):
 
 
 class Trigger(StrEnum):
-    """Through what a deployment was asked for."""
+    """How a deployment was requested."""
 
     COMMAND = "command"
     FORM = "form"
@@ -87,7 +87,7 @@ class Trigger(StrEnum):
 
 
 class LogMarker(StrEnum):
-    """Facts that Dokku's own lines state (dokku.md sections 1.11 and 2)."""
+    """Facts that lines of Dokku's output state."""
 
     FETCHING = "fetching"
     BUILDING = "building"
@@ -113,13 +113,13 @@ class LogMarker(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A person (or the bot, or the server) who caused something."""
+    """Who caused something: a person, the bot or the server."""
 
     user: str
     """Slack user id, or a word such as `cli`, `bot`, `server`."""
     team: str | None = None
     name: str | None = None
-    """For people; never used to decide anything."""
+    """For display only; decides nothing."""
 
 
 BOT = Actor(user="bot", name="deploybot")
@@ -127,7 +127,7 @@ BOT = Actor(user="bot", name="deploybot")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFacts:
-    """What the lines of one deploy's output state. Only ever grows."""
+    """What the lines of one deploy's output state. It only grows."""
 
     markers: frozenset[LogMarker] = frozenset()
     phase: Phase | None = None
@@ -153,7 +153,7 @@ class LogFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest:
-    """Somebody asked for the end of a deployment."""
+    """A person's request to cancel a deployment."""
 
     by: Actor
     at: datetime
@@ -161,7 +161,7 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagePlace:
-    """Where the live message stands in Slack."""
+    """Where the live message is in Slack."""
 
     channel: str
     ts: str
@@ -169,9 +169,9 @@ class MessagePlace:
 
     @property
     def root(self) -> str:
-        """The ts that replies belong under: of the thread it stands in, else its own.
+        """The ts that replies belong under: of the thread the message is in, else its own.
 
-        Only a message posted anew stands in a thread; Slack names the root in its permalink.
+        Only a message that was posted again is in a thread; its permalink names the root.
         """
         named = _THREAD_ROOT.search(self.permalink or "")
         return named[1] if named else self.ts
@@ -188,25 +188,25 @@ class Deployment:
     """The name people use (the table's name)."""
     dokku_app: str
     repo: str | None
-    """None until it was looked up."""
+    """None until it is looked up."""
     ref: str
     """What was typed, or the default."""
     sha: str | None = None
     """Full commit, once pinned."""
     ready: bool = False
-    """Repo and commit have been looked up (found, or known not to be knowable): it may start."""
+    """Repository and commit have been looked up, found or not: it may start."""
     phase: Phase = Phase.QUEUED
     failure: Failure | None = None
     live: Live | None = None
-    """Known at the end only."""
+    """Set with the result."""
     reason: str | None = None
-    """One sentence for people, at an end."""
+    """For people: why it ended so, set with the result."""
     evidence: str | None = None
-    """Which rule decided on what, for operators; redacted."""
+    """For operators: which rule decided, on what evidence; redacted."""
     requested_by: Actor
     trigger: Trigger
     request_key: str
-    """Slack's trigger, view or event id: the same request twice is one deployment."""
+    """Slack's trigger, view or event id: the same key twice is one deployment."""
     channel: str
     """Slack channel that the request came from; empty for none (CLI)."""
     message: MessagePlace | None = None
@@ -219,22 +219,22 @@ class Deployment:
     before: Snapshot | None = None
     build_id: str | None = None
     exit_status: int | None = None
-    """Our command's exit status; None: not ended, or never learnt."""
+    """Of Dokku's command; None: it has not ended, or its status was never received."""
     url: str | None = None
     previous_sha: str | None = None
-    """What was live at the start: proven (`before.proven`), else what Dokku's record named."""
+    """What was live at the start: proven (`before.proven`), else according to Dokku."""
     retry_of: str | None = None
     rollback_of: str | None = None
     rollback_sha: str | None = None
-    """Newest SHA proven live before this deployment, fixed when it ended."""
+    """Newest SHA proven live before this deployment; set with the result."""
     after: Containers | None = None
-    """What the last look before the end showed; None: it could not be read, or never was."""
+    """What the last look showed; None: it could not be read, or never was."""
     corrected_from: Mapping[str, str | None] | None = None
-    """The former end (`status`, `failure`, `live`), once a late verdict corrected it."""
+    """The former `status`, `failure` and `live`, once a late verdict corrected them."""
     late_over: bool = False
-    """No late verdict is looked for any more, although the end is not proven."""
+    """No late verdict is possible any more, although the result is not proven."""
     crash_told: bool = False
-    """The thread has been told that the release, called live, does not stay up."""
+    """The thread has the note that the release, reported as live, crashes."""
     cancel: CancelRequest | None = None
     max_duration: timedelta = timedelta(minutes=30)
     fence: int = 0
@@ -242,7 +242,7 @@ class Deployment:
 
     @property
     def pinned(self) -> str:
-        """What Dokku is given: the commit, else the ref."""
+        """What Dokku gets: the commit, else the ref."""
         return self.sha or self.ref
 
     @property
@@ -283,7 +283,7 @@ class AppKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppPolicy:
-    """What the settings say of an app; the defaults where it has no table."""
+    """What the settings say about an app; the defaults if it has no table."""
 
     server: str
     app: str
@@ -291,62 +291,62 @@ class AppPolicy:
     repo: str | None = None
     default_ref: str | None = None
     deployers: frozenset[str] = frozenset()
-    """Slack users and user groups; empty: everybody of the bot's own workspace."""
+    """Slack users and user groups; empty: everybody in the bot's workspace."""
     max_duration: timedelta = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker:
-    """What keeps the head of a queue from starting, though nothing of this bot runs."""
+    """What keeps the first in a queue from starting, although this bot runs nothing."""
 
     what: str
     """One phrase for people."""
     since: datetime | None = None
-    """Since when it runs, by our own clock; None: nothing tells."""
+    """Since when it runs, by the bot's clock; None: not known."""
     stuck: bool = False
     """It has run for longer than a deployment may: it may never end by itself."""
-    mend: str = ""
-    """What an operator can do about it, in one sentence; empty: it passes by itself."""
+    advice: str = ""
+    """What an operator can do about it; empty: it passes by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What is shown of a deployment beside its row. Volatile: a restart may lose it."""
+    """What is shown beside the row of a deployment. Volatile: a restart may lose it."""
 
     step: str | None = None
     tail: tuple[str, ...] = ()
     """Last lines of the log, cleaned and redacted, oldest first (<= 40)."""
     excerpt: tuple[str, ...] = ()
-    """At a failure: the lines around the error (<= 10)."""
+    """After a failure: the lines around the error (<= 10)."""
     checked_at: datetime | None = None
-    """Last answer of Dokku."""
+    """When Dokku last answered."""
     stale_since: datetime | None = None
     """Set while Dokku does not answer."""
     stale_why: str | None = None
-    """Why it does not, in a sentence."""
+    """Why it does not answer, as a sentence."""
     place: int | None = None
     """Place among the waiting, from 1."""
     waits_for: str | None = None
     """One phrase: what a waiting deployment waits for."""
     blocker: Blocker | None = None
-    """What is known of it, where it is nothing of this bot."""
+    """What it waits for, if that is not this bot's."""
     reading_end: bool = False
-    """The command ended; what is live is being read."""
+    """The command ended, and the evidence is being read."""
     cut_off: bool = False
-    """Our line to the command is gone, and its end is not known: it can only be watched."""
+    """The connection to the command is gone, so it can only be watched."""
     usual: timedelta | None = None
     """Median duration of good deployments, once 3 are known."""
     others: str | None = None
-    """One sentence: who else works on the app while this runs."""
+    """One sentence about outside changes while it runs."""
     live_sha: str | None = None
-    """Before the start: the commit that was proven live last, where nothing came after it."""
+    """Before the start: the last commit proven live, if nothing came after it."""
     notes: tuple[str, ...] = ()
-    """Sentences that belong beside the facts."""
+    """Sentences beside the facts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """Who caused a change, through what."""
+    """Who caused a change, and how."""
 
     actor: Actor
     through: str
@@ -358,7 +358,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something the outside is told about: written in the transaction of the change.
+    """Something that the outside is notified of; written in the transaction of the change.
 
     The store turns it into outbox rows: one per webhook endpoint that wants it and, for ends
     and corrections, one thread mention.
@@ -367,7 +367,7 @@ class Event:
     type: str
     """`deployment.started`, `deployment.finished`, `deployment.corrected`, `deployment.note`."""
     text: str | None = None
-    """Of a `deployment.note`: the sentence for the thread. Nobody else is told of a note."""
+    """Of a `deployment.note`: the sentence for the thread. Notes go nowhere else."""
     log_tail: tuple[str, ...] = ()
     corrected_from: Mapping[str, str | None] | None = None
 

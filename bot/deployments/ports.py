@@ -93,15 +93,15 @@ class Dokku(Protocol):
         ...
 
     def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
-        """What lines that were kept (cleaned, redacted) state."""
+        """What stored lines (cleaned, redacted) state."""
         ...
 
     async def cancel_build(self, app: str) -> bool:
-        """`builds:cancel`. True: it says that it killed a deploy. False: nothing was killed."""
+        """`builds:cancel`. True: Dokku says that it killed a deploy. False: it killed nothing."""
         ...
 
     async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
-        """Log in anew and start `git:sync --build`. Unreachable: nothing was started."""
+        """Log in and start `git:sync --build`. Raises Unreachable: nothing was started."""
         ...
 
 
@@ -113,13 +113,13 @@ class Servers(Protocol):
         ...
 
     def get(self, name: str) -> Dokku:
-        """The driver of a server. KeyError for an unknown name."""
+        """The driver of a server; for an unknown name one whose questions all raise Unreachable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A ref's commit."""
+    """The ref's commit."""
 
     sha: str
 
@@ -138,7 +138,7 @@ class CannotTell:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """A shortened commit that may be each of these."""
+    """An ambiguous short SHA: it may be each of these."""
 
     shas: tuple[str, ...]
 
@@ -152,14 +152,14 @@ class Refs(Protocol):
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         """The full commit of a branch, tag or SHA. Answers within 5 s; raises nothing.
 
-        A full SHA is Found as it is. A short one (7 digits or more) is Found where it is the
-        beginning of exactly one commit that a branch or tag names, else CannotTell or Several.
+        A full SHA is Found as it is. A short one (7 digits or more) is Found if exactly one commit
+        that a branch or tag names starts with it, else CannotTell or Several.
         """
         ...
 
 
 class Urgency(IntEnum):
-    """Order of edits: ends and answers to clicks, then phases and first lines, then the rest."""
+    """Order of edits: results and answers to clicks, phases and first lines, then the rest."""
 
     NOW = 0
     PHASE = 1
@@ -167,10 +167,10 @@ class Urgency(IntEnum):
 
 
 class Announcer(Protocol):
-    """Tells Slack. Implemented by the live message."""
+    """Shows deployments in Slack. The live message implements it."""
 
     async def post(self, deployment: Deployment) -> MessagePlace:
-        """Post the live message. SlackError, with a sentence for the asker: it cannot be."""
+        """Post the live message. Raises SlackError with a sentence for the requester."""
         ...
 
     def changed(self, deployment_id: str, urgency: Urgency) -> None:
@@ -179,18 +179,18 @@ class Announcer(Protocol):
 
 
 class Catalog(Protocol):
-    """What the settings say of apps."""
+    """What the settings say about apps."""
 
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
-        """The policy of an app. Declined: unknown server, or the app is not listed and must be."""
+        """The policy of an app. Raises Declined: unknown server, or an app that must be listed."""
         ...
 
     def listed(self) -> Sequence[AppPolicy]:
-        """Apps with a table of their own."""
+        """Apps that have a table in the settings."""
         ...
 
     def repo_for(self, policy: AppPolicy) -> str | None:
-        """The app's own repo, else the template's; None: Dokku's own record must tell."""
+        """The app's repository, else the template's; None: Dokku's record has to name it."""
         ...
 
 
@@ -198,7 +198,7 @@ class Groups(Protocol):
     """Slack user groups."""
 
     async def groups_of(self, user: str, among: Collection[str]) -> frozenset[str]:
-        """Those of the group ids `among` that hold the user; unknown ones are left out."""
+        """The group ids of `among` that include the user; unknown ones are left out."""
         ...
 
 
@@ -218,7 +218,7 @@ class Observer(Protocol):
         ...
 
     def counted(self, unfinished: Collection[Deployment]) -> None:
-        """All that have not ended, at this moment."""
+        """All deployments that have not ended."""
         ...
 
 
@@ -226,7 +226,7 @@ class Polls(Protocol):
     """The scheduler, as the domain sees it."""
 
     def watch(self, deployment_id: str) -> None:
-        """Call `Dispatcher.tick(id)` each poll interval, spread, until `unwatch`."""
+        """Call `Dispatcher.poll(id)` each poll interval, spread, until `unwatch`."""
         ...
 
     def unwatch(self, deployment_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The state machine as a table; the store repeats its guard in every UPDATE (design: phases)."""
+"""The state machine as a table; the store repeats its guard in every UPDATE."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ FETCHED = frozenset({Phase.BUILDING, Phase.RELEASING})
 """Phases of a running command that has its commit, and holds the app's deploy lock."""
 
 ORDER: Mapping[Phase, int] = {
-    phase: place
-    for place, phase in enumerate(
+    phase: rank
+    for rank, phase in enumerate(
         (Phase.STARTING, Phase.FETCHING, Phase.BUILDING, Phase.RELEASING, Phase.CHECKING)
     )
 }
@@ -49,36 +49,46 @@ class Move:
 
 
 MOVES = (
-    Move(Phase.AWAITING_APPROVAL, Phase.QUEUED, Who.SERVICE, "approved by somebody who may"),
-    Move(Phase.AWAITING_APPROVAL, Phase.CANCELLED, Who.SERVICE, "cancel asked, nothing was sent"),
+    Move(Phase.AWAITING_APPROVAL, Phase.QUEUED, Who.SERVICE, "approved by an approver"),
+    Move(
+        Phase.AWAITING_APPROVAL, Phase.CANCELLED, Who.SERVICE, "cancel requested, nothing was sent"
+    ),
     Move(Phase.AWAITING_APPROVAL, Phase.FAILED, Who.SERVICE, "rejected, or waited too long"),
     Move(Phase.QUEUED, Phase.STARTING, Who.OWNER, "head of its queue, no build on the server"),
-    Move(Phase.QUEUED, Phase.CANCELLED, Who.SERVICE, "cancel asked, nothing was sent"),
+    Move(Phase.QUEUED, Phase.CANCELLED, Who.SERVICE, "cancel requested, nothing was sent"),
     Move(Phase.QUEUED, Phase.FAILED, Who.SERVICE, "waited too long, or known not to be deployable"),
     Move(Phase.STARTING, Phase.QUEUED, Who.OWNER, "Dokku refused: another deploy holds its lock"),
     Move(Phase.FETCHING, Phase.QUEUED, Who.OWNER, "Dokku refused: another deploy holds its lock"),
-    Move(Phase.STARTING, Phase.FETCHING, Who.OWNER, "Dokku's own line"),
-    Move(Phase.STARTING, Phase.BUILDING, Who.OWNER, "Dokku's own line"),
-    Move(Phase.STARTING, Phase.RELEASING, Who.OWNER, "Dokku's own line"),
-    Move(Phase.FETCHING, Phase.BUILDING, Who.OWNER, "Dokku's own line"),
-    Move(Phase.FETCHING, Phase.RELEASING, Who.OWNER, "Dokku's own line"),
-    Move(Phase.BUILDING, Phase.RELEASING, Who.OWNER, "Dokku's own line"),
+    Move(Phase.STARTING, Phase.FETCHING, Who.OWNER, "a log marker"),
+    Move(Phase.STARTING, Phase.BUILDING, Who.OWNER, "a log marker"),
+    Move(Phase.STARTING, Phase.RELEASING, Who.OWNER, "a log marker"),
+    Move(Phase.FETCHING, Phase.BUILDING, Who.OWNER, "a log marker"),
+    Move(Phase.FETCHING, Phase.RELEASING, Who.OWNER, "a log marker"),
+    Move(Phase.BUILDING, Phase.RELEASING, Who.OWNER, "a log marker"),
     Move(Phase.FETCHING, Phase.STARTING, Who.OWNER, "second attempt: the first one died"),
     Move(Phase.BUILDING, Phase.STARTING, Who.OWNER, "second attempt: the first one died"),
-    Move(Phase.STARTING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
-    Move(Phase.FETCHING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
-    Move(Phase.BUILDING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
-    Move(Phase.RELEASING, Phase.CHECKING, Who.OWNER, "a good end of our command"),
+    Move(Phase.STARTING, Phase.CHECKING, Who.OWNER, "a good end of the command"),
+    Move(Phase.FETCHING, Phase.CHECKING, Who.OWNER, "a good end of the command"),
+    Move(Phase.BUILDING, Phase.CHECKING, Who.OWNER, "a good end of the command"),
+    Move(Phase.RELEASING, Phase.CHECKING, Who.OWNER, "a good end of the command"),
     Move(Phase.CANCELLING, Phase.CHECKING, Who.OWNER, "a good end: the cancel came too late"),
-    Move(Phase.STARTING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
-    Move(Phase.FETCHING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
-    Move(Phase.BUILDING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
-    Move(Phase.RELEASING, Phase.CANCELLING, Who.OWNER, "cancel asked, or the cap reached"),
+    Move(
+        Phase.STARTING, Phase.CANCELLING, Who.OWNER, "cancel requested, or the time limit reached"
+    ),
+    Move(
+        Phase.FETCHING, Phase.CANCELLING, Who.OWNER, "cancel requested, or the time limit reached"
+    ),
+    Move(
+        Phase.BUILDING, Phase.CANCELLING, Who.OWNER, "cancel requested, or the time limit reached"
+    ),
+    Move(
+        Phase.RELEASING, Phase.CANCELLING, Who.OWNER, "cancel requested, or the time limit reached"
+    ),
     Move(Phase.STARTING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
     Move(Phase.FETCHING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
     Move(Phase.BUILDING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
     Move(Phase.RELEASING, Phase.CANCELLED, Who.OWNER, "the record says canceled"),
-    Move(Phase.CANCELLING, Phase.CANCELLED, Who.OWNER, "the record, or our command's death"),
+    Move(Phase.CANCELLING, Phase.CANCELLED, Who.OWNER, "the record, or the command's death"),
     Move(Phase.STARTING, Phase.FAILED, Who.OWNER, "a verdict"),
     Move(Phase.FETCHING, Phase.FAILED, Who.OWNER, "a verdict"),
     Move(Phase.BUILDING, Phase.FAILED, Who.OWNER, "a verdict"),
@@ -91,19 +101,19 @@ _BY_PAIR: Mapping[tuple[Phase, Phase], Move] = {(move.frm, move.to): move for mo
 
 
 def find_move(frm: Phase, to: Phase) -> Move | None:
-    """The row that allows going from `frm` to `to`; None: forbidden."""
+    """The row for going from `frm` to `to`; None: forbidden."""
     return _BY_PAIR.get((frm, to))
 
 
 def may_move(frm: Phase, to: Phase, by: Who) -> bool:
     """Whether `by` may cause the move; the owner may do what anybody may.
 
-    An ending never moves (a late verdict is its own act).
+    An ended deployment never moves; a late verdict is a correction, not a move.
     """
     move = find_move(frm, to)
     return move is not None and by in {move.by, Who.OWNER}
 
 
 def status_of(phase: Phase) -> Status:
-    """The word the outside sees for a phase."""
+    """The status of a phase."""
     return STATUS[phase]

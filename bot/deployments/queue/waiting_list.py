@@ -105,4 +105,4 @@ def expiry_cause(waits_for: str, blocker: Blocker | None, now: datetime) -> str:
         return cause
     if blocker.since is not None:
         cause += f", which has been running for {duration_words(now - blocker.since)}"
-    return f"{cause}. {blocker.mend}" if blocker.mend else cause
+    return f"{cause}. {blocker.advice}" if blocker.advice else cause

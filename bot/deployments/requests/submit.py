@@ -54,7 +54,7 @@ class Submission:
         removal: QueueRemoval,
     ) -> None:
         self.in_progress: set[str] = set()
-        """Deployments that this process is posting or withdrawing; nobody else may post them."""
+        """Deployments that this process is posting or withdrawing; no one else may post them."""
         self._deployments = deployments
         self._store = deployments.store
         self._resolver = resolver

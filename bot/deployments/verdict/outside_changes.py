@@ -1,4 +1,4 @@
-"""What others do to an app, as Dokku's records tell it: named for people. Pure."""
+"""Outside changes: what others do to an app according to Dokku's records, in words. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -28,10 +28,10 @@ SOURCES: Mapping[str, str] = {
 
 UNRECORDED = Blocker(
     what="another deploy outside this bot (Dokku shows only its lock)",
-    mend="An operator can find that deploy's process on the server and end it. "
+    advice="An operator can find that deploy's process on the server and end it. "
     "`apps:unlock` would not stop it, and two builds could then run at once.",
 )
-"""Dokku before 0.38 tells neither source nor age: a lock is there, or is not."""
+"""Dokku before 0.38 shows neither source nor age: only whether a lock is held."""
 
 
 def command_of(record: BuildRecord) -> str:
@@ -40,17 +40,17 @@ def command_of(record: BuildRecord) -> str:
 
 
 def describe_build(record: BuildRecord) -> str:
-    """One phrase that names a foreign build: how it was started, and its id."""
+    """One phrase that names a build outside this bot: how it was started, and its id."""
     article = "a " if record.source in SOURCES else ""
     return f"{article}{command_of(record)} outside this bot (Dokku build {record.id})"
 
 
 def how_to_end(record: BuildRecord, app: str) -> str:
-    """What an operator can do about a build that does not end by itself, in one sentence.
+    """What an operator can do about a command that does not end by itself.
 
-    `builds:cancel` kills what holds the app's deploy lock, and signals the process that the
-    record names: which may be another one by now, where the build died and its PID was reused.
-    Restarts hold no lock (recordings j_second_deploy_while_running, l1_cancel_mid_build).
+    `builds:cancel` kills what holds the app's deploy lock, and signals the PID in the record. If
+    the build died, another process may have that PID. Restarts hold no lock (recordings
+    j_second_deploy_while_running, l1_cancel_mid_build).
     """
     if record.kind == "deploy":
         return f"An operator can {_look(record.id, app)} and end that process on the server."
@@ -58,7 +58,7 @@ def how_to_end(record: BuildRecord, app: str) -> str:
 
 
 def how_to_end_build(build_id: str, app: str) -> str:
-    """The same, for what holds the app's deploy lock."""
+    """The same for a build, which holds the app's deploy lock."""
     return (
         f"An operator can {_look(build_id, app)} and, if that process is still this build, end it "
         f"with `builds:cancel {app}`."
@@ -94,9 +94,9 @@ def blocker(
 ) -> Blocker:
     """A running record as what a deployment waits for.
 
-    Its age is Dokku's own span, laid before our `now`: two clocks are never compared. `known` is
-    what was shown before; of the same build it keeps its instant, which would move by a second
-    or two with each look. `longest` is for how long a deployment may run.
+    Its age is the duration that Dokku reports, so two clocks are never compared. `known` is what
+    was shown before: for the same build its start is kept, as a new one would differ by a second
+    or two at each look. `longest` is how long a deployment may run.
     """
     since = None if record.duration is None else now - record.duration
     if known is not None and known.what == what and known.since is not None:
@@ -105,19 +105,19 @@ def blocker(
         what=what,
         since=since,
         stuck=since is not None and now - since > longest,
-        mend=how_to_end(record, app),
+        advice=how_to_end(record, app),
     )
 
 
-# --- during a deployment of ours
+# --- during a deployment
 
 
 def outside_records(
-    records: Sequence[BuildRecord], before: Snapshot, ours: str | None
+    records: Sequence[BuildRecord], before: Snapshot, own: str | None
 ) -> tuple[BuildRecord, ...]:
-    """Records that others began since the snapshot, oldest first. None before 0.38.
+    """Records of outside changes since the snapshot, oldest first; none before Dokku 0.38.
 
-    `ours` is the id of our own record; while it is not known, every git:sync may be ours.
+    `own` is the id of this deployment's record; None: every git:sync may be this deployment's.
     """
     if before.builds is None:
         return ()
@@ -125,9 +125,7 @@ def outside_records(
     others = [
         one
         for one in records
-        if one.id not in known
-        and one.id != ours
-        and (ours is not None or one.source != SYNC_SOURCE)
+        if one.id not in known and one.id != own and (own is not None or one.source != SYNC_SOURCE)
     ]
     return tuple(sorted(others, key=lambda one: one.id))
 
@@ -135,8 +133,8 @@ def outside_records(
 def may_have_changed(record: BuildRecord) -> bool:
     """Whether the command may have changed what runs.
 
-    A build that ended without telling came no further than its build: Dokku refused it because
-    of our lock, or it failed. Restarts never tell how they ended, and change what runs.
+    A build that ended without a result came no further than its build: Dokku refused it because of
+    the deploy lock, or it failed. Restarts never record their result, and do change what runs.
     Recordings: j_second_deploy_while_running, p_ps_rebuild_restart_stop_start.
     """
     if record.kind != "build":
@@ -161,7 +159,7 @@ def release_commands(others: Sequence[BuildRecord]) -> str:
 
 
 def note_about(others: Sequence[BuildRecord]) -> str | None:
-    """One sentence beside a deployment: who works on the same app meanwhile. None: nobody."""
+    """One sentence about outside changes to the app meanwhile; None: there are none."""
     busy = [one for one in others if may_have_changed(one)]
     if not busy:
         return None
@@ -184,17 +182,17 @@ def with_outside_changes(
     output: LogFacts,
     before: Snapshot,
 ) -> str:
-    """The sentence of an end and, where it does not say so itself, what others did meanwhile.
+    """The sentence of a result and, unless it says so itself, what others did meanwhile.
 
-    `ps:scale` leaves no record, and Dokku before 0.38 keeps none: then only containers of our
-    release that our own output does not name tell of somebody.
+    `ps:scale` leaves no record, and Dokku before 0.38 keeps none: then only containers of this
+    release that the deployment's output does not name show an outside change.
     """
     note = note_about([one for one in others if command_of(one) not in reason])
-    ours = output.started | output.renamed
+    own = output.started | output.renamed
     if (
         live in {Live.NEW, Live.MIXED}
         and not change_commands(others)
-        and _replaced(after, before, ours)
+        and _replaced(after, before, own)
     ):
         note = (
             "Containers were replaced meanwhile by a command that Dokku keeps no record "
@@ -203,16 +201,16 @@ def with_outside_changes(
     return f"{reason} {note}" if note else reason
 
 
-def _replaced(after: Containers | None, before: Snapshot, ours: frozenset[str]) -> bool:
-    """Whether containers run that neither stood there before nor were started by us.
+def _replaced(after: Containers | None, before: Snapshot, own: frozenset[str]) -> bool:
+    """Whether containers run that were neither there before nor started by this deployment.
 
-    Where our output names none it was lost: then nobody can tell.
+    If the output names none, it was lost, and this cannot be known.
     """
-    if after is None or before.containers is None or not ours:
+    if after is None or before.containers is None or not own:
         return False
-    return bool(after.ids - before.containers.ids - ours)
+    return bool(after.ids - before.containers.ids - own)
 
 
 def list_records(others: Sequence[BuildRecord]) -> str:
-    """For operators: every record of others, whatever it did."""
+    """For operators: every record of an outside command, whatever it did."""
     return ", ".join(f"{one.source} {one.id} {one.status}" for one in others)

@@ -261,7 +261,7 @@ def _replaced_before_proof(e: Evidence, live: Live) -> Ended:
     """All containers were started by someone else, before this deployment's were looked at.
 
     Their image may be the former one and this deployment's as well, as the same content again has
-    the same image: nobody can tell.
+    the same image: which it is cannot be known.
     """
     detail, by = _live_detail(e, live)
     seen = bool(images_of(own_containers(e), e.after))

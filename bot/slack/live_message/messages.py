@@ -99,9 +99,7 @@ class LiveMessages(Announcer):
         self._name_server = name_server
         self._commit_url = commit_url
         self._edit_lag = edit_lag
-        self.shows_running: Callable[[str], bool] = _all
-        """Set by bootstrap: whether this replica shows a running deployment. Only its owner knows
-        its log; another replica would overwrite what the owner shows."""
+        self._shows_running: Callable[[str], bool] = _all
         self._messages: dict[str, LiveMessage] = {}
         self._posted_again: set[str] = set()
         """Deleted once already; kept longer than `_messages`: something may follow a result."""
@@ -109,8 +107,13 @@ class LiveMessages(Announcer):
         self._edit_done = asyncio.Event()
         self._tasks = Tasks()
 
-    def start(self) -> None:
-        """Start to edit. Posting works without it."""
+    def start(self, *, shows_running: Callable[[str], bool] = _all) -> None:
+        """Start to edit. Posting works without it.
+
+        `shows_running` says whether this replica shows a running deployment. Only its owner knows
+        its log; another replica would overwrite what the owner shows.
+        """
+        self._shows_running = shows_running
         self._tasks.spawn(self._run(), name="live messages")
 
     async def stop(self) -> None:
@@ -274,7 +277,7 @@ class LiveMessages(Announcer):
             message = self._messages[deployment_id] = LiveMessage(place=deployment.message)
         if deployment is None or message is None:
             return None
-        if deployment.phase in RUNNING and not self.shows_running(deployment_id):
+        if deployment.phase in RUNNING and not self._shows_running(deployment_id):
             return None
         return deployment, message
 

@@ -122,7 +122,7 @@ def cancel_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     if deployment.phase not in COMMAND_RUNS - {Phase.CANCELLING}:
         return ()
     if deployment.before is not None and deployment.before.builds is None:
-        return (_CANCEL_UNSAFE, UNRECORDED.mend)
+        return (_CANCEL_UNSAFE, UNRECORDED.advice)
     if deployment.build_id is None:
         return (_CANCEL_UNSAFE,)
     return (_CANCEL_UNSAFE, how_to_end_build(deployment.build_id, deployment.dokku_app))
@@ -155,7 +155,7 @@ def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]
     blocker = progress.blocker
     if deployment.phase not in WAITING or blocker is None or not blocker.stuck:
         return ()
-    return (f"That build has been running for longer than a deployment may. {blocker.mend}",)
+    return (f"That build has been running for longer than a deployment may. {blocker.advice}",)
 
 
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:

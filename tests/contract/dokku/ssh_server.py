@@ -46,7 +46,9 @@ MaxSessions {most}
 MaxStartups {logins}
 Banner {folder}/banner
 ForceCommand /bin/sh {folder}/forced.sh
+SetEnv SHLVL=2
 """
+# SHLVL: below 2, a bash that sshd starts reads the ~/.bashrc of whoever runs the tests.
 OPENSSH = [kind for kind in KINDS if kind == "openssh"]
 """For what the double cannot do."""
 

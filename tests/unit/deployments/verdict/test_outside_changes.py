@@ -102,7 +102,7 @@ def test_advice_for_a_build_is_to_check_its_pid_then_cancel() -> None:
         "An operator can find its PID with `builds:info web b9` and, if that process is "
         "still this build, end it with `builds:cancel web`."
     )
-    assert running_for(3).mend == how_to_end(record(), "web")
+    assert running_for(3).advice == how_to_end(record(), "web")
 
 
 @pytest.mark.parametrize("source", ["ps:restart", "config-redeploy", "deploy"])
@@ -113,7 +113,7 @@ def test_advice_for_a_restart_is_to_end_its_process(source: str) -> None:
 
 
 def test_advice_never_recommends_unlocking() -> None:
-    assert "`apps:unlock` would not stop it" in UNRECORDED.mend
+    assert "`apps:unlock` would not stop it" in UNRECORDED.advice
     assert "unlock" not in how_to_end(record(), "web")
 
 

@@ -577,7 +577,7 @@ async def test_unexpected_error_is_logged_and_the_edit_repeated(
 
 async def test_deployment_taken_over_by_another_replica_is_not_shown_here(world: World) -> None:
     mine = {a_deployment().id}
-    world.live.shows_running = mine.__contains__
+    world.live._shows_running = mine.__contains__
     deployment = await world.posted(**RUNNING)
     await world.clock.advance(25)
     edits = len(world.slack.edits)
@@ -595,7 +595,7 @@ async def test_deployment_taken_over_by_another_replica_is_not_shown_here(world:
 
 async def test_lease_lost_during_an_edit_ends_the_refreshes(world: World) -> None:
     mine = {a_deployment().id}
-    world.live.shows_running = mine.__contains__
+    world.live._shows_running = mine.__contains__
     deployment = await world.posted(**RUNNING)
     await world.clock.advance(5)
     world.slack.hold = asyncio.Event()
@@ -610,7 +610,7 @@ async def test_lease_lost_during_an_edit_ends_the_refreshes(world: World) -> Non
 
 
 async def test_waiting_and_ended_deployments_are_shown_by_any_replica(world: World) -> None:
-    world.live.shows_running = lambda _id: False
+    world.live._shows_running = lambda _id: False
     deployment = await world.posted()
     world.noted(deployment, Urgency.PHASE, place=1, waits_for="a git push outside this bot")
     await world.clock.advance(5)

@@ -44,7 +44,7 @@ PUSH = Blocker(
     what="a git push outside this bot (Dokku build mwu9t3a2lnmbzk)",
     since=datetime(2026, 11, 24, 11, 20, tzinfo=UTC),
     stuck=True,
-    mend="An operator can find its PID with `builds:info myapp mwu9t3a2lnmbzk` and, if that "
+    advice="An operator can find its PID with `builds:info myapp mwu9t3a2lnmbzk` and, if that "
     "process is still this build, end it with `builds:cancel myapp`.",
 )
 BUILDING: dict[str, Any] = {"phase": Phase.BUILDING, "build_id": "mwu9t3a2lnmbzk"}
