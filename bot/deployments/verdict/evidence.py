@@ -22,7 +22,7 @@ from bot.deployments.dokku_facts import (
 from bot.deployments.model import Live, LogFacts, LogMarker
 
 PIPE_CLOSED = 141
-"""Exit status of a command release_of output pipe was closed (SIGPIPE), or that was cancelled."""
+"""Exit status of a command whose output pipe was closed (SIGPIPE), or that was cancelled."""
 KILLED = -1
 """Exit status of a command that a signal ended on the server (recording n1)."""
 
