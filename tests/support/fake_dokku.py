@@ -43,7 +43,8 @@ def read_facts(lines: Sequence[str]) -> LogFacts:
     )
 
 
-GOOD = ("> fetching", "> building", "> releasing", f"> start {NEW.id}", "> deployed")
+BUILDING = ("> fetching", "> building")
+GOOD = (*BUILDING, "> releasing", f"> start {NEW.id}", "> deployed")
 
 
 class FakeStream(DeployStream):

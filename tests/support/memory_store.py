@@ -167,7 +167,7 @@ class MemoryStore(Calls, Store):
     def actions(self, deployment_id: str) -> list[str]:
         return [entry.action for of, entry in self.audit if of == deployment_id]
 
-    def told(self, deployment_id: str) -> list[str]:
+    def event_types(self, deployment_id: str) -> list[str]:
         return [event.type for row, event in self.events if row.id == deployment_id]
 
     def owner(self, deployment_id: str) -> str | None:

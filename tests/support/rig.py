@@ -94,12 +94,12 @@ class FakeAnnouncer(Announcer):
 
 class FakeObserver(Observer):
     def __init__(self) -> None:
-        self.ends: list[str] = []
+        self.ended_ids: list[str] = []
         self.poll_failures = 0
         self.polls = 0
 
     def ended(self, deployment: Deployment) -> None:
-        self.ends.append(deployment.id)
+        self.ended_ids.append(deployment.id)
 
     def polled(self, took_s: float) -> None:
         self.polls += 1
@@ -264,6 +264,11 @@ class Rig:
                 raise TimeoutError(self.row(deployment_id))
             await asyncio.sleep(0.1)
         return self.row(deployment_id)
+
+    async def cancel(self) -> str:
+        """Have the requester cancel the only deployment; returns the answer."""
+        row = self.row()
+        return await self.service.cancel(row.id, actor=row.requested_by, through="button")
 
     async def passes(self, seconds: float) -> None:
         """Let time pass."""

@@ -165,7 +165,7 @@ async def test_two_replicas_never_drive_one_deployment() -> None:
     await one.until_ended(within_s=60)
     await one.passes(60)
     assert len(dokku.streams) == 1
-    assert store.told(one.row().id) == ["deployment.started", "deployment.finished"]
+    assert store.event_types(one.row().id) == ["deployment.started", "deployment.finished"]
 
 
 @in_virtual_time

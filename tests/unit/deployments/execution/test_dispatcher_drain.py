@@ -5,11 +5,9 @@ import asyncio
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Live, Phase
 from bot.errors import DatabaseDown
-from tests.support.fake_dokku import FakeDokku
+from tests.support.fake_dokku import BUILDING, FakeDokku
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
-
-BUILDING = ("> fetching", "> building")
 
 
 @in_virtual_time
@@ -124,7 +122,7 @@ async def test_drain_at_any_moment_neither_repeats_nor_loses_a_start() -> None:
         row = await again.until_ended(within_s=120)
         assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
         assert row.attempt == 1 + begun
-        events = rig.store.told(row.id)
+        events = rig.store.event_types(row.id)
         assert events.count("deployment.started") == 1
         assert events.count("deployment.finished") == 1
         await again.stop()

@@ -13,7 +13,7 @@ from tests.support.rig import waiting
 WITHIN = timedelta(minutes=10)
 
 
-def may(row: dict[str, Any] | None = None, **facts: Any) -> bool:
+def is_allowed(row: dict[str, Any] | None = None, **facts: Any) -> bool:
     given: dict[str, Any] = {
         "lost_for": timedelta(seconds=20),
         "within": WITHIN,
@@ -26,12 +26,12 @@ def may(row: dict[str, Any] | None = None, **facts: Any) -> bool:
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.FETCHING, Phase.BUILDING])
 def test_may_start_again_before_the_release(phase: Phase) -> None:
-    assert may({"phase": phase})
+    assert is_allowed({"phase": phase})
 
 
 @pytest.mark.parametrize("phase", [Phase.RELEASING, Phase.CANCELLING, Phase.CHECKING])
 def test_never_starts_again_from_the_release_on(phase: Phase) -> None:
-    assert not may({"phase": phase})
+    assert not is_allowed({"phase": phase})
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_never_starts_again_from_the_release_on(phase: Phase) -> None:
     ],
 )
 def test_never_starts_again_twice_or_without_commit_or_when_cancelled(row: dict[str, Any]) -> None:
-    assert not may(row)
+    assert not is_allowed(row)
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_never_starts_again_twice_or_without_commit_or_when_cancelled(row: dict[
 def test_never_starts_again_late_or_past_a_newer_deployment(
     facts: dict[str, Any], allowed: bool
 ) -> None:
-    assert may(**facts) is allowed
+    assert is_allowed(**facts) is allowed

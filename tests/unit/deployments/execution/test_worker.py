@@ -18,7 +18,7 @@ async def test_good_redeploy_succeeds() -> None:
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert row.build_id == "b1"
-    assert rig.store.told(row.id) == ["deployment.started", "deployment.finished"]
+    assert rig.store.event_types(row.id) == ["deployment.started", "deployment.finished"]
     assert rig.store.actions(row.id) == ["starting", "moved_on", "moved_on", "checking", "ended"]
     assert rig.store.owner(row.id) is None
     assert await rig.stop() == 0

@@ -46,7 +46,7 @@ def kill_at(moment: int, lines: Sequence[str], status: int, *, clean: bool) -> N
             assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
             assert GOOD[2] in dokku.streams[0].said
         assert len(dokku.streams) <= 2
-        events = store.told(row.id)
+        events = store.event_types(row.id)
         assert events.count("deployment.started") == 1
         assert events.count("deployment.finished") == 1
         assert store.owner(row.id) is None

@@ -9,17 +9,10 @@ from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
 from bot.errors import Declined, Unreachable
 from tests.support.builders import METADATA, NEW, containers
-from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku, FakeStream
+from tests.support.fake_dokku import BUILDING, DOWN, UNKNOWN, FakeDokku, FakeStream
 from tests.support.memory_store import refused
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
-
-BUILDING = ("> fetching", "> building")
-
-
-async def cancel(rig: Rig) -> str:
-    row = rig.row()
-    return await rig.service.cancel(row.id, actor=row.requested_by, through="button")
 
 
 async def building(**timing: timedelta) -> tuple[Rig, FakeStream]:
@@ -34,7 +27,7 @@ async def building(**timing: timedelta) -> tuple[Rig, FakeStream]:
 async def test_cancel_stops_a_build_within_a_second() -> None:
     rig, _ = await building()
     asked_at = rig.clock.monotonic()
-    await cancel(rig)
+    await rig.cancel()
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
     assert rig.dokku.cancels[0] - asked_at < 1
@@ -47,7 +40,7 @@ async def test_cancel_while_queued_sends_nothing_to_dokku() -> None:
     dokku.add_record("p1", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
     await rig.passes(3)
-    assert "Nothing was sent to Dokku" in await cancel(rig)
+    assert "Nothing was sent to Dokku" in await rig.cancel()
     assert (rig.row().phase, rig.row().live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert rig.dokku.cancels == []
 
@@ -58,7 +51,7 @@ async def test_cancel_between_login_tries_sends_no_deploy() -> None:
     rig.dokku.fail("deploy")
     await rig.until_phase(Phase.STARTING)
     await rig.passes(1)
-    await cancel(rig)
+    await rig.cancel()
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert row.started_at is None
@@ -70,7 +63,7 @@ async def test_cancel_during_login_acts_once_the_stream_is_open() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(login_s=5))
     await rig.until_phase(Phase.STARTING)
     await rig.passes(1)
-    await cancel(rig)
+    await rig.cancel()
     (await rig.dokku.stream()).say(*BUILDING)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
@@ -82,7 +75,7 @@ async def test_cancel_while_fetching_closes_the_connection() -> None:
     stream = await rig.begun()
     stream.say("> fetching")
     await rig.passes(3)
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     rig.dokku.mark("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)
@@ -97,7 +90,7 @@ async def test_fetch_outliving_its_connection_ends_soon_after_its_death(lives_s:
     stream = await rig.begun()
     stream.say("> fetching")
     await rig.passes(3)
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     await rig.passes(lives_s)
     assert rig.row().phase is Phase.CANCELLING
@@ -112,7 +105,7 @@ async def test_close_looks_stop_while_the_record_stays_running() -> None:
     stream = await rig.begun()
     stream.say("> fetching")
     await rig.passes(3)
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     await rig.passes(62)
     closely = rig.dokku.asked.count("containers")
@@ -127,7 +120,7 @@ async def test_cancel_uses_dokku_once_the_fetch_becomes_a_build() -> None:
     stream = await rig.begun()
     stream.say("> fetching")
     await rig.passes(3)
-    await cancel(rig)
+    await rig.cancel()
     await rig.passes(2)
     stream.say("> building")
     row = await rig.until_ended(within_s=60)
@@ -142,7 +135,7 @@ async def test_cancel_after_the_switch_is_reported_as_too_late() -> None:
     stream.say("> releasing", f"> start {NEW.id}")
     rig.dokku.now = containers(NEW)
     await rig.passes(1)
-    await cancel(rig)
+    await rig.cancel()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.NEW)
     assert "too late" in (row.reason or "")
@@ -152,7 +145,7 @@ async def test_cancel_after_the_switch_is_reported_as_too_late() -> None:
 async def test_success_that_beats_the_cancel_is_checked() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
-    await cancel(rig)
+    await rig.cancel()
     await rig.until_phase(Phase.CANCELLING)
     stream.succeed()
     row = await rig.until_ended(within_s=60)
@@ -165,7 +158,7 @@ async def test_cancel_while_checking_is_declined() -> None:
     stream.succeed()
     await rig.until_phase(Phase.CHECKING)
     with pytest.raises(Declined, match="Too late to cancel"):
-        await cancel(rig)
+        await rig.cancel()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.cancel) == (Phase.SUCCEEDED, None)
 
@@ -173,7 +166,7 @@ async def test_cancel_while_checking_is_declined() -> None:
 @in_virtual_time
 async def test_cancel_racing_the_end_gets_a_definite_result() -> None:
     rig, stream = await building()
-    asked = asyncio.create_task(cancel(rig))
+    asked = asyncio.create_task(rig.cancel())
     await asyncio.sleep(0)
     rig.store.rows[rig.row().id] = rig.row()
     stream.succeed()
@@ -188,7 +181,7 @@ async def test_cancel_racing_the_end_gets_a_definite_result() -> None:
 async def test_ineffective_cancel_is_retried_then_connection_is_closed() -> None:
     rig, stream = await building()
     rig.dokku.cancel_works = False
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     assert len(rig.dokku.cancels) == 5
     rig.dokku.mark("b1", BuildStatus.ABANDONED)
@@ -203,7 +196,7 @@ async def test_unanswered_cancel_is_checked_before_it_is_sent_again(
 ) -> None:
     rig, _ = await building()
     rig.dokku.fail("cancel_build", error, times=2)
-    await cancel(rig)
+    await rig.cancel()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert len(rig.dokku.cancels) == 1
@@ -216,7 +209,7 @@ async def test_cancel_sends_nothing_while_two_records_are_candidates() -> None:
     rig.dokku.add_record("x1", BuildStatus.ABANDONED)
     stream.say(*BUILDING)
     await rig.passes(3)
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     assert rig.dokku.cancels == []
 
@@ -228,7 +221,7 @@ async def test_cancel_sends_nothing_after_the_connection_is_lost() -> None:
     assert not rig.progress().cut_off
     stream.lose()
     await rig.passes(2)
-    await cancel(rig)
+    await rig.cancel()
     await rig.passes(60)
     assert rig.dokku.cancels == []
     assert rig.row().phase is Phase.BUILDING
@@ -242,15 +235,15 @@ async def test_cancel_sends_nothing_after_the_connection_is_lost() -> None:
 @in_virtual_time
 async def test_second_cancel_request_changes_nothing() -> None:
     rig, _ = await building()
-    first = await cancel(rig)
-    second = await cancel(rig)
+    first = await rig.cancel()
+    second = await rig.cancel()
     assert first.startswith("Cancelling")
     assert "already being cancelled" in second
     row = await rig.until_ended(within_s=30)
     assert row.phase is Phase.CANCELLED
     assert len(rig.dokku.cancels) == 1
     assert rig.store.actions(row.id).count("cancel_asked") == 1
-    assert rig.store.told(row.id).count("deployment.finished") == 1
+    assert rig.store.event_types(row.id).count("deployment.finished") == 1
 
 
 @in_virtual_time
@@ -267,7 +260,7 @@ async def test_cancel_from_another_process_is_seen_at_next_poll() -> None:
 async def test_cancel_acts_even_if_the_phase_write_is_refused() -> None:
     rig, _ = await building()
     rig.store.fail("save", refused())
-    await cancel(rig)
+    await rig.cancel()
     row = await rig.until_ended(within_s=30)
     assert row.phase is Phase.CANCELLED
 
@@ -275,7 +268,7 @@ async def test_cancel_acts_even_if_the_phase_write_is_refused() -> None:
 @in_virtual_time
 async def test_cancel_audit_names_the_actor_and_the_surface() -> None:
     rig, _ = await building()
-    await cancel(rig)
+    await rig.cancel()
     row = await rig.until_ended(within_s=30)
     (entry,) = [one for of, one in rig.store.audit if one.action == "cancel_asked"]
     assert (entry.actor, entry.through) == (row.requested_by, "button")
@@ -340,7 +333,7 @@ async def test_cancel_request_during_time_limit_stop_ends_as_cancelled() -> None
     rig, stream = await building()
     rig.dokku.cancel_works = False
     await rig.until_phase(Phase.CANCELLING)
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     rig.dokku.mark("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)

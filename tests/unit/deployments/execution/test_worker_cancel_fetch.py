@@ -26,8 +26,7 @@ async def fetching(*printed: str) -> tuple[Rig, FakeStream]:
 
 async def cancel(rig: Rig) -> float:
     """Request a cancel; returns the time of the request."""
-    row = rig.row()
-    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.cancel()
     return rig.clock.monotonic()
 
 

@@ -14,12 +14,11 @@ from bot.errors import (
     Unreachable,
 )
 from tests.support.builders import OLD, containers
-from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
+from tests.support.fake_dokku import BUILDING, DOWN, UNKNOWN, FakeDokku
 from tests.support.memory_store import refused
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
-BUILDING = ("> fetching", "> building")
 BUG = RuntimeError("a bug")
 
 
@@ -34,7 +33,7 @@ async def test_single_error_before_the_start_is_retried(question: str) -> None:
     row = await rig.until_ended(within_s=120)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert len(rig.dokku.streams) == 1
-    assert rig.store.told(row.id).count("deployment.started") == 1
+    assert rig.store.event_types(row.id).count("deployment.started") == 1
 
 
 @pytest.mark.parametrize("question", ["report", "builds"])
@@ -74,7 +73,7 @@ async def test_repeated_error_at_the_end_is_corrected_later() -> None:
     rig.dokku.broken.clear()
     await rig.until(lambda: rig.row().phase is Phase.SUCCEEDED, within_s=60)
     assert rig.row().live is Live.NEW
-    assert rig.store.told(row.id)[-1] == "deployment.corrected"
+    assert rig.store.event_types(row.id)[-1] == "deployment.corrected"
 
 
 @pytest.mark.parametrize("question", ["report", "containers", "builds", "keeps_records"])
@@ -119,7 +118,7 @@ async def test_single_store_failure_at_any_point_is_retried(method: str, error: 
         stream.succeed()
         row = await rig.until_ended(within_s=300)
         assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-        assert rig.store.told(row.id) == ["deployment.started", "deployment.finished"]
+        assert rig.store.event_types(row.id) == ["deployment.started", "deployment.finished"]
         await rig.passes(30)
         assert rig.store.owner(row.id) is None
         await rig.stop()
@@ -146,8 +145,8 @@ async def test_lost_store_answer_reports_nothing_twice(method: str) -> None:
         stream.succeed()
         row = await rig.until_ended(within_s=300)
         assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-        assert rig.store.told(row.id) == ["deployment.started", "deployment.finished"]
-        assert rig.observer.ends == [row.id]
+        assert rig.store.event_types(row.id) == ["deployment.started", "deployment.finished"]
+        assert rig.observer.ended_ids == [row.id]
         tracked = rig.cache.get(row.id)
         assert tracked is not None
         assert tracked.deployment.phase is Phase.SUCCEEDED
@@ -180,8 +179,8 @@ async def test_result_is_shown_although_its_store_answer_is_lost() -> None:
     tracked = rig.cache.get(row.id)
     assert tracked is not None
     assert tracked.deployment.phase is Phase.FAILED
-    assert rig.store.told(row.id) == ["deployment.started", "deployment.finished"]
-    assert rig.observer.ends == [row.id]
+    assert rig.store.event_types(row.id) == ["deployment.started", "deployment.finished"]
+    assert rig.observer.ended_ids == [row.id]
 
 
 @in_virtual_time
@@ -290,7 +289,7 @@ async def test_failed_logins_are_tried_three_times() -> None:
     (await rig.dokku.stream()).succeed()
     row = await rig.until_ended(within_s=120)
     assert row.phase is Phase.SUCCEEDED
-    assert rig.store.told(row.id).count("deployment.started") == 1
+    assert rig.store.event_types(row.id).count("deployment.started") == 1
 
 
 @in_virtual_time
@@ -299,7 +298,7 @@ async def test_three_failed_logins_end_as_unreachable() -> None:
     rig.dokku.fail("deploy", times=3)
     row = await rig.until_ended(within_s=120)
     assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
-    assert rig.store.told(row.id) == ["deployment.finished"]
+    assert rig.store.event_types(row.id) == ["deployment.finished"]
 
 
 @in_virtual_time

@@ -8,11 +8,9 @@ from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
 from bot.errors import OddReport
 from tests.support.builders import METADATA, NEW, NEW_WORKER, OLD_WORKER, containers
-from tests.support.fake_dokku import DOWN, GOOD, FakeDokku, FakeStream
+from tests.support.fake_dokku import BUILDING, DOWN, GOOD, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
-
-BUILDING = ("> fetching", "> building")
 
 
 async def building(dokku: FakeDokku | None = None, **timing: timedelta) -> tuple[Rig, FakeStream]:

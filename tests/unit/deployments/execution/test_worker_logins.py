@@ -6,11 +6,9 @@ from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
 from bot.errors import DokkuError
 from tests.support.builders import OTHER_RELEASE, containers
-from tests.support.fake_dokku import DOWN, UNKNOWN, FakeDokku
+from tests.support.fake_dokku import BUILDING, DOWN, UNKNOWN, FakeDokku
 from tests.support.rig import a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
-
-BUILDING = ("> fetching", "> building")
 
 
 @in_virtual_time
@@ -30,7 +28,7 @@ async def test_outside_push_between_logins_requeues_with_new_snapshot() -> None:
     (await rig.dokku.stream()).end(1)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live, row.attempt) == (Phase.FAILED, Live.PREVIOUS, 1)
-    assert rig.store.told(row.id).count("deployment.started") == 1
+    assert rig.store.event_types(row.id).count("deployment.started") == 1
 
 
 @in_virtual_time

@@ -8,14 +8,13 @@ from bot.deployments.execution.attempt import NEXT_START
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.timing import LockTiming
 from tests.support.builders import METADATA, NEW, OTHER_RELEASE, containers
-from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
+from tests.support.fake_dokku import BUILDING, DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
 LOCK = LockTiming()
 
 
-BUILDING = ("> fetching", "> building")
 AFTER_SWITCH = (*BUILDING, "> releasing", f"> start {NEW.id}")
 TIME_LIMIT = timedelta(minutes=30)
 INTERVAL = 10
@@ -32,11 +31,6 @@ async def started(*printed: str, locked: bool = True) -> tuple[Rig, FakeStream]:
     return rig, stream
 
 
-async def cancel(rig: Rig) -> None:
-    row = rig.row()
-    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
-
-
 async def die_and_free_lock(rig: Rig, stream: FakeStream) -> None:
     """Its client is gone: it dies and frees its lock 2 s later (recording m1)."""
     await rig.until(lambda: stream.ended)
@@ -51,7 +45,7 @@ async def die_and_free_lock(rig: Rig, stream: FakeStream) -> None:
 async def test_cancel_in_a_build_is_proven_within_10_s() -> None:
     rig, stream = await started(*BUILDING)
     asked_at = rig.clock.monotonic()
-    await cancel(rig)
+    await rig.cancel()
     await die_and_free_lock(rig, stream)
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.failure, row.live) == (Phase.CANCELLED, None, Live.PREVIOUS)
@@ -68,7 +62,7 @@ async def test_cancel_in_a_build_is_proven_within_10_s() -> None:
 async def test_cancel_after_the_switch_is_too_late() -> None:
     rig, stream = await started(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
-    await cancel(rig)
+    await rig.cancel()
     await die_and_free_lock(rig, stream)
     row = await rig.until_ended(within_s=10)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.NEW)
@@ -79,7 +73,7 @@ async def test_cancel_after_the_switch_is_too_late() -> None:
 async def test_cancel_that_meets_a_success_ends_as_succeeded() -> None:
     rig, stream = await started(*AFTER_SWITCH)
     rig.dokku.now = containers(NEW)
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     rig.dokku.locked = False
     await rig.passes(2)
@@ -91,7 +85,7 @@ async def test_cancel_that_meets_a_success_ends_as_succeeded() -> None:
 @in_virtual_time
 async def test_deploy_still_running_after_cancel_stays_cancelling() -> None:
     rig, stream = await started(*BUILDING)
-    await cancel(rig)
+    await rig.cancel()
     await rig.until(lambda: stream.closed)
     await rig.passes(120)
     assert rig.row().phase is Phase.CANCELLING

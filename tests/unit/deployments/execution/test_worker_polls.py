@@ -5,11 +5,10 @@ from datetime import timedelta
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
 from tests.support.builders import METADATA, NEW, containers
-from tests.support.fake_dokku import DOWN, GOOD, FakeStream
+from tests.support.fake_dokku import BUILDING, DOWN, GOOD, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
-BUILDING = ("> fetching", "> building")
 INTERVAL = 10
 
 
@@ -138,7 +137,7 @@ async def test_stream_of_lost_deployment_is_read_and_corrects_the_result() -> No
     stream.succeed()
     await rig.until(lambda: rig.row().phase is Phase.SUCCEEDED, within_s=120)
     assert rig.row().live is Live.NEW
-    assert rig.store.told(row.id)[-1] == "deployment.corrected"
+    assert rig.store.event_types(row.id)[-1] == "deployment.corrected"
     await rig.passes(30)
     assert rig.store.owner(row.id) is None
     assert rig.dispatcher._workers == {}

@@ -154,7 +154,7 @@ def run_random_trouble(seed: int, *, keeps: bool = True) -> None:
         assert trouble.wrong == [], (seed, trouble.wrong)
         assert trouble.dokku.most_alive <= 1, seed
         assert len(trouble.dokku.streams) <= 2 + trouble.store.actions(row.id).count("never_began")
-        events = trouble.store.told(row.id)
+        events = trouble.store.event_types(row.id)
         assert events.count("deployment.finished") == 1, seed
         assert events.count("deployment.started") == (1 if row.started_at else 0), seed
         assert trouble.store.owner(row.id) is None, seed

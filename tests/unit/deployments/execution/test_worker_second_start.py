@@ -6,11 +6,10 @@ from datetime import timedelta
 
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from tests.support.fake_dokku import FakeDokku, FakeStream
+from tests.support.fake_dokku import BUILDING, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
-BUILDING = ("> fetching", "> building")
 LOCKED = ("> fetching", "> error locked web currently has a deploy lock in place.")
 
 
@@ -144,8 +143,7 @@ async def test_cancel_of_a_start_refused_by_the_lock_succeeds() -> None:
     stream = await rig.begun()
     stream.say(*LOCKED)
     await rig.passes(2)
-    row = rig.row()
-    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.cancel()
     await rig.passes(0.5)
     stream.end(1)
     row = await rig.until_ended(within_s=60)
@@ -174,8 +172,7 @@ async def test_refused_start_cancelled_in_queue_reports_what_serves() -> None:
     stream.say(*LOCKED)
     stream.end(1)
     await rig.until_phase(Phase.QUEUED)
-    row = rig.row()
-    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.cancel()
     assert (rig.row().phase, rig.row().live) == (Phase.CANCELLED, Live.PREVIOUS)
 
 
@@ -240,8 +237,7 @@ async def test_second_connection_lost_before_dokku_began_ends_it() -> None:
 async def test_cancel_prevents_restart_after_connection_lost_before_dokku_began() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(makes_records=False))
     stream = await rig.begun()
-    row = rig.row()
-    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.cancel()
     stream.lose()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
@@ -280,8 +276,7 @@ async def test_cancel_while_reading_the_evidence_ends_as_cancelled() -> None:
     rig.dokku.answer_s = 2.0
     die(rig, stream)
     await rig.passes(1)
-    row = rig.row()
-    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.cancel()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert len(rig.dokku.streams) == 1

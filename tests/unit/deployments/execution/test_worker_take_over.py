@@ -7,11 +7,9 @@ import pytest
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import CancelRequest, Failure, Live, Phase
 from tests.support.builders import METADATA, NEW, NOW, OLD, OTHER_RELEASE, SHA, containers
-from tests.support.fake_dokku import GOOD, FakeDokku
+from tests.support.fake_dokku import BUILDING, GOOD, FakeDokku
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
-
-BUILDING = ("> fetching", "> building")
 
 
 async def killed(rig: Rig) -> Rig:
@@ -36,7 +34,7 @@ async def test_build_that_died_with_the_bot_is_started_again() -> None:
     row = await again.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert row.build_id == "b2"
-    assert again.store.told(row.id) == [
+    assert again.store.event_types(row.id) == [
         "deployment.started",
         "deployment.note",
         "deployment.finished",
@@ -172,8 +170,7 @@ async def test_late_cancel_does_not_stop_the_check_after_restart() -> None:
     rig.dokku.cancel_works = False
     await rig.passes(3)
     stream.say(*GOOD[:3])
-    row = rig.row()
-    await rig.service.cancel(row.id, actor=row.requested_by, through="button")
+    await rig.cancel()
     await rig.until_phase(Phase.CANCELLING)
     stream.succeed()
     await rig.until_phase(Phase.CHECKING)

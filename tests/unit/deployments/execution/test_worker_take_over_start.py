@@ -6,11 +6,9 @@ from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.timing import Timing
 from tests.support.builders import OTHER_RELEASE, containers
-from tests.support.fake_dokku import DOWN, FakeDokku
+from tests.support.fake_dokku import BUILDING, DOWN, FakeDokku
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
-
-BUILDING = ("> fetching", "> building")
 
 
 async def killed(rig: Rig) -> Rig:
@@ -31,7 +29,7 @@ async def test_kill_before_the_command_was_sent_requeues() -> None:
     stream.succeed()
     row = await again.until_ended(within_s=120)
     assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 1)
-    assert again.store.told(row.id) == ["deployment.started", "deployment.finished"]
+    assert again.store.event_types(row.id) == ["deployment.started", "deployment.finished"]
     assert len(rig.dokku.streams) == 1
 
 
@@ -52,7 +50,7 @@ async def test_handover_before_the_record_appears_does_not_start_twice() -> None
     rig.dokku.streams[0].succeed()
     row = await again.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-    assert again.store.told(row.id) == ["deployment.started", "deployment.finished"]
+    assert again.store.event_types(row.id) == ["deployment.started", "deployment.finished"]
 
 
 @in_virtual_time

@@ -24,7 +24,7 @@ async def test_only_committed_rows_are_cached_and_announced() -> None:
     assert rig.announcer.changes == []
     await rig.deployments.save(ended, was=Phase.QUEUED, by=Who.SERVICE, audit=AUDIT)
     assert rig.announcer.changes == [(ended.id, Urgency.NOW)]
-    assert rig.observer.ends == [ended.id]
+    assert rig.observer.ended_ids == [ended.id]
 
 
 @in_virtual_time
