@@ -52,7 +52,7 @@ class Canceller:
         self._stream = stream
         self._clock = context.clock
         self._timing = context.timing
-        self._proof = proof_for(owned.row, dokku, clock=context.clock, timing=context.timing)
+        self._proof = proof_for(owned.row.before, dokku, clock=context.clock, timing=context.timing)
 
     async def run(self) -> None:
         """Return when the command has ended, its connection was closed, or it is not to touch."""

@@ -61,7 +61,7 @@ class Finish:
 
     async def read(self, row: Deployment, command: Command) -> Read:
         """Everything that the rules need. Raises DokkuError."""
-        proof = proof_for(row, self._dokku, clock=self._clock, timing=self._timing)
+        proof = proof_for(row.before, self._dokku, clock=self._clock, timing=self._timing)
         lock = await proof.lock_evidence(row, command.ended_at)
         record = await self._ended_record(row)
         never_began = False

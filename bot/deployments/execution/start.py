@@ -24,7 +24,6 @@ from bot.deployments.model import (
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.verdict.collector import EvidenceCollector
 from bot.deployments.verdict.outside_changes import (
-    UNRECORDED,
     blocker,
     describe_build,
     running_build,
@@ -114,9 +113,9 @@ class Start:
 
         `idle` is how long nobody has owned it. Raises DokkuError: it cannot be known yet.
         """
-        keeps_records = await self._dokku.keeps_records()
+        row = self._owned.row
         patience = self._timing.record_wait - idle
-        if keeps_records and not await self._proof.was_sent(self._owned.row, patience):
+        if not await self._proof(row.before).was_sent(row, patience):
             await self._leave()
             return False
         # Sent, or an old Dokku that cannot show it: the cap counts from now.
@@ -129,7 +128,7 @@ class Start:
         if row.before is None:
             raise ValueError("a deployment that was started has a snapshot")
         records = await self._dokku.builds(row.dokku_app)
-        if await self._proof.in_the_way(row.dokku_app, records) is not None:
+        if await self._proof(row.before).in_the_way(row.dokku_app, records) is not None:
             raise Blocked("another build")
         note = Event(
             type="deployment.note",
@@ -175,9 +174,8 @@ class Start:
             Phase.QUEUED, REFUSED_BY_LOCK, exit_status=None, started_at=None, build_id=None
         )
 
-    @property
-    def _proof(self) -> RunProof:
-        return proof_for(self._owned.row, self._dokku, clock=self._clock, timing=self._timing)
+    def _proof(self, before: Snapshot | None) -> RunProof:
+        return proof_for(before, self._dokku, clock=self._clock, timing=self._timing)
 
     async def _leave(self) -> None:
         if self._owned.row.attempt == 1:
@@ -214,9 +212,9 @@ class Start:
         if build is not None:
             raise await self._blocked_by(build)
         snapshot = await self._collector.snapshot(row.dokku_app, records)
-        if snapshot.builds is None and snapshot.report.locked:
-            # Before 0.38 the flag is the lock; later it stays set after any failed build.
-            raise Blocked(UNRECORDED.what, blocker=UNRECORDED)
+        other = self._proof(snapshot).blocker_in(snapshot)
+        if other is not None:
+            raise await self._blocked_by(other)
         if snapshot.containers is None:
             # Without them, what runs afterwards could not be compared with what ran before.
             raise NotShown(row.dokku_app, row.server)
@@ -321,7 +319,7 @@ class Start:
     async def _came_first(self, row: Deployment, before: Snapshot) -> Blocked | None:
         known = before.builds or frozenset()
         records = await self._dokku.builds(row.dokku_app)
-        other = await self._proof.in_the_way(row.dokku_app, records, known)
+        other = await self._proof(before).in_the_way(row.dokku_app, records, known)
         if other is not None:
             return await self._blocked_by(other)
         new = {one.id for one in records} - known

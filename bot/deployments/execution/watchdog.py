@@ -79,14 +79,14 @@ class Watchdog:
         if self._cap_reached_at is None or is_cancelling:
             # The time that a cancel has to show begins when it was carried out.
             self._cap_reached_at = now
-        proof = proof_for(row, self._dokku, clock=self._clock, timing=self._timing)
+        proof = proof_for(row.before, self._dokku, clock=self._clock, timing=self._timing)
         patience = 2 * self._timing.poll_interval + proof.cap_grace
         over = now - self._cap_reached_at >= patience.total_seconds()
         return Cap.OVER if over else Cap.REACHED
 
     async def _ask(self, row: Deployment) -> tuple[Polled, str | None]:
         """The record (or the lock) and the commit, as far as they can be known now."""
-        proof = proof_for(row, self._dokku, clock=self._clock, timing=self._timing)
+        proof = proof_for(row.before, self._dokku, clock=self._clock, timing=self._timing)
         polled = await proof.poll(row)
         self._owned.note(others=note_about(polled.others))
         sha = row.sha

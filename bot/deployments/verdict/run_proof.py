@@ -53,6 +53,10 @@ class RunProof(Protocol):
     cap_grace: timedelta
     """How much longer than two polls a cancel at the time limit may take to show."""
 
+    def blocker_in(self, snapshot: Snapshot) -> Blocker | None:
+        """Another deploy that only the snapshot shows; asks nothing."""
+        ...
+
     async def poll(self, row: Deployment) -> Polled:
         """Whether the command runs; one cheap question."""
         ...
@@ -78,9 +82,9 @@ class RunProof(Protocol):
         ...
 
 
-def proof_for(row: Deployment, dokku: Dokku, *, clock: Clock, timing: Timing) -> RunProof:
-    """The proof of the Dokku that a deployment was started on."""
-    if row.before is not None and row.before.builds is None:
+def proof_for(before: Snapshot | None, dokku: Dokku, *, clock: Clock, timing: Timing) -> RunProof:
+    """The proof of the Dokku that a snapshot was taken of; without one, of a current Dokku."""
+    if before is not None and before.builds is None:
         return DeployLock(dokku, clock=clock, timing=timing)
     return BuildRecords(dokku, clock=clock, timing=timing)
 
@@ -96,6 +100,10 @@ class BuildRecords(RunProof):
         self._clock = clock
         self._timing = timing
         self.cancel_tries = timing.cancel_tries
+
+    def blocker_in(self, snapshot: Snapshot) -> Blocker | None:  # noqa: ARG002 - as the protocol
+        # The report's lock flag stays set after any failed build.
+        return None
 
     async def poll(self, row: Deployment) -> Polled:
         records = await self._dokku.builds(row.dokku_app)
@@ -113,7 +121,7 @@ class BuildRecords(RunProof):
         return running_build(records, known)
 
     async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
-        if row.before is None:
+        if row.before is None or not await self._dokku.keeps_records():
             return True
         began = self._clock.monotonic()
         while not candidates(await self._dokku.builds(row.dokku_app), row.before):
@@ -140,6 +148,9 @@ class DeployLock(RunProof):
         self._clock = clock
         self._limits = timing.lock
         self.fetch_wait = self.cap_grace = timing.lock.fetch_lives_on
+
+    def blocker_in(self, snapshot: Snapshot) -> Blocker | None:
+        return UNRECORDED if snapshot.report.locked else None
 
     async def poll(self, row: Deployment) -> Polled:
         report = await self._dokku.report(row.dokku_app)

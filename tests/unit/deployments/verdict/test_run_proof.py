@@ -145,7 +145,7 @@ def test_free_lock_ends_only_a_command_that_was_building() -> None:
 
 def test_proof_follows_the_dokku_that_it_was_started_on() -> None:
     def kind(row: Deployment) -> type[RunProof]:
-        return type(proof_for(row, FakeDokku(), clock=LoopClock(), timing=TIMING))
+        return type(proof_for(row.before, FakeDokku(), clock=LoopClock(), timing=TIMING))
 
     assert kind(STARTED) is BuildRecords
     assert kind(STARTED_ON_OLD_DOKKU) is DeployLock
