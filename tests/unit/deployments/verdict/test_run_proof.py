@@ -200,7 +200,7 @@ async def test_start_with_a_record_was_sent() -> None:
     dokku = FakeDokku()
     dokku.add_record("b1")
     assert await by_records(dokku).was_sent(STARTED, PATIENCE)
-    assert dokku.asked == ["builds"]
+    assert dokku.asked == ["keeps_records", "builds"]
 
 
 @in_virtual_time
@@ -224,7 +224,7 @@ async def test_start_without_a_record_was_not_sent() -> None:
 async def test_start_without_a_record_is_asked_about_at_least_once() -> None:
     dokku = FakeDokku()
     assert not await by_records(dokku).was_sent(STARTED, -PATIENCE)
-    assert dokku.asked == ["builds"]
+    assert dokku.asked == ["keeps_records", "builds"]
 
 
 @in_virtual_time
