@@ -53,7 +53,7 @@ class FakeStream(DeployStream):
     def __init__(self, dokku: "FakeDokku", build_id: str) -> None:
         self.dokku = dokku
         self.build_id = build_id
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self.closed = False
         self.ended = False
         self.read = 0
@@ -68,7 +68,7 @@ class FakeStream(DeployStream):
 
     @property
     def facts(self) -> LogFacts:
-        return read_facts(self.said)
+        return read_facts(self.printed)
 
     @property
     def exit_status(self) -> int | None:
@@ -80,9 +80,9 @@ class FakeStream(DeployStream):
 
     async def lines(self) -> AsyncIterator[Sequence[str]]:
         while True:
-            if self.read < len(self.said):
-                batch = self.said[self.read :]
-                self.read = len(self.said)
+            if self.read < len(self.printed):
+                batch = self.printed[self.read :]
+                self.read = len(self.printed)
                 yield batch
             elif self.ended:
                 break
@@ -99,7 +99,7 @@ class FakeStream(DeployStream):
     # Set by tests.
 
     def say(self, *lines: str) -> None:
-        self.said.extend(lines)
+        self.printed.extend(lines)
         self._last_byte_at = asyncio.get_running_loop().time()
         self._news.set()
 
@@ -109,7 +109,7 @@ class FakeStream(DeployStream):
         """End the command, and its record as Dokku would."""
         usual = BuildStatus.SUCCEEDED if status == 0 else BuildStatus.ABANDONED
         self.record_status, self.record_code = record or usual, exit_code
-        self.dokku.mark(self.build_id, self.record_status, exit_code)
+        self.dokku.set_status(self.build_id, self.record_status, exit_code)
         self._status = status
         self.ended = True
         self._news.set()
@@ -121,7 +121,7 @@ class FakeStream(DeployStream):
 
     def succeed(self) -> None:
         """Do everything that a good redeploy does."""
-        self.say(*(line for line in GOOD if line not in self.said))
+        self.say(*(line for line in GOOD if line not in self.printed))
         self.dokku.now = containers(NEW)
         self.dokku.metadata = METADATA
         self.end(0)
@@ -163,7 +163,7 @@ class FakeDokku(Dokku):
     def fail(self, question: str, error: Exception = DOWN, *, times: int = 1) -> None:
         self.failing.setdefault(question, []).extend([error] * times)
 
-    def mark(self, build_id: str, status: BuildStatus, exit_code: int | None = None) -> None:
+    def set_status(self, build_id: str, status: BuildStatus, exit_code: int | None = None) -> None:
         self.records = [
             replace(one, status=status, exit_code=exit_code) if one.id == build_id else one
             for one in self.records
@@ -230,8 +230,8 @@ class FakeDokku(Dokku):
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         await self._answer("build_output")
-        said = (one.said for one in self.streams if one.build_id == build_id)
-        lines = list(self.texts.get(build_id) or next(said, ()))
+        printed = (one.printed for one in self.streams if one.build_id == build_id)
+        lines = list(self.texts.get(build_id) or next(printed, ()))
         return lines, read_facts(lines)
 
     def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
@@ -260,7 +260,7 @@ class FakeDokku(Dokku):
     def _appear(self, build_id: str) -> None:
         stream = next(one for one in self.streams if one.build_id == build_id)
         self.add_record(build_id, stream.record_status)
-        self.mark(build_id, stream.record_status, stream.record_code)
+        self.set_status(build_id, stream.record_status, stream.record_code)
 
     async def _answer(self, question: str, takes_s: float | None = None) -> None:
         self.asked.append(question)

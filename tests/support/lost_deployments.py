@@ -60,14 +60,14 @@ def put(rig: Rig, row: Deployment) -> None:
 
 def build_succeeds(dokku: FakeDokku) -> None:
     """Let the build succeed without the bot."""
-    dokku.mark("b1", BuildStatus.SUCCEEDED, 0)
+    dokku.set_status("b1", BuildStatus.SUCCEEDED, 0)
     dokku.now = containers(NEW)
     dokku.metadata = METADATA
 
 
 def build_fails(dokku: FakeDokku) -> None:
     dokku.texts["b1"] = ("> fetching", "> building", "> error build_failed npm ci failed")
-    dokku.mark("b1", BuildStatus.FAILED, 1)
+    dokku.set_status("b1", BuildStatus.FAILED, 1)
 
 
 async def late_look(rig: Rig, for_s: float = 30.0) -> Deployment:

@@ -97,4 +97,4 @@ class PlayingDokku(FakeDokku):
 
     def _note(self, stream: FakeStream, status: BuildStatus, code: int | None) -> None:
         stream.record_status, stream.record_code = status, code
-        self.mark(stream.build_id, status, code)
+        self.set_status(stream.build_id, status, code)

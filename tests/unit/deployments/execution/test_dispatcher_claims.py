@@ -49,7 +49,7 @@ async def test_unreleased_lease_does_not_block_forever() -> None:
     rig = a_rig(waiting(), dokku=dokku)
     rig.store.fail("release")
     await rig.passes(30)
-    dokku.mark("p1", BuildStatus.SUCCEEDED)
+    dokku.set_status("p1", BuildStatus.SUCCEEDED)
     (await rig.begun()).succeed()
     assert (await rig.until_ended(within_s=120)).phase is Phase.SUCCEEDED
 
@@ -205,7 +205,7 @@ async def test_database_outage_while_reading_evidence_still_reaches_a_result() -
     rig.store.fail("read_log", DatabaseDown("away"), times=3)
     stream.lose()
     await rig.passes(30)
-    rig.dokku.mark("b1", BuildStatus.FAILED, 1)
+    rig.dokku.set_status("b1", BuildStatus.FAILED, 1)
     row = await rig.until_ended(within_s=120)
     assert row.phase is Phase.FAILED
     assert row.sha == SHA

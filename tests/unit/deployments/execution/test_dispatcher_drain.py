@@ -59,7 +59,7 @@ async def test_next_process_takes_over_at_once_after_drain() -> None:
     again = a_rig(store=rig.store, dokku=rig.dokku)
     await again.passes(3)
     assert again.dispatcher.active == 1
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     (await rig.dokku.stream(2)).succeed()
     row = await again.until_ended(within_s=60)
     assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
@@ -116,7 +116,7 @@ async def test_drain_at_any_moment_neither_repeats_nor_loses_a_start() -> None:
         if begun:
             rig.dokku.streams[0].lose()
             await rig.passes(1)
-            rig.dokku.mark("b1", BuildStatus.ABANDONED)
+            rig.dokku.set_status("b1", BuildStatus.ABANDONED)
         again = a_rig(store=rig.store, dokku=rig.dokku)
         (await rig.dokku.stream(begun + 1)).succeed()
         row = await again.until_ended(within_s=120)

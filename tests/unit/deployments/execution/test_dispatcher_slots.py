@@ -98,7 +98,7 @@ async def test_deployment_blocked_by_outside_build_uses_no_slot() -> None:
     rig = a_limited_rig(store, dokku, most=1)
     await rig.passes(30)
     assert running(store) == {"api"}
-    dokku.of["web"].mark("p1", BuildStatus.SUCCEEDED)
+    dokku.of["web"].set_status("p1", BuildStatus.SUCCEEDED)
     await rig.passes(30)
     assert running(store) == {"api"}
     assert rig.progress("D-web").waits_for == "a free slot on production (1 of 1 in use)"

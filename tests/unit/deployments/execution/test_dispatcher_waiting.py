@@ -28,7 +28,7 @@ async def test_outside_build_is_checked_once_per_poll() -> None:
     assert 5 <= count_looks(rig) <= 21
     assert rig.progress().waits_for == "a git push outside this bot (Dokku build p1)"
     assert rig.row().phase is Phase.QUEUED
-    dokku.mark("p1", BuildStatus.SUCCEEDED)
+    dokku.set_status("p1", BuildStatus.SUCCEEDED)
     (await rig.begun()).succeed()
     assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
 
@@ -75,7 +75,7 @@ async def test_start_clears_the_blocker() -> None:
     dokku.add_record("p1", source="git-hook", duration=timedelta(minutes=3))
     rig = a_rig(waiting(), dokku=dokku)
     await rig.passes(3)
-    dokku.mark("p1", BuildStatus.SUCCEEDED)
+    dokku.set_status("p1", BuildStatus.SUCCEEDED)
     await rig.begun()
     assert (rig.progress().waits_for, rig.progress().blocker) == (None, None)
 
@@ -114,7 +114,7 @@ async def test_blocked_deployment_starts_soon_after_the_blocker_ends() -> None:
     dokku.add_record("p1", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku, timing={"poll_interval": timedelta(seconds=1)})
     await rig.passes(11.5)
-    dokku.mark("p1", BuildStatus.SUCCEEDED)
+    dokku.set_status("p1", BuildStatus.SUCCEEDED)
     await asyncio.wait_for(dokku.stream(), 2)
 
 

@@ -82,10 +82,10 @@ async def test_store_outage_neither_stalls_the_stream_nor_loses_lines() -> None:
     for number in range(100):
         it.stream.say(f"line {number}")
         await it.rig.passes(0.5)
-        assert it.stream.read == len(it.stream.said)
+        assert it.stream.read == len(it.stream.printed)
     it.stream.end(0)
     await it.following
-    assert it.stored == it.stream.said
+    assert it.stored == it.stream.printed
 
 
 @in_virtual_time

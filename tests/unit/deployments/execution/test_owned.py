@@ -123,7 +123,7 @@ async def test_confirm_reads_the_cancel_request_and_writes_nothing() -> None:
 
 
 @in_virtual_time
-async def test_reread_adopts_a_result_written_elsewhere() -> None:
+async def test_reread_adopts_a_result_written_by_the_service() -> None:
     rig, deployment = await owned()
     await rig.service.cancel(deployment.id, actor=deployment.row.requested_by, through="button")
     with pytest.raises(StaleState):

@@ -75,7 +75,7 @@ async def test_running_command_is_fine_however_long_it_is_silent() -> None:
 @in_virtual_time
 async def test_ended_command_with_silent_connection_is_dead_after_the_silence() -> None:
     it = await watched()
-    it.dokku.mark("b1", BuildStatus.ABANDONED)
+    it.dokku.set_status("b1", BuildStatus.ABANDONED)
     assert await it.poll(INTERVAL_S) is Contact.FINE
     assert await it.poll(INTERVAL_S + SILENCE_S - 1) is Contact.FINE
     assert await it.poll(INTERVAL_S + SILENCE_S + 1) is Contact.DEAD
@@ -86,7 +86,7 @@ async def test_free_lock_means_dead_only_after_the_build_began() -> None:
     it = await watched(keeps=False)
     assert await it.poll(INTERVAL_S) is Contact.FINE
     assert await it.poll(INTERVAL_S + SILENCE_S + 1) is Contact.FINE
-    it.stream.said.append("> building")
+    it.stream.printed.append("> building")
     building_at = 2 * INTERVAL_S + SILENCE_S
     assert await it.poll(building_at) is Contact.FINE
     assert await it.poll(building_at + SILENCE_S + 1) is Contact.DEAD
@@ -95,7 +95,7 @@ async def test_free_lock_means_dead_only_after_the_build_began() -> None:
 @in_virtual_time
 async def test_output_after_the_record_ended_is_fine() -> None:
     it = await watched()
-    it.dokku.mark("b1", BuildStatus.SUCCEEDED)
+    it.dokku.set_status("b1", BuildStatus.SUCCEEDED)
     assert await it.poll(INTERVAL_S) is Contact.FINE
     await it.until(INTERVAL_S + 10)
     it.stream.say("still printing")
@@ -106,11 +106,11 @@ async def test_output_after_the_record_ended_is_fine() -> None:
 @in_virtual_time
 async def test_record_running_again_restarts_the_silence() -> None:
     it = await watched()
-    it.dokku.mark("b1", BuildStatus.ABANDONED)
+    it.dokku.set_status("b1", BuildStatus.ABANDONED)
     assert await it.poll(10) is Contact.FINE
-    it.dokku.mark("b1", BuildStatus.RUNNING)
+    it.dokku.set_status("b1", BuildStatus.RUNNING)
     assert await it.poll(50) is Contact.FINE
-    it.dokku.mark("b1", BuildStatus.ABANDONED)
+    it.dokku.set_status("b1", BuildStatus.ABANDONED)
     assert await it.poll(70) is Contact.FINE
     assert await it.poll(70 + SILENCE_S + 1) is Contact.DEAD
 
@@ -118,7 +118,7 @@ async def test_record_running_again_restarts_the_silence() -> None:
 @in_virtual_time
 async def test_ended_connection_is_never_dead() -> None:
     it = await watched()
-    it.dokku.mark("b1", BuildStatus.ABANDONED)
+    it.dokku.set_status("b1", BuildStatus.ABANDONED)
     it.attempt.stream_ended.set()
     assert await it.poll(1) is Contact.FINE
     assert await it.poll(10 * SILENCE_S) is Contact.FINE

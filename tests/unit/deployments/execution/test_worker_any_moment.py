@@ -44,7 +44,7 @@ def kill_at(moment: int, lines: Sequence[str], status: int, *, clean: bool) -> N
         if status == 0 and not new:
             # Only a deploy that died before its release is started again.
             assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
-            assert GOOD[2] in dokku.streams[0].said
+            assert GOOD[2] in dokku.streams[0].printed
         assert len(dokku.streams) <= 2
         events = store.event_types(row.id)
         assert events.count("deployment.started") == 1

@@ -77,7 +77,7 @@ async def test_cancel_while_fetching_closes_the_connection() -> None:
     await rig.passes(3)
     await rig.cancel()
     await rig.until(lambda: stream.closed)
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert rig.dokku.cancels == []
@@ -94,7 +94,7 @@ async def test_fetch_outliving_its_connection_ends_soon_after_its_death(lives_s:
     await rig.until(lambda: stream.closed)
     await rig.passes(lives_s)
     assert rig.row().phase is Phase.CANCELLING
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=4)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
 
@@ -184,7 +184,7 @@ async def test_ineffective_cancel_is_retried_then_connection_is_closed() -> None
     await rig.cancel()
     await rig.until(lambda: stream.closed)
     assert len(rig.dokku.cancels) == 5
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
 
@@ -226,7 +226,7 @@ async def test_cancel_sends_nothing_after_the_connection_is_lost() -> None:
     assert rig.dokku.cancels == []
     assert rig.row().phase is Phase.BUILDING
     assert rig.progress().cut_off
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
     assert len(rig.dokku.streams) == 1
@@ -302,7 +302,7 @@ async def test_time_limit_closes_the_connection_of_a_fetch() -> None:
     stream = await rig.begun()
     stream.say("> fetching")
     await rig.until(lambda: stream.closed)
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.PREVIOUS)
 
@@ -335,7 +335,7 @@ async def test_cancel_request_during_time_limit_stop_ends_as_cancelled() -> None
     await rig.until_phase(Phase.CANCELLING)
     await rig.cancel()
     await rig.until(lambda: stream.closed)
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.failure) == (Phase.CANCELLED, None)
 

@@ -161,7 +161,7 @@ async def test_time_limit_stops_a_fetch_when_its_build_begins() -> None:
 
 
 @in_virtual_time
-async def test_fetch_that_ends_itself_at_time_limit_is_not_timed_out() -> None:
+async def test_fetch_ending_at_the_time_limit_is_not_timed_out() -> None:
     rig, stream = await fetching(FETCHING)
     await rig.until_phase(Phase.CANCELLING)
     await rig.passes(40)
@@ -203,7 +203,7 @@ async def test_second_attempt_starts_as_a_fetch_again(keeps: bool) -> None:
     rig.dokku.locked = True
     first.lose()
     await rig.until(lambda: rig.progress().cut_off, within_s=15)
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     rig.dokku.locked = False
     second = await rig.dokku.stream(2)
     second.say(FETCHING)

@@ -98,7 +98,7 @@ async def test_error_while_reading_the_stream_still_reaches_a_result() -> None:
     stream.breaks_with = BUG
     stream.lose()
     await rig.passes(30)
-    rig.dokku.mark("b1", BuildStatus.FAILED, 1)
+    rig.dokku.set_status("b1", BuildStatus.FAILED, 1)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
     assert len(rig.dokku.streams) == 1
@@ -310,7 +310,7 @@ async def test_start_with_unknown_outcome_is_not_repeated() -> None:
     await rig.passes(60)
     assert rig.row().phase is Phase.STARTING
     assert rig.row().build_id == "b9"
-    rig.dokku.mark("b9", BuildStatus.FAILED, 1)
+    rig.dokku.set_status("b9", BuildStatus.FAILED, 1)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
     assert rig.dokku.streams == []
@@ -345,7 +345,7 @@ async def test_error_while_the_stream_is_open_keeps_it_open() -> None:
     stream.say(*BUILDING)
     await rig.passes(5)
     assert rig.row().phase is Phase.BUILDING
-    assert stream.read == len(stream.said)
+    assert stream.read == len(stream.printed)
     assert not stream.closed
     stream.succeed()
     row = await rig.until_ended(within_s=60)

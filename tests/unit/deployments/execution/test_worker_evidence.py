@@ -96,7 +96,7 @@ async def test_record_still_running_after_the_end_is_read_again() -> None:
     stream.end(0, BuildStatus.RUNNING)
     await rig.passes(2)
     assert rig.row().phase is Phase.RELEASING
-    rig.dokku.mark("b1", BuildStatus.SUCCEEDED)
+    rig.dokku.set_status("b1", BuildStatus.SUCCEEDED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
 
@@ -257,9 +257,9 @@ async def test_successful_record_proves_success_after_lost_connection() -> None:
     stream.lose()
     await rig.passes(15)
     assert rig.row().phase is Phase.BUILDING
-    stream.said += GOOD[2:]
+    stream.printed += GOOD[2:]
     rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
-    rig.dokku.mark("b1", BuildStatus.SUCCEEDED)
+    rig.dokku.set_status("b1", BuildStatus.SUCCEEDED)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live, row.exit_status) == (Phase.SUCCEEDED, Live.NEW, None)
     assert "> deployed\n" in await rig.store.logs.read(row.id)

@@ -23,7 +23,7 @@ async def test_outside_push_between_logins_requeues_with_new_snapshot() -> None:
     assert rig.dispatcher.active == 0
     await rig.passes(60)
     assert not rig.dokku.streams
-    rig.dokku.mark("push", BuildStatus.SUCCEEDED, 0)
+    rig.dokku.set_status("push", BuildStatus.SUCCEEDED, 0)
     rig.dokku.now = containers(OTHER_RELEASE)
     (await rig.dokku.stream()).end(1)
     row = await rig.until_ended(within_s=60)
@@ -77,7 +77,7 @@ async def test_outside_push_between_logins_ends_a_second_attempt() -> None:
     stream.say(*BUILDING)
     await rig.passes(5)
     rig.dokku.fail("deploy")
-    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    rig.dokku.set_status(stream.build_id, BuildStatus.ABANDONED)
     stream.lose()
     await rig.until(lambda: rig.progress().waits_for == "the server (try 1 of 3)")
     rig.dokku.add_record("push", source="git-hook")

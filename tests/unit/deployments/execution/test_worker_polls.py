@@ -109,7 +109,7 @@ async def test_lost_connection_waits_for_a_restarting_server() -> None:
     assert rig.row().phase is Phase.BUILDING
     assert not rig.progress().reading_end
     rig.dokku.down = None
-    rig.dokku.mark("b1", BuildStatus.FAILED, 1)
+    rig.dokku.set_status("b1", BuildStatus.FAILED, 1)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
 
@@ -132,7 +132,7 @@ async def test_stream_of_lost_deployment_is_read_and_corrects_the_result() -> No
     rig.dokku.down = None
     stream.say("one more line")
     await rig.passes(5)
-    assert stream.read == len(stream.said)
+    assert stream.read == len(stream.printed)
     assert not stream.closed
     stream.succeed()
     await rig.until(lambda: rig.row().phase is Phase.SUCCEEDED, within_s=120)
@@ -209,7 +209,7 @@ async def test_unexpected_error_does_not_stop_the_polls() -> None:
     await rig.passes(3 * INTERVAL)
     stream.lose()
     rig.dokku.fail("builds", RuntimeError("a bug"), times=1)
-    rig.dokku.mark("b1", BuildStatus.FAILED, 1)
+    rig.dokku.set_status("b1", BuildStatus.FAILED, 1)
     row = await rig.until_ended(within_s=120)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
 
@@ -227,7 +227,7 @@ async def test_time_limit_applies_although_every_poll_fails() -> None:
 async def test_half_open_connection_is_closed_when_record_has_ended() -> None:
     """The server was switched off and on, and the connection never reported its end."""
     rig, stream = await building()
-    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    rig.dokku.set_status(stream.build_id, BuildStatus.ABANDONED)
     await rig.passes(4 * INTERVAL)
     assert len(rig.dokku.streams) == 1
     second = await rig.dokku.stream(2)
@@ -240,9 +240,9 @@ async def test_half_open_connection_is_closed_when_record_has_ended() -> None:
 @in_virtual_time
 async def test_record_proves_success_on_a_half_open_connection() -> None:
     rig, stream = await building()
-    stream.said += [line for line in GOOD if line not in stream.said]
+    stream.printed += [line for line in GOOD if line not in stream.printed]
     rig.dokku.now, rig.dokku.metadata = containers(NEW), METADATA
-    rig.dokku.mark(stream.build_id, BuildStatus.SUCCEEDED, 0)
+    rig.dokku.set_status(stream.build_id, BuildStatus.SUCCEEDED, 0)
     row = await rig.until_ended(within_s=120)
     assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
 
@@ -251,12 +251,12 @@ async def test_record_proves_success_on_a_half_open_connection() -> None:
 async def test_connection_stays_open_while_output_or_command_continues() -> None:
     rig, stream = await building()
     await rig.passes(20 * INTERVAL)
-    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    rig.dokku.set_status(stream.build_id, BuildStatus.ABANDONED)
     for number in range(20):
         await rig.passes(INTERVAL)
         stream.say(f"line {number}")
     assert not stream.closed
-    rig.dokku.mark(stream.build_id, BuildStatus.RUNNING)
+    rig.dokku.set_status(stream.build_id, BuildStatus.RUNNING)
     await rig.passes(20 * INTERVAL)
     assert not stream.closed
 
@@ -270,7 +270,7 @@ async def test_outside_change_is_shown_while_running_and_in_the_result() -> None
     assert rig.progress().others == (
         "Meanwhile, outside this bot: config:set (Dokku build c1, still running)."
     )
-    rig.dokku.mark("c1", BuildStatus.SUCCEEDED, 0)
+    rig.dokku.set_status("c1", BuildStatus.SUCCEEDED, 0)
     stream.succeed()
     row = await rig.until_ended(within_s=60)
     assert row.reason == (
@@ -287,7 +287,7 @@ async def test_refused_outside_deploy_is_only_in_the_evidence() -> None:
     rig.dokku.add_record("p1", source="git-hook")
     await rig.passes(INTERVAL + 1)
     assert rig.progress().others is not None
-    rig.dokku.mark("p1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("p1", BuildStatus.ABANDONED)
     await rig.passes(INTERVAL + 1)
     assert rig.progress().others is None
     stream.succeed()

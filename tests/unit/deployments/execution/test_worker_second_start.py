@@ -23,7 +23,7 @@ async def building(rig: Rig) -> FakeStream:
 def die(rig: Rig, stream: FakeStream) -> None:
     """Lose the connection, and the deploy with it."""
     stream.lose()
-    rig.dokku.mark(stream.build_id, BuildStatus.ABANDONED)
+    rig.dokku.set_status(stream.build_id, BuildStatus.ABANDONED)
 
 
 @in_virtual_time
@@ -251,7 +251,7 @@ async def test_record_that_appears_late_prevents_a_second_attempt() -> None:
     stream.lose()
     await rig.passes(30)
     assert rig.row().phase is Phase.STARTING
-    rig.dokku.mark(stream.build_id, BuildStatus.FAILED, 1)
+    rig.dokku.set_status(stream.build_id, BuildStatus.FAILED, 1)
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live, row.attempt) == (Phase.FAILED, Live.PREVIOUS, 1)
 

@@ -84,7 +84,7 @@ async def test_kill_before_the_second_command_ends_as_interrupted() -> None:
     await rig.passes(5)
     again = await killed(rig)
     rig.dokku.login_s = 30
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     await again.until(lambda: again.row().attempt == 2)
     await again.passes(1)
     third = await killed(again)
@@ -100,7 +100,7 @@ async def test_another_release_before_second_command_is_unknown() -> None:
     await rig.passes(5)
     again = await killed(rig)
     rig.dokku.login_s = 30
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     await again.until(lambda: again.row().attempt == 2)
     await again.passes(1)
     third = await killed(again)
@@ -149,7 +149,7 @@ async def test_sent_command_is_not_corrected_to_never_began() -> None:
     await again.late.look()
     await again.passes(5)
     assert again.row().live is Live.UNKNOWN
-    rig.dokku.mark("b1", BuildStatus.ABANDONED)
+    rig.dokku.set_status("b1", BuildStatus.ABANDONED)
     await again.late.look()
     await again.passes(5)
     assert "Dokku's command died with it" in (again.row().reason or "")

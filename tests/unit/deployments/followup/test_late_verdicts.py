@@ -109,7 +109,7 @@ async def test_release_that_crashes_while_watched_is_corrected_to_crashed() -> N
 @in_virtual_time
 async def test_unconfirmed_time_limit_stays_timed_out_when_proven() -> None:
     rig = an_idle_rig(a_lost_deployment(failure=Failure.TIMED_OUT))
-    rig.dokku.mark("b1", BuildStatus.CANCELED, -1)
+    rig.dokku.set_status("b1", BuildStatus.CANCELED, -1)
     row = await late_look(rig)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
 
