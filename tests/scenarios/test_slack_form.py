@@ -66,7 +66,7 @@ async def test_form_opens_in_time_if_dokku_does_not_answer(quick: World) -> None
     opened = [call for call in quick.slack.calls if call.method == "views.open"]
     assert [call.outcome for call in opened] == ["ok"]
     await quick.deploy("apps")
-    await quick.whispered("no app is known, or the server does not answer")
+    await quick.whispered("no apps found; the server may not be answering")
     quick.stage.server.heal_for_test()
     await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "main"})
     (row,) = await quick.ended()
@@ -76,7 +76,7 @@ async def test_form_opens_in_time_if_dokku_does_not_answer(quick: World) -> None
 async def test_queries_to_a_silent_server_end_when_the_bot_stops(quick: World) -> None:
     quick.stage.server.stall_for_test()
     await quick.deploy("apps")
-    await quick.whispered("no app is known, or the server does not answer")
+    await quick.whispered("no apps found; the server may not be answering")
     await quick.stop_bot()
 
 
@@ -124,7 +124,7 @@ async def test_message_fills_the_form_with_what_it_names(
     assert filled["app"] == app
     assert (filled["ref"] or "").startswith(ref or "")
     assert (filled["ref"] is None) == (ref is None)
-    assert ("No app could be read" in view.plain) == (app is None)
+    assert ("I found no app" in view.plain) == (app is None)
 
 
 async def test_deploy_from_message_deploys_into_the_channel_of_the_message(quick: World) -> None:
@@ -132,7 +132,7 @@ async def test_deploy_from_message_deploys_into_the_channel_of_the_message(quick
     oncall = quick.slack.channel("oncall")
     message = await quick.slack.say(quick.slack.user("grace"), oncall, f"bad: {sha[:12]}x {sha}")
     await quick.slack.shortcut(quick.ada, message, callback_id=FROM_MESSAGE)
-    view = await quick.viewed("No app could be read")
+    view = await quick.viewed("I found no app")
     assert _filled(view) == {"app": None, "ref": sha}
     await quick.slack.submit(quick.ada, view, {"app": "myapp"})
     (row,) = await quick.ended()

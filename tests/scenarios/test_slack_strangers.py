@@ -35,7 +35,7 @@ async def test_refused_post_says_how_to_invite_the_bot(quick: World, name: str) 
 async def test_bot_cannot_post_between_two_people(quick: World) -> None:
     channel = quick.slack.channel("ada-grace")
     await _deploy_in(quick, channel)
-    await quick.whispered("cannot see this conversation", "invite")
+    await quick.whispered("can't see this conversation", "invite")
     assert await quick.rows() == []
 
 

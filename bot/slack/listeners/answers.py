@@ -103,7 +103,7 @@ def history_answer(app: str, found: Sequence[Deployment], *, now: datetime) -> A
 
 
 def _past(one: Deployment, now: datetime) -> str:
-    commit = f" {code(short_sha(one.sha))}" if one.sha else ""
+    commit = f" {code(short_sha(one.sha))}" if one.sha and one.ref != one.sha else ""
     facts = [
         f"{words.ICONS[status_of(one.phase)]} {words.target_words(one)}{commit}",
         words.status_words(one, Progress()),

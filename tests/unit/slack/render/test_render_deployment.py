@@ -331,7 +331,7 @@ def test_normal_pace_is_not_mentioned(a_deployment: Build, now: datetime) -> Non
     shown = render(
         a_deployment(**BUILDING), Progress(), now=now, updates_every=timedelta(seconds=10)
     )
-    assert "updates every" not in str(shown.blocks)
+    assert "updated every" not in str(shown.blocks)
 
 
 def test_only_the_last_ten_lines_are_shown(a_deployment: Build, now: datetime) -> None:
