@@ -67,7 +67,7 @@ class Processes:
 
     def messages_of(self, app: str) -> Sequence[Message]:
         """The live messages of an app, oldest first."""
-        return [one for one in self.world.messages if f" {app} main to " in one.text]
+        return [one for one in self.world.messages if f" {app} main" in one.text]
 
     async def until_says(self, app: str, *words: str, number: int = 1) -> str:
         """Wait until the so-manieth message of an app says all the words; its text."""
