@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus, Container
-from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Trigger
+from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Live, Phase, Trigger
 from bot.deployments.ports import CannotTell, NotThere
-from bot.deployments.requests.service import Request
+from bot.deployments.requests.service import Request, may_deploy
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
 from tests.support.builders import (
     METADATA,
@@ -384,3 +384,12 @@ async def test_start_checks_the_proven_commit_against_the_containers(
 
 def stale() -> StoreError:
     return StaleState("it changed")
+
+
+def test_only_deployers_and_their_groups_may_deploy() -> None:
+    open_to_all = AppPolicy(server="s", app="web", dokku_app="web")
+    closed = AppPolicy(server="s", app="web", dokku_app="web", deployers=frozenset({"U1", "S1"}))
+    assert may_deploy(open_to_all, Actor(user="U9"), frozenset())
+    assert may_deploy(closed, Actor(user="U1"), frozenset())
+    assert may_deploy(closed, Actor(user="U9"), frozenset({"S1"}))
+    assert not may_deploy(closed, Actor(user="U9"), frozenset({"S2"}))
