@@ -13,9 +13,8 @@ from bot.deployments.followup.late_verdicts import LateVerdicts
 from bot.deployments.ports import Announcer, Catalog, Groups, Observer, Polls, Refs, Servers, Store
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
-from bot.deployments.requests.resolve import RequestResolver
 from bot.deployments.requests.service import Service
-from bot.deployments.requests.submit import DispatcherHooks
+from bot.deployments.requests.submit import DispatcherHooks, RequestResolver
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.timing import Timing
 

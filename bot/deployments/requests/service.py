@@ -20,8 +20,7 @@ from bot.deployments.model import (
 from bot.deployments.ports import Catalog, Groups, Servers
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.queries import Queries
-from bot.deployments.requests.resolve import RequestResolver
-from bot.deployments.requests.submit import DispatcherHooks, Submission
+from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, Submission
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.deployments.timing import Timing
