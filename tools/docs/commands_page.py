@@ -8,7 +8,7 @@ from bot.slack.listeners.buttons import ActionButton
 from bot.slack.listeners.commands import COMMANDS, LATER, usage_of
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
-from bot.slack.render.buttons import Situation
+from bot.slack.render.blocks import Situation
 
 _PAGE = """\
 # Commands and buttons

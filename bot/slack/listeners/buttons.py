@@ -12,7 +12,7 @@ from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key, first_action, part, word
-from bot.slack.render.buttons import Button, Situation
+from bot.slack.render.blocks import Button, Situation
 
 UNKNOWN_DEPLOYMENT = "I don't know that deployment any more."
 

@@ -7,7 +7,7 @@ from bot.deployments.states import ENDINGS, RUNNING
 from bot.slack.listeners.buttons import ActionButton, Click, Permission
 from bot.slack.listeners.commands import cancel_deployment, deploy_again
 from bot.slack.listeners.log_window import open_log
-from bot.slack.render.buttons import Confirm, Situation, Style
+from bot.slack.render.blocks import Confirm, Situation, Style
 
 
 async def _open_log(click: Click) -> None:

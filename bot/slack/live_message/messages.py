@@ -30,7 +30,7 @@ from bot.slack.live_message.message import (
     without_ping,
 )
 from bot.slack.refusals import PASSING, RateLimited
-from bot.slack.render.buttons import Button
+from bot.slack.render.blocks import Button
 from bot.slack.render.deployment import Rendered, render
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,6 @@
-"""Block Kit as plain JSON, and a check of what Slack would refuse.
+"""Block Kit as plain JSON, the buttons, and a check of what Slack would refuse.
+
+Which buttons exist is data: `listeners/message_buttons.py`, `log_window.py`.
 
 All mrkdwn is `verbatim`: Slack adds no links or mentions. Limits are from Slack's Block Kit
 reference; lengths of single objects are left to `slack_sdk.models`. The sum over all blocks is
@@ -6,15 +8,17 @@ undocumented (about 12,000 characters); 9,000 is safely below it.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models import JsonObject
 from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
 
-from bot.slack.render.text import length
+from bot.deployments.model import Deployment, Progress
+from bot.slack.render.text import cut, length, one_line, short_sha
 
 Json = dict[str, Any]
 
@@ -24,6 +28,8 @@ FALLBACK_TEXT = 3_000
 ALL_TEXT = 9_000
 FIELD_TEXT = 2_000
 ANY_TEXT = 3_000
+LONGEST_CONFIRM_TEXT = 300
+"""Characters. Source: Slack's Block Kit reference, confirmation dialog."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,83 @@ def button(*, action_id: str, label: str, value: str) -> Json:
     return {"type": "button", "action_id": action_id, "text": plain(label), "value": value}
 
 
+class Style(StrEnum):
+    """Slack's two button colours; a button without a style is grey."""
+
+    PRIMARY = "primary"
+    DANGER = "danger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """Slack's dialog before a click counts.
+
+    `text` may contain `{app}`, `{server}`, `{ref}` and `{rollback}` (a short SHA). It is shown as
+    plain text, cut to Slack's 300 characters.
+    """
+
+    title: str
+    text: str
+    yes: str
+    no: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What decides whether a button is shown."""
+
+    deployment: Deployment
+    progress: Progress = field(default_factory=Progress)
+    has_older: bool = False
+    """Of a log window: there are pages before the one that it shows."""
+    has_newer: bool = False
+    has_error: bool = False
+    """A line of the log mentions an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """How a button looks, and when it is shown. Its value in Slack is the deployment id."""
+
+    action_id: str
+    label: str
+    shows: Callable[[Situation], bool]
+    """Whether it is shown. Pure; asked again when a click arrives."""
+    style: Style | None = None
+    confirm: Confirm | None = None
+
+
+def button_row(buttons: Sequence[Button], situation: Situation) -> list[Json]:
+    """The block with the buttons to show, in order; no block when there are none."""
+    shown = [_draw(one, situation.deployment) for one in buttons if one.shows(situation)]
+    return [actions(shown)] if shown else []
+
+
+def _draw(shown: Button, deployment: Deployment) -> Json:
+    element = button(action_id=shown.action_id, label=shown.label, value=deployment.id)
+    if shown.style is not None:
+        element["style"] = shown.style.value
+    if shown.confirm is not None:
+        element["confirm"] = _draw_confirm(shown.confirm, deployment)
+    return element
+
+
+def _draw_confirm(confirm: Confirm, deployment: Deployment) -> Json:
+    text = confirm.text.format(
+        app=cut(one_line(deployment.app), 60),
+        server=cut(one_line(deployment.server), 40),
+        ref=cut(one_line(deployment.ref), 60),
+        rollback=short_sha(deployment.rollback_sha or ""),
+    )
+    return {
+        "title": plain(confirm.title),
+        # Slack counts code points, `cut` counts columns: combining characters take no column.
+        "text": plain(cut(text, 290)[:LONGEST_CONFIRM_TEXT]),
+        "confirm": plain(confirm.yes),
+        "deny": plain(confirm.no),
+    }
+
+
 def validate_message(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
     """What Slack would refuse in a message; empty if it can be sent."""
     problems = _check_blocks(blocks, MESSAGE_BLOCKS)
@@ -125,9 +208,9 @@ def _check_block(block: Mapping[str, Any], where: str) -> list[str]:
             )
         for option in node.get("options", ()):
             problems += _check_model(Option(**copy.deepcopy(dict(option))), f"{where} option")
-    for field in block.get("fields", ()):
-        if length(field["text"]) > FIELD_TEXT:
-            problems.append(f"{where}: a field has {length(field['text'])} characters")
+    for one in block.get("fields", ()):
+        if length(one["text"]) > FIELD_TEXT:
+            problems.append(f"{where}: a field has {length(one['text'])} characters")
     for rich, text in _texts(block):
         if not text or (not rich and length(text) > ANY_TEXT):
             problems.append(f"{where}: a text has {length(text)} characters")

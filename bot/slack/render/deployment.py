@@ -11,8 +11,7 @@ from bot.deployments.states import ENDINGS, WAITING
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
-from bot.slack.render.blocks import validate_message
-from bot.slack.render.buttons import Button, Situation, button_row
+from bot.slack.render.blocks import Button, Situation, button_row, validate_message
 
 SNIPPET_LINES = 10
 SNIPPET_COLUMNS = 160

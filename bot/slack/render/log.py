@@ -14,8 +14,7 @@ from bot.deployments.model import Deployment
 from bot.deployments.states import ENDINGS
 from bot.slack.render import blocks as kit
 from bot.slack.render import words
-from bot.slack.render.blocks import Json
-from bot.slack.render.buttons import Button, Situation, button_row
+from bot.slack.render.blocks import Button, Json, Situation, button_row
 from bot.slack.render.text import inert, length, log_text
 
 LOG_VIEW = "deployment_log_view"
