@@ -10,8 +10,17 @@ from bot.errors import Declined
 from bot.slack.listeners import answers as say
 from bot.slack.listeners import log_window, modals
 from bot.slack.listeners.desk import Call, Desk, as_answer
-from bot.slack.listeners.parse import About, Ask, read_about, read_ask, read_line
-from bot.slack.listeners.payloads import Body, asker_of, delivery_key, word
+from bot.slack.listeners.payloads import (
+    About,
+    Ask,
+    Body,
+    asker_of,
+    delivery_key,
+    read_about,
+    read_ask,
+    read_line,
+    word,
+)
 from bot.slack.listeners.targets import find_target
 from bot.slack.render.blocks import Answer
 

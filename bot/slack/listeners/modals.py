@@ -16,8 +16,15 @@ from bot.deployments.requests.service import Request
 from bot.errors import BotError, Declined, SlackError
 from bot.names import check_ref
 from bot.slack.listeners.desk import Desk
-from bot.slack.listeners.parse import read_app
-from bot.slack.listeners.payloads import Body, asker_of, delivery_key, meta_of, part, write_meta
+from bot.slack.listeners.payloads import (
+    Body,
+    asker_of,
+    delivery_key,
+    meta_of,
+    part,
+    read_app,
+    write_meta,
+)
 from bot.slack.listeners.targets import Target
 from bot.slack.render.blocks import Json
 from bot.slack.render.form import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from bot.deployments.model import AppPolicy
-from bot.slack.listeners.parse import is_app, is_ref, undo_escapes
+from bot.slack.listeners.payloads import is_app, is_ref, undo_escapes
 
 LONGEST_TEXT = 20_000
 """Characters of a message that are read; Slack's limit is 40,000."""

@@ -7,8 +7,19 @@ from bot.deployments.model import Deployment, Trigger
 from bot.errors import Declined
 from bot.slack.listeners.commands import LATER, TABLE, help_, run_line, start
 from bot.slack.listeners.desk import Call, Desk
-from bot.slack.listeners.parse import Ask, Line, read_ask, read_line, without_mention
-from bot.slack.listeners.payloads import Asker, Body, asker_of, delivery_key, part, word
+from bot.slack.listeners.payloads import (
+    Ask,
+    Asker,
+    Body,
+    Line,
+    asker_of,
+    delivery_key,
+    part,
+    read_ask,
+    read_line,
+    without_mention,
+    word,
+)
 
 SPOKEN_SUBTYPES = frozenset({"", "file_share", "thread_broadcast"})
 """Kinds of `message` events that a person wrote; the others report edits, joins, ..."""

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.model import AppPolicy
-from bot.slack.listeners.parse import is_app, is_ref
+from bot.slack.listeners.payloads import is_app, is_ref
 from bot.slack.listeners.targets import Target, find_target, message_text
 
 SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334"
