@@ -28,15 +28,17 @@ from bot.store.database import Clash, Database, Transaction, whole
 from bot.store.leases import DatabaseClock, NowMs, SqlLeases, find_place, hold
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox, put
-from bot.store.rows import (
+from bot.store.tables import (
+    audit,
     audit_values,
     cancel_values,
+    deployments,
     fact_values,
+    leases,
     place_values,
     read_audit,
     read_deployment,
 )
-from bot.store.tables import audit, deployments, leases
 
 
 class SqlStore:
@@ -176,10 +178,8 @@ class SqlStore:
                 entry = AuditEntry(actor=actor, through=through, action="cancel_asked")
                 await self._audit(tx, deployment_id, entry)
             tx.announce("cancel", deployment_id)
-            found = await tx.connection.execute(
-                select(deployments).where(deployments.c.id == deployment_id)
-            )
-            row = found.mappings().one_or_none()
+            query = select(deployments).where(deployments.c.id == deployment_id)
+            row = (await tx.connection.execute(query)).mappings().one_or_none()
             if row is None:
                 raise _missing(deployment_id)
             return read_deployment(row)
