@@ -14,7 +14,7 @@ from typing import Any
 
 import bot
 from bot.bootstrap import open_bot
-from bot.config.settings import load_settings
+from bot.config.loading import load_settings
 from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.readiness import Readiness

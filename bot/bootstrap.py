@@ -12,7 +12,7 @@ from ulid import ULID
 
 from bot.aio import Tasks
 from bot.clock import Clock, SystemClock
-from bot.config.settings import Settings
+from bot.config.loading import Settings
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache

@@ -85,7 +85,7 @@ def demo(
 @app.command()
 def run() -> int:
     """Run the bot until SIGTERM or Ctrl-C."""
-    from bot.config.settings import load_settings  # noqa: PLC0415 - slow
+    from bot.config.loading import load_settings  # noqa: PLC0415 - slow
 
     settings = load_settings()
 

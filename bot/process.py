@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from bot.bootstrap import Bot, check_refused, open_bot
-from bot.config.settings import Settings
+from bot.config.loading import Settings
 from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
 from bot.logs import configure_logging

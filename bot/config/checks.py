@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bot.config.settings import SettingsTable
 from bot.config.sources import ENVIRONMENT, PLACE_OF, Given, Origin
-from bot.config.tables import SettingsTable
 from bot.errors import ConfigError
 
 

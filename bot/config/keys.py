@@ -7,8 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.config.settings import ServerTable
 from bot.config.sources import Origin
-from bot.config.tables import ServerTable
 from bot.ssh_target import SshTarget
 
 if TYPE_CHECKING:

@@ -1,218 +1,214 @@
-"""The settings as the rest of the program reads them: checked and complete."""
+"""Every setting as a field: type, default, environment variable, meaning.
 
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+A new setting is one field here, and below it a sentence for operators: pydantic reads it as the
+description, and the configuration page shows it. The name of the field is its key in
+`deploybot.toml`; with the table's prefix, it is the environment variable.
+"""
 
-from pydantic import BaseModel, SecretStr
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal
 
-from bot.config.catalog import TableCatalog
-from bot.config.checks import check_complete, check_fit, is_on_container_layer
-from bot.config.keys import read_server
-from bot.config.sources import Given, Origin, read_given, validate
-from bot.config.tables import SettingsTable
-from bot.deployments.model import AppPolicy
-from bot.deployments.ports import Catalog
-from bot.deployments.timing import Timing
-from bot.outbox import Endpoint
-from bot.ssh_target import SshTarget
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 
+from bot.config.values import (
+    AnyPort,
+    ApiUrl,
+    AppName,
+    AppToken,
+    BotToken,
+    DatabaseUrl,
+    DokkuApp,
+    Duration,
+    Host,
+    LogFormat,
+    LogLevel,
+    Members,
+    Port,
+    Ref,
+    Repo,
+    RepoTemplate,
+    ServerName,
+    WebAddress,
+    not_yet,
+)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlackAccess:
-    """How the bot reaches Slack, and how Slack reaches the bot."""
-
-    bot_token: str = field(repr=False)
-    app_token: str | None = field(repr=False)
-    """If set, the bot uses Socket Mode, whether or not there is a signing secret."""
-    signing_secret: str | None = field(repr=False)
-    api_url: str
-    """Ends with a slash."""
-
-    @property
-    def socket_mode(self) -> bool:
-        """Whether the bot opens a socket to Slack. If not, Slack calls it over HTTP."""
-        return self.app_token is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All settings. Built only by `load_settings`."""
-
-    values: SettingsTable = field(repr=False)
-    """Every value, validated, under the name that it has in `deploybot.toml`."""
-    given: Given = field(repr=False)
-    """Where each value came from."""
-    servers: Mapping[str, SshTarget]
-    """Servers by name, in order, with loaded keys. Empty unless the settings are complete."""
-
-    @property
-    def slack(self) -> SlackAccess:
-        """Only of complete settings."""
-        values = self.values
-        return SlackAccess(
-            bot_token=_text(values.slack_bot_token) or "",
-            app_token=_text(values.slack_app_token),
-            signing_secret=_text(values.slack_signing_secret),
-            api_url=values.slack_api_url,
-        )
-
-    @property
-    def database_url(self) -> str:
-        """`sqlite:///…` or `postgresql://…`, without a driver."""
-        return self.values.database_url.get_secret_value()
-
-    @property
-    def sqlite_file(self) -> Path | None:
-        """The file of an SQLite database; None for PostgreSQL."""
-        if not self.database_url.startswith("sqlite:///"):
-            return None
-        return Path(self.database_url.removeprefix("sqlite:///").partition("?")[0])
-
-    @property
-    def json_logs(self) -> bool:
-        """Whether log lines are JSON. By default they are, unless stderr is a terminal."""
-        wanted = self.values.log_format
-        return not sys.stderr.isatty() if wanted is None else wanted == "json"
-
-    @property
-    def git_credentials(self) -> str | None:
-        """git-credential-store lines, each with its newline."""
-        text = _text(self.values.git_credentials)
-        return None if text is None else text.replace("\\n", "\n").strip() + "\n"
-
-    def max_running(self) -> Mapping[str, int]:
-        """How many deployments may run at once, for each server that has a limit."""
-        servers = self.values.servers.items()
-        return {name: table.max_running for name, table in servers if table.max_running}
-
-    def timing(self) -> Timing:
-        """The domain's times and limits: each setting that has the name of one of them."""
-        names = {one.name for one in fields(Timing)} & set(SettingsTable.model_fields)
-        return Timing(**{name: getattr(self.values, name) for name in names})
-
-    def catalog(self) -> Catalog:
-        """The apps and their rules."""
-        return TableCatalog(
-            tables=self._policies(),
-            servers=tuple(self.values.servers),
-            only_listed=self.values.only_listed_apps,
-            template=self.values.repo_template,
-            max_duration=self.values.max_duration,
-        )
-
-    def _policies(self) -> Sequence[AppPolicy]:
-        only = next(iter(self.values.servers), "")
-        return tuple(
-            AppPolicy(
-                server=table.server or only,
-                app=name,
-                dokku_app=table.dokku_app or name,
-                repo=table.repo,
-                default_ref=table.default_ref,
-                deployers=table.deployers,
-                max_duration=table.max_duration or self.values.max_duration,
-            )
-            for name, table in self.values.apps.items()
-        )
-
-    def endpoints(self) -> Sequence[Endpoint]:
-        """The webhook endpoints."""
-        return tuple(
-            Endpoint(
-                url=hook.url,
-                secret=_text(hook.secret) or "",
-                events=frozenset(hook.events),
-                apps=hook.apps,
-                format=hook.format,
-            )
-            for hook in self.values.webhooks
-        )
-
-    def warnings(self) -> Sequence[str]:
-        """What works but will cause trouble; each a sentence with its fix."""
-        file = self.sqlite_file
-        if file is None or not is_on_container_layer(file):
-            return ()
-        where = f"The database {file} is on this container's own layer and will be lost with it."
-        return (f"{where} Put it on a mounted volume, or use PostgreSQL (DATABASE_URL).",)
-
-    def secrets(self) -> Iterable[str]:
-        """Every text that must never be printed, logged, sent to Slack or stored."""
-        values = self.values
-        texts = [
-            secret
-            for name, secret in _secrets(values)
-            # Of an address, only the password is secret; a key is shown line by line in a log.
-            if name not in {"database_url", "git_credentials", "ssh_key"}
-        ]
-        for server in self.servers.values():
-            texts += [line for line in server.key_text.splitlines() if not line.startswith("-----")]
-        texts += [hook.url for hook in values.webhooks if hook.format == "slack"]
-        addresses = [self.database_url, *(self.git_credentials or "").split()]
-        addresses += [app.repo for app in values.apps.values() if app.repo]
-        addresses += [values.repo_template or ""]
-        texts += [password for address in addresses for password in _passwords(address)]
-        return dict.fromkeys(texts)
-
-    def origin(self, *place: str | int) -> Origin:
-        """What an operator edits to change a value: `origin("database_url")`."""
-        return self.given.origin(place)
+Event = Literal["deployment.started", "deployment.finished", "deployment.corrected"]
 
 
-def load_settings(
-    *, environ: Mapping[str, str] | None = None, folder: Path | None = None, complete: bool = True
-) -> Settings:
-    """Read and check all settings.
-
-    `complete`: require everything that the bot needs to run, and load the keys. Without it, what is
-    set must be right, but little may be set (operators' commands need only the database).
-
-    Raises: ConfigError, for the first thing that is wrong.
-    """
-    folder = folder or Path.cwd()
-    given = read_given(os.environ if environ is None else environ, folder)
-    values = validate(given)
-    check_fit(values, given)
-    servers: dict[str, SshTarget] = {}
-    if complete:
-        check_complete(values, given)
-        for name, table in values.servers.items():
-            servers[name] = read_server(
-                table,
-                key=given.origin(("servers", name, "ssh_key")),
-                passphrase=given.origin(("servers", name, "ssh_key_passphrase")),
-                known_hosts=given.origin(("servers", name, "known_hosts")),
-                folder=folder,
-            )
-    return Settings(values=values, given=given, servers=servers)
+def variable(name: str) -> JsonDict:
+    """Give a field a variable that its table's prefix and its key do not make."""
+    return {"variable": name}
 
 
-def _text(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
+FILE_ONLY = variable("")
+"""Marks a field without an environment variable."""
+
+LATER: JsonDict = {"later": "yes"}
+"""Marks a field of a later release: known, refused, and not documented."""
 
 
-def _secrets(table: BaseModel) -> Iterator[tuple[str, str]]:
-    """Each secret of a table and of those below it, with its key."""
-    for name, value in table:
-        below = value.values() if isinstance(value, Mapping) else value
-        if isinstance(value, SecretStr):
-            yield name, value.get_secret_value()
-        elif isinstance(value, Mapping | tuple):
-            for one in below:
-                if isinstance(one, BaseModel):
-                    yield from _secrets(one)
+def is_later(field: FieldInfo) -> bool:
+    """Whether a field belongs to a later release."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and "later" in extra
 
 
-def _passwords(address: str) -> Iterable[str]:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return
-    if parts.password:
-        yield from {parts.password, unquote(parts.password)}
-    elif parts.username and parts.scheme.startswith("http"):  # a bare token, as forges take it
-        yield from {parts.username, unquote(parts.username)}
+class Table(BaseModel):
+    """What all tables share: unknown keys are errors, and no error contains a value."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+        use_attribute_docstrings=True,
+    )
+    variable_prefix: ClassVar[str] = ""
+    """Prefix of its fields' environment variables; empty: they have none."""
+
+    @classmethod
+    def variable_of(cls, key: str) -> str | None:
+        """The environment variable of a field: the prefix and the key, unless it is named."""
+        extra = cls.model_fields[key].json_schema_extra
+        named = extra.get("variable") if isinstance(extra, dict) else None
+        if isinstance(named, str):
+            return named or None
+        return f"{cls.variable_prefix}{key.upper()}" if cls.variable_prefix else None
+
+
+class ServerTable(Table):
+    """One Dokku host."""
+
+    variable_prefix: ClassVar[str] = "DOKKU_"
+
+    host: Host
+    """Host name or address of the Dokku server."""
+    port: Port = 22
+    """SSH port."""
+    user: Annotated[str, Field(min_length=1)] = "dokku"
+    """SSH user; `dokku` on a plain installation."""
+    ssh_key: SecretStr
+    """Private key: a path, PEM text (real or `\\n` newlines) or base64 of it."""
+    ssh_key_passphrase: SecretStr | None = None
+    """Passphrase of the private key, if it has one."""
+    known_hosts: str
+    """Host key, as `ssh-keyscan` prints it: a path or the lines. Always verified."""
+    max_running: int = Field(default=0, ge=0, le=10_000, json_schema_extra=FILE_ONLY)
+    """Most deployments that run on it at once; 0: no limit."""
+
+
+class AppTable(Table):
+    """One app. An app without a table gets the defaults."""
+
+    server: str | None = None
+    """Server. Default: the only server."""
+    dokku_app: DokkuApp | None = None
+    """Name of the app in Dokku. Default: the table's name."""
+    repo: Repo | None = None
+    """Git remote. Default: `repo_template`, else the one that Dokku recorded."""
+    default_ref: Ref | None = None
+    """Ref to deploy if none is typed. Default: Dokku's deploy branch."""
+    deployers: Members = frozenset()
+    """Slack users and user groups who may deploy it. Default: everyone in the bot's workspace."""
+    max_duration: Duration | None = None
+    """Longest duration of a deployment of it. Default: the top-level `max_duration`."""
+    approval: Annotated[Literal["none"], not_yet("confirm", "second_person")] = Field(
+        default="none", json_schema_extra=LATER
+    )
+    approvers: Annotated[tuple[str, ...], not_yet()] = Field(default=(), json_schema_extra=LATER)
+    queue: Annotated[Literal["fifo"], not_yet("latest")] = Field(
+        default="fifo", json_schema_extra=LATER
+    )
+
+
+class WebhookTable(Table):
+    """One webhook endpoint."""
+
+    variable_prefix: ClassVar[str] = "DEPLOYBOT_WEBHOOK_"
+
+    url: WebAddress
+    """Where to POST: https; or http with `webhook_allow_private`."""
+    secret: SecretStr | None = None
+    """Signs deliveries: `whsec_` and base64, or any text. Required unless `format` is `slack`."""
+    events: frozenset[Event] = Field(
+        default=frozenset({"deployment.finished", "deployment.corrected"}),
+        min_length=1,
+        json_schema_extra=FILE_ONLY,
+    )
+    """Events to send: `deployment.started`, `deployment.finished`, `deployment.corrected`."""
+    apps: frozenset[str] | None = Field(default=None, min_length=1, json_schema_extra=FILE_ONLY)
+    """Apps whose events to send. Default: all."""
+    format: Literal["standard", "slack"] = Field(default="standard", json_schema_extra=FILE_ONLY)
+    """`standard` (Standard Webhooks JSON) or `slack` (an incoming-webhook message)."""
+
+
+class SettingsTable(Table):
+    """The top level of `deploybot.toml`."""
+
+    variable_prefix: ClassVar[str] = "DEPLOYBOT_"
+
+    slack_bot_token: BotToken | None = Field(
+        default=None, json_schema_extra=variable("SLACK_BOT_TOKEN")
+    )
+    """Bot token (`xoxb-…`). Required."""
+    slack_app_token: AppToken | None = Field(
+        default=None, json_schema_extra=variable("SLACK_APP_TOKEN")
+    )
+    """App-level token (`xapp-…`) with `connections:write`, for Socket Mode."""
+    slack_signing_secret: SecretStr | None = Field(
+        default=None, json_schema_extra=variable("SLACK_SIGNING_SECRET")
+    )
+    """Signing secret, for HTTP mode: Slack calls `POST /slack/events`."""
+    slack_api_url: ApiUrl = Field(
+        default="https://slack.com/api/", json_schema_extra=variable("SLACK_API_URL")
+    )
+    """Base URL of Slack's Web API, for proxies and GovSlack."""
+    repo_template: RepoTemplate | None = None
+    """Git remote of apps without `repo`; contains `{app}`."""
+    git_credentials: SecretStr | None = None
+    """git-credential-store lines (`https://user:token@host`), to read private repositories."""
+    database_url: DatabaseUrl = Field(
+        default=SecretStr("sqlite:///deploybot.db"), json_schema_extra=variable("DATABASE_URL")
+    )
+    """`sqlite:///path` or `postgresql://…` (needs the extra `postgres`)."""
+    port: AnyPort = Field(default=8080, json_schema_extra=variable("PORT"))
+    """HTTP port of `/healthz`, `/readyz`, `/metrics`, and of `/slack/events` in HTTP mode."""
+    bind: Host = "0.0.0.0"  # noqa: S104 - a platform's router reaches the container from outside
+    """Address to open the HTTP port on."""
+    poll_interval: Duration = timedelta(seconds=10)
+    """How often each running deployment is polled."""
+    max_duration: Duration = timedelta(minutes=30)
+    """Longest duration of a deployment, from the start of Dokku's command."""
+    max_poll_errors: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Failed polls in a row, without output, after which contact counts as lost."""
+    settle: Duration = timedelta(seconds=10)
+    """Settle time: how long a new release must stay up to count as deployed."""
+    queue_ttl: Duration = timedelta(hours=2)
+    """How long a deployment may wait in the queue."""
+    approval_ttl: Annotated[None, not_yet()] = Field(default=None, json_schema_extra=LATER)
+    late_interval: Duration = timedelta(seconds=60)
+    """How often an unproven result is checked again."""
+    late_duration: Duration = timedelta(hours=2)
+    """For how long an unproven result is checked again."""
+    tracker_ttl: Duration = timedelta(minutes=5)
+    """How long an ended deployment stays cached in memory."""
+    drain_timeout: Duration = timedelta(seconds=25)
+    """How long SIGTERM waits for running deployments."""
+    log_format: LogFormat | None = None
+    """`console` or `json`. Default: console on a terminal, else json."""
+    log_level: LogLevel = "INFO"
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    webhook_allow_private: bool = False
+    """Allow webhooks to loopback and private addresses, and over http."""
+    only_listed_apps: bool = Field(default=False, json_schema_extra=FILE_ONLY)
+    """Allow deployments only of apps that have a table."""
+    servers: dict[ServerName, ServerTable] = Field(
+        default_factory=dict, json_schema_extra=FILE_ONLY
+    )
+    """Dokku servers by name."""
+    apps: dict[AppName, AppTable] = Field(default_factory=dict, json_schema_extra=FILE_ONLY)
+    """Apps by the name that people type."""
+    webhooks: tuple[WebhookTable, ...] = Field(default=(), json_schema_extra=FILE_ONLY)
+    """Webhook endpoints."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from bot.config.tables import AppTable, ServerTable, SettingsTable, Table, WebhookTable
+from bot.config.settings import AppTable, ServerTable, SettingsTable, Table, WebhookTable
 from bot.config.values import Wrong
 from bot.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import typer
 
-from bot.config.settings import load_settings
+from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment
 from bot.operations import live, records, webhooks

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bot.clock import SystemClock
-from bot.config.settings import Settings
+from bot.config.loading import Settings
 from bot.store.engine import open_store, revisions, upgrade
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner

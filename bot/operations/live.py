@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.clock import SystemClock
-from bot.config.settings import load_settings
+from bot.config.loading import load_settings
 from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import Container
 from bot.deployments.live.reader import LiveReader, LiveReport

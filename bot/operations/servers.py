@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.config.settings import Settings
+from bot.config.loading import Settings
 from bot.deployments.ports import Dokku, Servers
 from bot.dokku.app_secrets import read_config
 from bot.dokku.commands import apps_list, capabilities, config_export, version

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from pydantic import BaseModel, SecretStr
 
-from bot.config.settings import Settings
+from bot.config.loading import Settings
+from bot.config.settings import is_later
 from bot.config.sources import Place, dotted
-from bot.config.tables import is_later
 from bot.config.values import show_duration
 
 MASKED = "********"

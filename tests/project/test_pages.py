@@ -7,9 +7,9 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from bot.config.settings import load_settings
+from bot.config.loading import load_settings
+from bot.config.settings import AppTable, ServerTable, SettingsTable, WebhookTable, is_later
 from bot.config.sources import CONFIG_VARIABLE, PLACE_OF
-from bot.config.tables import AppTable, ServerTable, SettingsTable, WebhookTable, is_later
 from bot.slack.manifest import EVENTS, SCOPES, manifest, manifest_text
 from tests.support.settings import host_line, pem
 from tools.docs.pages import pages

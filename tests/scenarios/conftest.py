@@ -15,7 +15,7 @@ import pytest
 
 from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
-from bot.config.settings import load_settings
+from bot.config.loading import load_settings
 from bot.deployments.ports import DeployStream
 from bot.deployments.timing import LockTiming
 from bot.dokku.driver import Driver

@@ -22,7 +22,7 @@ import aiohttp
 
 from bot.bootstrap import open_bot
 from bot.cli import run_cli
-from bot.config.settings import load_settings
+from bot.config.loading import load_settings
 from bot.process import run_bot
 from bot.simulators.bot_process import clean_environment
 from bot.slack.limits import SlackLimits

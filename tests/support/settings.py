@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncssh
 
-from bot.config.settings import Settings, load_settings
+from bot.config.loading import Settings, load_settings
 from bot.errors import ConfigError
 
 HOST = "dokku.example.com"

@@ -32,7 +32,7 @@ def test_run_warns_of_a_database_that_is_lost_with_the_container(
     capsys: pytest.CaptureFixture[str],
     on_layer: bool,
 ) -> None:
-    monkeypatch.setattr("bot.config.settings.is_on_container_layer", lambda _file: on_layer)
+    monkeypatch.setattr("bot.config.loading.is_on_container_layer", lambda _file: on_layer)
     monkeypatch.setattr(process, "_serve", _serve)
 
     assert process.run_bot(load(tmp_path)) == 0

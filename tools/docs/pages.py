@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bot.config.tables import AppTable, ServerTable, SettingsTable, Table, WebhookTable, is_later
+from bot.config.settings import AppTable, ServerTable, SettingsTable, Table, WebhookTable, is_later
 from bot.config.values import show_duration
 from bot.metrics import Metrics
 from bot.slack.manifest import manifest_text
@@ -20,7 +20,7 @@ _METRICS_END = "<!-- end of metrics -->"
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Made from bot/config/tables.py by `make docs`; edit there. -->
+<!-- Made from bot/config/settings.py by `make docs`; edit there. -->
 
 The bot reads its settings from three sources. The first that has a value wins:
 

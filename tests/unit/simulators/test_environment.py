@@ -4,7 +4,7 @@ import aiohttp
 import asyncssh
 import pytest
 
-from bot.config.settings import load_settings
+from bot.config.loading import load_settings
 from bot.simulators.bot_process import BotProcess, clean_environment
 from bot.simulators.environment import APPS, open_simulators, received_webhooks
 from bot.simulators.receiver import open_receiver

@@ -1,0 +1,218 @@
+"""The settings as the rest of the program reads them: checked and complete."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, SecretStr
+
+from bot.config.catalog import TableCatalog
+from bot.config.checks import check_complete, check_fit, is_on_container_layer
+from bot.config.keys import read_server
+from bot.config.settings import SettingsTable
+from bot.config.sources import Given, Origin, read_given, validate
+from bot.deployments.model import AppPolicy
+from bot.deployments.ports import Catalog
+from bot.deployments.timing import Timing
+from bot.outbox import Endpoint
+from bot.ssh_target import SshTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackAccess:
+    """How the bot reaches Slack, and how Slack reaches the bot."""
+
+    bot_token: str = field(repr=False)
+    app_token: str | None = field(repr=False)
+    """If set, the bot uses Socket Mode, whether or not there is a signing secret."""
+    signing_secret: str | None = field(repr=False)
+    api_url: str
+    """Ends with a slash."""
+
+    @property
+    def socket_mode(self) -> bool:
+        """Whether the bot opens a socket to Slack. If not, Slack calls it over HTTP."""
+        return self.app_token is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. Built only by `load_settings`."""
+
+    values: SettingsTable = field(repr=False)
+    """Every value, validated, under the name that it has in `deploybot.toml`."""
+    given: Given = field(repr=False)
+    """Where each value came from."""
+    servers: Mapping[str, SshTarget]
+    """Servers by name, in order, with loaded keys. Empty unless the settings are complete."""
+
+    @property
+    def slack(self) -> SlackAccess:
+        """Only of complete settings."""
+        values = self.values
+        return SlackAccess(
+            bot_token=_text(values.slack_bot_token) or "",
+            app_token=_text(values.slack_app_token),
+            signing_secret=_text(values.slack_signing_secret),
+            api_url=values.slack_api_url,
+        )
+
+    @property
+    def database_url(self) -> str:
+        """`sqlite:///…` or `postgresql://…`, without a driver."""
+        return self.values.database_url.get_secret_value()
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of an SQLite database; None for PostgreSQL."""
+        if not self.database_url.startswith("sqlite:///"):
+            return None
+        return Path(self.database_url.removeprefix("sqlite:///").partition("?")[0])
+
+    @property
+    def json_logs(self) -> bool:
+        """Whether log lines are JSON. By default they are, unless stderr is a terminal."""
+        wanted = self.values.log_format
+        return not sys.stderr.isatty() if wanted is None else wanted == "json"
+
+    @property
+    def git_credentials(self) -> str | None:
+        """git-credential-store lines, each with its newline."""
+        text = _text(self.values.git_credentials)
+        return None if text is None else text.replace("\\n", "\n").strip() + "\n"
+
+    def max_running(self) -> Mapping[str, int]:
+        """How many deployments may run at once, for each server that has a limit."""
+        servers = self.values.servers.items()
+        return {name: table.max_running for name, table in servers if table.max_running}
+
+    def timing(self) -> Timing:
+        """The domain's times and limits: each setting that has the name of one of them."""
+        names = {one.name for one in fields(Timing)} & set(SettingsTable.model_fields)
+        return Timing(**{name: getattr(self.values, name) for name in names})
+
+    def catalog(self) -> Catalog:
+        """The apps and their rules."""
+        return TableCatalog(
+            tables=self._policies(),
+            servers=tuple(self.values.servers),
+            only_listed=self.values.only_listed_apps,
+            template=self.values.repo_template,
+            max_duration=self.values.max_duration,
+        )
+
+    def _policies(self) -> Sequence[AppPolicy]:
+        only = next(iter(self.values.servers), "")
+        return tuple(
+            AppPolicy(
+                server=table.server or only,
+                app=name,
+                dokku_app=table.dokku_app or name,
+                repo=table.repo,
+                default_ref=table.default_ref,
+                deployers=table.deployers,
+                max_duration=table.max_duration or self.values.max_duration,
+            )
+            for name, table in self.values.apps.items()
+        )
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The webhook endpoints."""
+        return tuple(
+            Endpoint(
+                url=hook.url,
+                secret=_text(hook.secret) or "",
+                events=frozenset(hook.events),
+                apps=hook.apps,
+                format=hook.format,
+            )
+            for hook in self.values.webhooks
+        )
+
+    def warnings(self) -> Sequence[str]:
+        """What works but will cause trouble; each a sentence with its fix."""
+        file = self.sqlite_file
+        if file is None or not is_on_container_layer(file):
+            return ()
+        where = f"The database {file} is on this container's own layer and will be lost with it."
+        return (f"{where} Put it on a mounted volume, or use PostgreSQL (DATABASE_URL).",)
+
+    def secrets(self) -> Iterable[str]:
+        """Every text that must never be printed, logged, sent to Slack or stored."""
+        values = self.values
+        texts = [
+            secret
+            for name, secret in _secrets(values)
+            # Of an address, only the password is secret; a key is shown line by line in a log.
+            if name not in {"database_url", "git_credentials", "ssh_key"}
+        ]
+        for server in self.servers.values():
+            texts += [line for line in server.key_text.splitlines() if not line.startswith("-----")]
+        texts += [hook.url for hook in values.webhooks if hook.format == "slack"]
+        addresses = [self.database_url, *(self.git_credentials or "").split()]
+        addresses += [app.repo for app in values.apps.values() if app.repo]
+        addresses += [values.repo_template or ""]
+        texts += [password for address in addresses for password in _passwords(address)]
+        return dict.fromkeys(texts)
+
+    def origin(self, *place: str | int) -> Origin:
+        """What an operator edits to change a value: `origin("database_url")`."""
+        return self.given.origin(place)
+
+
+def load_settings(
+    *, environ: Mapping[str, str] | None = None, folder: Path | None = None, complete: bool = True
+) -> Settings:
+    """Read and check all settings.
+
+    `complete`: require everything that the bot needs to run, and load the keys. Without it, what is
+    set must be right, but little may be set (operators' commands need only the database).
+
+    Raises: ConfigError, for the first thing that is wrong.
+    """
+    folder = folder or Path.cwd()
+    given = read_given(os.environ if environ is None else environ, folder)
+    values = validate(given)
+    check_fit(values, given)
+    servers: dict[str, SshTarget] = {}
+    if complete:
+        check_complete(values, given)
+        for name, table in values.servers.items():
+            servers[name] = read_server(
+                table,
+                key=given.origin(("servers", name, "ssh_key")),
+                passphrase=given.origin(("servers", name, "ssh_key_passphrase")),
+                known_hosts=given.origin(("servers", name, "known_hosts")),
+                folder=folder,
+            )
+    return Settings(values=values, given=given, servers=servers)
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _secrets(table: BaseModel) -> Iterator[tuple[str, str]]:
+    """Each secret of a table and of those below it, with its key."""
+    for name, value in table:
+        below = value.values() if isinstance(value, Mapping) else value
+        if isinstance(value, SecretStr):
+            yield name, value.get_secret_value()
+        elif isinstance(value, Mapping | tuple):
+            for one in below:
+                if isinstance(one, BaseModel):
+                    yield from _secrets(one)
+
+
+def _passwords(address: str) -> Iterable[str]:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return
+    if parts.password:
+        yield from {parts.password, unquote(parts.password)}
+    elif parts.username and parts.scheme.startswith("http"):  # a bare token, as forges take it
+        yield from {parts.username, unquote(parts.username)}
