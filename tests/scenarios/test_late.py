@@ -39,8 +39,6 @@ async def held_at(world: World, line: str) -> None:
 
 async def test_an_end_called_lost_is_corrected_when_the_line_tells_it(world: World) -> None:
     await world.stop_bot()
-    # The connection must carry the build for a while before it is stalled: edits at their own pace.
-    world.slack_limits = None
     # No look comes: what corrects it is its own line, which is read on.
     await world.start_bot(timing=LATE | {"late_interval": timedelta(hours=1)})
     await held_at(world, "build step 4/")
@@ -72,7 +70,7 @@ async def test_a_cap_that_could_not_be_confirmed_is_corrected_when_the_build_is_
     await world.start_bot(timing=LATE, DEPLOYBOT_MAX_DURATION="2s")
     world.stage.server.refuse_command_for_test("builds:cancel")
     await held_at(world, "build step 4/")
-    await world.until_message("Failed", "its end on the server could not be confirmed")
+    await world.until_message("Failed", "how it ended on the server is unknown")
     row = await the_row(world)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
     world.stage.dokku.release_for_test("myapp")

@@ -97,25 +97,40 @@ class LateVerdicts:
             return  # the look under way looks again at what came meanwhile
         self._busy.add(row.id)
         try:
-            while True:
-                stream_end = self._stream_ends.get(row.id)
-                await self._look_leased(row, stream_end)
-                if self._stream_ends.get(row.id) is stream_end:
-                    break
+            await self._look_until_answered(row)
         finally:
             self._busy.discard(row.id)
 
-    async def _look_leased(self, row: Deployment, stream_end: StreamEnd | None) -> None:
+    async def _look_until_answered(self, row: Deployment) -> None:
+        """Look once; again for a stream that ended meanwhile, or whose look was not answered.
+
+        The connection for questions may still be down when a stream's own has come back.
+        """
+        tries_left = self._timing.max_poll_errors
+        while True:
+            stream_end = self._stream_ends.get(row.id)
+            answered = await self._look_leased(row, stream_end)
+            if self._stream_ends.get(row.id) is not stream_end:
+                continue
+            tries_left -= 1
+            if answered or stream_end is None or not tries_left:
+                return
+            await self._clock.sleep(self._timing.look_again)
+
+    async def _look_leased(self, row: Deployment, stream_end: StreamEnd | None) -> bool:
+        """Whether the look was answered, or is another replica's."""
         longest = self._timing.late_look
         try:
             # The lease outlives the look: no other replica looks at the same time.
             async with leased(self._store, row.id, self._replica, 2 * longest) as fence:
                 if fence is None:
-                    return
+                    return True
                 async with asyncio.timeout((longest + SPARE).total_seconds()):
                     await self._look_once(row.id, fence, stream_end)
         except (DokkuError, StaleState, StoreError, TimeoutError, KeyError) as error:
             log.info("late_look_unanswered", deployment_id=row.id, why=type(error).__name__)
+            return False
+        return True
 
     async def _look_once(
         self, deployment_id: str, fence: int, stream_end: StreamEnd | None

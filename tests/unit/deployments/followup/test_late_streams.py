@@ -63,6 +63,26 @@ async def test_facts_of_the_stream_are_kept_during_a_server_outage() -> None:
     assert (await late_look(rig)).phase is Phase.SUCCEEDED
 
 
+@in_virtual_time
+async def test_unanswered_look_for_an_ended_stream_is_repeated_at_once() -> None:
+    rig = an_idle_rig(a_lost_deployment())
+    rig.dokku.keeps = False
+    build_succeeds(rig.dokku)
+    rig.dokku.fail("builds", DOWN, times=2)
+    await rig.late.stream_ended(rig.row(), 0, read_facts(GOOD))
+    assert (rig.row().phase, rig.row().live) == (Phase.SUCCEEDED, Live.NEW)
+    assert rig.clock.monotonic() < rig.timing.late_interval.total_seconds()
+
+
+@in_virtual_time
+async def test_look_for_an_ended_stream_gives_up_while_the_server_is_down() -> None:
+    rig = an_idle_rig(a_lost_deployment())
+    rig.dokku.down = DOWN
+    await rig.late.stream_ended(rig.row(), 0, read_facts(GOOD))
+    assert rig.row().live is Live.UNKNOWN
+    assert rig.dokku.asked.count("builds") == rig.timing.max_poll_errors
+
+
 @pytest.mark.parametrize(
     "row", [a_lost_deployment(live=Live.PREVIOUS), a_lost_deployment(late_over=True)]
 )
