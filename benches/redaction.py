@@ -6,7 +6,7 @@ import string
 import time
 from importlib.resources import files
 
-from bot.dokku.output import OutputReader
+from bot.dokku.stream import OutputReader
 from bot.redaction import Redactor
 
 SIZE = 16_000_000

@@ -23,9 +23,8 @@ from bot.dokku.commands import Argv, Capabilities, capabilities
 from bot.dokku.connection import Connection
 from bot.dokku.limits import SshLimits
 from bot.dokku.log_markers import LogReader
-from bot.dokku.output import OutputReader
 from bot.dokku.reports import Mask
-from bot.dokku.stream import Stream
+from bot.dokku.stream import OutputReader, Stream
 from bot.errors import CommandFailed, Unreachable
 from bot.redaction import Redactor
 

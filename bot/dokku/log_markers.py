@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from bot.deployments.model import LogFacts, LogMarker, Phase
-from bot.dokku.output import Line
 from bot.redaction_rules import MASK
 
 _ERROR_CHARS = 500
@@ -31,6 +30,18 @@ _FETCH: frozenset[Phase | None] = frozenset({Phase.FETCHING})
 _BUILD: frozenset[Phase | None] = frozenset({Phase.BUILDING})
 _RELEASE: frozenset[Phase | None] = frozenset({Phase.RELEASING})
 _ANY: frozenset[Phase | None] = frozenset({None, Phase.FETCHING, Phase.BUILDING, Phase.RELEASING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line, or one piece of a very long one."""
+
+    text: str
+    """Clean, *not* redacted: only for reading facts, never stored or shown."""
+    shown: str
+    """Clean and redacted."""
+    starts: bool = True
+    """False: it continues the line before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from bot.deployments.model import Failure, LogFacts, LogMarker
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.rules import named_failure
 from bot.dokku.log_markers import LogReader
-from bot.dokku.output import OutputReader
+from bot.dokku.stream import OutputReader
 from bot.redaction import Redactor
 from bot.simulators.dokku.recordings import FAILED_TASK_COMMAND, TASK_FAILED, TRANSCRIPTS, step
 from tests.verdicts.printed import PRINTED, Printed

@@ -13,7 +13,7 @@ from bot.deployments.verdict.decisions import Cause, LiveDetail
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.wording import sentence_of
 from bot.dokku.log_markers import LogReader
-from bot.dokku.output import OutputReader
+from bot.dokku.stream import OutputReader
 from bot.redaction import Redactor
 from bot.simulators.dokku.recordings import TRANSCRIPTS
 from tests.verdicts.answers import ask, cause, ended, outcome

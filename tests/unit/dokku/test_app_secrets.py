@@ -13,7 +13,7 @@ from bot.dokku.app_secrets import AppSecrets, read_config, secret_values
 from bot.dokku.channel import Answer
 from bot.dokku.commands import Argv
 from bot.dokku.log_markers import LogReader, fixed_texts
-from bot.dokku.output import OutputReader
+from bot.dokku.stream import OutputReader
 from bot.errors import OutcomeUnknown, Unreachable
 from bot.redaction import Redactor
 from bot.redaction_rules import MASK

@@ -5,7 +5,7 @@ import pytest
 
 from bot.deployments.model import LogFacts, LogMarker, Phase
 from bot.dokku.log_markers import LogReader
-from bot.dokku.output import OutputReader
+from bot.dokku.stream import OutputReader
 from bot.redaction import Redactor
 from tests.unit.dokku.recordings import VERSIONS, Recording, deploys
 

@@ -11,7 +11,7 @@ from bot.deployments.excerpt import around_error
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase, Progress
 from bot.dokku.app_secrets import secret_values
 from bot.dokku.log_markers import LogReader, fixed_texts
-from bot.dokku.output import OutputReader
+from bot.dokku.stream import OutputReader
 from bot.operations import records
 from bot.redaction import Redactor
 from bot.redaction_rules import MASK

@@ -9,8 +9,8 @@ import pytest
 from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
 from bot.deployments.verdict.evidence import Evidence
 from bot.dokku.log_markers import LogReader
-from bot.dokku.output import OutputReader
 from bot.dokku.reports import read_app_report, read_containers, read_process_report
+from bot.dokku.stream import OutputReader
 from bot.redaction import Redactor
 from bot.simulators.dokku.recordings import TRANSCRIPTS
 from tests.verdicts.answers import ask, cause, outcome
