@@ -1,88 +1,103 @@
-"""Handle a click on any button. A button is one `ActionButton` row; nothing here names one.
+"""The buttons of a live message, one row each. To add one, add a row and the function it calls."""
 
-The rows are in `message_buttons.MESSAGE_BUTTONS` (the live message) and `log_window.LOG_BUTTONS`.
-"""
+from collections.abc import Sequence
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
-
-from bot.deployments.model import Deployment, Trigger
-from bot.deployments.states import ENDINGS
-from bot.errors import Declined
-from bot.slack.listeners.desk import Call, Desk
-from bot.slack.listeners.payloads import Body, asker_of, delivery_key, first_action, part, word
-from bot.slack.render.blocks import Button, Situation
-
-UNKNOWN_DEPLOYMENT = "I don't know that deployment any more."
+from bot.deployments.model import Live, Phase
+from bot.deployments.states import ENDINGS, RUNNING
+from bot.slack.listeners.clicks import ActionButton, Click, Permission
+from bot.slack.listeners.commands import cancel_deployment, deploy_again
+from bot.slack.listeners.log_window import open_log
+from bot.slack.render.blocks import Confirm, Situation, Style
 
 
-class Permission(StrEnum):
-    """Who may use a button."""
-
-    MEMBER = "anyone in the workspace"
-    DEPLOYER = "deployers of the app"
-    """Checked by the service, which knows the `deployers` of each app."""
+async def _open_log(click: Click) -> None:
+    # The modal first, the look-ups after: its trigger is good for 3 seconds.
+    await open_log(click.desk, trigger_id=click.trigger_id or "", deployment_id=click.deployment_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Click(Call):
-    """One click on a button."""
-
-    deployment_id: str
-    view: Body
-    """The modal that the button is in; empty for a message."""
-
-    async def deployment(self) -> Deployment:
-        """The newest row of the button's deployment. Declined: there is none."""
-        deployment = await self.desk.queries.store.get(self.deployment_id)
-        if deployment is None:
-            raise Declined(UNKNOWN_DEPLOYMENT)
-        return self.desk.queries.snapshot(deployment)[0]
+async def _cancel(click: Click) -> None:
+    await cancel_deployment(click, await click.deployment())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionButton(Button):
-    """One button: how it looks, when it is shown, who may use it, and what it calls."""
-
-    permission: Permission
-    call: Callable[[Click], Awaitable[None]]
-    works_when_hidden: bool = False
-    """An old message may still show it, and a click on it then works as before."""
+async def _retry(click: Click) -> None:
+    await deploy_again(click, await click.deployment(), back=False)
 
 
-def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
-    """The listener for one button: check who clicked and whether it still applies, then call."""
-
-    async def listener(desk: Desk, body: Body) -> None:
-        asker = asker_of(body)
-        desk.admit(asker)
-        click = Click(
-            desk=desk,
-            asker=asker,
-            answers=desk.answers(asker),
-            trigger=Trigger.BUTTON,
-            request_key=delivery_key(body),
-            trigger_id=word(body, "trigger_id"),
-            deployment_id=word(first_action(body), "value"),
-            view=part(body, "view"),
-        )
-        if not button.works_when_hidden:
-            await _refuse_if_outdated(click, button)
-        await button.call(click)
-
-    listener.__name__ = button.action_id
-    return listener
+async def _roll_back(click: Click) -> None:
+    await deploy_again(click, await click.deployment(), back=True)
 
 
-async def _refuse_if_outdated(click: Click, button: ActionButton) -> None:
-    """Declined: the deployment has moved on, and its message no longer shows the button."""
-    deployment, progress = click.desk.queries.snapshot(await click.deployment())
-    if button.shows(Situation(deployment=deployment, progress=progress)):
-        return
-    if deployment.phase not in ENDINGS and deployment.cancel is not None:
-        raise Declined("This deployment is already being cancelled.")
-    raise Declined(
-        f"*{button.label}* no longer applies: this deployment has already ended "
-        f"({deployment.phase})."
-    )
+def _has_log(now: Situation) -> bool:
+    return now.deployment.phase in RUNNING or now.deployment.phase in ENDINGS
+
+
+def _can_cancel(now: Situation) -> bool:
+    """Until it ends, or a cancel was requested: a second request changes nothing."""
+    if now.deployment.cancel is not None or now.deployment.phase is Phase.CANCELLING:
+        return False
+    return now.deployment.phase is Phase.QUEUED or now.deployment.phase in RUNNING
+
+
+def _did_not_succeed(now: Situation) -> bool:
+    return now.deployment.phase in {Phase.FAILED, Phase.CANCELLED}
+
+
+def _can_roll_back(now: Situation) -> bool:
+    """Only to a commit proven live, and never to the one that this deployment released."""
+    one = now.deployment
+    if one.rollback_sha is None or one.rollback_sha == one.sha:
+        return False
+    if one.phase is Phase.SUCCEEDED:
+        return True
+    return one.phase in ENDINGS and one.live is not Live.PREVIOUS
+
+
+MESSAGE_BUTTONS: Sequence[ActionButton] = (
+    ActionButton(
+        action_id="deployment_log",
+        label="Full log",
+        shows=_has_log,
+        permission=Permission.MEMBER,
+        call=_open_log,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_cancel",
+        label="Cancel",
+        shows=_can_cancel,
+        style=Style.DANGER,
+        confirm=Confirm(
+            title="Cancel this deployment?",
+            text="This stops deploying {app} ({ref}) to {server}.",
+            yes="Cancel deployment",
+            no="Keep it",
+        ),
+        permission=Permission.DEPLOYER,
+        call=_cancel,
+    ),
+    ActionButton(
+        action_id="deployment_retry",
+        label="Retry",
+        shows=_did_not_succeed,
+        style=Style.PRIMARY,
+        permission=Permission.DEPLOYER,
+        call=_retry,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_rollback",
+        label="Roll back",
+        shows=_can_roll_back,
+        style=Style.DANGER,
+        confirm=Confirm(
+            title="Roll back?",
+            text="This deploys {app} on {server} at {rollback}, the commit that was live before.",
+            yes="Roll back",
+            no="Leave it",
+        ),
+        permission=Permission.DEPLOYER,
+        call=_roll_back,
+        works_when_hidden=True,
+    ),
+)
+"""In the order in which the message shows them."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from bot.deployments.model import Deployment
 from bot.deployments.states import ENDINGS
 from bot.errors import BotError, Declined, SlackError
-from bot.slack.listeners.buttons import UNKNOWN_DEPLOYMENT, ActionButton, Click, Permission
+from bot.slack.listeners.clicks import UNKNOWN_DEPLOYMENT, ActionButton, Click, Permission
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.payloads import word
 from bot.slack.render.blocks import Json, context
