@@ -15,8 +15,7 @@ from bot.clock import Clock, SystemClock
 from bot.config.loading import Settings
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.requests.service import Service
-from bot.deployments.state.repository import DeploymentCache
-from bot.deployments.state.sync import DATABASE_PAUSE, MessageRecovery
+from bot.deployments.state.repository import DATABASE_PAUSE, DeploymentCache, MessageRecovery
 from bot.deployments.timing import Timing
 from bot.dokku.limits import SshLimits
 from bot.dokku.servers import DokkuServers, open_servers

@@ -16,7 +16,7 @@ from bot.deployments.ports import Servers
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS, describe_full_server, startable, waiting_for_slot
 from bot.deployments.queue.waiting_list import WaitingList
-from bot.deployments.state.sync import CacheSync
+from bot.deployments.state.repository import CacheSync
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import (
     DokkuError,
