@@ -10,8 +10,7 @@ from datetime import timedelta
 import structlog
 from ulid import ULID
 
-from bot.aio import Tasks
-from bot.clock import Clock, SystemClock
+from bot.clock import Clock, SystemClock, Tasks
 from bot.config.loading import Settings
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.requests.service import Service

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.aio import Tasks
-from bot.clock import Clock
+from bot.clock import Clock, Tasks
 from bot.deployments.app_names import AppNames
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.owned import WorkerContext

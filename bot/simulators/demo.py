@@ -18,7 +18,7 @@ from pathlib import Path
 
 import typer
 
-from bot.aio import first_of
+from bot.clock import first_of
 from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import APPS, Simulators, open_simulators
 from bot.slack.manifest import manifest

@@ -16,8 +16,7 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.aio import Tasks
-from bot.clock import Clock
+from bot.clock import Clock, Tasks
 from bot.deployments.requests.service import Service
 from bot.errors import ConfigError, SlackError
 from bot.slack.client import Identity, SlackClient

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from bot.aio import Tasks
+from bot.clock import Tasks
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch

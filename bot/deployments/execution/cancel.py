@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from bot.aio import first_of
+from bot.clock import first_of
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.execution.attempt import Attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import structlog
 
-from bot.aio import first_of
+from bot.clock import first_of
 from bot.deployments.execution.attempt import SHOWN_LINES, Attempt
 from bot.deployments.execution.cancel import Canceller
 from bot.deployments.execution.finish import Finish, PatientReader, ResultWriter

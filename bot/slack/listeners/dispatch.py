@@ -14,7 +14,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.aio import Tasks
+from bot.clock import Tasks
 from bot.errors import BotError, SlackError
 from bot.slack.client import Identity
 from bot.slack.listeners import commands, modals, shortcuts, threads

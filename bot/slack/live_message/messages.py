@@ -13,8 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from bot.aio import Tasks, first_of
-from bot.clock import Clock
+from bot.clock import Clock, Tasks, first_of
 from bot.deployments.model import Deployment, MessagePlace
 from bot.deployments.ports import Announcer, Urgency
 from bot.deployments.state.repository import DeploymentCache

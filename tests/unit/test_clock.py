@@ -1,7 +1,7 @@
 import asyncio
 from datetime import timedelta
 
-from bot.aio import Tasks
+from bot.clock import Tasks
 
 
 async def test_drain_waits_for_tasks_and_cancels_what_is_left_at_the_limit() -> None:
