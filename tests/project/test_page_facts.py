@@ -23,7 +23,7 @@ LONGEST_CELL = 20
 CHANGES = (
     *("button", "chat command", "builder's line", "webhook field", "failure word"),
     *("poll interval", "metric", "database column", "server property", "sentence"),
-    *("permission", "simulator's answer"),
+    *("permission", "simulator's answer", "setting", "verdict", "Dokku version"),
 )
 
 guide = pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
@@ -90,6 +90,19 @@ def test_every_common_change_has_a_row() -> None:
 
     for change in CHANGES:
         assert any(row.split("|")[1].strip().endswith(change) for row in rows), change
+
+
+def test_failure_words_section_names_every_module_that_uses_one() -> None:
+    section = ARCHITECTURE.read_text().partition("### Failure words\n")[2].partition("\n### ")[0]
+    used = [
+        path.relative_to(ROOT)
+        for path in (ROOT / "bot").glob("**/*.py")
+        if "simulators" not in path.parts and re.search(r"\bFailure\.[A-Z]", path.read_text())
+    ]
+
+    assert used
+    for path in used:
+        assert f"`{path}`" in section, path
 
 
 def test_troubleshooting_quotes_sentences_of_the_code() -> None:
