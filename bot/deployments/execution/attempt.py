@@ -116,7 +116,7 @@ class Attempt:
         """The bot itself stopped it, because the longest duration was over."""
         self.last_word = False
         """Waiting longer is not allowed."""
-        self.checking_over = False
+        self.checked_too_long = False
         """A good end could not be watched for as long as a release may take."""
         self._checking_since: float | None = None
 
@@ -162,11 +162,11 @@ class Attempt:
         """A cancel at the time limit had time to show."""
         self.last_word = True
 
-    def check_again(self, now: float, longest: timedelta) -> None:
+    def note_unwatchable(self, now: float, longest: timedelta) -> None:
         """A good end cannot be watched yet; that may go on for `longest`."""
         if self._checking_since is None:
             self._checking_since = now
-        self.checking_over = now - self._checking_since >= longest.total_seconds()
+        self.checked_too_long = now - self._checking_since >= longest.total_seconds()
 
 
 def last_attempt(text: str) -> Sequence[str]:

@@ -126,7 +126,7 @@ class Dispatcher:
         """Someone asked to cancel a running deployment."""
         worker = self._workers.get(deployment_id)
         if worker is not None:
-            worker.request_cancel()
+            worker.begin_cancel()
 
     async def poll(self, deployment_id: str) -> None:
         """One poll of a deployment that this replica drives."""
@@ -363,7 +363,7 @@ class Dispatcher:
         final = isinstance(error, Unreachable) and error.final
         if final or count >= tries:
             self._retries.forget(worker.owned.id)
-            await worker.end_unreachable(error)
+            await worker.end_unanswered(error)
             return
         phrase = f"the server to answer (try {count} of {tries}): {error}"
         self._context.deployments.note_waiting(worker.owned.id, position=1, waits_for=phrase)

@@ -166,7 +166,7 @@ class PatientReader:
             kept=kept,
             ended_at=attempt.ended_at,
             cap_reached=attempt.cap_reached,
-            last_word=attempt.checking_over if ended_well else attempt.last_word,
+            last_word=attempt.checked_too_long if ended_well else attempt.last_word,
             trace_patience=self._timing.record_wait,
         )
 

@@ -42,7 +42,6 @@ from bot.errors import (
 
 log = structlog.get_logger(__name__)
 
-CANCELLED = "Cancelled before it started"
 ANOTHER_DEPLOY = "another deploy outside this bot"
 """What it waits for, until the next look names it."""
 
@@ -54,6 +53,12 @@ class NotStarted(Exception):
         super().__init__(cause)
         self.failure = failure
         self.cause = cause
+
+    @classmethod
+    def cancelled(cls, attempt: int) -> "NotStarted":
+        """A cancel was requested before this attempt was sent."""
+        again = " again" if attempt > 1 else ""
+        return cls(None, f"Cancelled before it started{again}")
 
 
 class Blocked(Exception):
@@ -165,7 +170,7 @@ class Start:
     async def requeue(self) -> None:
         """Dokku refused: another deploy holds its lock. Nothing of this deployment ran."""
         if self._owned.row.cancel is not None:
-            raise NotStarted(None, CANCELLED)
+            raise NotStarted.cancelled(self._owned.row.attempt)
         self._owned.note(reading_end=False, cut_off=False, waits_for=ANOTHER_DEPLOY, tail=())
         if not self._owned.can_move(Phase.QUEUED):
             # The refusal comes after the fetch; the table knows the way back only by the start.
@@ -271,7 +276,7 @@ class Start:
         for number in range(1, tries + 1):
             # A lease may run out while its owner is suspended: ask the database, then start.
             if (await self._owned.confirm()).cancel is not None:
-                raise NotStarted(None, CANCELLED)
+                raise NotStarted.cancelled(self._owned.row.attempt)
             try:
                 if number > 1:
                     await self._give_way()

@@ -57,7 +57,7 @@ class Worker:
         self._cancelling: asyncio.Task[None] | None = None
         self._polled = asyncio.Event()
         self._held_back = False
-        self._is_starting = False
+        self._start_begun = False
 
     # --- the story
 
@@ -82,11 +82,11 @@ class Worker:
     async def _send(self, ready: Ready) -> DeployStream | None:
         if self._held_back:
             raise Blocked("the bot, which is being restarted")
-        self._is_starting = True
+        self._start_begun = True
         try:
             return await self._start.send(ready)
         except Blocked:
-            self._is_starting = False
+            self._start_begun = False
             raise
 
     async def _take_over(self, idle: timedelta) -> DeployStream | None:
@@ -117,7 +117,7 @@ class Worker:
         self._context.spawn(self._first_poll())
         await self.owned.refresh_cancel_request()
         if self.owned.row.cancel is not None:
-            self.request_cancel()
+            self.begin_cancel()
         self._recorder = LogRecorder(self.owned, stream, self._attempt, self._context)
         try:
             await self._recorder.follow()
@@ -139,7 +139,10 @@ class Worker:
         return None
 
     async def _conclude(self) -> DeployStream | None:
-        """Read the evidence, decide, act; again, until there is a result or a second attempt."""
+        """Read the evidence, decide, act; again, until there is a result or a second attempt.
+
+        A deployment that Dokku refused is queued again: then it no longer runs.
+        """
         stream = None
         while stream is None and not self.owned.is_over() and self.owned.row.phase in RUNNING:
             await self.owned.refresh_cancel_request()
@@ -182,10 +185,10 @@ class Worker:
     @property
     def runs(self) -> bool:
         """Whether its command was sent, or is being sent now."""
-        return self._is_starting or self.owned.row.phase in RUNNING
+        return self._start_begun or self.owned.row.phase in RUNNING
 
     async def go_on(self) -> None:
-        """After an unexpected error: follow the stream on, if there is one."""
+        """After an unexpected error: go on where it stopped."""
         stream = self._attempt.stream
         if stream is None:
             await self.run(timedelta(0))
@@ -195,7 +198,7 @@ class Worker:
             await self._follow_to_the_end(await self._after_stream(stream))
 
     async def end_by_own_fault(self) -> None:
-        """The bot itself cannot follow it: say so. The stream is read on all the same."""
+        """An internal error keeps recurring: report that. The stream keeps being read."""
         await self._results.own_fault()
         await self._release_lease()
         stream = self._attempt.stream
@@ -204,8 +207,8 @@ class Worker:
                 continue
             await self._context.stream_ended(self.owned.row, stream.exit_status, stream.facts)
 
-    async def end_unreachable(self, error: DokkuError) -> None:
-        """The questions before the start were not answered, often enough."""
+    async def end_unanswered(self, error: DokkuError) -> None:
+        """The questions before the start were not answered, or not as they should be."""
         await self._results.unanswered(error)
 
     def hold_back(self) -> None:
@@ -217,8 +220,11 @@ class Worker:
         if self._recorder is not None:
             await self._recorder.flush()
 
-    def request_cancel(self) -> None:
-        """A cancel was requested, or the time limit was reached: act now. Returns at once."""
+    def begin_cancel(self) -> None:
+        """Start to carry a cancel out, if the connection is open. Returns at once.
+
+        Without a connection nothing is sent: another process might be hit.
+        """
         stream = self._attempt.open_stream
         if stream is not None and not self._is_cancelling():
             canceller = Canceller(
@@ -231,7 +237,7 @@ class Worker:
         try:
             await self.owned.refresh_cancel_request()
             if self.owned.row.cancel is not None:
-                self.request_cancel()
+                self.begin_cancel()
             attempt = self._attempt
             contact = await self._watchdog.poll(attempt)
             if contact is Contact.LOST:
@@ -239,10 +245,10 @@ class Worker:
             elif contact is Contact.DEAD and attempt.open_stream is not None:
                 log.info("dead_connection_closed", deployment_id=self.owned.id)
                 self._context.spawn(attempt.open_stream.close())
-        finally:
+        finally:  # also while polls fail
             match self._watchdog.check_cap(is_cancelling=self._is_cancelling()):
                 case Cap.REACHED:
-                    self.request_cancel()
+                    self.begin_cancel()
                 case Cap.OVER:
                     self._attempt.stop_waiting()
                 case Cap.NOT_REACHED:
@@ -263,10 +269,10 @@ class Worker:
     async def _keep_checking(self, url: str | None) -> None:
         """A good end that cannot be proven yet: read again, for as long as a release may take."""
         attempt = self._attempt
-        if attempt.checking_over:
-            await self._give_up()
+        if attempt.checked_too_long:
+            await self._report_lost_contact()
             return
-        attempt.check_again(self._clock.monotonic(), self.owned.row.max_duration)
+        attempt.note_unwatchable(self._clock.monotonic(), self.owned.row.max_duration)
         await self._enter_checking(url)
         await self._wait_for_next_look(self._timing.look_again)
 
@@ -282,12 +288,12 @@ class Worker:
             await self._keep_checking(None)
         elif row.exit_status is None and not self._attempt.last_word:
             self.owned.note(reading_end=False, cut_off=True)
-            await self._wait_for_next_look()  # failed polls count, and end it
+            await self._wait_for_next_look()  # enough failed polls end it
         else:
-            await self._give_up()
+            await self._report_lost_contact()
 
     async def _start_again(self, evidence: Evidence, dead: StartAgain) -> DeployStream | None:
-        """The second attempt; if it cannot be made, the first one's result is reported."""
+        """The second attempt. If it cannot be sent, the first one's result is reported."""
         self.owned.note(reading_end=False, cut_off=False)
         self._attempt.begin_again()
         self._cancelling = None
@@ -302,7 +308,7 @@ class Worker:
     async def _end_dead(self, evidence: Evidence, dead: StartAgain) -> None:
         ended = dead.otherwise
         if self.owned.row.cancel is not None:
-            # Requested after the evidence was read, it is why nothing starts again.
+            # The cancel came after the evidence was read; it is why nothing starts again.
             evidence = replace(evidence, cancel_asked=True)
             again = decide(evidence)
             ended = again if isinstance(again, Ended) else ended
@@ -318,19 +324,19 @@ class Worker:
     # --- losing contact
 
     async def _lose_contact(self) -> None:
-        """Neither polls nor the connection say anything: report what is known."""
+        """Polls fail and the connection is silent: report what is known."""
         row, stream = self.owned.row, self._attempt.stream
         has_status = stream is not None and stream.exit_status is not None
         if row.phase not in COMMAND_RUNS or row.exit_status is not None or has_status:
             return
         if stream is not None:
             self._attempt.keep_facts_of(stream)
-        # Taken over before it was sent, it may have been sent: late looks must learn of it.
+        # The former owner may have sent the command; late verdicts need its start time.
         await self.owned.record_start()
-        await self._give_up()
+        await self._report_lost_contact()
         await self._release_lease()
 
-    async def _give_up(self) -> None:
+    async def _report_lost_contact(self) -> None:
         attempt = self._attempt
         output = attempt.streamed
         if output is None:
@@ -338,7 +344,7 @@ class Worker:
         await self._results.lost_contact(output, cap_reached=attempt.cap_reached)
 
     async def _release_lease(self) -> None:
-        """The lease goes back although the stream is read on: late looks need it."""
+        """Late verdicts need the lease, although the stream keeps being read."""
         try:
             await self.owned.deployments.store.leases.release(self.owned.id, self.owned.row.fence)
         except StoreError as error:
@@ -350,7 +356,7 @@ class Worker:
             try:
                 return await self._start.was_sent(idle)
             except DokkuError:
-                await self._wait_for_next_look()  # failed polls count, and end it
+                await self._wait_for_next_look()  # enough failed polls end it
             except NotStarted as end:
                 await self._results.before_start(end.failure, end.cause)
         return False

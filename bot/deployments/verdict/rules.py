@@ -1,7 +1,8 @@
 """Evidence in, decision out. Pure: the rules that make a result a proven one.
 
-First the command's end is classified, then each kind of end has its own function; inside it the
-first match wins. Output alone never makes a success; its absence can deny one; it names the cause.
+A refusal by the deploy lock and a cancel come first: both say how to read a bad end. Then the
+command's end is classified, and each kind of end has its own function, in which the first match
+wins. Output alone never makes a success; its absence can deny one; it names the cause.
 Source: the recordings under bot/simulators/dokku/transcripts; docs/verdicts.md shows the table.
 """
 
@@ -42,7 +43,7 @@ from bot.deployments.verdict.evidence import (
 )
 from bot.deployments.verdict.outside_changes import change_commands, release_commands
 
-_MARKED: tuple[tuple[LogMarker, Failure, Cause], ...] = (
+_FAILURES_BY_MARKER: tuple[tuple[LogMarker, Failure, Cause], ...] = (
     (LogMarker.APP_MISSING, Failure.APP_NOT_FOUND, Cause.APP_MISSING),
     (LogMarker.REF_MISSING, Failure.REF_NOT_FOUND, Cause.REF_MISSING),
     (LogMarker.REPO_UNREACHABLE, Failure.REPO_UNREACHABLE, Cause.REPO_UNREACHABLE),
@@ -55,7 +56,7 @@ _MARKED: tuple[tuple[LogMarker, Failure, Cause], ...] = (
 )
 """The failure that a log marker names; of several, the first row counts."""
 
-_STOPPED_BY: dict[int | None, Cause] = {KILLED: Cause.KILLED, PIPE_CLOSED: Cause.CUT_OFF}
+_CAUSES_BY_STATUS: dict[int | None, Cause] = {KILLED: Cause.KILLED, PIPE_CLOSED: Cause.CUT_OFF}
 """By the exit status of a command whose output stops without an error."""
 
 
@@ -71,8 +72,9 @@ class CommandEnd(Enum):
     RUNNING = auto()
     """The build record, or before 0.38 the deploy lock, shows it running."""
     DEAD = auto()
-    """It does not run any more, and nothing recorded how far it came."""
+    """It does not run any more, and nothing recorded how far it got."""
     UNKNOWN = auto()
+    """Nothing shows whether it runs."""
 
 
 def decide(e: Evidence) -> Decision:
@@ -143,14 +145,14 @@ def named_failure(output: LogFacts, exit_status: int | None) -> tuple[Failure, C
     Output that stops without a marker names none: then the exit status shows a kill, or a closed
     pipe.
     """
-    for marker, failure, cause in _MARKED:
+    for marker, failure, cause in _FAILURES_BY_MARKER:
         if marker in output.markers:
             return failure, cause
-    return Failure.RELEASE_FAILED, _STOPPED_BY.get(exit_status, Cause.RELEASE_FAILED)
+    return Failure.RELEASE_FAILED, _CAUSES_BY_STATUS.get(exit_status, Cause.RELEASE_FAILED)
 
 
 def _after_cancel(e: Evidence) -> Ended | None:
-    """The record says canceled; or a stop was requested, the command is dead, nothing changed."""
+    """The record says canceled; or a stop was requested, and the command died without a result."""
     canceled_by_record = e.record is not None and e.record.status is BuildStatus.CANCELED
     if not canceled_by_record and not _was_stopped(e):
         return None
@@ -186,7 +188,7 @@ def _after_cancel(e: Evidence) -> Ended | None:
 
 
 def _was_stopped(e: Evidence) -> bool:
-    """A cancel (or the time limit) was asked for, and the dead command released nothing."""
+    """Whether a requested cancel (or the time limit) ended the command, perhaps too late."""
     if not (e.cancel_asked or e.cap_reached):
         return False
     if not is_dead(e) or ended_well(e) or ended_well_by_effect(e):
@@ -198,7 +200,10 @@ def _was_stopped(e: Evidence) -> bool:
 
 
 def _after_good_end(e: Evidence) -> Decision:
-    """No success yet: the containers must be this deployment's, and the release must stay up."""
+    """No success yet: the containers must be this deployment's, and the release must stay up.
+
+    What can be said without containers comes first, then what denies a success, then the watch.
+    """
     live = live_of(e)
     if e.after is None:
         return _good_end_unreadable(e)
@@ -311,7 +316,7 @@ def _while_running(e: Evidence) -> Decision:
 
 
 def _after_unknown_death(e: Evidence) -> Decision:
-    """The connection was lost and the command died with it; nothing recorded how far it came."""
+    """The connection was lost and the command died with it; nothing recorded how far it got."""
     live = live_of(e)
     detail, by = _live_detail(e, live)
     ended = _failed(
