@@ -92,7 +92,7 @@ async def test_unlisted_ref_is_not_there(refs: GitRefs, repo: Path, ref: str) ->
     assert await refs.resolve(repo.as_uri(), ref) == NotThere()
 
 
-async def test_a_full_commit_needs_no_listing(refs: GitRefs) -> None:
+async def test_full_commit_needs_no_listing(refs: GitRefs) -> None:
     assert await refs.resolve("https://nowhere.invalid/x", "AB" * 20) == Found("ab" * 20)
 
 

@@ -103,7 +103,7 @@ class QuickClock(Clock):
 class World:
     """One workspace, one server, and a bot that can be started and stopped."""
 
-    stage: Simulators
+    simulators: Simulators
     folder: Path
     environ: dict[str, str]
     bot: Bot | None = None
@@ -136,7 +136,7 @@ class World:
 
     def second_server(self, name: str) -> None:
         """Another entry of the settings for the same host; before the bot is started."""
-        default = self.stage.settings
+        default = self.simulators.settings
         (self.folder / "deploybot.toml").write_text(
             f"[servers.{name}]\n"
             f'host = "{default["DOKKU_HOST"]}"\n'
@@ -152,13 +152,13 @@ class World:
 
     @property
     def app(self) -> App:
-        return self.stage.dokku.apps["myapp"]
+        return self.simulators.dokku.apps["myapp"]
 
     def now_behaves(self, behaviour: str) -> None:
         self.app.behaviour = behaviour
 
     async def deploy(self, text: str = "myapp main", user: str = "ada") -> Any:
-        slack = self.stage.slack
+        slack = self.simulators.slack
         return await slack.command(slack.user(user), slack.channel("deploys"), "/deploy", text)
 
     @property
@@ -168,7 +168,7 @@ class World:
 
     @property
     def messages(self) -> list[Message]:
-        slack = self.stage.slack
+        slack = self.simulators.slack
         return [one for one in slack.messages(slack.channel("deploys")) if one.bot_id]
 
     async def until_message(self, *words: str) -> Message:
@@ -180,7 +180,7 @@ class World:
                 return found[-1]
             return None
 
-        message = await self.stage.slack.until(says)
+        message = await self.simulators.slack.until(says)
         assert message is not None
         return message
 
@@ -193,7 +193,7 @@ class World:
 
     @property
     def slack(self) -> SlackSimulator:
-        return self.stage.slack
+        return self.simulators.slack
 
     @property
     def ada(self) -> User:
@@ -252,25 +252,25 @@ class World:
 
     async def ended(self, count: int = 1, app: str = "myapp") -> list[Any]:
         """Wait until the outside was told of so many ends; the rows, newest first."""
-        await self.stage.receiver.wait_delivered(count)
+        await self.simulators.receiver.wait_delivered(count)
         return await self.rows(app)
 
     # What happens on the server.
 
     def hold(self, at: str = "build step 4/", app: str = "myapp") -> None:
         """Stop the next deploy behind this line."""
-        self.stage.dokku.hold_for_test(app, at=at)
+        self.simulators.dokku.hold_for_test(app, at=at)
 
     async def held(self, app: str = "myapp") -> None:
         """Wait until it stands there."""
-        await self.stage.dokku.until(lambda: self.stage.dokku.holding(app))
+        await self.simulators.dokku.until(lambda: self.simulators.dokku.holding(app))
 
     def runs(self, app: str = "myapp") -> bool:
         """Whether a command that changes the app is at work there."""
-        return bool(self.stage.dokku.apps[app].runs)
+        return bool(self.simulators.dokku.apps[app].runs)
 
     def let_go(self, app: str = "myapp") -> None:
-        self.stage.dokku.release_for_test(app)
+        self.simulators.dokku.release_for_test(app)
 
 
 def shown(message: Message) -> str:
@@ -301,11 +301,11 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
     slack_limits = options.pop("slack_limits", QUICK_EDITS)
     options.setdefault("apps", ONE_APP)
     options.setdefault("speed", SPEED)
-    async with open_simulators(manifest=manifest(), folder=folder, **options) as stage:
+    async with open_simulators(manifest=manifest(), folder=folder, **options) as simulators:
         world = World(
-            stage=stage,
+            simulators=simulators,
             folder=folder,
-            environ={**stage.settings, **FAST},
+            environ={**simulators.settings, **FAST},
             slack_limits=slack_limits,
         )
         with _unheard() as errors:
@@ -314,7 +314,7 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
             finally:
                 await world.stop_bot()
         assert errors == []
-        assert stage.dokku.complaints == []
+        assert simulators.dokku.complaints == []
 
 
 @contextmanager

@@ -33,7 +33,7 @@ ACTS_WITHIN_S = 1.0
 
 
 @BOTH
-async def test_a_start_that_was_not_sent_yet_is_stopped_when_it_builds(
+async def test_unsent_start_is_stopped_when_it_builds(
     tmp_path: Path, dokku_may_start: StartGate, version: str
 ) -> None:
     """It cannot be called back: whether Dokku has it already is not known."""
@@ -54,7 +54,7 @@ async def test_a_start_that_was_not_sent_yet_is_stopped_when_it_builds(
         assert (await newest(world)).attempt == 1
 
 
-async def test_a_fetch_is_stopped_by_hanging_up(tmp_path: Path) -> None:
+async def test_fetch_is_stopped_by_closing_the_connection(tmp_path: Path) -> None:
     """It holds no lock yet: `builds:cancel` would hit nothing, or somebody else (recording l6)."""
     async with beside(tmp_path, NEWEST) as world:
         await held_at(world, FETCHING)
@@ -68,7 +68,7 @@ async def test_a_fetch_is_stopped_by_hanging_up(tmp_path: Path) -> None:
         assert run.display_status == "abandoned"
 
 
-async def test_a_fetch_that_outlives_its_client_is_called_cancelled_when_it_has_died(
+async def test_fetch_that_outlives_its_client_is_cancelled_once_dead(
     tmp_path: Path,
 ) -> None:
     """A silent one was seen to live on for 11 s; until it is dead, nobody can say how it ends."""
@@ -76,9 +76,9 @@ async def test_a_fetch_that_outlives_its_client_is_called_cancelled_when_it_has_
         await held_at(world, FETCHING)
         await by_button(world)
         (run,) = world.app.runs
-        await world.stage.dokku.until(lambda: run.output.closed)
+        await world.simulators.dokku.until(lambda: run.output.closed)
         looks = sent(world, "ps:inspect")
-        await world.stage.dokku.until(lambda: sent(world, "ps:inspect") > looks + 1)
+        await world.simulators.dokku.until(lambda: sent(world, "ps:inspect") > looks + 1)
         assert (await newest(world)).phase is Phase.CANCELLING
         dead_at = time.monotonic()
         world.let_go()
@@ -86,9 +86,9 @@ async def test_a_fetch_that_outlives_its_client_is_called_cancelled_when_it_has_
         assert end == (Phase.CANCELLED, Live.PREVIOUS)
 
 
-async def test_a_push_that_has_the_lock_while_ours_fetches_is_not_killed(tmp_path: Path) -> None:
+async def test_outside_push_holding_the_lock_is_not_killed(tmp_path: Path) -> None:
     async with beside(tmp_path, NEWEST) as world:
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         dokku.hold_for_test("myapp", at=BUILDING, too=True)
         push = dokku.outside_push_for_test("myapp", OTHER)
@@ -107,10 +107,10 @@ async def test_a_push_that_has_the_lock_while_ours_fetches_is_not_killed(tmp_pat
         assert {one.sha for one in dokku.live("myapp").values()} == {OTHER}
 
 
-async def test_before_0_38_a_fetch_is_let_end_and_its_build_hung_up_on(tmp_path: Path) -> None:
+async def test_before_0_38_fetch_ends_before_the_connection_is_closed(tmp_path: Path) -> None:
     """It holds no lock yet; its build does, and is dead when that lock is free."""
     async with beside(tmp_path, OLD) as world:
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         await by_button(world)
         await world.until_message("Cancelling", "waits for the end of Dokku's fetch")
@@ -127,12 +127,12 @@ async def test_before_0_38_a_fetch_is_let_end_and_its_build_hung_up_on(tmp_path:
         assert "lock free" in ((await newest(world)).evidence or "")
 
 
-async def test_before_0_38_at_the_servers_own_pace_its_build_dies_before_a_release(
+async def test_before_0_38_build_dies_before_a_release_at_real_speed(
     tmp_path: Path,
 ) -> None:
     async with open_world(tmp_path, version=OLD, speed=1.0) as world:
         await world.start_bot(DEPLOYBOT_POLL_INTERVAL="10s")
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         await by_button(world)
         await world.until_message("Cancelling", "waits for the end of Dokku's fetch")
@@ -148,9 +148,9 @@ async def test_before_0_38_at_the_servers_own_pace_its_build_dies_before_a_relea
         assert b"-----> Releasing" not in record.log
 
 
-async def test_before_0_38_a_fetch_that_finds_a_push_there_ends_by_itself(tmp_path: Path) -> None:
+async def test_before_0_38_fetch_refused_by_an_outside_push_ends_by_itself(tmp_path: Path) -> None:
     async with beside(tmp_path, OLD) as world:
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         dokku.hold_for_test("myapp", at=BUILDING, too=True)
         push = dokku.outside_push_for_test("myapp", OTHER)
@@ -167,7 +167,7 @@ async def test_before_0_38_a_fetch_that_finds_a_push_there_ends_by_itself(tmp_pa
         assert {one.sha for one in dokku.live("myapp").values()} == {OTHER}
 
 
-async def test_before_0_38_a_fetch_that_hangs_is_called_cancelled_when_it_can_live_no_more(
+async def test_before_0_38_hanging_fetch_is_cancelled_after_its_longest_life(
     tmp_path: Path,
 ) -> None:
     """A free lock tells nothing of it: the known exception to the 10 s."""
@@ -177,7 +177,7 @@ async def test_before_0_38_a_fetch_that_hangs_is_called_cancelled_when_it_can_li
         await by_button(world)
         await hangs_up(world)
         looks = sent(world, "ps:inspect")
-        await world.stage.dokku.until(lambda: sent(world, "ps:inspect") > looks + 2)
+        await world.simulators.dokku.until(lambda: sent(world, "ps:inspect") > looks + 2)
         assert (await newest(world)).phase is Phase.CANCELLING
         clock.leap(LOCK.fetch_lives_on)
         await world.until_message("Cancelled", FREED, KEPT)

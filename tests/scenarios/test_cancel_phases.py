@@ -42,7 +42,7 @@ from tests.support.cancels import (
 
 
 @pytest.mark.parametrize(("way", "version"), [*((way, NEWEST) for way in WAYS), ("button", OLD)])
-async def test_what_waits_for_its_turn_is_taken_out_of_the_line(
+async def test_queued_deployment_is_removed_from_the_queue(
     tmp_path: Path, way: str, version: str
 ) -> None:
     async with beside(tmp_path, version) as world:
@@ -61,15 +61,17 @@ async def test_what_waits_for_its_turn_is_taken_out_of_the_line(
         assert sent(world, "builds:cancel") == 0
         assert starts(world) == 1
         world.let_go()
-        await world.stage.receiver.wait_delivered(2)
+        await world.simulators.receiver.wait_delivered(2)
         assert [row.phase for row in await world.rows()] == [Phase.CANCELLED, Phase.SUCCEEDED]
 
 
 @BOTH
-async def test_what_waits_for_a_foreign_build_kills_nobodys(tmp_path: Path, version: str) -> None:
+async def test_cancel_while_waiting_for_an_outside_build_kills_nothing(
+    tmp_path: Path, version: str
+) -> None:
     async with beside(tmp_path, version) as world:
         world.hold(BUILDING)
-        push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
+        push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
         await world.held()
         await world.deploy()
         await world.until_message("Queued", "outside this bot", "Cancel")
@@ -77,10 +79,10 @@ async def test_what_waits_for_a_foreign_build_kills_nobodys(tmp_path: Path, vers
         await by_button(world)
         end = await ends_cancelled(world, began, KEPT)
         assert end == (Phase.CANCELLED, Live.PREVIOUS)
-        assert world.stage.dokku.holding("myapp")
+        assert world.simulators.dokku.holding("myapp")
         world.let_go()
         await push
-        assert {one.sha for one in world.stage.dokku.live("myapp").values()} == {OTHER}
+        assert {one.sha for one in world.simulators.dokku.live("myapp").values()} == {OTHER}
         assert (sent(world, "builds:cancel"), starts(world)) == (0, 0)
 
 
@@ -105,7 +107,7 @@ RUNNING = {
 
 @BOTH
 @pytest.mark.parametrize("phase", RUNNING)
-async def test_what_runs_is_stopped_and_its_end_proven(
+async def test_running_deployment_is_stopped_with_proof(
     tmp_path: Path, phase: str, version: str
 ) -> None:
     case = RUNNING[phase]
@@ -125,7 +127,7 @@ async def test_what_runs_is_stopped_and_its_end_proven(
 
 
 @BY_EACH
-async def test_a_build_is_stopped_by_whoever_asks_however(tmp_path: Path, way: str) -> None:
+async def test_build_can_be_cancelled_in_every_way(tmp_path: Path, way: str) -> None:
     async with beside(tmp_path, NEWEST) as world:
         await held_at(world, BUILDING)
         await world.until_message("Building")
@@ -147,7 +149,7 @@ MENDS = {
 
 
 @BOTH
-async def test_what_lives_on_without_its_line_is_said_to_be_out_of_reach(
+async def test_cancel_without_a_connection_is_reported_as_unsafe(
     tmp_path: Path, version: str
 ) -> None:
     """A silent loss kills nothing; whose the PID of its record is by now, nobody can prove."""
@@ -156,7 +158,7 @@ async def test_what_lives_on_without_its_line_is_said_to_be_out_of_reach(
         await world.start_bot()
         await held_at(world, BUILDING)
         await world.until_message("Building")
-        world.stage.server.forget_clients_for_test()
+        world.simulators.server.forget_clients_for_test()
         await by_button(world)
         await world.until_message("cancel requested", "cancelling is unsafe", MENDS[version])
         world.let_go()
@@ -178,9 +180,7 @@ TOO_LATE_TO_CANCEL = ("Too late to cancel", "Roll back")
     ("way", "version"),
     [("button", NEWEST), ("reply", NEWEST), ("shell", NEWEST), ("button", OLD), ("shell", OLD)],
 )
-async def test_what_is_being_watched_cannot_be_cancelled(
-    tmp_path: Path, way: str, version: str
-) -> None:
+async def test_stability_check_cannot_be_cancelled(tmp_path: Path, way: str, version: str) -> None:
     async with beside(tmp_path, version, settle="60s") as world:
         await world.deploy()
         await world.until_message("Checking · watching")
@@ -194,7 +194,7 @@ async def test_what_is_being_watched_cannot_be_cancelled(
     ("way", "version"),
     [("button", NEWEST), ("command", NEWEST), ("shell", NEWEST), ("button", OLD), ("shell", OLD)],
 )
-async def test_what_has_ended_cannot_be_cancelled(tmp_path: Path, way: str, version: str) -> None:
+async def test_ended_deployment_cannot_be_cancelled(tmp_path: Path, way: str, version: str) -> None:
     async with beside(tmp_path, version) as world:
         await held_at(world, BUILDING)
         message = world.message

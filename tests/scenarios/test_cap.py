@@ -24,15 +24,15 @@ async def quick_bot(world: World, **settings: str) -> QuickClock:
     return clock
 
 
-async def test_it_counts_from_the_first_start_over_both_attempts(world: World) -> None:
+async def test_cap_counts_from_the_first_start_over_both_attempts(world: World) -> None:
     clock = await quick_bot(world)
-    dokku = world.stage.dokku
+    dokku = world.simulators.dokku
     world.hold(BUILDING)
     await world.deploy()
     await world.held()
     await world.until_message("Building", "Dokku build")
     clock.leap(timedelta(minutes=9))
-    await world.stage.server.drop_connections_for_test()
+    await world.simulators.server.drop_connections_for_test()
     world.hold("build step 2/")  # the first attempt dies at its next line
     await world.replied("Starting myapp again, once")
     await dokku.until(lambda: dokku.holding("myapp"))
@@ -45,10 +45,10 @@ async def test_it_counts_from_the_first_start_over_both_attempts(world: World) -
     assert row.finished_at - row.started_at < timedelta(minutes=35)
 
 
-async def test_the_time_in_the_queue_does_not_count(world: World) -> None:
+async def test_time_in_the_queue_does_not_count(world: World) -> None:
     clock = await quick_bot(world)
     world.hold(BUILDING)
-    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
+    push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     await world.deploy()
     await world.until_message("1st in line", "outside this bot")
@@ -59,7 +59,7 @@ async def test_the_time_in_the_queue_does_not_count(world: World) -> None:
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
 
 
-async def test_the_time_in_which_a_release_is_watched_does_not_count(world: World) -> None:
+async def test_time_of_the_stability_check_does_not_count(world: World) -> None:
     clock = await quick_bot(world, DEPLOYBOT_SETTLE="20s")
     await world.deploy()
     await world.until_message("Checking · watching")

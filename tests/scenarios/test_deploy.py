@@ -4,12 +4,12 @@ from bot.deployments.model import Live, Phase
 from tests.scenarios.conftest import World, shown
 
 
-async def test_a_redeploy_is_called_deployed_when_its_own_release_runs(world: World) -> None:
+async def test_redeploy_is_reported_as_deployed_once_its_release_runs(world: World) -> None:
     result = await world.deploy()
     assert result.acked
     message = await world.until_message("Deployed", "myapp")
     (row,) = await world.rows()
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-    assert row.sha == world.stage.forge.sha("myapp", "main")
+    assert row.sha == world.simulators.forge.sha("myapp", "main")
     assert len(world.messages) == 1
     assert row.id in shown(message)

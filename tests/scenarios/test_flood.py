@@ -8,7 +8,7 @@ from tests.scenarios.conftest import World
 KEPT_BYTES = 16 * 1024 * 1024
 
 
-async def test_a_log_beyond_what_is_kept_says_so_and_hides_no_end(
+async def test_log_over_the_limit_shows_the_gap_and_keeps_its_tail(
     world: World,
 ) -> None:
     world.now_behaves("flood_20_mb")

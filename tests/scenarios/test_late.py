@@ -22,133 +22,133 @@ async def the_row(world: World) -> Deployment:
 
 
 def thread(world: World) -> str:
-    slack = world.stage.slack
+    slack = world.simulators.slack
     return "\n".join(shown(reply) for reply in slack.thread(world.messages[0]))
 
 
 def told(world: World) -> list[str]:
     """Types of the webhooks that arrived, oldest first."""
-    return [str(one.body["type"]) for one in world.stage.receiver.delivered]
+    return [str(one.body["type"]) for one in world.simulators.receiver.delivered]
 
 
 async def held_at(world: World, line: str) -> None:
-    world.stage.dokku.hold_for_test("myapp", at=line)
+    world.simulators.dokku.hold_for_test("myapp", at=line)
     await world.deploy()
-    await world.stage.dokku.until(lambda: world.stage.dokku.holding("myapp"))
+    await world.simulators.dokku.until(lambda: world.simulators.dokku.holding("myapp"))
 
 
-async def test_an_end_called_lost_is_corrected_when_the_line_tells_it(world: World) -> None:
+async def test_lost_contact_is_corrected_by_the_healed_connection(world: World) -> None:
     await world.stop_bot()
     # No look comes: what corrects it is its own line, which is read on.
     await world.start_bot(timing=LATE | {"late_interval": timedelta(hours=1)})
     await held_at(world, "build step 4/")
     await world.until_message("Building")
-    world.stage.server.stall_for_test()
+    world.simulators.server.stall_for_test()
     await world.until_message("Failed", "contact")
     assert (await the_row(world)).live is Live.UNKNOWN
-    world.stage.server.heal_for_test()
-    world.stage.dokku.release_for_test("myapp")
+    world.simulators.server.heal_for_test()
+    world.simulators.dokku.release_for_test("myapp")
     await world.until_message("Deployed")
     row = await the_row(world)
     assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
     assert row.corrected_from == {"status": "failed", "failure": "lost_contact", "live": "unknown"}
     assert len(world.messages) == 1
-    await world.stage.slack.until(lambda: "Correction" in thread(world))
-    await world.stage.receiver.wait_delivered(2)
+    await world.simulators.slack.until(lambda: "Correction" in thread(world))
+    await world.simulators.receiver.wait_delivered(2)
     assert told(world) == ["deployment.finished", "deployment.corrected"]
-    data = world.stage.receiver.delivered[-1].body["data"]
+    data = world.simulators.receiver.delivered[-1].body["data"]
     assert data["corrected_from"] == row.corrected_from
     assert (data["id"], data["status"], data["failure"]) == (row.id, "succeeded", None)
     assert (data["live"], data["reason"]) == ("new", row.reason)
 
 
-async def test_a_cap_that_could_not_be_confirmed_is_corrected_when_the_build_is_dead(
+async def test_unconfirmed_timeout_is_corrected_once_the_build_is_dead(
     world: World,
 ) -> None:
     """Dokku does not hear the cancel, and the build, which prints nothing, hears no hanging up."""
     await world.stop_bot()
     await world.start_bot(timing=LATE, DEPLOYBOT_MAX_DURATION="2s")
-    world.stage.server.refuse_command_for_test("builds:cancel")
+    world.simulators.server.refuse_command_for_test("builds:cancel")
     await held_at(world, "build step 4/")
     await world.until_message("Failed", "how it ended on the server is unknown")
     row = await the_row(world)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
-    world.stage.dokku.release_for_test("myapp")
+    world.simulators.dokku.release_for_test("myapp")
     await world.until_message("Failed", "longer than allowed and was stopped", "still serving")
     row = await the_row(world)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
     assert row.corrected_from == {"status": "failed", "failure": "timed_out", "live": "unknown"}
-    await world.stage.slack.until(lambda: "Correction" in thread(world))
-    await world.stage.receiver.wait_delivered(2)
+    await world.simulators.slack.until(lambda: "Correction" in thread(world))
+    await world.simulators.receiver.wait_delivered(2)
     assert told(world) == ["deployment.finished", "deployment.corrected"]
 
 
-async def test_what_is_live_is_told_when_docker_answers_again(world: World) -> None:
+async def test_live_state_is_corrected_once_docker_answers_again(world: World) -> None:
     await world.stop_bot()
     await world.start_bot(timing=LATE)
     world.now_behaves("docker_killed")
     await world.deploy()
     await world.until_message("Failed")
     assert (await the_row(world)).live is Live.UNKNOWN
-    world.stage.dokku.revive_docker_for_test()
+    world.simulators.dokku.revive_docker_for_test()
     await world.until_message("Failed", "still serving")
     row = await the_row(world)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
 
 
-async def test_an_unproven_end_that_was_replaced_says_so(world: World) -> None:
+async def test_unproven_result_says_that_it_was_replaced(world: World) -> None:
     await world.stop_bot()
     await world.start_bot(timing=LATE | {"late_interval": timedelta(hours=1)})
     world.now_behaves("docker_killed")
     await world.deploy()
     await world.until_message("Failed")
-    world.stage.dokku.revive_docker_for_test()
+    world.simulators.dokku.revive_docker_for_test()
     world.now_behaves("ok")
     await world.deploy()
     await world.until_message("Deployed")
     await world.stop_bot()
     await world.start_bot(timing=LATE)
-    slack = world.stage.slack
+    slack = world.simulators.slack
     await slack.until(lambda: "Replaced before it could be known" in shown(world.messages[0]))
     first = (await world.rows())[1]
     assert (first.phase, first.live, first.corrected_from) == (Phase.FAILED, Live.UNKNOWN, None)
     assert told(world) == ["deployment.finished", "deployment.finished"]
 
 
-async def test_a_deployment_whose_line_broke_is_started_once_more(world: World) -> None:
+async def test_deployment_with_a_broken_connection_is_started_once_more(world: World) -> None:
     await held_at(world, "build step 4/")
     await world.until_message("Building")
-    await world.stage.server.drop_connections_for_test()
-    world.stage.dokku.release_for_test("myapp")
+    await world.simulators.server.drop_connections_for_test()
+    world.simulators.dokku.release_for_test("myapp")
     await world.until_message("Deployed")
     row = await the_row(world)
     assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
     assert len(world.messages) == 1
     assert len(await world.rows()) == 1
-    await world.stage.slack.until(lambda: "Starting myapp again, once" in thread(world))
-    await world.stage.receiver.wait_delivered(1)
+    await world.simulators.slack.until(lambda: "Starting myapp again, once" in thread(world))
+    await world.simulators.receiver.wait_delivered(1)
     assert told(world) == ["deployment.finished"]
 
 
-async def test_a_second_loss_ends_interrupted(world: World) -> None:
+async def test_second_loss_is_interrupted(world: World) -> None:
     await held_at(world, "build step 4/")
-    await world.stage.server.drop_connections_for_test()
-    dokku = world.stage.dokku
+    await world.simulators.server.drop_connections_for_test()
+    dokku = world.simulators.dokku
     # The first run dies at its next line; the second attempt stops earlier, and is lost too.
     dokku.hold_for_test("myapp", at="build step 2/")
     await dokku.until(lambda: [one.event for one in dokku.journal].count("held") == 2)
-    await world.stage.server.drop_connections_for_test()
+    await world.simulators.server.drop_connections_for_test()
     dokku.release_for_test("myapp")
     await world.until_message("Failed", "still serving")
     row = await the_row(world)
     assert (row.failure, row.live, row.attempt) == (Failure.INTERRUPTED, Live.PREVIOUS, 2)
 
 
-async def test_a_bot_that_was_stopped_starts_the_deployment_again(world: World) -> None:
+async def test_restarted_bot_starts_the_deployment_again(world: World) -> None:
     await held_at(world, "build step 4/")
     await world.until_message("Building")
     await world.stop_bot()
-    world.stage.dokku.release_for_test("myapp")
+    world.simulators.dokku.release_for_test("myapp")
     await world.start_bot()
     await world.until_message("Deployed")
     row = await the_row(world)
@@ -156,26 +156,26 @@ async def test_a_bot_that_was_stopped_starts_the_deployment_again(world: World) 
     assert len(world.messages) == 1
 
 
-async def test_a_lost_deployment_that_was_cancelled_is_not_started_again(world: World) -> None:
+async def test_cancelled_lost_deployment_is_not_started_again(world: World) -> None:
     await held_at(world, "Fetching remote code")
     row = await the_row(world)
     assert world.bot is not None
-    slack = world.stage.slack
+    slack = world.simulators.slack
     await slack.click(slack.user("ada"), world.message, action_id="deployment_cancel", confirm=True)
     await world.until_message("Cancel")
-    await world.stage.server.drop_connections_for_test()
-    world.stage.dokku.release_for_test("myapp")
+    await world.simulators.server.drop_connections_for_test()
+    world.simulators.dokku.release_for_test("myapp")
     await world.until_message("Cancelled")
     row = await the_row(world)
     assert (row.phase, row.live, row.attempt) == (Phase.CANCELLED, Live.PREVIOUS, 1)
 
 
-async def test_a_crash_loop_after_a_success_is_told_once_in_the_thread(world: World) -> None:
+async def test_crash_loop_after_a_success_gets_one_thread_reply(world: World) -> None:
     await world.stop_bot()
     await world.start_bot(timing={"late_interval": timedelta(milliseconds=300)})
     await world.deploy()
     await world.until_message("Deployed")
-    dokku, slack = world.stage.dokku, world.stage.slack
+    dokku, slack = world.simulators.dokku, world.simulators.slack
     (container,) = world.app.listed.values()
     dokku.spawn(crash_loop(dokku, world.app, container, life_s=20))
     await slack.until(lambda: "has crashed and was restarted" in thread(world))
@@ -185,12 +185,12 @@ async def test_a_crash_loop_after_a_success_is_told_once_in_the_thread(world: Wo
     assert sum("has crashed and was restarted" in reply.text for reply in replies) == 1
 
 
-async def test_what_crashes_after_a_restart_elsewhere_is_no_news_of_ours(world: World) -> None:
+async def test_crash_after_an_outside_restart_is_not_reported(world: World) -> None:
     await world.stop_bot()
     await world.start_bot(timing={"late_interval": timedelta(milliseconds=300)})
     await world.deploy()
     await world.until_message("Deployed")
-    dokku = world.stage.dokku
+    dokku = world.simulators.dokku
     await outside_command_for_test(dokku, "ps:restart myapp")
     (container,) = world.app.listed.values()
     dokku.spawn(crash_loop(dokku, world.app, container, life_s=1))

@@ -38,7 +38,7 @@ def end_of(case: ModelCase) -> tuple[Phase, Failure | None, Live, str]:
     return answer.phase, answer.failure, answer.live, sentence_of(answer)
 
 
-def test_every_row_is_shown_once_or_says_why_not() -> None:
+def test_every_row_is_shown_once_or_has_a_reason() -> None:
     """Replayed, played on the model by one case, or with the reason why neither is possible."""
     played = Counter(name for one in MODEL_CASES for name in one.rows)
     assert len(MODEL) == sum(row.model is not None for row in ROWS)
@@ -68,7 +68,7 @@ async def test_model_shows_its_rows(tmp_path: Path, asked: AskedRules, case: Mod
 
 def in_this_world(reason: str, world: World) -> str:
     """With the names that the app and the server have here."""
-    where = f"{LOOPBACK}:{world.stage.server.port}"
+    where = f"{LOOPBACK}:{world.simulators.server.port}"
     return (
         reason.replace("web", "myapp")
         .replace("production", "default")

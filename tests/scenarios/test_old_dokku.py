@@ -48,14 +48,14 @@ async def held_at(world: World, line: str) -> None:
     await world.held()
 
 
-async def test_a_good_redeploy_is_proven_by_its_containers(old: World) -> None:
+async def test_good_redeploy_is_proven_by_its_containers(old: World) -> None:
     await old.deploy()
     end = await the_end(old, "Deployed", "The new release is running and stayed up.")
     assert end == (Phase.SUCCEEDED, None, Live.NEW)
     assert NO_RECORDS not in shown(old.message)
 
 
-async def test_the_check_says_how_far_this_version_can_be_trusted(tmp_path: Path) -> None:
+async def test_check_states_the_limits_of_this_version(tmp_path: Path) -> None:
     async with open_world(tmp_path, version=OLD) as world:
         found = {one.what: one for one in await run_checks(environ=world.environ, folder=tmp_path)}
         server = found["dokku default"]
@@ -66,14 +66,14 @@ async def test_the_check_says_how_far_this_version_can_be_trusted(tmp_path: Path
         )
 
 
-async def test_a_first_deploy(tmp_path: Path) -> None:
+async def test_first_deploy(tmp_path: Path) -> None:
     async with open_world(tmp_path, apps=NEW_APP, version=OLD) as world:
         await world.start_bot()
         await world.deploy()
         assert await the_end(world, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
 
 
-async def test_a_failed_build(old: World) -> None:
+async def test_failed_build(old: World) -> None:
     old.now_behaves("build_fails")
     await old.deploy()
     end = await the_end(old, "Failed", "The build failed: ERROR: failed to solve", "still serving")
@@ -87,16 +87,16 @@ async def test_failed_checks(old: World) -> None:
     assert end == (Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS)
 
 
-async def test_a_running_deployment_says_what_this_version_cannot_give(old: World) -> None:
+async def test_running_deployment_states_the_limits_of_this_version(old: World) -> None:
     await held_at(old, BUILDING)
     await old.until_message("Building", f"{NO_RECORDS}. If the connection is lost")
     old.let_go()
     await old.until_message("Deployed")
 
 
-async def test_a_deploy_elsewhere_is_waited_for(old: World) -> None:
+async def test_outside_deploy_is_waited_for(old: World) -> None:
     old.hold(BUILDING)
-    push = old.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
+    push = old.simulators.dokku.outside_push_for_test("myapp", "ab" * 20)
     await old.held()
     await old.deploy()
     await old.until_message("Queued", "waits for another deploy outside this bot")
@@ -105,11 +105,13 @@ async def test_a_deploy_elsewhere_is_waited_for(old: World) -> None:
     assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
 
 
-async def test_a_refused_start_keeps_its_place(old: World, dokku_may_start: asyncio.Event) -> None:
+async def test_start_refused_by_the_old_lock_keeps_its_position(
+    old: World, dokku_may_start: asyncio.Event
+) -> None:
     await old.deploy()
     await old.until_message("Starting")
     old.hold(BUILDING)
-    push = old.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
+    push = old.simulators.dokku.outside_push_for_test("myapp", "ab" * 20)
     await old.held()
     dokku_may_start.set()
     await old.until_message("Queued", "waits for another deploy outside this bot")
@@ -121,16 +123,16 @@ async def test_a_refused_start_keeps_its_place(old: World, dokku_may_start: asyn
 async def dies(world: World) -> None:
     """Its client is gone: it goes on from where it was held, and dies at its next line."""
     (run,) = world.app.runs
-    await world.stage.dokku.until(lambda: run.output.closed)
+    await world.simulators.dokku.until(lambda: run.output.closed)
     world.let_go()
-    await world.stage.dokku.until(lambda: not world.app.runs)
+    await world.simulators.dokku.until(lambda: not world.app.runs)
 
 
 async def lose_the_line(world: World) -> None:
-    await world.stage.server.drop_connections_for_test()
+    await world.simulators.server.drop_connections_for_test()
 
 
-async def test_a_cancel_in_the_build_is_proven_by_the_freed_lock(old: World) -> None:
+async def test_cancel_during_the_build_is_proven_by_the_released_lock(old: World) -> None:
     await held_at(old, BUILDING)
     await old.until_message("Building")
     await old.click("deployment_cancel")
@@ -141,7 +143,7 @@ async def test_a_cancel_in_the_build_is_proven_by_the_freed_lock(old: World) -> 
     assert time.monotonic() - began < stretched(WITHIN_S)
 
 
-async def test_a_cancel_after_the_switch_came_too_late(old: World) -> None:
+async def test_cancel_after_the_switch_is_too_late(old: World) -> None:
     await held_at(old, SWITCHED)
     await old.until_message("Deploying", "Cancel")
     await old.click("deployment_cancel")
@@ -150,7 +152,7 @@ async def test_a_cancel_after_the_switch_came_too_late(old: World) -> None:
     assert end == (Phase.CANCELLED, None, Live.NEW)
 
 
-async def test_at_the_cap_it_is_stopped(tmp_path: Path) -> None:
+async def test_deployment_is_stopped_at_the_cap(tmp_path: Path) -> None:
     async with open_world(tmp_path, version=OLD) as world:
         await world.start_bot(DEPLOYBOT_MAX_DURATION="2s")
         await held_at(world, BUILDING)
@@ -159,7 +161,7 @@ async def test_at_the_cap_it_is_stopped(tmp_path: Path) -> None:
         assert end == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
 
 
-async def test_a_line_that_is_lost_in_the_build_is_mended_by_a_second_start(old: World) -> None:
+async def test_connection_lost_during_the_build_causes_a_second_start(old: World) -> None:
     await held_at(old, BUILDING)
     await lose_the_line(old)
     await dies(old)
@@ -169,7 +171,7 @@ async def test_a_line_that_is_lost_in_the_build_is_mended_by_a_second_start(old:
     await old.replied("The connection to default was lost before the release.")
 
 
-async def test_a_line_that_is_lost_after_the_switch(old: World) -> None:
+async def test_connection_lost_after_the_switch_is_interrupted(old: World) -> None:
     await held_at(old, SWITCHED)
     await lose_the_line(old)
     await dies(old)
@@ -177,7 +179,7 @@ async def test_a_line_that_is_lost_after_the_switch(old: World) -> None:
     assert end == (Phase.FAILED, Failure.INTERRUPTED, Live.NEW)
 
 
-async def test_a_bot_that_is_killed_in_the_build_starts_it_again(tmp_path: Path) -> None:
+async def test_bot_killed_during_the_build_starts_it_again(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp"), version=OLD) as it:
         bot = await it.start()
         await it.held("myapp", at=BUILDING)
@@ -187,12 +189,12 @@ async def test_a_bot_that_is_killed_in_the_build_starts_it_again(tmp_path: Path)
         await it.start()
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 2
-        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+        assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")
         assert len(it.messages_of("myapp")) == 1
 
 
-async def test_a_line_that_is_lost_after_everything_was_done_is_no_loss(old: World) -> None:
+async def test_connection_lost_after_the_release_is_a_success(old: World) -> None:
     await held_at(old, "before_exit")
-    await old.stage.server.drop_connections_for_test()
+    await old.simulators.server.drop_connections_for_test()
     old.let_go()
     assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)

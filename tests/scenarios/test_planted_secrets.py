@@ -65,11 +65,13 @@ async def test_no_planted_secret_leaves_the_bot(tmp_path: Path, log_format: str)
             told |= await _every_view(world)
             told["pages"] = await _pages(port)
             await world.replied(f"<@{world.ada.id}>")
-            await world.stage.receiver.wait_delivered(1)
+            await world.simulators.receiver.wait_delivered(1)
             await chat.wait_for(1)
             told |= {
                 "slack": json.dumps([dict(call.args) for call in world.slack.calls], default=str),
-                "webhook": json.dumps([dict(one.body) for one in world.stage.receiver.received]),
+                "webhook": json.dumps(
+                    [dict(one.body) for one in world.simulators.receiver.received]
+                ),
                 "chat webhook": json.dumps([dict(one.body) for one in chat.received]),
             }
             for words in CLI if log_format == "json" else CLI[:1]:

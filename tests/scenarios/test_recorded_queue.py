@@ -38,12 +38,12 @@ async def end_of(world: World) -> tuple[Phase, Failure | None, Live | None]:
 async def push_elsewhere(world: World) -> asyncio.Task[object]:
     """Somebody's push that stands in its build."""
     world.hold(BUILDING)
-    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
+    push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     return push
 
 
-async def test_a_push_elsewhere_is_waited_for_and_named(world: World) -> None:
+async def test_deployment_waits_for_an_outside_push_and_names_it(world: World) -> None:
     push = await push_elsewhere(world)
     await world.deploy()
     await world.until_message("Queued", "waits for", "git push")
@@ -53,7 +53,7 @@ async def test_a_push_elsewhere_is_waited_for_and_named(world: World) -> None:
     assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
 
 
-async def test_a_start_that_the_lock_refuses_keeps_its_place(
+async def test_start_refused_by_the_deploy_lock_keeps_its_position(
     world: World, dokku_may_start: asyncio.Event
 ) -> None:
     """Recording j: it fetches, prints the lock's sentence and exits 1; nothing of it ran."""
@@ -62,22 +62,22 @@ async def test_a_start_that_the_lock_refuses_keeps_its_place(
     push = await push_elsewhere(world)
     dokku_may_start.set()
     await world.until_message("Queued", "waits for")
-    assert world.stage.dokku.holding("myapp")
+    assert world.simulators.dokku.holding("myapp")
     world.let_go()
     await push
     await world.until_message("Deployed")
     assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
     assert len(world.messages) == 1
-    (live,) = world.stage.dokku.live("myapp").values()
+    (live,) = world.simulators.dokku.live("myapp").values()
     assert live.sha == (await newest(world)).sha
 
 
-async def test_a_cancel_beside_a_refused_push_hangs_up(quick: World) -> None:
+async def test_cancel_after_a_refused_outside_push_closes_the_connection(quick: World) -> None:
     """Recording l4: the refusal empties the lock file, and Dokku finds nothing to cancel."""
     quick.hold(BUILDING)
     await quick.deploy()
     await quick.held()
-    dokku = quick.stage.dokku
+    dokku = quick.simulators.dokku
     dokku.outside_push_for_test("myapp", OTHER)
     await dokku.until(lambda: any(one.event == "lock_refused" for one in dokku.journal))
     await quick.until_message("Deploying", "Cancel")
@@ -88,41 +88,41 @@ async def test_a_cancel_beside_a_refused_push_hangs_up(quick: World) -> None:
     assert await end_of(quick) == (Phase.CANCELLED, None, Live.PREVIOUS)
 
 
-async def test_the_same_commit_again_is_a_deploy_of_its_own(world: World) -> None:
+async def test_same_commit_is_deployed_again(world: World) -> None:
     """Recording f: every step is cached, the image is the one that serves already."""
     await world.deploy()
     await world.until_message("Deployed")
-    (first,) = world.stage.dokku.live("myapp").values()
+    (first,) = world.simulators.dokku.live("myapp").values()
     world.now_behaves("cached")
     await world.deploy()
     await world.posted(2)
     await world.until_message("Deployed", "The new release is running and stayed up.")
     assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
-    (second,) = world.stage.dokku.live("myapp").values()
+    (second,) = world.simulators.dokku.live("myapp").values()
     assert (first.sha, second.container_id != first.container_id) == (second.sha, True)
 
 
-async def test_an_app_that_is_destroyed_just_before_the_start(
+async def test_app_destroyed_just_before_the_start_is_not_found(
     hasty: World, dokku_may_start: asyncio.Event
 ) -> None:
     """Recording i: exit status 20, and every question is answered the same way."""
     await hasty.deploy()
     await hasty.until_message("Starting")
-    hasty.stage.dokku.apps.pop("myapp")
+    hasty.simulators.dokku.apps.pop("myapp")
     dokku_may_start.set()
     await hasty.until_message("Failed", "App myapp does not exist")
     assert await end_of(hasty) == (Phase.FAILED, Failure.APP_NOT_FOUND, Live.UNKNOWN)
 
 
-async def test_a_line_that_is_silent_for_a_while_is_no_loss(world: World) -> None:
+async def test_temporarily_silent_connection_is_not_lost(world: World) -> None:
     """Recording m5: nothing passes, nothing breaks, and every byte comes after all."""
     world.hold(BUILDING)
     await world.deploy()
     await world.held()
     await world.until_message("Building")
-    server = world.stage.server
+    server = world.simulators.server
     server.stall_for_test()
-    dokku = world.stage.dokku
+    dokku = world.simulators.dokku
     begun = len(dokku.journal)
     world.let_go()
     await dokku.until(lambda: any(one.event == "finalized" for one in dokku.journal[begun:]))

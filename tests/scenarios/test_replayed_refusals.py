@@ -34,7 +34,7 @@ async def test_refused_start_keeps_its_position(
     tmp_path: Path, asked: AskedRules, dokku_may_start: asyncio.Event, version: str
 ) -> None:
     async with open_world(tmp_path, apps=(), speed=SPEED, version=version) as world:
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         dokku.refs = HashedRefs()
         app = dokku.replay(Recording(scenario=SCENARIO, deploys=(STEP,)))
         (tmp_path / "deploybot.toml").write_text(f'[apps.{app.name}]\nrepo = "{app.repo}"\n')

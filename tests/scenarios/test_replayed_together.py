@@ -38,7 +38,7 @@ def test_both_recordings_have_a_row() -> None:
 @pytest.mark.parametrize("first", [0, 1])
 async def test_two_apps_deploy_at_once(tmp_path: Path, asked: AskedRules, first: int) -> None:
     async with open_world(tmp_path, apps=(), speed=SPEED) as world:
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         dokku.refs = HashedRefs()
         apps = [dokku.replay(recording) for recording in RECORDINGS]
         (tmp_path / "deploybot.toml").write_text(

@@ -25,28 +25,28 @@ async def assert_one_end(it: Processes, app: str, status: str) -> None:
     assert len(mentions) == 1
 
 
-async def test_a_deploy_that_ends_in_time_ends_here(tmp_path: Path) -> None:
+async def test_deploy_within_the_drain_timeout_ends_in_this_process(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         await it.held("myapp", at=BUILD)
         await it.until_says("myapp", "Building")
         os.kill(bot.pid, signal.SIGTERM)
-        await it.world.stage.dokku.until(lambda: it.world.stage.dokku.holding("myapp"))
-        it.world.stage.dokku.release_for_test("myapp")
+        await it.world.simulators.dokku.until(lambda: it.world.simulators.dokku.holding("myapp"))
+        it.world.simulators.dokku.release_for_test("myapp")
         assert await bot.ended() == 0
         assert "Deployed" in shown(it.world.message)
         assert it.starts("myapp") == 1
-        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+        assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")
 
 
-async def test_a_deploy_that_takes_longer_is_handed_over(tmp_path: Path) -> None:
+async def test_deploy_longer_than_the_drain_timeout_is_handed_over(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="2s")
         await it.held("myapp", at=BUILD)
         await it.until_says("myapp", "Building")
         assert await it.terminate(bot, within_s=2 + LEEWAY_S) == 0
         assert "Deploying" in shown(it.world.message)
-        it.world.stage.dokku.release_for_test("myapp")
+        it.world.simulators.dokku.release_for_test("myapp")
         await it.start()
         # The lease was given back: nobody waits for its end.
         await it.until_says("myapp", "Deployed")
@@ -54,12 +54,12 @@ async def test_a_deploy_that_takes_longer_is_handed_over(tmp_path: Path) -> None
         await assert_one_end(it, "myapp", "succeeded")
 
 
-async def test_what_waits_is_no_reason_to_stay(tmp_path: Path) -> None:
+async def test_queued_deployments_do_not_delay_the_exit(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
-        dokku = it.world.stage.dokku
+        dokku = it.world.simulators.dokku
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         dokku.hold_for_test("myapp", at=BUILD)
-        pushed = it.world.stage.forge.commit("myapp", "Pushed by hand")
+        pushed = it.world.simulators.forge.commit("myapp", "Pushed by hand")
         push = dokku.outside_push_for_test("myapp", pushed)
         await dokku.until(lambda: dokku.holding("myapp"))
         await it.world.deploy("myapp main")
@@ -73,7 +73,7 @@ async def test_what_waits_is_no_reason_to_stay(tmp_path: Path) -> None:
         await assert_one_end(it, "myapp", "succeeded")
 
 
-async def test_two_processes_on_one_file_are_one_owner(tmp_path: Path) -> None:
+async def test_two_processes_on_one_file_have_one_owner(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp"), an_app("other")) as it:
         one = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="1s")
         two = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="1s")
@@ -88,27 +88,27 @@ async def test_two_processes_on_one_file_are_one_owner(tmp_path: Path) -> None:
         await assert_one_end(it, "other", "cancelled")
         # One stops; the other one goes on, or takes over.
         assert await it.terminate(one, within_s=1 + LEEWAY_S) == 0
-        it.world.stage.dokku.release_for_test("myapp")
+        it.world.simulators.dokku.release_for_test("myapp")
         await it.until_says("myapp", "Deployed")
-        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+        assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")
         await assert_one_end(it, "myapp", "succeeded")
         assert two.running
 
 
-async def test_a_killed_owner_is_followed_by_the_other_process(tmp_path: Path) -> None:
+async def test_other_process_takes_over_from_a_killed_owner(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         one = await it.start()
         await it.held("myapp", at=BUILD)
         await it.until_says("myapp", "Building")
         await it.start()
         await it.kill(one)
-        it.world.stage.dokku.release_for_test("myapp")
+        it.world.simulators.dokku.release_for_test("myapp")
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 2
         await assert_one_end(it, "myapp", "succeeded")
 
 
-async def test_a_process_that_stood_still_leaves_the_message_to_its_new_owner(
+async def test_stopped_process_leaves_the_message_to_the_new_owner(
     tmp_path: Path,
 ) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
@@ -130,7 +130,7 @@ async def test_a_process_that_stood_still_leaves_the_message_to_its_new_owner(
         await it.world.slack.until(lambda: len(edits(step=False)) >= REFRESHES)
         # It may have edited once before it learnt of its loss.
         assert len(edits(step=True)) <= seen + 1
-        it.world.stage.dokku.release_for_test("myapp")
+        it.world.simulators.dokku.release_for_test("myapp")
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 1
         await assert_one_end(it, "myapp", "succeeded")

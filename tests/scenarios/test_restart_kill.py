@@ -12,15 +12,15 @@ CHECKS = "Attempting pre-flight checks"
 def let_go(processes: Processes, *apps: str) -> None:
     """What stood still goes on, and dies at its next line: its client is gone."""
     for app in apps:
-        processes.world.stage.dokku.release_for_test(app)
+        processes.world.simulators.dokku.release_for_test(app)
 
 
-async def test_every_phase_at_once(tmp_path: Path) -> None:
+async def test_kill_in_every_phase(tmp_path: Path) -> None:
     apps = [an_app(name) for name in ("alone", "crowded", "checked", "watched")]
     async with open_processes(tmp_path, *apps) as it:
-        stage = it.world.stage
+        simulators = it.world.simulators
         before = {app.name: it.live_sha(app.name) for app in apps}
-        new = {app.name: stage.forge.sha(app.name) for app in apps}
+        new = {app.name: simulators.forge.sha(app.name) for app in apps}
         bot = await it.start(DEPLOYBOT_SETTLE="6s")
         await it.held("alone", at=BUILD)
         await it.held("crowded", at=BUILD)
@@ -67,9 +67,9 @@ async def test_every_phase_at_once(tmp_path: Path) -> None:
         assert (end["failure"], end["live"]) == ("interrupted", "previous")
 
 
-async def test_a_start_that_never_left_keeps_its_place(tmp_path: Path) -> None:
+async def test_unsent_start_keeps_its_position_after_a_kill(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
-        server = it.world.stage.server
+        server = it.world.simulators.server
         bot = await it.start()
         before = it.starts("myapp")
         server.swallow_connections_for_test()
@@ -83,13 +83,13 @@ async def test_a_start_that_never_left_keeps_its_place(tmp_path: Path) -> None:
         assert len(it.messages_of("myapp")) == 1
 
 
-async def test_an_end_that_nobody_saw_is_shown_by_the_next_process(tmp_path: Path) -> None:
+async def test_next_process_shows_an_unseen_result(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start()
         await it.held("myapp", at=BUILD)
         await it.until_says("myapp", "Building")
         async with it.world.slack.hold_for_test("chat.update"):
-            it.world.stage.dokku.release_for_test("myapp")
+            it.world.simulators.dokku.release_for_test("myapp")
             await it.until_told("myapp")
             await it.kill(bot)
         await it.start()
@@ -97,7 +97,7 @@ async def test_an_end_that_nobody_saw_is_shown_by_the_next_process(tmp_path: Pat
         assert len(it.messages_of("myapp")) == 1
 
 
-async def test_a_post_that_was_cut_off_is_found_and_not_posted_again(tmp_path: Path) -> None:
+async def test_interrupted_post_is_found_and_not_repeated(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start()
         async with it.world.slack.hold_for_test("chat.postMessage") as door:

@@ -65,7 +65,7 @@ async def told(world: World, *words: str) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("when", ["at the start", "later"])
-async def test_another_server_is_deployed_to_while_one_is_dead(
+async def test_dead_server_does_not_delay_another_server(
     two: tuple[World, Second], how: str, when: str
 ) -> None:
     world, second = two
@@ -97,7 +97,7 @@ async def test_another_server_is_deployed_to_while_one_is_dead(
     assert "Waiting" in shown(world.messages[first - 1])
 
 
-async def test_a_server_that_freezes_during_a_deploy_stops_no_other(
+async def test_server_frozen_during_a_deploy_does_not_stop_another(
     two: tuple[World, Second],
 ) -> None:
     world, second = two
@@ -139,7 +139,7 @@ async def test_readiness_names_the_dead_server_and_stays_ready(
 
 
 @pytest.mark.parametrize("how", HOWS)
-async def test_check_tells_of_each_server(two: tuple[World, Second], how: str) -> None:
+async def test_check_reports_each_server(two: tuple[World, Second], how: str) -> None:
     world, second = two
     await second.dies(how)
     checks = {one.what: one for one in await run_checks(environ=world.environ, folder=world.folder)}
@@ -152,7 +152,7 @@ async def test_check_tells_of_each_server(two: tuple[World, Second], how: str) -
         assert "127.0.0.1" in checks["dokku staging"].found + checks["dokku staging"].fix
 
 
-async def test_places_on_a_server_are_given_in_order(tmp_path: Path) -> None:
+async def test_slots_of_a_server_are_given_in_order(tmp_path: Path) -> None:
     names = ("blog", "wiki", "docs")
     apps = tuple(
         DemoApp(name=name, behaviour="ok", hint="", commits=COMMITS, live=False) for name in names

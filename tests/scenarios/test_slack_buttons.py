@@ -127,7 +127,7 @@ async def test_failure_offers_roll_back_only_if_it_changed_something(
     quick.now_behaves("ok")
     await quick.click(ROLLBACK, crashed)
     await quick.until_message("Deployed", "roll back of")
-    assert _live(quick) == quick.stage.forge.sha("myapp", "main")
+    assert _live(quick) == quick.simulators.forge.sha("myapp", "main")
 
 
 def _dialog_of(message: Message) -> str:
@@ -137,5 +137,5 @@ def _dialog_of(message: Message) -> str:
 
 
 def _live(world: World) -> str:
-    (sha,) = {one.sha for one in world.stage.dokku.live("myapp").values()}
+    (sha,) = {one.sha for one in world.simulators.dokku.live("myapp").values()}
     return sha

@@ -10,9 +10,9 @@ from tests.scenarios.conftest import World, open_world
 
 
 async def test_app_and_ref_are_understood_in_every_spelling(world: World) -> None:
-    main = world.stage.forge.sha("myapp", "main")
-    login = world.stage.forge.sha("myapp", "feature/login")
-    first = world.stage.forge.sha("myapp", "v1.0")
+    main = world.simulators.forge.sha("myapp", "main")
+    login = world.simulators.forge.sha("myapp", "feature/login")
+    first = world.simulators.forge.sha("myapp", "v1.0")
     branch = "https://git.example.com/acme/myapp/tree/feature/login"
     asked = {
         "myapp": main,
@@ -38,11 +38,11 @@ async def test_app_and_ref_are_understood_in_every_spelling(world: World) -> Non
 
 
 async def test_known_short_commit_is_resolved_at_once(world: World) -> None:
-    main = world.stage.forge.sha("myapp", "main")
-    login = world.stage.forge.sha("myapp", "feature/login")
+    main = world.simulators.forge.sha("myapp", "main")
+    login = world.simulators.forge.sha("myapp", "feature/login")
     await world.deploy("myapp feature/login")
     await world.ended()
-    world.stage.forge.commit("myapp", "Move on", branch="feature/login")
+    world.simulators.forge.commit("myapp", "Move on", branch="feature/login")
     world.hold()
     for count, typed in enumerate((main[:8], login[:7].upper()), start=2):
         await world.deploy(f"myapp {typed}")
@@ -61,13 +61,13 @@ async def test_default_ref_comes_from_the_apps_table(tmp_path: Path) -> None:
         await world.deploy("myapp")
         await world.until_message("feature/login")
         (row,) = await world.ended()
-        assert row.sha == world.stage.forge.sha("myapp", "feature/login")
+        assert row.sha == world.simulators.forge.sha("myapp", "feature/login")
 
 
 @pytest.mark.parametrize("word", ["lock", "UNLOCK", "queue", "Approve", "reject"])
 async def test_command_of_a_later_release_deploys_nothing(tmp_path: Path, word: str) -> None:
     async with open_world(tmp_path) as world:
-        world.stage.dokku.create_app(word.lower())
+        world.simulators.dokku.create_app(word.lower())
         await world.start_bot()
         await world.deploy(f"{word} myapp")
         await world.whispered("is not available yet", "/deploy help")
@@ -183,7 +183,7 @@ async def test_retry_resolves_the_same_ref_again(world: World) -> None:
     world.now_behaves("build_fails")
     await world.deploy("myapp main")
     (failed,) = await world.ended()
-    newer = world.stage.forge.commit("myapp", "Fix the build")
+    newer = world.simulators.forge.commit("myapp", "Fix the build")
     world.now_behaves("ok")
     await world.deploy("retry myapp")
     new, _old = await world.ended(2)
@@ -218,5 +218,5 @@ async def test_rollback_accepts_only_commits_proven_live(quick: World) -> None:
 
 
 def _live(world: World) -> str:
-    (sha,) = {one.sha for one in world.stage.dokku.live("myapp").values()}
+    (sha,) = {one.sha for one in world.simulators.dokku.live("myapp").values()}
     return sha

@@ -34,14 +34,14 @@ async def test_form_without_a_ref_deploys_the_default(quick: World) -> None:
     view = await quick.viewed(TITLE)
     await quick.slack.submit(quick.ada, view, {"app": "myapp"})
     (row,) = await quick.ended()
-    assert row.sha == quick.stage.forge.sha("myapp", "main")
+    assert row.sha == quick.simulators.forge.sha("myapp", "main")
 
 
 async def test_mistake_is_shown_at_its_field_and_can_be_corrected(quick: World) -> None:
-    quick.stage.server.stall_for_test()
+    quick.simulators.server.stall_for_test()
     await quick.deploy("")
     view = await quick.viewed(TITLE)  # nothing is known of the apps: their field is typed into
-    quick.stage.server.heal_for_test()
+    quick.simulators.server.heal_for_test()
     wrong = await quick.slack.submit(quick.ada, view, {"app": "my_app", "ref": "a..b"})
     assert set(wrong.errors) == {"app", "ref"}
     assert "not a valid app name" in wrong.errors["app"]
@@ -59,7 +59,7 @@ async def test_mistake_is_shown_at_its_field_and_can_be_corrected(quick: World) 
 
 
 async def test_form_opens_in_time_if_dokku_does_not_answer(quick: World) -> None:
-    quick.stage.server.stall_for_test()
+    quick.simulators.server.stall_for_test()
     result = await quick.deploy("")
     assert result.acked
     view = await quick.viewed(TITLE)
@@ -67,14 +67,14 @@ async def test_form_opens_in_time_if_dokku_does_not_answer(quick: World) -> None
     assert [call.outcome for call in opened] == ["ok"]
     await quick.deploy("apps")
     await quick.whispered("no apps found; the server may not be answering")
-    quick.stage.server.heal_for_test()
+    quick.simulators.server.heal_for_test()
     await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "main"})
     (row,) = await quick.ended()
     assert row.phase is Phase.SUCCEEDED
 
 
 async def test_queries_to_a_silent_server_end_when_the_bot_stops(quick: World) -> None:
-    quick.stage.server.stall_for_test()
+    quick.simulators.server.stall_for_test()
     await quick.deploy("apps")
     await quick.whispered("no apps found; the server may not be answering")
     await quick.stop_bot()
@@ -128,7 +128,7 @@ async def test_message_fills_the_form_with_what_it_names(
 
 
 async def test_deploy_from_message_deploys_into_the_channel_of_the_message(quick: World) -> None:
-    sha = quick.stage.forge.sha("myapp", "v1.0")
+    sha = quick.simulators.forge.sha("myapp", "v1.0")
     oncall = quick.slack.channel("oncall")
     message = await quick.slack.say(quick.slack.user("grace"), oncall, f"bad: {sha[:12]}x {sha}")
     await quick.slack.shortcut(quick.ada, message, callback_id=FROM_MESSAGE)

@@ -14,7 +14,7 @@ from tests.scenarios.conftest import FAST, ONE_APP, SPEED, shown
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:
+async def simulators(tmp_path: Path) -> AsyncIterator[Simulators]:
     """A workspace whose app has a request URL, and the bot behind it."""
     app = manifest("http", "https://deploybot.example.com")
     async with open_simulators(
@@ -30,10 +30,10 @@ async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:
             await bot.stop()
 
 
-async def test_deployment_over_signed_http(stage: Simulators) -> None:
-    slack = stage.slack
+async def test_deployment_over_signed_http(simulators: Simulators) -> None:
+    slack = simulators.slack
     ada, deploys = slack.user("ada"), slack.channel("deploys")
-    stage.dokku.hold_for_test("myapp", at="build step 4/")
+    simulators.dokku.hold_for_test("myapp", at="build step 4/")
     form = await slack.command(ada, deploys, "/deploy", "")
     assert form.acked
     view = await slack.until(lambda: _filled_in(slack.view(ada)))
@@ -41,46 +41,46 @@ async def test_deployment_over_signed_http(stage: Simulators) -> None:
     wrong = await slack.submit(ada, view, {"app": "myapp", "ref": "a..b"})
     assert set(wrong.errors) == {"ref"}
     await slack.submit(ada, view, {"app": "myapp", "ref": "main"})
-    message = await _message(stage, "Building")
+    message = await _message(simulators, "Building")
     await slack.say(ada, deploys, "status", thread_ts=message.ts)
     await slack.until(lambda: any("Deploying myapp" in shown(one) for one in slack.thread(message)))
     clicked = await slack.click(ada, message, action_id="deployment_log")
     assert clicked.acked
-    stage.dokku.release_for_test("myapp")
-    await _message(stage, "Deployed")
-    assert len(_messages(stage)) == 1
-    (one,) = await stage.receiver.wait_delivered(1)
+    simulators.dokku.release_for_test("myapp")
+    await _message(simulators, "Deployed")
+    assert len(_messages(simulators)) == 1
+    (one,) = await simulators.receiver.wait_delivered(1)
     assert (one.body["data"]["status"], one.body["data"]["trigger"]) == ("succeeded", "form")
     assert slack.notices == []
 
 
-async def test_unsigned_requests_are_refused(stage: Simulators) -> None:
+async def test_unsigned_requests_are_refused(simulators: Simulators) -> None:
     body = {"command": "/deploy", "text": "myapp main", "channel_id": "C01DEPLOYS0"}
     async with aiohttp.ClientSession() as session:
         for headers in (
             {},
             {"X-Slack-Request-Timestamp": "1790000000", "X-Slack-Signature": "v0=" + "0" * 64},
         ):
-            async with session.post(_url(stage), data=body, headers=headers) as answer:
+            async with session.post(_url(simulators), data=body, headers=headers) as answer:
                 assert answer.status == 401
-    assert _messages(stage) == []
+    assert _messages(simulators) == []
 
 
-def _url(stage: Simulators) -> str:
-    return f"http://127.0.0.1:{stage.settings['PORT']}{EVENTS_PATH}"
+def _url(simulators: Simulators) -> str:
+    return f"http://127.0.0.1:{simulators.settings['PORT']}{EVENTS_PATH}"
 
 
 def _filled_in(view: View | None) -> View | None:
     return view if view is not None and view.payload.get("submit") else None
 
 
-def _messages(stage: Simulators) -> list[Message]:
-    slack = stage.slack
+def _messages(simulators: Simulators) -> list[Message]:
+    slack = simulators.slack
     return [one for one in slack.messages(slack.channel("deploys")) if one.bot_id]
 
 
-async def _message(stage: Simulators, *words: str) -> Message:
+async def _message(simulators: Simulators, *words: str) -> Message:
     def says() -> list[Message]:
-        return [one for one in _messages(stage) if all(word in shown(one) for word in words)]
+        return [one for one in _messages(simulators) if all(word in shown(one) for word in words)]
 
-    return (await stage.slack.until(says))[-1]
+    return (await simulators.slack.until(says))[-1]

@@ -35,7 +35,7 @@ async def test_message_says_starting_before_dokku_prints_anything(
     assert starting.headline == "🔵 *Deploying myapp* `main`"
     assert list(starting.facts) == ["Status", "Elapsed", "Commit", "Requested by"]
     assert starting.facts["Status"] == "Starting"
-    assert f"`{quick.stage.forge.sha('myapp')[:7]}`" in starting.facts["Commit"]
+    assert f"`{quick.simulators.forge.sha('myapp')[:7]}`" in starting.facts["Commit"]
     assert starting.facts["Requested by"] == "@\u200bada"
     assert starting.snippet == ""
     assert starting.buttons == ["Full log", "Cancel"]
@@ -171,14 +171,14 @@ async def test_unknown_result_is_reported_as_unknown(tmp_path: Path) -> None:
         await world.start_bot(timing=timing, clock=QuickClock())
         await world.deploy()
         await at(world, "Building", "Dokku build")
-        world.stage.server.stall_for_test()
+        world.simulators.server.stall_for_test()
         stale = await at(world, "stale since")
         assert stale.headline.startswith("🔵 *Deploying myapp*")
         lost = await at(world, "Failed:")
         assert lost.facts["Status"] == "Failed · contact was lost"
         assert lost.facts["Live now"] == "not known"
         assert lost.buttons == ["Full log", "Retry"]
-        world.stage.server.heal_for_test()
+        world.simulators.server.heal_for_test()
 
 
 async def test_cancel_is_shown_at_once_and_its_result_when_it_is_known(
@@ -219,12 +219,12 @@ async def test_usual_duration_is_shown_after_three_good_deployments(quick: World
 async def test_slow_server_does_not_delay_the_message(quick: World) -> None:
     await quick.deploy("apps")
     await quick.whispered("`myapp`")
-    quick.stage.server.stall_for_test()
+    quick.simulators.server.stall_for_test()
     await quick.deploy()
     looking = await at(quick, "Waiting to deploy", "looking up")
     assert looking.facts["Commit"] == "being looked up"
     assert looking.buttons == ["Cancel"]
-    quick.stage.server.heal_for_test()
+    quick.simulators.server.heal_for_test()
     await at(quick, "Deployed")
     assert len(quick.messages) == 1
 

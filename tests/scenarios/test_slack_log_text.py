@@ -78,7 +78,7 @@ async def test_hostile_log_lines_are_masked_and_inert(tmp_path: Path, chat: Rece
             "slack": json.dumps([dict(call.args) for call in world.slack.calls], default=str),
             "file": file.text,
             "log": log,
-            "webhook": json.dumps([dict(one.body) for one in world.stage.receiver.received]),
+            "webhook": json.dumps([dict(one.body) for one in world.simulators.receiver.received]),
             "chat webhook": json.dumps([dict(one.body) for one in chat.received]),
             "database": "\n".join(sqlite3.connect(tmp_path / "deploybot.db").iterdump()),
             "row": repr(row),
@@ -112,7 +112,7 @@ async def test_ref_cannot_ping_anyone(quick: World) -> None:
     await quick.whispered("not a valid app name")
     assert not [one for one in quick.slack.ephemerals(quick.ada) if "@channel" in one.text]
     quick.now_behaves("ref_missing")
-    quick.stage.forge.unreachable_for_test("myapp")
+    quick.simulators.forge.unreachable_for_test("myapp")
     await quick.deploy("myapp fix-@here/_x_")
     message = await quick.until_message("Failed:", "no such ref")
     for text in _markup({"text": message.text, "blocks": message.blocks}):

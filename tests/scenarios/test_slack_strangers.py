@@ -61,7 +61,7 @@ async def test_request_that_could_not_be_posted_sends_no_webhook(
     await quick.whispered("/invite")
     await quick.deploy()
     await quick.ended()
-    assert len(quick.stage.receiver.received) == 1
+    assert len(quick.simulators.receiver.received) == 1
 
 
 async def test_person_of_another_workspace_can_do_nothing(quick: World) -> None:

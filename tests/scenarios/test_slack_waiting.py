@@ -49,7 +49,9 @@ async def test_waiting_deployments_show_their_place_and_start_in_order(
 
 async def test_deployment_waits_for_an_outside_deploy_and_names_it(quick: World) -> None:
     quick.hold()
-    quick.stage.dokku.outside_push_for_test("myapp", quick.stage.forge.sha("myapp", "v1.0"))
+    quick.simulators.dokku.outside_push_for_test(
+        "myapp", quick.simulators.forge.sha("myapp", "v1.0")
+    )
     await quick.held()
     await quick.deploy()
     waiting = await at(quick, "1st in line", "a git push outside this bot")
@@ -67,7 +69,9 @@ async def test_waiting_deployment_expires(tmp_path: Path) -> None:
         world.hold()
         clock = QuickClock()
         bot = await world.start_bot(clock=clock)
-        world.stage.dokku.outside_push_for_test("myapp", world.stage.forge.sha("myapp", "v1.0"))
+        world.simulators.dokku.outside_push_for_test(
+            "myapp", world.simulators.forge.sha("myapp", "v1.0")
+        )
         await world.held()
         await world.deploy("myapp main")
         await at(world, "1st in line", "a git push outside this bot")

@@ -14,7 +14,7 @@ from tests.support.run_command import RunCommand, run_command
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Simulators]:
+async def simulators(tmp_path: Path) -> AsyncIterator[Simulators]:
     async with open_simulators(manifest=manifest(), folder=tmp_path) as opened:
         yield opened
 
@@ -68,12 +68,12 @@ WRONG: Mapping[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 async def test_wrong_setting_is_one_line_and_exit_status_2(
-    stage: Simulators, tmp_path: Path, case: str
+    simulators: Simulators, tmp_path: Path, case: str
 ) -> None:
     (tmp_path / "a-folder").mkdir()
     (tmp_path / "a-text.txt").write_text("No database at all, only a text that is long enough.")
     wrong, begin = WRONG[case]
-    environ = {**stage.settings, **wrong}
+    environ = {**simulators.settings, **wrong}
     async with run_command(environ, tmp_path) as command:
         assert await command.ended() == 2
     said = [line for line in command.lines if line.startswith("deploybot: ")]
@@ -83,11 +83,13 @@ async def test_wrong_setting_is_one_line_and_exit_status_2(
     assert_no_secret(command, environ)
 
 
-async def test_taken_port_is_one_line_and_exit_status_2(stage: Simulators, tmp_path: Path) -> None:
+async def test_taken_port_is_one_line_and_exit_status_2(
+    simulators: Simulators, tmp_path: Path
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        environ = {**stage.settings, "PORT": str(taken.getsockname()[1])}
+        environ = {**simulators.settings, "PORT": str(taken.getsockname()[1])}
         async with run_command(environ, tmp_path) as command:
             assert await command.ended() == 2
     assert command.lines[-1].startswith("deploybot: environment: PORT: ")
@@ -95,10 +97,10 @@ async def test_taken_port_is_one_line_and_exit_status_2(stage: Simulators, tmp_p
 
 
 async def test_unknown_key_in_the_file_is_one_line_and_exit_status_2(
-    stage: Simulators, tmp_path: Path
+    simulators: Simulators, tmp_path: Path
 ) -> None:
     (tmp_path / "deploybot.toml").write_text('[apps.myapp]\naproval = "none"\n')
-    async with run_command(stage.settings, tmp_path) as command:
+    async with run_command(simulators.settings, tmp_path) as command:
         assert await command.ended() == 2
     assert command.lines == [
         "deploybot: deploybot.toml: apps.myapp.aproval: unknown, did you mean approval?"
@@ -117,22 +119,24 @@ async def keeps_trying(
     return command
 
 
-async def test_unreachable_slack_is_waited_for(stage: Simulators, tmp_path: Path) -> None:
-    environ = {**stage.settings, "SLACK_API_URL": f"http://127.0.0.1:{a_closed_port()}/api/"}
+async def test_unreachable_slack_is_waited_for(simulators: Simulators, tmp_path: Path) -> None:
+    environ = {**simulators.settings, "SLACK_API_URL": f"http://127.0.0.1:{a_closed_port()}/api/"}
     await keeps_trying(environ, tmp_path, "slack", "not connected", http=503)
 
 
-async def test_unreachable_postgresql_is_waited_for(stage: Simulators, tmp_path: Path) -> None:
+async def test_unreachable_postgresql_is_waited_for(simulators: Simulators, tmp_path: Path) -> None:
     password = "hunter2-hunter2"
     url = f"postgresql://bot:{password}@127.0.0.1:{a_closed_port()}/deploybot"
-    environ = {**stage.settings, "DATABASE_URL": url}
+    environ = {**simulators.settings, "DATABASE_URL": url}
     command = await keeps_trying(environ, tmp_path, "database", "cannot be reached", http=503)
     assert password not in "\n".join(command.lines)
 
 
-async def test_unreachable_dokku_does_not_stop_the_bot(stage: Simulators, tmp_path: Path) -> None:
-    await stage.server.refuse_connections_for_test()
-    await keeps_trying(stage.settings, tmp_path, "default", "refused the connection", http=200)
+async def test_unreachable_dokku_does_not_stop_the_bot(
+    simulators: Simulators, tmp_path: Path
+) -> None:
+    await simulators.server.refuse_connections_for_test()
+    await keeps_trying(simulators.settings, tmp_path, "default", "refused the connection", http=200)
 
 
 async def ends_with_one_line(environ: Mapping[str, str], folder: Path) -> str:
@@ -145,34 +149,36 @@ async def ends_with_one_line(environ: Mapping[str, str], folder: Path) -> str:
     return said
 
 
-def with_another_host_key(stage: Simulators) -> dict[str, str]:
+def with_another_host_key(simulators: Simulators) -> dict[str, str]:
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
-    hosts = f"[127.0.0.1]:{stage.settings['DOKKU_PORT']} {other}\n"
-    return {**stage.settings, "DOKKU_KNOWN_HOSTS": hosts}
+    hosts = f"[127.0.0.1]:{simulators.settings['DOKKU_PORT']} {other}\n"
+    return {**simulators.settings, "DOKKU_KNOWN_HOSTS": hosts}
 
 
 async def test_wrong_host_key_is_one_line_and_exit_status_2(
-    stage: Simulators, tmp_path: Path
+    simulators: Simulators, tmp_path: Path
 ) -> None:
-    said = await ends_with_one_line(with_another_host_key(stage), tmp_path)
+    said = await ends_with_one_line(with_another_host_key(simulators), tmp_path)
     assert said.startswith("deploybot: environment: DOKKU_KNOWN_HOSTS: 127.0.0.1:")
     assert "ssh-keyscan" in said
-    assert stage.dokku.journal == [one for one in stage.dokku.journal if one.event != "asked"]
+    assert simulators.dokku.journal == [
+        one for one in simulators.dokku.journal if one.event != "asked"
+    ]
 
 
 async def test_key_refused_by_dokku_is_one_line_and_exit_status_2(
-    stage: Simulators, tmp_path: Path
+    simulators: Simulators, tmp_path: Path
 ) -> None:
-    stage.server.refuse_key_for_test()
-    said = await ends_with_one_line(stage.settings, tmp_path)
+    simulators.server.refuse_key_for_test()
+    said = await ends_with_one_line(simulators.settings, tmp_path)
     assert said.startswith("deploybot: environment: DOKKU_SSH_KEY: 127.0.0.1:")
     assert "dokku ssh-keys:add" in said
 
 
 async def test_wrong_key_in_the_file_is_named_by_its_path(
-    stage: Simulators, tmp_path: Path
+    simulators: Simulators, tmp_path: Path
 ) -> None:
-    settings = dict(stage.settings)
+    settings = dict(simulators.settings)
     keys = {name: settings.pop(name) for name in tuple(settings) if name.startswith("DOKKU_")}
     other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
     (tmp_path / "deploybot.toml").write_text(
@@ -186,33 +192,35 @@ async def test_wrong_key_in_the_file_is_named_by_its_path(
     )
 
 
-async def test_slow_refusal_by_a_server_ends_the_bot(stage: Simulators, tmp_path: Path) -> None:
-    stage.server.refuse_key_for_test()
-    stage.server.stall_for_test()
-    async with run_command(stage.settings, tmp_path) as command:
+async def test_slow_refusal_by_a_server_ends_the_bot(
+    simulators: Simulators, tmp_path: Path
+) -> None:
+    simulators.server.refuse_key_for_test()
+    simulators.server.stall_for_test()
+    async with run_command(simulators.settings, tmp_path) as command:
         await command.until_ready_says("slack", "{'ok': True}")
-        stage.server.heal_for_test()
+        simulators.server.heal_for_test()
         assert await command.ended() == 2
     assert command.lines[-1].startswith("deploybot: environment: DOKKU_SSH_KEY: 127.0.0.1:")
 
 
 async def test_refusal_after_a_good_login_does_not_stop_the_bot(
-    stage: Simulators, tmp_path: Path
+    simulators: Simulators, tmp_path: Path
 ) -> None:
-    await stage.server.refuse_connections_for_test()
-    async with run_command(stage.settings, tmp_path) as command:
+    await simulators.server.refuse_connections_for_test()
+    async with run_command(simulators.settings, tmp_path) as command:
         await command.until_ready_says("default", "refused the connection")
-        stage.server.refuse_key_for_test()
-        await stage.server.accept_connections_for_test()
+        simulators.server.refuse_key_for_test()
+        await simulators.server.accept_connections_for_test()
         await command.until_ready_says("default", "refused the bot's SSH key")
         command.process.send_signal(signal.SIGTERM)
         assert await command.ended(within_s=5) == 0
-    assert_no_secret(command, stage.settings)
+    assert_no_secret(command, simulators.settings)
 
 
-async def test_idle_bot_stops_at_once(stage: Simulators, tmp_path: Path) -> None:
-    async with run_command(stage.settings, tmp_path) as command:
+async def test_idle_bot_stops_at_once(simulators: Simulators, tmp_path: Path) -> None:
+    async with run_command(simulators.settings, tmp_path) as command:
         await command.until_ready_says("slack", "{'ok': True}")
         command.process.send_signal(signal.SIGTERM)
         assert await command.ended(within_s=3) == 0
-    assert_no_secret(command, stage.settings)
+    assert_no_secret(command, simulators.settings)

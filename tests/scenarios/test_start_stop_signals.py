@@ -14,9 +14,9 @@ async def test_second_sigterm_changes_nothing(tmp_path: Path) -> None:
         await it.until_says("myapp", "Building")
         os.kill(bot.pid, signal.SIGTERM)
         os.kill(bot.pid, signal.SIGTERM)
-        it.world.stage.dokku.release_for_test("myapp")
+        it.world.simulators.dokku.release_for_test("myapp")
         assert await bot.ended() == 0
-        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+        assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")
         assert (await it.until_told("myapp"))[0]["status"] == "succeeded"
 
 
@@ -25,10 +25,10 @@ async def test_stop_while_slack_is_unreachable_drains_running_deployments(
 ) -> None:
     """The queue goes on while Slack is away; a stop in that time must not kill its deploy."""
     async with open_processes(tmp_path, an_app("myapp")) as it:
-        dokku = it.world.stage.dokku
+        dokku = it.world.simulators.dokku
         bot = await it.start()
         dokku.hold_for_test("myapp", at="build step 4/")
-        pushed = it.world.stage.forge.commit("myapp", "Pushed by hand")
+        pushed = it.world.simulators.forge.commit("myapp", "Pushed by hand")
         push = dokku.outside_push_for_test("myapp", pushed)
         await dokku.until(lambda: dokku.holding("myapp"))
         await it.world.deploy("myapp main")
@@ -45,7 +45,7 @@ async def test_stop_while_slack_is_unreachable_drains_running_deployments(
         dokku.release_for_test("myapp")
         assert await blind.ended() == 0
         assert it.starts("myapp") == 1
-        assert it.live_sha("myapp") == it.world.stage.forge.sha("myapp")
+        assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")
         await it.start()
         await it.until_says("myapp", "Deployed")
         assert len(it.messages_of("myapp")) == 1

@@ -24,7 +24,7 @@ async def deployed(world: World, text: str = "myapp main", count: int = 1) -> An
 
 async def elsewhere(world: World, line: str) -> None:
     """Somebody's command on the server, to its end."""
-    await outside_command_for_test(world.stage.dokku, line)
+    await outside_command_for_test(world.simulators.dokku, line)
 
 
 async def status(world: World, *words: str, text: str = "status myapp") -> str:
@@ -32,7 +32,7 @@ async def status(world: World, *words: str, text: str = "status myapp") -> str:
     return await world.whispered(*words)
 
 
-async def test_what_was_proven_and_did_not_change_is_live(world: World) -> None:
+async def test_unchanged_verified_release_is_live(world: World) -> None:
     row = await deployed(world)
     said = await status(world, f"{row.sha[:7]} is live, deployed", "Nothing has changed since.")
     assert "Processes: web.1 running." in said
@@ -41,7 +41,7 @@ async def test_what_was_proven_and_did_not_change_is_live(world: World) -> None:
     assert "outside" not in said
 
 
-async def test_a_restart_elsewhere_is_the_same_code(world: World) -> None:
+async def test_outside_restart_runs_the_same_code(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:restart myapp")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
@@ -49,14 +49,14 @@ async def test_a_restart_elsewhere_is_the_same_code(world: World) -> None:
     assert "by the server's clock" in said
 
 
-async def test_a_rebuild_elsewhere_is_named(world: World) -> None:
+async def test_outside_rebuild_is_named(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:rebuild myapp")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
     assert "a ps:rebuild (succeeded" in said
 
 
-async def test_scaling_elsewhere_leaves_no_record(world: World) -> None:
+async def test_outside_scaling_has_no_record(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:scale myapp web=2")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
@@ -64,24 +64,24 @@ async def test_scaling_elsewhere_leaves_no_record(world: World) -> None:
     assert "Dokku's build records show no cause" in said
 
 
-async def test_a_push_elsewhere_is_another_release_that_is_not_proven(world: World) -> None:
+async def test_outside_push_is_another_unverified_release(world: World) -> None:
     row = await deployed(world)
-    await world.stage.dokku.outside_push_for_test("myapp", OTHER)
+    await world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     said = await status(world, "Changed outside the bot", "another release")
     assert f"According to Dokku, the commit is {OTHER[:7]}." in said
     assert "a git push (succeeded" in said
     assert f"{row.sha[:7]} is live" not in said
 
 
-async def test_a_push_of_what_was_live_before_says_whose_code_it_is(world: World) -> None:
+async def test_outside_push_of_a_former_commit_names_that_commit(world: World) -> None:
     first = await deployed(world, "myapp v1.0")
     await deployed(world, "myapp main", 2)
-    await world.stage.dokku.outside_push_for_test("myapp", first.sha)
+    await world.simulators.dokku.outside_push_for_test("myapp", first.sha)
     said = await status(world, "Changed outside the bot")
     assert f"Its code is that of {first.sha[:7]}, which the bot verified earlier." in said
 
 
-async def test_scaled_to_nothing_or_stopped_nothing_runs(world: World) -> None:
+async def test_stopped_app_runs_nothing(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:stop myapp")
     said = await status(world, "Nothing is running: stopped, scaled to zero")
@@ -89,9 +89,9 @@ async def test_scaled_to_nothing_or_stopped_nothing_runs(world: World) -> None:
     assert "web.1 exited" in said
 
 
-async def test_a_crash_loop_is_seen(world: World) -> None:
+async def test_crash_loop_is_shown(world: World) -> None:
     row = await deployed(world)
-    dokku = world.stage.dokku
+    dokku = world.simulators.dokku
     (container,) = world.app.listed.values()
     dokku.spawn(crash_loop(dokku, world.app, container, life_s=1))
     await dokku.until(lambda: container.restart_count >= 2)
@@ -99,14 +99,14 @@ async def test_a_crash_loop_is_seen(world: World) -> None:
     assert row.sha[:7] in said
 
 
-async def test_a_release_that_was_never_proven_is_called_so(world: World) -> None:
+async def test_unverified_release_is_reported_as_unverified(world: World) -> None:
     before = world.app.deploy_source_metadata.rpartition("#")[2]
     said = await status(world, "The bot has no verified deployment of this app.")
     assert f"According to Dokku, the commit is {before[:7]}." in said
     assert "Processes: web.1 running." in said
 
 
-async def test_a_failure_leaves_what_was_live_before_it(world: World) -> None:
+async def test_failure_leaves_the_previous_release_live(world: World) -> None:
     good = await deployed(world)
     world.now_behaves("build_fails")
     await deployed(world, "myapp feature/login", 2)
@@ -115,7 +115,7 @@ async def test_a_failure_leaves_what_was_live_before_it(world: World) -> None:
     assert "the build failed" in said
 
 
-async def test_while_a_deployment_runs_and_others_wait_they_are_shown(world: World) -> None:
+async def test_running_and_queued_deployments_are_shown(world: World) -> None:
     good = await deployed(world)
     world.hold()
     await world.deploy("myapp feature/login")
@@ -129,44 +129,44 @@ async def test_while_a_deployment_runs_and_others_wait_they_are_shown(world: Wor
     await world.ended(3)
 
 
-async def test_a_push_that_runs_is_named(world: World) -> None:
+async def test_running_outside_push_is_named(world: World) -> None:
     await deployed(world)
     world.hold()
-    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
+    push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     await status(world, "Running outside the bot: a git push (running")
     world.let_go()
     await push
 
 
-async def test_a_dead_server_is_said_with_what_the_history_knows(world: World) -> None:
+async def test_dead_server_is_shown_with_the_last_verified_deployment(world: World) -> None:
     row = await deployed(world)
-    await world.stage.server.refuse_connections_for_test()
-    await world.stage.server.drop_connections_for_test()
+    await world.simulators.server.refuse_connections_for_test()
+    await world.simulators.server.drop_connections_for_test()
     said = await status(world, "What is live now is not known.")
     assert "refused" in said
     assert f"The last verified deployment ({row.id}) left {row.sha[:7]} live" in said
 
 
-async def test_a_docker_that_does_not_answer_leaves_it_unknown(world: World) -> None:
+async def test_live_state_is_unknown_if_docker_does_not_answer(world: World) -> None:
     await deployed(world)
-    world.stage.dokku.kill_docker_for_test()
+    world.simulators.dokku.kill_docker_for_test()
     said = await status(world, "What is live now is not known.")
     assert "is live," not in said
 
 
 @pytest.mark.parametrize("text", ["status nothing", "status mapp"])
-async def test_an_app_that_is_not_there(world: World, text: str) -> None:
+async def test_missing_app_is_reported(world: World, text: str) -> None:
     await status(world, "There is no app", "default", text=text)
 
 
-async def test_an_app_that_was_destroyed_since(world: World) -> None:
+async def test_destroyed_app_is_reported(world: World) -> None:
     await deployed(world)
-    world.stage.dokku.apps.pop("myapp")
+    world.simulators.dokku.apps.pop("myapp")
     await status(world, "no longer exists on default")
 
 
-async def test_in_a_thread_an_old_deployment_is_told_beside_what_is_live_now(
+async def test_status_in_a_thread_shows_its_deployment_and_the_live_state(
     world: World,
 ) -> None:
     first = await deployed(world, "myapp v1.0")
@@ -180,14 +180,14 @@ async def test_in_a_thread_an_old_deployment_is_told_beside_what_is_live_now(
     assert f"{second.sha[:7]} is live" in said
 
 
-async def test_a_mention_asks_the_same(world: World) -> None:
+async def test_mention_answers_status(world: World) -> None:
     row = await deployed(world)
     said = await world.slack.say(world.ada, world.deploys, "@deploybot status myapp")
     told = await world.replied("is live", message=said)
     assert row.sha[:7] in shown(told)
 
 
-async def test_what_is_live_is_deployed_again_and_says_so(quick: World) -> None:
+async def test_deploying_the_live_commit_again_says_so(quick: World) -> None:
     row = await deployed(quick)
     quick.hold()
     await quick.deploy("myapp main")
@@ -201,11 +201,11 @@ async def test_what_is_live_is_deployed_again_and_says_so(quick: World) -> None:
     assert (await quick.rows())[0].previous_sha == row.sha
 
 
-async def test_behind_somebody_elses_release_the_last_proven_one_is_not_called_live(
+async def test_verified_commit_behind_an_outside_release_is_not_reported_as_live(
     quick: World,
 ) -> None:
     row = await deployed(quick)
-    await quick.stage.dokku.outside_push_for_test("myapp", OTHER)
+    await quick.simulators.dokku.outside_push_for_test("myapp", OTHER)
     quick.now_behaves("build_fails")
     await quick.deploy("myapp main")
     await quick.until_message("Failed", f"the previous release (`{OTHER[:7]}` according to Dokku)")
@@ -214,7 +214,7 @@ async def test_behind_somebody_elses_release_the_last_proven_one_is_not_called_l
     assert "already live" not in shown(quick.message)
 
 
-async def test_rollback_takes_any_commit_proven_live_and_no_other(quick: World) -> None:
+async def test_rollback_accepts_any_verified_commit_and_no_other(quick: World) -> None:
     first = await deployed(quick, "myapp v1.0")
     second = await deployed(quick, "myapp main", 2)
     for text, said in (
@@ -232,22 +232,22 @@ async def test_rollback_takes_any_commit_proven_live_and_no_other(quick: World) 
     assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, first.sha, second.id)
 
 
-async def test_rollback_behind_somebody_elses_release_goes_to_the_last_proven_one(
+async def test_rollback_after_an_outside_release_deploys_the_last_verified_commit(
     world: World,
 ) -> None:
     await world.stop_bot()
     await world.start_bot(timing={"lookup_grace": timedelta(seconds=20)})
     await deployed(world, "myapp v1.0")
     second = await deployed(world, "myapp main", 2)
-    await world.stage.dokku.outside_push_for_test("myapp", OTHER)
+    await world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.deploy("rollback myapp")
     back = (await world.ended(3))[0]
     assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, second.sha, second.id)
-    (live,) = world.stage.dokku.live("myapp").values()
+    (live,) = world.simulators.dokku.live("myapp").values()
     assert live.sha == second.sha
 
 
-async def test_a_commit_on_its_way_is_not_asked_for_twice(world: World) -> None:
+async def test_commit_being_deployed_is_not_requested_twice(world: World) -> None:
     first = await deployed(world, "myapp v1.0")
     await deployed(world, "myapp main", 2)
     world.hold()
@@ -260,18 +260,18 @@ async def test_a_commit_on_its_way_is_not_asked_for_twice(world: World) -> None:
     assert len(await world.rows()) == 3
 
 
-async def test_an_app_that_is_gone_cannot_be_rolled_back(world: World) -> None:
+async def test_destroyed_app_cannot_be_rolled_back(world: World) -> None:
     await deployed(world, "myapp v1.0")
     await deployed(world, "myapp main", 2)
     await world.until_message("Deployed", "Roll back")
-    world.stage.dokku.create_app("shop")
-    world.stage.dokku.apps.pop("myapp")
+    world.simulators.dokku.create_app("shop")
+    world.simulators.dokku.apps.pop("myapp")
     await world.click("deployment_rollback")
     await world.whispered("There is no app myapp")
     assert len(await world.rows()) == 2
 
 
-async def test_at_a_shell_the_same_is_told(world: World) -> None:
+async def test_command_line_shows_the_same_status(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:restart myapp")
     said = await shell(world, "status", "myapp")

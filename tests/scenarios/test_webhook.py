@@ -17,17 +17,17 @@ events = ["deployment.started", "deployment.finished", "deployment.corrected"]
 FASTER = 25.0
 
 
-async def test_an_end_is_told_once_signed_and_complete(world: World) -> None:
+async def test_result_is_delivered_once_signed_and_complete(world: World) -> None:
     await world.deploy()
     (row,) = await world.ended()
-    (one,) = world.stage.receiver.received
+    (one,) = world.simulators.receiver.received
     assert one.genuine
     assert one.headers["webhook-id"]
     data = one.body["data"]
     assert one.body["type"] == "deployment.finished"
     assert (data["id"], data["app"], data["server"]) == (row.id, "myapp", "default")
     assert (data["status"], data["failure"], data["live"]) == ("succeeded", None, "new")
-    assert (data["ref"], data["sha"]) == ("main", world.stage.forge.sha("myapp"))
+    assert (data["ref"], data["sha"]) == ("main", world.simulators.forge.sha("myapp"))
     assert data["previous_sha"] == row.previous_sha
     assert data["requested_by"] == {
         "user": world.ada.id,
@@ -48,14 +48,14 @@ async def test_an_end_is_told_once_signed_and_complete(world: World) -> None:
     assert any("Application deployed:" in line for line in data["log_tail"])
 
 
-async def test_start_and_end_come_in_order(tmp_path: Path) -> None:
+async def test_started_and_finished_arrive_in_order(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         _hear_everything(world)
         world.now_behaves("build_fails")
         await world.start_bot()
         await world.deploy("myapp main")
         await world.deploy("myapp v1.0")
-        heard = await world.stage.receiver.wait_delivered(4)
+        heard = await world.simulators.receiver.wait_delivered(4)
         first, second = reversed([row.id for row in await world.rows()])
         assert _told(heard, first) == [
             ("deployment.started", "running", None),
@@ -77,16 +77,16 @@ async def test_start_and_end_come_in_order(tmp_path: Path) -> None:
     ],
     ids=lambda one: str(one.status),
 )
-async def test_what_did_not_arrive_is_sent_again_with_the_same_id(
+async def test_failed_delivery_is_repeated_with_the_same_id(
     tmp_path: Path, trouble: Behaviour
 ) -> None:
     async with open_world(tmp_path) as world:
         _hear_everything(world)
-        world.stage.receiver.answer_for_test(trouble, trouble)
+        world.simulators.receiver.answer_for_test(trouble, trouble)
         await world.start_bot(clock=QuickClock(FASTER))
         await world.deploy()
         # 5 s and 30 s later, by the bot's clock; the end waits behind the start.
-        received = await world.stage.receiver.wait_for(4)
+        received = await world.simulators.receiver.wait_for(4)
         assert [one.body["type"] for one in received] == [
             *["deployment.started"] * 3,
             "deployment.finished",
@@ -97,34 +97,34 @@ async def test_what_did_not_arrive_is_sent_again_with_the_same_id(
         assert len({one.headers["webhook-timestamp"] for one in received[:3]}) == 3
 
 
-async def test_a_try_that_failed_is_made_again_by_the_next_process(tmp_path: Path) -> None:
+async def test_next_process_repeats_a_failed_attempt(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        world.stage.receiver.answer_for_test(Behaviour(status=503))
+        world.simulators.receiver.answer_for_test(Behaviour(status=503))
         await world.start_bot()
         await world.deploy()
-        await world.stage.receiver.wait_for(1)
+        await world.simulators.receiver.wait_for(1)
         await world.stop_bot()
-        assert len(world.stage.receiver.delivered) == 0
+        assert len(world.simulators.receiver.delivered) == 0
         await world.start_bot(clock=QuickClock(FASTER))
-        first, again = await world.stage.receiver.wait_for(2)
+        first, again = await world.simulators.receiver.wait_for(2)
         assert first.webhook_id == again.webhook_id
         assert again.delivered
 
 
-async def test_410_turns_the_webhook_off(world: World) -> None:
-    world.stage.receiver.answer_for_test(Behaviour(status=410))
+async def test_410_disables_the_webhook(world: World) -> None:
+    world.simulators.receiver.answer_for_test(Behaviour(status=410))
     await world.deploy()
-    await world.stage.receiver.wait_for(1)
+    await world.simulators.receiver.wait_for(1)
     await world.replied("was deployed")
     await world.deploy("myapp v1.0")
     await world.posted(2)
     await world.until_message("Deployed", "`v1.0`")
     await world.replied("was deployed")
     await world.stop_bot()
-    assert len(world.stage.receiver.received) == 1
+    assert len(world.simulators.receiver.received) == 1
 
 
-async def test_nothing_is_sent_for_what_was_declined(tmp_path: Path) -> None:
+async def test_declined_requests_send_no_webhook(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         _hear_everything(world)
         await world.start_bot()
@@ -135,7 +135,7 @@ async def test_nothing_is_sent_for_what_was_declined(tmp_path: Path) -> None:
         await world.slack.command(world.ada, world.slack.channel("random"), "/deploy", "myapp main")
         await world.whispered("/invite")
         await world.stop_bot()
-        assert world.stage.receiver.received == ()
+        assert world.simulators.receiver.received == ()
 
 
 def _hear_everything(world: World) -> None:

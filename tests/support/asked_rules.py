@@ -1,17 +1,20 @@
-"""What the bot asked the rules of the verdict, and what they answered: the way to each result.
+"""Records what the bot asks the verdict rules, and their answers.
 
-Nothing is replaced: each question is passed on, and noted.
+The rules themselves still answer: each call is passed on and recorded.
 """
 
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import pytest
 
+from bot.deployments.execution import finish, worker
+from bot.deployments.followup import late_verdicts
 from bot.deployments.model import Live
+from bot.deployments.queue import removal
+from bot.deployments.verdict import collector
 from bot.deployments.verdict.decisions import Decision, Ended
 from bot.deployments.verdict.evidence import Evidence, images_of, live_of, release_of
 from bot.deployments.verdict.rules import before_start, decide
@@ -23,7 +26,12 @@ from tests.verdicts.rows import Row
 Seen = frozenset[Live] | None
 """Which releases a look showed; None: it showed nothing."""
 
-RULES: tuple[Callable[..., Any], ...] = (decide, judge, before_start)
+CALLERS = (
+    (decide, (worker, finish, late_verdicts)),
+    (judge, (collector,)),
+    (before_start, (finish, removal)),
+)
+"""Each rule, and the modules that call it."""
 
 
 @dataclass(kw_only=True)
@@ -32,10 +40,10 @@ class AskedRules:
 
     ends: list[tuple[Evidence, Decision]] = field(default_factory=list)
     looks: list[tuple[Seen, bool, Answer]] = field(default_factory=list)
-    """What was seen, whether it was the last word, and the answer."""
+    """What was seen, whether it was the last look, and the answer."""
     unstarted: list[Ended] = field(default_factory=list)
 
-    def note(self, rule: Callable[..., Any], answer: Any, *asked: Any, **more: Any) -> None:
+    def record(self, rule: Callable[..., Any], answer: Any, *asked: Any, **more: Any) -> None:
         if rule is judge:
             _, now, known = asked
             self.looks.append((_seen(now, known), more["last_word"], answer))
@@ -45,7 +53,7 @@ class AskedRules:
             self.unstarted.append(answer)
 
     def show(self, row: Row) -> bool:
-        """Whether evidence of the row's kind was met and gave the row's answer, to the word."""
+        """Whether evidence of the row's kind occurred and gave exactly the row's answer."""
         answer = ask(row.question)
         match row.question:
             case Evidence():
@@ -61,13 +69,13 @@ class AskedRules:
                 assert_never(row.question)
 
 
-def alike(row: Evidence, met: Evidence) -> bool:
-    """Whether evidence that was met is of the row's kind; more lines may have been read."""
-    return _kind(row) == _kind(met) and row.output.markers <= met.output.markers
+def alike(row: Evidence, found: Evidence) -> bool:
+    """Whether the evidence is of the row's kind; it may contain more log markers."""
+    return _kind(row) == _kind(found) and row.output.markers <= found.output.markers
 
 
 def _as_in_the_table(result: Ended) -> Ended:
-    """With the names that the table gives to the app and the server."""
+    """The result with the app and server names of the verdict table."""
     detail = re.sub(r"127\.0\.0\.1:\d+", "dokku.example.com:22", result.detail)
     return replace(result, detail=detail.replace("myapp", "web").replace("default", "production"))
 
@@ -101,21 +109,18 @@ def _kind(e: Evidence) -> tuple[object, ...]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> AskedRules:
-    """Listen to what the bot asks."""
+    """Record what the bot asks."""
     rules = AskedRules()
-    asking = [module for name, module in sys.modules.items() if name.startswith("bot.deployments.")]
-    for rule in RULES:
-        name = rule.__name__
-        for module in asking:
-            if vars(module).get(name) is rule:
-                monkeypatch.setattr(module, name, _listening(rule, rules))
+    for rule, modules in CALLERS:
+        for module in modules:
+            monkeypatch.setattr(module, rule.__name__, _recorded(rule, rules))
     return rules
 
 
-def _listening(rule: Callable[..., Any], rules: AskedRules) -> Callable[..., Any]:
+def _recorded(rule: Callable[..., Any], rules: AskedRules) -> Callable[..., Any]:
     def ask(*asked: Any, **more: Any) -> Any:
         answer = rule(*asked, **more)
-        rules.note(rule, answer, *asked, **more)
+        rules.record(rule, answer, *asked, **more)
         return answer
 
     return ask

@@ -60,7 +60,7 @@ class Processes:
 
     async def held(self, app: str, *, at: str) -> None:
         """Deploy an app, and wait until its deploy stands still at that line."""
-        dokku = self.world.stage.dokku
+        dokku = self.world.simulators.dokku
         dokku.hold_for_test(app, at=at)
         await self.world.deploy(f"{app} main")
         await dokku.until(lambda: dokku.holding(app))
@@ -87,17 +87,19 @@ class Processes:
 
     def starts(self, app: str) -> int:
         """How often `git:sync` began to work on an app, beyond what was there at first."""
-        records = self.world.stage.dokku.apps[app].records
+        records = self.world.simulators.dokku.apps[app].records
         return sum(one.source == "git:sync" for one in records) - 1
 
     def live_sha(self, app: str) -> str:
         """What really serves."""
-        (sha,) = {one.sha for one in self.world.stage.dokku.live(app).values()}
+        (sha,) = {one.sha for one in self.world.simulators.dokku.live(app).values()}
         return sha
 
     def told(self, app: str, kind: str = "deployment.finished") -> Sequence[Mapping[str, Any]]:
         """What webhooks said of an app, each event once."""
-        bodies = {one.headers["webhook-id"]: one.body for one in self.world.stage.receiver.received}
+        bodies = {
+            one.headers["webhook-id"]: one.body for one in self.world.simulators.receiver.received
+        }
         return [
             body["data"]
             for body in bodies.values()
@@ -108,7 +110,7 @@ class Processes:
         """Wait for the webhooks about ends of an app."""
         async with in_time():
             while len(self.told(app)) < count:
-                receiver = self.world.stage.receiver
+                receiver = self.world.simulators.receiver
                 await receiver.wait_for(len(receiver.received) + 1)
         return self.told(app)
 

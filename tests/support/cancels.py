@@ -41,19 +41,19 @@ async def beside(
 
 def sent(world: World, command: str) -> int:
     """How often the bot sent such a command."""
-    asked = [one for one in world.stage.dokku.journal if one.event == "asked"]
+    asked = [one for one in world.simulators.dokku.journal if one.event == "asked"]
     return sum(one.details["command"] == command and not one.details["outside"] for one in asked)
 
 
 def starts(world: World) -> int:
     """How often the bot started a deploy; what was live before was deployed so, too."""
-    begun = [one for one in world.stage.dokku.journal if one.event == "record_begun"]
+    begun = [one for one in world.simulators.dokku.journal if one.event == "record_begun"]
     return sum(one.details["source"] == "git:sync" for one in begun) - 1
 
 
 def cancelled_on_dokku(world: World) -> list[object]:
     """Builds that `builds:cancel` killed."""
-    return [one.details["id"] for one in world.stage.dokku.journal if one.event == "canceled"]
+    return [one.details["id"] for one in world.simulators.dokku.journal if one.event == "canceled"]
 
 
 async def newest(world: World) -> Deployment:
@@ -119,9 +119,9 @@ async def ends_cancelled(world: World, since: float, *words: str) -> tuple[Phase
 async def hangs_up(world: World) -> None:
     """Its client is gone: it goes on from where it was held, and dies at its next line."""
     (run,) = world.app.runs
-    await world.stage.dokku.until(lambda: run.output.closed)
+    await world.simulators.dokku.until(lambda: run.output.closed)
     world.let_go()
-    await world.stage.dokku.until(lambda: not world.app.runs)
+    await world.simulators.dokku.until(lambda: not world.app.runs)
 
 
 async def says_no(world: World, way: str, *words: str) -> None:

@@ -68,14 +68,14 @@ async def scale(world: World, wanted: Mapping[str, int]) -> None:
     """Scale what is live already."""
     if dict(wanted) != world.app.scale:
         words = " ".join(f"{process}={count}" for process, count in wanted.items())
-        await outside_command_for_test(world.stage.dokku, f"ps:scale myapp {words}")
+        await outside_command_for_test(world.simulators.dokku, f"ps:scale myapp {words}")
 
 
 # --- the connection
 
 
 async def lose_connection(world: World) -> None:
-    await world.stage.server.drop_connections_for_test()
+    await world.simulators.server.drop_connections_for_test()
 
 
 async def until_fetching(world: World) -> None:
@@ -86,9 +86,9 @@ async def until_fetching(world: World) -> None:
 async def die_at_the_next_line(world: World) -> None:
     """With its client gone, the command goes on from where it was held and dies as it prints."""
     (run,) = world.app.runs
-    await world.stage.dokku.until(lambda: run.output.closed)
+    await world.simulators.dokku.until(lambda: run.output.closed)
     world.let_go()
-    await world.stage.dokku.until(lambda: not world.app.runs)
+    await world.simulators.dokku.until(lambda: not world.app.runs)
 
 
 async def lose_records(world: World) -> None:
@@ -97,15 +97,15 @@ async def lose_records(world: World) -> None:
 
 async def fall_silent(world: World) -> None:
     """No packet passes any more; Dokku does not notice and runs to its end (recording m6)."""
-    world.stage.server.stall_for_test()
+    world.simulators.server.stall_for_test()
     world.let_go()
     await until_stopped(world)
 
 
 async def heal_network(world: World) -> None:
     """Packets pass again; connections from before are gone."""
-    await world.stage.server.drop_connections_for_test()
-    world.stage.server.heal_for_test()
+    await world.simulators.server.drop_connections_for_test()
+    world.simulators.server.heal_for_test()
 
 
 async def fall_silent_for_good(world: World) -> None:
@@ -127,39 +127,39 @@ async def press_cancel(world: World) -> None:
 
 
 async def until_stopped(world: World) -> None:
-    await world.stage.dokku.until(lambda: not world.app.runs)
+    await world.simulators.dokku.until(lambda: not world.app.runs)
 
 
 def outside(command: str) -> Incident:
     """Someone runs a command on the server, to its end."""
 
     async def incident(world: World) -> None:
-        await outside_command_for_test(world.stage.dokku, command)
+        await outside_command_for_test(world.simulators.dokku, command)
 
     return incident
 
 
 async def cancel_on_server(world: World) -> None:
-    await outside_command_for_test(world.stage.dokku, "builds:cancel myapp")
-    await world.stage.dokku.until(lambda: not world.app.runs)
+    await outside_command_for_test(world.simulators.dokku, "builds:cancel myapp")
+    await world.simulators.dokku.until(lambda: not world.app.runs)
 
 
 async def push_outside(world: World) -> None:
-    await world.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
+    await world.simulators.dokku.outside_push_for_test("myapp", "ab" * 20)
 
 
 async def push_previous_commit(world: World) -> None:
     old = next(one for one in world.app.containers if one.dyno == "web.1")
-    await world.stage.dokku.outside_push_for_test("myapp", old.image.sha)
+    await world.simulators.dokku.outside_push_for_test("myapp", old.image.sha)
 
 
 def when_checking(then: Incident) -> Incident:
     """Let something happen during the stability check."""
 
     async def incident(world: World) -> None:
-        begun = len(world.stage.dokku.journal)
+        begun = len(world.simulators.dokku.journal)
         await world.deploy()
-        await world.stage.dokku.until(lambda: _looked_at(world, begun))
+        await world.simulators.dokku.until(lambda: _looked_at(world, begun))
         await then(world)
 
     return incident
@@ -169,7 +169,7 @@ def _looked_at(world: World, begun: int) -> bool:
     """The bot has read the containers after the end of its command."""
     events = [
         (one.event, one.details.get("command"), one.details.get("outside"))
-        for one in world.stage.dokku.journal[begun:]
+        for one in world.simulators.dokku.journal[begun:]
     ]
     ends = [at for at, (event, _, _) in enumerate(events) if event == "metadata_set"]
     return bool(ends) and ("asked", "ps:inspect", False) in events[ends[0] :]
@@ -179,7 +179,7 @@ def _looked_at(world: World, begun: int) -> bool:
 
 
 async def kill_docker(world: World) -> None:
-    world.stage.dokku.kill_docker_for_test()
+    world.simulators.dokku.kill_docker_for_test()
 
 
 async def change_metadata(world: World) -> None:
@@ -190,7 +190,7 @@ async def list_previous_worker(world: World) -> None:
     """List another container of the previous image: the first one is stopped soon."""
     app = world.app
     old = next(one for one in app.containers if one.dyno == "worker.1")
-    again = replace(old, id=world.stage.dokku.new_id(), name="myapp.worker.1.again")
+    again = replace(old, id=world.simulators.dokku.new_id(), name="myapp.worker.1.again")
     app.containers.append(again)
     app.listed["worker.1"] = again
 
@@ -209,5 +209,5 @@ async def crash_until_docker_gives_up(world: World) -> None:
     await world.deploy()
     await world.held()
     (container,) = world.app.listed.values()
-    await world.stage.dokku.until(lambda: container.state is RunState.EXITED)
+    await world.simulators.dokku.until(lambda: container.state is RunState.EXITED)
     world.let_go()

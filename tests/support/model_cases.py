@@ -63,28 +63,28 @@ def old_case(*rows: str, incident: incidents.Incident, **more: Any) -> ModelCase
 
 
 async def cut_off(world: World) -> None:
-    await world.stage.server.refuse_connections_for_test()
-    await world.stage.server.drop_connections_for_test()
+    await world.simulators.server.refuse_connections_for_test()
+    await world.simulators.server.drop_connections_for_test()
     await world.deploy()
 
 
 async def destroy_while_queued(world: World) -> None:
     world.hold(BUILDING)
-    push = world.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
+    push = world.simulators.dokku.outside_push_for_test("myapp", "ab" * 20)
     await world.held()
     await world.deploy()
     await world.until_message("Queued", "git push")
-    world.stage.dokku.apps.pop("myapp")
+    world.simulators.dokku.apps.pop("myapp")
     push.cancel()
     await asyncio.gather(push, return_exceptions=True)
 
 
 async def lose_the_start(world: World) -> None:
     """The connection is cut while the command arrives: Dokku has no record of it."""
-    server = world.stage.server
+    server = world.simulators.server
     server.lose_command_for_test("git:sync")
     await world.deploy()
-    await world.stage.dokku.until(lambda: server.lost_lines)
+    await world.simulators.dokku.until(lambda: server.lost_lines)
     server.lose_command_for_test(None)
     server.drop_newest_for_test()
 
@@ -97,8 +97,10 @@ def at_the_end(
     async def incident(world: World) -> None:
         world.now_behaves("ok")  # for the other command; the bot's has run
         begin(world)
-        journal = world.stage.dokku.journal
-        await world.stage.dokku.until(lambda: [one.event for one in journal].count("held") == 2)
+        journal = world.simulators.dokku.journal
+        await world.simulators.dokku.until(
+            lambda: [one.event for one in journal].count("held") == 2
+        )
         if then is not None:
             await then(world)
 
@@ -106,11 +108,11 @@ def at_the_end(
 
 
 def push(world: World) -> object:
-    return world.stage.dokku.outside_push_for_test("myapp", "ab" * 20)
+    return world.simulators.dokku.outside_push_for_test("myapp", "ab" * 20)
 
 
 def scale_again(world: World) -> object:
-    return outside_command_for_test(world.stage.dokku, "ps:scale myapp web=1")
+    return outside_command_for_test(world.simulators.dokku, "ps:scale myapp web=1")
 
 
 async def prune(world: World) -> None:
@@ -125,9 +127,9 @@ async def mark_record_as_never_finished(world: World) -> None:
 
 
 async def build_the_same_content(world: World) -> None:
-    new = world.stage.forge.sha("myapp")
-    (live,) = world.stage.dokku.live("myapp").values()
-    world.stage.dokku.same_files_for_test(new, live.sha)
+    new = world.simulators.forge.sha("myapp")
+    (live,) = world.simulators.dokku.live("myapp").values()
+    world.simulators.dokku.same_files_for_test(new, live.sha)
 
 
 async def lose_connection_and_output(world: World) -> None:

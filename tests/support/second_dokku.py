@@ -1,4 +1,4 @@
-"""A second Dokku server beside the stage's own, `staging`, with an app of its own."""
+"""A second Dokku server, `staging`, with its own apps."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ class Second:
     server: DokkuServer
 
     async def dies(self, how: str) -> None:
-        """From now on nobody gets an answer in time."""
+        """From now on it answers nobody in time."""
         match how:
             case "black hole":
                 self.server.swallow_connections_for_test()
@@ -41,8 +41,8 @@ class Second:
 
 @asynccontextmanager
 async def open_second(world: World, *apps: str, max_running: int = 0) -> AsyncIterator[Second]:
-    """Serve the stage's repositories from a second host; its settings are written for the bot."""
-    forge = world.stage.forge
+    """Serve the same repositories from a second host, and write its settings for the bot."""
+    forge = world.simulators.forge
     host = DokkuHost(speed=SPEED, refs=forge)
     for app in apps:
         host.create_app(app, deployed_sha=forge.sha(app), repo=forge.url(app))

@@ -1,5 +1,5 @@
-"""The truth test: random deployments and faults, judged by the journal of the simulated Dokku.
+"""The truth test: random deployments and faults, judged by the simulated Dokku's journal.
 
-`python -m tests.truth` runs it. The bot is a process of its own, so that a kill is a kill;
-everything around it lives in the process that judges.
+`python -m tests.truth` runs it. The bot runs in its own process, so that it can be killed; the
+simulators run in the process that judges.
 """

@@ -9,22 +9,22 @@ import sys
 import time
 
 from bot.simulators.dokku.recordings import NEWEST, VERSIONS
-from tests.truth.plans import ROUND, Repertoire, plans
-from tests.truth.rounds import RoundResult, play_round
+from tests.truth.plans import ROUND, Options, plans
+from tests.truth.rounds import RoundResult, run_round
 from tests.truth.summary import Summary, story
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="default: one of its own")
+    parser.add_argument("--seed", type=int, default=None, help="default: a random one")
     parser.add_argument("--deployments", type=int, default=400)
-    parser.add_argument("--seconds", type=float, default=600.0, help="begin no round after it")
+    parser.add_argument("--seconds", type=float, default=600.0, help="start no round after this")
     parser.add_argument("--faults", choices=("none", "all"), default="all")
-    parser.add_argument("--version", choices=VERSIONS, default=NEWEST, help="of the Dokku")
-    parser.add_argument("--lanes", type=int, default=2, help="rounds played at once")
-    parser.add_argument("--only", type=int, help="the round of this deployment, nothing else")
-    parser.add_argument("--stories", action="store_true", help="of unknown ends too")
+    parser.add_argument("--version", choices=VERSIONS, default=NEWEST, help="Dokku version")
+    parser.add_argument("--lanes", type=int, default=2, help="rounds that run at once")
+    parser.add_argument("--only", type=int, help="only the round of this deployment")
+    parser.add_argument("--stories", action="store_true", help="show unknown results too")
     parser.add_argument("--log", action="store_true", help="print the bot's own log of bad rounds")
     return parser.parse_args()
 
@@ -35,7 +35,7 @@ async def run(asked: argparse.Namespace) -> Summary:
     summary = Summary(seed=seed, faults=asked.faults, version=asked.version)
     say(f"seed {seed}, faults {asked.faults}, Dokku {asked.version}")
     faults = asked.faults == "all"
-    may = Repertoire(faults=faults, old=asked.version != NEWEST)
+    may = Options(faults=faults, old=asked.version != NEWEST)
     until = time.monotonic() + asked.seconds
     numbers = iter(range(math.ceil(asked.deployments / ROUND)))
     if asked.only is not None:
@@ -47,11 +47,11 @@ async def run(asked: argparse.Namespace) -> Summary:
                 return
             left = asked.deployments - number * ROUND if asked.only is None else ROUND
             wanted = plans(seed, number, may=may, count=min(ROUND, left))
-            result = await play_round(
+            result = await run_round(
                 seed, number, faults=faults, version=asked.version, only=wanted
             )
             summary.add(result)
-            tell(result, log=asked.log, stories=asked.stories)
+            report(result, log=asked.log, stories=asked.stories)
 
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
@@ -61,16 +61,18 @@ async def run(asked: argparse.Namespace) -> Summary:
     return summary
 
 
-def tell(result: RoundResult, *, log: bool, stories: bool) -> None:
-    """One line for the round, and the story of whatever was wrong in it."""
-    wrong = [one for one in result.told if one.wrong]
+def report(result: RoundResult, *, log: bool, stories: bool) -> None:
+    """Print one line for the round, and the details of each error in it."""
+    wrong = [one for one in result.reported if one.wrong]
     named = "\n".join(result.problems)
     bad = [
-        one for one in result.told if one.wrong or one.row.id in named or (stories and one.unknown)
+        one
+        for one in result.reported
+        if one.wrong or one.row.id in named or (stories and one.unknown)
     ]
-    rate = len(result.told) / result.took_s
+    rate = len(result.reported) / result.took_s
     say(
-        f"round {result.number}: {len(result.told)} deployments in {result.took_s:.1f} s "
+        f"round {result.number}: {len(result.reported)} deployments in {result.took_s:.1f} s "
         f"({rate:.1f}/s), {len(wrong)} wrong, {len(result.problems)} problems"
     )
     for problem in result.problems:
@@ -82,7 +84,7 @@ def tell(result: RoundResult, *, log: bool, stories: bool) -> None:
 
 
 def say(text: str) -> None:
-    """Print, at once: a run takes minutes, and somebody waits for it."""
+    """Print at once: a run takes minutes, and someone waits for it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -90,8 +92,8 @@ def say(text: str) -> None:
 def main() -> int:
     """Run it; 0: nothing was wrong."""
     summary = asyncio.run(run(arguments()))
-    for end in summary.unknown_ends:
-        say(f"unknown: {end}")
+    for unknown in summary.unknown_results:
+        say(f"unknown: {unknown}")
     say(json.dumps(summary.as_json(), indent=2))
     return 0 if summary.good else 1
 

@@ -1,4 +1,4 @@
-"""The bot in a process of its own: started, stopped as a service manager does, or killed."""
+"""The bot in its own process: start it, stop it like a service manager, or kill it."""
 
 import asyncio
 import logging
@@ -29,9 +29,9 @@ from tests.truth.pace import (
 LATE_FILE = "late.txt"
 WATCH_EVERY_S = 0.2
 LATE_S = 0.3
-"""A wake-up that is so late says that answers may be heard too late as well."""
+"""After a wake-up this late, answers may be read too late as well."""
 LATE_ECHO = timedelta(seconds=2)
-"""What timed out meanwhile shows for so long."""
+"""For this long, time-outs from that period still have effects."""
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -39,16 +39,16 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["tests.truth.bot_process"])
 
 
-def live(environ: Mapping[str, str], folder: str, log: str, ready: Connection) -> None:
-    """Be the bot until SIGTERM. `ready` gets a word when it listens."""
+def run_bot(environ: Mapping[str, str], folder: str, log: str, ready: Connection) -> None:
+    """Run the bot until SIGTERM. `ready` gets a message when it listens."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    asyncio.run(_live(environ, Path(folder), ready))
+    asyncio.run(_run_bot(environ, Path(folder), ready))
 
 
-async def _live(environ: Mapping[str, str], folder: Path, ready: Connection) -> None:
+async def _run_bot(environ: Mapping[str, str], folder: Path, ready: Connection) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     settings = load_settings(environ=environ, folder=folder)
@@ -66,13 +66,13 @@ async def _live(environ: Mapping[str, str], folder: Path, ready: Connection) -> 
         lane_timing=LANE_TIMING,
     ):
         ready.send("ready")
-        watching = asyncio.create_task(_watch_itself(folder / LATE_FILE))
+        recording = asyncio.create_task(_record_late_wake_ups(folder / LATE_FILE))
         await stop.wait()
-        watching.cancel()
+        recording.cancel()
 
 
-async def _watch_itself(path: Path) -> None:
-    """Note each time at which this process was kept from its work for too long."""
+async def _record_late_wake_ups(path: Path) -> None:
+    """Record each period in which this process was blocked for too long."""
     while True:
         began, at = time.monotonic(), datetime.now(UTC)
         await asyncio.sleep(WATCH_EVERY_S)
@@ -81,8 +81,8 @@ async def _watch_itself(path: Path) -> None:
                 late.write(f"{at.isoformat()} {datetime.now(UTC).isoformat()}\n")
 
 
-def late_spells(path: Path) -> Sequence[tuple[datetime, datetime]]:
-    """When the bot was kept from its work, with the time that it shows; real instants."""
+def late_periods(path: Path) -> Sequence[tuple[datetime, datetime]]:
+    """Periods in which the bot was blocked, with their after-effects; real time."""
     lines = path.read_text().splitlines() if path.exists() else []
     pairs = (line.split() for line in lines)
     return [
@@ -92,7 +92,7 @@ def late_spells(path: Path) -> Sequence[tuple[datetime, datetime]]:
 
 
 class BotProcess:
-    """One bot at a time. The log of all its lives is one file."""
+    """One bot at a time. All restarts write to the same log file."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
         self._environ = dict(environ)
@@ -103,37 +103,39 @@ class BotProcess:
 
     @property
     def up(self) -> bool:
-        """It was started, and neither stopped nor killed."""
+        """It was started and neither stopped nor killed."""
         return self._process is not None and self._process.is_alive()
 
     async def start(self) -> None:
-        """Start it, and wait until it listens. TimeoutError, EOFError: it never did."""
-        ours, theirs = FORKSERVER.Pipe(duplex=False)
+        """Start it and wait until it listens. TimeoutError, EOFError: it never did."""
+        reader, writer = FORKSERVER.Pipe(duplex=False)
         process = FORKSERVER.Process(
-            target=live, args=(self._environ, str(self._folder), str(self.log), theirs), daemon=True
+            target=run_bot,
+            args=(self._environ, str(self._folder), str(self.log), writer),
+            daemon=True,
         )
         process.start()
-        theirs.close()
+        writer.close()
         self._process = process
-        await _readable(ours.fileno(), START_WITHIN_S)
+        await _readable(reader.fileno(), START_WITHIN_S)
         try:
-            ours.recv()
+            reader.recv()
         finally:
-            ours.close()
+            reader.close()
 
     async def stop(self) -> None:
-        """SIGTERM: it drains, hands over and goes."""
+        """SIGTERM: it drains, hands over and exits."""
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
-        """SIGKILL, in the middle of whatever it does."""
+        """SIGKILL, whatever it is doing."""
         await self._end(signal.SIGKILL)
 
     async def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is None or process.pid is None:
             return
-        if process.is_alive():  # else its id may be somebody else's by now
+        if process.is_alive():  # otherwise its id may belong to another process
             os.kill(process.pid, number)
         try:
             await _readable(process.sentinel, STOP_WITHIN_S)

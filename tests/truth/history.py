@@ -1,4 +1,4 @@
-"""The journal of one app, read as a story: runs, what they started, and what served when."""
+"""The journal of one app as a history: its runs, what they started, and what served when."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from bot.simulators.dokku.behaviours import Behaviour
 from bot.simulators.dokku.model import JournalEntry, LiveProcess, RunState
 
 READS = "ps:inspect"
-"""The question whose answer shows containers."""
+"""The query that shows containers."""
 
 
 @dataclass(kw_only=True)
@@ -17,7 +17,7 @@ class RunStory:
 
     number: int
     source: str
-    elsewhere: bool
+    outside: bool
     """Not through the bot's SSH connections."""
     began: int
     ended: int | None = None
@@ -26,13 +26,13 @@ class RunStory:
     chosen: list[Behaviour] = field(default_factory=list)
     fetched: bool = False
     images: set[str] = field(default_factory=set)
-    """That it tagged or started containers of."""
+    """Images that it tagged or started containers from."""
     containers: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
-    """Of its containers those that its output names: when checked, else when renamed."""
+    """Those of its containers that its output names: when checked, otherwise when renamed."""
     finalized: tuple[str, int | None] | None = None
-    canceled_elsewhere: bool | None = None
-    """Whether somebody else cancelled it; None: nobody did."""
+    canceled_outside: bool | None = None
+    """Whether someone other than the bot cancelled it; None: nobody did."""
     metadata: str | None = None
     refused: bool = False
     """Another deploy held the lock."""
@@ -40,7 +40,7 @@ class RunStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """One look at the containers that the server answered."""
+    """One answered look at the containers."""
 
     place: int
     at: datetime
@@ -54,7 +54,7 @@ class History:
         self.entries = entries
         self.runs: dict[int, RunStory] = {}
         self.reads: list[Read] = []
-        """The bot's own."""
+        """Only the bot's looks."""
         self._live: list[tuple[int, Mapping[str, LiveProcess]]] = [(-1, {})]
         self.images: dict[str, str] = {}
         """Image of each container that a run started."""
@@ -76,13 +76,13 @@ class History:
             self.runs[number] = RunStory(
                 number=number,
                 source=str(details["source"]),
-                elsewhere=bool(details["outside"]),
+                outside=bool(details["outside"]),
                 began=place,
             )
         elif "run" in details and _number(details) in self.runs:
-            self._tell(self.runs[_number(details)], place, entry)
+            self._note(self.runs[_number(details)], place, entry)
 
-    def _tell(self, run: RunStory, place: int, entry: JournalEntry) -> None:
+    def _note(self, run: RunStory, place: int, entry: JournalEntry) -> None:
         details = entry.details
         if entry.event == "run_ended":
             run.ended, run.status = place, _code(details["status"])
@@ -97,13 +97,13 @@ class History:
                 if details["checks"]:
                     run.named.add(str(details["id"]))
         else:
-            _tell_end(run, entry)
+            _note_result(run, entry)
 
     def seen_by(self, read: Read) -> Mapping[str, LiveProcess]:
         """What served when the question was answered.
 
-        The journal notes a change of what serves right behind the event with which it came; a
-        question changes nothing, so what stands behind it was so before.
+        The journal records a change of what serves right after the event that caused it. A question
+        changes nothing, so a change recorded right after it came before.
         """
         behind = self.entries[read.place + 1 : read.place + 2]
         late = bool(behind) and behind[0].event == "live"
@@ -119,7 +119,7 @@ class History:
         return found
 
     def last_known(self, place: int) -> Mapping[str, LiveProcess]:
-        """What each process was when it served last before this place."""
+        """The last serving state of each process before this place."""
         known: dict[str, LiveProcess] = {}
         for changed, live in self._live:
             if changed < place:
@@ -138,12 +138,12 @@ class History:
         return [one for one in self.entries[begin:end] if one.event == event]
 
 
-def _tell_end(run: RunStory, entry: JournalEntry) -> None:
+def _note_result(run: RunStory, entry: JournalEntry) -> None:
     details = entry.details
     if entry.event == "finalized":
         run.finalized = (str(details["status"]), _code(details["exit_code"]))
     elif entry.event == "canceled":
-        run.canceled_elsewhere = bool(details["outside"])
+        run.canceled_outside = bool(details["outside"])
     elif entry.event == "metadata_set":
         run.metadata = str(details["metadata"])
     elif entry.event == "renamed" and details["id"] in run.containers:
@@ -169,5 +169,5 @@ def _number(details: Mapping[str, object]) -> int:
 
 
 def is_up(process: LiveProcess) -> bool:
-    """It serves, or is between two lives."""
+    """It serves, or is being restarted."""
     return process.state is not RunState.EXITED

@@ -1,7 +1,7 @@
-"""How much faster than life everything goes. Used on both sides, by the bot and by the judge.
+"""How much faster than real time everything runs. Used by the bot and by the judge.
 
 The simulated Dokku runs `SPEED` times as fast as its recordings. The bot's durations are chosen so
-that their order stays what it is in life: the settle time is longer than a crash loop's turn
+that their order stays the same as in production: the settle time is longer than a crash loop's turn
 (20 s), a poll comes more often than a build lasts, a lease outlives a heartbeat.
 """
 
@@ -21,15 +21,15 @@ SETTLE = timedelta(milliseconds=250)
 """75 simulated seconds: a process that lives 20 s dies three times in it."""
 MAX_DURATION_S = 20.0
 CAP_S = 1.5
-"""Of the one app whose deployments meet their cap."""
+"""For the one app whose deployments reach their cap."""
 POLL_INTERVAL = timedelta(milliseconds=200)
 POLL_TIMEOUT = timedelta(seconds=2.4)
 LEASE = timedelta(seconds=1.5)
 LATE_INTERVAL = timedelta(milliseconds=400)
 HURRY = 10.0
-"""Pauses that stand as constants in the bot's code are cut by this."""
+"""Constant pauses in the bot's code are divided by this."""
 LONG_S = 0.26
-"""Longer pauses than this are no settings of ours, but such constants."""
+"""Longer pauses are such constants, not settings from this module."""
 SHORTEST_S = 0.02
 
 CHOSEN: dict[str, timedelta | int | LockTiming] = {
@@ -55,7 +55,7 @@ CHOSEN: dict[str, timedelta | int | LockTiming] = {
 
 
 def timing() -> Timing:
-    """The bot's durations; what this bot does not count with is left out."""
+    """The bot's durations, without those that `Timing` does not have."""
     known = {one.name for one in fields(Timing)}
     chosen: dict[str, Any] = {name: value for name, value in CHOSEN.items() if name in known}
     return Timing(**chosen)
@@ -89,7 +89,7 @@ LANE_TIMING = LaneTiming(
 
 
 class HurriedClock(SystemClock):
-    """Tells the true time, and rests for less: between looks, tries and heartbeats."""
+    """Real time, but shorter sleeps between looks, tries and heartbeats."""
 
     async def sleep(self, duration: timedelta) -> None:
         seconds = max(0.0, duration.total_seconds())

@@ -1,4 +1,4 @@
-"""What is asked, and what happens to it: drawn by chance, the same for the same seed."""
+"""What is requested and what happens to it: random, but the same for the same seed."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -33,10 +33,10 @@ OLD_WAYS = {
     "silent_build": 6,
     "garbage": 1,
 }
-"""What was recorded of a Dokku before 0.38, or is put together from that."""
+"""What was recorded on a Dokku before 0.38, or is assembled from that."""
 OLD_BROKEN_WAYS = {"dokku_killed": 4}
 REFUSALS = frozenset({"ref_missing", "repo_unreachable", "repo_refused", "repo_denied"})
-MARKS = (
+HOLD_LINES = (
     "Cloning",
     "build step 2/",
     "build step 4/",
@@ -48,11 +48,11 @@ MARKS = (
     "Application deployed",
     "before_exit",
 )
-"""Where a run is made to stand still: from the fetch to the very end."""
+"""Lines at which a run is held: from the fetch to the very end."""
 
 
 class Act(StrEnum):
-    """Something that somebody does to a deployment while it goes on."""
+    """An action on a deployment while it runs."""
 
     CANCEL = "cancel"
     PUSH = "push"
@@ -61,14 +61,14 @@ class Act(StrEnum):
     CONFIG = "config:set"
     SCALE = "ps:scale"
     STOP = "ps:stop"
-    CANCEL_ELSEWHERE = "builds:cancel"
+    CANCEL_OUTSIDE = "builds:cancel"
     KILL_DOKKU = "kill -9 of Dokku's processes"
     CUT = "all connections are cut"
     KILL_BOT = "kill -9 of the bot"
 
 
-FOREIGN = tuple(act for act in Act if act is not Act.CANCEL)
-OLD_FOREIGN = (Act.PUSH, Act.RESTART, Act.KILL_DOKKU, Act.CUT, Act.KILL_BOT)
+OUTSIDE_ACTS = tuple(act for act in Act if act is not Act.CANCEL)
+OLD_OUTSIDE_ACTS = (Act.PUSH, Act.RESTART, Act.KILL_DOKKU, Act.CUT, Act.KILL_BOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,31 +76,31 @@ class Plan:
     """One deployment."""
 
     number: int
-    """In the whole run; with the seed it names the deployment."""
+    """Counted over the whole run; with the seed it identifies the deployment."""
     app: str
     way: str
-    """How it goes, in the simulated Dokku's words."""
+    """The simulated Dokku's behaviour for it."""
     ref: str | None
-    """Branch, tag or full commit; None: a commit that nobody deployed before."""
+    """Branch, tag or full commit; None: a commit that was never deployed."""
     act: Act | None
     at: str | None
-    """The line at which the run stands still for `act`; None: it acts after `after_s`."""
+    """The line at which the run is held for `act`; None: `act` comes after `after_s`."""
     after_s: float
     held_s: float
-    """How long the run stands still, from the act on."""
+    """How long the run is held after the act."""
     for_ever: bool
-    """It stands still until its deployment has ended."""
+    """The run is held until its deployment has ended."""
     pushed_into: bool
-    """Somebody's `git push` is running when it is asked for."""
+    """An outside `git push` is running when it is requested."""
     at_once: bool
-    """Asked for without waiting for the end of the one before."""
+    """Requested without waiting for the end of the previous one."""
     scale: dict[str, int] | None
     """Set before the request; None: left as it is."""
     checks: bool
 
 
-class Weather(StrEnum):
-    """Trouble that meets every deployment of the moment."""
+class Fault(StrEnum):
+    """A fault that affects every running deployment."""
 
     DROP = "connections are cut"
     STALL = "nothing passes"
@@ -113,72 +113,72 @@ class Weather(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Front:
-    """One spell of trouble: so long after the one before, for so long."""
+class PlannedFault:
+    """One fault: its delay after the previous one, and its duration."""
 
-    kind: Weather
+    kind: Fault
     after_s: float
     lasts_s: float
 
 
 def app_names() -> Sequence[str]:
-    """Those of one round."""
+    """The apps of one round."""
     return [*(f"app{number}" for number in range(APPS - 1)), CAPPED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repertoire:
+class Options:
     """What may happen in a run."""
 
     faults: bool
     old: bool
-    """On a Dokku before 0.38, of which less is recorded."""
+    """On a Dokku before 0.38, for which fewer recordings exist."""
 
     @property
     def ways(self) -> Mapping[str, int]:
-        """How deployments may go, with their weights."""
+        """Possible behaviours, with their weights."""
         good, broken = (OLD_WAYS, OLD_BROKEN_WAYS) if self.old else (WAYS, BROKEN_WAYS)
         return {**good, **broken} if self.faults else good
 
     @property
-    def foreign(self) -> Sequence[Act]:
-        """What others may do."""
-        return OLD_FOREIGN if self.old else FOREIGN
+    def outside_acts(self) -> Sequence[Act]:
+        """Possible outside acts."""
+        return OLD_OUTSIDE_ACTS if self.old else OUTSIDE_ACTS
 
     @property
-    def weather(self) -> Sequence[Weather]:
-        """What may befall everybody."""
-        return [one for one in Weather if not (self.old and one is Weather.DOCKER)]
+    def fault_kinds(self) -> Sequence[Fault]:
+        """Faults that may affect every deployment."""
+        return [one for one in Fault if not (self.old and one is Fault.DOCKER)]
 
 
-def deployed_before(seed: int, number: int, may: Repertoire) -> frozenset[str]:
-    """The apps that serve when the round begins: all of an old Dokku's.
+def deployed_before(seed: int, number: int, may: Options) -> frozenset[str]:
+    """The apps that serve when the round begins; on an old Dokku, all of them.
 
-    No first deploy that fails was recorded there.
+    No failing first deploy was recorded there.
     """
     chance = random.Random(f"{seed}/round {number}")
     return frozenset(name for name in app_names() if may.old or chance.random() < 0.6)
 
 
-def plans(seed: int, number: int, *, may: Repertoire, count: int = ROUND) -> Sequence[Plan]:
-    """The deployments of a round, in the order in which each app gets its own."""
+def plans(seed: int, number: int, *, may: Options, count: int = ROUND) -> Sequence[Plan]:
+    """The deployments of a round, in the order in which each app gets them."""
     names = app_names()
     first = number * ROUND
     return [_plan(seed, first + place, names[place % APPS], may) for place in range(count)]
 
 
-def _plan(seed: int, number: int, app: str, may: Repertoire) -> Plan:
+def _plan(seed: int, number: int, app: str, may: Options) -> Plan:
     chance = random.Random(f"{seed}/{number}")
     faults, ways = may.faults, may.ways
     act, at = _act(chance, may), None
     if act is not None and chance.random() < 0.6:
-        at = chance.choice(MARKS)
+        at = chance.choice(HOLD_LINES)
     for_ever = app == CAPPED and chance.random() < 0.5 and (faults or not may.old)
     if for_ever:
-        # Nobody can stop a fetch that hangs (nor, before 0.38, anything that prints nothing), nor
-        # see that it is dead: that is a fault.
-        at = chance.choice(MARKS if faults else MARKS[1:])
-    # With checks off, containers are named when they are renamed: stopped before, nobody can tell.
+        # A hanging fetch (before 0.38, anything silent) can neither be stopped nor seen to be dead:
+        # that is a fault.
+        at = chance.choice(HOLD_LINES if faults else HOLD_LINES[1:])
+    # With checks off, containers are only named when renamed: a run stopped earlier proves nothing.
     stopped = act is not None or for_ever
     checks = chance.random() < 0.93 or may.old or (stopped and not faults)
     way = chance.choices(list(ways), weights=list(ways.values()))[0]
@@ -202,12 +202,12 @@ def _plan(seed: int, number: int, app: str, may: Repertoire) -> Plan:
     )
 
 
-def _act(chance: random.Random, may: Repertoire) -> Act | None:
+def _act(chance: random.Random, may: Options) -> Act | None:
     drawn = chance.random()
     if drawn < 0.12:
         return Act.CANCEL
     if may.faults and drawn < 0.42:
-        return chance.choice(may.foreign)
+        return chance.choice(may.outside_acts)
     return None
 
 
@@ -222,18 +222,18 @@ def _scale(chance: random.Random) -> dict[str, int] | None:
     return {"web": 1, "worker": 0} if drawn < 0.5 else None
 
 
-def fronts(seed: int, number: int, may: Repertoire) -> Sequence[Front]:
-    """The weather of a round; what is not needed before its end never comes."""
-    chance = random.Random(f"{seed}/weather {number}")
-    return [_front(chance, may) for _ in range(40)] if may.faults else []
+def planned_faults(seed: int, number: int, may: Options) -> Sequence[PlannedFault]:
+    """The faults of a round; those left over at its end are dropped."""
+    chance = random.Random(f"{seed}/faults {number}")
+    return [_planned_fault(chance, may) for _ in range(40)] if may.faults else []
 
 
-def _front(chance: random.Random, may: Repertoire) -> Front:
-    kind = chance.choice(may.weather)
-    if kind is Weather.STALL and chance.random() < 0.25:
+def _planned_fault(chance: random.Random, may: Options) -> PlannedFault:
+    kind = chance.choice(may.fault_kinds)
+    if kind is Fault.STALL and chance.random() < 0.25:
         lasts_s = chance.uniform(9.0, 11.0)  # longer than five polls wait
-    elif kind is Weather.SLOW:
+    elif kind is Fault.SLOW:
         lasts_s = chance.uniform(0.5, 1.5)
     else:
         lasts_s = chance.uniform(0.05, 1.2)
-    return Front(kind=kind, after_s=chance.expovariate(1 / 4.0), lasts_s=lasts_s)
+    return PlannedFault(kind=kind, after_s=chance.expovariate(1 / 4.0), lasts_s=lasts_s)

@@ -1,15 +1,15 @@
-"""The figures of a run, and the stories of what was wrong."""
+"""The figures of a run, and the details of each error."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.truth.rounds import RoundResult, Told
+from tests.truth.rounds import Reported, RoundResult
 
 JOURNAL_BEFORE, JOURNAL_AFTER = 6, 12
 QUIET = frozenset({"asked"})
-"""Journal events that fill pages and tell little."""
+"""Frequent journal events that show little."""
 
 
 @dataclass(kw_only=True)
@@ -28,15 +28,15 @@ class Summary:
     ends: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     shown_after_s: dict[str, list[float]] = field(default_factory=dict)
-    """Of ends that the bot was there to see, by status."""
-    unknown_ends: list[str] = field(default_factory=list)
+    """For results that the bot saw itself, by status."""
+    unknown_results: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def add(self, result: RoundResult) -> None:
         """Count a round."""
         self.lost_requests += result.lost
         self.problems += [f"round {result.number}: {one}" for one in result.problems]
-        for one in result.told:
+        for one in result.reported:
             self.deployments += 1
             self.wrong += bool(one.wrong)
             self.corrected += one.corrected
@@ -47,7 +47,7 @@ class Summary:
                 self.shown_after_s.setdefault(end.status, []).append(one.shown_after_s)
             if one.unknown is not None:
                 self.unknown[one.unknown.partition(" (")[0]] += 1
-                self.unknown_ends.append(
+                self.unknown_results.append(
                     f"{one.number} {one.row.id} {one.first}: {one.unknown}; {one.row.evidence}"
                 )
 
@@ -85,25 +85,25 @@ def _percentile(values: Sequence[float], share: float) -> float:
     return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 2)
 
 
-def story(result: RoundResult, told: Told) -> Iterator[str]:
-    """Everything that a developer needs to see what happened."""
-    row, history = told.row, told.case.history
-    yield f"deployment {told.number} (round {result.number}) {row.id} of {row.app}"
-    for one in told.wrong:
+def story(result: RoundResult, reported: Reported) -> Iterator[str]:
+    """Everything a developer needs to see what happened."""
+    row, history = reported.row, reported.case.history
+    yield f"deployment {reported.number} (round {result.number}) {row.id} of {row.app}"
+    for one in reported.wrong:
         yield f"  WRONG {one}"
-    yield f"  plan      {told.plan}"
-    yield f"  first     {told.first}   now {told.last}"
+    yield f"  plan      {reported.plan}"
+    yield f"  first     {reported.first}   now {reported.last}"
     yield f"  reason    {row.reason}"
     yield f"  evidence  {row.evidence}"
-    yield f"  runs      {[run.number for run in told.case.runs]}, attempt {row.attempt}"
-    yield f"  between   {told.case.begins:%H:%M:%S.%f} and {told.case.ends:%H:%M:%S.%f}"
-    for at, act in told.audit:
+    yield f"  runs      {[run.number for run in reported.case.runs]}, attempt {row.attempt}"
+    yield f"  between   {reported.case.begins:%H:%M:%S.%f} and {reported.case.ends:%H:%M:%S.%f}"
+    for at, act in reported.audit:
         detail = " ".join(f"{key}={value}" for key, value in act.detail.items() if value)
         yield f"  audit     {at:%H:%M:%S.%f} {act.action} {act.actor.user} {detail}"
     for trouble in result.troubles:
-        yield f"  weather   {trouble}"
-    begin = max(0, history.place_at(told.case.begins) - JOURNAL_BEFORE)
-    end = told.case.end_place + JOURNAL_AFTER
+        yield f"  fault     {trouble}"
+    begin = max(0, history.place_at(reported.case.begins) - JOURNAL_BEFORE)
+    end = reported.case.end_place + JOURNAL_AFTER
     for entry in history.entries[begin:end]:
         if entry.event in QUIET and entry.details["command"] != "ps:inspect":
             continue

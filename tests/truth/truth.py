@@ -1,4 +1,4 @@
-"""What the bot may say of one deployment, by the journal alone. Knows nothing of its rules."""
+"""What the bot may report about one deployment, derived only from the journal, not its rules."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ class Case:
 
     history: History
     runs: Sequence[RunStory]
-    """The bot's own `git:sync` commands for it since it was claimed last, oldest first."""
+    """The bot's `git:sync` commands for it since the last claim, oldest first."""
     begins: datetime
-    """Simulated: when the bot claimed the app for it last, or it was asked for."""
+    """Simulated: when the bot last claimed the app for it, or when it was requested."""
     ends: datetime
-    """Simulated: when its end was decided."""
+    """Simulated: when its result was decided."""
     refused: Sequence[RunStory] = ()
-    """Those that Dokku's lock refused, so that it was claimed anew: nothing of them ran."""
+    """Commands that Dokku's lock refused before the last claim: nothing of them ran."""
 
     @property
     def last(self) -> RunStory | None:
@@ -31,12 +31,12 @@ class Case:
 
     @property
     def first_place(self) -> int:
-        """Where in the journal its first command begins; of none: where it ends."""
+        """Where its first command begins in the journal; without a command, where it ends."""
         return self.runs[0].began if self.runs else self.end_place
 
     @property
     def claim_place(self) -> int:
-        """Where in the journal the bot looked what was there and claimed the app for it."""
+        """Where in the journal the bot read the containers and claimed the app for it."""
         return min(self.first_place, self.history.place_at(self.begins))
 
     @property
@@ -51,15 +51,15 @@ class Case:
 
     @property
     def images(self) -> frozenset[str]:
-        """What its commands built or started containers of."""
+        """Images that its commands built or started containers from."""
         return frozenset(image for run in self.runs for image in run.images)
 
     @property
     def former_images(self) -> frozenset[str]:
-        """What served before its first command was made of.
+        """Images of what served before its first command.
 
-        Of a process that was down by then, what it was when it served last: a restart brings
-        that release back.
+        For a process that was down by then, the image it served last: a restart brings that
+        release back.
         """
         return self._images(self.history.last_known(self.first_place))
 
@@ -74,24 +74,24 @@ class Case:
 
     @property
     def seen_images(self) -> frozenset[str]:
-        """Images of its own containers that the bot looked at, and of what it saw before.
+        """Images of this deployment's containers that the bot read, and of those it saw before.
 
-        Our output names containers, not images: an image is known once one was looked at.
+        The output names containers, not images: an image is known once a container was read.
         """
-        ours = {one for run in self.runs for one in run.named}
-        # While its command runs the bot looks for others alone, at what it called live before.
+        own_ids = {one for run in self.runs for one in run.named}
+        # While its command runs, the bot reads only what was live before, to find outside changes.
         own = [one for one in self.reads() if not (one.docker_down or self._is_in_a_run(one))]
         seen = {
             process.container_id: process
             for read in own
             for process in self.history.seen_by(read).values()
-            if process.container_id in ours
+            if process.container_id in own_ids
         }
         return self._images(seen) | self._images(self.snapshot)
 
     def _is_in_a_run(self, read: Read) -> bool:
         if self._is_held_back and read.place < self.reads()[-1].place:
-            # Until when it was, the journal does not say.
+            # The journal does not say until when it was held back.
             return True
         return any(
             run.began <= read.place and (run.ended is None or read.place < run.ended)
@@ -100,7 +100,7 @@ class Case:
 
     @property
     def _is_held_back(self) -> bool:
-        """Its last command was over, and its exit status not told yet."""
+        """Its last command was over, but its exit status had not been sent yet."""
         ended = self.last.ended if self.last else None
         behind = [] if ended is None else self.history.entries[ended + 1 : ended + 2]
         return any(entry.event == "held" for entry in behind)
@@ -111,16 +111,16 @@ class Case:
 
 
 def kinds_of(case: Case, process: LiveProcess) -> frozenset[str]:
-    """Whose a container that serves is: the words that are true of it.
+    """The live states that are true for one serving container.
 
-    Two may be true: the same files give the same image, so a container of it that somebody else
-    started is the new release and the previous one alike. None: another release.
+    Two may be true: the same files give the same image, so a container that someone else started
+    from it is both the new release and the previous one. None: another release.
     """
     container = process.container_id
     if any(container in run.containers for run in case.runs):
         return frozenset({NEW})
     if not case.runs or _started(case, container) < case.first_place:
-        # It was there before our command: whoever started it, it is what was before.
+        # It existed before this deployment's command, so it is the previous release.
         return frozenset({PREVIOUS})
     image = case.history.images.get(container, "")
     words = {NEW: case.images, PREVIOUS: case.former_images}
@@ -128,12 +128,12 @@ def kinds_of(case: Case, process: LiveProcess) -> frozenset[str]:
 
 
 def is_provable(case: Case, process: LiveProcess) -> bool:
-    """Whether Dokku shows whose it is: named by our output, there before, or of such an image."""
+    """Whether Dokku identifies it: named by the output, there before, or from a known image."""
     container = process.container_id
     image = case.history.images.get(container, "")
-    ours = {one for run in case.runs for one in run.named}
+    own_ids = {one for run in case.runs for one in run.named}
     there = {one.container_id for one in case.snapshot.values()}
-    return container in ours | there or image in case.seen_images
+    return container in own_ids | there or image in case.seen_images
 
 
 def _started(case: Case, container: str) -> int:
@@ -144,7 +144,7 @@ def _started(case: Case, container: str) -> int:
 
 
 def words_for(case: Case, live: Mapping[str, LiveProcess]) -> frozenset[str]:
-    """Every word of `live` that is true of these processes. Empty: only `unknown` is."""
+    """Every value of `live` that is true for these processes. Empty: only `unknown`."""
     kinds = [kinds_of(case, one) for one in live.values() if is_up(one)]
     if not kinds:
         return frozenset({"none"})
@@ -163,12 +163,12 @@ def _can_be_mixed(kinds: Collection[frozenset[str]]) -> bool:
 
 
 def true_words(case: Case, *, outage: bool) -> frozenset[str]:
-    """The words of `live` that the end may show.
+    """The values of `live` that the result may show.
 
-    Tolerance 1: the end is told after the bot's last look, so what counts is what served when
-    that look was answered; a change after it could not be known.
-    Tolerance 2: while the line is troubled an answer may not arrive, so the looks before it,
-    back to the last command's end, count as well. Without trouble the last look alone counts.
+    Tolerance 1: the result is reported after the bot's last look, so only what served when that
+    look was answered counts; a later change could not be known.
+    Tolerance 2: with a faulty connection an answer may not arrive, so earlier looks, back to the
+    last command's end, count as well. Otherwise only the last look counts.
     """
     reads = case.reads()
     if not reads:

@@ -28,7 +28,7 @@ async def hasty(tmp_path: Path, ssh_limits: SshLimits) -> AsyncIterator[World]:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = ssh_limits
         await world.start_bot(timing=SOON)
-        await world.stage.dokku.until(lambda: world.stage.server.connections == 1)
+        await world.simulators.dokku.until(lambda: world.simulators.server.connections == 1)
         yield world
 
 
@@ -41,16 +41,16 @@ async def the_end(world: World) -> Deployment:
 def assert_not_started(world: World, row: Deployment) -> None:
     assert (row.phase, row.failure) == (Phase.FAILED, Failure.SERVER_UNREACHABLE)
     assert row.started_at is None
-    live = {one.sha for one in world.stage.dokku.live("myapp").values()}
-    assert world.stage.forge.sha("myapp") not in live
+    live = {one.sha for one in world.simulators.dokku.live("myapp").values()}
+    assert world.simulators.forge.sha("myapp") not in live
 
 
 def assert_deployed(row: Deployment) -> None:
     assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
 
 
-async def test_a_slow_login_is_waited_for(hasty: World) -> None:
-    hasty.stage.server.slow_logins_for_test(1.5)
+async def test_slow_login_is_waited_for(hasty: World) -> None:
+    hasty.simulators.server.slow_logins_for_test(1.5)
     await hasty.deploy()
     assert_deployed(await the_end(hasty))
 
@@ -59,8 +59,8 @@ SHORT_LOGINS = pytest.mark.parametrize("ssh_limits", [replace(HURRIED_SSH, conne
 
 
 @SHORT_LOGINS
-async def test_logins_that_are_never_answered_end_it(hasty: World) -> None:
-    hasty.stage.server.swallow_connections_for_test()
+async def test_unanswered_logins_fail_the_deployment(hasty: World) -> None:
+    hasty.simulators.server.swallow_connections_for_test()
     await hasty.deploy()
     row = await the_end(hasty)
     assert_not_started(hasty, row)
@@ -68,8 +68,8 @@ async def test_logins_that_are_never_answered_end_it(hasty: World) -> None:
 
 
 @SHORT_LOGINS
-async def test_a_black_hole_during_the_login_is_outlived(hasty: World) -> None:
-    server = hasty.stage.server
+async def test_login_is_repeated_after_a_black_hole(hasty: World) -> None:
+    server = hasty.simulators.server
     server.swallow_connections_for_test()
     await hasty.deploy()
     await hasty.until_message("waits for the server (try 1 of 3)")
@@ -77,15 +77,15 @@ async def test_a_black_hole_during_the_login_is_outlived(hasty: World) -> None:
     assert_deployed(await the_end(hasty))
 
 
-async def test_a_server_that_restarts_during_the_login_is_waited_for(tmp_path: Path) -> None:
+async def test_server_restarting_during_the_login_is_waited_for(tmp_path: Path) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing={"start_window": timedelta(seconds=6)})
-        server = world.stage.server
-        await world.stage.dokku.until(lambda: server.connections == 1)
+        server = world.simulators.server
+        await world.simulators.dokku.until(lambda: server.connections == 1)
         server.slow_logins_for_test(60)
         await world.deploy()
-        await world.stage.dokku.until(lambda: server.connections == 2)
+        await world.simulators.dokku.until(lambda: server.connections == 2)
         await server.refuse_connections_for_test()
         await server.drop_connections_for_test()
         await world.until_message("waits for the server (try 1 of 3)")
@@ -95,31 +95,33 @@ async def test_a_server_that_restarts_during_the_login_is_waited_for(tmp_path: P
 
 
 @pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])
-async def test_a_login_too_many_is_tried_again(tmp_path: Path, farewell: bytes) -> None:
+async def test_login_over_max_startups_is_repeated(tmp_path: Path, farewell: bytes) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         # Long enough between two tries for the server to change its mind on a busy machine.
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing={"start_window": timedelta(seconds=6)})
-        server = world.stage.server
-        await world.stage.dokku.until(lambda: server.connections == 1)
+        server = world.simulators.server
+        await world.simulators.dokku.until(lambda: server.connections == 1)
         server.turn_away_for_test(farewell)
         await world.deploy()
-        await world.stage.dokku.until(lambda: server.network.turned_away)
+        await world.simulators.dokku.until(lambda: server.network.turned_away)
         server.turn_away_for_test(None)
         assert_deployed(await the_end(world))
 
 
 @pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])
-async def test_logins_that_are_always_turned_away_end_it(hasty: World, farewell: bytes) -> None:
-    hasty.stage.server.turn_away_for_test(farewell)
+async def test_logins_always_over_max_startups_fail_the_deployment(
+    hasty: World, farewell: bytes
+) -> None:
+    hasty.simulators.server.turn_away_for_test(farewell)
     await hasty.deploy()
     row = await the_end(hasty)
     assert_not_started(hasty, row)
     assert "hung up during the login: it has too many logins at once" in (row.reason or "")
 
 
-async def test_a_key_that_is_refused_later_ends_it_at_once(hasty: World) -> None:
-    hasty.stage.server.refuse_key_for_test()
+async def test_key_refused_later_fails_at_once(hasty: World) -> None:
+    hasty.simulators.server.refuse_key_for_test()
     await hasty.deploy()
     row = await the_end(hasty)
     assert_not_started(hasty, row)
@@ -127,8 +129,8 @@ async def test_a_key_that_is_refused_later_ends_it_at_once(hasty: World) -> None
     assert "dokku ssh-keys:add" in (row.reason or "")
 
 
-async def test_a_host_key_that_changes_later_gets_nothing(hasty: World) -> None:
-    hasty.stage.server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
+async def test_changed_host_key_fails_at_once(hasty: World) -> None:
+    hasty.simulators.server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
     await hasty.deploy()
     row = await the_end(hasty)
     assert_not_started(hasty, row)
@@ -136,8 +138,8 @@ async def test_a_host_key_that_changes_later_gets_nothing(hasty: World) -> None:
     assert "ssh-keyscan" in (row.reason or "")
 
 
-async def test_a_deploy_command_that_the_server_will_not_run_is_no_start(hasty: World) -> None:
-    server = hasty.stage.server
+async def test_deploy_command_refused_by_the_server_is_not_a_start(hasty: World) -> None:
+    server = hasty.simulators.server
     server.refuse_command_for_test("git:sync")
     await hasty.deploy()
     row = await the_end(hasty)
@@ -145,8 +147,8 @@ async def test_a_deploy_command_that_the_server_will_not_run_is_no_start(hasty: 
     assert "let the bot log in but would not run the deploy" in (row.reason or "")
 
 
-async def test_questions_that_the_server_will_not_run_end_it(hasty: World) -> None:
-    hasty.stage.server.refuse_command_for_test("")
+async def test_questions_refused_by_the_server_fail_the_deployment(hasty: World) -> None:
+    hasty.simulators.server.refuse_command_for_test("")
     await hasty.deploy()
     row = await the_end(hasty)
     assert_not_started(hasty, row)
@@ -154,14 +156,14 @@ async def test_questions_that_the_server_will_not_run_end_it(hasty: World) -> No
 
 
 async def test_one_channel_is_enough(hasty: World) -> None:
-    hasty.stage.server.limit_sessions_for_test(1)
+    hasty.simulators.server.limit_sessions_for_test(1)
     await hasty.deploy()
     assert_deployed(await the_end(hasty))
 
 
-async def test_no_channel_at_all_is_an_unreachable_server(tmp_path: Path) -> None:
+async def test_no_channel_means_an_unreachable_server(tmp_path: Path) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
-        world.stage.server.limit_sessions_for_test(0)
+        world.simulators.server.limit_sessions_for_test(0)
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=SOON | {"start_tries": 1})
         await world.deploy()
@@ -171,7 +173,7 @@ async def test_no_channel_at_all_is_an_unreachable_server(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("fault", ["key", "turned away", "no command"])
-async def test_a_fault_of_the_questions_alone_costs_the_deploy_nothing(
+async def test_fault_of_the_question_connection_does_not_affect_the_deploy(
     tmp_path: Path, fault: str
 ) -> None:
     """Its own line is up: it is read on, and its end is proven when questions pass again."""
@@ -182,7 +184,7 @@ async def test_a_fault_of_the_questions_alone_costs_the_deploy_nothing(
 
 
 async def _deploy_through(hasty: World, fault: str) -> None:
-    server = hasty.stage.server
+    server = hasty.simulators.server
     hasty.hold()
     await hasty.deploy()
     await hasty.held()
@@ -197,10 +199,10 @@ async def _deploy_through(hasty: World, fault: str) -> None:
     server.drop_oldest_for_test()
     await hasty.until_message("stale")
     hasty.let_go()
-    await hasty.stage.dokku.until(
+    await hasty.simulators.dokku.until(
         lambda: (
-            {one.sha for one in hasty.stage.dokku.live("myapp").values()}
-            == {hasty.stage.forge.sha("myapp")}
+            {one.sha for one in hasty.simulators.dokku.live("myapp").values()}
+            == {hasty.simulators.forge.sha("myapp")}
         ),
     )
     server.refuse_key_for_test(refuse=False)

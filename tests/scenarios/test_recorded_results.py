@@ -1,12 +1,11 @@
-"""Recorded moments on the model, in other company than they were recorded in.
+"""Recorded lines on the simulated Dokku's model, combined in other ways than they were recorded.
 
-The recordings themselves are played in test_replayed_ends.py, the rows of docs/verdicts.md that
-nobody recorded in test_model_rows.py. Here the simulated Dokku puts the recorded lines together
-for what lies between: first deploys that fail, two process types, checks that are off. Further
-ends: test_ends.py (a good deploy, a failed build, failed checks, a crash after 1 s, a missing ref
-and repository, silence, cancels before the switch) and test_late.py (the second start after a
-loss, what is learnt after an end). The bot never uses `--build-if-changes`, so that it has no
-no-op of its own.
+test_replayed_results.py replays the recordings themselves, test_model_rows.py shows the rows of
+docs/verdicts.md that nobody recorded. Here the simulated Dokku assembles the recorded lines for
+cases in between: first deploys that fail, two process types, disabled checks. Further results:
+test_results.py (a good deploy, a failed build, failed checks, a crash after 1 s, a missing ref and
+repository, silence, cancels before the switch) and test_late.py (the second start after a lost
+connection, late verdicts). The bot never uses `--build-if-changes`, so it has no no-op deploys.
 """
 
 from collections.abc import Mapping
@@ -67,12 +66,12 @@ async def without_checks(world: World) -> None:
 
 
 async def scaled_to_nothing(world: World) -> None:
-    await outside_command_for_test(world.stage.dokku, "ps:scale myapp web=0")
+    await outside_command_for_test(world.simulators.dokku, "ps:scale myapp web=0")
     await world.deploy()
 
 
 async def first_by_full_sha(world: World) -> None:
-    await world.deploy(f"myapp {world.stage.forge.sha('myapp')}")
+    await world.deploy(f"myapp {world.simulators.forge.sha('myapp')}")
 
 
 WEB_AND_WORKER = {"web": 1, "worker": 1}
@@ -250,7 +249,7 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_the_end_is_what_the_evidence_says(tmp_path: Path, case: Case) -> None:
+async def test_result_follows_the_evidence(tmp_path: Path, case: Case) -> None:
     async with open_world(tmp_path, apps=NEW_APP if case.first else ONE_APP) as world:
         await scale(world, case.scale)
         await world.start_bot(None, None, **case.settings)

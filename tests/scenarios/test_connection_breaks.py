@@ -35,22 +35,22 @@ async def told(world: World, why: str) -> None:
 
 async def reset(world: World) -> None:
     """Both sides learn at once that it is over."""
-    await world.stage.server.drop_connections_for_test()
+    await world.simulators.server.drop_connections_for_test()
 
 
 async def switch_off(world: World) -> None:
     """The server is gone, and no packet says so: half open."""
-    world.stage.server.forget_server_for_test()
+    world.simulators.server.forget_server_for_test()
 
 
 async def forget(world: World) -> None:
     """Ours is reset, and the server does not hear of it: its deploy lives on."""
-    world.stage.server.forget_clients_for_test()
+    world.simulators.server.forget_clients_for_test()
 
 
 async def restart_server(world: World) -> None:
     """All is cut, and nothing listens for a while."""
-    server = world.stage.server
+    server = world.simulators.server
     await server.refuse_connections_for_test()
     await server.drop_connections_for_test()
     await told(world, "refused the connection")
@@ -59,14 +59,14 @@ async def restart_server(world: World) -> None:
 
 async def black_out(world: World) -> None:
     """No packet passes for a while, then all do."""
-    world.stage.server.stall_for_test()
+    world.simulators.server.stall_for_test()
     await told(world, "did not answer within")
-    world.stage.server.heal_for_test()
+    world.simulators.server.heal_for_test()
 
 
 async def lead_astray(world: World) -> None:
     """All is cut, and for a while another server answers in its place."""
-    server = world.stage.server
+    server = world.simulators.server
     server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
     await server.drop_connections_for_test()
     await told(world, "host key that is not among the known ones")
@@ -75,7 +75,7 @@ async def lead_astray(world: World) -> None:
 
 async def lock_out(world: World) -> None:
     """All is cut, and for a while the bot's key is not taken."""
-    server = world.stage.server
+    server = world.simulators.server
     server.refuse_key_for_test()
     await server.drop_connections_for_test()
     await told(world, "refused the bot's SSH key")
@@ -84,7 +84,7 @@ async def lock_out(world: World) -> None:
 
 async def give_no_channel(world: World) -> None:
     """What is open stays so; no question passes for a while."""
-    server = world.stage.server
+    server = world.simulators.server
     server.limit_sessions_for_test(0)
     await told(world, "had no channel free")
     server.limit_sessions_for_test()
@@ -140,7 +140,9 @@ async def the_end(world: World, app: str = "myapp") -> tuple[End, Deployment]:
         (black_out, (AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE)),
     ],
 )
-async def test_all_lines_break(patient: World, break_line: Break, ends: tuple[End, ...]) -> None:
+async def test_all_connections_break(
+    patient: World, break_line: Break, ends: tuple[End, ...]
+) -> None:
     """Five deploys stand in five phases at that moment, the last one at its very end."""
     for app, at in HELD_AT.items():
         patient.hold(at, app)
@@ -154,7 +156,7 @@ async def test_all_lines_break(patient: World, break_line: Break, ends: tuple[En
     for app, end in zip(HELD_AT, ends, strict=True):
         seen, row = await the_end(patient, app)
         assert (app, seen) == (app, end)
-        live = {one.sha for one in patient.stage.dokku.live(app).values()}
+        live = {one.sha for one in patient.simulators.dokku.live(app).values()}
         assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
         if row.failure is Failure.INTERRUPTED:
             assert "bot or its connection went down during the deployment" in (row.reason or "")
@@ -170,7 +172,7 @@ EVERY_BREAK = (
 
 
 @pytest.mark.parametrize("break_line", EVERY_BREAK)
-async def test_a_line_that_breaks_while_the_new_release_is_watched(
+async def test_connection_breaks_during_the_stability_check(
     tmp_path: Path, break_line: Break
 ) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
@@ -185,7 +187,7 @@ async def test_a_line_that_breaks_while_the_new_release_is_watched(
 
 
 @pytest.mark.parametrize("break_line", EVERY_BREAK)
-async def test_all_lines_break_while_the_end_is_being_read(
+async def test_all_connections_break_before_the_containers_are_read(
     tmp_path: Path, break_line: Break
 ) -> None:
     """The command has told its exit status, and the containers have not been read."""
@@ -194,8 +196,8 @@ async def test_all_lines_break_while_the_end_is_being_read(
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=PATIENT)
-        server = world.stage.server
-        world.stage.dokku.apps["bad"].behaviour = "build_fails"
+        server = world.simulators.server
+        world.simulators.dokku.apps["bad"].behaviour = "build_fails"
         for app in ends:
             world.hold(FETCHING, app)
             await world.deploy(f"{app} main")
@@ -218,7 +220,7 @@ def _all_read(world: World) -> bool:
 
 async def cut_the_deploy_s(world: World) -> None:
     """The line that was opened last, and no other."""
-    world.stage.server.drop_newest_for_test()
+    world.simulators.server.drop_newest_for_test()
 
 
 @pytest.mark.parametrize("ssh_limits", [IMPATIENT_DEPLOYS])
@@ -226,11 +228,9 @@ async def cut_the_deploy_s(world: World) -> None:
     "break_line",
     [cut_the_deploy_s, switch_off, restart_server, black_out, lead_astray, lock_out],
 )
-async def test_a_command_that_the_server_never_ran_is_sent_again(
-    patient: World, break_line: Break
-) -> None:
+async def test_command_that_never_ran_is_sent_again(patient: World, break_line: Break) -> None:
     """All was cut as it arrived: Dokku has no record of it, so nothing ran."""
-    server, dokku = patient.stage.server, patient.stage.dokku
+    server, dokku = patient.simulators.server, patient.simulators.dokku
     server.lose_command_for_test("git:sync")
     await patient.deploy()
     await dokku.until(lambda: server.lost_lines)
@@ -243,14 +243,14 @@ async def test_a_command_that_the_server_never_ran_is_sent_again(
 
 
 def _has_noted(world: World, entries: int) -> bool:
-    return len(world.stage.dokku.journal) >= entries
+    return len(world.simulators.dokku.journal) >= entries
 
 
-async def test_the_questions_line_is_no_business_of_the_deploy(patient: World) -> None:
+async def test_broken_question_connection_does_not_affect_the_deploy(patient: World) -> None:
     patient.hold(BUILDING)
     await patient.deploy()
     await patient.held()
-    server, dokku = patient.stage.server, patient.stage.dokku
+    server, dokku = patient.simulators.server, patient.simulators.dokku
     drop = server.drop_oldest_for_test
     for _ in range(3):
         more = len(dokku.journal) + 1

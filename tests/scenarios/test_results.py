@@ -23,17 +23,17 @@ def verdict(row: Deployment) -> tuple[Phase, Failure | None, Live | None]:
     return row.phase, row.failure, row.live
 
 
-async def test_a_redeploy_is_deployed_when_its_own_release_runs(world: World) -> None:
-    before = world.stage.dokku.live("myapp")
+async def test_redeploy_succeeds_once_its_release_runs(world: World) -> None:
+    before = world.simulators.dokku.live("myapp")
     await world.deploy()
     row = await the_end(world, "Deployed")
     assert verdict(row) == (Phase.SUCCEEDED, None, Live.NEW)
-    assert row.sha == world.stage.forge.sha("myapp")
-    assert {one.sha for one in world.stage.dokku.live("myapp").values()} == {row.sha}
+    assert row.sha == world.simulators.forge.sha("myapp")
+    assert {one.sha for one in world.simulators.dokku.live("myapp").values()} == {row.sha}
     assert {one.sha for one in before.values()} == {row.previous_sha}
 
 
-async def test_a_first_deploy(tmp_path: Path) -> None:
+async def test_first_deploy(tmp_path: Path) -> None:
     async with open_world(tmp_path, apps=NEW_APP) as world:
         await world.start_bot()
         await world.deploy()
@@ -42,7 +42,7 @@ async def test_a_first_deploy(tmp_path: Path) -> None:
         assert row.previous_sha is None
 
 
-async def test_a_failed_build_leaves_the_old_release_serving(world: World) -> None:
+async def test_failed_build_leaves_the_previous_release_serving(world: World) -> None:
     world.now_behaves("build_fails")
     await world.deploy()
     row = await the_end(world, "Failed")
@@ -51,7 +51,7 @@ async def test_a_failed_build_leaves_the_old_release_serving(world: World) -> No
     assert "failed to solve" in shown(world.message)
 
 
-async def test_a_failed_first_build_leaves_nothing_serving(tmp_path: Path) -> None:
+async def test_failed_first_build_leaves_nothing_serving(tmp_path: Path) -> None:
     async with open_world(tmp_path, apps=NEW_APP) as world:
         world.now_behaves("build_fails")
         await world.start_bot()
@@ -60,62 +60,62 @@ async def test_a_failed_first_build_leaves_nothing_serving(tmp_path: Path) -> No
         assert verdict(row) == (Phase.FAILED, Failure.BUILD_FAILED, Live.NONE)
 
 
-async def test_a_failed_health_check_leaves_the_old_release_serving(world: World) -> None:
+async def test_failed_health_check_leaves_the_previous_release_serving(world: World) -> None:
     world.now_behaves("checks_fail")
     await world.deploy()
     row = await the_end(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS)
 
 
-async def test_a_release_that_crashes_after_its_start_is_no_success(world: World) -> None:
+async def test_release_that_crashes_after_its_start_is_a_failure(world: World) -> None:
     world.now_behaves("crash_1s")
     await world.deploy()
     row = await the_end(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.CRASHED, Live.NEW)
 
 
-async def test_exit_status_0_without_a_new_release_is_no_success(world: World) -> None:
+async def test_exit_status_0_without_a_new_release_is_a_failure(world: World) -> None:
     world.now_behaves("skip_deploy")
     await world.deploy()
     row = await the_end(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.NOT_DEPLOYED, Live.PREVIOUS)
 
 
-async def test_a_ref_that_dokku_cannot_find(world: World) -> None:
+async def test_ref_unknown_to_dokku_fails(world: World) -> None:
     world.now_behaves("ref_missing")
     await world.deploy("myapp " + "ab" * 20)
     row = await the_end(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.REF_NOT_FOUND, Live.PREVIOUS)
 
 
-async def test_a_repository_that_dokku_cannot_reach(world: World) -> None:
+async def test_repository_unreachable_for_dokku_fails(world: World) -> None:
     world.now_behaves("repo_unreachable")
     await world.deploy()
     row = await the_end(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.REPO_UNREACHABLE, Live.PREVIOUS)
 
 
-async def test_a_ref_that_the_listing_lacks_is_said_to_the_asker_alone(world: World) -> None:
+async def test_only_the_requester_sees_that_a_ref_is_missing(world: World) -> None:
     result = await world.deploy("myapp no-such-branch")
     assert result.acked
-    slack = world.stage.slack
+    slack = world.simulators.slack
     (note,) = await slack.until(lambda: slack.ephemerals(slack.user("ada")))
     assert "no-such-branch" in shown(note)
     assert world.messages == []
     assert await world.rows() == []
 
 
-async def test_an_app_that_does_not_exist_is_said_to_the_asker_alone(world: World) -> None:
+async def test_only_the_requester_sees_that_an_app_is_missing(world: World) -> None:
     await world.deploy("myap main")
-    slack = world.stage.slack
+    slack = world.simulators.slack
     (note,) = await slack.until(lambda: slack.ephemerals(slack.user("ada")))
     assert "myapp" in shown(note)
     assert world.messages == []
 
 
-async def test_a_server_that_cannot_be_reached_for_the_start(world: World) -> None:
+async def test_unreachable_server_fails_the_start(world: World) -> None:
     await world.stop_bot()
-    await world.stage.server.refuse_connections_for_test()
+    await world.simulators.server.refuse_connections_for_test()
     await world.start_bot(timing={"start_window": timedelta(milliseconds=300)})
     await world.deploy()
     row = await the_end(world, "Failed")
@@ -123,9 +123,9 @@ async def test_a_server_that_cannot_be_reached_for_the_start(world: World) -> No
     assert row.started_at is None
 
 
-async def test_a_server_that_falls_silent_is_lost_contact(world: World) -> None:
+async def test_silent_server_is_lost_contact(world: World) -> None:
     await world.stop_bot()
-    world.stage.dokku.hold_for_test("myapp", at="build step 4/")
+    world.simulators.dokku.hold_for_test("myapp", at="build step 4/")
     await world.start_bot(
         timing={
             "poll_interval": timedelta(milliseconds=100),
@@ -134,15 +134,15 @@ async def test_a_server_that_falls_silent_is_lost_contact(world: World) -> None:
     )
     await world.deploy()
     await world.until_message("Building")
-    world.stage.server.stall_for_test()
+    world.simulators.server.stall_for_test()
     row = await the_end(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.LOST_CONTACT, Live.UNKNOWN)
-    world.stage.server.heal_for_test()
+    world.simulators.server.heal_for_test()
 
 
-async def test_the_cap_stops_a_build_that_takes_too_long(world: World) -> None:
+async def test_build_longer_than_the_cap_is_stopped(world: World) -> None:
     await world.stop_bot()
-    world.stage.dokku.hold_for_test("myapp", at="build step 4/")
+    world.simulators.dokku.hold_for_test("myapp", at="build step 4/")
     await world.start_bot(DEPLOYBOT_MAX_DURATION="2s")
     await world.deploy()
     row = await the_end(world, "Failed")
@@ -150,11 +150,11 @@ async def test_the_cap_stops_a_build_that_takes_too_long(world: World) -> None:
 
 
 @pytest.mark.parametrize("at", ["build step 4/", "Attempting pre-flight checks"])
-async def test_a_cancel_stops_our_own_build(world: World, at: str) -> None:
-    world.stage.dokku.hold_for_test("myapp", at=at)
+async def test_cancel_stops_the_build(world: World, at: str) -> None:
+    world.simulators.dokku.hold_for_test("myapp", at=at)
     await world.deploy()
-    await world.stage.dokku.until(lambda: world.stage.dokku.holding("myapp"))
-    slack = world.stage.slack
+    await world.simulators.dokku.until(lambda: world.simulators.dokku.holding("myapp"))
+    slack = world.simulators.slack
     message = await world.until_message("Deploying", "Cancel")
     await slack.click(slack.user("ada"), message, action_id="deployment_cancel", confirm=True)
     row = await the_end(world, "Cancelled")

@@ -72,7 +72,7 @@ def channels(server: DokkuServer) -> None:
 
 def asked(world: World) -> int:
     """How many questions the server was asked."""
-    return [one.event for one in world.stage.dokku.journal].count("asked")
+    return [one.event for one in world.simulators.dokku.journal].count("asked")
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def asked(world: World) -> int:
         (no_channels, channels, ("The server could not be queried",)),
     ],
 )
-async def test_all_lines_are_cut_and_no_new_one_serves(
+async def test_all_connections_are_cut_and_new_ones_fail(
     tmp_path: Path, shut: Switch, open_again: Switch, words: tuple[str, ...]
 ) -> None:
     apps = [an_app(name) for name in HELD_AT]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
-        server = world.stage.server
+        server = world.simulators.server
         for app, at in HELD_AT.items():
             world.hold(at, app)
             await world.deploy(f"{app} main")
@@ -112,7 +112,7 @@ async def test_all_lines_are_cut_and_no_new_one_serves(
         assert asked(world) == given, "a server that is not the known one is told nothing"
         for app in HELD_AT:
             world.let_go(app)
-        await world.stage.dokku.until(lambda: not any(map(world.runs, HELD_AT)))
+        await world.simulators.dokku.until(lambda: not any(map(world.runs, HELD_AT)))
         open_again(server)
         await world.ended(2 * len(HELD_AT))
         for app, end in zip(HELD_AT, LATE_ENDS, strict=True):
@@ -120,16 +120,16 @@ async def test_all_lines_are_cut_and_no_new_one_serves(
             assert (app, row.phase, row.failure, row.live) == (app, *end)
             assert row.corrected_from["failure"] == "lost_contact"
             assert "could not be queried" not in row.reason
-            live = {one.sha for one in world.stage.dokku.live(app).values()}
+            live = {one.sha for one in world.simulators.dokku.live(app).values()}
             assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
 
 
-async def test_a_deploy_goes_on_while_only_questions_meet_another_server(tmp_path: Path) -> None:
+async def test_deploy_continues_while_only_questions_reach_another_server(tmp_path: Path) -> None:
     """Its line was open before: it is the known server that it leads to."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT | {"max_poll_errors": 1000})
-        server = world.stage.server
+        server = world.simulators.server
         world.hold()
         await world.deploy()
         await world.held()
@@ -150,14 +150,14 @@ async def test_a_deploy_goes_on_while_only_questions_meet_another_server(tmp_pat
         (no_channels, channels, "had no channel free"),
     ],
 )
-async def test_an_end_that_cannot_be_read_says_why_and_is_proven_late(
+async def test_unreadable_live_state_says_why_and_is_corrected(
     tmp_path: Path, shut: Switch, open_again: Switch, why: str
 ) -> None:
     """No question passes, but bytes of the deploy come: it is not lost, and its own end counts."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
-        server = world.stage.server
+        server = world.simulators.server
         world.now_behaves("build_fails")
         world.hold()
         await world.deploy()
@@ -175,12 +175,12 @@ async def test_an_end_that_cannot_be_read_says_why_and_is_proven_late(
         assert "could not be queried" not in row.reason
 
 
-async def test_questions_on_a_half_open_line_move_to_a_new_one(tmp_path: Path) -> None:
+async def test_questions_on_a_half_open_connection_move_to_a_new_one(tmp_path: Path) -> None:
     """The server was switched off for that line alone, as by a firewall that forgot it."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
-        server, dokku = world.stage.server, world.stage.dokku
+        server, dokku = world.simulators.server, world.simulators.dokku
         world.hold()
         await world.deploy()
         await world.held()

@@ -1,4 +1,4 @@
-"""One round's world: the simulators, the bot between them, and what is noted of both."""
+"""The harness of one round: simulators, the bot between them, and records of both."""
 
 import asyncio
 import time
@@ -24,13 +24,13 @@ FINISHED = "deployment.finished"
 BUSY = "the machine under this test was too busy"
 WATCH_EVERY_S = 0.2
 LATE_S = 0.3
-"""A wake-up that is so late says that the bot's questions may time out as well."""
+"""After a wake-up this late, the bot's queries may time out as well."""
 START_S = 3.0
-"""A start of the bot that takes longer says the same; it takes one second."""
+"""A slower start of the bot means the same; normally it takes one second."""
 
 
 class AnyCommit:
-    """The forge's refs; a full SHA that it does not have is a commit all the same.
+    """The forge's refs, but every full SHA counts as a commit.
 
     Making a commit for each of thousands of deployments would take longer than deploying them.
     """
@@ -49,7 +49,7 @@ class AnyCommit:
 
 @dataclass(slots=True, kw_only=True)
 class Trouble:
-    """A spell of trouble, in readings of `time.monotonic()`."""
+    """A fault and its duration, in readings of `time.monotonic()`."""
 
     kind: str
     began: float
@@ -57,10 +57,10 @@ class Trouble:
 
 
 @dataclass(kw_only=True)
-class Theatre:
+class Harness:
     """Everything of one round."""
 
-    stage: Simulators
+    simulators: Simulators
     bot: BotProcess
     wall_at: datetime
     monotonic_at: float
@@ -69,20 +69,20 @@ class Theatre:
     _webhook_ids: set[str] = field(default_factory=set)
     _ends: dict[str, asyncio.Event] = field(default_factory=dict)
     bot_life: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Whoever ends the bot holds it until it is started again."""
+    """Held by whoever stops the bot until it is started again."""
     _bot_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     def simulated(self, instant: datetime) -> datetime:
         """The simulated server's time at a real instant."""
         seconds = (instant - self.wall_at).total_seconds()
-        return self.stage.dokku.clock.instant_of(self.monotonic_at + seconds)
+        return self.simulators.dokku.clock.instant_of(self.monotonic_at + seconds)
 
-    # The bot.
+    # --- the bot
 
     async def start_bot(self) -> None:
         began = time.monotonic()
         await self.bot.start()
-        self._note_if_busy(began, START_S)
+        self._record_if_busy(began, START_S)
         self._bot_up.set()
 
     async def stop_bot(self) -> None:
@@ -95,37 +95,37 @@ class Theatre:
 
     @asynccontextmanager
     async def trouble(self, kind: str) -> AsyncIterator[None]:
-        """Note a spell of trouble."""
-        spell = Trouble(kind=kind, began=time.monotonic())
-        self.troubles.append(spell)
+        """Record a fault while the block runs."""
+        fault = Trouble(kind=kind, began=time.monotonic())
+        self.troubles.append(fault)
         try:
             yield
         finally:
-            spell.ended = time.monotonic()
+            fault.ended = time.monotonic()
 
     async def bot_is_up(self) -> None:
         """Wait until it listens."""
         await self._bot_up.wait()
 
-    # The machine.
+    # --- the machine
 
     async def watch_machine(self) -> None:
-        """Note when it is too busy to wake up in time. Until cancelled."""
+        """Record when it is too busy to wake up in time. Runs until cancelled."""
         while True:
             began = time.monotonic()
             await asyncio.sleep(WATCH_EVERY_S)
-            self._note_if_busy(began, WATCH_EVERY_S + LATE_S)
+            self._record_if_busy(began, WATCH_EVERY_S + LATE_S)
 
-    def _note_if_busy(self, began: float, most_s: float) -> None:
+    def _record_if_busy(self, began: float, most_s: float) -> None:
         now = time.monotonic()
         if now - began > most_s:
             self.troubles.append(Trouble(kind=BUSY, began=began, ended=now))
 
-    # What it told.
+    # --- what the bot reported
 
     def take_webhook(self) -> None:
         """Called after each request to the receiver."""
-        newest = self.stage.receiver.received[-1]
+        newest = self.simulators.receiver.received[-1]
         if not newest.delivered or newest.webhook_id in self._webhook_ids:
             return
         self._webhook_ids.add(newest.webhook_id)
@@ -134,12 +134,12 @@ class Theatre:
             self.end_of(newest.body["data"]["id"]).set()
 
     def end_of(self, deployment_id: str) -> asyncio.Event:
-        """Set once its end was told."""
+        """Set once its result was reported."""
         return self._ends.setdefault(deployment_id, asyncio.Event())
 
     def live_messages(self) -> dict[str, list[Message]]:
-        """By deployment id, those that stand in the channel."""
-        slack = self.stage.slack
+        """The messages in the channel, by deployment id."""
+        slack = self.simulators.slack
         found: dict[str, list[Message]] = {}
         for message in slack.messages(slack.channel("deploys")):
             metadata = message.metadata or {}
@@ -149,7 +149,7 @@ class Theatre:
 
 
 def settings_file(folder: Path) -> Path:
-    """Where each app's cap stands."""
+    """Write a settings file with each app's cap."""
     path = folder / "deploybot.toml"
     caps = {name: CAP_S if name == CAPPED else MAX_DURATION_S for name in app_names()}
     tables = [f'[apps.{name}]\nmax_duration = "{cap}s"\n' for name, cap in caps.items()]
@@ -158,29 +158,29 @@ def settings_file(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def open_theatre(
+async def open_harness(
     folder: Path, *, live: frozenset[str], version: str
-) -> AsyncIterator[Theatre]:
-    """Build it, with a bot that listens. `live`: the apps that were deployed before."""
+) -> AsyncIterator[Harness]:
+    """Open it with a bot that listens. `live`: the apps that were deployed before."""
     apps = [
         DemoApp(name=name, behaviour="ok", hint="", commits=COMMITS, live=name in live)
         for name in app_names()
     ]
     async with open_simulators(
         manifest=manifest(), folder=folder, apps=apps, speed=SPEED, version=version
-    ) as stage:
-        stage.dokku.refs = AnyCommit(stage.forge)
-        environ = {**stage.settings, "DEPLOYBOT_CONFIG": str(settings_file(folder))}
-        theatre = Theatre(
-            stage=stage,
+    ) as simulators:
+        simulators.dokku.refs = AnyCommit(simulators.forge)
+        environ = {**simulators.settings, "DEPLOYBOT_CONFIG": str(settings_file(folder))}
+        harness = Harness(
+            simulators=simulators,
             bot=BotProcess(environ | {"DEPLOYBOT_DRAIN_TIMEOUT": "0.3"}, folder),
             wall_at=datetime.now(UTC),
             monotonic_at=time.monotonic(),
         )
-        stage.receiver.on_received.append(theatre.take_webhook)
-        await theatre.start_bot()
+        simulators.receiver.on_received.append(harness.take_webhook)
+        await harness.start_bot()
         try:
-            yield theatre
+            yield harness
         finally:
-            if theatre.bot.up:
-                await theatre.stop_bot()
+            if harness.bot.up:
+                await harness.stop_bot()

@@ -203,7 +203,7 @@ def name(case: Case) -> str:
     return f"{recording}:{step}{':cancelled' if hangs_up else ''}"
 
 
-def test_every_recorded_row_is_played() -> None:
+def test_every_recorded_row_is_replayed() -> None:
     played = Counter(case.key for case in CASES)
     here = [key for key in ROWS if key[0].partition("/")[2] not in PLAYED_ELSEWHERE]
     assert played == Counter(here)
@@ -212,7 +212,7 @@ def test_every_recorded_row_is_played() -> None:
 @pytest.mark.parametrize("case", CASES, ids=name)
 async def test_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case) -> None:
     async with open_world(tmp_path, apps=(), speed=SPEED, version=case.version) as world:
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         dokku.refs = HashedRefs()
         app = dokku.replay(case.recording)
         repo = case.repo or app.repo
@@ -234,7 +234,7 @@ async def test_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case) 
 
 async def _be_its_client(world: World, *, hangs_up: bool) -> None:
     """Do what the recorded client did: it vanished, received nothing, or cancelled."""
-    dokku, server = world.stage.dokku, world.stage.server
+    dokku, server = world.simulators.dokku, world.simulators.server
 
     def events() -> set[str]:
         return {one.event for one in dokku.journal}

@@ -23,7 +23,7 @@ class Patient:
 
     def __init__(self, world: World, bot: Bot, clock: QuickClock) -> None:
         self.world = world
-        self.dokku = world.stage.dokku
+        self.dokku = world.simulators.dokku
         self._bot = bot
         self._clock = clock
 
@@ -45,7 +45,7 @@ def asked(entries: list[JournalEntry], command: str) -> int:
 
 
 def sent(world: World, command: str) -> bool:
-    return asked(world.stage.dokku.journal, command) > 0
+    return asked(world.simulators.dokku.journal, command) > 0
 
 
 @pytest.fixture
@@ -65,12 +65,12 @@ async def newest(world: World) -> Deployment:
 async def hung_push(world: World) -> asyncio.Task[object]:
     """Somebody's push whose client died: it stands still with the lock (recording m12)."""
     world.hold(BUILDING)
-    push = world.stage.dokku.outside_push_for_test("myapp", OTHER)
+    push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     return push
 
 
-async def test_the_waiting_message_tells_source_and_age_and_is_not_edited_for_the_age(
+async def test_waiting_message_names_the_outside_deploy_and_is_not_edited_for_its_age(
     patient: Patient,
 ) -> None:
     world = patient.world
@@ -88,7 +88,7 @@ async def test_the_waiting_message_tells_source_and_age_and_is_not_edited_for_th
     await world.until_message("Deployed")
 
 
-async def test_a_push_that_never_ends_is_named_with_what_an_operator_can_do(
+async def test_endless_outside_push_is_named_with_the_operators_commands(
     patient: Patient,
 ) -> None:
     world = patient.world
@@ -115,7 +115,7 @@ async def test_a_push_that_never_ends_is_named_with_what_an_operator_can_do(
     assert not sent(world, "git:sync")
 
 
-async def test_what_an_operator_is_told_to_do_frees_the_app(patient: Patient) -> None:
+async def test_suggested_operator_commands_free_the_app(patient: Patient) -> None:
     world = patient.world
     push = await hung_push(world)
     await world.deploy()
@@ -130,7 +130,7 @@ async def test_what_an_operator_is_told_to_do_frees_the_app(patient: Patient) ->
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
 
 
-async def test_a_dead_build_whose_pid_was_reused_blocks_no_longer_than_the_queue_allows(
+async def test_dead_build_with_a_reused_pid_blocks_only_until_the_deployment_expires(
     patient: Patient,
 ) -> None:
     """Dokku shows it as running for as long as some process has its PID."""
@@ -149,7 +149,7 @@ async def test_a_dead_build_whose_pid_was_reused_blocks_no_longer_than_the_queue
     assert not sent(world, "builds:cancel")
 
 
-async def test_a_restart_elsewhere_is_waited_for_by_its_name(patient: Patient) -> None:
+async def test_deployment_waits_for_an_outside_restart_and_names_it(patient: Patient) -> None:
     """It takes no lock: Dokku would let us run into it, and mix code and settings."""
     world = patient.world
     world.hold("Attempting pre-flight")
@@ -163,11 +163,11 @@ async def test_a_restart_elsewhere_is_waited_for_by_its_name(patient: Patient) -
     await world.until_message("Deployed")
 
 
-async def test_a_push_between_our_look_and_our_start_costs_nothing_but_the_place(
+async def test_outside_push_before_start_requeues(
     world: World, dokku_may_start: asyncio.Event
 ) -> None:
     """Dokku refuses us. The refusal emptied its lock file: nobody may be cancelled for it."""
-    journal = world.stage.dokku.journal
+    journal = world.simulators.dokku.journal
     begun = len(journal)
     await world.deploy()
     await world.until_message("Starting")
@@ -175,7 +175,7 @@ async def test_a_push_between_our_look_and_our_start_costs_nothing_but_the_place
     theirs = world.app.records[-1]
     dokku_may_start.set()
     await world.until_message("Queued", "1st in line", "a git push outside this bot (Dokku build")
-    assert world.stage.dokku.holding("myapp")
+    assert world.simulators.dokku.holding("myapp")
     assert not sent(world, "builds:cancel")
     world.let_go()
     await push
@@ -192,7 +192,7 @@ async def test_a_push_between_our_look_and_our_start_costs_nothing_but_the_place
 # --- during a deployment of ours
 
 
-async def test_a_config_change_that_runs_into_a_deployment_is_noted_and_told(
+async def test_outside_config_change_during_a_deployment_is_reported(
     patient: Patient,
 ) -> None:
     """Recording inspect_e: it takes no lock, and starts whatever image has the tag."""
@@ -211,7 +211,7 @@ async def test_a_config_change_that_runs_into_a_deployment_is_noted_and_told(
     assert (row.evidence or "").endswith(f"others: config-redeploy {theirs.id} succeeded")
 
 
-async def test_what_others_did_is_still_told_by_a_bot_that_was_started_anew(
+async def test_restarted_bot_still_reports_outside_changes(
     tmp_path: Path,
 ) -> None:
     """Nothing of it is remembered: it is read again from Dokku's records, and kept with the end."""
@@ -220,14 +220,15 @@ async def test_what_others_did_is_still_told_by_a_bot_that_was_started_anew(
         world.hold(BUILDING)
         await world.deploy()
         await world.held()
-        await outside_command_for_test(world.stage.dokku, "ps:restart myapp")
+        await outside_command_for_test(world.simulators.dokku, "ps:restart myapp")
         world.hold("before_exit")  # it goes on to there
-        await world.stage.dokku.until(
+        await world.simulators.dokku.until(
             lambda: (
-                world.app.records[-2].status == "succeeded" and world.stage.dokku.holding("myapp")
+                world.app.records[-2].status == "succeeded"
+                and world.simulators.dokku.holding("myapp")
             )
         )
-        await world.stage.server.drop_connections_for_test()
+        await world.simulators.server.drop_connections_for_test()
         await world.stop_bot()
         world.let_go()
         await world.start_bot(clock=QuickClock())
@@ -239,7 +240,9 @@ async def test_what_others_did_is_still_told_by_a_bot_that_was_started_anew(
         assert "Meanwhile, outside this bot: ps:restart" in shown(world.message)
 
 
-async def test_a_restart_of_the_old_release_is_named_in_the_sentence(patient: Patient) -> None:
+async def test_outside_restart_of_the_previous_release_is_part_of_the_reason(
+    patient: Patient,
+) -> None:
     world = patient.world
     world.now_behaves("build_fails")
     world.hold("Building myapp")
@@ -255,7 +258,7 @@ async def test_a_restart_of_the_old_release_is_named_in_the_sentence(patient: Pa
 
 async def seen_once(world: World) -> None:
     """Deploy, until the bot has looked at the new release for the first time."""
-    journal = world.stage.dokku.journal
+    journal = world.simulators.dokku.journal
     begun = len(journal)
     await world.deploy()
 
@@ -264,13 +267,13 @@ async def seen_once(world: World) -> None:
         ends = [at for at, one in enumerate(events) if one.event == "metadata_set"]
         return bool(ends) and asked(events[ends[0] :], "ps:inspect") > 0
 
-    await world.stage.dokku.until(looked)
+    await world.simulators.dokku.until(looked)
 
 
-async def test_a_scaling_leaves_no_record_and_is_told_all_the_same(tmp_path: Path) -> None:
+async def test_outside_scaling_is_reported_without_a_build_record(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         await world.start_bot(DEPLOYBOT_SETTLE="6s")
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         await seen_once(world)
         await outside_command_for_test(dokku, "ps:scale myapp web=2")
         await world.until_message("Deployed", "by a command that Dokku keeps no record of")
@@ -278,7 +281,7 @@ async def test_a_scaling_leaves_no_record_and_is_told_all_the_same(tmp_path: Pat
         assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
 
 
-async def test_a_deploy_that_our_lock_keeps_out_is_told_to_operators_alone(
+async def test_refused_outside_push_is_shown_only_in_the_evidence(
     patient: Patient,
 ) -> None:
     world = patient.world
@@ -294,12 +297,12 @@ async def test_a_deploy_that_our_lock_keeps_out_is_told_to_operators_alone(
     assert f"git-hook {refused.id} " in ((await newest(world)).evidence or "")
 
 
-async def test_a_push_that_replaces_a_release_before_its_proof_is_named(tmp_path: Path) -> None:
+async def test_outside_push_during_the_stability_check_is_named(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         await world.start_bot(DEPLOYBOT_SETTLE="8s")
-        dokku = world.stage.dokku
+        dokku = world.simulators.dokku
         await seen_once(world)
         await dokku.outside_push_for_test("myapp", OTHER)
-        await world.until_message("Failed", "It was replaced by git push before it had proved")
+        await world.until_message("Failed", "It was replaced by git push before it was confirmed")
         row = await newest(world)
         assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)

@@ -18,7 +18,7 @@ GREETING = (
 async def noisy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """A greeting before the login, in it, and before every answer; a terminal nobody asked for."""
     async with open_world(tmp_path, version=request.param) as world:
-        server = world.stage.server
+        server = world.simulators.server
         server.noise_for_test(b"Only for people who may\r\n")
         server.greet_for_test(banner="All is watched\n", motd=GREETING, forces_pty=True)
         await world.start_bot()
@@ -31,13 +31,13 @@ async def the_end(world: World) -> Deployment:
     return row
 
 
-async def test_a_good_deploy_amid_noise(noisy: World) -> None:
+async def test_good_deploy_with_noise(noisy: World) -> None:
     await noisy.deploy()
     row = await the_end(noisy)
     assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
 
 
-async def test_a_failed_build_amid_noise(noisy: World) -> None:
+async def test_failed_build_with_noise(noisy: World) -> None:
     noisy.now_behaves("build_fails")
     await noisy.deploy()
     row = await the_end(noisy)
@@ -49,9 +49,9 @@ async def test_a_failed_build_amid_noise(noisy: World) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["garbage", "no_newline"])
-async def test_output_of_any_kind_ends_well(world: World, behaviour: str) -> None:
+async def test_odd_output_does_not_affect_the_result(world: World, behaviour: str) -> None:
     world.now_behaves(behaviour)
     await world.deploy()
-    await world.stage.receiver.wait_delivered(1)
+    await world.simulators.receiver.wait_delivered(1)
     (row,) = await world.rows()
     assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
