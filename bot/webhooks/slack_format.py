@@ -56,8 +56,9 @@ def _sentences(data: Mapping[str, Any]) -> list[str]:
     reason = str(data["reason"] or "").strip()
     if reason and reason[-1] not in ".!?":
         reason += "."
-    live = LIVE_SENTENCES[Live(data["live"])] if data["live"] else ""
-    return [part for part in (reason, live) if part]
+    if reason:
+        return [reason]  # the reason of a result says what is serving
+    return [LIVE_SENTENCES[Live(data["live"])]] if data["live"] else []
 
 
 def _duration(seconds: float | None) -> str:
