@@ -108,7 +108,7 @@ def read_url(url: str, *, source: str = "environment") -> URL:
             fix = "Install the extra: dokku-deploybot[postgres]."
             raise ConfigError(SETTING, source, "PostgreSQL's driver is not installed", fix)
         return read.set(drivername="postgresql+asyncpg")
-    raise ConfigError(SETTING, source, f"{name} is not a database this bot knows", _FORMS)
+    raise ConfigError(SETTING, source, f"{name} is not a database the bot knows", _FORMS)
 
 
 def build_engine(

@@ -113,7 +113,7 @@ async def test_before_0_38_fetch_ends_before_the_connection_is_closed(tmp_path: 
         dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         await by_button(world)
-        await world.until_message("Cancelling", "waits for the end of Dokku's fetch")
+        await world.until_message("Cancelling", "waiting for Dokku's fetch to end")
         (run,) = world.app.runs
         assert not run.output.closed
         dokku.hold_for_test("myapp", at=BUILDING, too=True)
@@ -135,7 +135,7 @@ async def test_before_0_38_build_dies_before_a_release_at_real_speed(
         dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         await by_button(world)
-        await world.until_message("Cancelling", "waits for the end of Dokku's fetch")
+        await world.until_message("Cancelling", "waiting for Dokku's fetch to end")
         ((run, record),) = [(one, one.record) for one in world.app.runs]
         assert record is not None
         world.let_go()

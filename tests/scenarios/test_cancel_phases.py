@@ -74,7 +74,7 @@ async def test_cancel_while_waiting_for_an_outside_build_kills_nothing(
         push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
         await world.held()
         await world.deploy()
-        await world.until_message("Queued", "outside this bot", "Cancel")
+        await world.until_message("Queued", "outside the bot", "Cancel")
         began = time.monotonic()
         await by_button(world)
         end = await ends_cancelled(world, began, KEPT)

@@ -51,7 +51,7 @@ async def test_time_in_the_queue_does_not_count(world: World) -> None:
     push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
     await world.deploy()
-    await world.until_message("1st in line", "outside this bot")
+    await world.until_message("1st in line", "outside the bot")
     clock.leap(MORE_THAN_THE_CAP)
     world.let_go()
     await push

@@ -159,7 +159,9 @@ async def test_all_connections_break(
         live = {one.sha for one in patient.simulators.dokku.live(app).values()}
         assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
         if row.failure is Failure.INTERRUPTED:
-            assert "bot or its connection went down during the deployment" in (row.reason or "")
+            assert "bot stopped or its connection dropped during the deployment" in (
+                row.reason or ""
+            )
             serves = "The new release is" if row.live is Live.NEW else "previous release is still"
             assert serves in (row.reason or "")
     assert len(patient.messages) == len(HELD_AT)

@@ -72,7 +72,7 @@ async def test_login_is_repeated_after_a_black_hole(hasty: World) -> None:
     server = hasty.simulators.server
     server.swallow_connections_for_test()
     await hasty.deploy()
-    await hasty.until_message("waits for the server (try 1 of 3)")
+    await hasty.until_message("waiting for the server (try 1 of 3)")
     await server.accept_connections_for_test()
     assert_deployed(await the_end(hasty))
 
@@ -88,7 +88,7 @@ async def test_server_restarting_during_the_login_is_waited_for(tmp_path: Path) 
         await world.simulators.dokku.until(lambda: server.connections == 2)
         await server.refuse_connections_for_test()
         await server.drop_connections_for_test()
-        await world.until_message("waits for the server (try 1 of 3)")
+        await world.until_message("waiting for the server (try 1 of 3)")
         server.slow_logins_for_test(0)
         await server.accept_connections_for_test()
         assert_deployed(await the_end(world))

@@ -27,7 +27,7 @@ from tests.verdicts.rows import ROWS, Row
 __all__ = ["asked"]
 
 MODEL: Mapping[str, Row] = {row.model: row for row in ROWS if row.model}
-STAYED_UP = "The new release is running and stayed up."
+STAYED_UP = "The new release is running and has stayed up."
 
 
 def end_of(case: ModelCase) -> tuple[Phase, Failure | None, Live, str]:

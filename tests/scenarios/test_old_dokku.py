@@ -50,7 +50,7 @@ async def held_at(world: World, line: str) -> None:
 
 async def test_good_redeploy_is_proven_by_its_containers(old: World) -> None:
     await old.deploy()
-    end = await the_end(old, "Deployed", "The new release is running and stayed up.")
+    end = await the_end(old, "Deployed", "The new release is running and has stayed up.")
     assert end == (Phase.SUCCEEDED, None, Live.NEW)
     assert NO_RECORDS not in shown(old.message)
 
@@ -99,7 +99,7 @@ async def test_outside_deploy_is_waited_for(old: World) -> None:
     push = old.simulators.dokku.outside_push_for_test("myapp", "ab" * 20)
     await old.held()
     await old.deploy()
-    await old.until_message("Queued", "waits for another deploy outside this bot")
+    await old.until_message("Queued", "waiting for another deploy outside the bot")
     old.let_go()
     await push
     assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
@@ -114,7 +114,7 @@ async def test_start_refused_by_the_old_lock_keeps_its_position(
     push = old.simulators.dokku.outside_push_for_test("myapp", "ab" * 20)
     await old.held()
     dokku_may_start.set()
-    await old.until_message("Queued", "waits for another deploy outside this bot")
+    await old.until_message("Queued", "waiting for another deploy outside the bot")
     old.let_go()
     await push
     assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)

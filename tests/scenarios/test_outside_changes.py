@@ -76,7 +76,7 @@ async def test_waiting_message_names_the_outside_deploy_and_is_not_edited_for_it
     world = patient.world
     await hung_push(world)
     await world.deploy()
-    message = await world.until_message("1st in line", "a git push outside this bot")
+    message = await world.until_message("1st in line", "a git push outside the bot")
     status = parts_of(message).facts["Status"]
     build = world.app.records[-1]
     assert f"(Dokku build {build.id}), running since " in status
@@ -95,17 +95,17 @@ async def test_endless_outside_push_is_named_with_the_operators_commands(
     await hung_push(world)
     build = world.app.records[-1]
     await world.deploy()
-    await world.until_message("1st in line", "a git push outside this bot")
+    await world.until_message("1st in line", "a git push outside the bot")
     patient.passes(timedelta(minutes=31))
     await world.until_message(
-        "Queued", "running for longer than a deployment may", f"builds:info myapp {build.id}"
+        "Queued", "running longer than a deployment may", f"builds:info myapp {build.id}"
     )
     patient.passes(timedelta(hours=2))
-    await world.until_message("Failed:", "it waited too long")
+    await world.until_message("Failed:", "it waited too long in the queue")
     row = await newest(world)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.EXPIRED, Live.PREVIOUS)
     assert row.reason == (
-        f"It waited too long for a git push outside this bot (Dokku build {build.id}), which has "
+        f"It waited too long for a git push outside the bot (Dokku build {build.id}), which has "
         f"been running for 2h 31m. An operator can find its PID with `builds:info myapp "
         f"{build.id}` and, if that process is still this build, end it with `builds:cancel "
         "myapp`. The previous release is still serving."
@@ -119,7 +119,7 @@ async def test_suggested_operator_commands_free_the_app(patient: Patient) -> Non
     world = patient.world
     push = await hung_push(world)
     await world.deploy()
-    await world.until_message("1st in line", "a git push outside this bot")
+    await world.until_message("1st in line", "a git push outside the bot")
     patient.passes(timedelta(minutes=31))
     await world.until_message("end it with", "builds:cancel myapp")
     await outside_command_for_test(patient.dokku, "builds:cancel myapp")
@@ -141,7 +141,7 @@ async def test_dead_build_with_a_reused_pid_blocks_only_until_the_deployment_exp
     dead = world.app.records[-1]
     patient.dokku.reuse_pid_for_test("myapp", dead.id)
     await world.deploy()
-    await world.until_message("1st in line", "a git push outside this bot", dead.id)
+    await world.until_message("1st in line", "a git push outside the bot", dead.id)
     patient.passes(timedelta(hours=2, minutes=1))
     await world.until_message("Failed:", "if that process is still this build")
     row = await newest(world)
@@ -156,7 +156,7 @@ async def test_deployment_waits_for_an_outside_restart_and_names_it(patient: Pat
     restart = outside_command_for_test(patient.dokku, "ps:restart myapp")
     await world.held()
     await world.deploy()
-    await world.until_message("1st in line", "a ps:restart outside this bot")
+    await world.until_message("1st in line", "a ps:restart outside the bot")
     assert not sent(world, "git:sync")
     world.let_go()
     await restart
@@ -174,7 +174,7 @@ async def test_outside_push_before_start_requeues(
     push = await hung_push(world)
     theirs = world.app.records[-1]
     dokku_may_start.set()
-    await world.until_message("Queued", "1st in line", "a git push outside this bot (Dokku build")
+    await world.until_message("Queued", "1st in line", "a git push outside the bot (Dokku build")
     assert world.simulators.dokku.holding("myapp")
     assert not sent(world, "builds:cancel")
     world.let_go()
@@ -202,10 +202,10 @@ async def test_outside_config_change_during_a_deployment_is_reported(
     await world.held()
     await outside_command_for_test(patient.dokku, "config:set myapp COLOUR=blue")
     theirs = world.app.records[-1]
-    noted = f"Meanwhile, outside this bot: config:set (Dokku build {theirs.id})."
+    noted = f"Meanwhile, outside the bot: config:set (Dokku build {theirs.id})."
     await world.until_message("Building", noted)
     world.let_go()
-    await world.until_message("Deployed", "The new release is running and stayed up.", noted)
+    await world.until_message("Deployed", "The new release is running and has stayed up.", noted)
     row = await newest(world)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert (row.evidence or "").endswith(f"others: config-redeploy {theirs.id} succeeded")
@@ -232,12 +232,12 @@ async def test_restarted_bot_still_reports_outside_changes(
         await world.stop_bot()
         world.let_go()
         await world.start_bot(clock=QuickClock())
-        await world.until_message("Deployed", "Meanwhile, outside this bot: ps:restart")
+        await world.until_message("Deployed", "Meanwhile, outside the bot: ps:restart")
         await world.stop_bot()
         await world.start_bot(clock=QuickClock())
         assert "ps:restart" in ((await newest(world)).reason or "")
         await world.stop_bot()
-        assert "Meanwhile, outside this bot: ps:restart" in shown(world.message)
+        assert "Meanwhile, outside the bot: ps:restart" in shown(world.message)
 
 
 async def test_outside_restart_of_the_previous_release_is_part_of_the_reason(
@@ -251,9 +251,9 @@ async def test_outside_restart_of_the_previous_release_is_part_of_the_reason(
     await outside_command_for_test(patient.dokku, "ps:restart myapp")
     world.let_go()
     await world.until_message(
-        "Failed", "The previous release is serving; it was restarted meanwhile by ps:restart."
+        "Failed", "The previous release is serving; it was restarted in the meantime by ps:restart."
     )
-    assert "Meanwhile, outside this bot" not in shown(world.message)
+    assert "Meanwhile, outside the bot" not in shown(world.message)
 
 
 async def seen_once(world: World) -> None:
@@ -292,7 +292,7 @@ async def test_refused_outside_push_is_shown_only_in_the_evidence(
     refused = world.app.records[-1]
     await patient.looks(len(patient.dokku.journal), 2)
     world.let_go()
-    await world.until_message("Deployed", "The new release is running and stayed up.")
+    await world.until_message("Deployed", "The new release is running and has stayed up.")
     assert "Others" not in shown(world.message)
     assert f"git-hook {refused.id} " in ((await newest(world)).evidence or "")
 

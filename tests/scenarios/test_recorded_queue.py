@@ -46,7 +46,7 @@ async def push_elsewhere(world: World) -> asyncio.Task[object]:
 async def test_deployment_waits_for_an_outside_push_and_names_it(world: World) -> None:
     push = await push_elsewhere(world)
     await world.deploy()
-    await world.until_message("Queued", "waits for", "git push")
+    await world.until_message("Queued", "waiting for", "git push")
     world.let_go()
     await push
     await world.until_message("Deployed")
@@ -61,7 +61,7 @@ async def test_start_refused_by_the_deploy_lock_keeps_its_position(
     await world.until_message("Starting")
     push = await push_elsewhere(world)
     dokku_may_start.set()
-    await world.until_message("Queued", "waits for")
+    await world.until_message("Queued", "waiting for")
     assert world.simulators.dokku.holding("myapp")
     world.let_go()
     await push
@@ -96,7 +96,7 @@ async def test_same_commit_is_deployed_again(world: World) -> None:
     world.now_behaves("cached")
     await world.deploy()
     await world.posted(2)
-    await world.until_message("Deployed", "The new release is running and stayed up.")
+    await world.until_message("Deployed", "The new release is running and has stayed up.")
     assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
     (second,) = world.simulators.dokku.live("myapp").values()
     assert (first.sha, second.container_id != first.container_id) == (second.sha, True)

@@ -42,7 +42,7 @@ End = tuple[Phase, Failure | None, Live]
 MODEL = "on the model"
 LONG_SETTLE = {"DEPLOYBOT_SETTLE": "3"}
 UP: End = (Phase.SUCCEEDED, None, Live.NEW)
-STAYED_UP = "The new release is running and stayed up."
+STAYED_UP = "The new release is running and has stayed up."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ CASES = (
         recording="t",
         play=scaled_to_nothing,
         end=(Phase.SUCCEEDED, None, Live.NONE),
-        says="Released; no process is scaled up, so nothing is serving.",
+        says="Released, but no process is scaled up, so nothing is serving.",
     ),
     Case(
         name="skip-deploy before anything was deployed",
@@ -152,7 +152,7 @@ CASES = (
         play=behaving("checks_fail"),
         first=True,
         end=(Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.NONE),
-        says="The health check failed: Failure in name='web health': "
+        says="The health checks failed: Failure in name='web health': "
         "unexpected status code: 500. Nothing is serving.",
     ),
     Case(
@@ -161,7 +161,7 @@ CASES = (
         play=behaving("ref_missing", "myapp " + "ab" * 20),
         first=True,
         end=(Phase.FAILED, Failure.REF_NOT_FOUND, Live.NONE),
-        says="The repository has no such ref: error: pathspec",
+        says="The repository has no such branch, tag or commit: error: pathspec",
     ),
     Case(
         name="the repository's port is closed",
@@ -206,7 +206,7 @@ CASES = (
         recording="inspect_b",
         play=held("Building myapp", outside("ps:restart myapp"), "build_fails"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
-        says="The previous release is serving; it was restarted meanwhile by ps:restart.",
+        says="The previous release is serving; it was restarted in the meantime by ps:restart.",
     ),
     Case(
         name="the old release is itself restarting while the build fails",

@@ -45,11 +45,11 @@ async def test_refused_start_keeps_its_position(
         other = dokku.outside_push_for_test(app.name, "ab" * 20)
         await world.held(app.name)
         dokku_may_start.set()
-        await world.until_message("Queued", "waits for")
+        await world.until_message("Queued", "waiting for")
         assert asked.show(row_of(version))
         world.let_go(app.name)
         await other
-        await world.until_message("Deployed", "The new release is running and stayed up.")
+        await world.until_message("Deployed", "The new release is running and has stayed up.")
         (row,) = await world.rows(app.name)
         assert isinstance(row, Deployment)
         assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)

@@ -36,7 +36,7 @@ HEADLINES = {
     Phase.CANCELLED: "Cancelled",
 }
 EVENTS = {"silence_begins", "waits_for_loss", "waits_for_cancel"}
-STAYED_UP = "The new release is running and stayed up."
+STAYED_UP = "The new release is running and has stayed up."
 Key = tuple[str, str, bool]
 """Recording, step, and whether someone cancels where the recorded client was lost."""
 

@@ -17,7 +17,7 @@ __all__ = ["asked"]
 
 SCENARIO = "k_two_apps_at_once"
 SPEED = 50.0
-STAYED_UP = "The new release is running and stayed up."
+STAYED_UP = "The new release is running and has stayed up."
 RECORDINGS = (
     Recording(
         scenario=SCENARIO,

@@ -63,7 +63,7 @@ async def test_queued_deployments_do_not_delay_the_exit(tmp_path: Path) -> None:
         push = dokku.outside_push_for_test("myapp", pushed)
         await dokku.until(lambda: dokku.holding("myapp"))
         await it.world.deploy("myapp main")
-        await it.until_says("myapp", "a git push outside this bot")
+        await it.until_says("myapp", "a git push outside the bot")
         assert await it.terminate(bot, within_s=LEEWAY_S) == 0
         await it.start()
         dokku.release_for_test("myapp")

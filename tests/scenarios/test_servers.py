@@ -86,7 +86,7 @@ async def test_dead_server_does_not_delay_another_server(
     assert "Waiting" in shown(world.messages[first - 1])
     # Nor do questions of people wait.
     await world.deploy("apps")
-    listed = await world.whispered("Apps you can deploy", "myapp")
+    listed = await world.whispered("Apps the bot can deploy", "myapp")
     assert "staging" in listed
     await world.deploy("status blog")
     await world.deploy("status myapp")

@@ -102,7 +102,7 @@ async def test_roll_back_deploys_the_commit_it_named_and_never_the_live_one(quic
     assert oldest.sha[:7] in _dialog_of(second)
 
     await quick.click(ROLLBACK, second)
-    await quick.until_message("Deployed", f"roll back of {newest.id}")
+    await quick.until_message("Deployed", f"rollback of {newest.id}")
     assert _live(quick) == oldest.sha
     assert newest.sha[:7] in _dialog_of(quick.message)
 

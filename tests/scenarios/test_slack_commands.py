@@ -87,7 +87,7 @@ async def test_command_of_a_later_release_deploys_nothing(tmp_path: Path, word: 
         ("myapp main right now please", "I don't understand"),
         ("@grace main", "not a valid app name"),
         ("status nothing", "There is no app nothing on default"),
-        ("history", "Which one?"),
+        ("history", "Which app or deployment?"),
         ("cancel myapp", "No deployment of `myapp` was found"),
         ("retry 01K9ZB0000000000000000001A", "No deployment"),
         ("rollback myapp", "No earlier release of myapp was proven live"),
@@ -128,7 +128,7 @@ async def test_only_the_requester_sees_the_answers_to_questions(world: World) ->
     await world.held()
     (row,) = await world.rows()
     await world.deploy("status")
-    await world.whispered("1 running or queued", "Deploying myapp")
+    await world.whispered("1 deployment running or queued", "Deploying myapp")
     await world.deploy("Status myapp")
     await world.whispered("Deploying myapp", row.id)
     await world.deploy(f"status {row.id[-6:].lower()}")
@@ -209,7 +209,7 @@ async def test_rollback_accepts_only_commits_proven_live(quick: World) -> None:
     back = (await quick.ended(3))[0]
     assert (back.phase, back.sha, back.rollback_of) == (Phase.SUCCEEDED, first.sha, second.id)
     assert _live(quick) == first.sha
-    await quick.until_message("Deployed", f"roll back of {second.id}")
+    await quick.until_message("Deployed", f"rollback of {second.id}")
     await quick.deploy(f"rollback myapp {first.sha[:7]}")
     await quick.whispered(f"`{first.sha[:7]}` is already live")
     await quick.deploy(f"rollback myapp {second.sha[:7]}")

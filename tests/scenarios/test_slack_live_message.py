@@ -64,7 +64,7 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
         assert releasing.facts["Status"] == "Releasing · health checks of web.1"
 
         world.let_go()
-        await at(world, "Checking · watching the new release run")
+        await at(world, "Checking · watching the new release")
 
         deployed = await at(world, "Deployed")
         (row,) = await world.rows()
@@ -131,7 +131,11 @@ ENDS = (
         status="Failed · nothing new was deployed",
         live="the previous release",
     ),
-    End(behaviour="ref_missing", status="Failed · no such ref", live="the previous release"),
+    End(
+        behaviour="ref_missing",
+        status="Failed · no such branch, tag or commit",
+        live="the previous release",
+    ),
     End(
         behaviour="repo_unreachable",
         status="Failed · the repository cannot be reached",
@@ -176,7 +180,7 @@ async def test_unknown_result_is_reported_as_unknown(tmp_path: Path) -> None:
         assert stale.headline.startswith("🔵 *Deploying myapp*")
         lost = await at(world, "Failed:")
         assert lost.facts["Status"] == "Failed · contact was lost"
-        assert lost.facts["Live now"] == "not known"
+        assert lost.facts["Live now"] == "unknown"
         assert lost.buttons == ["Full log", "Retry"]
         world.simulators.server.heal_for_test()
 

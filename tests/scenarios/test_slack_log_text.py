@@ -114,7 +114,7 @@ async def test_ref_cannot_ping_anyone(quick: World) -> None:
     quick.now_behaves("ref_missing")
     quick.simulators.forge.unreachable_for_test("myapp")
     await quick.deploy("myapp fix-@here/_x_")
-    message = await quick.until_message("Failed:", "no such ref")
+    message = await quick.until_message("Failed:", "no such branch, tag or commit")
     for text in _markup({"text": message.text, "blocks": message.blocks}):
         assert not PINGS.search(text)
 

@@ -10,7 +10,7 @@ from bot.slack.listeners.buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.clicks import Permission
 from tests.scenarios.conftest import World, open_world, shown
 
-INSIDERS_ONLY = "Only members of this bot's own workspace"
+INSIDERS_ONLY = "Only members of the bot's own workspace"
 
 
 @pytest.mark.parametrize("name", ["random", "secret"])
@@ -97,7 +97,7 @@ async def test_only_deployers_can_deploy_cancel_and_retry(tmp_path: Path) -> Non
     async with open_world(tmp_path) as world:
         await world.start_bot()
         await world.deploy(user="alan")
-        refusal = await world.whispered("You may not deploy myapp", user="alan")
+        refusal = await world.whispered("You aren't allowed to deploy myapp", user="alan")
         assert "<!subteam^S01RELEASE0>" in refusal
         assert world.messages == []
         assert await world.rows() == []
@@ -128,7 +128,7 @@ async def test_each_button_asks_for_the_permission_of_its_row(tmp_path: Path) ->
 
         async def refused(count: int) -> None:
             await world.slack.until(lambda: len(world.slack.ephemerals(alan)) >= count)
-            await world.whispered("You may not deploy myapp", user="alan")
+            await world.whispered("You aren't allowed to deploy myapp", user="alan")
 
         async def alan_clicks_each_button() -> None:
             for row in MESSAGE_BUTTONS:

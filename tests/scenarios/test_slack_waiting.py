@@ -24,12 +24,12 @@ async def test_waiting_deployments_show_their_place_and_start_in_order(
     await quick.posted(2)
     second = await at(quick, "1st in line")
     assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login`"
-    assert second.facts["Status"] == "Queued · 1st in line · waits for the deployment before it"
+    assert second.facts["Status"] == "Queued · 1st in line · waiting for the deployment ahead of it"
     assert second.buttons == ["Cancel"]
     await quick.deploy("myapp v1.0", user="grace")
     await quick.posted(3)
     third = await at(quick, "2nd in line")
-    assert third.facts["Status"] == "Queued · 2nd in line · waits for the deployment before it"
+    assert third.facts["Status"] == "Queued · 2nd in line · waiting for the deployment ahead of it"
     assert third.facts["Requested by"] == "@\u200bgrace"
     quick.let_go()
     rows = await quick.ended(3)
@@ -54,7 +54,7 @@ async def test_deployment_waits_for_an_outside_deploy_and_names_it(quick: World)
     )
     await quick.held()
     await quick.deploy()
-    waiting = await at(quick, "1st in line", "a git push outside this bot")
+    waiting = await at(quick, "1st in line", "a git push outside the bot")
     record = quick.app.records[-1]
     assert record.id in waiting.facts["Status"]
     assert waiting.buttons == ["Cancel"]
@@ -74,14 +74,14 @@ async def test_waiting_deployment_expires(tmp_path: Path) -> None:
         )
         await world.held()
         await world.deploy("myapp main")
-        await at(world, "1st in line", "a git push outside this bot")
+        await at(world, "1st in line", "a git push outside the bot")
         clock.leap(timedelta(hours=2))
         bot.dispatcher.look_for_work()  # as it does every 5 s
-        expired = await at(world, "Failed:", "it waited too long")
-        assert expired.facts["Status"] == "Failed · it waited too long"
+        expired = await at(world, "Failed:", "it waited too long in the queue")
+        assert expired.facts["Status"] == "Failed · it waited too long in the queue"
         assert expired.facts["Live now"].startswith("the previous release")
         assert expired.buttons == ["Full log", "Retry"]
-        assert "a git push outside this bot" in shown(world.message)
+        assert "a git push outside the bot" in shown(world.message)
 
 
 def world_text(edits: Sequence[Rendering]) -> str:

@@ -32,7 +32,7 @@ async def test_stop_while_slack_is_unreachable_drains_running_deployments(
         push = dokku.outside_push_for_test("myapp", pushed)
         await dokku.until(lambda: dokku.holding("myapp"))
         await it.world.deploy("myapp main")
-        await it.until_says("myapp", "a git push outside this bot")
+        await it.until_says("myapp", "a git push outside the bot")
         await it.kill(bot)
         dokku.release_for_test("myapp")
         await push

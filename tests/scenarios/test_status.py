@@ -84,8 +84,8 @@ async def test_outside_push_of_a_former_commit_names_that_commit(world: World) -
 async def test_stopped_app_runs_nothing(world: World) -> None:
     row = await deployed(world)
     await elsewhere(world, "ps:stop myapp")
-    said = await status(world, "Nothing is running: stopped, scaled to zero")
-    assert f"which left {row.sha[:7]} running" in said
+    said = await status(world, "Nothing is running. The last deployment left")
+    assert f"left {row.sha[:7]} running; since then the app crashed, or was stopped" in said
     assert "web.1 exited" in said
 
 
@@ -143,7 +143,7 @@ async def test_dead_server_is_shown_with_the_last_verified_deployment(world: Wor
     row = await deployed(world)
     await world.simulators.server.refuse_connections_for_test()
     await world.simulators.server.drop_connections_for_test()
-    said = await status(world, "What is live now is not known.")
+    said = await status(world, "What is live now is unknown.")
     assert "refused" in said
     assert f"The last verified deployment ({row.id}) left {row.sha[:7]} live" in said
 
@@ -151,7 +151,7 @@ async def test_dead_server_is_shown_with_the_last_verified_deployment(world: Wor
 async def test_live_state_is_unknown_if_docker_does_not_answer(world: World) -> None:
     await deployed(world)
     world.simulators.dokku.kill_docker_for_test()
-    said = await status(world, "What is live now is not known.")
+    said = await status(world, "What is live now is unknown.")
     assert "is live," not in said
 
 

@@ -213,7 +213,11 @@ class _Queries(Queries):
         now, why = self._service.now, self._service.why
         evidence = LiveEvidence(started=rows, unfinished=unfinished, containers=now)
         state = compare_live(evidence)
-        return [LiveReport(server=rows[0].server, app=app, state=state, why=why)]
+        return [
+            LiveReport(
+                server=rows[0].server, app=app, dokku_app=rows[0].dokku_app, state=state, why=why
+            )
+        ]
 
     async def known_apps(self) -> Sequence[AppPolicy]:
         return [self.catalog.policy(app) for app in self._service.apps]

@@ -121,7 +121,7 @@ def test_status_by_id_by_part_of_it_and_by_app(shell: Shell) -> None:
     assert shell.run("status", ID[:8].lower()) == by_id
     by_app = shell.run("status", "web")
     assert by_app.startswith(by_id)
-    assert "Live now, web on production:\n  What is live now is not known." in by_app
+    assert "Live now, web on production:\n  What is live now is unknown." in by_app
     assert "Its server cannot be asked from here: environment: SLACK_BOT_TOKEN: " in by_app
 
 

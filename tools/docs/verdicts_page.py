@@ -16,7 +16,13 @@ from bot.deployments.verdict.decisions import (
     WatchRelease,
 )
 from bot.deployments.verdict.stability import NextLook
-from bot.deployments.verdict.wording import LIVE_SENTENCES, as_sentence, cause_of, live_sentence
+from bot.deployments.verdict.wording import (
+    LATE,
+    LIVE_SENTENCES,
+    as_sentence,
+    cause_of,
+    live_sentence,
+)
 from bot.dokku.commands import MEANS, SINCE, capabilities
 from tests.verdicts.answers import Answer, ask, ended
 from tests.verdicts.printed import PRINTED, Printed
@@ -37,7 +43,7 @@ The first sentence names the cause, the second what serves. `…` is what Dokku 
 {lives}
 
 A result before Dokku 0.38 that is inferred from the released deploy lock says so. A failure after
-new containers began to serve begins with *Failed late*.
+new containers had started begins with *{late}*
 """
 _PRINTED = """\
 ## What Dokku prints at an end
@@ -136,7 +142,7 @@ def _messages() -> str:
     some = next(iter(first.values()))
     for detail, words in _LIVE_DETAILS.items():
         lives.append(f"| {words} | {live_sentence(_plain(some, live_detail=detail))} |")
-    return _MESSAGES.format(causes="\n".join(causes), lives="\n".join(lives))
+    return _MESSAGES.format(causes="\n".join(causes), lives="\n".join(lives), late=LATE)
 
 
 def _first_sentence(result: Ended) -> str:

@@ -42,7 +42,7 @@ from bot.errors import (
 
 log = structlog.get_logger(__name__)
 
-ANOTHER_DEPLOY = "another deploy outside this bot"
+ANOTHER_DEPLOY = "another deploy outside the bot"
 """What it waits for, until the next look names it."""
 
 

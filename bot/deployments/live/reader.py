@@ -27,6 +27,8 @@ class LiveReport:
 
     server: str
     app: str
+    dokku_app: str
+    """The name on the server, for commands of Dokku."""
     state: LiveState
     keeps_records: bool | None = None
     """Whether this Dokku keeps build records. None: it did not answer."""
@@ -139,6 +141,7 @@ class LiveReader:
         return LiveReport(
             server=key.server,
             app=app,
+            dokku_app=key.dokku_app,
             state=compare_live(evidence),
             keeps_records=answers.keeps_records,
             why=answers.why,

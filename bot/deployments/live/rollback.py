@@ -83,7 +83,7 @@ def choose_given(
     shas = sorted({one.sha for one in proven if one.sha})
     if not shas:
         raise Declined(
-            f"This bot never proved `{quoted(given)}` live for {app}. "
+            f"The bot never proved `{quoted(given)}` live for {app}. "
             f"`/deploy {app} {quoted(given)}` deploys it like any other commit."
         )
     if len(shas) > 1:
@@ -119,6 +119,6 @@ def refuse_if_live_or_under_way(app: str, sha: str, state: LiveState) -> None:
     unread = state.match is Match.UNREADABLE and state.unproven is None
     if unread and base is not None and is_good(base) and base.sha == sha:
         raise Declined(
-            f"`{short}` is already live as far as this bot knows. The server did not answer in "
+            f"`{short}` is already live as far as the bot knows. The server did not answer in "
             f"time; `/deploy {app} {short}` deploys it again."
         )

@@ -17,7 +17,7 @@ from bot.errors import StaleState, StoreError
 
 log = structlog.get_logger(__name__)
 
-ONE_BEFORE = "the deployment before it"
+ONE_BEFORE = "the deployment ahead of it"
 
 
 class WaitingList:

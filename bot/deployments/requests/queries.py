@@ -27,7 +27,9 @@ async def find_by_id(store: Store, word: str) -> Deployment | None:
         return None
     found = await store.by_id_part(word)
     if len(found) > 1:
-        raise Declined(f"More than one deployment has an id that starts or ends with {word}.")
+        raise Declined(
+            f"More than one deployment has an id that starts or ends with {word}. Use more of it."
+        )
     return found[0] if found else None
 
 

@@ -43,7 +43,7 @@ class Access:
     def check_workspace(self, actor: Actor) -> None:
         """Declined: the actor belongs to another workspace."""
         if self.home_team is not None and actor.team != self.home_team:
-            raise Declined("Only members of this bot's own workspace may do that.")
+            raise Declined("Only members of the bot's own workspace can do that.")
 
     async def check_deployer(self, policy: AppPolicy, actor: Actor) -> None:
         """Declined: another workspace, or not one of the app's deployers."""
@@ -56,7 +56,7 @@ class Access:
                 f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
                 for one in sorted(policy.deployers)
             )
-            raise Declined(f"You may not deploy {policy.app}. Ask one of its deployers: {who}.")
+            raise Declined(f"You aren't allowed to deploy {policy.app}. Those who are: {who}.")
 
 
 def may_deploy(policy: AppPolicy, actor: Actor, member_of: frozenset[str]) -> bool:
@@ -222,7 +222,7 @@ class Service:
         """Deploy the same ref again; it is resolved again. Like `request`."""
         old = await self._existing(deployment_id)
         if old.phase not in ENDINGS:
-            raise Declined(f"{_name(old)} has not ended yet.")
+            raise Declined(f"{_name(old)} has not ended yet. Retry it when it has ended.")
         if old.phase is Phase.SUCCEEDED:
             again = f"`/deploy {old.app} {quoted(old.ref)}`"
             raise Declined(f"That deployment succeeded. {again} deploys it again.")
@@ -281,7 +281,7 @@ class Service:
     async def _existing(self, deployment_id: str) -> Deployment:
         deployment = await self._store.get(deployment_id)
         if deployment is None:
-            raise Declined("I don't know that deployment any more.")
+            raise Declined("That deployment is no longer on record.")
         return deployment
 
     def _policy_of(self, deployment: Deployment) -> AppPolicy:

@@ -205,7 +205,7 @@ class Submission:
             self._hooks.look_for_work()
         else:
             self._deployments.note_waiting(
-                deployment.id, position=None, waits_for="looking up the commit"
+                deployment.id, position=None, waits_for="the commit to be looked up"
             )
             self._hooks.spawn(self._finish_look_up(deployment, look_up))
         return deployment

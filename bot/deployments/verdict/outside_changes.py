@@ -27,7 +27,7 @@ SOURCES: Mapping[str, str] = {
 """Dokku's word for how a record was begun -> the command that people know."""
 
 UNRECORDED = Blocker(
-    what="another deploy outside this bot (Dokku shows only its lock)",
+    what="another deploy outside the bot (Dokku shows only its lock)",
     advice="An operator can find that deploy's process on the server and end it. "
     "`apps:unlock` would not stop it, and two builds could then run at once.",
 )
@@ -40,9 +40,9 @@ def command_of(record: BuildRecord) -> str:
 
 
 def describe_build(record: BuildRecord) -> str:
-    """One phrase that names a build outside this bot: how it was started, and its id."""
+    """One phrase that names a build outside the bot: how it was started, and its id."""
     article = "a " if record.source in SOURCES else ""
-    return f"{article}{command_of(record)} outside this bot (Dokku build {record.id})"
+    return f"{article}{command_of(record)} outside the bot (Dokku build {record.id})"
 
 
 def how_to_end(record: BuildRecord, app: str) -> str:
@@ -165,7 +165,7 @@ def note_about(others: Sequence[BuildRecord]) -> str | None:
         return None
     named = ", ".join(_named(one) for one in busy[:MOST_NAMED])
     more = f" and {len(busy) - MOST_NAMED} more" if len(busy) > MOST_NAMED else ""
-    return f"Meanwhile, outside this bot: {named}{more}."
+    return f"Meanwhile, outside the bot: {named}{more}."
 
 
 def _named(record: BuildRecord) -> str:
@@ -195,7 +195,7 @@ def with_outside_changes(
         and _replaced(after, before, own)
     ):
         note = (
-            "Containers were replaced meanwhile by a command that Dokku keeps no record "
+            "Containers were replaced in the meantime by a command that Dokku keeps no record "
             "of, such as ps:scale."
         )
     return f"{reason} {note}" if note else reason

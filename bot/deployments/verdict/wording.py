@@ -3,7 +3,7 @@
 Slack, the CLI, webhooks and the docs take their words from here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from bot.deployments.dokku_facts import Containers
@@ -17,7 +17,7 @@ LIVE: Mapping[Live, str] = {
     Live.PREVIOUS: "the previous release",
     Live.MIXED: "some processes new, some old",
     Live.NONE: "nothing",
-    Live.UNKNOWN: "not known",
+    Live.UNKNOWN: "unknown",
 }
 """What serves now, as a fact beside a label."""
 
@@ -35,13 +35,13 @@ FAILURES: Mapping[Failure, str] = {
     Failure.RELEASE_FAILED: "the release failed",
     Failure.CRASHED: "the new release keeps crashing",
     Failure.NOT_DEPLOYED: "nothing new was deployed",
-    Failure.REF_NOT_FOUND: "no such ref",
+    Failure.REF_NOT_FOUND: "no such branch, tag or commit",
     Failure.REPO_UNREACHABLE: "the repository cannot be reached",
     Failure.APP_NOT_FOUND: "no such app",
     Failure.SERVER_UNREACHABLE: "the server cannot be reached",
-    Failure.REFUSED: "Dokku refused it",
+    Failure.REFUSED: "Dokku refused the deployment",
     Failure.REJECTED: "rejected",
-    Failure.EXPIRED: "it waited too long",
+    Failure.EXPIRED: "it waited too long in the queue",
     Failure.TIMED_OUT: "it took too long",
     Failure.LOST_CONTACT: "contact was lost",
     Failure.INTERRUPTED: "interrupted",
@@ -50,22 +50,22 @@ FAILURES: Mapping[Failure, str] = {
 """Why it failed, as a fact beside the status."""
 
 CAUSES: Mapping[Cause, str] = {
-    Cause.OWN_FAULT: "The bot could not follow it because of an internal error; see the bot's log",
+    Cause.OWN_FAULT: "The bot lost track of it because of an internal error; see the bot's log",
     Cause.APP_MISSING: "The app does not exist on the server",
-    Cause.REF_MISSING: "The repository has no such ref",
+    Cause.REF_MISSING: "The repository has no such branch, tag or commit",
     Cause.REPO_UNREACHABLE: "Dokku could not read the repository",
     Cause.DOCKER_DOWN: "Docker on the server did not answer",
-    Cause.NO_COMMAND: "The image has no command to start; give it a CMD, or the app a Procfile",
-    Cause.CHECKS_FAILED: "The health check failed",
+    Cause.NO_COMMAND: "The image has no start command; add a CMD to it or a Procfile to the app",
+    Cause.CHECKS_FAILED: "The health checks failed",
     Cause.BUILD_FAILED: "The build failed",
-    Cause.REFUSED: "Dokku refused",
+    Cause.REFUSED: "Dokku refused the deployment",
     Cause.RELEASE_FAILED: "The release failed",
-    Cause.KILLED: "Dokku's command was killed on the server, for example by a reboot or for "
-    "lack of memory",
+    Cause.KILLED: "Dokku's command was killed on the server, for example by a reboot or "
+    "because memory ran out",
     Cause.CUT_OFF: "Dokku's command was cut off on the server, for example by `kill`",
     Cause.CANCELLED: "Cancelled",
     Cause.CANCELLED_TOO_LATE: "Cancelled, but too late",
-    Cause.CANCELLED_ON_SERVER: "It was cancelled on the server, not by this bot",
+    Cause.CANCELLED_ON_SERVER: "It was cancelled on the server, not by the bot",
     Cause.TIME_LIMIT: "It took longer than allowed and was stopped",
     Cause.TIME_LIMIT_UNCONFIRMED: "It took longer than allowed, and how it ended on the "
     "server is unknown",
@@ -78,19 +78,21 @@ CAUSES: Mapping[Cause, str] = {
     "containers was lost",
     Cause.COMMIT_NOT_CONFIRMED: "Released, but the commit could not be confirmed",
     Cause.STOPPED: "The new release was stopped or scaled down before it was confirmed as stable",
-    Cause.NOTHING_SCALED_UP: "Released; no process is scaled up, so nothing is serving",
+    Cause.NOTHING_SCALED_UP: "Released, but no process is scaled up, so nothing is serving",
     Cause.NOT_ALL_REPLACED: "Not every process was replaced",
-    Cause.NEVER_BEGAN: "The connection was lost before Dokku started, so nothing ran",
-    Cause.DIED_WITH_CONNECTION: "The bot or its connection went down during the deployment, "
-    "and Dokku's command died with it",
+    Cause.NEVER_BEGAN: "The connection was lost before Dokku's command started, so nothing ran",
+    Cause.DIED_WITH_CONNECTION: "The bot stopped or its connection dropped during the "
+    "deployment, and Dokku's command died with it",
     Cause.NO_CONTACT: "Contact with Dokku was lost, so the result is unknown",
-    Cause.STABLE: "The new release is running and stayed up",
-    Cause.NOT_UP: "The new release kept changing and could not be confirmed as stable",
+    Cause.STABLE: "The new release is running and has stayed up",
+    Cause.NOT_UP: "The new release's containers kept changing, so it could not be "
+    "confirmed as stable",
     Cause.PREVIOUS_RETURNED: "The previous release replaced the new one before it was "
     "confirmed as stable",
 }
 """Causes whose sentence needs nothing but an error line behind it, without the full stop."""
 
+LATE = "Failed after new containers had started."
 BY_LOCK = " (inferred from the released deploy lock)"
 _STOPPED_WORDS = frozenset({Cause.CANCELLED, Cause.CANCELLED_TOO_LATE, Cause.CANCELLED_ON_SERVER})
 
@@ -99,6 +101,12 @@ def as_sentence(text: str) -> str:
     """The text with its full stop, unless it ends a sentence already."""
     text = text.rstrip(": ")
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def name_all(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def sentence_of(ended: Ended) -> str:
@@ -114,7 +122,7 @@ def cause_of(ended: Ended) -> str:
     if ended.by_lock:
         text += ", and stopped" if ended.cause in _STOPPED_WORDS else ""
         text += BY_LOCK
-    return f"Failed late. {text}" if ended.late else text
+    return f"{LATE} {text}" if ended.late else text
 
 
 def _cause(ended: Ended) -> str:
@@ -122,7 +130,9 @@ def _cause(ended: Ended) -> str:
         case Cause.NOT_STARTED:
             return ended.detail
         case Cause.CRASHED:
-            return f"The new release was deployed, but {ended.detail} does not stay up"
+            names = ended.detail.split(", ")
+            stay = "does not stay up" if len(names) == 1 else "do not stay up"
+            return f"The new release was deployed, but {name_all(names)} {stay}"
         case Cause.REPLACED | Cause.CONTAINERS_REPLACED:
             what = "Another release replaced it"
             if ended.cause is Cause.CONTAINERS_REPLACED:
@@ -144,9 +154,11 @@ def live_sentence(ended: Ended) -> str:
         case LiveDetail.RESTARTING:
             return "The previous release is still in place, but is restarting."
         case LiveDetail.RESTARTED:
-            return f"The previous release is serving; it was restarted meanwhile {by}."
+            return f"The previous release is serving; it was restarted in the meantime {by}."
         case LiveDetail.OTHER_CODE:
-            return f"Other code was started meanwhile {by}, so what is serving now is unknown."
+            return (
+                f"Other code was started in the meantime {by}, so what is serving now is unknown."
+            )
         case LiveDetail.DEPLOYED:
             return "The new release is still in place."
         case LiveDetail.RETURNED:

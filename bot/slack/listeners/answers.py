@@ -94,7 +94,8 @@ def unfinished_answer(unfinished: Sequence[Known], *, now: datetime) -> Answer:
         f" · {words.elapsed_words(one, progress, now)}{_message_of(one)}"
         for one, progress in unfinished
     ]
-    return _listed(f"{len(lines)} running or queued:", lines)
+    count = "1 deployment" if len(lines) == 1 else f"{len(lines)} deployments"
+    return _listed(f"{count} running or queued:", lines)
 
 
 def history_answer(app: str, found: Sequence[Deployment], *, now: datetime) -> Answer:
@@ -109,7 +110,7 @@ def _past(one: Deployment, now: datetime) -> str:
         words.status_words(one, Progress()),
     ]
     if one.phase in ENDINGS:
-        facts.append(f"live then: {words.live_words(one)}")
+        facts.append(f"live when it ended: {words.live_words(one)}")
     facts += [
         words.elapsed_words(one, Progress(), now),
         f"by {words.actor_words(one.requested_by)}",
@@ -131,7 +132,7 @@ def apps_answer(known: Sequence[AppPolicy], *, servers: Sequence[str]) -> Answer
             names_words = [", ".join(row) for row in rows]
         names_words[0] = f"*{inert(server, 60)}*: {names_words[0]}"
         lines += names_words
-    return _listed("Apps you can deploy:", lines)
+    return _listed("Apps the bot can deploy:", lines)
 
 
 def help_answer(rows: Sequence[tuple[str, str]]) -> Answer:
@@ -148,8 +149,8 @@ def started_answer(deployment: Deployment) -> Answer:
 
 
 def already_words(deployment: Deployment, *, back: bool) -> str:
-    """The same retry or roll back was started before: which deployment, and where."""
-    what = "That roll back" if back else "That retry"
+    """The same retry or rollback was started before: which deployment, and where."""
+    what = "That rollback" if back else "That retry"
     return f"{what} has already been started: {inert(deployment.id, 40)}{_message_of(deployment)}."
 
 
@@ -167,7 +168,7 @@ def _listed(title: str, lines: Sequence[str]) -> Answer:
     texts = [title]
     for place, line in enumerate(lines):
         if sum(map(len, texts)) + len(line) > LONGEST_LIST:
-            texts.append(f"and {len(lines) - place} more lines")
+            texts.append(f"and {len(lines) - place} more")
             break
         if len(texts[-1]) + len(line) < LONGEST_SECTION:
             texts[-1] += f"\n{line}"

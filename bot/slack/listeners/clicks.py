@@ -14,7 +14,7 @@ from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key, first_action, part, word
 from bot.slack.render.blocks import Button, Situation
 
-UNKNOWN_DEPLOYMENT = "I don't know that deployment any more."
+UNKNOWN_DEPLOYMENT = "That deployment is no longer on record."
 
 
 class Permission(StrEnum):

@@ -150,7 +150,7 @@ async def show_log(call: Call) -> None:
 
 
 async def cancel(call: Call) -> None:
-    """Cancel the running deployment of an app, or else its first waiting one."""
+    """Cancel the running deployment of an app or, if none is running, the first in its queue."""
     await cancel_deployment(call, await _subject(call, read_about(call.rest), usage="cancel APP"))
 
 
@@ -198,7 +198,10 @@ async def _subject(call: Call, about: About, *, usage: str = "status APP") -> De
     if about.subject is not None:
         return await call.desk.queries.find(about.subject, server=about.server)
     if call.about is None:
-        raise Declined(f"Which one? Use `/deploy {usage}`. `/deploy status` lists what is running.")
+        raise Declined(
+            f"Which app or deployment? Use `/deploy {usage}`. `/deploy status` lists what is "
+            "running."
+        )
     return call.about
 
 
@@ -265,8 +268,8 @@ COMMANDS: Sequence[Command] = (
         usage="APP [REF] [to SERVER]",
         summary=(
             "Deploy a branch, tag or commit (default: the app's default branch), or a link to a "
-            "branch, commit or pull request. Use `/deploy deploy APP` if the app is named like a "
-            "command."
+            "branch, commit or pull request. If an app is named like a command, use "
+            "`/deploy deploy APP`."
         ),
         run=deploy,
     ),
@@ -274,8 +277,8 @@ COMMANDS: Sequence[Command] = (
         name="status",
         usage="[APP|ID]",
         summary=(
-            "Show what is live for an app, or where a deployment is. Without arguments: everything "
-            "running or queued."
+            "Show what is live for an app, or how a deployment is going. Without arguments: "
+            "everything running or queued."
         ),
         run=status,
         in_thread=True,
@@ -296,7 +299,10 @@ COMMANDS: Sequence[Command] = (
     Command(
         name="cancel",
         usage="APP|ID",
-        summary="Cancel the running deployment of an app, or else its first waiting one.",
+        summary=(
+            "Cancel the running deployment of an app or, if none is running, the first in its "
+            "queue."
+        ),
         run=cancel,
         in_thread=True,
     ),
@@ -317,7 +323,7 @@ COMMANDS: Sequence[Command] = (
         run=rollback,
         in_thread=True,
     ),
-    Command(name="apps", usage="", summary="List the apps you can deploy.", run=apps),
+    Command(name="apps", usage="", summary="List the apps the bot can deploy.", run=apps),
     Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
 TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}

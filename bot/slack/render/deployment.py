@@ -155,7 +155,7 @@ def _context(deployment: Deployment, progress: Progress, volatile: _Volatile) ->
     if deployment.retry_of:
         parts.append(f"retry of {txt.inert(deployment.retry_of, 40)}")
     if deployment.rollback_of:
-        parts.append(f"roll back of {txt.inert(deployment.rollback_of, 40)}")
+        parts.append(f"rollback of {txt.inert(deployment.rollback_of, 40)}")
     if progress.stale_since is not None and deployment.phase not in ENDINGS:
         parts.append(f"stale since {txt.clock_time(progress.stale_since)}")
     elif volatile.checked:

@@ -9,7 +9,7 @@ from bot.deployments.live.compare import LiveState, Match, is_good, released_com
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Live
 from bot.deployments.verdict.outside_changes import SOURCES, command_of
-from bot.deployments.verdict.wording import FAILURES, LIVE
+from bot.deployments.verdict.wording import FAILURES, LIVE, name_all
 
 _RECORD_RESULTS: Mapping[BuildStatus, str] = {
     BuildStatus.RUNNING: "running",
@@ -23,14 +23,16 @@ _RECORD_RESULTS: Mapping[BuildStatus, str] = {
 def live_lines(report: LiveReport, *, now: datetime) -> Sequence[str]:
     """One sentence a line: what is live, what runs, what others changed, the last good one."""
     if report.missing:
-        return [f"The app no longer exists on {report.server}, so nothing of it is live there."]
+        return [f"The app no longer exists on {report.server}, so nothing is live there."]
     state = report.state
     lines = [_live(report, now)]
     if state.containers is not None:
         lines.append(f"Processes: {_processes(state)}.")
     if state.crashing and state.match is not Match.UNREADABLE:
-        names = ", ".join(state.crashing)
-        lines.append(f"{names}: crashed and restarted by Docker. See dokku logs {report.app}.")
+        names = name_all(state.crashing)
+        lines.append(
+            f"{names}: crashed and restarted by Docker. See dokku logs {report.dokku_app}."
+        )
     lines += _outside_changes(report)
     good = state.last_good
     if good is not None and good is not state.base:
@@ -59,13 +61,13 @@ def _live(report: LiveReport, now: datetime) -> str:
             )
         case Match.UNREADABLE:
             why = report.why or "The server was not asked."
-            return f"What is live now is not known. {why} {_history(report.state)}"
+            return f"What is live now is unknown. {why} {_history(report.state)}"
 
 
 def _as_left(state: LiveState, now: datetime) -> str:
     base, commit = state.base, _commit(state.commit)
     if base is None:
-        return "The bot knows nothing of it."
+        return "The bot knows nothing about this app."
     result = f"{base.phase}: {FAILURES[base.failure]}" if base.failure else f"{base.phase}"
     if base.live is Live.NONE or not (state.containers and state.containers.listed):
         return "Nothing is running, as when the last deployment ended."
@@ -78,7 +80,7 @@ def _as_left(state: LiveState, now: datetime) -> str:
         return f"{commit} is live, deployed{_by_and_when(base, now)}. Nothing has changed since."
     if released_commit(base) is None:
         return (
-            "A release is live whose commit is not certain: its deployment did not succeed "
+            "The commit of the live release is uncertain: its deployment did not succeed "
             f"({result}). Nothing has changed since."
         )
     return (
@@ -99,20 +101,21 @@ def _by_and_when(base: Deployment, now: datetime) -> str:
 def _restarted(report: LiveReport) -> str:
     commit = report.state.commit
     what = f"{_commit(commit)} is live" if commit else "What the last deployment left is live"
-    return f"{what}, restarted or scaled outside the bot: other containers, the same code."
+    return f"{what}, restarted or scaled outside the bot: different containers, same code."
 
 
 def _started(report: LiveReport) -> str:
     return (
         "Changed outside the bot: the last deployment left nothing running, but something runs "
-        f"now. I can't tell which release it is.{_according_to_dokku(report.state)}"
+        f"now. The bot can't tell which release it is.{_according_to_dokku(report.state)}"
     )
 
 
 def _stopped(report: LiveReport) -> str:
+    left = _left(report.state.base, "running")
     return (
-        "Nothing is running: stopped, scaled to zero or crashed since the last deployment, which "
-        f"left {_what(report.state.base)} running. See dokku ps:report {report.app}."
+        f"Nothing is running. The last deployment left {left}; since then the app crashed, or was "
+        f"stopped or scaled to zero. See dokku ps:report {report.dokku_app}."
     )
 
 
@@ -122,14 +125,15 @@ def _replaced(report: LiveReport) -> str:
     some = len(state.replaced_processes) < sum(
         one.state in {"running", "restarting"} for one in listed
     )
-    runs = f"{', '.join(state.replaced_processes)} run" if some else "all processes run"
+    names = name_all(state.replaced_processes) if some else "all processes"
+    runs = "runs" if some and len(state.replaced_processes) == 1 else "run"
     known = (
         f" Its code is that of {_commit(state.proven_before)}, which the bot verified earlier."
         if state.proven_before
         else ""
     )
     return (
-        f"Changed outside the bot: {runs} another release, which the bot has not verified."
+        f"Changed outside the bot: {names} {runs} another release, which the bot has not verified."
         f"{known}{_according_to_dokku(state)}"
     )
 
@@ -146,11 +150,11 @@ def _uncertain(state: LiveState) -> str:
     unproven = state.unproven
     if unproven is None:
         return (
-            "What is live now is not certain: the containers could not be read when the last "
+            "It is uncertain what is live now: the containers could not be read when the last "
             f"deployment ended.{_according_to_dokku(state)} {_history(state)}"
         )
     return (
-        f"What is live now is not certain: the result of deployment {unproven.id} "
+        f"It is uncertain what is live now: the result of deployment {unproven.id} "
         f"({_commit(unproven.sha)}) could not be verified, and the containers have changed."
         f"{_according_to_dokku(state)}"
     )
@@ -159,16 +163,19 @@ def _uncertain(state: LiveState) -> str:
 def _history(state: LiveState) -> str:
     base = state.base
     if base is None:
-        return "The bot has verified no release of it."
-    return f"The last verified deployment ({base.id}) left {_what(base)} live."
+        return "The bot has verified no release of this app."
+    return f"The last verified deployment ({base.id}) left {_left(base, 'live')}."
 
 
-def _what(base: Deployment | None) -> str:
-    if base is None or base.live is None:
-        return "something unknown"
+def _left(base: Deployment | None, how: str) -> str:
+    """`a1b2c3d live`: what a deployment left, running or live."""
+    if base is None or base.live in {None, Live.UNKNOWN}:
+        return f"something unknown {how}"
+    if base.live is Live.MIXED:
+        return "some processes on the new release and some on the previous one"
     if base.live is Live.NEW and base.sha:
-        return base.sha[:7]
-    return LIVE[base.live]
+        return f"{base.sha[:7]} {how}"
+    return f"{LIVE[base.live]} {how}"
 
 
 def _commit(sha: str | None) -> str:
@@ -177,11 +184,7 @@ def _commit(sha: str | None) -> str:
 
 def _according_to_dokku(state: LiveState) -> str:
     sha = state.according_to_dokku
-    return (
-        f" According to Dokku, the commit is {sha[:7]}."
-        if sha
-        else " Dokku names no commit either."
-    )
+    return f" According to Dokku, the commit is {sha[:7]}." if sha else " Dokku names no commit."
 
 
 def _processes(state: LiveState) -> str:
@@ -190,8 +193,10 @@ def _processes(state: LiveState) -> str:
 
 
 def _process(one: Container) -> str:
-    times = f" ({one.restarts} restarts)" if one.restarts else ""
-    return f"{one.process} {one.state}{times}"
+    if not one.restarts:
+        return f"{one.process} {one.state}"
+    times = "1 restart" if one.restarts == 1 else f"{one.restarts} restarts"
+    return f"{one.process} {one.state} ({times})"
 
 
 def _outside_changes(report: LiveReport) -> Sequence[str]:

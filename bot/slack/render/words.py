@@ -55,8 +55,8 @@ _SAY_NO_MORE = frozenset({"release"})
 """Steps that say no more than their phase."""
 _NO_RECORDS = "This Dokku version keeps no build records"
 _CANCEL_UNSAFE = (
-    "The connection was lost, so cancelling is unsafe: it could kill another process. I'll report "
-    "the result when it ends."
+    "The connection was lost, so cancelling is unsafe: it could kill another process. The bot "
+    "reports the result when the deployment ends."
 )
 
 
@@ -106,7 +106,7 @@ def version_notes(deployment: Deployment) -> tuple[str, ...]:
     if deployment.before is None or deployment.before.builds is not None:
         return ()
     if deployment.phase not in ENDINGS:
-        only = "only the deploy lock and the containers show the result"
+        only = "only the deploy lock and the containers can show the result"
         return (f"{_NO_RECORDS}. If the connection is lost, {only}.",)
     if deployment.started_at is None:
         return ()
@@ -155,7 +155,7 @@ def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]
     blocker = progress.blocker
     if deployment.phase not in WAITING or blocker is None or not blocker.stuck:
         return ()
-    return (f"That build has been running for longer than a deployment may. {blocker.advice}",)
+    return (f"That build has been running longer than a deployment may. {blocker.advice}",)
 
 
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
@@ -165,7 +165,7 @@ def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     if not deployment.ready:
         parts.append("looking up the repository and the commit")
     elif progress.waits_for:
-        parts.append(f"waits for {inert(progress.waits_for)}")
+        parts.append(f"waiting for {inert(progress.waits_for)}")
         if progress.blocker is not None and progress.blocker.since is not None:
             # A time, not an age: a waiting message is edited only when its reason changes.
             parts[-1] += f", running since {clock_time(progress.blocker.since)}"
@@ -183,9 +183,9 @@ def _running_words(deployment: Deployment, progress: Progress) -> list[str]:
         parts.append(inert(progress.step, 100))
     elif deployment.phase is Phase.CHECKING:
         stale = progress.stale_since is not None
-        parts.append("the result cannot be read now" if stale else "watching the new release run")
+        parts.append("the result cannot be read right now" if stale else "watching the new release")
     if deployment.phase in {Phase.STARTING, Phase.CANCELLING} and progress.waits_for:
-        parts.append(f"waits for {inert(progress.waits_for)}")
+        parts.append(f"waiting for {inert(progress.waits_for)}")
     if deployment.attempt > 1:
         parts.append(f"{ordinal(deployment.attempt)} attempt")
     return parts
@@ -220,7 +220,7 @@ def commit_words(deployment: Deployment, commit_url: str | None) -> str:
     if deployment.sha is not None:
         return link(commit_url, code(short_sha(deployment.sha)))
     if deployment.phase in ENDINGS:
-        return "not known"
+        return "unknown"
     return "not known yet" if deployment.ready else "being looked up"
 
 

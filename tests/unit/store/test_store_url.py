@@ -31,7 +31,7 @@ def test_sqlite_and_postgresql_urls_are_read(url: str, driver: str, database: st
         ("", "not a database URL"),
         ("deploybot.db", "not a database URL"),
         ("postgresql://u:hunter2@db.example.com:port/bot", "not a database URL"),
-        ("mysql://u:hunter2@db.example.com/bot", "mysql is not a database this bot knows"),
+        ("mysql://u:hunter2@db.example.com/bot", "mysql is not a database the bot knows"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
     ],

@@ -26,7 +26,7 @@ async def test_outside_build_is_checked_once_per_poll() -> None:
     rig = a_rig(waiting(), dokku=dokku)
     await rig.passes(100)
     assert 5 <= count_looks(rig) <= 21
-    assert rig.progress().waits_for == "a git push outside this bot (Dokku build p1)"
+    assert rig.progress().waits_for == "a git push outside the bot (Dokku build p1)"
     assert rig.row().phase is Phase.QUEUED
     dokku.set_status("p1", BuildStatus.SUCCEEDED)
     (await rig.begun()).succeed()
@@ -86,7 +86,7 @@ async def test_old_dokku_blocker_names_only_the_lock() -> None:
     row = await rig.until_ended(within_s=3 * 3600)
     assert row.failure is Failure.EXPIRED
     assert (row.reason or "").startswith(
-        "It waited too long for another deploy outside this bot (Dokku shows only its lock)."
+        "It waited too long for another deploy outside the bot (Dokku shows only its lock)."
     )
     assert "`apps:unlock` would not stop it" in (row.reason or "")
 
@@ -140,8 +140,8 @@ async def test_queue_positions_are_shown_and_move_up() -> None:
     shown = [(rig.progress(row.id).place, rig.progress(row.id).waits_for) for row in rows]
     assert shown == [
         (None, None),
-        (1, "the deployment before it"),
-        (2, "the deployment before it"),
+        (1, "the deployment ahead of it"),
+        (2, "the deployment ahead of it"),
     ]
     rig.dokku.streams[0].succeed()
     await rig.until_ended(rows[0].id, within_s=60)
@@ -160,7 +160,7 @@ async def test_expired_deployment_names_its_blocker() -> None:
     row = await rig.until_ended(within_s=3 * 3600)
     assert (row.failure, row.live) == (Failure.EXPIRED, Live.PREVIOUS)
     assert (row.reason or "").startswith(
-        "It waited too long for a git push outside this bot (Dokku build p1), which has been "
+        "It waited too long for a git push outside the bot (Dokku build p1), which has been "
         "running for 2h 0m. An operator can find its PID with `builds:info web p1`"
     )
     assert (row.reason or "").endswith(

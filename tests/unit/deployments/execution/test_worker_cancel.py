@@ -280,7 +280,7 @@ async def test_cancel_on_the_server_is_not_attributed_to_the_bot() -> None:
     stream.end(141, BuildStatus.CANCELED, -1)
     row = await rig.until_ended(within_s=30)
     assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
-    assert "not by this bot" in (row.reason or "")
+    assert "not by the bot" in (row.reason or "")
 
 
 # The time limit.

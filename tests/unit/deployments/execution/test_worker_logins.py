@@ -19,7 +19,7 @@ async def test_outside_push_between_logins_requeues_with_new_snapshot() -> None:
     rig.dokku.add_record("push", source="git-hook")
     row = await rig.until_phase(Phase.QUEUED)
     await rig.passes(1)
-    assert (rig.progress().waits_for or "").startswith("a git push outside this bot")
+    assert (rig.progress().waits_for or "").startswith("a git push outside the bot")
     assert rig.dispatcher.active == 0
     await rig.passes(60)
     assert not rig.dokku.streams

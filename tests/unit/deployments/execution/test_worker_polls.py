@@ -268,14 +268,14 @@ async def test_outside_change_is_shown_while_running_and_in_the_result() -> None
     rig.dokku.add_record("c1", source="config-redeploy", kind="deploy")
     await rig.passes(INTERVAL + 1)
     assert rig.progress().others == (
-        "Meanwhile, outside this bot: config:set (Dokku build c1, still running)."
+        "Meanwhile, outside the bot: config:set (Dokku build c1, still running)."
     )
     rig.dokku.set_status("c1", BuildStatus.SUCCEEDED, 0)
     stream.succeed()
     row = await rig.until_ended(within_s=60)
     assert row.reason == (
-        "The new release is running and stayed up. "
-        "Meanwhile, outside this bot: config:set (Dokku build c1)."
+        "The new release is running and has stayed up. "
+        "Meanwhile, outside the bot: config:set (Dokku build c1)."
     )
     assert (row.evidence or "").endswith("others: config-redeploy c1 succeeded")
 
@@ -292,5 +292,5 @@ async def test_refused_outside_deploy_is_only_in_the_evidence() -> None:
     assert rig.progress().others is None
     stream.succeed()
     row = await rig.until_ended(within_s=60)
-    assert row.reason == "The new release is running and stayed up."
+    assert row.reason == "The new release is running and has stayed up."
     assert "git-hook p1 abandoned" in (row.evidence or "")

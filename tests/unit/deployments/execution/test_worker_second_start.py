@@ -182,7 +182,7 @@ async def test_old_dokku_waits_for_the_lock() -> None:
     await rig.passes(30)
     assert rig.row().phase is Phase.QUEUED
     assert rig.progress().waits_for == (
-        "another deploy outside this bot (Dokku shows only its lock)"
+        "another deploy outside the bot (Dokku shows only its lock)"
     )
     rig.dokku.locked = False
     (await rig.begun()).succeed()
@@ -229,7 +229,7 @@ async def test_second_connection_lost_before_dokku_began_ends_it() -> None:
     (await rig.dokku.stream(2)).lose()
     row = await rig.until_ended(within_s=60)
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
-    assert (row.reason or "").startswith("The connection was lost before Dokku started")
+    assert (row.reason or "").startswith("The connection was lost before Dokku's command started")
     assert len(rig.dokku.streams) == 2
 
 

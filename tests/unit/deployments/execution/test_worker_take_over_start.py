@@ -131,7 +131,7 @@ async def test_unsent_command_is_corrected_later_to_never_began() -> None:
     await again.passes(5)
     row = again.row()
     assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.PREVIOUS)
-    assert "before Dokku started, so nothing ran" in (row.reason or "")
+    assert "before Dokku's command started, so nothing ran" in (row.reason or "")
     assert not rig.dokku.streams
 
 

@@ -111,7 +111,7 @@ def test_rollback_to_the_live_commit_is_declined() -> None:
     good = row(0, FIRST)
     with pytest.raises(Declined, match=r"`a1b2c3d` is already live\. `/deploy web a1b2c3d`"):
         refuse_if_live_or_under_way("web", FIRST, state(good, now=containers(NEW)))
-    with pytest.raises(Declined, match="already live as far as this bot knows"):
+    with pytest.raises(Declined, match="already live as far as the bot knows"):
         refuse_if_live_or_under_way("web", FIRST, state(good))
     refuse_if_live_or_under_way("web", SECOND, state(good))
     refuse_if_live_or_under_way("web", FIRST, state(good, now=containers(OTHER_RELEASE)))

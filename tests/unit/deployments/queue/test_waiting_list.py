@@ -6,7 +6,7 @@ from bot.deployments.model import Blocker
 from bot.deployments.queue.waiting_list import expiry_cause
 from tests.support.builders import NOW
 
-PHRASE = "a git push outside this bot (Dokku build b9)"
+PHRASE = "a git push outside the bot (Dokku build b9)"
 
 
 def test_expiry_cause_names_the_blocker_and_the_fix() -> None:

@@ -116,8 +116,8 @@ async def test_refused_retry_or_rollback_says_why() -> None:
                 channel="C01",
             )
 
-    await tries("retry", "nobody", "know that deployment any more")
-    await tries("retry", running.id, "has not ended yet")
+    await tries("retry", "nobody", "no longer on record")
+    await tries("retry", running.id, "has not ended yet. Retry it when it has ended.")
     await tries("retry", OLD_ID, "That deployment succeeded")
     await tries("rollback", NEW_ID, "No release of web was proven live")
     live = waiting(

@@ -163,7 +163,7 @@ async def test_ref_found_wrong_after_posting_fails_the_deployment() -> None:
     rig = a_rig()
     rig.refs.answer, rig.refs.takes_s = NotThere(), 2
     row = await requested(rig, ref="nope")
-    assert rig.progress(row.id).waits_for == "looking up the commit"
+    assert rig.progress(row.id).waits_for == "the commit to be looked up"
     row = await rig.until_ended(within_s=30)
     assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
     assert rig.dokku.streams == []

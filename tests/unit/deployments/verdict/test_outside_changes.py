@@ -39,7 +39,7 @@ from tests.support.builders import (
 )
 
 LONGEST = timedelta(minutes=30)
-PHRASE = "a git push outside this bot (Dokku build b9)"
+PHRASE = "a git push outside the bot (Dokku build b9)"
 
 
 def record(
@@ -57,17 +57,17 @@ def running_for(minutes: float, known: Blocker | None = None, what: str = PHRASE
 
 def test_outside_build_is_named_by_its_source() -> None:
     assert {source: describe_build(record(source)) for source in SOURCES} == {
-        "git-hook": "a git push outside this bot (Dokku build b9)",
-        "git:sync": "a git:sync outside this bot (Dokku build b9)",
-        "git:from-image": "a git:from-image outside this bot (Dokku build b9)",
-        "git:from-archive": "a git:from-archive outside this bot (Dokku build b9)",
-        "ps:rebuild": "a ps:rebuild outside this bot (Dokku build b9)",
-        "ps:restart": "a ps:restart outside this bot (Dokku build b9)",
-        "config-redeploy": "a config:set outside this bot (Dokku build b9)",
-        "deploy": "a ps:start outside this bot (Dokku build b9)",
+        "git-hook": "a git push outside the bot (Dokku build b9)",
+        "git:sync": "a git:sync outside the bot (Dokku build b9)",
+        "git:from-image": "a git:from-image outside the bot (Dokku build b9)",
+        "git:from-archive": "a git:from-archive outside the bot (Dokku build b9)",
+        "ps:rebuild": "a ps:rebuild outside the bot (Dokku build b9)",
+        "ps:restart": "a ps:restart outside the bot (Dokku build b9)",
+        "config-redeploy": "a config:set outside the bot (Dokku build b9)",
+        "deploy": "a ps:start outside the bot (Dokku build b9)",
     }
-    assert describe_build(record("new:thing")) == "new:thing outside this bot (Dokku build b9)"
-    assert describe_build(record("")) == "another command outside this bot (Dokku build b9)"
+    assert describe_build(record("new:thing")) == "new:thing outside the bot (Dokku build b9)"
+    assert describe_build(record("")) == "another command outside the bot (Dokku build b9)"
 
 
 def test_command_always_has_a_name() -> None:
@@ -208,14 +208,14 @@ def test_note_names_outside_changes() -> None:
     running = replace(RESTART, status=S.RUNNING)
     assert note_about([]) is None
     assert note_about([CONFIG_SET, REFUSED]) == (
-        "Meanwhile, outside this bot: config:set (Dokku build c1)."
+        "Meanwhile, outside the bot: config:set (Dokku build c1)."
     )
     assert note_about([CONFIG_SET, running, PUSH]) == (
-        "Meanwhile, outside this bot: config:set (Dokku build c1), "
+        "Meanwhile, outside the bot: config:set (Dokku build c1), "
         "ps:restart (Dokku build d1, still running), git push (Dokku build p1)."
     )
     assert note_about([CONFIG_SET] * 5) == (
-        "Meanwhile, outside this bot: config:set (Dokku build c1), "
+        "Meanwhile, outside the bot: config:set (Dokku build c1), "
         "config:set (Dokku build c1), config:set (Dokku build c1) and 2 more."
     )
 
@@ -238,7 +238,7 @@ def a_reason(
 
 
 UNRECORDED_CHANGE = (
-    "It ended. Containers were replaced meanwhile by a command that Dokku "
+    "It ended. Containers were replaced in the meantime by a command that Dokku "
     "keeps no record of, such as ps:scale."
 )
 
@@ -246,12 +246,12 @@ UNRECORDED_CHANGE = (
 def test_reason_adds_outside_changes_it_does_not_name() -> None:
     assert a_reason() == "It ended."
     assert a_reason(REFUSED) == "It ended."
-    noted = "Meanwhile, outside this bot: config:set (Dokku build c1)."
+    noted = "Meanwhile, outside the bot: config:set (Dokku build c1)."
     assert a_reason(CONFIG_SET) == f"It ended. {noted}"
-    restarted = "It was restarted meanwhile by config:set."
+    restarted = "It was restarted in the meantime by config:set."
     assert a_reason(CONFIG_SET, reason=restarted) == restarted
     assert a_reason(CONFIG_SET, PUSH, reason=restarted).endswith(
-        "outside this bot: git push (Dokku build p1)."
+        "outside the bot: git push (Dokku build p1)."
     )
 
 

@@ -59,7 +59,10 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
         ),
         (
             result(Cause.CHECKS_FAILED, live=Live.NEW, late=True),
-            "Failed late. The health check failed. The new release is serving.",
+            (
+                "Failed after new containers had started. The health checks failed. "
+                "The new release is serving."
+            ),
         ),
         (
             result(Cause.NOT_STARTED, detail="web does not exist", live=Live.UNKNOWN),
@@ -68,7 +71,7 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
         (
             result(Cause.DIED_WITH_CONNECTION, by_lock=True),
             (
-                "The bot or its connection went down during the deployment, and Dokku's "
+                "The bot stopped or its connection dropped during the deployment, and Dokku's "
                 "command died with it"
                 f"{BY_LOCK} {SERVES_OLD}"
             ),
@@ -89,21 +92,21 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
             result(Cause.BUILD_FAILED, live_detail=LiveDetail.RESTARTED),
             (
                 "The build failed. "
-                "The previous release is serving; it was restarted meanwhile outside the bot."
+                "The previous release is serving; it was restarted in the meantime outside the bot."
             ),
         ),
         (
             result(Cause.BUILD_FAILED, live_detail=LiveDetail.RESTARTED, live_by="config:set"),
             (
                 "The build failed. "
-                "The previous release is serving; it was restarted meanwhile by config:set."
+                "The previous release is serving; it was restarted in the meantime by config:set."
             ),
         ),
         (
             result(Cause.RELEASED_NOTHING, live=Live.UNKNOWN, live_detail=LiveDetail.OTHER_CODE),
             (
                 "Dokku's command succeeded, but released nothing. "
-                "Other code was started meanwhile outside the bot, so what is serving now "
+                "Other code was started in the meantime outside the bot, so what is serving now "
                 "is unknown."
             ),
         ),
@@ -129,9 +132,16 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
             ),
         ),
         (
+            result(Cause.CRASHED, detail="web.1", live_detail=LiveDetail.DEPLOYED),
+            (
+                "The new release was deployed, but web.1 does not stay up. "
+                "The new release is still in place."
+            ),
+        ),
+        (
             result(Cause.CRASHED, detail="web.1, worker.1", live_detail=LiveDetail.DEPLOYED),
             (
-                "The new release was deployed, but web.1, worker.1 does not stay up. "
+                "The new release was deployed, but web.1 and worker.1 do not stay up. "
                 "The new release is still in place."
             ),
         ),
@@ -144,7 +154,7 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
         ),
         (
             result(Cause.STABLE, live_detail=LiveDetail.IN_CAUSE),
-            "The new release is running and stayed up.",
+            "The new release is running and has stayed up.",
         ),
     ],
 )
@@ -182,7 +192,7 @@ def test_outside_changes_are_in_evidence_and_reason() -> None:
     assert "others" not in describe(evidence(), "kept_running")
     verdict = result_saying("It ended", Live.NEW)
     assert reason_of(verdict, seen, seen.after) == (
-        "It ended. Meanwhile, outside this bot: config:set (Dokku build c1)."
+        "It ended. Meanwhile, outside the bot: config:set (Dokku build c1)."
     )
     assert "ps:scale" in reason_of(verdict, evidence(), containers(RESTARTED_NEW))
 

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -91,7 +92,7 @@ def test_status_of_an_ended_deployment_says_what_was_live() -> None:
 
 def test_lines_that_do_not_fit_are_counted() -> None:
     many = [(hostile(Phase.BUILDING), Progress())] * 60
-    assert "more lines" in shown(unfinished_answer(many, now=NOW))
+    assert re.search(r"'and \d+ more'", shown(unfinished_answer(many, now=NOW)))
 
 
 def test_server_without_apps_is_listed() -> None:
@@ -104,4 +105,4 @@ def test_server_without_apps_is_listed() -> None:
 def test_repeated_retry_names_the_first_one() -> None:
     row = replace(a_deployment(created_at=NOW - timedelta(minutes=1)), message=PLACE)
     assert row.id in already_words(row, back=False)
-    assert "roll back" in already_words(row, back=True)
+    assert "That rollback has" in already_words(row, back=True)

@@ -33,7 +33,7 @@ async def test_full_log_of_an_unknown_deployment_says_so_in_the_modal() -> None:
         _, message = await a_message(stage, Phase.BUILDING)
         stage.service.rows.clear()
         await stage.slack.click(stage.ada, message, action_id="deployment_log")
-        await stage.view("know that deployment any more")
+        await stage.view("no longer on record")
 
 
 async def test_cancel_calls_the_service_and_answers_only_the_clicker() -> None:
@@ -76,7 +76,7 @@ async def test_button_of_an_unknown_deployment_says_so() -> None:
         _, message = await a_message(stage, Phase.FAILED)
         stage.service.rows.clear()
         await stage.slack.click(stage.ada, message, action_id="deployment_retry")
-        assert "know that deployment any more" in await stage.whisper()
+        assert "no longer on record" in await stage.whisper()
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ async def test_redelivered_command_starts_nothing() -> None:
         ("myapp a..b", "not a valid branch, tag or commit"),
         ("my_app", "not a valid app name"),
         ("myapp main and more", "I don't understand"),
-        ("logs", "Which one?"),
+        ("logs", "Which app or deployment?"),
         ("cancel nothing", "No deployment of"),
         ("LOCK myapp", "is not available yet"),
         ("queue", "is not available yet"),
@@ -100,7 +100,7 @@ async def test_status_lists_running_deployments_or_shows_one() -> None:
         assert await stage.whisper() == "Nothing is running or queued."
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING))
         await stage.deploy("status")
-        assert await stage.whisper(2) == "1 running or queued:"
+        assert await stage.whisper(2) == "1 deployment running or queued:"
         await stage.deploy("STATUS myapp")
         assert "Building" in await stage.whisper(3)
         await stage.deploy(f"status {ONE[:10]}")
@@ -188,7 +188,7 @@ async def test_rollback_deploys_the_release_before_live(text: str, ref: str, of:
         ("rollback myapp 0000000", "never proved `0000000` live for myapp"),
         ("rollback myapp 00", "too short"),
         ("rollback myapp main", "is not a commit"),
-        ("rollback", "Which one?"),
+        ("rollback", "Which app or deployment?"),
     ],
 )
 async def test_rollback_never_guesses(text: str, said: str) -> None:

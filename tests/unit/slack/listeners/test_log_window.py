@@ -62,7 +62,7 @@ async def test_errors_are_shown_in_the_window(*, forgotten: bool) -> None:
         if forgotten:
             stage.service.rows.clear()
             await press(stage, view, "Older")
-            await stage.view("know that deployment any more")
+            await stage.view("no longer on record")
         else:
             stage.service.logs[ONE] = ""
             await press(stage, view, "Post as file")

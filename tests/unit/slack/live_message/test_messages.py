@@ -612,7 +612,7 @@ async def test_lease_lost_during_an_edit_ends_the_refreshes(world: World) -> Non
 async def test_waiting_and_ended_deployments_are_shown_by_any_replica(world: World) -> None:
     world.live._shows_running = lambda _id: False
     deployment = await world.posted()
-    world.noted(deployment, Urgency.PHASE, place=1, waits_for="a git push outside this bot")
+    world.noted(deployment, Urgency.PHASE, place=1, waits_for="a git push outside the bot")
     await world.clock.advance(5)
     assert "1st in line" in str(world.slack.messages[world.slack.posts[0]])
     # Another replica starts it: this one does not show it.

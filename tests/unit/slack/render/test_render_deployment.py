@@ -41,7 +41,7 @@ LOG = (
 OLD_DOKKU = Snapshot(builds=None, report=AppReport(), containers=Containers())
 PROVEN = Snapshot(builds=frozenset(), report=AppReport(), containers=Containers(), proven=OLD)
 PUSH = Blocker(
-    what="a git push outside this bot (Dokku build mwu9t3a2lnmbzk)",
+    what="a git push outside the bot (Dokku build mwu9t3a2lnmbzk)",
     since=datetime(2026, 11, 24, 11, 20, tzinfo=UTC),
     stuck=True,
     advice="An operator can find its PID with `builds:info myapp mwu9t3a2lnmbzk` and, if that "
@@ -80,7 +80,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "building_beside_others": (
         BUILDING,
-        {"others": "Meanwhile, outside this bot: config:set (Dokku build b8)."},
+        {"others": "Meanwhile, outside the bot: config:set (Dokku build b8)."},
     ),
     "building_on_old_dokku": ({**BUILDING, "build_id": None, "before": OLD_DOKKU}, {"tail": LOG}),
     "stale": (BUILDING, {"tail": LOG, "stale_since": timedelta(seconds=-50)}),
@@ -246,7 +246,10 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
     [
         (
             {"phase": Phase.RELEASING},
-            ". If the connection is lost, only the deploy lock and the containers show the result.",
+            (
+                ". If the connection is lost, only the deploy lock and the containers can show the "
+                "result."
+            ),
         ),
         (
             {"phase": Phase.FAILED, "failure": Failure.LOST_CONTACT, "live": Live.UNKNOWN},

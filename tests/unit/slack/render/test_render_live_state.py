@@ -28,6 +28,9 @@ from tests.support.builders import (
 )
 
 LATER = NOW + timedelta(minutes=4)
+OTHER_WORKER = replace(OTHER_RELEASE, id="8" * 12, process="worker.1")
+NEW_WEB_2 = replace(NEW, id="6" * 12, process="web.2")
+MIXED = "some processes on the new release and some on the previous one"
 HOSTILE = "<!channel> @here <https://evil.example.com|main> `*x*`\n" + "y" * 300
 
 
@@ -48,7 +51,7 @@ def ended(minutes: int = 0, **changes: Any) -> Deployment:
 def seen(*started: Deployment, now: Containers | None = None, **facts: Any) -> LiveReport:
     about = {key: facts.pop(key) for key in ("why", "keeps_records", "missing") if key in facts}
     standing = compare_live(LiveEvidence(started=started, containers=now, **facts))
-    return LiveReport(server="production", app="web", state=standing, **about)
+    return LiveReport(server="production", app="web", dokku_app="web-app", state=standing, **about)
 
 
 def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> str:
@@ -71,7 +74,7 @@ def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> s
         (
             ended(phase=Phase.FAILED, failure=Failure.INTERNAL),
             containers(NEW),
-            "A release is live whose commit is not certain",
+            "The commit of the live release is uncertain",
         ),
         (ended(live=Live.MIXED), containers(NEW), f"Some processes run {SHA[:7]}, some an older"),
         (ended(live=Live.NONE, after=Containers()), Containers(), "Nothing is running, as when"),
@@ -81,12 +84,18 @@ def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> s
         (
             ended(after=containers(NEW, NEW_WORKER)),
             containers(OTHER_RELEASE, NEW_WORKER),
-            "web.1 run another release",
+            "web.1 runs another release",
+        ),
+        (
+            ended(after=containers(NEW, NEW_WORKER, NEW_WEB_2)),
+            containers(OTHER_RELEASE, OTHER_WORKER, NEW_WEB_2),
+            "web.1 and worker.1 run another release",
         ),
         (ended(after=Containers()), containers(NEW), "left nothing running, but something runs"),
-        (ended(), Containers(), f"which left {SHA[:7]} running"),
-        (ended(live=Live.MIXED), Containers(), "which left some processes new, some old running"),
-        (ended(), None, "What is live now is not known."),
+        (ended(), Containers(), f"The last deployment left {SHA[:7]} running; since then the app"),
+        (ended(live=Live.MIXED), Containers(), f"left {MIXED}; since then"),
+        (ended(live=Live.MIXED), None, f"The last verified deployment (01ROW000) left {MIXED}."),
+        (ended(), None, "What is live now is unknown."),
         (ended(after=None), containers(NEW), "could not be read when the last deployment ended"),
     ],
 )
@@ -106,7 +115,7 @@ def test_unproven_commit_is_marked_as_according_to_dokku() -> None:
     assert f"According to Dokku, the commit is {SHA[:7]}." in said(
         now=containers(OLD), report=report
     )
-    assert "Dokku names no commit either." in said(now=containers(OLD), report=AppReport())
+    assert "Dokku names no commit." in said(now=containers(OLD), report=AppReport())
     assert "The bot has no verified deployment of this app." in said(now=containers(OLD))
 
 
@@ -115,7 +124,7 @@ def test_unknown_live_state_says_why() -> None:
     assert f"The last verified deployment (01ROW000) left {SHA[:7]} live" in said(
         ended(), why="It refused."
     )
-    assert "The bot has verified no release of it." in said(why="It refused.")
+    assert "The bot has verified no release of this app." in said(why="It refused.")
 
 
 def test_later_unproven_deployment_is_named() -> None:
@@ -134,7 +143,11 @@ def test_processes_are_listed_with_their_states() -> None:
     now = containers(replace(NEW, state="restarting", restarts=8), NEW_WORKER)
     words = said(ended(after=containers(NEW, NEW_WORKER)), now=now)
     assert "Processes: web.1 restarting (8 restarts), worker.1 running." in words
-    assert "web.1: crashed and restarted by Docker" in words
+    assert "web.1: crashed and restarted by Docker. See dokku logs web-app." in words
+    both = containers(replace(NEW, restarts=1), replace(NEW_WORKER, restarts=2))
+    words = said(ended(after=containers(NEW, NEW_WORKER)), now=both)
+    assert "web.1 running (1 restart), worker.1 running (2 restarts)" in words
+    assert "web.1 and worker.1: crashed" in words
     assert "Processes: none is scaled up." in said(ended(), now=Containers())
 
 
@@ -204,10 +217,13 @@ def test_slack_accepts_the_answer_and_it_pings_nobody() -> None:
     many = containers(*(replace(OTHER_RELEASE, id=f"{n:012}", process=HOSTILE) for n in range(80)))
     facts = LiveEvidence(started=[ended()], containers=many, records=records)
     found = [
-        LiveReport(server=HOSTILE, app=HOSTILE, state=compare_live(facts), why=HOSTILE),
+        LiveReport(
+            server=HOSTILE, app=HOSTILE, dokku_app=HOSTILE, state=compare_live(facts), why=HOSTILE
+        ),
         LiveReport(
             server=HOSTILE,
             app=HOSTILE,
+            dokku_app=HOSTILE,
             state=compare_live(replace(facts, unfinished=[running, *rows])),
         ),
     ]
