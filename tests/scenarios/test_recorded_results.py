@@ -190,8 +190,8 @@ CASES = (
         recording="n1",
         play=behaving("dokku_killed"),
         end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.PREVIOUS),
-        says="Dokku's command was killed on the server, for example by a reboot or for lack "
-        "of memory. "
+        says="Dokku's command was killed on the server, for example by a reboot or because "
+        "memory ran out. "
         "The previous release is still serving.",
     ),
     Case(

@@ -126,7 +126,7 @@ async def test_failure_offers_roll_back_only_if_it_changed_something(
     assert set(crashed.buttons) == {LOG, RETRY, ROLLBACK}
     quick.now_behaves("ok")
     await quick.click(ROLLBACK, crashed)
-    await quick.until_message("Deployed", "roll back of")
+    await quick.until_message("Deployed", "rollback of")
     assert _live(quick) == quick.simulators.forge.sha("myapp", "main")
 
 
