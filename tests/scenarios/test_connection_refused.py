@@ -185,8 +185,11 @@ async def test_questions_on_a_half_open_connection_move_to_a_new_one(tmp_path: P
         await world.deploy()
         await world.held()
         await world.until_message("Building", "Dokku build")
+        dokku.delay_answers_for_test(0.5)
+        await dokku.until(partial(_answers, world, asked(world) + 1))
         server.forget_server_of_oldest_for_test()
-        # The deploy's, the dead one (what was sent there may still run) and its heir.
+        dokku.delay_answers_for_test(0)
+        # The deploy's, the dead one (the question sent there may still run) and its heir.
         await dokku.until(lambda: server.connections == 3)
         await dokku.until(partial(_answers, world, asked(world) + 3))
         await world.until_message("Building", "checked")

@@ -49,7 +49,7 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
         world.hold("Fetching remote code")
         await world.start_bot(clock=QuickClock(), DEPLOYBOT_SETTLE="5s")
         await world.deploy()
-        fetching = await at(world, "Fetching")
+        fetching = await at(world, "Fetching", "Fetching remote code")
         assert fetching.facts["Status"] == "Fetching"
 
         go_on(world, "build step 4/")

@@ -96,21 +96,26 @@ class LogRecorder:
             log.exception("log_record_failed", deployment_id=self._owned.id)
 
     async def _look(self) -> None:
-        first = self._shown == 0 and self._buffer.lines > 0
-        if self._buffer.lines != self._shown:
-            self._shown = self._buffer.lines
-            self._owned.note(
-                Urgency.PHASE if first else Urgency.ROUTINE,
-                tail=self._buffer.tail(SHOWN_LINES),
-                step=self._stream.facts.step,
-            )
         try:
+            # The phase first: no message shows a line beside the phase before it.
             await self._follow_phase()
         except (LeaseLost, StaleState):
+            self._show_lines()
             return
+        self._show_lines()
         due = self._flushed_at + self._timing.log_flush.total_seconds()
         if self._clock.monotonic() >= due or self._buffer.full:
             await self.flush()
+
+    def _show_lines(self) -> None:
+        if self._buffer.lines == self._shown:
+            return
+        first, self._shown = self._shown == 0, self._buffer.lines
+        self._owned.note(
+            Urgency.PHASE if first else Urgency.ROUTINE,
+            tail=self._buffer.tail(SHOWN_LINES),
+            step=self._stream.facts.step,
+        )
 
     async def _follow_phase(self) -> None:
         target = self._stream.facts.phase
