@@ -1,4 +1,4 @@
-"""The whole bot between both simulators, on settings like those of `deploybot demo`."""
+"""The whole bot between both simulators, with settings like those of `deploybot demo`."""
 
 import asyncio
 import dataclasses
@@ -45,7 +45,7 @@ QUICK_EDITS = SlackLimits(
         refreshes_per_minute=9_000,
     )
 )
-"""The bot shows a new phase at once, and what only grew (a log, a duration) every 2 s."""
+"""The bot shows a new phase at once, and a longer log or duration every 2 s."""
 FREQUENT_EDITS = SlackLimits(
     edits=EditLimits(
         spacing_s=0.1,
@@ -63,7 +63,7 @@ QUICK_PAUSES: Mapping[str, Any] = {
     "look_again": timedelta(milliseconds=200),
     "lock": LockTiming(pause=timedelta(milliseconds=100), stays_free=timedelta(milliseconds=500)),
 }
-"""Between two looks at a server that works a hundred times as fast."""
+"""Pauses between two looks at a server that runs a hundred times as fast."""
 SPEED = 100.0
 QUICK = 10.0
 ONE_APP = (
@@ -77,7 +77,7 @@ ONE_APP = (
 
 
 class QuickClock(Clock):
-    """The bot's waits pass so many times faster; what it waits for is as slow as ever."""
+    """A clock on which the bot's pauses are shorter; what it waits for takes as long as before."""
 
     def __init__(self, speed: float = QUICK) -> None:
         self._speed = speed
@@ -92,7 +92,7 @@ class QuickClock(Clock):
         return self._began + self._leapt_s + (time.monotonic() - self._began) * self._speed
 
     def leap(self, duration: timedelta) -> None:
-        """Let time pass at once; who sleeps sleeps on."""
+        """Advance the clock at once; current sleeps continue."""
         self._leapt_s += duration.total_seconds()
 
     async def sleep(self, duration: timedelta) -> None:
@@ -109,7 +109,7 @@ class World:
     bot: Bot | None = None
     slack_limits: SlackLimits | None = QUICK_EDITS
     ssh_limits: SshLimits | None = None
-    """Of the bots that are started after it is set."""
+    """Used by bots that are started after it is set."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
     async def start_bot(
@@ -135,7 +135,7 @@ class World:
         return self.bot
 
     def second_server(self, name: str) -> None:
-        """Another entry of the settings for the same host; before the bot is started."""
+        """Add a second server entry for the same host. Call it before the bot is started."""
         default = self.simulators.settings
         (self.folder / "deploybot.toml").write_text(
             f"[servers.{name}]\n"
@@ -172,7 +172,7 @@ class World:
         return [one for one in slack.messages(slack.channel("deploys")) if one.bot_id]
 
     async def until_message(self, *words: str) -> Message:
-        """Wait until the newest live message says all the words."""
+        """Wait until the newest live message contains all the words."""
 
         def says() -> Message | None:
             found = self.messages
@@ -189,7 +189,7 @@ class World:
         assert self.bot is not None
         return list(await self.bot.service.queries.history(app, limit=50))
 
-    # What people do and see in Slack.
+    # --- what people do and see in Slack
 
     @property
     def slack(self) -> SlackSimulator:
@@ -206,12 +206,12 @@ class World:
     async def click(
         self, action_id: str, target: Message | View | None = None, *, user: str = "ada"
     ) -> InteractionResult:
-        """Press a button of the newest message, or of something else, and confirm."""
+        """Press a button of the newest message, or of another message or view, and confirm."""
         person = self.slack.user(user)
         return await self.slack.click(person, target or self.message, action_id=action_id)
 
     async def posted(self, count: int) -> list[Message]:
-        """Wait until the bot has so many messages in the channel; oldest first."""
+        """Wait until the bot has at least `count` messages in the channel; oldest first."""
 
         def there() -> list[Message]:
             return self.messages if len(self.messages) >= count else []
@@ -219,17 +219,17 @@ class World:
         return await self.slack.until(there)
 
     async def whispered(self, *words: str, user: str = "ada") -> str:
-        """Wait until one person was told all the words; the newest of those texts."""
+        """Wait until a person got an ephemeral message with all the words; the newest text."""
         person = self.slack.user(user)
 
-        def told() -> list[str]:
+        def found() -> list[str]:
             texts = [shown(one) for one in self.slack.ephemerals(person)]
             return [text for text in texts if all(word in text for word in words)]
 
-        return (await self.slack.until(told))[-1]
+        return (await self.slack.until(found))[-1]
 
     async def replied(self, *words: str, message: Message | None = None) -> Message:
-        """Wait until the bot said all the words in a thread; the newest such reply."""
+        """Wait until the bot replied in a thread with all the words; the newest such reply."""
         root = message or self.message
 
         def said() -> list[Message]:
@@ -239,7 +239,7 @@ class World:
         return (await self.slack.until(said))[-1]
 
     async def viewed(self, *words: str, user: str = "ada") -> View:
-        """Wait until the modal on somebody's screen shows all the words."""
+        """Wait until a user's modal shows all the words."""
         person = self.slack.user(user)
 
         def seen() -> View | None:
@@ -251,22 +251,28 @@ class World:
         return view
 
     async def ended(self, count: int = 1, app: str = "myapp") -> list[Any]:
-        """Wait until the outside was told of so many ends; the rows, newest first."""
+        """Wait until `count` webhooks were delivered; the rows, newest first."""
         await self.simulators.receiver.wait_delivered(count)
         return await self.rows(app)
 
-    # What happens on the server.
+    # --- what happens on the server
 
     def hold(self, at: str = "build step 4/", app: str = "myapp") -> None:
-        """Stop the next deploy behind this line."""
+        """Hold the next deploy after this line."""
         self.simulators.dokku.hold_for_test(app, at=at)
 
     async def held(self, app: str = "myapp") -> None:
-        """Wait until it stands there."""
+        """Wait until the deploy is held."""
         await self.simulators.dokku.until(lambda: self.simulators.dokku.holding(app))
 
+    async def deploy_until(self, line: str) -> None:
+        """Deploy `myapp`, and wait until Dokku's command is held after this line."""
+        self.hold(line)
+        await self.deploy()
+        await self.held()
+
     def runs(self, app: str = "myapp") -> bool:
-        """Whether a command that changes the app is at work there."""
+        """Whether a command that changes the app is running."""
         return bool(self.simulators.dokku.apps[app].runs)
 
     def let_go(self, app: str = "myapp") -> None:
@@ -308,7 +314,7 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
             environ={**simulators.settings, **FAST},
             slack_limits=slack_limits,
         )
-        with _unheard() as errors:
+        with _unhandled_errors() as errors:
             try:
                 yield world
             finally:
@@ -318,8 +324,8 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
 
 
 @contextmanager
-def _unheard() -> Iterator[list[str]]:
-    """Errors of tasks and callbacks that nobody looked at."""
+def _unhandled_errors() -> Iterator[list[str]]:
+    """Collect errors of tasks and callbacks that nobody handled."""
     errors: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(
@@ -334,7 +340,7 @@ def _unheard() -> Iterator[list[str]]:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """A bot that runs, with `myapp` live at an older commit."""
+    """A running bot, with `myapp` live at an older commit."""
     async with open_world(tmp_path) as opened:
         await opened.start_bot()
         yield opened
@@ -342,14 +348,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def quick(tmp_path: Path) -> AsyncIterator[World]:
-    """The same, with a bot that need not wait: 2 s between edits are 0.2 s."""
+    """The same with a fast clock: 2 s between edits take 0.2 s."""
     async with open_world(tmp_path) as opened:
         await opened.start_bot(clock=QuickClock())
         yield opened
 
 
 class StartGate(asyncio.Event):
-    """Holds up deploy commands. `reached`: one is on its way, and cannot be called back."""
+    """Holds deploy commands. `reached`: one was sent and cannot be called back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,7 +364,7 @@ class StartGate(asyncio.Event):
 
 @pytest.fixture
 def dokku_may_start(monkeypatch: pytest.MonkeyPatch) -> StartGate:
-    """No deploy command is sent before it is set: until then deployments are `starting`."""
+    """No deploy command is sent before this is set: until then deployments are `starting`."""
     may = StartGate()
     deploy = Driver.deploy
 

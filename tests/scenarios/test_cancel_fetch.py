@@ -1,4 +1,4 @@
-"""A cancel before Dokku builds, on both generations: the deploy holds no lock yet."""
+"""Cancels before Dokku builds, with and without build records: no deploy lock is held yet."""
 
 import time
 from pathlib import Path
@@ -10,19 +10,19 @@ from tests.scenarios.conftest import QuickClock, StartGate, open_world
 from tests.support.cancels import (
     BOTH,
     BUILDING,
+    BY_LOCK,
     FETCHING,
-    FREED,
-    KEPT,
     OLD,
     OTHER,
-    beside,
+    STILL_SERVING,
     by_button,
-    ends_cancelled,
-    hangs_up,
     held_at,
     newest,
+    open_rarely_polling,
     sent,
+    until_cancelled,
 )
+from tests.support.incidents import die_at_the_next_line
 from tests.support.patience import in_time, stretched
 
 LOCK = LockTiming()
@@ -36,8 +36,8 @@ ACTS_WITHIN_S = 1.0
 async def test_unsent_start_is_stopped_when_it_builds(
     tmp_path: Path, dokku_may_start: StartGate, version: str
 ) -> None:
-    """It cannot be called back: whether Dokku has it already is not known."""
-    async with beside(tmp_path, version) as world:
+    """It cannot be called back: whether Dokku has received it is unknown."""
+    async with open_rarely_polling(tmp_path, version) as world:
         world.hold("-----> Building")
         await world.deploy()
         await world.until_message("Starting")
@@ -48,21 +48,21 @@ async def test_unsent_start_is_stopped_when_it_builds(
         dokku_may_start.set()
         if version == OLD:
             await world.held()
-            await hangs_up(world)
-        end = await ends_cancelled(world, began, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+            await die_at_the_next_line(world)
+        result = await until_cancelled(world, began, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert (await newest(world)).attempt == 1
 
 
 async def test_fetch_is_stopped_by_closing_the_connection(tmp_path: Path) -> None:
-    """It holds no lock yet: `builds:cancel` would hit nothing, or somebody else (recording l6)."""
-    async with beside(tmp_path, NEWEST) as world:
+    """It holds no lock yet: `builds:cancel` would hit nothing or another build (recording l6)."""
+    async with open_rarely_polling(tmp_path, NEWEST) as world:
         await held_at(world, FETCHING)
         began = time.monotonic()
         await by_button(world)
-        await hangs_up(world)
-        end = await ends_cancelled(world, began, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        await die_at_the_next_line(world)
+        result = await until_cancelled(world, began, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert sent(world, "builds:cancel") == 0
         (run,) = world.app.records[-1:]
         assert run.display_status == "abandoned"
@@ -71,8 +71,8 @@ async def test_fetch_is_stopped_by_closing_the_connection(tmp_path: Path) -> Non
 async def test_fetch_that_outlives_its_client_is_cancelled_once_dead(
     tmp_path: Path,
 ) -> None:
-    """A silent one was seen to live on for 11 s; until it is dead, nobody can say how it ends."""
-    async with beside(tmp_path, NEWEST) as world:
+    """A silent fetch was seen to live on for 11 s; until it is dead, its result is unknown."""
+    async with open_rarely_polling(tmp_path, NEWEST) as world:
         await held_at(world, FETCHING)
         await by_button(world)
         (run,) = world.app.runs
@@ -82,12 +82,12 @@ async def test_fetch_that_outlives_its_client_is_cancelled_once_dead(
         assert (await newest(world)).phase is Phase.CANCELLING
         dead_at = time.monotonic()
         world.let_go()
-        end = await ends_cancelled(world, dead_at, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        result = await until_cancelled(world, dead_at, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
 
 
 async def test_outside_push_holding_the_lock_is_not_killed(tmp_path: Path) -> None:
-    async with beside(tmp_path, NEWEST) as world:
+    async with open_rarely_polling(tmp_path, NEWEST) as world:
         dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         dokku.hold_for_test("myapp", at=BUILDING, too=True)
@@ -95,11 +95,11 @@ async def test_outside_push_holding_the_lock_is_not_killed(tmp_path: Path) -> No
         await dokku.until(lambda: dokku.holding("myapp") == 2)
         began = time.monotonic()
         await by_button(world)
-        ours, _theirs = world.app.runs
-        await dokku.until(lambda: ours.output.closed)
+        own, _outside = world.app.runs
+        await dokku.until(lambda: own.output.closed)
         dokku.release_for_test("myapp", at=FETCHING)
-        end = await ends_cancelled(world, began, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        result = await until_cancelled(world, began, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert sent(world, "builds:cancel") == 0
         assert dokku.holding("myapp")
         world.let_go()
@@ -108,8 +108,8 @@ async def test_outside_push_holding_the_lock_is_not_killed(tmp_path: Path) -> No
 
 
 async def test_before_0_38_fetch_ends_before_the_connection_is_closed(tmp_path: Path) -> None:
-    """It holds no lock yet; its build does, and is dead when that lock is free."""
-    async with beside(tmp_path, OLD) as world:
+    """It holds no lock yet. Its build does, and is dead once that lock is free."""
+    async with open_rarely_polling(tmp_path, OLD) as world:
         dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         await by_button(world)
@@ -121,9 +121,9 @@ async def test_before_0_38_fetch_ends_before_the_connection_is_closed(tmp_path: 
         dokku.release_for_test("myapp", at=FETCHING)
         await dokku.until(lambda: run.output.closed)
         assert time.monotonic() - began < stretched(ACTS_WITHIN_S)
-        await hangs_up(world)
-        end = await ends_cancelled(world, began, FREED, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        await die_at_the_next_line(world)
+        result = await until_cancelled(world, began, BY_LOCK, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert "lock free" in ((await newest(world)).evidence or "")
 
 
@@ -143,13 +143,13 @@ async def test_before_0_38_build_dies_before_a_release_at_real_speed(
         began = time.monotonic()
         await dokku.until(lambda: run.output.closed)
         assert time.monotonic() - began < stretched(ACTS_WITHIN_S)
-        end = await ends_cancelled(world, began, FREED, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        result = await until_cancelled(world, began, BY_LOCK, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert b"-----> Releasing" not in record.log
 
 
 async def test_before_0_38_fetch_refused_by_an_outside_push_ends_by_itself(tmp_path: Path) -> None:
-    async with beside(tmp_path, OLD) as world:
+    async with open_rarely_polling(tmp_path, OLD) as world:
         dokku = world.simulators.dokku
         await held_at(world, FETCHING)
         dokku.hold_for_test("myapp", at=BUILDING, too=True)
@@ -159,8 +159,8 @@ async def test_before_0_38_fetch_refused_by_an_outside_push_ends_by_itself(tmp_p
         await by_button(world)
         await world.until_message("Cancelling")
         dokku.release_for_test("myapp", at=FETCHING)
-        end = await ends_cancelled(world, began, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        result = await until_cancelled(world, began, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert (await newest(world)).exit_status == 1
         world.let_go()
         await push
@@ -170,16 +170,16 @@ async def test_before_0_38_fetch_refused_by_an_outside_push_ends_by_itself(tmp_p
 async def test_before_0_38_hanging_fetch_is_cancelled_after_its_longest_life(
     tmp_path: Path,
 ) -> None:
-    """A free lock tells nothing of it: the known exception to the 10 s."""
+    """A free lock proves nothing here: the known exception to the 10 s."""
     clock = QuickClock(60)
-    async with beside(tmp_path, OLD, clock=clock) as world:
+    async with open_rarely_polling(tmp_path, OLD, clock=clock) as world:
         await held_at(world, FETCHING)
         await by_button(world)
-        await hangs_up(world)
+        await die_at_the_next_line(world)
         looks = sent(world, "ps:inspect")
         await world.simulators.dokku.until(lambda: sent(world, "ps:inspect") > looks + 2)
         assert (await newest(world)).phase is Phase.CANCELLING
         clock.leap(LOCK.fetch_lives_on)
-        await world.until_message("Cancelled", FREED, KEPT)
+        await world.until_message("Cancelled", BY_LOCK, STILL_SERVING)
         row = await newest(world)
         assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)

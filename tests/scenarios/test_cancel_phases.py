@@ -1,7 +1,7 @@
-"""A cancel of what waits, builds, releases or has ended, by each way, on both generations of Dokku.
+"""Cancels in every phase and in every way, on Dokku with and without build records.
 
-Each is proven within 10 s of the wish, by Dokku's record or (before 0.38) by its freed lock, and
-nothing but our own build is ever killed.
+Each is proven within 10 s of the request, by Dokku's record or (before 0.38) by its released
+deploy lock. Only this deployment's build is ever killed.
 """
 
 import time
@@ -17,26 +17,26 @@ from tests.support.cancels import (
     BOTH,
     BUILDING,
     BY_EACH,
+    BY_LOCK,
     CHECKS,
-    FREED,
-    KEPT,
     NEW,
     OLD,
     OTHER,
+    STILL_SERVING,
     SWITCHED,
     TOO_LATE,
     WAYS,
-    beside,
     by_button,
     cancelled_on_dokku,
-    ends_cancelled,
-    hangs_up,
     held_at,
+    is_refused,
     newest,
-    says_no,
+    open_rarely_polling,
     sent,
     starts,
+    until_cancelled,
 )
+from tests.support.incidents import die_at_the_next_line
 
 # --- waiting
 
@@ -45,19 +45,19 @@ from tests.support.cancels import (
 async def test_queued_deployment_is_removed_from_the_queue(
     tmp_path: Path, way: str, version: str
 ) -> None:
-    async with beside(tmp_path, version) as world:
+    async with open_rarely_polling(tmp_path, version) as world:
         await held_at(world, BUILDING)
         await world.deploy("myapp v1.0")
         await world.until_message("1st in line", "`v1.0`")
-        # A thread is known once the place of its message is stored, which nobody sees.
+        # A thread is known once the place of its message is stored, which is not visible outside.
         await world.deploy(f"status {(await newest(world)).id}")
         await world.whispered("1st in line")
         if way == "command":
             await world.deploy(f"cancel {(await newest(world)).id}")
         else:
             await WAYS[way](world)
-        end = await ends_cancelled(world, time.monotonic(), "`v1.0`", KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        result = await until_cancelled(world, time.monotonic(), "`v1.0`", STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert sent(world, "builds:cancel") == 0
         assert starts(world) == 1
         world.let_go()
@@ -69,7 +69,7 @@ async def test_queued_deployment_is_removed_from_the_queue(
 async def test_cancel_while_waiting_for_an_outside_build_kills_nothing(
     tmp_path: Path, version: str
 ) -> None:
-    async with beside(tmp_path, version) as world:
+    async with open_rarely_polling(tmp_path, version) as world:
         world.hold(BUILDING)
         push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
         await world.held()
@@ -77,8 +77,8 @@ async def test_cancel_while_waiting_for_an_outside_build_kills_nothing(
         await world.until_message("Queued", "outside the bot", "Cancel")
         began = time.monotonic()
         await by_button(world)
-        end = await ends_cancelled(world, began, KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
+        result = await until_cancelled(world, began, STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
         assert world.simulators.dokku.holding("myapp")
         world.let_go()
         await push
@@ -91,7 +91,7 @@ async def test_cancel_while_waiting_for_an_outside_build_kills_nothing(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Where a cancel comes, and what is true then."""
+    """The line at which a cancel comes, and the expected result."""
 
     at: str
     live: Live
@@ -99,8 +99,8 @@ class Case:
 
 
 RUNNING = {
-    "build": Case(at=BUILDING, live=Live.PREVIOUS, says=(KEPT,)),
-    "health checks": Case(at=CHECKS, live=Live.PREVIOUS, says=(KEPT,)),
+    "build": Case(at=BUILDING, live=Live.PREVIOUS, says=(STILL_SERVING,)),
+    "health checks": Case(at=CHECKS, live=Live.PREVIOUS, says=(STILL_SERVING,)),
     "post-deploy": Case(at=SWITCHED, live=Live.NEW, says=(TOO_LATE, NEW)),
 }
 
@@ -111,38 +111,38 @@ async def test_running_deployment_is_stopped_with_proof(
     tmp_path: Path, phase: str, version: str
 ) -> None:
     case = RUNNING[phase]
-    async with beside(tmp_path, version) as world:
+    async with open_rarely_polling(tmp_path, version) as world:
         await held_at(world, case.at)
-        ours = world.app.records[-1].id
+        own = world.app.records[-1].id
         began = time.monotonic()
         await by_button(world)
         if version == OLD:
-            await hangs_up(world)
-        says = (*case.says, FREED) if version == OLD else case.says
-        end = await ends_cancelled(world, began, *says)
-        assert end == (Phase.CANCELLED, case.live)
-        assert cancelled_on_dokku(world) == ([] if version == OLD else [ours])
+            await die_at_the_next_line(world)
+        says = (*case.says, BY_LOCK) if version == OLD else case.says
+        result = await until_cancelled(world, began, *says)
+        assert result == (Phase.CANCELLED, case.live)
+        assert cancelled_on_dokku(world) == ([] if version == OLD else [own])
         proof = "lock free" if version == OLD else "record canceled (-1)"
         assert proof in ((await newest(world)).evidence or "")
 
 
 @BY_EACH
 async def test_build_can_be_cancelled_in_every_way(tmp_path: Path, way: str) -> None:
-    async with beside(tmp_path, NEWEST) as world:
+    async with open_rarely_polling(tmp_path, NEWEST) as world:
         await held_at(world, BUILDING)
         await world.until_message("Building")
         await WAYS[way](world)
-        end = await ends_cancelled(world, time.monotonic(), KEPT)
-        assert end == (Phase.CANCELLED, Live.PREVIOUS)
-        wish = (await newest(world)).cancel
-        assert wish is not None
-        assert wish.by.user == ("cli" if way == "shell" else world.ada.id)
+        result = await until_cancelled(world, time.monotonic(), STILL_SERVING)
+        assert result == (Phase.CANCELLED, Live.PREVIOUS)
+        request = (await newest(world)).cancel
+        assert request is not None
+        assert request.by.user == ("cli" if way == "shell" else world.ada.id)
 
 
 # --- out of reach
 
 
-MENDS = {
+REMEDIES = {
     NEWEST: "if that process is still this build",
     OLD: "find that deploy's process on the server",
 }
@@ -152,15 +152,18 @@ MENDS = {
 async def test_cancel_without_a_connection_is_reported_as_unsafe(
     tmp_path: Path, version: str
 ) -> None:
-    """A silent loss kills nothing; whose the PID of its record is by now, nobody can prove."""
-    # The bot must notice the loss before the click: edits at their own pace.
-    async with open_world(tmp_path, version=version, slack_limits=None) as world:
+    """A silent loss kills nothing, and nobody can prove which process has the record's PID now."""
+    async with open_world(tmp_path, version=version) as world:
         await world.start_bot()
         await held_at(world, BUILDING)
         await world.until_message("Building")
-        world.simulators.server.forget_clients_for_test()
+        server = world.simulators.server
+        before = server.connections
+        server.forget_clients_for_test()
+        # A new connection shows that the bot has noticed the loss.
+        await world.simulators.dokku.until(lambda: server.connections > before)
         await by_button(world)
-        await world.until_message("cancel requested", "cancelling is unsafe", MENDS[version])
+        await world.until_message("cancel requested", "cancelling is unsafe", REMEDIES[version])
         world.let_go()
         await world.until_message("Deployed")
         assert "cancelling is unsafe" not in shown(world.message)
@@ -181,10 +184,10 @@ TOO_LATE_TO_CANCEL = ("Too late to cancel", "Roll back")
     [("button", NEWEST), ("reply", NEWEST), ("shell", NEWEST), ("button", OLD), ("shell", OLD)],
 )
 async def test_stability_check_cannot_be_cancelled(tmp_path: Path, way: str, version: str) -> None:
-    async with beside(tmp_path, version, settle="60s") as world:
+    async with open_rarely_polling(tmp_path, version, settle="60s") as world:
         await world.deploy()
         await world.until_message("Checking · watching")
-        await says_no(world, way, *TOO_LATE_TO_CANCEL)
+        await is_refused(world, way, *TOO_LATE_TO_CANCEL)
         row = await newest(world)
         assert (row.phase, row.cancel) == (Phase.CHECKING, None)
         assert sent(world, "builds:cancel") == 0
@@ -195,7 +198,7 @@ async def test_stability_check_cannot_be_cancelled(tmp_path: Path, way: str, ver
     [("button", NEWEST), ("command", NEWEST), ("shell", NEWEST), ("button", OLD), ("shell", OLD)],
 )
 async def test_ended_deployment_cannot_be_cancelled(tmp_path: Path, way: str, version: str) -> None:
-    async with beside(tmp_path, version) as world:
+    async with open_rarely_polling(tmp_path, version) as world:
         await held_at(world, BUILDING)
         message = world.message
         world.let_go()
@@ -207,7 +210,7 @@ async def test_ended_deployment_cannot_be_cancelled(tmp_path: Path, way: str, ve
             )
             await world.whispered("no longer applies", "succeeded")
         else:
-            await says_no(world, way, "already ended", "Nothing was cancelled")
+            await is_refused(world, way, "already ended", "Nothing was cancelled")
         row = await newest(world)
         assert (row.phase, row.live, row.cancel) == (Phase.SUCCEEDED, Live.NEW, None)
         assert shown(world.message) == before

@@ -1,4 +1,4 @@
-"""What counts towards the longest duration, and what does not."""
+"""What counts towards the maximum duration, and what does not."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ OTHER = "ab" * 20
 MORE_THAN_THE_CAP = timedelta(minutes=31)
 
 
-async def ended(world: World, headline: str) -> Deployment:
+async def result_of(world: World, headline: str) -> Deployment:
     await world.until_message(headline)
     (row,) = await world.rows()
     assert isinstance(row, Deployment)
@@ -38,7 +38,7 @@ async def test_cap_counts_from_the_first_start_over_both_attempts(world: World) 
     await dokku.until(lambda: dokku.holding("myapp"))
     await world.until_message("Building")
     clock.leap(timedelta(minutes=22))
-    row = await ended(world, "Failed")
+    row = await result_of(world, "Failed")
     assert (row.failure, row.live, row.attempt) == (Failure.TIMED_OUT, Live.PREVIOUS, 2)
     assert row.started_at is not None
     assert row.finished_at is not None
@@ -55,7 +55,7 @@ async def test_time_in_the_queue_does_not_count(world: World) -> None:
     clock.leap(MORE_THAN_THE_CAP)
     world.let_go()
     await push
-    row = await ended(world, "Deployed")
+    row = await result_of(world, "Deployed")
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
 
 
@@ -64,5 +64,5 @@ async def test_time_of_the_stability_check_does_not_count(world: World) -> None:
     await world.deploy()
     await world.until_message("Checking · watching")
     clock.leap(MORE_THAN_THE_CAP)
-    row = await ended(world, "Deployed")
+    row = await result_of(world, "Deployed")
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)

@@ -1,6 +1,6 @@
-"""The deploy's line breaks in every way and in every phase: the end is the true one, or it resumes.
+"""Connections break in every way and in every phase: the result is true, or the deploy resumes.
 
-What dies with its client, and what does not, is as recorded (m1 to m8, m11, m13).
+What dies with its client and what does not follows recordings m1 to m8, m11 and m13.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,74 +19,76 @@ from tests.support.bot_processes import an_app
 from tests.support.incidents import BUILDING, FETCHING, HELD_AT
 
 Break = Callable[[World], Awaitable[None]]
-End = tuple[Phase, Failure | None, Live, int]
+Result = tuple[Phase, Failure | None, Live, int]
 """Phase, failure, live, attempts."""
 
-ONCE_MORE: End = (Phase.SUCCEEDED, None, Live.NEW, 2)
-AT_ONCE: End = (Phase.SUCCEEDED, None, Live.NEW, 1)
-INTERRUPTED: End = (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS, 1)
-TOO_LATE: End = (Phase.FAILED, Failure.INTERRUPTED, Live.NEW, 1)
+SECOND: Result = (Phase.SUCCEEDED, None, Live.NEW, 2)
+FIRST: Result = (Phase.SUCCEEDED, None, Live.NEW, 1)
+INTERRUPTED: Result = (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS, 1)
+RELEASED: Result = (Phase.FAILED, Failure.INTERRUPTED, Live.NEW, 1)
+DIED = (SECOND, SECOND, INTERRUPTED, RELEASED, FIRST)
+"""In the five phases of `HELD_AT`, if the deploys die with their connections."""
 
 
-async def told(world: World, why: str) -> None:
-    """A message says why the server cannot be asked: at least one question has met the fault."""
+async def until_message_says(world: World, why: str) -> None:
+    """Wait until a message says why queries fail: at least one has met the fault."""
     await world.slack.until(lambda: any(why in shown(one) for one in world.messages))
 
 
 async def reset(world: World) -> None:
-    """Both sides learn at once that it is over."""
+    """Both sides notice at once."""
     await world.simulators.server.drop_connections_for_test()
 
 
-async def switch_off(world: World) -> None:
-    """The server is gone, and no packet says so: half open."""
+async def leave_half_open(world: World) -> None:
+    """The server is gone and no packet says so: the connection is half open."""
     world.simulators.server.forget_server_for_test()
 
 
-async def forget(world: World) -> None:
-    """Ours is reset, and the server does not hear of it: its deploy lives on."""
+async def reset_bot_side(world: World) -> None:
+    """The bot's side is reset and the server does not notice: its deploy continues."""
     world.simulators.server.forget_clients_for_test()
 
 
 async def restart_server(world: World) -> None:
-    """All is cut, and nothing listens for a while."""
+    """All connections are cut, and nothing listens for a while."""
     server = world.simulators.server
     await server.refuse_connections_for_test()
     await server.drop_connections_for_test()
-    await told(world, "refused the connection")
+    await until_message_says(world, "refused the connection")
     await server.accept_connections_for_test()
 
 
 async def black_out(world: World) -> None:
     """No packet passes for a while, then all do."""
     world.simulators.server.stall_for_test()
-    await told(world, "did not answer within")
+    await until_message_says(world, "did not answer within")
     world.simulators.server.heal_for_test()
 
 
-async def lead_astray(world: World) -> None:
-    """All is cut, and for a while another server answers in its place."""
+async def answer_from_another_server(world: World) -> None:
+    """All connections are cut, and another server answers for a while."""
     server = world.simulators.server
     server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
     await server.drop_connections_for_test()
-    await told(world, "host key that is not among the known ones")
+    await until_message_says(world, "host key that is not among the known ones")
     server.change_host_key_for_test(None)
 
 
-async def lock_out(world: World) -> None:
-    """All is cut, and for a while the bot's key is not taken."""
+async def refuse_key(world: World) -> None:
+    """All connections are cut, and the bot's key is refused for a while."""
     server = world.simulators.server
     server.refuse_key_for_test()
     await server.drop_connections_for_test()
-    await told(world, "refused the bot's SSH key")
+    await until_message_says(world, "refused the bot's SSH key")
     server.refuse_key_for_test(refuse=False)
 
 
-async def give_no_channel(world: World) -> None:
-    """What is open stays so; no question passes for a while."""
+async def refuse_channels(world: World) -> None:
+    """Open connections stay open; no query passes for a while."""
     server = world.simulators.server
     server.limit_sessions_for_test(0)
-    await told(world, "had no channel free")
+    await until_message_says(world, "had no channel free")
     server.limit_sessions_for_test()
 
 
@@ -99,9 +101,9 @@ PATIENT = {
 
 
 IMPATIENT_DEPLOYS = replace(HURRIED_SSH, deploy_alive_s=0.3, deploy_alive_count=3)
-"""A deploy's connection is given up after a second of silence: nothing else shows its death.
+"""A deploy's connection is given up after a second of silence.
 
-Without a byte and without a record there is no deploy that could be seen to be over.
+Without output and without a build record, nothing else shows that it is dead.
 """
 
 
@@ -112,7 +114,7 @@ def ssh_limits() -> SshLimits:
 
 @pytest.fixture
 async def patient(tmp_path: Path, ssh_limits: SshLimits) -> AsyncIterator[World]:
-    """Contact is never given up: what is tested is how it goes on."""
+    """A bot that never gives up contact: the tests are about how it resumes."""
     apps = [an_app(name) for name in ("myapp", *HELD_AT)]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         world.ssh_limits = ssh_limits
@@ -120,7 +122,7 @@ async def patient(tmp_path: Path, ssh_limits: SshLimits) -> AsyncIterator[World]
         yield world
 
 
-async def the_end(world: World, app: str = "myapp") -> tuple[End, Deployment]:
+async def result_of(world: World, app: str = "myapp") -> tuple[Result, Deployment]:
     (row,) = await world.rows(app)
     assert isinstance(row, Deployment)
     assert row.live is not None
@@ -128,33 +130,33 @@ async def the_end(world: World, app: str = "myapp") -> tuple[End, Deployment]:
 
 
 @pytest.mark.parametrize(
-    ("break_line", "ends"),
+    ("break_connection", "ends"),
     [
-        (reset, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
-        (switch_off, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
-        (restart_server, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
-        (lead_astray, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
-        (lock_out, (ONCE_MORE, ONCE_MORE, INTERRUPTED, TOO_LATE, AT_ONCE)),
-        (give_no_channel, (AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE)),
-        (forget, (AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE)),
-        (black_out, (AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE)),
+        (reset, DIED),
+        (leave_half_open, DIED),
+        (restart_server, DIED),
+        (answer_from_another_server, DIED),
+        (refuse_key, DIED),
+        (refuse_channels, (FIRST,) * 5),
+        (reset_bot_side, (FIRST,) * 5),
+        (black_out, (FIRST,) * 5),
     ],
 )
 async def test_all_connections_break(
-    patient: World, break_line: Break, ends: tuple[End, ...]
+    patient: World, break_connection: Break, ends: tuple[Result, ...]
 ) -> None:
-    """Five deploys stand in five phases at that moment, the last one at its very end."""
+    """Five deploys are held in five phases, the last one at its very end."""
     for app, at in HELD_AT.items():
         patient.hold(at, app)
         await patient.deploy(f"{app} main")
     for app in HELD_AT:
         await patient.held(app)
-    await break_line(patient)
+    await break_connection(patient)
     for app in HELD_AT:
         patient.let_go(app)
     await patient.ended(len(HELD_AT))
     for app, end in zip(HELD_AT, ends, strict=True):
-        seen, row = await the_end(patient, app)
+        seen, row = await result_of(patient, app)
         assert (app, seen) == (app, end)
         live = {one.sha for one in patient.simulators.dokku.live(app).values()}
         assert live == {row.sha if row.live is Live.NEW else row.previous_sha}
@@ -168,32 +170,32 @@ async def test_all_connections_break(
 
 
 EVERY_BREAK = (
-    *(reset, switch_off, forget, restart_server, black_out),
-    *(lead_astray, lock_out, give_no_channel),
+    *(reset, leave_half_open, reset_bot_side, restart_server, black_out),
+    *(answer_from_another_server, refuse_key, refuse_channels),
 )
 
 
-@pytest.mark.parametrize("break_line", EVERY_BREAK)
+@pytest.mark.parametrize("break_connection", EVERY_BREAK)
 async def test_connection_breaks_during_the_stability_check(
-    tmp_path: Path, break_line: Break
+    tmp_path: Path, break_connection: Break
 ) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=PATIENT | {"settle": timedelta(seconds=2)})
         await world.deploy()
         await world.until_message("Checking · watching")  # Dokku says "Checking" too
-        await break_line(world)
+        await break_connection(world)
         await world.ended()
-        seen, _ = await the_end(world)
-    assert seen == AT_ONCE
+        seen, _ = await result_of(world)
+    assert seen == FIRST
 
 
-@pytest.mark.parametrize("break_line", EVERY_BREAK)
+@pytest.mark.parametrize("break_connection", EVERY_BREAK)
 async def test_all_connections_break_before_the_containers_are_read(
-    tmp_path: Path, break_line: Break
+    tmp_path: Path, break_connection: Break
 ) -> None:
-    """The command has told its exit status, and the containers have not been read."""
-    ends = {"good": AT_ONCE, "bad": (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS, 1)}
+    """The exit status is known, but the containers have not been read."""
+    ends = {"good": FIRST, "bad": (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS, 1)}
     apps = [an_app(name) for name in ends]
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS, apps=apps) as world:
         world.ssh_limits = HURRIED_SSH
@@ -208,11 +210,11 @@ async def test_all_connections_break_before_the_containers_are_read(
         for app in ends:
             world.let_go(app)
         await world.slack.until(partial(_all_read, world))
-        await break_line(world)
+        await break_connection(world)
         server.refuse_command_for_test(None)
         await world.ended(len(ends))
         for app, end in ends.items():
-            seen, _ = await the_end(world, app)
+            seen, _ = await result_of(world, app)
             assert (app, seen) == (app, end)
 
 
@@ -220,31 +222,40 @@ def _all_read(world: World) -> bool:
     return all("reading what is live" in shown(one) for one in world.messages)
 
 
-async def cut_the_deploy_s(world: World) -> None:
-    """The line that was opened last, and no other."""
+async def cut_newest(world: World) -> None:
+    """Cut only the newest connection."""
     world.simulators.server.drop_newest_for_test()
 
 
 @pytest.mark.parametrize("ssh_limits", [IMPATIENT_DEPLOYS])
 @pytest.mark.parametrize(
-    "break_line",
-    [cut_the_deploy_s, switch_off, restart_server, black_out, lead_astray, lock_out],
+    "break_connection",
+    [
+        cut_newest,
+        leave_half_open,
+        restart_server,
+        black_out,
+        answer_from_another_server,
+        refuse_key,
+    ],
 )
-async def test_command_that_never_ran_is_sent_again(patient: World, break_line: Break) -> None:
-    """All was cut as it arrived: Dokku has no record of it, so nothing ran."""
+async def test_command_that_never_ran_is_sent_again(
+    patient: World, break_connection: Break
+) -> None:
+    """Everything was cut as it arrived: Dokku has no record of it, so nothing ran."""
     server, dokku = patient.simulators.server, patient.simulators.dokku
     server.lose_command_for_test("git:sync")
     await patient.deploy()
     await dokku.until(lambda: server.lost_lines)
     server.lose_command_for_test(None)
-    await break_line(patient)
+    await break_connection(patient)
     await patient.ended()
-    seen, _ = await the_end(patient)
-    assert seen == ONCE_MORE
+    seen, _ = await result_of(patient)
+    assert seen == SECOND
     await patient.replied("Starting myapp again, once")
 
 
-def _has_noted(world: World, entries: int) -> bool:
+def _journal_has(world: World, entries: int) -> bool:
     return len(world.simulators.dokku.journal) >= entries
 
 
@@ -257,9 +268,11 @@ async def test_broken_question_connection_does_not_affect_the_deploy(patient: Wo
     for _ in range(3):
         more = len(dokku.journal) + 1
         drop()
-        await dokku.until(partial(_has_noted, patient, more))
-        drop = server.drop_newest_for_test  # the next questions' line is younger than the deploy's
+        await dokku.until(partial(_journal_has, patient, more))
+        drop = (
+            server.drop_newest_for_test
+        )  # the next question connection is newer than the deploy's
     patient.let_go()
     await patient.ended()
-    seen, _ = await the_end(patient)
-    assert seen == AT_ONCE
+    seen, _ = await result_of(patient)
+    assert seen == FIRST

@@ -1,4 +1,4 @@
-"""Logins that are slow, turned away or refused, and channels that are not to be had."""
+"""Logins that are slow, turned away or refused, and missing channels."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_wo
 SOON = {"start_window": timedelta(milliseconds=900)}
 """Three tries in 0.9 s."""
 MAX_STARTUPS = b"Exceeded MaxStartups\r\n"
-"""What OpenSSH sends in place of its version to a login that comes too much."""
+"""What OpenSSH sends instead of its version to a login over the limit."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def hasty(tmp_path: Path, ssh_limits: SshLimits) -> AsyncIterator[World]:
         yield world
 
 
-async def the_end(world: World) -> Deployment:
+async def result_of(world: World) -> Deployment:
     (row,) = await world.ended()
     assert isinstance(row, Deployment)
     return row
@@ -52,7 +52,7 @@ def assert_deployed(row: Deployment) -> None:
 async def test_slow_login_is_waited_for(hasty: World) -> None:
     hasty.simulators.server.slow_logins_for_test(1.5)
     await hasty.deploy()
-    assert_deployed(await the_end(hasty))
+    assert_deployed(await result_of(hasty))
 
 
 SHORT_LOGINS = pytest.mark.parametrize("ssh_limits", [replace(HURRIED_SSH, connect_s=0.5)])
@@ -62,7 +62,7 @@ SHORT_LOGINS = pytest.mark.parametrize("ssh_limits", [replace(HURRIED_SSH, conne
 async def test_unanswered_logins_fail_the_deployment(hasty: World) -> None:
     hasty.simulators.server.swallow_connections_for_test()
     await hasty.deploy()
-    row = await the_end(hasty)
+    row = await result_of(hasty)
     assert_not_started(hasty, row)
     assert "did not answer within 0.5 s" in (row.reason or "")
 
@@ -74,7 +74,7 @@ async def test_login_is_repeated_after_a_black_hole(hasty: World) -> None:
     await hasty.deploy()
     await hasty.until_message("waiting for the server (try 1 of 3)")
     await server.accept_connections_for_test()
-    assert_deployed(await the_end(hasty))
+    assert_deployed(await result_of(hasty))
 
 
 async def test_server_restarting_during_the_login_is_waited_for(tmp_path: Path) -> None:
@@ -91,13 +91,13 @@ async def test_server_restarting_during_the_login_is_waited_for(tmp_path: Path) 
         await world.until_message("waiting for the server (try 1 of 3)")
         server.slow_logins_for_test(0)
         await server.accept_connections_for_test()
-        assert_deployed(await the_end(world))
+        assert_deployed(await result_of(world))
 
 
 @pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])
 async def test_login_over_max_startups_is_repeated(tmp_path: Path, farewell: bytes) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
-        # Long enough between two tries for the server to change its mind on a busy machine.
+        # Long enough that the server accepts logins again before the last try on a busy machine.
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing={"start_window": timedelta(seconds=6)})
         server = world.simulators.server
@@ -106,7 +106,7 @@ async def test_login_over_max_startups_is_repeated(tmp_path: Path, farewell: byt
         await world.deploy()
         await world.simulators.dokku.until(lambda: server.network.turned_away)
         server.turn_away_for_test(None)
-        assert_deployed(await the_end(world))
+        assert_deployed(await result_of(world))
 
 
 @pytest.mark.parametrize("farewell", [b"", MAX_STARTUPS])
@@ -115,7 +115,7 @@ async def test_logins_always_over_max_startups_fail_the_deployment(
 ) -> None:
     hasty.simulators.server.turn_away_for_test(farewell)
     await hasty.deploy()
-    row = await the_end(hasty)
+    row = await result_of(hasty)
     assert_not_started(hasty, row)
     assert "hung up during the login: it has too many logins at once" in (row.reason or "")
 
@@ -123,7 +123,7 @@ async def test_logins_always_over_max_startups_fail_the_deployment(
 async def test_key_refused_later_fails_at_once(hasty: World) -> None:
     hasty.simulators.server.refuse_key_for_test()
     await hasty.deploy()
-    row = await the_end(hasty)
+    row = await result_of(hasty)
     assert_not_started(hasty, row)
     assert "refused the bot's SSH key for the user dokku" in (row.reason or "")
     assert "dokku ssh-keys:add" in (row.reason or "")
@@ -132,7 +132,7 @@ async def test_key_refused_later_fails_at_once(hasty: World) -> None:
 async def test_changed_host_key_fails_at_once(hasty: World) -> None:
     hasty.simulators.server.change_host_key_for_test(asyncssh.generate_private_key("ssh-ed25519"))
     await hasty.deploy()
-    row = await the_end(hasty)
+    row = await result_of(hasty)
     assert_not_started(hasty, row)
     assert "host key that is not among the known ones" in (row.reason or "")
     assert "ssh-keyscan" in (row.reason or "")
@@ -142,7 +142,7 @@ async def test_deploy_command_refused_by_the_server_is_not_a_start(hasty: World)
     server = hasty.simulators.server
     server.refuse_command_for_test("git:sync")
     await hasty.deploy()
-    row = await the_end(hasty)
+    row = await result_of(hasty)
     assert_not_started(hasty, row)
     assert "let the bot log in but would not run the deploy" in (row.reason or "")
 
@@ -150,7 +150,7 @@ async def test_deploy_command_refused_by_the_server_is_not_a_start(hasty: World)
 async def test_questions_refused_by_the_server_fail_the_deployment(hasty: World) -> None:
     hasty.simulators.server.refuse_command_for_test("")
     await hasty.deploy()
-    row = await the_end(hasty)
+    row = await result_of(hasty)
     assert_not_started(hasty, row)
     assert "would not run `" in (row.reason or "")
 
@@ -158,7 +158,7 @@ async def test_questions_refused_by_the_server_fail_the_deployment(hasty: World)
 async def test_one_channel_is_enough(hasty: World) -> None:
     hasty.simulators.server.limit_sessions_for_test(1)
     await hasty.deploy()
-    assert_deployed(await the_end(hasty))
+    assert_deployed(await result_of(hasty))
 
 
 async def test_no_channel_means_an_unreachable_server(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_no_channel_means_an_unreachable_server(tmp_path: Path) -> None:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=SOON | {"start_tries": 1})
         await world.deploy()
-        row = await the_end(world)
+        row = await result_of(world)
         assert_not_started(world, row)
         assert "had no channel free" in (row.reason or "")
 
@@ -176,7 +176,7 @@ async def test_no_channel_means_an_unreachable_server(tmp_path: Path) -> None:
 async def test_fault_of_the_question_connection_does_not_affect_the_deploy(
     tmp_path: Path, fault: str
 ) -> None:
-    """Its own line is up: it is read on, and its end is proven when questions pass again."""
+    """The deploy's connection is still read; its result is proven once queries pass again."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing={"max_poll_errors": 1000})
@@ -208,4 +208,4 @@ async def _deploy_through(hasty: World, fault: str) -> None:
     server.refuse_key_for_test(refuse=False)
     server.turn_away_for_test(None)
     server.refuse_command_for_test(None)
-    assert_deployed(await the_end(hasty))
+    assert_deployed(await result_of(hasty))

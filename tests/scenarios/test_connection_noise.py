@@ -1,4 +1,4 @@
-"""What comes over the line beside Dokku's own text, and how much: the end is the true one."""
+"""Text from the server that is not Dokku's, and odd output: the result is still true."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +16,7 @@ GREETING = (
 
 @pytest.fixture(params=["0.38.27", "0.35.20"])
 async def noisy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """A greeting before the login, in it, and before every answer; a terminal nobody asked for."""
+    """A greeting before, during and after the login, and an unrequested terminal."""
     async with open_world(tmp_path, version=request.param) as world:
         server = world.simulators.server
         server.noise_for_test(b"Only for people who may\r\n")
@@ -25,7 +25,7 @@ async def noisy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield world
 
 
-async def the_end(world: World) -> Deployment:
+async def result_of(world: World) -> Deployment:
     (row,) = await world.ended()
     assert isinstance(row, Deployment)
     return row
@@ -33,14 +33,14 @@ async def the_end(world: World) -> Deployment:
 
 async def test_good_deploy_with_noise(noisy: World) -> None:
     await noisy.deploy()
-    row = await the_end(noisy)
+    row = await result_of(noisy)
     assert (row.phase, row.failure, row.live) == (Phase.SUCCEEDED, None, Live.NEW)
 
 
 async def test_failed_build_with_noise(noisy: World) -> None:
     noisy.now_behaves("build_fails")
     await noisy.deploy()
-    row = await the_end(noisy)
+    row = await result_of(noisy)
     assert (row.phase, row.failure, row.live) == (
         Phase.FAILED,
         Failure.BUILD_FAILED,

@@ -1,7 +1,7 @@
-"""In mid-deploy the server turns into another one, or will not have the bot any more.
+"""During a deploy another server answers, or the server refuses the bot.
 
-A deployment whose line lives goes on; one whose line is cut with it is called lost, with the reason
-and what to do, and is corrected once the server lets the bot in again.
+A deployment with a working connection continues. If its connection is cut too, it is reported as
+lost, with the reason and what to do, and corrected once the server accepts the bot again.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_wo
 from tests.support.bot_processes import an_app
 from tests.support.incidents import HELD_AT
 
-LATE_ENDS = (
+CORRECTED = (
     (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
     (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
     (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
     (Phase.FAILED, Failure.INTERRUPTED, Live.NEW),
     (Phase.SUCCEEDED, None, Live.NEW),
 )
-"""Of those apps, once the server can be asked again: their deploys died with their lines."""
+"""Results once the server can be queried again: the deploys died with their connections."""
 MAX_STARTUPS = b"Exceeded MaxStartups\r\n"
 IMPATIENT: dict[str, Any] = {
     "poll_interval": timedelta(milliseconds=200),
@@ -34,7 +34,7 @@ IMPATIENT: dict[str, Any] = {
     "max_poll_errors": 3,
     "late_interval": timedelta(milliseconds=300),
 }
-"""A poll that is in time for three tries of a login, so that it tells what they met."""
+"""A poll lasts for three login attempts, so that it can report their errors."""
 Switch = Callable[[DokkuServer], None]
 
 
@@ -46,32 +46,32 @@ def show_its_key(server: DokkuServer) -> None:
     server.change_host_key_for_test(None)
 
 
-def refuse_our_key(server: DokkuServer) -> None:
+def refuse_key(server: DokkuServer) -> None:
     server.refuse_key_for_test()
 
 
-def take_our_key(server: DokkuServer) -> None:
+def accept_key(server: DokkuServer) -> None:
     server.refuse_key_for_test(refuse=False)
 
 
-def turn_away(server: DokkuServer) -> None:
+def turn_logins_away(server: DokkuServer) -> None:
     server.turn_away_for_test(MAX_STARTUPS)
 
 
-def let_in(server: DokkuServer) -> None:
+def accept_logins(server: DokkuServer) -> None:
     server.turn_away_for_test(None)
 
 
-def no_channels(server: DokkuServer) -> None:
+def close_channels(server: DokkuServer) -> None:
     server.limit_sessions_for_test(0)
 
 
-def channels(server: DokkuServer) -> None:
+def open_channels(server: DokkuServer) -> None:
     server.limit_sessions_for_test()
 
 
 def asked(world: World) -> int:
-    """How many questions the server was asked."""
+    """How many queries the server got."""
     return [one.event for one in world.simulators.dokku.journal].count("asked")
 
 
@@ -83,9 +83,9 @@ def asked(world: World) -> int:
             show_its_key,
             ("host key that is not among the known ones", "ssh-keyscan", "into known_hosts"),
         ),
-        (refuse_our_key, take_our_key, ("refused the bot's SSH key", "dokku ssh-keys:add")),
-        (turn_away, let_in, ("too many logins at once",)),
-        (no_channels, channels, ("The server could not be queried",)),
+        (refuse_key, accept_key, ("refused the bot's SSH key", "dokku ssh-keys:add")),
+        (turn_logins_away, accept_logins, ("too many logins at once",)),
+        (close_channels, open_channels, ("The server could not be queried",)),
     ],
 )
 async def test_all_connections_are_cut_and_new_ones_fail(
@@ -103,19 +103,19 @@ async def test_all_connections_are_cut_and_new_ones_fail(
             await world.held(app)
         shut(server)
         await server.drop_connections_for_test()
-        given = asked(world)
+        before = asked(world)
         await world.ended(len(HELD_AT))
         for app in HELD_AT:
             (row,) = await world.rows(app)
             assert (row.failure, row.live) == (Failure.LOST_CONTACT, Live.UNKNOWN)
             assert [word for word in words if word not in row.reason] == []
-        assert asked(world) == given, "a server that is not the known one is told nothing"
+        assert asked(world) == before, "an unknown server gets no query"
         for app in HELD_AT:
             world.let_go(app)
         await world.simulators.dokku.until(lambda: not any(map(world.runs, HELD_AT)))
         open_again(server)
         await world.ended(2 * len(HELD_AT))
-        for app, end in zip(HELD_AT, LATE_ENDS, strict=True):
+        for app, end in zip(HELD_AT, CORRECTED, strict=True):
             (row,) = await world.rows(app)
             assert (app, row.phase, row.failure, row.live) == (app, *end)
             assert row.corrected_from["failure"] == "lost_contact"
@@ -125,7 +125,7 @@ async def test_all_connections_are_cut_and_new_ones_fail(
 
 
 async def test_deploy_continues_while_only_questions_reach_another_server(tmp_path: Path) -> None:
-    """Its line was open before: it is the known server that it leads to."""
+    """Its connection was opened before and leads to the known server."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT | {"max_poll_errors": 1000})
@@ -146,14 +146,14 @@ async def test_deploy_continues_while_only_questions_reach_another_server(tmp_pa
 @pytest.mark.parametrize(
     ("shut", "open_again", "why"),
     [
-        (refuse_our_key, take_our_key, "refused the bot's SSH key"),
-        (no_channels, channels, "had no channel free"),
+        (refuse_key, accept_key, "refused the bot's SSH key"),
+        (close_channels, open_channels, "had no channel free"),
     ],
 )
 async def test_unreadable_live_state_says_why_and_is_corrected(
     tmp_path: Path, shut: Switch, open_again: Switch, why: str
 ) -> None:
-    """No question passes, but bytes of the deploy come: it is not lost, and its own end counts."""
+    """No query passes, but the deploy's output arrives: it is not lost, and its result counts."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
@@ -176,7 +176,7 @@ async def test_unreadable_live_state_says_why_and_is_corrected(
 
 
 async def test_questions_on_a_half_open_connection_move_to_a_new_one(tmp_path: Path) -> None:
-    """The server was switched off for that line alone, as by a firewall that forgot it."""
+    """Only that connection is dead, as with a firewall that dropped its state."""
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         await world.start_bot(timing=IMPATIENT)
@@ -186,12 +186,12 @@ async def test_questions_on_a_half_open_connection_move_to_a_new_one(tmp_path: P
         await world.held()
         await world.until_message("Building", "Dokku build")
         dokku.delay_answers_for_test(0.5)
-        await dokku.until(partial(_answers, world, asked(world) + 1))
+        await dokku.until(partial(_has_asked, world, asked(world) + 1))
         server.forget_server_of_oldest_for_test()
         dokku.delay_answers_for_test(0)
-        # The deploy's, the dead one (the question sent there may still run) and its heir.
+        # The deploy's, the dead one (its last query may still run) and its replacement.
         await dokku.until(lambda: server.connections == 3)
-        await dokku.until(partial(_answers, world, asked(world) + 3))
+        await dokku.until(partial(_has_asked, world, asked(world) + 3))
         await world.until_message("Building", "checked")
         world.let_go()
         (row,) = await world.ended()
@@ -199,5 +199,5 @@ async def test_questions_on_a_half_open_connection_move_to_a_new_one(tmp_path: P
         assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
 
 
-def _answers(world: World, count: int) -> bool:
+def _has_asked(world: World, count: int) -> bool:
     return asked(world) >= count

@@ -1,4 +1,4 @@
-"""`/deploy myapp main`, from the command to the proven end."""
+"""`/deploy myapp main`, from the command to the proven result."""
 
 from bot.deployments.model import Live, Phase
 from tests.scenarios.conftest import World, shown

@@ -1,4 +1,4 @@
-"""A build that prints more than is kept: its end is proven as any, its log tells the gap."""
+"""A build that prints more than is kept: its result is proven, its log shows the gap."""
 
 import re
 

@@ -1,8 +1,8 @@
-"""Rows of docs/verdicts.md that nobody recorded, played on the simulated Dokku's model.
+"""Rows of docs/verdicts.md that nobody recorded, shown on the simulated Dokku's model.
 
-Each case runs through the whole bot. It must meet evidence of the kind of each of its rows, and
-the rules must give the row's answer, to the word; if the last row is a result, the message shows it
-and the database keeps it. Rows that neither a recording nor the model can show say why (`alone`).
+Each case runs through the whole bot. Evidence of the kind of each of its rows must occur, and the
+rules must give exactly the row's answer; if the last row is a result, the message shows it and the
+database stores it. Rows that neither a recording nor the model can show say why (`alone`).
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ STAYED_UP = "The new release is running and has stayed up."
 
 
 def end_of(case: ModelCase) -> tuple[Phase, Failure | None, Live, str]:
-    """The result of its last row; if that is none yet, the release proves itself."""
+    """The result of its last row; if that is not a result, the release stays up."""
     answer = ask(MODEL[case.rows[-1]].question)
     if not isinstance(answer, Ended):
         return Phase.SUCCEEDED, None, Live.NEW, STAYED_UP
@@ -39,10 +39,10 @@ def end_of(case: ModelCase) -> tuple[Phase, Failure | None, Live, str]:
 
 
 def test_every_row_is_shown_once_or_has_a_reason() -> None:
-    """Replayed, played on the model by one case, or with the reason why neither is possible."""
-    played = Counter(name for one in MODEL_CASES for name in one.rows)
+    """Each row is replayed, shown on the model by one case, or says why neither is possible."""
+    shown = Counter(name for one in MODEL_CASES for name in one.rows)
     assert len(MODEL) == sum(row.model is not None for row in ROWS)
-    assert played == Counter(list(MODEL))
+    assert shown == Counter(list(MODEL))
     for row in ROWS:
         replayed = row.recording is not None and row.step is not None
         assert (replayed or row.model is not None) != (row.alone is not None), row.read
@@ -67,7 +67,7 @@ async def test_model_shows_its_rows(tmp_path: Path, asked: AskedRules, case: Mod
 
 
 def in_this_world(reason: str, world: World) -> str:
-    """With the names that the app and the server have here."""
+    """The text with the names of this app and server."""
     where = f"{LOOPBACK}:{world.simulators.server.port}"
     return (
         reason.replace("web", "myapp")

@@ -1,6 +1,6 @@
 """Dokku 0.35, which keeps no build records: what it can prove, and what the message says it cannot.
 
-Its records are exit status, text, containers and the recorded source alone.
+Its only evidence is exit status, output, containers and the recorded source.
 """
 
 import asyncio
@@ -15,43 +15,38 @@ from bot.operations.check import run_checks
 from bot.simulators.environment import DemoApp
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_processes import an_app, open_processes
+from tests.support.incidents import die_at_the_next_line, lose_connection
 from tests.support.patience import stretched
 
 OLD = "0.35.20"
 NO_RECORDS = "This Dokku version keeps no build records"
-FREED = "(inferred from the released deploy lock)."
+BY_LOCK = "(inferred from the released deploy lock)."
 BUILDING = "build step 4/"
 SWITCHED = "Running post-deploy"
 WITHIN_S = 10.0
-"""A cancel is confirmed within so long."""
+"""A cancel is confirmed within this time."""
 NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
 
 
 @pytest.fixture
 async def old(tmp_path: Path) -> AsyncIterator[World]:
-    """A bot that runs beside Dokku 0.35, with `myapp` live at an older commit."""
+    """A running bot with Dokku 0.35 and `myapp` live at an older commit."""
     async with open_world(tmp_path, version=OLD) as opened:
         await opened.start_bot()
         yield opened
 
 
-async def the_end(world: World, *words: str) -> tuple[Phase, Failure | None, Live | None]:
+async def result_of(world: World, *words: str) -> tuple[Phase, Failure | None, Live | None]:
     await world.until_message("myapp", *words)
     row = (await world.rows())[0]
     assert isinstance(row, Deployment)
     return row.phase, row.failure, row.live
 
 
-async def held_at(world: World, line: str) -> None:
-    world.hold(line)
-    await world.deploy()
-    await world.held()
-
-
 async def test_good_redeploy_is_proven_by_its_containers(old: World) -> None:
     await old.deploy()
-    end = await the_end(old, "Deployed", "The new release is running and has stayed up.")
-    assert end == (Phase.SUCCEEDED, None, Live.NEW)
+    result = await result_of(old, "Deployed", "The new release is running and has stayed up.")
+    assert result == (Phase.SUCCEEDED, None, Live.NEW)
     assert NO_RECORDS not in shown(old.message)
 
 
@@ -70,25 +65,27 @@ async def test_first_deploy(tmp_path: Path) -> None:
     async with open_world(tmp_path, apps=NEW_APP, version=OLD) as world:
         await world.start_bot()
         await world.deploy()
-        assert await the_end(world, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+        assert await result_of(world, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
 
 
 async def test_failed_build(old: World) -> None:
     old.now_behaves("build_fails")
     await old.deploy()
-    end = await the_end(old, "Failed", "The build failed: ERROR: failed to solve", "still serving")
-    assert end == (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS)
+    result = await result_of(
+        old, "Failed", "The build failed: ERROR: failed to solve", "still serving"
+    )
+    assert result == (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS)
 
 
 async def test_failed_checks(old: World) -> None:
     old.now_behaves("checks_fail")
     await old.deploy()
-    end = await the_end(old, "Failed", "unexpected status code: 500", "still serving")
-    assert end == (Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS)
+    result = await result_of(old, "Failed", "unexpected status code: 500", "still serving")
+    assert result == (Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS)
 
 
 async def test_running_deployment_states_the_limits_of_this_version(old: World) -> None:
-    await held_at(old, BUILDING)
+    await old.deploy_until(BUILDING)
     await old.until_message("Building", f"{NO_RECORDS}. If the connection is lost")
     old.let_go()
     await old.until_message("Deployed")
@@ -102,7 +99,7 @@ async def test_outside_deploy_is_waited_for(old: World) -> None:
     await old.until_message("Queued", "waiting for another deploy outside the bot")
     old.let_go()
     await push
-    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+    assert await result_of(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
 
 
 async def test_start_refused_by_the_old_lock_keeps_its_position(
@@ -117,66 +114,54 @@ async def test_start_refused_by_the_old_lock_keeps_its_position(
     await old.until_message("Queued", "waiting for another deploy outside the bot")
     old.let_go()
     await push
-    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
-
-
-async def dies(world: World) -> None:
-    """Its client is gone: it goes on from where it was held, and dies at its next line."""
-    (run,) = world.app.runs
-    await world.simulators.dokku.until(lambda: run.output.closed)
-    world.let_go()
-    await world.simulators.dokku.until(lambda: not world.app.runs)
-
-
-async def lose_the_line(world: World) -> None:
-    await world.simulators.server.drop_connections_for_test()
+    assert await result_of(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
 
 
 async def test_cancel_during_the_build_is_proven_by_the_released_lock(old: World) -> None:
-    await held_at(old, BUILDING)
+    await old.deploy_until(BUILDING)
     await old.until_message("Building")
     await old.click("deployment_cancel")
     began = time.monotonic()
-    await dies(old)
-    end = await the_end(old, "Cancelled", "Cancelled, and stopped", FREED, "still serving")
-    assert end == (Phase.CANCELLED, None, Live.PREVIOUS)
+    await die_at_the_next_line(old)
+    result = await result_of(old, "Cancelled", "Cancelled, and stopped", BY_LOCK, "still serving")
+    assert result == (Phase.CANCELLED, None, Live.PREVIOUS)
     assert time.monotonic() - began < stretched(WITHIN_S)
 
 
 async def test_cancel_after_the_switch_is_too_late(old: World) -> None:
-    await held_at(old, SWITCHED)
+    await old.deploy_until(SWITCHED)
     await old.until_message("Deploying", "Cancel")
     await old.click("deployment_cancel")
-    await dies(old)
-    end = await the_end(old, "Cancelled", "too late", FREED, "The new release is serving.")
-    assert end == (Phase.CANCELLED, None, Live.NEW)
+    await die_at_the_next_line(old)
+    result = await result_of(old, "Cancelled", "too late", BY_LOCK, "The new release is serving.")
+    assert result == (Phase.CANCELLED, None, Live.NEW)
 
 
 async def test_deployment_is_stopped_at_the_cap(tmp_path: Path) -> None:
     async with open_world(tmp_path, version=OLD) as world:
         await world.start_bot(DEPLOYBOT_MAX_DURATION="2s")
-        await held_at(world, BUILDING)
-        await dies(world)
-        end = await the_end(world, "Failed", "longer than allowed and was stopped", FREED)
-        assert end == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
+        await world.deploy_until(BUILDING)
+        await die_at_the_next_line(world)
+        result = await result_of(world, "Failed", "longer than allowed and was stopped", BY_LOCK)
+        assert result == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
 
 
 async def test_connection_lost_during_the_build_causes_a_second_start(old: World) -> None:
-    await held_at(old, BUILDING)
-    await lose_the_line(old)
-    await dies(old)
-    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+    await old.deploy_until(BUILDING)
+    await lose_connection(old)
+    await die_at_the_next_line(old)
+    assert await result_of(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
     (row,) = await old.rows()
     assert row.attempt == 2
     await old.replied("The connection to default was lost before the release.")
 
 
 async def test_connection_lost_after_the_switch_is_interrupted(old: World) -> None:
-    await held_at(old, SWITCHED)
-    await lose_the_line(old)
-    await dies(old)
-    end = await the_end(old, "Failed", FREED, "The new release is serving.")
-    assert end == (Phase.FAILED, Failure.INTERRUPTED, Live.NEW)
+    await old.deploy_until(SWITCHED)
+    await lose_connection(old)
+    await die_at_the_next_line(old)
+    result = await result_of(old, "Failed", BY_LOCK, "The new release is serving.")
+    assert result == (Phase.FAILED, Failure.INTERRUPTED, Live.NEW)
 
 
 async def test_bot_killed_during_the_build_starts_it_again(tmp_path: Path) -> None:
@@ -185,7 +170,7 @@ async def test_bot_killed_during_the_build_starts_it_again(tmp_path: Path) -> No
         await it.held("myapp", at=BUILDING)
         await it.until_says("myapp", "Building")
         await it.kill(bot)
-        await dies(it.world)
+        await die_at_the_next_line(it.world)
         await it.start()
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 2
@@ -194,7 +179,7 @@ async def test_bot_killed_during_the_build_starts_it_again(tmp_path: Path) -> No
 
 
 async def test_connection_lost_after_the_release_is_a_success(old: World) -> None:
-    await held_at(old, "before_exit")
-    await old.simulators.server.drop_connections_for_test()
+    await old.deploy_until("before_exit")
+    await lose_connection(old)
     old.let_go()
-    assert await the_end(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
+    assert await result_of(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)

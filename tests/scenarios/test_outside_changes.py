@@ -1,4 +1,4 @@
-"""What others do to the app: before our start, during our deployment, and without an end."""
+"""Outside changes to an app: before a deployment starts, during it, and without an end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,8 +18,8 @@ BUILDING = "build step 4/"
 OTHER = "ab" * 20
 
 
-class Patient:
-    """A bot whose clock a test can leap."""
+class ClockedBot:
+    """A bot whose clock a test can advance."""
 
     def __init__(self, world: World, bot: Bot, clock: QuickClock) -> None:
         self.world = world
@@ -27,18 +27,18 @@ class Patient:
         self._bot = bot
         self._clock = clock
 
-    def passes(self, duration: timedelta) -> None:
-        """Let so much of the bot's time pass at once."""
+    def advance(self, duration: timedelta) -> None:
+        """Advance the bot's clock at once."""
         self._clock.leap(duration)
         self._bot.dispatcher.look_for_work()  # as it does every 5 s
 
-    async def looks(self, begun: int, count: int) -> None:
-        """Wait until the bot has asked for the records so many times since then."""
+    async def until_polls(self, begun: int, count: int) -> None:
+        """Wait until the bot has asked for the records `count` times since then."""
         await self.dokku.until(lambda: asked(self.dokku.journal[begun:], "builds:list") >= count)
 
 
 def asked(entries: list[JournalEntry], command: str) -> int:
-    """How often the bot sent such a command."""
+    """How many times the bot sent this command."""
     return sum(
         one.details.get("command") == command and not one.details.get("outside") for one in entries
     )
@@ -49,11 +49,11 @@ def sent(world: World, command: str) -> bool:
 
 
 @pytest.fixture
-async def patient(tmp_path: Path) -> AsyncIterator[Patient]:
+async def clocked(tmp_path: Path) -> AsyncIterator[ClockedBot]:
     clock = QuickClock()
     async with open_world(tmp_path) as world:
         bot = await world.start_bot(clock=clock)
-        yield Patient(world, bot, clock)
+        yield ClockedBot(world, bot, clock)
 
 
 async def newest(world: World) -> Deployment:
@@ -63,7 +63,7 @@ async def newest(world: World) -> Deployment:
 
 
 async def hung_push(world: World) -> asyncio.Task[object]:
-    """Somebody's push whose client died: it stands still with the lock (recording m12)."""
+    """Start an outside push whose client died: it hangs with the deploy lock (recording m12)."""
     world.hold(BUILDING)
     push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
@@ -71,9 +71,9 @@ async def hung_push(world: World) -> asyncio.Task[object]:
 
 
 async def test_waiting_message_names_the_outside_deploy_and_is_not_edited_for_its_age(
-    patient: Patient,
+    clocked: ClockedBot,
 ) -> None:
-    world = patient.world
+    world = clocked.world
     await hung_push(world)
     await world.deploy()
     message = await world.until_message("1st in line", "a git push outside the bot")
@@ -81,7 +81,7 @@ async def test_waiting_message_names_the_outside_deploy_and_is_not_edited_for_it
     build = world.app.records[-1]
     assert f"(Dokku build {build.id}), running since " in status
     edits = len(world.slack.edits(message))
-    await patient.looks(len(patient.dokku.journal), 3)
+    await clocked.until_polls(len(clocked.dokku.journal), 3)
     assert len(world.slack.edits(message)) == edits
     assert parts_of(world.message).facts["Status"] == status
     world.let_go()
@@ -89,18 +89,18 @@ async def test_waiting_message_names_the_outside_deploy_and_is_not_edited_for_it
 
 
 async def test_endless_outside_push_is_named_with_the_operators_commands(
-    patient: Patient,
+    clocked: ClockedBot,
 ) -> None:
-    world = patient.world
+    world = clocked.world
     await hung_push(world)
     build = world.app.records[-1]
     await world.deploy()
     await world.until_message("1st in line", "a git push outside the bot")
-    patient.passes(timedelta(minutes=31))
+    clocked.advance(timedelta(minutes=31))
     await world.until_message(
         "Queued", "running longer than a deployment may", f"builds:info myapp {build.id}"
     )
-    patient.passes(timedelta(hours=2))
+    clocked.advance(timedelta(hours=2))
     await world.until_message("Failed:", "it waited too long in the queue")
     row = await newest(world)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.EXPIRED, Live.PREVIOUS)
@@ -115,14 +115,14 @@ async def test_endless_outside_push_is_named_with_the_operators_commands(
     assert not sent(world, "git:sync")
 
 
-async def test_suggested_operator_commands_free_the_app(patient: Patient) -> None:
-    world = patient.world
+async def test_suggested_operator_commands_free_the_app(clocked: ClockedBot) -> None:
+    world = clocked.world
     push = await hung_push(world)
     await world.deploy()
     await world.until_message("1st in line", "a git push outside the bot")
-    patient.passes(timedelta(minutes=31))
+    clocked.advance(timedelta(minutes=31))
     await world.until_message("end it with", "builds:cancel myapp")
-    await outside_command_for_test(patient.dokku, "builds:cancel myapp")
+    await outside_command_for_test(clocked.dokku, "builds:cancel myapp")
     await push
     world.let_go()
     await world.until_message("Deployed")
@@ -131,29 +131,29 @@ async def test_suggested_operator_commands_free_the_app(patient: Patient) -> Non
 
 
 async def test_dead_build_with_a_reused_pid_blocks_only_until_the_deployment_expires(
-    patient: Patient,
+    clocked: ClockedBot,
 ) -> None:
-    """Dokku shows it as running for as long as some process has its PID."""
-    world = patient.world
+    """Dokku shows it as running while any process has its PID."""
+    world = clocked.world
     push = await hung_push(world)
-    patient.dokku.kill_dokku_for_test("myapp")
+    clocked.dokku.kill_dokku_for_test("myapp")
     await asyncio.gather(push, return_exceptions=True)
     dead = world.app.records[-1]
-    patient.dokku.reuse_pid_for_test("myapp", dead.id)
+    clocked.dokku.reuse_pid_for_test("myapp", dead.id)
     await world.deploy()
     await world.until_message("1st in line", "a git push outside the bot", dead.id)
-    patient.passes(timedelta(hours=2, minutes=1))
+    clocked.advance(timedelta(hours=2, minutes=1))
     await world.until_message("Failed:", "if that process is still this build")
     row = await newest(world)
     assert (row.failure, row.live) == (Failure.EXPIRED, Live.PREVIOUS)
     assert not sent(world, "builds:cancel")
 
 
-async def test_deployment_waits_for_an_outside_restart_and_names_it(patient: Patient) -> None:
-    """It takes no lock: Dokku would let us run into it, and mix code and settings."""
-    world = patient.world
+async def test_deployment_waits_for_an_outside_restart_and_names_it(clocked: ClockedBot) -> None:
+    """It takes no lock: Dokku would run both at once and mix code and settings."""
+    world = clocked.world
     world.hold("Attempting pre-flight")
-    restart = outside_command_for_test(patient.dokku, "ps:restart myapp")
+    restart = outside_command_for_test(clocked.dokku, "ps:restart myapp")
     await world.held()
     await world.deploy()
     await world.until_message("1st in line", "a ps:restart outside the bot")
@@ -166,62 +166,62 @@ async def test_deployment_waits_for_an_outside_restart_and_names_it(patient: Pat
 async def test_outside_push_before_start_requeues(
     world: World, dokku_may_start: asyncio.Event
 ) -> None:
-    """Dokku refuses us. The refusal emptied its lock file: nobody may be cancelled for it."""
+    """Dokku refuses the start. The refusal emptied its lock file, so nothing may be cancelled."""
     journal = world.simulators.dokku.journal
     begun = len(journal)
     await world.deploy()
     await world.until_message("Starting")
     push = await hung_push(world)
-    theirs = world.app.records[-1]
+    outside = world.app.records[-1]
     dokku_may_start.set()
     await world.until_message("Queued", "1st in line", "a git push outside the bot (Dokku build")
     assert world.simulators.dokku.holding("myapp")
     assert not sent(world, "builds:cancel")
     world.let_go()
     await push
-    assert theirs.status == "succeeded"
+    assert outside.status == "succeeded"
     await world.until_message("Deployed")
     row = await newest(world)
     assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)
-    assert row.build_id != theirs.id
+    assert row.build_id != outside.id
     events = [one.event for one in journal[begun:] if one.event.startswith("lock_")]
     assert events == ["lock_taken", "lock_refused", "lock_taken"]
     assert not sent(world, "builds:cancel")
 
 
-# --- during a deployment of ours
+# --- during a deployment
 
 
 async def test_outside_config_change_during_a_deployment_is_reported(
-    patient: Patient,
+    clocked: ClockedBot,
 ) -> None:
-    """Recording inspect_e: it takes no lock, and starts whatever image has the tag."""
-    world = patient.world
+    """Recording inspect_e: it takes no lock and starts whichever image has the tag."""
+    world = clocked.world
     world.hold(BUILDING)
     await world.deploy()
     await world.held()
-    await outside_command_for_test(patient.dokku, "config:set myapp COLOUR=blue")
-    theirs = world.app.records[-1]
-    noted = f"Meanwhile, outside the bot: config:set (Dokku build {theirs.id})."
+    await outside_command_for_test(clocked.dokku, "config:set myapp COLOUR=blue")
+    outside = world.app.records[-1]
+    noted = f"Meanwhile, outside the bot: config:set (Dokku build {outside.id})."
     await world.until_message("Building", noted)
     world.let_go()
     await world.until_message("Deployed", "The new release is running and has stayed up.", noted)
     row = await newest(world)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
-    assert (row.evidence or "").endswith(f"others: config-redeploy {theirs.id} succeeded")
+    assert (row.evidence or "").endswith(f"others: config-redeploy {outside.id} succeeded")
 
 
 async def test_restarted_bot_still_reports_outside_changes(
     tmp_path: Path,
 ) -> None:
-    """Nothing of it is remembered: it is read again from Dokku's records, and kept with the end."""
+    """It is read again from Dokku's records and stored with the result."""
     async with open_world(tmp_path) as world:
         await world.start_bot(clock=QuickClock())
         world.hold(BUILDING)
         await world.deploy()
         await world.held()
         await outside_command_for_test(world.simulators.dokku, "ps:restart myapp")
-        world.hold("before_exit")  # it goes on to there
+        world.hold("before_exit")  # it continues up to there
         await world.simulators.dokku.until(
             lambda: (
                 world.app.records[-2].status == "succeeded"
@@ -241,14 +241,14 @@ async def test_restarted_bot_still_reports_outside_changes(
 
 
 async def test_outside_restart_of_the_previous_release_is_part_of_the_reason(
-    patient: Patient,
+    clocked: ClockedBot,
 ) -> None:
-    world = patient.world
+    world = clocked.world
     world.now_behaves("build_fails")
     world.hold("Building myapp")
     await world.deploy()
     await world.held()
-    await outside_command_for_test(patient.dokku, "ps:restart myapp")
+    await outside_command_for_test(clocked.dokku, "ps:restart myapp")
     world.let_go()
     await world.until_message(
         "Failed", "The previous release is serving; it was restarted in the meantime by ps:restart."
@@ -256,8 +256,8 @@ async def test_outside_restart_of_the_previous_release_is_part_of_the_reason(
     assert "Meanwhile, outside the bot" not in shown(world.message)
 
 
-async def seen_once(world: World) -> None:
-    """Deploy, until the bot has looked at the new release for the first time."""
+async def deploy_until_seen(world: World) -> None:
+    """Deploy, and wait until the bot has read the new release for the first time."""
     journal = world.simulators.dokku.journal
     begun = len(journal)
     await world.deploy()
@@ -274,7 +274,7 @@ async def test_outside_scaling_is_reported_without_a_build_record(tmp_path: Path
     async with open_world(tmp_path) as world:
         await world.start_bot(DEPLOYBOT_SETTLE="6s")
         dokku = world.simulators.dokku
-        await seen_once(world)
+        await deploy_until_seen(world)
         await outside_command_for_test(dokku, "ps:scale myapp web=2")
         await world.until_message("Deployed", "by a command that Dokku keeps no record of")
         row = await newest(world)
@@ -282,15 +282,15 @@ async def test_outside_scaling_is_reported_without_a_build_record(tmp_path: Path
 
 
 async def test_refused_outside_push_is_shown_only_in_the_evidence(
-    patient: Patient,
+    clocked: ClockedBot,
 ) -> None:
-    world = patient.world
+    world = clocked.world
     world.hold(BUILDING)
     await world.deploy()
     await world.held()
-    await patient.dokku.outside_push_for_test("myapp", OTHER)
+    await clocked.dokku.outside_push_for_test("myapp", OTHER)
     refused = world.app.records[-1]
-    await patient.looks(len(patient.dokku.journal), 2)
+    await clocked.until_polls(len(clocked.dokku.journal), 2)
     world.let_go()
     await world.until_message("Deployed", "The new release is running and has stayed up.")
     assert "Others" not in shown(world.message)
@@ -301,7 +301,7 @@ async def test_outside_push_during_the_stability_check_is_named(tmp_path: Path) 
     async with open_world(tmp_path) as world:
         await world.start_bot(DEPLOYBOT_SETTLE="8s")
         dokku = world.simulators.dokku
-        await seen_once(world)
+        await deploy_until_seen(world)
         await dokku.outside_push_for_test("myapp", OTHER)
         await world.until_message("Failed", "It was replaced by git push before it was confirmed")
         row = await newest(world)

@@ -60,14 +60,14 @@ async def test_no_planted_secret_leaves_the_bot(tmp_path: Path, log_format: str)
             await world.deploy()
             await world.held()
             await _print_all(world)
-            told = {"live while it runs": await _live(world)}
+            texts = {"live while it runs": await _live(world)}
             world.let_go()
-            told |= await _every_view(world)
-            told["pages"] = await _pages(port)
+            texts |= await _every_view(world)
+            texts["pages"] = await _pages(port)
             await world.replied(f"<@{world.ada.id}>")
             await world.simulators.receiver.wait_delivered(1)
             await chat.wait_for(1)
-            told |= {
+            texts |= {
                 "slack": json.dumps([dict(call.args) for call in world.slack.calls], default=str),
                 "webhook": json.dumps(
                     [dict(one.body) for one in world.simulators.receiver.received]
@@ -75,20 +75,20 @@ async def test_no_planted_secret_leaves_the_bot(tmp_path: Path, log_format: str)
                 "chat webhook": json.dumps([dict(one.body) for one in chat.received]),
             }
             for words in CLI if log_format == "json" else CLI[:1]:
-                told[words] = await _cli(environ, tmp_path, *words.split())
+                texts[words] = await _cli(environ, tmp_path, *words.split())
             command.process.send_signal(signal.SIGTERM)
             assert await command.ended() == 0
-            told["process log"] = "\n".join(command.lines)
-        told["database"] = everything_in(tmp_path / "deploybot.db")
+            texts["process log"] = "\n".join(command.lines)
+        texts["database"] = everything_in(tmp_path / "deploybot.db")
 
-    assert leaks(told) == []
-    assert [place for place, text in told.items() if HOOK in text] == []
+    assert leaks(texts) == []
+    assert [place for place, text in texts.items() if HOOK in text] == []
     # Nothing was simply left out.
-    assert told["logs myapp"].count(MASK) >= len(KINDS) * len(PRINTED)
-    assert "config_not_read" not in told["process log"]
-    assert "App build failed" in told["database"]
-    assert "#8 1.23 end of the secrets" in told["logs myapp"]
-    assert "deploybot_deployments_total" in told["pages"]
+    assert texts["logs myapp"].count(MASK) >= len(KINDS) * len(PRINTED)
+    assert "config_not_read" not in texts["process log"]
+    assert "App build failed" in texts["database"]
+    assert "#8 1.23 end of the secrets" in texts["logs myapp"]
+    assert "deploybot_deployments_total" in texts["pages"]
 
 
 async def _print_all(world: World) -> None:
@@ -108,20 +108,20 @@ async def _live(world: World) -> str:
 
 async def _every_view(world: World) -> dict[str, str]:
     message = await world.until_message("Failed:", "the build failed")
-    told = {"live at the end": f"{message.text} {message.blocks}"}
+    texts = {"live at the end": f"{message.text} {message.blocks}"}
     await world.click("deployment_log")
     view = await world.viewed("App build failed")
-    told["modal"] = view.plain
+    texts["modal"] = view.plain
     await world.click("log_post_as_file", view)
     await world.viewed("Posted as a file")
     (file,) = world.slack.files
-    told["file"] = file.text
+    texts["file"] = file.text
     for word in ("status", "logs"):
         await world.slack.say(world.ada, world.deploys, word, thread_ts=message.ts)
-    told["thread"] = repr(await world.replied("Processes: web.1 running"))
+    texts["thread"] = repr(await world.replied("Processes: web.1 running"))
     await world.deploy("history myapp")
-    told["history"] = await world.whispered("Latest deployments")
-    return told
+    texts["history"] = await world.whispered("Latest deployments")
+    return texts
 
 
 async def _pages(port: int) -> str:

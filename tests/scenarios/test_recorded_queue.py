@@ -1,4 +1,4 @@
-"""Deploys that meet others, the same commit again, and a line that falls silent."""
+"""Deploys during outside pushes, of the same commit, and with a silent connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ OTHER = "ab" * 20
 
 @pytest.fixture
 async def hasty(tmp_path: Path) -> AsyncIterator[World]:
-    """A bot that does not wait long for a server that answers with nothing but errors."""
+    """A bot that soon gives up on a server that only returns errors."""
     async with open_world(tmp_path) as opened:
         await opened.start_bot(
             timing={"max_poll_errors": 2, "poll_timeout": timedelta(seconds=2)}, clock=QuickClock()
@@ -30,13 +30,13 @@ async def newest(world: World) -> Deployment:
     return row
 
 
-async def end_of(world: World) -> tuple[Phase, Failure | None, Live | None]:
+async def result_of(world: World) -> tuple[Phase, Failure | None, Live | None]:
     row = await newest(world)
     return row.phase, row.failure, row.live
 
 
-async def push_elsewhere(world: World) -> asyncio.Task[object]:
-    """Somebody's push that stands in its build."""
+async def outside_push(world: World) -> asyncio.Task[object]:
+    """Start an outside push and hold it in its build."""
     world.hold(BUILDING)
     push = world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     await world.held()
@@ -44,29 +44,29 @@ async def push_elsewhere(world: World) -> asyncio.Task[object]:
 
 
 async def test_deployment_waits_for_an_outside_push_and_names_it(world: World) -> None:
-    push = await push_elsewhere(world)
+    push = await outside_push(world)
     await world.deploy()
     await world.until_message("Queued", "waiting for", "git push")
     world.let_go()
     await push
     await world.until_message("Deployed")
-    assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
+    assert await result_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
 
 
 async def test_start_refused_by_the_deploy_lock_keeps_its_position(
     world: World, dokku_may_start: asyncio.Event
 ) -> None:
-    """Recording j: it fetches, prints the lock's sentence and exits 1; nothing of it ran."""
+    """Recording j: it fetches, prints the lock's sentence and exits 1; nothing else ran."""
     await world.deploy()
     await world.until_message("Starting")
-    push = await push_elsewhere(world)
+    push = await outside_push(world)
     dokku_may_start.set()
     await world.until_message("Queued", "waiting for")
     assert world.simulators.dokku.holding("myapp")
     world.let_go()
     await push
     await world.until_message("Deployed")
-    assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
+    assert await result_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
     assert len(world.messages) == 1
     (live,) = world.simulators.dokku.live("myapp").values()
     assert live.sha == (await newest(world)).sha
@@ -85,11 +85,11 @@ async def test_cancel_after_a_refused_outside_push_closes_the_connection(quick: 
     await dokku.until(lambda: all(run.output.closed for run in quick.app.runs))
     quick.let_go()
     await quick.until_message("Cancelled", "The previous release is still serving.")
-    assert await end_of(quick) == (Phase.CANCELLED, None, Live.PREVIOUS)
+    assert await result_of(quick) == (Phase.CANCELLED, None, Live.PREVIOUS)
 
 
 async def test_same_commit_is_deployed_again(world: World) -> None:
-    """Recording f: every step is cached, the image is the one that serves already."""
+    """Recording f: every step is cached, and the image is the one that already serves."""
     await world.deploy()
     await world.until_message("Deployed")
     (first,) = world.simulators.dokku.live("myapp").values()
@@ -97,7 +97,7 @@ async def test_same_commit_is_deployed_again(world: World) -> None:
     await world.deploy()
     await world.posted(2)
     await world.until_message("Deployed", "The new release is running and has stayed up.")
-    assert await end_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
+    assert await result_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
     (second,) = world.simulators.dokku.live("myapp").values()
     assert (first.sha, second.container_id != first.container_id) == (second.sha, True)
 
@@ -105,17 +105,17 @@ async def test_same_commit_is_deployed_again(world: World) -> None:
 async def test_app_destroyed_just_before_the_start_is_not_found(
     hasty: World, dokku_may_start: asyncio.Event
 ) -> None:
-    """Recording i: exit status 20, and every question is answered the same way."""
+    """Recording i: exit status 20, and every query gets the same answer."""
     await hasty.deploy()
     await hasty.until_message("Starting")
     hasty.simulators.dokku.apps.pop("myapp")
     dokku_may_start.set()
     await hasty.until_message("Failed", "App myapp does not exist")
-    assert await end_of(hasty) == (Phase.FAILED, Failure.APP_NOT_FOUND, Live.UNKNOWN)
+    assert await result_of(hasty) == (Phase.FAILED, Failure.APP_NOT_FOUND, Live.UNKNOWN)
 
 
 async def test_temporarily_silent_connection_is_not_lost(world: World) -> None:
-    """Recording m5: nothing passes, nothing breaks, and every byte comes after all."""
+    """Recording m5: nothing passes, nothing breaks, and every byte arrives in the end."""
     world.hold(BUILDING)
     await world.deploy()
     await world.held()

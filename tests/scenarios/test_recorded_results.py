@@ -47,7 +47,7 @@ STAYED_UP = "The new release is running and has stayed up."
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One deployment of `myapp`, and its end."""
+    """One deployment of `myapp`, and its result."""
 
     name: str
     recording: str
@@ -55,7 +55,7 @@ class Case:
     end: End
     says: str
     first: bool = False
-    """Nothing of the app was ever deployed."""
+    """The app was never deployed before."""
     scale: Mapping[str, int] = field(default_factory=lambda: {"web": 1})
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ async def first_by_full_sha(world: World) -> None:
 
 WEB_AND_WORKER = {"web": 1, "worker": 1}
 CASES = (
-    # --- a good end
+    # --- success
     Case(
         name="a build that is silent for 25 s",
         recording="m11",
@@ -122,7 +122,7 @@ CASES = (
         end=(Phase.FAILED, Failure.NOT_DEPLOYED, Live.NONE),
         says="Dokku's command succeeded, but released nothing. Nothing is serving.",
     ),
-    # --- watching the new release
+    # --- the stability check
     Case(
         name="each process lives 20 s",
         recording="u, inspect_d",
@@ -131,7 +131,7 @@ CASES = (
         says="web.1 does not stay up. The new release is still in place.",
     ),
     Case(
-        name="somebody restarts the new release",
+        name="someone restarts the new release",
         recording="inspect_b",
         play=when_checking(outside("ps:restart myapp")),
         settings=LONG_SETTLE,
@@ -139,13 +139,13 @@ CASES = (
         says=STAYED_UP,
     ),
     Case(
-        name="somebody changes its configuration during the build",
+        name="someone changes its configuration during the build",
         recording="inspect_e",
         play=held(BUILDING, outside("config:set myapp COLOUR=blue")),
         end=UP,
         says=STAYED_UP,
     ),
-    # --- a bad end
+    # --- failure
     Case(
         name="the checks of a first deploy fail",
         recording="d",
@@ -171,7 +171,7 @@ CASES = (
         says="Dokku could not read the repository: fatal: unable to connect to",
     ),
     Case(
-        name="the repository is not there for us",
+        name="the repository does not exist for the bot",
         recording="h",
         play=behaving("repo_denied"),
         end=(Phase.FAILED, Failure.REPO_UNREACHABLE, Live.PREVIOUS),
@@ -202,14 +202,14 @@ CASES = (
         says="The build failed: ERROR: failed to receive status: rpc error",
     ),
     Case(
-        name="somebody restarts the old release while the build fails",
+        name="someone restarts the previous release while the build fails",
         recording="inspect_b",
         play=held("Building myapp", outside("ps:restart myapp"), "build_fails"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
         says="The previous release is serving; it was restarted in the meantime by ps:restart.",
     ),
     Case(
-        name="the old release is itself restarting while the build fails",
+        name="the previous release is itself restarting while the build fails",
         recording=MODEL,
         play=held("Building myapp", crash_previous_release, "build_fails"),
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
@@ -223,9 +223,9 @@ CASES = (
         end=(Phase.CANCELLED, None, Live.NEW),
         says="Cancelled, but too late. The new release is serving.",
     ),
-    # --- the line is lost
+    # --- the connection is lost
     Case(
-        name="lost without a sign, and Dokku comes to its end by itself",
+        name="lost without a sign, and Dokku's command ends by itself",
         recording="m6, on the model",
         play=held(BUILDING, fall_silent_for_good),
         end=UP,

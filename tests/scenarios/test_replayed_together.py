@@ -32,7 +32,7 @@ def rows() -> list[Row]:
 
 
 def test_both_recordings_have_a_row() -> None:
-    assert [row.step for row in rows()] == [take.deploys[0] for take in RECORDINGS]
+    assert [row.step for row in rows()] == [recording.deploys[0] for recording in RECORDINGS]
 
 
 @pytest.mark.parametrize("first", [0, 1])

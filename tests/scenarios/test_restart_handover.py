@@ -1,4 +1,4 @@
-"""SIGTERM, and two processes on one SQLite file: one owner at a time, one message, one end."""
+"""SIGTERM, and two processes on one SQLite file: one owner at a time, one message, one result."""
 
 import os
 import signal
@@ -9,16 +9,16 @@ from tests.support.bot_processes import Processes, an_app, open_processes
 
 BUILD = "build step 4/"
 REFRESHES = 4
-"""Edits of the new owner that take so long that the former one would refresh twice meanwhile."""
+"""Edits by the new owner, enough that the former one would have refreshed twice meanwhile."""
 LEEWAY_S = 2.0
-"""Product contract: the exit comes at most so much after the drain."""
+"""Product contract: the process exits at most this long after the drain."""
 
 
-async def assert_one_end(it: Processes, app: str, status: str) -> None:
+async def assert_one_result(it: Processes, app: str, status: str) -> None:
     """One message, one webhook, one mention, and the server agrees."""
     assert len(it.messages_of(app)) == 1
-    (end,) = await it.until_told(app)
-    assert end["status"] == status
+    (result,) = await it.until_webhooks(app)
+    assert result["status"] == status
     message = it.messages_of(app)[0]
     await it.world.replied("<@", message=message)
     mentions = [one for one in it.world.slack.thread(message) if "<@" in shown(one)]
@@ -48,10 +48,10 @@ async def test_deploy_longer_than_the_drain_timeout_is_handed_over(tmp_path: Pat
         assert "Deploying" in shown(it.world.message)
         it.world.simulators.dokku.release_for_test("myapp")
         await it.start()
-        # The lease was given back: nobody waits for its end.
+        # The lease was released: nobody waits for it to expire.
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 2
-        await assert_one_end(it, "myapp", "succeeded")
+        await assert_one_result(it, "myapp", "succeeded")
 
 
 async def test_queued_deployments_do_not_delay_the_exit(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ async def test_queued_deployments_do_not_delay_the_exit(tmp_path: Path) -> None:
         await push
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 1
-        await assert_one_end(it, "myapp", "succeeded")
+        await assert_one_result(it, "myapp", "succeeded")
 
 
 async def test_two_processes_on_one_file_have_one_owner(tmp_path: Path) -> None:
@@ -82,16 +82,16 @@ async def test_two_processes_on_one_file_have_one_owner(tmp_path: Path) -> None:
         await it.until_says("myapp", "Building")
         await it.until_says("other", "Building")
         assert (it.starts("myapp"), it.starts("other")) == (1, 1)
-        # A click reaches whichever process it reaches; the owner acts, at poll speed.
+        # A click reaches either process; the owner acts at its next poll.
         await it.world.click("deployment_cancel", it.messages_of("other")[0])
         await it.until_says("other", "Cancelled")
-        await assert_one_end(it, "other", "cancelled")
-        # One stops; the other one goes on, or takes over.
+        await assert_one_result(it, "other", "cancelled")
+        # One process stops; the other continues or takes over.
         assert await it.terminate(one, within_s=1 + LEEWAY_S) == 0
         it.world.simulators.dokku.release_for_test("myapp")
         await it.until_says("myapp", "Deployed")
         assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")
-        await assert_one_end(it, "myapp", "succeeded")
+        await assert_one_result(it, "myapp", "succeeded")
         assert two.running
 
 
@@ -105,7 +105,7 @@ async def test_other_process_takes_over_from_a_killed_owner(tmp_path: Path) -> N
         it.world.simulators.dokku.release_for_test("myapp")
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 2
-        await assert_one_end(it, "myapp", "succeeded")
+        await assert_one_result(it, "myapp", "succeeded")
 
 
 async def test_stopped_process_leaves_the_message_to_the_new_owner(
@@ -123,14 +123,14 @@ async def test_stopped_process_leaves_the_message_to_the_new_owner(
             texts = [edit.text for edit in it.world.slack.edits(it.world.message)[before:]]
             return [text for text in texts if ("step 4 of 4" in text) is step]
 
-        # Its lease runs out. The new owner knows the record, and no line of the output.
+        # Its lease expires. The new owner knows the build record, but no line of the output.
         await it.world.slack.until(lambda: edits(step=False))
         seen = len(edits(step=True))
         os.kill(one.pid, signal.SIGCONT)
         await it.world.slack.until(lambda: len(edits(step=False)) >= REFRESHES)
-        # It may have edited once before it learnt of its loss.
+        # It may have edited once before it noticed the lost lease.
         assert len(edits(step=True)) <= seen + 1
         it.world.simulators.dokku.release_for_test("myapp")
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 1
-        await assert_one_end(it, "myapp", "succeeded")
+        await assert_one_result(it, "myapp", "succeeded")

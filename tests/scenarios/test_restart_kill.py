@@ -1,4 +1,4 @@
-"""Kill -9 and a new process: nothing forgotten, nothing wrong, nothing started twice."""
+"""Kill -9 and a new process: nothing is forgotten, wrong or started twice."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ BUILD = "build step 4/"
 CHECKS = "Attempting pre-flight checks"
 
 
-def let_go(processes: Processes, *apps: str) -> None:
-    """What stood still goes on, and dies at its next line: its client is gone."""
+def release(processes: Processes, *apps: str) -> None:
+    """Release held deploys, which die at their next line: their client is gone."""
     for app in apps:
         processes.world.simulators.dokku.release_for_test(app)
 
@@ -33,7 +33,7 @@ async def test_kill_in_every_phase(tmp_path: Path) -> None:
         await it.until_says("checked", "health checks")
 
         await it.kill(bot)
-        let_go(it, "alone", "crowded", "checked")
+        release(it, "alone", "crowded", "checked")
         messages = {app.name: len(it.messages_of(app.name)) for app in apps}
         await it.start(DEPLOYBOT_SETTLE="1s")
 
@@ -41,18 +41,18 @@ async def test_kill_in_every_phase(tmp_path: Path) -> None:
         await it.until_says("alone", "Deployed")
         assert it.starts("alone") == 2
         assert it.live_sha("alone") == new["alone"]
-        # The same, but something newer waits: that is the one to start.
+        # The same, but a newer deployment is queued: that one is started.
         said = await it.until_says("crowded", "Failed", number=1)
         assert "previous release is still serving" in said
         await it.until_says("crowded", "Deployed", number=2)
         assert it.starts("crowded") == 2
         assert it.live_sha("crowded") == new["crowded"]
-        # In its release: not again by itself.
+        # During its release: not started again automatically.
         said = await it.until_says("checked", "Failed")
         assert "previous release is still serving" in said
         assert it.starts("checked") == 1
         assert it.live_sha("checked") == before["checked"]
-        # Released, and being watched: proven by the next process.
+        # Released, in its stability check: proven by the next process.
         await it.until_says("watched", "Deployed")
         assert it.starts("watched") == 1
         assert it.live_sha("watched") == new["watched"]
@@ -60,11 +60,11 @@ async def test_kill_in_every_phase(tmp_path: Path) -> None:
         for app in apps:
             count = messages[app.name]
             assert len(it.messages_of(app.name)) == count
-            ends = await it.until_told(app.name, count)
+            ends = await it.until_webhooks(app.name, count)
             assert len(ends) == count
-        assert {end["status"] for end in it.told("alone")} == {"succeeded"}
-        (end,) = it.told("checked")
-        assert (end["failure"], end["live"]) == ("interrupted", "previous")
+        assert {one["status"] for one in it.webhooks("alone")} == {"succeeded"}
+        (result,) = it.webhooks("checked")
+        assert (result["failure"], result["live"]) == ("interrupted", "previous")
 
 
 async def test_unsent_start_keeps_its_position_after_a_kill(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_next_process_shows_an_unseen_result(tmp_path: Path) -> None:
         await it.until_says("myapp", "Building")
         async with it.world.slack.hold_for_test("chat.update"):
             it.world.simulators.dokku.release_for_test("myapp")
-            await it.until_told("myapp")
+            await it.until_webhooks("myapp")
             await it.kill(bot)
         await it.start()
         await it.until_says("myapp", "Deployed")

@@ -1,4 +1,4 @@
-"""Every end of this release, told from its evidence, with what is live at the end of each."""
+"""Results of deployments, derived from their evidence, each with its live state."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.scenarios.conftest import World, open_world, shown
 NEW_APP = (DemoApp(name="myapp", behaviour="ok", hint="", commits=("Only one",), live=False),)
 
 
-async def the_end(world: World, headline: str) -> Deployment:
+async def result_of(world: World, headline: str) -> Deployment:
     await world.until_message(headline, "myapp")
     (row,) = await world.rows()
     assert isinstance(row, Deployment)
@@ -26,7 +26,7 @@ def verdict(row: Deployment) -> tuple[Phase, Failure | None, Live | None]:
 async def test_redeploy_succeeds_once_its_release_runs(world: World) -> None:
     before = world.simulators.dokku.live("myapp")
     await world.deploy()
-    row = await the_end(world, "Deployed")
+    row = await result_of(world, "Deployed")
     assert verdict(row) == (Phase.SUCCEEDED, None, Live.NEW)
     assert row.sha == world.simulators.forge.sha("myapp")
     assert {one.sha for one in world.simulators.dokku.live("myapp").values()} == {row.sha}
@@ -37,7 +37,7 @@ async def test_first_deploy(tmp_path: Path) -> None:
     async with open_world(tmp_path, apps=NEW_APP) as world:
         await world.start_bot()
         await world.deploy()
-        row = await the_end(world, "Deployed")
+        row = await result_of(world, "Deployed")
         assert verdict(row) == (Phase.SUCCEEDED, None, Live.NEW)
         assert row.previous_sha is None
 
@@ -45,7 +45,7 @@ async def test_first_deploy(tmp_path: Path) -> None:
 async def test_failed_build_leaves_the_previous_release_serving(world: World) -> None:
     world.now_behaves("build_fails")
     await world.deploy()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS)
     assert "still serving" in shown(world.message)
     assert "failed to solve" in shown(world.message)
@@ -56,42 +56,42 @@ async def test_failed_first_build_leaves_nothing_serving(tmp_path: Path) -> None
         world.now_behaves("build_fails")
         await world.start_bot()
         await world.deploy()
-        row = await the_end(world, "Failed")
+        row = await result_of(world, "Failed")
         assert verdict(row) == (Phase.FAILED, Failure.BUILD_FAILED, Live.NONE)
 
 
 async def test_failed_health_check_leaves_the_previous_release_serving(world: World) -> None:
     world.now_behaves("checks_fail")
     await world.deploy()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS)
 
 
 async def test_release_that_crashes_after_its_start_is_a_failure(world: World) -> None:
     world.now_behaves("crash_1s")
     await world.deploy()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.CRASHED, Live.NEW)
 
 
 async def test_exit_status_0_without_a_new_release_is_a_failure(world: World) -> None:
     world.now_behaves("skip_deploy")
     await world.deploy()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.NOT_DEPLOYED, Live.PREVIOUS)
 
 
 async def test_ref_unknown_to_dokku_fails(world: World) -> None:
     world.now_behaves("ref_missing")
     await world.deploy("myapp " + "ab" * 20)
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.REF_NOT_FOUND, Live.PREVIOUS)
 
 
 async def test_repository_unreachable_for_dokku_fails(world: World) -> None:
     world.now_behaves("repo_unreachable")
     await world.deploy()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.REPO_UNREACHABLE, Live.PREVIOUS)
 
 
@@ -118,7 +118,7 @@ async def test_unreachable_server_fails_the_start(world: World) -> None:
     await world.simulators.server.refuse_connections_for_test()
     await world.start_bot(timing={"start_window": timedelta(milliseconds=300)})
     await world.deploy()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
     assert row.started_at is None
 
@@ -135,7 +135,7 @@ async def test_silent_server_is_lost_contact(world: World) -> None:
     await world.deploy()
     await world.until_message("Building")
     world.simulators.server.stall_for_test()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.LOST_CONTACT, Live.UNKNOWN)
     world.simulators.server.heal_for_test()
 
@@ -145,7 +145,7 @@ async def test_build_longer_than_the_cap_is_stopped(world: World) -> None:
     world.simulators.dokku.hold_for_test("myapp", at="build step 4/")
     await world.start_bot(DEPLOYBOT_MAX_DURATION="2s")
     await world.deploy()
-    row = await the_end(world, "Failed")
+    row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
 
 
@@ -157,5 +157,5 @@ async def test_cancel_stops_the_build(world: World, at: str) -> None:
     slack = world.simulators.slack
     message = await world.until_message("Deploying", "Cancel")
     await slack.click(slack.user("ada"), message, action_id="deployment_cancel", confirm=True)
-    row = await the_end(world, "Cancelled")
+    row = await result_of(world, "Cancelled")
     assert verdict(row) == (Phase.CANCELLED, None, Live.PREVIOUS)

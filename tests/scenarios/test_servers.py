@@ -1,4 +1,4 @@
-"""Several servers: one that is dead, frozen or slow delays nothing of another."""
+"""Several servers: a dead, frozen or slow one does not delay another."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,13 +14,13 @@ from tests.scenarios.conftest import World, open_world, shown
 from tests.support.patience import stretched
 from tests.support.second_dokku import Second, open_second
 
-HOWS = ("black hole", "refused", "slow")
+FAULTS = ("black hole", "refused", "slow")
 COMMITS = ("Start the app", "Greet people", "Fix the login redirect")
 APPS = tuple(
     DemoApp(name=name, behaviour="ok", hint="", commits=COMMITS) for name in ("myapp", "shop")
 )
 STOP_S = 8.0
-"""Drain (1 s), flush and hanging up, on a busy machine."""
+"""Drain (1 s), flush and closing connections, on a busy machine."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def about(world: World, app: str) -> Message:
 
 
 async def says(world: World, app: str, *words: str) -> str:
-    """Wait until the message of an app says all the words."""
+    """Wait until the message of an app contains all the words."""
 
     def there() -> str | None:
         found = [one for one in world.messages if f" {app} " in one.text]
@@ -53,8 +53,8 @@ async def says(world: World, app: str, *words: str) -> str:
     return text
 
 
-async def told(world: World, *words: str) -> None:
-    """Wait until ada was told all the words, as long as a question to a dead server lasts."""
+async def until_ephemeral(world: World, *words: str) -> None:
+    """Wait until ada got an ephemeral message with all the words."""
 
     def there() -> bool:
         texts = [shown(one) for one in world.slack.ephemerals(world.ada)]
@@ -63,7 +63,7 @@ async def told(world: World, *words: str) -> None:
     await world.slack.until(there)
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", FAULTS)
 @pytest.mark.parametrize("when", ["at the start", "later"])
 async def test_dead_server_does_not_delay_another_server(
     two: tuple[World, Second], how: str, when: str
@@ -78,20 +78,20 @@ async def test_dead_server_does_not_delay_another_server(
         await says(world, "blog", "Deployed")
         await second.dies(how)
     await world.deploy("blog main to staging")
-    # The post waits for the dead one half a second at most, and says what it waits for.
+    # The post waits at most half a second for the dead server, and says what it waits for.
     first = 1 if when == "at the start" else 2
     await world.posted(first)
     await world.deploy("myapp main to default")
     await says(world, "myapp", "Deployed")
     assert "Waiting" in shown(world.messages[first - 1])
-    # Nor do questions of people wait.
+    # People's questions do not wait either.
     await world.deploy("apps")
     listed = await world.whispered("Apps the bot can deploy", "myapp")
     assert "staging" in listed
     await world.deploy("status blog")
     await world.deploy("status myapp")
-    await told(world, "*myapp* on default", "is live")
-    await told(world, "*blog* on staging")
+    await until_ephemeral(world, "*myapp* on default", "is live")
+    await until_ephemeral(world, "*blog* on staging")
     async with asyncio.timeout(stretched(STOP_S)):
         await world.stop_bot()
     assert "Waiting" in shown(world.messages[first - 1])
@@ -111,7 +111,7 @@ async def test_server_frozen_during_a_deploy_does_not_stop_another(
     await world.held()
     await second.dies("black hole")
     await says(world, "blog", "stale since")
-    # The other one is polled on, cancelled and started as if nothing had happened.
+    # The other server is polled and its deployments start and are cancelled as usual.
     await says(world, "myapp", "Building")
     assert "stale" not in shown(about(world, "myapp"))
     await world.click("deployment_cancel", about(world, "myapp"))
@@ -138,7 +138,7 @@ async def test_readiness_names_the_dead_server_and_stays_ready(
     assert "refused" in (health["staging"] or "")
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", FAULTS)
 async def test_check_reports_each_server(two: tuple[World, Second], how: str) -> None:
     world, second = two
     await second.dies(how)
@@ -169,7 +169,7 @@ async def test_slots_of_a_server_are_given_in_order(tmp_path: Path) -> None:
         await says(world, "wiki", "1st in line", "a free slot on staging (1 of 1 in use)")
         await world.deploy("docs main to staging")
         await says(world, "docs", "1st in line", "a free slot on staging (1 of 1 in use)")
-        # Another server has places of its own.
+        # Each server has its own slots.
         await world.deploy("myapp main to default")
         await says(world, "myapp", "Deployed")
         second.host.hold_for_test("wiki", at="build step 4/")

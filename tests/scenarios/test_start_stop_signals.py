@@ -17,7 +17,7 @@ async def test_second_sigterm_changes_nothing(tmp_path: Path) -> None:
         it.world.simulators.dokku.release_for_test("myapp")
         assert await bot.ended() == 0
         assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")
-        assert (await it.until_told("myapp"))[0]["status"] == "succeeded"
+        assert (await it.until_webhooks("myapp"))[0]["status"] == "succeeded"
 
 
 async def test_stop_while_slack_is_unreachable_drains_running_deployments(

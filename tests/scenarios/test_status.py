@@ -1,4 +1,4 @@
-"""`status APP`: what is live now, by the bot's history and what the containers show."""
+"""`status APP`: what is live now, according to the bot's history and the containers."""
 
 import json
 from datetime import timedelta
@@ -17,13 +17,13 @@ OTHER = "ab" * 20
 
 
 async def deployed(world: World, text: str = "myapp main", count: int = 1) -> Any:
-    """A good deployment that its message shows; its row."""
+    """Deploy successfully; the row."""
     await world.deploy(text)
     return (await world.ended(count))[0]
 
 
-async def elsewhere(world: World, line: str) -> None:
-    """Somebody's command on the server, to its end."""
+async def run_outside(world: World, line: str) -> None:
+    """Run a command on the server outside the bot, to its end."""
     await outside_command_for_test(world.simulators.dokku, line)
 
 
@@ -43,7 +43,7 @@ async def test_unchanged_verified_release_is_live(world: World) -> None:
 
 async def test_outside_restart_runs_the_same_code(world: World) -> None:
     row = await deployed(world)
-    await elsewhere(world, "ps:restart myapp")
+    await run_outside(world, "ps:restart myapp")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
     assert "Dokku's build records since then: a ps:restart (ended with an unknown result" in said
     assert "by the server's clock" in said
@@ -51,14 +51,14 @@ async def test_outside_restart_runs_the_same_code(world: World) -> None:
 
 async def test_outside_rebuild_is_named(world: World) -> None:
     row = await deployed(world)
-    await elsewhere(world, "ps:rebuild myapp")
+    await run_outside(world, "ps:rebuild myapp")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
     assert "a ps:rebuild (succeeded" in said
 
 
 async def test_outside_scaling_has_no_record(world: World) -> None:
     row = await deployed(world)
-    await elsewhere(world, "ps:scale myapp web=2")
+    await run_outside(world, "ps:scale myapp web=2")
     said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
     assert "web.1 running, web.2 running" in said
     assert "Dokku's build records show no cause" in said
@@ -83,7 +83,7 @@ async def test_outside_push_of_a_former_commit_names_that_commit(world: World) -
 
 async def test_stopped_app_runs_nothing(world: World) -> None:
     row = await deployed(world)
-    await elsewhere(world, "ps:stop myapp")
+    await run_outside(world, "ps:stop myapp")
     said = await status(world, "Nothing is running. The last deployment left")
     assert f"left {row.sha[:7]} running; since then the app crashed, or was stopped" in said
     assert "web.1 exited" in said
@@ -183,8 +183,8 @@ async def test_status_in_a_thread_shows_its_deployment_and_the_live_state(
 async def test_mention_answers_status(world: World) -> None:
     row = await deployed(world)
     said = await world.slack.say(world.ada, world.deploys, "@deploybot status myapp")
-    told = await world.replied("is live", message=said)
-    assert row.sha[:7] in shown(told)
+    reply = await world.replied("is live", message=said)
+    assert row.sha[:7] in shown(reply)
 
 
 async def test_deploying_the_live_commit_again_says_so(quick: World) -> None:
@@ -273,18 +273,18 @@ async def test_destroyed_app_cannot_be_rolled_back(world: World) -> None:
 
 async def test_command_line_shows_the_same_status(world: World) -> None:
     row = await deployed(world)
-    await elsewhere(world, "ps:restart myapp")
+    await run_outside(world, "ps:restart myapp")
     said = await shell(world, "status", "myapp")
     assert f"{row.sha[:7]} is live, restarted or scaled outside the bot" in said
     assert "a ps:restart (ended with an unknown result" in said
-    told = json.loads(await shell(world, "status", "myapp", "--json"))["live_now"]
-    assert (told["match"], told["sha"], told["since"]) == ("restarted", row.sha, row.id)
-    assert told["processes"] == [{"process": "web.1", "state": "running", "restarts": 0}]
+    live_now = json.loads(await shell(world, "status", "myapp", "--json"))["live_now"]
+    assert (live_now["match"], live_now["sha"], live_now["since"]) == ("restarted", row.sha, row.id)
+    assert live_now["processes"] == [{"process": "web.1", "state": "running", "restarts": 0}]
     assert "Live now" not in await shell(world, "status", row.id)
 
 
 async def shell(world: World, *words: str) -> str:
-    """What `deploybot …` prints, run where the bot runs."""
+    """Run `deploybot …` with the bot's settings; what it prints."""
     process = await BotProcess.start(Command(*words), world.environ, folder=world.folder)
     assert await process.ended() == 0, process.lines
     return "\n".join(process.lines)

@@ -1,4 +1,4 @@
-"""The webhook of a deployment, from the outbox to a receiver that verifies it."""
+"""Webhooks about a deployment, from the outbox to a receiver that verifies them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,20 +50,20 @@ async def test_result_is_delivered_once_signed_and_complete(world: World) -> Non
 
 async def test_started_and_finished_arrive_in_order(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        _hear_everything(world)
+        _subscribe_to_everything(world)
         world.now_behaves("build_fails")
         await world.start_bot()
         await world.deploy("myapp main")
         await world.deploy("myapp v1.0")
-        heard = await world.simulators.receiver.wait_delivered(4)
+        deliveries = await world.simulators.receiver.wait_delivered(4)
         first, second = reversed([row.id for row in await world.rows()])
-        assert _told(heard, first) == [
+        assert _events_of(deliveries, first) == [
             ("deployment.started", "running", None),
             ("deployment.finished", "failed", "build_failed"),
         ]
-        assert _told(heard, second) == _told(heard, first)
-        assert len({one.webhook_id for one in heard}) == 4
-        failed = heard[-1].body["data"]
+        assert _events_of(deliveries, second) == _events_of(deliveries, first)
+        assert len({one.webhook_id for one in deliveries}) == 4
+        failed = deliveries[-1].body["data"]
         assert failed["live"] == "previous"
         assert any("failed to solve" in line for line in failed["log_tail"])
 
@@ -81,11 +81,11 @@ async def test_failed_delivery_is_repeated_with_the_same_id(
     tmp_path: Path, trouble: Behaviour
 ) -> None:
     async with open_world(tmp_path) as world:
-        _hear_everything(world)
+        _subscribe_to_everything(world)
         world.simulators.receiver.answer_for_test(trouble, trouble)
         await world.start_bot(clock=QuickClock(FASTER))
         await world.deploy()
-        # 5 s and 30 s later, by the bot's clock; the end waits behind the start.
+        # 5 s and 30 s later by the bot's clock; `finished` waits behind `started`.
         received = await world.simulators.receiver.wait_for(4)
         assert [one.body["type"] for one in received] == [
             *["deployment.started"] * 3,
@@ -126,7 +126,7 @@ async def test_410_disables_the_webhook(world: World) -> None:
 
 async def test_declined_requests_send_no_webhook(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        _hear_everything(world)
+        _subscribe_to_everything(world)
         await world.start_bot()
         await world.deploy("myapp no-such-branch")
         await world.whispered("no-such-branch")
@@ -138,16 +138,18 @@ async def test_declined_requests_send_no_webhook(tmp_path: Path) -> None:
         assert world.simulators.receiver.received == ()
 
 
-def _hear_everything(world: World) -> None:
-    """Before the bot is started."""
-    for_one = world.environ
-    url, secret = for_one.pop("DEPLOYBOT_WEBHOOK_URL"), for_one.pop("DEPLOYBOT_WEBHOOK_SECRET")
+def _subscribe_to_everything(world: World) -> None:
+    """Configure all events. Call it before the bot is started."""
+    environ = world.environ
+    url, secret = environ.pop("DEPLOYBOT_WEBHOOK_URL"), environ.pop("DEPLOYBOT_WEBHOOK_SECRET")
     (world.folder / "deploybot.toml").write_text(EVERYTHING.format(url=url, secret=secret))
 
 
-def _told(heard: Sequence[Received], deployment_id: str) -> list[tuple[str, str, str | None]]:
+def _events_of(
+    deliveries: Sequence[Received], deployment_id: str
+) -> list[tuple[str, str, str | None]]:
     return [
         (one.body["type"], one.body["data"]["status"], one.body["data"]["failure"])
-        for one in heard
+        for one in deliveries
         if one.body["data"]["id"] == deployment_id
     ]

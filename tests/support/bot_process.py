@@ -1,4 +1,4 @@
-"""The bot in a process of its own, which a test can kill: `deploybot WORDS`, or any other function.
+"""The bot in its own process, which a test can kill: `deploybot WORDS`, or any other function.
 
 The process is forked from a server that has imported the bot: importing it again for each of a
 hundred processes took a quarter of the suite's processor time. The demo's tests start
@@ -51,7 +51,7 @@ class Command:
 
 
 class Run:
-    """`deploybot run` with other durations: a short lease, edits that come at once."""
+    """`deploybot run` with other durations: a short lease and immediate edits."""
 
     def __init__(self, *, slack_limits: SlackLimits | None = None, **timing: Any) -> None:
         self._slack_limits = slack_limits
@@ -66,7 +66,7 @@ class Run:
 
 
 class BotProcess:
-    """A process that a terminal's Ctrl-C does not reach. All that it printed is kept."""
+    """A process that a terminal's Ctrl-C does not reach. All its output is kept."""
 
     def __init__(self, process: ForkServerProcess, output: Connection, port: int) -> None:
         self._process = process
@@ -116,7 +116,7 @@ class BotProcess:
 
     @property
     def running(self) -> bool:
-        """It has not ended."""
+        """Whether it has not ended."""
         return self._process.exitcode is None
 
     @property
@@ -163,7 +163,7 @@ class BotProcess:
         return status
 
     async def kill(self) -> int:
-        """SIGKILL, in the middle of whatever it does; its exit status."""
+        """SIGKILL, whatever it is doing; its exit status."""
         self.send_signal(signal.SIGKILL)
         return await self.ended()
 

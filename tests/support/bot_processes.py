@@ -1,4 +1,4 @@
-"""The bot as real processes between the simulators: killed, terminated, started again."""
+"""The bot as real processes between the simulators: kill, terminate and restart them."""
 
 import signal
 import socket
@@ -18,13 +18,13 @@ from tests.support.patience import in_time, stretched
 
 LEASE = timedelta(seconds=4)
 HEARTBEAT = timedelta(seconds=1)
-"""A killed owner is followed after 4 s; its heartbeats come as often in a lease as in life."""
+"""A takeover happens after 4 s; a lease contains as many heartbeats as in production."""
 COMMITS = ("Start the app", "Greet people", "Fix the login redirect")
 QUICK = {"DEPLOYBOT_LOG_FORMAT": "json", "DEPLOYBOT_POLL_INTERVAL": "1s"}
 
 
 def an_app(name: str, behaviour: str = "ok") -> DemoApp:
-    """Live at its commit before the last."""
+    """An app that is live at its second newest commit."""
     return DemoApp(name=name, behaviour=behaviour, hint="", commits=COMMITS)
 
 
@@ -36,13 +36,13 @@ class Processes:
     started: list[BotProcess] = field(default_factory=list)
 
     async def start(self, **more: str) -> BotProcess:
-        """`deploybot run`, ready; each listens on another port."""
+        """Start `deploybot run` and wait until it is ready; each process has its own port."""
         process = await self.begin(**more)
         assert await process.ready(), process.last_lines
         return process
 
     async def begin(self, **more: str) -> BotProcess:
-        """`deploybot run`, on its way."""
+        """Start `deploybot run` without waiting."""
         settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
         run = Run(slack_limits=QUICK_EDITS, lease=stretched(LEASE), heartbeat=HEARTBEAT)
         process = await BotProcess.start(run, settings, folder=self.world.folder)
@@ -54,12 +54,12 @@ class Processes:
         assert await process.kill() == -signal.SIGKILL
 
     async def terminate(self, process: BotProcess, *, within_s: float) -> int:
-        """SIGTERM; the exit status. TimeoutError: it took longer."""
+        """Send SIGTERM and return the exit status. TimeoutError: it took longer."""
         process.send_signal(signal.SIGTERM)
         return await process.ended(within_s)
 
     async def held(self, app: str, *, at: str) -> None:
-        """Deploy an app, and wait until its deploy stands still at that line."""
+        """Deploy an app, and wait until its deploy is held at that line."""
         dokku = self.world.simulators.dokku
         dokku.hold_for_test(app, at=at)
         await self.world.deploy(f"{app} main")
@@ -70,7 +70,7 @@ class Processes:
         return [one for one in self.world.messages if f" {app} main" in one.text]
 
     async def until_says(self, app: str, *words: str, number: int = 1) -> str:
-        """Wait until the so-manieth message of an app says all the words; its text."""
+        """Wait until an app's message with this number contains all the words; its text."""
 
         def says() -> str | None:
             found = self.messages_of(app)
@@ -86,17 +86,17 @@ class Processes:
         return text
 
     def starts(self, app: str) -> int:
-        """How often `git:sync` began to work on an app, beyond what was there at first."""
+        """How many `git:sync` commands began for an app, without the initial one."""
         records = self.world.simulators.dokku.apps[app].records
         return sum(one.source == "git:sync" for one in records) - 1
 
     def live_sha(self, app: str) -> str:
-        """What really serves."""
+        """The commit that really serves."""
         (sha,) = {one.sha for one in self.world.simulators.dokku.live(app).values()}
         return sha
 
-    def told(self, app: str, kind: str = "deployment.finished") -> Sequence[Mapping[str, Any]]:
-        """What webhooks said of an app, each event once."""
+    def webhooks(self, app: str, kind: str = "deployment.finished") -> Sequence[Mapping[str, Any]]:
+        """The webhooks about an app, each event once."""
         bodies = {
             one.headers["webhook-id"]: one.body for one in self.world.simulators.receiver.received
         }
@@ -106,18 +106,18 @@ class Processes:
             if body["type"] == kind and body["data"]["app"] == app
         ]
 
-    async def until_told(self, app: str, count: int = 1) -> Sequence[Mapping[str, Any]]:
-        """Wait for the webhooks about ends of an app."""
+    async def until_webhooks(self, app: str, count: int = 1) -> Sequence[Mapping[str, Any]]:
+        """Wait for `count` webhooks about results of an app."""
         async with in_time():
-            while len(self.told(app)) < count:
+            while len(self.webhooks(app)) < count:
                 receiver = self.world.simulators.receiver
                 await receiver.wait_for(len(receiver.received) + 1)
-        return self.told(app)
+        return self.webhooks(app)
 
 
 @asynccontextmanager
 async def open_processes(folder: Path, *apps: DemoApp, **options: Any) -> AsyncIterator[Processes]:
-    """Simulators that run; whatever is started is stopped in the end."""
+    """Open running simulators; every started process is killed at the end."""
     async with open_world(folder, apps=apps, **options) as world:
         processes = Processes(world=world)
         try:

@@ -1,4 +1,4 @@
-"""Cancels played through the whole bot: how they are asked for, and what must come of them."""
+"""Cancels through the whole bot: the ways to request one, and its expected results."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,30 +23,30 @@ FETCHING = "Fetching remote code"
 BUILDING = "build step 4/"
 CHECKS = "Attempting pre-flight checks"
 SWITCHED = "Running post-deploy"
-FREED = "(inferred from the released deploy lock)."
-KEPT = "The previous release is still serving."
+BY_LOCK = "(inferred from the released deploy lock)."
+STILL_SERVING = "The previous release is still serving."
 TOO_LATE = "too late"
 NEW = "The new release is serving."
 
 
 @asynccontextmanager
-async def beside(
+async def open_rarely_polling(
     folder: Path, version: str, settle: str = "0.3", clock: Clock | None = None
 ) -> AsyncIterator[World]:
-    """A bot that polls each 10 s: what is told earlier was not found out by a poll."""
+    """A bot that polls every 10 s, so that anything reported earlier does not come from a poll."""
     async with open_world(folder, version=version) as world:
         await world.start_bot(clock=clock, DEPLOYBOT_POLL_INTERVAL="10s", DEPLOYBOT_SETTLE=settle)
         yield world
 
 
 def sent(world: World, command: str) -> int:
-    """How often the bot sent such a command."""
+    """How many times the bot sent this command."""
     asked = [one for one in world.simulators.dokku.journal if one.event == "asked"]
     return sum(one.details["command"] == command and not one.details["outside"] for one in asked)
 
 
 def starts(world: World) -> int:
-    """How often the bot started a deploy; what was live before was deployed so, too."""
+    """How many deploys the bot started, without the one that made the app live."""
     begun = [one for one in world.simulators.dokku.journal if one.event == "record_begun"]
     return sum(one.details["source"] == "git:sync" for one in begun) - 1
 
@@ -63,13 +63,12 @@ async def newest(world: World) -> Deployment:
 
 
 async def held_at(world: World, line: str) -> None:
-    world.hold(line)
-    await world.deploy()
-    await world.held()
+    """Deploy up to this line, and wait until the message offers to cancel."""
+    await world.deploy_until(line)
     await world.until_message("Deploying", "Cancel")
 
 
-# --- the ways to ask
+# --- the ways to request a cancel
 
 
 async def by_button(world: World) -> None:
@@ -91,7 +90,7 @@ async def by_shell(world: World) -> None:
 
 
 async def at_a_shell(world: World) -> tuple[int, str]:
-    """`deploybot cancel ID` for the newest deployment: its exit status, and what it printed."""
+    """Run `deploybot cancel ID` for the newest deployment: exit status and output."""
     command = Command("cancel", (await newest(world)).id)
     process = await BotProcess.start(command, world.environ, folder=world.folder)
     return await process.ended(), "\n".join(process.lines)
@@ -107,25 +106,17 @@ WAYS: dict[str, Way] = {
 BY_EACH = pytest.mark.parametrize("way", WAYS)
 
 
-async def ends_cancelled(world: World, since: float, *words: str) -> tuple[Phase, Live | None]:
+async def until_cancelled(world: World, since: float, *words: str) -> tuple[Phase, Live | None]:
     await world.until_message("Cancelled", *words)
     took = time.monotonic() - since
-    assert took < stretched(WITHIN_S), f"{took:.1f} s after the wish"
+    assert took < stretched(WITHIN_S), f"{took:.1f} s after the cancel request"
     row = await newest(world)
     assert row.failure is None
     return row.phase, row.live
 
 
-async def hangs_up(world: World) -> None:
-    """Its client is gone: it goes on from where it was held, and dies at its next line."""
-    (run,) = world.app.runs
-    await world.simulators.dokku.until(lambda: run.output.closed)
-    world.let_go()
-    await world.simulators.dokku.until(lambda: not world.app.runs)
-
-
-async def says_no(world: World, way: str, *words: str) -> None:
-    """Ask for the end, and hear why not: at the shell, in the thread, or by a whisper."""
+async def is_refused(world: World, way: str, *words: str) -> None:
+    """Request a cancel and check why it is refused: at the shell or in an ephemeral reply."""
     if way == "shell":
         status, said = await at_a_shell(world)
         assert status != 0

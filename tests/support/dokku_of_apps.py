@@ -1,4 +1,4 @@
-"""A server with several apps, each of them a scripted one of its own."""
+"""A fake server with several apps, each with its own script."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from tests.support.fake_dokku import FakeDokku
 
 
 class DokkuOfApps(Dokku):
-    """Hands each question to the app that it is about."""
+    """Passes each query to the fake of its app."""
 
     def __init__(self, *names: str) -> None:
         self.of = {name: FakeDokku() for name in names}

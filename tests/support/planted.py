@@ -1,4 +1,4 @@
-"""Secrets of every kind, as a build might print them, and what to search for afterwards."""
+"""Secrets of every kind, as a build might print them, and the texts to search for afterwards."""
 
 import base64
 import sqlite3
@@ -18,7 +18,7 @@ _KEY_BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2g
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """Lines of a build, and the texts in them that nobody may ever see."""
+    """Lines of a build, and the texts in them that must never be readable."""
 
     kind: str
     lines: tuple[str, ...]
@@ -104,8 +104,8 @@ def leaks(texts: Mapping[str, str]) -> list[tuple[str, str]]:
 def everything_in(database: Path) -> str:
     """All of an SQLite file: tables as text, what is compressed unpacked, and its raw bytes."""
     texts = [database.read_bytes().decode("latin-1")]
-    for beside in ("-wal", "-shm"):
-        other = database.with_name(database.name + beside)
+    for suffix in ("-wal", "-shm"):
+        other = database.with_name(database.name + suffix)
         if other.exists():
             texts.append(other.read_bytes().decode("latin-1"))
     connection = sqlite3.connect(database)

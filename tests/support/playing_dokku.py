@@ -1,4 +1,4 @@
-"""A fake Dokku whose deploys go by themselves, and die with their client as real ones do."""
+"""A fake Dokku whose deploys run by themselves, and die with their client like real ones."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tests.support.fake_dokku import GOOD, FakeDokku, FakeStream
 BUILDING = GOOD[1]
 """Line before which the lock is taken."""
 SOURCE_AFTER_LOCK_S = 0.4
-"""A good end frees the lock first, and writes its source after it (recording 0.35.20 b)."""
+"""A successful deploy releases the lock first and then writes its source (recording 0.35.20 b)."""
 SWITCH = GOOD[3]
 """Line after which the new release serves."""
 FAILING = (*GOOD[:2], "> error build_failed ERROR: failed to solve")
@@ -30,11 +30,11 @@ class PlayingDokku(FakeDokku):
 
     @property
     def alive(self) -> frozenset[str]:
-        """Builds that run on the server at this moment."""
+        """Builds that are running on the server."""
         return frozenset(one.build_id for one in self._playing if one.exit_status is None)
 
     async def watch(self) -> None:
-        """Play each deploy that comes, for ever."""
+        """Run each deploy that comes. Never returns."""
         playing: set[asyncio.Task[None]] = set()
         number = 1
         while True:
@@ -45,7 +45,7 @@ class PlayingDokku(FakeDokku):
 
     @property
     def is_new(self) -> bool:
-        """What really serves is the new release."""
+        """Whether the new release really serves."""
         return self.now == containers(NEW)
 
     async def _play(self, stream: FakeStream) -> None:
@@ -78,14 +78,14 @@ class PlayingDokku(FakeDokku):
         if stream.exit_status is not None:
             return
         if stream.ended:
-            # Nothing was left to print: it came to its end without its client.
+            # Nothing was left to print: it ended without its client.
             ended = BuildStatus.SUCCEEDED if self.status == 0 else BuildStatus.ABANDONED
             self._note(stream, ended, None)
         else:
             stream.end(self.status)
 
     def _free_lock(self) -> None:
-        """The flag is read on a Dokku without records alone, where a dead deploy frees it."""
+        """Only a Dokku without records reads this flag; there a dead deploy releases the lock."""
         self.locked = False
 
     def _die(self, stream: FakeStream) -> None:

@@ -1,4 +1,4 @@
-"""`deploybot run` as an operator sees it: what it prints, how it ends, what its port says."""
+"""`deploybot run` as an operator sees it: its output, exit status and HTTP answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +18,7 @@ STDOUT = 1
 
 @dataclass(kw_only=True)
 class RunCommand:
-    """The command while it runs, and what it left behind."""
+    """The running command, and its output."""
 
     process: BotProcess
 

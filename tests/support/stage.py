@@ -1,4 +1,4 @@
-"""The intake between a simulated Slack and a service that only notes what it was asked."""
+"""The intake between a simulated Slack and a service that only records its requests."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,7 +22,7 @@ QUICK = Timings(event_retries_s=(0.02, 0.02, 0.02), disconnect_warning_s=0.05)
 
 @dataclass(kw_only=True)
 class Stage:
-    """Who is on the stage, and short ways to what a test looks at."""
+    """The intake with its simulated Slack, and shortcuts for tests."""
 
     slack: SlackSimulator
     client: SlackClient
@@ -49,16 +49,16 @@ class Stage:
         return (await self.slack.until(lambda: self.slack.messages(self.deploys)))[-1]
 
     async def whisper(self, count: int = 1) -> str:
-        """What ada alone was told, once she was told so many things."""
+        """The newest ephemeral message to ada, once there are `count`."""
 
-        def told() -> list[Message]:
-            heard = self.slack.ephemerals(self.ada)
-            return heard if len(heard) >= count else []
+        def received() -> list[Message]:
+            found = self.slack.ephemerals(self.ada)
+            return found if len(found) >= count else []
 
-        return (await self.slack.until(told))[-1].text
+        return (await self.slack.until(received))[-1].text
 
     async def view(self, shows: str) -> View:
-        """The modal on ada's screen, once it shows that."""
+        """Ada's modal, once it shows this text."""
 
         def shown() -> View | None:
             view = self.slack.view(self.ada)
@@ -69,7 +69,7 @@ class Stage:
         return found
 
     async def replies(self, message: Message, count: int = 1) -> list[str]:
-        """The texts of the bot in a thread, once there are so many."""
+        """The bot's texts in a thread, once there are `count`."""
 
         def said() -> list[Message]:
             found = [one for one in self.slack.thread(message) if one.bot_id]
@@ -82,7 +82,7 @@ class Stage:
 async def open_stage(
     mode: Mode = "socket", timings: Timings = QUICK, limits: SlackLimits | None = None
 ) -> AsyncIterator[Stage]:
-    """Everything connected."""
+    """Open everything, connected."""
     url = "https://deploybot.example.com" if mode == "http" else None
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(

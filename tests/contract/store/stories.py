@@ -22,7 +22,7 @@ HOOK = "webhook:https://ops.example.com/hooks"
 
 
 class StillClock(Clock):
-    """Stands still until it is moved."""
+    """A clock that only moves when the test moves it."""
 
     def __init__(self) -> None:
         self._now = BEGIN

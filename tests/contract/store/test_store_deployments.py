@@ -169,13 +169,13 @@ async def test_state_audit_and_outbox_are_written_together_or_not_at_all(
 
     async with open_store(url, clock=clock, planner=refuse, migrate=True) as store:
         deployment = await own(store, await create(store))
-        with pytest.raises(LookupError, match="told"):
+        with pytest.raises(LookupError, match="refused"):
             await store.save(
                 replace(deployment, phase=Phase.STARTING),
                 was=Phase.QUEUED,
                 by=Who.OWNER,
                 audit=said("started"),
-                event=Event(type="told"),
+                event=Event(type="refused"),
             )
         row = await store.get(deployment.id)
         assert row is not None
@@ -317,16 +317,16 @@ async def test_correction_needs_an_ended_phase_before_and_after(store: SqlStore)
 
 
 async def test_subscribers_are_called_after_commits_only(store: SqlStore) -> None:
-    heard: list[tuple[str, str]] = []
+    calls: list[tuple[str, str]] = []
     leave = store.database.subscribe(
-        lambda kind, deployment_id: heard.append((kind, deployment_id))
+        lambda kind, deployment_id: calls.append((kind, deployment_id))
     )
 
     async def news() -> list[tuple[str, str]]:
         await asyncio.sleep(0)
-        told = list(heard)
-        heard.clear()
-        return told
+        new = list(calls)
+        calls.clear()
+        return new
 
     deployment = await create(store)
     assert await news() == [("queued", deployment.id)]

@@ -70,7 +70,7 @@ async def test_limits_of_servers_are_independent(stores: list[SqlStore]) -> None
         await begin(store, await waiting(store, name))
     for name in ("a", "b", "c"):
         await begin(store, await waiting(store, name, "staging"))
-        await begin(store, await waiting(store, name, "elsewhere"))
+        await begin(store, await waiting(store, name, "other"))
 
 
 async def test_simultaneous_starts_on_several_replicas_respect_max_running(
