@@ -103,6 +103,9 @@ async def test_all_connections_are_cut_and_new_ones_fail(
             await world.held(app)
         shut(server)
         await server.drop_connections_for_test()
+        # What came just before the cut is still answered, and written to the journal.
+        dokku = world.simulators.dokku
+        await dokku.until(lambda: not dokku.pending_queries)
         before = asked(world)
         await world.ended(len(HELD_AT))
         for app in HELD_AT:

@@ -280,6 +280,7 @@ def test_head_never_cuts_a_secret(unit: str, repeat: int, at: int) -> None:
     assert KNOWN not in "".join(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [

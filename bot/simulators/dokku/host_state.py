@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 from bot.simulators.dokku.app import App
@@ -39,6 +40,8 @@ class HostState:
         self.version = version
         self.apps: dict[str, App] = {}
         self.journal: list[JournalEntry] = []
+        self.pending_queries = 0
+        """Queries that came, and are not in the journal yet."""
         self.complaints: list[str] = []
         """Requests that are not modelled. Tests assert that this stays empty."""
         self.has_proxy = version != OLD_VERSION
@@ -123,6 +126,16 @@ class HostState:
                 JournalEntry(at=self.clock.now(), event="live", app=app.name, details=live)
             )
         self.notify()
+
+    @contextmanager
+    def query_pending(self) -> Iterator[None]:
+        """Count a query until it is answered."""
+        self.pending_queries += 1
+        try:
+            yield
+        finally:
+            self.pending_queries -= 1
+            self.notify()
 
     def notify(self) -> None:
         """Wake everyone who waits for a change."""

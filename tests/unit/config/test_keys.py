@@ -77,6 +77,7 @@ def test_binary_file_is_refused_as_key(tmp_path: Path) -> None:
     assert "does not contain a private key" in refused(tmp_path, DOKKU_SSH_KEY="key")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["openssh", "pkcs8-pem"])
 def test_missing_and_wrong_passphrases(tmp_path: Path, form: str) -> None:
     locked = a_key().export_private_key(form, passphrase="right").decode()

@@ -166,6 +166,7 @@ def test_recordings_read_alike_byte_by_byte(recording: Recording) -> None:
     assert all("\x1b" not in line.shown for line in read(raw))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", ["x", "\r", "\x1b]", "\x1b[", "\x9b", "\x90", "\x9d", "\n", "TOKEN=", "\x1b", "é"]
 )

@@ -49,7 +49,8 @@ async def run_command(host: DokkuHost, line: str, output: Output) -> int:
         name = words[0] if words else ""
         if name.startswith("builds:") and not host.keeps_build_records:
             return await _unknown(host, words, output)
-        await host.clock.sleep(LATENCY_S.get(name, USUAL_LATENCY_S))
+        with host.query_pending():
+            await host.clock.sleep(LATENCY_S.get(name, USUAL_LATENCY_S))
         _write_query_to_journal(host, words, output)
         return await COMMANDS.get(name, _complain)(host, words[1:], output)
     except (Unmodelled, UnmatchedQuote) as err:

@@ -80,6 +80,7 @@ async def test_start_clears_the_blocker() -> None:
     assert (rig.progress().waits_for, rig.progress().blocker) == (None, None)
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_old_dokku_blocker_names_only_the_lock() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True))
@@ -151,6 +152,7 @@ async def test_queue_positions_are_shown_and_move_up() -> None:
     assert rig.progress(rows[2].id).place == 1
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_expired_deployment_names_its_blocker() -> None:
     dokku = FakeDokku()

@@ -159,6 +159,7 @@ async def test_dead_build_with_a_reused_pid_looks_running(
     assert (await client.builds(app))[0]["display_status"] == "running"
 
 
+@pytest.mark.slow
 async def test_twenty_finished_records_are_kept(
     client: "Client", host: DokkuHost, app: str
 ) -> None:
