@@ -45,7 +45,7 @@ FLUSH = timedelta(seconds=1)
 SPARE = timedelta(seconds=4)
 """The most of the unused drain time that goes to the last edits."""
 FIRST_LOGINS_S = 1.0
-"""How long the start waits for the first logins; a dead server delays it no longer."""
+"""How long the start waits for the first logins. A dead server cannot delay it further."""
 CUT_OFF = timedelta(seconds=1)
 """The longest that listeners may take at shutdown."""
 

@@ -69,7 +69,7 @@ class Timing:
     log_last_tries: int = 5
     """How often a store that refuses the last lines is asked again."""
     silent_intervals: int = 5
-    """A connection without a byte for this many poll intervals is silent, which is no contact."""
+    """A connection that sends nothing for this many poll intervals no longer counts as contact."""
     cancel_tries: int = 5
     cancel_pause: timedelta = timedelta(seconds=1)
 
@@ -103,5 +103,5 @@ class Timing:
 
     @property
     def silence(self) -> timedelta:
-        """How long a connection may stay silent before it is no contact."""
+        """How long a connection may send nothing and still count as contact."""
         return self.silent_intervals * self.poll_interval

@@ -41,7 +41,7 @@ class Check:
 
     def json(self) -> dict[str, object]:
         """As JSON for scripts."""
-        # `mend` is the field's name outside: it stays.
+        # Clients read this field as `mend`.
         return {"check": self.what, "ok": self.ok, "found": self.found, "mend": self.fix}
 
 

@@ -1,1 +1,1 @@
-"""Running deployments: one worker workers one deployment from its start to its result."""
+"""Running deployments: one worker drives one deployment from its start to its result."""

@@ -109,7 +109,7 @@ class Dispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._max_running = max_running
         self._blocked: set[str] = set()
-        """Waiting ones whose last try met something else than a full server."""
+        """Queued deployments that something other than a full server keeps from starting."""
         self._unreleased: dict[str, int] = {}
         """Leases that could not be released yet, with their fences."""
         self._look = asyncio.Event()
@@ -210,7 +210,7 @@ class Dispatcher:
                 worker.owned.lose()
                 await self._store.leases.release(worker.owned.id, worker.owned.row.fence)
         except (StoreError, TimeoutError) as error:
-            # It runs out after 20 s: this process renews it no more.
+            # It runs out after 20 s, because this process has stopped renewing it.
             log.warning("lease_kept", deployment_id=worker.owned.id, why=str(error))
         finally:
             worker.owned.lose()

@@ -141,7 +141,7 @@ class PatientReader:
 
     async def read(self) -> Read | None:
         """The evidence; None: the server did not answer, several times in a row."""
-        # Read before the server's time counts: the database has a patience of its own.
+        # First, so that waiting for the database does not count as silence of the server.
         kept = await self._kept_lines()
         longest = 3 * self._timing.poll_timeout
         for number in range(self._timing.max_poll_errors):
@@ -253,7 +253,7 @@ class ResultWriter:
                 await self.before_start(Failure.SERVER_UNREACHABLE, str(error))
 
     async def lost_contact(self, output: LogFacts, *, cap_reached: bool) -> None:
-        """The server answers no more: report what is known, and that the rest is not."""
+        """The server has stopped answering: report what is known, and call the rest unknown."""
         evidence = blind(
             self._owned.row,
             output,

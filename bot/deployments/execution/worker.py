@@ -90,7 +90,7 @@ class Worker:
             raise
 
     async def _take_over(self, idle: timedelta) -> DeployStream | None:
-        """There is no connection: the server must show how it ended."""
+        """Continue without the connection: the server's own records show how the command ended."""
         row = self.owned.row
         self._attempt.taken_over(
             self._clock.monotonic() - idle.total_seconds(),

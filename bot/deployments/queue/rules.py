@@ -23,10 +23,10 @@ def startable(
 ) -> Sequence[Deployment]:
     """The first of each app's queue, for apps that have no running deployment.
 
-    `limits` is how many may run at once on a server; 0 or missing is no limit. Free slots go in
-    queue order. Ids in `blocked` could not start for another reason (an outside build, a server
-    that does not answer): they are tried again, to find out when nothing else is in their way,
-    but take no slot from those behind them. The store's guard has the last word.
+    `limits` is how many may run at once on a server; 0 or a missing entry means no limit. Free
+    slots go in queue order. Ids in `blocked` could not start for another reason (an outside build,
+    a server that does not answer): they are tried again, to find out when nothing else is in their
+    way, but take no slot from those behind them. The store's guard has the last word.
     """
     return [one for one, used in _first(waiting, running, limits, blocked) if used is None]
 

@@ -208,7 +208,7 @@ class EvidenceCollector:
 def blind(
     row: Deployment, output: LogFacts, *, cap_reached: bool, unanswered: str | None = None
 ) -> Evidence:
-    """What is left when the server answers no more: the output, and no more waiting."""
+    """The evidence when the server has stopped answering: the output alone, and no more waiting."""
     empty = Snapshot(builds=None, report=AppReport(), containers=None)
     return Evidence(
         exit_status=row.exit_status,

@@ -97,6 +97,35 @@ class Ended:
     """Commands of others that the live state names; empty: not known."""
 
 
+def failed(
+    rule: str,
+    failure: Failure,
+    live: Live,
+    cause: Cause,
+    *,
+    detail: str = "",
+    late: bool = False,
+    by_lock: bool = False,
+    by: str = "",
+    live_detail: LiveDetail = LiveDetail.NONE,
+    live_by: str = "",
+) -> Ended:
+    """A result that is a failure, with everything that its sentences need."""
+    return Ended(
+        rule=rule,
+        phase=Phase.FAILED,
+        failure=failure,
+        live=live,
+        cause=cause,
+        detail=detail,
+        late=late,
+        by_lock=by_lock,
+        by=by,
+        live_detail=live_detail,
+        live_by=live_by,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchRelease:
     """A good end: watch whether the new release keeps running for the settle time."""

@@ -3,7 +3,7 @@
 A container is *this deployment's* when its own output names the container, or when it has the
 image of such a container and was not there before. It is *previous* when it was there before the
 start, or has the image of one that was and is not this deployment's. Other ids prove nothing, and
-an image is no release id: the same content again has the same image.
+an image does not identify a release: building the same content again gives the same image.
 
 Source: the recordings under bot/simulators/dokku/transcripts.
 """
@@ -40,7 +40,7 @@ class Evidence:
     keeps_records: bool
     """This Dokku has build records (>= 0.38)."""
     record: BuildRecord | None
-    """This deployment's build record; None: there is none, or two could be it."""
+    """This deployment's build record; None: no record can be it, or several can."""
     output: LogFacts
     """What this deployment's output states; Dokku's copy if the connection was lost."""
     before: Snapshot

@@ -20,6 +20,7 @@ from bot.deployments.verdict.decisions import (
     Requeue,
     StartAgain,
     WatchRelease,
+    failed,
 )
 from bot.deployments.verdict.evidence import (
     KILLED,
@@ -136,7 +137,7 @@ def before_start(
 
 def own_fault() -> Ended:
     """The bot itself failed to follow a deployment that was started: nothing else is known."""
-    return _failed("own_fault", Failure.INTERNAL, Live.UNKNOWN, Cause.OWN_FAULT)
+    return failed("own_fault", Failure.INTERNAL, Live.UNKNOWN, Cause.OWN_FAULT)
 
 
 def named_failure(output: LogFacts, exit_status: int | None) -> tuple[Failure, Cause]:
@@ -160,7 +161,7 @@ def _after_cancel(e: Evidence) -> Ended | None:
     detail, by = _live_detail(e, live)
     by_lock = is_dead_by_lock(e)
     if e.cap_reached and not e.cancel_asked:
-        return _failed(
+        return failed(
             "cancelled",
             Failure.TIMED_OUT,
             live,
@@ -214,12 +215,12 @@ def _after_good_end(e: Evidence) -> Decision:
         shown = Live.UNKNOWN if live is Live.PREVIOUS else live
         lost = output_was_lost(e)
         cause = Cause.OUTPUT_LOST if lost else Cause.NOT_REPORTED_DEPLOYED
-        return _failed("good_end_not_said", Failure.INTERNAL, shown, cause)
+        return failed("good_end_not_said", Failure.INTERNAL, shown, cause)
     if live in {Live.UNKNOWN, Live.PREVIOUS}:
         return _replaced_before_proof(e, live)
     if live is not Live.MIXED and not source_is_confirmed(e):
         cause = Cause.COMMIT_NOT_CONFIRMED
-        return _failed("commit_not_confirmed", Failure.INTERNAL, live, cause)
+        return failed("commit_not_confirmed", Failure.INTERNAL, live, cause)
     if not e.after.listed:
         return _nothing_scaled_up(e)
     if live is not Live.MIXED:
@@ -227,7 +228,7 @@ def _after_good_end(e: Evidence) -> Decision:
     if not e.last_word:
         return ReadAgain(rule="old_beside_new")
     cause = Cause.NOT_ALL_REPLACED
-    return _failed("old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, cause)
+    return failed("old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, cause)
 
 
 def _good_end_unreadable(e: Evidence) -> Decision:
@@ -235,7 +236,7 @@ def _good_end_unreadable(e: Evidence) -> Decision:
         return ReadAgain(rule="good_end_unreadable")
     nothing = released_nothing(e)
     cause = Cause.UNREADABLE_RELEASED_NOTHING if nothing else Cause.UNREADABLE
-    return _failed("good_end_unreadable", Failure.INTERNAL, Live.UNKNOWN, cause)
+    return failed("good_end_unreadable", Failure.INTERNAL, Live.UNKNOWN, cause)
 
 
 def _kept_previous(e: Evidence, live: Live) -> bool:
@@ -252,7 +253,7 @@ def _not_deployed(e: Evidence, live: Live) -> Ended:
     if live is Live.UNKNOWN and e.before.containers is not None:
         # Perhaps of this deployment's build: a restart starts what was built last.
         detail, by = LiveDetail.OTHER_CODE, release_commands(e.others)
-    return _failed(
+    return failed(
         "not_deployed",
         Failure.NOT_DEPLOYED,
         live,
@@ -270,7 +271,7 @@ def _replaced_before_proof(e: Evidence, live: Live) -> Ended:
     """
     detail, by = _live_detail(e, live)
     seen = bool(images_of(own_containers(e), e.after))
-    return _failed(
+    return failed(
         "replaced_before_proof",
         Failure.INTERRUPTED,
         live,
@@ -285,7 +286,7 @@ def _replaced_before_proof(e: Evidence, live: Live) -> Ended:
 def _nothing_scaled_up(e: Evidence) -> Ended:
     """No process is scaled up: there is nothing to see running."""
     if e.output.named_containers:
-        return _failed("nothing_scaled_up", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED)
+        return failed("nothing_scaled_up", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED)
     return Ended(
         rule="nothing_scaled_up",
         phase=Phase.SUCCEEDED,
@@ -301,9 +302,9 @@ def _after_bad_end(e: Evidence) -> Ended:
     failure, cause = named_failure(e.output, e.exit_status)
     detail, live = e.output.error or "", live_of(e)
     if live in {Live.NEW, Live.MIXED}:
-        return _failed("failed_late", Failure.RELEASE_FAILED, live, cause, detail=detail, late=True)
+        return failed("failed_late", Failure.RELEASE_FAILED, live, cause, detail=detail, late=True)
     live_detail, by = _live_detail(e, live)
-    return _failed(
+    return failed(
         "failed", failure, live, cause, detail=detail, live_detail=live_detail, live_by=by
     )
 
@@ -312,14 +313,14 @@ def _while_running(e: Evidence) -> Decision:
     if not e.last_word:
         return LookAgain(rule="still_running")
     cause = Cause.TIME_LIMIT_UNCONFIRMED
-    return _failed("still_running", Failure.TIMED_OUT, Live.UNKNOWN, cause)
+    return failed("still_running", Failure.TIMED_OUT, Live.UNKNOWN, cause)
 
 
 def _after_unknown_death(e: Evidence) -> Decision:
     """The connection was lost and the command died with it; nothing recorded how far it got."""
     live = live_of(e)
     detail, by = _live_detail(e, live)
-    ended = _failed(
+    ended = failed(
         "ended_without_telling",
         Failure.INTERRUPTED,
         live,
@@ -336,35 +337,7 @@ def _after_unknown_death(e: Evidence) -> Decision:
 def _without_contact(e: Evidence) -> Decision:
     if not e.last_word:
         return LookAgain(rule="no_contact")
-    return _failed("no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, Cause.NO_CONTACT)
-
-
-def _failed(
-    rule: str,
-    failure: Failure,
-    live: Live,
-    cause: Cause,
-    *,
-    detail: str = "",
-    late: bool = False,
-    by_lock: bool = False,
-    by: str = "",
-    live_detail: LiveDetail = LiveDetail.NONE,
-    live_by: str = "",
-) -> Ended:
-    return Ended(
-        rule=rule,
-        phase=Phase.FAILED,
-        failure=failure,
-        live=live,
-        cause=cause,
-        detail=detail,
-        late=late,
-        by_lock=by_lock,
-        by=by,
-        live_detail=live_detail,
-        live_by=live_by,
-    )
+    return failed("no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, Cause.NO_CONTACT)
 
 
 def _live_detail(e: Evidence, live: Live) -> tuple[LiveDetail, str]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bot.deployments.dokku_facts import BuildRecord, Container, Containers, Snapshot
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
+from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail, failed
 from bot.deployments.verdict.evidence import images_of, release_of
 from bot.deployments.verdict.outside_changes import release_commands
 
@@ -62,16 +62,16 @@ def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> 
     if now.containers is None:
         if not last_word:
             return NextLook.WAIT
-        return _failed("unreadable", Failure.INTERNAL, Live.UNKNOWN, Cause.UNREADABLE)
+        return failed("unreadable", Failure.INTERNAL, Live.UNKNOWN, Cause.UNREADABLE)
     listed = now.containers.listed
     if not listed:
-        return _failed("stopped", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED)
+        return failed("stopped", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED)
     images = known.images | images_of(known.own, now.containers)
     releases = {release_of(one, known.own, images, known.before.containers) for one in listed}
     if Live.UNKNOWN in releases:
         live = Live.NONE if _are_gone(listed) else Live.UNKNOWN
         by = release_commands(known.others)
-        return _failed("replaced", Failure.INTERRUPTED, live, Cause.REPLACED, by=by)
+        return failed("replaced", Failure.INTERRUPTED, live, Cause.REPLACED, by=by)
     if Live.PREVIOUS in releases:
         return _previous_in_place(releases, last_word=last_word)
     return _all_new(first, now, listed, known, last_word=last_word)
@@ -79,7 +79,7 @@ def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> 
 
 def _previous_in_place(releases: set[Live], *, last_word: bool) -> Ended | NextLook:
     if Live.NEW not in releases:
-        return _failed(
+        return failed(
             "old_again",
             Failure.INTERRUPTED,
             Live.PREVIOUS,
@@ -88,7 +88,7 @@ def _previous_in_place(releases: set[Live], *, last_word: bool) -> Ended | NextL
         )
     if not last_word:
         return NextLook.WAIT
-    return _failed("old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, Cause.NOT_ALL_REPLACED)
+    return failed("old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, Cause.NOT_ALL_REPLACED)
 
 
 def _all_new(
@@ -108,7 +108,7 @@ def _all_new(
     if first is None or not running or not same:
         if not last_word:
             return NextLook.BEGIN_AGAIN
-        return _failed(
+        return failed(
             "not_up",
             Failure.RELEASE_FAILED,
             Live.NEW,
@@ -128,35 +128,13 @@ def _all_new(
 
 
 def _crashed(processes: list[str], *, gone: bool) -> Ended:
-    return _failed(
+    return failed(
         "crashed",
         Failure.CRASHED,
         Live.NONE if gone else Live.NEW,
         Cause.CRASHED,
         detail=", ".join(processes),
         live_detail=LiveDetail.NONE if gone else LiveDetail.DEPLOYED,
-    )
-
-
-def _failed(
-    rule: str,
-    failure: Failure,
-    live: Live,
-    cause: Cause,
-    *,
-    detail: str = "",
-    by: str = "",
-    live_detail: LiveDetail = LiveDetail.NONE,
-) -> Ended:
-    return Ended(
-        rule=rule,
-        phase=Phase.FAILED,
-        failure=failure,
-        live=live,
-        cause=cause,
-        detail=detail,
-        by=by,
-        live_detail=live_detail,
     )
 
 
