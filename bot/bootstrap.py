@@ -31,7 +31,7 @@ from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
 from bot.slack.groups import SlackGroups
 from bot.slack.limits import EditLimits, SlackLimits
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store

@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from bot.config.catalog import TableCatalog
+from bot.config.app_catalog import TableCatalog
 from bot.config.checks import check_complete, check_fit, is_on_container_layer
-from bot.config.keys import read_server
 from bot.config.settings import SettingsTable
 from bot.config.sources import Given, Origin, read_given, validate
+from bot.config.ssh_keys import read_server
 from bot.deployments.model import AppPolicy
 from bot.deployments.ports import Catalog
 from bot.deployments.timing import Timing

@@ -15,8 +15,8 @@ import stamina
 
 from bot.dokku.channel import Answer, Command, ConnectionEvents, SharedConnection
 from bot.dokku.commands import Argv
-from bot.dokku.failures import explain
 from bot.dokku.limits import SshLimits
+from bot.dokku.login_failures import explain
 from bot.errors import OutcomeUnknown, Unreachable
 from bot.ssh_target import SshTarget
 

@@ -6,8 +6,8 @@ import pytest
 
 from bot.deployments.model import Phase
 from bot.simulators.slack.model import Channel
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.clicks import Permission
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from tests.scenarios.conftest import World, open_world, shown
 
 INSIDERS_ONLY = "Only members of the bot's own workspace"

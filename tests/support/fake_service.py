@@ -29,7 +29,7 @@ from bot.deployments.timing import Timing
 from bot.errors import Declined
 from bot.names import check_app, check_ref
 from bot.slack.client import SlackClient
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
 from tests.support.memory_store import MemoryLogs, MemoryStore

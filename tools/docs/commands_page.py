@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from bot.deployments.model import Actor, Deployment, Live, Phase, Trigger
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.clicks import ActionButton
 from bot.slack.listeners.commands import COMMANDS, LATER, usage_of
 from bot.slack.listeners.log_window import LOG_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.blocks import Situation
 
 _PAGE = """\
 # Commands and buttons
 
-<!-- Made by `make docs` from the tables in bot/slack/listeners: commands.py, buttons.py and
+<!-- Made by `make docs` from the tables in bot/slack/listeners: commands.py, message_buttons.py and
 log_window.py. -->
 
 ## Commands

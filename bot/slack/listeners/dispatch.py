@@ -18,10 +18,10 @@ from bot.clock import Tasks
 from bot.errors import BotError, SlackError
 from bot.slack.client import Identity
 from bot.slack.listeners import commands, modals, shortcuts, threads
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.clicks import on_click
 from bot.slack.listeners.desk import Desk, RecentDeliveries
 from bot.slack.listeners.log_window import LOG_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key
 from bot.slack.render.form import FORM
 

@@ -1,6 +1,6 @@
 """Block Kit as plain JSON, the buttons, and a check of what Slack would refuse.
 
-Which buttons exist is data: `listeners/buttons.py`, `log_window.py`.
+Which buttons exist is data: `listeners/message_buttons.py`, `log_window.py`.
 
 All mrkdwn is `verbatim`: Slack adds no links or mentions. Limits are from Slack's Block Kit
 reference; lengths of single objects are left to `slack_sdk.models`. The sum over all blocks is

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.commands import COMMANDS, LATER
 from bot.slack.listeners.log_window import LOG_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from tools.docs.commands_page import commands_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "commands.md"

@@ -15,7 +15,7 @@ from bot.deployments.state.repository import DeploymentCache
 from bot.errors import DatabaseDown, MessageGone, SlackError
 from bot.slack.budget import EditGate
 from bot.slack.client import Blocks
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited
 

@@ -14,7 +14,7 @@ from bot.deployments.state.repository import DeploymentCache
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.manifest import manifest
 

@@ -22,9 +22,9 @@ from bot.deployments.model import (
     Phase,
     Progress,
 )
-from bot.dokku.failures import explain
+from bot.dokku.login_failures import explain
 from bot.simulators.slack.validation import check_message_blocks
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import deployment as live_message
 from bot.slack.render import words
 from bot.slack.render.blocks import validate_message

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress
 from bot.simulators.slack.validation import check_message_blocks
-from bot.slack.listeners.buttons import MESSAGE_BUTTONS
+from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import text as txt
 from bot.slack.render.blocks import validate_message
 from bot.slack.render.deployment import render
