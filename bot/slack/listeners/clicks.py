@@ -1,6 +1,6 @@
 """Handle a click on any button. A button is one `ActionButton` row; nothing here names one.
 
-The rows are in `buttons.MESSAGE_BUTTONS` (the live message) and `log_window.LOG_BUTTONS`.
+The rows are in `message_buttons.MESSAGE_BUTTONS` (the live message) and `log_window.LOG_BUTTONS`.
 """
 
 from collections.abc import Awaitable, Callable

@@ -19,7 +19,7 @@ from bot.slack.render.log import (
     read_place,
 )
 
-EMPTY = "This deployment has logged nothing yet."
+EMPTY = "No output of this deployment is stored yet, so there is no file to post."
 NO_MESSAGE = "This deployment has no message in Slack, so there is no thread to post into."
 POSTED = "Posted as a file in the thread."
 

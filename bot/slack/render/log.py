@@ -160,7 +160,7 @@ def _situation(deployment: Deployment, text: str, place: LogPlace) -> Situation:
 def _nothing(deployment: Deployment) -> str:
     if deployment.phase in ENDINGS:
         return "Dokku printed nothing for this deployment."
-    return "Dokku has printed nothing yet."
+    return "No output is stored yet: press Refresh to read it again."
 
 
 def _bounded(body: str) -> str:

@@ -66,7 +66,7 @@ async def test_errors_are_shown_in_the_window(*, forgotten: bool) -> None:
         else:
             stage.service.logs[ONE] = ""
             await press(stage, view, "Post as file")
-            await stage.view("has logged nothing yet")
+            await stage.view("No output of this deployment is stored yet")
         assert not stage.slack.ephemerals(stage.ada)
 
 

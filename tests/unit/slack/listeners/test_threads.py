@@ -83,7 +83,7 @@ async def test_empty_log_is_reported_only_to_the_requester() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.STARTING)
         await say_below(stage, message, "logs")
-        assert "has logged nothing" in await stage.whisper()
+        assert "No output of this deployment is stored yet" in await stage.whisper()
 
 
 async def test_cancel_is_answered_in_the_thread() -> None:
