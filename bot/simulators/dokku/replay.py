@@ -113,7 +113,9 @@ class Replay:
         cancelled_s = self._recording.cancelled_s if lost_s is None else None
         cut_s = min(lost_s or _NEVER_S, cancelled_s or _NEVER_S)
         lost = cut_s == _NEVER_S and deploy.exit_status < 0 and not deploy.killed
-        self._stops_at_s = deploy.at_s + (deploy.wall_s if lost else cut_s)
+        # Only a good end is watched; after a bad one the first answers are what counts.
+        ends_there = lost or (deploy.exit_status > 0 and cut_s == _NEVER_S)
+        self._stops_at_s = deploy.at_s + (deploy.wall_s if ends_there else cut_s)
         await self._print(run, deploy, cut_s)
         if deploy.killed:
             raise KilledBySignal
