@@ -6,6 +6,8 @@ pass.
 """
 
 import re
+import unicodedata
+from collections.abc import Iterable
 
 from bot.errors import Declined
 
@@ -14,6 +16,8 @@ _SHOWN_CHARS = 60
 _APP = re.compile(r"[a-z0-9][a-z0-9.-]*")
 # git's check-ref-format, without anything that a shell or xargs would interpret.
 _REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]+")
+# What check-ref-format forbids anywhere in a ref.
+_NOT_IN_GIT = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 _REF_FORBIDDEN = re.compile(r"\.\.|//|/\.|\.lock(?:/|$)|^[./]|[./]$|@\{|^@$")
 
 
@@ -41,10 +45,28 @@ def check_app(name: str) -> str:
 
 
 def check_ref(ref: str) -> str:
-    """Return the branch, tag or commit. Declined: it is not a valid one."""
-    if not is_ref(ref):
-        raise Declined(f"`{quoted(ref)}` is not a valid branch, tag or commit name.")
-    return ref
+    """Return the branch, tag or commit. Declined: git has no such name, or Dokku cannot get it."""
+    if is_ref(ref):
+        return ref
+    if _may_git_have(ref):
+        others = dict.fromkeys(char for char in ref if not _REF.fullmatch(f"x{char}"))
+        raise Declined(
+            f"`{quoted(ref)}` may be a branch or tag, but Dokku cannot be given such a name safely "
+            f"({_named(others)}), so nothing was started. Deploy its commit instead "
+            "(`/deploy APP SHA`), or give it a plainer name."
+        )
+    raise Declined(f"`{quoted(ref)}` is not a valid branch, tag or commit name.")
+
+
+def _may_git_have(ref: str) -> bool:
+    """Whether git's own rule accepts the ref, whatever its characters mean to a shell."""
+    wrong = _NOT_IN_GIT.search(ref) or _REF_FORBIDDEN.search(ref) or ref.startswith("-")
+    return 0 < len(ref) <= LONGEST_NAME and ref.isprintable() and not wrong
+
+
+def _named(chars: Iterable[str]) -> str:
+    """`left parenthesis, apostrophe`: in words, because none of them may mark up a message."""
+    return ", ".join(unicodedata.name(char, "a special character").lower() for char in chars)
 
 
 def quoted(text: str) -> str:

@@ -21,11 +21,15 @@ from bot.slack.listeners.payloads import (
     read_line,
     word,
 )
-from bot.slack.listeners.targets import find_target
+from bot.slack.listeners.targets import find_target, names_code
 from bot.slack.render.blocks import Answer
 
 HISTORY = 10
 USAGE = "rollback APP [SHA]"
+NO_CODE = (
+    "This link names no repository, branch, tag, commit or pull request, so nothing was started. "
+    "Use `/deploy APP [REF]`, or a link to one of these."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,8 @@ async def deploy(call: Call) -> None:
 async def _read_deploy(call: Call) -> Ask:
     """`APP [REF] [to SERVER]`, or a link to a repository, branch, commit or pull request."""
     if call.rest and "://" in call.rest[0]:
+        if not names_code(call.rest[0]):
+            raise Declined(NO_CODE)
         target = find_target(call.rest[0], await call.desk.queries.known_apps())
         if target.app is not None:
             ask = read_ask((target.app, *call.rest[1:]))

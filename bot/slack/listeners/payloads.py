@@ -11,6 +11,7 @@ and nowhere else: with `should_escape` a command arrives with `<@U…|name>`, `<
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +25,9 @@ Body = Mapping[str, Any]
 UNKNOWN_TEAM = "unknown"
 """The team of a person in a shared channel whose workspace Slack did not name."""
 _ESCAPED = re.compile(r"<((?:[@#!]|[a-z][a-z0-9+.-]*:)[^<>|]*)(?:\|([^<>]*))?>")
-_QUOTES = "`'\"*\u201c\u201d\u2018\u2019\u00ab\u00bb"
-"""Also the typographic ones, which phones insert."""
+_MARK = re.compile(r"<[@#!][^<>]*>")
+"""A person, channel or group, as Slack writes it."""
+_HELP = frozenset({"?", "h", "help"})
 _BEFORE_SERVER = frozenset({"to", "on"})
 
 
@@ -195,38 +197,71 @@ def _passes(check: Callable[[str], str], text: str) -> bool:
 def undo_escapes(text: str) -> str:
     """What the person typed, before Slack escaped it.
 
-    A link whose label only lacks the scheme was typed as its label (`release-1.2.io`); any other
-    label is dropped for the address, because a label can say anything. User mentions stay
-    `<@U…>`: they are never an app, a ref or a server.
+    A link whose label only lacks the scheme was typed as its label (`release-1.2.io`), and so was a
+    number that Slack took for a telephone's; any other label is dropped for the address, because a
+    label can say anything. People, channels and groups stay `<@U…>`, `<#name>`, `<!here>`: they are
+    never an app, a ref or a server, and never nothing.
     """
 
     def one(match: re.Match[str]) -> str:
         target, label = match[1], match[2]
-        if target.startswith("@"):
-            return f"<{target}>"
         if target.startswith("#"):
-            return f"#{label}" if label else target
-        if target.startswith("!"):
-            return ""
-        if label and target in {f"http://{label}", f"https://{label}", f"mailto:{label}"}:
-            return label
-        return target
+            return f"<#{label or target[1:]}>"
+        if target.startswith(("@", "!")):
+            return f"<{target}>"
+        typed = {f"http://{label}", f"https://{label}", f"mailto:{label}"}
+        return label if label and (target in typed or target.startswith("tel:")) else target
 
     text = _ESCAPED.sub(one, text)
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def split_words(text: str) -> tuple[str, ...]:
-    """The words of a line, without the quotes and code markers that people put around them."""
-    stripped = (one.strip(_QUOTES) for one in undo_escapes(text).split())
-    return tuple(one for one in stripped if one)
+    """The words of a line, without invisible characters and the quotes that people put around them.
+
+    A word of quotes alone stays, for a shell's empty `""` must not read as nothing. The marks of a
+    code block around a line are no word.
+    """
+    visible = "".join(char for char in undo_escapes(text) if not _is_invisible(char))
+    words = (word for word in visible.split() if set(word) != {"`"})
+    return tuple(_without_quotes(word) or word for word in words)
+
+
+def _is_invisible(char: str) -> bool:
+    """Format characters, and the selectors and fillers that Unicode keeps in other classes."""
+    kind = unicodedata.category(char)
+    if kind == "Cf":
+        return True
+    name = unicodedata.name(char, "") if kind in {"Mn", "Lo", "So"} else ""
+    return name.endswith((" FILLER", "BLANK", " JOINER")) or name.startswith("VARIATION SELECTOR")
+
+
+def _without_quotes(word: str) -> str:
+    first = next((at for at, char in enumerate(word) if not _is_quote(char)), len(word))
+    last = next((at for at, char in enumerate(reversed(word)) if not _is_quote(char)), 0)
+    return word[first : len(word) - last]
+
+
+def _is_quote(char: str) -> bool:
+    """Quotation marks of every script and keyboard, and Slack's marks for code and bold."""
+    if char in "`*\u00b4":
+        return True
+    name = unicodedata.name(char, "")
+    return "QUOTATION MARK" in name or "APOSTROPHE" in name or name.endswith("PRIME")
 
 
 def read_line(text: str, known: Collection[str]) -> Line:
     """Read a line of chat. Commands work in any case; `known` are the names of the table."""
     words = split_words(text)
-    if words and words[0].lower() in known:
-        return Line(words[0].lower(), words[1:])
+    if not words:
+        return Line(None, words)
+    first = words[0].lower()
+    bare = first.lstrip("-/\u2010\u2011\u2012\u2013\u2014\u2212").rstrip(".,;:!?\u2026")
+    if "help" in known and (first == "?" or (first != bare and bare in _HELP)):
+        return Line("help", words[1:])
+    for name in (first, first.rstrip(".,;:!?\u2026")):
+        if name in known:
+            return Line(name, words[1:])
     return Line(None, words)
 
 
@@ -244,9 +279,10 @@ def read_app(text: str) -> str:
 
 def read_ask(words: Sequence[str]) -> Ask:
     """Read `APP [REF] [to SERVER]`; `APP@REF` counts as two words."""
+    _refuse_marks(words)
     left, server = _take_server(words, 1)
-    if len(left) == 1 and "@" in left[0][1:]:
-        left = tuple(part for part in left[0].partition("@")[::2] if part)
+    if len(left) == 1 and "@" in left[0][1:-1]:
+        left = left[0].partition("@")[::2]
     if not left:
         raise Declined(
             "Which app? Use `/deploy APP [REF] [to SERVER]`, or just `/deploy` for a form."
@@ -258,6 +294,7 @@ def read_ask(words: Sequence[str]) -> Ask:
 
 def read_about(words: Sequence[str], *, rest: bool = False) -> About:
     """Read `[APP|ID] [on SERVER]`; with `rest`, one more word after the subject."""
+    _refuse_marks(words)
     left, server = _take_server(words, 0)
     _refuse_more(left, 2 if rest else 1)
     if not left:
@@ -265,6 +302,14 @@ def read_about(words: Sequence[str], *, rest: bool = False) -> About:
     # An id, or a part of one, has the shape of an app's name; the service tells them apart.
     subject = read_app(left[0])
     return About(subject=subject, server=server, rest=left[1] if len(left) > 1 else None)
+
+
+def _refuse_marks(words: Sequence[str]) -> None:
+    if any(_MARK.search(word) for word in words):
+        raise Declined(
+            "I don't understand the name of a person, channel or group here, so nothing was done. "
+            "`/deploy help` lists the commands."
+        )
 
 
 def _refuse_more(words: Sequence[str], most: int) -> None:

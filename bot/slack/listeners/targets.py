@@ -67,6 +67,15 @@ def find_target(text: str, apps: Sequence[AppPolicy] = ()) -> Target:
     return Target(app=app, ref=ref, server=servers.pop() if len(servers) == 1 else None)
 
 
+def names_code(link: str) -> bool:
+    """Whether a link is a repository, or a branch, tag, commit or request of one.
+
+    An issue, a CI run, a wiki or a list of releases is not: it must not read as the default ref.
+    """
+    found = _read_link(link)
+    return found is not None and (found.bare or (found.ref is not None and is_ref(found.ref)))
+
+
 def message_text(message: Mapping[str, object]) -> str:
     """Everything a person reads in a message, with links: text, blocks and attachments."""
     text = message.get("text")
@@ -105,10 +114,10 @@ def _from_links(text: str, apps: Sequence[AppPolicy]) -> Iterator[_Guess]:
         found = _read_link(match[0].rstrip(".,;:!?)]}"))
         if found is None:
             continue
-        host, path, ref, weight = found
-        app = _app_of(host, path, apps)
+        app = _app_of(found.host, found.path, apps)
         if app is not None:
-            yield _Guess(app, ref if ref and is_ref(ref) else None, weight)
+            ref = found.ref if found.ref and is_ref(found.ref) else None
+            yield _Guess(app, ref, found.weight)
 
 
 def _app_of(host: str, path: str, apps: Sequence[AppPolicy]) -> str | None:
@@ -122,11 +131,22 @@ def _app_of(host: str, path: str, apps: Sequence[AppPolicy]) -> str | None:
 
 def _same_place(repo: str, host: str, path: str) -> bool:
     found = _read_link(repo)
-    return found is not None and (found[0], found[1].lower()) == (host, path.lower())
+    return found is not None and (found.host, found.path.lower()) == (host, path.lower())
 
 
-def _read_link(link: str) -> tuple[str, str, str | None, int] | None:
-    """Host, repository path, ref and the ref's weight; None: not a repository."""
+@dataclass(frozen=True, slots=True)
+class _Link:
+    host: str
+    path: str
+    """The repository's."""
+    bare: bool
+    """Nothing follows the repository."""
+    ref: str | None
+    weight: int
+
+
+def _read_link(link: str) -> _Link | None:
+    """None: not a repository."""
     if link.startswith("git@"):
         host, _, path = link.removeprefix("git@").partition(":")
         parts = [part for part in path.split("/") if part]
@@ -146,22 +166,31 @@ def _read_link(link: str) -> tuple[str, str, str | None, int] | None:
         repo, rest = [parts[1], parts[3]], parts[4:]
     else:
         repo, rest = parts[:2], parts[2:]
-        if rest and (rest[-1].endswith(".git") or rest[0] not in _AREAS):
+        # GitLab nests groups, without a mark where the repository ends; these hosts nest none.
+        nests = host not in _FLAT_HOSTS and not (_AREAS & set(rest))
+        if rest and (rest[-1].endswith(".git") or nests):
             repo, rest = parts, []
     if len(repo) < 2:  # noqa: PLR2004 - owner and repository
         return None
     path = "/".join(repo).removesuffix(".git")
     ref, weight = _ref_of("/".join(rest))
-    return host, path, ref, weight
+    return _Link(host, path, not rest, ref, weight)
 
 
+_FLAT_HOSTS = frozenset({"github.com", "www.github.com", "bitbucket.org", "codeberg.org"})
 _AREAS = frozenset(
     {
-        *("actions", "archive", "blob", "branch", "branches", "browse", "commit", "commits"),
-        *("compare", "issues", "merge_requests", "pull", "pull-requests", "pulls", "raw"),
-        *("releases", "src", "tag", "tags", "tree", "wiki"),
+        *("actions", "activity", "advisories", "archive", "blame", "blob", "boards", "branch"),
+        *("branches", "browse", "builds", "checks", "commit", "commits", "compare"),
+        *("contributors", "deployments", "discussions", "downloads", "environments", "find"),
+        *("forks", "graphs", "insights", "issues", "jira", "jobs", "labels", "media"),
+        *("merge_requests", "milestone", "milestones", "network", "packages", "pipelines"),
+        *("projects", "pulse", "pull", "pull-requests", "pulls", "raw", "releases", "runs"),
+        *("security", "settings", "snippets", "src", "stargazers", "tag", "tags", "tree"),
+        *("watchers", "wiki", "wikis", "work_items"),
     }
 )
+"""The words after a repository in the addresses of GitHub, GitLab, Bitbucket, Gitea and Forgejo."""
 _COMMIT, _NAMED, _REQUEST, _NOTHING = 3, 2, 1, 0
 _FORMS: Sequence[tuple[re.Pattern[str], str, int]] = tuple(
     (re.compile(pattern), ref, weight)
@@ -173,7 +202,12 @@ _FORMS: Sequence[tuple[re.Pattern[str], str, int]] = tuple(
         (r"merge_requests/(\d+)(?:/.*)?", r"refs/merge-requests/\1/head", _REQUEST),
         (r"pull-requests/(\d+)(?:/.*)?", r"refs/pull-requests/\1/from", _REQUEST),
         (r"compare/(?:.*\.{2,3})?(?:[^:]*:)?(.+)", r"\1", _NAMED),
-        (r"(?:src/(?:branch|tag)|blob|raw|src)/([^/]+).*", r"\1", _NAMED),
+        (r"releases/download/([^/]+)/.+", r"\1", _NAMED),
+        (r"releases/(?!tag/|latest$|new$|permalink/)([^/]+)", r"\1", _NAMED),
+        (r"archive/(?:refs/(?:heads|tags)/)?(.+?)(?:\.zip|\.tar\.gz|\.tar\.bz2)", r"\1", _NAMED),
+        (r"(?:raw|media|src)/(?:branch|tag|refs/heads|refs/tags)/([^/]+).*", r"\1", _NAMED),
+        (r"(?:raw|media)/commit/([^/]+).*", r"\1", _COMMIT),
+        (r"(?:blob|blame|raw|src)/([^/]+).*", r"\1", _NAMED),
         # A branch may contain slashes, so a folder after it looks like part of it: take all; the
         # form shows what was read.
         (r"(?:tree|branch|commits|tags?|releases/tag)/(.+)", r"\1", _NAMED),

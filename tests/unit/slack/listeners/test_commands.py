@@ -51,7 +51,12 @@ async def test_redelivered_command_starts_nothing() -> None:
         ("LOCK myapp", "is not available yet"),
         ("queue", "is not available yet"),
         ("rollback shop", "No deployment of"),
-        ("https://example.com/ main", "not a valid app name"),
+        ("https://example.com/ main", "This link names no repository"),
+        ("<https://github.com/acme/myapp/issues/3>", "This link names no repository"),
+        ("<https://github.com/acme/myapp/actions/runs/3>", "This link names no repository"),
+        ("myapp <!channel>", "name of a person, channel or group"),
+        ("myapp <@U1|ada>", "name of a person, channel or group"),
+        ("myapp user's-name", "Dokku cannot be given such a name safely"),
     ],
 )
 async def test_mistake_gets_one_line_that_only_the_caller_sees(text: str, said: str) -> None:

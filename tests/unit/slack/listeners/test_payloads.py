@@ -1,4 +1,5 @@
 from typing import Any
+from unicodedata import category
 
 import pytest
 from hypothesis import example, given
@@ -144,17 +145,23 @@ typed = st.lists(
 ).map(" ".join)
 
 
+INVISIBLE = (0x200B, 0x200D, 0x200E, 0x2060, 0xFEFF, 0xAD, 0x61C, 0x180E, 0xFE0F, 0xE0100, 0x34F,
+             0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800, 0xE0041)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("<@U123|ada> hello", "<@U123> hello"),
-        ("<#C1|myapp>", "#myapp"),
-        ("<#C1>", "#C1"),
+        ("<#C1|myapp>", "<#myapp>"),
+        ("<#C1>", "<#C1>"),
+        ("myapp <tel:20261130|20261130>", "myapp 20261130"),
         ("<https://git.example.com/a/b>", "https://git.example.com/a/b"),
         ("myapp <http://release-1.2.io|release-1.2.io>", "myapp release-1.2.io"),
         ("<https://evil.example.com|main>", "https://evil.example.com"),
         ("<mailto:myapp@main.io|myapp@main.io>", "myapp@main.io"),
-        ("<!channel> a &amp; b &lt;c&gt;", " a & b <c>"),
+        ("<!channel> a &amp; b &lt;c&gt;", "<!channel> a & b <c>"),
+        ("<!subteam^S1|@ops>", "<!subteam^S1>"),
         ("a < b > c", "a < b > c"),
     ],
 )
@@ -164,6 +171,51 @@ def test_slack_escapes_are_undone(text: str, expected: str) -> None:
 
 def test_quotes_and_code_marks_around_words_are_ignored() -> None:
     assert split_words("`myapp` “main”  *to* 'production'") == ("myapp", "main", "to", "production")
+    assert split_words("```\nmyapp main\n```") == ("myapp", "main")
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        '""',
+        "''",
+        "\u201c\u201d",
+        "\u201e\u201c",
+        "\u201a\u2018",
+        "\u00ab\u00bb",
+        "\u2039\u203a",
+        "\u201d\u201c",
+        "\uff02\uff02",
+        "\uff07\uff07",
+        "\u00b4\u00b4",
+        "\u2032\u2032",
+        "\u2033\u2033",
+        "``",
+        "**",
+        "\u275d\u275e",
+    ],
+)
+def test_quotes_of_every_keyboard_are_ignored(pair: str) -> None:
+    assert split_words(f"{pair[0]}user's-name{pair[1]}") == ("user's-name",)
+
+
+@pytest.mark.parametrize("code", INVISIBLE)
+def test_invisible_characters_are_ignored(code: int) -> None:
+    assert split_words(f"my{chr(code)}app{chr(code)} main") == ("myapp", "main")
+    assert split_words(f"myapp {chr(code)}") == ("myapp",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["?", "-h", "--help", "\u2014help", "\u2013h", "help.", "Help!", "/help", "help?", "-H"],
+)  # fmt: skip
+def test_help_is_found_as_people_type_it(text: str) -> None:
+    assert read_line(text, {"help", "status"}) == Line("help", ())
+
+
+def test_command_with_a_full_stop_is_the_command() -> None:
+    assert read_line("status?", {"help", "status"}) == Line("status", ())
+    assert read_line("h main", {"help", "status"}) == Line(None, ("h", "main"))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +237,6 @@ def test_command_works_in_any_case(text: str, expected: Line) -> None:
         ("myapp", Ask(app="myapp")),
         ("Myapp main", Ask(app="myapp", ref="main")),
         ("myapp@v1.2", Ask(app="myapp", ref="v1.2")),
-        ("myapp@", Ask(app="myapp")),
         ("myapp main to production", Ask(app="myapp", ref="main", server="production")),
         ("myapp TO production", Ask(app="myapp", server="production")),
         ("myapp to", Ask(app="myapp", ref="to")),
@@ -203,7 +254,17 @@ def test_app_ref_and_server_are_read(text: str, expected: Ask) -> None:
         ("myapp main to", "To which server"),
         ("myapp main now please", "`now` here. `/deploy help` lists the commands"),
         ("my_app main", "is not a valid app name"),
-        ("<@U1> main", "is not a valid app name"),
+        ("<@U1> main", "name of a person, channel or group"),
+        ("myapp <!channel>", "name of a person, channel or group"),
+        ("myapp <!subteam^S1|@ops>", "name of a person, channel or group"),
+        ("myapp <#C1|main>", "name of a person, channel or group"),
+        ("myapp to <@U1>", "name of a person, channel or group"),
+        ('myapp ""', "may be a branch"),
+        ("myapp \u2018\u2019", "may be a branch"),
+        ("myapp :rocket:", "is not a valid branch"),
+        ("myapp \U0001f680", "may be a branch"),
+        ("myapp <https://git.example.com/a/myapp/issues/3>", "is not a valid branch"),
+        ("myapp@", "is not a valid app name"),
         ("myapp --force", "is not a valid branch"),
         ("myapp a..b", "is not a valid branch"),
         ("a" * 256, "is not a valid app name"),
@@ -268,6 +329,24 @@ def subject_or_declined(words: tuple[str, ...]) -> str:
     except Declined as declined:
         return str(declined)
     return "" if subject is None or is_app(subject) else "invalid\n"
+
+
+@given(st.text(min_size=1, max_size=6) | typed)
+@example('""')
+@example("<!channel>")
+@example("\u200b")
+def test_what_follows_the_app_is_understood_or_declined(text: str) -> None:
+    words = split_words(f"myapp {text}")
+    seen = text.strip("`").strip() and not all(_is_unseen(char) for char in text)
+    try:
+        ask = read_ask(words)
+    except Declined:
+        return
+    assert ask.ref or ask.server or not seen
+
+
+def _is_unseen(char: str) -> bool:
+    return char.isspace() or char == "`" or ord(char) in INVISIBLE or category(char) == "Cf"
 
 
 @given(typed)

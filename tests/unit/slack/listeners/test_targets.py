@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from bot.deployments.model import AppPolicy
 from bot.slack.listeners.payloads import is_app, is_ref
-from bot.slack.listeners.targets import Target, find_target, message_text
+from bot.slack.listeners.targets import Target, find_target, message_text, names_code
 
 SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334"
 APPS = (
@@ -37,6 +37,12 @@ GITHUB = "https://github.com/acme/myapp"
         (GITHUB + "/releases/tag/v1.2", "v1.2"),
         (GITHUB + "/actions/runs/123", None),
         (GITHUB + "/tree/..", None),
+        (GITHUB + "/releases/download/v1.2/myapp.tgz", "v1.2"),
+        (GITHUB + "/archive/refs/tags/v1.2.tar.gz", "v1.2"),
+        (GITHUB + "/archive/v1.2.zip", "v1.2"),
+        (GITHUB + "/blame/main/app.py", "main"),
+        ("https://gitlab.example.com/group/sub/myapp/-/releases/v1.2", "v1.2"),
+        ("https://codeberg.org/acme/myapp/raw/branch/main/a.py", "main"),
         ("https://gitlab.example.com/group/sub/myapp/-/tree/main", "main"),
         (f"https://gitlab.example.com/group/myapp/-/commit/{SHA}", SHA),
         (
@@ -61,6 +67,48 @@ def test_links_of_the_common_forges(link: str, ref: str | None) -> None:
     assert find_target(f"look at <{link}>.", APPS) == expected
     assert find_target(f"look at <{link}|this>", APPS) == expected
     assert find_target(link) == Target(app="myapp", ref=ref)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/issues", "/issues/3", "/actions/runs/1", "/actions", "/releases", "/releases/latest"),
+        *("/wiki", "/wiki/Home", "/security/advisories/GHSA-1", "/discussions/5", "/pulls"),
+        *("/projects/1", "/settings", "/graphs/contributors", "/milestone/2", "/labels", "/tags"),
+        *("/branches", "/commits", "/compare", "/packages", "/deployments", "/network", "/tree/.."),
+        *("/releases/new", "/invitations", "/some/other/page"),
+    ],
+)
+def test_pages_that_name_no_code(path: str) -> None:
+    assert not names_code(GITHUB + path)
+    flat = "https://forge.example.com/acme/myapp"
+    assert not names_code(flat + path) or path in {"/invitations", "/some/other/page"}
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://gitlab.example.com/group/sub/myapp/-/issues/3",
+        "https://gitlab.example.com/group/sub/myapp/-/pipelines/7",
+        "https://gitlab.example.com/group/sub/myapp/-/jobs/7",
+        "https://gitlab.example.com/group/sub/myapp/-/wikis/home",
+        "https://bitbucket.org/acme/myapp/pipelines/results/3",
+        "https://bitbucket.example.com/projects/AC/repos/myapp/browse",
+        "https://codeberg.org/acme/myapp/issues/2",
+        "https://example.com/",
+        "https://example.com/status",
+        "mailto:ada@example.com",
+    ],
+)
+def test_other_forges_pages_that_name_no_code(link: str) -> None:
+    assert not names_code(link)
+
+
+@pytest.mark.parametrize(
+    "link", [GITHUB, GITHUB + ".git", GITHUB + "/", GITHUB + "/pull/3/files", GITHUB + "/tree/main"]
+)
+def test_pages_that_name_code(link: str) -> None:
+    assert names_code(link)
 
 
 def test_repository_of_a_known_app_means_that_app() -> None:
