@@ -69,11 +69,16 @@ _FAILURES = (
         "runs.",
     ),
     _Failure((asyncssh.Error, OSError), "{where} cannot be reached: {error}."),
+    _Failure(
+        (Exception,),
+        "The bot's SSH client could not begin a login at {where}: {error}. Nothing was sent. The "
+        "cause is on the bot's side: check the user and the files of its container.",
+    ),
 )
 
 
 def explain(
-    error: asyncssh.Error | OSError, *, host: str, port: int, user: str, waited_s: float
+    error: Exception, *, host: str, port: int, user: str, waited_s: float
 ) -> Unreachable:
     """Make the error of a failed login. Nothing was sent, so trying again is harmless."""
     failure = next(failure for failure in _FAILURES if isinstance(error, failure.errors))

@@ -1,10 +1,12 @@
 import asyncio
+import pwd
 import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import asyncssh
 import pytest
@@ -41,6 +43,30 @@ async def test_every_exit_status_is_an_answer(server: SshServer, status: int) ->
         answer = await connection.run(("ask", "it"), timeout_s=10)
     assert (answer.exit_status, answer.out, answer.err) == (status, "out\n", "err\n")
     assert connection.health is None
+
+
+async def test_login_needs_no_name_and_no_home(
+    server: SshServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs with a UID that no user has."""
+
+    def nobody(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    server.answer("ask it", "echo out")
+    async with connected(server.target) as connection:
+        assert (await connection.run(("ask", "it"), timeout_s=10)).out == "out\n"
+
+
+async def test_unexpected_error_of_the_library_is_a_failed_login(server: SshServer) -> None:
+    broken = replace(server.target, host="\0")
+    async with connected(broken) as connection:
+        with pytest.raises(Unreachable, match="SSH client could not begin a login"):
+            await connection.warm_up()
+        assert connection.health is not None
 
 
 async def test_killed_command_has_status_minus_one(server: SshServer) -> None:
