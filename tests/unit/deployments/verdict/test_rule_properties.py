@@ -142,10 +142,10 @@ def test_exit_status_names_the_cause_if_no_marker_does() -> None:
         for status in (1, KILLED, PIPE_CLOSED, None)
     }
     assert causes == {
-        1: Cause.RELEASE_FAILED,
+        1: Cause.BUILD_FAILED,
         KILLED: Cause.KILLED,
         PIPE_CLOSED: Cause.CUT_OFF,
-        None: Cause.RELEASE_FAILED,
+        None: Cause.BUILD_FAILED,
     }
 
 
