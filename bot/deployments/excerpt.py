@@ -16,9 +16,9 @@ from bot.deployments.log_lines import (
     FETCH_RANKS,
     LINE_RANKS,
     RELEASE_RANKS,
-    STRONG,
     TELLING,
     Ranks,
+    bare,
     is_noise,
     rank,
     trouble_of,
@@ -43,11 +43,7 @@ _BUILDER_ENDS = re.compile(
     r"(?:ERROR: )?failed to (?:solve|build|receive)\b|The command '.*' returned a non-zero code"
 )
 _STAMP = re.compile(r"\d{1,7}\.\d{1,4} ")
-_MARGIN = re.compile(
-    r"\[(?:builder|detector|analyzer|restorer|exporter|creator|launcher)\] ?"
-    r"| !{1,2}(?: {1,8}|$)|[│┃➤\u00d7✖✗❌\u2a2f╰─▶▲>●]{1,4} (?=\S)"
-)
-_HEADING = re.compile(r"[-=]{5}> ")
+_BLANKS = re.compile(r" {3,}|\t+")
 _RULE = re.compile(r"-{4,}$")
 _BLOCK = re.compile(
     r"=====> (Start|End) (?:of )?([^(]{1,200})(?:\([^ )]{1,80}(?: ([^ )]{1,200}))?\))?(?: output)?$"
@@ -113,7 +109,7 @@ def explain(lines: Sequence[str]) -> Explanation:
     if found is None:
         return Explanation(excerpt=_tail(lines))
     return Explanation(
-        reason=found.body,
+        reason=_BLANKS.sub("  ", found.body),
         place=first + found.at,
         trouble=trouble_of(found.body, before_build=phase not in {"Building", "Releasing"}),
         excerpt=tuple(lines[first + at] for at in sorted(set(shown)))[:MOST],
@@ -160,17 +156,11 @@ def _last_phase(read: Sequence[str]) -> tuple[int, str | None]:
     return 0, "Building" if any(_STEP.match(line) for line in read) else None
 
 
-def _bare(line: str) -> str:
-    text = line if line.startswith(" !") else _HEADING.sub("", line.strip(), count=1)
-    text = text[margin.end() :] if (margin := _MARGIN.match(text)) else text
-    return text.strip()
-
-
 def _ranked(read: Sequence[str], places: Sequence[int], ranks: Ranks) -> list[_Line]:
     """The lines at these places that may tell why, with their ranks."""
     found = []
     for at in places:
-        body = _bare(read[at])
+        body = bare(read[at])
         if body and not is_noise(body):
             found.append(_Line(at, body, rank(read[at], body, ranks)))
     return found
@@ -274,7 +264,7 @@ def _of_step(
 
 
 def _stepped(at: int, text: str) -> list[_Line]:
-    body = _bare(text)
+    body = bare(text)
     return [_Line(at, body, rank(text, body, LINE_RANKS))] if body and not is_noise(body) else []
 
 
@@ -312,7 +302,7 @@ def _of_release(read: Sequence[str], begin: int) -> tuple[_Line | None, list[int
     told = _best(block.lines, last=True)
     down = not checks or any(_NOT_RUNNING.search(line) for line in checks)
     end = [line.at for line in block.lines[-(MOST - 1) :]]
-    if told and told.rank >= (TELLING if task else STRONG) and (task or down):
+    if told and told.rank >= TELLING and (task or down):
         if told.at not in end:
             end = _window(block.lines, told, MOST - 1)
         return told, [found.at, *end]

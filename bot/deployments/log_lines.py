@@ -13,8 +13,6 @@ from bot.deployments.dokku_facts import Trouble
 
 TELLING = 45
 """From this rank on, a line tells more than that something failed."""
-STRONG = 60
-"""From this rank on, a line is an error in so many words."""
 DECISIVE = 88
 """From this rank on, a line is the cause of whatever follows it."""
 AFTERMATH = 12
@@ -36,6 +34,12 @@ def _finder(pattern: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile(pattern).match
 
 
+_MARGIN = re.compile(
+    r"\[(?:builder|detector|analyzer|restorer|exporter|creator|launcher)\] ?"
+    r"| !{1,2}(?: {1,8}|$)|[│┃➤\u00d7✖✗❌\u2a2f╰─▶▲>●]{1,4} (?=\S)"
+)
+_HEADING = re.compile(r"\A[-=]{5}> ")
+_STAMP = re.compile(r"\A#\d{1,6} (?:\d{1,7}\.\d{1,4} )?")
 _FILE = (
     r"(?:ts|tsx|js|jsx|mjs|cjs|vue|svelte|go|rs|c|cc|cpp|h|hpp|java|kt|kts|scala|cs|fs|vb|py|rb"
     r"|php|ex|exs|swift|erl|hs|css|scss)"
@@ -139,6 +143,7 @@ LINE_RANKS = _rows(
          r" {1,3}\S|panic: \S|fatal error: \S")),
     (82, r"(?:Uncaught |Unhandled |\[?vite\]?:? ?|Type|Exception in thread .{1,60} )?"
          r"[\w.:$\\]{0,120}" + _THROWN + r": \S"),
+    (83, r"Unhandled exception\. \S|called `\S{1,60}` on an? `"),
     (82, r"~\(\w[\w:]{0,80}(?:Error|Exception)\)$"),
     (80, (r"npm (?:error|ERR!) (?:`?npm ci`? |Missing script|Could not resolve|\d{3} |notarget"
          r"|Missing: |peer |Conflicting|Unsupported|Invalid|cb\(\)"
@@ -163,6 +168,7 @@ LINE_RANKS = _rows(
     (76, r"(?:- Root composer\.json|- \S+ \S+ requires) .{0,200}"),
     (74, r"FAILED \S|FAIL \S|FAIL: |E {3}\S|(?:Test|Tests):? .{0,60}[1-9]\d* fail"),
     (72, r"~\bunknown (?:shorthand )?flag"),
+    (70, r"thread '.{1,60}' panicked at|\S{1,120}: (?:line )?\d{1,6}: \S"),
     # Sentences.
     (66, r"Nixpacks was unable|Unable to select a buildpack|No start command"),
     (50, (r"~(?i:\b(?:unable to|could not|cannot|can't|couldn't|not allowed|not found"
@@ -284,6 +290,13 @@ _HINTS = tuple(
 """A line without any of them tells nothing; finding that out must cost little."""
 
 
+def bare(line: str) -> str:
+    """The line without the margins of Dokku, buildpacks and frames around it."""
+    text = line if line.startswith(" !") else _HEADING.sub("", line.strip(), count=1)
+    text = text[margin.end() :] if (margin := _MARGIN.match(text)) else text
+    return text.strip()
+
+
 def is_noise(body: str) -> bool:
     """Whether a line never says why: farewells, advice, warnings, settings, progress."""
     return _NOISE.match(body) is not None
@@ -312,7 +325,8 @@ def trouble_of(reason: str, *, before_build: bool = False) -> Trouble | None:
 
 def means_error(line: str) -> bool:
     """Whether a line of any phase says that something failed."""
-    body = line.strip()
+    line = _STAMP.sub("", line, count=1)
+    body = bare(line)
     if is_noise(body):
         return False
     return max(rank(line, body, RELEASE_RANKS), rank(line, body, LINE_RANKS)) > _FOLLOWS

@@ -89,6 +89,7 @@ class LogReader:
         self._url: str | None = None
         self._builder = ""
         self._stages: dict[str, tuple[int, int]] = {}
+        self._vertex = 0
         self._complained = False
         self._builder_gave_up = False
         self._docker_was_down = False
@@ -124,7 +125,7 @@ class LogReader:
                 self._facts = None
 
     def _remember(self, shown: str) -> None:
-        if not shown.strip():
+        if shown.isspace():
             return
         self._in_block = self._in_block + 1 if self._blocks else 0
         if self._in_block > _BLOCK_LINES:
@@ -170,9 +171,9 @@ class LogReader:
         if text.startswith(" !"):
             if self._builder_gave_up:
                 self._markers.add(LogMarker.BUILD_FAILED)
-        elif BUILD_GOES_ON.match(text):
+        elif LogMarker.BUILD_FAILED in self._markers and BUILD_GOES_ON.match(text):
             self._markers.discard(LogMarker.BUILD_FAILED)
-        self._builder_gave_up = BUILDER_GIVES_UP.match(text) is not None
+        self._builder_gave_up = text[0] in "EfT" and BUILDER_GIVES_UP.match(text) is not None
 
     def _note_build_step(self, text: str, shown: str) -> None:
         """Note where a build is. Several stages at once count as one, so no step goes back."""
@@ -184,15 +185,19 @@ class LogReader:
             done, whole = (sum(counts) for counts in zip(*self._stages.values(), strict=True))
             self._step = f"step {done} of {whole}"
             return
-        named: re.Match[str] | None = None
+        named = None
         if "railpack" in self._builder:
-            named = NAMED_STEP.match(shown)
+            vertex = NAMED_STEP.match(shown)
+            # A step that goes on after another one is printed again.
+            if vertex and int(vertex[1]) > self._vertex:
+                self._vertex, named = int(vertex[1]), vertex[2]
         elif phase := PACK_PHASE.match(shown):
             self._step = phase[1].lower()
         elif "herokuish" in self._builder or "lambda" in self._builder:
-            named = BUILDPACK_PHASE.match(shown)
+            phase = BUILDPACK_PHASE.match(shown)
+            named = phase and phase[1]
         if named:
-            self._step = named[1].strip()[:_STEP_CHARS]
+            self._step = named.strip(" .")[:_STEP_CHARS]
 
     def _note_progress(self, text: str, shown: str) -> bool:
         if LogMarker.DEPLOYED in self._markers and self._url is None and _URL.match(text):

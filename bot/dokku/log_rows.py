@@ -184,12 +184,15 @@ OVER: Mapping[Phase, frozenset[LogMarker]] = {
 BUILD_STEP = re.compile(r"#\d{1,6} \[([^\]\d][^\]]{0,200} )? *(\d{1,4})/(\d{1,4})\] ")
 # Railpack's steps have no numbers.
 NAMED_STEP = re.compile(
-    r"#\d{1,6} (?!\[|\d|loading |docker-image:|transferring |resolve |exporting |importing "
+    r"#(\d{1,6}) (?!\[|\d|loading |docker-image:|transferring |resolve |exporting |importing "
     r"|naming |writing |unpacking |extracting |sha256:|sending |preparing |DONE |CACHED|CANCELED"
     r"|ERROR)(\S.*)"
 )
 PACK_PHASE = re.compile(r"===> ([A-Z]{1,40})$")
-BUILDPACK_PHASE = re.compile(r"-----> ([A-Z].*)")
+BUILDPACK_PHASE = re.compile(
+    r"-----> (?!Build failed|Build succeeded|Failed |Unable |Fetching \S+ done|Adding BUILD_ENV)"
+    r"([A-Z].*)"
+)
 
 NOT_A_CAUSE = re.compile(
     r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image"

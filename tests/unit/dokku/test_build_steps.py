@@ -120,6 +120,24 @@ def test_nasty_lines_cost_time_in_proportion(text: str, heading: str) -> None:
     assert time.process_time() - began < stretched(0.1)
 
 
+def test_named_steps_never_go_back() -> None:
+    log = LogReader("web")
+    shown: list[str | None] = []
+    for text in (
+        "-----> Building web from railpack",
+        "#6 install mise packages: node",
+        "#8 npm ci",
+        "#6 install mise packages: node",
+        "#6 1.2 still installing",
+        "#8 npm ci",
+        "#9 npm run build",
+    ):
+        log.feed([Line(text=text, shown=text)])
+        if shown[-1:] != [log.facts.step]:
+            shown.append(log.facts.step)
+    assert shown == [None, "install mise packages: node", "npm ci", "npm run build"]
+
+
 def test_stray_end_of_a_build_does_not_decide() -> None:
     log = LogReader("web")
     lines = ("Step 2/4 : RUN sh tests.sh", " !     App build failed", "Step 3/4 : RUN make")
