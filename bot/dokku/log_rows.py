@@ -125,7 +125,12 @@ FETCH_CAUSES = (
         LogMarker.REPO_UNREACHABLE,
     ),
     Cause(r"fatal: Could not read from remote", _EARLY, LogMarker.REPO_UNREACHABLE),
-    Cause(r"fatal: ", _EARLY, LogMarker.REPO_UNREACHABLE),
+    Cause(
+        r"(?:fatal: |Error downloading object: |error: failed to fetch some objects)",
+        _EARLY,
+        LogMarker.REPO_UNREACHABLE,
+    ),
+    Cause(r"error: ", _EARLY),
 )
 BUILD_CAUSES = (
     Cause(r" !     App build failed$", _BUILD, LogMarker.BUILD_FAILED),
@@ -150,6 +155,7 @@ OTHER_CAUSES = (
         LogMarker.NO_COMMAND,
     ),
     Cause(r"Error response from daemon: ", _BUILD | _RELEASE),
+    Cause(r"(?:docker: |nginx: \[emerg\])", _BUILD | _RELEASE),
     # Any other complaint of Dokku before it has begun is a refusal.
     Cause(r" !     ", frozenset({None}), LogMarker.REFUSED),
     Cause(r" !     (?:Failed to|Invalid|Unable to|Could not) ", _FETCH, LogMarker.REFUSED),
