@@ -23,6 +23,7 @@ from bot.deployments.log_lines import (
     rank,
     trouble_of,
 )
+from bot.deployments.model import Phase
 
 MOST = 10
 WINDOW = 400
@@ -31,7 +32,11 @@ _BEFORE = 5
 _CHARS = 500
 """Of a line that is read: more than any error's beginning."""
 
-_PHASE = re.compile(r"-----> (Releasing|Building|Cloning) \S+|( {7}Fetching) remote code for ")
+_PHASES = (
+    (re.compile(r"-----> Releasing \S+\.\.\.$"), Phase.RELEASING),
+    (re.compile(r"-----> Building \S+ from "), Phase.BUILDING),
+    (re.compile(r"-----> Cloning \S+ from | {7}Fetching remote code for "), Phase.FETCHING),
+)
 _STEP = re.compile(r"#(\d{1,6}) (?:(\d{1,7}\.\d{1,4}) ?)?(?=(.*))")
 _STEP_FAILED = re.compile(r"ERROR: (?!.*(?:context canceled|CANCELED))")
 _SILENT_FAILURE = re.compile(
@@ -94,15 +99,18 @@ class _Block:
     lines: list[_Line] = field(default_factory=list)
 
 
-def explain(lines: Sequence[str]) -> Explanation:
-    """Choose the reason and the lines to show, from the last lines of a deploy's output."""
+def explain(lines: Sequence[str], phase: Phase | None = None) -> Explanation:
+    """Choose the reason and the lines to show, from the last lines of a deploy's output.
+
+    `phase`: of the last line, where its heading may be further away than the lines that are read.
+    """
     first = max(0, len(lines) - WINDOW)
     read = [line[:_CHARS] for line in lines[first:]]
-    begin, phase = _last_phase(read)
+    begin, phase = _last_phase(read, phase)
     match phase:
-        case "Building":
+        case Phase.BUILDING:
             found, shown = _of_build(read, begin)
-        case "Releasing":
+        case Phase.RELEASING:
             found, shown = _of_release(read, begin)
         case _:
             found, shown = _of_scope(read, begin, FETCH_RANKS)
@@ -111,7 +119,7 @@ def explain(lines: Sequence[str]) -> Explanation:
     return Explanation(
         reason=_BLANKS.sub("  ", found.body),
         place=first + found.at,
-        trouble=trouble_of(found.body, before_build=phase not in {"Building", "Releasing"}),
+        trouble=trouble_of(found.body, before_build=phase not in {Phase.BUILDING, Phase.RELEASING}),
         excerpt=tuple(lines[first + at] for at in sorted(set(shown)))[:MOST],
     )
 
@@ -144,16 +152,19 @@ def _tail(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(reversed(kept))
 
 
-def _last_phase(read: Sequence[str]) -> tuple[int, str | None]:
+def _last_phase(read: Sequence[str], known: Phase | None) -> tuple[int, Phase | None]:
     """Where the last phase begins: what was printed before it is over."""
     for at in range(len(read) - 1, -1, -1):
-        heading = _PHASE.match(read[at])
-        if heading:
-            return at, heading[1] or "Fetching"
-    # The phase began before the lines that are read: their own marks name it.
-    if any(_BLOCK.match(line) or _CHECK_FAILED.match(line) for line in read):
-        return 0, "Releasing"
-    return 0, "Building" if any(_STEP.match(line) for line in read) else None
+        for heading, phase in _PHASES:
+            if heading.match(read[at]):
+                return at, phase
+    if known or len(read) < WINDOW:
+        return 0, known
+    # It began before the lines that are read: their own marks name it.
+    released = any(
+        _BLOCK.match(line) or _CHECK_FAILED.match(line) or _TASK_FAILED.match(line) for line in read
+    )
+    return 0, Phase.RELEASING if released else Phase.BUILDING
 
 
 def _ranked(read: Sequence[str], places: Sequence[int], ranks: Ranks) -> list[_Line]:

@@ -109,6 +109,7 @@ LINE_RANKS = _rows(
     (89, r"~exec format error"),
     (89, r"~(?:pull access denied|no basic auth credentials)"),
     # What only follows from the error before it.
+    (88, r"(?:.{1,80}: )?unknown (?:shorthand )?flag: "),
     (AFTERMATH, r"make(?:\[\d+\])?: \*\*\*|ninja: build stopped|error: could not compile"),
     (AFTERMATH, r"error Command failed|(?:\u2009|ERR_PNPM_| )?ELIFECYCLE|error Couldn't find a"),
     (AFTERMATH, (r"npm (?:error|ERR!) (?:code|path|command|cwd|errno|syscall|signal|workspace"
@@ -241,6 +242,7 @@ FETCH_RANKS = _rows(
     _DOKKU_ENDS,
     (65, r" !     (?:Failed|Invalid|Unable|Error|Could)"),
     _COMPLAINT,
+    (79, r"(?:.{1,80}: )?unknown (?:shorthand )?flag"),
     (64, r"error: RPC failed"),
     (60, r"fatal: (?!Could not read from remote)"),
     (40, r"fatal: |error: "),

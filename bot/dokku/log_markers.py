@@ -21,6 +21,7 @@ from bot.dokku.log_rows import (
     BUILDER_GIVES_UP,
     BUILDPACK_PHASE,
     CAUSES,
+    FETCH_GOES_ON,
     NAMED_STEP,
     NOT_A_CAUSE,
     OVER,
@@ -102,7 +103,7 @@ class LogReader:
     def facts(self) -> LogFacts:
         """The facts of the lines so far."""
         if self._facts is None:
-            told = explain(self._recent) if self._complained else Explanation()
+            told = explain(self._recent, self._phase) if self._complained else Explanation()
             self._facts = LogFacts(
                 markers=frozenset(self._markers),
                 phase=self._phase,
@@ -139,6 +140,8 @@ class LogReader:
         heading = _HEADING.match(text) is not None
         if heading and self._note_block(text):
             return
+        if self._phase is Phase.FETCHING and FETCH_GOES_ON.match(text):
+            self._markers.discard(LogMarker.REPO_UNREACHABLE)
         if heading:
             self._blocks.clear()
         elif self._blocks and (

@@ -155,6 +155,7 @@ OTHER_CAUSES = (
         LogMarker.NO_COMMAND,
     ),
     Cause(r"Error response from daemon: ", _BUILD | _RELEASE),
+    Cause(r"(?:[^ :]{1,80}: )?unknown (?:shorthand )?flag: ", _ANY),
     Cause(r"(?:docker: |nginx: \[emerg\])", _BUILD | _RELEASE),
     # Any other complaint of Dokku before it has begun is a refusal.
     Cause(r" !     ", frozenset({None}), LogMarker.REFUSED),
@@ -167,11 +168,12 @@ BUILDER_GIVES_UP = re.compile(
     r"(?:ERROR: )?failed to (?:solve|build): |The command '.*' returned a non-zero code: \d+$"
 )
 """The builder's last line, if a complaint of Dokku follows."""
+FETCH_GOES_ON = re.compile(r"-----> Cleaning up|Cloning into '|Submodule path '.{1,300}checked out")
 BUILD_GOES_ON = re.compile(
     r"#\d{1,6} (?:\[|DONE |CACHED)|Step \d+/\d+ : | ---> |Successfully "
     r"|-----> (?!Build failed)|===> "
 )
-"""After such a line, what looked like the end of the build was the output of one of its steps."""
+"""After such a line, what looked like an end was not."""
 _OF_THE_FETCH = frozenset(
     {
         LogMarker.APP_MISSING,
@@ -203,5 +205,6 @@ BUILDPACK_PHASE = re.compile(
 NOT_A_CAUSE = re.compile(
     r" !     (?:No healthchecks found|No web listeners|Retagging |Removing invalid image"
     r"|Run 'apps:unlock'|Failed to rename container|App has been detected as not running"
-    r"|Skipping \S+ as it is missing|Detected |Ensure the default|Deprecat|Warning|WARNING)"
+    r"|builds-record-|Skipping \S+ as it is missing|Detected |Ensure the default|Deprecat"
+    r"|Warning|WARNING)"
 )

@@ -60,8 +60,8 @@ CAUSES: Mapping[Cause, str] = {
     Cause.BUILD_FAILED: "The build failed",
     Cause.REFUSED: "Dokku refused the deployment",
     Cause.RELEASE_FAILED: "The release failed",
-    Cause.OUT_OF_MEMORY: "A process was killed on the server, probably because memory ran out; "
-    "add memory or swap there",
+    Cause.OUT_OF_MEMORY: "A process was killed or gave up, probably because memory ran out; "
+    "add memory or swap on the server",
     Cause.DISK_FULL: "The server's disk is full; free some space there, for example with "
     "`docker system prune`",
     Cause.RATE_LIMITED: "The image registry limits how often this server may pull; wait, or use "

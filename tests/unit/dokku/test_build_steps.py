@@ -164,6 +164,43 @@ def test_a_build_failed_when_dokku_says_so(last: tuple[str, ...], failed: bool) 
     assert (LogMarker.BUILD_FAILED in log.facts.markers) == failed
 
 
+def test_reason_is_found_far_behind_the_heading_of_its_phase() -> None:
+    log = LogReader("web")
+    lines = ["-----> Building web from herokuish", "-----> Node.js app detected"]
+    lines += [f"       line {number}" for number in range(3_000)]
+    lines += ["       npm error Missing script: build", " !     App build failed"]
+    for text in lines:
+        log.feed([Line(text=text, shown=text)])
+    assert log.facts.error == "npm error Missing script: build"
+    assert explain(lines).reason == log.facts.error
+
+
+@pytest.mark.parametrize("before", [(), (BUILDING,), (BUILDING, "-----> Releasing web...")])
+def test_last_words_of_dokku_are_no_reason_beside_a_better_line(before: tuple[str, ...]) -> None:
+    log = LogReader("web")
+    for text in (
+        "-----> Cloning web from x",
+        *before,
+        "docker: unknown flag: --nonsense",
+        "parallel: This job failed:",
+        " !     builds-record-finalize: no record for web/mx2hjgyeh48dz1, skipping",
+    ):
+        log.feed([Line(text=text, shown=text)])
+    assert log.facts.error == "docker: unknown flag: --nonsense"
+    assert LogMarker.REFUSED not in log.facts.markers
+
+
+def test_fetch_that_goes_on_did_not_fail() -> None:
+    log = LogReader("web")
+    lines = ["-----> Cloning web from x", "fatal: clone of 'y' into submodule path 'z' failed"]
+    for text in lines:
+        log.feed([Line(text=text, shown=text)])
+    assert LogMarker.REPO_UNREACHABLE in log.facts.markers
+    text = "Submodule path 'z': checked out 'abc'"
+    log.feed([Line(text=text, shown=text)])
+    assert LogMarker.REPO_UNREACHABLE not in log.facts.markers
+
+
 def test_failure_of_a_phase_that_is_over_is_none() -> None:
     log = LogReader("web")
     for text in (
