@@ -86,7 +86,8 @@ _FETCH_TROUBLES: tuple[tuple[Trouble, re.Pattern[str]], ...] = tuple(
         (
             Trouble.CREDENTIALS,
             (
-                r"could not read (?:Username|Password)|Authentication failed|(?i:access denied)"
+                r"could not read (?:Username|Password)|Authentication failed"
+                r"|\Aremote: .{0,100}(?:[Aa]ccess denied|denied to|[Ii]nvalid)"
                 r"|terminal prompts disabled|returned error: 40[13]|Invalid username or"
             ),
         ),
@@ -170,6 +171,7 @@ LINE_RANKS = _rows(
     (74, r"FAILED \S|FAIL \S|FAIL: |E {3}\S|(?:Test|Tests):? .{0,60}[1-9]\d* fail"),
     (72, r"~\bunknown (?:shorthand )?flag"),
     (70, r"thread '.{1,60}' panicked at|\S{1,120}: (?:line )?\d{1,6}: \S"),
+    (70, r"(?:x )?(?:Expected|Unexpected) \S"),
     # Sentences.
     (66, r"Nixpacks was unable|Unable to select a buildpack|No start command"),
     (50, (r"~(?i:\b(?:unable to|could not|cannot|can't|couldn't|not allowed|not found"
@@ -181,6 +183,8 @@ LINE_RANKS = _rows(
 
 _FOLLOWS = 3
 """Dokku's last words, which follow from any error."""
+_OPEN = 3
+"""What a line is worth less that only announces the next one."""
 _DOKKU_ENDS = (
     _FOLLOWS,
     (
@@ -314,7 +318,8 @@ def rank(line: str, body: str, ranks: Ranks) -> int:
     if ranks is not LINE_RANKS:
         return _first(line, ranks)
     if not line.startswith(" !"):
-        return _first(body, ranks)
+        found = _first(body, ranks)
+        return found - _OPEN if found >= TELLING and body.endswith(":") else found
     told, plain = _first(line, BUILD_COMPLAINTS), _first(body, ranks)
     return max(told, plain) if told == _COMPLAINT[0] and plain >= TELLING else told
 
