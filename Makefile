@@ -29,7 +29,7 @@ test: packages setup check ## all checks and all tests
 
 .PHONY: unit
 unit: setup ## the quick tests, in a minute; needs nothing but Python
-	$(RUN) pytest -n 4 --dist worksteal -m "not slow and not browser" --installed-only tests/unit tests/verdicts $(ARGS)
+	$(RUN) pytest -n 4 --dist worksteal -m "not slow and not browser" --installed-only tests/unit tests/verdicts tests/builders $(ARGS)
 
 .PHONY: scenarios
 scenarios: packages setup ## only the tests of the whole bot

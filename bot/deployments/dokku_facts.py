@@ -13,6 +13,22 @@ SYNC_SOURCE = "git:sync"
 """Source of the build record of a `git:sync`: the command that the bot deploys with."""
 
 
+class Trouble(StrEnum):
+    """What a line of the output is about, where people can do something about it."""
+
+    MEMORY = "memory"
+    DISK = "disk"
+    RATE_LIMIT = "rate_limit"
+    REGISTRY = "registry"
+    CREDENTIALS = "credentials"
+    DEPLOY_KEY = "deploy_key"
+    HOST_KEY = "host_key"
+    SUBMODULE = "submodule"
+    LFS = "lfs"
+    OWNERSHIP = "ownership"
+    APP_FILE = "app_file"
+
+
 class BuildStatus(StrEnum):
     """What a build record displays (Dokku's `display_status`)."""
 

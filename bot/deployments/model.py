@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.deployments.dokku_facts import Containers, Snapshot
+from bot.deployments.dokku_facts import Containers, Snapshot, Trouble
 
 
 class Status(StrEnum):
@@ -127,7 +127,7 @@ BOT = Actor(user="bot", name="deploybot")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFacts:
-    """What the lines of one deploy's output state. It only grows."""
+    """What the lines of one deploy's output state."""
 
     markers: frozenset[LogMarker] = frozenset()
     phase: Phase | None = None
@@ -141,6 +141,8 @@ class LogFacts:
     url: str | None = None
     error: str | None = None
     """The line that names the cause, cleaned and redacted."""
+    trouble: Trouble | None = None
+    """What that line is about, where people can do something about it."""
 
     @property
     def named_containers(self) -> frozenset[str]:

@@ -72,7 +72,7 @@ async def test_failed_build(old: World) -> None:
     old.now_behaves("build_fails")
     await old.deploy()
     result = await result_of(
-        old, "Failed", "The build failed: ERROR: failed to solve", "still serving"
+        old, "Failed", "The build failed: compile error: missing semicolon", "still serving"
     )
     assert result == (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS)
 

@@ -189,7 +189,7 @@ CASES = (
         name="Dokku's processes are killed in the build",
         recording="n1",
         play=behaving("dokku_killed"),
-        end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.PREVIOUS),
+        end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
         says="Dokku's command was killed on the server, for example by a reboot or because "
         "memory ran out. "
         "The previous release is still serving.",

@@ -11,6 +11,7 @@ from bot.deployments.dokku_facts import (
     Container,
     Containers,
     Snapshot,
+    Trouble,
 )
 from bot.deployments.model import Failure, LogFacts, LogMarker
 from bot.deployments.verdict.evidence import Evidence
@@ -117,7 +118,9 @@ def question(see: str, text: str | None) -> Question:
 def _evidence(first: tuple[str, str, str, str], more: list[str], text: str | None) -> Evidence:
     status, record, log, containers = first
     before, after = (_containers(one) for one in containers.split(">"))
-    flags, given = _options(more, FLAGS, {"names", "renames", "source", "commit", "others"})
+    flags, given = _options(
+        more, FLAGS, {"names", "renames", "source", "commit", "others", "trouble"}
+    )
     named = after.ids & NAMED if after else frozenset()
     keeps_records = record != "pre-0.38"
     good = status == "0" or (status == "lost" and record.startswith("succeeded"))
@@ -132,6 +135,7 @@ def _evidence(first: tuple[str, str, str, str], more: list[str], text: str | Non
             started=_ids(given["names"]) if "names" in given else named,
             renamed=_ids(given.get("renames", "none")),
             error=text,
+            trouble=Trouble(given["trouble"]) if "trouble" in given else None,
         ),
         before=Snapshot(
             builds=frozenset() if keeps_records else None,

@@ -121,7 +121,9 @@ def test_exit_status_is_as_recorded(row: Row) -> None:
 def test_recorded_output_gives_the_same_result(row: Row) -> None:
     assert isinstance(row.question, Evidence)
     facts = facts_of(recorded(row))
-    output = replace(row.question.output, markers=facts.markers, error=facts.error)
+    output = replace(
+        row.question.output, markers=facts.markers, error=facts.error, trouble=facts.trouble
+    )
     assert row.question.output.markers <= facts.markers
     assert ask(replace(row.question, output=output)) == ask(row.question)
 

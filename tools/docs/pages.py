@@ -11,6 +11,7 @@ from bot.config.settings import AppTable, ServerTable, SettingsTable, Table, Web
 from bot.config.values import show_duration
 from bot.metrics import Metrics
 from bot.slack.manifest import manifest_text
+from tools.docs.builders_page import builders_page
 from tools.docs.commands_page import commands_page
 from tools.docs.verdicts_page import verdicts_page
 
@@ -162,6 +163,7 @@ def pages(root: Path) -> Mapping[Path, str]:
     operations = root / "docs" / "operations.md"
     return {
         operations: operations_page(operations.read_text()),
+        root / "docs" / "builders.md": builders_page(),
         root / "docs" / "commands.md": commands_page(),
         root / "docs" / "configuration.md": configuration_page(example),
         root / "docs" / "verdicts.md": verdicts_page(),

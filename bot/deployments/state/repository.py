@@ -270,11 +270,7 @@ def _progress_from_log(row: Deployment, log: str) -> Progress:
     lines = log.splitlines()
     if row.phase is Phase.SUCCEEDED:
         return Progress(tail=around_error(lines, None))
-    reason = row.reason or ""
-    error = next(
-        (line for line in reversed(lines) if line.strip() and line.strip() in reason), None
-    )
-    return Progress(excerpt=around_error(lines, error))
+    return Progress(excerpt=around_error(lines, row.reason))
 
 
 def find_unposted(

@@ -22,6 +22,18 @@ class Cause(StrEnum):
     BUILD_FAILED = "build_failed"
     REFUSED = "refused"
     RELEASE_FAILED = "release_failed"
+    # The same, where people can do something about it.
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    RATE_LIMITED = "rate_limited"
+    REGISTRY_REFUSED = "registry_refused"
+    NO_CREDENTIALS = "no_credentials"
+    NO_DEPLOY_KEY = "no_deploy_key"
+    HOST_KEY_UNKNOWN = "host_key_unknown"
+    SUBMODULE = "submodule"
+    LFS = "lfs"
+    FOLDER_OWNER = "folder_owner"
+    APP_FILE = "app_file"
     # Output that stops without an error: the exit status says how.
     KILLED = "killed"
     CUT_OFF = "cut_off"

@@ -25,6 +25,10 @@ PIPE_CLOSED = 141
 """Exit status of a command whose output pipe was closed (SIGPIPE), or that was cancelled."""
 KILLED = -1
 """Exit status of a command that a signal ended on the server (recording n1)."""
+KILLED_CHILD = 137
+"""Exit status of a shell whose child was killed (SIGKILL)."""
+TERMINATED = 143
+"""The same, if it was asked to end (SIGTERM)."""
 
 _FETCH_FAILED = frozenset({LogMarker.REF_MISSING, LogMarker.REPO_UNREACHABLE})
 

@@ -6,9 +6,10 @@ wins. Output alone never makes a success; its absence can deny one; it names the
 Source: the recordings under bot/simulators/dokku/transcripts; docs/verdicts.md shows the table.
 """
 
+from collections.abc import Mapping
 from enum import Enum, auto
 
-from bot.deployments.dokku_facts import BuildStatus, Containers
+from bot.deployments.dokku_facts import BuildStatus, Containers, Trouble
 from bot.deployments.model import Failure, Live, LogFacts, LogMarker, Phase
 from bot.deployments.verdict.decisions import (
     Cause,
@@ -24,7 +25,9 @@ from bot.deployments.verdict.decisions import (
 )
 from bot.deployments.verdict.evidence import (
     KILLED,
+    KILLED_CHILD,
     PIPE_CLOSED,
+    TERMINATED,
     Evidence,
     all_containers_differ,
     containers_were_replaced,
@@ -57,8 +60,32 @@ _FAILURES_BY_MARKER: tuple[tuple[LogMarker, Failure, Cause], ...] = (
 )
 """The failure that a log marker names; of several, the first row counts."""
 
-_CAUSES_BY_STATUS: dict[int | None, Cause] = {KILLED: Cause.KILLED, PIPE_CLOSED: Cause.CUT_OFF}
+_FAILURES_BY_PHASE: tuple[tuple[LogMarker, Failure, Cause], ...] = (
+    (LogMarker.RELEASING, Failure.RELEASE_FAILED, Cause.RELEASE_FAILED),
+    (LogMarker.BUILDING, Failure.BUILD_FAILED, Cause.BUILD_FAILED),
+    (LogMarker.FETCHING, Failure.BUILD_FAILED, Cause.BUILD_FAILED),
+)
+"""The failure of a phase whose output stops without naming one; the first row counts."""
+_CAUSES_BY_STATUS: Mapping[int | None, Cause] = {
+    KILLED: Cause.KILLED,
+    KILLED_CHILD: Cause.KILLED,
+    PIPE_CLOSED: Cause.CUT_OFF,
+    TERMINATED: Cause.CUT_OFF,
+}
 """By the exit status of a command whose output stops without an error."""
+_CAUSES_BY_TROUBLE: Mapping[Trouble, Cause] = {
+    Trouble.MEMORY: Cause.OUT_OF_MEMORY,
+    Trouble.DISK: Cause.DISK_FULL,
+    Trouble.RATE_LIMIT: Cause.RATE_LIMITED,
+    Trouble.REGISTRY: Cause.REGISTRY_REFUSED,
+    Trouble.CREDENTIALS: Cause.NO_CREDENTIALS,
+    Trouble.DEPLOY_KEY: Cause.NO_DEPLOY_KEY,
+    Trouble.HOST_KEY: Cause.HOST_KEY_UNKNOWN,
+    Trouble.SUBMODULE: Cause.SUBMODULE,
+    Trouble.LFS: Cause.LFS,
+    Trouble.OWNERSHIP: Cause.FOLDER_OWNER,
+    Trouble.APP_FILE: Cause.APP_FILE,
+}
 
 
 class CommandEnd(Enum):
@@ -143,13 +170,19 @@ def own_fault() -> Ended:
 def named_failure(output: LogFacts, exit_status: int | None) -> tuple[Failure, Cause]:
     """The failure and cause that the output's markers name.
 
-    Output that stops without a marker names none: then the exit status shows a kill, or a closed
-    pipe.
+    Output that stops without a marker names none: then the phase does, and the exit status shows a
+    kill, or a closed pipe.
     """
+    known = output.trouble and _CAUSES_BY_TROUBLE[output.trouble]
     for marker, failure, cause in _FAILURES_BY_MARKER:
         if marker in output.markers:
-            return failure, cause
-    return Failure.RELEASE_FAILED, _CAUSES_BY_STATUS.get(exit_status, Cause.RELEASE_FAILED)
+            return failure, known or cause
+    failure, cause = Failure.RELEASE_FAILED, Cause.RELEASE_FAILED
+    for marker, phases_failure, phases_cause in _FAILURES_BY_PHASE:
+        if marker in output.markers:
+            failure, cause = phases_failure, phases_cause
+            break
+    return failure, _CAUSES_BY_STATUS.get(exit_status, known or cause)
 
 
 def _after_cancel(e: Evidence) -> Ended | None:
@@ -300,7 +333,9 @@ def _nothing_scaled_up(e: Evidence) -> Ended:
 def _after_bad_end(e: Evidence) -> Ended:
     """The log markers name the failure; new containers mean that it came late."""
     failure, cause = named_failure(e.output, e.exit_status)
-    detail, live = e.output.error or "", live_of(e)
+    live = live_of(e)
+    # What was printed before a kill did not end it.
+    detail = "" if cause in _CAUSES_BY_STATUS.values() else e.output.error or ""
     if live in {Live.NEW, Live.MIXED}:
         return failed("failed_late", Failure.RELEASE_FAILED, live, cause, detail=detail, late=True)
     live_detail, by = _live_detail(e, live)

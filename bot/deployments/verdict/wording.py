@@ -60,6 +60,26 @@ CAUSES: Mapping[Cause, str] = {
     Cause.BUILD_FAILED: "The build failed",
     Cause.REFUSED: "Dokku refused the deployment",
     Cause.RELEASE_FAILED: "The release failed",
+    Cause.OUT_OF_MEMORY: "A process was killed or gave up, probably because memory ran out; "
+    "add memory or swap on the server",
+    Cause.DISK_FULL: "The server's disk is full; free some space there, for example with "
+    "`docker system prune`",
+    Cause.RATE_LIMITED: "The image registry limits how often this server may pull; wait, or use "
+    "`dokku registry:login`",
+    Cause.REGISTRY_REFUSED: "The image registry refused access; check the image's name, or use "
+    "`dokku registry:login`",
+    Cause.NO_CREDENTIALS: "Dokku may not read the repository: the server has no valid credentials; "
+    "add them with `dokku git:auth`",
+    Cause.NO_DEPLOY_KEY: "The repository does not accept the server's deploy key; add the one that "
+    "`dokku git:public-key` shows",
+    Cause.HOST_KEY_UNKNOWN: "The server does not trust the repository's host key; check it, then "
+    "use `dokku git:allow-host`",
+    Cause.SUBMODULE: "Dokku could not fetch a submodule; give the server access to the submodule's "
+    "own repository",
+    Cause.LFS: "Dokku could not download the repository's Git LFS files; check its LFS quota",
+    Cause.FOLDER_OWNER: "A folder on the server belongs to the wrong user; give it back with "
+    "`chown -R dokku:dokku`",
+    Cause.APP_FILE: "Dokku started no build: a file of the repository is not valid",
     Cause.KILLED: "Dokku's command was killed on the server, for example by a reboot or "
     "because memory ran out",
     Cause.CUT_OFF: "Dokku's command was cut off on the server, for example by `kill`",

@@ -5,11 +5,12 @@ newest page is shown first.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bot.deployments.excerpt import explain
+from bot.deployments.log_lines import means_error
 from bot.deployments.model import Deployment
 from bot.deployments.states import ENDINGS
 from bot.slack.render import blocks as kit
@@ -29,10 +30,11 @@ _LITERALS = (
     *(form for word in _ERROR_WORDS for form in (word, word.capitalize(), word.upper())),
 )
 """Searched one by one: on 16 MB that takes a tenth of the time of one expression."""
-_MEANS_ERROR = re.compile(
-    rf"\n !|\b(?:{'|'.join(_ERROR_WORDS)})s?\b(?![ \t]*[:=]?[ \t]*0\b)", re.IGNORECASE
-)
-_NONE_BEFORE = re.compile(r"\b(?:0|no|without)[ \t]+$", re.IGNORECASE)
+_LINE = 500
+_MOST_TRIED = 40
+"""Lines that hold a word of errors but mean none, for each word: 16 MB may be full of them."""
+_END = 60_000
+"""Characters at the end of a log that are read for the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,28 +64,48 @@ def paginate(text: str) -> list[str]:
 
 
 def first_error(text: str) -> int | None:
-    """The page of the first line that mentions an error; None: there is none."""
-    at = len(text)
-    for literal in _LITERALS:
-        at = _first_before(text, literal, at)
+    """The page of the line that says why; else of the first that says that something failed.
+
+    None: there is none.
+    """
+    at = _reason(text)
+    if at is None:
+        at = len(text)
+        for literal in _LITERALS:
+            at = _first_before(text, literal, at)
     if at == len(text):
         return None
     reached = 0
     for number, page in enumerate(paginate(text)):
         reached += len(page)
-        if at + 1 < reached:  # a match starts with the line end before it
+        if at < reached:
             return number
     return number
 
 
+def _reason(text: str) -> int | None:
+    """Where the line begins that the reason of a failure would be taken from."""
+    begin = text.find("\n", len(text) - _END) + 1 if len(text) > _END else 0
+    lines = text[begin:].split("\n")
+    place = explain(lines).place
+    if place is None or not means_error(lines[place]):
+        return None
+    return begin + sum(len(line) + 1 for line in lines[:place])
+
+
 def _first_before(text: str, literal: str, end: int) -> int:
-    """Where the literal first means an error, if before `end`; else `end`."""
+    """Where the first line begins that holds the literal and means an error; none: `end`."""
     at = text.find(literal, 0, end)
-    while at >= 0:
-        spoken = _MEANS_ERROR.match(text, at)
-        if spoken and not _NONE_BEFORE.search(text, max(0, at - 12), at):
-            return at
-        at = text.find(literal, at + 1, end)
+    for _ in range(_MOST_TRIED):
+        if at < 0:
+            break
+        begin = text.rfind("\n", 0, at + 1) + 1
+        line_end = text.find("\n", begin)
+        line = text[begin : line_end if line_end >= 0 else None][:_LINE]
+        if means_error(line):
+            return begin
+        # The next line, or what follows in a very long one.
+        at = text.find(literal, max(at + 1, min(line_end, begin + _LINE)), end)
     return end
 
 

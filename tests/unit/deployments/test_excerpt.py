@@ -8,11 +8,9 @@ def test_excerpt_shows_the_lines_around_the_error() -> None:
     lines[20] = "ERROR: failed to solve"
     excerpt = around_error(lines, "ERROR: failed to solve")
     assert excerpt == (
-        *(f"line {n}" for n in range(14, 20)),
+        *(f"line {n}" for n in range(15, 20)),
         lines[20],
-        "line 21",
-        "line 22",
-        "line 23",
+        *(f"line {n}" for n in range(21, 25)),
     )
     assert around_error(lines, "not there") == tuple(lines[-10:])
     assert around_error(["", "only"], None) == ("only",)

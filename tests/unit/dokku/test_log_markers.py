@@ -18,9 +18,7 @@ DONE_035 = CHECKED | {M.POST_DEPLOY, M.DEPLOYED}
 DONE = DONE_035 | {M.SWITCHING}
 UNCHECKED = DONE - {M.CHECKING}
 CHECKS_FAILED = CHECKED | {M.CHECKS_FAILED, M.RELEASE_FAILED}
-BUILD_ERROR = (
-    "ERROR: failed to solve: executor failed running [/bin/sh -c sh /app/build.sh]: exit code: 3"
-)
+BUILD_ERROR = "compile error: missing semicolon"
 CHECK_ERROR = "Failure in name='web health': unexpected status code: 500"
 SANDBOX = "Error response from daemon: sandbox "
 

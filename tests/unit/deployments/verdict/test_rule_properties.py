@@ -1,5 +1,6 @@
 """What no evidence may break. Single cases are rows of tests/verdicts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,11 +143,21 @@ def test_exit_status_names_the_cause_if_no_marker_does() -> None:
         for status in (1, KILLED, PIPE_CLOSED, None)
     }
     assert causes == {
-        1: Cause.RELEASE_FAILED,
+        1: Cause.BUILD_FAILED,
         KILLED: Cause.KILLED,
         PIPE_CLOSED: Cause.CUT_OFF,
-        None: Cause.RELEASE_FAILED,
+        None: Cause.BUILD_FAILED,
     }
+
+
+def test_line_before_a_kill_is_not_its_reason() -> None:
+    printed = replace(facts(LogMarker.BUILDING), error="ERROR: pip's resolver")
+    killed = ended(decide(evidence(exit_status=KILLED, record=None, output=printed)))
+    assert killed is not None
+    assert (killed.cause, killed.detail) == (Cause.KILLED, "")
+    failed = ended(decide(evidence(exit_status=1, record=None, output=printed)))
+    assert failed is not None
+    assert (failed.cause, failed.detail) == (Cause.BUILD_FAILED, "ERROR: pip's resolver")
 
 
 def test_own_fault_claims_nothing() -> None:

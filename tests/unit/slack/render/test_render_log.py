@@ -1,5 +1,6 @@
 """The modal with the log: pages, the first error and buttons."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -23,6 +24,7 @@ from bot.slack.render.log import (
     read_place,
     write_place,
 )
+from tests.support.patience import stretched
 
 log_view = partial(log.log_view, buttons=LOG_BUTTONS)
 Build = Callable[..., Deployment]
@@ -140,3 +142,35 @@ def test_any_log_can_be_shown(
     assert "".join(paginate(text)) == text
     assert all(len(piece) <= PAGE_CHARACTERS for piece in paginate(text))
     assert_slack_takes(log_view(a_deployment(), text, page=page))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "       NPM_CONFIG_LOGLEVEL=error",
+        " !     No healthchecks found in app.json for web process type",
+        "#8 1.2 npm warn deprecated error@1.0: use another",
+        "#8 1.2 Tests: 3 passed, 0 failed, 0 errors",
+        "#8 1.2   ✓ prints an error (3 ms)",
+        "#8 1.2 warning: unused variable: `error`",
+    ],
+)
+def test_first_error_is_no_setting_warning_or_passed_test(line: str) -> None:
+    assert first_error(f"fine\n{line}\n") is None
+    assert first_error(LONG + f"{line}\n" + LONG) is None
+
+
+def test_first_error_of_a_failed_deploy_is_its_reason() -> None:
+    text = "#7 0.1 Error: a test prints this\n" + LONG
+    text += "-----> Building web from Dockerfile\n#9 1.0 src/a.ts(1,2): error TS1: x\n"
+    text += (
+        "#9 ERROR: process did not complete successfully: exit code: 1\n !     App build failed\n"
+    )
+    assert first_error(text) == len(paginate(text)) - 1
+
+
+def test_log_full_of_harmless_words_costs_little() -> None:
+    text = "npm warn error failed\n" * 200_000
+    began = time.process_time()
+    assert first_error(text) is None
+    assert time.process_time() - began < stretched(0.5)

@@ -1,0 +1,1 @@
+"""Output of every builder, with what a person must see of it."""
