@@ -296,9 +296,7 @@ class ResultWriter:
             row = self._owned.row
             if row.phase in ENDINGS:
                 return
-            rollback = await self._owned.ask(
-                lambda store: store.proven_live(row.target, before=row, other_than=row.sha)
-            )
+            rollback = await self._owned.ask(lambda _: self._owned.deployments.rollback_commit(row))
             self._owned.note(reading_end=False, step=None, waits_for=None)
             self._owned.note(stale_since=None, stale_why=None)
             shown = self._owned.deployments.progress(row.id)

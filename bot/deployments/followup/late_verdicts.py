@@ -211,7 +211,7 @@ class LateVerdicts:
             "failure": row.failure and str(row.failure),
             "live": row.live and str(row.live),
         }
-        rollback = await self._store.proven_live(row.target, before=row, other_than=row.sha)
+        rollback = await self._deployments.rollback_commit(row)
         corrected = replace(
             row,
             phase=ended.phase,
