@@ -15,7 +15,6 @@ import structlog
 
 from bot.clock import Clock
 from bot.deployments.excerpt import around_error
-from bot.deployments.live.compare import may_return_to
 from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress, Who
 from bot.deployments.ports import Announcer, Observer, Store, Urgency
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
@@ -154,15 +153,6 @@ class DeploymentRepository:
         else:
             self.announcer.changed(fresh.id, Urgency.ROUTINE)
         return fresh
-
-    async def rollback_commit(self, row: Deployment) -> str | None:
-        """Where a rollback of it goes: what served before it, else the newest good commit."""
-        previous = row.before.proven if row.before else None
-        if previous is not None and previous != row.sha:
-            known = await self.store.started(row.target, commit=previous)
-            if any(may_return_to(one) for one in known):
-                return previous
-        return await self.store.proven_live(row.target, before=row, other_than=row.sha)
 
     async def correct(
         self, deployment: Deployment, *, audit: AuditEntry, event: Event | None = None
