@@ -26,6 +26,8 @@ _SHORTEST_SHA = 7
 """Fewer digits are not accepted as a commit: commits without a ref may begin the same way."""
 _HEX = re.compile(r"[0-9a-fA-F]{4,39}")
 _LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
+_DEFAULT = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
+_USUAL_BRANCHES = ("main", "master")
 _COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
 # What git needs to reach the network; not the bot's settings, which hold secrets.
 _PASSED_ON = frozenset(
@@ -83,7 +85,10 @@ class GitRefs(Refs):
             return CannotTell(f"git could not be run on the bot's machine: {err.strerror}")
         if listing.exit_status != 0:
             return CannotTell(self._why(listing.stderr))
-        return self._answer(listing.stdout, names, ref)
+        answer = self._answer(listing.stdout, names, ref)
+        if ref == "HEAD" and isinstance(answer, Found):
+            return Found(answer.sha, branch=_default_branch(listing.stdout, answer.sha))
+        return answer
 
     async def _list(self, repo: str, names: Sequence[str]) -> _Listing:
         # A new folder for each call: git edits the credentials file when a login fails.
@@ -94,7 +99,9 @@ class GitRefs(Refs):
                 options += ["-c", f"credential.helper=store --file='{path}'"]
             # HEAD distinguishes an empty repository from one without the ref. Without a name, all
             # refs are listed: a shortened commit may be among them.
-            argv = [*options, "ls-remote", "--", repo, *(["HEAD", *names] if names else [])]
+            shown = ["--symref"] if "HEAD" in names else []
+            wanted = ["HEAD", *names] if names else []
+            argv = [*options, "ls-remote", *shown, "--", repo, *wanted]
             process = await asyncio.create_subprocess_exec(
                 "git",
                 *argv,
@@ -169,12 +176,25 @@ class GitRefs(Refs):
 
 def _candidates(ref: str) -> Sequence[str]:
     """Names under which a repository may list the ref; the first one found counts."""
-    if ref == "HEAD" or ref.startswith("refs/"):
+    if ref == "HEAD":
+        return ["HEAD", "refs/heads/*"]
+    if ref.startswith("refs/"):
         return [ref, f"{ref}^{{}}"]
     if ref.startswith(("heads/", "tags/")):
         return [f"refs/{ref}^{{}}", f"refs/{ref}"]
     # An annotated tag is a separate object; `^{}` is the commit that it names.
     return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
+
+
+def _default_branch(text: bytes, sha: str) -> str | None:
+    """The name behind HEAD. A plain web server does not say it: then the branch with its commit."""
+    lines = text.decode("utf-8", "replace").splitlines()
+    if named := next((match for match in map(_DEFAULT.fullmatch, lines) if match), None):
+        return named[1]
+    same = [line.removeprefix(f"{sha}\trefs/heads/") for line in lines if "\trefs/heads/" in line]
+    same = [name for name in same if "\t" not in name]
+    usual = next((name for name in _USUAL_BRANCHES if name in same), None)
+    return same[0] if len(same) == 1 else usual
 
 
 def _shortened(listed: Mapping[str, str], digits: str) -> RefAnswer:

@@ -129,7 +129,7 @@ class Snapshot:
     containers: Containers | None
     """None: they could not be read."""
     proven: str | None = None
-    """The commit that this bot proved live and whose containers these are."""
+    """The commit of this bot's deployment whose containers these are, however it ended."""
 
 
 FULL_SHA = re.compile(r"[0-9a-f]{40}")

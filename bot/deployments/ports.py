@@ -85,7 +85,10 @@ class Dokku(Protocol):
         ...
 
     async def deploy_branch(self, app: str) -> str | None:
-        """`git:report --git-deploy-branch`; None where none is set yet."""
+        """The branch that Dokku builds; None where none is set.
+
+        Before 0.38 `master` may also mean that none is set.
+        """
         ...
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
@@ -122,6 +125,8 @@ class Found:
     """The ref's commit."""
 
     sha: str
+    branch: str | None = None
+    """Where HEAD was asked for: the name of the repository's default branch."""
 
 
 @dataclass(frozen=True, slots=True)

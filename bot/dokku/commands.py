@@ -23,7 +23,8 @@ _REPO = re.compile(
     rf"(?:https?|ssh|git)://(?:[A-Za-z0-9._~%!:+=-]+@)?{_HOST}(?::\d{{1,5}})?/[A-Za-z0-9._~/%+@=,-]+"
     rf"|[A-Za-z0-9][A-Za-z0-9._-]*@{_HOST}:[A-Za-z0-9._/~+-]+"
 )
-_VERSION = re.compile(r"\b(\d+)\.(\d+)\.(\d+)")
+# Built from source it is `git describe`: `v0.38.27-33-g33896f5d7`.
+_VERSION = re.compile(r"(?<![\w.])v?(\d+)\.(\d+)\.(\d+)")
 _VERSION_LINE = re.compile(r"^dokku version (.*)$", re.MULTILINE)
 
 SINCE: dict[str, Version] = {
@@ -93,9 +94,9 @@ def git_sha(app: str) -> Argv:
     return ("git:report", check_app(app), "--git-sha")
 
 
-def git_deploy_branch(app: str) -> Argv:
-    """The branch that Dokku deploys."""
-    return ("git:report", check_app(app), "--git-deploy-branch")
+def git_deploy_branch(app: str, which: str = "") -> Argv:
+    """The branch set for the app; `which`: `global-` for all apps, `computed-` for what counts."""
+    return ("git:report", check_app(app), f"--git-{which}deploy-branch")
 
 
 def builds_list(app: str) -> Argv:

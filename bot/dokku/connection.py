@@ -57,6 +57,8 @@ class Connection:
         self._cool_until = 0.0
         self._failures = 0
         self._health: str | None = None
+        self._slowness = 1
+        """How many times its usual time a question gets: grows while a busy server is slow."""
         self.generation = 0
         """Number of logins for questions: after another login it may be another Dokku."""
 
@@ -82,6 +84,7 @@ class Connection:
         endless answer.
         """
         command, began = Command(argv, limits=self.limits), self._monotonic()
+        timeout_s *= self._slowness
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._heavy if heavy else nullcontext():
@@ -100,6 +103,8 @@ class Connection:
             self._health = str(err)
             raise
         self._health = None
+        if self._monotonic() - began < timeout_s / 4:
+            self._slowness = max(1, self._slowness // 2)
         return answer
 
     async def log_in(self) -> asyncssh.SSHClientConnection:
@@ -144,7 +149,12 @@ class Connection:
         try:
             answer = await command.answer()
         except BaseException as err:
-            self._keep_channel(shared, command, retire=isinstance(err, asyncio.CancelledError))
+            # The server has accepted the command since it was asked: it is slow, not gone. A path
+            # that dies later keeps the next question from being accepted.
+            if isinstance(err, asyncio.CancelledError):
+                self._slowness = min(2 * self._slowness, self.limits.most_patience)
+                command.close()
+            self._keep_channel(shared, command, retire=False)
             raise
         shared.free_channel()
         return answer
@@ -285,7 +295,7 @@ class Connection:
         where = self._target.address
         if command.sent:
             return OutcomeUnknown(
-                f"{where} did not answer `{command.argv[0]}` within {timeout_s:g} s; "
+                f"{where} is slow: it did not answer `{command.argv[0]}` within {timeout_s:g} s; "
                 "it may still run there."
             )
         return Unreachable(

@@ -116,7 +116,20 @@ class Driver(Dokku):
         return reports.read_sha((await self._ask(commands.git_sha(app))).out)
 
     async def deploy_branch(self, app: str) -> str | None:
-        return reports.read_branch((await self._ask(commands.git_deploy_branch(app))).out)
+        if await self.keeps_records():
+            # `master` is also what it computes where no branch is set.
+            computed = await self._branch(app, "computed-")
+            if computed != "master":
+                return computed
+            return await self._branch(app) or await self._branch(app, "global-")
+        # Before, each names `master` where it is not set.
+        own = await self._branch(app)
+        if own not in {None, "master"}:
+            return own
+        return await self._branch(app, "global-") or own
+
+    async def _branch(self, app: str, which: str = "") -> str | None:
+        return reports.read_branch((await self._ask(commands.git_deploy_branch(app, which))).out)
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         argv = commands.builds_output(app, build_id)

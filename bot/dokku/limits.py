@@ -29,6 +29,8 @@ class SshLimits:
     # --- questions
     question_s: float = 8.0
     """One answer."""
+    most_patience: int = 4
+    """A slow server gets at most this many times as long for an answer."""
     secrets_s: float = 3.0
     """An app's config, asked for before each deploy: longer would delay the deploy."""
     output_s: float = 60.0

@@ -84,7 +84,8 @@ def refs() -> GitRefs:
 async def test_branches_and_tags_are_commits(
     refs: GitRefs, repo: Path, ref: str, commit: str
 ) -> None:
-    assert await refs.resolve(repo.as_uri(), ref) == Found(git(repo, "rev-parse", commit))
+    branch = "main" if ref == "HEAD" else None
+    assert await refs.resolve(repo.as_uri(), ref) == Found(git(repo, "rev-parse", commit), branch)
 
 
 @pytest.mark.parametrize("ref", ["nope", "feature", "x", "ain", "refs/heads/nope", "deadbeefx"])

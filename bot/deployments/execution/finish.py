@@ -13,6 +13,7 @@ from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
 from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import SHOWN_LINES, Attempt, last_attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
+from bot.deployments.live.compare import rollback_commit
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.states import ENDINGS, WAITING
@@ -296,9 +297,7 @@ class ResultWriter:
             row = self._owned.row
             if row.phase in ENDINGS:
                 return
-            rollback = await self._owned.ask(
-                lambda store: store.proven_live(row.target, before=row, other_than=row.sha)
-            )
+            rollback = await self._owned.ask(lambda store: rollback_commit(store, row))
             self._owned.note(reading_end=False, step=None, waits_for=None)
             self._owned.note(stale_since=None, stale_why=None)
             shown = self._owned.deployments.progress(row.id)

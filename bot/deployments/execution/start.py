@@ -10,7 +10,7 @@ import structlog
 from bot.deployments.dokku_facts import NO_SUCH_APP, BuildRecord, Snapshot
 from bot.deployments.execution.attempt import NEXT_START, SECOND_ATTEMPT
 from bot.deployments.execution.owned import REFUSED_BY_LOCK, OwnedDeployment, WorkerContext
-from bot.deployments.live.compare import commit_by_containers
+from bot.deployments.live.compare import previous_commit
 from bot.deployments.model import (
     BOT,
     AuditEntry,
@@ -251,7 +251,7 @@ class Start:
         row, snapshot = ready.row, ready.snapshot
         started = await self._owned.ask(lambda store: store.started(row.target))
         # The history does not know what was deployed outside the bot since.
-        proven = commit_by_containers(started, snapshot.containers)
+        proven, previous = previous_commit(started, snapshot.containers, snapshot.report)
         await self._owned.move(
             Phase.STARTING,
             "starting",
@@ -261,7 +261,7 @@ class Start:
             sha=row.sha,
             ready=True,
             before=replace(snapshot, proven=proven),
-            previous_sha=proven or snapshot.report.sha,
+            previous_sha=previous,
             started_at=None,
             exit_status=None,
             build_id=None,

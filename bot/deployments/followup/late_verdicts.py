@@ -17,6 +17,7 @@ from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import last_attempt
 from bot.deployments.execution.finish import Command, Finish
 from bot.deployments.followup.lease import leased
+from bot.deployments.live.compare import rollback_commit
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, Live, LogFacts
 from bot.deployments.ports import Servers
 from bot.deployments.state.repository import DeploymentRepository
@@ -211,7 +212,7 @@ class LateVerdicts:
             "failure": row.failure and str(row.failure),
             "live": row.live and str(row.live),
         }
-        rollback = await self._store.proven_live(row.target, before=row, other_than=row.sha)
+        rollback = await rollback_commit(self._store, row)
         corrected = replace(
             row,
             phase=ended.phase,

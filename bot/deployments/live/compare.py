@@ -18,6 +18,7 @@ from bot.deployments.dokku_facts import (
     Containers,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.ports import Store
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.verdict.outside_changes import running_build
 
@@ -119,8 +120,14 @@ def find_unproven(started: Sequence[Deployment]) -> Deployment | None:
 
 def released_commit(row: Deployment) -> str | None:
     """The one commit that the deployment left running. None: several, none, or not certain."""
-    uncertain = row.failure in {Failure.INTERNAL, Failure.INTERRUPTED}
+    # INTERNAL: Dokku did not confirm the commit. An interruption leaves its containers proven.
+    uncertain = row.failure is Failure.INTERNAL
     return row.sha if row.live is Live.NEW and not uncertain else None
+
+
+def may_return_to(row: Deployment) -> bool:
+    """Whether a rollback may deploy its commit: it was seen live, and was not seen crashing."""
+    return released_commit(row) is not None and row.failure is not Failure.CRASHED
 
 
 def compare_containers(base: Deployment, now: Containers) -> Match:
@@ -155,13 +162,58 @@ def commit_by_history(started: Sequence[Deployment]) -> str | None:
     return base.sha
 
 
-def commit_by_containers(started: Sequence[Deployment], now: Containers | None) -> str | None:
-    """The commit that this bot proved live, if its containers or images still run."""
+def find_source(started: Sequence[Deployment], now: Containers) -> Deployment | None:
+    """The deployment that made the current containers, however it ended.
+
+    The last verified one counts also by its images: a restart changes the ids. An older one counts
+    only by its containers, or by its images where it was good.
+    """
     base = find_base(started)
-    if base is None or base.after is None or now is None or not is_good(base):
-        return None
-    same = compare_containers(base, now) in {Match.AS_LEFT, Match.RESTARTED}
-    return base.sha if same else None
+    for one in _ended(started):
+        if one.after is None or one.live not in _VERIFIED:
+            continue
+        if one.live is Live.NONE and one.failure is not Failure.CRASHED:
+            continue  # what it left down may be an older release
+        if _are_its_own(one.after, now, images=one is base or is_good(one)):
+            return one
+    return None
+
+
+def previous_commit(
+    started: Sequence[Deployment], now: Containers | None, report: AppReport
+) -> tuple[str | None, str | None]:
+    """The commit that this bot proved to be in the containers, and the commit called previous.
+
+    Only where no deployment of this bot made them does Dokku's own record name the previous one.
+    """
+    if now is None:
+        return None, report.sha
+    source = find_source(started, now)
+    if source is None:
+        # Without containers nothing serves, whatever Dokku built last.
+        nothing = not now.listed and find_base(started) is not None
+        return None, None if nothing else report.sha
+    if source.live is Live.MIXED:
+        return None, None  # several commits serve
+    commit = source.sha if source.live is Live.NONE else released_commit(source)
+    return commit, commit or report.sha
+
+
+async def rollback_commit(store: Store, row: Deployment) -> str | None:
+    """Where a rollback of it goes: what served before it, else the newest good commit."""
+    previous = row.before.proven if row.before else None
+    if previous is not None and previous != row.sha:
+        known = await store.started(row.target, commit=previous)
+        if any(may_return_to(one) for one in known):
+            return previous
+    return await store.proven_live(row.target, before=row, other_than=row.sha)
+
+
+def _are_its_own(left: Containers, now: Containers, *, images: bool) -> bool:
+    """Whether what runs (or, if nothing runs, what is listed) are the containers `left`."""
+    up = [one for one in now.listed if _is_up(one)] or list(now.listed)
+    known = _images(left) if images else frozenset()
+    return bool(up) and all(one.id in left.ids or one.image in known for one in up)
 
 
 def compare_live(evidence: LiveEvidence) -> LiveState:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.deployments.live.compare import LiveState, Match, is_good
+from bot.deployments.live.compare import LiveState, Match, is_good, may_return_to
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.model import Deployment
 from bot.deployments.ports import Store
@@ -95,7 +95,7 @@ def choose_given(
 def choose_previous(app: str, state: LiveState) -> RollbackTarget:
     """The newest commit that was proven live before the current release. Declined: none."""
     base = state.base
-    if state.match is Match.REPLACED and base is not None and is_good(base) and base.sha:
+    if state.match is Match.REPLACED and base is not None and may_return_to(base) and base.sha:
         return RollbackTarget(sha=base.sha, deployment=base)  # another release replaced it
     changed = state.unproven or base
     if changed is None or changed.rollback_sha is None:

@@ -92,12 +92,11 @@ class RequestResolver:
                     "or DEPLOYBOT_REPO_TEMPLATE"
                 ),
             )
-        ref = deployment.ref or await self._default_ref(dokku, deployment, report)
-        answer = await self._refs.resolve(repo, ref)
+        ref, answer = await self._find(dokku, deployment, report, repo)
         if SHORT_SHA.fullmatch(ref.lower()) and not isinstance(answer, NotThere):
             answer = await self._with_history(deployment, repo, ref.lower(), answer)
         match answer:
-            case Found(sha):
+            case Found(sha=sha):
                 return Resolved(ref=ref, repo=repo, sha=sha)
             case NotThere():
                 return NotDeployable(
@@ -108,6 +107,21 @@ class RequestResolver:
                 return _ambiguous(deployment, ref, shas)
             case CannotTell():
                 return Resolved(ref=ref, repo=repo, sha=ref if FULL_SHA.fullmatch(ref) else None)
+
+    async def _find(
+        self, dokku: Dokku, deployment: Deployment, report: AppReport, repo: str
+    ) -> tuple[str, RefAnswer]:
+        """The ref by its name, and its commit."""
+        ref = deployment.ref or await self._default_ref(dokku, deployment, report)
+        answer = await self._refs.resolve(repo, ref)
+        unset = not deployment.ref and ref == "master" and isinstance(answer, NotThere)
+        if unset and not await dokku.keeps_records():
+            # An old Dokku names `master` also where no branch is set.
+            ref = "HEAD"
+            answer = await self._refs.resolve(repo, ref)
+        if isinstance(answer, Found) and answer.branch is not None:
+            ref = answer.branch
+        return ref, answer
 
     async def _with_history(
         self, deployment: Deployment, repo: str, digits: str, answer: RefAnswer
@@ -130,9 +144,10 @@ class RequestResolver:
         return Found(known.pop()) if len(known) == 1 else Several(tuple(sorted(known)))
 
     async def _default_ref(self, dokku: Dokku, deployment: Deployment, report: AppReport) -> str:
-        if not report.metadata:
-            return "HEAD"
-        return await dokku.deploy_branch(deployment.dokku_app) or "HEAD"
+        branch = await dokku.deploy_branch(deployment.dokku_app)
+        if branch == "master" and not report.metadata and not await dokku.keeps_records():
+            branch = None  # an old Dokku names it where none is set, and a clone decides
+        return branch or "HEAD"
 
     async def _no_such_app(self, deployment: Deployment) -> NotDeployable:
         app, server = deployment.dokku_app, deployment.server

@@ -83,6 +83,8 @@ def plain_headline(deployment: Deployment, *, name_server: bool = True) -> str:
 
 
 def _short_ref(ref: str) -> str:
+    if ref == "HEAD":
+        return "default branch"  # the bot may not read the repository, so its name is unknown
     return short_sha(ref) if _FULL_SHA.fullmatch(ref) else ref
 
 
@@ -110,7 +112,8 @@ def version_notes(deployment: Deployment) -> tuple[str, ...]:
         return (f"{_NO_RECORDS}. If the connection is lost, {only}.",)
     if deployment.started_at is None:
         return ()
-    if deployment.live is Live.UNKNOWN:
+    end_known = deployment.exit_status is not None or deployment.phase is Phase.CANCELLED
+    if deployment.live is Live.UNKNOWN and not end_known:
         return (f"{_NO_RECORDS}, so nothing shows how the deployment ended.",)
     return ()
 
@@ -130,8 +133,10 @@ def cancel_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
 
 def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """That its commit is live already; known from the history until the containers are read."""
-    if deployment.before is not None:
-        live = deployment.before.proven
+    if (before := deployment.before) is not None:
+        listed = before.containers.listed if before.containers else ()
+        down = listed and not any(one.state in {"running", "restarting"} for one in listed)
+        live = None if down else before.proven
     else:
         live = None if progress.waits_for else progress.live_sha
     if live is None or live != deployment.sha:

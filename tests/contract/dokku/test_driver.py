@@ -72,14 +72,20 @@ async def test_questions_are_answered_on_every_version(
     server.replay("apps:list", out=f"=====> My Apps\nneverup\n{app}\n")
     replay(server, answer_of(version, "apps:report", "b_redeploy_ok"))
     server.replay(f"git:report {app} --git-sha", out=f"{SHA}\n")
-    server.replay(f"git:report {app} --git-deploy-branch", out="\n")
+    unset = {NEW: "\n", OLD: "master\n"}[version]
+    server.replay(f"git:report {app} --git-computed-deploy-branch", out="master\n")
+    server.replay(f"git:report {app} --git-deploy-branch", out=unset)
+    server.replay(f"git:report {app} --git-global-deploy-branch", out=unset)
     server.replay(f"builds:list {app} --format json", out="[]\n")
     assert await driver.apps() == ["neverup", app]
     report = await driver.report(app)
     assert (report.source, report.locked) == ("git-sync", False)
     assert report.repo == f"git://git.example/{app}.git"
     assert await driver.fetched_sha(app) == SHA
-    assert await driver.deploy_branch(app) is None
+    assert await driver.deploy_branch(app) == (None if version == NEW else "master")
+    which = "computed-" if version == NEW else "global-"
+    server.replay(f"git:report {app} --git-{which}deploy-branch", out="stable\n")
+    assert await driver.deploy_branch(app) == "stable"
     assert await driver.keeps_records() == (version == NEW)
     assert await driver.builds(app) == []
     assert (await driver.cancel_build(app) if version == OLD else False) is False

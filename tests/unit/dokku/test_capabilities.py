@@ -19,6 +19,14 @@ def test_login_noise_is_not_read_as_the_version() -> None:
     assert not capabilities(f"{noise}dokku version 0.35.20\n 1.2.3 updates\n").records
 
 
+@pytest.mark.parametrize(
+    "text", ["v0.38.27-33-g33896f5d7", "v0.38.27", "0.38.27-33-g33896f5d7", "v0.38.27-dirty"]
+)
+def test_version_built_from_source_is_read(text: str) -> None:
+    can = capabilities(f"dokku version {text}\n")
+    assert (can.version, can.recorded) == ("0.38.27", True)
+
+
 def test_each_capability_is_explained() -> None:
     assert MEANS.keys() == SINCE.keys()
 

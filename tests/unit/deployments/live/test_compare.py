@@ -13,11 +13,11 @@ from bot.deployments.live.compare import (
     LiveEvidence,
     LiveState,
     Match,
-    commit_by_containers,
     compare_live,
     find_base,
     find_unproven,
     is_good,
+    previous_commit,
     released_commit,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
@@ -109,7 +109,9 @@ def test_current_containers_are_compared_with_those_left_last(
     assert state.match is expected
     same = expected in {Match.AS_LEFT, Match.RESTARTED}
     assert state.commit == (SHA if same else None)
-    assert commit_by_containers([ended(after=left)], now) == state.commit
+    proven, _ = previous_commit([ended(after=left)], now, AppReport())
+    stopped = now is not None and bool(now.listed) and now.ids <= left.ids
+    assert proven == (SHA if stopped else state.commit if now and now.listed else None)
 
 
 def test_exited_container_of_another_image_does_not_count_as_replaced() -> None:
@@ -156,7 +158,7 @@ def test_unread_containers_at_the_end_make_the_state_uncertain() -> None:
     blind = ended(1, after=None)
     state = live_state(started=[blind, ended(0)], containers=containers(NEW))
     assert (state.match, state.base, state.commit) == (Match.UNCERTAIN, blind, None)
-    assert commit_by_containers([blind], NONE) is None
+    assert previous_commit([blind], NONE, AppReport()) == (None, None)
 
 
 def test_running_deployment_may_have_caused_any_change() -> None:
@@ -186,7 +188,7 @@ def test_running_and_waiting_deployments_are_kept_apart() -> None:
         (failed(0, Live.NEW, Failure.RELEASE_FAILED), SHA),
         (ended(0, phase=Phase.CANCELLED), SHA),
         (failed(0, Live.NEW, Failure.INTERNAL), None),
-        (failed(0, Live.NEW, Failure.INTERRUPTED), None),
+        (failed(0, Live.NEW, Failure.INTERRUPTED), SHA),
         (failed(0, Live.MIXED, Failure.RELEASE_FAILED), None),
         (ended(0, live=Live.NONE), None),
         (ended(0, sha=None), None),
@@ -197,7 +199,47 @@ def test_commit_is_named_only_if_certain(row: Deployment, commit: str | None) ->
     assert find_base([row]) is row
     good = row.phase is Phase.SUCCEEDED and row.live is Live.NEW and row.sha is not None
     assert is_good(row) is good
-    assert commit_by_containers([row], row.after) == (SHA if good else None)
+    if row.live is Live.NEW:
+        assert previous_commit([row], row.after, AppReport()) == (commit, commit)
+
+
+@pytest.mark.parametrize(
+    ("made", "now", "expected"),
+    [
+        # It failed late, was cancelled too late, was interrupted or crashes: its containers run.
+        (failed(1, Live.NEW, Failure.RELEASE_FAILED), NEW, (SHA, SHA)),
+        (ended(1, phase=Phase.CANCELLED), NEW, (SHA, SHA)),
+        (failed(1, Live.NEW, Failure.INTERRUPTED), NEW, (SHA, SHA)),
+        (failed(1, Live.NEW, Failure.CRASHED), replace(NEW, restarts=11), (SHA, SHA)),
+        (failed(1, Live.NONE, Failure.CRASHED, after=containers(EXITED)), EXITED, (SHA, SHA)),
+        (failed(1, Live.NEW, Failure.RELEASE_FAILED), RESTARTED_NEW, (SHA, SHA)),
+        # It built and started nothing: Dokku's record names it all the same.
+        (
+            failed(1, Live.PREVIOUS, Failure.NOT_DEPLOYED, after=containers(OLD)),
+            OLD,
+            (OLD_SHA,) * 2,
+        ),
+        # Another release, and one that this bot made before.
+        (failed(1, Live.NEW, Failure.RELEASE_FAILED), OTHER_RELEASE, (None, "f" * 40)),
+        (failed(1, Live.NEW, Failure.RELEASE_FAILED), OLD, (OLD_SHA, OLD_SHA)),
+        # What runs is certain, its commit is not.
+        (failed(1, Live.NEW, Failure.INTERNAL), NEW, (None, "f" * 40)),
+        (failed(1, Live.MIXED, Failure.RELEASE_FAILED), NEW, (None, None)),
+    ],
+)
+def test_previous_commit_is_the_one_whose_containers_run(
+    made: Deployment, now: Container, expected: tuple[str | None, str | None]
+) -> None:
+    started = [made, ended(0, sha=OLD_SHA, after=containers(OLD))]
+    report = AppReport(metadata=f"https://git.example/acme/web.git#{'f' * 40}")
+    assert previous_commit(started, containers(now), report) == expected
+
+
+def test_nothing_is_called_previous_where_nothing_is_left() -> None:
+    report = AppReport(metadata=METADATA)
+    assert previous_commit([ended()], NONE, report) == (None, None)
+    assert previous_commit([], NONE, report) == (None, SHA)
+    assert previous_commit([ended()], None, report) == (None, SHA)
 
 
 def test_replacing_release_may_be_one_proven_before() -> None:
@@ -333,15 +375,11 @@ def test_commit_is_live_only_on_containers_or_images_that_its_deployment_left(
 
 
 @given(started=histories(), now=READS)
-def test_commit_by_containers_is_the_live_commit_of_a_good_deployment(
+def test_proven_previous_commit_is_never_another_than_the_live_one(
     started: list[Deployment], now: Containers | None
 ) -> None:
-    proven = commit_by_containers(started, now)
+    proven, previous = previous_commit(started, now, AppReport())
+    assert previous == proven
     state = live_state(started=started, containers=now)
-    if proven is not None:
-        assert proven == state.commit
-        assert state.base is not None
-        assert is_good(state.base)
-    elif state.commit is not None:
-        assert state.base is not None
-        assert not is_good(state.base)
+    if state.commit is not None and now is not None and now.listed and state.commit != proven:
+        assert not any(one.state in {"running", "restarting"} for one in now.listed)

@@ -382,6 +382,17 @@ async def test_start_checks_the_proven_commit_against_the_containers(
     assert row.previous_sha == (proven or SHA)
 
 
+@in_virtual_time
+async def test_release_that_failed_late_is_the_previous_one_of_the_next() -> None:
+    late = live(OLD_SHA, phase=Phase.FAILED, failure=Failure.RELEASE_FAILED)
+    rig = a_rig(late, dokku=FakeDokku(now=containers(OLD), metadata=METADATA))
+    row = await requested(rig)
+    await rig.dokku.stream()
+    row = await rig.until(lambda: rig.row(row.id).started_at, row.id)
+    assert row.before is not None
+    assert (row.previous_sha, row.before.proven) == (OLD_SHA, OLD_SHA)
+
+
 def stale() -> StoreError:
     return StaleState("it changed")
 

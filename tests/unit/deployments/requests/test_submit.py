@@ -50,12 +50,39 @@ async def test_without_a_repository_it_is_not_deployable() -> None:
     assert "DEPLOYBOT_REPO_TEMPLATE" in found.sentence
 
 
-@pytest.mark.parametrize(("metadata", "ref"), [(f"{REPO}#{SHA}", "main"), ("", "HEAD")])
+class BranchDokku(FakeDokku):
+    def __init__(self, branch: str | None, **facts: Any) -> None:
+        super().__init__(**facts)
+        self.branch = branch
+
+    async def deploy_branch(self, app: str) -> str | None:
+        return self.branch
+
+
+@pytest.mark.parametrize("metadata", [f"{REPO}#{SHA}", ""])
+@pytest.mark.parametrize(
+    ("branch", "ref"), [("main", "main"), ("stable", "stable"), (None, "trunk"), ("HEAD", "trunk")]
+)
 @in_virtual_time
-async def test_default_ref_is_the_deploy_branch_of_dokku(metadata: str, ref: str) -> None:
-    found = await resolver(FakeDokku(metadata=metadata)).look_up(waiting(ref=""))
+async def test_default_ref_is_the_branch_that_dokku_builds(
+    metadata: str, branch: str | None, ref: str
+) -> None:
+    refs = FakeRefs()
+    refs.answer = Found(SHA, branch=None if branch in {"main", "stable"} else "trunk")
+    dokku = BranchDokku(branch, metadata=metadata)
+    found = await resolver(dokku, refs).look_up(waiting(ref="", repo=REPO))
     assert isinstance(found, Resolved)
-    assert found.ref == ref
+    assert (found.ref, found.sha) == (ref, SHA)
+
+
+@in_virtual_time
+async def test_old_dokku_that_names_master_for_unset_gets_the_default_branch() -> None:
+    refs = FakeRefs()
+    refs.answer = Found(SHA, branch="main")
+    dokku = BranchDokku("master", metadata="", keeps=False)
+    found = await resolver(dokku, refs).look_up(waiting(ref="", repo=REPO))
+    assert isinstance(found, Resolved)
+    assert found.ref == "main"
 
 
 @in_virtual_time
