@@ -6,9 +6,12 @@ until it ends; a lost connection raises nothing, only the exit status is missing
 """
 
 import asyncio
+import getpass
+import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from pathlib import Path
 
 import asyncssh
 import stamina
@@ -234,7 +237,8 @@ class Connection:
                 ):
                     with attempt:
                         ssh = await self._connect(alive_s, alive_count)
-        except (asyncssh.Error, OSError) as err:
+        except Exception as err:
+            # asyncssh also raises ValueError and RuntimeError, about the machine it runs on.
             raise self._failed(err, began) from err
         except asyncio.CancelledError:
             # The question's time was over before the login's.
@@ -244,6 +248,7 @@ class Connection:
         return ssh
 
     async def _connect(self, alive_s: float, alive_count: int) -> asyncssh.SSHClientConnection:
+        _name_this_user()
         return await asyncssh.connect(
             self._target.host,
             self._target.port,
@@ -254,11 +259,13 @@ class Connection:
             preferred_auth="publickey",
             config=None,
             agent_path=None,
+            x509_trusted_certs=None,
+            x509_trusted_cert_paths=[],
             keepalive_interval=alive_s,
             keepalive_count_max=alive_count,
         )
 
-    def _failed(self, error: asyncssh.Error | OSError, began: float) -> Unreachable:
+    def _failed(self, error: Exception, began: float) -> Unreachable:
         """Remember why the login failed, and start the cool-down."""
         target, limits = self._target, self.limits
         failure = explain(
@@ -297,3 +304,19 @@ class Connection:
     def _report_count(self) -> None:
         if self._on_connections is not None:
             self._on_connections(self.name, len(self._open))
+
+
+def _name_this_user() -> None:
+    """Give the process a user name and a home folder if it has none.
+
+    asyncssh asks for both at each login and fails without them, although it uses neither here. In
+    a container that runs as any UID, nothing knows them.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = "deploybot"
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"

@@ -68,13 +68,11 @@ _FAILURES = (
         "{where} refused the connection: nothing listens there. Check the port, and whether sshd "
         "runs.",
     ),
-    _Failure((asyncssh.Error, OSError), "{where} cannot be reached: {error}."),
+    _Failure((Exception,), "{where} cannot be reached: {error}."),
 )
 
 
-def explain(
-    error: asyncssh.Error | OSError, *, host: str, port: int, user: str, waited_s: float
-) -> Unreachable:
+def explain(error: Exception, *, host: str, port: int, user: str, waited_s: float) -> Unreachable:
     """Make the error of a failed login. Nothing was sent, so trying again is harmless."""
     failure = next(failure for failure in _FAILURES if isinstance(error, failure.errors))
     text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
