@@ -25,7 +25,7 @@ Opener = Callable[..., AbstractAsyncContextManager[Bot]]
 
 
 def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for a wrong setting.
+    """Run until SIGTERM, SIGINT or SIGHUP. Returns the exit status: 0, or 2 for a wrong setting.
 
     `opener`: `open_bot`, or one with other pauses and limits.
     """
@@ -50,7 +50,7 @@ def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
 async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
     readiness = Readiness()

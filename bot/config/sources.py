@@ -22,6 +22,11 @@ Layers = tuple[tuple[str, Mapping[str, str]], ...]
 ENVIRONMENT = "environment"
 PREFIX = "DEPLOYBOT_"
 """Of the bot's own variables: an unknown one is a mistake."""
+_SET_BY_PLATFORM = re.compile(
+    r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
+)
+"""Variables of a Kubernetes service or a Docker link that is named like the bot."""
+_LINKED_PORT = re.compile(r"(tcp|udp|sctp)://")
 CONFIG_VARIABLE = "DEPLOYBOT_CONFIG"
 DEFAULT_FILE = "deploybot.toml"
 DEFAULT_SERVER = "default"
@@ -104,11 +109,23 @@ def read_given(environ: Mapping[str, str], folder: Path) -> Given:
     for source, layer in layers:
         for spelt, place in PLACE_OF.items():
             text = layer.get(spelt, "")
-            if text.strip():
+            if text.strip() and not _is_linked_port(spelt, text):
+                _refuse_quotes(text, Origin(spelt, source))
                 where = tuple(extra_webhook if part == "*" else part for part in place)
-                _put(given.values, where, text)
+                _put(given.values, where, text.strip())
                 given.origins[where] = Origin(spelt, source)
     return given
+
+
+def _is_linked_port(name: str, text: str) -> bool:
+    return name.endswith("_PORT") and _LINKED_PORT.match(text.strip()) is not None
+
+
+def _refuse_quotes(text: str, origin: Origin) -> None:
+    """`docker --env-file` and Kubernetes keep quotes as part of a value."""
+    value = text.strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        raise origin.wrong("the value is inside quotes", "Write it without the quotes.")
 
 
 def _count(webhooks: object) -> int:
@@ -147,10 +164,11 @@ def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
     known = [*PLACE_OF, CONFIG_VARIABLE]
     ours = [name.removeprefix(PREFIX) for name in known if name.startswith(PREFIX)]
     for name in sorted(layer):
+        own = name.removeprefix(PREFIX)
+        if _SET_BY_PLATFORM.fullmatch(own) or _is_linked_port(name, layer[name]):
+            continue
         if name.startswith(PREFIX) and name not in known:
-            problem, fix = _unknown(
-                name.removeprefix(PREFIX), ours, "See docs/configuration.md, or unset it.", PREFIX
-            )
+            problem, fix = _unknown(own, ours, "See docs/configuration.md, or unset it.", PREFIX)
             raise Origin(name, source).wrong(problem, fix)
 
 
@@ -168,8 +186,8 @@ def _read_file(given: Given, layers: Layers, folder: Path) -> None:
     if named_by is None and not path.is_file():
         return
     try:
-        with path.open("rb") as opened:
-            given.values = tomllib.load(opened)
+        # Some editors on Windows put a byte order mark first.
+        given.values = tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         # The parser's sentence may quote the line, and the line may contain a secret.
         line = re.search(r"at line \d+", str(err))

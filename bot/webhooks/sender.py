@@ -73,6 +73,7 @@ NEVER = tuple(
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8",
+        "100.100.100.200/32",
         "168.63.129.16/32",
         "169.254.0.0/16",
         "192.0.0.0/24",
@@ -87,10 +88,16 @@ NEVER = tuple(
         "2001:db8::/32",
         "2002::/16",
         "3fff::/20",
+        "fd00:ec2::254/128",
+        "fd20:ce::254/128",
     )
 )
 """IANA's special-purpose blocks (metadata services, multicast, Teredo, 6to4, documentation,
-reserved), and the one public address that a cloud's metadata service uses."""
+reserved), and the public and private addresses of clouds' metadata services."""
+
+NAT64 = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/96"))
+"""RFC 6052's well-known prefix and the start of RFC 8215's local one: the last 32 bits are the IPv4
+address that is dialled."""
 
 UNICAST = ipaddress.IPv6Network("2000::/3")
 """All routed IPv6 addresses. Others are special: NAT64, mapped, link-local, ..."""
@@ -103,11 +110,14 @@ class TargetRefused(OSError):
 def refusal(address: str, *, allow_private: bool) -> str | None:
     """Why an IP address may not be dialled; None: it may."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if any(ip in network for network in PRIVATE):
+    if isinstance(ip, ipaddress.IPv6Address) and any(ip in network for network in NAT64):
+        inside = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        why = refusal(str(inside), allow_private=allow_private)
+        return why and f"{ip} leads to an IPv4 address, and {why}"
+    never = any(ip in network for network in NEVER)
+    if not never and any(ip in network for network in PRIVATE):
         return None if allow_private else f"{ip} is a private address"
-    if any(ip in network for network in NEVER) or (
-        isinstance(ip, ipaddress.IPv6Address) and ip not in UNICAST
-    ):
+    if never or (isinstance(ip, ipaddress.IPv6Address) and ip not in UNICAST):
         return f"{ip} is a special address"
     return None
 

@@ -4,16 +4,19 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.support.bot_processes import an_app, open_processes
 
 
-async def test_second_sigterm_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_second_signal_changes_nothing(tmp_path: Path, number: signal.Signals) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         await it.held("myapp", at="build step 4/")
         await it.until_says("myapp", "Building")
-        os.kill(bot.pid, signal.SIGTERM)
-        os.kill(bot.pid, signal.SIGTERM)
+        os.kill(bot.pid, number)
+        os.kill(bot.pid, number)
         it.world.simulators.dokku.release_for_test("myapp")
         assert await bot.ended() == 0
         assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")

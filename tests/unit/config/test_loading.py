@@ -386,3 +386,41 @@ def test_config_error_has_setting_source_problem_and_fix(tmp_path: Path) -> None
     assert (caught.value.setting, caught.value.source) == ("PORT", "environment")
     assert caught.value.problem
     assert caught.value.fix
+
+
+def test_variables_that_a_platform_sets_are_passed_over(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        DEPLOYBOT_PORT="tcp://10.96.0.7:80",
+        DEPLOYBOT_SERVICE_HOST="10.96.0.7",
+        DEPLOYBOT_SERVICE_PORT="80",
+        DEPLOYBOT_SERVICE_PORT_HTTP="80",
+        DEPLOYBOT_WEB_SERVICE_HOST="10.96.0.7",
+        DEPLOYBOT_PORT_80_TCP="tcp://10.96.0.7:80",
+        DEPLOYBOT_PORT_80_TCP_ADDR="10.96.0.7",
+        DOKKU_PORT="tcp://10.96.0.8:22",
+    )
+
+    assert settings.servers["default"].port == 22
+    assert "did you mean DEPLOYBOT_SETTLE?" in refused(tmp_path, DEPLOYBOT_SETLE="10s")
+    assert "DEPLOYBOT_PORT: unknown" in refused(tmp_path, DEPLOYBOT_PORT="8080")
+
+
+def test_white_space_around_a_secret_is_dropped(tmp_path: Path) -> None:
+    settings = load(tmp_path, SLACK_SIGNING_SECRET=" 0123456789abcdef\n")
+
+    assert settings.slack.signing_secret == "0123456789abcdef"
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_around_a_value_are_named(tmp_path: Path, quote: str) -> None:
+    line = refused(tmp_path, SLACK_SIGNING_SECRET=f"{quote}0123456789abcdef{quote}")
+
+    assert "SLACK_SIGNING_SECRET: the value is inside quotes" in line
+    assert "0123456789abcdef" not in line
+
+
+def test_byte_order_mark_before_toml(tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text("port = 9000\n", "utf-8-sig")
+
+    assert load(tmp_path).values.port == 9000

@@ -35,7 +35,10 @@ SPECIAL = [
     "::ffff:127.0.0.1",
     "::ffff:8.8.8.8",
     "::127.0.0.1",
-    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "100.100.100.200",
+    "fd00:ec2::254",
+    "fd20:ce::254",
     "64:ff9b:1::1",
     "100::1",
     "2001::1",
@@ -85,7 +88,6 @@ def test_embedded_ipv4_addresses_are_refused(
     for form in (
         ipaddress.IPv6Address(0xFFFF << 32 | number),
         ipaddress.IPv6Address(number),
-        ipaddress.IPv6Address(0x64FF9B << 96 | number),
         ipaddress.IPv6Address(0x2002 << 112 | number << 80),
         ipaddress.IPv6Address(0x20010000 << 96 | number ^ 0xFFFFFFFF),
     ):
@@ -115,3 +117,14 @@ def test_socket_factory_refuses_bad_targets() -> None:
 )
 def test_urls(url: str, allow_private: bool, why: str | None) -> None:
     assert url_refusal(url, allow_private=allow_private) == why
+
+
+@given(st.ip_addresses(v=4), st.booleans())
+def test_nat64_addresses_are_judged_by_the_ipv4_inside(
+    address: ipaddress.IPv4Address, allow_private: bool
+) -> None:
+    inside = refusal(str(address), allow_private=allow_private)
+    for prefix in (0x64FF9B << 96, 0x64FF9B0001 << 80):
+        form = ipaddress.IPv6Address(prefix | int(address))
+        refused = refusal(str(form), allow_private=allow_private)
+        assert refused == (inside and f"{form} leads to an IPv4 address, and {inside}")
