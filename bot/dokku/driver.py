@@ -104,12 +104,13 @@ class Driver(Dokku):
         argv = commands.ps_inspect(app)
         answer = await self._run(argv, heavy=True)
         if answer.exit_status == 0:
-            return reports.read_containers(answer.out)
+            return await self._with_stop(app, reports.read_containers(answer.out, self._mask(app)))
         if answer.exit_status == NO_SUCH_APP:
             # Its text says nothing of containers, so it may be shown.
             raise self._failed(argv, answer)
         if gone := reports.read_gone(answer.err):
-            return await self._with_gone(app, reports.read_containers(answer.out), gone)
+            there = reports.read_containers(answer.out, self._mask(app))
+            return await self._with_gone(app, there, gone)
         return await self._why_none(app)
 
     async def fetched_sha(self, app: str) -> str | None:
@@ -187,6 +188,14 @@ class Driver(Dokku):
             learning.cancel()
             await asyncio.wait({learning})
         return ssh
+
+    async def _with_stop(self, app: str, found: Containers) -> Containers:
+        """Whether someone stopped the app: containers that have exited look like ended ones."""
+        exited = any(one.state == "exited" for one in found.listed)
+        if not exited or any(one.is_up for one in found.listed):
+            return found
+        restore = (await self._processes(app)).restore
+        return Containers(listed=found.listed, stopped=restore is False)
 
     async def _with_gone(self, app: str, there: Containers, gone: frozenset[str]) -> Containers:
         """Add the listed containers that Docker does not have: they are down."""

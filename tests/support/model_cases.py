@@ -196,6 +196,8 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     ),
     # --- watching the new release
     case("exited_for_good", incident=incidents.crash_until_docker_gives_up, settings=LONG_SETTLE),
+    case("never_started", incident=held(ENDED, incidents.never_start_the_new_one)),
+    case("ended_by_itself", incident=held(ENDED, incidents.end_the_new_one)),
     case(
         "restarted_over_and_over",
         incident=when_checking(incidents.outside("ps:restart myapp")),
@@ -206,6 +208,11 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case(
         "watch_old_again",
         incident=when_checking(incidents.push_previous_commit),
+        settings=LONG_SETTLE,
+    ),
+    case(
+        "watch_stopped",
+        incident=when_checking(incidents.outside("ps:stop myapp")),
         settings=LONG_SETTLE,
     ),
     case(

@@ -14,7 +14,6 @@ from bot.deployments.dokku_facts import (
     AppReport,
     BuildRecord,
     BuildStatus,
-    Container,
     Containers,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
@@ -126,8 +125,8 @@ def released_commit(row: Deployment) -> str | None:
 def compare_containers(base: Deployment, now: Containers) -> Match:
     """Return AS_LEFT, RESTARTED, REPLACED, STARTED or STOPPED."""
     left = base.after or Containers()
-    left_up = [one for one in left.listed if _is_up(one)]
-    up = [one for one in now.listed if _is_up(one)]
+    left_up = [one for one in left.listed if one.is_up]
+    up = [one for one in now.listed if one.is_up]
     if not up:
         return Match.STOPPED if left_up else Match.AS_LEFT
     if not _images(left):
@@ -143,7 +142,7 @@ def replaced_processes(base: Deployment, now: Containers) -> tuple[str, ...]:
     return tuple(
         one.process
         for one in now.listed
-        if _is_up(one) and one.id not in left.ids and one.image not in _images(left)
+        if one.is_up and one.id not in left.ids and one.image not in _images(left)
     )
 
 
@@ -219,10 +218,6 @@ def _ended(started: Sequence[Deployment]) -> list[Deployment]:
     return [one for one in started if one.phase in ENDINGS]
 
 
-def _is_up(container: Container) -> bool:
-    return container.state in {"running", "restarting"}
-
-
 def _images(read: Containers) -> frozenset[str]:
     """Image ids; containers that are gone have none."""
     return read.images - {""}
@@ -242,7 +237,7 @@ def _proven_before(
     ended: Sequence[Deployment], base: Deployment | None, now: Containers | None
 ) -> str | None:
     """The commit of one earlier good deployment that left the images of all running processes."""
-    images = {one.image for one in now.listed if _is_up(one)} if now else set()
+    images = {one.image for one in now.listed if one.is_up} if now else set()
     for one in ended:
         if one is not base and is_good(one) and one.after and images <= _images(one.after):
             return one.sha

@@ -199,7 +199,9 @@ class EvidenceCollector:
         return outside_records(records, evidence.before, own_id)
 
     def _pause(self, first: Look | None, settle: timedelta) -> timedelta:
-        if first is None:
+        looked = first.containers if first else None
+        # Whether one that is down stays so is soon known.
+        if first is None or (looked and not all(one.running for one in looked.listed)):
             return min(self._look_again, settle)
         left = settle - timedelta(seconds=self._clock.monotonic() - first.done)
         return left if left > timedelta(0) else min(self._look_again, settle)

@@ -53,7 +53,15 @@ class Cause(StrEnum):
     STABLE = "stable"
     NOT_UP = "not_up"
     CRASHED = "crashed"
-    """`detail` names the processes."""
+    """`Ended.down` names the processes, here and in the next three."""
+    NEVER_STARTED = "never_started"
+    """Docker made the container and could not start it."""
+    ENDED_BY_ITSELF = "ended_by_itself"
+    """It ended once, with status 0."""
+    NOT_RUNNING = "not_running"
+    """Docker says something else about it, such as `paused`."""
+    STOPPED_OUTSIDE = "stopped_outside"
+    """Someone stopped the app; Dokku does not restore it."""
     PREVIOUS_RETURNED = "previous_returned"
 
 
@@ -69,6 +77,8 @@ class LiveDetail(StrEnum):
     """Other code was started by `Ended.live_by`."""
     DEPLOYED = "deployed"
     """The new release is in place, but not known to serve."""
+    OTHERS_RUN = "others_run"
+    """The processes of the new release that the cause does not name are running."""
     RETURNED = "returned"
     """The previous release is in place again."""
     IN_CAUSE = "in_cause"
@@ -95,6 +105,10 @@ class Ended:
     live_detail: LiveDetail = LiveDetail.NONE
     live_by: str = ""
     """Commands of others that the live state names; empty: not known."""
+    down: tuple[tuple[Cause, str], ...] = ()
+    """How each process of the new release that does not run is down: `(cause, process)`."""
+    shares: tuple[tuple[Live, str], ...] = ()
+    """If the live state is mixed: which release each process runs."""
 
 
 def failed(
@@ -109,6 +123,8 @@ def failed(
     by: str = "",
     live_detail: LiveDetail = LiveDetail.NONE,
     live_by: str = "",
+    down: tuple[tuple[Cause, str], ...] = (),
+    shares: tuple[tuple[Live, str], ...] = (),
 ) -> Ended:
     """A result that is a failure, with everything that its sentences need."""
     return Ended(
@@ -123,6 +139,8 @@ def failed(
         by=by,
         live_detail=live_detail,
         live_by=live_by,
+        down=down,
+        shares=shares,
     )
 
 
