@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from bot.errors import CommandFailed
+
 NO_SUCH_APP = 20
 """Exit status of a Dokku command that names an app which does not exist."""
 NEVER_FINALIZED = -1
 """Exit code that Dokku's prune writes into records of commands that never finalized."""
 SYNC_SOURCE = "git:sync"
 """Source of the build record of a `git:sync`: the command that the bot deploys with."""
+
+
+def says_no_such_app(error: Exception) -> bool:
+    """Whether Dokku answered that there is no such app: an answer, unlike other errors."""
+    return isinstance(error, CommandFailed) and error.exit_status == NO_SUCH_APP
 
 
 class BuildStatus(StrEnum):

@@ -41,6 +41,7 @@ OTHERS = {
 }
 FLAGS = frozenset(
     {
+        "app_gone",
         "cancel_asked",
         "cap_reached",
         "last_word",
@@ -144,6 +145,7 @@ def _evidence(first: tuple[str, str, str, str], more: list[str], text: str | Non
         report=report and replace(report, locked="locked" in flags),
         expected=expected.metadata if expected else None,
         others=_others(given.get("others")),
+        app_gone="app_gone" in flags,
         cancel_asked="cancel_asked" in flags,
         cap_reached="cap_reached" in flags,
         last_word="last_word" in flags,
@@ -180,7 +182,9 @@ def _options(
 
 
 def _look(at: float, listed: str) -> Look:
-    return Look(began=at, done=at, containers=_containers(listed))
+    gone = listed == "gone"
+    containers = None if gone else _containers(listed)
+    return Look(began=at, done=at, containers=containers, app_gone=gone)
 
 
 def _containers(listed: str) -> Containers | None:

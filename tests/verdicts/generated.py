@@ -71,8 +71,11 @@ def decisions() -> Iterator[Evidence]:
 def watches() -> Iterator[Watch]:
     """`WATCHES` pairs of looks, and a tenth of that with quiet ends instead of dead containers."""
     yield from _watches(Random(SEED + 1), WATCHES)
-    for one in _watches(Random(SEED + 2), WATCHES // 10):
-        yield replace(one, first=one.first and _quiet(one.first), now=_quiet(one.now))
+    for number, one in enumerate(_watches(Random(SEED + 2), WATCHES // 10)):
+        now = _quiet(one.now)
+        if number % 20 == 0:
+            now = replace(now, containers=None, app_gone=True)
+        yield replace(one, first=one.first and _quiet(one.first), now=now)
 
 
 def _quiet(look: Look) -> Look:

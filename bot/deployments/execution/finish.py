@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.clock import Clock
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
+from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers, says_no_such_app
 from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import SHOWN_LINES, Attempt, last_attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
@@ -18,7 +18,7 @@ from bot.deployments.ports import Dokku
 from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.collector import EvidenceCollector, Read, Stability, blind
-from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.evidence import Evidence, live_from
 from bot.deployments.verdict.rules import before_start, decide, own_fault
 from bot.deployments.verdict.run_proof import proof_for
@@ -130,17 +130,22 @@ class PatientReader:
         owned: OwnedDeployment,
         attempt: Attempt,
         finish: Finish,
+        results: "ResultWriter",
         context: WorkerContext,
     ) -> None:
         self._owned = owned
         self._attempt = attempt
         self._buffer = attempt.buffer
         self._finish = finish
+        self._results = results
         self._timing = context.timing
         self._clock = context.clock
 
     async def read(self) -> Read | None:
-        """The evidence; None: the server did not answer, several times in a row."""
+        """The evidence; None: the server did not answer, several times in a row.
+
+        None also if the app is gone; then the deployment has ended.
+        """
         # First, so that waiting for the database does not count as silence of the server.
         kept = await self._kept_lines()
         longest = 3 * self._timing.poll_timeout
@@ -151,6 +156,11 @@ class PatientReader:
                 async with asyncio.timeout(longest.total_seconds()):
                     read = await self._finish.read(self._owned.row, self._command(kept))
             except (DokkuError, TimeoutError) as error:
+                if says_no_such_app(error):
+                    # The result does not depend on what was printed.
+                    output, cap = self._attempt.streamed or LogFacts(), self._attempt.cap_reached
+                    await self._results.lost_contact(output, cap_reached=cap, app_gone=True)
+                    return None
                 self._owned.note_silence(error, longest)
             else:
                 if not self._owned.is_over():
@@ -252,13 +262,20 @@ class ResultWriter:
             case _:
                 await self.before_start(Failure.SERVER_UNREACHABLE, str(error))
 
-    async def lost_contact(self, output: LogFacts, *, cap_reached: bool) -> None:
-        """The server has stopped answering: report what is known, and call the rest unknown."""
+    async def lost_contact(
+        self, output: LogFacts, *, cap_reached: bool, app_gone: bool = False
+    ) -> None:
+        """The server has stopped answering: report what is known, and call the rest unknown.
+
+        `app_gone`: it answers that there is no such app, which leaves as little to read.
+        """
+        stale_why = self._owned.deployments.progress(self._owned.id).stale_why
         evidence = blind(
             self._owned.row,
             output,
             cap_reached=cap_reached,
-            unanswered=self._owned.deployments.progress(self._owned.id).stale_why,
+            unanswered=None if app_gone else stale_why,
+            app_gone=app_gone,
         )
         ended = decide(evidence)
         if not isinstance(ended, Ended):
@@ -318,5 +335,6 @@ class ResultWriter:
                 rollback_sha=rollback,
                 after=after,
                 url=url or row.url,
+                late_over=ended.cause is Cause.APP_GONE,
             )
             self._context.polls.unwatch(row.id)

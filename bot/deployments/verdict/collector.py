@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bot.clock import Clock
-from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Containers, Snapshot
+from bot.deployments.dokku_facts import (
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Containers,
+    Snapshot,
+    says_no_such_app,
+)
 from bot.deployments.model import Deployment, LogFacts, LogMarker, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.states import FETCHED
@@ -18,6 +25,8 @@ from bot.deployments.verdict.stability import Look, NextLook, Watched, judge
 from bot.errors import DokkuError
 from bot.redaction_rules import MASK
 
+LONGEST_PAUSE = timedelta(seconds=10)
+"""Between two looks at a new release, however long the settle time is."""
 _LOCK_UNKNOWN = LockEvidence()
 
 
@@ -149,12 +158,14 @@ class EvidenceCollector:
         began = self._clock.monotonic()
         containers: Containers | None = None
         unanswered: str | None = None
+        gone = False
         try:
             containers = await self._dokku.containers(app)
         except DokkuError as error:
-            unanswered = str(error)
-        look = Look(began=began, done=self._clock.monotonic(), containers=containers)
-        return look, unanswered
+            gone = says_no_such_app(error)
+            unanswered = None if gone else str(error)
+        done = self._clock.monotonic()
+        return Look(began=began, done=done, containers=containers, app_gone=gone), unanswered
 
     async def watch(
         self, app: str, evidence: Evidence, first_look: Look, *, settle: timedelta, most: timedelta
@@ -204,13 +215,22 @@ class EvidenceCollector:
         if first is None or (looked and not all(one.running for one in looked.listed)):
             return min(self._look_again, settle)
         left = settle - timedelta(seconds=self._clock.monotonic() - first.done)
+        left = min(left, LONGEST_PAUSE)
         return left if left > timedelta(0) else min(self._look_again, settle)
 
 
 def blind(
-    row: Deployment, output: LogFacts, *, cap_reached: bool, unanswered: str | None = None
+    row: Deployment,
+    output: LogFacts,
+    *,
+    cap_reached: bool,
+    unanswered: str | None = None,
+    app_gone: bool = False,
 ) -> Evidence:
-    """The evidence when the server has stopped answering: the output alone, and no more waiting."""
+    """The evidence when the server has stopped answering: the output alone, and no more waiting.
+
+    `app_gone`: it answers that there is no such app.
+    """
     empty = Snapshot(builds=None, report=AppReport(), containers=None)
     return Evidence(
         exit_status=row.exit_status,
@@ -221,6 +241,7 @@ def blind(
         after=None,
         report=None,
         expected=None,
+        app_gone=app_gone,
         cancel_asked=row.cancel is not None,
         cap_reached=cap_reached,
         last_word=True,

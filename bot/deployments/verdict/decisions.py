@@ -49,6 +49,8 @@ class Cause(StrEnum):
     NEVER_BEGAN = "never_began"
     DIED_WITH_CONNECTION = "died_with_connection"
     NO_CONTACT = "no_contact"
+    APP_GONE = "app_gone"
+    """Dokku says that the app does not exist any more."""
     # Watching the new release.
     STABLE = "stable"
     NOT_UP = "not_up"
@@ -142,6 +144,11 @@ def failed(
         down=down,
         shares=shares,
     )
+
+
+def app_gone() -> Ended:
+    """The app was destroyed or renamed: under another name its containers may serve on."""
+    return failed("app_gone", Failure.APP_NOT_FOUND, Live.UNKNOWN, Cause.APP_GONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ class Evidence:
     """Records of outside changes since the snapshot, oldest first."""
     expected: str | None
     """`repo#sha` that the metadata shows after a good end; None: the commit is not known."""
+    app_gone: bool = False
+    """Dokku says that there is no such app: it was destroyed or renamed since the start."""
     cancel_asked: bool = False
     cap_reached: bool = False
     last_word: bool = False

@@ -21,6 +21,7 @@ from bot.deployments.verdict.decisions import (
     Requeue,
     StartAgain,
     WatchRelease,
+    app_gone,
     failed,
 )
 from bot.deployments.verdict.evidence import (
@@ -91,6 +92,8 @@ def decide(e: Evidence) -> Decision:
 
 
 def _decide(e: Evidence) -> Decision:
+    if e.app_gone:
+        return app_gone()
     if refused_by_lock(e) and not (e.cancel_asked or e.cap_reached):
         return Requeue()
     if (cancelled := _after_cancel(e)) is not None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bot.deployments.dokku_facts import BuildRecord, Container, Containers, Snapshot
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail, failed
+from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail, app_gone, failed
 from bot.deployments.verdict.evidence import images_of, release_of, shares_of
 from bot.deployments.verdict.outside_changes import release_commands
 
@@ -54,6 +54,8 @@ class Look:
     done: float
     """Monotonic seconds just after it."""
     containers: Containers | None
+    app_gone: bool = False
+    """Dokku says that there is no such app."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class Watched:
 
 def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> Ended | NextLook:
     """Decide on the newest look; `first` is the look that the settle time began with."""
+    if now.app_gone:
+        return app_gone()
     if now.containers is None:
         if not last_word:
             return NextLook.WAIT

@@ -86,6 +86,7 @@ CAUSES: Mapping[Cause, str] = {
     Cause.DIED_WITH_CONNECTION: "The bot stopped or its connection dropped during the "
     "deployment, and Dokku's command died with it",
     Cause.NO_CONTACT: "Contact with Dokku was lost, so the result is unknown",
+    Cause.APP_GONE: "Someone destroyed or renamed the app on the server during the deployment",
     Cause.STABLE: "The new release is running and has stayed up",
     Cause.NOT_UP: "The new release's containers kept changing, so it could not be "
     "confirmed as stable",
