@@ -113,6 +113,14 @@ class Driver(Dokku):
             return await self._with_gone(app, there, gone)
         return await self._why_none(app)
 
+    async def app_log(self, app: str, process: str) -> Sequence[str]:
+        await self._secrets.learn(app)
+        argv = commands.logs(app, process.rpartition(".")[0])
+        answer = self._checked(argv, await self._run(argv))
+        output = OutputReader(self._secrets.redactor(app))
+        lines = [*output.feed(answer.stdout), *output.finish()]
+        return reports.read_app_log([line.shown for line in lines], process)
+
     async def fetched_sha(self, app: str) -> str | None:
         return reports.read_sha((await self._ask(commands.git_sha(app))).out)
 

@@ -32,6 +32,7 @@ _STATE = re.compile(r"(?P<state>[a-z]+)(?: \(CID: (?P<cid>[0-9a-f]*)\))?")
 _KILLED = "-----> Killing app deploy"
 _DURATION = re.compile(r"(?:(?P<hours>\d{1,6})h)?(?:(?P<minutes>\d{1,2})m)?(?P<seconds>\d{1,2})s")
 _PROCESS_LABEL = "com.dokku.dyno"
+_APP_LINE = re.compile(r"\S+Z app\[(?P<process>[\w.-]+)\]: ?(?P<text>.*)", re.DOTALL)
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
 _NO_SUCH_CONTAINER = re.compile(r"No such container: (?P<id>[0-9a-f]{12,64})", re.IGNORECASE)
 
@@ -259,6 +260,15 @@ def _container(item: Mapping[str, Any], mask: Mask) -> Container:
         problem=" ".join(mask(str(state.get("Error") or "")).split())[:_QUOTED_CHARS],
         oom_killed=state.get("OOMKilled") is True,
     )
+
+
+# --- what the app itself printed
+
+
+def read_app_log(lines: Sequence[str], process: str) -> Sequence[str]:
+    """The text of one process (`web.1`) in clean lines of `logs`, without time and name."""
+    found = [match for line in lines if (match := _APP_LINE.match(line))]
+    return [one["text"] for one in found if one["process"] == process]
 
 
 # --- JSON behind login noise

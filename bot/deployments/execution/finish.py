@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from bot.clock import Clock
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers, says_no_such_app
 from bot.deployments.excerpt import around_error
-from bot.deployments.execution.attempt import SHOWN_LINES, Attempt, last_attempt
+from bot.deployments.execution.attempt import OWN_LOG, SHOWN_LINES, Attempt, last_attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
 from bot.deployments.ports import Dokku
@@ -24,7 +26,9 @@ from bot.deployments.verdict.rules import before_start, decide, own_fault
 from bot.deployments.verdict.run_proof import proof_for
 from bot.deployments.verdict.stability import Look
 from bot.deployments.verdict.wording import cause_of, describe, reason_of, sentence_of
-from bot.errors import CommandFailed, DokkuError, OddReport
+from bot.errors import CommandFailed, DokkuError, LeaseLost, OddReport, StoreError
+
+log = structlog.get_logger(__name__)
 
 WEBHOOK_LINES = 10
 """Log lines that a webhook carries."""
@@ -231,7 +235,8 @@ class ResultWriter:
         if ended.phase is Phase.SUCCEEDED and self._owned.row.phase is not Phase.CHECKING:
             await self._owned.move(Phase.CHECKING, "checking")  # nothing runs that could be watched
         if ended.phase is not Phase.SUCCEEDED:
-            excerpt = around_error(self._buffer.recent(), evidence.output.error)
+            own = bool(ended.down) and await self._add_own_log(ended)
+            excerpt = around_error(self._buffer.recent(), None if own else evidence.output.error)
             self._owned.note(excerpt=excerpt)
         now = after or evidence.after
         await self._write(
@@ -241,6 +246,23 @@ class ResultWriter:
             after=now,
             url=evidence.output.url,
         )
+
+    async def _add_own_log(self, ended: Ended) -> bool:
+        """Add what the process that does not stay up printed. Whether there is anything."""
+        words = await self._collector.last_words(self._owned.row.dokku_app, ended)
+        if words is None:
+            return False
+        process, said = words
+        lines = ["", OWN_LOG.format(process=process), *said]
+        try:
+            await self._owned.append_log(lines)
+        except LeaseLost:
+            raise
+        except StoreError as error:
+            log.warning("own_log_not_stored", deployment_id=self._owned.id, why=str(error))
+        self._buffer.add(lines)
+        self._buffer.take()  # they are stored already
+        return True
 
     async def before_start(self, failure: Failure | None, cause: str) -> None:
         """End before Dokku's command was started; `failure` None: it was cancelled."""

@@ -17,12 +17,12 @@ from bot.deployments.dokku_facts import (
 from bot.deployments.model import Deployment, LogFacts, LogMarker, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.states import FETCHED
-from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.evidence import Evidence, images_of, own_containers
 from bot.deployments.verdict.outside_changes import outside_records
 from bot.deployments.verdict.run_proof import LockEvidence, candidates, left_no_trace, own_record
 from bot.deployments.verdict.stability import Look, NextLook, Watched, judge
-from bot.errors import DokkuError
+from bot.errors import BotError, DokkuError
 from bot.redaction_rules import MASK
 
 LONGEST_PAUSE = timedelta(seconds=10)
@@ -166,6 +166,20 @@ class EvidenceCollector:
             unanswered = None if gone else str(error)
         done = self._clock.monotonic()
         return Look(began=began, done=done, containers=containers, app_gone=gone), unanswered
+
+    async def last_words(self, app: str, ended: Ended) -> tuple[str, Sequence[str]] | None:
+        """A process that does not stay up, and the end of its own log; None: nothing is known."""
+        ran = (Cause.CRASHED, Cause.ENDED_BY_ITSELF)
+        for cause, process in ended.down:
+            if cause not in ran:
+                continue
+            try:
+                lines = await self._dokku.app_log(app, process)
+            except (BotError, TimeoutError):
+                return None
+            if any(line.strip() for line in lines):
+                return process, lines
+        return None
 
     async def watch(
         self, app: str, evidence: Evidence, first_look: Look, *, settle: timedelta, most: timedelta

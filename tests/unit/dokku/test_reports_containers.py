@@ -2,8 +2,11 @@ import json
 
 import pytest
 
-from bot.dokku.reports import read_containers
+from bot.dokku.reports import read_app_log, read_containers
+from bot.dokku.stream import OutputReader
 from bot.errors import OddReport
+from bot.redaction import Redactor
+from bot.simulators.dokku.recordings import NEWEST, load
 from tests.unit.dokku.recordings import VERSIONS, Recording, questions
 
 GOOD = [one for version in VERSIONS for one in questions(version, "ps:inspect") if one.exit == 0]
@@ -64,6 +67,16 @@ def test_start_that_failed_is_read_with_its_masked_reason() -> None:
     assert one.never_started
     assert (one.exit_code, one.problem) == (127, 'exec: "run --key •••": not found')
     assert not one.oom_killed
+
+
+def test_own_log_is_read_by_process() -> None:
+    steps = load(NEWEST, "t_worker_zero_web_skip").values()
+    (logs,) = [one for one in steps if one.argv[0] == "logs"]
+    output = OutputReader(Redactor(()))
+    lines = [line.shown for line in (*output.feed(logs.stdout.encode()), *output.finish())]
+    assert read_app_log(lines, "worker.1")[1:] == [f"worker tick {n} version=2" for n in range(3)]
+    assert read_app_log(lines, "web.1")[-1] == "listening on 5000"
+    assert read_app_log(lines, "web.2") == []
 
 
 def test_no_containers() -> None:

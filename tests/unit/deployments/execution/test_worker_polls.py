@@ -299,6 +299,7 @@ async def test_refused_outside_deploy_is_only_in_the_evidence() -> None:
     assert row.reason == "The new release is running and has stayed up."
     assert "git-hook p1 abandoned" in (row.evidence or "")
 
+
 @in_virtual_time
 async def test_app_that_is_gone_ends_the_build_within_a_poll() -> None:
     rig, stream = await building()
