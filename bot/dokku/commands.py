@@ -92,6 +92,11 @@ def logs(app: str, process_type: str) -> Argv:
     return ("logs", check_app(app), "--num", _LOG_LINES, "--ps", process_type)
 
 
+def scheduler(app: str) -> Argv:
+    """What runs the app's containers; asked only where `ps:inspect` shows nothing."""
+    return ("scheduler:report", check_app(app), "--scheduler-computed-selected")
+
+
 def config_export(app: str) -> Argv:
     """The app's environment with what is set for all apps: names and values, in clear text."""
     return ("config:export", "--merged", "--format", "json", check_app(app))

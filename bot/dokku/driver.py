@@ -25,7 +25,8 @@ from bot.dokku.limits import SshLimits
 from bot.dokku.log_markers import LogReader
 from bot.dokku.reports import Mask
 from bot.dokku.stream import OutputReader, Stream
-from bot.errors import CommandFailed, Unreachable
+from bot.errors import CommandFailed, DokkuError, OtherScheduler, Unreachable
+from bot.names import is_app_name
 from bot.redaction import Redactor
 
 _QUOTED_CHARS = 2_000
@@ -103,6 +104,8 @@ class Driver(Dokku):
         """Read them once. _ChangedMeanwhile: two answers describe two different states."""
         argv = commands.ps_inspect(app)
         answer = await self._run(argv, heavy=True)
+        if answer.exit_status == 0 and not answer.out.strip():
+            raise await self._without_containers(app)
         if answer.exit_status == 0:
             return await self._with_stop(app, reports.read_containers(answer.out, self._mask(app)))
         if answer.exit_status == NO_SUCH_APP:
@@ -196,6 +199,15 @@ class Driver(Dokku):
             learning.cancel()
             await asyncio.wait({learning})
         return ssh
+
+    async def _without_containers(self, app: str) -> DokkuError:
+        """Why `ps:inspect` shows nothing, not even an empty list: another scheduler than Docker."""
+        answer = await self._run(commands.scheduler(app))
+        name = answer.out.strip() if answer.exit_status == 0 else ""
+        if name == "docker-local":
+            return reports.odd("ps:inspect", "", self._mask(app))
+        named = is_app_name(name)
+        return OtherScheduler(app, f"the scheduler {name}" if named else "another scheduler")
 
     async def _with_stop(self, app: str, found: Containers) -> Containers:
         """Whether someone stopped the app: containers that have exited look like ended ones."""
