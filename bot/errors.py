@@ -84,6 +84,16 @@ class NotShown(DokkuError):
         )
 
 
+class OtherScheduler(DokkuError):
+    """The app runs on another scheduler than docker-local, of which Dokku shows no containers."""
+
+    def __init__(self, app: str, scheduler: str) -> None:
+        super().__init__(
+            f"{app} runs on {scheduler}, where Dokku does not show containers: its own result "
+            "could be read, but not what serves. The bot can prove that only on docker-local."
+        )
+
+
 class OutcomeUnknown(DokkuError):
     """A command was sent and no exit status came back: read the server's state before retrying."""
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from bot.errors import CommandFailed
+
 NO_SUCH_APP = 20
 """Exit status of a Dokku command that names an app which does not exist."""
 NEVER_FINALIZED = -1
@@ -29,6 +31,11 @@ class Trouble(StrEnum):
     APP_FILE = "app_file"
 
 
+def says_no_such_app(error: Exception) -> bool:
+    """Whether Dokku answered that there is no such app: an answer, unlike other errors."""
+    return isinstance(error, CommandFailed) and error.exit_status == NO_SUCH_APP
+
+
 class BuildStatus(StrEnum):
     """What a build record displays (Dokku's `display_status`)."""
 
@@ -50,15 +57,40 @@ class Container:
     image: str
     """Image id. The same content again has the same id: no release id."""
     state: str
-    """Docker's word: running, restarting, exited, created, dead, missing."""
+    """Docker's word: created, running, paused, restarting, removing, exited or dead; or `missing`:
+    Docker no longer has it."""
     restarts: int = 0
     started_at: str = ""
     """Docker's own time stamp, compared for equality only."""
+    exit_code: int | None = None
+    """Exit status of its last end; None: not read."""
+    problem: str = ""
+    """Docker's own line about a start that failed."""
+    oom_killed: bool = False
+    """Docker says that its memory ran out."""
 
     @property
     def running(self) -> bool:
         """Whether Docker says that it runs."""
         return self.state == "running"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it serves, at least between two crashes."""
+        return self.state in {"running", "restarting"}
+
+    @property
+    def never_started(self) -> bool:
+        """Whether Docker made it, but no process ever ran in it."""
+        return self.state == "created" or (
+            not self.is_up and self.started_at.startswith(_NEVER_STARTED)
+        )
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether its process ended once, with status 0: Docker does not start it again."""
+        once = self.state == "exited" and self.restarts == 0 and not self.never_started
+        return once and self.exit_code == 0 and not self.oom_killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +101,8 @@ class Containers:
     """
 
     listed: tuple[Container, ...] = ()
+    stopped: bool = False
+    """Someone stopped the app: its processes have ended, and Dokku does not restore them."""
 
     @property
     def ids(self) -> frozenset[str]:
@@ -132,5 +166,7 @@ class Snapshot:
     """The commit of this bot's deployment whose containers these are, however it ended."""
 
 
+_NEVER_STARTED = "0001-01-01"
+"""How Docker writes that there is no such time."""
 FULL_SHA = re.compile(r"[0-9a-f]{40}")
 """SHA-1 object names; Dokku's metadata shows no other."""

@@ -66,10 +66,7 @@ class Dokku(Protocol):
         ...
 
     async def builds(self, app: str) -> Sequence[BuildRecord]:
-        """Build records of one app, newest first; empty before 0.38.
-
-        CommandFailed with exit status 20: no such app.
-        """
+        """Build records, newest first; empty before 0.38. CommandFailed with 20: no such app."""
         ...
 
     async def report(self, app: str) -> AppReport:
@@ -78,6 +75,10 @@ class Dokku(Protocol):
 
     async def containers(self, app: str) -> Containers | None:
         """What runs now; None: it could not be read (Docker down, containers gone)."""
+        ...
+
+    async def app_log(self, app: str, process: str) -> Sequence[str]:
+        """The end of what a process (`web.1`) printed, cleaned and redacted."""
         ...
 
     async def fetched_sha(self, app: str) -> str | None:

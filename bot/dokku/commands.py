@@ -18,6 +18,8 @@ Version = tuple[int, int, int]
 # Where Dokku could not make an id it takes its process id: `pid-4711` (its source,
 # common/functions).
 _BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_PROCESS_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
+_LOG_LINES = "50"
 _HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _REPO = re.compile(
     rf"(?:https?|ssh|git)://(?:[A-Za-z0-9._~%!:+=-]+@)?{_HOST}(?::\d{{1,5}})?/[A-Za-z0-9._~/%+@=,-]+"
@@ -82,6 +84,18 @@ def ps_report(app: str, *, as_json: bool) -> Argv:
 def ps_inspect(app: str) -> Argv:
     """Docker's description of each container of the app."""
     return ("ps:inspect", check_app(app))
+
+
+def logs(app: str, process_type: str) -> Argv:
+    """The last lines that the containers of one process type printed."""
+    if not _PROCESS_TYPE.fullmatch(process_type):
+        raise Declined(f"{process_type[:60]!r} is not the name of a process type.")
+    return ("logs", check_app(app), "--num", _LOG_LINES, "--ps", process_type)
+
+
+def scheduler(app: str) -> Argv:
+    """What runs the app's containers; asked only where `ps:inspect` shows nothing."""
+    return ("scheduler:report", check_app(app), "--scheduler-computed-selected")
 
 
 def config_export(app: str) -> Argv:

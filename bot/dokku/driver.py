@@ -25,7 +25,8 @@ from bot.dokku.limits import SshLimits
 from bot.dokku.log_markers import LogReader
 from bot.dokku.reports import Mask
 from bot.dokku.stream import OutputReader, Stream
-from bot.errors import CommandFailed, Unreachable
+from bot.errors import CommandFailed, DokkuError, OtherScheduler, Unreachable
+from bot.names import is_app_name
 from bot.redaction import Redactor
 
 _QUOTED_CHARS = 2_000
@@ -103,14 +104,25 @@ class Driver(Dokku):
         """Read them once. _ChangedMeanwhile: two answers describe two different states."""
         argv = commands.ps_inspect(app)
         answer = await self._run(argv, heavy=True)
+        if answer.exit_status == 0 and not answer.out.strip():
+            raise await self._without_containers(app)
         if answer.exit_status == 0:
-            return reports.read_containers(answer.out)
+            return await self._with_stop(app, reports.read_containers(answer.out, self._mask(app)))
         if answer.exit_status == NO_SUCH_APP:
             # Its text says nothing of containers, so it may be shown.
             raise self._failed(argv, answer)
         if gone := reports.read_gone(answer.err):
-            return await self._with_gone(app, reports.read_containers(answer.out), gone)
+            there = reports.read_containers(answer.out, self._mask(app))
+            return await self._with_gone(app, there, gone)
         return await self._why_none(app)
+
+    async def app_log(self, app: str, process: str) -> Sequence[str]:
+        await self._secrets.learn(app)
+        argv = commands.logs(app, process.rpartition(".")[0])
+        answer = self._checked(argv, await self._run(argv))
+        output = OutputReader(self._secrets.redactor(app))
+        lines = [*output.feed(answer.stdout), *output.finish()]
+        return reports.read_app_log([line.shown for line in lines], process)
 
     async def fetched_sha(self, app: str) -> str | None:
         return reports.read_sha((await self._ask(commands.git_sha(app))).out)
@@ -200,6 +212,23 @@ class Driver(Dokku):
             learning.cancel()
             await asyncio.wait({learning})
         return ssh
+
+    async def _without_containers(self, app: str) -> DokkuError:
+        """Why `ps:inspect` shows nothing, not even an empty list: another scheduler than Docker."""
+        answer = await self._run(commands.scheduler(app))
+        name = answer.out.strip() if answer.exit_status == 0 else ""
+        if name == "docker-local":
+            return reports.odd("ps:inspect", "", self._mask(app))
+        named = is_app_name(name)
+        return OtherScheduler(app, f"the scheduler {name}" if named else "another scheduler")
+
+    async def _with_stop(self, app: str, found: Containers) -> Containers:
+        """Whether someone stopped the app: containers that have exited look like ended ones."""
+        exited = any(one.state == "exited" for one in found.listed)
+        if not exited or any(one.is_up for one in found.listed):
+            return found
+        restore = (await self._processes(app)).restore
+        return Containers(listed=found.listed, stopped=restore is False)
 
     async def _with_gone(self, app: str, there: Containers, gone: frozenset[str]) -> Containers:
         """Add the listed containers that Docker does not have: they are down."""

@@ -53,6 +53,8 @@ _ENDED = r"=====> End of {app} container output \("
 # A container that takes its final name. An old one was renamed to a time stamp before; the
 # container of an outside restart comes back from one.
 _RENAMED = r" {7}Renaming container {app}\.(\S+)\.upcoming-\d+ \(([0-9a-f]{12})\) to {app}\.\1$"
+# Then Dokku prints the server's own address behind `Application deployed:`, not the app's.
+_NO_PROXY = r"-----> Nginx support is disabled for app \({app}\)$"
 _BLOCK_BEGINS = re.compile(r"=====> Start (?:of )?(.+)$")
 _BLOCK_ENDS = re.compile(r"=====> End (?:of )?(.+)$")
 _HEADING = re.compile(r"[-=]{5}> ")
@@ -67,6 +69,7 @@ def fixed_texts(app: str) -> str:
     If one were masked, the stored lines would no longer state their facts.
     """
     patterns = [*(one.pattern for one in (*PROGRESS, *CAUSES)), _STARTED, _ENDED, _RENAMED]
+    patterns.append(_NO_PROXY)
     fixed = [_VARIABLE.sub("\n", one.replace("{app}", app)) for one in patterns]
     return "\n".join(re.sub(r"\\(.)", r"\1", one) for one in fixed)
 
@@ -87,6 +90,8 @@ class LogReader:
         self._step: str | None = None
         self._started: dict[str, str] = {}
         self._renamed: dict[str, str] = {}
+        self._no_proxy_line = _compiled(_NO_PROXY, app)
+        self._has_proxy = True
         self._url: str | None = None
         self._builder = ""
         self._stages: dict[str, tuple[int, int]] = {}
@@ -110,7 +115,7 @@ class LogReader:
                 step=self._step,
                 started=frozenset(self._started) | self._unchecked(),
                 renamed=frozenset(self._renamed),
-                url=self._url,
+                url=self._url if self._has_proxy else None,
                 error=told.reason,
                 trouble=told.trouble,
             )
@@ -144,6 +149,7 @@ class LogReader:
             self._markers.discard(LogMarker.REPO_UNREACHABLE)
         if heading:
             self._blocks.clear()
+            self._has_proxy = self._has_proxy and not self._no_proxy_line.match(text)
         elif self._blocks and (
             text.startswith("       ")
             # What a task prints to stderr.

@@ -77,9 +77,7 @@ _FAILURES = (
 )
 
 
-def explain(
-    error: Exception, *, host: str, port: int, user: str, waited_s: float
-) -> Unreachable:
+def explain(error: Exception, *, host: str, port: int, user: str, waited_s: float) -> Unreachable:
     """Make the error of a failed login. Nothing was sent, so trying again is harmless."""
     failure = next(failure for failure in _FAILURES if isinstance(error, failure.errors))
     text = str(error.strerror or error) if isinstance(error, OSError) else str(error)

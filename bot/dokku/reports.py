@@ -1,8 +1,8 @@
 """Read what Dokku answers: text or JSON in, dataclass out. Pure; unknown keys are ignored.
 
 `ps:inspect` holds secrets: Dokku masks most, but not all, values of the environment in it, and
-neither command lines nor labels. So only the few fields read below leave this module, and an
-answer of `ps:inspect` that cannot be read is never quoted.
+neither command lines nor labels. So only the few fields read below leave this module, Docker's
+error among them masked, and an answer of `ps:inspect` that cannot be read is never quoted.
 """
 
 import json
@@ -32,6 +32,7 @@ _STATE = re.compile(r"(?P<state>[a-z]+)(?: \(CID: (?P<cid>[0-9a-f]*)\))?")
 _KILLED = "-----> Killing app deploy"
 _DURATION = re.compile(r"(?:(?P<hours>\d{1,6})h)?(?:(?P<minutes>\d{1,2})m)?(?P<seconds>\d{1,2})s")
 _PROCESS_LABEL = "com.dokku.dyno"
+_APP_LINE = re.compile(r"\S+Z app\[(?P<process>[\w.-]+)\]: ?(?P<text>.*)", re.DOTALL)
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
 _NO_SUCH_CONTAINER = re.compile(r"No such container: (?P<id>[0-9a-f]{12,64})", re.IGNORECASE)
 
@@ -47,6 +48,8 @@ class ProcessReport:
     """Process (`web.1`) -> Docker's word, or `missing`."""
     short_ids: Mapping[str, str]
     """Process -> the first hex digits (11) of its container's id, where they are shown."""
+    restore: bool | None = None
+    """Whether Dokku starts the processes again; False after `ps:stop`. None: it does not say."""
 
 
 # --- lists and `:report` commands
@@ -89,6 +92,7 @@ def read_process_report(text: str, mask: Mask) -> ProcessReport:
         processes=int(processes) if processes.isdecimal() else None,
         states=states,
         short_ids=short_ids,
+        restore={"true": True, "false": False}.get(fields.get("restore", "")),
     )
 
 
@@ -209,10 +213,10 @@ def _text(value: Any) -> str:
 # --- containers
 
 
-def read_containers(text: str) -> Containers:
+def read_containers(text: str, mask: Mask) -> Containers:
     """Read `ps:inspect`, sorted by process. OddReport, which says nothing of the content."""
     try:
-        listed = _containers(json_amid_noise(text))
+        listed = _containers(json_amid_noise(text), mask)
     except (ValueError, KeyError, TypeError, AttributeError):
         # Without the cause: its message may hold a part of the answer.
         raise OddReport(
@@ -233,24 +237,38 @@ def read_gone(errors: str) -> frozenset[str]:
     return frozenset(one["id"][:12] for one in found if one) if all(found) else frozenset()
 
 
-def _containers(raw: object) -> list[Container]:
+def _containers(raw: object, mask: Mask) -> list[Container]:
     if not isinstance(raw, list):
         raise TypeError
-    return [_container(item) for item in raw]
+    return [_container(item, mask) for item in raw]
 
 
-def _container(item: Mapping[str, Any]) -> Container:
+def _container(item: Mapping[str, Any], mask: Mask) -> Container:
     full = item["Id"]
     if not _CONTAINER_ID.fullmatch(full):
         raise ValueError
+    state, exit_code = item["State"], item["State"].get("ExitCode")
     return Container(
         id=full[:12],
         process=str(item["Config"]["Labels"][_PROCESS_LABEL]),
         image=str(item["Image"]),
-        state=str(item["State"]["Status"]),
+        state=str(state["Status"]),
         restarts=int(item.get("RestartCount", 0)),
-        started_at=str(item["State"].get("StartedAt", "")),
+        started_at=str(state.get("StartedAt", "")),
+        exit_code=None if exit_code is None else int(exit_code),
+        # The command line may be in it, and with it a secret.
+        problem=" ".join(mask(str(state.get("Error") or "")).split())[:_QUOTED_CHARS],
+        oom_killed=state.get("OOMKilled") is True,
     )
+
+
+# --- what the app itself printed
+
+
+def read_app_log(lines: Sequence[str], process: str) -> Sequence[str]:
+    """The text of one process (`web.1`) in clean lines of `logs`, without time and name."""
+    found = [match for line in lines if (match := _APP_LINE.match(line))]
+    return [one["text"] for one in found if one["process"] == process]
 
 
 # --- JSON behind login noise

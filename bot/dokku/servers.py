@@ -130,6 +130,9 @@ class UnknownServer(Dokku):
     async def containers(self, app: str) -> Containers | None:
         self._refuse(app)
 
+    async def app_log(self, app: str, process: str) -> Sequence[str]:
+        self._refuse(app, process)
+
     async def fetched_sha(self, app: str) -> str | None:
         self._refuse(app)
 

@@ -320,6 +320,10 @@ def _read_cancel(row: RowMapping) -> CancelRequest | None:
     return CancelRequest(by=Actor(**row["cancel_by"]), at=row["cancel_at"])
 
 
+_CONTAINER_KEYS = ("id", "process", "image", "state", "restarts", "started_at")
+"""What later reads are compared with; why a container is down is in the reason."""
+
+
 def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "builds": None if snapshot.builds is None else sorted(snapshot.builds),
@@ -331,7 +335,9 @@ def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
 
 def _container_values(containers: Containers | None) -> list[dict[str, Any]] | None:
     # An empty read is a read: `containers and …` would make it none.
-    return None if containers is None else [asdict(one) for one in containers.listed]
+    if containers is None:
+        return None
+    return [{key: getattr(one, key) for key in _CONTAINER_KEYS} for one in containers.listed]
 
 
 def _read_containers(stored: Any) -> Containers | None:

@@ -72,6 +72,11 @@ async def test_release_that_crashes_after_its_start_is_a_failure(world: World) -
     await world.deploy()
     row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.CRASHED, Live.NEW)
+    assert world.bot is not None
+    log = await world.bot.service.queries.store.logs.read(row.id)
+    own = log.partition("…… the end of the log of web.1 ……\n")[2]
+    assert own.startswith("labweb web starting version=2 rev=")
+    assert own.endswith("labweb: simulated crash\n")
 
 
 async def test_exit_status_0_without_a_new_release_is_a_failure(world: World) -> None:

@@ -97,6 +97,7 @@ def _kind(e: Evidence) -> tuple[object, ...]:
         record,
         live_of(e),
         e.after is None,
+        e.app_gone,
         e.cancel_asked,
         e.cap_reached,
         e.last_word,

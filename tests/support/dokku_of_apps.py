@@ -35,6 +35,9 @@ class DokkuOfApps(Dokku):
     async def containers(self, app: str) -> Containers | None:
         return await self.of[app].containers(app)
 
+    async def app_log(self, app: str, process: str) -> Sequence[str]:
+        return await self.of[app].app_log(app, process)
+
     async def fetched_sha(self, app: str) -> str | None:
         return await self.of[app].fetched_sha(app)
 

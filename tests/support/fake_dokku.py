@@ -156,6 +156,8 @@ class FakeDokku(Dokku):
     asked: list[str] = field(default_factory=list)
     texts: dict[str, Sequence[str]] = field(default_factory=dict)
     """Output of build records, where it differs from what a stream printed."""
+    app_logs: dict[str, Sequence[str]] = field(default_factory=dict)
+    """What each process of the app printed."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     # Set by tests.
@@ -219,6 +221,10 @@ class FakeDokku(Dokku):
     async def containers(self, app: str) -> Containers | None:
         await self._answer("containers")
         return self.now
+
+    async def app_log(self, app: str, process: str) -> Sequence[str]:
+        await self._answer("app_log")
+        return self.app_logs.get(process, ())
 
     async def fetched_sha(self, app: str) -> str | None:
         await self._answer("fetched_sha")

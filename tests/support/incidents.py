@@ -202,6 +202,19 @@ async def crash_previous_release(world: World) -> None:
     container.state = RunState.RESTARTING
 
 
+async def never_start_the_new_one(world: World) -> None:
+    """As Docker leaves a container that it made and could not start, with checks off."""
+    for container in world.app.listed.values():
+        container.state = RunState.CREATED
+    world.simulators.dokku.write_journal("never_started", world.app)
+
+
+async def end_the_new_one(world: World) -> None:
+    """Its process ends with status 0: Docker does not start it again."""
+    for container in world.app.listed.values():
+        world.simulators.dokku.stop_container(world.app, container)
+
+
 async def crash_until_docker_gives_up(world: World) -> None:
     """All ten restarts are over before the bot looks: Dokku's command is held that long."""
     world.now_behaves("crash_1s")

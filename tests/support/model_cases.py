@@ -79,6 +79,18 @@ async def destroy_while_queued(world: World) -> None:
     await asyncio.gather(push, return_exceptions=True)
 
 
+async def destroy(world: World) -> None:
+    world.simulators.dokku.apps.pop("myapp")
+
+
+async def destroy_in_the_build(world: World) -> None:
+    """The command goes on: the next poll shows it."""
+    world.hold(BUILDING)
+    await world.deploy()
+    await world.held()
+    await destroy(world)
+
+
 async def lose_the_start(world: World) -> None:
     """The connection is cut while the command arrives: Dokku has no record of it."""
     server = world.simulators.server
@@ -196,6 +208,8 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     ),
     # --- watching the new release
     case("exited_for_good", incident=incidents.crash_until_docker_gives_up, settings=LONG_SETTLE),
+    case("never_started", incident=held(ENDED, incidents.never_start_the_new_one)),
+    case("ended_by_itself", incident=held(ENDED, incidents.end_the_new_one)),
     case(
         "restarted_over_and_over",
         incident=when_checking(incidents.outside("ps:restart myapp")),
@@ -208,6 +222,12 @@ MODEL_CASES: tuple[ModelCase, ...] = (
         incident=when_checking(incidents.push_previous_commit),
         settings=LONG_SETTLE,
     ),
+    case(
+        "watch_stopped",
+        incident=when_checking(incidents.outside("ps:stop myapp")),
+        settings=LONG_SETTLE,
+    ),
+    case("watch_app_destroyed", incident=when_checking(destroy), settings=LONG_SETTLE),
     case(
         "watch_scaled_down",
         incident=when_checking(incidents.outside("ps:scale myapp web=0")),
@@ -227,6 +247,7 @@ MODEL_CASES: tuple[ModelCase, ...] = (
         settings=SEVERAL_LOOKS,
     ),
     # --- a bad end
+    case("app_destroyed", incident=destroy_in_the_build),
     case("predeploy_fails", incident=behaving("predeploy_fails")),
     case(
         "old_release_restarting",

@@ -3,7 +3,6 @@
 from typing import assert_never
 
 from bot.deployments.verdict.decisions import (
-    Cause,
     Decision,
     Ended,
     LiveDetail,
@@ -64,6 +63,11 @@ def ended(answer: Answer) -> Ended | None:
             return None
 
 
+def _named(result: Ended) -> list[str]:
+    """Each process that is down; with how, where that is not the cause."""
+    return [process if how is result.cause else f"{process} {how}" for how, process in result.down]
+
+
 def cause(answer: Answer) -> str:
     """What the message is made of, in codes: the cause and whatever else its sentence names.
 
@@ -76,7 +80,7 @@ def cause(answer: Answer) -> str:
         return ""
     words = [
         result.cause,
-        f"of={result.detail}" if result.cause is Cause.CRASHED else "",
+        f"of={', '.join(_named(result))}" if result.down else "",
         "late" if result.late else "",
         "by_lock" if result.by_lock else "",
         f"by={result.by}" if result.by else "",

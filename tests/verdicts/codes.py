@@ -42,6 +42,7 @@ OTHERS = {
 }
 FLAGS = frozenset(
     {
+        "app_gone",
         "cancel_asked",
         "cap_reached",
         "last_word",
@@ -77,6 +78,8 @@ CONTAINERS = {
 NAMED = frozenset(CONTAINERS[name].id for name in ("new", "new_worker", "new_same"))
 """Ids that the output names, where the containers are listed and the row says nothing else."""
 SETTLE = timedelta(seconds=10)
+NEVER = "0001-01-01T00:00:00Z"
+DOCKERS_LINE = "driver failed programming external connectivity: port is already allocated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,7 @@ def _evidence(first: tuple[str, str, str, str], more: list[str], text: str | Non
         report=report and replace(report, locked="locked" in flags),
         expected=expected.metadata if expected else None,
         others=_others(given.get("others")),
+        app_gone="app_gone" in flags,
         cancel_asked="cancel_asked" in flags,
         cap_reached="cap_reached" in flags,
         last_word="last_word" in flags,
@@ -157,10 +161,14 @@ def _evidence(first: tuple[str, str, str, str], more: list[str], text: str | Non
 
 def _watch(looks: str, more: list[str]) -> Watch:
     first, now = looks.split(">")
-    flags, given = _options(more, {"last_word"}, {"others"})
+    flags, given = _options(more, {"last_word", "soon", "stopped"}, {"others"})
+    later = _look(3 if "soon" in flags else SETTLE.total_seconds() + 1, now)
+    if later.containers is not None:
+        stopped = "stopped" in flags
+        later = replace(later, containers=replace(later.containers, stopped=stopped))
     return Watch(
         first=_look(0, first) if first else None,
-        now=_look(SETTLE.total_seconds() + 1, now),
+        now=later,
         known=replace(WATCHED, others=_others(given.get("others"))),
         last_word="last_word" in flags,
     )
@@ -178,7 +186,9 @@ def _options(
 
 
 def _look(at: float, listed: str) -> Look:
-    return Look(began=at, done=at, containers=_containers(listed))
+    gone = listed == "gone"
+    containers = None if gone else _containers(listed)
+    return Look(began=at, done=at, containers=containers, app_gone=gone)
 
 
 def _containers(listed: str) -> Containers | None:
@@ -189,10 +199,21 @@ def _containers(listed: str) -> Containers | None:
 
 
 def _one(code: str) -> Container:
-    """`NAME`, `NAME:STATE`, `NAME:STATE*RESTARTS` or `NAME*RESTARTS`."""
-    known, _, restarts = code.partition("*")
-    name, _, state = known.partition(":")
-    return replace(CONTAINERS[name], state=state or "running", restarts=int(restarts or 0))
+    """`NAME[:STATE][/EXIT][*RESTARTS][!]`; EXIT is a status or `oom`, `!` Docker's own line."""
+    problem = DOCKERS_LINE if code.endswith("!") else ""
+    known, _, restarts = code.rstrip("!").partition("*")
+    named, _, ended = known.partition("/")
+    name, _, state = named.partition(":")
+    status = "137" if ended == "oom" else ended
+    return replace(
+        CONTAINERS[name],
+        state=state or "running",
+        restarts=int(restarts or 0),
+        exit_code=int(status) if status else None,
+        oom_killed=ended == "oom",
+        problem=problem,
+        started_at=NEVER if state == "created" else CONTAINERS[name].started_at,
+    )
 
 
 def _ids(names: str) -> frozenset[str]:

@@ -69,9 +69,32 @@ def decisions() -> Iterator[Evidence]:
 
 
 def watches() -> Iterator[Watch]:
-    """`WATCHES` pairs of looks."""
-    chance = Random(SEED + 1)
-    for _ in range(WATCHES):
+    """`WATCHES` pairs of looks, and a tenth of that with quiet ends instead of dead containers."""
+    yield from _watches(Random(SEED + 1), WATCHES)
+    for number, one in enumerate(_watches(Random(SEED + 2), WATCHES // 10)):
+        now = _quiet(one.now)
+        if number % 20 == 0:
+            now = replace(now, containers=None, app_gone=True)
+        yield replace(one, first=one.first and _quiet(one.first), now=now)
+
+
+def _quiet(look: Look) -> Look:
+    """Paused instead of dead; exited with status 0, never restarted, instead of missing."""
+    if look.containers is None:
+        return look
+    listed = tuple(
+        replace(one, state="paused")
+        if one.state == "dead"
+        else replace(one, state="exited", exit_code=0, restarts=0)
+        if one.state == "missing"
+        else one
+        for one in look.containers.listed
+    )
+    return replace(look, containers=Containers(listed=listed))
+
+
+def _watches(chance: Random, number: int) -> Iterator[Watch]:
+    for _ in range(number):
         before = _snapshot(chance, keeps_records=True)
         names = _names(chance)
         first = _look(chance, 0.0) if chance.random() < 0.7 else None

@@ -12,6 +12,9 @@ SECOND_ATTEMPT = "…… the connection was lost; started again ……"
 NEXT_START = "…… another deploy held Dokku's lock; started when it was free ……"
 """Lines between two starts."""
 
+OWN_LOG = "…… the end of the log of {process} ……"
+"""Line before what a crashed process printed."""
+
 SHOWN_LINES = 40
 """Last lines that are shown beside a running deployment."""
 FLUSH_BYTES = 64_000

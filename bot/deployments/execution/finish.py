@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from bot.clock import Clock
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
+from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers, says_no_such_app
 from bot.deployments.excerpt import around_error
-from bot.deployments.execution.attempt import SHOWN_LINES, Attempt, last_attempt
+from bot.deployments.execution.attempt import OWN_LOG, SHOWN_LINES, Attempt, last_attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import rollback_commit
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
@@ -19,13 +21,15 @@ from bot.deployments.ports import Dokku
 from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.collector import EvidenceCollector, Read, Stability, blind
-from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.evidence import Evidence, live_from
 from bot.deployments.verdict.rules import before_start, decide, own_fault
 from bot.deployments.verdict.run_proof import proof_for
 from bot.deployments.verdict.stability import Look
 from bot.deployments.verdict.wording import cause_of, describe, reason_of, sentence_of
-from bot.errors import CommandFailed, DokkuError, OddReport
+from bot.errors import CommandFailed, DokkuError, LeaseLost, OddReport, StoreError
+
+log = structlog.get_logger(__name__)
 
 WEBHOOK_LINES = 10
 """Log lines that a webhook carries."""
@@ -131,17 +135,22 @@ class PatientReader:
         owned: OwnedDeployment,
         attempt: Attempt,
         finish: Finish,
+        results: "ResultWriter",
         context: WorkerContext,
     ) -> None:
         self._owned = owned
         self._attempt = attempt
         self._buffer = attempt.buffer
         self._finish = finish
+        self._results = results
         self._timing = context.timing
         self._clock = context.clock
 
     async def read(self) -> Read | None:
-        """The evidence; None: the server did not answer, several times in a row."""
+        """The evidence; None: the server did not answer, several times in a row.
+
+        None also if the app is gone; then the deployment has ended.
+        """
         # First, so that waiting for the database does not count as silence of the server.
         kept = await self._kept_lines()
         longest = 3 * self._timing.poll_timeout
@@ -152,6 +161,11 @@ class PatientReader:
                 async with asyncio.timeout(longest.total_seconds()):
                     read = await self._finish.read(self._owned.row, self._command(kept))
             except (DokkuError, TimeoutError) as error:
+                if says_no_such_app(error):
+                    # The result does not depend on what was printed.
+                    output, cap = self._attempt.streamed or LogFacts(), self._attempt.cap_reached
+                    await self._results.lost_contact(output, cap_reached=cap, app_gone=True)
+                    return None
                 self._owned.note_silence(error, longest)
             else:
                 if not self._owned.is_over():
@@ -222,7 +236,8 @@ class ResultWriter:
         if ended.phase is Phase.SUCCEEDED and self._owned.row.phase is not Phase.CHECKING:
             await self._owned.move(Phase.CHECKING, "checking")  # nothing runs that could be watched
         if ended.phase is not Phase.SUCCEEDED:
-            excerpt = around_error(self._buffer.recent(), evidence.output.error)
+            own = bool(ended.down) and await self._add_own_log(ended)
+            excerpt = around_error(self._buffer.recent(), None if own else evidence.output.error)
             self._owned.note(excerpt=excerpt)
         now = after or evidence.after
         await self._write(
@@ -232,6 +247,23 @@ class ResultWriter:
             after=now,
             url=evidence.output.url,
         )
+
+    async def _add_own_log(self, ended: Ended) -> bool:
+        """Add what the process that does not stay up printed. Whether there is anything."""
+        words = await self._collector.last_words(self._owned.row.dokku_app, ended)
+        if words is None:
+            return False
+        process, said = words
+        lines = ["", OWN_LOG.format(process=process), *said]
+        try:
+            await self._owned.append_log(lines)
+        except LeaseLost:
+            raise
+        except StoreError as error:
+            log.warning("own_log_not_stored", deployment_id=self._owned.id, why=str(error))
+        self._buffer.add(lines)
+        self._buffer.take()  # they are stored already
+        return True
 
     async def before_start(self, failure: Failure | None, cause: str) -> None:
         """End before Dokku's command was started; `failure` None: it was cancelled."""
@@ -253,13 +285,20 @@ class ResultWriter:
             case _:
                 await self.before_start(Failure.SERVER_UNREACHABLE, str(error))
 
-    async def lost_contact(self, output: LogFacts, *, cap_reached: bool) -> None:
-        """The server has stopped answering: report what is known, and call the rest unknown."""
+    async def lost_contact(
+        self, output: LogFacts, *, cap_reached: bool, app_gone: bool = False
+    ) -> None:
+        """The server has stopped answering: report what is known, and call the rest unknown.
+
+        `app_gone`: it answers that there is no such app, which leaves as little to read.
+        """
+        stale_why = self._owned.deployments.progress(self._owned.id).stale_why
         evidence = blind(
             self._owned.row,
             output,
             cap_reached=cap_reached,
-            unanswered=self._owned.deployments.progress(self._owned.id).stale_why,
+            unanswered=None if app_gone else stale_why,
+            app_gone=app_gone,
         )
         ended = decide(evidence)
         if not isinstance(ended, Ended):
@@ -317,5 +356,6 @@ class ResultWriter:
                 rollback_sha=rollback,
                 after=after,
                 url=url or row.url,
+                late_over=ended.cause is Cause.APP_GONE,
             )
             self._context.polls.unwatch(row.id)

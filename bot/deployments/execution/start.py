@@ -35,6 +35,7 @@ from bot.errors import (
     DokkuError,
     LeaseLost,
     NotShown,
+    OtherScheduler,
     OutcomeUnknown,
     StoreError,
     Unreachable,
@@ -101,6 +102,8 @@ class Start:
         """Look up the commit, and read what runs now."""
         try:
             return await self._unblocked(await self._resolved())
+        except OtherScheduler as error:
+            raise NotStarted(Failure.REFUSED, f"{error} Nothing was started") from error
         except CommandFailed as failed:
             if failed.exit_status != NO_SUCH_APP:
                 raise

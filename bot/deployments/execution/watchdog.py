@@ -3,6 +3,7 @@
 import asyncio
 from enum import Enum, auto
 
+from bot.deployments.dokku_facts import says_no_such_app
 from bot.deployments.execution.attempt import Attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.model import Deployment
@@ -19,6 +20,8 @@ class Contact(Enum):
     FINE = auto()
     DEAD = auto()
     """The command is over, but its connection does not end: give up the connection."""
+    APP_GONE = auto()
+    """Dokku answers that there is no such app."""
     LOST = auto()
     """Too many polls in a row failed, and the connection is silent too."""
 
@@ -55,6 +58,9 @@ class Watchdog:
             async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
                 polled, sha = await self._ask(asked)
         except (DokkuError, TimeoutError) as error:
+            if says_no_such_app(error):
+                self._owned.note_answer()
+                return Contact.APP_GONE
             observer.poll_failed()
             self._owned.note_silence(error, self._timing.poll_timeout)
             return self._after_failed_poll(attempt)

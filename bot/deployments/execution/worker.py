@@ -51,7 +51,9 @@ class Worker:
         self._results = ResultWriter(self.owned, self._collector, self._attempt, context)
         self._start = Start(self.owned, dokku, self._collector, context)
         self._finish = Finish(dokku, self._collector, timing=timing, clock=clock)
-        self._reader = PatientReader(self.owned, self._attempt, self._finish, context)
+        self._reader = PatientReader(
+            self.owned, self._attempt, self._finish, self._results, context
+        )
         self._watchdog = Watchdog(self.owned, dokku, context)
         self._recorder: LogRecorder | None = None
         self._cancelling: asyncio.Task[None] | None = None
@@ -240,8 +242,8 @@ class Worker:
                 self.begin_cancel()
             attempt = self._attempt
             contact = await self._watchdog.poll(attempt)
-            if contact is Contact.LOST:
-                await self._lose_contact()
+            if contact in {Contact.LOST, Contact.APP_GONE}:
+                await self._lose_contact(app_gone=contact is Contact.APP_GONE)
             elif contact is Contact.DEAD and attempt.open_stream is not None:
                 log.info("dead_connection_closed", deployment_id=self.owned.id)
                 self._context.spawn(attempt.open_stream.close())
@@ -323,8 +325,8 @@ class Worker:
 
     # --- losing contact
 
-    async def _lose_contact(self) -> None:
-        """Polls fail and the connection is silent: report what is known."""
+    async def _lose_contact(self, *, app_gone: bool) -> None:
+        """Polls fail and the connection is silent, or the app is gone: report what is known."""
         row, stream = self.owned.row, self._attempt.stream
         has_status = stream is not None and stream.exit_status is not None
         if row.phase not in COMMAND_RUNS or row.exit_status is not None or has_status:
@@ -333,15 +335,16 @@ class Worker:
             self._attempt.keep_facts_of(stream)
         # The former owner may have sent the command; late verdicts need its start time.
         await self.owned.record_start()
-        await self._report_lost_contact()
+        await self._report_lost_contact(app_gone=app_gone)
         await self._release_lease()
 
-    async def _report_lost_contact(self) -> None:
+    async def _report_lost_contact(self, *, app_gone: bool = False) -> None:
         attempt = self._attempt
         output = attempt.streamed
         if output is None:
             output = self._dokku.facts_of(self.owned.row.dokku_app, attempt.kept or ())
-        await self._results.lost_contact(output, cap_reached=attempt.cap_reached)
+        cap = attempt.cap_reached
+        await self._results.lost_contact(output, cap_reached=cap, app_gone=app_gone)
 
     async def _release_lease(self) -> None:
         """Late verdicts need the lease, although the stream keeps being read."""

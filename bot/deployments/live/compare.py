@@ -14,7 +14,6 @@ from bot.deployments.dokku_facts import (
     AppReport,
     BuildRecord,
     BuildStatus,
-    Container,
     Containers,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
@@ -133,8 +132,8 @@ def may_return_to(row: Deployment) -> bool:
 def compare_containers(base: Deployment, now: Containers) -> Match:
     """Return AS_LEFT, RESTARTED, REPLACED, STARTED or STOPPED."""
     left = base.after or Containers()
-    left_up = [one for one in left.listed if _is_up(one)]
-    up = [one for one in now.listed if _is_up(one)]
+    left_up = [one for one in left.listed if one.is_up]
+    up = [one for one in now.listed if one.is_up]
     if not up:
         return Match.STOPPED if left_up else Match.AS_LEFT
     if not _images(left):
@@ -150,7 +149,7 @@ def replaced_processes(base: Deployment, now: Containers) -> tuple[str, ...]:
     return tuple(
         one.process
         for one in now.listed
-        if _is_up(one) and one.id not in left.ids and one.image not in _images(left)
+        if one.is_up and one.id not in left.ids and one.image not in _images(left)
     )
 
 
@@ -211,7 +210,7 @@ async def rollback_commit(store: Store, row: Deployment) -> str | None:
 
 def _are_its_own(left: Containers, now: Containers, *, images: bool) -> bool:
     """Whether what runs (or, if nothing runs, what is listed) are the containers `left`."""
-    up = [one for one in now.listed if _is_up(one)] or list(now.listed)
+    up = [one for one in now.listed if one.is_up] or list(now.listed)
     known = _images(left) if images else frozenset()
     return bool(up) and all(one.id in left.ids or one.image in known for one in up)
 
@@ -271,10 +270,6 @@ def _ended(started: Sequence[Deployment]) -> list[Deployment]:
     return [one for one in started if one.phase in ENDINGS]
 
 
-def _is_up(container: Container) -> bool:
-    return container.state in {"running", "restarting"}
-
-
 def _images(read: Containers) -> frozenset[str]:
     """Image ids; containers that are gone have none."""
     return read.images - {""}
@@ -294,7 +289,7 @@ def _proven_before(
     ended: Sequence[Deployment], base: Deployment | None, now: Containers | None
 ) -> str | None:
     """The commit of one earlier good deployment that left the images of all running processes."""
-    images = {one.image for one in now.listed if _is_up(one)} if now else set()
+    images = {one.image for one in now.listed if one.is_up} if now else set()
     for one in ended:
         if one is not base and is_good(one) and one.after and images <= _images(one.after):
             return one.sha

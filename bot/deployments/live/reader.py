@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bot.deployments.app_names import AppNames
-from bot.deployments.dokku_facts import NO_SUCH_APP, AppReport, BuildRecord, Containers
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, says_no_such_app
 from bot.deployments.live.compare import LiveEvidence, LiveState, compare_live
 from bot.deployments.model import AppKey, Deployment
 from bot.deployments.ports import Catalog, Dokku, Servers, Store
 from bot.deployments.timing import Timing
-from bot.errors import CommandFailed, Declined, DokkuError
+from bot.errors import Declined, DokkuError
 
 READS = 2
 """How often everything is read again, at most, because a deployment ended between the reads."""
@@ -156,8 +156,7 @@ class LiveReader:
             self._answer(dokku.keeps_records()),
         )
         if isinstance(containers, Exception):
-            gone = isinstance(containers, CommandFailed) and containers.exit_status == NO_SUCH_APP
-            return _Answers(why=_sentence(containers), missing=gone)
+            return _Answers(why=_sentence(containers), missing=says_no_such_app(containers))
         why = None
         if containers is None:
             why = "Docker did not show containers that Dokku lists. Look at Docker on the server."

@@ -6,18 +6,27 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bot.clock import Clock
-from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Containers, Snapshot
+from bot.deployments.dokku_facts import (
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Containers,
+    Snapshot,
+    says_no_such_app,
+)
 from bot.deployments.model import Deployment, LogFacts, LogMarker, Phase
 from bot.deployments.ports import Dokku
 from bot.deployments.states import FETCHED
-from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.evidence import Evidence, images_of, own_containers
 from bot.deployments.verdict.outside_changes import outside_records
 from bot.deployments.verdict.run_proof import LockEvidence, candidates, left_no_trace, own_record
 from bot.deployments.verdict.stability import Look, NextLook, Watched, judge
-from bot.errors import DokkuError
+from bot.errors import BotError, DokkuError
 from bot.redaction_rules import MASK
 
+LONGEST_PAUSE = timedelta(seconds=10)
+"""Between two looks at a new release, however long the settle time is."""
 _LOCK_UNKNOWN = LockEvidence()
 
 
@@ -149,12 +158,28 @@ class EvidenceCollector:
         began = self._clock.monotonic()
         containers: Containers | None = None
         unanswered: str | None = None
+        gone = False
         try:
             containers = await self._dokku.containers(app)
         except DokkuError as error:
-            unanswered = str(error)
-        look = Look(began=began, done=self._clock.monotonic(), containers=containers)
-        return look, unanswered
+            gone = says_no_such_app(error)
+            unanswered = None if gone else str(error)
+        done = self._clock.monotonic()
+        return Look(began=began, done=done, containers=containers, app_gone=gone), unanswered
+
+    async def last_words(self, app: str, ended: Ended) -> tuple[str, Sequence[str]] | None:
+        """A process that does not stay up, and the end of its own log; None: nothing is known."""
+        ran = (Cause.CRASHED, Cause.ENDED_BY_ITSELF)
+        for cause, process in ended.down:
+            if cause not in ran:
+                continue
+            try:
+                lines = await self._dokku.app_log(app, process)
+            except (BotError, TimeoutError):
+                return None
+            if any(line.strip() for line in lines):
+                return process, lines
+        return None
 
     async def watch(
         self, app: str, evidence: Evidence, first_look: Look, *, settle: timedelta, most: timedelta
@@ -199,16 +224,27 @@ class EvidenceCollector:
         return outside_records(records, evidence.before, own_id)
 
     def _pause(self, first: Look | None, settle: timedelta) -> timedelta:
-        if first is None:
+        looked = first.containers if first else None
+        # Whether one that is down stays so is soon known.
+        if first is None or (looked and not all(one.running for one in looked.listed)):
             return min(self._look_again, settle)
         left = settle - timedelta(seconds=self._clock.monotonic() - first.done)
+        left = min(left, LONGEST_PAUSE)
         return left if left > timedelta(0) else min(self._look_again, settle)
 
 
 def blind(
-    row: Deployment, output: LogFacts, *, cap_reached: bool, unanswered: str | None = None
+    row: Deployment,
+    output: LogFacts,
+    *,
+    cap_reached: bool,
+    unanswered: str | None = None,
+    app_gone: bool = False,
 ) -> Evidence:
-    """The evidence when the server has stopped answering: the output alone, and no more waiting."""
+    """The evidence when the server has stopped answering: the output alone, and no more waiting.
+
+    `app_gone`: it answers that there is no such app.
+    """
     empty = Snapshot(builds=None, report=AppReport(), containers=None)
     return Evidence(
         exit_status=row.exit_status,
@@ -219,6 +255,7 @@ def blind(
         after=None,
         report=None,
         expected=None,
+        app_gone=app_gone,
         cancel_asked=row.cancel is not None,
         cap_reached=cap_reached,
         last_word=True,

@@ -61,11 +61,21 @@ class Cause(StrEnum):
     NEVER_BEGAN = "never_began"
     DIED_WITH_CONNECTION = "died_with_connection"
     NO_CONTACT = "no_contact"
+    APP_GONE = "app_gone"
+    """Dokku says that the app does not exist any more."""
     # Watching the new release.
     STABLE = "stable"
     NOT_UP = "not_up"
     CRASHED = "crashed"
-    """`detail` names the processes."""
+    """`Ended.down` names the processes, here and in the next three."""
+    NEVER_STARTED = "never_started"
+    """Docker made the container and could not start it."""
+    ENDED_BY_ITSELF = "ended_by_itself"
+    """It ended once, with status 0."""
+    NOT_RUNNING = "not_running"
+    """Docker says something else about it, such as `paused`."""
+    STOPPED_OUTSIDE = "stopped_outside"
+    """Someone stopped the app; Dokku does not restore it."""
     PREVIOUS_RETURNED = "previous_returned"
 
 
@@ -81,6 +91,8 @@ class LiveDetail(StrEnum):
     """Other code was started by `Ended.live_by`."""
     DEPLOYED = "deployed"
     """The new release is in place, but not known to serve."""
+    OTHERS_RUN = "others_run"
+    """The processes of the new release that the cause does not name are running."""
     RETURNED = "returned"
     """The previous release is in place again."""
     IN_CAUSE = "in_cause"
@@ -107,6 +119,10 @@ class Ended:
     live_detail: LiveDetail = LiveDetail.NONE
     live_by: str = ""
     """Commands of others that the live state names; empty: not known."""
+    down: tuple[tuple[Cause, str], ...] = ()
+    """How each process of the new release that does not run is down: `(cause, process)`."""
+    shares: tuple[tuple[Live, str], ...] = ()
+    """If the live state is mixed: which release each process runs."""
 
 
 def failed(
@@ -121,6 +137,8 @@ def failed(
     by: str = "",
     live_detail: LiveDetail = LiveDetail.NONE,
     live_by: str = "",
+    down: tuple[tuple[Cause, str], ...] = (),
+    shares: tuple[tuple[Live, str], ...] = (),
 ) -> Ended:
     """A result that is a failure, with everything that its sentences need."""
     return Ended(
@@ -135,7 +153,14 @@ def failed(
         by=by,
         live_detail=live_detail,
         live_by=live_by,
+        down=down,
+        shares=shares,
     )
+
+
+def app_gone() -> Ended:
+    """The app was destroyed or renamed: under another name its containers may serve on."""
+    return failed("app_gone", Failure.APP_NOT_FOUND, Live.UNKNOWN, Cause.APP_GONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ an image does not identify a release: building the same content again gives the 
 Source: the recordings under bot/simulators/dokku/transcripts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.deployments.dokku_facts import (
     NEVER_FINALIZED,
@@ -56,6 +56,8 @@ class Evidence:
     """Records of outside changes since the snapshot, oldest first."""
     expected: str | None
     """`repo#sha` that the metadata shows after a good end; None: the commit is not known."""
+    app_gone: bool = False
+    """Dokku says that there is no such app: it was destroyed or renamed since the start."""
     cancel_asked: bool = False
     cap_reached: bool = False
     last_word: bool = False
@@ -97,16 +99,22 @@ def release_of(
     return Live.UNKNOWN
 
 
+def shares_of(
+    after: Containers, own: frozenset[str], images: frozenset[str], before: Containers | None
+) -> tuple[tuple[Live, str], ...]:
+    """Which release each process runs, without those that are down."""
+    return tuple(
+        (release_of(container, own, images, before), container.process)
+        for container in after.listed
+        if container.is_up
+    )
+
+
 def live_from(after: Containers | None, own: frozenset[str], before: Containers | None) -> Live:
     """What serves now, judged by the containers. Those that are down serve nothing."""
     if after is None:
         return Live.UNKNOWN
-    images = images_of(own, after)
-    kinds = {
-        release_of(container, own, images, before)
-        for container in after.listed
-        if container.state in {"running", "restarting"}
-    }
+    kinds = {release for release, _ in shares_of(after, own, images_of(own, after), before)}
     if not kinds:
         return Live.NONE
     if Live.UNKNOWN in kinds:
@@ -208,7 +216,17 @@ def refused_by_lock(e: Evidence) -> bool:
 
 def untouched(e: Evidence, live: Live) -> bool:
     """The same release (or still nothing) is serving."""
-    return live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
+    if live is not Live.NONE:
+        return live is Live.PREVIOUS
+    before, after = e.before.containers, e.after
+    return _as_stored(after) == _as_stored(before)
+
+
+def _as_stored(read: Containers | None) -> tuple[Container, ...] | None:
+    """Without how each ended, which a stored snapshot does not keep."""
+    if read is None:
+        return None
+    return tuple(replace(one, exit_code=None, problem="", oom_killed=False) for one in read.listed)
 
 
 def all_containers_differ(e: Evidence) -> bool:

@@ -7,6 +7,7 @@ Source: the recordings under bot/simulators/dokku/transcripts; docs/verdicts.md 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum, auto
 
 from bot.deployments.dokku_facts import BuildStatus, Containers, Trouble
@@ -21,6 +22,7 @@ from bot.deployments.verdict.decisions import (
     Requeue,
     StartAgain,
     WatchRelease,
+    app_gone,
     failed,
 )
 from bot.deployments.verdict.evidence import (
@@ -42,6 +44,7 @@ from bot.deployments.verdict.evidence import (
     own_containers,
     refused_by_lock,
     released_nothing,
+    shares_of,
     source_is_confirmed,
     untouched,
 )
@@ -107,6 +110,17 @@ class CommandEnd(Enum):
 
 def decide(e: Evidence) -> Decision:
     """What to do about a command that has ended, or whose connection was lost."""
+    decision = _decide(e)
+    if isinstance(decision, Ended) and decision.live is Live.MIXED and e.after is not None:
+        own = own_containers(e)
+        shares = shares_of(e.after, own, images_of(own, e.after), e.before.containers)
+        return replace(decision, shares=shares)
+    return decision
+
+
+def _decide(e: Evidence) -> Decision:
+    if e.app_gone:
+        return app_gone()
     if refused_by_lock(e) and not (e.cancel_asked or e.cap_reached):
         return Requeue()
     if (cancelled := _after_cancel(e)) is not None:
@@ -148,7 +162,7 @@ def before_start(
     """A result before Dokku's command was started: the containers say what serves, if read."""
     if after is None:
         live = Live.UNKNOWN
-    elif any(container.state in {"running", "restarting"} for container in after.listed):
+    elif any(container.is_up for container in after.listed):
         live = Live.PREVIOUS
     else:
         live = Live.NONE
@@ -379,7 +393,13 @@ def _live_detail(e: Evidence, live: Live) -> tuple[LiveDetail, str]:
     """What the sentence adds about a previous release, and who restarted it."""
     if live is not Live.PREVIOUS or e.after is None:
         return LiveDetail.NONE, ""
-    if any(container.state == "restarting" for container in e.after.listed):
+    known = e.before.containers.listed if e.before.containers else ()
+    restarts = {one.id: one.restarts for one in known}
+    # A process that crashes again and again reads `running` nearly always: its count shows it.
+    if any(
+        one.state == "restarting" or one.restarts > restarts.get(one.id, 0)
+        for one in e.after.listed
+    ):
         return LiveDetail.RESTARTING, ""
     if all_containers_differ(e):
         return LiveDetail.RESTARTED, change_commands(e.others)

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from bot.deployments.dokku_facts import BuildRecord, Container, Containers, Snapshot
 from bot.deployments.model import Failure, Live, Phase
-from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail, failed
-from bot.deployments.verdict.evidence import images_of, release_of
+from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail, app_gone, failed
+from bot.deployments.verdict.evidence import images_of, release_of, shares_of
 from bot.deployments.verdict.outside_changes import release_commands
 
 DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})
@@ -21,6 +21,19 @@ DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})
 
 GONE = frozenset({"exited", "dead", "missing"})
 """The ones of those that Docker does not start again by itself."""
+
+LONGEST_DOUBT = timedelta(seconds=20)
+"""How long a container may be down before it counts, where someone may be starting or stopping it
+at that moment: `ps:stop` first ends the processes, then sets `Restore`."""
+
+_SEVERITY = (Cause.CRASHED, Cause.NEVER_STARTED, Cause.ENDED_BY_ITSELF, Cause.NOT_RUNNING)
+"""Of several causes, the first names the result."""
+_FAILURES = {
+    Cause.CRASHED: Failure.CRASHED,
+    Cause.NEVER_STARTED: Failure.RELEASE_FAILED,
+    Cause.ENDED_BY_ITSELF: Failure.RELEASE_FAILED,
+    Cause.NOT_RUNNING: Failure.INTERRUPTED,
+}
 
 
 class NextLook(StrEnum):
@@ -41,6 +54,8 @@ class Look:
     done: float
     """Monotonic seconds just after it."""
     containers: Containers | None
+    app_gone: bool = False
+    """Dokku says that there is no such app."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +74,8 @@ class Watched:
 
 def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> Ended | NextLook:
     """Decide on the newest look; `first` is the look that the settle time began with."""
+    if now.app_gone:
+        return app_gone()
     if now.containers is None:
         if not last_word:
             return NextLook.WAIT
@@ -72,12 +89,24 @@ def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> 
         live = Live.NONE if _are_gone(listed) else Live.UNKNOWN
         by = release_commands(known.others)
         return failed("replaced", Failure.INTERRUPTED, live, Cause.REPLACED, by=by)
+    if now.containers.stopped:
+        return failed("stopped", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED_OUTSIDE)
+    shares = shares_of(now.containers, known.own, images, known.before.containers)
+    new = tuple(
+        one
+        for one in listed
+        if release_of(one, known.own, images, known.before.containers) is Live.NEW
+    )
+    if down := _down(first, now, new, known, shares, last_word=last_word):
+        return down
     if Live.PREVIOUS in releases:
-        return _previous_in_place(releases, last_word=last_word)
+        return _previous_in_place(releases, shares, last_word=last_word)
     return _all_new(first, now, listed, known, last_word=last_word)
 
 
-def _previous_in_place(releases: set[Live], *, last_word: bool) -> Ended | NextLook:
+def _previous_in_place(
+    releases: set[Live], shares: tuple[tuple[Live, str], ...], *, last_word: bool
+) -> Ended | NextLook:
     if Live.NEW not in releases:
         return failed(
             "old_again",
@@ -88,7 +117,106 @@ def _previous_in_place(releases: set[Live], *, last_word: bool) -> Ended | NextL
         )
     if not last_word:
         return NextLook.WAIT
-    return failed("old_beside_new", Failure.RELEASE_FAILED, Live.MIXED, Cause.NOT_ALL_REPLACED)
+    return failed(
+        "old_beside_new",
+        Failure.RELEASE_FAILED,
+        Live.MIXED,
+        Cause.NOT_ALL_REPLACED,
+        shares=shares,
+    )
+
+
+def _down(
+    first: Look | None,
+    now: Look,
+    new: tuple[Container, ...],
+    known: Watched,
+    shares: tuple[tuple[Live, str], ...],
+    *,
+    last_word: bool,
+) -> Ended | NextLook | None:
+    """Whether a process of the new release is down; None: each of them runs."""
+    earlier = _by_id(first)
+    causes = {one: cause for one in new if (cause := _how_down(one, earlier.get(one.id)))}
+    if not causes:
+        return None
+    doubted = [one for one in causes if _may_pass(one)]
+    if len(doubted) == len(causes) and not last_word:
+        if first is None or any(not _is_alike(one, earlier.get(one.id)) for one in doubted):
+            return NextLook.BEGIN_AGAIN
+        if now.began - first.done < min(known.settle, LONGEST_DOUBT).total_seconds():
+            return NextLook.WAIT
+    down = tuple(sorted((cause, one.process) for one, cause in causes.items()))
+    cause = min(causes.values(), key=_SEVERITY.index)
+    return failed(
+        str(cause),
+        _FAILURES[cause],
+        live := _live_by(shares),
+        cause,
+        detail=next((why for one in causes if (why := _why(one))), ""),
+        down=down,
+        live_detail=_detail_of(live, cause, shares, down),
+        shares=shares if live is Live.MIXED else (),
+    )
+
+
+def _how_down(one: Container, earlier: Container | None) -> Cause | None:
+    if one.never_started:
+        return Cause.NEVER_STARTED
+    if one.ended_well:
+        return Cause.ENDED_BY_ITSELF
+    if has_crashed(one, earlier):
+        return Cause.CRASHED
+    return None if one.running else Cause.NOT_RUNNING
+
+
+def _may_pass(one: Container) -> bool:
+    """Whether it may be down only because someone starts or stops it at this moment.
+
+    Docker starts a process that crashes again: one that has exited without a restart was stopped,
+    or ended well.
+    """
+    if one.never_started:
+        return not one.problem
+    exited = one.state == "exited" and one.restarts == 0 and one.exit_code is not None
+    return exited or one.state not in DOWN | {"running"}
+
+
+def _is_alike(one: Container, earlier: Container | None) -> bool:
+    return earlier is not None and earlier.state == one.state
+
+
+def _why(one: Container) -> str:
+    """Docker's own reason, where it gives one."""
+    if one.problem:
+        return one.problem
+    return "its memory ran out (Docker: OOMKilled)" if one.oom_killed else ""
+
+
+def _live_by(shares: tuple[tuple[Live, str], ...]) -> Live:
+    kinds = {release for release, _ in shares}
+    if len(kinds) > 1:
+        return Live.MIXED
+    return kinds.pop() if kinds else Live.NONE
+
+
+def _detail_of(
+    live: Live,
+    cause: Cause,
+    shares: tuple[tuple[Live, str], ...],
+    down: tuple[tuple[Cause, str], ...],
+) -> LiveDetail:
+    if live is not Live.NEW:
+        return LiveDetail.NONE
+    if cause is Cause.CRASHED:
+        return LiveDetail.DEPLOYED
+    named = {process for _, process in down}
+    others = any(process not in named for _, process in shares)
+    return LiveDetail.OTHERS_RUN if others else LiveDetail.DEPLOYED
+
+
+def _by_id(look: Look | None) -> dict[str, Container]:
+    return {one.id: one for one in look.containers.listed} if look and look.containers else {}
 
 
 def _all_new(
@@ -99,13 +227,9 @@ def _all_new(
     *,
     last_word: bool,
 ) -> Ended | NextLook:
-    earlier = {one.id: one for one in first.containers.listed} if first and first.containers else {}
-    crashed = sorted(one.process for one in listed if has_crashed(one, earlier.get(one.id)))
-    if crashed:
-        return _crashed(crashed, gone=_are_gone(listed))
-    running = all(one.running for one in listed)
-    same = first is not None and earlier.keys() == {one.id for one in listed}
-    if first is None or not running or not same:
+    earlier = _by_id(first)
+    ran = all(one.running for one in earlier.values())
+    if first is None or not ran or earlier.keys() != {one.id for one in listed}:
         if not last_word:
             return NextLook.BEGIN_AGAIN
         return failed(
@@ -127,17 +251,6 @@ def _all_new(
     )
 
 
-def _crashed(processes: list[str], *, gone: bool) -> Ended:
-    return failed(
-        "crashed",
-        Failure.CRASHED,
-        Live.NONE if gone else Live.NEW,
-        Cause.CRASHED,
-        detail=", ".join(processes),
-        live_detail=LiveDetail.NONE if gone else LiveDetail.DEPLOYED,
-    )
-
-
 def _are_gone(listed: tuple[Container, ...]) -> bool:
     return all(one.state in GONE for one in listed)
 
@@ -146,4 +259,6 @@ def has_crashed(now: Container, earlier: Container | None) -> bool:
     """It restarted or exited: by count, by state, or because its start moved."""
     if now.restarts > 0 or now.state in DOWN:
         return True
-    return earlier is not None and earlier.started_at != now.started_at
+    if earlier is None or earlier.never_started:
+        return False
+    return earlier.started_at != now.started_at

@@ -6,7 +6,7 @@ Slack, the CLI, webhooks and the docs take their words from here.
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from bot.deployments.dokku_facts import Containers
+from bot.deployments.dokku_facts import Container, Containers
 from bot.deployments.model import Failure, Live
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
 from bot.deployments.verdict.evidence import Evidence
@@ -98,12 +98,15 @@ CAUSES: Mapping[Cause, str] = {
     "containers was lost",
     Cause.COMMIT_NOT_CONFIRMED: "Released, but the commit could not be confirmed",
     Cause.STOPPED: "The new release was stopped or scaled down before it was confirmed as stable",
+    Cause.STOPPED_OUTSIDE: "Someone stopped the app (`ps:stop`) before the new release was "
+    "confirmed as stable",
     Cause.NOTHING_SCALED_UP: "Released, but no process is scaled up, so nothing is serving",
     Cause.NOT_ALL_REPLACED: "Not every process was replaced",
     Cause.NEVER_BEGAN: "The connection was lost before Dokku's command started, so nothing ran",
     Cause.DIED_WITH_CONNECTION: "The bot stopped or its connection dropped during the "
     "deployment, and Dokku's command died with it",
     Cause.NO_CONTACT: "Contact with Dokku was lost, so the result is unknown",
+    Cause.APP_GONE: "Someone destroyed or renamed the app on the server during the deployment",
     Cause.STABLE: "The new release is running and has stayed up",
     Cause.NOT_UP: "The new release's containers kept changing, so it could not be "
     "confirmed as stable",
@@ -111,6 +114,14 @@ CAUSES: Mapping[Cause, str] = {
     "confirmed as stable",
 }
 """Causes whose sentence needs nothing but an error line behind it, without the full stop."""
+
+DOWN: Mapping[Cause, tuple[str, str]] = {
+    Cause.CRASHED: ("does not stay up", "do not stay up"),
+    Cause.NEVER_STARTED: ("never started", "never started"),
+    Cause.ENDED_BY_ITSELF: ("ended by itself with status 0", "ended by themselves with status 0"),
+    Cause.NOT_RUNNING: ("is paused or not running", "are paused or not running"),
+}
+"""What is said of a process that is down, and of several."""
 
 LATE = "Failed after new containers had started."
 BY_LOCK = " (inferred from the released deploy lock)"
@@ -149,10 +160,9 @@ def _cause(ended: Ended) -> str:
     match ended.cause:
         case Cause.NOT_STARTED:
             return ended.detail
-        case Cause.CRASHED:
-            names = ended.detail.split(", ")
-            stay = "does not stay up" if len(names) == 1 else "do not stay up"
-            return f"The new release was deployed, but {name_all(names)} {stay}"
+        case Cause.CRASHED | Cause.NEVER_STARTED | Cause.ENDED_BY_ITSELF | Cause.NOT_RUNNING:
+            text = f"The new release was deployed, but {name_all(_down_phrases(ended))}"
+            return f"{text}: {ended.detail}" if ended.detail else text
         case Cause.REPLACED | Cause.CONTAINERS_REPLACED:
             what = "Another release replaced it"
             if ended.cause is Cause.CONTAINERS_REPLACED:
@@ -165,11 +175,33 @@ def _cause(ended: Ended) -> str:
             return f"{text}: {ended.detail}" if ended.detail else text
 
 
+def _down_phrases(ended: Ended) -> Sequence[str]:
+    """`web.1 does not stay up`, and so on, for each way in which a process is down."""
+    phrases = []
+    for cause in dict.fromkeys((ended.cause, *(cause for cause, _ in ended.down))):
+        names = [process for one, process in ended.down if one is cause]
+        one, several = DOWN[cause]
+        phrases.append(f"{name_all(names)} {one if len(names) == 1 else several}")
+    return phrases
+
+
+def _mixed_sentence(shares: Sequence[tuple[Live, str]]) -> str:
+    """Which process runs which release."""
+    new = [process for release, process in shares if release is Live.NEW]
+    old = [process for release, process in shares if release is Live.PREVIOUS]
+    if not new or not old:
+        return LIVE_SENTENCES[Live.MIXED]
+    runs, run = ("runs" if len(names) == 1 else "run" for names in (new, old))
+    return f"{name_all(new)} {runs} the new release, {name_all(old)} {run} the previous one."
+
+
 def live_sentence(ended: Ended) -> str:
     """What serves now; empty where the cause says it."""
     by = f"by {ended.live_by}" if ended.live_by else "outside the bot"
     match ended.live_detail:
         case LiveDetail.NONE:
+            if ended.live is Live.MIXED:
+                return _mixed_sentence(ended.shares)
             return LIVE_SENTENCES[ended.live]
         case LiveDetail.RESTARTING:
             return "The previous release is still in place, but is restarting."
@@ -181,6 +213,8 @@ def live_sentence(ended: Ended) -> str:
             )
         case LiveDetail.DEPLOYED:
             return "The new release is still in place."
+        case LiveDetail.OTHERS_RUN:
+            return "Its other processes are running."
         case LiveDetail.RETURNED:
             return "The previous release is serving."
         case LiveDetail.IN_CAUSE:
@@ -216,7 +250,7 @@ def describe(evidence: Evidence, rule: str) -> str:
     seen = (
         "unreadable"
         if after is None
-        else ", ".join(f"{one.process} {one.id} {one.state}" for one in after.listed) or "none"
+        else ", ".join(f"{one.process} {one.id} {_state(one)}" for one in after.listed) or "none"
     )
     markers = ", ".join(sorted(evidence.output.markers)) or "none"
     if not evidence.keeps_records:
@@ -226,6 +260,11 @@ def describe(evidence: Evidence, rule: str) -> str:
         f"rule {rule}; exit status {evidence.exit_status}; record {shown}; containers {seen}; "
         f"markers {markers}{others}"
     )
+
+
+def _state(one: Container) -> str:
+    ended = "" if one.exit_code is None or one.running else f" ({one.exit_code})"
+    return f"{one.state}{ended}{' OOMKilled' if one.oom_killed else ''}"
 
 
 def _lock_words(evidence: Evidence) -> str:

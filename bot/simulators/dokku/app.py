@@ -105,7 +105,7 @@ class App:
         return {
             dyno: LiveProcess(sha=one.image.sha, container_id=one.id, state=one.state)
             for dyno, one in sorted(self.listed.items())
-            if one.exists and one.state is not RunState.EXITED
+            if one.exists and one.state in {RunState.RUNNING, RunState.RESTARTING}
         }
 
     def holder_of_name(self, name: str) -> Container | None:

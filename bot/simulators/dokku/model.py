@@ -44,6 +44,8 @@ class Nowhere:
 class RunState(StrEnum):
     """Docker's `State.Status`, as far as Dokku shows it."""
 
+    CREATED = "created"
+    """Docker made it and could not start it."""
     RUNNING = "running"
     RESTARTING = "restarting"
     EXITED = "exited"

@@ -384,6 +384,23 @@ def test_step_and_error_are_masked() -> None:
     assert states(*lines[:4], "       http://web.example").url == "http://web.example"
 
 
+def test_address_is_the_apps_only_behind_a_proxy() -> None:
+    """Without a proxy Dokku prints the server's own address (recorded on 0.38.27)."""
+    lines = (
+        "-----> Building web from Dockerfile",
+        "-----> Releasing web...",
+        "-----> Running post-deploy",
+        "-----> Ensuring network configuration is in sync for web",
+        "-----> Nginx support is disabled for app (web)",
+        "=====> Application deployed:",
+        "       http://apps.test:5000",
+    )
+    assert states(*lines).url is None
+    assert states(*lines[:4], *lines[5:]).url == "http://apps.test:5000"
+    other = "-----> Nginx support is disabled for app (other)"
+    assert states(*lines[:4], other, *lines[5:]).url == "http://apps.test:5000"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_prefilter_skips_no_line_with_a_fact(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pattern per phase sorts out most lines."""

@@ -3,7 +3,7 @@
 from bot.simulators.dokku.clock import stamp_ns
 from bot.simulators.dokku.commands.shared import Refused, Unmodelled, find_app, put
 from bot.simulators.dokku.host import DokkuHost
-from bot.simulators.dokku.model import Container, Output
+from bot.simulators.dokku.model import Container, Output, RunState
 from bot.simulators.dokku.recordings import step
 
 COLOURS = {"web": 36, "worker": 33}
@@ -46,16 +46,23 @@ def _options(words: list[str]) -> tuple[int, bool, str | None]:
 
 
 def _printed(container: Container) -> list[tuple[str, str]]:
-    """Return prefix and text of each line: the recorded program prints two lines per start."""
+    """Return prefix and text of each line: the recorded program prints two lines per start.
+
+    When web crashes it prints a third one (recording u_crashloop); no worker's crash is recorded.
+    """
     kind = container.process_type
     second = "listening on 5000" if kind == "web" else "worker tick 0 version=2"
     lines: list[tuple[str, str]] = []
-    for started_at in container.starts:
+    gave_up = container.state is RunState.EXITED and container.exit_code != 0
+    crashes = container.restart_count + (1 if gave_up else 0)
+    for number, started_at in enumerate(container.starts, 1):
         prefix = (
             f"\x1b[{COLOURS.get(kind, 36)}m{stamp_ns(started_at)} app[{container.dyno}]:\x1b[0m "
         )
         lines.append((prefix, f"labweb {kind} starting version=2 rev={container.rev} pid=7"))
         lines.append((prefix, second))
+        if number <= crashes and kind == "web":
+            lines.append((prefix, "labweb: simulated crash"))
     return lines
 
 

@@ -104,8 +104,10 @@ def _state(container: Container) -> dict[str, Any]:
         "FinishedAt": stamp_ns(finished) if finished else NEVER,
         "Pid": int(container.id[:4], 16) + 1000 if running else 0,
         "Restarting": container.state is RunState.RESTARTING,
-        "Running": container.state is not RunState.EXITED,
-        "StartedAt": stamp_ns(container.started_at),
+        "Running": container.state in {RunState.RUNNING, RunState.RESTARTING},
+        "StartedAt": NEVER
+        if container.state is RunState.CREATED
+        else stamp_ns(container.started_at),
         "Status": container.state.value,
     }
 

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from bot.deployments.execution.start import may_start_again
-from bot.deployments.model import CancelRequest, Phase
+from bot.deployments.model import CancelRequest, Failure, Live, Phase
+from bot.errors import OtherScheduler
 from tests.support.builders import NOW
-from tests.support.rig import waiting
+from tests.support.rig import a_rig, waiting
+from tests.support.virtual_time import in_virtual_time
 
 WITHIN = timedelta(minutes=10)
 
@@ -59,3 +61,17 @@ def test_never_starts_again_late_or_past_a_newer_deployment(
     facts: dict[str, Any], allowed: bool
 ) -> None:
     assert is_allowed(**facts) is allowed
+
+
+@in_virtual_time
+async def test_other_scheduler_is_refused_in_a_sentence_before_the_start() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.fail("containers", OtherScheduler("web", "the scheduler k3s"), times=9)
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.REFUSED, Live.UNKNOWN)
+    assert row.reason == (
+        "web runs on the scheduler k3s, where Dokku does not show containers: its own result "
+        "could be read, but not what serves. The bot can prove that only on docker-local. "
+        "Nothing was started. What is serving now is unknown."
+    )
+    assert rig.dokku.streams == []

@@ -1,5 +1,6 @@
 """After the command's end: which evidence is read, how often, and what it proves."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -301,3 +302,31 @@ async def test_old_dokku_success_needs_output_and_containers() -> None:
     stream.succeed()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live, row.build_id) == (Phase.SUCCEEDED, Live.NEW, None)
+
+
+@in_virtual_time
+async def test_crashed_process_shows_the_end_of_its_own_log() -> None:
+    rig = a_rig(waiting())
+    rig.dokku.app_logs["web.1"] = ["starting", "KeyError: 'STRIPE_ACCOUNT'"]
+    stream = await rig.begun()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    rig.dokku.now = containers(replace(NEW, restarts=3))
+    row = await rig.until_ended(within_s=60)
+    assert row.failure is Failure.CRASHED
+    own = ("…… the end of the log of web.1 ……", "starting", "KeyError: 'STRIPE_ACCOUNT'")
+    assert rig.progress().excerpt[-3:] == own
+    assert tuple(rig.store.logs[row.id][-3:]) == own
+
+
+@in_virtual_time
+async def test_own_log_that_cannot_be_read_delays_no_result() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    rig.dokku.now = containers(replace(NEW, restarts=3))
+    rig.dokku.fail("app_log")
+    row = await rig.until_ended(within_s=60)
+    assert row.failure is Failure.CRASHED
+    assert rig.dokku.asked.count("app_log") == 1

@@ -2,14 +2,18 @@
 
 from datetime import timedelta
 
+import pytest
+
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Failure, Live, Phase
+from bot.errors import CommandFailed
 from tests.support.builders import METADATA, NEW, containers
 from tests.support.fake_dokku import BUILDING, DOWN, GOOD, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
 INTERVAL = 10
+NO_APP = CommandFailed("builds:list web", 20, "", " !     App web does not exist")
 
 
 async def building() -> tuple[Rig, FakeStream]:
@@ -294,3 +298,61 @@ async def test_refused_outside_deploy_is_only_in_the_evidence() -> None:
     row = await rig.until_ended(within_s=60)
     assert row.reason == "The new release is running and has stayed up."
     assert "git-hook p1 abandoned" in (row.evidence or "")
+
+
+@in_virtual_time
+async def test_app_that_is_gone_ends_the_build_within_a_poll() -> None:
+    rig, stream = await building()
+    rig.dokku.down = NO_APP
+    began = rig.clock.monotonic()
+    row = await rig.until_ended(within_s=60)
+    assert rig.clock.monotonic() - began <= INTERVAL + 1
+    assert (row.phase, row.failure, row.live) == (
+        Phase.FAILED,
+        Failure.APP_NOT_FOUND,
+        Live.UNKNOWN,
+    )
+    assert row.reason == (
+        "Someone destroyed or renamed the app on the server during the deployment. "
+        "What is serving now is unknown."
+    )
+    assert row.late_over
+    assert not stream.closed
+
+
+@in_virtual_time
+@pytest.mark.parametrize("exit_status", [0, 1, None])
+async def test_app_that_is_gone_at_the_end_is_not_asked_for_again(exit_status: int | None) -> None:
+    rig, stream = await building()
+    rig.dokku.down = NO_APP
+    began = rig.clock.monotonic()
+    if exit_status is None:
+        stream.lose()
+    else:
+        stream.end(exit_status)
+    row = await rig.until_ended(within_s=60)
+    assert rig.clock.monotonic() - began <= INTERVAL + 1
+    assert (row.failure, row.live) == (Failure.APP_NOT_FOUND, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_app_that_is_gone_ends_the_watch() -> None:
+    rig, stream = await building()
+    stream.succeed()
+    await rig.until_phase(Phase.CHECKING)
+    rig.dokku.down = NO_APP
+    began = rig.clock.monotonic()
+    row = await rig.until_ended(within_s=60)
+    assert rig.clock.monotonic() - began <= INTERVAL + 1
+    assert (row.failure, row.live) == (Failure.APP_NOT_FOUND, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_what_waits_for_an_app_that_is_gone_ends_too() -> None:
+    second = waiting(id="01K9ZB0000000000000000000B", request_key="command:2")
+    rig = a_rig(waiting(), second)
+    await rig.begun()
+    rig.dokku.down = NO_APP
+    row = await rig.until_ended(second.id, within_s=60)
+    assert row.failure is Failure.APP_NOT_FOUND
+    assert row.started_at is None

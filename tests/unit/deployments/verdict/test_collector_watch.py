@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from bot.deployments.dokku_facts import BuildStatus, Containers
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.verdict.collector import EvidenceCollector, Stability
-from bot.deployments.verdict.decisions import Ended
+from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.stability import Look
 from bot.deployments.verdict.wording import sentence_of
 from tests.support.builders import (
@@ -26,13 +29,17 @@ AGAIN = timedelta(seconds=2)
 
 
 async def watched(
-    dokku: FakeDokku, first: Containers | None = None, *, most: timedelta = timedelta(minutes=30)
+    dokku: FakeDokku,
+    first: Containers | None = None,
+    *,
+    most: timedelta = timedelta(minutes=30),
+    settle: timedelta = SETTLE,
 ) -> Stability:
     clock = LoopClock()
     collector = EvidenceCollector(dokku, clock=clock, look_again=AGAIN)
     now = clock.monotonic()
     look = Look(began=now, done=now, containers=first or containers(NEW))
-    return await collector.watch("web", evidence(), look, settle=SETTLE, most=most)
+    return await collector.watch("web", evidence(), look, settle=settle, most=most)
 
 
 async def watch(
@@ -87,6 +94,37 @@ async def test_restart_of_the_release_restarts_the_settle_time() -> None:
 async def test_crash_ends_the_watch() -> None:
     verdict, _ = await watch(FakeDokku(now=containers(replace(NEW, restarts=1))))
     assert (verdict.failure, verdict.live) == (Failure.CRASHED, Live.NEW)
+
+
+@in_virtual_time
+@pytest.mark.parametrize("settle", [timedelta(seconds=1), SETTLE, timedelta(minutes=10)])
+@pytest.mark.parametrize(
+    ("down", "cause"),
+    [
+        ({"state": "created"}, Cause.NEVER_STARTED),
+        ({"state": "exited", "started_at": "0001-01-01T00:00:00Z"}, Cause.NEVER_STARTED),
+        ({"state": "dead"}, Cause.CRASHED),
+        ({"state": "removing"}, Cause.CRASHED),
+        ({"state": "paused"}, Cause.NOT_RUNNING),
+        ({"state": "exited", "exit_code": 0}, Cause.ENDED_BY_ITSELF),
+        ({"state": "exited", "exit_code": 1}, Cause.CRASHED),
+    ],
+)
+async def test_container_that_does_not_run_is_reported_within_a_minute(
+    down: dict[str, Any], cause: Cause, settle: timedelta
+) -> None:
+    now = containers(replace(NEW, **down))
+    end = await watched(FakeDokku(now=now), now, settle=settle)
+    assert (end.ended.cause, end.ended.live) == (cause, Live.NONE)
+    assert end.ended.down == ((cause, "web.1"),)
+    assert LoopClock().monotonic() < 60
+
+
+@in_virtual_time
+async def test_container_that_is_just_being_started_is_waited_for() -> None:
+    first = containers(replace(NEW, state="created", started_at="0001-01-01T00:00:00Z"))
+    verdict, _ = await watch(FakeDokku(now=containers(NEW)), first)
+    assert (verdict.phase, verdict.live) == (Phase.SUCCEEDED, Live.NEW)
 
 
 @in_virtual_time

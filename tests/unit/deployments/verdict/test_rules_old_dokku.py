@@ -66,8 +66,8 @@ def in_the_build() -> Evidence:
 @pytest.fixture
 def in_post_deploy() -> Evidence:
     steps = recorded("inspect_c_interrupted_post_deploy")
-    before = read_containers(steps["inspect_before"]["stdout"])
-    after = read_containers(steps["inspect"]["stdout"])
+    before = read_containers(steps["inspect_before"]["stdout"], str)
+    after = read_containers(steps["inspect"]["stdout"], str)
     return lost(steps, before, after, AppReport())
 
 

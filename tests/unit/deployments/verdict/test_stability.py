@@ -1,5 +1,6 @@
 """The stability check: time between reads, moved starts, learnt images. Cases: tests/verdicts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -78,7 +79,11 @@ ANY_LOOK = st.none() | st.lists(
             OTHER_RELEASE,
             RESTARTED_NEW,
             a_container(NEW.id, image=NEW.image, restarts=1),
-            a_container(NEW.id, image=NEW.image, state="created"),
+            *(
+                a_container(NEW.id, image=NEW.image, state=state)
+                for state in ("created", "paused", "restarting", "removing", "exited", "dead")
+            ),
+            replace(NEW_WORKER, state="exited", exit_code=0),
         ]
     ),
     unique_by=lambda one: one.process,
@@ -99,5 +104,5 @@ def test_success_was_up_twice(
     assert first is not None
     assert now is not None
     assert first.ids == now.ids
-    assert all(one.running and one.restarts == 0 for one in now.listed)
+    assert all(one.running and one.restarts == 0 for one in (*first.listed, *now.listed))
     assert now.images == {NEW.image}

@@ -9,6 +9,7 @@ from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
 from bot.deployments.verdict.wording import (
     CAUSES,
+    DOWN,
     FAILURES,
     LIVE,
     LIVE_SENTENCES,
@@ -31,6 +32,10 @@ def result(cause: Cause, **more: Any) -> Ended:
         "live": Live.PREVIOUS,
     }
     return Ended(cause=cause, **(given | more))
+
+
+def down(*processes: str, cause: Cause = Cause.CRASHED) -> tuple[tuple[Cause, str], ...]:
+    return tuple((cause, one) for one in processes)
 
 
 @pytest.mark.parametrize(
@@ -132,17 +137,65 @@ def test_sentence_ends_once(text: str, sentence: str) -> None:
             ),
         ),
         (
-            result(Cause.CRASHED, detail="web.1", live_detail=LiveDetail.DEPLOYED),
+            result(Cause.CRASHED, down=down("web.1"), live_detail=LiveDetail.DEPLOYED),
             (
                 "The new release was deployed, but web.1 does not stay up. "
                 "The new release is still in place."
             ),
         ),
         (
-            result(Cause.CRASHED, detail="web.1, worker.1", live_detail=LiveDetail.DEPLOYED),
+            result(Cause.CRASHED, down=down("web.1", "worker.1"), live_detail=LiveDetail.DEPLOYED),
             (
                 "The new release was deployed, but web.1 and worker.1 do not stay up. "
                 "The new release is still in place."
+            ),
+        ),
+        (
+            result(
+                Cause.CRASHED,
+                down=(*down("worker.1"), *down("web.1", cause=Cause.NEVER_STARTED)),
+                detail="its memory ran out (Docker: OOMKilled)",
+                live_detail=LiveDetail.DEPLOYED,
+            ),
+            (
+                "The new release was deployed, but worker.1 does not stay up and web.1 never "
+                "started: its memory ran out (Docker: OOMKilled). "
+                "The new release is still in place."
+            ),
+        ),
+        (
+            result(
+                Cause.NEVER_STARTED,
+                down=down("web.1", cause=Cause.NEVER_STARTED),
+                detail="port is already allocated",
+                live=Live.NEW,
+                live_detail=LiveDetail.OTHERS_RUN,
+            ),
+            (
+                "The new release was deployed, but web.1 never started: port is already "
+                "allocated. Its other processes are running."
+            ),
+        ),
+        (
+            result(
+                Cause.ENDED_BY_ITSELF,
+                down=down("web.1", cause=Cause.ENDED_BY_ITSELF),
+                live=Live.NONE,
+            ),
+            (
+                "The new release was deployed, but web.1 ended by itself with status 0. "
+                "Nothing is serving."
+            ),
+        ),
+        (
+            result(
+                Cause.RELEASE_FAILED,
+                live=Live.MIXED,
+                shares=((Live.NEW, "web.1"), (Live.NEW, "web.2"), (Live.PREVIOUS, "worker.1")),
+            ),
+            (
+                "The release failed. "
+                "web.1 and web.2 run the new release, worker.1 runs the previous one."
             ),
         ),
         (
@@ -165,9 +218,9 @@ def test_sentence_of_a_result(ended: Ended, sentence: str) -> None:
 def test_every_word_has_its_text() -> None:
     in_their_own_words = {
         Cause.NOT_STARTED,
-        Cause.CRASHED,
         Cause.REPLACED,
         Cause.CONTAINERS_REPLACED,
+        *DOWN,
     }
     assert set(CAUSES) == set(Cause) - in_their_own_words
     assert set(LIVE) == set(LIVE_SENTENCES) == set(Live)
