@@ -340,7 +340,7 @@ class Worker:
         attempt = self._attempt
         output = attempt.streamed
         if output is None:
-            output = self._dokku.facts_of(self.owned.row.dokku_app, attempt.kept or ())
+            output = await self._dokku.facts_of(self.owned.row.dokku_app, attempt.kept or ())
         await self._results.lost_contact(output, cap_reached=attempt.cap_reached)
 
     async def _release_lease(self) -> None:
