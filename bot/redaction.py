@@ -2,8 +2,7 @@
 
 Three layers: known values (settings), places of secrets (`PASSWORD=...`, the user part of a URL,
 `Authorization:`), and shapes that only tokens have (`ghp_...`, `AKIA...`, JWT, private keys).
-All patterns are bounded or start at a fixed word, so hostile text costs time in proportion to its
-length.
+No pattern backtracks far, so hostile text costs time in proportion to its length.
 """
 
 import base64
@@ -150,14 +149,14 @@ class _Known:
                     break
 
 
-_PREFIX = r"(?:\s*#\d+ (?:\d+\.\d+ )?|\s*\d+\.\d+ |\s*\S{1,60}\[[\w.]{1,60}\]:\s|[\s|>]*)"
+# Atomic, as everything here: what a prefix took is never tried again as a part of the key.
+_PREFIX = r"(?>\s*+#\d++ (?:\d++\.\d++ )?|\s*+\d++\.\d++ |\s*+\S{1,60}\[[\w.]{1,60}\]:\s|[\s|>]*+)"
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_ENDS = re.compile(
-    rf"^(?P<prefix>{_PREFIX}).*?-----END [A-Z0-9 ]{{0,40}}PRIVATE KEY[A-Z ]*-----"
-)
+_KEY_PREFIX = re.compile(_PREFIX)
+_KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,40}-----")
 _KEY_BODY = re.compile(
-    rf"^(?P<prefix>{_PREFIX})(?P<body>[A-Za-z0-9+/]{{0,128}}={{0,3}}"
-    r"|(?:Proc-Type|DEK-Info|Version|Comment):.*)[\"',\\\s]*$"
+    rf"^(?P<prefix>{_PREFIX})(?P<body>[A-Za-z0-9+/]{{0,128}}+={{0,3}}+"
+    r"|(?:Proc-Type|DEK-Info|Version|Comment):.*+)[\"',\\\s]*+$"
 )
 _BODY_SHORTEST = 20
 _BODY_SURE = 40
@@ -185,10 +184,12 @@ class RedactedLines:
     def line(self, text: str, sieve: Sieve = EVERYTHING) -> str:
         """Mask the next line. `sieve`: that of a text which contains it."""
         if self._in_key:
-            end = _KEY_ENDS.match(text)
+            end = _KEY_ENDS.search(text)
             if end is not None:
                 self._in_key = False
-                return end["prefix"] + MASK + self.line(text[end.end() :], sieve)
+                prefix = _KEY_PREFIX.match(text, 0, end.start())
+                before = prefix[0] if prefix else ""
+                return before + MASK + self.line(text[end.end() :], sieve)
             body = _KEY_BODY.match(text)
             if body is not None and not body["body"]:
                 return text

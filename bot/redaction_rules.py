@@ -1,7 +1,7 @@
 """The patterns of the redaction: places and shapes of secrets.
 
-All patterns are bounded or start at a fixed word, so hostile text costs time in proportion to its
-length.
+No pattern backtracks far (possessive quantifiers, context looked up backwards), so hostile text
+costs time in proportion to its length.
 """
 
 import re
@@ -26,6 +26,8 @@ class _Rule:
 
     hints: tuple[str, ...]
     pattern: re.Pattern[str]
+    after: re.Pattern[str] | None = None
+    """What must come before, in the same command."""
 
 
 _WORDS = (
@@ -48,16 +50,16 @@ _RULES: tuple[_Rule, ...] = (
             # Up to its end marker; without one, as far as it looks like a key. It stops at the
             # next marker, so that many begins without an end cost no more than one.
             r"(?P<secret>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,32768}"
+            r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,32768}+"
             r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"|(?:[A-Za-z0-9+/=\s\\:,]|-(?!----BEGIN ))*))",
+            r"|(?:[A-Za-z0-9+/=\s\\:,]|-(?!----BEGIN ))*+))",
         ),
     ),
     _Rule(
         _WORD_HINTS,
         re.compile(
-            rf"(?<!unexpected )(?:{_WORDS})(?P<more>[\w.-]{{0,40}})(?:\\{{0,4}}[\"'])?\]?"
-            rf"[ \t]{{0,4}}(?:=>|:=|==?|:)[ \t]{{0,4}}{_VALUE}",
+            rf"(?:{_WORDS})(?P<more>[\w.-]{{0,40}}+)(?:\\{{0,4}}+[\"'])?\]?"
+            rf"[ \t]{{0,4}}+(?:=>|:=|==?|:)[ \t]{{0,4}}{_VALUE}",
             re.IGNORECASE,
         ),
     ),
@@ -65,7 +67,7 @@ _RULES: tuple[_Rule, ...] = (
         _WORD_HINTS,
         re.compile(
             rf"(?:(?<![\w-])--?[\w-]{{0,40}}|\b(?:ENV|ARG|export|set)[ \t]{{1,4}}\w{{0,40}})"
-            rf"(?:{_WORDS})[\w-]{{0,40}}[ \t]{{1,4}}{_VALUE}",
+            rf"(?:{_WORDS})[\w-]{{0,40}}+[ \t]{{1,4}}{_VALUE}",
             re.IGNORECASE,
         ),
     ),
@@ -100,23 +102,23 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(
         ("curl",),
-        re.compile(
-            r"\bcurl\b[^\r\n]{0,200}?[ \t](?:-u|--user)[ \t=]{0,2}[\"']?[^\s:\"']{1,64}:"
-            r"(?P<secret>[^\s\"']+)"
-        ),
+        re.compile(r"[ \t](?:-u|--user)[ \t=]{0,2}[\"']?[^\s:\"']{1,64}+:(?P<secret>[^\s\"']+)"),
+        after=re.compile(r"(?s:.*)(?P<at>)\bcurl\b(?=[^\r\n]*+\Z)"),
     ),
     _Rule(
         ("login", "mysql", "mariadb", "sshpass", "mongo"),
         re.compile(
-            r"\b(?:login|mysql\w{0,10}|mariadb\w{0,10}|sshpass|mongo\w{0,10})(?=[ \t])"
-            r"[^\r\n|;&]{0,200}?[ \t]-p[ \t=]?[\"']?(?P<secret>[^\s\"']+)"
+            r"[ \t]-p[ \t=]?[\"']?(?P<secret>[^\s\"']+)",
+        ),
+        after=re.compile(
+            r"(?s:.*)(?P<at>)\b(?:login|mysql\w{0,10}|mariadb\w{0,10}|sshpass|mongo\w{0,10})"
+            r"(?=(?:[ \t][^\r\n|;&]*+)?\Z)"
         ),
     ),
     _Rule(
         ("redis-cli",),
-        re.compile(
-            r"\bredis-cli(?=[ \t])[^\r\n|;&]{0,200}?[ \t]-a[ \t=]?[\"']?(?P<secret>[^\s\"']+)"
-        ),
+        re.compile(r"[ \t]-a[ \t=]?[\"']?(?P<secret>[^\s\"']+)"),
+        after=re.compile(r"(?s:.*)(?P<at>)\bredis-cli(?=(?:[ \t][^\r\n|;&]*+)?\Z)"),
     ),
     _Rule(
         ("password", "identified"),
@@ -128,14 +130,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(
         ("password",),
-        re.compile(r"\blogin[ \t]{1,4}\S{1,100}[ \t]{1,4}password[ \t]{1,4}(?P<secret>\S+)"),
-    ),
-    _Rule(
-        ("://",),
-        re.compile(
-            r"://(?P<secret>(?!git@)[^\s/\"'<>@:]{1,512}(?::[^\s/\"'<>]{0,1024})?"
-            r"|[^\s/\"'<>@:]{0,512}:(?!\d{1,5}/)[^\s\"'<>]{0,1024})@"
-        ),
+        re.compile(r"\blogin[ \t]{1,4}\S{1,100}+[ \t]{1,4}password[ \t]{1,4}(?P<secret>\S+)"),
     ),
     _Rule(
         ("hooks.slack.com/",),
@@ -180,7 +175,46 @@ _RULES: tuple[_Rule, ...] = (
 _VALUE_GROUPS = ("a", "b", "c", "d")
 
 
-ALL_HINTS = tuple((hint, place) for place, rule in enumerate(_RULES) for hint in rule.hints)
+_USERINFO = len(_RULES)
+ALL_HINTS = (
+    *((hint, place) for place, rule in enumerate(_RULES) for hint in rule.hints),
+    ("://", _USERINFO),
+)
+_REACH = 200
+"""So far before a secret its command is looked for."""
+_UNEXPECTED = "unexpected "
+_USER = re.compile(r"[^\s/\"'<>@:]{0,512}+")
+_RUN = re.compile(r"[^\s\"'<>]*+")
+# `token.service.ts:41:7`, `passwords_controller.rb:12:in`, `token_test.py::test_expired`.
+_SOURCE = re.compile(
+    r"\.(?:[cm]?[jt]sx?|vue|svelte|astro|rb|erb|haml|slim|rake|go|pyi?|rs|java|kts?|scala|groovy|php"
+    r"|exs?|erl|cs|fs|vb|cc?|cpp|hh?|hpp|mm?|swift|dart|lua|p[lm]|clj[sc]?|hs|elm|cr|nim|zig|jl|sh"
+    r"|sql|s?css|less|html?|ya?ml|json5?|toml|xml|proto|graphql|tf)\Z",
+    re.IGNORECASE,
+)
+_POSITION = re.compile(
+    r"(?:line\Z|\d{1,6}(?::\d{1,6}(?:-\d{1,6})?)?(?![\w.@$!%*?&+/=-])"
+    r"(?::in\b|:?(?!\S)|[^\w:])|:)"
+)
+_COMPLAINT = re.compile(r"(?:error|warning|warn|fatal|note|info)\b[:,]?\Z")
+# `Devise::AccessToken::Error`: a class inside a class.
+_CONSTANT = re.compile(r":(?:[A-Z][a-z]+)+(?![\w$@!%*?&+/=-])")
+# `bin/rails credentials:edit`, `npm run token:generate`: a task.
+_VERB = re.compile(
+    r"(?:(?:add|apply|build|check|clean|clear|create|delete|diff|edit|ensure|export|fetch|generate"
+    r"|import|init|install|list|lint|migrate|prune|pull|push|refresh|remove|renew|report|reset|revoke"
+    r"|rotate|run|seed|set|setup|show|start|sync|test|unset|update|verify|watch)(?:[_:-](?=[a-z])|\b)"
+    r"|(?<=[_:-])[a-z]{1,20}\b[_:-]?){1,4}[`'\".,;)\]]{0,3}"
+)
+_TASKS = re.compile(r"(?:credential|secret)s")
+_TASK_VERB = re.compile(r"(?:edit|show|diff|fetch|setup)\b")
+_RUNNER = re.compile(
+    r"(?:^|[\s/`'\"(;&|])(?:rails|rake|npm|npx|pnpm|yarn|bun|artisan|console|composer|mix|dokku|heroku"
+    r"|flask|just|task|thor|invoke|nx|deno|lerna|turbo)"
+    r"(?:[ \t]+(?:run|task|exec|--?[\w-]+))*[ \t]+(?:[a-z_-]+:)*[a-z_-]*\Z"
+)
+_PORT = re.compile(r":\d{1,5}/")
+_LONGEST_PASSWORD = 1024
 # `tokenizers==0.13.3`, `"js-tokens": "^4.0.0"`: a package with a secret-like name.
 _VERSION = re.compile(r"[\^~<>=v]{0,3}\d+(?:\.\d+){1,3}(?:-[a-z]+[.\d]*)?[,;]?")
 
@@ -202,19 +236,81 @@ def by_rules(text: str, hints: Hints = ALL_HINTS) -> Iterator[Span]:
     lowered = text.lower()
     places = {place for hint, place in hints if hint in lowered}
     for place in sorted(places):
-        yield from _by(_RULES[place], text)
+        yield from _userinfo(text) if place == _USERINFO else _by(_RULES[place], text)
 
 
 def _by(rule: _Rule, text: str) -> Iterator[Span]:
     groups = rule.pattern.groupindex
-    for match in rule.pattern.finditer(text):
-        name = "secret"
+    at = 0
+    while match := rule.pattern.search(text, at):
+        at = match.end()
+        name, begin = "secret", match.start()
         if name not in groups:
             name = next(group for group in _VALUE_GROUPS if match[group] is not None)
-        if match[name] == MASK or ("more" in groups and _is_package(match["more"], match[name])):
+        if match[name] == MASK:
+            continue
+        if rule.after is not None:
+            reach = max(0, begin - _REACH)
+            command = rule.after.match(text, reach, begin)
+            if command is None:
+                at = match.start(name)  # it may hold another option
+                continue
+            begin = command.start("at")
+        if "more" in groups and _is_spared(text, match, name):
+            at = match.start(name)  # what looks like a value may hold a secret itself
             continue
         # What follows the secret (a closing quote, `@`) may come after a cut.
-        yield Span(match.start(), match.start(name), match.end(name))
+        yield Span(begin, match.start(name), match.end(name))
+
+
+def _userinfo(text: str) -> Iterator[Span]:
+    """The user part of each URL. A password may hold `/`, but then it begins with no port."""
+    end = 0
+    at = text.find("://")
+    while at >= 0:
+        begin = at + 3
+        user = _USER.match(text, begin)
+        after = user.end() if user else begin
+        at = text.find("://", begin)
+        found = -1
+        if text.startswith("@", after):
+            found = after if after > begin and text[begin:after] != "git" else -1
+        elif text.startswith(":", after):
+            if end < after:
+                run = _RUN.match(text, after)
+                end = run.end() if run else after
+            most = min(end, after + 2 + _LONGEST_PASSWORD)
+            slash = text.find("/", after, most)
+            if after > begin:
+                found = text.rfind("@", after, slash if slash >= 0 else most)
+            if found < 0 and not _PORT.match(text, after):
+                found = text.rfind("@", after, most)
+        if found >= 0:
+            if text[begin:found] != MASK:
+                yield Span(begin - 3, begin, found)
+            at = text.find("://", found)
+
+
+def _is_spared(text: str, match: re.Match[str], name: str) -> bool:
+    """Whether what looks like a secret's name and value is something else."""
+    word, more, value = match.start(), match["more"], match[name]
+    if text[max(0, word - len(_UNEXPECTED)) : word].lower() == _UNEXPECTED:
+        return True
+    if _is_package(more, value):
+        return True
+    if not text.startswith(":", match.end("more")) or name != "d":
+        return False
+    touches = match.start(name) == match.end("more") + 1
+    if _SOURCE.search(more):
+        return (_POSITION if touches else _COMPLAINT).match(value) is not None
+    if not touches:
+        return False
+    if _CONSTANT.match(value):
+        return True
+    if not _VERB.fullmatch(value):
+        return False
+    own = _TASKS.fullmatch(text[word : match.end("more")]) and _TASK_VERB.match(value)
+    return bool(own or _RUNNER.search(text[max(0, word - _REACH) : word]))
 
 
 def _is_package(more: str, value: str) -> bool:

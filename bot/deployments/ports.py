@@ -96,7 +96,7 @@ class Dokku(Protocol):
         """The whole text of an ended build, cleaned and redacted, with what it states."""
         ...
 
-    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+    async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         """What stored lines (cleaned, redacted) state."""
         ...
 

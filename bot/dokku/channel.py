@@ -17,7 +17,7 @@ from bot.dokku.commands import Argv
 from bot.dokku.limits import SshLimits
 from bot.errors import OddReport, OutcomeUnknown
 
-CHUNK = 65_536
+CHUNK = 16_384
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 

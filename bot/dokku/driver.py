@@ -22,7 +22,7 @@ from bot.dokku.channel import CHUNK, Answer, Command, cut
 from bot.dokku.commands import Argv, Capabilities, capabilities
 from bot.dokku.connection import Connection
 from bot.dokku.limits import SshLimits
-from bot.dokku.log_markers import LogReader
+from bot.dokku.log_markers import Line, LogReader
 from bot.dokku.reports import Mask
 from bot.dokku.stream import OutputReader, Stream
 from bot.errors import CommandFailed, DokkuError, OtherScheduler, Unreachable
@@ -30,6 +30,8 @@ from bot.names import is_app_name
 from bot.redaction import Redactor
 
 _QUOTED_CHARS = 2_000
+_LINES_AT_ONCE = 2_000
+"""Of a stored log, read between two turns of the event loop."""
 _CONTAINER_READS = 2
 """A release may be switched between two questions; then the containers are read once more."""
 
@@ -61,6 +63,8 @@ class Driver(Dokku):
         self._monotonic = monotonic
         self._detecting = asyncio.Lock()
         self._detected: tuple[int, Capabilities] | None = None
+        self._kept_facts: dict[str, tuple[int, LogFacts]] = {}
+        """The facts of each app's stored lines that were read last, by their hash."""
 
     @property
     def health(self) -> str | None:
@@ -161,9 +165,17 @@ class Driver(Dokku):
         shown += [line.shown for line in lines]
         return shown, log.facts
 
-    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
-        output, log = OutputReader(self._secrets.redactor(app)), LogReader(app)
-        log.feed(output.feed("".join(f"{line}\n" for line in lines).encode()))
+    async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+        # Each poll after a restart asks for the same lines. A hash keeps none of them in memory.
+        key = hash(tuple(lines))
+        known = self._kept_facts.get(app)
+        if known is not None and known[0] == key:
+            return known[1]
+        log = LogReader(app)
+        for at in range(0, len(lines), _LINES_AT_ONCE):
+            log.feed(Line(text=line, shown=line) for line in lines[at : at + _LINES_AT_ONCE])
+            await asyncio.sleep(0)
+        self._kept_facts[app] = key, log.facts
         return log.facts
 
     async def cancel_build(self, app: str) -> bool:

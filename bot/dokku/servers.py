@@ -142,7 +142,7 @@ class UnknownServer(Dokku):
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         self._refuse(app, build_id)
 
-    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:  # noqa: ARG002 - as the port
+    async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:  # noqa: ARG002 - as the port
         return LogFacts()
 
     async def cancel_build(self, app: str) -> bool:

@@ -47,8 +47,8 @@ class DokkuOfApps(Dokku):
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         return await self.of[app].build_output(app, build_id)
 
-    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
-        return self.of[app].facts_of(app, lines)
+    async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+        return await self.of[app].facts_of(app, lines)
 
     async def cancel_build(self, app: str) -> bool:
         return await self.of[app].cancel_build(app)

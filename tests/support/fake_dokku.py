@@ -240,7 +240,7 @@ class FakeDokku(Dokku):
         lines = list(self.texts.get(build_id) or next(printed, ()))
         return lines, read_facts(lines)
 
-    def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
+    async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         return read_facts(lines)
 
     async def cancel_build(self, app: str) -> bool:

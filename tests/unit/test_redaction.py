@@ -56,6 +56,16 @@ KEY = "\n".join(
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "[redacted]"),
         ('"auth": "dXNlcjpwYXNz"', '"auth": "[redacted]"'),
         ("password: hunter2", "password: [redacted]"),
+        ("password:hunter2", "password:[redacted]"),
+        ("password:edit", "password:[redacted]"),
+        ("token:41:7", "token:[redacted]"),
+        ("token.ts: hunter2", "token.ts: [redacted]"),
+        ("token.ts:41hunter2", "token.ts:[redacted]"),
+        ("password.txt:123456", "password.txt:[redacted]"),
+        ("token::Abc123def", "token:[redacted]"),
+        ("npm run seed password=edit", "npm run seed password=[redacted]"),
+        ("mysql -p a -h b -pc", "mysql -p [redacted] -h b -p[redacted]"),
+        ("redis://bot:pa/ss@host/0", "redis://[redacted]@host/0"),
         ("  db_password: '1.2.3'", "  db_password: '[redacted]'"),
         ("STRIPE_KEY=abc", "STRIPE_KEY=[redacted]"),
         ("APP_KEY: base64:Zm9v", "APP_KEY: [redacted]"),
@@ -110,6 +120,25 @@ def test_masks_what_looks_like_a_secret(before: str, after: str) -> None:
         "GET /search?query=keys&page=2 200",
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHq host",
         "Adding password-hashing middleware ... done",
+        *(
+            "src/token.service.ts:41:7",
+            "at f (/app/token.service.ts:41:7)",
+            "passwords_controller.rb:12:in `create'",
+            "/app/passwords_controller.rb:12:in",
+            "token.go:12:9: undefined: x",
+            "token.ts:3:7-10",
+            "/app/token.go:12 +0x1d",
+            "at app.TokenService.get(TokenService.java:41)",
+            "lib/token.ex:12: App.Token.verify/2",
+            "tests/test_token.py::test_expired PASSED",
+            "app/models/token.rb: warning: unused variable",
+            "Devise::AccessToken::Error: expired",
+            "bin/rails credentials:edit",
+            "Run `bin/rails credentials:edit` first",
+            "Don't know how to build task 'credentials:edit'",
+            "bundle exec rake secrets:setup RAILS_ENV=production",
+            "npm run token:generate",
+        ),
         "Get:4 http://deb.debian.org/debian bookworm/main amd64 login amd64 1:4.13 [617 kB]",
     ],
 )
@@ -308,3 +337,23 @@ def test_hostile_text_takes_linear_time(unit: str) -> None:
     Redactor([KNOWN]).text(text)
     # Quadratic behaviour would take minutes; a busy machine may take seconds.
     assert time.thread_time() - begin < 20
+
+
+POSITIONS = [
+    *("src/token.service.ts:41:7", "passwords_controller.rb:12:in", "bin/rails credentials:edit"),
+    *("token.go:12:9", "(TokenService.java:41)", "npm run token:generate"),
+]
+SECRETS = [
+    *("PASSWORD=hunter2hunter2", "api_key: hunter2hunter2", "--token hunter2hunter2"),
+    *("https://me:hunter2hunter2@host/x", "Authorization: Bearer hunter2hunter2"),
+    *("curl -u me:hunter2hunter2 x", "docker login -u me -p hunter2hunter2"),
+]
+
+
+@given(st.lists(st.sampled_from([*POSITIONS, *SECRETS]), min_size=1, max_size=6))
+def test_positions_stay_readable_and_secrets_masked_on_lines_together(parts: list[str]) -> None:
+    shown = [Redactor().text(part) for part in parts]
+    assert all(one == part for one, part in zip(shown, parts, strict=True) if part in POSITIONS)
+    assert "hunter2" not in "".join(shown)
+    assert "hunter2" not in Redactor().text(" ".join(parts))
+    assert all(one in Redactor().text(" | ".join(POSITIONS)) for one in POSITIONS)

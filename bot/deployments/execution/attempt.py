@@ -174,9 +174,13 @@ class Attempt:
 
 def last_attempt(text: str) -> Sequence[str]:
     """The lines of a stored log that belong to the last start."""
-    lines = text.removesuffix("\n").split("\n") if text else []
-    starts = [at for at, line in enumerate(lines) if line in {SECOND_ATTEMPT, NEXT_START}]
-    return lines[starts[-1] + 2 :] if starts else lines
+    if not text:
+        return []
+    # A search in the text first: splitting 16 MB to look at each line would block the event loop.
+    text = "\n" + text.removesuffix("\n") + "\n"
+    start = max(text.rfind(f"\n{mark}\n") for mark in (SECOND_ATTEMPT, NEXT_START))
+    lines = text[start + 1 if start >= 0 else 1 : -1].split("\n")
+    return lines[2:] if start >= 0 else lines
 
 
 def _size(lines: Sequence[str]) -> int:

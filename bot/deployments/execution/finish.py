@@ -73,7 +73,7 @@ class Finish:
         if record is None and row.build_id is None:
             if row.exit_status is not None:
                 record = await self._collector.record_with_output(row, command.kept)
-            elif command.trace_patience is not None and self._is_silent(row, command):
+            elif command.trace_patience is not None and await self._is_silent(row, command):
                 never_began = await self._never_began(row, command.trace_patience)
                 record = None if never_began else await self._collector.record(row)
         return await self._collector.read(
@@ -96,8 +96,10 @@ class Finish:
             row.dokku_app, evidence, first, settle=self._timing.settle, most=most
         )
 
-    def _is_silent(self, row: Deployment, command: Command) -> bool:
-        facts = command.streamed or self._dokku.facts_of(row.dokku_app, command.kept)
+    async def _is_silent(self, row: Deployment, command: Command) -> bool:
+        facts = command.streamed
+        if facts is None:
+            facts = await self._dokku.facts_of(row.dokku_app, command.kept)
         return facts == LogFacts()
 
     async def _ended_record(self, row: Deployment) -> BuildRecord | None:

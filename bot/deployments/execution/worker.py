@@ -342,7 +342,7 @@ class Worker:
         attempt = self._attempt
         output = attempt.streamed
         if output is None:
-            output = self._dokku.facts_of(self.owned.row.dokku_app, attempt.kept or ())
+            output = await self._dokku.facts_of(self.owned.row.dokku_app, attempt.kept or ())
         cap = attempt.cap_reached
         await self._results.lost_contact(output, cap_reached=cap, app_gone=app_gone)
 

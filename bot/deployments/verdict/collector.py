@@ -119,7 +119,7 @@ class EvidenceCollector:
         build_id = record.id if record else row.build_id
         output, log = streamed, None
         if output is None:
-            output = _with_known_phase(row, self._dokku.facts_of(app, kept))
+            output = _with_known_phase(row, await self._dokku.facts_of(app, kept))
         # A server without a system log may keep the output to itself: its record and copy exist.
         whole = streamed is not None and streamed.phase is not None and row.exit_status is not None
         if not whole and record is not None and record.status is not BuildStatus.RUNNING:

@@ -244,4 +244,4 @@ async def test_removed_server_says_why_it_cannot_answer() -> None:
         with pytest.raises(Unreachable, match="removed is not in the bot's settings") as raised:
             await question
         assert raised.value.final
-    assert absent.facts_of("web", ["> deployed"]).markers == frozenset()
+    assert (await absent.facts_of("web", ["> deployed"])).markers == frozenset()
