@@ -85,7 +85,7 @@ async def test_command_of_a_later_release_deploys_nothing(tmp_path: Path, word: 
         ("my_app main", "not a valid app name"),
         ("myapp main to mars", "There is no server mars"),
         ("myapp main right now please", "I don't understand"),
-        ("@grace main", "not a valid app name"),
+        ("@grace main", "name of a person, channel or group"),
         ("status nothing", "There is no app nothing on default"),
         ("history", "Which app or deployment?"),
         ("cancel myapp", "No deployment of `myapp` was found"),
