@@ -213,6 +213,7 @@ _SHOWN_BY: Mapping[str, Callable[[RunStory, Case, Circumstances], bool]] = {
         run.status != 0
         and (
             any(one.build in {"fails", "docker_dies"} for one in run.chosen)
+            or any(one.dies_at for one in run.chosen)
             or overlaps(known.docker_down, case.begins, case.ends)
         )
     ),

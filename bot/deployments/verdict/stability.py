@@ -22,6 +22,9 @@ DOWN = frozenset({"restarting", "exited", "dead", "removing", "missing"})
 GONE = frozenset({"exited", "dead", "missing"})
 """The ones of those that Docker does not start again by itself."""
 
+_STOPPED_WITH = frozenset({None, 0, 130, 137, 143})
+"""Exit status of a process that was told to stop: by itself, or by SIGINT, SIGKILL or SIGTERM."""
+
 LONGEST_DOUBT = timedelta(seconds=20)
 """How long a container may be down before it counts, where someone may be starting or stopping it
 at that moment: `ps:stop` first ends the processes, then sets `Restore`."""
@@ -89,7 +92,7 @@ def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> 
         live = Live.NONE if _are_gone(listed) else Live.UNKNOWN
         by = release_commands(known.others)
         return failed("replaced", Failure.INTERRUPTED, live, Cause.REPLACED, by=by)
-    if now.containers.stopped:
+    if _is_stopped_outside(now.containers, known):
         return failed("stopped", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED_OUTSIDE)
     shares = shares_of(now.containers, known.own, images, known.before.containers)
     new = tuple(
@@ -102,6 +105,17 @@ def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> 
     if Live.PREVIOUS in releases:
         return _previous_in_place(releases, shares, last_word=last_word)
     return _all_new(first, now, listed, known, last_word=last_word)
+
+
+def _is_stopped_outside(now: Containers, known: Watched) -> bool:
+    """Whether someone ran `ps:stop` since the start.
+
+    `Restore` alone does not say: it may be left from an earlier stop, and a process that crashed
+    was not stopped.
+    """
+    earlier = known.before.containers
+    ended_well = all(not one.restarts and one.exit_code in _STOPPED_WITH for one in now.listed)
+    return now.stopped and ended_well and not (earlier is not None and earlier.stopped)
 
 
 def _previous_in_place(
