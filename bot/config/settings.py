@@ -64,6 +64,7 @@ class Table(BaseModel):
         hide_input_in_errors=True,
         validate_default=False,
         use_attribute_docstrings=True,
+        str_strip_whitespace=True,
     )
     variable_prefix: ClassVar[str] = ""
     """Prefix of its fields' environment variables; empty: they have none."""

@@ -151,13 +151,14 @@ def _put(values: dict[str, object], place: Place, text: str) -> None:
 def _read_dotenv(path: Path) -> Mapping[str, str]:
     if not path.is_file():
         return {}
-    from pydantic_settings import BaseSettings, DotEnvSettingsSource  # noqa: PLC0415 - slow
+    from dotenv import dotenv_values  # noqa: PLC0415 - most installations have no such file
 
     try:
-        source = DotEnvSettingsSource(BaseSettings, env_file=path, case_sensitive=True)
+        # As written: a password may contain `${`.
+        found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(".env", str(path), "cannot be read", "Fix or remove the file.") from err
-    return {name: text for name, text in source.env_vars.items() if text is not None}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
@@ -182,7 +183,12 @@ def _read_file(given: Given, layers: Layers, folder: Path) -> None:
     for source, layer in layers:
         if layer.get(CONFIG_VARIABLE, "").strip():
             name, named_by = layer[CONFIG_VARIABLE].strip(), source
-    path = folder / Path(name).expanduser()
+    try:
+        path = folder / Path(name).expanduser()
+    except RuntimeError as err:
+        problem = "the path begins with ~, and the user that the bot runs as has no home"
+        source = named_by or ENVIRONMENT
+        raise ConfigError(CONFIG_VARIABLE, source, problem, "Write the whole path.") from err
     if named_by is None and not path.is_file():
         return
     try:

@@ -50,12 +50,31 @@ def test_environment_overrides_dotenv_overrides_file(tmp_path: Path) -> None:
     assert timing.queue_ttl == timedelta(seconds=1)
 
 
+def test_dotenv_is_taken_as_written(tmp_path: Path) -> None:
+    url = "postgresql://bot:a${HOME}b$x@db/bot"
+    (tmp_path / ".env").write_text(f"\ufeffDATABASE_URL={url}\nDEPLOYBOT_SETTLE=2s\n")
+
+    settings = load(tmp_path, DATABASE_URL="")
+    assert settings.database_url == url
+    assert settings.timing().settle == timedelta(seconds=2)
+
+
+def test_white_space_around_a_secret_in_the_file_is_dropped(tmp_path: Path) -> None:
+    settings = load(tmp_path, toml='slack_signing_secret = " 0123456789abcdef\\n"\n')
+    assert settings.slack.signing_secret == "0123456789abcdef"
+
+
 def test_config_file_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("port = 9000\n")
 
     assert load(tmp_path, DEPLOYBOT_CONFIG="other.toml").values.port == 9000
     (tmp_path / ".env").write_text("DEPLOYBOT_CONFIG=other.toml\n")
     assert load(tmp_path).values.port == 9000
+
+
+def test_home_in_the_files_path_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Write the whole path"):
+        load(tmp_path, DEPLOYBOT_CONFIG="~no-such-user/deploybot.toml")
 
 
 def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
