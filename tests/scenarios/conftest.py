@@ -375,3 +375,20 @@ def dokku_may_start(monkeypatch: pytest.MonkeyPatch) -> StartGate:
 
     monkeypatch.setattr(Driver, "deploy", deploy_later)
     return may
+
+
+async def print_line(world: World, line: str) -> None:
+    """Let the running build print something that no recording has."""
+    (run,) = world.app.runs
+    await run.write("out", line.encode())
+
+
+async def until_stored(world: World, words: str) -> None:
+    """Wait until a line is in the store, which the message may be ahead of by a second."""
+    assert world.bot is not None
+    (row,) = await world.rows()
+    number = 0
+    while words not in await world.bot.service.queries.store.logs.read(row.id):
+        number += 1
+        await print_line(world, f"#8 4.5 and one more, {number}\n")
+        await world.until_message(f"and one more, {number}")

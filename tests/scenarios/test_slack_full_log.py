@@ -4,7 +4,7 @@ import asyncio
 import re
 
 from bot.simulators.slack.model import View
-from tests.scenarios.conftest import World
+from tests.scenarios.conftest import World, print_line, until_stored
 
 LOG = "deployment_log"
 MANY = 400
@@ -14,17 +14,17 @@ async def test_log_is_read_in_pages_while_it_grows(quick: World) -> None:
     quick.hold()
     await quick.deploy()
     await quick.until_message("Building", "build step 4/", "Dokku build")
-    await _until_kept(quick, "build step 3/8")
+    await until_stored(quick, "build step 3/8")
     await quick.click(LOG)
     view = await quick.viewed("build step 3/8", "Page 1 of 1")
     assert set(view.buttons.values()) == {"Refresh", "Post as file"}
 
     for number in range(MANY):
-        await _print(quick, f"#8 4.2 a line among many, number {number:04}\n")
-    await _print(quick, "#8 4.3 ERROR: cannot find the flux capacitor\n")
+        await print_line(quick, f"#8 4.2 a line among many, number {number:04}\n")
+    await print_line(quick, "#8 4.3 ERROR: cannot find the flux capacitor\n")
     for number in range(MANY):
-        await _print(quick, f"#8 4.4 and on it goes, number {number:04}\n")
-    await _until_kept(quick, f"number {MANY - 1:04}")
+        await print_line(quick, f"#8 4.4 and on it goes, number {number:04}\n")
+    await until_stored(quick, f"number {MANY - 1:04}")
 
     await _press(quick, view, "Refresh")
     view = await quick.viewed(f"and on it goes, number {MANY - 1:04}")
@@ -77,23 +77,6 @@ async def test_log_without_lines_says_so(quick: World, dokku_may_start: asyncio.
     assert quick.slack.files == []
     dokku_may_start.set()
     await quick.until_message("Deployed")
-
-
-async def _print(world: World, line: str) -> None:
-    """Let the running build print something that no recording has."""
-    (run,) = world.app.runs
-    await run.write("out", line.encode())
-
-
-async def _until_kept(world: World, words: str) -> None:
-    """Wait until a line is in the store, which the message may be ahead of by a second."""
-    assert world.bot is not None
-    (row,) = await world.rows()
-    number = 0
-    while words not in await world.bot.service.queries.store.logs.read(row.id):
-        number += 1
-        await _print(world, f"#8 4.5 and one more, {number}\n")
-        await world.until_message(f"and one more, {number}")
 
 
 async def _press(world: World, view: View, label: str) -> None:

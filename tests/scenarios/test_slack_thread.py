@@ -6,7 +6,7 @@ import pytest
 
 from bot.deployments.model import Phase, Trigger
 from bot.simulators.slack.model import Message
-from tests.scenarios.conftest import World, shown
+from tests.scenarios.conftest import World, shown, until_stored
 
 
 async def test_thread_commands_are_answered_in_the_thread(quick: World) -> None:
@@ -21,6 +21,7 @@ async def test_thread_commands_are_answered_in_the_thread(quick: World) -> None:
     assert "/deploy" not in shown(helped)
     await _reply(quick, message, "@deploybot status")
     await _until_replies(quick, message, 3)
+    await until_stored(quick, "build step 3/8")
     await _reply(quick, message, "LOGS")
     await quick.slack.until(lambda: quick.slack.files)
     (file,) = quick.slack.files
