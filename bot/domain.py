@@ -9,9 +9,10 @@ from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
-from bot.deployments.ports import Announcer, Catalog, Groups, Observer, Polls, Refs, Servers, Store
+from bot.deployments.ports import Announcer, Catalog, Groups, Observer, Polls, Servers, Store
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
+from bot.deployments.refs import Refs
 from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bot.deployments.dokku_facts import FULL_SHA
-from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Refs, Several
+from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Refs, Several
 from bot.names import is_ref
 from bot.redaction import Redactor
 

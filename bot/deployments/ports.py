@@ -1,7 +1,6 @@
 """What the domain needs from outside, in its own words. Adapters implement these."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
@@ -118,49 +117,6 @@ class Servers(Protocol):
 
     def get(self, name: str) -> Dokku:
         """The driver of a server; for an unknown name one whose questions all raise Unreachable."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The ref's commit."""
-
-    sha: str
-    branch: str | None = None
-    """Where HEAD was asked for: the name of the repository's default branch."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotThere:
-    """The repository was listed and has no such ref."""
-
-
-@dataclass(frozen=True, slots=True)
-class CannotTell:
-    """The repository could not be listed from here (private, down, too slow, short SHA)."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Several:
-    """An ambiguous short SHA: it may be each of these."""
-
-    shas: tuple[str, ...]
-
-
-RefAnswer = Found | NotThere | CannotTell | Several
-
-
-class Refs(Protocol):
-    """Lists git repositories."""
-
-    async def resolve(self, repo: str, ref: str) -> RefAnswer:
-        """The full commit of a branch, tag or SHA. Answers within 5 s; raises nothing.
-
-        A full SHA is Found as it is. A short one (7 digits or more) is Found if exactly one commit
-        that a branch or tag names starts with it, else CannotTell or Several.
-        """
         ...
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.deployments.ports import CannotTell, Found, NotThere, Several
+from bot.deployments.refs import CannotTell, Found, NotThere, Several
 from bot.git import GitRefs
 from bot.redaction_rules import MASK
 

@@ -33,6 +33,12 @@ def test_links_resolve(page: Path) -> None:
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
+def test_every_module_reads_in_one_sitting() -> None:
+    modules = [path for path in files(".py") if path.is_relative_to(ROOT / "bot")]
+    lengths = {path: len(path.read_text().splitlines()) for path in modules}
+    assert {path.name: length for path, length in lengths.items() if length > 400} == {}
+
+
 def _words(page: Path) -> Iterator[str]:
     text = page.read_text()
     for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):

@@ -28,15 +28,13 @@ from bot.deployments.ports import (
     Announcer,
     Catalog,
     Dokku,
-    Found,
     Groups,
     Observer,
     Polls,
-    RefAnswer,
-    Refs,
     Servers,
     Urgency,
 )
+from bot.deployments.refs import Found, RefAnswer, Refs
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS

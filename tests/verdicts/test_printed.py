@@ -8,7 +8,7 @@ import pytest
 
 from bot.deployments.model import Failure, LogFacts, LogMarker
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.rules import named_failure
+from bot.deployments.verdict.named_failures import named_failure
 from bot.dokku.log_markers import LogReader
 from bot.dokku.stream import OutputReader
 from bot.redaction import Redactor

@@ -23,19 +23,9 @@ from bot.deployments.model import (
     Resolved,
     Who,
 )
-from bot.deployments.ports import (
-    CannotTell,
-    Dokku,
-    Found,
-    NotThere,
-    RefAnswer,
-    Refs,
-    Servers,
-    Several,
-    Store,
-    Urgency,
-)
+from bot.deployments.ports import Dokku, Servers, Store, Urgency
 from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Refs, Several
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.wording import as_sentence

@@ -9,7 +9,7 @@ import pytest
 
 from bot.deployments.dokku_facts import BuildStatus, Container
 from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Live, Phase, Trigger
-from bot.deployments.ports import CannotTell, NotThere
+from bot.deployments.refs import CannotTell, NotThere
 from bot.deployments.requests.service import Request, may_deploy
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
 from tests.support.builders import (

@@ -6,7 +6,7 @@ import pytest
 
 from bot.deployments.app_names import AppNames
 from bot.deployments.model import Deployment, Failure, NotDeployable, Phase, Resolved
-from bot.deployments.ports import CannotTell, Found, NotThere, RefAnswer, Several
+from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Several
 from bot.deployments.requests.submit import RequestResolver
 from bot.dokku.servers import UnknownServer
 from bot.errors import CommandFailed, Unreachable

@@ -17,7 +17,8 @@ from bot.deployments.verdict.evidence import (
     live_from,
     own_containers,
 )
-from bot.deployments.verdict.rules import decide, named_failure, own_fault
+from bot.deployments.verdict.named_failures import named_failure
+from bot.deployments.verdict.rules import decide, own_fault
 from bot.deployments.verdict.wording import sentence_of
 from tests.support.builders import (
     METADATA,
