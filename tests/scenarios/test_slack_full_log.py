@@ -24,7 +24,7 @@ async def test_log_is_read_in_pages_while_it_grows(quick: World) -> None:
     await print_line(quick, "#8 4.3 ERROR: cannot find the flux capacitor\n")
     for number in range(MANY):
         await print_line(quick, f"#8 4.4 and on it goes, number {number:04}\n")
-    await until_stored(quick, f"number {MANY - 1:04}")
+    await until_stored(quick, f"and on it goes, number {MANY - 1:04}")
 
     await _press(quick, view, "Refresh")
     view = await quick.viewed(f"and on it goes, number {MANY - 1:04}")
