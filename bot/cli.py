@@ -84,7 +84,7 @@ def demo(
 
 @app.command()
 def run() -> int:
-    """Run the bot until SIGTERM or Ctrl-C."""
+    """Run the bot until SIGTERM, SIGHUP or Ctrl-C."""
     from bot.config.loading import load_settings  # noqa: PLC0415 - slow
 
     settings = load_settings()

@@ -196,7 +196,7 @@ class SettingsTable(Table):
     tracker_ttl: Duration = timedelta(minutes=5)
     """How long an ended deployment stays cached in memory."""
     drain_timeout: Duration = timedelta(seconds=25)
-    """How long SIGTERM waits for running deployments."""
+    """How long SIGTERM and SIGHUP wait for running deployments."""
     log_format: LogFormat | None = None
     """`console` or `json`. Default: console on a terminal, else json."""
     log_level: LogLevel = "INFO"

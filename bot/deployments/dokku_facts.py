@@ -1,7 +1,7 @@
 """What is read from a Dokku server: containers, build records, reports."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -32,7 +32,7 @@ class Trouble(StrEnum):
 
 
 def says_no_such_app(error: Exception) -> bool:
-    """Whether Dokku answered that there is no such app: an answer, unlike other errors."""
+    """Whether Dokku answered that the app does not exist. Other errors leave that open."""
     return isinstance(error, CommandFailed) and error.exit_status == NO_SUCH_APP
 
 
@@ -62,11 +62,12 @@ class Container:
     restarts: int = 0
     started_at: str = ""
     """Docker's own time stamp, compared for equality only."""
-    exit_code: int | None = None
+    # Why it is down: neither compared nor stored, because a result's reason says it.
+    exit_code: int | None = field(default=None, compare=False)
     """Exit status of its last end; None: not read."""
-    problem: str = ""
+    problem: str = field(default="", compare=False)
     """Docker's own line about a start that failed."""
-    oom_killed: bool = False
+    oom_killed: bool = field(default=False, compare=False)
     """Docker says that its memory ran out."""
 
     @property
@@ -101,7 +102,7 @@ class Containers:
     """
 
     listed: tuple[Container, ...] = ()
-    stopped: bool = False
+    stopped: bool = field(default=False, compare=False)
     """Someone stopped the app: its processes have ended, and Dokku does not restore them."""
 
     @property
@@ -167,6 +168,6 @@ class Snapshot:
 
 
 _NEVER_STARTED = "0001-01-01"
-"""How Docker writes that there is no such time."""
+"""Docker's time stamp for what has not happened."""
 FULL_SHA = re.compile(r"[0-9a-f]{40}")
 """SHA-1 object names; Dokku's metadata shows no other."""

@@ -1,4 +1,4 @@
-"""Why a deploy failed, by its own output: the most telling line, and the lines around it. Pure.
+"""Why a deploy failed, by its own output: the line that says most, and the lines around it. Pure.
 
 Structure comes first: only the last phase counts; in a build the failed BuildKit step's own block,
 or the failed step of Docker's classic builder; after a release the output of the task or container
@@ -16,7 +16,7 @@ from bot.deployments.log_lines import (
     FETCH_RANKS,
     LINE_RANKS,
     RELEASE_RANKS,
-    TELLING,
+    SPECIFIC,
     Ranks,
     bare,
     is_noise,
@@ -69,7 +69,7 @@ class Explanation:
     """What the output says about a failure."""
 
     reason: str | None = None
-    """The most telling line, without its margin; None: no line tells."""
+    """The line that says most, without its margin; None: no line says why."""
     place: int | None = None
     """The reason's index in the lines."""
     trouble: Trouble | None = None
@@ -80,7 +80,7 @@ class Explanation:
 
 @dataclass(slots=True)
 class _Line:
-    """A line that may tell why."""
+    """A line that may say why."""
 
     at: int
     body: str
@@ -168,7 +168,7 @@ def _last_phase(read: Sequence[str], known: Phase | None) -> tuple[int, Phase | 
 
 
 def _ranked(read: Sequence[str], places: Sequence[int], ranks: Ranks) -> list[_Line]:
-    """The lines at these places that may tell why, with their ranks."""
+    """The lines at these places that may say why, with their ranks."""
     found = []
     for at in places:
         body = bare(read[at])
@@ -266,7 +266,7 @@ def _of_step(
             error = _Line(at, step[3].strip(), _rank_of_step_error(step[3].strip()))
     own = own or _repeated(read, places)
     found = _best([*own, *([error] if error else [])])
-    if found is None or found.rank < TELLING:
+    if found is None or found.rank < SPECIFIC:
         found = end or error
     rest = [line.at for line in (error, end) if line]
     if found in own and found is not None:
@@ -283,7 +283,7 @@ def _rank_of_step_error(body: str) -> int:
     """BuildKit's error of a step: often only that a process failed."""
     if _SILENT_FAILURE.match(body) and trouble_of(body) is None:
         return AFTERMATH
-    return max(rank(body, body, LINE_RANKS), TELLING)
+    return max(rank(body, body, LINE_RANKS), SPECIFIC)
 
 
 def _repeated(read: Sequence[str], places: Sequence[int]) -> list[_Line]:
@@ -302,7 +302,7 @@ def _of_release(read: Sequence[str], begin: int) -> tuple[_Line | None, list[int
     lines = _ranked(read, outside, RELEASE_RANKS)
     found = _best(lines)
     # Of complaints that no rank knows, the last one counts: Dokku warns and goes on, or stops.
-    if found is None or found.rank <= TELLING:
+    if found is None or found.rank <= SPECIFIC:
         found = _best(lines, last=True)
     task = any(_TASK_FAILED.match(read[at]) for at in outside)
     checks = [read[at] for at in outside if _CHECK_FAILED.match(read[at])]
@@ -310,13 +310,13 @@ def _of_release(read: Sequence[str], begin: int) -> tuple[_Line | None, list[int
     block = _failed_block(read, outside, blocks, task=task) if task or checks or given_up else None
     if found is None or found.rank >= DECISIVE or block is None or not block.lines:
         return found, _window(lines, found) if found else []
-    told = _best(block.lines, last=True)
+    own = _best(block.lines, last=True)
     down = not checks or any(_NOT_RUNNING.search(line) for line in checks)
     end = [line.at for line in block.lines[-(MOST - 1) :]]
-    if told and told.rank >= TELLING and (task or down):
-        if told.at not in end:
-            end = _window(block.lines, told, MOST - 1)
-        return told, [found.at, *end]
+    if own and own.rank >= SPECIFIC and (task or down):
+        if own.at not in end:
+            end = _window(block.lines, own, MOST - 1)
+        return own, [found.at, *end]
     return found, [found.at, *end]
 
 

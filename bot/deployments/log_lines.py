@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from bot.deployments.dokku_facts import Trouble
 
-TELLING = 45
-"""From this rank on, a line tells more than that something failed."""
+SPECIFIC = 45
+"""From this rank on, a line says more than that something failed."""
 DECISIVE = 88
 """From this rank on, a line is the cause of whatever follows it."""
 AFTERMATH = 12
@@ -129,7 +129,7 @@ LINE_RANKS = _rows(
     (AFTERMATH, r"The command '.*' returned a non-zero code|process \".*\" did not complete"),
     (AFTERMATH, r"(?:Error|error|ERROR): (?:Process|process|Command|command) .{0,200}exit"),
     (AFTERMATH, r"An error occurred while installing|In Gemfile:|Some possible problems"),
-    # An error with its place, or of a package manager, in so many words.
+    # A compiler's error with file and line, or a package manager's own error.
     (86, r"\S{1,200}\." + _FILE + r"[:(\[]\d+(?:[,:]\d+)?[\])]?:? .{0,40}(?:error|Error|undefined"
          r"|cannot|expected|undeclared|not found|unresolved|missing|imported and not used"
          r"|declared and not used|fatal)"),
@@ -293,7 +293,7 @@ _HINTS = tuple(
     .strip("|")
     .split("|")
 )
-"""A line without any of them tells nothing; finding that out must cost little."""
+"""A line without any of them is not the reason. Most lines are sorted out here, at little cost."""
 
 
 def bare(line: str) -> str:
@@ -310,7 +310,7 @@ def is_noise(body: str) -> bool:
 
 @lru_cache(maxsize=2_048)
 def rank(line: str, body: str, ranks: Ranks) -> int:
-    """How telling a line is; 0: not at all. `body` is the line without its margin."""
+    """How much a line says about a failure; 0: nothing. `body` is the line without its margin."""
     line, body = line[:_CHARS], body[:_CHARS]
     small = line.lower()
     if not any(hint in small for hint in _HINTS) or _NO_ERROR.search(body):
@@ -319,9 +319,9 @@ def rank(line: str, body: str, ranks: Ranks) -> int:
         return _first(line, ranks)
     if not line.startswith(" !"):
         found = _first(body, ranks)
-        return found - _OPEN if found >= TELLING and body.endswith(":") else found
-    told, plain = _first(line, BUILD_COMPLAINTS), _first(body, ranks)
-    return max(told, plain) if told == _COMPLAINT[0] and plain >= TELLING else told
+        return found - _OPEN if found >= SPECIFIC and body.endswith(":") else found
+    complaint, plain = _first(line, BUILD_COMPLAINTS), _first(body, ranks)
+    return max(complaint, plain) if complaint == _COMPLAINT[0] and plain >= SPECIFIC else complaint
 
 
 def trouble_of(reason: str, *, before_build: bool = False) -> Trouble | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import asyncssh
 import stamina
+import structlog
 
 from bot.dokku.channel import Answer, Command, ConnectionEvents, SharedConnection
 from bot.dokku.commands import Argv
@@ -22,6 +23,8 @@ from bot.dokku.limits import SshLimits
 from bot.dokku.login_failures import explain
 from bot.errors import OutcomeUnknown, Unreachable
 from bot.ssh_target import SshTarget
+
+log = structlog.get_logger(__name__)
 
 ConnectionsHook = Callable[[str, int], None]
 """Called at each change with the server's name and the number of open connections to it."""
@@ -247,8 +250,11 @@ class Connection:
                 ):
                     with attempt:
                         ssh = await self._connect(alive_s, alive_count)
+        except (asyncssh.Error, OSError) as err:
+            raise self._failed(err, began) from err
         except Exception as err:
-            # Whatever the library raises, such as a ValueError about its own surroundings.
+            # The library raises ValueError, RuntimeError and others about the machine it runs on.
+            log.exception("ssh_login_broke", server=self.name)
             raise self._failed(err, began) from err
         except asyncio.CancelledError:
             # The question's time was over before the login's.

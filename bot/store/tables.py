@@ -320,8 +320,7 @@ def _read_cancel(row: RowMapping) -> CancelRequest | None:
     return CancelRequest(by=Actor(**row["cancel_by"]), at=row["cancel_at"])
 
 
-_CONTAINER_KEYS = ("id", "process", "image", "state", "restarts", "started_at")
-"""What later reads are compared with; why a container is down is in the reason."""
+_CONTAINER_KEYS = tuple(one.name for one in fields(Container) if one.compare)
 
 
 def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
@@ -329,6 +328,7 @@ def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
         "builds": None if snapshot.builds is None else sorted(snapshot.builds),
         "report": asdict(snapshot.report),
         "containers": _container_values(snapshot.containers),
+        "stopped": snapshot.containers is not None and snapshot.containers.stopped,
         "proven": snapshot.proven,
     }
 
@@ -340,10 +340,10 @@ def _container_values(containers: Containers | None) -> list[dict[str, Any]] | N
     return [{key: getattr(one, key) for key in _CONTAINER_KEYS} for one in containers.listed]
 
 
-def _read_containers(stored: Any) -> Containers | None:
+def _read_containers(stored: Any, *, stopped: bool = False) -> Containers | None:
     if stored is None:
         return None
-    return Containers(listed=tuple(Container(**one) for one in stored))
+    return Containers(listed=tuple(Container(**one) for one in stored), stopped=stopped)
 
 
 def _read_snapshot(stored: Mapping[str, Any]) -> Snapshot:
@@ -351,6 +351,6 @@ def _read_snapshot(stored: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         builds=None if builds is None else frozenset(builds),
         report=AppReport(**stored["report"]),
-        containers=_read_containers(stored["containers"]),
+        containers=_read_containers(stored["containers"], stopped=stored.get("stopped", False)),
         proven=stored.get("proven"),
     )

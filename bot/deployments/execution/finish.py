@@ -15,9 +15,9 @@ from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers, sa
 from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import OWN_LOG, SHOWN_LINES, Attempt, last_attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
-from bot.deployments.live.compare import rollback_commit
+from bot.deployments.live.compare import may_return_to
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
-from bot.deployments.ports import Dokku
+from bot.deployments.ports import Dokku, Store
 from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.collector import EvidenceCollector, Read, Stability, blind
@@ -292,7 +292,7 @@ class ResultWriter:
     ) -> None:
         """The server has stopped answering: report what is known, and call the rest unknown.
 
-        `app_gone`: it answers that there is no such app, which leaves as little to read.
+        `app_gone`: it answers that the app does not exist. Then nothing else can be read either.
         """
         stale_why = self._owned.deployments.progress(self._owned.id).stale_why
         evidence = blind(
@@ -361,3 +361,13 @@ class ResultWriter:
                 late_over=ended.cause is Cause.APP_GONE,
             )
             self._context.polls.unwatch(row.id)
+
+
+async def rollback_commit(store: Store, row: Deployment) -> str | None:
+    """Where a rollback of it goes: what served before it, else the newest good commit."""
+    previous = row.before.proven if row.before else None
+    if previous is not None and previous != row.sha:
+        known = await store.started(row.target, commit=previous)
+        if any(may_return_to(one) for one in known):
+            return previous
+    return await store.proven_live(row.target, before=row, other_than=row.sha)

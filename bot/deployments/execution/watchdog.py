@@ -21,7 +21,7 @@ class Contact(Enum):
     DEAD = auto()
     """The command is over, but its connection does not end: give up the connection."""
     APP_GONE = auto()
-    """Dokku answers that there is no such app."""
+    """Dokku answers that the app does not exist."""
     LOST = auto()
     """Too many polls in a row failed, and the connection is silent too."""
 

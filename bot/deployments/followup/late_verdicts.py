@@ -15,9 +15,8 @@ import structlog
 from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import last_attempt
-from bot.deployments.execution.finish import Command, Finish
+from bot.deployments.execution.finish import Command, Finish, rollback_commit
 from bot.deployments.followup.lease import leased
-from bot.deployments.live.compare import rollback_commit
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, Live, LogFacts
 from bot.deployments.ports import Servers
 from bot.deployments.state.repository import DeploymentRepository

@@ -17,7 +17,6 @@ from bot.deployments.dokku_facts import (
     Containers,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
-from bot.deployments.ports import Store
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.verdict.outside_changes import running_build
 
@@ -196,16 +195,6 @@ def previous_commit(
         return None, None  # several commits serve
     commit = source.sha if source.live is Live.NONE else released_commit(source)
     return commit, commit or report.sha
-
-
-async def rollback_commit(store: Store, row: Deployment) -> str | None:
-    """Where a rollback of it goes: what served before it, else the newest good commit."""
-    previous = row.before.proven if row.before else None
-    if previous is not None and previous != row.sha:
-        known = await store.started(row.target, commit=previous)
-        if any(may_return_to(one) for one in known):
-            return previous
-    return await store.proven_live(row.target, before=row, other_than=row.sha)
 
 
 def _are_its_own(left: Containers, now: Containers, *, images: bool) -> bool:

@@ -243,7 +243,7 @@ def blind(
 ) -> Evidence:
     """The evidence when the server has stopped answering: the output alone, and no more waiting.
 
-    `app_gone`: it answers that there is no such app.
+    `app_gone`: it answers that the app does not exist.
     """
     empty = Snapshot(builds=None, report=AppReport(), containers=None)
     return Evidence(

@@ -8,7 +8,7 @@ an image does not identify a release: building the same content again gives the 
 Source: the recordings under bot/simulators/dokku/transcripts.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bot.deployments.dokku_facts import (
     NEVER_FINALIZED,
@@ -57,7 +57,7 @@ class Evidence:
     expected: str | None
     """`repo#sha` that the metadata shows after a good end; None: the commit is not known."""
     app_gone: bool = False
-    """Dokku says that there is no such app: it was destroyed or renamed since the start."""
+    """Dokku says that the app does not exist: someone destroyed or renamed it since the start."""
     cancel_asked: bool = False
     cap_reached: bool = False
     last_word: bool = False
@@ -216,17 +216,7 @@ def refused_by_lock(e: Evidence) -> bool:
 
 def untouched(e: Evidence, live: Live) -> bool:
     """The same release (or still nothing) is serving."""
-    if live is not Live.NONE:
-        return live is Live.PREVIOUS
-    before, after = e.before.containers, e.after
-    return _as_stored(after) == _as_stored(before)
-
-
-def _as_stored(read: Containers | None) -> tuple[Container, ...] | None:
-    """Without how each ended, which a stored snapshot does not keep."""
-    if read is None:
-        return None
-    return tuple(replace(one, exit_code=None, problem="", oom_killed=False) for one in read.listed)
+    return live is Live.PREVIOUS or (live is Live.NONE and e.after == e.before.containers)
 
 
 def all_containers_differ(e: Evidence) -> bool:

@@ -67,10 +67,8 @@ class CommandEnd(Enum):
 def decide(e: Evidence) -> Decision:
     """What to do about a command that has ended, or whose connection was lost."""
     decision = _decide(e)
-    if isinstance(decision, Ended) and decision.live is Live.MIXED and e.after is not None:
-        own = own_containers(e)
-        shares = shares_of(e.after, own, images_of(own, e.after), e.before.containers)
-        return replace(decision, shares=shares)
+    if isinstance(decision, Ended) and decision.live is Live.MIXED:
+        return replace(decision, shares=_shares(e))
     return decision
 
 
@@ -320,6 +318,11 @@ def _after_unknown_death(e: Evidence) -> Decision:
     return ended
 
 
+def _shares(e: Evidence) -> tuple[tuple[Live, str], ...]:
+    after, own = e.after or Containers(), own_containers(e)
+    return shares_of(after, own, images_of(own, after), e.before.containers)
+
+
 def _without_contact(e: Evidence) -> Decision:
     if not e.last_word:
         return LookAgain(rule="no_contact")
@@ -328,10 +331,10 @@ def _without_contact(e: Evidence) -> Decision:
 
 def _live_detail(e: Evidence, live: Live) -> tuple[LiveDetail, str]:
     """What the sentence adds about a previous release, and who restarted it."""
-    if live is not Live.PREVIOUS or e.after is None:
+    before = e.before.containers
+    if live is not Live.PREVIOUS or e.after is None or before is None:
         return LiveDetail.NONE, ""
-    known = e.before.containers.listed if e.before.containers else ()
-    restarts = {one.id: one.restarts for one in known}
+    restarts = {one.id: one.restarts for one in before.listed}
     # A process that crashes again and again reads `running` nearly always: its count shows it.
     if any(
         one.state == "restarting" or one.restarts > restarts.get(one.id, 0)

@@ -23,7 +23,7 @@ GONE = frozenset({"exited", "dead", "missing"})
 """The ones of those that Docker does not start again by itself."""
 
 _STOPPED_WITH = frozenset({None, 0, 130, 137, 143})
-"""Exit status of a process that was told to stop: by itself, or by SIGINT, SIGKILL or SIGTERM."""
+"""Exit statuses of a process that was stopped: its own, or those of SIGINT, SIGKILL, SIGTERM."""
 
 LONGEST_DOUBT = timedelta(seconds=20)
 """How long a container may be down before it counts, where someone may be starting or stopping it
@@ -58,7 +58,7 @@ class Look:
     """Monotonic seconds just after it."""
     containers: Containers | None
     app_gone: bool = False
-    """Dokku says that there is no such app."""
+    """Dokku says that the app does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,19 +87,17 @@ def judge(first: Look | None, now: Look, known: Watched, *, last_word: bool) -> 
     if not listed:
         return failed("stopped", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED)
     images = known.images | images_of(known.own, now.containers)
-    releases = {release_of(one, known.own, images, known.before.containers) for one in listed}
+    before = known.before.containers
+    of = {one: release_of(one, known.own, images, before) for one in listed}
+    releases = set(of.values())
     if Live.UNKNOWN in releases:
         live = Live.NONE if _are_gone(listed) else Live.UNKNOWN
         by = release_commands(known.others)
         return failed("replaced", Failure.INTERRUPTED, live, Cause.REPLACED, by=by)
     if _is_stopped_outside(now.containers, known):
         return failed("stopped", Failure.INTERRUPTED, Live.NONE, Cause.STOPPED_OUTSIDE)
-    shares = shares_of(now.containers, known.own, images, known.before.containers)
-    new = tuple(
-        one
-        for one in listed
-        if release_of(one, known.own, images, known.before.containers) is Live.NEW
-    )
+    shares = shares_of(now.containers, known.own, images, before)
+    new = tuple(one for one in listed if of[one] is Live.NEW)
     if down := _down(first, now, new, known, shares, last_word=last_word):
         return down
     if Live.PREVIOUS in releases:
@@ -169,7 +167,7 @@ def _down(
         cause,
         detail=next((why for one in causes if (why := _why(one))), ""),
         down=down,
-        live_detail=_detail_of(live, cause, shares, down),
+        live_detail=_detail_of(live, cause),
         shares=shares if live is Live.MIXED else (),
     )
 
@@ -214,19 +212,11 @@ def _live_by(shares: tuple[tuple[Live, str], ...]) -> Live:
     return kinds.pop() if kinds else Live.NONE
 
 
-def _detail_of(
-    live: Live,
-    cause: Cause,
-    shares: tuple[tuple[Live, str], ...],
-    down: tuple[tuple[Cause, str], ...],
-) -> LiveDetail:
+def _detail_of(live: Live, cause: Cause) -> LiveDetail:
     if live is not Live.NEW:
         return LiveDetail.NONE
-    if cause is Cause.CRASHED:
-        return LiveDetail.DEPLOYED
-    named = {process for _, process in down}
-    others = any(process not in named for _, process in shares)
-    return LiveDetail.OTHERS_RUN if others else LiveDetail.DEPLOYED
+    # A process that crashes may be up between two crashes; one that is down otherwise is not.
+    return LiveDetail.DEPLOYED if cause is Cause.CRASHED else LiveDetail.OTHERS_RUN
 
 
 def _by_id(look: Look | None) -> dict[str, Container]:

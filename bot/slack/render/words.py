@@ -135,7 +135,7 @@ def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """That its commit is live already; known from the history until the containers are read."""
     if (before := deployment.before) is not None:
         listed = before.containers.listed if before.containers else ()
-        down = listed and not any(one.state in {"running", "restarting"} for one in listed)
+        down = listed and not any(one.is_up for one in listed)
         live = None if down else before.proven
     else:
         live = None if progress.waits_for else progress.live_sha

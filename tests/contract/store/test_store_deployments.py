@@ -91,20 +91,27 @@ async def test_every_field_is_stored_and_read(store: SqlStore) -> None:
     assert await store.get("nobody") is None
 
 
+def _was_stopped(snapshot: Snapshot | None) -> bool:
+    """Not part of what makes two reads equal."""
+    return snapshot is not None and snapshot.containers is not None and snapshot.containers.stopped
+
+
 @pytest.mark.parametrize(
     "snapshot",
     [
         Snapshot(builds=None, report=AppReport(), containers=None),
         Snapshot(builds=frozenset(), report=AppReport(), containers=Containers()),
+        Snapshot(builds=frozenset(), report=AppReport(), containers=Containers(stopped=True)),
     ],
 )
-async def test_unread_and_empty_containers_stay_distinct(
+async def test_unread_empty_and_stopped_containers_stay_distinct(
     store: SqlStore, snapshot: Snapshot
 ) -> None:
     deployment = await create(store, before=snapshot)
     read = await store.get(deployment.id)
     assert read is not None
     assert read.before == snapshot
+    assert _was_stopped(read.before) == _was_stopped(snapshot)
 
 
 async def test_same_request_twice_is_one_deployment(store: SqlStore) -> None:

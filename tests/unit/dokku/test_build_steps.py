@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.excerpt import explain
-from bot.deployments.log_lines import means_error
+from bot.deployments.log_lines import means_error, rank
 from bot.deployments.model import LogMarker
 from bot.dokku.log_markers import Line, LogReader
-from tests.support.patience import stretched
 
 BUILDING = "-----> Building web from Dockerfile"
 NAMES = ("", "build ", "stage-0  ", "deps ", "linux/amd64 ", "linux/arm64 build ", "a->b build ")
@@ -112,12 +111,23 @@ NASTY = (
     "heading", ["-----> Cloning web from x", BUILDING, "-----> Releasing web..."]
 )
 def test_nasty_lines_cost_time_in_proportion(text: str, heading: str) -> None:
+    ordinary = "added 120 packages, and audited 121 packages, 1 error in total. " * 63
+    # The worst here takes 60 times as long; one pattern that backtracks takes thousands.
+    assert _cost(heading, text) < 250 * _cost(heading, ordinary[: len(text)])
+
+
+def _cost(heading: str, text: str) -> float:
+    """Processor seconds for 400 lines like this, none of them seen before; the best of three."""
     lines = [heading, *(f"{text[:200]}{number}{text[200:]}" for number in range(400))]
-    began = time.process_time()
-    explain(lines)
-    for line in lines[:100]:
-        means_error(line)
-    assert time.process_time() - began < stretched(0.1)
+    tries = []
+    for _ in range(3):
+        rank.cache_clear()
+        began = time.thread_time()
+        explain(lines)
+        for line in lines[:100]:
+            means_error(line)
+        tries.append(time.thread_time() - began)
+    return min(tries)
 
 
 def test_named_steps_never_go_back() -> None:

@@ -9,13 +9,21 @@ from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import AppReport, BuildStatus
 from bot.deployments.model import Failure, Live, LogMarker, Phase
-from bot.deployments.verdict.decisions import Cause, Ended, ReadAgain, StartAgain, WatchRelease
+from bot.deployments.verdict.decisions import (
+    Cause,
+    Ended,
+    LiveDetail,
+    ReadAgain,
+    StartAgain,
+    WatchRelease,
+)
 from bot.deployments.verdict.evidence import (
     KILLED,
     PIPE_CLOSED,
     Evidence,
     live_from,
     own_containers,
+    untouched,
 )
 from bot.deployments.verdict.named_failures import named_failure
 from bot.deployments.verdict.rules import decide, own_fault
@@ -159,6 +167,41 @@ def test_line_before_a_kill_is_not_its_reason() -> None:
     failed = ended(decide(evidence(exit_status=1, record=None, output=printed)))
     assert failed is not None
     assert (failed.cause, failed.detail) == (Cause.BUILD_FAILED, "ERROR: pip's resolver")
+
+
+def test_mixed_result_says_which_process_runs_which_release() -> None:
+    """A second process of this deployment is known only by its image."""
+    late = evidence(
+        exit_status=1,
+        output=facts(LogMarker.RELEASE_FAILED, own=(NEW,)),
+        after=containers(NEW, OLD_WORKER),
+    )
+    answer = ended(decide(late))
+    assert answer is not None
+    assert answer.shares == ((Live.NEW, "web.1"), (Live.PREVIOUS, "worker.1"))
+    twins = replace(late, after=containers(NEW, replace(NEW, id="beef" * 3, process="web.2"),
+                                           OLD_WORKER))  # fmt: skip
+    answer = ended(decide(twins))
+    assert answer is not None
+    assert (Live.NEW, "web.2") in answer.shares
+    plain = ended(decide(replace(late, after=containers(OLD, OLD_WORKER))))
+    assert plain is not None
+    assert plain.shares == ()
+
+
+def test_previous_release_that_restarted_once_is_restarting() -> None:
+    crashed = replace(RESTARTED_OLD, restarts=1)
+    answer = ended(decide(evidence(exit_status=1, after=containers(crashed))))
+    assert answer is not None
+    assert (answer.live, answer.live_detail) == (Live.PREVIOUS, LiveDetail.RESTARTING)
+
+
+def test_why_a_container_is_down_does_not_make_it_another_one() -> None:
+    """A stored snapshot does not keep it."""
+    down = replace(OLD, state="exited")
+    now = replace(down, exit_code=1, problem="refused", oom_killed=True)
+    before = a_snapshot(containers(down))
+    assert untouched(evidence(exit_status=1, before=before, after=containers(now)), Live.NONE)
 
 
 def test_own_fault_claims_nothing() -> None:

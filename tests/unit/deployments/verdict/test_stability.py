@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import Container, Containers
-from bot.deployments.model import Phase
-from bot.deployments.verdict.decisions import Ended
+from bot.deployments.model import Live, Phase
+from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.stability import Look, NextLook, Watched, has_crashed, judge
 from tests.support.builders import (
     NEW,
@@ -56,6 +57,59 @@ def test_moved_start_is_a_crash() -> None:
     assert has_crashed(later, NEW)
     assert not has_crashed(later, None)
     assert not has_crashed(NEW, NEW)
+
+
+def ended_as(first: Look | None, now: Look, known: Watched = KNOWN, *, last: bool = False) -> Ended:
+    judged = judge(first, now, known, last_word=last)
+    assert isinstance(judged, Ended)
+    return judged
+
+
+def is_down(container: Container, state: str, **more: Any) -> Container:
+    return replace(container, state=state, **more)
+
+
+def test_process_that_exited_with_0_is_doubted_for_20_seconds_at_most() -> None:
+    patient = replace(KNOWN, settle=timedelta(minutes=10))
+    gone = is_down(NEW, "exited", exit_code=0)
+    assert judge(at(5, gone), at(25.9, gone), patient, last_word=False) is NextLook.WAIT
+    assert ended_as(at(5, gone), at(26, gone), patient).cause is Cause.ENDED_BY_ITSELF
+
+
+def test_most_severe_cause_names_the_result() -> None:
+    dead = is_down(NEW, "created", problem="exec: no such file")
+    over = is_down(NEW_WORKER, "exited", exit_code=0)
+    judged = ended_as(None, at(0, dead, over))
+    assert (judged.cause, judged.detail) == (Cause.NEVER_STARTED, "exec: no such file")
+    assert judged.down == ((Cause.ENDED_BY_ITSELF, "worker.1"), (Cause.NEVER_STARTED, "web.1"))
+
+
+def test_memory_limit_is_the_reason_where_docker_says_so() -> None:
+    killed = is_down(NEW, "restarting", restarts=3, exit_code=137, oom_killed=True)
+    judged = ended_as(None, at(0, killed))
+    assert judged.detail == "its memory ran out (Docker: OOMKilled)"
+    assert ended_as(None, at(0, replace(killed, oom_killed=False))).detail == ""
+
+
+def test_processes_are_named_only_while_both_releases_run() -> None:
+    crashes = is_down(NEW, "restarting", restarts=3)
+    mixed = ended_as(None, at(0, crashes, OLD_WORKER))
+    assert mixed.shares == ((Live.NEW, "web.1"), (Live.PREVIOUS, "worker.1"))
+    alone = ended_as(None, at(0, crashes, NEW_WORKER))
+    assert (alone.live, alone.shares) == (Live.NEW, ())
+    at_the_limit = ended_as(at(0, NEW, OLD_WORKER), at(99, NEW, OLD_WORKER), last=True)
+    assert at_the_limit.shares == ((Live.NEW, "web.1"), (Live.PREVIOUS, "worker.1"))
+
+
+def test_stop_from_before_the_start_is_no_stop() -> None:
+    gone = is_down(NEW, "exited", exit_code=0)
+    stopped = Containers(listed=(gone,), stopped=True)
+    look = Look(began=99, done=100, containers=stopped)
+    assert ended_as(at(0, gone), look).cause is Cause.STOPPED_OUTSIDE
+    earlier = replace(KNOWN, before=a_snapshot(replace(containers(OLD), stopped=True)))
+    assert ended_as(at(0, gone), look, earlier).cause is Cause.ENDED_BY_ITSELF
+    unread = replace(KNOWN, before=a_snapshot(None))
+    assert ended_as(at(0, gone), look, unread).cause is Cause.STOPPED_OUTSIDE
 
 
 def test_own_image_is_learnt_from_the_newest_read_too() -> None:
