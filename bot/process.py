@@ -51,7 +51,9 @@ async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        # What was ignored before stays so: `nohup` lets the bot outlive its terminal.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
     readiness = Readiness()
     routes = [web.post("/slack/events", _slack_events(readiness))]

@@ -23,6 +23,15 @@ async def test_second_signal_changes_nothing(tmp_path: Path, number: signal.Sign
         assert (await it.until_webhooks("myapp"))[0]["status"] == "succeeded"
 
 
+async def test_bot_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        bot = await it.start(nohup=True)
+        os.kill(bot.pid, signal.SIGHUP)
+        await it.world.deploy("myapp main")
+        assert (await it.until_webhooks("myapp"))[0]["status"] == "succeeded"
+        assert await it.terminate(bot, within_s=30) == 0
+
+
 async def test_stop_while_slack_is_unreachable_drains_running_deployments(
     tmp_path: Path,
 ) -> None:

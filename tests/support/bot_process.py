@@ -53,11 +53,16 @@ class Command:
 class Run:
     """`deploybot run` with other durations: a short lease and immediate edits."""
 
-    def __init__(self, *, slack_limits: SlackLimits | None = None, **timing: Any) -> None:
+    def __init__(
+        self, *, slack_limits: SlackLimits | None = None, nohup: bool = False, **timing: Any
+    ) -> None:
         self._slack_limits = slack_limits
+        self._nohup = nohup
         self._timing = timing
 
     def __call__(self) -> int:
+        # The tests themselves may run under `nohup`, and a process inherits that.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self._nohup else signal.SIG_DFL)
         settings = load_settings()
         timing = replace(settings.timing(), **self._timing)
         return run_bot(

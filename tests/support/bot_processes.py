@@ -35,16 +35,18 @@ class Processes:
     world: World
     started: list[BotProcess] = field(default_factory=list)
 
-    async def start(self, **more: str) -> BotProcess:
+    async def start(self, *, nohup: bool = False, **more: str) -> BotProcess:
         """Start `deploybot run` and wait until it is ready; each process has its own port."""
-        process = await self.begin(**more)
+        process = await self.begin(nohup=nohup, **more)
         assert await process.ready(), process.last_lines
         return process
 
-    async def begin(self, **more: str) -> BotProcess:
+    async def begin(self, *, nohup: bool = False, **more: str) -> BotProcess:
         """Start `deploybot run` without waiting."""
         settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
-        run = Run(slack_limits=QUICK_EDITS, lease=stretched(LEASE), heartbeat=HEARTBEAT)
+        run = Run(
+            slack_limits=QUICK_EDITS, lease=stretched(LEASE), heartbeat=HEARTBEAT, nohup=nohup
+        )
         process = await BotProcess.start(run, settings, folder=self.world.folder)
         self.started.append(process)
         return process

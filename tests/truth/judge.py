@@ -186,6 +186,10 @@ def _was_cut_off(run: RunStory) -> bool:
     return run.status in {None, PIPE_CLOSED}
 
 
+def _was_killed_in_the_build(run: RunStory) -> bool:
+    return run.status is None and run.ended is not None and run.fetched and not run.containers
+
+
 def _ended_unobserved(run: RunStory, case: Case, known: Circumstances) -> bool:
     """It ended by itself while the bot was away, on a Dokku that keeps no records."""
     away = [*known.connection_faults, *known.bot_died, *known.busy]
@@ -213,7 +217,7 @@ _SHOWN_BY: Mapping[str, Callable[[RunStory, Case, Circumstances], bool]] = {
         run.status != 0
         and (
             any(one.build in {"fails", "docker_dies"} for one in run.chosen)
-            or any(one.dies_at for one in run.chosen)
+            or _was_killed_in_the_build(run)
             or overlaps(known.docker_down, case.begins, case.ends)
         )
     ),

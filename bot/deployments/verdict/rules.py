@@ -331,14 +331,13 @@ def _without_contact(e: Evidence) -> Decision:
 
 def _live_detail(e: Evidence, live: Live) -> tuple[LiveDetail, str]:
     """What the sentence adds about a previous release, and who restarted it."""
-    before = e.before.containers
-    if live is not Live.PREVIOUS or e.after is None or before is None:
+    if live is not Live.PREVIOUS:
         return LiveDetail.NONE, ""
+    before, after = e.before.containers or Containers(), e.after or Containers()
     restarts = {one.id: one.restarts for one in before.listed}
     # A process that crashes again and again reads `running` nearly always: its count shows it.
     if any(
-        one.state == "restarting" or one.restarts > restarts.get(one.id, 0)
-        for one in e.after.listed
+        one.state == "restarting" or one.restarts > restarts.get(one.id, 0) for one in after.listed
     ):
         return LiveDetail.RESTARTING, ""
     if all_containers_differ(e):

@@ -196,6 +196,14 @@ def test_previous_release_that_restarted_once_is_restarting() -> None:
     assert (answer.live, answer.live_detail) == (Live.PREVIOUS, LiveDetail.RESTARTING)
 
 
+def test_earlier_restarts_of_the_previous_release_say_nothing() -> None:
+    restarted = replace(OLD, restarts=2)
+    before = a_snapshot(containers(restarted))
+    answer = ended(decide(evidence(exit_status=1, before=before, after=containers(restarted))))
+    assert answer is not None
+    assert (answer.live, answer.live_detail) == (Live.PREVIOUS, LiveDetail.NONE)
+
+
 def test_why_a_container_is_down_does_not_make_it_another_one() -> None:
     """A stored snapshot does not keep it."""
     down = replace(OLD, state="exited")
