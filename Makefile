@@ -7,6 +7,9 @@ ARGS ?=
 # The scenarios mostly wait: more workers than processors.
 WORKERS ?= 6
 
+# Six workers and the bots that tests start would each compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
