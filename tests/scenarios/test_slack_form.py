@@ -153,8 +153,7 @@ async def test_message_action_on_a_live_message_offers_the_same_deployment(quick
     view = await quick.viewed(TITLE, user="grace")
     assert _filled(view) == {"app": "myapp", "ref": "feature/login"}
     await quick.slack.submit(quick.slack.user("grace"), view)
-    await quick.posted(2)
-    newest, oldest = await quick.rows()
+    newest, oldest = await quick.ended(2)
     assert (newest.ref, newest.sha) == (oldest.ref, oldest.sha)
     assert newest.requested_by.user == quick.slack.user("grace").id
     assert "@\u200bgrace" in shown(quick.message)
