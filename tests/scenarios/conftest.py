@@ -58,14 +58,12 @@ FREQUENT_EDITS = SlackLimits(
 HURRIED_SSH = SshLimits(cool_down_s=0.05, longest_cool_down_s=0.3, channel_tries=3)
 """Short pauses between logins."""
 QUICK_PAUSES: Mapping[str, Any] = {
-    # A busy machine answers late; a test of a slow server says how long the bot waits for it.
-    "lookup_grace": timedelta(seconds=10),
     "first_poll": timedelta(milliseconds=200),
     "read_pause": timedelta(milliseconds=200),
     "look_again": timedelta(milliseconds=200),
     "lock": LockTiming(pause=timedelta(milliseconds=100), stays_free=timedelta(milliseconds=500)),
 }
-"""Pauses and limits between two looks at a server that runs a hundred times as fast."""
+"""Pauses between two looks at a server that runs a hundred times as fast."""
 SPEED = 100.0
 QUICK = 10.0
 ONE_APP = (
@@ -217,6 +215,16 @@ class World:
 
         def there() -> list[Message]:
             return self.messages if len(self.messages) >= count else []
+
+        return await self.slack.until(there)
+
+    async def looked_up(self, count: int) -> list[Message]:
+        """As `posted`, and each says its commit: a busy machine may post before it is known."""
+
+        def there() -> list[Message]:
+            found = self.messages
+            late = any("looking up" in shown(one) for one in found)
+            return found if len(found) >= count and not late else []
 
         return await self.slack.until(there)
 

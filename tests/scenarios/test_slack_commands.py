@@ -29,7 +29,7 @@ async def test_app_and_ref_are_understood_in_every_spelling(world: World) -> Non
     world.hold()
     for count, text in enumerate(asked, start=1):
         await world.deploy(text)
-        await world.posted(count)
+        await world.looked_up(count)
     rows = list(reversed(await world.rows()))
     assert [row.sha for row in rows] == list(asked.values())
     assert {row.trigger for row in rows} == {Trigger.COMMAND}
@@ -46,7 +46,7 @@ async def test_known_short_commit_is_resolved_at_once(world: World) -> None:
     world.hold()
     for count, typed in enumerate((main[:8], login[:7].upper()), start=2):
         await world.deploy(f"myapp {typed}")
-        await world.posted(count)
+        await world.looked_up(count)
     # The one is the tip of a branch; the other was one, and this bot deployed it then.
     newest, older, _ = await world.rows()
     assert (newest.sha, older.sha) == (login, main)
