@@ -12,6 +12,7 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
@@ -24,6 +25,7 @@ from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
 from bot.slack.refusals import BAD_TOKEN
+from bot.slack.unreachable import answer_of, cause_of
 
 log = structlog.get_logger(__name__)
 
@@ -232,7 +234,7 @@ class Intake:
                     raise self._refused(
                         "SLACK_BOT_TOKEN", error.code, "Copy the xoxb- token of the app's page."
                     ) from error
-                log.warning("slack_unreachable", step="auth.test", error=error.code)
+                self._log_unreachable("auth.test", error)
             tries += 1
             await self._clock.sleep(_backoff(tries))
 
@@ -263,12 +265,19 @@ class Intake:
                         code,
                         "Make an app-level token with connections:write; turn Socket Mode on.",
                     ) from error
-                log.warning("slack_unreachable", step="socket", error=code or type(error).__name__)
+                self._log_unreachable("socket", error)
             finally:
                 self._socket = None
                 await socket.close_async()  # type: ignore[no-untyped-call]  # as Bolt has it
             tries += 1
             await self._clock.sleep(_backoff(tries))
+
+    def _log_unreachable(self, step: str, error: Exception) -> None:
+        code = error.code if isinstance(error, SlackError) else type(error).__name__
+        cause = error.__cause__ or error
+        refused = isinstance(cause, SlackApiError) and answer_of(cause) is not None
+        why = str(error) if refused else str(cause_of(cause, proxy=self._client.web.proxy))
+        log.warning("slack_unreachable", step=step, error=code, why=why)
 
     def _refused(self, setting: str, code: str, fix: str) -> ConfigError:
         return ConfigError(setting, self._source_of(setting), f"Slack refuses it ({code})", fix)
