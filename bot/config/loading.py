@@ -86,6 +86,11 @@ class Settings:
         text = _text(self.values.git_credentials)
         return None if text is None else text.replace("\\n", "\n").strip() + "\n"
 
+    @property
+    def metrics_token(self) -> str | None:
+        """What shows metrics and the details of `/readyz` to its sender."""
+        return _text(self.values.metrics_token)
+
     def max_running(self) -> Mapping[str, int]:
         """How many deployments may run at once, for each server that has a limit."""
         servers = self.values.servers.items()

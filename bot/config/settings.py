@@ -25,6 +25,7 @@ from bot.config.values import (
     Host,
     LogFormat,
     LogLevel,
+    LongText,
     Members,
     Port,
     Ref,
@@ -183,8 +184,12 @@ class SettingsTable(Table):
     """`sqlite:///path` or `postgresql://…` (needs the extra `postgres`)."""
     port: AnyPort = Field(default=8080, json_schema_extra=variable("PORT"))
     """HTTP port of `/healthz`, `/readyz`, `/metrics`, and of `/slack/events` in HTTP mode."""
+    metrics_port: AnyPort | None = None
+    """Second port, for `/metrics` and the details of `/readyz`; don't publish it."""
+    metrics_token: Annotated[SecretStr, LongText] | None = None
+    """Bearer token that shows `/metrics` and the details of `/readyz`; at least 16 characters."""
     bind: Host = "0.0.0.0"  # noqa: S104 - a platform's router reaches the container from outside
-    """Address to open the HTTP port on."""
+    """Address to open the HTTP ports on."""
     poll_interval: Duration = timedelta(seconds=10)
     """How often each running deployment is polled."""
     max_duration: Duration = timedelta(minutes=30)

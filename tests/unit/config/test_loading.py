@@ -443,3 +443,24 @@ def test_byte_order_mark_before_toml(tmp_path: Path) -> None:
     (tmp_path / "deploybot.toml").write_text("port = 9000\n", "utf-8-sig")
 
     assert load(tmp_path).values.port == 9000
+
+
+def test_metrics_port_must_not_be_the_public_one(tmp_path: Path) -> None:
+    assert "DEPLOYBOT_METRICS_PORT: the same port as PORT" in refused(
+        tmp_path, PORT="9000", DEPLOYBOT_METRICS_PORT="9000"
+    )
+
+
+@pytest.mark.parametrize("token", ["s3same", "with blanks but long enough", "éééééééééééééééééé"])
+def test_metrics_token_that_can_be_guessed_or_not_be_sent(tmp_path: Path, token: str) -> None:
+    line = refused(tmp_path, DEPLOYBOT_METRICS_TOKEN=token)
+
+    assert "DEPLOYBOT_METRICS_TOKEN: shorter than 16 characters" in line
+    assert token not in line
+
+
+def test_metrics_token_is_a_secret(tmp_path: Path) -> None:
+    settings = load(tmp_path, DEPLOYBOT_METRICS_TOKEN=" a-long-random-text\n")
+
+    assert settings.metrics_token == "a-long-random-text"
+    assert "a-long-random-text" in settings.secrets()
