@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +22,8 @@ from bot.webhooks.sender import refusal
 
 ANSWER_WITHIN_S = 15.0
 """Longest wait of each check."""
+CLOCK_DIFFERS_S = 60.0
+"""A smaller difference may be the answer's way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,8 @@ async def _check_database(settings: Settings) -> Sequence[Check]:
     except ConfigError as error:
         return [Check(what=what, ok=False, found=f"{error.problem}.", fix=error.fix)]
     except (BotError, TimeoutError) as error:
-        fix = "Start the database, or correct DATABASE_URL."
+        full = any(words in str(error) for words in ("is full", "No space left"))
+        fix = "Free space for it." if full else "Start the database, or correct DATABASE_URL."
         return [Check(what=what, ok=False, found=_sentence(error), fix=fix)]
 
 
@@ -123,6 +128,7 @@ async def _check_slack(settings: Settings) -> Sequence[Check]:
         checks += [
             Check(what="slack token", ok=True, found=found),
             _check_scopes(_header(answer.headers, "x-oauth-scopes")),
+            *_check_clock(_header(answer.headers, "date"), datetime.now(UTC)),
         ]
         if access.app_token is None:
             found = "HTTP mode: Slack must be able to reach POST /slack/events."
@@ -139,6 +145,26 @@ async def _check_slack(settings: Settings) -> Sequence[Check]:
 def _header(headers: Mapping[str, object], name: str) -> str | None:
     value = next((value for key, value in headers.items() if key.lower() == name), None)
     return None if value is None else str(value)
+
+
+def _check_clock(theirs: str | None, ours: datetime) -> Sequence[Check]:
+    """Compare the clocks, as far as Slack's answer says what it shows."""
+    try:
+        ahead = (ours - parsedate_to_datetime(theirs or "")).total_seconds()
+    except (ValueError, TypeError):  # no date, or one without a time zone
+        return ()
+    what = "slack clock"
+    if abs(ahead) < CLOCK_DIFFERS_S:
+        return (Check(what=what, ok=True, found="this machine's clock agrees with Slack's."),)
+    way = "ahead of" if ahead > 0 else "behind"
+    return (
+        Check(
+            what=what,
+            ok=False,
+            found=f"this machine's clock is {abs(ahead):.0f} s {way} Slack's.",
+            fix="Set it by NTP: in HTTP mode, requests count only within 5 minutes.",
+        ),
+    )
 
 
 def _check_scopes(granted: str | None) -> Check:

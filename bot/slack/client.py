@@ -108,6 +108,10 @@ class SlackClient:
         )
         return self.identity
 
+    async def check_token(self) -> None:
+        """`auth.test` once: SlackError says what is wrong."""
+        await self._call("auth.test", self.web.auth_test())
+
     async def post(
         self,
         channel: str,

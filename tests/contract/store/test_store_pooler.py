@@ -76,7 +76,7 @@ async def test_parameters_of_other_clients_do_not_keep_the_bot_out(
     url = usable_postgres(f"{server.new_schema()}&{LIBPQ}")
 
     async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
-        await store.database.ping()
+        await store.database.check_writes()
         said = server.run_sql("SELECT count(*) FROM pg_stat_activity WHERE application_name='bot'")
     assert int(said) > 0
 
@@ -111,7 +111,7 @@ async def test_url_without_a_user_where_the_bot_has_no_name(
     url = server.new_schema().replace("postgres@", "")
 
     async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
-        await store.database.ping()
+        await store.database.check_writes()
 
 
 async def test_home_that_may_not_be_read_is_named(
