@@ -3,8 +3,10 @@
 Exit status: 0 done; 1 failed, with a sentence on stderr; 2 a wrong argument or setting.
 """
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -38,7 +40,19 @@ Which = Annotated[str, typer.Argument(metavar="ID|APP", help="An id, its start o
 
 def main() -> None:
     """The console script `deploybot`."""
+    give_a_home()
     sys.exit(run_cli(sys.argv[1:]))
+
+
+def give_a_home() -> None:
+    """Set HOME to `/`, as Docker does, where neither it nor the user's entry names a folder.
+
+    Slack's library asks for the home when it is imported, and that would end the program.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
 
 
 def run_cli(words: Sequence[str]) -> int:

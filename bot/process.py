@@ -17,7 +17,7 @@ from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.readiness import Readiness
 from bot.redaction import Redactor
-from bot.web import open_web
+from bot.web import Inside, open_web
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +63,10 @@ async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None
         settings.values.port,
         ready=readiness.check,
         metrics=metrics,
+        inside=Inside(token=settings.metrics_token, port=settings.values.metrics_port),
         extra_routes=extra,
     ) as site:
-        log.info("listening", port=site.port)
+        log.info("listening", port=site.port, metrics_port=site.inside_port)
         stopping = asyncio.create_task(stop.wait())
         bot_task = asyncio.create_task(
             _run_until_stopped(settings, redactor, metrics, readiness, stop, opener)

@@ -1,10 +1,13 @@
 """Whether the parts of the bot work, for `/readyz`."""
 
-from dataclasses import dataclass
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.dokku.servers import DokkuServers
-from bot.errors import StoreError
+from bot.errors import BotError
 from bot.poller import Poller
 from bot.slack.bolt import Intake
 from bot.store.sql_store import SqlStore
@@ -12,6 +15,37 @@ from bot.web import Health, HealthReport
 
 SCHEDULER_LATE_S = 30.0
 """The scheduler runs a job every few seconds; after this long without one it is stuck."""
+WRITE_EVERY_S = 5.0
+"""Anybody may ask `/readyz`, as often as they like: the database is written to this often."""
+TOKEN_EVERY_S = 30.0
+"""How often Slack is asked about the token at most."""
+
+
+@dataclass(slots=True)
+class Seldom:
+    """The newest answer of a look that costs something. One look runs at a time."""
+
+    every_s: float
+    seconds: Callable[[], float]
+    last: str | None = None
+    due: float | None = None
+    running: "asyncio.Task[str | None] | None" = None
+
+    async def answer(self, look: Callable[[], Awaitable[str | None]]) -> str | None:
+        """Look again if it is time to, or wait for the look that runs."""
+        if self.running is None:
+            if self.due is not None and self.seconds() < self.due:
+                return self.last
+            self.running = asyncio.ensure_future(look())
+            self.running.add_done_callback(self._keep)
+        # The caller's time limit ends only its wait.
+        return await asyncio.shield(self.running)
+
+    def _keep(self, done: "asyncio.Task[str | None]") -> None:
+        self.running = None
+        self.due = self.seconds() + self.every_s
+        if not done.cancelled() and done.exception() is None:
+            self.last = done.result()
 
 
 @dataclass(slots=True)
@@ -23,30 +57,39 @@ class Readiness:
     poller: Poller | None = None
     servers: DokkuServers | None = None
     database_problem: str = "not opened yet"
+    seconds: Callable[[], float] = time.monotonic
+    _writes: Seldom = field(init=False)
+    _token: Seldom = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._writes = Seldom(WRITE_EVERY_S, self.seconds)
+        self._token = Seldom(TOKEN_EVERY_S, self.seconds)
 
     async def check(self) -> HealthReport:
         """Check all parts now."""
-        parts: dict[str, str | None] = {
-            "database": await self._database(),
-            "slack": await self._slack(),
-            "scheduler": self._scheduler(),
-        }
+        database, slack = await asyncio.gather(self._database(), self._slack())
+        parts = {"database": database, "slack": slack, "scheduler": self._scheduler()}
         servers: Health = self.servers.health() if self.servers else {}
         return HealthReport(parts=parts, servers=servers)
 
     async def _database(self) -> str | None:
         if self.store is None:
             return self.database_problem
+        return await self._writes.answer(self._written)
+
+    async def _written(self) -> str | None:
+        if self.store is None:
+            return self.database_problem
         try:
-            await self.store.database.ping()
-        except StoreError as error:
+            await self.store.database.check_writes()
+        except BotError as error:
             return str(error)
         return None
 
     async def _slack(self) -> str | None:
-        if self.intake is None or not await self.intake.is_connected():
+        if self.intake is None:
             return "not connected to Slack"
-        return None
+        return await self.intake.problem() or await self._token.answer(self.intake.token_problem)
 
     def _scheduler(self) -> str | None:
         last = self.poller.last_run if self.poller else None

@@ -1,9 +1,16 @@
-"""The bot's HTTP port: `/healthz`, `/readyz`, `/metrics`, and routes of other modules."""
+"""The bot's HTTP ports: `/healthz`, `/readyz`, `/metrics`, and routes of other modules.
+
+The first port may be on the internet, where Slack calls it: everyone gets `/healthz` and whether
+the bot is ready; why not, the servers and the metrics are only for those who operate the bot.
+"""
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
@@ -34,13 +41,41 @@ class HealthReport:
 
 
 CheckHealth = Callable[[], Awaitable[HealthReport]]
+Sees = Callable[[web.Request], bool]
+"""(request): whether its caller may see metrics and reasons, which name servers and addresses."""
+
+_FORWARDED = (
+    "forwarded",
+    "x-forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-",
+    "via",
+    "true-client-ip",
+    "cf-",
+    "fly-",
+    "fastly-",
+)
+"""How the headers begin that reverse proxies add."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """Who sees metrics and the details of `/readyz` besides callers on this machine."""
+
+    token: str | None = None
+    """Whoever sends it as a bearer token."""
+    port: int | None = None
+    """Whoever reaches this second port, which a platform does not publish. 0: any free one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """The open port."""
+    """The open ports."""
 
     port: int
+    inside_port: int | None = None
 
 
 @asynccontextmanager
@@ -50,6 +85,7 @@ async def open_web(
     *,
     ready: CheckHealth,
     metrics: Metrics,
+    inside: Inside = Inside(),
     extra_routes: Iterable[web.AbstractRouteDef] = (),
     within_s: float = ANSWER_WITHIN_S,
 ) -> AsyncIterator[Web]:
@@ -57,17 +93,33 @@ async def open_web(
 
     `/readyz` waits at most `within_s` for the checks.
 
-    Raises: ConfigError when the port cannot be opened.
+    Raises: ConfigError when a port cannot be opened.
     """
+
+    def trusted(request: web.Request) -> bool:
+        return is_from_this_machine(request) or _has_token(request, inside.token)
+
+    def everyone(_request: web.Request) -> bool:
+        return True
+
+    async with AsyncExitStack() as stack:
+        routes = [*_routes(ready, metrics, within_s, sees=trusted), *extra_routes]
+        opened = await stack.enter_async_context(_listening(bind, port, routes, "PORT"))
+        second = None
+        if inside.port is not None:
+            routes = _routes(ready, metrics, within_s, sees=everyone)
+            second = await stack.enter_async_context(
+                _listening(bind, inside.port, routes, "DEPLOYBOT_METRICS_PORT")
+            )
+        yield Web(port=opened, inside_port=second)
+
+
+@asynccontextmanager
+async def _listening(
+    bind: str, port: int, routes: Iterable[web.AbstractRouteDef], setting: str
+) -> AsyncIterator[int]:
     app = web.Application()
-    app.add_routes(
-        [
-            web.get("/healthz", _healthz),
-            web.get("/readyz", _readyz(ready, within_s)),
-            web.get("/metrics", make_aiohttp_handler(metrics.registry)),
-            *extra_routes,
-        ]
-    )
+    app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -76,14 +128,68 @@ async def open_web(
             await site.start()
         except OSError as err:
             raise ConfigError(
-                "PORT",
+                setting,
                 "environment",
                 f"port {port} of {bind} cannot be opened ({err.strerror})",
                 "Set another port, or stop what listens there.",
             ) from err
-        yield Web(port=runner.addresses[0][1])
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def _routes(
+    ready: CheckHealth, metrics: Metrics, within_s: float, *, sees: Sees
+) -> list[web.AbstractRouteDef]:
+    page = make_aiohttp_handler(metrics.registry)
+
+    async def metrics_page(request: web.Request) -> web.StreamResponse:
+        # As if there were no such page: a refusal would say that there is one.
+        if not sees(request):
+            raise web.HTTPNotFound
+        return await page(request)
+
+    return [
+        web.get("/healthz", _healthz),
+        web.get("/readyz", _readyz(ready, within_s, sees)),
+        web.get("/metrics", metrics_page),
+    ]
+
+
+def is_from_this_machine(request: web.BaseRequest) -> bool:
+    """Whether the caller itself is on this machine, and not only a reverse proxy before it.
+
+    A proxy adds a header about its caller, or keeps the name that the caller asked for.
+    """
+    if any(name.lower().startswith(_FORWARDED) for name in request.headers):
+        return False
+    return _is_loopback(request.remote or "") and _is_loopback(_host_of(request))
+
+
+def _host_of(request: web.BaseRequest) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _has_token(request: web.BaseRequest, token: str | None) -> bool:
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    if token is None or scheme.lower() != "bearer":
+        return False
+    # In constant time, and as bytes: the comparison of texts accepts only ASCII.
+    return hmac.compare_digest(sent.strip().encode("utf-8", "surrogateescape"), token.encode())
 
 
 async def _healthz(_request: web.Request) -> web.Response:
@@ -91,16 +197,20 @@ async def _healthz(_request: web.Request) -> web.Response:
 
 
 def _readyz(
-    ready: CheckHealth, within_s: float
+    ready: CheckHealth, within_s: float, sees: Sees
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(_request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
+        details: Mapping[str, object]
         try:
             async with asyncio.timeout(within_s):
                 found = await ready()
         except TimeoutError:
-            return web.json_response({"ready": False, "why": "no answer in time"}, status=503)
-        body = {"ready": found.ready, **_shown(found.parts), "servers": _shown(found.servers)}
-        return web.json_response(body, status=200 if found.ready else 503)
+            is_ready, details = False, {"why": "no answer in time"}
+        else:
+            is_ready = found.ready
+            details = {**_shown(found.parts), "servers": _shown(found.servers)}
+        body = {"ready": is_ready, **(details if sees(request) else {})}
+        return web.json_response(body, status=200 if is_ready else 503)
 
     return answer
 

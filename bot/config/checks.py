@@ -43,6 +43,10 @@ def check_fit(values: SettingsTable, given: Given) -> None:
     """Check that the settings fit together."""
     _check_apps(values, given)
     _check_webhooks(values, given)
+    if values.metrics_port and values.metrics_port == values.port:
+        raise given.origin(("metrics_port",)).wrong(
+            "the same port as PORT", "Choose another one that is not published."
+        )
     postgres = values.database_url.get_secret_value().startswith("postgresql")
     if postgres and find_spec("asyncpg") is None:
         raise given.origin(("database_url",)).wrong(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from bot.config.app_catalog import TableCatalog
 from bot.config.checks import check_complete, check_fit, is_on_container_layer
+from bot.config.database_url import dropped_from_postgres, usable_postgres
 from bot.config.settings import SettingsTable
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.ssh_keys import read_server
@@ -62,8 +63,9 @@ class Settings:
 
     @property
     def database_url(self) -> str:
-        """`sqlite:///…` or `postgresql://…`, without a driver."""
-        return self.values.database_url.get_secret_value()
+        """`sqlite:///…` or `postgresql://…`, without a driver and without dropped parameters."""
+        url = self.values.database_url.get_secret_value()
+        return usable_postgres(url) if url.startswith("postgresql:") else url
 
     @property
     def sqlite_file(self) -> Path | None:
@@ -83,6 +85,11 @@ class Settings:
         """git-credential-store lines, each with its newline."""
         text = _text(self.values.git_credentials)
         return None if text is None else text.replace("\\n", "\n").strip() + "\n"
+
+    @property
+    def metrics_token(self) -> str | None:
+        """What shows metrics and the details of `/readyz` to its sender."""
+        return _text(self.values.metrics_token)
 
     def max_running(self) -> Mapping[str, int]:
         """How many deployments may run at once, for each server that has a limit."""
@@ -135,7 +142,9 @@ class Settings:
     def warnings(self) -> Sequence[str]:
         """What works but will cause trouble; each a sentence with its fix."""
         file = self.sqlite_file
-        if file is None or not is_on_container_layer(file):
+        if file is None:
+            return dropped_from_postgres(self.values.database_url.get_secret_value())
+        if not is_on_container_layer(file):
             return ()
         where = f"The database {file} is on this container's own layer and will be lost with it."
         return (f"{where} Put it on a mounted volume, or use PostgreSQL (DATABASE_URL).",)

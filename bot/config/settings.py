@@ -8,10 +8,11 @@ description, and the configuration page shows it. The name of the field is its k
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
+from bot.config.database_url import check_postgres
 from bot.config.values import (
     AnyPort,
     ApiUrl,
@@ -24,6 +25,7 @@ from bot.config.values import (
     Host,
     LogFormat,
     LogLevel,
+    LongText,
     Members,
     Port,
     Ref,
@@ -145,6 +147,12 @@ class WebhookTable(Table):
     """`standard` (Standard Webhooks JSON) or `slack` (an incoming-webhook message)."""
 
 
+def _check_database(url: SecretStr) -> SecretStr:
+    if url.get_secret_value().startswith("postgresql:"):
+        check_postgres(url.get_secret_value())
+    return url
+
+
 class SettingsTable(Table):
     """The top level of `deploybot.toml`."""
 
@@ -170,14 +178,18 @@ class SettingsTable(Table):
     """Git remote of apps without `repo`; contains `{app}`."""
     git_credentials: SecretStr | None = None
     """git-credential-store lines (`https://user:token@host`), to read private repositories."""
-    database_url: DatabaseUrl = Field(
+    database_url: Annotated[DatabaseUrl, AfterValidator(_check_database)] = Field(
         default=SecretStr("sqlite:///deploybot.db"), json_schema_extra=variable("DATABASE_URL")
     )
     """`sqlite:///path` or `postgresql://…` (needs the extra `postgres`)."""
     port: AnyPort = Field(default=8080, json_schema_extra=variable("PORT"))
     """HTTP port of `/healthz`, `/readyz`, `/metrics`, and of `/slack/events` in HTTP mode."""
+    metrics_port: AnyPort | None = None
+    """Second port, for `/metrics` and the details of `/readyz`; don't publish it."""
+    metrics_token: Annotated[SecretStr, LongText] | None = None
+    """Bearer token that shows `/metrics` and the details of `/readyz`; at least 16 characters."""
     bind: Host = "0.0.0.0"  # noqa: S104 - a platform's router reaches the container from outside
-    """Address to open the HTTP port on."""
+    """Address to open the HTTP ports on."""
     poll_interval: Duration = timedelta(seconds=10)
     """How often each running deployment is polled."""
     max_duration: Duration = timedelta(minutes=30)

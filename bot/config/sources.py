@@ -23,10 +23,13 @@ ENVIRONMENT = "environment"
 PREFIX = "DEPLOYBOT_"
 """Of the bot's own variables: an unknown one is a mistake."""
 _SET_BY_PLATFORM = re.compile(
-    r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
+    r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
+    r"|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PROTO|(PORT_)?(START|END)|PORT))?)"
 )
 """Variables of a Kubernetes service or a Docker link that is named like the bot."""
 _LINKED_PORT = re.compile(r"(tcp|udp|sctp)://")
+_LINKED_NAME = re.compile(r"/[^/]+/[^/]+")
+"""What Docker sets as `ALIAS_NAME`: the container and the alias."""
 CONFIG_VARIABLE = "DEPLOYBOT_CONFIG"
 DEFAULT_FILE = "deploybot.toml"
 DEFAULT_SERVER = "default"
@@ -121,6 +124,22 @@ def _is_linked_port(name: str, text: str) -> bool:
     return name.endswith("_PORT") and _LINKED_PORT.match(text.strip()) is not None
 
 
+def _is_of_link(name: str, layer: Mapping[str, str]) -> bool:
+    """Whether Docker set it for a linked container.
+
+    `ALIAS_NAME`; or `ALIAS_ENV_…`, which counts only where the link itself is to be seen.
+    """
+    if name.endswith("_NAME"):
+        return _LINKED_NAME.fullmatch(layer[name].strip()) is not None
+    alias, its_own, _ = name.partition("_ENV_")
+    if not its_own:
+        return False
+    port, link = f"{alias}_PORT", f"{alias}_NAME"
+    return _is_linked_port(port, layer.get(port, "")) or (
+        link in layer and _is_of_link(link, layer)
+    )
+
+
 def _refuse_quotes(text: str, origin: Origin) -> None:
     """`docker --env-file` and Kubernetes keep quotes as part of a value."""
     value = text.strip()
@@ -167,6 +186,8 @@ def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
     for name in sorted(layer):
         own = name.removeprefix(PREFIX)
         if _SET_BY_PLATFORM.fullmatch(own) or _is_linked_port(name, layer[name]):
+            continue
+        if _is_of_link(name, layer):
             continue
         if name.startswith(PREFIX) and name not in known:
             problem, fix = _unknown(own, ours, "See docs/configuration.md, or unset it.", PREFIX)

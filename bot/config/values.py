@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _LONGEST = timedelta(days=366)
+_LONG_TEXT = 16
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 
@@ -132,6 +133,13 @@ def _members(value: object) -> object:
             )
     return frozenset(value)
 
+
+LongText = _text(
+    lambda text: len(text) >= _LONG_TEXT and text.isascii() and len(text.split()) == 1,
+    f"shorter than {_LONG_TEXT} characters, or with blanks or other letters than a-z",
+    "Set any long random text, e.g. of `openssl rand -hex 32`.",
+)
+"""A secret that nobody guesses, as a part of a type."""
 
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 WebAddress = Annotated[

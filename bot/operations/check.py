@@ -3,22 +3,27 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 
 from bot.config.loading import Settings, load_settings
 from bot.errors import BotError, ConfigError
 from bot.operations.database import check_database, open_records
 from bot.operations.servers import ask_versions
 from bot.redaction import Redactor
-from bot.slack.client import open_client
+from bot.slack.client import NO_USABLE_ANSWER, open_client
 from bot.slack.manifest import SCOPES
+from bot.slack.unreachable import answer_of, cause_of
 from bot.webhooks.sender import refusal
 
 ANSWER_WITHIN_S = 15.0
 """Longest wait of each check."""
+CLOCK_DIFFERS_S = 60.0
+"""A smaller difference may be the answer's way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +76,23 @@ async def run_checks(
         _check_slack(settings),
         _check_servers(settings),
         _check_webhooks(settings),
+        return_exceptions=True,
     )
+    names = ("database", "slack token", "dokku", "webhooks")
+    found = [_also_failed(what, group) for what, group in zip(names, groups, strict=True)]
     mask = Redactor(settings.secrets()).text  # an answer may repeat what was sent
-    return [*checks, *(one.masked(mask) for group in groups for one in group)]
+    return [*checks, *(one.masked(mask) for group in found for one in group)]
+
+
+def _also_failed(what: str, checks: Sequence[Check] | BaseException) -> Sequence[Check]:
+    """Report an error that a check did not expect as its failure: the other checks still count."""
+    if not isinstance(checks, BaseException):
+        return checks
+    if not isinstance(checks, Exception):
+        raise checks
+    found = f"the check itself failed: {type(checks).__name__}: {_sentence(checks)}"
+    fix = "Please report this as a bug of deploybot."
+    return [Check(what=what, ok=False, found=found, fix=fix)]
 
 
 async def _check_database(settings: Settings) -> Sequence[Check]:
@@ -91,7 +110,8 @@ async def _check_database(settings: Settings) -> Sequence[Check]:
     except ConfigError as error:
         return [Check(what=what, ok=False, found=f"{error.problem}.", fix=error.fix)]
     except (BotError, TimeoutError) as error:
-        fix = "Start the database, or correct DATABASE_URL."
+        full = any(words in str(error) for words in ("is full", "No space left"))
+        fix = "Free space for it." if full else "Start the database, or correct DATABASE_URL."
         return [Check(what=what, ok=False, found=_sentence(error), fix=fix)]
 
 
@@ -102,12 +122,13 @@ async def _check_slack(settings: Settings) -> Sequence[Check]:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 answer = await client.web.auth_test()
-        except (SlackClientError, OSError, TimeoutError) as error:
-            return [_slack_refused("slack token", error, "SLACK_BOT_TOKEN")]
+        except NO_USABLE_ANSWER as error:
+            return [_slack_refused("slack token", error, "SLACK_BOT_TOKEN", client.web.proxy)]
         found = f"@{answer.get('user', '?')} in {answer.get('team', '?')}."
         checks += [
             Check(what="slack token", ok=True, found=found),
             _check_scopes(_header(answer.headers, "x-oauth-scopes")),
+            *_check_clock(_header(answer.headers, "date"), datetime.now(UTC)),
         ]
         if access.app_token is None:
             found = "HTTP mode: Slack must be able to reach POST /slack/events."
@@ -115,14 +136,35 @@ async def _check_slack(settings: Settings) -> Sequence[Check]:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await client.web.apps_connections_open(app_token=access.app_token)
-        except (SlackClientError, OSError, TimeoutError) as error:
-            return [*checks, _slack_refused("slack events", error, "SLACK_APP_TOKEN")]
+        except NO_USABLE_ANSWER as error:
+            refused = _slack_refused("slack events", error, "SLACK_APP_TOKEN", client.web.proxy)
+            return [*checks, refused]
         return [*checks, Check(what="slack events", ok=True, found="Socket Mode works.")]
 
 
 def _header(headers: Mapping[str, object], name: str) -> str | None:
     value = next((value for key, value in headers.items() if key.lower() == name), None)
     return None if value is None else str(value)
+
+
+def _check_clock(theirs: str | None, ours: datetime) -> Sequence[Check]:
+    """Compare the clocks, as far as Slack's answer says what it shows."""
+    try:
+        ahead = (ours - parsedate_to_datetime(theirs or "")).total_seconds()
+    except (ValueError, TypeError):  # no date, or one without a time zone
+        return ()
+    what = "slack clock"
+    if abs(ahead) < CLOCK_DIFFERS_S:
+        return (Check(what=what, ok=True, found="this machine's clock agrees with Slack's."),)
+    way = "ahead of" if ahead > 0 else "behind"
+    return (
+        Check(
+            what=what,
+            ok=False,
+            found=f"this machine's clock is {abs(ahead):.0f} s {way} Slack's.",
+            fix="Set it by NTP: in HTTP mode, requests count only within 5 minutes.",
+        ),
+    )
 
 
 def _check_scopes(granted: str | None) -> Check:
@@ -141,13 +183,13 @@ def _check_scopes(granted: str | None) -> Check:
     )
 
 
-def _slack_refused(what: str, error: Exception, setting: str) -> Check:
-    if isinstance(error, SlackApiError):
-        code = error.response.get("error", "unknown error")
+def _slack_refused(what: str, error: Exception, setting: str, proxy: str | None) -> Check:
+    answer = answer_of(error) if isinstance(error, SlackApiError) else None
+    if answer is not None:
         fix = f"Copy {setting} from the Slack app's settings again."
-        return Check(what=what, ok=False, found=f"Slack refuses: {code}.", fix=fix)
-    fix = "Check the network, proxies and SLACK_API_URL."
-    return Check(what=what, ok=False, found=f"no answer: {_sentence(error)}", fix=fix)
+        return Check(what=what, ok=False, found=f"Slack refuses: {answer['error']}.", fix=fix)
+    cause = cause_of(error, proxy=proxy)
+    return Check(what=what, ok=False, found=f"no answer: {cause.found}", fix=cause.fix)
 
 
 async def _check_servers(settings: Settings) -> Sequence[Check]:
@@ -186,7 +228,7 @@ async def _check_webhook(number: int, url: str, off: str | None, settings: Setti
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port)
-    except (OSError, TimeoutError) as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label of over 63 characters
         fix = "Correct the address, or fix DNS on this machine."
         return Check(what=what, ok=False, found=f"no address: {_sentence(error)}", fix=fix)
     allowed = settings.values.webhook_allow_private
@@ -200,5 +242,5 @@ async def _check_webhook(number: int, url: str, off: str | None, settings: Setti
 def _sentence(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time."
-    text = str(error) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
     return text if text.endswith(".") else f"{text}."

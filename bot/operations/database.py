@@ -47,7 +47,7 @@ async def check_database(settings: Settings) -> str:
     """Check the database. Returns the sentence to print. ConfigError: missing, or older tables."""
     refuse_missing_file(settings)
     async with open_records(settings) as store:
-        await store.database.ping()
+        await store.database.check_writes()
         dialect = store.database.dialect
     source = settings.origin("database_url").source
     found, needed = await revisions(settings.database_url, source=source)

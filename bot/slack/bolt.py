@@ -12,6 +12,7 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
@@ -23,7 +24,8 @@ from bot.slack.client import Identity, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
-from bot.slack.refusals import BAD_TOKEN
+from bot.slack.refusals import BAD_TOKEN, RateLimited
+from bot.slack.unreachable import answer_of, cause_of
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,8 @@ LOOK_EVERY = timedelta(seconds=5)
 GIVE_UP_SOCKET = timedelta(seconds=60)
 LONGEST_BACKOFF_S = 30.0
 LONGEST_TIMESTAMP = 20
+TOKEN_LIMIT_S = 4.0
+"""Longest wait of a look at the token; `/readyz` answers within five seconds."""
 
 Observe = Callable[[float], None]
 SourceOf = Callable[[str], str]
@@ -121,6 +125,8 @@ class Intake:
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._closed = False
+        self._why = ""
+        self._unanswered = 0
 
     async def start(self, first_wait: timedelta) -> None:
         """Connect to Slack; after `first_wait` this continues in the background.
@@ -144,8 +150,40 @@ class Intake:
             raise RuntimeError("the intake was not started")
         await asyncio.shield(self._running)
 
+    async def problem(self) -> str | None:
+        """Why requests cannot arrive now, for `/readyz`. None: they can."""
+        if await self.is_connected():
+            return None
+        return f"not connected to Slack: {self._why}" if self._why else "not connected to Slack"
+
+    async def token_problem(self) -> str | None:
+        """Ask Slack whether it still takes the bot token; why not, in a sentence.
+
+        One call without a usable answer says nothing: a bot that is not ready may get no requests.
+        """
+        try:
+            async with asyncio.timeout(TOKEN_LIMIT_S):
+                await self._client.check_token()
+        except TimeoutError:
+            error = SlackError(f"Slack did not answer within {TOKEN_LIMIT_S:.0f} s.")
+        except RateLimited:
+            error = None
+        except SlackError as refused:
+            error = refused
+        else:
+            error = None
+        if error is None:
+            self._unanswered = 0
+            return None
+        if error.code in BAD_TOKEN:
+            return str(error)
+        self._unanswered += 1
+        if self._unanswered == 1:
+            return None
+        return f"{error} {self._cause(error)}" if error.__cause__ else str(error)
+
     async def is_connected(self) -> bool:
-        """Whether requests can arrive now, for `/readyz`."""
+        """Whether requests can arrive now. In HTTP mode: as far as the bot knows."""
         if self._closed or self._app is None:
             return False
         if self._app_token is None:
@@ -214,6 +252,7 @@ class Intake:
             tasks=self._tasks,
             signing_secret=self._signing_secret or "",
         )
+        self._why = ""
         log.info("slack_known", team=identity.team, bot=identity.name)
         if self._app_token is None:
             self._ready.set()
@@ -232,7 +271,7 @@ class Intake:
                     raise self._refused(
                         "SLACK_BOT_TOKEN", error.code, "Copy the xoxb- token of the app's page."
                     ) from error
-                log.warning("slack_unreachable", step="auth.test", error=error.code)
+                self._log_unreachable("auth.test", error)
             tries += 1
             await self._clock.sleep(_backoff(tries))
 
@@ -250,6 +289,7 @@ class Intake:
             try:
                 await self._connect(socket, app_token)
                 tries = 0
+                self._why = ""
                 self._socket = socket
                 self._ready.set()
                 await self._until_lost(socket)
@@ -263,12 +303,23 @@ class Intake:
                         code,
                         "Make an app-level token with connections:write; turn Socket Mode on.",
                     ) from error
-                log.warning("slack_unreachable", step="socket", error=code or type(error).__name__)
+                self._log_unreachable("socket", error)
             finally:
                 self._socket = None
                 await socket.close_async()  # type: ignore[no-untyped-call]  # as Bolt has it
             tries += 1
             await self._clock.sleep(_backoff(tries))
+
+    def _log_unreachable(self, step: str, error: Exception) -> None:
+        code = error.code if isinstance(error, SlackError) else type(error).__name__
+        self._why = self._cause(error)
+        log.warning("slack_unreachable", step=step, error=code, why=self._why)
+
+    def _cause(self, error: Exception) -> str:
+        cause = error.__cause__ or error
+        if isinstance(cause, SlackApiError) and answer_of(cause) is not None:
+            return str(error)
+        return str(cause_of(cause, proxy=self._client.web.proxy))
 
     def _refused(self, setting: str, code: str, fix: str) -> ConfigError:
         return ConfigError(setting, self._source_of(setting), f"Slack refuses it ({code})", fix)

@@ -41,6 +41,15 @@ HISTORY_PAGES = 3
 HISTORY_PAGE = 200
 THREAD_PAGES = 5
 
+NO_USABLE_ANSWER = (
+    aiohttp.ClientError,
+    SlackClientError,
+    OSError,  # TimeoutError too
+    AttributeError,  # the SDK's, for a text or a list where Slack answers with an object
+    ValueError,  # a body in another encoding, a proxy's address that cannot be used
+)
+"""What a call raises besides Slack's refusal; `unreachable.cause_of` names the cause."""
+
 Blocks = Sequence[dict[str, Any]]
 Observed = Callable[[str, str], None]
 """(method, outcome): `ok`, or Slack's error word."""
@@ -98,6 +107,10 @@ class SlackClient:
             name=answer.get("user", ""),
         )
         return self.identity
+
+    async def check_token(self) -> None:
+        """`auth.test` once: SlackError says what is wrong."""
+        await self._call("auth.test", self.web.auth_test())
 
     async def post(
         self,
@@ -302,10 +315,11 @@ class SlackClient:
             answer = await call
         except SlackApiError as error:
             refused = as_error(method, error.response, bot_name=self._name)
-        except aiohttp.ClientConnectorError as error:
+            refused.__cause__ = error
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             refused = SlackError("Slack cannot be reached.", code=UNREACHABLE)
             refused.__cause__ = error
-        except (aiohttp.ClientError, SlackClientError, TimeoutError, OSError) as error:
+        except NO_USABLE_ANSWER as error:
             refused = SlackError("Slack did not answer.", code=NO_ANSWER)
             refused.__cause__ = error
         else:

@@ -107,11 +107,15 @@ class RateLimited(SlackError):
 
 def as_error(method: str, response: Any, *, bot_name: str) -> SlackError:
     """The error for a refused call; `response` is what the SDK's exception carries."""
-    status = getattr(response, "status_code", None) or getattr(response, "status", 0)
+    status: int = getattr(response, "status_code", None) or getattr(response, "status", None) or 0
     data = getattr(response, "data", response)
     code = str(data.get("error", "")) if isinstance(data, Mapping) else ""
     if status == 429 or code in {"ratelimited", "rate_limited"}:  # noqa: PLR2004 - HTTP's own
         return RateLimited(_retry_after(getattr(response, "headers", {})))
+    if not code and status < 500:  # noqa: PLR2004 - Slack's own failures come without JSON
+        # A captive portal's page, or a proxy's: the call never came to Slack, or its answer was
+        # lost on the way back.
+        return SlackError("Slack did not answer.", code=NO_ANSWER)
     code = code or f"http_{status}"
     sentence = sentence_for(code, response=data, bot_name=bot_name)
     if method == "chat.update" and code in GONE:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, event, exc, select
+from sqlalchemy import Connection, event, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -92,10 +92,10 @@ class Database:
         return unsubscribe
 
     @whole
-    async def ping(self) -> None:
-        """Ask the database to answer. DatabaseDown: it does not."""
-        async with self.read() as connection:
-            await connection.execute(select(1))
+    async def check_writes(self) -> None:
+        """Write a little and commit it. DatabaseDown: a full disk, for example, refuses it."""
+        async with self.write() as transaction:
+            await transaction.connection.execute(text(_SAME_REVISION))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -123,6 +123,8 @@ class Database:
                 loop.call_soon(signal, kind, deployment_id)
 
 
+_SAME_REVISION = "UPDATE alembic_version SET version_num = version_num"
+"""Changes nothing, and is written and committed all the same."""
 _DOWN_STATES = ("08", "25006", "40", "53", "57", "58")
 """SQLSTATEs: connection, read-only standby, deadlock, full, shut down, system error."""
 

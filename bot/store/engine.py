@@ -17,6 +17,7 @@ from bot.outbox import Planner
 from bot.store import schema
 from bot.store.database import Database, configure_sqlite
 from bot.store.leases import DatabaseClock, NowMs
+from bot.store.postgres import UNNAMED_STATEMENTS, connect
 from bot.store.sql_store import SqlStore
 
 SETTING = "DATABASE_URL"
@@ -42,7 +43,7 @@ async def open_store(
 
     Args:
         url: `sqlite:///file.db` (relative), `sqlite:////file.db` (absolute) or `postgresql://...`
-            with any parameter that libpq knows (`sslmode`, `search_path`, ...).
+            with parameters that asyncpg or the server knows (`sslmode`, `search_path`, ...).
         clock: Stamps audit rows and decides what is due in the outbox.
         planner: Turns events into outbox rows.
         migrate: Create and upgrade the tables first. By default SQLite is, and PostgreSQL must
@@ -127,12 +128,14 @@ def build_engine(
         )
         configure_sqlite(engine, foreign_keys=not migrates)
         return engine
-    dsn = read.set(drivername="postgresql").render_as_string(hide_password=False)
     if not migrates:
         # After a restart of the server, this costs one query instead of one failed write.
         pool = {"pool_pre_ping": True, "pool_timeout": wait_s}
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: _connect(dsn, source, wait_s), **pool
+        "postgresql+asyncpg://",
+        async_creator=lambda: connect(read, setting=SETTING, source=source, wait_s=wait_s),
+        connect_args=UNNAMED_STATEMENTS,
+        **pool,
     )
 
 
@@ -176,21 +179,3 @@ async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
     lacks = "has no tables" if found is None else f"is at revision {found}, not {needed}"
     fix = "Run: deploybot db upgrade."
     raise ConfigError(SETTING, source, f"the database {lacks}", fix)
-
-
-async def _connect(dsn: str, source: str, wait_s: float) -> Any:
-    """Log in to PostgreSQL; asyncpg itself reads libpq's parameters out of the URL."""
-    import asyncpg  # noqa: PLC0415 - an extra, may be absent
-
-    try:
-        return await asyncpg.connect(dsn, timeout=wait_s, command_timeout=wait_s)
-    except (
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.ClientConfigurationError,
-    ) as err:
-        fix = "Correct the URL, or create the user and the database."
-        raise ConfigError(SETTING, source, f"PostgreSQL refuses: {err}", fix) from err
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as err:
-        reason = str(err) or "no answer in time"
-        raise DatabaseDown(f"PostgreSQL cannot be reached: {reason}") from err

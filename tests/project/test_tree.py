@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,11 @@ def test_scripts_are_executable() -> None:
         script = ROOT / ".ci" / name
         assert script.stat().st_mode & 0o111
         assert script.read_text().startswith("#!")
+
+
+def test_dependencies_below_one_have_an_upper_bound() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
+    # Of a 0.x release, the next minor one may break anything.
+    open_ended = [one for one in wanted if ">=0." in one and ",<0." not in one]
+    assert open_ended == []

@@ -60,12 +60,41 @@ class PostgresServer:
         self.run_sql(f"CREATE SCHEMA {name}")
         return f"postgresql://postgres@/postgres?host={self.folder}&search_path={name}"
 
+    def new_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{next(_numbers)}"
+        self.run_sql(f"CREATE DATABASE {name}")
+        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    @contextmanager
+    def pooler(self) -> Iterator[str]:
+        """pgbouncer in transaction mode before it; what to put in place of the folder in a URL."""
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            raise NoPostgres("pgbouncer is missing: install Debian's package `pgbouncer`")
+        settings = self.folder / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\n* = host={self.folder} user=postgres\n"
+            f"[pgbouncer]\nunix_socket_dir = {self.folder}\nlisten_addr =\nlisten_port = 6432\n"
+            "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n"
+            f"logfile = {self.folder}/pgbouncer.log\npidfile = {self.folder}/pgbouncer.pid\n"
+        )
+        settings.chmod(0o644)
+        self._run_program(program, "-d", str(settings))
+        try:
+            yield f"{self.folder}&port=6432"
+        finally:
+            self._run_program("kill", (self.folder / "pgbouncer.pid").read_text().strip())
+
     @property
     def _data(self) -> str:
         return str(self.folder / "data")
 
     def _run(self, program: str, *arguments: str) -> str:
-        command = [*_as_postgres(), str(self.programs / program), *arguments]
+        return self._run_program(str(self.programs / program), *arguments)
+
+    def _run_program(self, program: str, *arguments: str) -> str:
+        command = [*_as_postgres(), program, *arguments]
         # A file and not a pipe: the server inherits it and would hold a pipe open for ever.
         with tempfile.TemporaryFile("w+") as output:
             status = subprocess.run(

@@ -1,12 +1,13 @@
 """The command line: arguments, exit status, errors."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bot.cli import run_cli
+from bot.cli import give_a_home, run_cli
 from bot.errors import BotError, ConfigError
 from bot.slack.manifest import manifest_text
 
@@ -118,7 +119,7 @@ def test_demo_passes_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help_imports_nothing_slow() -> None:
     """What makes `deploybot --help` quick, without a clock: it needs none of these."""
     script = (
-        "import sys; from bot.cli import run_cli; run_cli(['--help']);"
+        "import sys; from bot.cli import give_a_home, run_cli; run_cli(['--help']);"
         "slow = {'pydantic', 'asyncssh', 'sqlalchemy', 'aiohttp', 'slack_sdk', 'slack_bolt',"
         " 'structlog', 'apscheduler', 'rich', 'asyncio'} & set(sys.modules);"
         "sys.exit(f'imported: {slow}' if slow else 0)"
@@ -134,3 +135,32 @@ def test_python_m_bot_is_the_same_command() -> None:
         [sys.executable, "-m", "bot", "manifest"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, manifest_text())
+
+
+NAMELESS = """
+import os, pwd
+os.environ.pop("HOME", None)
+def nobody(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = nobody
+from bot.cli import give_a_home
+give_a_home()
+import bot.process
+print(os.environ["HOME"])
+"""
+
+
+def test_user_without_a_name_and_a_home_can_run_the_bot() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NAMELESS], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "/\n"), done.stderr
+
+
+def test_home_of_a_user_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    give_a_home()
+
+    assert os.environ["HOME"] == str(tmp_path)

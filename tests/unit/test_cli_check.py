@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bot.dokku.connection import Connection
-from bot.operations.check import Check, run_checks
+from bot.operations.check import Check, _check_clock, run_checks
 from bot.operations.servers import _config
 from bot.simulators.environment import Simulators, open_simulators
 from bot.slack.manifest import manifest
@@ -41,6 +42,7 @@ async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
         "database",
         "slack token",
         "slack scopes",
+        "slack clock",
         "slack events",
         "dokku default",
         "dokku default config",
@@ -57,6 +59,26 @@ async def test_wrong_settings_are_the_only_check(stage: Simulators, tmp_path: Pa
     (one,) = found.values()
     assert not one.ok
     assert "SLACK_BOT_TOKEN: missing" in one.line()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ("Mon, 30 Nov 2026 10:00:30 GMT", "agrees with Slack's."),
+        ("Mon, 30 Nov 2026 10:06:52 GMT", "is 412 s behind Slack's. Set it by NTP"),
+        ("Mon, 30 Nov 2026 09:58:20 GMT", "is 100 s ahead of Slack's. Set it by NTP"),
+    ],
+)
+def test_clock_is_compared_with_slacks(theirs: str, words: str) -> None:
+    (one,) = _check_clock(theirs, datetime(2026, 11, 30, 10, 0, tzinfo=UTC))
+
+    assert one.ok is ("agrees" in words)
+    assert words in one.line()
+
+
+@pytest.mark.parametrize("theirs", [None, "", "soon", "Mon, 30 Nov 2026 10:00:30"])
+def test_clock_that_slack_does_not_show_is_not_compared(theirs: str | None) -> None:
+    assert _check_clock(theirs, datetime.now(UTC)) == ()
 
 
 async def test_wrong_bot_token(stage: Simulators, tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """A database that is missing, goes away, or comes back."""
 
+import itertools
+import resource
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bot.deployments.model import Phase
 from bot.errors import ConfigError, DatabaseDown
+from bot.readiness import Readiness
 from bot.store.engine import open_store, revisions, upgrade
 from tests.contract.store.stories import LEASE, StillClock, create, move, own, plan_both
 from tests.support.postgres import PostgresServer, postgres_server
@@ -30,7 +34,7 @@ async def test_stopped_server_is_down_and_used_again_once_it_is_back(
         deployment = await own(store, await create(store))
         own_server.stop()
         for attempt in (
-            store.database.ping(),
+            store.database.check_writes(),
             store.leases.renew("one", LEASE, []),
             store.unfinished(),
         ):
@@ -47,6 +51,31 @@ async def test_stopped_server_is_down_and_used_again_once_it_is_back(
         assert await store.get(deployment.id) is not None
         assert await store.leases.renew("one", LEASE, [deployment.id]) == {deployment.id}
         assert (await move(store, deployment, Phase.STARTING)).phase is Phase.STARTING
+
+
+@contextmanager
+def full_disk(file: Path) -> Iterator[None]:
+    """This file does not grow, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_full_disk_is_down_although_reading_works(tmp_path: Path, clock: StillClock) -> None:
+    file = tmp_path / "bot.db"
+    readiness = Readiness(seconds=itertools.count(0, 60).__next__)
+    async with open_store(f"sqlite:///{file}", clock=clock, planner=plan_both) as store:
+        readiness.store = store
+        assert (await readiness.check()).parts["database"] is None
+        with full_disk(Path(f"{file}-wal")):
+            assert await store.unfinished() == []
+            why = (await readiness.check()).parts["database"]
+            assert why is not None
+            assert why.startswith("the database cannot be used: d")
+        assert (await readiness.check()).parts["database"] is None
 
 
 async def test_connection_lost_during_a_write_writes_nothing(

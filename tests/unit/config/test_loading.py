@@ -443,3 +443,75 @@ def test_byte_order_mark_before_toml(tmp_path: Path) -> None:
     (tmp_path / "deploybot.toml").write_text("port = 9000\n", "utf-8-sig")
 
     assert load(tmp_path).values.port == 9000
+
+
+def test_metrics_port_must_not_be_the_public_one(tmp_path: Path) -> None:
+    assert "DEPLOYBOT_METRICS_PORT: the same port as PORT" in refused(
+        tmp_path, PORT="9000", DEPLOYBOT_METRICS_PORT="9000"
+    )
+
+
+@pytest.mark.parametrize("token", ["s3same", "with blanks but long enough", "éééééééééééééééééé"])
+def test_metrics_token_that_can_be_guessed_or_not_be_sent(tmp_path: Path, token: str) -> None:
+    line = refused(tmp_path, DEPLOYBOT_METRICS_TOKEN=token)
+
+    assert "DEPLOYBOT_METRICS_TOKEN: shorter than 16 characters" in line
+    assert token not in line
+
+
+def test_metrics_token_is_a_secret(tmp_path: Path) -> None:
+    settings = load(tmp_path, DEPLOYBOT_METRICS_TOKEN=" a-long-random-text\n")
+
+    assert settings.metrics_token == "a-long-random-text"
+    assert "a-long-random-text" in settings.secrets()
+
+
+LINK = {
+    "DEPLOYBOT_NAME": "/web/deploybot",
+    "DEPLOYBOT_PORT": "tcp://172.17.0.5:8080",
+    "DEPLOYBOT_PORT_8080_TCP": "tcp://172.17.0.5:8080",
+    "DEPLOYBOT_PORT_8080_TCP_ADDR": "172.17.0.5",
+    "DEPLOYBOT_PORT_8080_TCP_PORT": "8080",
+    "DEPLOYBOT_PORT_8080_TCP_PROTO": "tcp",
+    "DEPLOYBOT_PORT_8080_TCP_START": "tcp://172.17.0.5:8080",
+    "DEPLOYBOT_PORT_8080_TCP_PORT_START": "8080",
+    "DEPLOYBOT_PORT_8080_TCP_END": "tcp://172.17.0.5:8089",
+    "DEPLOYBOT_PORT_8080_TCP_PORT_END": "8089",
+    "DEPLOYBOT_ENV_POSTGRES_PASSWORD": "sesame",
+    "DEPLOYBOT_ENV_SETTLE": "1",
+    "DEPLOYBOT_DB_NAME": "/web/deploybot_db",
+    "DEPLOYBOT_DB_ENV_LANG": "C",
+    "DEPLOYBOT_METRICS_PORT": "tcp://10.96.0.9:9090",
+}
+
+
+def test_variables_of_a_docker_link_are_passed_over(tmp_path: Path) -> None:
+    settings = load(tmp_path, **LINK)
+
+    assert settings.values.port == 8080
+    assert settings.values.metrics_port is None
+    assert "sesame" not in str(settings.values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "near"),
+    [
+        ("DEPLOYBOT_NAME", "web", ""),
+        ("DEPLOYBOT_ENV_SETTLE", "1", ""),
+        ("DEPLOYBOT_ENV", "production", ""),
+        ("DEPLOYBOT_SETLE", "5s", "DEPLOYBOT_SETTLE"),
+        ("DEPLOYBOT_POLL_INTERVALL", "5s", "DEPLOYBOT_POLL_INTERVAL"),
+        ("DEPLOYBOT_METRIC_PORT", "9090", "DEPLOYBOT_METRICS_PORT"),
+    ],
+)
+def test_variable_that_no_link_sets_stays_an_error(
+    tmp_path: Path, name: str, value: str, near: str
+) -> None:
+    line = refused(tmp_path, **{name: value})
+
+    assert f"{name}: unknown" in line
+    assert near in line
+
+
+def test_misspelt_variable_beside_a_link_stays_an_error(tmp_path: Path) -> None:
+    assert "DEPLOYBOT_SETLE: unknown" in refused(tmp_path, **LINK, DEPLOYBOT_SETLE="5s")
