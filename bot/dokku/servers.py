@@ -15,6 +15,7 @@ from bot.dokku.connection import Connection, ConnectionsHook
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
 from bot.errors import Refused, Unreachable
+from bot.names import Repositories
 from bot.redaction import Redactor
 from bot.ssh_target import SshTarget
 
@@ -61,6 +62,7 @@ async def open_servers(
     targets: Mapping[str, SshTarget],
     redactor: Redactor,
     *,
+    repositories: Repositories | None = None,
     limits: SshLimits | None = None,
     on_connections: ConnectionsHook | None = None,
 ) -> AsyncIterator[DokkuServers]:
@@ -75,7 +77,10 @@ async def open_servers(
     retries = [asyncio.create_task(_log_in_again(c, first_logins[c.name])) for c in connections]
     tasks = [*first_logins.values(), *retries]
     try:
-        drivers = {each.name: Driver(each, redactor=redactor) for each in connections}
+        drivers = {
+            each.name: Driver(each, redactor=redactor, repositories=repositories)
+            for each in connections
+        }
         yield DokkuServers(drivers, first_logins)
     finally:
         for task in tasks:
