@@ -60,6 +60,7 @@ class Driver(Dokku):
             redactor=redactor,
             ask=connection.run,
             timeout_s=self._limits.secrets_s,
+            patience_s=self._limits.late_secrets_s,
         )
         self._repositories = repositories or Repositories()
         self._monotonic = monotonic
@@ -67,6 +68,10 @@ class Driver(Dokku):
         self._detected: tuple[int, Capabilities] | None = None
         self._kept_facts: dict[str, tuple[int, LogFacts]] = {}
         """The facts of each app's stored lines that were read last, by their hash."""
+
+    async def aclose(self) -> None:
+        """Ask nothing more in the background. The connection stays open."""
+        await self._secrets.aclose()
 
     @property
     def health(self) -> str | None:
@@ -212,7 +217,9 @@ class Driver(Dokku):
         return Stream(
             ssh,
             command,
-            output=OutputReader(self._secrets.redactor(app)),
+            output=OutputReader(
+                self._secrets.redactor(app), newest=lambda: self._secrets.redactor(app)
+            ),
             log=LogReader(app),
             limits=self._limits,
             monotonic=self._monotonic,

@@ -76,16 +76,17 @@ async def open_servers(
     first_logins = {each.name: asyncio.create_task(_warm_up(each)) for each in connections}
     retries = [asyncio.create_task(_log_in_again(c, first_logins[c.name])) for c in connections]
     tasks = [*first_logins.values(), *retries]
+    drivers = {
+        each.name: Driver(each, redactor=redactor, repositories=repositories)
+        for each in connections
+    }
     try:
-        drivers = {
-            each.name: Driver(each, redactor=redactor, repositories=repositories)
-            for each in connections
-        }
         yield DokkuServers(drivers, first_logins)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(driver.aclose() for driver in drivers.values()))
         await asyncio.gather(*(connection.aclose() for connection in connections))
 
 
