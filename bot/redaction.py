@@ -6,10 +6,10 @@ Known values are also found where they are written with escapes or broken over l
 No pattern backtracks far, so hostile text costs time in proportion to its length.
 """
 
-import base64
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Self
 
@@ -25,8 +25,8 @@ _HOLD = 4096
 _GRAM = 4
 _STRIDE = SHORTEST - _GRAM + 1
 """Checking `_GRAM` characters at each `_STRIDE`th place finds every form."""
-_LONGEST_ESCAPE = 7
-"""Characters of one that is escaped twice: `\\\\u002b`."""
+_LONGEST_ESCAPE = 3
+"""Characters for each one of a very long value: `%2f`. A short one may take all of `_HOLD`."""
 _LAYERS = 3
 """So many escapes within each other are undone: JSON in JSON in a command of a shell."""
 
@@ -72,7 +72,7 @@ class Redactor:
     def escaped_userinfo(self, text: str) -> Iterator[Span]:
         """Find the user part of each URL that is written with escapes, as in JSON."""
         if _holds_escaped_url(text):
-            view = _View(text, escapes.escapes(text))
+            view = _View(text, escapes.escapes, escapes.plain(text))
             for span in userinfo(view.text):
                 yield Span(view.begin(span.begin), view.begin(span.mask), view.end(span.end))
 
@@ -108,33 +108,39 @@ class Redactor:
         return RedactedLines(self)
 
 
+_Parts = Callable[[str], Iterator[tuple[int, int, str]]]
+
+
 class _View:
     """A text with some of its parts replaced, and where each of its characters was."""
 
-    def __init__(self, text: str, parts: Iterable[tuple[int, int, str]]) -> None:
-        """`parts`: where each one begins and ends, and what is in its place."""
+    def __init__(self, text: str, parts: _Parts, now: str) -> None:
+        """`parts`: where each one begins and ends, and what is in its place, as in `now`."""
+        self._other, self._parts, self.text = text, parts, now
+
+    @cached_property
+    def _marks(self) -> tuple[list[int], list[int]]:
         # Pairs: where a part begins, where it ends; here in this text, there in the other.
-        self._here, self._there = [0], [0]
-        texts: list[str] = []
-        at = done = 0
-        for begin, end, new in parts:
-            texts += (text[done:begin], new)
+        here, there, at, done = [0], [0], 0, 0
+        for begin, end, new in self._parts(self._other):
             at += begin - done
-            self._here += (at, at + len(new))
-            self._there += (begin, end)
+            here += (at, at + len(new))
+            there += (begin, end)
             at += len(new)
             done = end
-        self.text = "".join((*texts, text[done:]))
+        return here, there
 
     def begin(self, at: int) -> int:
         """Where the character at this place begins in the other text."""
-        near = bisect_right(self._here, at) - 1
-        return self._there[near] + (0 if near % 2 else at - self._here[near])
+        here, there = self._marks
+        near = bisect_right(here, at) - 1
+        return there[near] + (0 if near % 2 else at - here[near])
 
     def end(self, at: int) -> int:
         """Where the character before this place ends in the other text."""
-        near = bisect_right(self._here, at - 1) - 1
-        return self._there[near + 1] if near % 2 else self._there[near] + at - self._here[near]
+        here, there = self._marks
+        near = bisect_right(here, at - 1) - 1
+        return there[near + 1] if near % 2 else there[near] + at - here[near]
 
 
 # Atomic, as everything here: what a margin took is never tried again as a part of the text.
@@ -171,6 +177,12 @@ def _line_ends(text: str) -> Iterator[tuple[int, int, str]]:
             begin -= 1
         done = end.end()
         yield begin, done, ""
+
+
+def _joined(text: str) -> _View:
+    edges = [0, *(at for begin, end, _ in _line_ends(text) for at in (begin, end)), len(text)]
+    parts = [text[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True)]
+    return _View(text, _line_ends, "".join(parts))
 
 
 class _Known:
@@ -211,16 +223,16 @@ class _Known:
         if self._as_written or "\n" not in text:
             yield chain
         if "\n" in text:
-            chain = [_View(text, _line_ends(text))]
+            chain = [_joined(text)]
             yield chain
         for _ in range(_LAYERS):
             last = chain[-1].text if chain else text
             if not _has_escape(last):
                 return
-            chain = [*chain, _View(last, escapes.escapes(last))]
+            chain = [*chain, _View(last, escapes.escapes, escapes.plain(last))]
             yield chain
             if "\n" in (now := chain[-1].text):
-                chain = [*chain, _View(now, _line_ends(now))]
+                chain = [*chain, _joined(now)]
                 yield chain
 
     def _in(self, text: str) -> Iterator[tuple[int, int]]:
@@ -235,7 +247,7 @@ class _Known:
     def unfinished(self, lines: Sequence[str]) -> int:
         """How many of the last lines a form may begin in that the next line continues."""
         lines = lines[-_MOST_LINES_HELD:]
-        if not self._by_head or not lines:
+        if not self._by_head:
             return 0
         reach = min(self._longest * _LONGEST_ESCAPE, _HOLD)
         text = escapes.HALF_ESCAPE.sub("", "\n".join(lines)[-reach:].rstrip(" \t\r"))
@@ -274,8 +286,7 @@ class RedactedLines:
 
     def lines(self, texts: Sequence[str]) -> Sequence[str]:
         """Mask the next lines (without their line ends)."""
-        together = "\n".join((*self._before, *texts))
-        first = len(self._before)
+        together, first = "\n".join((*self._before, *texts)), len(self._before)
         hints, known = hints_in(together), self._known_by_line(together)
         escaped = _holds_escaped_url(together)
         self._note_last(texts)
@@ -372,7 +383,7 @@ def _forms(value: str) -> Iterator[str]:
                 yield from _spellings(line)
     if len(value) >= _ENCODED_SHORTEST:
         data = value.encode(errors="surrogatepass")
-        yield from _base64_forms(data)
+        yield from rules.base64_forms(data)
         for text in (data.hex(), data.hex(" "), data.hex(":")):
             yield from (text, text.upper())
 
@@ -387,14 +398,3 @@ def _spellings(value: str) -> Iterator[str]:
     ) >= SHORTEST:
         yield plain
         value = plain
-
-
-def _base64_forms(value: bytes) -> Iterator[str]:
-    """The characters that encode only `value`, wherever it begins in the encoded bytes."""
-    for offset in range(3):
-        head = bytes(offset)
-        whole = base64.b64encode(head + value).decode()
-        first = (8 * offset + 5) // 6
-        last = (8 * (offset + len(value))) // 6
-        for text in (whole, whole.replace("+", "-").replace("/", "_")):
-            yield text[first:last]

@@ -27,25 +27,31 @@ _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 def unescaped(part: re.Match[str]) -> str:
     """The characters that an escape stands for."""
     text = part[0]
+    if len(text) == 2:  # noqa: PLR2004 - a backslash and a character
+        return _CONTROLS.get(text[1], text[1])
     if text.startswith("%"):
         return bytes.fromhex(text.replace("%", "")).decode(errors="replace")
-    if text.startswith("\\u") and len(text) > 2:  # noqa: PLR2004 - more than the letter
+    if text.startswith("\\u"):
         units = bytes.fromhex(text.replace("\\u", ""))
         return units.decode("utf-16-be", errors="replace")
-    if text.startswith("\\x") and len(text) > 2:  # noqa: PLR2004
+    if text.startswith("\\x"):
         return bytes.fromhex(text.replace("\\x", "")).decode(errors="replace")
     if text.startswith("'"):
         return "'"
     if text.startswith("&"):
         return html.unescape(text)
-    if len(text) > 2:  # noqa: PLR2004 - octal digits
-        return bytes(int(one, 8) for one in text.split("\\")[1:]).decode(errors="replace")
-    return _CONTROLS.get(text[1], text[1])
+    # Octal digits.
+    return bytes(int(one, 8) for one in text.split("\\")[1:]).decode(errors="replace")
 
 
 def visible(text: str) -> str:
     """Show characters that a terminal would obey as escapes; tabs and line ends stay."""
     return OBEYED.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
+
+
+def plain(text: str) -> str:
+    """The text with what its escapes stand for."""
+    return ESCAPE.sub(unescaped, text)
 
 
 def escapes(text: str) -> Iterator[tuple[int, int, str]]:

@@ -4,6 +4,7 @@ No pattern backtracks far (possessive quantifiers, context looked up backwards),
 costs time in proportion to its length.
 """
 
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -360,3 +361,14 @@ def masked(text: str, spans: list[Span]) -> str:
         done = span.end
     parts.append(text[done:])
     return "".join(parts)
+
+
+def base64_forms(value: bytes) -> Iterator[str]:
+    """The characters that encode only `value`, wherever it begins in the encoded bytes."""
+    for offset in range(3):
+        head = bytes(offset)
+        whole = base64.b64encode(head + value).decode()
+        first = (8 * offset + 5) // 6
+        last = (8 * (offset + len(value))) // 6
+        for text in (whole, whole.replace("+", "-").replace("/", "_")):
+            yield text[first:last]
