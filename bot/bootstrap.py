@@ -81,12 +81,14 @@ async def open_bot(
     clock = clock or SystemClock()
     timing = timing or settings.timing()
     slack_limits = slack_limits or SlackLimits()
+    repositories = settings.repositories()
     async with AsyncExitStack() as stack:
         store = await _open_store(stack, settings, readiness, clock)
         servers = await stack.enter_async_context(
             open_servers(
                 settings.servers,
                 redactor,
+                repositories=repositories,
                 limits=ssh_limits,
                 on_connections=lambda name, count: metrics.ssh_connections.labels(name).set(count),
             )
@@ -119,7 +121,9 @@ async def open_bot(
                 announcer=live,
                 observer=DeploymentMetrics(metrics, servers.names()),
                 servers=servers,
-                refs=GitRefs(settings.git_credentials, redactor=redactor),
+                refs=GitRefs(
+                    settings.git_credentials, redactor=redactor, repositories=repositories
+                ),
                 catalog=settings.catalog(),
                 groups=SlackGroups(client=client, clock=clock),
                 polls=poller,

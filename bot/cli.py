@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bot.errors import BotError, ConfigError
+from bot.redaction_escapes import visible
 
 DONE = 0
 FAILED = 1
@@ -61,17 +62,22 @@ def run_cli(words: Sequence[str]) -> int:
         status = app(list(words) or ["--help"], prog_name="deploybot", standalone_mode=False)
     except TyperException as wrong:
         return _complain(_usage_sentence(wrong), WRONG)
-    except ConfigError as error:
-        return _complain(str(error), WRONG)
     except BotError as error:
-        return _complain(str(error), FAILED)
+        from bot.operations.printing import error_sentence  # noqa: PLC0415 - slow
+
+        return _complain(error_sentence(error), WRONG if isinstance(error, ConfigError) else FAILED)
+    except Exception as error:  # noqa: BLE001 - a bug: its traceback may show secrets
+        from bot.operations.printing import traceback_text  # noqa: PLC0415 - slow
+
+        typer.echo(traceback_text(error), err=True, nl=False)
+        return FAILED
     if not words:
         return WRONG
     return status if isinstance(status, int) else DONE
 
 
 def _complain(sentence: str, status: int) -> int:
-    line = " ".join(sentence.split())
+    line = " ".join(visible(sentence).split())
     typer.echo(f"deploybot: {line}", err=True)
     return status
 

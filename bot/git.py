@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from bot.deployments.dokku_facts import FULL_SHA
 from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Refs, Several
-from bot.names import is_ref
+from bot.names import Repositories, is_ref
 from bot.redaction import Redactor
 
 _AT_ONCE = 8
@@ -57,6 +57,7 @@ class GitRefs(Refs):
         credentials: str | None = None,
         *,
         redactor: Redactor | None = None,
+        repositories: Repositories | None = None,
         allow_protocols: str = "https:http:ssh:git",
         timeout_s: float = 5.0,
         most_bytes: int = 4 * 1024 * 1024,
@@ -64,6 +65,7 @@ class GitRefs(Refs):
         """`credentials`: git-credential-store lines (`https://user:token@host`), if any."""
         self._credentials = credentials or ""
         self._redactor = (redactor or Redactor()).with_known(_secrets(self._credentials))
+        self._repositories = repositories or Repositories()
         self._allow_protocols = allow_protocols
         self._timeout_s = timeout_s
         self._most_bytes = most_bytes
@@ -78,7 +80,7 @@ class GitRefs(Refs):
         short = _HEX.fullmatch(ref) is not None and len(ref) >= _SHORTEST_SHA
         try:
             async with asyncio.timeout(self._timeout_s), self._free:
-                listing = await self._list(repo, () if short else names)
+                listing = await self._list(self._repositories.full(repo), () if short else names)
         except TimeoutError:
             return CannotTell(f"the repository could not be listed within {self._timeout_s:g} s")
         except OSError as err:

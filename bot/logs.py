@@ -8,6 +8,8 @@ from typing import TextIO
 import structlog
 from structlog.types import EventDict, Processor
 
+from bot.redaction_escapes import visible
+
 Mask = Callable[[str], str]
 """Returns a text without its secrets."""
 
@@ -34,7 +36,9 @@ def configure_logging(*, json: bool, level: str, mask: Mask, stream: TextIO | No
         stream: Default: stderr.
     """
     out = stream or sys.stderr
-    tail: tuple[Processor, ...] = (_masking(mask), _renderer(json=json, out=out))
+    # Text of others must not steer a terminal; JSON has escapes of its own.
+    shown = mask if json else (lambda text: visible(mask(text)))
+    tail: tuple[Processor, ...] = (_masking(shown), _renderer(json=json, out=out))
     structlog.configure(
         processors=[*_SHARED, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),

@@ -1,4 +1,4 @@
-"""The names people and settings give: which app names and refs are accepted. Pure.
+"""The names people and settings give: apps, refs, repositories. Which are accepted. No I/O.
 
 The same rule holds for a chat command, a setting and an argument of a Dokku command. Dokku splits
 its command line on white space and `git:*` commands honour no quotes, so only plain characters
@@ -18,6 +18,7 @@ _APP = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]+")
 # What check-ref-format forbids anywhere in a ref.
 _NOT_IN_GIT = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
+_PORT_AT_END = re.compile(r":\d{1,5}\Z|^[^:]*\Z")
 _REF_FORBIDDEN = re.compile(r"\.\.|//|/\.|\.lock(?:/|$)|^[./]|[./]$|@\{|^@$")
 
 
@@ -56,6 +57,64 @@ def check_ref(ref: str) -> str:
             "(`/deploy APP SHA`), or give it a plainer name."
         )
     raise Declined(f"`{quoted(ref)}` is not a valid branch, tag or commit name.")
+
+
+def bare_repo(address: str) -> str:
+    """A repository's address as it is stored and compared: without password, or user of a forge.
+
+    The user of an SSH address stays: it is part of the address, and no secret.
+    """
+    scheme, sep, rest = address.partition("://")
+    if not sep:
+        return address
+    authority, slash, path = rest.partition("/")
+    if "@" not in authority and "@" in path and not _PORT_AT_END.search(authority):
+        # A `/` in a password. git would not accept it, and nothing must keep it.
+        authority, slash, path = rest, "", ""
+    user, at, place = authority.rpartition("@")
+    if not at:
+        return address
+    kept = f"{user.partition(':')[0]}@" if "ssh" in scheme.lower() else ""
+    return f"{scheme}://{kept}{place}{slash}{path}"
+
+
+class Repositories:
+    """The addresses of repositories with their userinfo. Only in memory.
+
+    Everything else works with bare addresses; whoever fetches asks here for the full one.
+    """
+
+    def __init__(self, configured: Iterable[str] = (), template: str | None = None) -> None:
+        """`configured`: addresses of the settings; `template`: one with `{app}`."""
+        self._configured = {bare_repo(address): address for address in configured}
+        self._template = template or ""
+        before, *after = map(re.escape, bare_repo(self._template).split("{app}"))
+        again = "".join(f"(?P=app){part}" for part in after[1:])
+        self._by_template = re.compile(
+            f"{before}(?P<app>[^/@:]+){after[0]}{again}" if after else r"(?!)"
+        )
+        self._recorded: dict[tuple[str, str], str] = {}
+
+    def learn(self, address: str, *, server: str, app: str) -> str:
+        """Note the address that a server recorded for an app. Returns the bare one."""
+        self._recorded[server, app] = address
+        return bare_repo(address)
+
+    def knows(self, server: str, app: str) -> bool:
+        """Whether it was noted what the server recorded for the app."""
+        return (server, app) in self._recorded
+
+    def full(self, bare: str, *, server: str = "", app: str = "") -> str:
+        """The address to fetch from: with the settings' userinfo, else with what was recorded.
+
+        For an app on a server only what that server recorded for it counts.
+        """
+        if bare in self._configured:
+            return self._configured[bare]
+        if found := self._by_template.fullmatch(bare):
+            return self._template.replace("{app}", found["app"])
+        named = [self._recorded.get((server, app), "")] if app else self._recorded.values()
+        return next((one for one in named if bare_repo(one) == bare), bare)
 
 
 def _may_git_have(ref: str) -> bool:

@@ -2,18 +2,20 @@
 
 Three layers: known values (settings), places of secrets (`PASSWORD=...`, the user part of a URL,
 `Authorization:`), and shapes that only tokens have (`ghp_...`, `AKIA...`, JWT, private keys).
+Known values are also found where they are written with escapes or broken over lines.
 No pattern backtracks far, so hostile text costs time in proportion to its length.
 """
 
-import base64
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
 from typing import Self
-from urllib.parse import quote, quote_plus
 
-from bot.redaction_rules import ALL_HINTS, MASK, Hints, Span, by_rules, hints_in
+from bot import redaction_escapes as escapes
+from bot import redaction_rules as rules
+from bot.redaction_rules import MASK, Hints, Span, by_rules, hints_in, userinfo
 
 SHORTEST = 6
 """Known values shorter than this are left alone: they would mask ordinary words."""
@@ -23,6 +25,10 @@ _HOLD = 4096
 _GRAM = 4
 _STRIDE = SHORTEST - _GRAM + 1
 """Checking `_GRAM` characters at each `_STRIDE`th place finds every form."""
+_LONGEST_ESCAPE = 3
+"""Characters for each one of a very long value: `%2f`. A short one may take all of `_HOLD`."""
+_LAYERS = 3
+"""So many escapes within each other are undone: JSON in JSON in a command of a shell."""
 
 
 class Redactor:
@@ -34,7 +40,8 @@ class Redactor:
         self._spared = spared
         forms = {form for value in self._values for form in _forms(value) if form not in spared}
         self._known = _Known(forms)
-        self.hold = max(_HOLD, 2 * max(map(len, forms), default=0))
+        longest = max(map(len, self._values), default=0)
+        self.hold = max(_HOLD, _LONGEST_ESCAPE * longest)
         """Characters to hold back when a text arrives in parts: no match is longer, or its first
         `hold` characters identify it."""
 
@@ -45,28 +52,33 @@ class Redactor:
             spared=f"{self._spared}\n{spared}" if spared else self._spared,
         )
 
-    def text(self, text: str, sieve: "Sieve | None" = None) -> str:
-        """Return the text with every secret replaced by `[redacted]`. Only keys lose their lines.
+    def text(self, text: str) -> str:
+        """Return the text with every secret as `[redacted]`. Only keys lose their lines."""
+        spans = self._spans(text)
+        return rules.masked(text, spans) if spans else text
 
-        `sieve`: that of a text which contains this one.
-        """
-        spans = self.spans(text, sieve)
-        return _masked(text, spans) if spans else text
-
-    def sieve(self, text: str) -> "Sieve":
-        """Check a text once for everything that may be found in its parts."""
-        return Sieve(hints=hints_in(text), known=self._known.may_be_in(text))
-
-    def spans(self, text: str, sieve: "Sieve | None" = None) -> list[Span]:
+    def _spans(self, text: str) -> list[Span]:
         """Find all secrets, in order of `begin`; they may overlap."""
         if not text:
             return []
-        sieve = sieve or EVERYTHING
-        found = [*by_rules(text, sieve.hints)]
-        if sieve.known:
-            found += self._known.spans(text)
+        found = [*by_rules(text), *self.escaped_userinfo(text), *self.known_in(text)]
         found.sort(key=lambda span: (span.begin, span.end))
         return found
+
+    def known_in(self, text: str) -> list[Span]:
+        """Find the known values, however they are written. A span never holds a line's end."""
+        return [part for span in self._known.spans(text) for part in _by_line(text, span)]
+
+    def escaped_userinfo(self, text: str) -> Iterator[Span]:
+        """Find the user part of each URL that is written with escapes, as in JSON."""
+        if _holds_escaped_url(text):
+            view = _View(text, escapes.escapes, escapes.plain(text))
+            for span in userinfo(view.text):
+                yield Span(view.begin(span.begin), view.begin(span.mask), view.end(span.end))
+
+    def may_go_on(self, lines: Sequence[str]) -> int:
+        """How many of the last lines hold the beginning of a known value that the next may end."""
+        return self._known.unfinished(lines)
 
     def head(self, text: str, size: int) -> tuple[str, int, bool]:
         """Mask the beginning of a text that continues, without cutting a secret.
@@ -76,42 +88,101 @@ class Redactor:
         a secret that may continue: then drop what follows up to the next white space.
         """
         text = text[: size + self.hold]
-        spans = self.spans(text)
+        spans = self._spans(text)
         cut = min(size, len(text))
         # Going back to the beginning of one secret may land inside the one before it.
         for span in reversed(spans):
             if span.begin < cut < span.end:
                 cut = span.begin
         if cut > 0:
-            return _masked(text[:cut], [s for s in spans if s.end <= cut]), cut, False
+            return rules.masked(text[:cut], [s for s in spans if s.end <= cut]), cut, False
         end = max(s.end for s in spans if s.begin == 0)
         # Secrets that overlap the first one go with it.
         for span in spans:
             if span.begin < end:
                 end = max(end, span.end)
-        return _masked(text[:end], [s for s in spans if s.end <= end]), end, end == len(text)
+        return rules.masked(text[:end], [s for s in spans if s.end <= end]), end, end == len(text)
 
     def stream(self) -> "RedactedLines":
         """Return a helper for lines that arrive one after another."""
         return RedactedLines(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sieve:
-    """What may occur in the parts of a text; nothing else needs to be searched for."""
-
-    hints: Hints
-    """Those hints of the rules that occur in it."""
-    known: bool
-    """A known value may occur in it."""
-
-    @property
-    def lets_all_pass(self) -> bool:
-        """Whether it holds no secret."""
-        return not self.hints and not self.known
+_Parts = Callable[[str], Iterator[tuple[int, int, str]]]
 
 
-EVERYTHING = Sieve(hints=ALL_HINTS, known=True)
+class _View:
+    """A text with some of its parts replaced, and where each of its characters was."""
+
+    def __init__(self, text: str, parts: _Parts, now: str) -> None:
+        """`parts`: where each one begins and ends, and what is in its place, as in `now`."""
+        self._other, self._parts, self.text = text, parts, now
+
+    @cached_property
+    def _marks(self) -> tuple[list[int], list[int]]:
+        # Pairs: where a part begins, where it ends; here in this text, there in the other.
+        here, there, at, done = [0], [0], 0, 0
+        for begin, end, new in self._parts(self._other):
+            at += begin - done
+            here += (at, at + len(new))
+            there += (begin, end)
+            at += len(new)
+            done = end
+        return here, there
+
+    def begin(self, at: int) -> int:
+        """Where the character at this place begins in the other text."""
+        here, there = self._marks
+        near = bisect_right(here, at) - 1
+        return there[near] + (0 if near % 2 else at - here[near])
+
+    def end(self, at: int) -> int:
+        """Where the character before this place ends in the other text."""
+        here, there = self._marks
+        near = bisect_right(here, at - 1) - 1
+        return there[near + 1] if near % 2 else there[near] + at - here[near]
+
+
+# Atomic, as everything here: what a margin took is never tried again as a part of the text.
+_MARGIN = (
+    r"(?>[ \t]*+#\d++ (?:\d++\.\d++ )?|[ \t]*+\d++\.\d++ "
+    r"|[ \t]*+(?:\d{4}-\d\d-\d\dT\S{1,30}+ )?[^\s\[\]]{0,60}+\[[\w.]{1,60}\]:?[ \t]++|[ \t|>]*+)"
+)
+_LINE_END = re.compile(rf"\n{_MARGIN}")
+_MARGIN_ONLY = re.compile(_MARGIN)
+_LIKE_A_MARGIN = re.compile(rf"(?=.){_MARGIN}(?<=.)", re.DOTALL)
+_MOST_LINES_HELD = 100
+_LINES_BEFORE = 3
+
+
+def _holds_escaped_url(text: str) -> bool:
+    """Whether the text may hold `://` written with escapes."""
+    return ":\\" in text or "%3A%2F" in text or "%3a%2f" in text
+
+
+def _has_escape(text: str) -> bool:
+    """Whether any is in the text."""
+    may = "\\" in text or "%" in text or "&" in text or "'\"'" in text
+    return may and escapes.ESCAPE.search(text) is not None
+
+
+def _line_ends(text: str) -> Iterator[tuple[int, int, str]]:
+    """Each line's end with blanks and a backslash before it, and the margin of the next line."""
+    done = 0
+    for end in _LINE_END.finditer(text):
+        begin = end.start()
+        while begin > done and text[begin - 1] in " \t\r":
+            begin -= 1
+        if begin > done and text[begin - 1] == "\\":
+            begin -= 1
+        done = end.end()
+        yield begin, done, ""
+
+
+def _joined(text: str) -> _View:
+    edges = [0, *(at for begin, end, _ in _line_ends(text) for at in (begin, end)), len(text)]
+    parts = [text[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True)]
+    return _View(text, _line_ends, "".join(parts))
 
 
 class _Known:
@@ -122,147 +193,208 @@ class _Known:
     """
 
     def __init__(self, forms: Iterable[str]) -> None:
+        self._by_gram: dict[str, list[tuple[int, str]]] = {}
         self._by_head: dict[str, list[str]] = {}
-        for form in sorted(forms, key=len, reverse=True):
-            self._by_head.setdefault(form[:_GRAM], []).append(form)
-        self._grams = frozenset(
-            form[at : at + _GRAM]
-            for alike in self._by_head.values()
-            for form in alike
-            for at in range(_STRIDE)
-        )
-
-    def may_be_in(self, text: str) -> bool:
-        """Whether the text holds four characters of one of them."""
-        return bool(self._grams) and not self._grams.isdisjoint(
-            [text[at : at + _GRAM] for at in range(0, len(text), _STRIDE)]
-        )
+        self._longest = 0
+        self._as_written = False
+        """A form may be like a margin, or hold a line's end: search before lines are joined."""
+        for form in forms:
+            self._as_written |= "\n" in form or _LIKE_A_MARGIN.match(form) is not None
+            self._longest = max(self._longest, len(form))
+            for at in range(_STRIDE):
+                self._by_gram.setdefault(form[at : at + _GRAM], []).append((at, form))
+            if "\n" not in form:
+                self._by_head.setdefault(form[:_GRAM], []).append(form)
 
     def spans(self, text: str) -> Iterator[Span]:
-        """The longest form at each place. They may overlap: one value may begin in another."""
-        if not self.may_be_in(text):
+        """Every form, in every way to read the text. They may overlap."""
+        if not self._by_gram:
             return
-        for at in range(len(text) - SHORTEST + 1):
+        for chain in self._views(text):
+            for found in self._in(chain[-1].text if chain else text):
+                begin, end = found
+                for view in reversed(chain):
+                    begin, end = view.begin(begin), view.end(end)
+                yield Span(begin, begin, end)
+
+    def _views(self, text: str) -> Iterator[Sequence[_View]]:
+        """The ways to read a text: each a chain of views, the first one on the text itself."""
+        chain: list[_View] = []
+        if self._as_written or "\n" not in text:
+            yield chain
+        if "\n" in text:
+            chain = [_joined(text)]
+            yield chain
+        for _ in range(_LAYERS):
+            last = chain[-1].text if chain else text
+            if not _has_escape(last):
+                return
+            chain = [*chain, _View(last, escapes.escapes, escapes.plain(last))]
+            yield chain
+            if "\n" in (now := chain[-1].text):
+                chain = [*chain, _joined(now)]
+                yield chain
+
+    def _in(self, text: str) -> Iterator[tuple[int, int]]:
+        grams = self._by_gram
+        places = range(0, len(text) - _GRAM + 1, _STRIDE)
+        for place in [at for at in places if text[at : at + _GRAM] in grams]:
+            for offset, form in grams[text[place : place + _GRAM]]:
+                begin = place - offset
+                if begin >= 0 and text.startswith(form, begin):
+                    yield begin, begin + len(form)
+
+    def unfinished(self, lines: Sequence[str]) -> int:
+        """How many of the last lines a form may begin in that the next line continues."""
+        lines = lines[-_MOST_LINES_HELD:]
+        if not self._by_head:
+            return 0
+        reach = min(self._longest * _LONGEST_ESCAPE, _HOLD)
+        text = escapes.HALF_ESCAPE.sub("", "\n".join(lines)[-reach:].rstrip(" \t\r"))
+        first = len(text)
+        for chain in self._views(text):
+            begin = self._head_at_end(chain[-1].text if chain else text)
+            if begin is not None:
+                for view in reversed(chain):
+                    begin = view.begin(begin)
+                first = min(first, begin)
+        return 1 + text.count("\n", first) if first < len(text) else 0
+
+    def _head_at_end(self, text: str) -> int | None:
+        for at in range(max(0, len(text) - self._longest), len(text) - _GRAM + 1):
             for form in self._by_head.get(text[at : at + _GRAM], ()):
-                if text.startswith(form, at):
-                    yield Span(at, at, at + len(form))
-                    break
-
-
-# Atomic, as everything here: what a prefix took is never tried again as a part of the key.
-_PREFIX = r"(?>\s*+#\d++ (?:\d++\.\d++ )?|\s*+\d++\.\d++ |\s*+\S{1,60}\[[\w.]{1,60}\]:\s|[\s|>]*+)"
-_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_PREFIX = re.compile(_PREFIX)
-_KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,40}-----")
-_KEY_BODY = re.compile(
-    rf"^(?P<prefix>{_PREFIX})(?P<body>[A-Za-z0-9+/]{{0,128}}+={{0,3}}+"
-    r"|(?:Proc-Type|DEK-Info|Version|Comment):.*+)[\"',\\\s]*+$"
-)
-_BODY_SHORTEST = 20
-_BODY_SURE = 40
-"""A line with this many characters of base64 is not made of words."""
-_PATIENCE = 50
-"""Other lines that may come between those of a key: steps of a build print concurrently."""
+                if len(form) > len(text) - at and form.startswith(text[at:]):
+                    return at
+        return None
 
 
 class RedactedLines:
     """Masks whole lines in their order; a private key that spans lines is masked in each."""
 
     def __init__(self, redactor: Redactor) -> None:
-        self._redactor = redactor
+        self.redactor = redactor
+        """May be replaced by one that knows more."""
+        self._before: list[str] = []
+        """The ends of the lines before: a value may begin there."""
         self._in_key = False
         self._last_body = False
         self._others = 0
 
+    def line(self, text: str) -> str:
+        """Mask the next line."""
+        return self.lines([text])[0]
+
     def lines(self, texts: Sequence[str]) -> Sequence[str]:
         """Mask the next lines (without their line ends)."""
-        sieve = self._redactor.sieve("\n".join(texts))
-        if sieve.lets_all_pass and not self._in_key:
+        together, first = "\n".join((*self._before, *texts)), len(self._before)
+        hints, known = hints_in(together), self._known_by_line(together)
+        escaped = _holds_escaped_url(together)
+        self._note_last(texts)
+        if not hints and not known and not escaped and not self._in_key:
             return texts
-        return [self.line(text, sieve) for text in texts]
+        return [
+            self._line(text, hints, known.get(number, []), escaped=escaped)
+            for number, text in enumerate(texts, start=first)
+        ]
 
-    def line(self, text: str, sieve: Sieve = EVERYTHING) -> str:
-        """Mask the next line. `sieve`: that of a text which contains it."""
+    def _known_by_line(self, text: str) -> dict[int, list[Span]]:
+        """The known values in each line."""
+        spans = self.redactor.known_in(text)
+        found: dict[int, list[Span]] = {}
+        if spans:
+            begins = [0, *(end.end() for end in re.finditer("\n", text))]
+            for span in spans:
+                number = bisect_right(begins, span.begin) - 1
+                begin, end = span.begin - begins[number], span.end - begins[number]
+                found.setdefault(number, []).append(Span(begin, begin, end))
+        return found
+
+    def _line(self, text: str, hints: Hints, known: list[Span], *, escaped: bool) -> str:
         if self._in_key:
-            end = _KEY_ENDS.search(text)
+            end = rules.KEY_ENDS.search(text)
             if end is not None:
                 self._in_key = False
-                prefix = _KEY_PREFIX.match(text, 0, end.start())
+                prefix = rules.KEY_PREFIX.match(text, 0, end.start())
                 before = prefix[0] if prefix else ""
-                return before + MASK + self.line(text[end.end() :], sieve)
-            body = _KEY_BODY.match(text)
+                self._note_key(text[end.end() :])
+                return before + MASK + self.redactor.text(text[end.end() :])
+            body = rules.KEY_BODY.match(text)
             if body is not None and not body["body"]:
                 return text
             if body is not None and self._is_key(body["body"]):
                 return body["prefix"] + MASK
             # Neither body nor end: another step's line, or the log only mentioned the marker.
             self._others += 1
-            self._in_key = self._others <= _PATIENCE
-        if sieve.hints:
-            self.saw(text)
-        return self._redactor.text(text, sieve)
+            self._in_key = self._others <= rules.PATIENCE
+        if hints:
+            self._note_key(text)
+        spans = [*by_rules(text, hints), *known]
+        if escaped:
+            spans += self.redactor.escaped_userinfo(text)
+        return rules.masked(text, spans) if spans else text
 
     def _is_key(self, body: str) -> bool:
         """Whether a line belongs to a key. Only its last line is short, as ordinary words are."""
-        sure = len(body) >= _BODY_SURE or (body.endswith("=") and " " not in body)
+        sure = len(body) >= rules.BODY_SURE or (body.endswith("=") and " " not in body)
         if not sure and (self._others or self._last_body):
             return False
-        self._last_body = len(body) < _BODY_SHORTEST
-        if len(body) >= _BODY_SURE:
+        self._last_body = len(body) < rules.BODY_SHORTEST
+        if len(body) >= rules.BODY_SURE:
             self._others = 0
         return True
 
     def saw(self, text: str) -> None:
-        """Note a line that was already masked: a key may have begun in it."""
-        begins = list(_KEY_BEGINS.finditer(text))
+        """Note a line that was already masked: a key or a value may have begun in it."""
+        self._note_last([text])
+        self._note_key(text)
+
+    def _note_last(self, texts: Sequence[str]) -> None:
+        ends = [text[-self.redactor.hold :] for text in texts[-_LINES_BEFORE:]]
+        self._before = [*self._before, *ends][-_LINES_BEFORE:]
+
+    def _note_key(self, text: str) -> None:
+        begins = list(rules.KEY_BEGINS.finditer(text))
         if begins:
             self._in_key = "-----END " not in text[begins[-1].end() :]
             self._last_body = False
             self._others = 0
 
 
-def _masked(text: str, spans: list[Span]) -> str:
-    parts: list[str] = []
-    done = 0
-    for span in sorted(spans, key=lambda span: (span.mask, span.end)):
-        if span.end <= done:
-            continue
-        if span.mask >= done:
-            parts += (text[done : span.mask], MASK)
-        done = span.end
-    parts.append(text[done:])
-    return "".join(parts)
+def _by_line(text: str, span: Span) -> Iterator[Span]:
+    """The parts of a known value that is broken over lines, without the margin of each."""
+    ends = [at for at in range(span.begin, span.end) if text[at] == "\n"]
+    for before, end in pairwise([span.begin - 1, *ends, span.end]):
+        begin = before + 1
+        if begin > span.begin:
+            margin = _MARGIN_ONLY.match(text, begin, end)
+            begin = margin.end() if margin else begin
+        if begin < end:
+            yield Span(begin, begin, end)
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The ways to write a known value: plain, URL-encoded, JSON-escaped, in base64."""
+    """The ways to write a known value: plain, in base64, in hex. Escapes are undone in the text."""
     value = value.strip()
     yield from _spellings(value)
     if "\n" in value:
-        yield value.replace("\n", "\\n")
         # Logs show a multi-line value line by line.
         for line in map(str.strip, value.splitlines()):
             if len(line) >= SHORTEST and "-----" not in line:
                 yield from _spellings(line)
     if len(value) >= _ENCODED_SHORTEST:
-        yield from _base64_forms(value.encode())
+        data = value.encode(errors="surrogatepass")
+        yield from rules.base64_forms(data)
+        for text in (data.hex(), data.hex(" "), data.hex(":")):
+            yield from (text, text.upper())
 
 
 def _spellings(value: str) -> Iterator[str]:
     yield value
-    yield quote(value, safe="")
-    yield quote_plus(value)
-    yield quote(value)
-    yield json.dumps(value)[1:-1]
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
-
-
-def _base64_forms(value: bytes) -> Iterator[str]:
-    """The characters that encode only `value`, wherever it begins in the encoded bytes."""
-    for offset in range(3):
-        head = bytes(offset)
-        whole = base64.b64encode(head + value).decode()
-        first = (8 * offset + 5) // 6
-        last = (8 * (offset + len(value))) // 6
-        for text in (whole, whole.replace("+", "-").replace("/", "_")):
-            yield text[first:last]
+    yield value.replace(" ", "+")  # as forms encode it
+    yield value.replace("'", "''")  # as SQL does
+    # A value with escapes of its own is a secret without them, too.
+    while (plain := escapes.ESCAPE.sub(escapes.unescaped, value)) != value and len(
+        plain
+    ) >= SHORTEST:
+        yield plain
+        value = plain

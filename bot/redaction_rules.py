@@ -4,6 +4,7 @@ No pattern backtracks far (possessive quantifiers, context looked up backwards),
 costs time in proportion to its length.
 """
 
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,8 +134,21 @@ _RULES: tuple[_Rule, ...] = (
         re.compile(r"\blogin[ \t]{1,4}\S{1,100}+[ \t]{1,4}password[ \t]{1,4}(?P<secret>\S+)"),
     ),
     _Rule(
-        ("hooks.slack.com/",),
-        re.compile(r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[\w/+-]+)"),
+        ("hooks.slack",),
+        re.compile(
+            r"hooks\.slack(?:-gov)?\.com(?P<slash>\\{0,4}/|%2[fF])"
+            r"(?:services|workflows|triggers|commands|actions)(?P=slash)"
+            r"(?P<secret>[\w/+%\\-]*[\w/+%-])"
+        ),
+    ),
+    _Rule(
+        ("ticket=", "code="),
+        # Not the number or the word of an error: `?code=404`, `?code=TS2322`, `?ticket=ABC-12`.
+        re.compile(
+            r"[?&](?:ticket|code)="
+            r"(?!(?:\d{1,4}|[A-Z]{1,10}-?\d{1,6}|[A-Z]+(?:_[A-Z0-9]+)+|[a-z]+(?:_[a-z]+)+"
+            r"|[A-Za-z]{1,3})(?![\w.~%/+-]))(?P<secret>[^&\s\"'<>#]+)"
+        ),
     ),
     _Rule(("xox",), re.compile(r"(?P<secret>xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{6,})")),
     _Rule(("xapp-",), re.compile(r"(?P<secret>xapp-[A-Za-z0-9-]{8,})")),
@@ -236,7 +250,7 @@ def by_rules(text: str, hints: Hints = ALL_HINTS) -> Iterator[Span]:
     lowered = text.lower()
     places = {place for hint, place in hints if hint in lowered}
     for place in sorted(places):
-        yield from _userinfo(text) if place == _USERINFO else _by(_RULES[place], text)
+        yield from userinfo(text) if place == _USERINFO else _by(_RULES[place], text)
 
 
 def _by(rule: _Rule, text: str) -> Iterator[Span]:
@@ -263,7 +277,7 @@ def _by(rule: _Rule, text: str) -> Iterator[Span]:
         yield Span(begin, match.start(name), match.end(name))
 
 
-def _userinfo(text: str) -> Iterator[Span]:
+def userinfo(text: str) -> Iterator[Span]:
     """The user part of each URL. A password may hold `/`, but then it begins with no port."""
     end = 0
     at = text.find("://")
@@ -315,3 +329,46 @@ def _is_spared(text: str, match: re.Match[str], name: str) -> bool:
 
 def _is_package(more: str, value: str) -> bool:
     return (more[:1].islower() or more[:1] == "-") and _VERSION.fullmatch(value) is not None
+
+
+# --- private keys over many lines
+
+# Atomic, as everything here: what a prefix took is never tried again as a part of the key.
+_PREFIX = r"(?>\s*+#\d++ (?:\d++\.\d++ )?|\s*+\d++\.\d++ |\s*+\S{1,60}\[[\w.]{1,60}\]:\s|[\s|>]*+)"
+KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+KEY_PREFIX = re.compile(_PREFIX)
+KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,40}-----")
+KEY_BODY = re.compile(
+    rf"^(?P<prefix>{_PREFIX})(?P<body>[A-Za-z0-9+/]{{0,128}}+={{0,3}}+"
+    r"|(?:Proc-Type|DEK-Info|Version|Comment):.*+)[\"',\\\s]*+$"
+)
+BODY_SHORTEST = 20
+BODY_SURE = 40
+"""A line with this many characters of base64 is not made of words."""
+PATIENCE = 50
+"""Other lines that may come between those of a key: steps of a build print concurrently."""
+
+
+def masked(text: str, spans: list[Span]) -> str:
+    """Replace what the spans mask by `[redacted]`."""
+    parts: list[str] = []
+    done = 0
+    for span in sorted(spans, key=lambda span: (span.mask, span.end)):
+        if span.end <= done:
+            continue
+        if span.mask >= done:
+            parts += (text[done : span.mask], MASK)
+        done = span.end
+    parts.append(text[done:])
+    return "".join(parts)
+
+
+def base64_forms(value: bytes) -> Iterator[str]:
+    """The characters that encode only `value`, wherever it begins in the encoded bytes."""
+    for offset in range(3):
+        head = bytes(offset)
+        whole = base64.b64encode(head + value).decode()
+        first = (8 * offset + 5) // 6
+        last = (8 * (offset + len(value))) // 6
+        for text in (whole, whole.replace("+", "-").replace("/", "_")):
+            yield text[first:last]

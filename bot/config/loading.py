@@ -2,22 +2,23 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from bot.config.app_catalog import TableCatalog
 from bot.config.checks import check_complete, check_fit, is_on_container_layer
 from bot.config.database_url import dropped_from_postgres, usable_postgres
+from bot.config.secrets import key_lines, proxy_passwords, secrets_of
 from bot.config.settings import SettingsTable
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.ssh_keys import read_server
 from bot.deployments.model import AppPolicy
 from bot.deployments.ports import Catalog
 from bot.deployments.timing import Timing
+from bot.names import Repositories, bare_repo
 from bot.outbox import Endpoint
 from bot.ssh_target import SshTarget
 
@@ -107,9 +108,14 @@ class Settings:
             tables=self._policies(),
             servers=tuple(self.values.servers),
             only_listed=self.values.only_listed_apps,
-            template=self.values.repo_template,
+            template=bare_repo(self.values.repo_template or "") or None,
             max_duration=self.values.max_duration,
         )
+
+    def repositories(self) -> Repositories:
+        """The repositories' addresses with their userinfo, which the catalog leaves out."""
+        configured = [table.repo for table in self.values.apps.values() if table.repo]
+        return Repositories(configured, self.values.repo_template)
 
     def _policies(self) -> Sequence[AppPolicy]:
         only = next(iter(self.values.servers), "")
@@ -118,7 +124,7 @@ class Settings:
                 server=table.server or only,
                 app=name,
                 dokku_app=table.dokku_app or name,
-                repo=table.repo,
+                repo=bare_repo(table.repo or "") or None,
                 default_ref=table.default_ref,
                 deployers=table.deployers,
                 max_duration=table.max_duration or self.values.max_duration,
@@ -152,20 +158,10 @@ class Settings:
     def secrets(self) -> Iterable[str]:
         """Every text that must never be printed, logged, sent to Slack or stored."""
         values = self.values
-        texts = [
-            secret
-            for name, secret in _secrets(values)
-            # Of an address, only the password is secret; a key is shown line by line in a log.
-            if name not in {"database_url", "git_credentials", "ssh_key"}
-        ]
-        for server in self.servers.values():
-            texts += [line for line in server.key_text.splitlines() if not line.startswith("-----")]
-        texts += [hook.url for hook in values.webhooks if hook.format == "slack"]
-        addresses = [self.database_url, *(self.git_credentials or "").split()]
-        addresses += [app.repo for app in values.apps.values() if app.repo]
-        addresses += [values.repo_template or ""]
-        texts += [password for address in addresses for password in _passwords(address)]
-        return dict.fromkeys(texts)
+        texts = [text for server in self.servers.values() for text in key_lines(server.key_text)]
+        return dict.fromkeys(
+            (*texts, *secrets_of(values.model_dump()), *proxy_passwords(self.given.proxies))
+        )
 
     def origin(self, *place: str | int) -> Origin:
         """What an operator edits to change a value: `origin("database_url")`."""
@@ -202,26 +198,3 @@ def load_settings(
 
 def _text(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
-
-
-def _secrets(table: BaseModel) -> Iterator[tuple[str, str]]:
-    """Each secret of a table and of those below it, with its key."""
-    for name, value in table:
-        below = value.values() if isinstance(value, Mapping) else value
-        if isinstance(value, SecretStr):
-            yield name, value.get_secret_value()
-        elif isinstance(value, Mapping | tuple):
-            for one in below:
-                if isinstance(one, BaseModel):
-                    yield from _secrets(one)
-
-
-def _passwords(address: str) -> Iterable[str]:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return
-    if parts.password:
-        yield from {parts.password, unquote(parts.password)}
-    elif parts.username and parts.scheme.startswith("http"):  # a bare token, as forges take it
-        yield from {parts.username, unquote(parts.username)}

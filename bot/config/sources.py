@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from bot.config.secrets import proxies_in
 from bot.config.settings import AppTable, ServerTable, SettingsTable, Table, WebhookTable
 from bot.config.values import Wrong
 from bot.errors import ConfigError
@@ -60,6 +61,8 @@ class Given:
     """The configuration file, where there is one."""
     names: tuple[str, ...] = ()
     """Every variable that is set, known or not, to find misspelt ones."""
+    proxies: tuple[str, ...] = field(default=(), repr=False)
+    """The addresses of proxies in the environment: their passwords are secrets."""
 
     def origin(self, place: Place) -> Origin:
         """The origin of a value; of a missing one, where to set it."""
@@ -104,7 +107,7 @@ def read_given(environ: Mapping[str, str], folder: Path) -> Given:
     """Read and merge all sources. ConfigError: unreadable file, unknown DEPLOYBOT_ variable."""
     dotenv = _read_dotenv(folder / ".env")
     layers: Layers = ((".env", dotenv), (ENVIRONMENT, environ))
-    given = Given(names=tuple(sorted({*dotenv, *environ})))
+    given = Given(names=tuple(sorted({*dotenv, *environ})), proxies=proxies_in(environ))
     for source, layer in layers:
         _refuse_unknown_variables(layer, source)
     _read_file(given, layers, folder)

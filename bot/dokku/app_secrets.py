@@ -6,6 +6,7 @@ suite, which shows the answer: `{"KEY":"value"}` on one line. There is no record
 a flat JSON object of texts is accepted.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from bot.clock import Tasks
 from bot.dokku.channel import Answer
 from bot.dokku.commands import Argv, config_export
 from bot.dokku.log_markers import fixed_texts
@@ -53,12 +55,26 @@ class Ask(Protocol):
 class AppSecrets:
     """The known secrets of each app of one server. A value once known stays known."""
 
-    def __init__(self, server: str, *, redactor: Redactor, ask: Ask, timeout_s: float) -> None:
-        """`redactor` knows the secrets of all apps; `timeout_s` delays a deploy at most."""
+    def __init__(
+        self,
+        server: str,
+        *,
+        redactor: Redactor,
+        ask: Ask,
+        timeout_s: float,
+        patience_s: float = 60.0,
+    ) -> None:
+        """`redactor` knows the secrets of all apps; `timeout_s` delays a deploy at most.
+
+        A slow server gets `patience_s` more, in the background.
+        """
         self._server = server
         self._base = redactor
         self._ask = ask
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._tasks = Tasks()
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._redactors: dict[str, Redactor] = {}
         self._values: dict[str, frozenset[str]] = {}
         self._unreadable: set[str] = set()
@@ -75,9 +91,26 @@ class AppSecrets:
     async def learn(self, app: str) -> None:
         """Ask for the app's values now. Raises nothing that Dokku can cause.
 
-        Where they cannot be read, only what looks like a secret is masked; one log line says so.
+        Where they cannot be read in time, the answer is waited for in the background and used
+        from then on. Until then, only what looks like a secret is masked; one log line says so.
         """
-        why = await self._read(app)
+        asking = self._asking.get(app)
+        if asking is None:
+            asking = self._tasks.spawn(self._ask_for(app), name=f"config of {app}")
+            self._asking[app] = asking
+            asking.add_done_callback(lambda _done: self._asking.pop(app, None))
+        done, _ = await asyncio.wait({asking}, timeout=self._timeout_s)
+        if not done:
+            self._note(app, f"no answer in {self._timeout_s:g} s; the bot goes on waiting for it")
+
+    async def aclose(self) -> None:
+        """Stop waiting for answers."""
+        await self._tasks.close()
+
+    async def _ask_for(self, app: str) -> None:
+        self._note(app, await self._read(app))
+
+    def _note(self, app: str, why: str | None) -> None:
         if why is None:
             self._unreadable.discard(app)
         elif app not in self._unreadable:
@@ -87,7 +120,8 @@ class AppSecrets:
     async def _read(self, app: str) -> str | None:
         """Return None, or why they could not be read, without the answer: it may hold values."""
         try:
-            answer = await self._ask(config_export(app), timeout_s=self._timeout_s)
+            patience_s = self._timeout_s + self._patience_s
+            answer = await self._ask(config_export(app), timeout_s=patience_s)
         except DokkuError as error:
             return type(error).__name__
         if answer.exit_status != 0:

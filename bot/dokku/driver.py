@@ -26,7 +26,7 @@ from bot.dokku.log_markers import Line, LogReader
 from bot.dokku.reports import Mask
 from bot.dokku.stream import OutputReader, Stream
 from bot.errors import CommandFailed, DokkuError, OtherScheduler, Unreachable
-from bot.names import is_app_name
+from bot.names import Repositories, is_app_name
 from bot.redaction import Redactor
 
 _QUOTED_CHARS = 2_000
@@ -48,6 +48,7 @@ class Driver(Dokku):
         connection: Connection,
         *,
         redactor: Redactor,
+        repositories: Repositories | None = None,
         limits: SshLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,12 +60,18 @@ class Driver(Dokku):
             redactor=redactor,
             ask=connection.run,
             timeout_s=self._limits.secrets_s,
+            patience_s=self._limits.late_secrets_s,
         )
+        self._repositories = repositories or Repositories()
         self._monotonic = monotonic
         self._detecting = asyncio.Lock()
         self._detected: tuple[int, Capabilities] | None = None
         self._kept_facts: dict[str, tuple[int, LogFacts]] = {}
         """The facts of each app's stored lines that were read last, by their hash."""
+
+    async def aclose(self) -> None:
+        """Ask nothing more in the background. The connection stays open."""
+        await self._secrets.aclose()
 
     @property
     def health(self) -> str | None:
@@ -96,7 +103,11 @@ class Driver(Dokku):
     async def report(self, app: str) -> AppReport:
         as_json = (await self.capabilities()).json_reports
         answer = await self._ask(commands.apps_report(app, as_json=as_json))
-        return reports.read_app_report(answer.out, self._mask(app))
+
+        def bare(address: str) -> str:
+            return self._repositories.learn(address, server=self._connection.name, app=app)
+
+        return reports.read_app_report(answer.out, self._mask(app), bare)
 
     async def containers(self, app: str) -> Containers | None:
         for _ in range(_CONTAINER_READS):
@@ -184,7 +195,9 @@ class Driver(Dokku):
         return reports.killed_a_deploy((await self._ask(commands.builds_cancel(app))).out)
 
     async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
-        command = Command(commands.git_sync(app, repo, pinned), limits=self._limits)
+        commands.git_sync(app, repo, pinned)  # what Dokku cannot be given asks it nothing
+        full = await self._full(app, repo)
+        command = Command(commands.git_sync(app, full, pinned), limits=self._limits)
         ssh = await self._log_in(app)
         try:
             async with asyncio.timeout(self._limits.start_s):
@@ -204,11 +217,22 @@ class Driver(Dokku):
         return Stream(
             ssh,
             command,
-            output=OutputReader(self._secrets.redactor(app)),
+            output=OutputReader(
+                self._secrets.redactor(app), newest=lambda: self._secrets.redactor(app)
+            ),
             log=LogReader(app),
             limits=self._limits,
             monotonic=self._monotonic,
         )
+
+    async def _full(self, app: str, repo: str) -> str:
+        """The address with the userinfo that the settings have, or that Dokku recorded."""
+        server = self._connection.name
+        if self._repositories.full(repo) == repo and not self._repositories.knows(server, app):
+            # Another process of the bot read the report. Without it, Dokku may know a way itself.
+            with suppress(DokkuError):
+                await self.report(app)
+        return self._repositories.full(repo, server=server, app=app)
 
     async def _log_in(self, app: str) -> asyncssh.SSHClientConnection:
         """Log in for a deploy, and learn meanwhile what its log must not show."""

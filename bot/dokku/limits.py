@@ -33,6 +33,8 @@ class SshLimits:
     """A slow server gets at most this many times as long for an answer."""
     secrets_s: float = 3.0
     """An app's config, asked for before each deploy: longer would delay the deploy."""
+    late_secrets_s: float = 60.0
+    """So much longer its answer is waited for, while the deploy goes on."""
     output_s: float = 60.0
     """The whole text of a build."""
     silence_s: float = 2.0

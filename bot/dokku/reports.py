@@ -21,7 +21,7 @@ from bot.deployments.dokku_facts import (
     Containers,
 )
 from bot.errors import OddReport
-from bot.names import is_app_name
+from bot.names import bare_repo, is_app_name
 
 Mask = Callable[[str], str]
 """Gives a text back without its secrets."""
@@ -63,13 +63,18 @@ def read_apps(text: str) -> Sequence[str]:
     return [name for name in below if is_app_name(name)]
 
 
-def read_app_report(text: str, mask: Mask) -> AppReport:
-    """Read `apps:report APP`, JSON or text. OddReport."""
+def read_app_report(text: str, mask: Mask, bare: Callable[[str], str] = bare_repo) -> AppReport:
+    """Read `apps:report APP`, JSON or text. OddReport.
+
+    `bare` is given the address that Dokku recorded, and returns it without its userinfo.
+    """
     fields = read_fields(text, "apps:report", mask)
     if "locked" not in fields:
         raise odd("apps:report", text, mask)
+    metadata = fields.get("deploy-source-metadata", "")
+    address, sep, commit = metadata.rpartition("#") if "#" in metadata else (metadata, "", "")
     return AppReport(
-        metadata=fields.get("deploy-source-metadata", ""),
+        metadata=f"{bare(address)}{sep}{commit}",
         source=fields.get("deploy-source", ""),
         locked=fields["locked"] == "true",
     )

@@ -15,6 +15,7 @@ from bot.dokku.connection import Connection, ConnectionsHook
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
 from bot.errors import Refused, Unreachable
+from bot.names import Repositories
 from bot.redaction import Redactor
 from bot.ssh_target import SshTarget
 
@@ -61,6 +62,7 @@ async def open_servers(
     targets: Mapping[str, SshTarget],
     redactor: Redactor,
     *,
+    repositories: Repositories | None = None,
     limits: SshLimits | None = None,
     on_connections: ConnectionsHook | None = None,
 ) -> AsyncIterator[DokkuServers]:
@@ -74,13 +76,17 @@ async def open_servers(
     first_logins = {each.name: asyncio.create_task(_warm_up(each)) for each in connections}
     retries = [asyncio.create_task(_log_in_again(c, first_logins[c.name])) for c in connections]
     tasks = [*first_logins.values(), *retries]
+    drivers = {
+        each.name: Driver(each, redactor=redactor, repositories=repositories)
+        for each in connections
+    }
     try:
-        drivers = {each.name: Driver(each, redactor=redactor) for each in connections}
         yield DokkuServers(drivers, first_logins)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(driver.aclose() for driver in drivers.values()))
         await asyncio.gather(*(connection.aclose() for connection in connections))
 
 

@@ -48,8 +48,10 @@ class OutputReader:
     version is kept. Text is redacted before it is cut, so no secret is split.
     """
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, *, newest: Callable[[], Redactor] | None = None) -> None:
+        """`newest`: the redactor from now on, where it may learn more while the command runs."""
         self._redactor = redactor
+        self._newest = newest
         self._stream = redactor.stream()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._raw = ""
@@ -73,9 +75,11 @@ class OutputReader:
             self._append(self._raw)
             self._raw = ""
             lines += self._end_line()
-        return lines + self._masked()
+        return lines + self._masked(to_the_end=True)
 
     def _take(self, text: str) -> list[Line]:
+        if self._newest is not None:
+            self._redactor = self._stream.redactor = self._newest()
         raw = self._raw + text
         lines: list[Line] = []
         at = 0
@@ -136,7 +140,7 @@ class OutputReader:
         """Cut pieces off the line while it has `enough` characters; earlier lines come first."""
         if len(self._line) < enough:
             return []
-        lines = self._masked()
+        lines = self._masked(to_the_end=True)
         while len(self._line) >= enough:
             shown, used, goes_on = self._redactor.head(self._line, PIECE)
             lines.append(Line(text=self._line[:used], shown=shown, starts=not self._partial))
@@ -147,9 +151,14 @@ class OutputReader:
                 self._drop_swallowed()
         return lines
 
-    def _masked(self) -> list[Line]:
-        """Mask the complete lines together: nearly all hold no secret, which one check shows."""
-        whole, self._whole = self._whole, []
+    def _masked(self, *, to_the_end: bool = False) -> list[Line]:
+        """Mask the complete lines together: nearly all hold no secret, which one check shows.
+
+        A line in whose end a known value may begin waits for the next one, unless `to_the_end`.
+        """
+        kept = 0 if to_the_end else self._redactor.may_go_on(self._whole)
+        ready = len(self._whole) - kept
+        whole, self._whole = self._whole[:ready], self._whole[ready:]
         shown = self._stream.lines(whole)
         return [Line(text=text, shown=mask) for text, mask in zip(whole, shown, strict=True)]
 

@@ -13,6 +13,7 @@ from slack_sdk.errors import SlackApiError
 from bot.config.loading import Settings, load_settings
 from bot.errors import BotError, ConfigError
 from bot.operations.database import check_database, open_records
+from bot.operations.printing import redactor_at_hand
 from bot.operations.servers import ask_versions
 from bot.redaction import Redactor
 from bot.slack.client import NO_USABLE_ANSWER, open_client
@@ -57,14 +58,9 @@ async def run_checks(
     try:
         settings = load_settings(environ=environ, folder=folder)
     except ConfigError as error:
-        return [
-            Check(
-                what="config",
-                ok=False,
-                found=f"{error.source}: {error.setting}: {error.problem}.",
-                fix=error.fix,
-            )
-        ]
+        mask = redactor_at_hand().text
+        found = f"{error.source}: {error.setting}: {mask(error.problem)}."
+        return [Check(what="config", ok=False, found=found, fix=mask(error.fix))]
     file = settings.given.file or "environment only"
     checks = [Check(what="config", ok=True, found=f"complete ({file}).")]
     checks += [

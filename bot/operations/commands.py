@@ -1,11 +1,8 @@
 """Each command of an operator: read settings, open the database, print lines."""
 
 import asyncio
-import json as jsonlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-
-import typer
 
 from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
@@ -13,6 +10,7 @@ from bot.deployments.model import Deployment
 from bot.operations import live, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
+from bot.operations.printing import print_json, print_lines, print_log
 from bot.operations.settings import shown, shown_line
 from bot.store.sql_store import SqlStore
 
@@ -31,13 +29,13 @@ def _with_store(work: Callable[[SqlStore], Awaitable[Found]]) -> Found:
 
 
 def _print(*lines: str) -> int:
-    for line in lines:
-        typer.echo(line)
+    print_lines(lines)
     return DONE
 
 
 def _print_json(value: object) -> int:
-    return _print(jsonlib.dumps(value, indent=2, ensure_ascii=False))
+    print_json(value)
+    return DONE
 
 
 def check(*, json: bool) -> int:
@@ -46,7 +44,7 @@ def check(*, json: bool) -> int:
     if json:
         _print_json({"ok": all(one.ok for one in found), "checks": [one.json() for one in found]})
     else:
-        _print(*[one.line() for one in found])
+        print_lines([one.line() for one in found], masked=True)
     return DONE if all(one.ok for one in found) else FAILED
 
 
@@ -88,9 +86,11 @@ def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
                 ]
             }
         )
+    lines: list[str] = []
     for one, trail in found:
-        _print(records.one_line(one, now), *[records.audit_line(at, entry) for at, entry in trail])
-    return DONE
+        lines += [records.one_line(one, now)]
+        lines += [records.audit_line(at, entry) for at, entry in trail]
+    return _print(*lines)
 
 
 def logs(which: str) -> int:
@@ -99,8 +99,7 @@ def logs(which: str) -> int:
     async def read(store: SqlStore) -> str:
         return await store.logs.read((await records.find(store, which)).id)
 
-    text = _with_store(read)
-    typer.echo(text, nl=bool(text) and not text.endswith("\n"))
+    print_log(_with_store(read))
     return DONE
 
 
@@ -143,7 +142,10 @@ def db_check() -> int:
 
 def config_show(*, json: bool) -> int:
     """Print every setting; secrets are masked."""
-    found = list(shown(load_settings(complete=False)))
+    found = list(shown(load_settings(complete=False)))  # masked one by one
     if json:
-        return _print_json({one.name: {"value": one.value, "source": one.source} for one in found})
-    return _print(*[shown_line(one) for one in found])
+        values = {one.name: {"value": one.value, "source": one.source} for one in found}
+        print_json(values, masked=True)
+        return DONE
+    print_lines([shown_line(one) for one in found], masked=True)
+    return DONE

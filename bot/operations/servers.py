@@ -38,6 +38,7 @@ class AskedServers(Servers):
         self._targets = settings.servers
         self._redactor = Redactor(settings.secrets())
         self._open: dict[str, Connection] = {}
+        self._drivers: list[Driver] = []
 
     def names(self) -> Sequence[str]:
         return list(self._targets)
@@ -47,10 +48,13 @@ class AskedServers(Servers):
             return UnknownServer(name)
         if name not in self._open:
             self._open[name] = Connection(name, self._targets[name])
-        return Driver(self._open[name], redactor=self._redactor)
+        driver = Driver(self._open[name], redactor=self._redactor)
+        self._drivers.append(driver)
+        return driver
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await asyncio.gather(*(one.aclose() for one in self._drivers))
         await asyncio.gather(*(one.aclose() for one in self._open.values()))
 
 

@@ -4,16 +4,21 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
 from bot.config.loading import Settings
+from bot.config.secrets import is_plain
 from bot.config.settings import is_later
 from bot.config.sources import Place, dotted
 from bot.config.values import show_duration
 
 MASKED = "********"
-_PASSWORD = re.compile(r"(?<=://)([^/@\s]*)@")
+_USERINFO = re.compile(r"(?<=://)([^/@:\s]*)(:[^/\s]*(?=@)|:(?!\d{1,5}(?:[/?\s]|\Z))\S*(?=@)|)@")
+_IN_QUERY = re.compile(
+    r"(?P<name>[?&][^=&#\s]*(?:pass|secret|token|pwd|key)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +82,26 @@ def _plain(name: str, value: object, table: BaseModel) -> object:
 def _plain_text(name: str, value: str, table: BaseModel) -> str:
     if name == "known_hosts" and " " in value:
         return f"{len(value.strip().splitlines())} lines"
-    if name == "url" and getattr(table, "format", "") == "slack":
-        return MASKED  # the address of an incoming webhook is itself a secret
+    if name == "url":
+        if getattr(table, "format", "") == "slack":
+            return MASKED  # the address of an incoming webhook is itself a secret
+        return value if is_plain(value) else _without_path(value)
     return _without_password(value)
+
+
+def _without_path(address: str) -> str:
+    """The address of a webhook with its host only: many hold their secret in path or query."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASKED}"
 
 
 def _without_password(address: str) -> str:
     """Mask the password, or a token, before the @ of an address; a bare user name stays."""
 
     def mask(found: re.Match[str]) -> str:
-        user, colon, _password = found[1].partition(":")
-        if user in {"git", ""} and not colon:
+        user, password = found[1], found[2]
+        if user in {"git", ""} and not password:
             return found[0]
-        return f"{user}:{MASKED}@" if colon else f"{MASKED}@"
+        return f"{user}:{MASKED}@" if password else f"{MASKED}@"
 
-    return _PASSWORD.sub(mask, address)
+    return _IN_QUERY.sub(rf"\g<name>{MASKED}", _USERINFO.sub(mask, address))

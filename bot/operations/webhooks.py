@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from bot.config.secrets import is_plain
 from bot.errors import Declined
 from bot.outbox import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
-from bot.redaction import Redactor
 from bot.webhooks.payload import rfc3339
 
 Addresses = Mapping[str, str]
@@ -13,12 +13,15 @@ Addresses = Mapping[str, str]
 
 
 def addresses(endpoints: Sequence[Endpoint]) -> Addresses:
-    """The configured addresses. One that is itself a secret is shown as host and digest."""
-    mask = Redactor().text
+    """How to show the configured addresses: as host and digest where a path may be secret."""
     return {
-        one.lane: mask(one.url) if one.format != "slack" else one.lane.removeprefix(WEBHOOKS)
+        one.lane: _address(one.url) if one.format != "slack" else one.lane.removeprefix(WEBHOOKS)
         for one in endpoints
     }
+
+
+def _address(url: str) -> str:
+    return url if is_plain(url) else webhook_lane(url).removeprefix(WEBHOOKS)
 
 
 class Deliveries(Outbox, Protocol):
@@ -79,7 +82,7 @@ async def enable(outbox: Deliveries, url: str) -> str:
     `url` is its address, or the form that `list` shows.
     """
     lane = webhook_lane(url) if "://" in url else WEBHOOKS + url
-    shown = Redactor().text(url)
+    shown = _address(url) if "://" in url else url
     if not await outbox.turn_on(lane):
         raise Declined(f"{shown} is not turned off. `deploybot webhooks list` shows which are.")
     return f"{shown} is on again."

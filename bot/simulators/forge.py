@@ -1,6 +1,7 @@
 """A simulated git hosting (a forge): real bare repositories over HTTP on 127.0.0.1."""
 
 import asyncio
+import base64
 import os
 import subprocess
 import tempfile
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -44,6 +46,7 @@ class Forge:
         self._root = root
         self._repos: dict[str, _Repo] = {}
         self._unreachable: set[str] = set()
+        self._private: dict[str, str] = {}
 
     def url(self, name: str) -> str:
         """Return the clone URL of a repository."""
@@ -71,8 +74,12 @@ class Forge:
 
         Raises RefMissing, RepoUnreachable.
         """
+        scheme, _, rest = url.partition("://")
+        userinfo, at, place = rest.rpartition("@")
+        url = f"{scheme}://{place}" if at else url
         repo = next((one for one in self._repos if self.url(one) in {url, f"{url}.git"}), None)
-        if repo is None:
+        given = unquote(userinfo)
+        if repo is None or self._private.get(repo, given) != given:
             raise RepoUnreachable("not_exported")
         if repo in self._unreachable:
             raise RepoUnreachable
@@ -85,6 +92,10 @@ class Forge:
     def reachable_for_test(self, name: str) -> None:
         """Serve a repository again."""
         self._unreachable.discard(name)
+
+    def private_for_test(self, name: str, userinfo: str) -> None:
+        """Serve a repository only to those who send this `user:password`."""
+        self._private[name] = userinfo
 
     def add_repo(self, name: str, messages: Sequence[str] = USUAL_COMMITS) -> None:
         """Create a repository: `main` with these commits, a feature branch and an annotated tag.
@@ -117,6 +128,10 @@ class Forge:
             raise web.HTTPServiceUnavailable
         if repo is None:
             raise web.HTTPNotFound
+        if (wanted := self._private.get(name)) is not None:
+            sent = request.headers.get("Authorization", "")
+            if sent != f"Basic {base64.b64encode(wanted.encode()).decode()}":
+                raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="git"'})
         path = (repo.path / request.match_info["path"]).resolve()
         inside = path.is_relative_to(repo.path.resolve())
         if not inside or not await asyncio.to_thread(path.is_file):

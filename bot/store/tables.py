@@ -5,7 +5,7 @@ migrations with these tables.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,6 +42,7 @@ from bot.deployments.model import (
     Trigger,
 )
 from bot.deployments.states import RUNNING
+from bot.names import bare_repo
 
 REVISION = "0001"
 """The newest migration: it makes exactly these tables."""
@@ -272,7 +273,7 @@ def read_deployment(row: RowMapping) -> Deployment:
         "trigger": Trigger(row["trigger"]),
     }
     return Deployment(
-        **({name: row[name] for name in _SAME} | enums),
+        **({name: row[name] for name in _SAME} | enums | {"repo": _bare(row["repo"])}),
         requested_by=Actor(**row["requested_by"]),
         before=_read_snapshot(row["before"]) if row["before"] else None,
         after=_read_containers(row["after"]),
@@ -346,11 +347,16 @@ def _read_containers(stored: Any, *, stopped: bool = False) -> Containers | None
     return Containers(listed=tuple(Container(**one) for one in stored), stopped=stopped)
 
 
+def _bare(address: str | None) -> str | None:
+    """Rows of earlier releases may hold an address with its password."""
+    return address and bare_repo(address)
+
+
 def _read_snapshot(stored: Mapping[str, Any]) -> Snapshot:
-    builds = stored["builds"]
+    builds, report = stored["builds"], AppReport(**stored["report"])
     return Snapshot(
         builds=None if builds is None else frozenset(builds),
-        report=AppReport(**stored["report"]),
+        report=replace(report, metadata=bare_repo(report.metadata)),
         containers=_read_containers(stored["containers"], stopped=stored.get("stopped", False)),
         proven=stored.get("proven"),
     )

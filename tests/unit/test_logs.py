@@ -57,6 +57,16 @@ def test_bot_and_library_lines_look_alike() -> None:
     assert bot_line["timestamp"].endswith("Z")
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_terminal_obeys_a_log_line(*, as_json: bool) -> None:
+    stream = configured(as_json=as_json)
+    structlog.get_logger().info("odd\x1b[2Jevent", why=f"{SECRET}\x1b]0;title\x07")
+    logging.getLogger("other").warning("odd \x1b[2J thing")
+    assert "\x1b" not in stream.getvalue()
+    assert SECRET not in stream.getvalue()
+    assert "title" in stream.getvalue()
+
+
 def test_extra_fields_of_a_stdlib_record_are_kept() -> None:
     stream = configured()
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import Declined
-from bot.names import check_app, check_ref, is_ref, quoted
+from bot.names import Repositories, bare_repo, check_app, check_ref, is_ref, quoted
 
 
 @pytest.mark.parametrize("name", ["web", "a", "7up", "0app", "my-app.v2", "a" * 255])
@@ -105,3 +105,48 @@ def test_quoted_text_is_harmless() -> None:
     assert quoted("<@U1>`x`&") == "?@\u200bU1??x??"
     assert quoted("a" * 99) == "a" * 59 + "…"
     assert quoted("a" * 60) == "a" * 60
+
+
+@pytest.mark.parametrize(
+    ("address", "bare"),
+    [
+        ("https://git.example/a.git", "https://git.example/a.git"),
+        ("https://user:pw@git.example/a.git", "https://git.example/a.git"),
+        ("https://token@git.example:8443/a.git", "https://git.example:8443/a.git"),
+        ("https://u:p%40ss@git.example/a@b.git", "https://git.example/a@b.git"),
+        ("https://u:p@ss@git.example/a.git", "https://git.example/a.git"),
+        ("https://u:pa/ss@git.example/a.git", "https://git.example/a.git"),
+        ("https://git.example:8443/@scope/a.git", "https://git.example:8443/@scope/a.git"),
+        ("https://git.example/@scope/a.git", "https://git.example/@scope/a.git"),
+        ("ssh://git@git.example/a.git", "ssh://git@git.example/a.git"),
+        ("ssh://git:pw@git.example:22/a.git", "ssh://git@git.example:22/a.git"),
+        ("git@git.example:acme/a.git", "git@git.example:acme/a.git"),
+        ("https://t@git.example/{app}.git", "https://git.example/{app}.git"),
+        ("registry.example/acme/web:1", "registry.example/acme/web:1"),
+        ("", ""),
+    ],
+)
+def test_bare_address_of_a_repository(address: str, bare: str) -> None:
+    assert bare_repo(address) == bare
+    assert bare_repo(bare) == bare
+
+
+def test_full_address_comes_from_the_settings_then_from_that_servers_record() -> None:
+    known = Repositories(
+        ["https://own@git.example/shop.git"], "https://{app}:pw@git.example/{app}/{app}.git"
+    )
+    assert known.full("https://git.example/shop.git") == "https://own@git.example/shop.git"
+    assert known.full("https://git.example/web/web.git") == (
+        "https://web:pw@git.example/web/web.git"
+    )
+    assert known.full("https://git.example/web/api.git") == "https://git.example/web/api.git"
+
+    other = "https://tok@other.example/web.git"
+    bare = known.learn(other, server="production", app="web")
+    assert bare == "https://other.example/web.git"
+    assert known.full(bare, server="production", app="web") == other
+    assert known.full(bare, server="staging", app="web") == bare
+    assert known.full(bare) == other  # listing it from the bot's own machine
+    assert known.knows("production", "web")
+    assert not known.knows("staging", "web")
+    assert "tok" not in repr(known)

@@ -1,12 +1,18 @@
 import base64
+import html
 import json
+import re
+import shlex
 import time
-from urllib.parse import quote
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.dokku.stream import OutputReader
 from bot.redaction import Redactor
 from bot.redaction_rules import MASK
 
@@ -357,3 +363,162 @@ def test_positions_stay_readable_and_secrets_masked_on_lines_together(parts: lis
     assert "hunter2" not in "".join(shown)
     assert "hunter2" not in Redactor().text(" ".join(parts))
     assert all(one in Redactor().text(" | ".join(POSITIONS)) for one in POSITIONS)
+
+
+# --- known values, however they are written
+
+AWKWARD = [
+    *("hunter2/is+secret", "p@ss w=rd:&%", 'say "hi" to\tall', "it's a secret", "back\\slash/n"),
+    *("pä/ss+wörd", "🔑/key+long", "a%2fb%41/c", "<b>&amp;</b>", "dollar$(x)`y`!"),
+]
+
+
+def percent(value: str, *, lower: bool = False, every: bool = False) -> str:
+    coded = "".join(f"%{one:02X}" for one in value.encode()) if every else quote(value, safe="")
+    return re.sub("%..", lambda one: one[0].lower(), coded) if lower else coded
+
+
+def as_json(value: str) -> str:
+    return json.dumps(value)[1:-1]
+
+
+def in_units(value: str) -> str:
+    units = value.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+ENCODERS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "percent": percent,
+    "percent, lower case": lambda value: percent(value, lower=True),
+    "percent, all of it": lambda value: percent(value, every=True),
+    "percent, but slashes": quote,
+    "form": quote_plus,
+    "percent twice": lambda value: percent(percent(value)),
+    "JSON": as_json,
+    "JSON as it is": lambda value: json.dumps(value, ensure_ascii=False)[1:-1],
+    "JSON with slashes": lambda value: as_json(value).replace("/", "\\/"),
+    "JSON, plus as a unit": lambda value: as_json(value).replace("+", "\\u002b"),
+    "JSON, all of it": in_units,
+    "JSON in JSON": lambda value: as_json(as_json(value)),
+    "percent in JSON": lambda value: as_json(percent(value)),
+    "JSON in percent": lambda value: percent(as_json(value)),
+    "shell": lambda value: shlex.quote(value).removeprefix("'").removesuffix("'"),
+    "shell, backslashes": lambda value: re.sub(r"([^\w\n\t])", r"\\\1", value),
+    "shell, single quotes": lambda value: value.replace("'", "'\\''"),
+    "bytes": lambda value: "".join(f"\\x{one:02x}" for one in value.encode()),
+    "SQL": lambda value: value.replace("'", "''"),
+    "HTML": html.escape,
+    "hex": lambda value: value.encode().hex(),
+    "HEX": lambda value: value.encode().hex().upper(),
+    "hex, parted": lambda value: value.encode().hex(":"),
+}
+MARGINS = ["", "#9 0.12 ", "#9 ", "       ", "     | ", "0.123 ", "> ", "[builder] "]
+TIMES = "2026-01-01T10:00:00.1Z app[web.1]: "
+
+
+def read(lines: Sequence[str], *, at_once: bool = True) -> str:
+    """What a command's output shows of these lines, without margins and line ends."""
+    output = OutputReader(Redactor(AWKWARD))
+    data = [f"{line}\n".encode() for line in lines]
+    shown = [
+        one for part in (data if not at_once else [b"".join(data)]) for one in output.feed(part)
+    ]
+    return "".join(line.shown for line in [*shown, *output.finish()])
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("value", AWKWARD)
+def test_a_known_value_is_masked_however_it_is_written(encoder: str, value: str) -> None:
+    written = ENCODERS[encoder](value)
+    shown = Redactor(AWKWARD).text(f"it is <{written}>, says <x>")
+    assert written not in shown
+    assert re.fullmatch(r"it is <\S{0,2}\[redacted\]\S{0,2}>, says <x>", shown), shown
+
+
+@given(st.sampled_from(AWKWARD), st.sampled_from(list(ENCODERS)), st.data())
+def test_a_known_value_is_masked_broken_over_lines(
+    value: str, encoder: str, data: st.DataObject
+) -> None:
+    written = ENCODERS[encoder](value)
+    margin = data.draw(st.sampled_from([*MARGINS, TIMES]))
+    at_once = encoder != "plain" or data.draw(st.booleans())
+    # An escape itself is never cut: at most between two of them.
+    whole = [match.end() for match in re.finditer(r"%..|\\u....|\\x..|\\.|&\w+;|'\\''|.", written)]
+    # A part that begins like a margin cannot be told from one.
+    whole = [
+        at for at in whole if written[at - 1 : at + 1].strip(" \t|>") == written[at - 1 : at + 1]
+    ]
+    cuts = sorted(data.draw(st.sets(st.sampled_from(whole), max_size=3)))
+    edges = [0, *cuts, len(written)]
+    parts = [written[a:b] for a, b in pairwise(edges) if b > a]
+    lines = [margin + part for part in ["first", *parts, "last"]]
+    left = read(lines, at_once=at_once).replace(margin, "").replace(MASK, "").strip()
+    assert (left[:5], left[-4:]) == ("first", "last")
+    # A line is not kept back for three characters that may begin a value.
+    assert len(left) <= len("firstlast") + (0 if at_once else 3)
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+@pytest.mark.parametrize("at_once", [True, False])
+@given(st.sampled_from(AWKWARD), st.binary(max_size=120), st.binary(max_size=120))
+def test_base64_in_lines_of_76_columns_shows_no_known_value(
+    margin: str, at_once: bool, value: str, before: bytes, after: bytes
+) -> None:
+    data = before + value.encode() + after
+    lines = [margin + line for line in base64.encodebytes(data).decode().splitlines()]
+    shown = read(lines, at_once=at_once)
+    left = shown.replace(margin, "") if margin else shown
+    for part in left.split(MASK):
+        for cut in range(4):
+            text = part[cut:]
+            assert value.encode() not in base64.b64decode(text[: len(text) // 4 * 4])
+    assert MASK in left
+
+
+@given(st.lists(st.sampled_from([*POSITIONS, *SECRETS]), min_size=1, max_size=6))
+def test_positions_stay_readable_also_where_values_are_known(parts: list[str]) -> None:
+    redactor = Redactor([*AWKWARD, "hunter2hunter2"])
+    for part in parts:
+        assert (redactor.text(part) == part) is (part in POSITIONS)
+
+
+def test_a_line_that_may_end_in_a_value_waits_for_the_next() -> None:
+    output = OutputReader(Redactor(["hunter2/is+secret"]))
+    assert [line.shown for line in output.feed(b"one\n#9 ab hunter2/\n")] == ["one"]
+    assert [line.shown for line in output.feed(b"#9 is+secret cd\n")] == [
+        f"#9 ab {MASK}",
+        f"#9 {MASK} cd",
+    ]
+    assert [line.shown for line in output.feed(b"#9 ab hunter2/\n")] == []
+    assert [line.shown for line in output.finish()] == ["#9 ab hunter2/"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"https:\/\/me:hunter2hunter2@host\/x",
+        "https%3A%2F%2Fme%3Ahunter2hunter2%40host%2Fx",
+        r"https:\u002f\u002fme:hunter2hunter2@host/x",
+        "https://hooks.slack.com/commands/T0/123/hunter2hunter2",
+        "https://hooks.slack.com/actions/T0/123/hunter2hunter2",
+        r"https:\/\/hooks.slack.com\/services\/T0\/B0\/hunter2hunter2",
+        "wss://wss-primary.slack.com/link/?ticket=hunter2hunter2&app_id=x",
+        "GET /auth/callback?code=hunter2hunter2&state=x",
+        "GET /auth/callback?state=x&code=4/0AX4XfWhunter2",
+    ],
+)
+def test_addresses_lose_their_secret_in_every_spelling(text: str) -> None:
+    assert "hunter2" not in Redactor().text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("GET /error?code=404 200", "see https://x.example/e?code=TS2322", "?code=not_found"),
+        *("?code=ERR_MODULE_NOT_FOUND", "?ticket=ABC-123", "?code=en&page=2", "?ticket=17"),
+        *(r"C:\Users\me\app", "100% of 20% done", r"sed 's/a\/b/c/'", "a &amp; b", "%2f%2F"),
+    ],
+)
+def test_codes_and_escapes_without_a_secret_stay_readable(text: str) -> None:
+    assert Redactor(AWKWARD).text(text) == text

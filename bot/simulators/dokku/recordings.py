@@ -167,6 +167,7 @@ def generalise(text: str, argv: tuple[str, ...]) -> str:
 def host_of(url: str) -> str:
     """Return the host name of a repository's URL, or the text itself if it is not a URL."""
     place = url.partition("://")[2] or url.partition("@")[2]
+    place = place.partition("/")[0].rpartition("@")[2] or place
     return re.split("[/:]", place, maxsplit=1)[0] or url
 
 

@@ -110,6 +110,20 @@ def test_repo_comes_from_the_table_then_the_template(tmp_path: Path) -> None:
     assert apps.repo_for(apps.policy("wiki")) == "https://git.example/wiki.git"
 
 
+def test_catalog_holds_no_password_of_a_repository(tmp_path: Path) -> None:
+    toml = '[apps.shop]\nrepo = "https://u:pw@git.example/own.git"\n'
+    settings = load(
+        tmp_path, toml=toml, DEPLOYBOT_REPO_TEMPLATE="https://tok@git.example/{app}.git"
+    )
+    apps, known = settings.catalog(), settings.repositories()
+    for app, bare, full in (
+        ("shop", "https://git.example/own.git", "https://u:pw@git.example/own.git"),
+        ("wiki", "https://git.example/wiki.git", "https://tok@git.example/wiki.git"),
+    ):
+        assert apps.repo_for(apps.policy(app)) == bare
+        assert known.full(bare) == full
+
+
 def test_no_repo_without_table_and_template(tmp_path: Path) -> None:
     apps = catalog(tmp_path)
 

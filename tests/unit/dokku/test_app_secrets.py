@@ -30,17 +30,27 @@ class Dokku:
         self.config = config or {}
         self.odd: str | Exception | None = None
         self.status = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def ask(self, argv: Argv, *, timeout_s: float) -> Answer:
-        assert timeout_s == 3.0
+        assert timeout_s == 63.0
         self.asked.append(argv)
+        await self.answers.wait()
         if isinstance(self.odd, Exception):
             raise self.odd
         text = json.dumps(self.config) if self.odd is None else self.odd
         return Answer(exit_status=self.status, stdout=text.encode(), stderr=text.encode())
 
-    def secrets(self, *known: str) -> AppSecrets:
-        return AppSecrets("production", redactor=Redactor(known), ask=self.ask, timeout_s=3.0)
+    def secrets(self, *known: str, timeout_s: float = 3.0) -> AppSecrets:
+        redactor = Redactor(known)
+        return AppSecrets(
+            "production",
+            redactor=redactor,
+            ask=self.ask,
+            timeout_s=timeout_s,
+            patience_s=63.0 - timeout_s,
+        )
 
 
 @pytest.mark.parametrize(
@@ -135,11 +145,38 @@ async def test_unreadable_config_is_logged_once_without_values(
     assert len(lines) == 1  # it could be read meanwhile
 
 
+async def test_late_config_is_used_from_then_on_in_the_output_of_a_running_command() -> None:
+    dokku = Dokku({"FEATURE": VALUE})
+    dokku.answers.clear()
+    secrets = dokku.secrets(timeout_s=0.01)
+    with structlog.testing.capture_logs() as lines:
+        await secrets.learn("web")
+        await secrets.learn("web")
+    assert [one["why"] for one in lines] == ["no answer in 0.01 s; the bot goes on waiting for it"]
+    output = OutputReader(secrets.redactor("web"), newest=lambda: secrets.redactor("web"))
+    assert [line.shown for line in output.feed(f"{VALUE}\n".encode())] == [VALUE]
+    dokku.answers.set()
+    await secrets.learn("web")
+    assert [line.shown for line in output.feed(f"{VALUE}\n".encode())] == [MASK]
+    assert dokku.asked == [("config:export", "--merged", "--format", "json", "web")]
+    await secrets.aclose()
+
+
+async def test_nothing_is_asked_after_the_end() -> None:
+    dokku = Dokku()
+    dokku.answers.clear()
+    secrets = dokku.secrets(timeout_s=0.01)
+    await secrets.learn("web")
+    await secrets.aclose()
+    dokku.answers.set()
+    assert secrets.redactor("web").text(VALUE) == VALUE
+
+
 async def test_no_repr_shows_a_value() -> None:
     dokku = Dokku({"FEATURE": VALUE})
     secrets = dokku.secrets()
     await secrets.learn("web")
-    answer = await dokku.ask(("config:export",), timeout_s=3.0)
+    answer = await dokku.ask(("config:export",), timeout_s=63.0)
     assert VALUE not in f"{secrets!r} {secrets.redactor('web')!r} {answer!r}"
 
 
