@@ -29,7 +29,6 @@ from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
-from bot.slack.groups import SlackGroups
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
@@ -121,7 +120,7 @@ async def open_bot(
                 servers=servers,
                 refs=GitRefs(settings.git_credentials, redactor=redactor),
                 catalog=settings.catalog(),
-                groups=SlackGroups(client=client, clock=clock),
+                people=client,
                 polls=poller,
             ),
             replica=f"{socket.gethostname()}-{os.getpid()}-{ULID()}",

@@ -200,7 +200,7 @@ class Intake:
 
     async def _run(self) -> None:
         identity = await self._identify()
-        self._service.access.set_home_team(identity.team)
+        self._service.access.set_home(identity.team, identity.enterprise)
         desk = Desk(
             service=self._service,
             client=self._client,

@@ -21,6 +21,7 @@ SCOPES: Mapping[str, str] = {
     "groups:history": "answer replies in a deployment's thread, in private channels",
     "im:history": "answer direct messages",
     "usergroups:read": "know who belongs to a user group listed in `deployers`",
+    "users:read": "tell members of the workspace from its guests",
 }
 """Bot scopes and what each is for. Nothing that the bot does not use."""
 

@@ -106,7 +106,8 @@ class EventPublisher:
                 "token": "simulated-verification-token",
                 "team_id": self.workspace.team_id,
                 "context_team_id": self.workspace.team_id,
-                "context_enterprise_id": None,
+                "enterprise_id": self.workspace.enterprise_id,
+                "context_enterprise_id": self.workspace.enterprise_id,
                 "api_app_id": self.workspace.app_id,
                 "event": event,
                 "type": "event_callback",
@@ -114,7 +115,7 @@ class EventPublisher:
                 "event_time": int(self.workspace.clock.now_s()),
                 "authorizations": [
                     {
-                        "enterprise_id": None,
+                        "enterprise_id": self.workspace.enterprise_id,
                         "team_id": self.workspace.team_id,
                         "user_id": self.workspace.bot.id,
                         "is_bot": True,

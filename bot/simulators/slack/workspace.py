@@ -29,6 +29,7 @@ class Workspace:
         self.changes = ChangeLog(clock=clock)
         self.team_id = "T01SIMULATED"
         self.team_domain = "simulated"
+        self.enterprise_id: str | None = None
         self.app_id = "A01SIMULATED"
         self.app_name = app_name
         self.bot = User(

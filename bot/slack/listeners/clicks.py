@@ -57,8 +57,7 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
     """The listener for one button: check the workspace and whether it still applies, then call."""
 
     async def listener(desk: Desk, body: Body) -> None:
-        asker = asker_of(body)
-        desk.admit(asker)
+        asker = await desk.admit(asker_of(body))
         click = Click(
             desk=desk,
             asker=asker,

@@ -5,7 +5,7 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -103,13 +103,13 @@ class Desk:
         """What listeners may ask."""
         return self.service.queries
 
-    def admit(self, asker: Asker) -> None:
-        """Declined: the person is from another workspace.
+    async def admit(self, asker: Asker) -> Asker:
+        """The person, as one of the bot's own workspace. Declined: a stranger, or a guest.
 
         The service refuses their changes as well; questions, logs and forms also show what is on
         the servers, so they are for the bot's own workspace only.
         """
-        self.service.access.check_workspace(asker.actor)
+        return replace(asker, actor=await self.service.access.admit(asker.actor))
 
     def answers(self, asker: Asker, *, aloud: bool = False) -> "Answers":
         """The ways to answer this person."""

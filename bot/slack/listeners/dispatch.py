@@ -97,7 +97,7 @@ def build_app(
 
     async def authorize() -> AuthorizeResult:
         return AuthorizeResult(
-            enterprise_id=None,
+            enterprise_id=identity.enterprise,
             team_id=identity.team,
             bot_token=web.token,
             bot_id=identity.bot,

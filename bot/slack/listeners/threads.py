@@ -48,13 +48,16 @@ async def on_chat(desk: Desk, body: Body) -> None:
     if about is not None:
         await _in_thread(replace(call, about=about), text, mentioned=mentioned)
     elif asker.direct:
-        desk.admit(asker)
-        await run_line(call, text)
+        await run_line(await _admitted(call), text)
     elif mentioned:
-        desk.admit(asker)
+        call = await _admitted(call)
         # The answer goes below the question, in its thread or in a new one.
         below = replace(asker, thread_ts=asker.thread_ts or word(event, "ts"))
         await _mention(replace(call, answers=desk.answers(below, aloud=True)), text)
+
+
+async def _admitted(call: Call) -> Call:
+    return replace(call, asker=await call.desk.admit(call.asker))
 
 
 async def _deployment_of_thread(
@@ -72,7 +75,7 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
     single = _single_word(text)
     if single is None and not mentioned and not call.asker.direct:
         return
-    call.desk.admit(call.asker)
+    call = await _admitted(call)
     line = read_line(text, TABLE.keys() | LATER)
     if single is not None:
         await TABLE[single].run(call)

@@ -118,13 +118,14 @@ async def test_lost_connection_is_reopened(how: str) -> None:
         assert await stage.whisper() == "Nothing is running or queued."
 
 
-async def test_receiving_a_request_makes_no_api_call() -> None:
+async def test_receiving_a_request_only_asks_once_who_the_person_is() -> None:
     async with open_stage() as stage:
         before = len(stage.slack.calls)
-        await stage.deploy("status")
-        await stage.whisper()
-        assert len(stage.slack.calls) == before
-        assert len(stage.acks) == 1
+        for count in (1, 2):
+            await stage.deploy("status")
+            await stage.whisper(count)
+        assert [call.method for call in stage.slack.calls[before:]] == ["users.info"]
+        assert len(stage.acks) == 2
         assert 0 < stage.acks[0] < 1
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus, Container
-from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Live, Phase, Trigger
+from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Trigger
 from bot.deployments.refs import CannotTell, NotThere
-from bot.deployments.requests.service import Request, may_deploy
+from bot.deployments.requests.service import Request
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
 from tests.support.builders import (
     METADATA,
@@ -302,7 +302,7 @@ async def test_retry_and_rollback_are_new_requests() -> None:
 @in_virtual_time
 async def test_people_of_another_workspace_are_declined() -> None:
     rig = a_rig(start=False)
-    rig.service.access.set_home_team("T01")
+    rig.service.access.set_home("T01")
     with pytest.raises(Declined, match="own workspace"):
         await rig.service.request(ask(actor=replace(ADA, team="T99")))
     assert rig.store.rows == {}
@@ -395,12 +395,3 @@ async def test_release_that_failed_late_is_the_previous_one_of_the_next() -> Non
 
 def stale() -> StoreError:
     return StaleState("it changed")
-
-
-def test_only_deployers_and_their_groups_may_deploy() -> None:
-    open_to_all = AppPolicy(server="s", app="web", dokku_app="web")
-    closed = AppPolicy(server="s", app="web", dokku_app="web", deployers=frozenset({"U1", "S1"}))
-    assert may_deploy(open_to_all, Actor(user="U9"), frozenset())
-    assert may_deploy(closed, Actor(user="U1"), frozenset())
-    assert may_deploy(closed, Actor(user="U9"), frozenset({"S1"}))
-    assert not may_deploy(closed, Actor(user="U9"), frozenset({"S2"}))
