@@ -197,6 +197,7 @@ async def open_bot(
                 observe_ack=metrics.ack.observe,
                 drain=CUT_OFF,
                 limits=slack_limits,
+                in_channel=_in_channel(live, recovery, tasks),
                 source_of=lambda name: settings.origin(name.lower()).source,
             )
         )
@@ -245,6 +246,17 @@ def _build_live_messages(
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )
+
+
+def _in_channel(
+    live: LiveMessages, recovery: MessageRecovery, tasks: Tasks
+) -> Callable[[str, bool], None]:
+    def in_channel(channel: str, back: bool) -> None:
+        live.in_channel(channel)
+        if back:
+            tasks.spawn(recovery.show_recent_results(channel))
+
+    return in_channel
 
 
 def _knock(dispatcher: Dispatcher) -> Callable[[], Awaitable[None]]:

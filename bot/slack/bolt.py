@@ -40,6 +40,7 @@ LONGEST_BACKOFF_S = 30.0
 LONGEST_TIMESTAMP = 20
 
 Observe = Callable[[float], None]
+InChannel = Callable[[str, bool], None]
 SourceOf = Callable[[str], str]
 """(setting): where it was read."""
 
@@ -57,6 +58,7 @@ async def open_intake(
     drain: timedelta = timedelta(seconds=2),
     first_wait: timedelta = FIRST_WAIT,
     limits: SlackLimits | None = None,
+    in_channel: InChannel = lambda _channel, _back: None,
 ) -> AsyncIterator["Intake"]:
     """Listen to Slack until the block ends; then finish the running listeners, within `drain`.
 
@@ -71,6 +73,7 @@ async def open_intake(
         drain: How long running listeners may take at the end.
         first_wait: How long an unreachable Slack may delay the start.
         limits: Pauses of the listeners.
+        in_channel: See `Desk.in_channel`.
 
     Raises: ConfigError, naming the token that Slack refused.
     """
@@ -83,6 +86,7 @@ async def open_intake(
         observe_ack=observe_ack,
         source_of=source_of,
         limits=limits or SlackLimits(),
+        in_channel=in_channel,
     )
     try:
         await intake.start(first_wait)
@@ -105,8 +109,10 @@ class Intake:
         observe_ack: Observe,
         source_of: SourceOf,
         limits: SlackLimits,
+        in_channel: InChannel,
     ) -> None:
         self._source_of = source_of
+        self._in_channel = in_channel
         self._limits = limits
         self._client = client
         self._service = service
@@ -207,6 +213,7 @@ class Intake:
             clock=self._clock,
             bot_user=identity.user,
             limits=self._limits,
+            in_channel=self._in_channel,
         )
         self._app = build_app(
             desk,

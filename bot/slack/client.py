@@ -244,9 +244,9 @@ class SlackClient:
         return None
 
     async def post_reply(
-        self, channel: str, thread_ts: str, *, text: str, blocks: Blocks, reply_id: str
+        self, channel: str, thread_ts: str | None, *, text: str, blocks: Blocks, reply_id: str
     ) -> None:
-        """Reply in a thread, with the id as metadata. Nothing is repeated: the outbox does that."""
+        """Reply in a thread, or to a user. Nothing is repeated: the outbox does that."""
         await self._call(
             "chat.postMessage",
             self.web.chat_postMessage(

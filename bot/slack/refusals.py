@@ -47,6 +47,9 @@ GONE = frozenset(
 )
 """Answers to an edit after which that message is not edited again."""
 
+OUT = frozenset({"not_in_channel", "channel_not_found", "is_archived", "is_inactive"})
+"""The bot was put out of the channel, or nobody can post there: it may come back."""
+
 BAD_TOKEN = frozenset(
     {
         "invalid_auth",

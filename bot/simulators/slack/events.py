@@ -39,6 +39,23 @@ class EventPublisher:
             event.pop("channel_type")
             self._publish(event, channel)
 
+    def channel_event(self, channel: Channel, subtype: str, user: str) -> None:
+        """Someone joined or unarchived a channel: a message that no page shows here."""
+        if _SUBSCRIPTION[channel.kind] not in self.app.bot_events:
+            return
+        ts = self.workspace.clock.next_ts()
+        event: Json = {
+            "type": "message",
+            "subtype": subtype,
+            "user": user,
+            "text": f"<@{user}> {subtype}",
+            "channel": channel.id,
+            "ts": ts,
+            "event_ts": ts,
+            "channel_type": channel.kind,
+        }
+        self._publish(event, channel)
+
     def home_opened(self, user: str) -> None:
         """A user opened the app's Home tab."""
         if "app_home_opened" not in self.app.bot_events:

@@ -84,6 +84,8 @@ class Channel:
     members: set[str]
     is_archived: bool = False
     is_ext_shared: bool = False
+    refuses_edits: str = "not_in_channel"
+    """What a bot that is no member of a public channel gets for its edits."""
 
     @property
     def is_private(self) -> bool:

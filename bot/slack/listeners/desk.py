@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -95,6 +95,8 @@ class Desk:
     bot_user: str
     """The bot's own user id, to recognise mentions of it."""
     limits: SlackLimits = field(default_factory=SlackLimits)
+    in_channel: Callable[[str, bool], None] = lambda _channel, _back: None
+    """(channel, whether the bot has just come back): something arrived from there."""
     repeats: LockPerDeployment = field(default_factory=LockPerDeployment)
     """When two people press `Retry` at the same time, one deployment starts."""
 

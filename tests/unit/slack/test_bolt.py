@@ -284,6 +284,7 @@ async def test_requests_get_503_until_slack_has_answered() -> None:
             observe_ack=lambda _seconds: None,
             source_of=str,
             limits=SlackLimits(),
+            in_channel=lambda _channel, _back: None,
         )
         assert not await intake.is_connected()
         request = make_mocked_request("POST", "/slack/events")
