@@ -12,7 +12,6 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
-from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
@@ -24,6 +23,7 @@ from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
 from bot.slack.refusals import BAD_TOKEN
+from bot.slack.signatures import RequestCheck, is_ssl_check
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,6 @@ PING_EVERY_S = 3.0
 LOOK_EVERY = timedelta(seconds=5)
 GIVE_UP_SOCKET = timedelta(seconds=60)
 LONGEST_BACKOFF_S = 30.0
-LONGEST_TIMESTAMP = 20
 
 Observe = Callable[[float], None]
 InChannel = Callable[[str, bool], None]
@@ -123,7 +122,7 @@ class Intake:
         self._tasks = Tasks()
         self._app: AsyncApp | None = None
         self._socket: AsyncSocketModeHandler | None = None
-        self._verifier = SignatureVerifier(signing_secret) if signing_secret else None
+        self._check = RequestCheck(signing_secret, clock)
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._closed = False
@@ -179,10 +178,14 @@ class Intake:
             return web.Response(status=503, text="starting")
         began = time.perf_counter()
         try:
-            text = (await request.read()).decode()
+            text = (await self._check.body(request)).decode()
         except UnicodeDecodeError:
             return web.Response(status=400, text="not UTF-8")
-        if not self._is_from_slack(request, text):
+        if is_ssl_check(request, text):
+            return web.Response()  # nothing is done for it, so it needs no signature
+        if request.method != "POST":
+            return web.Response(status=405, text="POST only")
+        if not self._check.is_from_slack(request, text):
             return web.Response(status=401, text="invalid signature")
         try:
             bolt_request = await to_bolt_request(request)
@@ -191,18 +194,6 @@ class Intake:
         response = await to_aiohttp_response(await self._app.async_dispatch(bolt_request))
         self._observe_ack(time.perf_counter() - began)
         return response
-
-    def _is_from_slack(self, request: web.Request, body: str) -> bool:
-        timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
-        signature = request.headers.get("X-Slack-Signature", "")
-        return (
-            self._verifier is not None
-            and timestamp.isascii()
-            and timestamp.isdecimal()
-            and len(timestamp) <= LONGEST_TIMESTAMP
-            and signature.isascii()
-            and self._verifier.is_valid(body, timestamp, signature)
-        )
 
     async def _run(self) -> None:
         identity = await self._identify()

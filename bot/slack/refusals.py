@@ -66,7 +66,7 @@ _SENTENCES: Mapping[str, str] = {
     "not_in_channel": "I am not in this channel. Invite me: `/invite @{bot}`",
     "channel_not_found": (
         "I can't see this conversation. In a private channel, invite me: `/invite @{bot}`."
-        " In a direct message between people I can't post."
+        " In a direct message between people I can't post; start a group one with me in it."
     ),
     "is_archived": "This channel is archived. Use another one.",
     "is_inactive": "This channel is archived or frozen. Use another one.",

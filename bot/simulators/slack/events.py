@@ -9,7 +9,12 @@ from bot.simulators.slack.manifest import AppConfig
 from bot.simulators.slack.model import Channel, Json, Message
 from bot.simulators.slack.workspace import MessageChange, Workspace
 
-_SUBSCRIPTION = {"channel": "message.channels", "group": "message.groups", "im": "message.im"}
+_SUBSCRIPTION = {
+    "channel": "message.channels",
+    "group": "message.groups",
+    "im": "message.im",
+    "mpim": "message.mpim",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class EventPublisher:
         # A mention arrives a second time as app_mention, with another event id.
         if (
             change == "posted"
-            and channel.kind != "im"
+            and channel.kind not in {"im", "mpim"}
             and message.user != self.workspace.bot.id
             and f"<@{self.workspace.bot.id}>" in message.text
             and "app_mention" in self.app.bot_events

@@ -7,6 +7,7 @@ from bot.simulators.slack.changes import ChangeLog
 from bot.simulators.slack.clock import Clock
 from bot.simulators.slack.model import (
     Channel,
+    ChannelKind,
     Json,
     Message,
     Rendering,
@@ -84,7 +85,7 @@ class Workspace:
         name: str,
         *,
         members: set[str],
-        kind: Literal["channel", "group", "im"] = "channel",
+        kind: ChannelKind = "channel",
         is_ext_shared: bool = False,
     ) -> Channel:
         """Create a conversation."""
