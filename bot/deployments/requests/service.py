@@ -1,5 +1,6 @@
 """What people ask for: deploy, cancel, retry, roll back; and who may. A refusal is one sentence."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,6 +22,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Catalog, People, Servers
 from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.queue.rules import refuse_too_many
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, Submission
 from bot.deployments.state.repository import DeploymentRepository
@@ -192,7 +194,8 @@ class Service:
         self._deployments = deployments
         self._store = deployments.store
         self._catalog = catalog
-        self._clock = clock
+        self._clock, self._timing = clock, timing
+        self._counting = asyncio.Lock()
         self._removal = removal
         self._hooks = hooks
         self._rollbacks = RollbackFinder(store=deployments.store, reader=reader)
@@ -243,7 +246,9 @@ class Service:
             detail={"app": policy.app, "server": policy.server, "ref": ref},
         )
         try:
-            await self._store.create(deployment, audit)
+            async with self._counting:  # two at once must not both take the last place
+                refuse_too_many(await self._store.unfinished(), deployment, self._timing)
+                await self._store.create(deployment, audit)
         except Duplicate:
             return None
         except DatabaseDown as error:

@@ -20,7 +20,7 @@ UNKNOWN_DEPLOYMENT = "That deployment is no longer on record."
 class Permission(StrEnum):
     """Who may use a button, in the words of docs/commands.md."""
 
-    MEMBER = "anyone in the workspace"
+    MEMBER = "members of the workspace"
     """Checked by `on_click`, for every button."""
     DEPLOYER = "deployers of the app"
     """Checked by the method of `Service` that the button's function calls."""

@@ -308,6 +308,53 @@ async def test_people_of_another_workspace_are_declined() -> None:
     assert rig.store.rows == {}
 
 
+LOW = {"most_waiting_of_app": 2, "most_waiting_of_person": 3}
+
+
+async def fills(rig: Rig, *apps: str, actor: Actor = ADA) -> None:
+    for number, app in enumerate(apps):
+        await requested(rig, app=app, actor=actor, request_key=f"{actor.user}{app}{number}")
+
+
+@in_virtual_time
+async def test_no_more_may_wait_for_one_app() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    eve = replace(ADA, user="U0EVE")
+    await fills(rig, "web", "web")
+    for actor in (eve, Actor(user="cli")):
+        with pytest.raises(Declined, match=r"2 deployments of web are waiting, and no more may"):
+            await rig.service.request(ask(actor=actor, request_key="more"))
+    assert len(rig.store.rows) == 2
+    await rig.service.cancel(next(iter(rig.store.rows)), actor=ADA, through="button")
+    await fills(rig, "web", actor=eve)
+
+
+@in_virtual_time
+async def test_no_more_may_wait_for_one_person() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    await fills(rig, "web", "shop", "blog")
+    with pytest.raises(Declined, match=r"3 deployments that you requested are waiting"):
+        await rig.service.request(ask(app="wiki", request_key="more"))
+    await fills(rig, "wiki", actor=replace(ADA, user="U0EVE"))
+    await fills(rig, "web", actor=Actor(user="cli"))
+
+
+@in_virtual_time
+async def test_repeated_delivery_at_the_bound_is_no_second_request() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    await fills(rig, "web", "web")
+    assert await rig.service.request(ask(request_key="U0ADAweb1")) is None
+
+
+@in_virtual_time
+async def test_simultaneous_requests_share_the_bound() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    asked = [rig.service.request(ask(request_key=str(number))) for number in range(6)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(one, Declined) for one in answers) == 4
+    assert len(rig.store.rows) == 2
+
+
 def live(sha: str = SHA, **changes: Any) -> Deployment:
     """A good deployment of yesterday that left OLD, which still runs."""
     given: dict[str, Any] = {
