@@ -29,7 +29,6 @@ from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.budget import EditGate
 from bot.slack.client import SlackClient, open_client
-from bot.slack.groups import SlackGroups
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
@@ -125,7 +124,7 @@ async def open_bot(
                     settings.git_credentials, redactor=redactor, repositories=repositories
                 ),
                 catalog=settings.catalog(),
-                groups=SlackGroups(client=client, clock=clock),
+                people=client,
                 polls=poller,
             ),
             replica=f"{socket.gethostname()}-{os.getpid()}-{ULID()}",
@@ -202,6 +201,7 @@ async def open_bot(
                 observe_ack=metrics.ack.observe,
                 drain=CUT_OFF,
                 limits=slack_limits,
+                in_channel=_in_channel(live, recovery, tasks),
                 source_of=lambda name: settings.origin(name.lower()).source,
             )
         )
@@ -250,6 +250,17 @@ def _build_live_messages(
         commit_url=commit_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )
+
+
+def _in_channel(
+    live: LiveMessages, recovery: MessageRecovery, tasks: Tasks
+) -> Callable[[str, bool], None]:
+    def in_channel(channel: str, back: bool) -> None:
+        live.in_channel(channel)
+        if back:
+            tasks.spawn(recovery.show_recent_results(channel))
+
+    return in_channel
 
 
 def _knock(dispatcher: Dispatcher) -> Callable[[], Awaitable[None]]:

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from bot.errors import LeaseLost, StaleState
+from bot.errors import LeaseLost, SlackError, StaleState
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 def duration_words(value: timedelta) -> str:
@@ -50,6 +52,34 @@ class SystemClock(Clock):
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+
+class Kept(Generic[T]):
+    """Answers of Slack by key: asked again when no longer fresh, used while Slack gives none."""
+
+    def __init__(
+        self, clock: Clock, *, fresh: timedelta, usable: timedelta, most: int = 10_000
+    ) -> None:
+        self._clock = clock
+        self._fresh_s, self._usable_s = fresh.total_seconds(), usable.total_seconds()
+        self._most = most
+        self._all: dict[str, tuple[float, T]] = {}
+
+    async def get(self, key: str, ask: Callable[[str], Awaitable[T]]) -> T:
+        """The answer about `key`. SlackError: Slack gives none, and none is recent enough."""
+        kept = self._all.get(key)
+        if kept is not None and self._clock.monotonic() - kept[0] < self._fresh_s:
+            return kept[1]
+        try:
+            answer = await ask(key)
+        except SlackError:
+            if kept is None or self._clock.monotonic() - kept[0] >= self._usable_s:
+                raise
+            return kept[1]
+        if len(self._all) >= self._most:
+            self._all.clear()
+        self._all[key] = (self._clock.monotonic(), answer)
+        return answer
 
 
 class Tasks:

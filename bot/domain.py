@@ -9,11 +9,11 @@ from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
-from bot.deployments.ports import Announcer, Catalog, Groups, Observer, Polls, Servers, Store
+from bot.deployments.ports import Announcer, Catalog, Observer, People, Polls, Servers, Store
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.refs import Refs
-from bot.deployments.requests.service import Service
+from bot.deployments.requests.service import Access, Service
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.timing import Timing
@@ -30,7 +30,7 @@ class Ports:
     servers: Servers
     refs: Refs
     catalog: Catalog
-    groups: Groups
+    people: People
     polls: Polls
 
 
@@ -58,6 +58,7 @@ def assemble_domain(
     deployments = DeploymentRepository(
         store=ports.store, cache=ports.cache, announcer=ports.announcer, observer=ports.observer
     )
+    access = Access(people=ports.people, catalog=ports.catalog, clock=clock)
     names = AppNames(servers=ports.servers, clock=clock)
     resolver = RequestResolver(
         servers=ports.servers, refs=ports.refs, names=names, store=ports.store
@@ -79,6 +80,7 @@ def assemble_domain(
         context=WorkerContext(
             deployments=deployments,
             look_up=resolver.look_up,
+            check_start=access.check_start,
             polls=ports.polls,
             timing=timing,
             clock=clock,
@@ -92,7 +94,7 @@ def assemble_domain(
         deployments=deployments,
         catalog=ports.catalog,
         servers=ports.servers,
-        groups=ports.groups,
+        access=access,
         resolver=resolver,
         names=names,
         timing=timing,

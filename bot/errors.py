@@ -12,6 +12,10 @@ class Declined(BotError):
     """
 
 
+class NotKnown(Declined):
+    """Slack does not say now whether a person may do it: refused, but it may be allowed later."""
+
+
 class ConfigError(BotError):
     """A setting is missing or wrong; the bot cannot start.
 

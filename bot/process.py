@@ -56,7 +56,7 @@ async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None
             loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
     readiness = Readiness()
-    routes = [web.post("/slack/events", _slack_events(readiness))]
+    routes = [web.route("*", "/slack/events", _slack_events(readiness))]
     extra = [] if settings.slack.socket_mode else routes
     async with open_web(
         settings.values.bind,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.deployments.model import AppPolicy
+from bot.deployments.model import AppPolicy, Deployment
 from bot.deployments.ports import Catalog
 from bot.errors import Declined
 
@@ -46,6 +46,18 @@ class TableCatalog(Catalog):
             dokku_app=app,
             max_duration=self._max_duration,
         )
+
+    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
+        for table in self._tables:
+            if table.target == deployment.target:
+                return table
+        if deployment.app != deployment.dokku_app:
+            return None
+        try:
+            found = self.policy(deployment.app, deployment.server)
+        except Declined:
+            return None
+        return found if found.target == deployment.target else None
 
     def listed(self) -> Sequence[AppPolicy]:
         return self._tables

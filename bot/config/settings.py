@@ -114,7 +114,8 @@ class AppTable(Table):
     default_ref: Ref | None = None
     """Ref to deploy if none is typed. Default: Dokku's deploy branch."""
     deployers: Members = frozenset()
-    """Slack users and user groups who may deploy it. Default: everyone in the bot's workspace."""
+    """Slack users and user groups who may deploy it. Default: everyone in the bot's workspace
+    but its guests, who may only where they are listed."""
     max_duration: Duration | None = None
     """Longest duration of a deployment of it. Default: the top-level `max_duration`."""
     approval: Annotated[Literal["none"], not_yet("confirm", "second_person")] = Field(

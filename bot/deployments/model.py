@@ -126,6 +126,18 @@ BOT = Actor(user="bot", name="deploybot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """What Slack says of a user."""
+
+    teams: frozenset[str] = frozenset()
+    """Workspaces; several in an enterprise."""
+    enterprise: str | None = None
+    guest: bool = False
+    outsider: bool = False
+    """Deactivated, or of another organization."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogFacts:
     """What the lines of one deploy's output state."""
 
@@ -293,8 +305,13 @@ class AppPolicy:
     repo: str | None = None
     default_ref: str | None = None
     deployers: frozenset[str] = frozenset()
-    """Slack users and user groups; empty: everybody in the bot's workspace."""
+    """Slack users and user groups; empty: everybody in the bot's workspace but guests."""
     max_duration: timedelta = timedelta(minutes=30)
+
+    @property
+    def target(self) -> AppKey:
+        """What it is about, whatever people call it."""
+        return AppKey(server=self.server, dokku_app=self.dokku_app)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

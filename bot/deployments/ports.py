@@ -15,6 +15,7 @@ from bot.deployments.model import (
     Event,
     LogFacts,
     MessagePlace,
+    Person,
     Phase,
     Who,
 )
@@ -147,6 +148,13 @@ class Catalog(Protocol):
         """The policy of an app. Raises Declined: unknown server, or an app that must be listed."""
         ...
 
+    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
+        """About a stored deployment's Dokku app on its server, whatever a table is called now.
+
+        None: the settings no longer know the app, or it had a table that no longer exists.
+        """
+        ...
+
     def listed(self) -> Sequence[AppPolicy]:
         """Apps that have a table in the settings."""
         ...
@@ -156,11 +164,15 @@ class Catalog(Protocol):
         ...
 
 
-class Groups(Protocol):
-    """Slack user groups."""
+class People(Protocol):
+    """Users and user groups, as Slack knows them. SlackError: it does not say now."""
 
-    async def groups_of(self, user: str, among: Collection[str]) -> frozenset[str]:
-        """The group ids of `among` that include the user; unknown ones are left out."""
+    async def person(self, user: str) -> Person | None:
+        """One user; None: Slack knows no such user, or does not show them to the bot."""
+        ...
+
+    async def group_members(self, group: str) -> frozenset[str]:
+        """The users of a user group, by its id; none where the group no longer exists."""
         ...
 
 

@@ -42,6 +42,12 @@ class Timing:
     store_retry: timedelta = timedelta(seconds=1)
     """Between tries while the database does not answer."""
 
+    # Waiting
+    most_waiting_of_app: int = 20
+    """A longer queue of one app only deploys what nobody waits for any more."""
+    most_waiting_of_person: int = 30
+    """Enough for someone who deploys every app; too few to fill the database."""
+
     # Starting
     look_for_work: timedelta = timedelta(seconds=5)
     """How often each replica looks for queued deployments and missing messages."""

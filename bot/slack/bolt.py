@@ -13,7 +13,6 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
-from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
@@ -25,6 +24,7 @@ from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
 from bot.slack.refusals import BAD_TOKEN, RateLimited
+from bot.slack.signatures import RequestCheck, is_ssl_check
 from bot.slack.unreachable import answer_of, cause_of
 
 log = structlog.get_logger(__name__)
@@ -39,11 +39,11 @@ PING_EVERY_S = 3.0
 LOOK_EVERY = timedelta(seconds=5)
 GIVE_UP_SOCKET = timedelta(seconds=60)
 LONGEST_BACKOFF_S = 30.0
-LONGEST_TIMESTAMP = 20
 TOKEN_LIMIT_S = 4.0
 """Longest wait of a look at the token; `/readyz` answers within five seconds."""
 
 Observe = Callable[[float], None]
+InChannel = Callable[[str, bool], None]
 SourceOf = Callable[[str], str]
 """(setting): where it was read."""
 
@@ -61,6 +61,7 @@ async def open_intake(
     drain: timedelta = timedelta(seconds=2),
     first_wait: timedelta = FIRST_WAIT,
     limits: SlackLimits | None = None,
+    in_channel: InChannel = lambda _channel, _back: None,
 ) -> AsyncIterator["Intake"]:
     """Listen to Slack until the block ends; then finish the running listeners, within `drain`.
 
@@ -75,6 +76,7 @@ async def open_intake(
         drain: How long running listeners may take at the end.
         first_wait: How long an unreachable Slack may delay the start.
         limits: Pauses of the listeners.
+        in_channel: See `Desk.in_channel`.
 
     Raises: ConfigError, naming the token that Slack refused.
     """
@@ -87,6 +89,7 @@ async def open_intake(
         observe_ack=observe_ack,
         source_of=source_of,
         limits=limits or SlackLimits(),
+        in_channel=in_channel,
     )
     try:
         await intake.start(first_wait)
@@ -109,8 +112,10 @@ class Intake:
         observe_ack: Observe,
         source_of: SourceOf,
         limits: SlackLimits,
+        in_channel: InChannel,
     ) -> None:
         self._source_of = source_of
+        self._in_channel = in_channel
         self._limits = limits
         self._client = client
         self._service = service
@@ -121,7 +126,7 @@ class Intake:
         self._tasks = Tasks()
         self._app: AsyncApp | None = None
         self._socket: AsyncSocketModeHandler | None = None
-        self._verifier = SignatureVerifier(signing_secret) if signing_secret else None
+        self._check = RequestCheck(signing_secret, clock)
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._closed = False
@@ -211,10 +216,14 @@ class Intake:
             return web.Response(status=503, text="starting")
         began = time.perf_counter()
         try:
-            text = (await request.read()).decode()
+            text = (await self._check.body(request)).decode()
         except UnicodeDecodeError:
             return web.Response(status=400, text="not UTF-8")
-        if not self._is_from_slack(request, text):
+        if is_ssl_check(request, text):
+            return web.Response()  # nothing is done for it, so it needs no signature
+        if request.method != "POST":
+            return web.Response(status=405, text="POST only")
+        if not self._check.is_from_slack(request, text):
             return web.Response(status=401, text="invalid signature")
         try:
             bolt_request = await to_bolt_request(request)
@@ -224,27 +233,16 @@ class Intake:
         self._observe_ack(time.perf_counter() - began)
         return response
 
-    def _is_from_slack(self, request: web.Request, body: str) -> bool:
-        timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
-        signature = request.headers.get("X-Slack-Signature", "")
-        return (
-            self._verifier is not None
-            and timestamp.isascii()
-            and timestamp.isdecimal()
-            and len(timestamp) <= LONGEST_TIMESTAMP
-            and signature.isascii()
-            and self._verifier.is_valid(body, timestamp, signature)
-        )
-
     async def _run(self) -> None:
         identity = await self._identify()
-        self._service.access.set_home_team(identity.team)
+        self._service.access.set_home(identity.team, identity.enterprise)
         desk = Desk(
             service=self._service,
             client=self._client,
             clock=self._clock,
             bot_user=identity.user,
             limits=self._limits,
+            in_channel=self._in_channel,
         )
         self._app = build_app(
             desk,

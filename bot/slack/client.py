@@ -28,6 +28,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.deployments.model import Person
 from bot.errors import SlackError
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error
 
@@ -40,6 +41,8 @@ REPLY_METADATA_TYPE = "outgoing"
 HISTORY_PAGES = 3
 HISTORY_PAGE = 200
 THREAD_PAGES = 5
+NO_SUCH_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
+NO_SUCH_USER = frozenset({"user_not_found", "user_not_visible"})
 
 NO_USABLE_ANSWER = (
     aiohttp.ClientError,
@@ -63,6 +66,7 @@ class Identity:
     user: str
     bot: str
     name: str
+    enterprise: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ class SlackClient:
             user=answer.get("user_id", ""),
             bot=answer.get("bot_id", ""),
             name=answer.get("user", ""),
+            enterprise=answer.get("enterprise_id") or None,
         )
         return self.identity
 
@@ -228,6 +233,7 @@ class SlackClient:
 
         Searches the channel's history, which needs its scope and membership (SlackError).
         """
+        own = await self._own_bot()
         cursor: str | None = None
         for _ in range(HISTORY_PAGES):
             answer = await self._call(
@@ -243,7 +249,7 @@ class SlackClient:
             )
             messages: Sequence[Mapping[str, Any]] = answer.get("messages", ())
             for message in messages:
-                if _metadata_id(message, METADATA_TYPE) == deployment_id and self._is_own(message):
+                if _metadata_id(message, METADATA_TYPE, own) == deployment_id:
                     return str(message["ts"])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
@@ -251,9 +257,9 @@ class SlackClient:
         return None
 
     async def post_reply(
-        self, channel: str, thread_ts: str, *, text: str, blocks: Blocks, reply_id: str
+        self, channel: str, thread_ts: str | None, *, text: str, blocks: Blocks, reply_id: str
     ) -> None:
-        """Reply in a thread, with the id as metadata. Nothing is repeated: the outbox does that."""
+        """Reply in a thread, or to a user. Nothing is repeated: the outbox does that."""
         await self._call(
             "chat.postMessage",
             self.web.chat_postMessage(
@@ -272,6 +278,7 @@ class SlackClient:
         self, channel: str, thread_ts: str, reply_id: str, *, since: datetime, page: int
     ) -> bool:
         """Whether `post_reply` has posted this reply at `since` or later."""
+        own = await self._own_bot()
         cursor: str | None = None
         for _ in range(THREAD_PAGES):
             answer = await self._call(
@@ -286,7 +293,7 @@ class SlackClient:
                 ),
             )
             messages: Sequence[Mapping[str, Any]] = answer.get("messages") or ()
-            if any(_metadata_id(one, REPLY_METADATA_TYPE) == reply_id for one in messages):
+            if any(_metadata_id(one, REPLY_METADATA_TYPE, own) == reply_id for one in messages):
                 return True
             cursor = (answer.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
@@ -294,11 +301,33 @@ class SlackClient:
         return False
 
     async def group_members(self, group: str) -> frozenset[str]:
-        """The users of a user group, by its id."""
-        answer = await self._call(
-            "usergroups.users.list", self.web.usergroups_users_list(usergroup=group)
-        )
+        """The users of a user group, by its id; none where the group no longer exists."""
+        try:
+            answer = await self._call(
+                "usergroups.users.list", self.web.usergroups_users_list(usergroup=group)
+            )
+        except SlackError as error:
+            if error.code in NO_SUCH_GROUP:
+                return frozenset()
+            raise
         return frozenset(answer.get("users") or ())
+
+    async def person(self, user: str) -> Person | None:
+        """A user; None: Slack knows no such user, or does not show them to the bot."""
+        try:
+            answer = await self._call("users.info", self.web.users_info(user=user))
+        except SlackError as error:
+            if error.code in NO_SUCH_USER:
+                return None
+            raise
+        found: Mapping[str, Any] = answer.get("user") or {}
+        org: Mapping[str, Any] = found.get("enterprise_user") or {}
+        return Person(
+            teams=frozenset([found.get("team_id") or "", *(org.get("teams") or ())]),
+            enterprise=org.get("enterprise_id") or None,
+            guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
+            outsider=bool(found.get("deleted") or found.get("is_stranger")),
+        )
 
     async def open_socket(self, app_token: str) -> str:
         """The address for one Socket Mode connection; it is good for one try within seconds."""
@@ -307,8 +336,9 @@ class SlackClient:
         )
         return str(answer["url"])
 
-    def _is_own(self, message: Mapping[str, Any]) -> bool:
-        return self.identity is None or message.get("bot_id") in {None, self.identity.bot}
+    async def _own_bot(self) -> str:
+        """The bot's own id: anyone may post a message with any metadata."""
+        return (self.identity or await self.authenticate()).bot
 
     async def _call(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
         try:
@@ -353,9 +383,9 @@ def _metadata(event_type: str, id_: str) -> dict[str, Any]:
     return {"event_type": event_type, "event_payload": {"id": id_}}
 
 
-def _metadata_id(message: Mapping[str, Any], event_type: str) -> str | None:
+def _metadata_id(message: Mapping[str, Any], event_type: str, bot: str) -> str | None:
     metadata = message.get("metadata") or {}
-    if metadata.get("event_type") != event_type:
+    if message.get("bot_id") != bot or metadata.get("event_type") != event_type:
         return None
     return (metadata.get("event_payload") or {}).get("id")
 

@@ -20,11 +20,13 @@ SCOPES: Mapping[str, str] = {
     "files:write": "upload a full log into the thread",
     "groups:history": "answer replies in a deployment's thread, in private channels",
     "im:history": "answer direct messages",
+    "mpim:history": "answer mentions and replies in group direct messages",
     "usergroups:read": "know who belongs to a user group listed in `deployers`",
+    "users:read": "tell members of the workspace from its guests",
 }
 """Bot scopes and what each is for. Nothing that the bot does not use."""
 
-EVENTS = ("app_mention", "message.channels", "message.groups", "message.im")
+EVENTS = ("app_mention", "message.channels", "message.groups", "message.im", "message.mpim")
 
 Value = bool | int | str | Sequence[str] | Mapping[str, "Value"] | Sequence[Mapping[str, "Value"]]
 

@@ -47,6 +47,9 @@ GONE = frozenset(
 )
 """Answers to an edit after which that message is not edited again."""
 
+OUT = frozenset({"not_in_channel", "channel_not_found", "is_archived", "is_inactive"})
+"""The bot was put out of the channel, or nobody can post there: it may come back."""
+
 BAD_TOKEN = frozenset(
     {
         "invalid_auth",
@@ -63,7 +66,7 @@ _SENTENCES: Mapping[str, str] = {
     "not_in_channel": "I am not in this channel. Invite me: `/invite @{bot}`",
     "channel_not_found": (
         "I can't see this conversation. In a private channel, invite me: `/invite @{bot}`."
-        " In a direct message between people I can't post."
+        " In a direct message between people I can't post; start a group one with me in it."
     ),
     "is_archived": "This channel is archived. Use another one.",
     "is_inactive": "This channel is archived or frozen. Use another one.",

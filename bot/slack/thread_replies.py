@@ -27,10 +27,12 @@ from bot.outbox import (
     Outbox,
     OutboxLane,
     Outgoing,
+    Undeliverable,
     open_lanes,
 )
 from bot.slack.client import SlackClient
 from bot.slack.limits import SlackLimits
+from bot.slack.refusals import OUT, PASSING
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
@@ -40,6 +42,11 @@ _log = structlog.get_logger(__name__)
 
 CLOCK_SKEW = timedelta(minutes=1)
 """How far Slack's clock may be behind the bot's clock."""
+PATIENT_TRIES = 2
+"""So often a message that is missing, or a thread that refuses replies, is waited for."""
+OUT_OF_CHANNEL = (
+    "I can't post in <#{channel}>. Its message will show this once I am back: `/invite` me there."
+)
 RESULTS = {
     Phase.SUCCEEDED: "was deployed",
     Phase.FAILED: "failed",
@@ -60,12 +67,14 @@ class ThreadReplies:
     name_server: bool = True
 
     async def __call__(self, row: Outgoing) -> Attempt:
-        """Reply in the thread, once. The lane tries again whatever Slack refused."""
+        """Reply in the thread, once; out of the channel, to the requester. The lane tries again."""
         deployment = await self.get(row.deployment_id)
         if deployment is None:
             return Delivered("the deployment was withdrawn")
         if deployment.message is None:
-            return Failed("its message has not been posted yet")
+            if row.tries < PATIENT_TRIES:
+                return Failed("its message has not been posted yet")
+            return await self._directly(deployment, row)
         try:
             if self._may_be_there(row) and await self._is_there(deployment.message, row):
                 return Delivered("an earlier try had got through")
@@ -75,8 +84,34 @@ class ThreadReplies:
                 at.channel, at.root, text=reply.text, blocks=reply.blocks, reply_id=row.id
             )
         except SlackError as error:
-            return Failed(f"{error.code or 'refused'}: {error}")
+            for_good = row.tries >= PATIENT_TRIES and error.code not in PASSING
+            if error.code in OUT or for_good:
+                return await self._directly(deployment, row)
+            return _failed(error)
         return Delivered()
+
+    async def _directly(self, deployment: Deployment, row: Outgoing) -> Attempt:
+        """The bot is out of the channel: the requester gets it as a direct message, once."""
+        user = deployment.requested_by.user
+        if txt.mention(user) is None:
+            return Undeliverable(
+                "the channel cannot be posted to, and nobody in Slack asked for it"
+            )
+        reply = render(deployment, row, name_server=self.name_server)
+        why = OUT_OF_CHANNEL.format(channel=deployment.channel)
+        try:
+            await self.client.post_reply(
+                user,
+                None,
+                text=f"{reply.text} {why}",
+                blocks=(*reply.blocks, kit.section(why)),
+                reply_id=row.id,
+            )
+        except SlackError as error:
+            if error.code in PASSING:
+                return _failed(error)
+            return Undeliverable(f"not as a direct message either: {error.code}")
+        return Delivered("sent as a direct message")
 
     def _may_be_there(self, row: Outgoing) -> bool:
         """A try may have got through: one failed, or a process died while it held the row."""
@@ -99,6 +134,10 @@ class ThreadReplies:
                 raise
             _log.info("thread_not_readable", code=error.code, outgoing=row.id)
             return False
+
+
+def _failed(error: SlackError) -> Failed:
+    return Failed(f"{error.code or 'refused'}: {error}")
 
 
 def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -> Reply:

@@ -14,7 +14,7 @@ from tests.scenarios.conftest import FAST, ONE_APP, SPEED, shown
 
 
 @pytest.fixture
-async def simulators(tmp_path: Path) -> AsyncIterator[Simulators]:
+async def behind(tmp_path: Path) -> AsyncIterator[tuple[Simulators, BotProcess]]:
     """A workspace whose app has a request URL, and the bot behind it."""
     app = manifest("http", "https://deploybot.example.com")
     async with open_simulators(
@@ -24,10 +24,15 @@ async def simulators(tmp_path: Path) -> AsyncIterator[Simulators]:
         try:
             assert await bot.ready(), bot.last_lines
             await opened.slack.set_request_url(_url(opened))
-            yield opened
+            yield opened, bot
             assert bot.running, bot.last_lines
         finally:
             await bot.stop()
+
+
+@pytest.fixture
+def simulators(behind: tuple[Simulators, BotProcess]) -> Simulators:
+    return behind[0]
 
 
 async def test_deployment_over_signed_http(simulators: Simulators) -> None:
@@ -54,7 +59,10 @@ async def test_deployment_over_signed_http(simulators: Simulators) -> None:
     assert slack.notices == []
 
 
-async def test_unsigned_requests_are_refused(simulators: Simulators) -> None:
+async def test_unsigned_requests_are_refused_and_the_log_says_why(
+    behind: tuple[Simulators, BotProcess],
+) -> None:
+    simulators, bot = behind
     body = {"command": "/deploy", "text": "myapp main", "channel_id": "C01DEPLOYS0"}
     async with aiohttp.ClientSession() as session:
         for headers in (
@@ -63,7 +71,13 @@ async def test_unsigned_requests_are_refused(simulators: Simulators) -> None:
         ):
             async with session.post(_url(simulators), data=body, headers=headers) as answer:
                 assert answer.status == 401
+        async with session.post(_url(simulators), data={"ssl_check": "1"}) as answer:
+            assert answer.status == 200
     assert _messages(simulators) == []
+    refusals = [line for line in bot.last_lines if "slack_request_refused" in line]
+    assert len(refusals) == 2
+    assert "a proxy in front of the bot" in refusals[0]
+    assert "SLACK_SIGNING_SECRET is wrong" in refusals[1]
 
 
 def _url(simulators: Simulators) -> str:

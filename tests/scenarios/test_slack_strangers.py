@@ -1,14 +1,16 @@
 """Where the bot is not, and who may do nothing: one line says why, and nothing is started."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.deployments.model import Phase
+from bot.deployments.requests.service import GUEST
 from bot.simulators.slack.model import Channel
 from bot.slack.listeners.clicks import Permission
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
-from tests.scenarios.conftest import World, open_world, shown
+from tests.scenarios.conftest import QuickClock, World, open_world, shown
 
 INSIDERS_ONLY = "Only members of the bot's own workspace"
 
@@ -90,6 +92,105 @@ async def test_person_of_another_workspace_can_do_nothing(quick: World) -> None:
     await quick.until_message("Deployed")
     await quick.click("deployment_log", user="mallory")
     assert len(await quick.rows()) == 1
+
+
+async def test_guest_can_do_nothing_unless_listed(tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text('[apps.myapp]\ndeployers = ["U01GRACE001"]\n')
+    async with open_world(tmp_path) as world:
+        for name in ("alan", "grace"):
+            world.slack.change_user_for_test(name, guest="multi_channel")
+        await world.start_bot()
+        for text in ("myapp main", "status", "logs myapp", ""):
+            await world.deploy(text, user="alan")
+        alan = world.slack.user("alan")
+        await world.slack.until(lambda: len(world.slack.ephemerals(alan)) == 4)
+        assert {one.text for one in world.slack.ephemerals(alan)} == {GUEST}
+        assert world.slack.view(alan) is None
+        assert world.messages == []
+
+        await world.deploy(user="grace")
+        await world.until_message("Deployed")
+
+
+async def test_nobody_gets_in_while_slack_does_not_say_who_they_are(quick: World) -> None:
+    quick.slack.fail_for_test("users.info", error="missing_scope", times=2)
+    await quick.deploy()
+    refusal = await quick.whispered("Slack did not say whether you are a guest", "nothing was done")
+    assert "`deploybot manifest`" in refusal
+    quick.slack.clear_faults_for_test()
+    await quick.deploy()
+    await quick.until_message("Deployed")
+
+
+async def test_renamed_table_keeps_out_who_was_kept_out(tmp_path: Path) -> None:
+    toml = tmp_path / "deploybot.toml"
+    async with open_world(tmp_path) as world:
+        repo = world.environ["DEPLOYBOT_REPO_TEMPLATE"].replace("{app}", "myapp")
+        rules = f'dokku_app = "myapp"\nrepo = "{repo}"\ndeployers = ["S01RELEASE0"]\n'
+        toml.write_text(f"[apps.front]\n{rules}")
+        await world.start_bot()
+        world.hold()
+        await world.deploy("front", user="grace")
+        await world.until_message("Building", "Cancel")
+        await world.deploy("front v1.0", user="grace")
+        await world.until_message("Waiting", "Cancel")
+        await world.stop_bot()
+        toml.write_text(f"[apps.shop]\n{rules}")
+        await world.start_bot()
+        await world.click("deployment_cancel", user="alan")
+        await world.whispered("You aren't allowed to deploy shop", user="alan")
+        await world.click("deployment_cancel", user="ada")
+        await world.until_message("Cancelled")
+
+
+async def test_waiting_deployment_of_who_left_the_deployers_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text('[apps.myapp]\ndeployers = ["S01RELEASE0"]\n')
+    async with open_world(tmp_path) as world:
+        clock = QuickClock(speed=1)
+        await world.start_bot(clock=clock)
+        world.hold()
+        await world.deploy(user="ada")
+        await world.until_message("Building")
+        await world.deploy("myapp v1.0", user="grace")
+        await world.until_message("Waiting")
+        world.slack.change_group_for_test("release-team", "ada")
+        clock.leap(timedelta(minutes=2))
+        world.let_go()
+        message = await world.until_message("Failed", "refused")
+        assert "While it waited, grace lost the right to deploy myapp" in shown(message)
+        await world.replied("<@U01GRACE001>", "lost the right")
+
+
+async def test_person_of_the_same_enterprise_is_one_person(quick: World) -> None:
+    slack = quick.slack
+    slack.join_enterprise_for_test("E01SIMULATED", sister="grace")
+    await quick.stop_bot()
+    await quick.start_bot()
+    grace = slack.user("grace")
+
+    await quick.deploy("status", user="grace")
+    await quick.whispered("Nothing is running or queued.", user="grace")
+    await quick.deploy("", user="grace")
+    view = await quick.viewed("Branch, tag or commit", user="grace")
+    quick.hold()
+    await slack.submit(grace, view, {"app": "myapp", "ref": "main"})
+    message = await quick.until_message("Building", "Cancel")
+    await slack.say(grace, quick.deploys, "status", thread_ts=message.ts)
+    await quick.replied("Deploying myapp")
+    await quick.click("deployment_cancel", user="grace")
+    (row,) = await quick.ended()
+    assert (row.phase, row.requested_by.team) == (Phase.CANCELLED, slack.workspace.team_id)
+    await slack.say(grace, quick.deploys, "@deploybot myapp main")
+    quick.let_go()
+    await quick.until_message("Deployed")
+
+    await quick.click("deployment_log", user="mallory")
+    await quick.whispered(INSIDERS_ONLY, user="mallory")
+    slack.change_user_for_test("mallory", enterprise_id="E09ELSEWHERE")
+    await slack.say(slack.user("mallory"), quick.deploys, "@deploybot myapp v1.0")
+    mallory = slack.user("mallory")
+    await slack.until(lambda: len(slack.ephemerals(mallory)) == 2)
+    assert len(await quick.rows()) == 2
 
 
 async def test_only_deployers_can_deploy_cancel_and_retry(tmp_path: Path) -> None:

@@ -47,6 +47,28 @@ async def test_waiting_deployments_show_their_place_and_start_in_order(
     assert "1st in line" in last
 
 
+async def test_bounds_of_what_waits_name_what_to_do(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        timing = {"most_waiting_of_app": 2, "most_waiting_of_person": 1}
+        await world.start_bot(timing=timing, clock=QuickClock())
+        world.hold()
+        await world.deploy("myapp main")
+        await at(world, "Building")
+        await world.deploy("myapp main")
+        await world.posted(2)
+        await world.deploy("myapp v1.0")
+        await world.whispered("1 deployments that you requested are waiting", "Cancel one")
+        await world.deploy("myapp v1.0", user="grace")
+        await world.posted(3)
+        await world.deploy("myapp v1.0", user="alan")
+        await world.whispered(
+            "2 deployments of myapp are waiting", "`/deploy cancel myapp`", user="alan"
+        )
+        assert len(world.messages) == 3
+        world.let_go()
+        assert {row.phase for row in await world.ended(3)} == {Phase.SUCCEEDED}
+
+
 async def test_deployment_waits_for_an_outside_deploy_and_names_it(quick: World) -> None:
     quick.hold()
     quick.simulators.dokku.outside_push_for_test(

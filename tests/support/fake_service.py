@@ -33,7 +33,7 @@ from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
 from tests.support.memory_store import MemoryLogs, MemoryStore
-from tests.support.rig import FakeAnnouncer, FakeGroups, FakeObserver
+from tests.support.rig import FakeAnnouncer, FakeObserver
 
 SERVERS = ("production", "staging")
 APPS = ("myapp", "shop")
@@ -50,7 +50,7 @@ class FakeService(Service):
         self.deployments = DeploymentRepository(
             store=self.store, cache=cache, announcer=FakeAnnouncer(), observer=FakeObserver()
         )
-        self.access = Access(FakeGroups())
+        self.access = Access(people=client, catalog=_Catalog(), clock=clock)
         self.queries = _Queries(self)
         self.requests: list[Request] = []
         self.cancels: list[tuple[str, Actor, str]] = []
@@ -73,7 +73,7 @@ class FakeService(Service):
         if self.broken:
             raise ZeroDivisionError("a bug with the secret 4242 in it")
         check_app(ask.app)
-        self.access.check_workspace(ask.actor)
+        await self.access.admit(ask.actor)
         if ask.app not in self.apps:
             raise Declined(f"There is no app {ask.app}." + did_you_mean(ask.app, self.apps))
         if ask.request_key in self.keys:
@@ -246,6 +246,9 @@ class _Catalog(Catalog):
         if server not in {None, *SERVERS}:
             raise Declined(f"There is no server {server}.")
         return AppPolicy(server=server or SERVERS[0], app=app, dokku_app=app)
+
+    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
+        return self.policy(deployment.app, deployment.server)
 
     def listed(self) -> Sequence[AppPolicy]:
         return []

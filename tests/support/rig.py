@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from bot.clock import Tasks
 from bot.deployments.execution.dispatcher import Dispatcher
@@ -20,6 +20,7 @@ from bot.deployments.model import (
     Deployment,
     MessagePlace,
     NotDeployable,
+    Person,
     Phase,
     Progress,
     Resolved,
@@ -28,8 +29,8 @@ from bot.deployments.ports import (
     Announcer,
     Catalog,
     Dokku,
-    Groups,
     Observer,
+    People,
     Polls,
     Servers,
     Urgency,
@@ -41,10 +42,13 @@ from bot.deployments.states import ENDINGS
 from bot.deployments.timing import Timing
 from bot.dokku.servers import UnknownServer
 from bot.domain import Ports, assemble_domain
+from bot.errors import SlackError
 from tests.support.builders import REPO, SHA, a_deployment
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.memory_store import MemoryStore
 from tests.support.virtual_time import LoopClock
+
+T = TypeVar("T")
 
 SERVER = "production"
 WITHIN_S = 6 * 3600.0
@@ -110,19 +114,51 @@ class FakeObserver(Observer):
 
 
 class FakeCatalog(Catalog):
+    """Every app may be deployed by everyone, unless a test puts a table into `tables`."""
+
+    def __init__(self) -> None:
+        self.tables: list[AppPolicy] = []
+        self.known = True
+
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
+        for table in self.tables:
+            if table.app == app and server in {None, table.server}:
+                return table
         return AppPolicy(server=server or SERVER, app=app, dokku_app=app, default_ref="main")
 
+    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
+        if not self.known:
+            return None
+        found = [one for one in self.tables if one.target == deployment.target]
+        return found[0] if found else self.policy(deployment.app, deployment.server)
+
     def listed(self) -> Sequence[AppPolicy]:
-        return []
+        return self.tables
 
     def repo_for(self, policy: AppPolicy) -> str | None:
         return REPO
 
 
-class FakeGroups(Groups):
-    async def groups_of(self, user: str, among: Any) -> frozenset[str]:
-        return frozenset()
+class FakePeople(People):
+    """Everybody is a member of T01, unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.persons: dict[str, Person | None] = {}
+        self.groups: dict[str, frozenset[str]] = {}
+        self.error: SlackError | None = None
+        self.asked: list[str] = []
+
+    async def person(self, user: str) -> Person | None:
+        return self._answer(user, self.persons.get(user, Person(teams=frozenset({"T01"}))))
+
+    async def group_members(self, group: str) -> frozenset[str]:
+        return self._answer(group, self.groups.get(group, frozenset()))
+
+    def _answer(self, about: str, answer: T) -> T:
+        self.asked.append(about)
+        if self.error is not None:
+            raise self.error
+        return answer
 
 
 class LoopPolls(Polls):
@@ -185,6 +221,8 @@ class Rig:
     dokku: FakeDokku
     servers: FakeServers
     refs: FakeRefs
+    catalog: FakeCatalog
+    people: FakePeople
     announcer: FakeAnnouncer
     observer: FakeObserver
     polls: LoopPolls
@@ -299,6 +337,10 @@ class Rig:
 _names = itertools.count(1)
 
 
+async def may_start(_deployment: Deployment) -> None:
+    """Nobody lost their rights."""
+
+
 async def looks_up_nothing(deployment: Deployment) -> Resolved | NotDeployable:
     raise AssertionError(f"{deployment.id} should have been looked up already")
 
@@ -324,6 +366,7 @@ def a_rig(
     cache = DeploymentCache(clock=clock, ttl=times.tracker_ttl)
     announcer, observer = FakeAnnouncer(), FakeObserver()
     servers, refs = FakeServers({SERVER: dokku}), FakeRefs()
+    catalog, people = FakeCatalog(), FakePeople()
     polls, tasks = LoopPolls(times.poll_interval), Tasks()
     domain = assemble_domain(
         Ports(
@@ -333,8 +376,8 @@ def a_rig(
             observer=observer,
             servers=servers,
             refs=refs,
-            catalog=FakeCatalog(),
-            groups=FakeGroups(),
+            catalog=catalog,
+            people=people,
             polls=polls,
         ),
         replica=f"replica-{next(_names)}",
@@ -349,6 +392,8 @@ def a_rig(
         dokku=dokku,
         servers=servers,
         refs=refs,
+        catalog=catalog,
+        people=people,
         announcer=announcer,
         observer=observer,
         polls=polls,
@@ -364,6 +409,7 @@ def a_rig(
         context=WorkerContext(
             deployments=domain.deployments,
             look_up=looks_up_nothing,
+            check_start=may_start,
             polls=polls,
             timing=times,
             clock=clock,

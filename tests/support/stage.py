@@ -115,7 +115,7 @@ async def open_stage(
 @asynccontextmanager
 async def _serve(intake: Intake) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_post("/slack/events", intake.handle_http)
+    app.router.add_route("*", "/slack/events", intake.handle_http)
     dispatcher = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await dispatcher.setup()
     try:

@@ -43,6 +43,8 @@ The bot ignores every other reply, unless it mentions the bot: then it answers w
 
 In a channel, mention the bot before any command: `@deploybot deploy APP [REF]`, or shorter
 `@deploybot APP [REF]`. In a direct message to the bot, the command is enough.
+A group direct message works like a channel: mention the bot, or use `/deploy`. Nobody can be
+invited into one later, so start it with the bot in it.
 
 ## The form, and *Deploy from message*
 

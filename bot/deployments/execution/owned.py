@@ -46,6 +46,8 @@ class WorkerContext:
     deployments: DeploymentRepository
     look_up: Callable[[Deployment], Awaitable[Resolved | NotDeployable]]
     """Find the repository and the commit of a deployment that is not `ready`."""
+    check_start: Callable[[Deployment], Awaitable[None]]
+    """Declined: its requester may no longer deploy it. NotKnown: Slack does not say now."""
     polls: Polls
     timing: Timing
     clock: Clock

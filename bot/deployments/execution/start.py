@@ -34,6 +34,7 @@ from bot.errors import (
     Declined,
     DokkuError,
     LeaseLost,
+    NotKnown,
     NotShown,
     OtherScheduler,
     OutcomeUnknown,
@@ -95,11 +96,18 @@ class Start:
         self._dokku = dokku
         self._collector = collector
         self._look_up = context.look_up
+        self._check_start = context.check_start
         self._timing = context.timing
         self._clock = context.clock
 
     async def prepare(self) -> Ready:
-        """Look up the commit, and read what runs now."""
+        """Check its requester again, look up the commit, and read what runs now."""
+        try:
+            await self._check_start(self._owned.row)
+        except NotKnown as unknown:
+            raise Blocked(str(unknown)) from unknown
+        except Declined as declined:
+            raise NotStarted(Failure.REFUSED, str(declined)) from declined
         try:
             return await self._unblocked(await self._resolved())
         except OtherScheduler as error:

@@ -5,6 +5,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.deployments.model import AppKey, Deployment, Phase
+from bot.deployments.states import WAITING
+from bot.deployments.timing import Timing
+from bot.errors import Declined
 
 NO_LIMITS: Mapping[str, int] = {}
 
@@ -81,6 +84,27 @@ def queue_positions(waiting: Collection[Deployment]) -> Mapping[str, int]:
         counts[one.target] += 1
         positions[one.id] = counts[one.target]
     return positions
+
+
+def refuse_too_many(unfinished: Collection[Deployment], new: Deployment, most: Timing) -> None:
+    """Declined: as many as may wait for the app, or for the person, are waiting already.
+
+    A request that Slack delivers again is no new one. The command line has no bound of its own.
+    """
+    waiting = [one for one in unfinished if one.phase in WAITING]
+    if any(one.request_key == new.request_key for one in unfinished):
+        return
+    who, of_app, of_person = new.requested_by, most.most_waiting_of_app, most.most_waiting_of_person
+    if sum(one.target == new.target for one in waiting) >= of_app:
+        raise Declined(
+            f"{of_app} deployments of {new.app} are waiting, and no more may wait for one app. "
+            f"`/deploy cancel {new.app}` removes one; or ask again when one has started."
+        )
+    if who.team and sum(one.requested_by.user == who.user for one in waiting) >= of_person:
+        raise Declined(
+            f"{of_person} deployments that you requested are waiting, and no more may wait for one "
+            "person. Cancel one, or ask again when one has started. `/deploy status` lists them."
+        )
 
 
 def is_expired(deployment: Deployment, now: datetime, ttl: timedelta) -> bool:

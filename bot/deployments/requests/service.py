@@ -1,11 +1,13 @@
 """What people ask for: deploy, cancel, retry, roll back; and who may. A refusal is one sentence."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from ulid import ULID
 
-from bot.clock import Clock
+from bot.clock import Clock, Kept
 from bot.deployments.app_names import AppNames
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.live.rollback import RollbackFinder, RollbackTarget
@@ -14,54 +16,135 @@ from bot.deployments.model import (
     AppPolicy,
     AuditEntry,
     Deployment,
+    Person,
     Phase,
     Trigger,
 )
-from bot.deployments.ports import Catalog, Groups, Servers
+from bot.deployments.ports import Catalog, People, Servers
 from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.queue.rules import refuse_too_many
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, Submission
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.deployments.timing import Timing
-from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
+from bot.errors import DatabaseDown, Declined, Duplicate, NotKnown, SlackError, StaleState
 from bot.names import check_app, check_ref, quoted
+
+STRANGER = "Only members of the bot's own workspace can do that."
+GUEST = (
+    "Guests of the workspace can't do that. An operator can list you among an app's `deployers`."
+)
+PERSON_FRESH = timedelta(minutes=5)
+PERSON_USABLE = timedelta(hours=1)
+"""Who became a guest is refused after the first; a Slack that fails stops nobody for the second."""
+GROUP_FRESH = timedelta(minutes=1)
+"""`usergroups.users.list` is a tier 2 method."""
 
 
 class Access:
-    """Two rules: people of the bot's own workspace only, and the app's deployers only."""
+    """Who may do what: people of the bot's own workspace or its enterprise, and deployers.
 
-    def __init__(self, groups: Groups) -> None:
-        self._groups = groups
+    Guests of the workspace only where they are listed. What Slack does not say is refused.
+    """
+
+    def __init__(self, *, people: People, catalog: Catalog, clock: Clock) -> None:
+        self._people = people
+        self._catalog = catalog
+        self._clock = clock
+        self._persons = Kept[Person | None](clock, fresh=PERSON_FRESH, usable=PERSON_USABLE)
+        self._groups = Kept[frozenset[str]](clock, fresh=GROUP_FRESH, usable=GROUP_FRESH)
         self.home_team: str | None = None
         """The bot's own workspace. None until Slack has named it: then anyone is let in."""
+        self._enterprise: str | None = None
 
-    def set_home_team(self, team: str) -> None:
-        """Called once, when Slack has named the bot's workspace."""
-        self.home_team = team
+    def set_home(self, team: str, enterprise: str | None = None) -> None:
+        """Called once, when Slack has named the bot's workspace, and its enterprise if any."""
+        self.home_team, self._enterprise = team, enterprise
 
-    def check_workspace(self, actor: Actor) -> None:
-        """Declined: the actor belongs to another workspace."""
-        if self.home_team is not None and actor.team != self.home_team:
-            raise Declined("Only members of the bot's own workspace can do that.")
+    async def admit(self, actor: Actor) -> Actor:
+        """The person, as one of the bot's workspace whichever of its enterprise Slack named.
+
+        Declined: another organization, or a guest whom no app lists.
+        """
+        person = await self._check_home(actor)
+        if person.guest:
+            listed = frozenset[str]().union(*(one.deployers for one in self._catalog.listed()))
+            if not await self._is_listed(actor, listed):
+                raise Declined(GUEST)
+        return replace(actor, team=self.home_team or actor.team)
 
     async def check_deployer(self, policy: AppPolicy, actor: Actor) -> None:
-        """Declined: another workspace, or not one of the app's deployers."""
-        if actor.team is not None:  # the command line has none
-            self.check_workspace(actor)
-        groups = frozenset(one for one in policy.deployers if one.startswith("S"))
-        member_of = await self._groups.groups_of(actor.user, groups) if groups else frozenset()
-        if not may_deploy(policy, actor, member_of):
+        """Declined: another organization, a guest, or not one of the app's deployers."""
+        if actor.team is None:
+            return  # the command line: whoever may write to the database
+        person = await self._check_home(actor)
+        if await self._is_listed(actor, policy.deployers):
+            return
+        if policy.deployers:
             who = ", ".join(
                 f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
                 for one in sorted(policy.deployers)
             )
             raise Declined(f"You aren't allowed to deploy {policy.app}. Those who are: {who}.")
+        if person.guest:
+            raise Declined(GUEST)
+
+    async def check_start(self, deployment: Deployment) -> None:
+        """A waiting one is about to start: Declined if its requester may no longer deploy it.
+
+        NotKnown: Slack does not say now.
+        """
+        policy = self._catalog.rules_of(deployment)
+        name = deployment.requested_by.name or "its requester"
+        if policy is None:
+            raise Declined(
+                f"The settings no longer know {deployment.app} on {deployment.server}, so it was "
+                "not started"
+            )
+        try:
+            await self.check_deployer(policy, deployment.requested_by)
+        except NotKnown:
+            raise NotKnown(f"Slack to say whether {name} may deploy it") from None
+        except Declined:
+            raise Declined(
+                f"While it waited, {name} lost the right to deploy {deployment.app}, so it was "
+                "not started. Someone who may can deploy it"
+            ) from None
+
+    async def _check_home(self, actor: Actor) -> Person:
+        """Whoever the request says it is from, Slack has the last word on where they belong."""
+        if self._enterprise is None and self.home_team not in {None, actor.team}:
+            raise Declined(STRANGER)
+        try:
+            person = await self._persons.get(actor.user, self._people.person)
+        except SlackError as error:
+            raise NotKnown(_not_known("whether you are a guest of the workspace", error)) from error
+        if person is None or person.outsider:
+            raise Declined(STRANGER)
+        same = self._enterprise is not None and person.enterprise == self._enterprise
+        if not same and self.home_team is not None and self.home_team not in person.teams:
+            raise Declined(STRANGER)
+        return person
+
+    async def _is_listed(self, actor: Actor, deployers: Collection[str]) -> bool:
+        """By id or by user group. NotKnown: only a group that cannot be read could tell."""
+        if actor.user in deployers:
+            return True
+        unread: SlackError | None = None
+        for group in sorted(one for one in deployers if one.startswith("S")):
+            try:
+                if actor.user in await self._groups.get(group, self._people.group_members):
+                    return True
+            except SlackError as error:
+                unread = error
+        if unread is not None:
+            raise NotKnown(_not_known("who is in the app's user groups", unread)) from unread
+        return False
 
 
-def may_deploy(policy: AppPolicy, actor: Actor, member_of: frozenset[str]) -> bool:
-    """Whether the actor, or a user group of theirs, is a deployer; no deployers set: everyone."""
-    return not policy.deployers or bool(policy.deployers & ({actor.user} | member_of))
+def _not_known(what: str, error: SlackError) -> str:
+    return f"Slack did not say {what}, so nothing was done: {error} Try again in a minute."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +171,7 @@ class Service:
         deployments: DeploymentRepository,
         catalog: Catalog,
         servers: Servers,
-        groups: Groups,
+        access: Access,
         resolver: RequestResolver,
         names: AppNames,
         timing: Timing,
@@ -99,7 +182,7 @@ class Service:
         reader = LiveReader(
             store=deployments.store, servers=servers, catalog=catalog, names=names, timing=timing
         )
-        self.access = Access(groups)
+        self.access = access
         self.queries = Queries(
             deployments=deployments,
             catalog=catalog,
@@ -111,7 +194,8 @@ class Service:
         self._deployments = deployments
         self._store = deployments.store
         self._catalog = catalog
-        self._clock = clock
+        self._clock, self._timing = clock, timing
+        self._counting = asyncio.Lock()
         self._removal = removal
         self._hooks = hooks
         self._rollbacks = RollbackFinder(store=deployments.store, reader=reader)
@@ -162,7 +246,9 @@ class Service:
             detail={"app": policy.app, "server": policy.server, "ref": ref},
         )
         try:
-            await self._store.create(deployment, audit)
+            async with self._counting:  # two at once must not both take the last place
+                refuse_too_many(await self._store.unfinished(), deployment, self._timing)
+                await self._store.create(deployment, audit)
         except Duplicate:
             return None
         except DatabaseDown as error:
@@ -175,7 +261,7 @@ class Service:
         """Cancel a deployment; returns the sentence to answer with. Declined."""
         for _ in range(3):
             deployment = await self._existing(deployment_id)
-            await self.access.check_deployer(self._policy_of(deployment), actor)
+            await self._check_cancel(deployment, actor)
             if deployment.phase in ENDINGS:
                 raise Declined(
                     f"{_name(deployment)} has already ended: {deployment.phase}. "
@@ -226,10 +312,11 @@ class Service:
         if old.phase is Phase.SUCCEEDED:
             again = f"`/deploy {old.app} {quoted(old.ref)}`"
             raise Declined(f"That deployment succeeded. {again} deploys it again.")
+        rules = self._rules_to_repeat(old)
         ask = Request(
-            app=old.app,
+            app=rules.app,
             ref=old.ref or None,
-            server=old.server,
+            server=rules.server,
             actor=actor,
             trigger=trigger,
             request_key=request_key,
@@ -266,10 +353,11 @@ class Service:
     async def _deploy_target(
         self, target: RollbackTarget, actor: Actor, trigger: Trigger, request_key: str, channel: str
     ) -> Deployment | None:
+        rules = self._rules_to_repeat(target.deployment)
         ask = Request(
-            app=target.deployment.app,
+            app=rules.app,
             ref=target.sha,
-            server=target.deployment.server,
+            server=rules.server,
             actor=actor,
             trigger=trigger,
             request_key=request_key,
@@ -284,14 +372,26 @@ class Service:
             raise Declined("That deployment is no longer on record.")
         return deployment
 
-    def _policy_of(self, deployment: Deployment) -> AppPolicy:
-        try:
-            return self._catalog.policy(deployment.app, deployment.server)
-        except Declined:
-            # It is no longer in the settings; a running deployment must still be stoppable.
-            return AppPolicy(
-                server=deployment.server, app=deployment.app, dokku_app=deployment.dokku_app
+    async def _check_cancel(self, deployment: Deployment, actor: Actor) -> None:
+        """Declined: not a deployer of the app; or not the requester, if nothing knows the app."""
+        rules = self._catalog.rules_of(deployment)
+        if rules is not None:
+            await self.access.check_deployer(rules, actor)
+        elif actor.team is not None and actor.user != deployment.requested_by.user:
+            raise Declined(
+                f"The settings no longer know {deployment.app} on {deployment.server}. Only its "
+                "requester may cancel this, or an operator with `deploybot cancel`."
             )
+
+    def _rules_to_repeat(self, old: Deployment) -> AppPolicy:
+        """Of the app that the old one deployed. Declined: nothing knows it any more."""
+        rules = self._catalog.rules_of(old)
+        if rules is None:
+            raise Declined(
+                f"The settings no longer know {old.app} on {old.server}, so nothing was started. "
+                "`/deploy apps` lists what can be deployed."
+            )
+        return rules
 
 
 def _name(deployment: Deployment) -> str:

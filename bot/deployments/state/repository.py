@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 DATABASE_PAUSE = timedelta(seconds=2)
 """Between attempts while no database answers."""
 RECENT = timedelta(hours=1)
+MISSED, MOST_MISSED = timedelta(days=1), 200
+"""How far back a channel is brought up to date when the bot comes back to it."""
 MAX_RECENT = 20
 """How many results that a killed process may have written without showing them are shown again."""
 
@@ -248,16 +250,20 @@ async def load_unfinished(deployments: DeploymentRepository) -> Sequence[Deploym
 
 
 async def load_recently_ended(
-    deployments: DeploymentRepository, clock: Clock
+    deployments: DeploymentRepository, clock: Clock, channel: str | None = None
 ) -> Sequence[Deployment]:
-    """Recent results, with their excerpts: a killed process may not have shown them."""
-    newest = await deployments.store.recent(limit=MAX_RECENT)
-    since = clock.now() - RECENT
+    """Recent results, with their excerpts: a killed process may not have shown them.
+
+    Of a channel that the bot has come back to, all that it may have missed there.
+    """
+    newest = await deployments.store.recent(limit=MAX_RECENT if channel is None else MOST_MISSED)
+    since = clock.now() - (RECENT if channel is None else MISSED)
     ended = [
         row
         for row in newest
         if row.phase in ENDINGS and row.finished_at and row.finished_at >= since
-    ]
+        if channel is None or (row.message and row.message.channel == channel)
+    ][:MAX_RECENT]
     for row in ended:
         log = await deployments.store.logs.read(row.id)
         deployments.cache.put(row)
@@ -326,10 +332,10 @@ class MessageRecovery:
             else:
                 return await self._resume(rows)
 
-    async def show_recent_results(self) -> None:
-        """Show results that a killed process may have stored without showing them."""
+    async def show_recent_results(self, channel: str | None = None) -> None:
+        """Show results that a killed process, or a bot out of that channel, did not show."""
         try:
-            await self._resume(await load_recently_ended(self._deployments, self._clock))
+            await self._resume(await load_recently_ended(self._deployments, self._clock, channel))
         except StoreError as error:
             log.warning("recent_results_not_loaded", why=str(error))
 

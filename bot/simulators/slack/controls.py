@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 from bot.simulators.slack.clock import Timings
 from bot.simulators.slack.delivery import Ack, Delivery, EnvelopeKind, NoAck
 from bot.simulators.slack.faults import EVERY, Failure, Faults, Hold
-from bot.simulators.slack.model import NotPossible
+from bot.simulators.slack.model import NotPossible, User
 from bot.simulators.slack.socket_mode import SocketHub
 from bot.simulators.slack.workspace import Workspace
 
@@ -59,6 +61,29 @@ class TestControls:
         self._faults.clear()
         self._delivery.acks_to_lose = 0
         self._delivery.resume_for_test()
+
+    def change_user_for_test(self, name: str, **changes: Any) -> User:
+        """Make someone a guest, deactivate them, or move them to another workspace."""
+        users = self.workspace.users
+        old = next(one for one in users.values() if one.name == name)
+        users[old.id] = replace(old, **changes)
+        return users[old.id]
+
+    def change_group_for_test(self, handle: str, *names: str) -> None:
+        """Set the members of a user group."""
+        groups, users = self.workspace.groups, self.workspace.users.values()
+        old = next(one for one in groups.values() if one.handle == handle)
+        members = tuple(one.id for one in users if one.name in names)
+        groups[old.id] = replace(old, users=members)
+
+    def join_enterprise_for_test(self, enterprise_id: str, *, sister: str) -> None:
+        """Put the workspace into an organization; `sister` is a user of another one in it."""
+        home = self.workspace.team_id
+        self.workspace.enterprise_id = enterprise_id
+        for user in list(self.workspace.users.values()):
+            if user.team_id == home and not user.is_bot:
+                self.change_user_for_test(user.name, enterprise_id=enterprise_id)
+        self.change_user_for_test(sister, team_id="T03SISTER00", enterprise_id=enterprise_id)
 
     def advance_clock_for_test(self, seconds: float) -> None:
         """Let trigger ids, response URLs and rate windows age."""

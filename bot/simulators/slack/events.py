@@ -9,7 +9,12 @@ from bot.simulators.slack.manifest import AppConfig
 from bot.simulators.slack.model import Channel, Json, Message
 from bot.simulators.slack.workspace import MessageChange, Workspace
 
-_SUBSCRIPTION = {"channel": "message.channels", "group": "message.groups", "im": "message.im"}
+_SUBSCRIPTION = {
+    "channel": "message.channels",
+    "group": "message.groups",
+    "im": "message.im",
+    "mpim": "message.mpim",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class EventPublisher:
         # A mention arrives a second time as app_mention, with another event id.
         if (
             change == "posted"
-            and channel.kind != "im"
+            and channel.kind not in {"im", "mpim"}
             and message.user != self.workspace.bot.id
             and f"<@{self.workspace.bot.id}>" in message.text
             and "app_mention" in self.app.bot_events
@@ -38,6 +43,23 @@ class EventPublisher:
             event = self._posted(message, channel) | {"type": "app_mention"}
             event.pop("channel_type")
             self._publish(event, channel)
+
+    def channel_event(self, channel: Channel, subtype: str, user: str) -> None:
+        """Someone joined or unarchived a channel: a message that no page shows here."""
+        if _SUBSCRIPTION[channel.kind] not in self.app.bot_events:
+            return
+        ts = self.workspace.clock.next_ts()
+        event: Json = {
+            "type": "message",
+            "subtype": subtype,
+            "user": user,
+            "text": f"<@{user}> {subtype}",
+            "channel": channel.id,
+            "ts": ts,
+            "event_ts": ts,
+            "channel_type": channel.kind,
+        }
+        self._publish(event, channel)
 
     def home_opened(self, user: str) -> None:
         """A user opened the app's Home tab."""
@@ -106,7 +128,8 @@ class EventPublisher:
                 "token": "simulated-verification-token",
                 "team_id": self.workspace.team_id,
                 "context_team_id": self.workspace.team_id,
-                "context_enterprise_id": None,
+                "enterprise_id": self.workspace.enterprise_id,
+                "context_enterprise_id": self.workspace.enterprise_id,
                 "api_app_id": self.workspace.app_id,
                 "event": event,
                 "type": "event_callback",
@@ -114,7 +137,7 @@ class EventPublisher:
                 "event_time": int(self.workspace.clock.now_s()),
                 "authorizations": [
                     {
-                        "enterprise_id": None,
+                        "enterprise_id": self.workspace.enterprise_id,
                         "team_id": self.workspace.team_id,
                         "user_id": self.workspace.bot.id,
                         "is_bot": True,

@@ -80,7 +80,7 @@ def channel_json(workspace: Workspace, channel: Channel) -> Json:
         "is_channel": channel.kind == "channel",
         "is_group": channel.kind == "group",
         "is_im": channel.kind == "im",
-        "is_mpim": False,
+        "is_mpim": channel.kind == "mpim",
         "is_private": channel.is_private,
         "is_ext_shared": channel.is_ext_shared,
         "context_team_id": workspace.team_id,

@@ -10,6 +10,7 @@ EVENT_SCOPES: Mapping[str, str | None] = {
     "message.channels": "channels:history",
     "message.groups": "groups:history",
     "message.im": "im:history",
+    "message.mpim": "mpim:history",
     "app_home_opened": None,
 }
 

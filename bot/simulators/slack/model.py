@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 Json = dict[str, Any]
-ChannelKind = Literal["channel", "group", "im"]
+ChannelKind = Literal["channel", "group", "im", "mpim"]
 
 
 class ApiError(Exception):
@@ -40,21 +40,38 @@ class User:
     team_id: str
     is_bot: bool = False
     bot_id: str | None = None
+    enterprise_id: str | None = None
+    """The Enterprise Grid organization of their workspace."""
+    guest: Literal["multi_channel", "single_channel"] | None = None
+    deleted: bool = False
 
     def to_json(self) -> Json:
         """The user object of `users.info`."""
-        return {
+        shown: Json = {
             "id": self.id,
             "team_id": self.team_id,
             "name": self.name,
             "real_name": self.real_name,
-            "deleted": False,
+            "deleted": self.deleted,
+            "is_restricted": self.guest is not None,
+            "is_ultra_restricted": self.guest == "single_channel",
+            "is_stranger": False,
             "tz": "Etc/UTC",
             "tz_offset": 0,
             "is_bot": self.is_bot,
             "is_app_user": False,
             "profile": {"display_name": self.name, "real_name": self.real_name},
         }
+        if self.enterprise_id is not None:
+            shown["enterprise_user"] = {
+                "id": self.id,
+                "enterprise_id": self.enterprise_id,
+                "enterprise_name": "Simulated Org",
+                "is_admin": False,
+                "is_owner": False,
+                "teams": [self.team_id],
+            }
+        return shown
 
 
 @dataclass(kw_only=True)
@@ -67,6 +84,8 @@ class Channel:
     members: set[str]
     is_archived: bool = False
     is_ext_shared: bool = False
+    refuses_edits: str = "not_in_channel"
+    """What a bot that is no member of a public channel gets for its edits."""
 
     @property
     def is_private(self) -> bool:

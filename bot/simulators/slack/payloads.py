@@ -32,6 +32,7 @@ def slash_command(
         "token": VERIFICATION_TOKEN,
         "team_id": user.team_id,
         "team_domain": workspace.team_domain,
+        **_organization(user),
         "channel_id": channel.id,
         "channel_name": channel_name(channel),
         "user_id": user.id,
@@ -45,7 +46,16 @@ def slash_command(
     }
 
 
+def _organization(user: User) -> Json:
+    if user.enterprise_id is None:
+        return {}
+    return {"enterprise_id": user.enterprise_id, "enterprise_name": "Simulated Org"}
+
+
 def _common(workspace: Workspace, user: User, kind: str) -> Json:
+    org = _organization(user)
+    # In an organization, the workspace is the one that the user acts in.
+    team = {"id": user.team_id if org else workspace.team_id, "domain": workspace.team_domain}
     return {
         "type": kind,
         "user": {
@@ -56,8 +66,8 @@ def _common(workspace: Workspace, user: User, kind: str) -> Json:
         },
         "api_app_id": workspace.app_id,
         "token": VERIFICATION_TOKEN,
-        "team": {"id": workspace.team_id, "domain": workspace.team_domain},
-        "enterprise": None,
+        "team": team | org,
+        "enterprise": {"id": user.enterprise_id, "name": "Simulated Org"} if org else None,
         "is_enterprise_install": False,
     }
 

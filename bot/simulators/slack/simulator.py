@@ -250,16 +250,29 @@ class SlackSimulator(TestControls):
             raise NotPossible("a DM takes no further members")
         channel.members.add(self.bot.id)
         self.workspace.changes.add("member_joined", channel.name)
+        self._events.channel_event(channel, "channel_join", self.bot.id)
 
-    def remove_bot(self, channel: Channel) -> None:
-        """Remove the bot from a channel."""
+    def remove_bot(self, channel: Channel, *, refuses_edits: str = "not_in_channel") -> None:
+        """Remove the bot from a channel; a private one it cannot even see any more."""
         channel.members.discard(self.bot.id)
+        channel.refuses_edits = refuses_edits
         self.workspace.changes.add("member_left", channel.name)
 
     def archive(self, channel: Channel) -> None:
         """Archive a channel."""
         channel.is_archived = True
         self.workspace.changes.add("channel_archived", channel.name)
+
+    def unarchive(self, channel: Channel, by: User) -> None:
+        """Make an archived channel usable again; its members are still there."""
+        channel.is_archived = False
+        self.workspace.changes.add("channel_unarchived", channel.name)
+        self._events.channel_event(channel, "channel_unarchive", by.id)
+
+    def make_private(self, channel: Channel) -> None:
+        """Convert a public channel to a private one; its id and its members stay."""
+        channel.kind = "group"
+        self.workspace.changes.add("channel_converted", channel.name)
 
     async def set_request_url(self, url: str) -> None:
         """Set where the app listens in HTTP mode; Slack first sends it a challenge.

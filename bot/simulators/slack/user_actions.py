@@ -321,7 +321,10 @@ class UserActions:
             raise NotPossible(f"#{channel.name} is archived")
 
     def _must_be_of_this_team(self, user: User) -> None:
-        if user.team_id != self._workspace.team_id:
+        same = (
+            user.enterprise_id is not None and user.enterprise_id == self._workspace.enterprise_id
+        )
+        if not same and user.team_id != self._workspace.team_id:
             raise NotPossible(f"{user.name}'s workspace has not installed this app")
 
     def _must_see(self, user: User, message: Message) -> None:

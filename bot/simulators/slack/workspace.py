@@ -7,6 +7,7 @@ from bot.simulators.slack.changes import ChangeLog
 from bot.simulators.slack.clock import Clock
 from bot.simulators.slack.model import (
     Channel,
+    ChannelKind,
     Json,
     Message,
     Rendering,
@@ -29,6 +30,7 @@ class Workspace:
         self.changes = ChangeLog(clock=clock)
         self.team_id = "T01SIMULATED"
         self.team_domain = "simulated"
+        self.enterprise_id: str | None = None
         self.app_id = "A01SIMULATED"
         self.app_name = app_name
         self.bot = User(
@@ -83,7 +85,7 @@ class Workspace:
         name: str,
         *,
         members: set[str],
-        kind: Literal["channel", "group", "im"] = "channel",
+        kind: ChannelKind = "channel",
         is_ext_shared: bool = False,
     ) -> Channel:
         """Create a conversation."""

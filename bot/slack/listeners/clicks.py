@@ -20,7 +20,7 @@ UNKNOWN_DEPLOYMENT = "That deployment is no longer on record."
 class Permission(StrEnum):
     """Who may use a button, in the words of docs/commands.md."""
 
-    MEMBER = "anyone in the workspace"
+    MEMBER = "members of the workspace"
     """Checked by `on_click`, for every button."""
     DEPLOYER = "deployers of the app"
     """Checked by the method of `Service` that the button's function calls."""
@@ -57,8 +57,7 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
     """The listener for one button: check the workspace and whether it still applies, then call."""
 
     async def listener(desk: Desk, body: Body) -> None:
-        asker = asker_of(body)
-        desk.admit(asker)
+        asker = await desk.admit(asker_of(body))
         click = Click(
             desk=desk,
             asker=asker,

@@ -47,8 +47,7 @@ class Command:
 
 async def on_command(desk: Desk, body: Body) -> None:
     """`/deploy …`."""
-    asker = asker_of(body)
-    desk.admit(asker)
+    asker = await desk.admit(asker_of(body))
     call = Call(
         desk=desk,
         asker=asker,

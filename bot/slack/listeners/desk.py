@@ -3,9 +3,9 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -95,6 +95,8 @@ class Desk:
     bot_user: str
     """The bot's own user id, to recognise mentions of it."""
     limits: SlackLimits = field(default_factory=SlackLimits)
+    in_channel: Callable[[str, bool], None] = lambda _channel, _back: None
+    """(channel, whether the bot has just come back): something arrived from there."""
     repeats: LockPerDeployment = field(default_factory=LockPerDeployment)
     """When two people press `Retry` at the same time, one deployment starts."""
 
@@ -103,13 +105,13 @@ class Desk:
         """What listeners may ask."""
         return self.service.queries
 
-    def admit(self, asker: Asker) -> None:
-        """Declined: the person is from another workspace.
+    async def admit(self, asker: Asker) -> Asker:
+        """The person, as one of the bot's own workspace. Declined: a stranger, or a guest.
 
         The service refuses their changes as well; questions, logs and forms also show what is on
         the servers, so they are for the bot's own workspace only.
         """
-        self.service.access.check_workspace(asker.actor)
+        return replace(asker, actor=await self.service.access.admit(asker.actor))
 
     def answers(self, asker: Asker, *, aloud: bool = False) -> "Answers":
         """The ways to answer this person."""

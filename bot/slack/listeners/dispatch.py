@@ -97,7 +97,7 @@ def build_app(
 
     async def authorize() -> AuthorizeResult:
         return AuthorizeResult(
-            enterprise_id=None,
+            enterprise_id=identity.enterprise,
             team_id=identity.team,
             bot_token=web.token,
             bot_id=identity.bot,
@@ -106,7 +106,13 @@ def build_app(
 
     # Bolt copies this client for each request. It has no token: calls go through `desk.client`.
     bare = AsyncWebClient(base_url=web.base_url, session=web.session)
-    app = AsyncApp(client=bare, authorize=authorize, signing_secret=signing_secret)
+    app = AsyncApp(
+        client=bare,
+        authorize=authorize,
+        signing_secret=signing_secret,
+        # The bot's own joining of a channel is news to it; `threads` passes over the rest.
+        ignoring_self_events_enabled=False,
+    )
     listeners = Listeners(desk, tasks)
     listen = listeners.listener_for
     app.command(ANY)(listen(commands.on_command))

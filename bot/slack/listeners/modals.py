@@ -156,8 +156,7 @@ def _plain(declined: Declined) -> str:
 
 async def submit_form(desk: Desk, body: Body) -> None:
     """Start the deployment, in the channel where the form was opened."""
-    asker = asker_of(body)
-    desk.admit(asker)
+    asker = await desk.admit(asker_of(body))
     values = read_form(part(body, "view"))
     from_message = meta_of(body).get("trigger") == Trigger.MESSAGE_ACTION
     await desk.service.request(

@@ -20,8 +20,7 @@ async def on_deploy_from_message(desk: Desk, body: Body) -> None:
 
     Slack's rule: a shortcut is followed by a modal that confirms what will happen.
     """
-    asker = asker_of(body)
-    desk.admit(asker)
+    asker = await desk.admit(asker_of(body))
     message = part(body, "message")
 
     async def guess(apps: Sequence[AppPolicy]) -> Target:

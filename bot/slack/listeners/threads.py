@@ -23,6 +23,9 @@ from bot.slack.listeners.payloads import (
 
 SPOKEN_SUBTYPES = frozenset({"", "file_share", "thread_broadcast"})
 """Kinds of `message` events that a person wrote; the others report edits, joins, ..."""
+JOINED = frozenset({"channel_join", "group_join"})
+UNARCHIVED = frozenset({"channel_unarchive", "group_unarchive"})
+"""After these a channel that refused the bot's edits takes them again."""
 THREAD_COMMANDS = frozenset(row.name for row in TABLE.values() if row.in_thread)
 ALIKE = 0.6
 """difflib's measure: `myap` matches `myapp`, `thank` does not."""
@@ -31,6 +34,10 @@ ALIKE = 0.6
 async def on_chat(desk: Desk, body: Body) -> None:
     """One `message` or `app_mention` event. Answered only if it is meant for the bot."""
     event = part(body, "event")
+    own = word(event, "user") == desk.bot_user
+    back = word(event, "subtype") in (JOINED if own else UNARCHIVED)
+    if back or not (own or "bot_id" in event):
+        desk.in_channel(word(event, "channel"), back)
     if word(event, "subtype") not in SPOKEN_SUBTYPES or "bot_id" in event:
         return
     asker = asker_of(body)
@@ -48,13 +55,16 @@ async def on_chat(desk: Desk, body: Body) -> None:
     if about is not None:
         await _in_thread(replace(call, about=about), text, mentioned=mentioned)
     elif asker.direct:
-        desk.admit(asker)
-        await run_line(call, text)
+        await run_line(await _admitted(call), text)
     elif mentioned:
-        desk.admit(asker)
+        call = await _admitted(call)
         # The answer goes below the question, in its thread or in a new one.
         below = replace(asker, thread_ts=asker.thread_ts or word(event, "ts"))
         await _mention(replace(call, answers=desk.answers(below, aloud=True)), text)
+
+
+async def _admitted(call: Call) -> Call:
+    return replace(call, asker=await call.desk.admit(call.asker))
 
 
 async def _deployment_of_thread(
@@ -72,7 +82,7 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
     single = _single_word(text)
     if single is None and not mentioned and not call.asker.direct:
         return
-    call.desk.admit(call.asker)
+    call = await _admitted(call)
     line = read_line(text, TABLE.keys() | LATER)
     if single is not None:
         await TABLE[single].run(call)

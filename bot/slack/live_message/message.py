@@ -12,7 +12,7 @@ from bot.deployments.ports import Urgency
 from bot.deployments.states import ENDINGS
 from bot.errors import SlackError
 from bot.slack.client import Blocks
-from bot.slack.refusals import PASSING, PERHAPS_DONE
+from bot.slack.refusals import OUT, PASSING, PERHAPS_DONE
 from bot.slack.render.deployment import Rendered
 from bot.slack.render.text import mention
 
@@ -22,6 +22,11 @@ PERMALINK_LIMIT_S = 0.5
 UNNAMED = "…"
 CLOCK_SKEW = timedelta(minutes=2)
 """How far Slack's clock, which numbers the messages, may differ from the bot's clock."""
+
+PATIENT_TRIES = 2
+TRIES_OUT_OF_CHANNEL = 8
+FIRST_OUT, LONGEST_OUT = timedelta(minutes=1), timedelta(minutes=10)
+"""Pauses between tries while the bot is out of the channel: about an hour in all."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,14 +47,27 @@ class LiveMessage:
     """It was deleted twice, or cannot be edited: it is left alone."""
     bare: bool = False
     """Slack found it too large: rendered without log lines from now on."""
+    out: int = 0
+    """How many edits in a row were refused because the bot is out of the channel."""
     failures: int = 0
+
+    def out_of_channel(self) -> timedelta | None:
+        """Another edit was refused for that: when to try again; None: only if something changes."""
+        self.out += 1
+        if self.out > TRIES_OUT_OF_CHANNEL:
+            return None
+        return min(LONGEST_OUT, FIRST_OUT * 2.0 ** (self.out - 1))
+
+    def may_come_back(self, code: str) -> bool:
+        """Whether it may still be there after that error; Slack also calls an absence so."""
+        return code in OUT or (code == "cant_update_message" and self.out < PATIENT_TRIES)
 
     def shows(self, deployment: Deployment, rendered: Rendered, *, has_lines: bool) -> None:
         """Note what it shows now."""
         self.hash = rendered.shown_hash
         self.phase = deployment.phase
         self.has_lines = has_lines
-        self.failures = 0
+        self.failures = self.out = 0
 
 
 def urgency_of(
@@ -145,7 +163,7 @@ class Posting:
         try:
             ts = await self._send(deployment, rendered, deleted.channel, deleted.root)
         except SlackError as error:
-            if error.code in PASSING:
+            if error.code in PASSING | OUT:
                 raise
             ts = await self._send(deployment, rendered, deleted.channel)
             return await self._place(deleted.channel, ts)

@@ -28,7 +28,7 @@ from bot.slack.live_message.message import (
     urgency_of,
     without_ping,
 )
-from bot.slack.refusals import PASSING, RateLimited
+from bot.slack.refusals import OUT, PASSING, RateLimited
 from bot.slack.render.blocks import Button
 from bot.slack.render.deployment import Rendered, render
 
@@ -64,14 +64,6 @@ class Places(Protocol):
         ...
 
 
-def _all(_deployment_id: str) -> bool:
-    return True
-
-
-def _no_link(_repo: str, _sha: str) -> str | None:
-    return None
-
-
 class LiveMessages(Announcer):
     """Posts and edits the live messages. `start` it; `flush`, then `stop` it."""
 
@@ -85,7 +77,7 @@ class LiveMessages(Announcer):
         clock: Clock,
         buttons: Sequence[Button],
         name_server: bool = True,
-        commit_url: Callable[[str, str], str | None] = _no_link,
+        commit_url: Callable[[str, str], str | None] = lambda _repo, _sha: None,
         edit_lag: Callable[[timedelta], None] | None = None,
     ) -> None:
         self._client = client
@@ -98,7 +90,7 @@ class LiveMessages(Announcer):
         self._name_server = name_server
         self._commit_url = commit_url
         self._edit_lag = edit_lag
-        self._shows_running: Callable[[str], bool] = _all
+        self._shows_running: Callable[[str], bool] = lambda _id: True
         self._messages: dict[str, LiveMessage] = {}
         self._posted_again: set[str] = set()
         """Deleted once already; kept longer than `_messages`: something may follow a result."""
@@ -106,7 +98,7 @@ class LiveMessages(Announcer):
         self._edit_done = asyncio.Event()
         self._tasks = Tasks()
 
-    def start(self, *, shows_running: Callable[[str], bool] = _all) -> None:
+    def start(self, *, shows_running: Callable[[str], bool] = lambda _id: True) -> None:
         """Start to edit. Posting works without it.
 
         `shows_running` says whether this replica shows a running deployment. Only its owner knows
@@ -162,6 +154,8 @@ class LiveMessages(Announcer):
         if tracked is not None:
             if message is None and tracked.deployment.message is None:
                 return  # it is being posted and compared afterwards, or it has no message
+            if message is not None and message.out and tracked.deployment.phase not in ENDINGS:
+                return  # the next try is planned, or comes with the bot's return
             urgency = urgency_of(message, tracked.deployment, tracked.progress, urgency)
             if tracked.progress.reading_end and tracked.deployment.phase not in ENDINGS:
                 urgency, hold = Urgency.PHASE, READING_END_HOLD
@@ -257,7 +251,10 @@ class LiveMessages(Announcer):
             self._try_again(deployment, message, changed_at, urgency)
         except MessageGone as error:
             log.info("message_gone", deployment_id=deployment_id, code=error.code)
-            await self._post_again(deployment, message)
+            if message.may_come_back(error.code):
+                self._out_of_channel(deployment, message, changed_at)
+            else:
+                await self._post_again(deployment, message, changed_at)
         except SlackError as error:
             self._failed(deployment, message, changed_at, error)
         else:
@@ -326,26 +323,47 @@ class LiveMessages(Announcer):
         hold = _backoff(message.failures)
         self._try_again(deployment, message, changed_at, Urgency.PHASE, hold)
 
-    async def _post_again(self, deployment: Deployment, message: LiveMessage) -> None:
+    def in_channel(self, channel: str) -> None:
+        """The bot received something from a channel: its messages there can be edited again."""
+        for deployment_id, message in self._messages.items():
+            if message.out and message.place.channel == channel:
+                self._want(deployment_id, Urgency.NOW)
+
+    def _out_of_channel(
+        self, deployment: Deployment, message: LiveMessage, changed_at: float | None
+    ) -> None:
+        """The message stays where it is, and shows the newest state once the bot is back."""
+        hold = message.out_of_channel()
+        if hold is not None:
+            self._try_again(deployment, message, changed_at, Urgency.PHASE, hold)
+        elif deployment.phase in ENDINGS:
+            self._forget(deployment.id)
+
+    async def _post_again(
+        self, deployment: Deployment, message: LiveMessage, changed_at: float | None
+    ) -> None:
         """The message was deleted: post it again, once."""
         rendered, has_lines = self._render(without_ping(deployment), bare=message.bare)
-        if deployment.id not in self._posted_again:
-            self._posted_again.add(deployment.id)
+        message.gone = deployment.id in self._posted_again
+        if not message.gone:
             try:
                 message.place = await self._posting.post_again(deployment, rendered, message.place)
             except SlackError as error:
                 log.warning(
                     "message_not_posted_again", deployment_id=deployment.id, code=error.code
                 )
+                if error.code in OUT:
+                    # It may still be there, and be edited when the bot is back.
+                    self._out_of_channel(deployment, message, changed_at)
+                    return
                 message.gone = True
-            else:
-                message.shows(deployment, rendered, has_lines=has_lines)
-                message.stored = False
-                await self._store_place(deployment.id, message.place)
-                message.stored = True
-                self._want(deployment.id, Urgency.PHASE)
-        else:
-            message.gone = True
+            self._posted_again.add(deployment.id)
+        if not message.gone:
+            message.shows(deployment, rendered, has_lines=has_lines)
+            message.stored = False
+            await self._store_place(deployment.id, message.place)
+            message.stored = True
+            self._want(deployment.id, Urgency.PHASE)
         self._after(deployment, message)
 
     async def _store_place(self, deployment_id: str, place: MessagePlace) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from bot.deployments.ports import Catalog
 from bot.errors import Declined
+from tests.support.builders import a_deployment
 from tests.support.settings import host_line, load, pem
 
 TWO_SERVERS = """
@@ -128,3 +129,25 @@ def test_no_repo_without_table_and_template(tmp_path: Path) -> None:
     apps = catalog(tmp_path)
 
     assert apps.repo_for(apps.policy("blog")) is None
+
+
+@pytest.mark.parametrize("only_listed", ["", "only_listed_apps = true\n"])
+def test_stored_deployment_goes_by_server_and_dokku_app(tmp_path: Path, only_listed: str) -> None:
+    apps = two_servers(tmp_path, only_listed)
+    renamed = a_deployment(app="front", dokku_app="shop-live", server="production")
+    other = a_deployment(app="shop", dokku_app="shop", server="staging")
+    gone = a_deployment(app="front", dokku_app="front-live", server="production")
+    taken = a_deployment(app="shop", dokku_app="shop", server="production")
+    elsewhere = a_deployment(app="blog", dokku_app="blog", server="moon")
+
+    assert apps.rules_of(renamed) == apps.policy("shop")
+    assert apps.rules_of(other) == apps.policy("shop-staging")
+    for unknown in (gone, taken, elsewhere):
+        assert apps.rules_of(unknown) is None
+
+
+def test_stored_deployment_of_an_app_without_a_table(tmp_path: Path) -> None:
+    blog = a_deployment(app="blog", dokku_app="blog", server="staging")
+
+    assert two_servers(tmp_path).rules_of(blog) is not None
+    assert two_servers(tmp_path, "only_listed_apps = true\n").rules_of(blog) is None

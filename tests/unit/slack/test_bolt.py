@@ -1,7 +1,9 @@
 import asyncio
 import hashlib
 import hmac
+import io
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from structlog.testing import capture_logs
 
 from bot.clock import Clock, SystemClock
 from bot.deployments.model import Phase
@@ -21,9 +24,10 @@ from bot.slack.bolt import Intake, open_intake
 from bot.slack.client import open_client
 from bot.slack.limits import SlackLimits
 from bot.slack.manifest import manifest
+from bot.slack.signatures import RequestCheck
 from tests.support.builders import a_deployment
 from tests.support.fake_service import FakeService
-from tests.support.stage import open_stage
+from tests.support.stage import Stage, open_stage
 
 LIMIT_S = 10
 
@@ -39,6 +43,15 @@ class HastyClock(Clock):
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(duration.total_seconds() / 100)
+
+
+class TurnedClock(HastyClock):
+    """Stands still until a test turns it."""
+
+    at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
 
 
 @asynccontextmanager
@@ -118,13 +131,14 @@ async def test_lost_connection_is_reopened(how: str) -> None:
         assert await stage.whisper() == "Nothing is running or queued."
 
 
-async def test_receiving_a_request_makes_no_api_call() -> None:
+async def test_receiving_a_request_only_asks_once_who_the_person_is() -> None:
     async with open_stage() as stage:
         before = len(stage.slack.calls)
-        await stage.deploy("status")
-        await stage.whisper()
-        assert len(stage.slack.calls) == before
-        assert len(stage.acks) == 1
+        for count in (1, 2):
+            await stage.deploy("status")
+            await stage.whisper(count)
+        assert [call.method for call in stage.slack.calls[before:]] == ["users.info"]
+        assert len(stage.acks) == 2
         assert 0 < stage.acks[0] < 1
 
 
@@ -261,6 +275,78 @@ async def test_unsigned_request_is_refused(change: dict[str, str], status: int) 
             assert answer.status == status
 
 
+CHALLENGE = '{"type": "url_verification", "challenge": "x"}'
+SSL_CHECK = "token=abc&ssl_check=1"
+
+
+async def test_unsigned_ssl_check_is_answered_and_does_nothing() -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with open_stage("http") as stage, aiohttp.ClientSession() as session:
+        async with session.post(stage.url, data=SSL_CHECK, headers=form) as answer:
+            assert (answer.status, await answer.text()) == (200, "")
+        async with session.get(f"{stage.url}?{SSL_CHECK}") as answer:
+            assert answer.status == 200
+        command = f"{SSL_CHECK}&command=%2Fdeploy&text=myapp+main&user_id={stage.ada.id}"
+        async with session.post(stage.url, data=command, headers=form) as answer:
+            assert (answer.status, await answer.text()) == (200, "")
+        async with session.post(stage.url, data="ssl_check=0", headers=form) as answer:
+            assert answer.status == 401
+        async with session.get(stage.url) as answer:
+            assert answer.status == 405
+        assert stage.service.requests == []
+
+
+async def refuse(stage: Stage, secret: str, *, age_s: int = 0, body: str = CHALLENGE) -> int:
+    headers = signed(secret, body, str(int(time.time()) - age_s))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(stage.url, data=io.BytesIO(body.encode()), headers=headers) as answer,
+    ):
+        return answer.status
+
+
+@pytest.mark.parametrize(
+    ("ask", "status", "kind", "words"),
+    [
+        ({"secret": "wrong"}, 401, "bad_signature", "SLACK_SIGNING_SECRET is wrong"),
+        ({"age_s": 412}, 401, "old_timestamp", r"differs by 41[23] s: it is ahead of"),
+        ({"age_s": -412}, 401, "old_timestamp", r"differs by 41[123] s: it is behind"),
+        ({"secret": "wrong", "age_s": 412}, 401, "bad_signature", "SLACK_SIGNING_SECRET is wrong"),
+        ({"body": "x" * 2_000_000}, 413, "too_large", "larger than any of Slack's"),
+    ],
+)
+async def test_refused_request_is_logged_once_a_minute_with_its_likely_cause(
+    ask: dict[str, Any], status: int, kind: str, words: str
+) -> None:
+    async with open_stage("http") as stage:
+        given = {"secret": stage.slack.signing_secret} | ask
+        with capture_logs() as logs:
+            for _ in range(3):
+                assert await refuse(stage, **given) == status
+            assert await refuse(stage, stage.slack.signing_secret) == 200
+        (warning,) = [one for one in logs if one["event"] == "slack_request_refused"]
+        assert (warning["log_level"], warning["kind"]) == ("warning", kind)
+        assert re.search(words, warning["why"])
+
+
+async def test_each_kind_of_refusal_has_its_own_warning() -> None:
+    check = RequestCheck("secret", clock := TurnedClock())
+    request = make_mocked_request("POST", "/slack/events")
+    stamp = {"X-Slack-Request-Timestamp": "1000", "X-Slack-Signature": "v0=0"}
+    wrong = make_mocked_request("POST", "/slack/events", headers=stamp)
+    with capture_logs() as logs:
+        for _ in range(5):
+            assert not check.is_from_slack(request, "")
+            assert not check.is_from_slack(wrong, "")
+        clock.at += 61
+        assert not check.is_from_slack(request, "")
+    assert [(one["kind"], one["refused"]) for one in logs] == [
+        ("unsigned", 1),
+        ("bad_signature", 1),
+        ("unsigned", 5),
+    ]
+
+
 @pytest.mark.parametrize(("body", "status"), [(b"\xff\xfe", 400), (b"{", 400), (b"[]", 400)])
 async def test_unreadable_body_is_refused(body: bytes, status: int) -> None:
     async with open_stage("http") as stage, aiohttp.ClientSession() as session:
@@ -283,6 +369,7 @@ async def test_requests_get_503_until_slack_has_answered() -> None:
             observe_ack=lambda _seconds: None,
             source_of=str,
             limits=SlackLimits(),
+            in_channel=lambda _channel, _back: None,
         )
         assert not await intake.is_connected()
         request = make_mocked_request("POST", "/slack/events")

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 import bot.slack
+from bot.deployments.model import Person
 from bot.errors import MessageGone, SlackError
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
@@ -324,22 +325,61 @@ async def test_every_kind_of_call_is_counted(
 ) -> None:
     since = datetime.now(UTC) - timedelta(minutes=1)
     ts = await client.post(deploys.id, text="hello", blocks=BLOCKS)
+    await client.authenticate()
     assert not await client.has_reply(deploys.id, ts, "one", since=since, page=10)
     await client.post_reply(deploys.id, ts, text="done", blocks=BLOCKS, reply_id="one")
     assert await client.has_reply(deploys.id, ts, "one", since=since, page=10)
     assert (await client.open_socket(slack.app_token)).startswith("ws")
-    with pytest.raises(SlackError):
-        await client.group_members("S-unknown")
+    assert await client.group_members("S-unknown") == frozenset()
+    assert await client.person("U-unknown") is None
     assert [method for method, _ in seen] == [
         "chat.postMessage",
+        "auth.test",
         "conversations.replies",
         "chat.postMessage",
         "conversations.replies",
         "apps.connections.open",
         "usergroups.users.list",
+        "users.info",
     ]
-    assert [outcome for _, outcome in seen][:-1] == ["ok"] * 5
-    assert seen[-1][1] == "no_such_subteam"
+    outcomes = [outcome for _, outcome in seen]
+    assert outcomes == [*["ok"] * 6, "no_such_subteam", "user_not_found"]
+
+
+async def test_only_the_bots_own_metadata_counts(
+    slack: SlackSimulator, client: SlackClient, deploys: Channel
+) -> None:
+    begun = datetime.now(UTC) - timedelta(minutes=1)
+    ts = await client.post(deploys.id, text="live", blocks=BLOCKS)
+    for kind, bot_id in (("deployment", None), ("outgoing", None), ("outgoing", "B02ANOTHER0")):
+        slack.workspace.post(
+            Message(
+                channel=deploys.id,
+                ts=slack.workspace.clock.next_ts(),
+                user=slack.user("ada").id,
+                text="not the bot's",
+                bot_id=bot_id,
+                thread_ts=ts if kind == "outgoing" else None,
+                metadata={"event_type": kind, "event_payload": {"id": "01K9"}},
+            )
+        )
+    assert await client.find_by_metadata(deploys.id, "01K9", since=begun) is None
+    assert not await client.has_reply(deploys.id, ts, "01K9", since=begun, page=10)
+
+
+async def test_person_is_read_with_workspace_enterprise_and_kind(
+    slack: SlackSimulator, client: SlackClient
+) -> None:
+    ada, grace = slack.user("ada"), slack.user("grace")
+    assert await client.person(ada.id) == Person(teams=frozenset({"T01SIMULATED"}))
+    slack.join_enterprise_for_test("E01SIMULATED", sister="grace")
+    slack.change_user_for_test("ada", guest="single_channel", deleted=True)
+    assert await client.person(ada.id) == Person(
+        teams=frozenset({"T01SIMULATED"}), enterprise="E01SIMULATED", guest=True, outsider=True
+    )
+    sister = await client.person(grace.id)
+    assert sister == Person(teams=frozenset({"T03SISTER00"}), enterprise="E01SIMULATED")
+    assert (await client.authenticate()).enterprise == "E01SIMULATED"
 
 
 def test_calls_go_through_the_client_so_that_all_are_counted() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.deployments.model import Actor, Deployment, Live, MessagePlace, Phase, Trigger
-from bot.outbox import Attempt, Delivered, Failed, Outgoing
+from bot.outbox import Attempt, Delivered, Failed, Outgoing, Undeliverable
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.client import SlackClient, open_client
@@ -143,8 +143,10 @@ async def test_reply_is_sent_if_the_thread_cannot_be_searched(stage: Stage) -> N
         (lambda slack: slack.fail_for_test("chat.postMessage", error="internal_error"), "internal"),
         (lambda slack: slack.rate_limit_for_test("chat.postMessage", 3), "ratelimited"),
         (lambda slack: slack.fail_for_test("chat.postMessage", status=503), "http_503"),
-        (lambda slack: slack.remove_bot(slack.channel("deploys")), "not_in_channel"),
-        (lambda slack: slack.archive(slack.channel("deploys")), "is_archived"),
+        (
+            lambda slack: slack.fail_for_test("chat.postMessage", error="restricted_action"),
+            "restricted_action",
+        ),
     ],
 )
 async def test_refusal_is_tried_again(
@@ -155,6 +157,64 @@ async def test_refusal_is_tried_again(
     assert isinstance(answer, Failed)
     assert answer.error.startswith(code)
     assert stage.replies == []
+
+
+def kicked(slack: SlackSimulator) -> None:
+    slack.remove_bot(slack.channel("deploys"))
+
+
+def kicked_from_a_private_one(slack: SlackSimulator) -> None:
+    slack.make_private(slack.channel("deploys"))
+    kicked(slack)
+
+
+OUT = pytest.mark.parametrize(
+    "put_out",
+    [kicked, kicked_from_a_private_one, lambda slack: slack.archive(slack.channel("deploys"))],
+)
+
+
+@OUT
+@pytest.mark.parametrize("tries", [0, 1])
+async def test_out_of_the_channel_the_requester_gets_it_directly(
+    stage: Stage, put_out: Callable[[SlackSimulator], None], tries: int
+) -> None:
+    put_out(stage.slack)
+    answer = await stage.reply(replace(ROW, created_at=datetime.now(UTC), tries=tries))
+    assert answer == Delivered("sent as a direct message")
+    (direct,) = stage.slack.messages(stage.slack.dm(stage.slack.user("ada")))
+    assert "was deployed" in direct.plain
+    assert f"I can't post in <#{stage.parent.channel}>" in direct.plain
+    assert stage.replies == []
+
+
+@OUT
+async def test_note_is_not_lost_out_of_the_channel(
+    stage: Stage, put_out: Callable[[SlackSimulator], None]
+) -> None:
+    put_out(stage.slack)
+    note = replace(ROW, kind="deployment.note", body={"text": "It crashes since."})
+    assert await stage.reply(note) == Delivered("sent as a direct message")
+    (direct,) = stage.slack.messages(stage.slack.dm(stage.slack.user("ada")))
+    assert "It crashes since." in direct.plain
+
+
+async def test_nobody_is_tried_for_hours_out_of_the_channel(stage: Stage) -> None:
+    kicked(stage.slack)
+    assert stage.deployment is not None
+    stage.slack.rate_limit_for_test("chat.postMessage", 3, times=1)
+    assert isinstance(await stage.reply(), Failed)
+    stage.slack.fail_for_test("chat.postMessage", error="not_in_channel")
+    stage.slack.fail_for_test("chat.postMessage", error="messages_tab_disabled")
+    refused = Undeliverable("not as a direct message either: messages_tab_disabled")
+    assert await stage.reply() == refused
+    stage.deployment = replace(stage.deployment, requested_by=Actor(user="cli"))
+    assert isinstance(await stage.reply(), Undeliverable)
+
+
+async def test_thread_that_keeps_refusing_is_given_up_for_a_direct_message(stage: Stage) -> None:
+    stage.slack.fail_for_test("chat.postMessage", error="restricted_action_thread_locked")
+    assert await stage.reply(replace(ROW, tries=2)) == Delivered("sent as a direct message")
 
 
 async def test_deleted_message_leaves_the_reply_to_be_tried_again(stage: Stage) -> None:

@@ -117,6 +117,8 @@ class Chat:
         channel = self._visible(args["channel"])
         if channel.is_archived:
             raise ApiError("is_inactive")
+        if self._workspace.bot.id not in channel.members:
+            raise ApiError(channel.refuses_edits)
         message = self._workspace.message(channel.id, args["ts"])
         if message is None:
             raise ApiError("message_not_found")

@@ -16,9 +16,9 @@ _RANGE: Mapping[str, ArgumentKind] = {
     "include_all_metadata": "boolean",
 }
 _READ = ("channels:read", "groups:read", "im:read")
-_HISTORY = ("channels:history", "groups:history", "im:history")
+_HISTORY = ("channels:history", "groups:history", "im:history", "mpim:history")
 _MOST = 1000
-_SCOPE_PREFIX = {"channel": "channels", "group": "groups", "im": "im"}
+_SCOPE_PREFIX = {"channel": "channels", "group": "groups", "im": "im", "mpim": "mpim"}
 
 
 class Conversations:

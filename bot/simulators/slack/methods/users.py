@@ -85,6 +85,7 @@ class Users:
             "team_id": self._workspace.team_id,
             "user_id": bot.id,
             "bot_id": bot.bot_id,
+            "enterprise_id": self._workspace.enterprise_id,
             "is_enterprise_install": False,
         }
 

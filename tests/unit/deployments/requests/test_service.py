@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus, Container
-from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Live, Phase, Trigger
+from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Trigger
 from bot.deployments.refs import CannotTell, NotThere
-from bot.deployments.requests.service import Request, may_deploy
+from bot.deployments.requests.service import Request
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
 from tests.support.builders import (
     METADATA,
@@ -302,10 +302,57 @@ async def test_retry_and_rollback_are_new_requests() -> None:
 @in_virtual_time
 async def test_people_of_another_workspace_are_declined() -> None:
     rig = a_rig(start=False)
-    rig.service.access.set_home_team("T01")
+    rig.service.access.set_home("T01")
     with pytest.raises(Declined, match="own workspace"):
         await rig.service.request(ask(actor=replace(ADA, team="T99")))
     assert rig.store.rows == {}
+
+
+LOW = {"most_waiting_of_app": 2, "most_waiting_of_person": 3}
+
+
+async def fills(rig: Rig, *apps: str, actor: Actor = ADA) -> None:
+    for number, app in enumerate(apps):
+        await requested(rig, app=app, actor=actor, request_key=f"{actor.user}{app}{number}")
+
+
+@in_virtual_time
+async def test_no_more_may_wait_for_one_app() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    eve = replace(ADA, user="U0EVE")
+    await fills(rig, "web", "web")
+    for actor in (eve, Actor(user="cli")):
+        with pytest.raises(Declined, match=r"2 deployments of web are waiting, and no more may"):
+            await rig.service.request(ask(actor=actor, request_key="more"))
+    assert len(rig.store.rows) == 2
+    await rig.service.cancel(next(iter(rig.store.rows)), actor=ADA, through="button")
+    await fills(rig, "web", actor=eve)
+
+
+@in_virtual_time
+async def test_no_more_may_wait_for_one_person() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    await fills(rig, "web", "shop", "blog")
+    with pytest.raises(Declined, match=r"3 deployments that you requested are waiting"):
+        await rig.service.request(ask(app="wiki", request_key="more"))
+    await fills(rig, "wiki", actor=replace(ADA, user="U0EVE"))
+    await fills(rig, "web", actor=Actor(user="cli"))
+
+
+@in_virtual_time
+async def test_repeated_delivery_at_the_bound_is_no_second_request() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    await fills(rig, "web", "web")
+    assert await rig.service.request(ask(request_key="U0ADAweb1")) is None
+
+
+@in_virtual_time
+async def test_simultaneous_requests_share_the_bound() -> None:
+    rig = a_rig(start=False, timing=LOW)
+    asked = [rig.service.request(ask(request_key=str(number))) for number in range(6)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(one, Declined) for one in answers) == 4
+    assert len(rig.store.rows) == 2
 
 
 def live(sha: str = SHA, **changes: Any) -> Deployment:
@@ -395,12 +442,3 @@ async def test_release_that_failed_late_is_the_previous_one_of_the_next() -> Non
 
 def stale() -> StoreError:
     return StaleState("it changed")
-
-
-def test_only_deployers_and_their_groups_may_deploy() -> None:
-    open_to_all = AppPolicy(server="s", app="web", dokku_app="web")
-    closed = AppPolicy(server="s", app="web", dokku_app="web", deployers=frozenset({"U1", "S1"}))
-    assert may_deploy(open_to_all, Actor(user="U9"), frozenset())
-    assert may_deploy(closed, Actor(user="U1"), frozenset())
-    assert may_deploy(closed, Actor(user="U9"), frozenset({"S1"}))
-    assert not may_deploy(closed, Actor(user="U9"), frozenset({"S2"}))

@@ -422,14 +422,82 @@ async def test_message_is_posted_again_in_the_channel_if_the_thread_is_gone(
     assert world.shown.startswith("Failed: myapp main")
 
 
-async def test_channel_that_accepts_nothing_is_left_alone(world: World) -> None:
+async def test_message_that_may_not_be_edited_nor_replaced_is_left_alone(world: World) -> None:
     deployment = await world.posted()
-    world.slack.edit_errors = [MessageGone("archived", code="is_inactive")]
-    world.slack.post_errors = [SlackError("archived", code="is_archived")] * 2
+    world.slack.edit_errors = [MessageGone("too old", code="edit_window_closed")]
+    world.slack.post_errors = [SlackError("no", code="restricted_action")] * 2
     world.moved(deployment, Urgency.PHASE, **RUNNING)
     await world.clock.advance(60)
     assert len(world.slack.edits) == 1
     assert len(world.slack.posts) == 1
+
+
+OUT_OF_CHANNEL = pytest.mark.parametrize(
+    "code",
+    ["not_in_channel", "channel_not_found", "is_inactive", "is_archived", "cant_update_message"],
+)
+
+
+def put_out(world: World, code: str, times: int) -> None:
+    world.slack.edit_errors = [MessageGone("out", code=code) for _ in range(times)]
+    world.slack.post_errors = [SlackError("out", code="not_in_channel") for _ in range(2 * times)]
+
+
+@OUT_OF_CHANNEL
+async def test_message_converges_when_the_bot_is_back_in_the_channel(
+    world: World, code: str
+) -> None:
+    deployment = await world.posted()
+    put_out(world, code, 100)
+    deployment = world.moved(deployment, Urgency.PHASE, **RUNNING)
+    for number in range(40):
+        world.noted(deployment, Urgency.ROUTINE, tail=(f"line {number}",))
+        await world.clock.advance(1)
+    assert len(world.slack.edits) == 1
+    world.moved(deployment, Urgency.NOW, **ENDED)
+    await world.clock.advance(1)
+    assert len(world.slack.edits) == 2
+    put_out(world, code, 0)
+    world.live.in_channel("C9")
+    await world.clock.advance(1)
+    assert len(world.slack.edits) == 2
+    world.live.in_channel("C1")
+    await world.clock.advance(2)
+    assert world.shown.startswith("Failed: myapp main")
+    assert len(world.slack.posts) == 1
+    assert not world.live._messages
+
+
+@OUT_OF_CHANNEL
+async def test_nothing_is_retried_for_hours_out_of_the_channel(world: World, code: str) -> None:
+    deployment = await world.posted()
+    put_out(world, code, 100)
+    world.moved(deployment, Urgency.NOW, **ENDED)
+    await world.clock.advance(6 * 3600)
+    assert len(world.slack.edits) == 9
+    assert max(world.edit_times) < 3600
+    assert not world.live._messages
+
+
+async def test_message_converges_if_only_some_edits_were_refused(world: World) -> None:
+    deployment = await world.posted()
+    put_out(world, "not_in_channel", 1)
+    deployment = world.moved(deployment, Urgency.PHASE, **RUNNING)
+    await world.clock.advance(30)
+    world.moved(deployment, Urgency.NOW, **ENDED)
+    await world.clock.advance(1)
+    assert world.shown.startswith("Failed: myapp main")
+    assert len(world.slack.posts) == 1
+
+
+async def test_running_message_goes_on_by_itself_after_a_short_absence(world: World) -> None:
+    deployment = await world.posted()
+    put_out(world, "channel_not_found", 1)
+    world.moved(deployment, Urgency.PHASE, **RUNNING)
+    await world.clock.advance(61)
+    assert "Deploying myapp main" in world.shown
+    await world.clock.advance(30)
+    assert len(world.slack.edits) == 5
 
 
 async def test_place_is_stored_later_if_the_database_was_down(world: World) -> None:
