@@ -75,7 +75,7 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
         assert deployed.facts["Previous"] == f"`{row.previous_sha[:7]}` according to Dokku"
         assert "http://myapp.dokku.example:5000" in deployed.facts["Address"]
         assert deployed.buttons == ["Full log"]
-        assert row.build_id in deployed.footer
+        assert deployed.footer == row.id
 
         (message,) = world.messages
         for one in world.slack.edits(message):

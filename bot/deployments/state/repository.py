@@ -17,6 +17,7 @@ from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress, Who
 from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.timing import Timing
 from bot.errors import StoreError
@@ -162,6 +163,14 @@ class DeploymentRepository:
         self.cache.put(fresh)
         self.announcer.changed(fresh.id, Urgency.NOW)
         return fresh
+
+    async def place_commits(self, deployment_id: str, commits: Commits) -> None:
+        """Store and show what a deployment ships. Raises what `Store.place_commits` raises."""
+        await self.store.place_commits(deployment_id, commits)
+        known = self.cache.get(deployment_id)
+        if known is not None:
+            self.cache.put(replace(known.deployment, commits=commits))
+        self.announcer.changed(deployment_id, Urgency.PHASE)
 
     def note(
         self, deployment_id: str, progress: Progress, urgency: Urgency = Urgency.ROUTINE

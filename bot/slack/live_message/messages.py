@@ -68,7 +68,7 @@ def _all(_deployment_id: str) -> bool:
     return True
 
 
-def _no_link(_repo: str, _sha: str) -> str | None:
+def _no_link(_repo: str, *_shas: str) -> str | None:
     return None
 
 
@@ -86,6 +86,7 @@ class LiveMessages(Announcer):
         buttons: Sequence[Button],
         name_server: bool = True,
         commit_url: Callable[[str, str], str | None] = _no_link,
+        compare_url: Callable[[str, str, str], str | None] = _no_link,
         edit_lag: Callable[[timedelta], None] | None = None,
     ) -> None:
         self._client = client
@@ -97,6 +98,7 @@ class LiveMessages(Announcer):
         self._buttons = buttons
         self._name_server = name_server
         self._commit_url = commit_url
+        self._compare_url = compare_url
         self._edit_lag = edit_lag
         self._shows_running: Callable[[str], bool] = _all
         self._messages: dict[str, LiveMessage] = {}
@@ -359,15 +361,21 @@ class LiveMessages(Announcer):
         """The message, and whether log lines were available."""
         progress = self._cache.progress(deployment.id)
         shown = replace(progress, tail=(), excerpt=(), notes=()) if bare else progress
-        url = None
+        url = compare_url = None
         if deployment.repo and deployment.sha:
             url = self._commit_url(deployment.repo, deployment.sha)
+            if (shipped := deployment.shipped) is not None and shipped.base is not None:
+                ends = (shipped.base, deployment.sha)
+                # What it takes back is what the live commit adds to it.
+                ends = ends if shipped.ahead else ends[::-1]
+                compare_url = self._compare_url(deployment.repo, *ends)
         rendered = render(
             deployment,
             shown,
             now=self._clock.now(),
             buttons=self._buttons,
             commit_url=url,
+            compare_url=compare_url,
             name_server=self._name_server,
             updates_every=self._gate.refresh_interval(),
             running=self._gate.running,

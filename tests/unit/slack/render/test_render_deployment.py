@@ -22,6 +22,7 @@ from bot.deployments.model import (
     Phase,
     Progress,
 )
+from bot.deployments.refs import Commit, Commits
 from bot.dokku.login_failures import explain
 from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
@@ -57,7 +58,20 @@ HOST_KEY = str(
         waited_s=10,
     )
 )
-CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+HEAD = Commit(sha=SHA, subject="Fix VAT rounding (#412)", author="Grace")
+
+
+def shipped(*, ahead: int = 0, behind: int = 0) -> Commits:
+    names = [f"{'Add' if ahead else 'Change'} feature {number}" for number in range(20, 0, -1)]
+    others = [Commit(sha="e" * 40, subject=name, author="Ada") for name in names]
+    listed = [HEAD, *others][:ahead] if ahead else others[:behind]
+    return Commits(head=HEAD, base=OLD, ahead=ahead, behind=behind, listed=tuple(listed[:20]))
+
+
+CASES: Mapping[
+    str,
+    tuple[dict[str, Any], dict[str, Any]] | tuple[dict[str, Any], dict[str, Any], Commits],
+] = {
     "looking_up": ({"phase": Phase.QUEUED, "ready": False, "sha": None, "started_at": None}, {}),
     "queued": (
         {"phase": Phase.QUEUED, "started_at": None},
@@ -167,6 +181,20 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
+    "shipping_four_commits": (BUILDING, {"tail": LOG}, shipped(ahead=4)),
+    "shipping_many_commits": (BUILDING, {"tail": LOG}, shipped(ahead=1_234)),
+    "shipping_the_first_commit": (BUILDING, {"tail": LOG}, Commits(head=HEAD)),
+    "behind_what_is_live": (
+        {"phase": Phase.QUEUED, "started_at": None},
+        {"place": 1},
+        shipped(behind=3),
+    ),
+    "ahead_and_behind": (BUILDING, {}, shipped(ahead=1, behind=2)),
+    "rolling_back": (
+        {**BUILDING, "rollback_of": "01K9ZB3V7N8Q4R5S6T7V8W9X0Z"},
+        {},
+        shipped(behind=3),
+    ),
     "cancelled": (
         {**BUILDING, "phase": Phase.CANCELLED, "live": Live.PREVIOUS, "cancel": True},
         {"tail": LOG},
@@ -175,7 +203,8 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def rendered(build: Build, now: datetime, case: str) -> Rendered:
-    facts, seen = CASES[case]
+    facts, seen, *commits = CASES[case]
+    facts = facts | {"commits": commits[0]} if commits else facts
     ended = facts["phase"] in {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}
     facts = {**facts, "finished_at": now if ended else None}
     if facts.get("cancel"):
@@ -183,7 +212,13 @@ def rendered(build: Build, now: datetime, case: str) -> Rendered:
     seen = {"checked_at": now, **seen}
     if "stale_since" in seen:
         seen["stale_since"] = now + seen["stale_since"]
-    return render(build(**facts), Progress(**seen), now=now, commit_url="https://x.example/c/a1")
+    return render(
+        build(**facts),
+        Progress(**seen),
+        now=now,
+        commit_url="https://x.example/c/a1",
+        compare_url="https://x.example/a..b",
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -222,6 +257,7 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "looking_up": ["Cancel"],
         "queued": ["Cancel"],
         "queued_behind_a_push": ["Cancel"],
+        "behind_what_is_live": ["Cancel"],
         "cancelling": ["Full log"],
         "cancelling_a_fetch": ["Full log"],
         "cancel_out_of_reach": ["Full log"],
