@@ -259,7 +259,7 @@ async def load_unfinished(deployments: DeploymentRepository) -> Sequence[Deploym
 async def load_recently_ended(
     deployments: DeploymentRepository, clock: Clock
 ) -> Sequence[Deployment]:
-    """Recent results, with their excerpts: a killed process may not have shown them."""
+    """Recent results: a killed process may not have shown them. Failures with their excerpts."""
     newest = await deployments.store.recent(limit=MAX_RECENT)
     since = clock.now() - RECENT
     ended = [
@@ -268,18 +268,13 @@ async def load_recently_ended(
         if row.phase in ENDINGS and row.finished_at and row.finished_at >= since
     ]
     for row in ended:
-        log = await deployments.store.logs.read(row.id)
         deployments.cache.put(row)
-        deployments.cache.note(row.id, _progress_from_log(row, log))
+        if row.phase is Phase.FAILED:
+            # An excerpt is not stored.
+            lines = (await deployments.store.logs.read(row.id)).splitlines()
+            excerpt = around_error(lines, row.reason)
+            deployments.cache.note(row.id, Progress(excerpt=excerpt))
     return [row for row in ended if row.message]
-
-
-def _progress_from_log(row: Deployment, log: str) -> Progress:
-    """Rebuild the excerpt from the log: it is not stored."""
-    lines = log.splitlines()
-    if row.phase is Phase.SUCCEEDED:
-        return Progress(tail=around_error(lines, None))
-    return Progress(excerpt=around_error(lines, row.reason))
 
 
 def find_unposted(

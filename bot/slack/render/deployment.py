@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.deployments.model import Deployment, Live, Phase, Progress
-from bot.deployments.states import ENDINGS, WAITING
+from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
 from bot.slack.render.blocks import Button, Situation, button_row, validate_message
 
 SNIPPET_LINES = 10
+RUNNING_LINES = 3
+"""While it runs: enough to see that it moves on. The rest is behind `Full log`."""
 SNIPPET_COLUMNS = 160
 REASON_LONGEST = 700
 NOTE_LONGEST = 500
@@ -91,8 +93,11 @@ def render(
 
 
 def snippet(deployment: Deployment, progress: Progress, most_lines: int = SNIPPET_LINES) -> str:
-    """The log lines to show: at a failure those around the error, else the last ones."""
+    """The log lines to show: while it runs the last ones, at a failure those around the error."""
     failed = deployment.phase is Phase.FAILED
+    if not failed and deployment.phase not in RUNNING:
+        return ""
+    most_lines = most_lines if failed else min(most_lines, RUNNING_LINES)
     lines = [txt.log_line(line) for line in (failed and progress.excerpt) or progress.tail]
     while lines and not lines[-1]:
         lines.pop()

@@ -373,11 +373,58 @@ def test_normal_pace_is_not_mentioned(a_deployment: Build, now: datetime) -> Non
     assert "updated every" not in str(shown.blocks)
 
 
-def test_only_the_last_ten_lines_are_shown(a_deployment: Build, now: datetime) -> None:
-    tail = tuple(f"line {number}" for number in range(40))
-    shown = str(render(a_deployment(**BUILDING), Progress(tail=tail), now=now).blocks)
-    assert "line 29" not in shown
-    assert all(f"line {number}" in shown for number in range(30, 40))
+@pytest.mark.parametrize(
+    ("phase", "lines"),
+    [
+        *((Phase.BUILDING, 3), (Phase.CHECKING, 3), (Phase.CANCELLING, 3), (Phase.FAILED, 10)),
+        *((Phase.SUCCEEDED, 0), (Phase.CANCELLED, 0), (Phase.QUEUED, 0)),
+    ],
+)
+def test_lines_are_shown_while_it_runs_and_at_a_failure(
+    a_deployment: Build, now: datetime, phase: Phase, lines: int
+) -> None:
+    tail = tuple(f"line {number}" for number in range(10, 50))
+    shown = str(render(a_deployment(phase=phase), Progress(tail=tail), now=now).blocks)
+    assert [line for line in tail if line in shown] == list(tail[40 - lines :])
+
+
+def test_only_the_id_is_below_a_result(a_deployment: Build, now: datetime) -> None:
+    facts = {**BUILDING, "retry_of": "01K9ZB", "rollback_of": "01K9ZA", "finished_at": now}
+    for phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
+        one = a_deployment(**{**facts, "phase": phase})
+        assert render(one, Progress(checked_at=now), now=now).blocks[-1]["elements"] == [
+            {"type": "mrkdwn", "text": one.id, "verbatim": True}
+        ]
+
+
+def test_a_screen_reader_says_of_which_deployment_a_button_is(
+    a_deployment: Build, now: datetime
+) -> None:
+    for ref in ("main", "x" * 255):
+        shown = render(a_deployment(**BUILDING, ref=ref), Progress(), now=now)
+        labels = [one["accessibility_label"] for one in shown.blocks[-2]["elements"]]
+        assert [label.split(" ")[:3] for label in labels] == [
+            ["Full", "log:", "myapp"],
+            ["Cancel:", "myapp", labels[1].split(" ")[2]],
+        ]
+        assert all(len(label) <= 75 for label in labels)
+
+
+@pytest.mark.parametrize("case", ["shipping_four_commits", "behind_what_is_live", "rolling_back"])
+def test_the_spoken_text_says_what_ships(case: str, a_deployment: Build, now: datetime) -> None:
+    shown = rendered(a_deployment, now, case)
+    block = next(one for one in shown.blocks if "9999999" in str(one))
+    said = block["text"]["text"].partition(" (<")[0]
+    assert said in shown.text
+    assert '"Fix VAT rounding (#412)" by Grace' in shown.text
+    assert "requested by @\u200bada" in shown.text
+
+
+def test_the_same_commit_again_ships_nothing(a_deployment: Build, now: datetime) -> None:
+    same = Commits(head=HEAD, base=SHA)
+    shown = render(a_deployment(**BUILDING, commits=same), Progress(), now=now)
+    assert "commits" not in _text_of(shown)
+    assert "Fix VAT rounding" in _text_of(shown)
 
 
 def test_server_is_left_out_if_there_is_only_one(a_deployment: Build, now: datetime) -> None:
