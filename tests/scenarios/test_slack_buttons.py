@@ -50,7 +50,7 @@ async def test_several_people_pressing_retry_start_one_deployment(quick: World) 
     await quick.click(RETRY, failed, user="grace")
     await quick.whispered("already been started", user="grace")
     quick.let_go()
-    await quick.until_message("Deployed")
+    await quick.until_message("Deployed", "retry of")
     new, old = await quick.rows()
     assert (new.retry_of, new.trigger) == (old.id, Trigger.BUTTON)
     assert new.requested_by.user == quick.ada.id

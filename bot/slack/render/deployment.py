@@ -162,14 +162,14 @@ def _sentence(reason: str) -> str:
 
 def _context(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
     parts = [txt.inert(deployment.id, 40)]
-    if deployment.phase in ENDINGS:
-        return parts[0]
-    if deployment.build_id:
-        parts.append(f"Dokku build {txt.inert(deployment.build_id, 60)}")
     if deployment.retry_of:
         parts.append(f"retry of {txt.inert(deployment.retry_of, 40)}")
     if deployment.rollback_of:
         parts.append(f"rollback of {txt.inert(deployment.rollback_of, 40)}")
+    if deployment.phase in ENDINGS:
+        return " · ".join(parts)
+    if deployment.build_id:
+        parts.append(f"Dokku build {txt.inert(deployment.build_id, 60)}")
     if progress.stale_since is not None:
         parts.append(f"stale since {txt.clock_time(progress.stale_since)}")
     elif volatile.checked:

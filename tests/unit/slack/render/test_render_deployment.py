@@ -388,13 +388,22 @@ def test_lines_are_shown_while_it_runs_and_at_a_failure(
     assert [line for line in tail if line in shown] == list(tail[40 - lines :])
 
 
-def test_only_the_id_is_below_a_result(a_deployment: Build, now: datetime) -> None:
-    facts = {**BUILDING, "retry_of": "01K9ZB", "rollback_of": "01K9ZA", "finished_at": now}
+@pytest.mark.parametrize(
+    ("facts", "more"),
+    [
+        ({}, ""),
+        ({"retry_of": "01K9ZA"}, " · retry of 01K9ZA"),
+        ({"rollback_of": "01K9ZA"}, " · rollback of 01K9ZA"),
+    ],
+)
+def test_below_a_result_are_only_its_id_and_what_it_repeats(
+    a_deployment: Build, now: datetime, facts: dict[str, Any], more: str
+) -> None:
     for phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
-        one = a_deployment(**{**facts, "phase": phase})
-        assert render(one, Progress(checked_at=now), now=now).blocks[-1]["elements"] == [
-            {"type": "mrkdwn", "text": one.id, "verbatim": True}
-        ]
+        one = a_deployment(**{**BUILDING, **facts, "phase": phase, "finished_at": now})
+        shown = render(one, Progress(checked_at=now), now=now, updates_every=timedelta(minutes=1))
+        (below,) = shown.blocks[-1]["elements"]
+        assert below["text"] == one.id + more
 
 
 def test_a_screen_reader_says_of_which_deployment_a_button_is(
