@@ -20,7 +20,7 @@ from bot.dokku.limits import SshLimits
 from bot.dokku.servers import DokkuServers, open_servers
 from bot.domain import Ports, assemble_domain
 from bot.errors import Refused, StoreError
-from bot.git import GitRefs, commit_url
+from bot.git import GitRefs, commit_url, compare_url
 from bot.metrics import DeploymentMetrics, Metrics
 from bot.outbox import LaneTiming
 from bot.poller import Poller, open_poller
@@ -248,6 +248,7 @@ def _build_live_messages(
         buttons=MESSAGE_BUTTONS,
         name_server=name_server,
         commit_url=commit_url,
+        compare_url=compare_url,
         edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
     )
 

@@ -14,7 +14,7 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.refs import Refs
 from bot.deployments.requests.service import Access, Service
-from bot.deployments.requests.submit import DispatcherHooks, RequestResolver
+from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, ShippedCommits
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.timing import Timing
 
@@ -63,6 +63,7 @@ def assemble_domain(
     resolver = RequestResolver(
         servers=ports.servers, refs=ports.refs, names=names, store=ports.store
     )
+    commits = ShippedCommits(deployments=deployments, refs=ports.refs, spawn=tasks.spawn)
     late_verdicts = LateVerdicts(
         replica=replica,
         servers=ports.servers,
@@ -81,6 +82,7 @@ def assemble_domain(
             deployments=deployments,
             look_up=resolver.look_up,
             check_start=access.check_start,
+            read_commits=commits.read,
             polls=ports.polls,
             timing=timing,
             clock=clock,
@@ -105,6 +107,7 @@ def assemble_domain(
             cancel_requested=dispatcher.cancel_requested,
             spawn=tasks.spawn,
         ),
+        commits=commits,
     )
     crash_watch = CrashWatch(
         replica=replica,

@@ -1,6 +1,6 @@
-"""Git repositories: which commit a ref names, and the web page of a commit.
+"""Git repositories: which commit a ref names, what a commit ships, and the web pages of commits.
 
-`GitRefs` lists a repository with git itself (a subprocess); `commit_url` is pure.
+`GitRefs` asks a repository with git itself (a subprocess); `commit_url` and `compare_url` are pure.
 """
 
 import asyncio
@@ -10,17 +10,39 @@ import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
 from bot.deployments.dokku_facts import FULL_SHA
-from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Refs, Several
+from bot.deployments.refs import (
+    MOST_LISTED,
+    CannotTell,
+    Commit,
+    Commits,
+    Found,
+    NotThere,
+    RefAnswer,
+    Refs,
+    Several,
+)
 from bot.names import Repositories, is_ref
 from bot.redaction import Redactor
 
+log = structlog.get_logger(__name__)
+
 _AT_ONCE = 8
+_HISTORIES_AT_ONCE = 4
+_HISTORY_SHARE = 0.7
+"""Of the time limit; the rest is for the commit alone, if the history cannot be had."""
 _WHY_CHARS = 300
+_SUBJECT, _NAME = 200, 80
+"""Characters that are kept."""
+_BLOCK_BYTES = 512
+"""The unit of `ulimit -f`. Source: POSIX, `ulimit`."""
+_NO_FILTER = b"filtering not recognized by server"
+"""What git warns of before it fetches everything. Source: fetch-pack.c."""
 _REPO = re.compile(r"(?!-)[^\s\x00-\x1f\x7f]{1,2000}")
 _SHORTEST_SHA = 7
 """Fewer digits are not accepted as a commit: commits without a ref may begin the same way."""
@@ -40,13 +62,8 @@ _PASSED_ON = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """What `git ls-remote` printed."""
-
-    exit_status: int
-    stdout: bytes
-    stderr: bytes
+class _GitFailed(Exception):
+    """Why git did not do it, in git's words, redacted."""
 
 
 class GitRefs(Refs):
@@ -61,6 +78,7 @@ class GitRefs(Refs):
         allow_protocols: str = "https:http:ssh:git",
         timeout_s: float = 5.0,
         most_bytes: int = 4 * 1024 * 1024,
+        most_history_bytes: int = 32 * 1024 * 1024,
     ) -> None:
         """`credentials`: git-credential-store lines (`https://user:token@host`), if any."""
         self._credentials = credentials or ""
@@ -69,7 +87,10 @@ class GitRefs(Refs):
         self._allow_protocols = allow_protocols
         self._timeout_s = timeout_s
         self._most_bytes = most_bytes
+        self._most_history_bytes = most_history_bytes
         self._free = asyncio.Semaphore(_AT_ONCE)
+        # Not shared with `resolve`, which deployments wait for.
+        self._free_for_history = asyncio.Semaphore(_HISTORIES_AT_ONCE)
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         if FULL_SHA.fullmatch(ref.lower()):
@@ -80,54 +101,129 @@ class GitRefs(Refs):
         short = _HEX.fullmatch(ref) is not None and len(ref) >= _SHORTEST_SHA
         try:
             async with asyncio.timeout(self._timeout_s), self._free:
-                listing = await self._list(self._repositories.full(repo), () if short else names)
+                listed = await self._list(self._repositories.full(repo), () if short else names)
         except TimeoutError:
             return CannotTell(f"the repository could not be listed within {self._timeout_s:g} s")
         except OSError as err:
             return CannotTell(f"git could not be run on the bot's machine: {err.strerror}")
-        if listing.exit_status != 0:
-            return CannotTell(self._why(listing.stderr))
-        answer = self._answer(listing.stdout, names, ref)
+        except _GitFailed as error:
+            return CannotTell(str(error))
+        answer = self._answer(listed, names, ref)
         if ref == "HEAD" and isinstance(answer, Found):
-            return Found(answer.sha, branch=_default_branch(listing.stdout, answer.sha))
+            return Found(answer.sha, branch=_default_branch(listed, answer.sha))
         return answer
 
-    async def _list(self, repo: str, names: Sequence[str]) -> _Listing:
-        # A new folder for each call: git edits the credentials file when a login fails.
-        with tempfile.TemporaryDirectory(prefix="deploybot-git-") as folder:
-            options = ["-c", "credential.helper=", "-c", "core.askPass="]
-            if self._credentials:
-                path = _write_secret(folder, self._credentials.rstrip() + "\n")
-                options += ["-c", f"credential.helper=store --file='{path}'"]
+    async def commits(self, repo: str, sha: str, base: str | None) -> Commits | None:
+        if not _REPO.fullmatch(repo) or not FULL_SHA.fullmatch(sha):
+            return None
+        async with self._free_for_history:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._commits(self._repositories.full(repo), sha, base)
+            except (_GitFailed, OSError) as error:
+                log.info("commits_not_read", sha=sha, why=str(error) or type(error).__name__)
+                return None
+
+    async def _commits(self, repo: str, sha: str, base: str | None) -> Commits:
+        """Without the comparison if the history cannot be had: too large, or `base` is gone."""
+        if base is not None and base != sha and FULL_SHA.fullmatch(base):
+            try:
+                async with asyncio.timeout(self._timeout_s * _HISTORY_SHARE):
+                    return await self._compare(repo, sha, base)
+            except (_GitFailed, TimeoutError) as error:
+                log.info("commits_not_compared", sha=sha, base=base, why=str(error))
+        with _folder() as folder:
+            await self._fetch(folder, repo, sha, depth=1)
+            (head,) = await self._read_log(folder, sha, most=1)
+            return Commits(head=head, base=sha if base == sha else None)
+
+    async def _compare(self, repo: str, sha: str, base: str) -> Commits:
+        with _folder() as folder:
+            await self._fetch(folder, repo, sha, base)
+            both = ("--left-right", f"{base}...{sha}")
+            counted = await self._local(folder, "rev-list", "--count", *both)
+            behind, ahead = map(int, counted.split())
+            (head,) = await self._read_log(folder, sha, most=1)
+            span = f"{base}..{sha}" if ahead else f"{sha}..{base}"
+            listed = tuple(await self._read_log(folder, span, most=MOST_LISTED))
+            return Commits(head=head, base=base, ahead=ahead, behind=behind, listed=listed)
+
+    async def _fetch(self, folder: str, repo: str, *shas: str, depth: int | None = None) -> None:
+        """Fetch commits without their trees and files, into a new repository. Raises _GitFailed."""
+        await self._local(folder, "init", "--quiet", "--bare", "--template=", ".")
+        words = ["-c", "fetch.unpackLimit=1", "-c", f"remote.origin.url={repo}", "fetch"]
+        words += ["--quiet", "--no-tags", "--no-auto-maintenance", "--filter=tree:0"]
+        words += [f"--depth={depth}"] if depth else []
+        # One pack, whose size the limit bounds.
+        limited = 'ulimit -f "$0" && exec git "$@"'
+        blocks = str(self._most_history_bytes // _BLOCK_BYTES)
+        options = self._credential_options(folder)
+        argv = ["sh", "-c", limited, blocks, *options, *words, "origin", *shas]
+        await self._run(folder, argv, unless=_NO_FILTER)
+
+    async def _read_log(self, folder: str, span: str, *, most: int) -> list[Commit]:
+        shape = "--format=%H%x00%an%x00%s"
+        words = await self._local(folder, "log", "-z", "--no-mailmap", f"-{most}", shape, span)
+        texts = iter(words.split("\0"))
+        mask = self._redactor.text
+        return [
+            Commit(sha=sha, subject=mask(subject)[:_SUBJECT], author=mask(author)[:_NAME])
+            for sha, author, subject in zip(texts, texts, texts, strict=False)
+        ]
+
+    async def _local(self, folder: str, *words: str) -> str:
+        """Run git on the fetched repository; what it lacks is not fetched. Raises _GitFailed."""
+        printed = await self._run(folder, ["git", *words], offline=True)
+        return printed.decode("utf-8", "replace")
+
+    async def _list(self, repo: str, names: Sequence[str]) -> bytes:
+        with _folder() as folder:
             # HEAD distinguishes an empty repository from one without the ref. Without a name, all
             # refs are listed: a shortened commit may be among them.
             shown = ["--symref"] if "HEAD" in names else []
             wanted = ["HEAD", *names] if names else []
-            argv = [*options, "ls-remote", *shown, "--", repo, *wanted]
-            process = await asyncio.create_subprocess_exec(
-                "git",
-                *argv,
-                cwd=folder,
-                env=self._environment(folder),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
-            try:
-                stdout, stderr = await asyncio.gather(
-                    self._read(process.stdout), self._read(process.stderr)
-                )
-                return _Listing(await process.wait(), stdout, stderr)
-            finally:
-                # git's helpers (ssh, git-remote-https) are in its process group. Once git is
-                # reaped, another group may have its number.
-                if process.returncode is None:
-                    with suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                    await process.wait()
+            words = ["ls-remote", *shown, "--", repo, *wanted]
+            return await self._run(folder, ["git", *self._credential_options(folder), *words])
 
-    def _environment(self, folder: str) -> Mapping[str, str]:
+    def _credential_options(self, folder: str) -> Sequence[str]:
+        options = ["-c", "credential.helper=", "-c", "core.askPass="]
+        if self._credentials:
+            path = _write_secret(folder, self._credentials.rstrip() + "\n")
+            options += ["-c", f"credential.helper=store --file='{path}'"]
+        return options
+
+    async def _run(
+        self, folder: str, argv: Sequence[str], *, unless: bytes = b"", offline: bool = False
+    ) -> bytes:
+        """Run git in a process group of its own; what it prints. Raises _GitFailed.
+
+        It is killed as soon as it complains of `unless`.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=folder,
+            env=self._environment(folder, offline=offline),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = await asyncio.gather(
+                self._read(process.stdout), self._read(process.stderr, unless)
+            )
+            if await process.wait() != 0:
+                raise _GitFailed(self._why(stderr))
+            return stdout
+        finally:
+            # git's helpers (ssh, git-remote-https) are in its process group. Once git is
+            # reaped, another group may have its number.
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+
+    def _environment(self, folder: str, *, offline: bool) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
         return kept | {
             "HOME": folder,
@@ -138,7 +234,7 @@ class GitRefs(Refs):
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
             "SSH_ASKPASS": "",
-            "GIT_ALLOW_PROTOCOL": self._allow_protocols,
+            "GIT_ALLOW_PROTOCOL": "" if offline else self._allow_protocols,
             "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=4",
         }
 
@@ -167,13 +263,21 @@ class GitRefs(Refs):
             )
         return NotThere()
 
-    async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
-        """Read everything and keep it up to a limit."""
+    async def _read(self, stream: asyncio.StreamReader | None, unless: bytes = b"") -> bytes:
+        """Read everything and keep it up to a limit. Raises _GitFailed if it contains `unless`."""
         kept = bytearray()
         while stream is not None and (data := await stream.read(65_536)):
             if len(kept) < self._most_bytes:
                 kept += data
+            if unless and unless in kept:
+                raise _GitFailed(unless.decode())
         return bytes(kept)
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """A new folder for each question: git edits the credentials file when a login fails."""
+    # What a killed git left may vanish while it is removed.
+    return tempfile.TemporaryDirectory(prefix="deploybot-git-", ignore_cleanup_errors=True)
 
 
 def _candidates(ref: str) -> Sequence[str]:
@@ -235,16 +339,17 @@ _SHA = re.compile(r"[0-9a-f]{7,40}")
 _SCP = re.compile(r"(?:[\w.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^/].*)")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _PATH = re.compile(r"[A-Za-z0-9~_.-]+(?:/[A-Za-z0-9_.-]+)+")
+_PLAIN_PAGES = ("{base}/commit/{sha}", "{base}/compare/{old}...{new}")
 _FORGES = (
-    ("gitlab", "{base}/-/commit/{sha}"),
-    ("bitbucket", "{base}/commits/{sha}"),
-    ("github", "{base}/commit/{sha}"),
-    ("codeberg", "{base}/commit/{sha}"),
-    ("gitea", "{base}/commit/{sha}"),
-    ("forgejo", "{base}/commit/{sha}"),
-    ("git.sr.ht", "{base}/commit/{sha}"),
+    ("gitlab", "{base}/-/commit/{sha}", "{base}/-/compare/{old}...{new}"),
+    ("bitbucket", "{base}/commits/{sha}", "{base}/branches/compare/{new}..{old}"),
+    ("github", *_PLAIN_PAGES),
+    ("codeberg", *_PLAIN_PAGES),
+    ("gitea", *_PLAIN_PAGES),
+    ("forgejo", *_PLAIN_PAGES),
+    ("git.sr.ht", "{base}/commit/{sha}", None),
 )
-"""Part of the host's name -> the URL of its page of a commit."""
+"""Part of the host's name, the URLs of its pages of a commit and of a comparison."""
 
 
 def commit_url(repo: str, sha: str) -> str | None:
@@ -252,12 +357,25 @@ def commit_url(repo: str, sha: str) -> str | None:
 
     Accepts every form that git accepts (https, ssh, `user@host:path`) and drops credentials.
     """
+    location, page, _ = _pages(repo)
+    return page.format(base=location, sha=sha) if page and _SHA.fullmatch(sha) else None
+
+
+def compare_url(repo: str, old: str, new: str) -> str | None:
+    """The page that shows what `new` adds to `old`; None as for `commit_url`."""
+    location, _, page = _pages(repo)
+    known = page and _SHA.fullmatch(old) and _SHA.fullmatch(new)
+    return page.format(base=location, old=old, new=new) if page and known else None
+
+
+def _pages(repo: str) -> tuple[str, str | None, str | None]:
     location = _location(repo)
-    if location is None or not _SHA.fullmatch(sha):
-        return None
-    scheme, host, path = location
-    page = next((page for name, page in _FORGES if name in host), None)
-    return page.format(base=f"{scheme}://{host}/{path}", sha=sha) if page else None
+    if location is not None:
+        scheme, host, path = location
+        for name, commit, compare in _FORGES:
+            if name in host:
+                return f"{scheme}://{host}/{path}", commit, compare
+    return "", None, None
 
 
 def _location(repo: str) -> tuple[str, str, str] | None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.deployments.dokku_facts import Containers, Snapshot, Trouble
+from bot.deployments.refs import Commits
 
 
 class Status(StrEnum):
@@ -237,6 +238,8 @@ class Deployment:
     url: str | None = None
     previous_sha: str | None = None
     """What was live at the start: proven (`before.proven`), else according to Dokku."""
+    commits: Commits | None = None
+    """What it ships; read in the background, and None where the repository cannot be read."""
     retry_of: str | None = None
     rollback_of: str | None = None
     rollback_sha: str | None = None
@@ -264,6 +267,14 @@ class Deployment:
         """The queue it belongs to."""
         return AppKey(server=self.server, dokku_app=self.dokku_app)
 
+    @property
+    def shipped(self) -> Commits | None:
+        """What it ships; without a comparison with a commit that was not live at the start."""
+        known = self.commits
+        if known is None or self.before is None or known.base == self.previous_sha:
+            return known
+        return Commits(head=known.head)
+
     def duration(self, now: datetime) -> timedelta:
         """Elapsed time: from the start (or the request, while waiting) to the end or now."""
         begin = self.started_at or self.created_at
@@ -277,6 +288,8 @@ class Resolved:
     ref: str
     repo: str
     sha: str | None
+    deployed: str | None = None
+    """The commit that Dokku's own record names as deployed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

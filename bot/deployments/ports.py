@@ -19,6 +19,7 @@ from bot.deployments.model import (
     Phase,
     Who,
 )
+from bot.deployments.refs import Commits
 
 
 class DeployStream(Protocol):
@@ -281,7 +282,7 @@ class Store(Protocol):
         audit: AuditEntry | None = None,
         event: Event | None = None,
     ) -> Deployment:
-        """Write all columns but the cancel request and the message place; return the fresh row.
+        """Write all columns but cancel request, message place and commits; return the fresh row.
 
         `was` is the phase the caller believed: StaleState when it is another by now, or when
         the table of moves forbids it for `by`. With `by=OWNER` the row's fence must be
@@ -313,6 +314,10 @@ class Store(Protocol):
 
     async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
         """Record where the live message is."""
+        ...
+
+    async def place_commits(self, deployment_id: str, commits: Commits) -> None:
+        """Record what it ships. StaleState: the deployment is gone."""
         ...
 
     async def withdraw(self, deployment_id: str, audit: AuditEntry) -> None:

@@ -1,4 +1,4 @@
-"""What a branch, tag or commit resolves to, and the port that resolves it."""
+"""What a ref resolves to and what a commit ships, and the port that asks a repository."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,13 +35,50 @@ class Several:
 RefAnswer = Found | NotThere | CannotTell | Several
 
 
+MOST_LISTED = 20
+"""The most commits that are kept of a comparison."""
+MOST_COUNTED = 1_000
+"""More commits than this are shown as `1000+`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One commit, in its author's words: foreign text, redacted."""
+
+    sha: str
+    subject: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commits:
+    """What a deployment ships: its commit, and how that compares with the one that is live."""
+
+    head: Commit
+    base: str | None = None
+    """The commit that it is compared with. None: the two could not be compared."""
+    ahead: int = 0
+    """How many commits it adds to `base`."""
+    behind: int = 0
+    """How many commits of `base` it lacks."""
+    listed: tuple[Commit, ...] = ()
+    """The newest of those that it adds; if it adds none, of those that it lacks. Newest first."""
+
+
 class Refs(Protocol):
-    """Lists git repositories."""
+    """Asks git repositories."""
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         """The full commit of a branch, tag or SHA. Answers within 5 s; raises nothing.
 
         A full SHA is Found as it is. A short one (7 digits or more) is Found if exactly one commit
         that a branch or tag names starts with it, else CannotTell or Several.
+        """
+        ...
+
+    async def commits(self, repo: str, sha: str, base: str | None) -> Commits | None:
+        """What deploying `sha` ships where `base` is live. None: it cannot be read.
+
+        Takes at most 5 s once it is this question's turn; raises nothing.
         """
         ...

@@ -75,9 +75,9 @@ async def run_checks(
         return_exceptions=True,
     )
     names = ("database", "slack token", "dokku", "webhooks")
-    found = [_also_failed(what, group) for what, group in zip(names, groups, strict=True)]
+    done = [_also_failed(what, group) for what, group in zip(names, groups, strict=True)]
     mask = Redactor(settings.secrets()).text  # an answer may repeat what was sent
-    return [*checks, *(one.masked(mask) for group in found for one in group)]
+    return [*checks, *(one.masked(mask) for group in done for one in group)]
 
 
 def _also_failed(what: str, checks: Sequence[Check] | BaseException) -> Sequence[Check]:

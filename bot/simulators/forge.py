@@ -23,6 +23,11 @@ TAG = "v1.0"
 USUAL_COMMITS = ("Start the app", "Answer health checks", "Say hello")
 SHORTEST_ABBREVIATION = 4
 GIT_TIMEOUT_S = 20.0
+UPLOAD_PACK = (
+    *("-c", "uploadpack.allowFilter=true", "-c", "uploadpack.allowAnySHA1InWant=true"),
+    *("upload-pack", "--stateless-rpc"),
+)
+"""What large forges allow: fetching any commit, and without its files."""
 
 
 @dataclass
@@ -36,6 +41,8 @@ class _Repo:
     """Commit by ref name: branches and tags without their prefix."""
     shas: set[str] = field(default_factory=set)
     """Every commit that is reachable from a ref."""
+    advertised: str = ""
+    """What git tells clients of the refs."""
 
 
 class Forge:
@@ -47,6 +54,8 @@ class Forge:
         self._repos: dict[str, _Repo] = {}
         self._unreachable: set[str] = set()
         self._private: dict[str, str] = {}
+        self._open = asyncio.Event()
+        self._open.set()
 
     def url(self, name: str) -> str:
         """Return the clone URL of a repository."""
@@ -97,6 +106,14 @@ class Forge:
         """Serve a repository only to those who send this `user:password`."""
         self._private[name] = userinfo
 
+    def hold_commits_for_test(self) -> None:
+        """List refs as before, but answer no fetch until `send_commits_for_test`."""
+        self._open.clear()
+
+    def send_commits_for_test(self) -> None:
+        """Answer fetches again."""
+        self._open.set()
+
     def add_repo(self, name: str, messages: Sequence[str] = USUAL_COMMITS) -> None:
         """Create a repository: `main` with these commits, a feature branch and an annotated tag.
 
@@ -113,30 +130,47 @@ class Forge:
 
     def _import(self, repo: _Repo, stream: str) -> None:
         _git(repo.path, "fast-import", "--quiet", given=stream)
-        _git(repo.path, "update-server-info")
         shape = "%(refname:short) %(objectname) %(*objectname)"
         for line in _git(repo.path, "for-each-ref", f"--format={shape}").splitlines():
             name, *ids = line.split()
             repo.refs[name] = ids[-1]
         repo.shas = set(_git(repo.path, "rev-list", "--all").split())
+        repo.advertised = _git(repo.path, *UPLOAD_PACK, "--http-backend-info-refs", ".")
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request for a file of a repository (git's dumb HTTP protocol)."""
+    async def list_refs(self, request: web.Request) -> web.Response:
+        """Answer the first request of a fetch (git's smart HTTP protocol, version 0)."""
+        repo = self._requested(request)
+        if request.query.get("service") != "git-upload-pack":
+            raise web.HTTPForbidden
+        kind = "application/x-git-upload-pack-advertisement"
+        opening = "001e# service=git-upload-pack\n0000"
+        return web.Response(body=(opening + repo.advertised).encode(), content_type=kind)
+
+    async def send_commits(self, request: web.Request) -> web.Response:
+        """Answer the second request of a fetch: git sends what the client asks for."""
+        repo = self._requested(request)
+        await self._open.wait()
+        process = await asyncio.create_subprocess_exec(
+            *("git", *UPLOAD_PACK, "."),
+            cwd=repo.path,
+            env=_environment(repo.path),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        sent, _ = await process.communicate(await request.read())
+        return web.Response(body=sent, content_type="application/x-git-upload-pack-result")
+
+    def _requested(self, request: web.Request) -> _Repo:
         name = request.match_info["name"]
-        repo = self._repos.get(name)
         if name in self._unreachable:
             raise web.HTTPServiceUnavailable
-        if repo is None:
+        if name not in self._repos:
             raise web.HTTPNotFound
         if (wanted := self._private.get(name)) is not None:
             sent = request.headers.get("Authorization", "")
             if sent != f"Basic {base64.b64encode(wanted.encode()).decode()}":
                 raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="git"'})
-        path = (repo.path / request.match_info["path"]).resolve()
-        inside = path.is_relative_to(repo.path.resolve())
-        if not inside or not await asyncio.to_thread(path.is_file):
-            raise web.HTTPNotFound
-        return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+        return self._repos[name]
 
 
 def _commit(repo: _Repo, branch: str, message: str, *, parent: str | None = None) -> str:
@@ -163,16 +197,10 @@ def _data(text: str) -> str:
 
 def _git(folder: Path, *words: str, given: str = "") -> str:
     """Run git in a folder, without any user's settings. Raises CalledProcessError."""
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(folder),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-    }
     done = subprocess.run(
         ["git", *words],
         cwd=folder,
-        env=environment,
+        env=_environment(folder),
         input=given,
         capture_output=True,
         text=True,
@@ -180,6 +208,15 @@ def _git(folder: Path, *words: str, given: str = "") -> str:
         timeout=GIT_TIMEOUT_S,
     )
     return done.stdout
+
+
+def _environment(folder: Path) -> Mapping[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
 
 
 @asynccontextmanager
@@ -198,7 +235,8 @@ async def open_forge(
             messages = repos[name] if isinstance(repos, Mapping) else USUAL_COMMITS
             forge.add_repo(name, messages)
         application = web.Application()
-        application.router.add_get(f"/{OWNER}/{{name}}.git/{{path:.+}}", forge.serve)
+        application.router.add_get(f"/{OWNER}/{{name}}.git/info/refs", forge.list_refs)
+        application.router.add_post(f"/{OWNER}/{{name}}.git/git-upload-pack", forge.send_commits)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         try:

@@ -21,6 +21,7 @@ from bot.deployments.model import (
     Who,
 )
 from bot.deployments.queue.rules import NO_LIMITS
+from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, may_move
 from bot.errors import Duplicate, StaleState
 from bot.outbox import Planner
@@ -29,9 +30,11 @@ from bot.store.leases import DatabaseClock, NowMs, SqlLeases, find_place, hold
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox, put
 from bot.store.tables import (
+    all_values,
     audit,
     audit_values,
     cancel_values,
+    commits_values,
     deployments,
     fact_values,
     leases,
@@ -67,11 +70,9 @@ class SqlStore:
 
     @whole
     async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
-        values = fact_values(deployment)
-        values |= place_values(deployment.message) | cancel_values(deployment.cancel)
         try:
             async with self.database.write() as tx:
-                await tx.connection.execute(insert(deployments).values(values))
+                await tx.connection.execute(insert(deployments).values(all_values(deployment)))
                 await tx.connection.execute(
                     insert(leases).values(deployment_id=deployment.id, fence=0, until_ms=0)
                 )
@@ -135,13 +136,17 @@ class SqlStore:
 
     @whole
     async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
+        await self._place(deployment_id, place_values(place))
+
+    @whole
+    async def place_commits(self, deployment_id: str, commits: Commits) -> None:
+        await self._place(deployment_id, commits_values(commits))
+
+    async def _place(self, deployment_id: str, values: Mapping[str, Any]) -> None:
+        """Write columns that no owner writes, whatever the phase."""
         async with self.database.write() as tx:
-            placed = await tx.connection.execute(
-                update(deployments)
-                .where(deployments.c.id == deployment_id)
-                .values(place_values(place))
-            )
-            if placed.rowcount == 0:
+            row = update(deployments).where(deployments.c.id == deployment_id)
+            if (await tx.connection.execute(row.values(values))).rowcount == 0:
                 raise _missing(deployment_id)
 
     @whole
@@ -331,9 +336,7 @@ class SqlStore:
 
 
 def _of(key: AppKey) -> Select[*tuple[Any, ...]]:
-    return select(deployments).where(
-        deployments.c.server == key.server, deployments.c.dokku_app == key.dokku_app
-    )
+    return select(deployments).filter_by(server=key.server, dokku_app=key.dokku_app)
 
 
 def _proven(key: AppKey) -> Select[*tuple[Any, ...]]:
@@ -379,10 +382,8 @@ async def _update(
 
 
 async def _stale(connection: AsyncConnection, deployment_id: str, believed: str) -> StaleState:
-    found = await connection.execute(
-        select(deployments.c.phase).where(deployments.c.id == deployment_id)
-    )
-    phase = found.scalar_one_or_none()
+    query = select(deployments.c.phase).where(deployments.c.id == deployment_id)
+    phase = await connection.scalar(query)
     if phase is None:
         return _missing(deployment_id)
     return StaleState(f"deployment {deployment_id} is {phase} by now, not {believed}")

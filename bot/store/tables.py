@@ -41,10 +41,11 @@ from bot.deployments.model import (
     Phase,
     Trigger,
 )
+from bot.deployments.refs import Commit, Commits
 from bot.deployments.states import RUNNING
 from bot.names import bare_repo
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -127,6 +128,7 @@ deployments = Table(
     Column("exit_status", BigInteger),
     Column("url", Words),
     Column("previous_sha", Words),
+    Column("commits", JSON(none_as_null=True)),
     Column("retry_of", Words),
     Column("rollback_of", Words),
     Column("rollback_sha", Words),
@@ -230,7 +232,7 @@ endpoints = Table(
 )
 
 
-_CONVERTED = {"requested_by", "before", "after", "corrected_from"}
+_CONVERTED = {"requested_by", "before", "after", "corrected_from", "commits"}
 _SAME = tuple(
     one.name
     for one in fields(Deployment)
@@ -240,7 +242,7 @@ _SAME = tuple(
 
 
 def fact_values(deployment: Deployment) -> dict[str, Any]:
-    """All columns that an owner writes: all but the cancel request and the message's place."""
+    """All columns that an owner writes: what others write too has functions of its own."""
     return {name: getattr(deployment, name) for name in _SAME} | {
         "requested_by": asdict(deployment.requested_by),
         "before": deployment.before and _snapshot_values(deployment.before),
@@ -250,6 +252,12 @@ def fact_values(deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def all_values(deployment: Deployment) -> dict[str, Any]:
+    """The whole row."""
+    others = place_values(deployment.message) | cancel_values(deployment.cancel)
+    return fact_values(deployment) | others | commits_values(deployment.commits)
+
+
 def place_values(place: MessagePlace | None) -> dict[str, Any]:
     """The columns of the live message's place."""
     return {
@@ -257,6 +265,11 @@ def place_values(place: MessagePlace | None) -> dict[str, Any]:
         "message_ts": place and place.ts,
         "message_permalink": place and place.permalink,
     }
+
+
+def commits_values(commits: Commits | None) -> dict[str, Any]:
+    """The column of what a deployment ships."""
+    return {"commits": commits and asdict(commits)}
 
 
 def cancel_values(request: CancelRequest | None) -> dict[str, Any]:
@@ -281,6 +294,7 @@ def read_deployment(row: RowMapping) -> Deployment:
         max_duration=timedelta(seconds=row["max_duration_s"]),
         message=_read_place(row),
         cancel=_read_cancel(row),
+        commits=_read_commits(row["commits"]),
     )
 
 
@@ -313,6 +327,13 @@ def _read_place(row: RowMapping) -> MessagePlace | None:
     return MessagePlace(
         channel=row["message_channel"], ts=row["message_ts"], permalink=row["message_permalink"]
     )
+
+
+def _read_commits(stored: Any) -> Commits | None:
+    if stored is None:
+        return None
+    listed = tuple(Commit(**one) for one in stored["listed"])
+    return Commits(**(stored | {"head": Commit(**stored["head"]), "listed": listed}))
 
 
 def _read_cancel(row: RowMapping) -> CancelRequest | None:

@@ -4,12 +4,14 @@ Every field is listed in docs/webhooks.md, which a test checks. Fields may be ad
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from ulid import ULID
 
 from bot.clock import Clock
 from bot.deployments.model import Deployment, Event
+from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, STATUS
 from bot.outbox import (
     CORRECTED,
@@ -121,12 +123,20 @@ def _data(deployment: Deployment) -> dict[str, object]:
         "rollback_of": deployment.rollback_of,
         "retry_of": deployment.retry_of,
         "url": deployment.url,
+        "commits": _commits(deployment.shipped),
         "slack": {
             "channel": place.channel if place else (deployment.channel or None),
             "ts": place.ts if place else None,
             "permalink": place.permalink if place else None,
         },
     }
+
+
+def _commits(shipped: Commits | None) -> list[dict[str, object]]:
+    """What it adds to the live release, newest first; at least its own commit, where known."""
+    if shipped is None:
+        return []
+    return [asdict(one) for one in (shipped.listed if shipped.ahead else (shipped.head,))]
 
 
 def _instant(instant: datetime | None) -> str | None:

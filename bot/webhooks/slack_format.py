@@ -7,24 +7,25 @@ Texts of users and logs go into rich_text elements, which Slack does not parse. 
 from collections.abc import Mapping
 from typing import Any
 
-from bot.deployments.model import Live
-from bot.deployments.verdict.wording import LIVE_SENTENCES
+from bot.deployments.model import Live, Status
+from bot.deployments.verdict.wording import LIVE_SENTENCES, STATUS_ICONS
 from bot.outbox import CORRECTED
 
 HEADLINES = {
-    "running": ("🔵", "Deploying"),
-    "succeeded": ("✅", "Deployed"),
-    "failed": ("❌", "Failed to deploy"),
-    "cancelled": ("⚪", "Cancelled"),
+    Status.PENDING: "Pending:",
+    Status.RUNNING: "Deploying",
+    Status.SUCCEEDED: "Deployed",
+    Status.FAILED: "Failed to deploy",
+    Status.CANCELLED: "Cancelled",
 }
 
 
 def slack_message(body: Mapping[str, Any]) -> dict[str, object]:
     """Make `{text, blocks}` from a standard body."""
     data: Mapping[str, Any] = body["data"]
-    icon, words = HEADLINES.get(data["status"], ("🔵", str(data["status"]).capitalize()))
-    corrected = body["type"] == CORRECTED
-    lead = f"{icon} {'Corrected: ' if corrected else ''}{words} "
+    status = Status(data["status"])
+    corrected = "Corrected: " if body["type"] == CORRECTED else ""
+    lead = f"{STATUS_ICONS[status]} {corrected}{HEADLINES[status]} "
     commit = f" ({data['sha'][:7]})" if data["sha"] else ""
     ending = f" to {data['server']}{_duration(data['duration_s'])}"
     sentences = " ".join(_sentences(data))

@@ -55,7 +55,7 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
         go_on(world, "build step 4/")
         building = await at(world, "Building", "build step 4/", "Dokku build", "checked")
         assert building.facts["Status"] == "Building · step 4 of 4"
-        assert len(building.snippet.splitlines()) == 10
+        assert len(building.snippet.splitlines()) == 3
         assert building.snippet.endswith("#8 3.180 build step 4/8 of version 3")
         assert building.buttons == ["Full log", "Cancel"]
 
@@ -75,7 +75,8 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
         assert deployed.facts["Previous"] == f"`{row.previous_sha[:7]}` according to Dokku"
         assert "http://myapp.dokku.example:5000" in deployed.facts["Address"]
         assert deployed.buttons == ["Full log"]
-        assert row.build_id in deployed.footer
+        assert deployed.footer == row.id
+        assert deployed.snippet == ""
 
         (message,) = world.messages
         for one in world.slack.edits(message):

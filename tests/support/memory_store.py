@@ -19,6 +19,7 @@ from bot.deployments.model import (
     Who,
 )
 from bot.deployments.ports import Leases, Logs, Store
+from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, may_move
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 
@@ -222,6 +223,7 @@ class MemoryStore(Calls, Store):
             self._find_place(deployment.server)
         fence = deployment.fence if by is Who.OWNER else stored.fence
         fresh = replace(deployment, cancel=stored.cancel, message=stored.message, fence=fence)
+        fresh = replace(fresh, commits=stored.commits)
         self._write(fresh, audit, event)
         if fresh.phase is Phase.QUEUED:
             self._tell("queued", fresh.id)
@@ -244,6 +246,11 @@ class MemoryStore(Calls, Store):
         await self.begin("place_message")
         self.rows[deployment_id] = replace(self._stored(deployment_id), message=place)
         self.end("place_message")
+
+    async def place_commits(self, deployment_id: str, commits: Commits) -> None:
+        await self.begin("place_commits")
+        self.rows[deployment_id] = replace(self._stored(deployment_id), commits=commits)
+        self.end("place_commits")
 
     async def withdraw(self, deployment_id: str, audit: AuditEntry) -> None:
         await self.begin("withdraw")
@@ -293,23 +300,16 @@ class MemoryStore(Calls, Store):
         self, *, app: str | None = None, server: str | None = None, limit: int = 20
     ) -> Sequence[Deployment]:
         await self.begin("recent")
-        found = [
-            row
-            for row in reversed(self._by_age())
-            if app in {None, row.app} and server in {None, row.server}
-        ]
+        newest = reversed(self._by_age())
+        found = [r for r in newest if app in {None, r.app} and server in {None, r.server}]
         return found[:limit]
 
     async def by_message(self, channel: str, ts: str) -> Deployment | None:
         await self.begin("by_message")
-        return next(
-            (
-                row
-                for row in self.rows.values()
-                if row.message and (row.message.channel, row.message.ts) == (channel, ts)
-            ),
-            None,
-        )
+        for row in self.rows.values():
+            if row.message and (row.message.channel, row.message.ts) == (channel, ts):
+                return row
+        return None
 
     async def proven_live(
         self, key: AppKey, *, before: Deployment | None = None, other_than: str | None = None
@@ -357,12 +357,9 @@ class MemoryStore(Calls, Store):
 
     async def newer(self, deployment: Deployment) -> Sequence[Deployment]:
         await self.begin("newer")
-        return [
-            row
-            for row in self._by_age()
-            if row.target == deployment.target
-            and (row.created_at, row.id) > (deployment.created_at, deployment.id)
-        ]
+        since = (deployment.created_at, deployment.id)
+        same = [row for row in self._by_age() if row.target == deployment.target]
+        return [row for row in same if (row.created_at, row.id) > since]
 
     def _stored(self, deployment_id: str) -> Deployment:
         row = self.rows.get(deployment_id)

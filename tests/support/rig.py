@@ -35,7 +35,7 @@ from bot.deployments.ports import (
     Servers,
     Urgency,
 )
-from bot.deployments.refs import Found, RefAnswer, Refs
+from bot.deployments.refs import Commits, Found, RefAnswer, Refs
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
@@ -70,10 +70,18 @@ class FakeRefs(Refs):
     def __init__(self) -> None:
         self.answer: RefAnswer = Found(SHA)
         self.takes_s = 0.0
+        self.shipped: Commits | None = None
+        self.compared: list[tuple[str, str | None]] = []
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         await asyncio.sleep(self.takes_s)
         return self.answer
+
+    async def commits(self, repo: str, sha: str, base: str | None) -> Commits | None:
+        self.compared.append((sha, base))
+        answer = self.shipped
+        await asyncio.sleep(self.takes_s)
+        return answer
 
 
 class FakeAnnouncer(Announcer):
@@ -410,6 +418,7 @@ def a_rig(
             deployments=domain.deployments,
             look_up=looks_up_nothing,
             check_start=may_start,
+            read_commits=lambda _deployment: None,
             polls=polls,
             timing=times,
             clock=clock,

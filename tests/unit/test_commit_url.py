@@ -1,8 +1,9 @@
 import pytest
 
-from bot.git import commit_url
+from bot.git import commit_url, compare_url
 
 SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
+OLD = "0" * 40
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,33 @@ def test_unknown_hosts_have_no_link(repo: str) -> None:
 @pytest.mark.parametrize("sha", ["main", "", "b5d9", SHA + "0", SHA.upper(), "b5d9cb9/../x"])
 def test_only_commits_are_linked(sha: str) -> None:
     assert commit_url("https://github.com/acme/web", sha) is None
+
+
+@pytest.mark.parametrize(
+    ("repo", "page"),
+    [
+        ("https://me:token@github.com/acme/web.git", "https://github.com/acme/web/compare/{}...{}"),
+        ("git@gitlab.com:a/b/web.git", "https://gitlab.com/a/b/web/-/compare/{}...{}"),
+        ("https://codeberg.org/acme/web", "https://codeberg.org/acme/web/compare/{}...{}"),
+        ("https://gitea.example/acme/web", "https://gitea.example/acme/web/compare/{}...{}"),
+    ],
+)
+def test_known_forges_have_a_page_that_compares_commits(repo: str, page: str) -> None:
+    assert compare_url(repo, OLD, SHA) == page.format(OLD, SHA)
+
+
+def test_bitbucket_names_the_newer_commit_first() -> None:
+    page = f"https://bitbucket.org/acme/web/branches/compare/{SHA}..{OLD}"
+    assert compare_url("git@bitbucket.org:acme/web.git", OLD, SHA) == page
+
+
+@pytest.mark.parametrize(
+    ("repo", "old"),
+    [
+        ("https://git.sr.ht/~ada/web", OLD),
+        ("https://git.example/acme/web", OLD),
+        ("https://github.com/acme/web", "main"),
+    ],
+)
+def test_without_a_known_page_nothing_is_linked(repo: str, old: str) -> None:
+    assert compare_url(repo, old, SHA) is None

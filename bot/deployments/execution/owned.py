@@ -48,6 +48,8 @@ class WorkerContext:
     """Find the repository and the commit of a deployment that is not `ready`."""
     check_start: Callable[[Deployment], Awaitable[None]]
     """Declined: its requester may no longer deploy it. NotKnown: Slack does not say now."""
+    read_commits: Callable[[Deployment], None]
+    """Read what it ships, in the background. Returns at once."""
     polls: Polls
     timing: Timing
     clock: Clock
@@ -173,8 +175,8 @@ class OwnedDeployment:
         stored = await self.deployments.store.get(self.id)
         if stored is None:
             return None
-        same = replace(stored, cancel=wanted.cancel, message=wanted.message) == wanted
-        return stored if same else None
+        same = replace(stored, cancel=wanted.cancel, message=wanted.message, commits=wanted.commits)
+        return stored if same == wanted else None
 
     def _check_owned(self) -> None:
         if self.lost:

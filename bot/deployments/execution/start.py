@@ -97,6 +97,7 @@ class Start:
         self._collector = collector
         self._look_up = context.look_up
         self._check_start = context.check_start
+        self._read_commits = context.read_commits
         self._timing = context.timing
         self._clock = context.clock
 
@@ -277,6 +278,7 @@ class Start:
             exit_status=None,
             build_id=None,
         )
+        self._read_commits(self._owned.row)
         await self._owned.show_usual_duration()
 
     async def _send_command(self) -> DeployStream | None:

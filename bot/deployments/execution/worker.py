@@ -101,6 +101,7 @@ class Worker:
         )
         self.owned.deployments.announcer.changed(self.owned.id, Urgency.PHASE)
         self._context.polls.watch(self.owned.id)
+        self._context.read_commits(row)
         await self.owned.show_usual_duration()
         again = row.attempt > 1 and row.phase is Phase.STARTING and row.build_id is None
         if (again or row.started_at is None) and not await self._was_sent(idle):

@@ -24,7 +24,12 @@ from bot.deployments.ports import Catalog, People, Servers
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import refuse_too_many
 from bot.deployments.requests.queries import Queries
-from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, Submission
+from bot.deployments.requests.submit import (
+    DispatcherHooks,
+    RequestResolver,
+    ShippedCommits,
+    Submission,
+)
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.deployments.timing import Timing
@@ -178,6 +183,7 @@ class Service:
         clock: Clock,
         removal: QueueRemoval,
         hooks: DispatcherHooks,
+        commits: ShippedCommits,
     ) -> None:
         reader = LiveReader(
             store=deployments.store, servers=servers, catalog=catalog, names=names, timing=timing
@@ -206,6 +212,7 @@ class Service:
             clock=clock,
             hooks=hooks,
             removal=removal,
+            commits=commits,
         )
 
     @property

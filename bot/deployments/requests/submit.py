@@ -87,7 +87,7 @@ class RequestResolver:
             answer = await self._with_history(deployment, repo, ref.lower(), answer)
         match answer:
             case Found(sha=sha):
-                return Resolved(ref=ref, repo=repo, sha=sha)
+                return Resolved(ref=ref, repo=repo, sha=sha, deployed=report.sha)
             case NotThere():
                 return NotDeployable(
                     failure=Failure.REF_NOT_FOUND,
@@ -96,7 +96,8 @@ class RequestResolver:
             case Several(shas):
                 return _ambiguous(deployment, ref, shas)
             case CannotTell():
-                return Resolved(ref=ref, repo=repo, sha=ref if FULL_SHA.fullmatch(ref) else None)
+                known = ref if FULL_SHA.fullmatch(ref) else None
+                return Resolved(ref=ref, repo=repo, sha=known, deployed=report.sha)
 
     async def _find(
         self, dokku: Dokku, deployment: Deployment, report: AppReport, repo: str
@@ -148,6 +149,62 @@ class RequestResolver:
         )
 
 
+class ShippedCommits:
+    """Reads what deployments ship, in the background: nothing waits for it or fails by it."""
+
+    def __init__(
+        self,
+        *,
+        deployments: DeploymentRepository,
+        refs: Refs,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._deployments = deployments
+        self._refs = refs
+        self._spawn = spawn
+        self._asked: dict[str, str | None] = {}
+        """Deployment -> the live commit of the newest question about it."""
+
+    def read_early(self, deployment: Deployment, deployed: str | None) -> None:
+        """At the request: compare with what is live now. `deployed`: by Dokku's own record."""
+        self._spawn(self._read_early(deployment, deployed))
+
+    def read(self, deployment: Deployment) -> None:
+        """At the start: compare with what was live then, if that is not known yet."""
+        known, live_sha = deployment.commits, deployment.previous_sha
+        if known is None or live_sha not in {None, known.base}:
+            self._ask(deployment, live_sha)
+
+    async def _read_early(self, deployment: Deployment, deployed: str | None) -> None:
+        try:
+            started = await self._deployments.store.started(deployment.target)
+        except StoreError as error:
+            log.info("live_commit_not_read", deployment_id=deployment.id, why=str(error))
+            return
+        recorded = commit_by_history(started)
+        # If the two differ, only the containers show what is live: the start reads them.
+        differ = recorded and deployed and recorded != deployed
+        self._ask(deployment, None if differ else recorded or deployed)
+
+    def _ask(self, deployment: Deployment, live_sha: str | None) -> None:
+        asked = deployment.id in self._asked and self._asked[deployment.id] == live_sha
+        if not asked and deployment.repo is not None and deployment.sha is not None:
+            self._asked[deployment.id] = live_sha
+            self._spawn(self._read(deployment.id, deployment.repo, deployment.sha, live_sha))
+
+    async def _read(self, deployment_id: str, repo: str, sha: str, live_sha: str | None) -> None:
+        commits = await self._refs.commits(repo, sha, live_sha)
+        if self._asked.get(deployment_id, "") != live_sha:
+            return  # something else is live by now, and a newer question asks about it
+        del self._asked[deployment_id]
+        if commits is None:
+            return
+        try:
+            await self._deployments.place_commits(deployment_id, commits)
+        except StoreError as error:
+            log.info("commits_not_stored", deployment_id=deployment_id, why=str(error))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherHooks:
     """What requests set in motion. Each call returns at once."""
@@ -175,6 +232,7 @@ class Submission:
         clock: Clock,
         hooks: DispatcherHooks,
         removal: QueueRemoval,
+        commits: ShippedCommits,
     ) -> None:
         self.in_progress: set[str] = set()
         """Deployments that this process is posting or withdrawing; no one else may post them."""
@@ -185,6 +243,7 @@ class Submission:
         self._clock = clock
         self._hooks = hooks
         self._removal = removal
+        self._commits = commits
 
     async def submit(self, deployment: Deployment, actor: Actor) -> Deployment:
         """Resolve a new row, post its message and let it start.
@@ -208,6 +267,7 @@ class Submission:
         await self._store_message(deployment)
         if deployment.ready:
             self._hooks.look_for_work()
+            self._read_commits(deployment, look_up.result())
         else:
             self._deployments.note_waiting(
                 deployment.id, position=None, waits_for="the commit to be looked up"
@@ -298,6 +358,10 @@ class Submission:
         others = [one for one in unfinished if one.id != deployment.id]
         return live_sha if all(one.target != deployment.target for one in others) else None
 
+    def _read_commits(self, deployment: Deployment, found: Resolved | NotDeployable) -> None:
+        if isinstance(found, Resolved):
+            self._commits.read_early(deployment, found.deployed)
+
     def _show_live(self, deployment_id: str, live_sha: str | None) -> None:
         progress = replace(self._deployments.progress(deployment_id), live_sha=live_sha)
         self._deployments.cache.note(deployment_id, progress)
@@ -315,6 +379,7 @@ class Submission:
             self._deployments.note_waiting(deployment.id, position=None, waits_for=None)
             self._show_live(fresh.id, await self._already_live(fresh))
             self._deployments.announcer.changed(fresh.id, Urgency.PHASE)
+            self._read_commits(fresh, found)
         except (DokkuError, StoreError) as error:
             # It was cancelled or started in the meantime, or the server did not answer: the
             # replica that starts it looks it up again, with its own tries and time limit.

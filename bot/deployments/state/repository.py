@@ -17,6 +17,7 @@ from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress, Who
 from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.timing import Timing
 from bot.errors import StoreError
@@ -165,6 +166,14 @@ class DeploymentRepository:
         self.announcer.changed(fresh.id, Urgency.NOW)
         return fresh
 
+    async def place_commits(self, deployment_id: str, commits: Commits) -> None:
+        """Store and show what a deployment ships. Raises what `Store.place_commits` raises."""
+        await self.store.place_commits(deployment_id, commits)
+        known = self.cache.get(deployment_id)
+        if known is not None:
+            self.cache.put(replace(known.deployment, commits=commits))
+        self.announcer.changed(deployment_id, Urgency.PHASE)
+
     def note(
         self, deployment_id: str, progress: Progress, urgency: Urgency = Urgency.ROUTINE
     ) -> None:
@@ -252,7 +261,7 @@ async def load_unfinished(deployments: DeploymentRepository) -> Sequence[Deploym
 async def load_recently_ended(
     deployments: DeploymentRepository, clock: Clock, channel: str | None = None
 ) -> Sequence[Deployment]:
-    """Recent results, with their excerpts: a killed process may not have shown them.
+    """Recent results: a killed process may not have shown them. Failures with their excerpts.
 
     Of a channel that the bot has come back to, all that it may have missed there.
     """
@@ -265,18 +274,13 @@ async def load_recently_ended(
         if channel is None or (row.message and row.message.channel == channel)
     ][:MAX_RECENT]
     for row in ended:
-        log = await deployments.store.logs.read(row.id)
         deployments.cache.put(row)
-        deployments.cache.note(row.id, _progress_from_log(row, log))
+        if row.phase is Phase.FAILED:
+            # An excerpt is not stored.
+            lines = (await deployments.store.logs.read(row.id)).splitlines()
+            excerpt = around_error(lines, row.reason)
+            deployments.cache.note(row.id, Progress(excerpt=excerpt))
     return [row for row in ended if row.message]
-
-
-def _progress_from_log(row: Deployment, log: str) -> Progress:
-    """Rebuild the excerpt from the log: it is not stored."""
-    lines = log.splitlines()
-    if row.phase is Phase.SUCCEEDED:
-        return Progress(tail=around_error(lines, None))
-    return Progress(excerpt=around_error(lines, row.reason))
 
 
 def find_unposted(

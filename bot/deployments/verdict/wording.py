@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from bot.deployments.dokku_facts import Container, Containers
-from bot.deployments.model import Failure, Live
+from bot.deployments.model import Failure, Live, Status
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.outside_changes import list_records, with_outside_changes
+
+STATUS_ICONS: Mapping[Status, str] = {
+    Status.PENDING: "🟡",
+    Status.RUNNING: "🔵",
+    Status.SUCCEEDED: "🟢",
+    Status.FAILED: "🔴",
+    Status.CANCELLED: "⚪",
+}
+"""In Slack, and in webhooks in Slack's format."""
 
 LIVE: Mapping[Live, str] = {
     Live.NEW: "the new release",

@@ -91,7 +91,8 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         style=Style.DANGER,
         confirm=Confirm(
             title="Roll back?",
-            text="This deploys {app} on {server} at {rollback}, the commit that was live before.",
+            text="This deploys {app} on {server} at {rollback}, the commit that was live "
+            "before{back}.",
             yes="Roll back",
             no="Leave it",
         ),

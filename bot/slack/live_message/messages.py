@@ -64,6 +64,10 @@ class Places(Protocol):
         ...
 
 
+def _no_link(_repo: str, *_shas: str) -> str | None:
+    return None
+
+
 class LiveMessages(Announcer):
     """Posts and edits the live messages. `start` it; `flush`, then `stop` it."""
 
@@ -77,7 +81,8 @@ class LiveMessages(Announcer):
         clock: Clock,
         buttons: Sequence[Button],
         name_server: bool = True,
-        commit_url: Callable[[str, str], str | None] = lambda _repo, _sha: None,
+        commit_url: Callable[[str, str], str | None] = _no_link,
+        compare_url: Callable[[str, str, str], str | None] = _no_link,
         edit_lag: Callable[[timedelta], None] | None = None,
     ) -> None:
         self._client = client
@@ -89,6 +94,7 @@ class LiveMessages(Announcer):
         self._buttons = buttons
         self._name_server = name_server
         self._commit_url = commit_url
+        self._compare_url = compare_url
         self._edit_lag = edit_lag
         self._shows_running: Callable[[str], bool] = lambda _id: True
         self._messages: dict[str, LiveMessage] = {}
@@ -377,15 +383,21 @@ class LiveMessages(Announcer):
         """The message, and whether log lines were available."""
         progress = self._cache.progress(deployment.id)
         shown = replace(progress, tail=(), excerpt=(), notes=()) if bare else progress
-        url = None
+        url = compare_url = None
         if deployment.repo and deployment.sha:
             url = self._commit_url(deployment.repo, deployment.sha)
+            if (shipped := deployment.shipped) is not None and shipped.base is not None:
+                ends = (shipped.base, deployment.sha)
+                # What it takes back is what the live commit adds to it.
+                ends = ends if shipped.ahead else ends[::-1]
+                compare_url = self._compare_url(deployment.repo, *ends)
         rendered = render(
             deployment,
             shown,
             now=self._clock.now(),
             buttons=self._buttons,
             commit_url=url,
+            compare_url=compare_url,
             name_server=self._name_server,
             updates_every=self._gate.refresh_interval(),
             running=self._gate.running,

@@ -18,7 +18,7 @@ from slack_sdk.models import JsonObject
 from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
 
 from bot.deployments.model import Deployment, Progress
-from bot.slack.render.text import cut, length, one_line, short_sha
+from bot.slack.render.text import commit_count, cut, length, one_line, short_sha
 
 Json = dict[str, Any]
 
@@ -28,6 +28,8 @@ FALLBACK_TEXT = 3_000
 ALL_TEXT = 9_000
 FIELD_TEXT = 2_000
 ANY_TEXT = 3_000
+LONGEST_SPOKEN = 75
+"""Characters. Source: Slack's Block Kit reference, button, `accessibility_label`."""
 LONGEST_CONFIRM_TEXT = 300
 """Characters. Source: Slack's Block Kit reference, confirmation dialog."""
 
@@ -93,7 +95,7 @@ def actions(elements: Sequence[Json]) -> Json:
 
 
 def button(*, action_id: str, label: str, value: str) -> Json:
-    """A grey button; the caller adds `style` and `confirm`."""
+    """A grey button; the caller adds `style`, `confirm` and `accessibility_label`."""
     return {"type": "button", "action_id": action_id, "text": plain(label), "value": value}
 
 
@@ -108,8 +110,8 @@ class Style(StrEnum):
 class Confirm:
     """Slack's dialog before a click counts.
 
-    `text` may contain `{app}`, `{server}`, `{ref}` and `{rollback}` (a short SHA). It is shown as
-    plain text, cut to Slack's 300 characters.
+    `text` may contain `{app}`, `{server}`, `{ref}`, `{rollback}` (a short SHA) and `{back}` (how
+    far that goes back, if known). It is shown as plain text, cut to Slack's 300 characters.
     """
 
     title: str
@@ -151,6 +153,9 @@ def button_row(buttons: Sequence[Button], situation: Situation) -> list[Json]:
 
 def _draw(shown: Button, deployment: Deployment) -> Json:
     element = button(action_id=shown.action_id, label=shown.label, value=deployment.id)
+    # A channel has many buttons with the same words: screen readers say which one it is.
+    spoken = one_line(f"{shown.label}: {deployment.app} {deployment.ref}")
+    element["accessibility_label"] = cut(spoken, 70)[:LONGEST_SPOKEN]
     if shown.style is not None:
         element["style"] = shown.style.value
     if shown.confirm is not None:
@@ -164,6 +169,7 @@ def _draw_confirm(confirm: Confirm, deployment: Deployment) -> Json:
         server=cut(one_line(deployment.server), 40),
         ref=cut(one_line(deployment.ref), 60),
         rollback=short_sha(deployment.rollback_sha or ""),
+        back=_way_back(deployment),
     )
     return {
         "title": plain(confirm.title),
@@ -172,6 +178,13 @@ def _draw_confirm(confirm: Confirm, deployment: Deployment) -> Json:
         "confirm": plain(confirm.yes),
         "deny": plain(confirm.no),
     }
+
+
+def _way_back(deployment: Deployment) -> str:
+    shipped = deployment.shipped
+    if shipped is None or shipped.base != deployment.rollback_sha or shipped.behind:
+        return ""
+    return f" ({commit_count(shipped.ahead)} back)" if shipped.ahead else ""
 
 
 def validate_message(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:

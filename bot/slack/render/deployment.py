@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.deployments.model import Deployment, Live, Phase, Progress
-from bot.deployments.states import ENDINGS, WAITING
+from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
 from bot.slack.render.blocks import Button, Situation, button_row, validate_message
 
 SNIPPET_LINES = 10
+RUNNING_LINES = 3
+"""While it runs: enough to see that it moves on. The rest is behind `Full log`."""
 SNIPPET_COLUMNS = 160
 REASON_LONGEST = 700
 NOTE_LONGEST = 500
@@ -46,6 +48,7 @@ class _Frame:
 
     buttons: Sequence[Button]
     commit_url: str | None
+    compare_url: str | None
     name_server: bool
 
 
@@ -59,13 +62,15 @@ def render(
     now: datetime,
     buttons: Sequence[Button],
     commit_url: str | None = None,
+    compare_url: str | None = None,
     name_server: bool = True,
     updates_every: timedelta | None = None,
     running: int = 0,
 ) -> Rendered:
     """Render the one message of a deployment as it is now.
 
-    `commit_url` is the commit's page. `name_server` is False if there is only one server.
+    `commit_url` is the commit's page, `compare_url` that of the comparison with the live commit.
+    `name_server` is False if there is only one server.
     `updates_every` is the interval of routine refreshes and `running` the number of deployments
     that share Slack's limit; both are shown if the interval is longer than 10 s. Shows fewer log
     lines if Slack would refuse the message.
@@ -73,9 +78,11 @@ def render(
     volatile = _Volatile(
         elapsed=words.elapsed_words(deployment, progress, now),
         checked=_checked(progress),
-        pace=_pace(deployment, updates_every, running),
+        pace=_pace(updates_every, running),
     )
-    frame = _Frame(buttons=buttons, commit_url=commit_url, name_server=name_server)
+    frame = _Frame(
+        buttons=buttons, commit_url=commit_url, compare_url=compare_url, name_server=name_server
+    )
     for most_lines in _SHRINKING:
         text, blocks = _compose(deployment, progress, frame, volatile, most_lines)
         if not validate_message(text, blocks):
@@ -86,8 +93,11 @@ def render(
 
 
 def snippet(deployment: Deployment, progress: Progress, most_lines: int = SNIPPET_LINES) -> str:
-    """The log lines to show: at a failure those around the error, else the last ones."""
+    """The log lines to show: while it runs the last ones, at a failure those around the error."""
     failed = deployment.phase is Phase.FAILED
+    if not failed and deployment.phase not in RUNNING:
+        return ""
+    most_lines = most_lines if failed else min(most_lines, RUNNING_LINES)
     lines = [txt.log_line(line) for line in (failed and progress.excerpt) or progress.tail]
     while lines and not lines[-1]:
         lines.pop()
@@ -105,6 +115,8 @@ def _compose(
         kit.section(words.headline(deployment, name_server=frame.name_server)),
         kit.fields(_facts(deployment, progress, volatile, frame.commit_url)),
     ]
+    if shipped := words.shipped_lines(deployment, frame.compare_url):
+        blocks.append(kit.section("\n".join(shipped)))
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
     notes = (
@@ -150,13 +162,15 @@ def _sentence(reason: str) -> str:
 
 def _context(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
     parts = [txt.inert(deployment.id, 40)]
-    if deployment.build_id:
-        parts.append(f"Dokku build {txt.inert(deployment.build_id, 60)}")
     if deployment.retry_of:
         parts.append(f"retry of {txt.inert(deployment.retry_of, 40)}")
     if deployment.rollback_of:
         parts.append(f"rollback of {txt.inert(deployment.rollback_of, 40)}")
-    if progress.stale_since is not None and deployment.phase not in ENDINGS:
+    if deployment.phase in ENDINGS:
+        return " · ".join(parts)
+    if deployment.build_id:
+        parts.append(f"Dokku build {txt.inert(deployment.build_id, 60)}")
+    if progress.stale_since is not None:
         parts.append(f"stale since {txt.clock_time(progress.stale_since)}")
     elif volatile.checked:
         parts.append(volatile.checked)
@@ -171,10 +185,8 @@ def _checked(progress: Progress) -> str | None:
     return f"checked {txt.clock_time(progress.checked_at)}"
 
 
-def _pace(deployment: Deployment, updates_every: timedelta | None, running: int) -> str | None:
+def _pace(updates_every: timedelta | None, running: int) -> str | None:
     if updates_every is None or updates_every <= timedelta(seconds=10):
-        return None
-    if deployment.phase in ENDINGS:
         return None
     return f"updated every {updates_every.total_seconds():.0f} s while {running} deployments run"
 
@@ -196,7 +208,10 @@ def _one_line(
         _time_words(deployment, volatile),
     ]
     if deployment.sha:
-        parts.append(f"commit {txt.short_sha(deployment.sha)}")
+        parts.append(f"commit {txt.short_sha(deployment.sha)}{words.head_words(deployment)}")
+    if distance := words.distance_words(deployment):
+        parts.append(distance)
+    parts.append(f"requested by {words.actor_words(deployment.requested_by)}")
     if ended:
         parts.append(f"live now: {words.live_words(deployment)}")
         if deployment.reason:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import wcwidth
 
 from bot.clock import duration_words
+from bot.deployments.refs import MOST_COUNTED
 
 ZERO_WIDTH = "\u200b"
 ELLIPSIS = "…"
@@ -104,6 +105,16 @@ def link(url: str | None, label: str) -> str:
 def short_sha(sha: str) -> str:
     """The first 7 digits."""
     return sha[:7]
+
+
+def counted(number: int) -> str:
+    """How many commits: `12`, `1000+`."""
+    return f"{MOST_COUNTED}+" if number > MOST_COUNTED else str(number)
+
+
+def commit_count(number: int) -> str:
+    """`1 commit`, `12 commits`, `1000+ commits`."""
+    return f"{counted(number)} commit{'' if number == 1 else 's'}"
 
 
 def duration(value: timedelta) -> str:

@@ -4,16 +4,18 @@ The words for failures and for what is live are in `verdict/wording.py`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bot.deployments.model import Actor, Deployment, Live, Phase, Progress, Status
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
-from bot.deployments.verdict.wording import FAILURES, LIVE
+from bot.deployments.verdict.wording import FAILURES, LIVE, STATUS_ICONS
 from bot.slack.render.text import (
     clock_time,
     code,
+    commit_count,
+    counted,
     duration,
     inert,
     link,
@@ -22,13 +24,7 @@ from bot.slack.render.text import (
     short_sha,
 )
 
-ICONS: Mapping[Status, str] = {
-    Status.PENDING: "🟡",
-    Status.RUNNING: "🔵",
-    Status.SUCCEEDED: "🟢",
-    Status.FAILED: "🔴",
-    Status.CANCELLED: "⚪",
-}
+ICONS = STATUS_ICONS
 HEADLINES: Mapping[Status, str] = {
     Status.PENDING: "Waiting to deploy",
     Status.RUNNING: "Deploying",
@@ -50,6 +46,8 @@ PHASES: Mapping[Phase, str] = {
     Phase.CANCELLED: "Cancelled",
 }
 
+SUBJECTS = 5
+"""How many commits are named, its own among them."""
 _FULL_SHA = re.compile("[0-9a-f]{40}")
 _SAY_NO_MORE = frozenset({"release"})
 """Steps that say no more than their phase."""
@@ -221,12 +219,53 @@ def previous_words(deployment: Deployment) -> str:
 
 
 def commit_words(deployment: Deployment, commit_url: str | None) -> str:
-    """The short SHA, linked if the forge is known; or why there is none."""
+    """The short SHA, linked if the forge is known, with its subject; or why there is none."""
     if deployment.sha is not None:
-        return link(commit_url, code(short_sha(deployment.sha)))
+        return link(commit_url, code(short_sha(deployment.sha))) + head_words(deployment)
     if deployment.phase in ENDINGS:
         return "unknown"
     return "not known yet" if deployment.ready else "being looked up"
+
+
+def head_words(deployment: Deployment) -> str:
+    """Subject and author of its commit, with a space before them; empty if unknown."""
+    if deployment.shipped is None:
+        return ""
+    head = deployment.shipped.head
+    subject = f' "{inert(head.subject, 100)}"' if head.subject.strip() else ""
+    return f"{subject} by {inert(head.author, 40)}" if head.author.strip() else subject
+
+
+def distance_words(deployment: Deployment) -> str:
+    """How far its commit is from the live one; empty if unknown, or if it is the same."""
+    shipped = deployment.shipped
+    if shipped is None or shipped.base is None or not (shipped.ahead or shipped.behind):
+        return ""
+    base = code(short_sha(shipped.base))
+    if not shipped.behind:
+        return f"{commit_count(shipped.ahead)} since {base}"
+    if shipped.ahead:
+        return f"{commit_count(shipped.ahead)} ahead of {base}, {counted(shipped.behind)} behind"
+    back = f"goes back {commit_count(shipped.behind)} from {base}"
+    if deployment.rollback_of is not None or deployment.phase in ENDINGS:
+        return back.capitalize()
+    return f"⚠️ Behind what is live: {back}"
+
+
+def shipped_lines(deployment: Deployment, compare_url: str | None) -> Sequence[str]:
+    """What it ships beside its own commit, for mrkdwn: the distance, then the first subjects.
+
+    If it adds nothing, they are the subjects of what it takes back.
+    """
+    shipped, distance = deployment.shipped, distance_words(deployment)
+    if shipped is None or not distance:
+        return ()
+    # Its own subject is a fact of its own.
+    begin = 1 if shipped.ahead else 0
+    shown = [f"• {inert(one.subject, 100)}" for one in shipped.listed[begin:SUBJECTS]]
+    more = (shipped.ahead or shipped.behind) - begin - len(shown)
+    lines = [f"{distance} ({link(compare_url, 'compare')})" if compare_url else distance, *shown]
+    return (*lines, f"• and {counted(more)} more") if more > 0 else lines
 
 
 def elapsed_words(deployment: Deployment, progress: Progress, now: datetime) -> str:

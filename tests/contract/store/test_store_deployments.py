@@ -19,6 +19,7 @@ from bot.deployments.model import (
     Trigger,
     Who,
 )
+from bot.deployments.refs import Commit, Commits
 from bot.deployments.states import ENDINGS
 from bot.errors import Duplicate, LeaseLost, StaleState, StoreError
 from bot.outbox import Outgoing
@@ -47,7 +48,9 @@ SNAPSHOT = Snapshot(
     ),
     proven="d" * 40,
 )
+COMMIT = Commit(sha="a" * 40, subject="Fix naïve text", author="Ada")
 FULL = a_deployment(
+    commits=Commits(head=COMMIT, base="b" * 40, ahead=1, behind=2, listed=(COMMIT,)),
     repo="https://git.example.com/x.git",
     sha="a" * 40,
     ready=True,

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.model import CancelRequest, MessagePlace, Phase
+from bot.deployments.refs import Commit, Commits
 from bot.errors import LeaseLost, StaleState
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
@@ -44,6 +45,21 @@ async def test_message_place_is_kept_by_later_writes(store: SqlStore) -> None:
     assert await store.by_message("C02", "1700000000.000100") is None
     with pytest.raises(StaleState, match="not there"):
         await store.place_message("nobody", place)
+
+
+async def test_commits_are_kept_by_later_writes(store: SqlStore) -> None:
+    deployment = await start(store)
+    one = Commit(sha="a" * 40, subject="Fix \u0000 the \U0001f600", author="Grace")
+    commits = Commits(head=one, base="b" * 40, ahead=1_200, behind=2, listed=(one, one))
+    await store.place_commits(deployment.id, commits)
+    ended = await move(store, deployment, Phase.FAILED)
+    assert ended.commits == commits
+    other = replace(commits, base=None, listed=())
+    await store.place_commits(deployment.id, other)  # it may come after the result
+    found = await store.get(deployment.id)
+    assert found == replace(ended, commits=other)
+    with pytest.raises(StaleState, match="not there"):
+        await store.place_commits("nobody", commits)
 
 
 async def test_withdrawn_request_stays_in_the_audit_and_can_be_repeated(store: SqlStore) -> None:

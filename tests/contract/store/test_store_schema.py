@@ -120,8 +120,8 @@ async def test_database_at_an_old_revision_is_a_config_error(
     url: str, clock: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await upgrade(url)
-    monkeypatch.setattr(schema, "newest", lambda: "0002")
-    with pytest.raises(ConfigError, match="is at revision 0001, not 0002"):
+    monkeypatch.setattr(schema, "newest", lambda: "9999")
+    with pytest.raises(ConfigError, match=f"is at revision {REVISION}, not 9999"):
         async with open_store(url, clock=clock, planner=plan_both, migrate=False):
             pytest.fail("it opened")
 
@@ -140,7 +140,8 @@ async def test_revision_for_an_added_column_upgrades_the_database(url: str, scri
 
     written = await revise("add a note", metadata=changed, scripts=scripts)
 
-    assert written == scripts / "versions" / "0002_add_a_note.py"
+    following = f"{int(REVISION) + 1:04}"
+    assert written == scripts / "versions" / f"{following}_add_a_note.py"
     text = written.read_text()
     assert "sa.Column('note', sa.Text(), nullable=True)" in text
     assert "bot.store" not in text
@@ -148,7 +149,7 @@ async def test_revision_for_an_added_column_upgrades_the_database(url: str, scri
     assert not await look(url, has_note)
     await look(url, lambda connection: schema.migrate(connection, scripts=scripts))
     assert await look(url, has_note)
-    assert (await revisions(url))[0] == "0002"
+    assert (await revisions(url))[0] == following
 
 
 def has_note(connection: Connection) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,22 @@ async def test_unknown_repository_is_not_found(forge: Forge) -> None:
     assert (await list_remote(forge.url("myapp").replace("myapp.git", "myapp.git/../../x.git")))[
         0
     ] == 128
+
+
+async def test_git_fetches_any_commit_without_its_files(forge: Forge, tmp_path: Path) -> None:
+    first = forge.sha("myapp", TAG)  # no branch names it
+    await git(tmp_path, "init", "--quiet", "--bare", ".")
+    await git(tmp_path, "fetch", "--quiet", "--filter=tree:0", forge.url("myapp"), first)
+    assert await git(tmp_path, "log", "--format=%s by %an", first) == "Start the app by Ada Example"
+    listed = await git(tmp_path, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)")
+    assert listed == "commit"
+
+
+async def git(folder: Path, *words: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "git", *words, cwd=folder, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode().strip()

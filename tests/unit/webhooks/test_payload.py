@@ -16,6 +16,7 @@ from bot.deployments.model import (
     Phase,
     Trigger,
 )
+from bot.deployments.refs import Commit, Commits
 from bot.outbox import Endpoint
 from bot.webhooks.payload import planner, rfc3339, standard_body
 
@@ -78,6 +79,7 @@ def test_body_of_a_result() -> None:
             "rollback_of": None,
             "retry_of": None,
             "url": None,
+            "commits": [],
             "slack": {
                 "channel": "C01",
                 "ts": "1700000000.000100",
@@ -86,6 +88,23 @@ def test_body_of_a_result() -> None:
             "log_tail": ["#9 npm ci", "npm ERR! 404"],
         },
     }
+
+
+def commits_of(deployment: Deployment) -> object:
+    data = standard_body(deployment, FINISHED, at=NOON)["data"]
+    assert isinstance(data, dict)
+    return data["commits"]
+
+
+def test_commits_are_those_that_it_adds_newest_first() -> None:
+    listed = tuple(Commit(sha=digit * 40, subject=digit, author="Ada") for digit in "abc")
+    shipped = Commits(head=listed[0], base="9" * 40, ahead=3, listed=listed)
+    told = [{"sha": digit * 40, "subject": digit, "author": "Ada"} for digit in "abc"]
+    assert commits_of(replace(FAILED, commits=shipped)) == told
+    # A commit that adds nothing to what is live, such as a rollback's, is named alone.
+    back = replace(shipped, ahead=0, behind=2, listed=listed[1:])
+    assert commits_of(replace(FAILED, commits=back, rollback_of="x")) == told[:1]
+    assert commits_of(replace(FAILED, commits=Commits(head=listed[0]))) == told[:1]
 
 
 def test_unknown_fields_are_null_at_the_start() -> None:
@@ -179,7 +198,7 @@ def test_slack_format_of_a_failure() -> None:
     reason = "The build failed at step 5 of 9. The previous release is still serving."
     row = planner([SLACK], clock=FixedClock())(replace(FAILED, reason=reason), FINISHED)[0]
     assert row.body["text"] == (
-        "❌ Failed to deploy myapp main (aaaaaaa) to production in 1m 23s. "
+        "🔴 Failed to deploy myapp main (aaaaaaa) to production in 1m 23s. "
         "The build failed at step 5 of 9. The previous release is still serving."
     )
     blocks = json.dumps(row.body["blocks"], ensure_ascii=False)
@@ -201,7 +220,7 @@ def test_slack_format_of_a_correction() -> None:
     succeeded = replace(FAILED, phase=Phase.SUCCEEDED, failure=None, live=Live.NEW, reason=None)
     text = planner([SLACK], clock=FixedClock())(succeeded, event)[0].body["text"]
     assert text == (
-        "✅ Corrected: Deployed myapp main (aaaaaaa) to production in 1m 23s. "
+        "🟢 Corrected: Deployed myapp main (aaaaaaa) to production in 1m 23s. "
         "The new release is serving."
     )
 

@@ -32,7 +32,7 @@ def resolver(
 @in_virtual_time
 async def test_resolves_ref_repository_and_commit() -> None:
     found = await resolver(FakeDokku()).look_up(waiting())
-    assert found == Resolved(ref="main", repo=REPO, sha=SHA)
+    assert found == Resolved(ref="main", repo=REPO, sha=SHA, deployed=OLD_SHA)
 
 
 @in_virtual_time
@@ -122,7 +122,7 @@ async def test_missing_ref_is_not_deployable_and_unreadable_repository_is() -> N
     assert found.failure is Failure.REF_NOT_FOUND
     refs.answer = CannotTell("private")
     found = await resolver(FakeDokku(), refs).look_up(waiting(ref=SHA))
-    assert found == Resolved(ref=SHA, repo=REPO, sha=SHA)
+    assert found == Resolved(ref=SHA, repo=REPO, sha=SHA, deployed=OLD_SHA)
 
 
 FIRST, SECOND = "a1b2c3d" + "1" * 33, "a1b2c3d" + "2" * 33
@@ -171,7 +171,7 @@ async def test_short_commit_is_resolved_if_unique(
     refs = FakeRefs()
     refs.answer = listed
     found = await resolver(FakeDokku(), refs, past(*rows)).look_up(waiting(ref="A1B2c3d"))
-    assert found == Resolved(ref="A1B2c3d", repo=REPO, sha=sha)
+    assert found == Resolved(ref="A1B2c3d", repo=REPO, sha=sha, deployed=OLD_SHA)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ async def test_short_commit_is_left_to_dokku_if_the_history_cannot_be_read() -> 
     refs.answer = Found(FIRST)
     store.fail("started")
     found = await resolver(FakeDokku(), refs, store).look_up(waiting(ref="a1b2c3d"))
-    assert found == Resolved(ref="a1b2c3d", repo=REPO, sha=None)
+    assert found == Resolved(ref="a1b2c3d", repo=REPO, sha=None, deployed=OLD_SHA)
 
 
 @in_virtual_time

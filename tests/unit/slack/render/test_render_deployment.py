@@ -22,6 +22,7 @@ from bot.deployments.model import (
     Phase,
     Progress,
 )
+from bot.deployments.refs import Commit, Commits
 from bot.dokku.login_failures import explain
 from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
@@ -57,7 +58,20 @@ HOST_KEY = str(
         waited_s=10,
     )
 )
-CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+HEAD = Commit(sha=SHA, subject="Fix VAT rounding (#412)", author="Grace")
+
+
+def shipped(*, ahead: int = 0, behind: int = 0) -> Commits:
+    names = [f"{'Add' if ahead else 'Change'} feature {number}" for number in range(20, 0, -1)]
+    others = [Commit(sha="e" * 40, subject=name, author="Ada") for name in names]
+    listed = [HEAD, *others][:ahead] if ahead else others[:behind]
+    return Commits(head=HEAD, base=OLD, ahead=ahead, behind=behind, listed=tuple(listed[:20]))
+
+
+CASES: Mapping[
+    str,
+    tuple[dict[str, Any], dict[str, Any]] | tuple[dict[str, Any], dict[str, Any], Commits],
+] = {
     "looking_up": ({"phase": Phase.QUEUED, "ready": False, "sha": None, "started_at": None}, {}),
     "queued": (
         {"phase": Phase.QUEUED, "started_at": None},
@@ -167,6 +181,20 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
+    "shipping_four_commits": (BUILDING, {"tail": LOG}, shipped(ahead=4)),
+    "shipping_many_commits": (BUILDING, {"tail": LOG}, shipped(ahead=1_234)),
+    "shipping_the_first_commit": (BUILDING, {"tail": LOG}, Commits(head=HEAD)),
+    "behind_what_is_live": (
+        {"phase": Phase.QUEUED, "started_at": None},
+        {"place": 1},
+        shipped(behind=3),
+    ),
+    "ahead_and_behind": (BUILDING, {}, shipped(ahead=1, behind=2)),
+    "rolling_back": (
+        {**BUILDING, "rollback_of": "01K9ZB3V7N8Q4R5S6T7V8W9X0Z"},
+        {},
+        shipped(behind=3),
+    ),
     "cancelled": (
         {**BUILDING, "phase": Phase.CANCELLED, "live": Live.PREVIOUS, "cancel": True},
         {"tail": LOG},
@@ -175,7 +203,8 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def rendered(build: Build, now: datetime, case: str) -> Rendered:
-    facts, seen = CASES[case]
+    facts, seen, *commits = CASES[case]
+    facts = facts | {"commits": commits[0]} if commits else facts
     ended = facts["phase"] in {Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED}
     facts = {**facts, "finished_at": now if ended else None}
     if facts.get("cancel"):
@@ -183,7 +212,13 @@ def rendered(build: Build, now: datetime, case: str) -> Rendered:
     seen = {"checked_at": now, **seen}
     if "stale_since" in seen:
         seen["stale_since"] = now + seen["stale_since"]
-    return render(build(**facts), Progress(**seen), now=now, commit_url="https://x.example/c/a1")
+    return render(
+        build(**facts),
+        Progress(**seen),
+        now=now,
+        commit_url="https://x.example/c/a1",
+        compare_url="https://x.example/a..b",
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -222,6 +257,7 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "looking_up": ["Cancel"],
         "queued": ["Cancel"],
         "queued_behind_a_push": ["Cancel"],
+        "behind_what_is_live": ["Cancel"],
         "cancelling": ["Full log"],
         "cancelling_a_fetch": ["Full log"],
         "cancel_out_of_reach": ["Full log"],
@@ -337,11 +373,67 @@ def test_normal_pace_is_not_mentioned(a_deployment: Build, now: datetime) -> Non
     assert "updated every" not in str(shown.blocks)
 
 
-def test_only_the_last_ten_lines_are_shown(a_deployment: Build, now: datetime) -> None:
-    tail = tuple(f"line {number}" for number in range(40))
-    shown = str(render(a_deployment(**BUILDING), Progress(tail=tail), now=now).blocks)
-    assert "line 29" not in shown
-    assert all(f"line {number}" in shown for number in range(30, 40))
+@pytest.mark.parametrize(
+    ("phase", "lines"),
+    [
+        *((Phase.BUILDING, 3), (Phase.CHECKING, 3), (Phase.CANCELLING, 3), (Phase.FAILED, 10)),
+        *((Phase.SUCCEEDED, 0), (Phase.CANCELLED, 0), (Phase.QUEUED, 0)),
+    ],
+)
+def test_lines_are_shown_while_it_runs_and_at_a_failure(
+    a_deployment: Build, now: datetime, phase: Phase, lines: int
+) -> None:
+    tail = tuple(f"line {number}" for number in range(10, 50))
+    shown = str(render(a_deployment(phase=phase), Progress(tail=tail), now=now).blocks)
+    assert [line for line in tail if line in shown] == list(tail[40 - lines :])
+
+
+@pytest.mark.parametrize(
+    ("facts", "more"),
+    [
+        ({}, ""),
+        ({"retry_of": "01K9ZA"}, " · retry of 01K9ZA"),
+        ({"rollback_of": "01K9ZA"}, " · rollback of 01K9ZA"),
+    ],
+)
+def test_below_a_result_are_only_its_id_and_what_it_repeats(
+    a_deployment: Build, now: datetime, facts: dict[str, Any], more: str
+) -> None:
+    for phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
+        one = a_deployment(**{**BUILDING, **facts, "phase": phase, "finished_at": now})
+        shown = render(one, Progress(checked_at=now), now=now, updates_every=timedelta(minutes=1))
+        (below,) = shown.blocks[-1]["elements"]
+        assert below["text"] == one.id + more
+
+
+def test_a_screen_reader_says_of_which_deployment_a_button_is(
+    a_deployment: Build, now: datetime
+) -> None:
+    for ref in ("main", "x" * 255):
+        shown = render(a_deployment(**BUILDING, ref=ref), Progress(), now=now)
+        labels = [one["accessibility_label"] for one in shown.blocks[-2]["elements"]]
+        assert [label.split(" ")[:3] for label in labels] == [
+            ["Full", "log:", "myapp"],
+            ["Cancel:", "myapp", labels[1].split(" ")[2]],
+        ]
+        assert all(len(label) <= 75 for label in labels)
+
+
+@pytest.mark.parametrize("case", ["shipping_four_commits", "behind_what_is_live", "rolling_back"])
+def test_the_spoken_text_says_what_ships(case: str, a_deployment: Build, now: datetime) -> None:
+    shown = rendered(a_deployment, now, case)
+    block = next(one for one in shown.blocks if "9999999" in str(one))
+    said = block["text"]["text"].partition(" (<")[0]
+    assert said in shown.text
+    assert '"Fix VAT rounding (#412)" by Grace' in shown.text
+    assert "requested by @\u200bada" in shown.text
+
+
+def test_the_same_commit_again_ships_nothing(a_deployment: Build, now: datetime) -> None:
+    same = Commits(head=HEAD, base=SHA)
+    shown = render(a_deployment(**BUILDING, commits=same), Progress(), now=now)
+    assert "commits" not in _text_of(shown)
+    assert "Fix VAT rounding" in _text_of(shown)
 
 
 def test_server_is_left_out_if_there_is_only_one(a_deployment: Build, now: datetime) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress
+from bot.deployments.refs import Commit, Commits
 from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import text as txt
@@ -40,6 +41,16 @@ FOREIGN = st.one_of(
     st.text(max_size=300),
     st.lists(st.sampled_from(NASTY), max_size=4).map("".join),
     st.tuples(st.sampled_from(NASTY), st.text(max_size=20)).map("".join),
+)
+COMMIT = st.builds(Commit, sha=st.just("a" * 40), subject=FOREIGN, author=FOREIGN)
+COUNT = st.sampled_from([0, 1, 4, 1_000, 1_001])
+COMMITS = st.builds(
+    Commits,
+    head=COMMIT,
+    base=st.sampled_from([None, "b" * 40]),
+    ahead=COUNT,
+    behind=COUNT,
+    listed=st.lists(COMMIT, max_size=20).map(tuple),
 )
 OWN_TOKENS = re.compile(r"<!date\^\d+\^\{time_secs\}\|\d\d:\d\d:\d\d UTC>")
 
@@ -95,6 +106,8 @@ def test_foreign_text_is_harmless_everywhere(
         url=data.draw(st.sampled_from(["http://a.example", "http://a|<!here>", "javascript:1"])),
         requested_by=Actor(user="U1", name=foreign() or "ada"),
         attempt=data.draw(st.sampled_from([1, 2])),
+        rollback_of=data.draw(st.sampled_from([None, "01K9ZB3V7N8Q4R5S6T7V8W9X0Z"])),
+        commits=data.draw(st.none() | COMMITS),
     )
     progress = Progress(
         step=foreign(),
@@ -112,6 +125,7 @@ def test_foreign_text_is_harmless_everywhere(
         now=now,
         buttons=MESSAGE_BUTTONS,
         commit_url="https://x.example/c",
+        compare_url="https://x.example/c",
         updates_every=timedelta(seconds=60),
         running=40,
     )
@@ -122,7 +136,9 @@ def test_foreign_text_is_harmless_everywhere(
     for node in mrkdwn_of(blocks):
         assert node["verbatim"] is True
         assert_harmless(node["text"])
-        assert "\n" not in node["text"].removeprefix("*").partition("*\n")[2]
+        first, *more = re.sub(r"^\*[A-Z][a-z ]+\*\n", "", node["text"]).split("\n")
+        assert all(line.startswith("• ") for line in more)
+        assert not more or " commit" in first
     json.dumps(shown.blocks).encode("utf-8")
     shown.text.encode("utf-8")
 
