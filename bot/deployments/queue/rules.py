@@ -73,11 +73,13 @@ def _first(
             yield one, None
 
 
-def queue_positions(waiting: Collection[Deployment]) -> Mapping[str, int]:
-    """Deployment id -> position in its app's queue, from 1."""
+def queue_positions(
+    waiting: Collection[Deployment], locked: Collection[str] = frozenset()
+) -> Mapping[str, int]:
+    """Deployment id -> position in its app's queue, from 1. Those that a lock stops are last."""
     counts: Counter[AppKey] = Counter()
     positions: dict[str, int] = {}
-    for one in in_order(waiting):
+    for one in sorted(in_order(waiting), key=lambda row: row.id in locked):
         counts[one.target] += 1
         positions[one.id] = counts[one.target]
     return positions

@@ -1,6 +1,6 @@
 """Shows waiting deployments their positions and removes those that expired or were cancelled."""
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock, duration_words
+from bot.deployments.lock import Lock
+from bot.deployments.locks.rules import blocker_of
 from bot.deployments.model import AppKey, Blocker, Deployment, Failure
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import is_expired, queue_positions
@@ -17,6 +19,7 @@ from bot.errors import StaleState, StoreError
 
 log = structlog.get_logger(__name__)
 
+NO_LOCKS: Mapping[str, Lock] = {}
 ONE_BEFORE = "the deployment ahead of it"
 
 
@@ -40,28 +43,43 @@ class WaitingList:
         self._being_removed: set[str] = set()
 
     def update(
-        self, queued: Sequence[Deployment], busy: Collection[AppKey], owned: Collection[str]
+        self,
+        queued: Sequence[Deployment],
+        busy: Collection[AppKey],
+        owned: Collection[str],
+        locked: Mapping[str, Lock] = NO_LOCKS,
     ) -> Sequence[Deployment]:
-        """Show positions, remove what must leave; returns those that still wait.
+        """Show positions, remove what must leave; returns those that still wait for their turn.
 
         `busy`: apps with a running deployment. `owned`: deployments that a worker of this
-        replica has; they are left to it.
+        replica has; they are left to it. `locked`: those that a lock stops; those behind them
+        pass them, for the lock's holder may deploy.
         """
         waiting = [row for row in queued if row.id in owned or not self._is_over(row)]
         by_id = {row.id: row for row in waiting}
-        for deployment_id, position in queue_positions(waiting).items():
-            if deployment_id not in owned:
+        for deployment_id, position in queue_positions(waiting, locked).items():
+            if deployment_id in owned:
+                continue
+            if deployment_id in locked:
+                self._show_lock(deployment_id, position, locked[deployment_id])
+            else:
                 behind = position > 1 or by_id[deployment_id].target in busy
                 self._show(deployment_id, position, behind=behind)
-        return waiting
+        return [row for row in waiting if row.id not in locked]
+
+    def _show_lock(self, deployment_id: str, position: int, lock: Lock) -> None:
+        blocker = blocker_of(lock)
+        self._deployments.note_waiting(
+            deployment_id, position=position, waits_for=blocker.what, blocker=blocker
+        )
 
     def _show(self, deployment_id: str, position: int, *, behind: bool) -> None:
         known = self._deployments.progress(deployment_id)
         waits_for, blocker = known.waits_for, known.blocker
         if behind:
             waits_for, blocker = ONE_BEFORE, None
-        elif waits_for == ONE_BEFORE:
-            waits_for = None
+        elif waits_for == ONE_BEFORE or (blocker is not None and blocker.by is not None):
+            waits_for, blocker = None, None
         self._deployments.note_waiting(
             deployment_id, position=position, waits_for=waits_for, blocker=blocker
         )

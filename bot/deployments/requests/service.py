@@ -9,6 +9,8 @@ from bot.clock import Clock
 from bot.deployments.app_names import AppNames
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.live.rollback import RollbackFinder, RollbackTarget
+from bot.deployments.lock import AppLocked
+from bot.deployments.locks.service import LockService, locked
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -49,14 +51,31 @@ class Access:
         """Declined: another workspace, or not one of the app's deployers."""
         if actor.team is not None:  # the command line has none
             self.check_workspace(actor)
-        groups = frozenset(one for one in policy.deployers if one.startswith("S"))
-        member_of = await self._groups.groups_of(actor.user, groups) if groups else frozenset()
-        if not may_deploy(policy, actor, member_of):
-            who = ", ".join(
-                f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
-                for one in sorted(policy.deployers)
-            )
+        if not may_deploy(policy, actor, await self._groups_among(policy.deployers, actor)):
+            who = _named(policy.deployers)
             raise Declined(f"You aren't allowed to deploy {policy.app}. Those who are: {who}.")
+
+    async def check_approver(self, policy: AppPolicy, actor: Actor) -> None:
+        """Declined: not one of the app's approvers; where none are set, of its deployers."""
+        if not policy.approvers or actor.team is None:
+            await self.check_deployer(policy, actor)
+            return
+        self.check_workspace(actor)
+        member_of = await self._groups_among(policy.approvers, actor)
+        if not policy.approvers & ({actor.user} | member_of):
+            who = _named(policy.approvers)
+            raise Declined(f"Only approvers of {policy.app} can do that: {who}.")
+
+    async def _groups_among(self, members: frozenset[str], actor: Actor) -> frozenset[str]:
+        groups = frozenset(one for one in members if one.startswith("S"))
+        return await self._groups.groups_of(actor.user, groups) if groups else frozenset()
+
+
+def _named(members: frozenset[str]) -> str:
+    """People and groups; in an answer to one person, these ping nobody."""
+    return ", ".join(
+        f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>" for one in sorted(members)
+    )
 
 
 def may_deploy(policy: AppPolicy, actor: Actor, member_of: frozenset[str]) -> bool:
@@ -100,6 +119,14 @@ class Service:
             store=deployments.store, servers=servers, catalog=catalog, names=names, timing=timing
         )
         self.access = Access(groups)
+        self.locks = LockService(
+            store=deployments.store,
+            catalog=catalog,
+            guard=self.access,
+            clock=clock,
+            names=names,
+            patience=timing.lookup_grace,
+        )
         self.queries = Queries(
             deployments=deployments,
             catalog=catalog,
@@ -165,6 +192,8 @@ class Service:
             await self._store.create(deployment, audit)
         except Duplicate:
             return None
+        except AppLocked as stopped:
+            raise locked(stopped.lock, deployment.target, policy.app) from stopped
         except DatabaseDown as error:
             # The row may have been written, but its requester gets an error: it must not start.
             await self._submission.withdraw(deployment, ask.actor, error)
