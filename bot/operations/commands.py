@@ -9,8 +9,9 @@ import typer
 
 from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
+from bot.deployments.locks.rules import describe
 from bot.deployments.model import Deployment
-from bot.operations import live, records, webhooks
+from bot.operations import live, locking, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
 from bot.operations.settings import shown, shown_line
@@ -107,6 +108,25 @@ def logs(which: str) -> int:
 def cancel(which: str) -> int:
     """Write the cancel request; the running bot acts on it."""
     return _print(_with_store(lambda store: records.ask_cancel(store, which, records.now_utc())))
+
+
+def lock(name: str, *, lasts: str | None, reason: str, server: str | None) -> int:
+    """Set a lock; the running bot obeys it at once."""
+    line = locking.read(name, lasts, reason, server)
+    return _print(_with_store(lambda store: locking.lock(store, line)))
+
+
+def unlock(name: str, *, server: str | None) -> int:
+    """End a lock."""
+    return _print(_with_store(lambda store: locking.unlock(store, name, server)))
+
+
+def locks(*, json: bool) -> int:
+    """Print all locks."""
+    held = _with_store(locking.held)
+    if json:
+        return _print_json({"locks": [locking.as_json(one) for one in held]})
+    return _print(*([describe(one) for one in held] or ["Nothing is locked."]))
 
 
 def webhooks_list(*, limit: int, json: bool) -> int:

@@ -25,7 +25,7 @@ async def test_waiting_deployments_show_their_place_and_start_in_order(
     second = await at(quick, "1st in line")
     assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login`"
     assert second.facts["Status"] == "Queued · 1st in line · waiting for the deployment ahead of it"
-    assert second.buttons == ["Cancel"]
+    assert second.buttons == ["Cancel", "Tell me when it is free"]
     await quick.deploy("myapp v1.0", user="grace")
     await quick.posted(3)
     third = await at(quick, "2nd in line")
@@ -57,7 +57,7 @@ async def test_deployment_waits_for_an_outside_deploy_and_names_it(quick: World)
     waiting = await at(quick, "1st in line", "a git push outside the bot")
     record = quick.app.records[-1]
     assert record.id in waiting.facts["Status"]
-    assert waiting.buttons == ["Cancel"]
+    assert waiting.buttons == ["Cancel", "Tell me when it is free"]
     quick.let_go()
     deployed = await at(quick, "Deployed")
     assert deployed.facts["Live now"] == "the new release"

@@ -1,8 +1,9 @@
 """What a lock stops, and its words. Pure."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.deployments.lock import ALL, Follower, Lock, Notice
 from bot.deployments.model import Actor, AppKey, Blocker, Deployment, Phase
@@ -12,6 +13,21 @@ from bot.names import quoted
 ENDED, RELEASED, TAKEN_OVER, FREE = "lock.ended", "lock.released", "lock.taken_over", "app.free"
 """Kinds of notices."""
 LONGEST_REASON = 200
+LONGEST = timedelta(days=366)
+_LASTS = re.compile(
+    r"(\d{1,9}(?:\.\d{1,3})?)\s?(?:(s|m|h|d)|(?:(s)ec(?:ond)?|(m)in(?:ute)?|(h)(?:ou)?r|(d)ay)s?)"
+)
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def read_lasts(text: str) -> timedelta | None:
+    """How long a lock lasts: `90s`, `30m`, `2h`, `1d`, `2 hours`. None: not a duration."""
+    found = _LASTS.fullmatch(text.strip().lower())
+    if found is None:
+        return None
+    unit = next(filter(None, found.groups()[1:]))
+    lasts = timedelta(seconds=float(found[1]) * _UNITS[unit])
+    return lasts if timedelta(0) < lasts <= LONGEST else None
 
 
 def in_force(locks: Collection[Lock], now: datetime) -> Sequence[Lock]:
@@ -68,7 +84,7 @@ def blocker_of(lock: Lock) -> Blocker:
     """What a deployment waits for that a lock stops."""
     word = "all" if lock.key == ALL else lock.app
     return Blocker(
-        what=f"the lock of {who(lock.holder)}",
+        what=f"the lock of {who(lock.holder)} to end",
         advice=f"Its holder, or who may end it, uses `/deploy unlock {word}`.",
         by=lock.holder,
         until=lock.until,
