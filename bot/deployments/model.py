@@ -297,6 +297,8 @@ class AppPolicy:
     approvers: frozenset[str] = frozenset()
     """Slack users and user groups who may end locks of others; empty: every deployer may."""
     max_duration: timedelta = timedelta(minutes=30)
+    latest: bool = False
+    """A newer request cancels those of the app that wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,7 @@ class Dispatcher:
         context: WorkerContext,
         removal: QueueRemoval,
         max_running: Mapping[str, int] = NO_LIMITS,
+        is_latest: Callable[[Deployment], bool],
     ) -> None:
         self._replica = replica
         self._servers = servers
@@ -105,6 +106,7 @@ class Dispatcher:
             timing=context.timing,
             clock=context.clock,
             spawn=context.spawn,
+            is_latest=is_latest,
         )
         self._retries = Retries(context.clock)
         self._own_errors = Retries(context.clock)

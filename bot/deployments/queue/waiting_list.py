@@ -1,5 +1,6 @@
 """Shows waiting deployments their positions and removes those that expired or were cancelled."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -12,7 +13,7 @@ from bot.deployments.lock import Lock
 from bot.deployments.locks.rules import blocker_of
 from bot.deployments.model import AppKey, Blocker, Deployment, Failure
 from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.queue.rules import is_expired, queue_positions
+from bot.deployments.queue.rules import is_expired, queue_positions, superseded
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
 from bot.errors import StaleState, StoreError
@@ -21,6 +22,10 @@ log = structlog.get_logger(__name__)
 
 NO_LOCKS: Mapping[str, Lock] = {}
 ONE_BEFORE = "the deployment ahead of it"
+
+
+def _never(_row: Deployment) -> bool:
+    return False
 
 
 class WaitingList:
@@ -34,12 +39,14 @@ class WaitingList:
         timing: Timing,
         clock: Clock,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        is_latest: Callable[[Deployment], bool] = _never,
     ) -> None:
         self._deployments = deployments
         self._removal = removal
         self._timing = timing
         self._clock = clock
         self._spawn = spawn
+        self._is_latest = is_latest
         self._being_removed: set[str] = set()
 
     def update(
@@ -56,6 +63,8 @@ class WaitingList:
         pass them, for the lock's holder may deploy.
         """
         waiting = [row for row in queued if row.id in owned or not self._is_over(row)]
+        gone = self._supersede(waiting, locked) if len(waiting) > 1 else ()
+        waiting = [row for row in waiting if row.id not in gone]
         by_id = {row.id: row for row in waiting}
         for deployment_id, position in queue_positions(waiting, locked).items():
             if deployment_id in owned:
@@ -66,6 +75,15 @@ class WaitingList:
                 behind = position > 1 or by_id[deployment_id].target in busy
                 self._show(deployment_id, position, behind=behind)
         return [row for row in waiting if row.id not in locked]
+
+    def _supersede(self, waiting: Sequence[Deployment], locked: Collection[str]) -> Collection[str]:
+        counts = Counter(row.target for row in waiting)
+        latest = {row.target for row in waiting if counts[row.target] > 1 and self._is_latest(row)}
+        gone = superseded(waiting, latest, locked)
+        for row in waiting:
+            if row.id in gone:
+                self._end(row, partial(self._removal.supersede, row, gone[row.id]))
+        return gone.keys()
 
     def _show_lock(self, deployment_id: str, position: int, lock: Lock) -> None:
         blocker = blocker_of(lock)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bot.deployments.model import Actor, Blocker, Deployment, Live, Phase, Progress, Status
+from bot.deployments.queue.waiting_list import ONE_BEFORE
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
 from bot.deployments.verdict.wording import FAILURES, LIVE
@@ -166,7 +167,8 @@ def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     parts = [PHASES[deployment.phase]]
     if progress.place is not None:
-        parts.append(f"{ordinal(progress.place)} in line")
+        first = progress.place == 1 and progress.waits_for == ONE_BEFORE
+        parts.append(f"{ordinal(progress.place)} in line{', next to start' if first else ''}")
     if not deployment.ready:
         parts.append("looking up the repository and the commit")
     elif progress.blocker is not None and progress.blocker.by is not None:

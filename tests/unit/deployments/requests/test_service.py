@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus, Container
-from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Live, Phase, Trigger
+from bot.deployments.lock import Lock
+from bot.deployments.model import (
+    Actor,
+    AppPolicy,
+    Deployment,
+    Failure,
+    Live,
+    MessagePlace,
+    Phase,
+    Trigger,
+)
 from bot.deployments.refs import CannotTell, NotThere
 from bot.deployments.requests.service import Request, may_deploy
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
@@ -339,7 +349,7 @@ async def test_commit_is_not_shown_as_live_if_something_may_change_it() -> None:
     for number, rows in enumerate(
         (
             [live(OLD_SHA)],
-            [live(), waiting(id="01NEXT", request_key="n")],
+            [live(), waiting(id="01NEXT", request_key="n", sha=OLD_SHA)],
             [
                 live(),
                 live(
@@ -404,3 +414,32 @@ def test_only_deployers_and_their_groups_may_deploy() -> None:
     assert may_deploy(closed, Actor(user="U1"), frozenset())
     assert may_deploy(closed, Actor(user="U9"), frozenset({"S1"}))
     assert not may_deploy(closed, Actor(user="U9"), frozenset({"S2"}))
+
+
+@in_virtual_time
+async def test_request_for_the_commit_that_waits_last_is_answered_instead_of_stored() -> None:
+    place = MessagePlace(channel="C01", ts="1.2", permalink="https://x.slack.com/archives/C01/p12")
+    first = waiting(message=place)
+    rig = a_rig(first, start=False)
+    with pytest.raises(Declined, match=r"waiting already: <https://x.slack.com/.*\|its message>"):
+        await requested(rig, request_key="again")
+    assert list(rig.store.rows) == [first.id]
+    assert len(rig.announcer.posted) == 0
+
+
+@pytest.mark.parametrize("what", ["slow look-up", "locked", "database down"])
+@in_virtual_time
+async def test_request_is_never_dropped_where_that_may_be_wrong(what: str) -> None:
+    first = waiting(requested_by=Actor(user="U0GRACE", team="T01"))
+    rig = a_rig(first, start=False)
+    if what == "slow look-up":
+        rig.refs.takes_s = 2
+    elif what == "locked":
+        holder = Actor(user="U0ADA", team="T01", name="ada")
+        rig.store.locks.held.append(
+            Lock(id="L", key=first.target, app="web", holder=holder, since=NOW)
+        )
+    else:
+        rig.store.fail("unfinished", times=2)
+    row = await requested(rig, request_key="again")
+    assert row.id in rig.store.rows
