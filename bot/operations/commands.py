@@ -78,7 +78,12 @@ async def _find_and_look(which: str) -> tuple[Deployment, LiveReport | None]:
 def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
     """Print the newest deployments of an app with their audit trails."""
     now = records.now_utc()
-    found = _with_store(lambda store: records.history(store, name, server=server, limit=limit))
+
+    async def read(store: SqlStore) -> tuple[records.History, records.Trail]:
+        found = await records.history(store, name, server=server, limit=limit)
+        return found, await records.lock_trail(store, [one for one, _ in found])
+
+    found, locked = _with_store(read)
     if json:
         return _print_json(
             {
@@ -86,11 +91,14 @@ def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
                     records.as_json(one, now)
                     | {"audit": [records.audit_json(at, entry) for at, entry in trail]}
                     for one, trail in found
-                ]
+                ],
+                "locks": [records.audit_json(at, entry) for at, entry in locked],
             }
         )
     for one, trail in found:
         _print(records.one_line(one, now), *[records.audit_line(at, entry) for at, entry in trail])
+    if locked:
+        _print("Locks:", *[records.audit_line(at, entry) for at, entry in locked[-limit:]])
     return DONE
 
 

@@ -307,5 +307,11 @@ def test_lock_is_set_shown_and_ended_at_the_shell(shell: Shell) -> None:
     assert one["holder"]["user"] == "cli"
     assert shell.run("unlock", "all") == "Every app is unlocked.\n"
     assert shell.run("locks") == "Nothing is locked.\n"
+    shell.create(a_deployment())
+    shown = shell.run("history", "web")
+    assert "locked by " in shown.partition("Locks:\n")[2]
+    assert "unlocked by " in shown
+    trail = json.loads(shell.run("history", "web", "--json"))["locks"]
+    assert [entry["action"] for entry in trail] == ["locked", "unlocked"]
     assert "No lock is on every app" in shell.run("unlock", "all", status=1)
     assert "--for: not a duration" in shell.run("lock", "all", "--for", "soon", status=2)
