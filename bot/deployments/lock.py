@@ -71,9 +71,11 @@ class AppLocked(StaleState):
 class Locked(Declined):
     """Someone else's lock is in the way; Slack offers to end it, where that is allowed."""
 
-    def __init__(self, sentence: str, lock: Lock, key: AppKey, app: str) -> None:
+    def __init__(self, sentence: str, lock: Lock, key: AppKey, app: str, *, effect: str) -> None:
+        self.effect = effect
+        """What that means for what was asked: a sentence, also the end of the whole one."""
         self.lock = lock
         self.key = key
         """The app that it stops; the lock may be on every app."""
         self.app = app
-        super().__init__(sentence)
+        super().__init__(f"{sentence} {effect}")

@@ -106,7 +106,7 @@ class LockService:
             notices = [lock_notice(ENDED, former, former.channel)] if former.channel else ()
             former = None
         elif former is not None and not is_same_person(former.holder, ask.actor):
-            raise locked(former, key, policy.app)
+            raise locked(former, key, policy.app, effect="It stays as it is.")
         lock = Lock(
             id=str(ULID.from_datetime(now)),
             key=key,
@@ -233,9 +233,9 @@ class LockService:
         )
 
 
-def locked(lock: Lock, key: AppKey, app: str) -> Locked:
+def locked(lock: Lock, key: AppKey, app: str, *, effect: str) -> Locked:
     """The refusal of what someone else's lock stops."""
-    return Locked(f"{describe(lock)} Nothing was changed.", lock, key, app)
+    return Locked(describe(lock), lock, key, app, effect=effect)
 
 
 def key_of(policy: AppPolicy) -> AppKey:

@@ -193,7 +193,9 @@ class Service:
         except Duplicate:
             return None
         except AppLocked as stopped:
-            raise locked(stopped.lock, deployment.target, policy.app) from stopped
+            raise locked(
+                stopped.lock, deployment.target, policy.app, effect="Nothing was started."
+            ) from stopped
         except DatabaseDown as error:
             # The row may have been written, but its requester gets an error: it must not start.
             await self._submission.withdraw(deployment, ask.actor, error)

@@ -135,12 +135,11 @@ async def queue(call: Call) -> None:
 
 async def refusal(desk: Desk, body: Body, error: Locked) -> Answer:
     """What someone else's lock stopped, with the buttons that the person may use."""
-    return await _locked(desk, asker_of(body).actor, error.lock, error.app, error.key)
+    actor = asker_of(body).actor
+    return await _locked(desk, actor, error.lock, error.app, error.key, error.effect)
 
 
-async def _locked(
-    desk: Desk, actor: Actor, held: Lock, app: str, key: AppKey, more: str = ""
-) -> Answer:
+async def _locked(desk: Desk, actor: Actor, held: Lock, app: str, key: AppKey, more: str) -> Answer:
     try:
         await desk.service.locks.check_may_end(held, actor)
     except Declined as not_allowed:

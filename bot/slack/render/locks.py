@@ -30,11 +30,11 @@ def lock_line(lock: Lock, *, name_server: bool) -> str:
 
 
 def locked_answer(
-    lock: Lock, app: str, key: AppKey, *, may_end: bool, name_server: bool, more: str = ""
+    lock: Lock, app: str, key: AppKey, *, may_end: bool, name_server: bool, more: str
 ) -> Answer:
     """The refusal of what a lock stops, with what the person can do about it."""
     line = f"{lock_line(lock, name_server=name_server)}. Only the holder can deploy meanwhile."
-    line += f" {more}" if more else " Nothing was started."
+    line += f" {more}" if more else ""
     elements = [_release(lock), _take_over(lock)] if may_end else []
     elements += [follow_button(app, key)] if key != ALL else []
     blocks = [section(line)]

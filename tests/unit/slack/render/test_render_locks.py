@@ -58,7 +58,7 @@ def test_line_names_app_holder_end_and_reason() -> None:
 @pytest.mark.parametrize("may_end", [True, False])
 @pytest.mark.parametrize("lock", [LOCK, FREEZE])
 def test_refusal_offers_only_what_the_person_may_do(lock: Lock, may_end: bool) -> None:
-    answer = locked_answer(lock, "web", KEY, may_end=may_end, name_server=True)
+    answer = locked_answer(lock, "web", KEY, may_end=may_end, name_server=True, more="No.")
     labels = re.findall(r'"text": "(Unlock|Take over|Tell me when it is free)"', _json(answer))
     ends = ["Unlock", "Take over"] if may_end else []
     assert list(dict.fromkeys(labels)) == [*ends, "Tell me when it is free"]
@@ -79,7 +79,8 @@ def test_no_reason_or_name_pings_links_or_breaks_the_layout(reason: str, name: s
     progress = Progress(place=1, waits_for="x", blocker=blocker_of(mine))
     waits: Deployment = a_deployment(ready=True)
     answers = [
-        locked_answer(one, "web", KEY, may_end=True, name_server=True) for one in (lock, mine)
+        locked_answer(one, "web", KEY, may_end=True, name_server=True, more="No.")
+        for one in (lock, mine)
     ]
     answers.append(queue_answer([(waits, progress)], [lock, mine], servers=["production"], now=NOW))
     lines = [
