@@ -32,6 +32,7 @@ from bot.slack.client import SlackClient, open_client
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
+from bot.slack.notices import open_notices
 from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore
@@ -156,10 +157,20 @@ async def open_bot(
             )
         )
 
+        notices = await stack.enter_async_context(
+            open_notices(
+                client=client,
+                outbox=store.notices,
+                clock=clock,
+                name_server=len(servers.names()) > 1,
+                timing=lane_timing,
+            )
+        )
+
         def on_change(kind: str, deployment_id: str) -> None:
             if kind == "outbox":
-                sender.kick()
-                replies.kick()
+                for lane in (sender, replies, notices):
+                    lane.kick()
             elif kind == "cancel":
                 dispatcher.cancel_requested(deployment_id)
             elif kind in {"queued", "ended"}:

@@ -181,6 +181,42 @@ def cancel(which: Which) -> int:
     return commands.cancel(which)
 
 
+AppOrAll = Annotated[str, typer.Argument(metavar="APP|all", help="An app, or every app.")]
+OnServer = Annotated[str | None, typer.Option(help="The app's server, where there are several.")]
+
+
+@app.command()
+def lock(
+    name: AppOrAll,
+    lasts: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="30m, 2h, 1d. Default: until unlocked."),
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="R", help="Shown to everyone.")] = "",
+    server: OnServer = None,
+) -> int:
+    """Let nobody deploy an app, or any app, for a while."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.lock(name, lasts=lasts, reason=reason, server=server)
+
+
+@app.command()
+def unlock(name: AppOrAll, server: OnServer = None) -> int:
+    """End a lock; its holder is told in Slack."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.unlock(name, server=server)
+
+
+@app.command()
+def locks(json: Json = False) -> int:
+    """Show all locks."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.locks(json=json)
+
+
 @webhooks.command("list")
 def webhooks_list(limit: Limit = 50, json: Json = False) -> int:
     """Show the newest deliveries, and what is turned off."""

@@ -1,6 +1,6 @@
 """Builds the domain from its ports: for the bot, for the unit tests' rig, for the truth test."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bot.clock import Clock, Tasks
@@ -9,6 +9,7 @@ from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
+from bot.deployments.model import Deployment
 from bot.deployments.ports import Announcer, Catalog, Observer, People, Polls, Servers, Store
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
@@ -17,6 +18,7 @@ from bot.deployments.requests.service import Access, Service
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, ShippedCommits
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.timing import Timing
+from bot.errors import Declined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,7 @@ def assemble_domain(
         ),
         removal=removal,
         max_running=max_running,
+        is_latest=_latest_rule(ports.catalog),
     )
     service = Service(
         deployments=deployments,
@@ -124,3 +127,15 @@ def assemble_domain(
         late_verdicts=late_verdicts,
         crash_watch=crash_watch,
     )
+
+
+def _latest_rule(catalog: Catalog) -> Callable[[Deployment], bool]:
+    """Whether the settings let a newer request of the app replace older ones."""
+
+    def is_latest(deployment: Deployment) -> bool:
+        try:
+            return catalog.policy(deployment.app, deployment.server).latest
+        except Declined:
+            return False  # it is no longer in the settings
+
+    return is_latest

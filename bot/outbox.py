@@ -27,6 +27,9 @@ WEBHOOKS = "webhook:"
 SLACK_LANE = "slack"
 """The lane of the reply that mentions the requester; `bot.slack.thread_replies` serves it."""
 
+NOTICES_LANE = "notices"
+"""The lane of what people are told about locks; `bot.slack.notices` serves it."""
+
 # Types of events
 STARTED = "deployment.started"
 FINISHED = "deployment.finished"
@@ -45,6 +48,7 @@ class Outgoing:
     id: str
     """ULID; the webhook-id."""
     deployment_id: str
+    """Of a notice: its receiver, a Slack channel or user."""
     lane: str
     """The receiver: `slack`, or `webhook_lane(url)`."""
     kind: str

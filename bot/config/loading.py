@@ -128,6 +128,7 @@ class Settings:
                 default_ref=table.default_ref,
                 deployers=table.deployers,
                 max_duration=table.max_duration or self.values.max_duration,
+                latest=table.queue == "latest",
             )
             for name, table in self.values.apps.items()
         )

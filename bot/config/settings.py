@@ -122,9 +122,8 @@ class AppTable(Table):
         default="none", json_schema_extra=LATER
     )
     approvers: Annotated[tuple[str, ...], not_yet()] = Field(default=(), json_schema_extra=LATER)
-    queue: Annotated[Literal["fifo"], not_yet("latest")] = Field(
-        default="fifo", json_schema_extra=LATER
-    )
+    queue: Literal["fifo", "latest"] = "fifo"
+    """`latest`: a newer request cancels older ones that wait. `fifo`: all are deployed in turn."""
 
 
 class WebhookTable(Table):

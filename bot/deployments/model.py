@@ -319,7 +319,11 @@ class AppPolicy:
     default_ref: str | None = None
     deployers: frozenset[str] = frozenset()
     """Slack users and user groups; empty: everybody in the bot's workspace but guests."""
+    approvers: frozenset[str] = frozenset()
+    """Slack users and user groups who may end locks of others; empty: every deployer may."""
     max_duration: timedelta = timedelta(minutes=30)
+    latest: bool = False
+    """A newer request cancels those of the app that wait."""
 
     @property
     def target(self) -> AppKey:
@@ -339,6 +343,12 @@ class Blocker:
     """It has run for longer than a deployment may: it may never end by itself."""
     advice: str = ""
     """What an operator can do about it; empty: it passes by itself."""
+    by: Actor | None = None
+    """Of a lock: who holds it."""
+    until: datetime | None = None
+    """Of a lock: its end, if it has one."""
+    why: str = ""
+    """Of a lock: the holder's reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

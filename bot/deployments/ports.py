@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
+from bot.deployments.lock import Follower, Lock, Notice, Standing
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -232,6 +233,32 @@ class Leases(Protocol):
         ...
 
 
+class Locks(Protocol):
+    """Locks of people, and who waits for an app. Audit and notices: in the same transaction."""
+
+    async def standing(self) -> Standing:
+        """All that is stored now."""
+        ...
+
+    async def put(
+        self, lock: Lock, *, instead_of: Lock | None, audit: AuditEntry, notices: Sequence[Notice]
+    ) -> None:
+        """Store a lock in place of another (None: of no) one. StaleState: another is there."""
+        ...
+
+    async def remove(self, lock: Lock, *, audit: AuditEntry, notices: Sequence[Notice]) -> None:
+        """Delete a lock. StaleState: it is not there any more."""
+        ...
+
+    async def follow(self, follower: Follower) -> None:
+        """Store a follower; once for each app and person."""
+        ...
+
+    async def unfollow(self, follower: Follower, *, notices: Sequence[Notice]) -> None:
+        """Delete one. StaleState: as for `remove`."""
+        ...
+
+
 class Logs(Protocol):
     """The output of deployments. Only a deployment's owner writes: else LeaseLost."""
 
@@ -261,8 +288,16 @@ class Store(Protocol):
         """The output of each deployment."""
         ...
 
+    @property
+    def locks(self) -> Locks:
+        """Who may deploy what meanwhile."""
+        ...
+
     async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
-        """Insert. Duplicate: the request key is known (deployment_id of the first one)."""
+        """Insert. Duplicate: the request key is known (deployment_id of the first one).
+
+        AppLocked: not its requester, but someone else holds a lock on the app.
+        """
         ...
 
     async def get(self, deployment_id: str) -> Deployment | None:
@@ -289,7 +324,8 @@ class Store(Protocol):
         `deployment.fence` and its lease must not have been taken over: else LeaseLost.
         `was == deployment.phase` records facts without a move. A phase change needs an audit.
         StaleState also when another deployment of the same app is running (the partial
-        unique index); ServerFull when as many run on its server as the settings allow.
+        unique index); ServerFull when as many run on its server as the settings allow; AppLocked
+        at a start, when someone else than the requester holds a lock on the app.
         Audit row and outbox rows go into the same transaction.
         """
         ...

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.deployments.model import Phase, Status, Who
+from bot.deployments.model import Deployment, Phase, Status, Who
+from bot.errors import StaleState
 
 STATUS: Mapping[Phase, Status] = {
     Phase.AWAITING_APPROVAL: Status.PENDING,
@@ -28,6 +29,9 @@ COMMAND_RUNS = frozenset(
 """Phases in which Dokku's command may still be running."""
 FETCHED = frozenset({Phase.BUILDING, Phase.RELEASING})
 """Phases of a running command that has its commit, and holds the app's deploy lock."""
+
+SECOND_START = "started_again"
+"""The audit entry of a second attempt: a start that is no move into a running phase."""
 
 ORDER: Mapping[Phase, int] = {
     phase: rank
@@ -112,6 +116,19 @@ def may_move(frm: Phase, to: Phase, by: Who) -> bool:
     """
     move = find_move(frm, to)
     return move is not None and by in {move.by, Who.OWNER}
+
+
+def check_move(deployment: Deployment, *, was: Phase, by: Who) -> None:
+    """Raises StaleState, if `by` may not write this row over one in the phase `was`."""
+    if was in ENDINGS:
+        raise StaleState(f"deployment {deployment.id} ended {was}: an end never changes")
+    if was is deployment.phase:
+        if by is Who.SERVICE and was in RUNNING:
+            raise StaleState(f"deployment {deployment.id} is {was}: only its owner writes to it")
+    elif not may_move(was, deployment.phase, by):
+        raise StaleState(
+            f"deployment {deployment.id} may not go from {was} to {deployment.phase} by the {by}"
+        )
 
 
 def status_of(phase: Phase) -> Status:

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
+from bot.deployments.locks.rules import describe
 from bot.deployments.model import Deployment
-from bot.operations import live, records, webhooks
+from bot.operations import live, locking, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
 from bot.operations.printing import print_json, print_lines, print_log
@@ -75,7 +76,12 @@ async def _find_and_look(which: str) -> tuple[Deployment, LiveReport | None]:
 def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
     """Print the newest deployments of an app with their audit trails."""
     now = records.now_utc()
-    found = _with_store(lambda store: records.history(store, name, server=server, limit=limit))
+
+    async def read(store: SqlStore) -> tuple[records.History, records.Trail]:
+        found = await records.history(store, name, server=server, limit=limit)
+        return found, await records.lock_trail(store, [one for one, _ in found])
+
+    found, locked = _with_store(read)
     if json:
         return _print_json(
             {
@@ -83,13 +89,16 @@ def history(name: str, *, server: str | None, limit: int, json: bool) -> int:
                     records.as_json(one, now)
                     | {"audit": [records.audit_json(at, entry) for at, entry in trail]}
                     for one, trail in found
-                ]
+                ],
+                "locks": [records.audit_json(at, entry) for at, entry in locked],
             }
         )
     lines: list[str] = []
     for one, trail in found:
         lines += [records.one_line(one, now)]
         lines += [records.audit_line(at, entry) for at, entry in trail]
+    if locked:
+        lines += ["Locks:", *[records.audit_line(at, entry) for at, entry in locked[-limit:]]]
     return _print(*lines)
 
 
@@ -106,6 +115,25 @@ def logs(which: str) -> int:
 def cancel(which: str) -> int:
     """Write the cancel request; the running bot acts on it."""
     return _print(_with_store(lambda store: records.ask_cancel(store, which, records.now_utc())))
+
+
+def lock(name: str, *, lasts: str | None, reason: str, server: str | None) -> int:
+    """Set a lock; the running bot obeys it at once."""
+    line = locking.read(name, lasts, reason, server)
+    return _print(_with_store(lambda store: locking.lock(store, line)))
+
+
+def unlock(name: str, *, server: str | None) -> int:
+    """End a lock."""
+    return _print(_with_store(lambda store: locking.unlock(store, name, server)))
+
+
+def locks(*, json: bool) -> int:
+    """Print all locks."""
+    held = _with_store(locking.held)
+    if json:
+        return _print_json({"locks": [locking.as_json(one) for one in held]})
+    return _print(*([describe(one) for one in held] or ["Nothing is locked."]))
 
 
 def webhooks_list(*, limit: int, json: bool) -> int:

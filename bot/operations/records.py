@@ -4,12 +4,18 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from bot.deployments.lock import ALL
+from bot.deployments.locks.rules import subject_of
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase
 from bot.deployments.ports import Store
 from bot.deployments.requests.queries import find_by_id
 from bot.deployments.states import ENDINGS, STATUS, WAITING
 from bot.errors import Declined
 from bot.webhooks.payload import rfc3339, standard_body
+
+Trail = Sequence[tuple[datetime, AuditEntry]]
+"""Audit entries, oldest first, each with its time."""
+History = Sequence[tuple[Deployment, Trail]]
 
 
 async def find(store: Store, word: str) -> Deployment:
@@ -97,14 +103,19 @@ def as_json(deployment: Deployment, now: datetime) -> dict[str, object]:
     return fields
 
 
-async def history(
-    store: Store, app: str, *, server: str | None, limit: int
-) -> Sequence[tuple[Deployment, Sequence[tuple[datetime, AuditEntry]]]]:
+async def history(store: Store, app: str, *, server: str | None, limit: int) -> History:
     """The newest deployments of an app, with their audit trails. Declined: there are none."""
     found = await store.recent(app=app, server=server, limit=limit)
     if not found:
         raise Declined(f"No deployment of {app} is recorded.")
     return [(one, await store.audit_of(one.id)) for one in found]
+
+
+async def lock_trail(store: Store, found: Sequence[Deployment]) -> Trail:
+    """Who locked and unlocked the app of these deployments, or every app; oldest first."""
+    subjects = [subject_of(key) for key in dict.fromkeys([*(one.target for one in found), ALL])]
+    trails = [await store.audit_of(subject) for subject in subjects]
+    return sorted((entry for trail in trails for entry in trail), key=lambda stamped: stamped[0])
 
 
 def audit_line(at: datetime, entry: AuditEntry) -> str:

@@ -1,19 +1,38 @@
-"""Who may own a deployment: one replica at a time; and how many may run on a server."""
+"""Who may start and own a deployment: leases of replicas, places on servers, locks of people."""
 
-from collections.abc import Callable, Collection
-from datetime import timedelta
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Delete,
+    RowMapping,
+    Table,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from bot.deployments.states import RUNNING
-from bot.errors import LeaseLost, ServerFull
-from bot.store.database import Database, whole
-from bot.store.tables import deployments, leases
+from bot.clock import Clock
+from bot.deployments.lock import ALL, AppLocked, Follower, Lock, Notice, Standing
+from bot.deployments.locks.rules import stopping, subject_of
+from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Phase
+from bot.deployments.states import RUNNING, SECOND_START
+from bot.errors import LeaseLost, ServerFull, StaleState
+from bot.store.database import Clash, Database, Transaction, whole
+from bot.store.outbox import put_notices
+from bot.store.tables import audit as audit_rows
+from bot.store.tables import audit_values, deployments, followers, leases, locks
 
 
 class NowMs(FunctionElement[int]):
@@ -98,6 +117,173 @@ class SqlLeases:
             )
             if freed.rowcount:
                 tx.announce("queued", deployment_id)
+
+
+class SqlLocks:
+    """The locks of people, and who waits for an app."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @whole
+    async def standing(self) -> Standing:
+        async with self._database.read() as connection:
+            held = (await connection.execute(select(locks).order_by(locks.c.since))).mappings()
+            waiting = await connection.execute(select(followers).order_by(followers.c.since))
+            return Standing(
+                locks=[_read_lock(row) for row in held.all()],
+                followers=[_read_follower(row) for row in waiting.mappings().all()],
+            )
+
+    @whole
+    async def put(
+        self, lock: Lock, *, instead_of: Lock | None, audit: AuditEntry, notices: Sequence[Notice]
+    ) -> None:
+        try:
+            async with self._database.write() as tx:
+                await _wait_for_starts(tx)
+                if instead_of is not None:
+                    await _delete(tx, delete(locks).where(locks.c.id == instead_of.id))
+                await tx.connection.execute(insert(locks).values(_lock_values(lock)))
+                await self._record(tx, lock, audit, notices)
+        except Clash as err:
+            raise StaleState(f"{lock.app} was locked by someone else meanwhile") from err
+
+    @whole
+    async def remove(self, lock: Lock, *, audit: AuditEntry, notices: Sequence[Notice]) -> None:
+        async with self._database.write() as tx:
+            await _delete(tx, delete(locks).where(locks.c.id == lock.id))
+            await self._record(tx, lock, audit, notices)
+
+    @whole
+    async def follow(self, follower: Follower) -> None:
+        async with self._database.write() as tx:
+            found = await tx.connection.execute(select(followers).where(_is_follower(follower)))
+            if found.first() is None:
+                values = _key_values(follower.key) | {
+                    "app": follower.app,
+                    "user": follower.user,
+                    "since": follower.since,
+                }
+                await tx.connection.execute(insert(followers).values(values))
+            tx.announce("queued")
+
+    @whole
+    async def unfollow(self, follower: Follower, *, notices: Sequence[Notice]) -> None:
+        async with self._database.write() as tx:
+            await _delete(tx, delete(followers).where(_is_follower(follower)))
+            await put_notices(tx, notices, now=self._clock.now())
+
+    async def _record(
+        self, tx: Transaction, lock: Lock, audit: AuditEntry, notices: Sequence[Notice]
+    ) -> None:
+        now = self._clock.now()
+        values = audit_values(subject_of(lock.key), audit, at=now)
+        await tx.connection.execute(insert(audit_rows).values(values))
+        await put_notices(tx, notices, now=now)
+        # What waits may start now, or has to say why it does not.
+        tx.announce("queued")
+
+
+async def refuse_locked(tx: Transaction, deployment: Deployment, now: datetime) -> None:
+    """Refuse a request or a start that someone else's lock stops. Raises AppLocked.
+
+    Until the caller's transaction ends, no lock can be set: on PostgreSQL `put` waits for it;
+    SQLite has one writer at a time.
+    """
+    await _wait_for_locks(tx)
+    key = deployment.target
+    either = _is_key(locks, key) | _is_key(locks, ALL)
+    found = await tx.connection.execute(select(locks).where(either))
+    held = [_read_lock(row) for row in found.mappings().all()]
+    lock = stopping(held, key, deployment.requested_by, now) if held else None
+    if lock is not None:
+        raise AppLocked(lock)
+
+
+async def guard_start(
+    tx: Transaction,
+    deployment: Deployment,
+    was: Phase,
+    audit: AuditEntry | None,
+    most: int,
+    now: datetime,
+) -> None:
+    """Refuse to start a deployment that has no place or is locked. Raises ServerFull, AppLocked.
+
+    The second attempt is a start, too; but it has its place, and its phase may stay.
+    """
+    if was not in RUNNING:
+        await find_place(tx.connection, deployment.server, most)
+        await refuse_locked(tx, deployment, now)
+    elif audit is not None and audit.action == SECOND_START:
+        await refuse_locked(tx, deployment, now)
+
+
+_LOCKS = func.hashtextextended("deploybot locks", 0)
+
+
+async def _wait_for_locks(tx: Transaction) -> None:
+    if tx.connection.dialect.name == "postgresql":
+        await tx.connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCKS)))
+
+
+async def _wait_for_starts(tx: Transaction) -> None:
+    if tx.connection.dialect.name == "postgresql":
+        await tx.connection.execute(select(func.pg_advisory_xact_lock(_LOCKS)))
+
+
+async def _delete(tx: Transaction, statement: Delete) -> None:
+    gone = await tx.connection.execute(statement)
+    if gone.rowcount == 0:
+        raise StaleState("someone else has changed or removed it meanwhile")
+
+
+def _is_key(table: Table, key: AppKey) -> ColumnElement[bool]:
+    return and_(table.c.server == key.server, table.c.dokku_app == key.dokku_app)
+
+
+def _is_follower(follower: Follower) -> ColumnElement[bool]:
+    return and_(_is_key(followers, follower.key), followers.c.user == follower.user)
+
+
+def _key_values(key: AppKey) -> dict[str, Any]:
+    return {"server": key.server, "dokku_app": key.dokku_app}
+
+
+def _lock_values(lock: Lock) -> dict[str, Any]:
+    return _key_values(lock.key) | {
+        "id": lock.id,
+        "app": lock.app,
+        "holder": asdict(lock.holder),
+        "reason": lock.reason,
+        "since": lock.since,
+        "until": lock.until,
+        "channel": lock.channel,
+    }
+
+
+def _read_lock(row: RowMapping) -> Lock:
+    return Lock(
+        id=row["id"],
+        key=AppKey(server=row["server"], dokku_app=row["dokku_app"]),
+        app=row["app"],
+        holder=Actor(**row["holder"]),
+        reason=row["reason"],
+        since=row["since"],
+        until=row["until"],
+        channel=row["channel"],
+    )
+
+
+def _read_follower(row: RowMapping) -> Follower:
+    return Follower(
+        key=AppKey(server=row["server"], dokku_app=row["dokku_app"]),
+        app=row["app"],
+        user=row["user"],
+        since=row["since"],
+    )
 
 
 async def hold(connection: AsyncConnection, deployment_id: str, fence: int) -> None:

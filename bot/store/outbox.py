@@ -1,59 +1,74 @@
-"""The outbox: events for the outside, written with the change, kept until delivered or given up."""
+"""The outbox: what the outside is sent, written with the change, until delivered or given up."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, delete, exists, insert, select, update
+from sqlalchemy import RowMapping, Table, delete, exists, insert, select, update
+from ulid import ULID
 
 from bot.clock import Clock
-from bot.outbox import WEBHOOKS, Outgoing
+from bot.deployments.lock import Notice
+from bot.outbox import NOTICES_LANE, WEBHOOKS, Outgoing
 from bot.store.database import Database, Transaction, whole
-from bot.store.tables import endpoints, outbox
+from bot.store.tables import endpoints, notices, outbox
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 
 
 class SqlOutbox:
-    """The outbox's rows. Due times are by the bot's clock; ids and order never change."""
+    """The rows of one table. Due times are by the bot's clock; ids and order never change.
 
-    def __init__(self, database: Database, *, clock: Clock) -> None:
+    `about` is the column within which the order is kept: the deployment, or the receiver.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        rows: Table = outbox,
+        about: str = "deployment_id",
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._rows = rows
+        self._about = about
 
     @whole
     async def take(self, lane: str, *, limit: int, hold: timedelta) -> Sequence[Outgoing]:
         now = self._clock.now()
-        older = outbox.alias("older")
+        rows, about = self._rows, self._about
+        older = rows.alias("older")
         due = (
-            select(outbox)
-            .where(outbox.c.lane == lane, outbox.c.state == WAITING, outbox.c.next_at <= now)
+            select(rows)
+            .where(rows.c.lane == lane, rows.c.state == WAITING, rows.c.next_at <= now)
             .where(~exists().where(endpoints.c.lane == lane))
             .where(
                 ~exists()
                 .where(older.c.lane == lane, older.c.state == WAITING)
-                .where(older.c.deployment_id == outbox.c.deployment_id)
-                .where(older.c.seq < outbox.c.seq)
+                .where(older.c[about] == rows.c[about])
+                .where(older.c.seq < rows.c.seq)
             )
-            .order_by(outbox.c.seq)
+            .order_by(rows.c.seq)
             .limit(limit)
-            .with_for_update(of=outbox, skip_locked=True)
+            .with_for_update(of=rows, skip_locked=True)
         )
         async with self._database.write() as tx:
-            rows = (await tx.connection.execute(due)).mappings().all()
-            if rows:
+            found = (await tx.connection.execute(due)).mappings().all()
+            if found:
                 await tx.connection.execute(
-                    update(outbox)
-                    .where(outbox.c.seq.in_([row["seq"] for row in rows]))
+                    update(rows)
+                    .where(rows.c.seq.in_([row["seq"] for row in found]))
                     .values(next_at=now + hold)
                 )
-        return [_read(row) for row in rows]
+        return [_read(row, about) for row in found]
 
     @whole
     async def delivered(self, outgoing_id: str) -> None:
         async with self._database.write() as tx:
             await tx.connection.execute(
-                update(outbox)
-                .where(outbox.c.id == outgoing_id)
+                update(self._rows)
+                .where(self._rows.c.id == outgoing_id)
                 .values(state=DELIVERED, last_error=None)
             )
 
@@ -69,21 +84,21 @@ class SqlOutbox:
     async def outgoing(self, *, limit: int = 50) -> Sequence[Outgoing]:
         async with self._database.read() as connection:
             rows = await connection.execute(
-                select(outbox)
-                .where(outbox.c.lane.startswith(WEBHOOKS))
-                .order_by(outbox.c.seq.desc())
+                select(self._rows)
+                .where(self._rows.c.lane.startswith(WEBHOOKS))
+                .order_by(self._rows.c.seq.desc())
                 .limit(limit)
             )
-            return [_read(row) for row in rows.mappings()]
+            return [_read(row, self._about) for row in rows.mappings()]
 
     @whole
     async def replay(self, outgoing_id: str) -> bool:
         async with self._database.write() as tx:
             found = await tx.connection.execute(
-                update(outbox)
-                .where(outbox.c.id == outgoing_id)
+                update(self._rows)
+                .where(self._rows.c.id == outgoing_id)
                 .values(state=WAITING, tries=0, last_error=None, next_at=self._clock.now())
-                .returning(outbox.c.deployment_id)
+                .returning(self._rows.c[self._about])
             )
             deployment_id = found.scalar_one_or_none()
             if deployment_id is not None:
@@ -118,10 +133,10 @@ class SqlOutbox:
     async def _fail(self, outgoing_id: str, *, at: datetime, error: str, state: str) -> None:
         async with self._database.write() as tx:
             await tx.connection.execute(
-                update(outbox)
+                update(self._rows)
                 # Another replica may have delivered it meanwhile.
-                .where(outbox.c.id == outgoing_id, outbox.c.state == WAITING)
-                .values(tries=outbox.c.tries + 1, next_at=at, last_error=error, state=state)
+                .where(self._rows.c.id == outgoing_id, self._rows.c.state == WAITING)
+                .values(tries=self._rows.c.tries + 1, next_at=at, last_error=error, state=state)
             )
 
 
@@ -145,10 +160,29 @@ async def put(tx: Transaction, planned: Sequence[Outgoing], *, now: datetime) ->
         tx.announce("outbox", outgoing.deployment_id)
 
 
-def _read(row: RowMapping) -> Outgoing:
+async def put_notices(tx: Transaction, owed: Sequence[Notice], *, now: datetime) -> None:
+    """Add what people are to be told, in the caller's transaction."""
+    for notice in owed:
+        await tx.connection.execute(
+            insert(notices).values(
+                id=str(ULID.from_datetime(now)),
+                receiver=notice.to,
+                lane=NOTICES_LANE,
+                kind=notice.kind,
+                body=dict(notice.body),
+                state=WAITING,
+                tries=0,
+                created_at=now,
+                next_at=now,
+            )
+        )
+        tx.announce("outbox")
+
+
+def _read(row: RowMapping, about: str) -> Outgoing:
     return Outgoing(
         id=row["id"],
-        deployment_id=row["deployment_id"],
+        deployment_id=row[about],
         lane=row["lane"],
         kind=row["kind"],
         body=row["body"],

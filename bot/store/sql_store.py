@@ -22,11 +22,19 @@ from bot.deployments.model import (
 )
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.refs import Commits
-from bot.deployments.states import ENDINGS, RUNNING, WAITING, may_move
+from bot.deployments.states import ENDINGS, RUNNING, WAITING, check_move
 from bot.errors import Duplicate, StaleState
 from bot.outbox import Planner
 from bot.store.database import Clash, Database, Transaction, whole
-from bot.store.leases import DatabaseClock, NowMs, SqlLeases, find_place, hold
+from bot.store.leases import (
+    DatabaseClock,
+    NowMs,
+    SqlLeases,
+    SqlLocks,
+    guard_start,
+    hold,
+    refuse_locked,
+)
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox, put
 from bot.store.tables import (
@@ -38,6 +46,7 @@ from bot.store.tables import (
     deployments,
     fact_values,
     leases,
+    notices,
     place_values,
     read_audit,
     read_deployment,
@@ -66,12 +75,15 @@ class SqlStore:
         self._max_running = max_running
         self.leases = SqlLeases(database, now_ms=now_ms)
         self.logs = SqlLogs(database)
+        self.locks = SqlLocks(database, clock=clock)
         self.outbox = SqlOutbox(database, clock=clock)
+        self.notices = SqlOutbox(database, clock=clock, rows=notices, about="receiver")
 
     @whole
     async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
         try:
             async with self.database.write() as tx:
+                await refuse_locked(tx, deployment, self._clock.now())
                 await tx.connection.execute(insert(deployments).values(all_values(deployment)))
                 await tx.connection.execute(
                     insert(leases).values(deployment_id=deployment.id, fence=0, until_ms=0)
@@ -100,7 +112,7 @@ class SqlStore:
         moves = was is not deployment.phase
         if moves and audit is None:
             raise ValueError(f"a move needs an audit entry: {was} to {deployment.phase}")
-        _check_move(deployment, was=was, by=by)
+        check_move(deployment, was=was, by=by)
         values = fact_values(deployment)
         if by is not Who.OWNER:
             # Only an owner has a lease, so only an owner writes its number.
@@ -109,9 +121,9 @@ class SqlStore:
             async with self.database.write() as tx:
                 if by is Who.OWNER:
                     await hold(tx.connection, deployment.id, deployment.fence)
-                if deployment.phase in RUNNING and was not in RUNNING:
+                if deployment.phase in RUNNING:
                     most = self._max_running.get(deployment.server, 0)
-                    await find_place(tx.connection, deployment.server, most)
+                    await guard_start(tx, deployment, was, audit, most, self._clock.now())
                 fresh = await _update(tx.connection, deployment.id, values, was=was)
                 await self._record(tx, fresh, audit, event)
                 _announce(tx, fresh)
@@ -350,18 +362,6 @@ def _proven(key: AppKey) -> Select[*tuple[Any, ...]]:
 
 def _is_in(phases: Collection[Phase]) -> ColumnElement[bool]:
     return deployments.c.phase.in_(phases)
-
-
-def _check_move(deployment: Deployment, *, was: Phase, by: Who) -> None:
-    if was in ENDINGS:
-        raise StaleState(f"deployment {deployment.id} ended {was}: an end never changes")
-    if was is deployment.phase:
-        if by is Who.SERVICE and was in RUNNING:
-            raise StaleState(f"deployment {deployment.id} is {was}: only its owner writes to it")
-    elif not may_move(was, deployment.phase, by):
-        raise StaleState(
-            f"deployment {deployment.id} may not go from {was} to {deployment.phase} by the {by}"
-        )
 
 
 async def _update(

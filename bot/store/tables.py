@@ -4,7 +4,7 @@ A change of a table needs a migration: `make revision M="what changed"`. A test 
 migrations with these tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,7 +45,7 @@ from bot.deployments.refs import Commit, Commits
 from bot.deployments.states import RUNNING
 from bot.names import bare_repo
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -203,6 +203,19 @@ log_chunks = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+
+def _delivery() -> Iterator[Column[Any]]:
+    """What is sent to whom, and how far that has come."""
+    yield Column("lane", Words, nullable=False)
+    yield Column("kind", Words, nullable=False)
+    yield Column("body", JSON, nullable=False)
+    yield Column("state", Words, nullable=False)
+    yield Column("tries", Integer, nullable=False)
+    yield Column("created_at", UtcTime, nullable=False)
+    yield Column("next_at", UtcTime, nullable=False)
+    yield Column("last_error", Words)
+
+
 outbox = Table(
     "outbox",
     metadata,
@@ -210,16 +223,45 @@ outbox = Table(
     Column("seq", COUNTER, primary_key=True, autoincrement=True),
     Column("id", Words, nullable=False, unique=True),
     _of_deployment(),
-    Column("lane", Words, nullable=False),
-    Column("kind", Words, nullable=False),
-    Column("body", JSON, nullable=False),
-    Column("state", Words, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Column("created_at", UtcTime, nullable=False),
-    Column("next_at", UtcTime, nullable=False),
-    Column("last_error", Words),
+    *_delivery(),
     Index("ix_outbox_due", "lane", "state", "next_at"),
     Index("ix_outbox_deployment_id", "deployment_id"),
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    # Both empty: a lock on every app.
+    Column("server", Words, primary_key=True),
+    Column("dokku_app", Words, primary_key=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("app", Words, nullable=False),
+    Column("holder", JSON, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("until", UtcTime),
+    Column("channel", Words, nullable=False),
+)
+
+followers = Table(
+    "followers",
+    metadata,
+    Column("server", Words, primary_key=True),
+    Column("dokku_app", Words, primary_key=True),
+    Column("user", Words, primary_key=True),
+    Column("app", Words, nullable=False),
+    Column("since", UtcTime, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    # Like the outbox, for what is not about one deployment.
+    Column("seq", COUNTER, primary_key=True, autoincrement=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("receiver", Words, nullable=False),
+    *_delivery(),
+    Index("ix_notices_due", "lane", "state", "next_at"),
 )
 
 endpoints = Table(

@@ -6,7 +6,7 @@ import pytest
 
 from bot.deployments.model import Phase, Trigger
 from bot.deployments.states import RUNNING
-from tests.scenarios.conftest import World, open_world
+from tests.scenarios.conftest import World, open_world, shown
 
 
 async def test_app_and_ref_are_understood_in_every_spelling(world: World) -> None:
@@ -14,17 +14,18 @@ async def test_app_and_ref_are_understood_in_every_spelling(world: World) -> Non
     login = world.simulators.forge.sha("myapp", "feature/login")
     first = world.simulators.forge.sha("myapp", "v1.0")
     branch = "https://git.example.com/acme/myapp/tree/feature/login"
+    # No two of the same ref in a row: the second one would be answered with a link to the first.
     asked = {
         "myapp": main,
         "MyApp main": main,
         "  myapp   `feature/login`  ": login,
         "myapp@v1.0": first,
-        f"myapp {first}": first,
-        "myapp main to default": main,
-        "Deploy myapp main TO DEFAULT": main,
         f"<{branch}|branch>": login,
+        "myapp main to default": main,
         branch: login,
+        "Deploy myapp main TO DEFAULT": main,
         "myapp <http://feature/login|feature/login>": login,
+        f"myapp {first}": first,
     }
     world.hold()
     for count, text in enumerate(asked, start=1):
@@ -64,7 +65,7 @@ async def test_default_ref_comes_from_the_apps_table(tmp_path: Path) -> None:
         assert row.sha == world.simulators.forge.sha("myapp", "feature/login")
 
 
-@pytest.mark.parametrize("word", ["lock", "UNLOCK", "queue", "Approve", "reject"])
+@pytest.mark.parametrize("word", ["Approve", "reject"])
 async def test_command_of_a_later_release_deploys_nothing(tmp_path: Path, word: str) -> None:
     async with open_world(tmp_path) as world:
         world.simulators.dokku.create_app(word.lower())
@@ -74,6 +75,33 @@ async def test_command_of_a_later_release_deploys_nothing(tmp_path: Path, word: 
         assert world.messages == []
         assert await world.rows() == []
         assert await world.rows(word.lower()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("LOCK myapp", "*myapp* is locked by"),
+        ("unlock myapp", "myapp is not locked"),
+        ("Queue", "Nothing runs or waits."),
+    ],
+)
+async def test_app_named_like_a_command_is_not_deployed_by_it(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    async with open_world(tmp_path) as world:
+        word = text.split(maxsplit=1)[0].lower()
+        world.simulators.dokku.create_app(word)
+        await world.start_bot()
+        await world.deploy(text)
+
+        def answered() -> bool:
+            return any(
+                said in shown(one) for one in [*world.messages, *world.slack.ephemerals(world.ada)]
+            )
+
+        await world.slack.until(answered)
+        assert await world.rows() == []
+        assert await world.rows(word) == []
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ async def test_slow_server_does_not_delay_the_message(quick: World) -> None:
     await quick.deploy()
     looking = await at(quick, "Waiting to deploy", "looking up")
     assert looking.facts["Commit"] == "being looked up"
-    assert looking.buttons == ["Cancel"]
+    assert looking.buttons == ["Cancel", "Tell me when it is free"]
     quick.simulators.server.heal_for_test()
     await at(quick, "Deployed")
     assert len(quick.messages) == 1

@@ -238,7 +238,10 @@ async def test_each_button_asks_for_the_permission_of_its_row(tmp_path: Path) ->
                 seen.add(row.action_id)
                 if row.permission is Permission.MEMBER:
                     await world.click(row.action_id, user="alan")
-                    await world.viewed("Page 1 of", user="alan")
+                    if row.action_id == "deployment_follow":
+                        await world.whispered("one direct message", user="alan")
+                    else:
+                        await world.viewed("Page 1 of", user="alan")
                     continue
                 refusals = len(world.slack.ephemerals(alan)) + 1
                 await world.click(row.action_id, user="alan")
@@ -250,15 +253,19 @@ async def test_each_button_asks_for_the_permission_of_its_row(tmp_path: Path) ->
         await world.deploy("myapp feature/login", user="grace")
         await world.until_message("Building", "Cancel")
         await alan_clicks_each_button()
+        await world.deploy("myapp v1.0", user="grace")
+        await world.posted(3)
+        await world.until_message("1st in line")
+        await alan_clicks_each_button()
         world.let_go()
-        await world.until_message("Deployed", "Roll back")
+        await world.until_message("Deployed", "v1.0", "Roll back")
         await alan_clicks_each_button()
         world.now_behaves("build_fails")
         await world.deploy(user="grace")
         await world.until_message("Failed", "Retry")
         await alan_clicks_each_button()
         assert seen == {row.action_id for row in MESSAGE_BUTTONS}
-        assert len(await world.rows()) == 3
+        assert len(await world.rows()) == 4
 
 
 async def _deploy_in(world: World, channel: Channel) -> None:

@@ -24,8 +24,10 @@ async def test_waiting_deployments_show_their_place_and_start_in_order(
     await quick.posted(2)
     second = await at(quick, "1st in line")
     assert second.headline == "🟡 *Waiting to deploy myapp* `feature/login`"
-    assert second.facts["Status"] == "Queued · 1st in line · waiting for the deployment ahead of it"
-    assert second.buttons == ["Cancel"]
+    assert second.facts["Status"] == (
+        "Queued · 1st in line, next to start · waiting for the deployment ahead of it"
+    )
+    assert second.buttons == ["Cancel", "Tell me when it is free"]
     await quick.deploy("myapp v1.0", user="grace")
     await quick.posted(3)
     third = await at(quick, "2nd in line")
@@ -79,11 +81,59 @@ async def test_deployment_waits_for_an_outside_deploy_and_names_it(quick: World)
     waiting = await at(quick, "1st in line", "a git push outside the bot")
     record = quick.app.records[-1]
     assert record.id in waiting.facts["Status"]
-    assert waiting.buttons == ["Cancel"]
+    assert waiting.buttons == ["Cancel", "Tell me when it is free"]
     quick.let_go()
     deployed = await at(quick, "Deployed")
     assert deployed.facts["Live now"] == "the new release"
     assert len(quick.messages) == 1
+
+
+async def test_same_commit_that_waits_already_is_answered_with_a_link(quick: World) -> None:
+    quick.hold()
+    await quick.deploy("myapp main")
+    await at(quick, "Building")
+    await quick.deploy("myapp feature/login")
+    await quick.posted(2)
+    await at(quick, "1st in line, next to start")
+    link = quick.messages[1]
+    await quick.deploy("myapp feature/login", user="grace")
+    said = await quick.whispered("is waiting already", user="grace")
+    assert f"p{link.ts.replace('.', '')}|its message>" in said
+    await quick.deploy("myapp main")  # the commit that runs; but another one comes before it
+    await quick.posted(3)
+    await quick.deploy("myapp feature/login")
+    await quick.posted(4)
+    quick.let_go()
+    rows = await quick.ended(4)
+    assert [row.ref for row in rows] == ["feature/login", "main", "feature/login", "main"]
+    assert all(row.phase is Phase.SUCCEEDED for row in rows)
+
+
+async def test_latest_request_supersedes_those_that_wait(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        (tmp_path / "deploybot.toml").write_text('[apps.myapp]\nqueue = "latest"\n')
+        await world.start_bot(clock=QuickClock())
+        world.hold()
+        await world.deploy("myapp main")
+        await at(world, "Building")
+        await world.deploy("myapp feature/login")
+        await world.posted(2)
+        await at(world, "1st in line")
+        await world.deploy("myapp v1.0", user="grace")
+        await world.posted(3)
+        old = world.messages[1]
+        await world.slack.until(lambda: "Superseded by a newer request" in shown(old))
+        assert parts_of(old).headline == "⚪ *Cancelled: myapp* `feature/login`"
+        assert "myapp v1.0 by grace" in shown(old)
+        newest = await at(world, "1st in line, next to start")
+        assert newest.headline == "🟡 *Waiting to deploy myapp* `v1.0`"
+        world.let_go()
+        rows = await world.ended(3)
+        assert [row.phase for row in rows] == [
+            Phase.SUCCEEDED,
+            Phase.CANCELLED,
+            Phase.SUCCEEDED,
+        ]
 
 
 async def test_waiting_deployment_expires(tmp_path: Path) -> None:

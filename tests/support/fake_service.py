@@ -11,6 +11,7 @@ from bot.deployments.dokku_facts import Containers
 from bot.deployments.live.compare import LiveEvidence, compare_live
 from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.live.rollback import check_commit, choose_given, choose_previous
+from bot.deployments.locks.service import LockService
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -52,6 +53,9 @@ class FakeService(Service):
         )
         self.access = Access(people=client, catalog=_Catalog(), clock=clock)
         self.queries = _Queries(self)
+        self.locks = LockService(
+            store=self.store, catalog=_Catalog(), guard=self.access, clock=clock
+        )
         self.requests: list[Request] = []
         self.cancels: list[tuple[str, Actor, str]] = []
         self.rows, self.logs = self.store.rows, self.store.texts

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bot.clock import Clock
+from bot.deployments.lock import AppLocked, Follower, Lock, Notice, Standing
+from bot.deployments.locks.rules import stopping, subject_of
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -18,9 +20,9 @@ from bot.deployments.model import (
     Phase,
     Who,
 )
-from bot.deployments.ports import Leases, Logs, Store
+from bot.deployments.ports import Leases, Locks, Logs, Store
 from bot.deployments.refs import Commits
-from bot.deployments.states import ENDINGS, RUNNING, WAITING, may_move
+from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 
 Signal = Callable[[str, str], None]
@@ -114,6 +116,62 @@ class MemoryLeases(dict[str, _Lease], Leases):
             raise LeaseLost(f"the lease of {deployment_id} was lost")
 
 
+class MemoryLocks(Locks):
+    """The locks and followers, and the notices that were written for them."""
+
+    def __init__(self, calls: Calls, tell: Signal, audit: list[tuple[str, AuditEntry]]) -> None:
+        self.held: list[Lock] = []
+        self.followers: list[Follower] = []
+        self.notices: list[Notice] = []
+        self._calls = calls
+        self._tell = tell
+        self._audit = audit
+
+    async def standing(self) -> Standing:
+        await self._calls.begin("standing")
+        return Standing(locks=list(self.held), followers=list(self.followers))
+
+    async def put(
+        self, lock: Lock, *, instead_of: Lock | None, audit: AuditEntry, notices: Sequence[Notice]
+    ) -> None:
+        await self._calls.begin("put_lock")
+        there = next((one for one in self.held if one.key == lock.key), None)
+        if there != instead_of:
+            raise StaleState("someone else holds it by now")
+        self.held = [one for one in self.held if one != there] + [lock]
+        self._record(lock, audit, notices)
+
+    async def remove(self, lock: Lock, *, audit: AuditEntry, notices: Sequence[Notice]) -> None:
+        await self._calls.begin("remove_lock")
+        if lock not in self.held:
+            raise StaleState("it is gone")
+        self.held.remove(lock)
+        self._record(lock, audit, notices)
+
+    async def follow(self, follower: Follower) -> None:
+        await self._calls.begin("follow")
+        if (follower.key, follower.user) not in [(one.key, one.user) for one in self.followers]:
+            self.followers.append(follower)
+        self._tell("queued", "")
+
+    async def unfollow(self, follower: Follower, *, notices: Sequence[Notice]) -> None:
+        await self._calls.begin("unfollow")
+        if follower not in self.followers:
+            raise StaleState("it is gone")
+        self.followers.remove(follower)
+        self.notices += notices
+
+    def refuse(self, deployment: Deployment, now: datetime) -> None:
+        lock = stopping(self.held, deployment.target, deployment.requested_by, now)
+        if lock is not None:
+            raise AppLocked(lock)
+
+    def _record(self, lock: Lock, audit: AuditEntry, notices: Sequence[Notice]) -> None:
+        self._audit.append((subject_of(lock.key), audit))
+        self.notices += notices
+        self._tell("queued", "")
+
+
 class MemoryLogs(dict[str, list[str]], Logs):
     """The lines of each deployment's log, by id."""
 
@@ -152,6 +210,7 @@ class MemoryStore(Calls, Store):
         self._clock = clock
         self._leases = MemoryLeases(self, clock, self._tell)
         self._logs = MemoryLogs(self, self._leases)
+        self._locks = MemoryLocks(self, self._tell, self.audit)
 
     @property
     def leases(self) -> MemoryLeases:
@@ -160,6 +219,10 @@ class MemoryStore(Calls, Store):
     @property
     def logs(self) -> MemoryLogs:
         return self._logs
+
+    @property
+    def locks(self) -> MemoryLocks:
+        return self._locks
 
     def new_lease(self) -> _Lease:
         """Of a row that is put in from outside."""
@@ -182,6 +245,7 @@ class MemoryStore(Calls, Store):
         for row in self.rows.values():
             if row.request_key == deployment.request_key:
                 raise Duplicate(row.id)
+        self.locks.refuse(deployment, self._clock.now())
         self.rows[deployment.id] = deployment
         self.leases[deployment.id] = _Lease()
         self.audit.append((deployment.id, audit))
@@ -219,8 +283,7 @@ class MemoryStore(Calls, Store):
             for one in self.rows.values()
         ):
             raise StaleState(f"another deployment of {deployment.dokku_app} is running")
-        if deployment.phase in RUNNING and was not in RUNNING:
-            self._find_place(deployment.server)
+        self._guard_start(deployment, was, audit)
         fence = deployment.fence if by is Who.OWNER else stored.fence
         fresh = replace(deployment, cancel=stored.cancel, message=stored.message, fence=fence)
         fresh = replace(fresh, commits=stored.commits)
@@ -366,6 +429,13 @@ class MemoryStore(Calls, Store):
         if row is None:
             raise StaleState(f"{deployment_id} is not there any more")
         return row
+
+    def _guard_start(self, row: Deployment, was: Phase, audit: AuditEntry | None) -> None:
+        again = audit is not None and audit.action == SECOND_START
+        if row.phase in RUNNING and (was not in RUNNING or again):
+            self.locks.refuse(row, self._clock.now())
+        if row.phase in RUNNING and was not in RUNNING:
+            self._find_place(row.server)
 
     def _find_place(self, server: str) -> None:
         most = self.max_running.get(server, 0)

@@ -296,3 +296,22 @@ def test_config_show_names_every_source_and_no_secret(
     shown = json.loads(shell.run("config", "show", "--json"))
     assert shown["apps.web.repo"]["value"] == "https://u:********@git.example/web.git"
     assert "hunter22" not in json.dumps(shown)
+
+
+def test_lock_is_set_shown_and_ended_at_the_shell(shell: Shell) -> None:
+    said = shell.run("lock", "all", "--for", "2h", "--reason", "audit")
+    assert said.startswith("Every app is locked by ")
+    assert said.endswith(": audit.\n")
+    (one,) = json.loads(shell.run("locks", "--json"))["locks"]
+    assert (one["app"], one["server"], one["reason"]) == ("all", None, "audit")
+    assert one["holder"]["user"] == "cli"
+    assert shell.run("unlock", "all") == "Every app is unlocked.\n"
+    assert shell.run("locks") == "Nothing is locked.\n"
+    shell.create(a_deployment())
+    shown = shell.run("history", "web")
+    assert "locked by " in shown.partition("Locks:\n")[2]
+    assert "unlocked by " in shown
+    trail = json.loads(shell.run("history", "web", "--json"))["locks"]
+    assert [entry["action"] for entry in trail] == ["locked", "unlocked"]
+    assert "No lock is on every app" in shell.run("unlock", "all", status=1)
+    assert "--for: not a duration" in shell.run("lock", "all", "--for", "soon", status=2)

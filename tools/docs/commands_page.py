@@ -26,9 +26,23 @@ on several. `ID` is the id of a deployment, or at least six characters from its 
 `APP@REF` means the same as `APP REF`. Every command that names an app accepts `on SERVER`:
 `/deploy status myapp on production`.
 
-Only you see the answers to your questions. If a command has a mistake, nothing starts and you get
-one line that says what is wrong and what to do. The bot posts the message of a deployment in the
-channel where you asked for it, so it must be a member of that channel: `/invite @deploybot`.
+Only you see the answers to your questions; everyone in the channel sees who sets and ends a lock.
+If a command has a mistake, nothing starts and you get one line that says what is wrong and what
+to do. The bot posts the message of a deployment in the channel where you asked for it, so it must
+be a member of that channel: `/invite @deploybot`.
+
+## Locks
+
+`/deploy lock APP` lets only you deploy an app; `/deploy lock all` freezes every app. Add `for
+30m`, `for 2h` or `for 1d`, and a reason: `/deploy lock myapp for 2h release day`. The bot says it
+in the channel, and again when the time is over. Locking again changes your own lock. What already
+runs goes on; what waits stays in the queue and says who holds the lock. Retries and rollbacks
+obey locks too. The holder's own deployments pass those that wait.
+
+If someone else holds the lock, the refusal names the holder, the end and the reason. Approvers of
+the app (if none are set, everyone who may deploy it) can press `Unlock` or `Take over`, which
+keeps end and reason. Both ask first, and the former holder gets a direct message. `Tell me when
+it is free` sends you one direct message when nothing runs or waits and no lock stops you.
 
 {later}
 are reserved for later releases. Until then the bot says so, so that no app of that name is deployed

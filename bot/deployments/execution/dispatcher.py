@@ -1,7 +1,7 @@
 """Claims what is due, gives each claim a worker, passes polls on, hands over at shutdown."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -11,6 +11,9 @@ from bot.clock import Clock
 from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.execution.start import Blocked
 from bot.deployments.execution.worker import Worker
+from bot.deployments.lock import AppLocked, Lock
+from bot.deployments.locks.rules import stopped
+from bot.deployments.locks.watch import LockWatch
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import Servers
 from bot.deployments.queue.removal import QueueRemoval
@@ -87,6 +90,7 @@ class Dispatcher:
         context: WorkerContext,
         removal: QueueRemoval,
         max_running: Mapping[str, int] = NO_LIMITS,
+        is_latest: Callable[[Deployment], bool],
     ) -> None:
         self._replica = replica
         self._servers = servers
@@ -95,12 +99,14 @@ class Dispatcher:
         self._timing = context.timing
         self._clock = context.clock
         self._cache_sync = CacheSync(context.deployments)
+        self._lock_watch = LockWatch(store=context.deployments.store, clock=context.clock)
         self._waiting_list = WaitingList(
             deployments=context.deployments,
             removal=removal,
             timing=context.timing,
             clock=context.clock,
             spawn=context.spawn,
+            is_latest=is_latest,
         )
         self._retries = Retries(context.clock)
         self._own_errors = Retries(context.clock)
@@ -238,7 +244,8 @@ class Dispatcher:
             await self._claim(row)
         queued = [row for row in unfinished if row.phase is Phase.QUEUED]
         taken = [one.target for one in running]
-        waiting = self._waiting_list.update(queued, taken, self._workers.keys())
+        locks = await self._look_at_locks(unfinished)
+        waiting = self._waiting_list.update(queued, taken, self._workers.keys(), locks)
         no_place = waiting_for_slot(waiting, taken, self._max_running, self._blocked)
         for deployment_id, phrase in no_place.items():
             if deployment_id not in self._workers:
@@ -246,6 +253,14 @@ class Dispatcher:
         for row in startable(waiting, taken, self._max_running, self._blocked):
             if row.message is not None or not row.channel:
                 await self._claim(row)
+
+    async def _look_at_locks(self, unfinished: Sequence[Deployment]) -> Mapping[str, Lock]:
+        """Queued deployments that someone else's lock stops: id -> the lock."""
+        standing = await self._store.locks.standing()
+        if not standing.locks and not standing.followers:
+            return {}
+        held = await self._lock_watch.look(standing, unfinished)
+        return stopped(unfinished, held, self._clock.now())
 
     # --- claims
 
@@ -328,6 +343,10 @@ class Dispatcher:
         except DokkuError as error:
             self._blocked.add(row.id)
             await self._not_answered(worker, error)
+        except AppLocked as locked:
+            # It was locked since the last look, which is repeated now and shows that.
+            self._retries.wait(row.id, self._timing.place_pause)
+            log.info("start_locked", deployment_id=row.id, why=str(locked))
         except ServerFull as full:
             # Nothing else is in its way: it takes the next free place.
             self._blocked.discard(row.id)

@@ -11,6 +11,7 @@ from bot.deployments.dokku_facts import NO_SUCH_APP, BuildRecord, Snapshot
 from bot.deployments.execution.attempt import NEXT_START, SECOND_ATTEMPT
 from bot.deployments.execution.owned import REFUSED_BY_LOCK, OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import previous_commit
+from bot.deployments.locks.rules import stopping
 from bot.deployments.model import (
     BOT,
     AuditEntry,
@@ -22,6 +23,7 @@ from bot.deployments.model import (
     Phase,
 )
 from bot.deployments.ports import DeployStream, Dokku, Urgency
+from bot.deployments.states import SECOND_START
 from bot.deployments.verdict.collector import EvidenceCollector
 from bot.deployments.verdict.outside_changes import (
     blocker,
@@ -160,10 +162,10 @@ class Start:
             "event": note,
         }
         if row.phase is Phase.STARTING:
-            audit = AuditEntry(actor=BOT, through="runner", action="started_again")
+            audit = AuditEntry(actor=BOT, through="runner", action=SECOND_START)
             await self._owned.record(audit=audit, **changes)
         else:
-            await self._owned.move(Phase.STARTING, "started_again", **changes)
+            await self._owned.move(Phase.STARTING, SECOND_START, **changes)
         await self._add_to_log(SECOND_ATTEMPT)
         return await self._send_command()
 
@@ -176,8 +178,14 @@ class Start:
             lost_for=timedelta(seconds=self._clock.monotonic() - last_contact),
             within=self._timing.start_again_within,
             newer=bool(await self._owned.ask(lambda store: store.newer(row))),
+            locked=await self._is_locked(row),
             cap_reached=running >= row.max_duration,
         )
+
+    async def _is_locked(self, row: Deployment) -> bool:
+        standing = await self._owned.ask(lambda store: store.locks.standing())
+        actor, now = row.requested_by, self._clock.now()
+        return stopping(standing.locks, row.target, actor, now) is not None
 
     async def requeue(self) -> None:
         """Dokku refused: another deploy holds its lock. Nothing of this deployment ran."""
@@ -359,12 +367,18 @@ def _with_ids_of(records: Sequence[BuildRecord], before: Snapshot) -> frozenset[
 
 
 def may_start_again(
-    row: Deployment, *, lost_for: timedelta, within: timedelta, newer: bool, cap_reached: bool
+    row: Deployment,
+    *,
+    lost_for: timedelta,
+    within: timedelta,
+    newer: bool,
+    cap_reached: bool,
+    locked: bool = False,
 ) -> bool:
     """Whether a deployment that died before its release is started once more by the bot.
 
     Only the first attempt, of a known commit, without a cancel request, lost lately, with nothing
-    newer of the app deployed or queued.
+    newer of the app deployed or queued, and the app not locked by someone else.
     """
     return (
         row.attempt == 1
@@ -373,5 +387,6 @@ def may_start_again(
         and row.phase in {Phase.STARTING, Phase.FETCHING, Phase.BUILDING}
         and lost_for <= within
         and not newer
+        and not locked
         and not cap_reached
     )

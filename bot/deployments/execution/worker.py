@@ -15,6 +15,7 @@ from bot.deployments.execution.log_recorder import LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.execution.start import Blocked, NotStarted, Ready, Start
 from bot.deployments.execution.watchdog import Cap, Contact, Watchdog
+from bot.deployments.lock import AppLocked
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.states import COMMAND_RUNS, RUNNING
@@ -302,7 +303,7 @@ class Worker:
         self._cancelling = None
         try:
             return await self._start.send_again()
-        except (Blocked, DokkuError):
+        except (Blocked, DokkuError, AppLocked):
             await self._end_dead(evidence, dead)
         except NotStarted as end:
             await self._results.before_start(end.failure, end.cause)

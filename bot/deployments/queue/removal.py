@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bot.clock import Clock
 from bot.deployments.dokku_facts import Containers
-from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Phase, Who
+from bot.deployments.model import BOT, Actor, AuditEntry, Deployment, Event, Failure, Phase, Who
 from bot.deployments.ports import Servers
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
@@ -58,6 +58,25 @@ class QueueRemoval:
             finished_at=self._clock.now(),
         )
         audit = AuditEntry(actor=actor, through=through, action="cancelled")
+        await self._save(ended, deployment.phase, audit)
+
+    async def supersede(self, deployment: Deployment, newer: Deployment) -> None:
+        """End it because a newer request of the app replaces it. StaleState."""
+        ref = f" {newer.ref}" if newer.ref else ""
+        by = newer.requested_by.name
+        cause = f"Superseded by a newer request: {newer.app}{ref}{f' by {by}' if by else ''}"
+        live = await self._read_live(deployment)
+        result = before_start(f"{cause} ({newer.id})", live, failure=None, phase=Phase.CANCELLED)
+        ended = replace(
+            deployment,
+            phase=Phase.CANCELLED,
+            live=result.live,
+            reason=sentence_of(result),
+            evidence="superseded before the start",
+            finished_at=self._clock.now(),
+        )
+        detail = {"by": newer.id}
+        audit = AuditEntry(actor=BOT, through="dispatcher", action="superseded", detail=detail)
         await self._save(ended, deployment.phase, audit)
 
     async def _save(self, ended: Deployment, was: Phase, audit: AuditEntry) -> None:

@@ -76,11 +76,13 @@ def _first(
             yield one, None
 
 
-def queue_positions(waiting: Collection[Deployment]) -> Mapping[str, int]:
-    """Deployment id -> position in its app's queue, from 1."""
+def queue_positions(
+    waiting: Collection[Deployment], locked: Collection[str] = frozenset()
+) -> Mapping[str, int]:
+    """Deployment id -> position in its app's queue, from 1. Those that a lock stops are last."""
     counts: Counter[AppKey] = Counter()
     positions: dict[str, int] = {}
-    for one in in_order(waiting):
+    for one in sorted(in_order(waiting), key=lambda row: row.id in locked):
         counts[one.target] += 1
         positions[one.id] = counts[one.target]
     return positions
@@ -105,6 +107,47 @@ def refuse_too_many(unfinished: Collection[Deployment], new: Deployment, most: T
             f"{of_person} deployments that you requested are waiting, and no more may wait for one "
             "person. Cancel one, or ask again when one has started. `/deploy status` lists them."
         )
+
+
+def superseded(
+    waiting: Collection[Deployment],
+    latest: Collection[AppKey],
+    locked: Collection[str] = frozenset(),
+) -> Mapping[str, Deployment]:
+    """Queued deployments of these apps that a newer one replaces: id -> the newest one.
+
+    A newer one counts once it can be deployed: its commit was looked up, its message posted, and
+    neither a cancel request nor a lock stops it.
+    """
+    queued = in_order(waiting)
+    newest = {
+        one.target: (turn, one)
+        for turn, one in enumerate(queued)
+        if one.target in latest and one.id not in locked and _may_start(one)
+    }
+    return {
+        one.id: newest[one.target][1]
+        for turn, one in enumerate(queued)
+        if one.target in newest and turn < newest[one.target][0]
+    }
+
+
+def find_twin(waiting: Collection[Deployment], new: Deployment) -> Deployment | None:
+    """The waiting deployment that makes a new request for the same commit superfluous.
+
+    Only the last of the app's queue: after an earlier one, another commit would come last.
+    """
+    others = [one for one in waiting if one.target == new.target and one.id != new.id]
+    last = next(reversed(in_order(others)), None)
+    if last is None or new.sha is None or not _may_start(last):
+        return None
+    same = (last.sha, last.ref, last.repo) == (new.sha, new.ref, new.repo)
+    return last if same else None
+
+
+def _may_start(one: Deployment) -> bool:
+    posted = one.message is not None or not one.channel
+    return one.ready and posted and one.cancel is None
 
 
 def is_expired(deployment: Deployment, now: datetime, ttl: timedelta) -> bool:

@@ -1,6 +1,7 @@
 """Shows waiting deployments their positions and removes those that expired or were cancelled."""
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -8,16 +9,23 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock, duration_words
+from bot.deployments.lock import Lock
+from bot.deployments.locks.rules import blocker_of
 from bot.deployments.model import AppKey, Blocker, Deployment, Failure
 from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.queue.rules import is_expired, queue_positions
+from bot.deployments.queue.rules import is_expired, queue_positions, superseded
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
 from bot.errors import StaleState, StoreError
 
 log = structlog.get_logger(__name__)
 
+NO_LOCKS: Mapping[str, Lock] = {}
 ONE_BEFORE = "the deployment ahead of it"
+
+
+def _never(_row: Deployment) -> bool:
+    return False
 
 
 class WaitingList:
@@ -31,37 +39,65 @@ class WaitingList:
         timing: Timing,
         clock: Clock,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        is_latest: Callable[[Deployment], bool] = _never,
     ) -> None:
         self._deployments = deployments
         self._removal = removal
         self._timing = timing
         self._clock = clock
         self._spawn = spawn
+        self._is_latest = is_latest
         self._being_removed: set[str] = set()
 
     def update(
-        self, queued: Sequence[Deployment], busy: Collection[AppKey], owned: Collection[str]
+        self,
+        queued: Sequence[Deployment],
+        busy: Collection[AppKey],
+        owned: Collection[str],
+        locked: Mapping[str, Lock] = NO_LOCKS,
     ) -> Sequence[Deployment]:
-        """Show positions, remove what must leave; returns those that still wait.
+        """Show positions, remove what must leave; returns those that still wait for their turn.
 
         `busy`: apps with a running deployment. `owned`: deployments that a worker of this
-        replica has; they are left to it.
+        replica has; they are left to it. `locked`: those that a lock stops; those behind them
+        pass them, for the lock's holder may deploy.
         """
         waiting = [row for row in queued if row.id in owned or not self._is_over(row)]
+        gone = self._supersede(waiting, locked) if len(waiting) > 1 else ()
+        waiting = [row for row in waiting if row.id not in gone]
         by_id = {row.id: row for row in waiting}
-        for deployment_id, position in queue_positions(waiting).items():
-            if deployment_id not in owned:
+        for deployment_id, position in queue_positions(waiting, locked).items():
+            if deployment_id in owned:
+                continue
+            if deployment_id in locked:
+                self._show_lock(deployment_id, position, locked[deployment_id])
+            else:
                 behind = position > 1 or by_id[deployment_id].target in busy
                 self._show(deployment_id, position, behind=behind)
-        return waiting
+        return [row for row in waiting if row.id not in locked]
+
+    def _supersede(self, waiting: Sequence[Deployment], locked: Collection[str]) -> Collection[str]:
+        counts = Counter(row.target for row in waiting)
+        latest = {row.target for row in waiting if counts[row.target] > 1 and self._is_latest(row)}
+        gone = superseded(waiting, latest, locked)
+        for row in waiting:
+            if row.id in gone:
+                self._end(row, partial(self._removal.supersede, row, gone[row.id]))
+        return gone.keys()
+
+    def _show_lock(self, deployment_id: str, position: int, lock: Lock) -> None:
+        blocker = blocker_of(lock)
+        self._deployments.note_waiting(
+            deployment_id, position=position, waits_for=blocker.what, blocker=blocker
+        )
 
     def _show(self, deployment_id: str, position: int, *, behind: bool) -> None:
         known = self._deployments.progress(deployment_id)
         waits_for, blocker = known.waits_for, known.blocker
         if behind:
             waits_for, blocker = ONE_BEFORE, None
-        elif waits_for == ONE_BEFORE:
-            waits_for = None
+        elif waits_for == ONE_BEFORE or (blocker is not None and blocker.by is not None):
+            waits_for, blocker = None, None
         self._deployments.note_waiting(
             deployment_id, position=position, waits_for=waits_for, blocker=blocker
         )

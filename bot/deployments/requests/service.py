@@ -11,6 +11,8 @@ from bot.clock import Clock, Kept
 from bot.deployments.app_names import AppNames
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.live.rollback import RollbackFinder, RollbackTarget
+from bot.deployments.lock import AppLocked
+from bot.deployments.locks.service import LockService, locked
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -87,10 +89,7 @@ class Access:
         if await self._is_listed(actor, policy.deployers):
             return
         if policy.deployers:
-            who = ", ".join(
-                f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
-                for one in sorted(policy.deployers)
-            )
+            who = mentions(policy.deployers)
             raise Declined(f"You aren't allowed to deploy {policy.app}. Those who are: {who}.")
         if person.guest:
             raise Declined(GUEST)
@@ -147,6 +146,23 @@ class Access:
             raise NotKnown(_not_known("who is in the app's user groups", unread)) from unread
         return False
 
+    async def check_approver(self, policy: AppPolicy, actor: Actor) -> None:
+        """Declined: not one of the app's approvers; where none are set, of its deployers."""
+        if not policy.approvers or actor.team is None:
+            await self.check_deployer(policy, actor)
+            return
+        await self._check_home(actor)
+        if not await self._is_listed(actor, policy.approvers):
+            who = mentions(policy.approvers)
+            raise Declined(f"Only approvers of {policy.app} can do that: {who}.")
+
+
+def mentions(listed: Collection[str]) -> str:
+    """Users and user groups, as Slack mentions them."""
+    return ", ".join(
+        f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>" for one in sorted(listed)
+    )
+
 
 def _not_known(what: str, error: SlackError) -> str:
     return f"Slack did not say {what}, so nothing was done: {error} Try again in a minute."
@@ -189,6 +205,14 @@ class Service:
             store=deployments.store, servers=servers, catalog=catalog, names=names, timing=timing
         )
         self.access = access
+        self.locks = LockService(
+            store=deployments.store,
+            catalog=catalog,
+            guard=self.access,
+            clock=clock,
+            names=names,
+            patience=timing.lookup_grace,
+        )
         self.queries = Queries(
             deployments=deployments,
             catalog=catalog,
@@ -258,6 +282,10 @@ class Service:
                 await self._store.create(deployment, audit)
         except Duplicate:
             return None
+        except AppLocked as stopped:
+            raise locked(
+                stopped.lock, deployment.target, policy.app, effect="Nothing was started."
+            ) from stopped
         except DatabaseDown as error:
             # The row may have been written, but its requester gets an error: it must not start.
             await self._submission.withdraw(deployment, ask.actor, error)

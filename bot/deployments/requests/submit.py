@@ -13,6 +13,7 @@ from bot.clock import Clock
 from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
 from bot.deployments.live.compare import commit_by_history
+from bot.deployments.locks.rules import stopped
 from bot.deployments.model import (
     Actor,
     AuditEntry,
@@ -25,11 +26,13 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Dokku, Servers, Store, Urgency
 from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.queue.rules import find_twin
 from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Refs, Several
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.wording import as_sentence
 from bot.errors import CommandFailed, Declined, DokkuError, StaleState, StoreError
+from bot.names import quoted
 
 log = structlog.get_logger(__name__)
 
@@ -294,6 +297,7 @@ class Submission:
             raise Declined(as_sentence(found.sentence))
         if isinstance(found, Resolved):
             deployment = await self._save_resolved(deployment, found)
+            await self._refuse_twin(deployment)
         if deployment.channel:
             live_sha = await self._already_live(deployment)
             self._deployments.cache.put(deployment)
@@ -342,6 +346,25 @@ class Submission:
     async def _save_resolved(self, deployment: Deployment, found: Resolved) -> Deployment:
         changed = replace(deployment, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
         return await self._store.save(changed, was=deployment.phase, by=Who.SERVICE)
+
+    async def _refuse_twin(self, deployment: Deployment) -> None:
+        """Declined: the same commit is the last that waits for the app; with a link to it."""
+        try:
+            twin = find_twin(await self._store.unfinished(), deployment)
+            if twin is None:
+                return
+            standing = await self._store.locks.standing()
+        except StoreError as error:
+            log.info("twin_not_looked_for", deployment_id=deployment.id, why=str(error))
+            return
+        if stopped([twin], standing.locks, self._clock.now()):
+            return  # this one may start before it
+        link = twin.message.permalink if twin.message else None
+        where = f": <{link}|its message>" if link else ""
+        raise Declined(
+            f"{deployment.app} `{quoted(deployment.ref)}` at {(twin.sha or '')[:7]} is waiting "
+            f"already{where}. It was not added a second time."
+        )
 
     async def _already_live(self, deployment: Deployment) -> str | None:
         """The commit, if it is live by the history and nothing under way may change that."""

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bot.deployments.live.reader import LiveReport
-from bot.deployments.model import AppPolicy, Deployment, Progress
-from bot.deployments.states import ENDINGS, status_of
+from bot.deployments.lock import ALL, Lock
+from bot.deployments.locks.rules import covering
+from bot.deployments.model import AppKey, AppPolicy, Deployment, Progress
+from bot.deployments.states import ENDINGS, WAITING, status_of
 from bot.slack.render import words
 from bot.slack.render.blocks import Answer, context, section
 from bot.slack.render.live_state import live_lines
+from bot.slack.render.locks import lock_line
 from bot.slack.render.text import code, day_time, inert, link, short_sha
 
 LONGEST_SECTION = 2_900
@@ -40,13 +43,21 @@ def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) 
     return Answer(text=f"{words.plain_headline(deployment)}: {line}", blocks=tuple(blocks))
 
 
-def live_answer(found: Sequence[LiveReport], snapshot: Snapshots, *, now: datetime) -> Answer:
+def live_answer(
+    found: Sequence[LiveReport],
+    snapshot: Snapshots,
+    *,
+    now: datetime,
+    locks: Sequence[Lock] = (),
+) -> Answer:
     """What is live for an app now, on each server, and what is running and waiting there.
 
-    `snapshot` gives the newest row and progress of a deployment.
+    `snapshot` gives the newest row and progress of a deployment; `locks` are those in force.
     """
     blocks = []
     for report in found:
+        key = AppKey(server=report.server, dokku_app=report.dokku_app)
+        blocks += [section(lock_line(one, name_server=True)) for one in covering(locks, key)]
         shown = f"*{inert(report.app, 80)}* on {inert(report.server, 60)}"
         for line in live_lines(report, now=now):  # what matters most comes first
             more = f"\n{inert(line, LONGEST_SENTENCE)}"
@@ -85,22 +96,63 @@ def _unfinished(one: Deployment, progress: Progress, now: datetime) -> str:
     )
 
 
-def unfinished_answer(unfinished: Sequence[Known], *, now: datetime) -> Answer:
-    """Everything running or queued, oldest first."""
+def queue_answer(
+    unfinished: Sequence[Known],
+    locks: Sequence[Lock],
+    *,
+    servers: Sequence[str],
+    now: datetime,
+) -> Answer:
+    """By server: the locks, what runs, and what waits for what, in the order in which it starts."""
+    lines = [lock_line(one, name_server=False) for one in locks if one.key == ALL]
+    for server in servers:
+        here = [one for one in unfinished if one[0].server == server]
+        held = [lock_line(one, name_server=False) for one in locks if one.key.server == server]
+        shown = [*held, *(_place(*one, now) for one in sorted(here, key=_by_turn))]
+        lines += [f"*{inert(server, 60)}*", *(shown or ["Nothing runs or waits."])]
+    return _listed("Queue:", lines)
+
+
+def _by_turn(known: Known) -> tuple[bool, str, int, datetime]:
+    one, progress = known
+    return (one.phase in WAITING, one.app, progress.place or 0, one.queued_at or one.created_at)
+
+
+def _place(one: Deployment, progress: Progress, now: datetime) -> str:
+    return (
+        f"{words.headline(one, name_server=False)} · {words.status_words(one, progress)}"
+        f" · {words.elapsed_words(one, progress, now)}"
+        f" · by {words.actor_words(one.requested_by)}{_message_of(one)}"
+    )
+
+
+def unfinished_answer(
+    unfinished: Sequence[Known], *, now: datetime, locks: Sequence[Lock] = ()
+) -> Answer:
+    """Everything running or queued, oldest first; and the locks."""
+    held = [lock_line(one, name_server=True) for one in locks]
     if not unfinished:
-        return _one("Nothing is running or queued.")
+        return _listed("Nothing is running or queued.", held)
     lines = [
         f"{words.headline(one)} · {words.status_words(one, progress)}"
         f" · {words.elapsed_words(one, progress, now)}{_message_of(one)}"
         for one, progress in unfinished
     ]
     count = "1 deployment" if len(lines) == 1 else f"{len(lines)} deployments"
-    return _listed(f"{count} running or queued:", lines)
+    return _listed(f"{count} running or queued:", [*lines, *held])
 
 
-def history_answer(app: str, found: Sequence[Deployment], *, now: datetime) -> Answer:
-    """The latest deployments of an app."""
-    return _listed(f"Latest deployments of {code(app)}:", [_past(one, now) for one in found])
+def history_answer(
+    app: str, found: Sequence[Deployment], *, now: datetime, locks: Sequence[Lock] = ()
+) -> Answer:
+    """The latest deployments of an app; before them, the locks on it."""
+    keys = dict.fromkeys(one.target for one in found)
+    held = dict.fromkeys(
+        lock_line(lock, name_server=True) for key in keys for lock in covering(locks, key)
+    )
+    return _listed(
+        f"Latest deployments of {code(app)}:", [*held, *(_past(one, now) for one in found)]
+    )
 
 
 def _past(one: Deployment, now: datetime) -> str:

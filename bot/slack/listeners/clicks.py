@@ -83,7 +83,8 @@ async def _refuse_if_outdated(click: Click, button: ActionButton) -> None:
         return
     if deployment.phase not in ENDINGS and deployment.cancel is not None:
         raise Declined("This deployment is already being cancelled.")
+    how = "ended" if deployment.phase in ENDINGS else "started"
     raise Declined(
-        f"*{button.label}* no longer applies: this deployment has already ended "
+        f"*{button.label}* no longer applies: this deployment has already {how} "
         f"({deployment.phase})."
     )

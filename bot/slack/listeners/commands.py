@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bot.deployments.lock import Lock
 from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.listeners import answers as say
-from bot.slack.listeners import log_window, modals
+from bot.slack.listeners import locks, log_window, modals
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
     About,
@@ -110,12 +111,15 @@ async def status(call: Call) -> None:
     if about.subject is None and call.about is None:
         unfinished = [queries.snapshot(one) for one in await queries.store.unfinished()]
         shown = [one for one in unfinished if about.server in {None, one[0].server}]
-        await call.answers.say(say.unfinished_answer(shown, now=now))
+        keys = {None, "", about.server}
+        locked = [one for one in await _held(call) if not about.server or one.key.server in keys]
+        await call.answers.say(say.unfinished_answer(shown, now=now, locks=locked))
         return
     found_by_id = call.about if about.subject is None else await queries.find_by_id(about.subject)
     if found_by_id is None:
         found = await queries.live_state(about.subject or "", server=about.server)
-        await call.answers.say(say.live_answer(found, queries.snapshot, now=now))
+        held = await _held(call)
+        await call.answers.say(say.live_answer(found, queries.snapshot, now=now, locks=held))
         return
     deployment, progress = queries.snapshot(found_by_id)
     answer = say.status_answer(deployment, progress, now=now)
@@ -130,7 +134,12 @@ async def _live_now(call: Call, deployment: Deployment) -> Answer:
         found = await queries.live_state(deployment.app, server=deployment.server)
     except Declined as no_app:
         return as_answer(str(no_app))
-    return say.live_answer(found, queries.snapshot, now=call.desk.clock.now())
+    held = await _held(call)
+    return say.live_answer(found, queries.snapshot, now=call.desk.clock.now(), locks=held)
+
+
+async def _held(call: Call) -> Sequence[Lock]:
+    return await call.desk.service.locks.held()
 
 
 async def history(call: Call) -> None:
@@ -139,7 +148,8 @@ async def history(call: Call) -> None:
     one = await _subject(call, about, usage="history APP")
     server = one.server if about.subject is None or _is_by_id(one, about) else about.server
     found = await call.desk.queries.history(one.app, server=server, limit=HISTORY)
-    await call.answers.say(say.history_answer(one.app, found, now=call.desk.clock.now()))
+    now, held = call.desk.clock.now(), await _held(call)
+    await call.answers.say(say.history_answer(one.app, found, now=now, locks=held))
 
 
 async def show_log(call: Call) -> None:
@@ -328,9 +338,33 @@ COMMANDS: Sequence[Command] = (
         run=rollback,
         in_thread=True,
     ),
+    Command(
+        name="lock",
+        usage="APP|all [for 2h] [reason]",
+        summary=(
+            "Let only yourself deploy an app, or any app: until the time is over or someone "
+            "unlocks it. Everyone sees the lock, its end and the reason."
+        ),
+        run=locks.lock,
+    ),
+    Command(
+        name="unlock",
+        usage="APP|all",
+        summary=(
+            "End a lock. Of someone else's, the bot asks for your confirmation, and tells the "
+            "holder."
+        ),
+        run=locks.unlock,
+    ),
+    Command(
+        name="queue",
+        usage="",
+        summary="Show what runs, what waits for what, and the locks, on every server.",
+        run=locks.queue,
+    ),
     Command(name="apps", usage="", summary="List the apps the bot can deploy.", run=apps),
     Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
 TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}
-LATER = frozenset({"approve", "lock", "queue", "reject", "unlock"})
+LATER = frozenset({"approve", "reject"})
 """Reserved for later releases, so that no app of that name is deployed by mistake."""

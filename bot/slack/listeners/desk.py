@@ -138,24 +138,25 @@ class Answers:
     async def say(self, answer: Answer) -> None:
         """Send the answer."""
         if self.aloud:
-            await self._post(answer)
+            await self.post(answer)
         else:
-            await self._whisper(answer)
+            await self.whisper_answer(answer)
 
     async def whisper(self, sentence: str) -> None:
         """Send one line to the person only: a mistake, or what only they need to know."""
         answer = as_answer(sentence)
         if self.asker.direct:
             try:
-                await self._post(answer)
+                await self.post(answer)
             except SlackError as error:
                 # A conversation between two other people has the same kind of id.
                 log.info("direct_message_refused", error=error.code)
             else:
                 return
-        await self._whisper(answer)
+        await self.whisper_answer(answer)
 
-    async def _post(self, answer: Answer) -> None:
+    async def post(self, answer: Answer) -> None:
+        """Say it where all can read it. SlackError: it cannot be posted there."""
         await self.client.post(
             self.asker.channel,
             text=answer.text,
@@ -163,8 +164,8 @@ class Answers:
             thread_ts=self.asker.thread_ts,
         )
 
-    async def _whisper(self, answer: Answer) -> None:
-        """By the response URL; where that fails, as an ephemeral message, then as a DM.
+    async def whisper_answer(self, answer: Answer) -> None:
+        """To the person only: by the response URL, else as an ephemeral message, else as a DM.
 
         The response URL works where the bot is not a member, but ends after 30 minutes or 5
         uses; an ephemeral message needs membership; a DM reaches everyone else.

@@ -15,9 +15,10 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Tasks
+from bot.deployments.lock import Locked
 from bot.errors import BotError, SlackError
 from bot.slack.client import Identity
-from bot.slack.listeners import commands, modals, shortcuts, threads
+from bot.slack.listeners import commands, locks, modals, shortcuts, threads
 from bot.slack.listeners.clicks import on_click
 from bot.slack.listeners.desk import Desk, RecentDeliveries
 from bot.slack.listeners.log_window import LOG_BUTTONS
@@ -76,11 +77,21 @@ class Listeners:
     async def _run(self, handler: Handler, body: Body, name: str) -> None:
         try:
             await handler(self._desk, body)
+        except Locked as error:
+            await self._offer(body, error)
         except BotError as error:
             await self._answer(body, str(error))
         except Exception as error:
             log.exception("listener_failed", listener=name, error=type(error).__name__)
             await self._answer(body, WENT_WRONG)
+
+    async def _offer(self, body: Body, error: Locked) -> None:
+        """Someone else's lock: say so, with the buttons that end it."""
+        try:
+            answer = await locks.refusal(self._desk, body, error)
+            await self._desk.answers(asker_of(body)).whisper_answer(answer)
+        except SlackError as refused:
+            log.warning("answer_not_delivered", error=refused.code)
 
     async def _answer(self, body: Body, sentence: str) -> None:
         try:
@@ -118,6 +129,8 @@ def build_app(
     app.command(ANY)(listen(commands.on_command))
     for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS):
         app.action(button.action_id)(listen(on_click(button)))
+    for action_id, handler in locks.LOCK_BUTTONS.items():
+        app.action(action_id)(listen(handler))
     app.view(FORM)(listeners.submit)
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))
     app.event("app_mention")(listen(threads.on_chat))

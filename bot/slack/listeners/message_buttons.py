@@ -6,8 +6,10 @@ from bot.deployments.model import Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
 from bot.slack.listeners.commands import cancel_deployment, deploy_again
+from bot.slack.listeners.locks import follow
 from bot.slack.listeners.log_window import open_log
 from bot.slack.render.blocks import Confirm, Situation, Style
+from bot.slack.render.locks import FOLLOW_LABEL
 
 
 async def _open_log(click: Click) -> None:
@@ -25,6 +27,15 @@ async def _retry(click: Click) -> None:
 
 async def _roll_back(click: Click) -> None:
     await deploy_again(click, await click.deployment(), back=True)
+
+
+async def _follow(click: Click) -> None:
+    deployment = await click.deployment()
+    await follow(click, deployment.target, deployment.app)
+
+
+def _waits(now: Situation) -> bool:
+    return now.deployment.phase is Phase.QUEUED and now.deployment.cancel is None
 
 
 def _has_log(now: Situation) -> bool:
@@ -74,6 +85,13 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         ),
         permission=Permission.DEPLOYER,
         call=_cancel,
+    ),
+    ActionButton(
+        action_id="deployment_follow",
+        label=FOLLOW_LABEL,
+        shows=_waits,
+        permission=Permission.MEMBER,
+        call=_follow,
     ),
     ActionButton(
         action_id="deployment_retry",

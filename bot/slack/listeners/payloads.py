@@ -279,7 +279,7 @@ def read_app(text: str) -> str:
 
 def read_ask(words: Sequence[str]) -> Ask:
     """Read `APP [REF] [to SERVER]`; `APP@REF` counts as two words."""
-    _refuse_marks(words)
+    refuse_marks(words)
     left, server = _take_server(words, 1)
     if len(left) == 1 and "@" in left[0][1:-1]:
         left = left[0].partition("@")[::2]
@@ -294,7 +294,7 @@ def read_ask(words: Sequence[str]) -> Ask:
 
 def read_about(words: Sequence[str], *, rest: bool = False) -> About:
     """Read `[APP|ID] [on SERVER]`; with `rest`, one more word after the subject."""
-    _refuse_marks(words)
+    refuse_marks(words)
     left, server = _take_server(words, 0)
     _refuse_more(left, 2 if rest else 1)
     if not left:
@@ -304,7 +304,8 @@ def read_about(words: Sequence[str], *, rest: bool = False) -> About:
     return About(subject=subject, server=server, rest=left[1] if len(left) > 1 else None)
 
 
-def _refuse_marks(words: Sequence[str]) -> None:
+def refuse_marks(words: Sequence[str]) -> None:
+    """Declined: one of the words is a person, a channel or a group."""
     if any(_MARK.search(word) for word in words):
         raise Declined(
             "I don't understand the name of a person, channel or group here, so nothing was done. "

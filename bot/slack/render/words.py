@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from bot.deployments.model import Actor, Deployment, Live, Phase, Progress, Status
+from bot.deployments.model import Actor, Blocker, Deployment, Live, Phase, Progress, Status
+from bot.deployments.queue.waiting_list import ONE_BEFORE
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
 from bot.deployments.verdict.wording import FAILURES, LIVE, STATUS_ICONS
@@ -164,15 +165,24 @@ def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     parts = [PHASES[deployment.phase]]
     if progress.place is not None:
-        parts.append(f"{ordinal(progress.place)} in line")
+        first = progress.place == 1 and progress.waits_for == ONE_BEFORE
+        parts.append(f"{ordinal(progress.place)} in line{', next to start' if first else ''}")
     if not deployment.ready:
         parts.append("looking up the repository and the commit")
+    elif progress.blocker is not None and progress.blocker.by is not None:
+        parts.append(_locked_words(progress.blocker, progress.blocker.by))
     elif progress.waits_for:
         parts.append(f"waiting for {inert(progress.waits_for)}")
         if progress.blocker is not None and progress.blocker.since is not None:
             # A time, not an age: a waiting message is edited only when its reason changes.
             parts[-1] += f", running since {clock_time(progress.blocker.since)}"
     return parts
+
+
+def _locked_words(lock: Blocker, holder: Actor) -> str:
+    until = f" until {clock_time(lock.until)}" if lock.until else ""
+    why = f" ({inert(lock.why)})" if lock.why else ""
+    return f"🔒 locked by {actor_words(holder)}{until}{why}"
 
 
 def _running_words(deployment: Deployment, progress: Progress) -> list[str]:

@@ -241,7 +241,7 @@ REFUSED_FILES = [
     ("[apps.myapp]\napproval = 'second_person'", "apps.myapp.approval: not in this release yet."),
     ("[apps.myapp]\napproval = 'anything'", "apps.myapp.approval: should be 'none'"),
     ("[apps.myapp]\napprovers = ['U0123']", "apps.myapp.approvers: not in this release yet."),
-    ("[apps.myapp]\nqueue = 'latest'", "apps.myapp.queue: not in this release yet."),
+    ("[apps.myapp]\nqueue = 'newest'", "apps.myapp.queue: should be 'fifo' or 'latest'"),
     ("approval_ttl = '1h'", "deploybot.toml: approval_ttl: not in this release yet."),
     ("[apps.'my app']", "deploybot.toml: apps.my app: not a usable name."),
     ("[apps.myapp]\nserver = 'x'", "apps.myapp.server: no such server is configured."),

@@ -1,18 +1,23 @@
 """The queue's order, positions and expiry."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import AppKey, Deployment, Phase
+from bot.deployments.model import Actor, AppKey, CancelRequest, Deployment, Phase
 from bot.deployments.queue.rules import (
+    find_twin,
     in_order,
     is_expired,
     queue_positions,
     startable,
+    superseded,
 )
-from tests.support.builders import NOW, a_deployment
+from tests.support.builders import NOW, OLD_SHA, SHA, a_deployment
 
 WEB = AppKey(server="production", dokku_app="web")
 
@@ -93,3 +98,60 @@ def test_deployment_expires_after_the_queue_ttl_and_not_before() -> None:
     assert is_expired(one, NOW + ttl + timedelta(seconds=1), ttl)
     unqueued = a_deployment(queued_at=None, created_at=NOW - ttl)
     assert is_expired(unqueued, NOW + timedelta(seconds=1), ttl)
+
+
+def test_positions_of_locked_ones_come_last() -> None:
+    rows = [waiting("A", at=1), waiting("B", at=2), waiting("C", at=3), waiting("D", app="x")]
+    assert queue_positions(rows, {"A"}) == {"B": 1, "C": 2, "A": 3, "D": 1}
+
+
+def ready(id_: str, *, at: int = 0, app: str = "web", **changes: Any) -> Deployment:
+    facts: dict[str, Any] = {"ready": True, "sha": SHA, "channel": "", "cancel": None}
+    return replace(waiting(id_, at=at, app=app, server="production"), **facts | changes)
+
+
+def test_newest_supersedes_all_older_ones_of_its_app() -> None:
+    rows = [ready("C", at=3), ready("A", at=1), ready("B", at=2), ready("X", app="shop")]
+    gone = superseded(rows, {WEB})
+    assert {key: one.id for key, one in gone.items()} == {"A": "C", "B": "C"}
+    assert superseded(rows, set()) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ready": False},
+        {"channel": "C01", "message": None},
+        {"cancel": CancelRequest(by=Actor(user="U0ADA"), at=NOW)},
+        {"phase": Phase.AWAITING_APPROVAL},
+    ],
+)
+def test_newer_one_that_cannot_start_supersedes_nothing(changes: dict[str, Any]) -> None:
+    rows = [ready("A", at=1), ready("B", at=2), ready("C", at=3, **changes)]
+    assert {key: one.id for key, one in superseded(rows, {WEB}).items()} == {"A": "B"}
+    assert find_twin(rows[2:], ready("D", at=4)) is None
+
+
+def test_locked_one_supersedes_nothing_and_is_superseded() -> None:
+    rows = [ready("A", at=1), ready("B", at=2), ready("C", at=3)]
+    assert superseded(rows, {WEB}, {"C", "A"}).keys() == {"A"}
+
+
+def test_twin_is_the_last_of_the_queue_with_the_same_ref_and_commit() -> None:
+    new, twin = ready("Z", at=9), ready("B", at=2)
+    assert find_twin([ready("A", at=1, sha=OLD_SHA), twin, new], new) == twin
+    assert find_twin([twin, new, ready("X", at=5, app="shop")], new) == twin
+    assert find_twin([new], new) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sha": OLD_SHA}, {"sha": None}, {"ref": "other"}, {"repo": "https://git.example/x.git"}],
+)
+def test_another_commit_or_ref_is_never_dropped(changes: dict[str, Any]) -> None:
+    new = ready("Z", at=9)
+    assert find_twin([ready("B", at=2, **changes), new], new) is None
+    # Between the twin and the new one, another commit would be what is live in the end.
+    assert find_twin([ready("A", at=1), ready("B", at=2, **changes), new], new) is None
+    unknown = ready("Z", at=9, sha=None)
+    assert find_twin([ready("B", at=2, sha=None), unknown], unknown) is None

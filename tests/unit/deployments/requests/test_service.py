@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus, Container
-from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Trigger
+from bot.deployments.lock import Lock
+from bot.deployments.model import (
+    Actor,
+    Deployment,
+    Failure,
+    Live,
+    MessagePlace,
+    Phase,
+    Trigger,
+)
 from bot.deployments.refs import CannotTell, NotThere
 from bot.deployments.requests.service import Request
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
@@ -386,7 +395,7 @@ async def test_commit_is_not_shown_as_live_if_something_may_change_it() -> None:
     for number, rows in enumerate(
         (
             [live(OLD_SHA)],
-            [live(), waiting(id="01NEXT", request_key="n")],
+            [live(), waiting(id="01NEXT", request_key="n", sha=OLD_SHA)],
             [
                 live(),
                 live(
@@ -442,3 +451,32 @@ async def test_release_that_failed_late_is_the_previous_one_of_the_next() -> Non
 
 def stale() -> StoreError:
     return StaleState("it changed")
+
+
+@in_virtual_time
+async def test_request_for_the_commit_that_waits_last_is_answered_instead_of_stored() -> None:
+    place = MessagePlace(channel="C01", ts="1.2", permalink="https://x.slack.com/archives/C01/p12")
+    first = waiting(message=place)
+    rig = a_rig(first, start=False)
+    with pytest.raises(Declined, match=r"waiting already: <https://x.slack.com/.*\|its message>"):
+        await requested(rig, request_key="again")
+    assert list(rig.store.rows) == [first.id]
+    assert len(rig.announcer.posted) == 0
+
+
+@pytest.mark.parametrize("what", ["slow look-up", "locked", "database down"])
+@in_virtual_time
+async def test_request_is_never_dropped_where_that_may_be_wrong(what: str) -> None:
+    first = waiting(requested_by=Actor(user="U0GRACE", team="T01"))
+    rig = a_rig(first, start=False)
+    if what == "slow look-up":
+        rig.refs.takes_s = 2
+    elif what == "locked":
+        holder = Actor(user="U0ADA", team="T01", name="ada")
+        rig.store.locks.held.append(
+            Lock(id="L", key=first.target, app="web", holder=holder, since=NOW)
+        )
+    else:
+        rig.store.fail("unfinished", times=2)
+    row = await requested(rig, request_key="again")
+    assert row.id in rig.store.rows

@@ -166,7 +166,7 @@ async def test_command_with_arguments_needs_a_mention_in_a_thread() -> None:
         _, message = await a_live_message(stage, Phase.BUILDING)
         await say_below(stage, message, f"<@{stage.slack.bot.id}> history myapp")
         assert await stage.replies(message) == ["Latest deployments of `myapp`:"]
-        await say_below(stage, message, f"<@{stage.slack.bot.id}> lock myapp")
+        await say_below(stage, message, f"<@{stage.slack.bot.id}> approve myapp")
         assert "is not available yet" in await stage.whisper()
 
 

@@ -110,7 +110,7 @@ async def test_one_message_is_posted_and_then_only_edited(stage: Stage) -> None:
     await stage.post()
     [message] = stage.slack.messages(stage.channel)
     assert "Waiting to deploy myapp" in message.plain
-    assert list(message.buttons.values()) == ["Cancel"]
+    assert list(message.buttons.values()) == ["Cancel", "Tell me when it is free"]
     stage.end()
     await stage.slack.until(lambda: "Failed: myapp" in message.plain)
     assert stage.slack.messages(stage.channel) == [message]

@@ -254,10 +254,10 @@ def _text_of(shown: Rendered) -> str:
 @pytest.mark.parametrize("case", CASES)
 def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime) -> None:
     expected = {
-        "looking_up": ["Cancel"],
-        "queued": ["Cancel"],
-        "queued_behind_a_push": ["Cancel"],
-        "behind_what_is_live": ["Cancel"],
+        "looking_up": ["Cancel", "Tell me when it is free"],
+        "queued": ["Cancel", "Tell me when it is free"],
+        "queued_behind_a_push": ["Cancel", "Tell me when it is free"],
+        "behind_what_is_live": ["Cancel", "Tell me when it is free"],
         "cancelling": ["Full log"],
         "cancelling_a_fetch": ["Full log"],
         "cancel_out_of_reach": ["Full log"],

@@ -1,0 +1,107 @@
+"""Delivers what people are owed about locks: to a channel or, by direct message, to a person.
+
+Slack has no idempotency key. A message to a channel carries the id of its row as metadata, and is
+looked for before it is sent again; a direct message may come twice, never not at all.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from bot.clock import Clock
+from bot.errors import SlackError
+from bot.outbox import (
+    NOTICES_LANE,
+    Attempt,
+    Delivered,
+    Failed,
+    LaneTiming,
+    Outbox,
+    OutboxLane,
+    Outgoing,
+    Undeliverable,
+    open_lanes,
+)
+from bot.slack.client import SlackClient
+from bot.slack.render.blocks import section
+from bot.slack.render.locks import notice_words
+from bot.slack.render.text import plain_times
+
+_log = structlog.get_logger(__name__)
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far Slack's clock may be behind the bot's clock."""
+NOBODY_THERE = frozenset(
+    {
+        "account_inactive",
+        "cannot_dm_bot",
+        "channel_not_found",
+        "is_archived",
+        "not_in_channel",
+        "user_disabled",
+        "user_not_found",
+    }
+)
+"""Slack's codes for a receiver that no later try would reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """Sends one notice."""
+
+    client: SlackClient
+    name_server: bool = True
+
+    async def __call__(self, row: Outgoing) -> Attempt:
+        """Post it. The lane tries again what Slack refused for a while."""
+        to = row.deployment_id
+        text = notice_words(row.kind, row.body, name_server=self.name_server)
+        try:
+            if row.tries and not to.startswith(("U", "W")) and await self._is_there(row):
+                return Delivered("an earlier try had got through")
+            await self.client.post(
+                to, text=plain_times(text), blocks=(section(text),), deployment_id=row.id
+            )
+        except SlackError as error:
+            if error.code in NOBODY_THERE:
+                return Undeliverable(f"{error.code}: {error}")
+            return Failed(f"{error.code or 'refused'}: {error}")
+        return Delivered()
+
+    async def _is_there(self, row: Outgoing) -> bool:
+        """Whether the channel has it. False where it cannot be read: twice beats never."""
+        if row.created_at is None:
+            return False
+        try:
+            found = await self.client.find_by_metadata(
+                row.deployment_id, row.id, since=row.created_at - CLOCK_SKEW
+            )
+        except SlackError as error:
+            _log.info("channel_not_readable", code=error.code, outgoing=row.id)
+            return False
+        return found is not None
+
+
+@asynccontextmanager
+async def open_notices(
+    *,
+    client: SlackClient,
+    outbox: Outbox,
+    clock: Clock,
+    name_server: bool,
+    drain: timedelta = timedelta(seconds=1),
+    timing: LaneTiming | None = None,
+) -> AsyncIterator[OutboxLane]:
+    """Send notices while open. Leaving sends what is due, for at most `drain`."""
+    lane = OutboxLane(
+        lane=NOTICES_LANE,
+        outbox=outbox,
+        deliver=Notices(client=client, name_server=name_server),
+        clock=clock,
+        timing=timing or LaneTiming(),
+    )
+    async with open_lanes([lane], drain=drain):
+        yield lane
