@@ -14,7 +14,7 @@ from bot.config.checks import check_complete, check_fit, is_on_container_layer
 from bot.config.settings import SettingsTable
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.ssh_keys import read_server
-from bot.deployments.model import AppPolicy
+from bot.deployments.model import AppPolicy, Approval
 from bot.deployments.ports import Catalog
 from bot.deployments.timing import Timing
 from bot.outbox import Endpoint
@@ -114,6 +114,8 @@ class Settings:
                 repo=table.repo,
                 default_ref=table.default_ref,
                 deployers=table.deployers,
+                approval=Approval(table.approval),
+                approvers=table.approvers,
                 max_duration=table.max_duration or self.values.max_duration,
             )
             for name, table in self.values.apps.items()

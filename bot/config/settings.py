@@ -115,10 +115,10 @@ class AppTable(Table):
     """Slack users and user groups who may deploy it. Default: everyone in the bot's workspace."""
     max_duration: Duration | None = None
     """Longest duration of a deployment of it. Default: the top-level `max_duration`."""
-    approval: Annotated[Literal["none"], not_yet("confirm", "second_person")] = Field(
-        default="none", json_schema_extra=LATER
-    )
-    approvers: Annotated[tuple[str, ...], not_yet()] = Field(default=(), json_schema_extra=LATER)
+    approval: Literal["none", "confirm", "second_person"] = "none"
+    """What it needs before it is queued: `none`, `confirm` (one click) or `second_person`."""
+    approvers: Members = frozenset()
+    """Slack users and user groups who may approve and reject. Default: its deployers."""
     queue: Annotated[Literal["fifo"], not_yet("latest")] = Field(
         default="fifo", json_schema_extra=LATER
     )
@@ -188,7 +188,8 @@ class SettingsTable(Table):
     """Settle time: how long a new release must stay up to count as deployed."""
     queue_ttl: Duration = timedelta(hours=2)
     """How long a deployment may wait in the queue."""
-    approval_ttl: Annotated[None, not_yet()] = Field(default=None, json_schema_extra=LATER)
+    approval_ttl: Duration = timedelta(hours=2)
+    """How long a deployment may wait for its approval."""
     late_interval: Duration = timedelta(seconds=60)
     """How often an unproven result is checked again."""
     late_duration: Duration = timedelta(hours=2)

@@ -248,7 +248,9 @@ class Store(Protocol):
         """The output of each deployment."""
         ...
 
-    async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
+    async def create(
+        self, deployment: Deployment, audit: AuditEntry, event: Event | None = None
+    ) -> None:
         """Insert. Duplicate: the request key is known (deployment_id of the first one)."""
         ...
 

@@ -10,7 +10,7 @@ import typer
 from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment
-from bot.operations import live, records, webhooks
+from bot.operations import approvals, live, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
 from bot.operations.settings import shown, shown_line
@@ -107,6 +107,16 @@ def logs(which: str) -> int:
 def cancel(which: str) -> int:
     """Write the cancel request; the running bot acts on it."""
     return _print(_with_store(lambda store: records.ask_cancel(store, which, records.now_utc())))
+
+
+def approve(which: str) -> int:
+    """Approve a waiting deployment; the running bot starts it."""
+    return _print(asyncio.run(approvals.approve(which)))
+
+
+def reject(which: str, *, reason: str | None) -> int:
+    """Reject a waiting deployment; the running bot shows it."""
+    return _print(asyncio.run(approvals.reject(which, reason)))
 
 
 def webhooks_list(*, limit: int, json: bool) -> int:

@@ -1,4 +1,4 @@
-"""Which user groups a person is in, for `deployers`."""
+"""Which user groups a person is in, for `deployers` and `approvers`."""
 
 from collections.abc import Collection
 
@@ -11,7 +11,7 @@ from bot.slack.client import SlackClient
 
 log = structlog.get_logger(__name__)
 
-KEPT_S = 60.0
+KEPT_S = 300.0
 """Members are read again after this; `usergroups.users.list` is a tier 2 method."""
 
 

@@ -66,7 +66,9 @@ class SqlStore:
         self.outbox = SqlOutbox(database, clock=clock)
 
     @whole
-    async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
+    async def create(
+        self, deployment: Deployment, audit: AuditEntry, event: Event | None = None
+    ) -> None:
         values = fact_values(deployment)
         values |= place_values(deployment.message) | cancel_values(deployment.cancel)
         try:
@@ -75,7 +77,7 @@ class SqlStore:
                 await tx.connection.execute(
                     insert(leases).values(deployment_id=deployment.id, fence=0, until_ms=0)
                 )
-                await self._audit(tx, deployment.id, audit)
+                await self._record(tx, deployment, audit, event)
                 _announce(tx, deployment)
         except Clash as err:
             first = await self._value(
@@ -294,9 +296,9 @@ class SqlStore:
         self, tx: Transaction, fresh: Deployment, audit: AuditEntry | None, event: Event | None
     ) -> None:
         """Write what goes with a change, in its transaction: the audit row, the outbox rows."""
-        if audit is not None:
+        if audit:
             await self._audit(tx, fresh.id, audit)
-        if event is not None:
+        if event:
             await put(tx, self._planner(fresh, event), now=self._clock.now())
 
     async def _audit(self, tx: Transaction, deployment_id: str, entry: AuditEntry) -> None:

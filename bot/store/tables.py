@@ -32,6 +32,7 @@ from sqlalchemy import (
 from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
 from bot.deployments.model import (
     Actor,
+    Approval,
     AuditEntry,
     CancelRequest,
     Deployment,
@@ -43,7 +44,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.states import RUNNING
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -135,6 +136,9 @@ deployments = Table(
     Column("crash_told", Boolean, nullable=False),
     Column("cancel_by", JSON(none_as_null=True)),
     Column("cancel_at", UtcTime),
+    # Without a default the former release could not insert during an upgrade.
+    Column("approval", Words, nullable=False, server_default="none"),
+    Column("approved_by", JSON(none_as_null=True)),
     Column("max_duration_s", Float, nullable=False),
     Column("fence", BigInteger, nullable=False),
     Index("ix_deployments_phase", "phase"),
@@ -229,7 +233,7 @@ endpoints = Table(
 )
 
 
-_CONVERTED = {"requested_by", "before", "after", "corrected_from"}
+_CONVERTED = {"requested_by", "approved_by", "before", "after", "corrected_from"}
 _SAME = tuple(
     one.name
     for one in fields(Deployment)
@@ -242,6 +246,7 @@ def fact_values(deployment: Deployment) -> dict[str, Any]:
     """All columns that an owner writes: all but the cancel request and the message's place."""
     return {name: getattr(deployment, name) for name in _SAME} | {
         "requested_by": asdict(deployment.requested_by),
+        "approved_by": deployment.approved_by and asdict(deployment.approved_by),
         "before": deployment.before and _snapshot_values(deployment.before),
         "after": _container_values(deployment.after),
         "corrected_from": deployment.corrected_from and dict(deployment.corrected_from),
@@ -270,10 +275,12 @@ def read_deployment(row: RowMapping) -> Deployment:
         "failure": Failure(row["failure"]) if row["failure"] else None,
         "live": Live(row["live"]) if row["live"] else None,
         "trigger": Trigger(row["trigger"]),
+        "approval": Approval(row["approval"]),
     }
     return Deployment(
         **({name: row[name] for name in _SAME} | enums),
         requested_by=Actor(**row["requested_by"]),
+        approved_by=Actor(**row["approved_by"]) if row["approved_by"] else None,
         before=_read_snapshot(row["before"]) if row["before"] else None,
         after=_read_containers(row["after"]),
         corrected_from=row["corrected_from"],

@@ -110,8 +110,13 @@ class FakeObserver(Observer):
 
 
 class FakeCatalog(Catalog):
+    def __init__(self) -> None:
+        self.rules: dict[str, Any] = {}
+        """What the settings say about every app."""
+
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
-        return AppPolicy(server=server or SERVER, app=app, dokku_app=app, default_ref="main")
+        given = AppPolicy(server=server or SERVER, app=app, dokku_app=app, default_ref="main")
+        return replace(given, **self.rules)
 
     def listed(self) -> Sequence[AppPolicy]:
         return []
@@ -185,6 +190,7 @@ class Rig:
     dokku: FakeDokku
     servers: FakeServers
     refs: FakeRefs
+    catalog: FakeCatalog
     announcer: FakeAnnouncer
     observer: FakeObserver
     polls: LoopPolls
@@ -323,7 +329,7 @@ def a_rig(
     link = _Link(store)
     cache = DeploymentCache(clock=clock, ttl=times.tracker_ttl)
     announcer, observer = FakeAnnouncer(), FakeObserver()
-    servers, refs = FakeServers({SERVER: dokku}), FakeRefs()
+    servers, refs, catalog = FakeServers({SERVER: dokku}), FakeRefs(), FakeCatalog()
     polls, tasks = LoopPolls(times.poll_interval), Tasks()
     domain = assemble_domain(
         Ports(
@@ -333,7 +339,7 @@ def a_rig(
             observer=observer,
             servers=servers,
             refs=refs,
-            catalog=FakeCatalog(),
+            catalog=catalog,
             groups=FakeGroups(),
             polls=polls,
         ),
@@ -349,6 +355,7 @@ def a_rig(
         dokku=dokku,
         servers=servers,
         refs=refs,
+        catalog=catalog,
         announcer=announcer,
         observer=observer,
         polls=polls,

@@ -52,6 +52,21 @@ with what the message names: a link to a repository, branch, commit, tag or pull
 `APP REF`, or a commit. On the message of a deployment it offers the same deployment again. Nothing
 starts before you submit the form.
 
+## Approvals
+
+An app's table may ask for an approval before a deployment is queued (`approval`, see
+[configuration.md](configuration.md)): `confirm` for one click of the requester or of an approver,
+`second_person` for an approver who is not the requester. Where no `approvers` are named, the
+deployers approve.
+
+The message shows the commit, and mentions the approvers once in its thread. `Approve` counts for
+the commit that the message showed: if the branch has moved since, nothing is approved, the message
+shows the new commit, and the approver decides again. `Reject` asks for a reason, which may be left
+out. The first decision counts. Without one the deployment expires after `approval_ttl`. A retry is
+approved like a new request; a rollback needs no approval.
+
+An operator decides at the shell: `deploybot approve APP`, `deploybot reject APP --reason "…"`.
+
 ## Buttons
 
 {buttons}
@@ -67,6 +82,7 @@ The *Full log* window has buttons too:
 """
 
 _SAMPLES = {
+    "awaiting approval": Phase.AWAITING_APPROVAL,
     "waiting": Phase.QUEUED,
     "running": Phase.BUILDING,
     "succeeded": Phase.SUCCEEDED,

@@ -12,13 +12,17 @@ from bot.deployments.live.rollback import RollbackFinder, RollbackTarget
 from bot.deployments.model import (
     Actor,
     AppPolicy,
+    Approval,
     AuditEntry,
     Deployment,
+    Event,
     Phase,
     Trigger,
 )
 from bot.deployments.ports import Catalog, Groups, Servers
 from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.requests.access import Access
+from bot.deployments.requests.approvals import Approvals
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, Submission
 from bot.deployments.state.repository import DeploymentRepository
@@ -26,42 +30,6 @@ from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.deployments.timing import Timing
 from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
 from bot.names import check_app, check_ref, quoted
-
-
-class Access:
-    """Two rules: people of the bot's own workspace only, and the app's deployers only."""
-
-    def __init__(self, groups: Groups) -> None:
-        self._groups = groups
-        self.home_team: str | None = None
-        """The bot's own workspace. None until Slack has named it: then anyone is let in."""
-
-    def set_home_team(self, team: str) -> None:
-        """Called once, when Slack has named the bot's workspace."""
-        self.home_team = team
-
-    def check_workspace(self, actor: Actor) -> None:
-        """Declined: the actor belongs to another workspace."""
-        if self.home_team is not None and actor.team != self.home_team:
-            raise Declined("Only members of the bot's own workspace can do that.")
-
-    async def check_deployer(self, policy: AppPolicy, actor: Actor) -> None:
-        """Declined: another workspace, or not one of the app's deployers."""
-        if actor.team is not None:  # the command line has none
-            self.check_workspace(actor)
-        groups = frozenset(one for one in policy.deployers if one.startswith("S"))
-        member_of = await self._groups.groups_of(actor.user, groups) if groups else frozenset()
-        if not may_deploy(policy, actor, member_of):
-            who = ", ".join(
-                f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
-                for one in sorted(policy.deployers)
-            )
-            raise Declined(f"You aren't allowed to deploy {policy.app}. Those who are: {who}.")
-
-
-def may_deploy(policy: AppPolicy, actor: Actor, member_of: frozenset[str]) -> bool:
-    """Whether the actor, or a user group of theirs, is a deployer; no deployers set: everyone."""
-    return not policy.deployers or bool(policy.deployers & ({actor.user} | member_of))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +82,15 @@ class Service:
         self._clock = clock
         self._removal = removal
         self._hooks = hooks
+        self.approvals = Approvals(
+            deployments=deployments,
+            access=self.access,
+            policy_of=self._policy_of,
+            look_up=resolver.look_up,
+            removal=removal,
+            clock=clock,
+            look_for_work=hooks.look_for_work,
+        )
         self._rollbacks = RollbackFinder(store=deployments.store, reader=reader)
         self._submission = Submission(
             deployments=deployments,
@@ -138,6 +115,9 @@ class Service:
         ref = check_ref(ask.ref) if ask.ref else (policy.default_ref or "")
         await self.access.check_deployer(policy, ask.actor)
         now = self._clock.now()
+        # A rollback is urgent, and goes to a commit that was live: it is audited, not approved.
+        approval = Approval.NONE if ask.rollback_of else policy.approval
+        asks = approval is not Approval.NONE
         deployment = Deployment(
             id=str(ULID.from_datetime(now)),
             server=policy.server,
@@ -150,7 +130,9 @@ class Service:
             request_key=ask.request_key,
             channel=ask.channel,
             created_at=now,
-            queued_at=now,
+            queued_at=None if asks else now,
+            phase=Phase.AWAITING_APPROVAL if asks else Phase.QUEUED,
+            approval=approval,
             retry_of=ask.retry_of,
             rollback_of=ask.rollback_of,
             max_duration=policy.max_duration,
@@ -162,7 +144,7 @@ class Service:
             detail={"app": policy.app, "server": policy.server, "ref": ref},
         )
         try:
-            await self._store.create(deployment, audit)
+            await self._store.create(deployment, audit, _call_for_approval(policy, deployment))
         except Duplicate:
             return None
         except DatabaseDown as error:
@@ -197,7 +179,9 @@ class Service:
     async def _cancel_waiting(self, deployment: Deployment, actor: Actor, through: str) -> str:
         await self._removal.cancel(deployment, actor, through)
         self._hooks.look_for_work()
-        return f"{_name(deployment)} was queued and is now cancelled. Nothing was sent to Dokku."
+        queued = deployment.phase is Phase.QUEUED
+        was = "was queued" if queued else "was waiting for its approval"
+        return f"{_name(deployment)} {was} and is now cancelled. Nothing was sent to Dokku."
 
     async def _cancel_running(self, deployment: Deployment, actor: Actor, through: str) -> str:
         """Store the request; the replica that runs the deployment acts on it."""
@@ -292,6 +276,14 @@ class Service:
             return AppPolicy(
                 server=deployment.server, app=deployment.app, dokku_app=deployment.dokku_app
             )
+
+
+def _call_for_approval(policy: AppPolicy, deployment: Deployment) -> Event | None:
+    """Mentions the app's approvers, once. A requester who confirms sees the buttons anyway."""
+    others = policy.approvers - {deployment.requested_by.user}
+    if deployment.approval is not Approval.SECOND_PERSON or not others:
+        return None
+    return Event(type="deployment.approval", mentions=tuple(sorted(others)))
 
 
 def _name(deployment: Deployment) -> str:

@@ -24,6 +24,8 @@ class Permission(StrEnum):
     """Checked by `on_click`, for every button."""
     DEPLOYER = "deployers of the app"
     """Checked by the method of `Service` that the button's function calls."""
+    APPROVER = "approvers of the app; the requester where `approval` is `confirm`"
+    """Checked by `Approvals`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Click(Call):
     """One click on a button."""
 
     deployment_id: str
+    shown: str | None
+    """The commit that the button was for, if it names one."""
     view: Body
     """The modal that the button is in; empty for a message."""
 
@@ -59,6 +63,7 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
     async def listener(desk: Desk, body: Body) -> None:
         asker = asker_of(body)
         desk.admit(asker)
+        deployment_id, _, shown = word(first_action(body), "value").partition(" ")
         click = Click(
             desk=desk,
             asker=asker,
@@ -66,7 +71,8 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
             trigger=Trigger.BUTTON,
             request_key=delivery_key(body),
             trigger_id=word(body, "trigger_id"),
-            deployment_id=word(first_action(body), "value"),
+            deployment_id=deployment_id,
+            shown=shown or None,
             view=part(body, "view"),
         )
         if not button.works_when_hidden:
@@ -82,8 +88,13 @@ async def _refuse_if_outdated(click: Click, button: ActionButton) -> None:
     deployment, progress = click.desk.queries.snapshot(await click.deployment())
     if button.shows(Situation(deployment=deployment, progress=progress)):
         return
-    if deployment.phase not in ENDINGS and deployment.cancel is not None:
-        raise Declined("This deployment is already being cancelled.")
+    if deployment.phase not in ENDINGS:
+        if deployment.cancel is not None:
+            raise Declined("This deployment is already being cancelled.")
+        raise Declined(
+            f"*{button.label}* no longer applies: this deployment has moved on. Its message shows "
+            "how it is going."
+        )
     raise Declined(
         f"*{button.label}* no longer applies: this deployment has already ended "
         f"({deployment.phase})."

@@ -8,7 +8,7 @@ from bot.deployments.requests.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.listeners import answers as say
-from bot.slack.listeners import log_window, modals
+from bot.slack.listeners import approvals, log_window, modals
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
     About,
@@ -313,6 +313,18 @@ COMMANDS: Sequence[Command] = (
         in_thread=True,
     ),
     Command(
+        name="approve",
+        usage="APP|ID",
+        summary="Approve the deployment of an app that waits for it.",
+        run=approvals.approve,
+    ),
+    Command(
+        name="reject",
+        usage="APP|ID [REASON]",
+        summary="Reject the deployment of an app that waits for an approval.",
+        run=approvals.reject,
+    ),
+    Command(
         name="retry",
         usage="APP|ID",
         summary="Deploy the same branch, tag or commit again; a branch at its newest commit.",
@@ -333,5 +345,5 @@ COMMANDS: Sequence[Command] = (
     Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
 TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}
-LATER = frozenset({"approve", "lock", "queue", "reject", "unlock"})
+LATER = frozenset({"lock", "queue", "unlock"})
 """Reserved for later releases, so that no app of that name is deployed by mistake."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from bot.deployments.model import Actor, Deployment, Live, Phase, Progress, Status
+from bot.deployments.model import Actor, Approval, Deployment, Live, Phase, Progress, Status
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
 from bot.deployments.verdict.wording import FAILURES, LIVE
@@ -48,6 +48,12 @@ PHASES: Mapping[Phase, str] = {
     Phase.SUCCEEDED: "Succeeded",
     Phase.FAILED: "Failed",
     Phase.CANCELLED: "Cancelled",
+}
+
+APPROVED_BY: Mapping[Approval, str] = {
+    Approval.NONE: "",
+    Approval.CONFIRM: "by the requester or an approver",
+    Approval.SECOND_PERSON: "by a second person",
 }
 
 _FULL_SHA = re.compile("[0-9a-f]{40}")
@@ -165,6 +171,8 @@ def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]
 
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     parts = [PHASES[deployment.phase]]
+    if deployment.phase is Phase.AWAITING_APPROVAL:
+        parts[0] += f" {APPROVED_BY[deployment.approval]}"
     if progress.place is not None:
         parts.append(f"{ordinal(progress.place)} in line")
     if not deployment.ready:

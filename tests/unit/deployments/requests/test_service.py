@@ -10,7 +10,8 @@ import pytest
 from bot.deployments.dokku_facts import BuildStatus, Container
 from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Live, Phase, Trigger
 from bot.deployments.refs import CannotTell, NotThere
-from bot.deployments.requests.service import Request, may_deploy
+from bot.deployments.requests.access import may_deploy
+from bot.deployments.requests.service import Request
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
 from tests.support.builders import (
     METADATA,
