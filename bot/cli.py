@@ -217,6 +217,25 @@ def locks(json: Json = False) -> int:
     return commands.locks(json=json)
 
 
+@app.command()
+def approve(which: Which) -> int:
+    """Approve a deployment that waits for it."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.approve(which)
+
+
+@app.command()
+def reject(
+    which: Which,
+    reason: Annotated[str | None, typer.Option(help="Shown in the deployment's message.")] = None,
+) -> int:
+    """Reject a deployment that waits for an approval."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.reject(which, reason=reason)
+
+
 @webhooks.command("list")
 def webhooks_list(limit: Limit = 50, json: Json = False) -> int:
     """Show the newest deliveries, and what is turned off."""

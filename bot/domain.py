@@ -14,7 +14,8 @@ from bot.deployments.ports import Announcer, Catalog, Observer, People, Polls, S
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.refs import Refs
-from bot.deployments.requests.service import Access, Service
+from bot.deployments.requests.access import Access
+from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, ShippedCommits
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.timing import Timing

@@ -36,6 +36,8 @@ FINISHED = "deployment.finished"
 CORRECTED = "deployment.corrected"
 NOTE = "deployment.note"
 """Only for the thread: no webhook sends it."""
+APPROVAL = "deployment.approval"
+"""Asks the approvers, in the thread."""
 
 
 # --- rows, endpoints, and the store of both

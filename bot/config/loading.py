@@ -15,7 +15,7 @@ from bot.config.secrets import key_lines, proxy_passwords, secrets_of
 from bot.config.settings import SettingsTable
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.ssh_keys import read_server
-from bot.deployments.model import AppPolicy
+from bot.deployments.model import AppPolicy, Approval
 from bot.deployments.ports import Catalog
 from bot.deployments.timing import Timing
 from bot.names import Repositories, bare_repo
@@ -127,6 +127,8 @@ class Settings:
                 repo=bare_repo(table.repo or "") or None,
                 default_ref=table.default_ref,
                 deployers=table.deployers,
+                approval=Approval(table.approval),
+                approvers=table.approvers,
                 max_duration=table.max_duration or self.values.max_duration,
                 latest=table.queue == "latest",
             )

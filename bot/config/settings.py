@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
-from pydantic.fields import FieldInfo
 
 from bot.config.database_url import check_postgres
 from bot.config.values import (
@@ -33,7 +32,6 @@ from bot.config.values import (
     RepoTemplate,
     ServerName,
     WebAddress,
-    not_yet,
 )
 
 Event = Literal["deployment.started", "deployment.finished", "deployment.corrected"]
@@ -46,15 +44,6 @@ def variable(name: str) -> JsonDict:
 
 FILE_ONLY = variable("")
 """Marks a field without an environment variable."""
-
-LATER: JsonDict = {"later": "yes"}
-"""Marks a field of a later release: known, refused, and not documented."""
-
-
-def is_later(field: FieldInfo) -> bool:
-    """Whether a field belongs to a later release."""
-    extra = field.json_schema_extra
-    return isinstance(extra, dict) and "later" in extra
 
 
 class Table(BaseModel):
@@ -118,10 +107,10 @@ class AppTable(Table):
     but its guests, who may only where they are listed."""
     max_duration: Duration | None = None
     """Longest duration of a deployment of it. Default: the top-level `max_duration`."""
-    approval: Annotated[Literal["none"], not_yet("confirm", "second_person")] = Field(
-        default="none", json_schema_extra=LATER
-    )
-    approvers: Annotated[tuple[str, ...], not_yet()] = Field(default=(), json_schema_extra=LATER)
+    approval: Literal["none", "confirm", "second_person"] = "none"
+    """What it needs before it is queued: `none`, `confirm` (one click) or `second_person`."""
+    approvers: Members = frozenset()
+    """Slack users and user groups who may approve and reject. Default: its deployers."""
     queue: Literal["fifo", "latest"] = "fifo"
     """`latest`: a newer request cancels older ones that wait. `fifo`: all are deployed in turn."""
 
@@ -200,7 +189,8 @@ class SettingsTable(Table):
     """Settle time: how long a new release must stay up to count as deployed."""
     queue_ttl: Duration = timedelta(hours=2)
     """How long a deployment may wait in the queue."""
-    approval_ttl: Annotated[None, not_yet()] = Field(default=None, json_schema_extra=LATER)
+    approval_ttl: Duration = timedelta(hours=2)
+    """How long a deployment may wait for its approval."""
     late_interval: Duration = timedelta(seconds=60)
     """How often an unproven result is checked again."""
     late_duration: Duration = timedelta(hours=2)

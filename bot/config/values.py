@@ -51,20 +51,6 @@ def show_duration(duration: timedelta) -> str:
     return f"{seconds:g}s"
 
 
-def not_yet(*planned: object) -> BeforeValidator:
-    """Refuse a setting of a later release: one that is read and ignored would mislead.
-
-    `planned` are the values to come; without any, every value that is not empty is refused.
-    """
-
-    def check(value: object) -> object:
-        if value in planned or (value and not planned):
-            raise Wrong("not in this release yet", "Leave it out.")
-        return value
-
-    return BeforeValidator(check)
-
-
 def _text(usable: Callable[[str], bool], problem: str, fix: str) -> BeforeValidator:
     """Accept a text that is usable once the spaces around it are gone."""
 

@@ -76,6 +76,16 @@ class Live(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Approval(StrEnum):
+    """What an app's deployments need before they join the queue."""
+
+    NONE = "none"
+    CONFIRM = "confirm"
+    """One click of the requester, or of an approver."""
+    SECOND_PERSON = "second_person"
+    """An approver who is not the requester."""
+
+
 class Trigger(StrEnum):
     """How a deployment was requested."""
 
@@ -253,6 +263,9 @@ class Deployment:
     crash_told: bool = False
     """The thread has the note that the release, reported as live, crashes."""
     cancel: CancelRequest | None = None
+    approval: Approval = Approval.NONE
+    """What it needed when it was requested; later settings do not change it."""
+    approved_by: Actor | None = None
     max_duration: timedelta = timedelta(minutes=30)
     fence: int = 0
     """Fencing number of the lease under which it was last written."""
@@ -319,8 +332,9 @@ class AppPolicy:
     default_ref: str | None = None
     deployers: frozenset[str] = frozenset()
     """Slack users and user groups; empty: everybody in the bot's workspace but guests."""
+    approval: Approval = Approval.NONE
     approvers: frozenset[str] = frozenset()
-    """Slack users and user groups who may end locks of others; empty: every deployer may."""
+    """Slack users and user groups who approve and end locks of others; empty: deployers."""
     max_duration: timedelta = timedelta(minutes=30)
     latest: bool = False
     """A newer request cancels those of the app that wait."""
@@ -407,9 +421,12 @@ class Event:
     """
 
     type: str
-    """`deployment.started`, `deployment.finished`, `deployment.corrected`, `deployment.note`."""
+    """`deployment.started`, `deployment.finished`, `deployment.corrected`; for the thread only:
+    `deployment.note`, `deployment.approval`."""
     text: str | None = None
     """Of a `deployment.note`: the sentence for the thread. Notes go nowhere else."""
+    mentions: tuple[str, ...] = ()
+    """Of a `deployment.approval`: the users and user groups who are asked."""
     log_tail: tuple[str, ...] = ()
     corrected_from: Mapping[str, str | None] | None = None
 

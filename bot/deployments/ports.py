@@ -293,7 +293,9 @@ class Store(Protocol):
         """Who may deploy what meanwhile."""
         ...
 
-    async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
+    async def create(
+        self, deployment: Deployment, audit: AuditEntry, event: Event | None = None
+    ) -> None:
         """Insert. Duplicate: the request key is known (deployment_id of the first one).
 
         AppLocked: not its requester, but someone else holds a lock on the app.

@@ -30,6 +30,7 @@ class Timing:
     max_poll_errors: int = 5
     settle: timedelta = timedelta(seconds=10)
     queue_ttl: timedelta = timedelta(hours=2)
+    approval_ttl: timedelta = timedelta(hours=2)
     tracker_ttl: timedelta = timedelta(minutes=5)
     late_interval: timedelta = timedelta(seconds=60)
     late_duration: timedelta = timedelta(hours=2)

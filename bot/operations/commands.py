@@ -8,7 +8,7 @@ from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.locks.rules import describe
 from bot.deployments.model import Deployment
-from bot.operations import live, locking, records, webhooks
+from bot.operations import approvals, live, locking, records, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
 from bot.operations.printing import print_json, print_lines, print_log
@@ -134,6 +134,16 @@ def locks(*, json: bool) -> int:
     if json:
         return _print_json({"locks": [locking.as_json(one) for one in held]})
     return _print(*([describe(one) for one in held] or ["Nothing is locked."]))
+
+
+def approve(which: str) -> int:
+    """Approve a waiting deployment; the running bot starts it."""
+    return _print(asyncio.run(approvals.approve(which)))
+
+
+def reject(which: str, *, reason: str | None) -> int:
+    """Reject a waiting deployment; the running bot shows it."""
+    return _print(asyncio.run(approvals.reject(which, reason)))
 
 
 def webhooks_list(*, limit: int, json: bool) -> int:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, SecretStr
 
 from bot.config.loading import Settings
 from bot.config.secrets import is_plain
-from bot.config.settings import is_later
 from bot.config.sources import Place, dotted
 from bot.config.values import show_duration
 
@@ -44,11 +43,9 @@ def shown_line(one: Shown) -> str:
 
 
 def _table(settings: Settings, table: BaseModel, above: Place) -> Iterator[Shown]:
-    for name, setting in type(table).model_fields.items():
+    for name in type(table).model_fields:
         value = getattr(table, name)
         place = (*above, name)
-        if is_later(setting):
-            continue
         if isinstance(value, Mapping):
             for key, below in value.items():
                 yield from _table(settings, below, (*place, key))

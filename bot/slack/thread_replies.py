@@ -17,6 +17,7 @@ from bot.deployments.states import status_of
 from bot.deployments.verdict.wording import FAILURES
 from bot.errors import SlackError
 from bot.outbox import (
+    APPROVAL,
     CORRECTED,
     NOTE,
     SLACK_LANE,
@@ -141,7 +142,9 @@ def _failed(error: SlackError) -> Failed:
 
 
 def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -> Reply:
-    """The reply to an outbox row: the newest result, a correction of it, or a note."""
+    """The reply to an outbox row: the newest result, a correction of it, a note, a call."""
+    if row.kind == APPROVAL:
+        return approval_reply(deployment, row, name_server=name_server)
     if row.kind == NOTE:
         note = txt.one_line(str(row.body.get("text") or ""))
         return Reply(
@@ -157,6 +160,25 @@ def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -
         text=f"{correction} {result.text}",
         blocks=(kit.plain_section(correction), *result.blocks),
     )
+
+
+def approval_reply(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -> Reply:
+    """Asks the app's approvers; pings them."""
+    listed = row.body.get("mentions")
+    who = " ".join(map(_ping, listed)) if isinstance(listed, list) else ""
+    asker = words.actor_words(deployment.requested_by)
+    target = words.target_words(deployment, name_server=name_server)
+    line = (
+        f"{who} {asker} asks to deploy *{txt.inert(deployment.app, 80)}* {target}. Approve or "
+        "reject it in the message above."
+    )
+    return Reply(text=line, blocks=(kit.section(line),))
+
+
+def _ping(who: object) -> str:
+    """A user or a user group, of the settings."""
+    found = str(who)
+    return f"<!subteam^{found}>" if found.startswith("S") else f"<@{found}>"
 
 
 def _reported(result: object) -> str:

@@ -80,7 +80,9 @@ class SqlStore:
         self.notices = SqlOutbox(database, clock=clock, rows=notices, about="receiver")
 
     @whole
-    async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
+    async def create(
+        self, deployment: Deployment, audit: AuditEntry, event: Event | None = None
+    ) -> None:
         try:
             async with self.database.write() as tx:
                 await refuse_locked(tx, deployment, self._clock.now())
@@ -88,7 +90,7 @@ class SqlStore:
                 await tx.connection.execute(
                     insert(leases).values(deployment_id=deployment.id, fence=0, until_ms=0)
                 )
-                await self._audit(tx, deployment.id, audit)
+                await self._record(tx, deployment, audit, event)
                 _announce(tx, deployment)
         except Clash as err:
             first = await self._value(
@@ -311,9 +313,9 @@ class SqlStore:
         self, tx: Transaction, fresh: Deployment, audit: AuditEntry | None, event: Event | None
     ) -> None:
         """Write what goes with a change, in its transaction: the audit row, the outbox rows."""
-        if audit is not None:
+        if audit:
             await self._audit(tx, fresh.id, audit)
-        if event is not None:
+        if event:
             await put(tx, self._planner(fresh, event), now=self._clock.now())
 
     async def _audit(self, tx: Transaction, deployment_id: str, entry: AuditEntry) -> None:

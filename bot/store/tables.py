@@ -32,6 +32,7 @@ from sqlalchemy import (
 from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
 from bot.deployments.model import (
     Actor,
+    Approval,
     AuditEntry,
     CancelRequest,
     Deployment,
@@ -45,7 +46,7 @@ from bot.deployments.refs import Commit, Commits
 from bot.deployments.states import RUNNING
 from bot.names import bare_repo
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -138,6 +139,9 @@ deployments = Table(
     Column("crash_told", Boolean, nullable=False),
     Column("cancel_by", JSON(none_as_null=True)),
     Column("cancel_at", UtcTime),
+    # Without a default the former release could not insert during an upgrade.
+    Column("approval", Words, nullable=False, server_default="none"),
+    Column("approved_by", JSON(none_as_null=True)),
     Column("max_duration_s", Float, nullable=False),
     Column("fence", BigInteger, nullable=False),
     Index("ix_deployments_phase", "phase"),
@@ -274,7 +278,7 @@ endpoints = Table(
 )
 
 
-_CONVERTED = {"requested_by", "before", "after", "corrected_from", "commits"}
+_CONVERTED = {"requested_by", "approved_by", "before", "after", "corrected_from", "commits"}
 _SAME = tuple(
     one.name
     for one in fields(Deployment)
@@ -287,6 +291,7 @@ def fact_values(deployment: Deployment) -> dict[str, Any]:
     """All columns that an owner writes: what others write too has functions of its own."""
     return {name: getattr(deployment, name) for name in _SAME} | {
         "requested_by": asdict(deployment.requested_by),
+        "approved_by": deployment.approved_by and asdict(deployment.approved_by),
         "before": deployment.before and _snapshot_values(deployment.before),
         "after": _container_values(deployment.after),
         "corrected_from": deployment.corrected_from and dict(deployment.corrected_from),
@@ -326,10 +331,12 @@ def read_deployment(row: RowMapping) -> Deployment:
         "failure": Failure(row["failure"]) if row["failure"] else None,
         "live": Live(row["live"]) if row["live"] else None,
         "trigger": Trigger(row["trigger"]),
+        "approval": Approval(row["approval"]),
     }
     return Deployment(
         **({name: row[name] for name in _SAME} | enums | {"repo": _bare(row["repo"])}),
         requested_by=Actor(**row["requested_by"]),
+        approved_by=Actor(**row["approved_by"]) if row["approved_by"] else None,
         before=_read_snapshot(row["before"]) if row["before"] else None,
         after=_read_containers(row["after"]),
         corrected_from=row["corrected_from"],

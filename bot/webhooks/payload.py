@@ -14,6 +14,7 @@ from bot.deployments.model import Deployment, Event
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, STATUS
 from bot.outbox import (
+    APPROVAL,
     CORRECTED,
     FINISHED,
     NOTE,
@@ -78,6 +79,8 @@ def planner(
             for endpoint in endpoints
             if endpoint.wants(event.type, deployment.app)
         ]
+        if event.type == APPROVAL:
+            rows = [row(SLACK_LANE, {"type": APPROVAL, "mentions": list(event.mentions)})]
         if event.type == NOTE:
             rows = [row(SLACK_LANE, {"type": NOTE, "text": event.text or ""})]
         if event.type in {FINISHED, CORRECTED} and (deployment.message or deployment.channel):

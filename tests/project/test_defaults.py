@@ -22,6 +22,7 @@ from bot.ssh_target import SshTarget
                 "max_poll_errors",
                 "settle",
                 "queue_ttl",
+                "approval_ttl",
                 "tracker_ttl",
                 "late_interval",
                 "late_duration",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Phase
-from bot.deployments.requests.service import GUEST
+from bot.deployments.requests.access import GUEST
 from bot.simulators.slack.model import Channel
 from bot.slack.listeners.clicks import Permission
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS

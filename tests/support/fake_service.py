@@ -22,8 +22,9 @@ from bot.deployments.model import (
     Trigger,
 )
 from bot.deployments.ports import Catalog, Dokku, Servers
+from bot.deployments.requests.access import Access
 from bot.deployments.requests.queries import Queries
-from bot.deployments.requests.service import Access, Request, Service
+from bot.deployments.requests.service import Request, Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
 from bot.deployments.timing import Timing

@@ -240,7 +240,9 @@ class MemoryStore(Calls, Store):
 
     # The port.
 
-    async def create(self, deployment: Deployment, audit: AuditEntry) -> None:
+    async def create(
+        self, deployment: Deployment, audit: AuditEntry, event: Event | None = None
+    ) -> None:
         await self.begin("create")
         for row in self.rows.values():
             if row.request_key == deployment.request_key:
@@ -249,6 +251,8 @@ class MemoryStore(Calls, Store):
         self.rows[deployment.id] = deployment
         self.leases[deployment.id] = _Lease()
         self.audit.append((deployment.id, audit))
+        if event is not None:
+            self.events.append((deployment, event))
         self._tell("queued", deployment.id)
         self.end("create")
 

@@ -127,12 +127,15 @@ class FakeCatalog(Catalog):
     def __init__(self) -> None:
         self.tables: list[AppPolicy] = []
         self.known = True
+        self.rules: dict[str, Any] = {}
+        """What the settings say about every app without a table."""
 
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
         for table in self.tables:
             if table.app == app and server in {None, table.server}:
                 return table
-        return AppPolicy(server=server or SERVER, app=app, dokku_app=app, default_ref="main")
+        given = AppPolicy(server=server or SERVER, app=app, dokku_app=app, default_ref="main")
+        return replace(given, **self.rules)
 
     def rules_of(self, deployment: Deployment) -> AppPolicy | None:
         if not self.known:

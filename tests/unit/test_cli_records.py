@@ -11,7 +11,17 @@ import pytest
 
 from bot.cli import run_cli
 from bot.clock import SystemClock
-from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Failure, Live, Phase, Who
+from bot.deployments.model import (
+    Actor,
+    Approval,
+    AuditEntry,
+    Deployment,
+    Event,
+    Failure,
+    Live,
+    Phase,
+    Who,
+)
 from bot.outbox import Endpoint, webhook_lane
 from bot.store.engine import open_store
 from bot.store.sql_store import SqlStore
@@ -210,6 +220,39 @@ def test_cancel_of_an_ended_deployment_is_declined(shell: Shell) -> None:
     shell.end(deployment)
 
     assert "has already ended: failed. Nothing was cancelled." in shell.run("cancel", ID, status=1)
+
+
+def test_approval_at_the_shell(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "grace")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    awaiting = {
+        "app": "web",
+        "phase": Phase.AWAITING_APPROVAL,
+        "queued_at": None,
+        "approval": Approval.SECOND_PERSON,
+        "sha": "9" * 40,
+        "ready": True,
+    }
+    shell.create(a_deployment(id=ID, **awaiting))
+
+    assert "pending (awaiting_approval)" in shell.run("status", "web")
+    assert "Approved web `main` (9999999). It is queued now." in shell.run("approve", "web")
+    assert "approved by grace (cli) through cli" in shell.run("history", "web")
+    said = shell.run("approve", ID, status=1)
+    assert said == ("deploybot: web `main` was already approved, by grace. Nothing was changed.\n")
+
+
+def test_rejection_at_the_shell(shell: Shell) -> None:
+    shell.create(
+        a_deployment(id=ID, app="web", phase=Phase.AWAITING_APPROVAL, queued_at=None, ready=True)
+    )
+
+    said = shell.run("reject", "web", "--reason", "not on a Friday")
+
+    assert "Rejected web `main`. Nothing was sent to Dokku." in said
+    shown = shell.run("status", ID)
+    assert "failed (rejected)" in shown
+    assert "rejected it: not on a Friday" in shown
 
 
 def test_webhooks_list_and_replay(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from bot.deployments.model import Actor, Deployment, Live, Phase, Trigger
 from bot.slack.listeners.clicks import ActionButton
-from bot.slack.listeners.commands import COMMANDS, LATER, usage_of
+from bot.slack.listeners.commands import COMMANDS, usage_of
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.blocks import Situation
@@ -44,9 +44,7 @@ the app (if none are set, everyone who may deploy it) can press `Unlock` or `Tak
 keeps end and reason. Both ask first, and the former holder gets a direct message. `Tell me when
 it is free` sends you one direct message when nothing runs or waits and no lock stops you.
 
-{later}
-are reserved for later releases. Until then the bot says so, so that no app of that name is deployed
-by mistake. `/deploy deploy lock` deploys an app named `lock`.
+`/deploy deploy lock` deploys an app named `lock`.
 
 ## Without a slash command
 
@@ -68,6 +66,21 @@ with what the message names: a link to a repository, branch, commit, tag or pull
 `APP REF`, or a commit. On the message of a deployment it offers the same deployment again. Nothing
 starts before you submit the form.
 
+## Approvals
+
+An app's table may ask for an approval before a deployment is queued (`approval`, see
+[configuration.md](configuration.md)): `confirm` for one click of the requester or of an approver,
+`second_person` for an approver who is not the requester. Where no `approvers` are named, the
+deployers approve.
+
+The message shows the commit, and mentions the approvers once in its thread. `Approve` counts for
+the commit that the message showed: if the branch has moved since, nothing is approved, the message
+shows the new commit, and the approver decides again. `Reject` asks for a reason, which may be left
+out. The first decision counts. Without one the deployment expires after `approval_ttl`. A retry is
+approved like a new request; a rollback needs no approval.
+
+An operator decides at the shell: `deploybot approve APP`, `deploybot reject APP --reason "…"`.
+
 ## Buttons
 
 {buttons}
@@ -83,6 +96,7 @@ The *Full log* window has buttons too:
 """
 
 _SAMPLES = {
+    "awaiting approval": Phase.AWAITING_APPROVAL,
     "waiting": Phase.QUEUED,
     "running": Phase.BUILDING,
     "succeeded": Phase.SUCCEEDED,
@@ -101,7 +115,6 @@ def commands_page() -> str:
                 for row in COMMANDS
             ),
         ),
-        later=_listed(f"`{word}`" for word in sorted(LATER)),
         thread_words=_listed(f"`{row.name}`" for row in COMMANDS if row.in_thread),
         buttons=_table(
             ("button", "shown while the deployment is", "who may use it", "asks first"),

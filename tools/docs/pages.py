@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bot.config.settings import AppTable, ServerTable, SettingsTable, Table, WebhookTable, is_later
+from bot.config.settings import AppTable, ServerTable, SettingsTable, Table, WebhookTable
 from bot.config.values import show_duration
 from bot.metrics import Metrics
 from bot.slack.manifest import manifest_text
@@ -115,7 +115,7 @@ def configuration_page(example: str) -> str:
 def _rows(table: type[Table], leave_out: tuple[str, ...] = ()) -> str:
     lines = ["| key | variable | meaning | default |", "|---|---|---|---|"]
     for name, setting in table.model_fields.items():
-        if name not in leave_out and not is_later(setting):
+        if name not in leave_out:
             spelt = table.variable_of(name)
             shown = f"`{spelt}`" if spelt else ""
             lines.append(f"| `{name}` | {shown} | {setting.description} | {_default(setting)} |")

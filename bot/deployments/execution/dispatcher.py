@@ -243,6 +243,9 @@ class Dispatcher:
         for row in running:
             await self._claim(row)
         queued = [row for row in unfinished if row.phase is Phase.QUEUED]
+        self._waiting_list.end_unapproved(
+            [row for row in unfinished if row.phase is Phase.AWAITING_APPROVAL]
+        )
         taken = [one.target for one in running]
         locks = await self._look_at_locks(unfinished)
         waiting = self._waiting_list.update(queued, taken, self._workers.keys(), locks)

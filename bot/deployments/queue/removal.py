@@ -25,7 +25,15 @@ class QueueRemoval:
         self._timing = timing
         self._clock = clock
 
-    async def fail(self, deployment: Deployment, failure: Failure, cause: str) -> None:
+    async def fail(
+        self,
+        deployment: Deployment,
+        failure: Failure,
+        cause: str,
+        *,
+        by: Actor = BOT,
+        through: str = "service",
+    ) -> None:
         """End a deployment that has not started, after one read of what is live. StaleState."""
         result = before_start(cause, await self._read_live(deployment), failure=failure)
         ended = replace(
@@ -38,8 +46,8 @@ class QueueRemoval:
             finished_at=self._clock.now(),
         )
         audit = AuditEntry(
-            actor=Actor(user="bot"),
-            through="service",
+            actor=by,
+            through=through,
             action="ended",
             detail={"failure": failure, "why": cause},
         )
@@ -48,7 +56,9 @@ class QueueRemoval:
     async def cancel(self, deployment: Deployment, actor: Actor, through: str) -> None:
         """End it because someone asked for that. Nothing is sent to Dokku. StaleState."""
         live = await self._read_live(deployment)
-        result = before_start("Cancelled while queued", live, failure=None, phase=Phase.CANCELLED)
+        queued = deployment.phase is Phase.QUEUED
+        cause = "Cancelled while queued" if queued else "Cancelled before it was approved"
+        result = before_start(cause, live, failure=None, phase=Phase.CANCELLED)
         ended = replace(
             deployment,
             phase=Phase.CANCELLED,

@@ -151,5 +151,5 @@ def _may_start(one: Deployment) -> bool:
 
 
 def is_expired(deployment: Deployment, now: datetime, ttl: timedelta) -> bool:
-    """Whether the deployment has been queued for longer than `ttl`."""
+    """Whether the deployment has been queued, or waiting for its approval, for more than `ttl`."""
     return now - (deployment.queued_at or deployment.created_at) > ttl

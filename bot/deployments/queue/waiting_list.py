@@ -91,6 +91,16 @@ class WaitingList:
             deployment_id, position=position, waits_for=blocker.what, blocker=blocker
         )
 
+    def end_unapproved(self, awaiting: Sequence[Deployment]) -> None:
+        """Remove those that were cancelled at a shell, and those that nobody approved in time."""
+        now, ttl = self._clock.now(), self._timing.approval_ttl
+        for row in awaiting:
+            if row.cancel is not None:
+                self._end(row, partial(self._removal.cancel, row, row.cancel.by, "runner"))
+            elif is_expired(row, now, ttl):
+                cause = f"Nobody approved it within {duration_words(ttl)}"
+                self._end(row, partial(self._removal.fail, row, Failure.EXPIRED, cause))
+
     def _show(self, deployment_id: str, position: int, *, behind: bool) -> None:
         known = self._deployments.progress(deployment_id)
         waits_for, blocker = known.waits_for, known.blocker

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bot.deployments.app_names import AppNames
 from bot.deployments.live.reader import LiveReader, LiveReport
-from bot.deployments.model import AppPolicy, Deployment, Progress
+from bot.deployments.model import AppPolicy, Deployment, Phase, Progress
 from bot.deployments.ports import Catalog, Servers, Store
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING
@@ -78,6 +78,34 @@ class Queries:
                 f"No deployment of `{quoted(app)}` was found. `/deploy {app}` starts one."
             )
         return newest[0]
+
+    async def find_awaiting(self, word: str | None, *, server: str | None = None) -> Deployment:
+        """The deployment to approve or reject: by id, or the only one of an app that waits for it.
+
+        Declined: there is none, or several.
+        """
+        if word is None:
+            raise Declined("Which app or deployment? Name it: `/deploy approve APP`.")
+        known = await self.find_by_id(word)
+        if known is not None:
+            return known
+        app = check_app(word.lower())
+        waiting = [
+            one
+            for one in await self.store.unfinished()
+            if one.phase is Phase.AWAITING_APPROVAL
+            and one.app == app
+            and server in {None, one.server}
+        ]
+        if not waiting:
+            raise Declined(f"No deployment of `{quoted(app)}` is waiting for an approval.")
+        if len(waiting) > 1:
+            ids = ", ".join(f"`{one.id}`" for one in waiting)
+            raise Declined(
+                f"{len(waiting)} deployments of `{quoted(app)}` wait for an approval. Use the "
+                f"buttons in their messages, or name one: {ids}."
+            )
+        return waiting[0]
 
     async def find_by_id(self, word: str) -> Deployment | None:
         """By id or a unique part of one. Raises as the function `find_by_id`."""

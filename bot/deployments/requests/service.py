@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from ulid import ULID
 
-from bot.clock import Clock, Kept
+from bot.clock import Clock
 from bot.deployments.app_names import AppNames
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.live.rollback import RollbackFinder, RollbackTarget
@@ -16,15 +15,18 @@ from bot.deployments.locks.service import LockService, locked
 from bot.deployments.model import (
     Actor,
     AppPolicy,
+    Approval,
     AuditEntry,
     Deployment,
-    Person,
+    Event,
     Phase,
     Trigger,
 )
-from bot.deployments.ports import Catalog, People, Servers
+from bot.deployments.ports import Catalog, Servers
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import refuse_too_many
+from bot.deployments.requests.access import Access
+from bot.deployments.requests.approvals import Approvals
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.submit import (
     DispatcherHooks,
@@ -35,137 +37,8 @@ from bot.deployments.requests.submit import (
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.deployments.timing import Timing
-from bot.errors import DatabaseDown, Declined, Duplicate, NotKnown, SlackError, StaleState
+from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
 from bot.names import check_app, check_ref, quoted
-
-STRANGER = "Only members of the bot's own workspace can do that."
-GUEST = (
-    "Guests of the workspace can't do that. An operator can list you among an app's `deployers`."
-)
-PERSON_FRESH = timedelta(minutes=5)
-PERSON_USABLE = timedelta(hours=1)
-"""Who became a guest is refused after the first; a Slack that fails stops nobody for the second."""
-GROUP_FRESH = timedelta(minutes=1)
-"""`usergroups.users.list` is a tier 2 method."""
-
-
-class Access:
-    """Who may do what: people of the bot's own workspace or its enterprise, and deployers.
-
-    Guests of the workspace only where they are listed. What Slack does not say is refused.
-    """
-
-    def __init__(self, *, people: People, catalog: Catalog, clock: Clock) -> None:
-        self._people = people
-        self._catalog = catalog
-        self._clock = clock
-        self._persons = Kept[Person | None](clock, fresh=PERSON_FRESH, usable=PERSON_USABLE)
-        self._groups = Kept[frozenset[str]](clock, fresh=GROUP_FRESH, usable=GROUP_FRESH)
-        self.home_team: str | None = None
-        """The bot's own workspace. None until Slack has named it: then anyone is let in."""
-        self._enterprise: str | None = None
-
-    def set_home(self, team: str, enterprise: str | None = None) -> None:
-        """Called once, when Slack has named the bot's workspace, and its enterprise if any."""
-        self.home_team, self._enterprise = team, enterprise
-
-    async def admit(self, actor: Actor) -> Actor:
-        """The person, as one of the bot's workspace whichever of its enterprise Slack named.
-
-        Declined: another organization, or a guest whom no app lists.
-        """
-        person = await self._check_home(actor)
-        if person.guest:
-            listed = frozenset[str]().union(*(one.deployers for one in self._catalog.listed()))
-            if not await self._is_listed(actor, listed):
-                raise Declined(GUEST)
-        return replace(actor, team=self.home_team or actor.team)
-
-    async def check_deployer(self, policy: AppPolicy, actor: Actor) -> None:
-        """Declined: another organization, a guest, or not one of the app's deployers."""
-        if actor.team is None:
-            return  # the command line: whoever may write to the database
-        person = await self._check_home(actor)
-        if await self._is_listed(actor, policy.deployers):
-            return
-        if policy.deployers:
-            who = mentions(policy.deployers)
-            raise Declined(f"You aren't allowed to deploy {policy.app}. Those who are: {who}.")
-        if person.guest:
-            raise Declined(GUEST)
-
-    async def check_start(self, deployment: Deployment) -> None:
-        """A waiting one is about to start: Declined if its requester may no longer deploy it.
-
-        NotKnown: Slack does not say now.
-        """
-        policy = self._catalog.rules_of(deployment)
-        name = deployment.requested_by.name or "its requester"
-        if policy is None:
-            raise Declined(
-                f"The settings no longer know {deployment.app} on {deployment.server}, so it was "
-                "not started"
-            )
-        try:
-            await self.check_deployer(policy, deployment.requested_by)
-        except NotKnown:
-            raise NotKnown(f"Slack to say whether {name} may deploy it") from None
-        except Declined:
-            raise Declined(
-                f"While it waited, {name} lost the right to deploy {deployment.app}, so it was "
-                "not started. Someone who may can deploy it"
-            ) from None
-
-    async def _check_home(self, actor: Actor) -> Person:
-        """Whoever the request says it is from, Slack has the last word on where they belong."""
-        if self._enterprise is None and self.home_team not in {None, actor.team}:
-            raise Declined(STRANGER)
-        try:
-            person = await self._persons.get(actor.user, self._people.person)
-        except SlackError as error:
-            raise NotKnown(_not_known("whether you are a guest of the workspace", error)) from error
-        if person is None or person.outsider:
-            raise Declined(STRANGER)
-        same = self._enterprise is not None and person.enterprise == self._enterprise
-        if not same and self.home_team is not None and self.home_team not in person.teams:
-            raise Declined(STRANGER)
-        return person
-
-    async def _is_listed(self, actor: Actor, deployers: Collection[str]) -> bool:
-        """By id or by user group. NotKnown: only a group that cannot be read could tell."""
-        if actor.user in deployers:
-            return True
-        unread: SlackError | None = None
-        for group in sorted(one for one in deployers if one.startswith("S")):
-            try:
-                if actor.user in await self._groups.get(group, self._people.group_members):
-                    return True
-            except SlackError as error:
-                unread = error
-        if unread is not None:
-            raise NotKnown(_not_known("who is in the app's user groups", unread)) from unread
-        return False
-
-    async def check_approver(self, policy: AppPolicy, actor: Actor) -> None:
-        """Declined: not one of the app's approvers; where none are set, of its deployers."""
-        if not policy.approvers or actor.team is None:
-            await self.check_deployer(policy, actor)
-            return
-        await self._check_home(actor)
-        if not await self._is_listed(actor, policy.approvers):
-            who = mentions(policy.approvers)
-            raise Declined(f"Only approvers of {policy.app} can do that: {who}.")
-
-
-def mentions(listed: Collection[str]) -> str:
-    """Users and user groups, as Slack mentions them."""
-    return ", ".join(
-        f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>" for one in sorted(listed)
-    )
-
-
-def _not_known(what: str, error: SlackError) -> str:
-    return f"Slack did not say {what}, so nothing was done: {error} Try again in a minute."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +101,14 @@ class Service:
         self._counting = asyncio.Lock()
         self._removal = removal
         self._hooks = hooks
+        self.approvals = Approvals(
+            deployments=deployments,
+            look_up=resolver.look_up,
+            removal=removal,
+            clock=clock,
+            look_for_work=hooks.look_for_work,
+            check=self._check_decision,
+        )
         self._rollbacks = RollbackFinder(store=deployments.store, reader=reader)
         self._submission = Submission(
             deployments=deployments,
@@ -253,6 +134,9 @@ class Service:
         ref = check_ref(ask.ref) if ask.ref else (policy.default_ref or "")
         await self.access.check_deployer(policy, ask.actor)
         now = self._clock.now()
+        # A rollback is urgent, and goes to a commit that was live: it is audited, not approved.
+        approval = Approval.NONE if ask.rollback_of else policy.approval
+        asks = approval is not Approval.NONE
         deployment = Deployment(
             id=str(ULID.from_datetime(now)),
             server=policy.server,
@@ -265,7 +149,9 @@ class Service:
             request_key=ask.request_key,
             channel=ask.channel,
             created_at=now,
-            queued_at=now,
+            queued_at=None if asks else now,
+            phase=Phase.AWAITING_APPROVAL if asks else Phase.QUEUED,
+            approval=approval,
             retry_of=ask.retry_of,
             rollback_of=ask.rollback_of,
             max_duration=policy.max_duration,
@@ -277,9 +163,10 @@ class Service:
             detail={"app": policy.app, "server": policy.server, "ref": ref},
         )
         try:
+            called = _call_for_approval(policy, deployment)
             async with self._counting:  # two at once must not both take the last place
                 refuse_too_many(await self._store.unfinished(), deployment, self._timing)
-                await self._store.create(deployment, audit)
+                await self._store.create(deployment, audit, called)
         except Duplicate:
             return None
         except AppLocked as stopped:
@@ -318,7 +205,9 @@ class Service:
     async def _cancel_waiting(self, deployment: Deployment, actor: Actor, through: str) -> str:
         await self._removal.cancel(deployment, actor, through)
         self._hooks.look_for_work()
-        return f"{_name(deployment)} was queued and is now cancelled. Nothing was sent to Dokku."
+        queued = deployment.phase is Phase.QUEUED
+        was = "was queued" if queued else "was waiting for its approval"
+        return f"{_name(deployment)} {was} and is now cancelled. Nothing was sent to Dokku."
 
     async def _cancel_running(self, deployment: Deployment, actor: Actor, through: str) -> str:
         """Store the request; the replica that runs the deployment acts on it."""
@@ -407,6 +296,10 @@ class Service:
             raise Declined("That deployment is no longer on record.")
         return deployment
 
+    async def _check_decision(self, deployment: Deployment, actor: Actor, reject: bool) -> None:
+        rules = self._catalog.rules_of(deployment)
+        await self.access.check_decision(rules, deployment, actor, reject=reject)
+
     async def _check_cancel(self, deployment: Deployment, actor: Actor) -> None:
         """Declined: not a deployer of the app; or not the requester, if nothing knows the app."""
         rules = self._catalog.rules_of(deployment)
@@ -427,6 +320,14 @@ class Service:
                 "`/deploy apps` lists what can be deployed."
             )
         return rules
+
+
+def _call_for_approval(policy: AppPolicy, deployment: Deployment) -> Event | None:
+    """Mentions the app's approvers, once. A requester who confirms sees the buttons anyway."""
+    others = policy.approvers - {deployment.requested_by.user}
+    if deployment.approval is not Approval.SECOND_PERSON or not others:
+        return None
+    return Event(type="deployment.approval", mentions=tuple(sorted(others)))
 
 
 def _name(deployment: Deployment) -> str:

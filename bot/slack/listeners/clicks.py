@@ -24,6 +24,8 @@ class Permission(StrEnum):
     """Checked by `on_click`, for every button."""
     DEPLOYER = "deployers of the app"
     """Checked by the method of `Service` that the button's function calls."""
+    APPROVER = "approvers of the app; the requester where `approval` is `confirm`"
+    """Checked by `Approvals`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Click(Call):
     """One click on a button."""
 
     deployment_id: str
+    shown: str | None
+    """The commit that the button was for, if it names one."""
     view: Body
     """The modal that the button is in; empty for a message."""
 
@@ -58,6 +62,7 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
 
     async def listener(desk: Desk, body: Body) -> None:
         asker = await desk.admit(asker_of(body))
+        deployment_id, _, shown = word(first_action(body), "value").partition(" ")
         click = Click(
             desk=desk,
             asker=asker,
@@ -65,7 +70,8 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
             trigger=Trigger.BUTTON,
             request_key=delivery_key(body),
             trigger_id=word(body, "trigger_id"),
-            deployment_id=word(first_action(body), "value"),
+            deployment_id=deployment_id,
+            shown=shown or None,
             view=part(body, "view"),
         )
         if not button.works_when_hidden:

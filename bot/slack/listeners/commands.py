@@ -9,7 +9,7 @@ from bot.deployments.requests.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.listeners import answers as say
-from bot.slack.listeners import locks, log_window, modals
+from bot.slack.listeners import approvals, locks, log_window, modals
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
     About,
@@ -62,9 +62,7 @@ async def on_command(desk: Desk, body: Body) -> None:
 
 async def run_line(call: Call, text: str) -> None:
     """Run the command in a line of text. Declined: nothing was started, and why."""
-    line = read_line(text, TABLE.keys() | LATER)
-    if line.word in LATER:
-        raise Declined(f"`{line.word}` is not available yet. `/deploy help` lists the commands.")
+    line = read_line(text, TABLE.keys())
     row = TABLE[line.word or "deploy"]
     await row.run(replace(call, rest=line.rest))
 
@@ -322,6 +320,18 @@ COMMANDS: Sequence[Command] = (
         in_thread=True,
     ),
     Command(
+        name="approve",
+        usage="APP|ID",
+        summary="Approve the deployment of an app that waits for it.",
+        run=approvals.approve,
+    ),
+    Command(
+        name="reject",
+        usage="APP|ID [REASON]",
+        summary="Reject the deployment of an app that waits for an approval.",
+        run=approvals.reject,
+    ),
+    Command(
         name="retry",
         usage="APP|ID",
         summary="Deploy the same branch, tag or commit again; a branch at its newest commit.",
@@ -366,5 +376,3 @@ COMMANDS: Sequence[Command] = (
     Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
 TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}
-LATER = frozenset({"approve", "reject"})
-"""Reserved for later releases, so that no app of that name is deployed by mistake."""

@@ -18,13 +18,14 @@ from bot.clock import Tasks
 from bot.deployments.lock import Locked
 from bot.errors import BotError, SlackError
 from bot.slack.client import Identity
-from bot.slack.listeners import commands, locks, modals, shortcuts, threads
+from bot.slack.listeners import approvals, commands, locks, modals, shortcuts, threads
 from bot.slack.listeners.clicks import on_click
 from bot.slack.listeners.desk import Desk, RecentDeliveries
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key
 from bot.slack.render.form import FORM
+from bot.slack.render.reject_form import REJECT
 
 Handler = Callable[[Desk, Body], Awaitable[None]]
 
@@ -132,6 +133,7 @@ def build_app(
     for action_id, handler in locks.LOCK_BUTTONS.items():
         app.action(action_id)(listen(handler))
     app.view(FORM)(listeners.submit)
+    app.view(REJECT)(listen(approvals.on_reject))
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))
     app.event("app_mention")(listen(threads.on_chat))
     app.event("message")(listen(threads.on_chat))

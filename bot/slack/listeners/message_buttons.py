@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bot.deployments.model import Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING
+from bot.slack.listeners.approvals import approve_clicked, open_reject_form
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
 from bot.slack.listeners.commands import cancel_deployment, deploy_again
 from bot.slack.listeners.locks import follow
@@ -38,6 +39,11 @@ def _waits(now: Situation) -> bool:
     return now.deployment.phase is Phase.QUEUED and now.deployment.cancel is None
 
 
+def _awaits_decision(now: Situation) -> bool:
+    one = now.deployment
+    return one.phase is Phase.AWAITING_APPROVAL and one.ready and one.cancel is None
+
+
 def _has_log(now: Situation) -> bool:
     return now.deployment.phase in RUNNING or now.deployment.phase in ENDINGS
 
@@ -64,6 +70,24 @@ def _can_roll_back(now: Situation) -> bool:
 
 
 MESSAGE_BUTTONS: Sequence[ActionButton] = (
+    ActionButton(
+        action_id="deployment_approve",
+        label="Approve",
+        shows=_awaits_decision,
+        style=Style.PRIMARY,
+        names_commit=True,
+        permission=Permission.APPROVER,
+        call=approve_clicked,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_reject",
+        label="Reject",
+        shows=_awaits_decision,
+        style=Style.DANGER,
+        permission=Permission.APPROVER,
+        call=open_reject_form,
+    ),
     ActionButton(
         action_id="deployment_log",
         label="Full log",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bot.deployments.model import Deployment, Trigger
 from bot.errors import Declined
-from bot.slack.listeners.commands import LATER, TABLE, help_, run_line, start
+from bot.slack.listeners.commands import TABLE, help_, run_line, start
 from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.payloads import (
     Ask,
@@ -83,7 +83,7 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
     if single is None and not mentioned and not call.asker.direct:
         return
     call = await _admitted(call)
-    line = read_line(text, TABLE.keys() | LATER)
+    line = read_line(text, TABLE.keys())
     if single is not None:
         await TABLE[single].run(call)
     elif line.word is not None:
@@ -94,7 +94,7 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
 
 async def _mention(call: Call, text: str) -> None:
     """A command, or an app and a ref; anything else gets help."""
-    line = read_line(text, TABLE.keys() | LATER)
+    line = read_line(text, TABLE.keys())
     if line.word is not None:
         await run_line(call, text)
         return

@@ -135,7 +135,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """How a button looks, and when it is shown. Its value in Slack is the deployment id."""
+    """How a button looks, and when it is shown.
+
+    Its value in Slack is the deployment id; with `names_commit` also the commit that was shown.
+    """
 
     action_id: str
     label: str
@@ -143,6 +146,7 @@ class Button:
     """Whether it is shown. Pure; asked again when a click arrives."""
     style: Style | None = None
     confirm: Confirm | None = None
+    names_commit: bool = False
 
 
 def button_row(buttons: Sequence[Button], situation: Situation) -> list[Json]:
@@ -152,7 +156,8 @@ def button_row(buttons: Sequence[Button], situation: Situation) -> list[Json]:
 
 
 def _draw(shown: Button, deployment: Deployment) -> Json:
-    element = button(action_id=shown.action_id, label=shown.label, value=deployment.id)
+    value = f"{deployment.id} {deployment.sha or ''}" if shown.names_commit else deployment.id
+    element = button(action_id=shown.action_id, label=shown.label, value=value.strip())
     # A channel has many buttons with the same words: screen readers say which one it is.
     spoken = one_line(f"{shown.label}: {deployment.app} {deployment.ref}")
     element["accessibility_label"] = cut(spoken, 70)[:LONGEST_SPOKEN]

@@ -147,6 +147,8 @@ def _facts(
         ("Commit", words.commit_words(deployment, commit_url)),
         ("Requested by", words.actor_words(deployment.requested_by)),
     ]
+    if deployment.approved_by is not None:
+        facts.append(("Approved by", words.actor_words(deployment.approved_by)))
     if ended:
         facts.append(("Live now", words.live_words(deployment)))
         if deployment.previous_sha and deployment.live is not Live.PREVIOUS:

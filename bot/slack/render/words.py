@@ -7,7 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from bot.deployments.model import Actor, Blocker, Deployment, Live, Phase, Progress, Status
+from bot.deployments.model import (
+    Actor,
+    Approval,
+    Blocker,
+    Deployment,
+    Live,
+    Phase,
+    Progress,
+    Status,
+)
 from bot.deployments.queue.waiting_list import ONE_BEFORE
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
@@ -47,8 +56,15 @@ PHASES: Mapping[Phase, str] = {
     Phase.CANCELLED: "Cancelled",
 }
 
+APPROVED_BY: Mapping[Approval, str] = {
+    Approval.NONE: "",
+    Approval.CONFIRM: "by the requester or an approver",
+    Approval.SECOND_PERSON: "by a second person",
+}
+
 SUBJECTS = 5
 """How many commits are named, its own among them."""
+
 _FULL_SHA = re.compile("[0-9a-f]{40}")
 _SAY_NO_MORE = frozenset({"release"})
 """Steps that say no more than their phase."""
@@ -164,6 +180,8 @@ def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]
 
 def _waiting_words(deployment: Deployment, progress: Progress) -> list[str]:
     parts = [PHASES[deployment.phase]]
+    if deployment.phase is Phase.AWAITING_APPROVAL:
+        parts[0] += f" {APPROVED_BY[deployment.approval]}"
     if progress.place is not None:
         first = progress.place == 1 and progress.waits_for == ONE_BEFORE
         parts.append(f"{ordinal(progress.place)} in line{', next to start' if first else ''}")

@@ -9,6 +9,7 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport, Container, Containers, Snapshot
 from bot.deployments.model import (
+    Approval,
     CancelRequest,
     Deployment,
     Event,
@@ -78,6 +79,8 @@ FULL = a_deployment(
     late_over=True,
     crash_told=True,
     cancel=CancelRequest(by=ADA, at=BEGIN),
+    approval=Approval.SECOND_PERSON,
+    approved_by=ADA,
     max_duration=timedelta(minutes=7, milliseconds=250),
     fence=7,
 )

@@ -20,6 +20,7 @@ from tests.contract.store.stories import StillClock, a_deployment, plan_both, sa
 from tools.revision import TABLES, name_newest, revise
 
 NEXT = f"{int(REVISION) + 1:04}"
+"""The revision that a new migration gets."""
 
 
 async def look(url: str, question: Any) -> Any:

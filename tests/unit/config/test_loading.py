@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.config.values import read_duration, show_duration
+from bot.deployments.model import Approval
 from bot.errors import ConfigError
 from tests.support.settings import HOST, a_key, environment, load, minimal, pem, refused
 
@@ -203,7 +204,7 @@ REFUSED_VARIABLES = [
     ({"DEPLOYBOT_LOG_FORMAT": "xml"}, "DEPLOYBOT_LOG_FORMAT: should be 'console' or 'json'."),
     ({"DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE": "perhaps"}, "neither true nor false"),
     ({"DEPLOYBOT_REPO_TEMPLATE": "https://x/acme.git"}, "has no {app} in it"),
-    ({"DEPLOYBOT_APPROVAL_TTL": "1h"}, "DEPLOYBOT_APPROVAL_TTL: not in this release yet."),
+    ({"DEPLOYBOT_APPROVAL_TTL": "soon"}, "DEPLOYBOT_APPROVAL_TTL: not a duration."),
     ({"DEPLOYBOT_CONFIG": "none.toml"}, "environment: DEPLOYBOT_CONFIG: the file cannot be read"),
     ({"DEPLOYBOT_WEBHOOK_SECRET": "x"}, "environment: DEPLOYBOT_WEBHOOK_URL: missing."),
     ({"DEPLOYBOT_WEBHOOK_URL": "https://a.example"}, "DEPLOYBOT_WEBHOOK_SECRET: missing."),
@@ -237,12 +238,10 @@ REFUSED_FILES = [
     ("servers = 3", "deploybot.toml: servers: "),
     ("webhooks = 3", "deploybot.toml: webhooks: "),
     ("a = [1,\n b", "deploybot.toml: syntax: not valid TOML at line 2."),
-    ("[apps.myapp]\napproval = 'confirm'", "apps.myapp.approval: not in this release yet."),
-    ("[apps.myapp]\napproval = 'second_person'", "apps.myapp.approval: not in this release yet."),
-    ("[apps.myapp]\napproval = 'anything'", "apps.myapp.approval: should be 'none'"),
-    ("[apps.myapp]\napprovers = ['U0123']", "apps.myapp.approvers: not in this release yet."),
+    ("[apps.a]\napproval = 'x'", "apps.a.approval: should be 'none', 'confirm' or 'second_person'"),
+    ("[apps.myapp]\napprovers = ['bob']", "apps.myapp.approvers: holds something that is not"),
     ("[apps.myapp]\nqueue = 'newest'", "apps.myapp.queue: should be 'fifo' or 'latest'"),
-    ("approval_ttl = '1h'", "deploybot.toml: approval_ttl: not in this release yet."),
+    ("approval_ttl = 0", "deploybot.toml: approval_ttl: not a usable duration."),
     ("[apps.'my app']", "deploybot.toml: apps.my app: not a usable name."),
     ("[apps.myapp]\nserver = 'x'", "apps.myapp.server: no such server is configured."),
     ("[apps.a]\n[apps.b]\ndokku_app = 'a'", "apps.b: the same Dokku app on the same server as"),
@@ -281,10 +280,14 @@ def test_max_running_per_server(tmp_path: Path) -> None:
         assert "servers.default.max_running: " in refused(tmp_path, toml=table.format(wrong))
 
 
-def test_defaults_of_later_settings_are_accepted(tmp_path: Path) -> None:
-    toml = '[apps.myapp]\napproval = "none"\napprovers = []\nqueue = "fifo"\n'
-
-    assert load(tmp_path, toml=toml).catalog().listed()
+def test_approvals_of_an_app(tmp_path: Path) -> None:
+    toml = '[apps.myapp]\napproval = "second_person"\napprovers = ["U0123", "S0456"]\n'
+    settings = load(tmp_path, toml=toml, DEPLOYBOT_APPROVAL_TTL="90m")
+    (policy,) = settings.catalog().listed()
+    assert policy.approval is Approval.SECOND_PERSON
+    assert policy.approvers == {"U0123", "S0456"}
+    assert settings.timing().approval_ttl == timedelta(minutes=90)
+    assert load(tmp_path, toml="[apps.x]").catalog().policy("x").approval is Approval.NONE
 
 
 def test_app_table_must_name_its_server_if_there_are_several(tmp_path: Path) -> None:

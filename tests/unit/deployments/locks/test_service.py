@@ -9,7 +9,7 @@ import pytest
 from bot.deployments.lock import ALL, Locked
 from bot.deployments.locks.service import LockAsk, LockService
 from bot.deployments.model import Actor, AppKey, AppPolicy
-from bot.deployments.requests.service import Access
+from bot.deployments.requests.access import Access
 from bot.errors import Declined
 from tests.support.memory_store import MemoryStore
 from tests.support.rig import FakeCatalog, FakePeople

@@ -1,0 +1,36 @@
+"""The modal in which an approver rejects a deployment. Pure."""
+
+from bot.slack.render import blocks as kit
+from bot.slack.render.blocks import Json
+
+REJECT = "reject_form"
+"""The view's callback id."""
+REASON_BLOCK = "reason"
+VALUE = "value"
+LONGEST_REASON = 500
+
+
+def reject_form(*, metadata: str) -> Json:
+    """The modal. Slack keeps `metadata` (private_metadata)."""
+    typed: Json = {
+        "type": "plain_text_input",
+        "action_id": VALUE,
+        "max_length": LONGEST_REASON,
+        "placeholder": kit.plain("Shown in the deployment's message"),
+    }
+    reason: Json = {
+        "type": "input",
+        "block_id": REASON_BLOCK,
+        "label": kit.plain("Reason"),
+        "element": typed,
+        "optional": True,
+    }
+    return {
+        "type": "modal",
+        "callback_id": REJECT,
+        "title": kit.plain("Reject a deployment"),
+        "close": kit.plain("Close"),
+        "submit": kit.plain("Reject"),
+        "private_metadata": metadata,
+        "blocks": [reason],
+    }
