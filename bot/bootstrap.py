@@ -1,5 +1,6 @@
 """The composition root: the only module that builds every part. Closing runs backwards."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -198,7 +199,7 @@ async def open_bot(
         tasks.spawn(recovery.show_recent_results())
         poller.every(timing.look_for_work, recovery.post_missing, "missing messages")
         looking = dispatcher.start()
-        stack.callback(looking.cancel)
+        stack.push_async_callback(_end, looking)
         # Also if the start fails or is cut off: running deploys must not lose their connection.
         drain = settings.values.drain_timeout
         stack.push_async_callback(_wind_down, dispatcher, live, drain, clock)
@@ -226,6 +227,12 @@ def check_refused(refused: tuple[str, Refused] | None, settings: Settings) -> No
         server, refusal = refused
         origin = settings.origin("servers", server, refusal.setting)
         raise origin.wrong(refusal.problem.rstrip("."), refusal.fix) from refusal
+
+
+async def _end(looking: asyncio.Task[None]) -> None:
+    """Cancel the look for work, and let it give its database connection back."""
+    looking.cancel()
+    await asyncio.wait({looking}, timeout=CUT_OFF.total_seconds())
 
 
 async def _wind_down(
