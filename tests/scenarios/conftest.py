@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import bootstrap
 from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
 from bot.config.loading import load_settings
@@ -20,6 +22,7 @@ from bot.deployments.ports import DeployStream
 from bot.deployments.timing import LockTiming
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
+from bot.git import GitRefs
 from bot.metrics import Metrics
 from bot.readiness import Readiness
 from bot.redaction import Redactor
@@ -362,6 +365,12 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
     async with open_world(tmp_path) as opened:
         await opened.start_bot(clock=QuickClock())
         yield opened
+
+
+@pytest.fixture
+def patient_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine git may take longer to read commits than the bot gives it."""
+    monkeypatch.setattr(bootstrap, "GitRefs", partial(GitRefs, timeout_s=600))
 
 
 class StartGate(asyncio.Event):

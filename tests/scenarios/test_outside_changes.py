@@ -70,13 +70,15 @@ async def hung_push(world: World) -> asyncio.Task[object]:
     return push
 
 
+@pytest.mark.usefixtures("patient_git")
 async def test_waiting_message_names_the_outside_deploy_and_is_not_edited_for_its_age(
     clocked: ClockedBot,
 ) -> None:
     world = clocked.world
     await hung_push(world)
     await world.deploy()
-    message = await world.until_message("1st in line", "a git push outside the bot")
+    commit = "Fix the login redirect"  # it comes once git has read it
+    message = await world.until_message("1st in line", "a git push outside the bot", commit)
     status = parts_of(message).facts["Status"]
     build = world.app.records[-1]
     assert f"(Dokku build {build.id}), running since " in status

@@ -1,23 +1,14 @@
 """What is being deployed: the commits since the live release, in the message and in webhooks."""
 
-from functools import partial
 from typing import Any
 
 import pytest
 
-from bot import bootstrap
-from bot.git import GitRefs
 from tests.scenarios.conftest import World, shown
 from tests.support.message_parts import parts_of
 
 ROLLBACK = "deployment_rollback"
 pytestmark = pytest.mark.usefixtures("patient_git")
-
-
-@pytest.fixture
-def patient_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine git may take longer than the bot gives it."""
-    monkeypatch.setattr(bootstrap, "GitRefs", partial(GitRefs, timeout_s=600))
 
 
 def shipped(world: World) -> list[dict[str, Any]]:
