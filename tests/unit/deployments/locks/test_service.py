@@ -22,13 +22,11 @@ KEY = AppKey(server="production", dokku_app="web")
 
 
 class Rules(FakeCatalog):
-    """Apps with the rules that a test sets."""
+    """One app with the rules that a test sets."""
 
     def __init__(self, **rules: Any) -> None:
+        super().__init__()
         self.rules = rules
-
-    def policy(self, app: str, server: str | None = None) -> AppPolicy:
-        return replace(super().policy(app, server), **self.rules)
 
     def listed(self) -> list[AppPolicy]:
         return [self.policy("web")]

@@ -36,7 +36,13 @@ def a_quiet_rig(*rows: Deployment, **table: Any) -> Rig:
 async def deploys(rig: Rig, actor: Actor = ADA) -> Deployment | None:
     return await rig.service.request(
         Request(
-            app="web", actor=actor, trigger=Trigger.COMMAND, request_key=actor.user, channel="C01"
+            app="web",
+            # The same ref again would be answered with the one that waits.
+            ref=f"branch-of-{actor.user}",
+            actor=actor,
+            trigger=Trigger.COMMAND,
+            request_key=actor.user,
+            channel="C01",
         )
     )
 

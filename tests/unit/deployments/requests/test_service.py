@@ -322,7 +322,9 @@ LOW = {"most_waiting_of_app": 2, "most_waiting_of_person": 3}
 
 async def fills(rig: Rig, *apps: str, actor: Actor = ADA) -> None:
     for number, app in enumerate(apps):
-        await requested(rig, app=app, actor=actor, request_key=f"{actor.user}{app}{number}")
+        key = f"{actor.user}{app}{number}"
+        # The same ref again would be answered with the one that waits.
+        await requested(rig, app=app, actor=actor, request_key=key, ref=f"branch-{key}")
 
 
 @in_virtual_time
@@ -477,6 +479,6 @@ async def test_request_is_never_dropped_where_that_may_be_wrong(what: str) -> No
             Lock(id="L", key=first.target, app="web", holder=holder, since=NOW)
         )
     else:
-        rig.store.fail("unfinished", times=2)
+        rig.store.fail("standing", times=2)
     row = await requested(rig, request_key="again")
     assert row.id in rig.store.rows
