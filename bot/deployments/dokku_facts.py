@@ -95,6 +95,20 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How quickly a server answers: a slow answer is no dead server."""
+
+    patience: int = 1
+    """How many times its usual time it gets for an answer; more than 1: it is slow."""
+    heavy_patience: int = 1
+    """The same for questions that cost it much, such as reading the containers."""
+    slow: bool = False
+    """The question that failed last was taken by the server, and not answered in time."""
+    answers: int = 0
+    """Questions of anybody that it has answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Containers:
     """One read of an app's containers; `listed` may be empty: nothing is deployed or scaled up.
 

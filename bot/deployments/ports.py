@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, Pace
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -55,6 +55,11 @@ class DeployStream(Protocol):
 
 class Dokku(Protocol):
     """One Dokku server. Every question may raise Unreachable, OutcomeUnknown, OddReport."""
+
+    @property
+    def pace(self) -> Pace:
+        """How quickly it answers now; asks nothing."""
+        return Pace()
 
     async def keeps_records(self) -> bool:
         """Whether this Dokku has `builds:*` (>= 0.38)."""

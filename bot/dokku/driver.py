@@ -13,6 +13,7 @@ from bot.deployments.dokku_facts import (
     BuildRecord,
     Container,
     Containers,
+    Pace,
 )
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku
@@ -70,6 +71,11 @@ class Driver(Dokku):
     def health(self) -> str | None:
         """None if the last question was answered, else the sentence why it was not."""
         return self._connection.health
+
+    @property
+    def pace(self) -> Pace:
+        """How quickly the server answers now."""
+        return self._connection.pace
 
     async def capabilities(self) -> Capabilities:
         """What this Dokku can do; asked again after each login, for it may have been upgraded."""
@@ -275,7 +281,8 @@ class Driver(Dokku):
         return self._checked(argv, await self._run(argv))
 
     async def _run(self, argv: Argv, *, heavy: bool = False) -> Answer:
-        return await self._connection.run(argv, timeout_s=self._limits.question_s, heavy=heavy)
+        usual_s = self._limits.question_s * (self._limits.heavy_times if heavy else 1)
+        return await self._connection.run(argv, timeout_s=usual_s, heavy=heavy)
 
     def _mask(self, app: str) -> Mask:
         return self._secrets.redactor(app).text

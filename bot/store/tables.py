@@ -43,7 +43,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.states import RUNNING
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -128,6 +128,7 @@ deployments = Table(
     Column("previous_sha", Words),
     Column("retry_of", Words),
     Column("rollback_of", Words),
+    Column("came_from", Words),
     Column("rollback_sha", Words),
     Column("after", JSON(none_as_null=True)),
     Column("corrected_from", JSON(none_as_null=True)),

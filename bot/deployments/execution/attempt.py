@@ -87,6 +87,10 @@ class LogBuffer:
         """The last lines kept in memory (<= 400)."""
         return tuple(self._last)
 
+    def forget(self) -> None:
+        """Another start begins: what the last one printed explains nothing of it."""
+        self._last.clear()
+
     def _trim(self) -> None:
         while self._pending_bytes > MOST_PENDING_BYTES:
             self._pending_bytes -= len(self._pending.popleft()) + 1
@@ -156,6 +160,7 @@ class Attempt:
         """The first start is proven dead; the second one has no connection yet."""
         self.stream = None
         self.building.clear()
+        self.buffer.forget()
 
     def stopped_at_cap(self) -> None:
         """The bot stops it because the longest duration is over."""

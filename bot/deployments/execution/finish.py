@@ -11,7 +11,13 @@ from datetime import timedelta
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers, says_no_such_app
+from bot.deployments.dokku_facts import (
+    BuildRecord,
+    BuildStatus,
+    Containers,
+    Pace,
+    says_no_such_app,
+)
 from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import OWN_LOG, SHOWN_LINES, Attempt, last_attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
@@ -63,6 +69,11 @@ class Finish:
         self._collector = collector
         self._timing = timing
         self._clock = clock
+
+    @property
+    def pace(self) -> Pace:
+        """How quickly the server answers now."""
+        return self._dokku.pace
 
     async def read(self, row: Deployment, command: Command) -> Read:
         """Everything that the rules need. Raises DokkuError."""
@@ -155,10 +166,10 @@ class PatientReader:
         """
         # First, so that waiting for the database does not count as silence of the server.
         kept = await self._kept_lines()
-        longest = 3 * self._timing.poll_timeout
         for number in range(self._timing.max_poll_errors):
             if number:
                 await self._clock.sleep(self._timing.read_pause)
+            longest = 3 * self._timing.poll_timeout * self._finish.pace.heavy_patience
             try:
                 async with asyncio.timeout(longest.total_seconds()):
                     read = await self._finish.read(self._owned.row, self._command(kept))
@@ -168,7 +179,7 @@ class PatientReader:
                     output, cap = self._attempt.streamed or LogFacts(), self._attempt.cap_reached
                     await self._results.lost_contact(output, cap_reached=cap, app_gone=True)
                     return None
-                self._owned.note_silence(error, longest)
+                self._owned.note_silence(error, longest, self._finish.pace)
             else:
                 if not self._owned.is_over():
                     await self._store(read)

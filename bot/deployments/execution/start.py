@@ -289,18 +289,18 @@ class Start:
                     raise NotStarted(Failure.SERVER_UNREACHABLE, str(error)) from error
                 self._owned.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
                 await self._pause(self._timing.start_window / tries)
+                continue
             except Declined as error:
                 # Not even sent, and it would be declined again.
                 raise NotStarted(Failure.REFUSED, str(error)) from error
             except OutcomeUnknown as error:
                 # Perhaps it was sent: the next owner looks for its record.
                 log.warning("start_not_answered", deployment_id=row.id, why=str(error))
-                await self._owned.record_start()
-                return None
-            else:
-                break
-        await self._owned.record_start()
+                stream = None
+            break
+        # First: the database may be slow, and the message must not show a wait that is over.
         self._owned.note(waits_for=None)
+        await self._owned.record_start()
         return stream
 
     async def _give_way(self) -> None:

@@ -19,6 +19,9 @@ from tests.contract.store.conftest import NewUrl
 from tests.contract.store.stories import StillClock, a_deployment, plan_both, said
 from tools.revision import TABLES, name_newest, revise
 
+NEXT = f"{int(REVISION) + 1:04}"
+"""The revision after the newest."""
+
 
 async def look(url: str, question: Any) -> Any:
     engine = build_engine(url, migrates=True)
@@ -120,8 +123,8 @@ async def test_database_at_an_old_revision_is_a_config_error(
     url: str, clock: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await upgrade(url)
-    monkeypatch.setattr(schema, "newest", lambda: "0002")
-    with pytest.raises(ConfigError, match="is at revision 0001, not 0002"):
+    monkeypatch.setattr(schema, "newest", lambda: NEXT)
+    with pytest.raises(ConfigError, match=f"is at revision {REVISION}, not {NEXT}"):
         async with open_store(url, clock=clock, planner=plan_both, migrate=False):
             pytest.fail("it opened")
 
@@ -140,7 +143,7 @@ async def test_revision_for_an_added_column_upgrades_the_database(url: str, scri
 
     written = await revise("add a note", metadata=changed, scripts=scripts)
 
-    assert written == scripts / "versions" / "0002_add_a_note.py"
+    assert written == scripts / "versions" / f"{NEXT}_add_a_note.py"
     text = written.read_text()
     assert "sa.Column('note', sa.Text(), nullable=True)" in text
     assert "bot.store" not in text
@@ -148,7 +151,7 @@ async def test_revision_for_an_added_column_upgrades_the_database(url: str, scri
     assert not await look(url, has_note)
     await look(url, lambda connection: schema.migrate(connection, scripts=scripts))
     assert await look(url, has_note)
-    assert (await revisions(url))[0] == "0002"
+    assert (await revisions(url))[0] == NEXT
 
 
 def has_note(connection: Connection) -> bool:
