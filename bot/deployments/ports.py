@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, Pace
+from bot.deployments.log_pages import LogPages
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -237,6 +238,10 @@ class Logs(Protocol):
 
     async def read(self, deployment_id: str) -> str:
         """The whole text kept. Where the middle was dropped, a line counts what is missing."""
+        ...
+
+    async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
+        """At most so many pages from `first` on; None: the newest. Reads no more than these."""
         ...
 
 

@@ -33,6 +33,7 @@ from bot.redaction import Redactor
 _QUOTED_CHARS = 2_000
 _LINES_AT_ONCE = 2_000
 """Of a stored log, read between two turns of the event loop."""
+_LINES_HASHED = 20_000
 _CONTAINER_READS = 2
 """A release may be switched between two questions; then the containers are read once more."""
 
@@ -173,7 +174,10 @@ class Driver(Dokku):
 
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         # Each poll after a restart asks for the same lines. A hash keeps none of them in memory.
-        key = hash(tuple(lines))
+        key = 0
+        for at in range(0, len(lines), _LINES_HASHED):
+            key = hash((key, *lines[at : at + _LINES_HASHED]))
+            await asyncio.sleep(0)
         known = self._kept_facts.get(app)
         if known is not None and known[0] == key:
             return known[1]

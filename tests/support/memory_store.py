@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bot.clock import Clock
+from bot.deployments.log_pages import LogPages
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -21,6 +22,7 @@ from bot.deployments.model import (
 from bot.deployments.ports import Leases, Logs, Store
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, may_move
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
+from tests.support.log_pages import pages_of
 
 Signal = Callable[[str, str], None]
 
@@ -136,6 +138,11 @@ class MemoryLogs(dict[str, list[str]], Logs):
     async def read(self, deployment_id: str) -> str:
         await self._calls.begin("read_log")
         return "".join(f"{line}\n" for line in self.get(deployment_id, []))
+
+    async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
+        await self._calls.begin("read_log")
+        text = "".join(f"{line}\n" for line in self.get(deployment_id, []))
+        return pages_of(text, first, most)
 
 
 class MemoryStore(Calls, Store):

@@ -19,7 +19,13 @@ from bot.deployments.dokku_facts import (
     says_no_such_app,
 )
 from bot.deployments.excerpt import around_error
-from bot.deployments.execution.attempt import OWN_LOG, SHOWN_LINES, Attempt, last_attempt
+from bot.deployments.execution.attempt import (
+    KEPT_LINES,
+    OWN_LOG,
+    SHOWN_LINES,
+    Attempt,
+    last_attempt,
+)
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import may_return_to
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
@@ -203,14 +209,14 @@ class PatientReader:
         if self._attempt.kept is not None:
             return self._attempt.kept
         text = await self._owned.ask(lambda store: store.logs.read(self._owned.id))
-        lines = last_attempt(text)
+        lines = await last_attempt(text)
         self._attempt.keep_lines(lines)
         if self._buffer.lines == 0:
             self._fill_buffer(lines)
         return lines
 
     def _fill_buffer(self, lines: Sequence[str]) -> None:
-        self._buffer.add(lines)
+        self._buffer.add(lines[-KEPT_LINES:])
         self._buffer.take()  # they are stored already
         self._owned.note(tail=self._buffer.tail(SHOWN_LINES))
 

@@ -157,7 +157,7 @@ class LateVerdicts:
 
     async def _check(self, row: Deployment, output: LogFacts | None) -> None:
         finish = self._finish(row)
-        lines = last_attempt(await self._store.logs.read(row.id))
+        lines = await last_attempt(await self._store.logs.read(row.id))
         began = self._clock.monotonic()
         read = await finish.read(row, self._command(row, output, lines))
         if read.log is not None:

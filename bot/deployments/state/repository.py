@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 DATABASE_PAUSE = timedelta(seconds=2)
 """Between attempts while no database answers."""
+_END_PAGES = 24
+"""Pages of a log from whose end the excerpt is rebuilt: a log may have 16 MB."""
 RECENT = timedelta(hours=1)
 MAX_RECENT = 20
 """How many results that a killed process may have written without showing them are shown again."""
@@ -259,9 +261,9 @@ async def load_recently_ended(
         if row.phase in ENDINGS and row.finished_at and row.finished_at >= since
     ]
     for row in ended:
-        log = await deployments.store.logs.read(row.id)
+        end = await deployments.store.logs.pages(row.id, None, _END_PAGES)
         deployments.cache.put(row)
-        deployments.cache.note(row.id, _progress_from_log(row, log))
+        deployments.cache.note(row.id, _progress_from_log(row, "".join(end.texts)))
     return [row for row in ended if row.message]
 
 

@@ -27,6 +27,8 @@ from bot.redaction_rules import MASK
 
 LONGEST_PAUSE = timedelta(seconds=10)
 """Between two looks at a new release, however long the settle time is."""
+_LINES_AT_ONCE = 20_000
+"""Of a stored log, compared between two turns of the event loop."""
 _LOCK_UNKNOWN = LockEvidence()
 
 
@@ -128,7 +130,7 @@ class EvidenceCollector:
             # length depends on how many secrets were known when they were masked.
             if len(copy) >= len(kept):
                 output = facts
-                copy = _masked_alike(copy, kept)
+                copy = await _masked_alike(copy, kept)
                 log = copy if _size(copy) > _size(kept) else None
         sha = row.sha
         if sha is None and _fetched(output):
@@ -277,12 +279,15 @@ def _size(lines: Sequence[str]) -> tuple[int, int]:
     return len(lines), sum(len(line) for line in lines)
 
 
-def _masked_alike(copy: Sequence[str], kept: Sequence[str]) -> Sequence[str]:
+async def _masked_alike(copy: Sequence[str], kept: Sequence[str]) -> Sequence[str]:
     """Dokku's copy, masked at least where the stored lines are: a secret then is one still."""
-    alike = [
-        mine if MASK in mine and _same_line(mine, theirs) else theirs
-        for theirs, mine in zip(copy, kept, strict=False)
-    ]
+    alike: list[str] = []
+    for at in range(0, len(kept), _LINES_AT_ONCE):
+        pairs = zip(copy[at : at + _LINES_AT_ONCE], kept[at : at + _LINES_AT_ONCE], strict=False)
+        alike += [
+            mine if MASK in mine and _same_line(mine, theirs) else theirs for theirs, mine in pairs
+        ]
+        await asyncio.sleep(0)
     return [*alike, *copy[len(alike) :]]
 
 
