@@ -125,6 +125,11 @@ class Containers:
         return frozenset(container.id for container in self.listed)
 
     @property
+    def has_web(self) -> bool:
+        """Whether a process serves behind the app's address."""
+        return any(one.is_up and one.process.startswith("web.") for one in self.listed)
+
+    @property
     def images(self) -> frozenset[str]:
         """The image ids."""
         return frozenset(container.image for container in self.listed)

@@ -18,7 +18,7 @@ from bot.deployments.dokku_facts import (
     Pace,
     says_no_such_app,
 )
-from bot.deployments.excerpt import around_error
+from bot.deployments.excerpt import around_error, container_spoke
 from bot.deployments.execution.attempt import (
     KEPT_LINES,
     OWN_LOG,
@@ -32,7 +32,13 @@ from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Ph
 from bot.deployments.ports import Dokku, Store
 from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.timing import Timing
-from bot.deployments.verdict.collector import EvidenceCollector, Read, Stability, blind
+from bot.deployments.verdict.collector import (
+    EvidenceCollector,
+    Read,
+    Stability,
+    blind,
+    silent_processes,
+)
 from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.evidence import Evidence, live_from
 from bot.deployments.verdict.rules import before_start, decide, own_fault
@@ -255,7 +261,7 @@ class ResultWriter:
         if ended.phase is Phase.SUCCEEDED and self._owned.row.phase is not Phase.CHECKING:
             await self._owned.move(Phase.CHECKING, "checking")  # nothing runs that could be watched
         if ended.phase is not Phase.SUCCEEDED:
-            own = bool(ended.down) and await self._add_own_log(ended)
+            own = await self._add_own_log(evidence, ended)
             excerpt = around_error(self._buffer.recent(), None if own else evidence.output.error)
             self._owned.note(excerpt=excerpt)
         now = after or evidence.after
@@ -267,9 +273,12 @@ class ResultWriter:
             url=evidence.output.url,
         )
 
-    async def _add_own_log(self, ended: Ended) -> bool:
-        """Add what the process that does not stay up printed. Whether there is anything."""
-        words = await self._collector.last_words(self._owned.row.dokku_app, ended)
+    async def _add_own_log(self, evidence: Evidence, ended: Ended) -> bool:
+        """Add what a process that does not stay up printed. Whether there is anything."""
+        silent = silent_processes(evidence, ended)
+        if not ended.down and silent and container_spoke(self._buffer.recent()):
+            return False
+        words = await self._collector.last_words(self._owned.row.dokku_app, silent)
         if words is None:
             return False
         process, said = words
@@ -374,7 +383,8 @@ class ResultWriter:
                 finished_at=self._context.clock.now(),
                 rollback_sha=rollback,
                 after=after,
-                url=url or row.url,
+                # Without a web process nothing answers there.
+                url=(url or row.url) if after is None or after.has_web else None,
                 late_over=ended.cause is Cause.APP_GONE,
             )
             self._context.polls.unwatch(row.id)

@@ -43,6 +43,8 @@ from bot.errors import (
 
 log = structlog.get_logger(__name__)
 
+INSTEAD = "Nothing was started; deploy this app with git push"
+"""Where the bot could not prove the result."""
 ANOTHER_DEPLOY = "another deploy outside the bot"
 """What it waits for, until the next look names it."""
 
@@ -103,7 +105,7 @@ class Start:
         try:
             return await self._unblocked(await self._resolved())
         except OtherScheduler as error:
-            raise NotStarted(Failure.REFUSED, f"{error} Nothing was started") from error
+            raise NotStarted(Failure.REFUSED, f"{error} {INSTEAD}") from error
         except CommandFailed as failed:
             if failed.exit_status != NO_SUCH_APP:
                 raise

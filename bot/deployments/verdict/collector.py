@@ -169,12 +169,11 @@ class EvidenceCollector:
         done = self._clock.monotonic()
         return Look(began=began, done=done, containers=containers, app_gone=gone), unanswered
 
-    async def last_words(self, app: str, ended: Ended) -> tuple[str, Sequence[str]] | None:
-        """A process that does not stay up, and the end of its own log; None: nothing is known."""
-        ran = (Cause.CRASHED, Cause.ENDED_BY_ITSELF)
-        for cause, process in ended.down:
-            if cause not in ran:
-                continue
+    async def last_words(
+        self, app: str, processes: Sequence[str]
+    ) -> tuple[str, Sequence[str]] | None:
+        """The first process with a log of its own, and its end; None: nothing is known."""
+        for process in processes:
             try:
                 lines = await self._dokku.app_log(app, process)
             except (BotError, TimeoutError):
@@ -233,6 +232,23 @@ class EvidenceCollector:
         left = settle - timedelta(seconds=self._clock.monotonic() - first.done)
         left = min(left, LONGEST_PAUSE)
         return left if left > timedelta(0) else min(self._look_again, settle)
+
+
+def silent_processes(evidence: Evidence, ended: Ended) -> Sequence[str]:
+    """The processes of the new release that went down: their own logs may say why.
+
+    After a failed check, only those of which no previous container is left: `logs` would show
+    what that one printed. Dokku removes most containers whose check failed.
+    """
+    ran = (Cause.CRASHED, Cause.ENDED_BY_ITSELF)
+    down = [process for cause, process in ended.down if cause in ran]
+    if LogMarker.CHECKS_FAILED not in evidence.output.markers or evidence.after is None:
+        return down
+    before = evidence.before.containers
+    known = before.ids if before else frozenset()
+    old = {one.process for one in evidence.after.listed if one.id in known}
+    new = [one.process for one in evidence.after.listed if one.id not in known]
+    return [*down, *(process for process in new if process not in old)]
 
 
 def blind(

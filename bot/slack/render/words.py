@@ -161,8 +161,9 @@ def stale_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """Why the server does not answer while a deployment runs there: people may have to act."""
     if progress.stale_since is None or not progress.stale_why or deployment.phase in ENDINGS:
         return ()
-    contact = "Still asking" if progress.slow else "No contact with"
-    return (f"{contact} {deployment.server}: {progress.stale_why}",)
+    if progress.slow:
+        return (f"Still asking {deployment.server}: {progress.stale_why}",)
+    return (f"No contact with {deployment.server}: {progress.stale_why}",)
 
 
 def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
