@@ -102,6 +102,10 @@ class OutcomeUnknown(DokkuError):
     """A command was sent and no exit status came back: read the server's state before retrying."""
 
 
+class Slow(OutcomeUnknown):
+    """The server took a question and did not answer it in time: it is busy, not gone."""
+
+
 class SlackError(BotError):
     """Slack refused a call. `code` is Slack's error code."""
 

@@ -95,6 +95,20 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How quickly a server answers: a slow answer is no dead server."""
+
+    patience: int = 1
+    """How many times its usual time it gets for an answer; more than 1: it is slow."""
+    heavy_patience: int = 1
+    """The same for questions that cost it much, such as reading the containers."""
+    slow: bool = False
+    """The question that failed last was taken by the server, and not answered in time."""
+    answers: int = 0
+    """Questions of anybody that it has answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Containers:
     """One read of an app's containers; `listed` may be empty: nothing is deployed or scaled up.
 
@@ -109,6 +123,11 @@ class Containers:
     def ids(self) -> frozenset[str]:
         """The 12-digit ids."""
         return frozenset(container.id for container in self.listed)
+
+    @property
+    def has_web(self) -> bool:
+        """Whether a process serves behind the app's address."""
+        return any(one.is_up and one.process.startswith("web.") for one in self.listed)
 
     @property
     def images(self) -> frozenset[str]:

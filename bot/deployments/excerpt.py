@@ -142,6 +142,13 @@ def around_error(lines: Sequence[str], error: str | None) -> tuple[str, ...]:
     return _tail(lines)
 
 
+def container_spoke(lines: Sequence[str]) -> bool:
+    """Whether Dokku printed anything that a container of the release said."""
+    read = [line[:_CHARS] for line in lines[-WINDOW:]]
+    _, blocks = _blocks(read, _last_phase(read, None)[0])
+    return any("container" in block.title and block.lines for block in blocks)
+
+
 def _tail(lines: Sequence[str]) -> tuple[str, ...]:
     kept: list[str] = []
     for line in reversed(lines):

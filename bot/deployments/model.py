@@ -254,6 +254,8 @@ class Deployment:
     rollback_of: str | None = None
     rollback_sha: str | None = None
     """Newest SHA proven live before this deployment; set with the result."""
+    came_from: str | None = None
+    """Of a rollback, whose `ref` is a commit: the ref that the commit was deployed from before."""
     after: Containers | None = None
     """What the last look showed; None: it could not be read, or never was."""
     corrected_from: Mapping[str, str | None] | None = None
@@ -380,6 +382,8 @@ class Progress:
     """Set while Dokku does not answer."""
     stale_why: str | None = None
     """Why it does not answer, as a sentence."""
+    slow: bool = False
+    """It took the question and has not answered yet: it is busy, not gone."""
     place: int | None = None
     """Place among the waiting, from 1."""
     waits_for: str | None = None

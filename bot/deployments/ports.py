@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, Pace
 from bot.deployments.lock import Follower, Lock, Notice, Standing
+from bot.deployments.log_pages import LogPages
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -58,6 +59,11 @@ class DeployStream(Protocol):
 
 class Dokku(Protocol):
     """One Dokku server. Every question may raise Unreachable, OutcomeUnknown, OddReport."""
+
+    @property
+    def pace(self) -> Pace:
+        """How quickly it answers now; asks nothing."""
+        return Pace()
 
     async def keeps_records(self) -> bool:
         """Whether this Dokku has `builds:*` (>= 0.38)."""
@@ -272,6 +278,10 @@ class Logs(Protocol):
 
     async def read(self, deployment_id: str) -> str:
         """The whole text kept. Where the middle was dropped, a line counts what is missing."""
+        ...
+
+    async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
+        """At most so many pages from `first` on; None: the newest. Reads no more than these."""
         ...
 
 

@@ -4,6 +4,7 @@ What decides about trying a command again is one fact: was it sent?
 """
 
 import asyncio
+import math
 import socket
 import struct
 from collections.abc import Callable
@@ -39,6 +40,23 @@ class Answer:
     def err(self) -> str:
         """Standard error as text."""
         return self.stderr.decode("utf-8", "replace")
+
+
+class Patience:
+    """How many times its usual time a question gets: grows with what the server needs."""
+
+    def __init__(self, most: int) -> None:
+        self.times = 1
+        self._most = most
+
+    def answered(self, took_s: float, usual_s: float) -> None:
+        """An answer took so long: the next gets twice that, and no less than half of before."""
+        needed = min(self._most, math.ceil(2 * took_s / usual_s))
+        self.times = max(1, needed, self.times // 2)
+
+    def late(self) -> None:
+        """The server took a question, and did not answer it in time."""
+        self.times = min(2 * self.times, self._most)
 
 
 class Command:

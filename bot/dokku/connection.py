@@ -9,19 +9,21 @@ import asyncio
 import getpass
 import os
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import stamina
 import structlog
 
-from bot.dokku.channel import Answer, Command, ConnectionEvents, SharedConnection
+from bot.deployments.dokku_facts import Pace
+from bot.dokku.channel import Answer, Command, ConnectionEvents, Patience, SharedConnection
 from bot.dokku.commands import Argv
 from bot.dokku.limits import SshLimits
 from bot.dokku.login_failures import explain
-from bot.errors import OutcomeUnknown, Unreachable
+from bot.errors import OutcomeUnknown, Slow, Unreachable
 from bot.ssh_target import SshTarget
 
 log = structlog.get_logger(__name__)
@@ -53,6 +55,10 @@ class Connection:
         self._monotonic = monotonic
         self._login = asyncio.Lock()
         self._heavy = asyncio.Semaphore(self.limits.heavy)
+        self._patience = {heavy: Patience(self.limits.most_patience) for heavy in (False, True)}
+        """Of cheap and of heavy questions."""
+        self._slow = False
+        self._answers = 0
         self._shared: SharedConnection | None = None
         self._open: set[asyncssh.SSHClientConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,8 +66,6 @@ class Connection:
         self._cool_until = 0.0
         self._failures = 0
         self._health: str | None = None
-        self._slowness = 1
-        """How many times its usual time a question gets: grows while a busy server is slow."""
         self.generation = 0
         """Number of logins for questions: after another login it may be another Dokku."""
 
@@ -69,6 +73,16 @@ class Connection:
     def health(self) -> str | None:
         """None if the last question was answered, else the sentence why it was not."""
         return self._health
+
+    @property
+    def pace(self) -> Pace:
+        """How quickly the server answers now."""
+        return Pace(
+            patience=self._patience[False].times,
+            heavy_patience=self._patience[True].times,
+            slow=self._slow,
+            answers=self._answers,
+        )
 
     async def warm_up(self) -> None:
         """Log in now, so that the first question need not. Unreachable."""
@@ -82,33 +96,69 @@ class Connection:
     async def run(self, argv: Argv, *, timeout_s: float, heavy: bool = False) -> Answer:
         """Ask a question. Any exit status is an answer.
 
-        Raises: Unreachable, when nothing was sent (within the time it was tried again);
-        OutcomeUnknown, when it was sent and no exit status came back in time; OddReport, for an
-        endless answer.
+        A slow server gets more time than `timeout_s`. `heavy`: one at a time; waiting for the
+        turn does not count.
+
+        Raises: Unreachable, when nothing was sent (within the time it was tried again); Slow or
+        another OutcomeUnknown, when it was sent and no exit status came back in time; OddReport,
+        for an endless answer.
         """
-        command, began = Command(argv, limits=self.limits), self._monotonic()
-        timeout_s *= self._slowness
+        command = Command(argv, limits=self.limits)
+        if not heavy:
+            return await self._run(command, timeout_s, self._patience[False])
+        await self._take_turn(command, timeout_s)
+        try:
+            answer = await self._run(command, timeout_s, self._patience[True])
+        except BaseException:
+            self._spawn(self._end_turn(command))
+            raise
+        self._heavy.release()
+        return answer
+
+    async def _run(self, command: Command, usual_s: float, patience: Patience) -> Answer:
+        began, timeout_s = self._monotonic(), usual_s * patience.times
         try:
             async with asyncio.timeout(timeout_s):
-                async with self._heavy if heavy else nullcontext():
-                    answer = await self._ask(command)
+                answer = await self._ask(command)
         except TimeoutError:
-            error = self._late(command, timeout_s)
-            self._health = str(error)
-            raise error from None
+            raise self._note_late(command, timeout_s, patience) from None
         except asyncio.CancelledError:
             # A poll has its own time-out, and proves the server's silence just as well.
             waited_s = self._monotonic() - began
-            if waited_s >= self.limits.silence_s:
-                self._health = str(self._late(command, round(waited_s, 1)))
+            if waited_s >= min(self.limits.silence_s, usual_s):
+                self._note_late(command, round(waited_s, 1), patience)
             raise
         except (Unreachable, OutcomeUnknown) as err:
-            self._health = str(err)
+            self._health, self._slow = str(err), False
             raise
-        self._health = None
-        if self._monotonic() - began < timeout_s / 4:
-            self._slowness = max(1, self._slowness // 2)
+        self._health, self._slow = None, False
+        self._answers += 1
+        patience.answered(self._monotonic() - began, usual_s)
         return answer
+
+    async def _take_turn(self, command: Command, usual_s: float) -> None:
+        """Wait until no other heavy question runs on the server. Slow."""
+        timeout_s = usual_s * self._patience[True].times
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._heavy.acquire()
+        except TimeoutError:
+            self._slow = True
+            self._health = (
+                f"{self._target.address} is slow: `{command.argv[0]}` waited {timeout_s:g} s for "
+                "an earlier question that costs it much, and was not sent."
+            )
+            raise Slow(self._health) from None
+
+    async def _end_turn(self, command: Command) -> None:
+        """Let the next heavy question in when the server has ended one without an answer."""
+        try:
+            async with asyncio.timeout(self.limits.abandoned_s):
+                await command.closed()
+        except TimeoutError:
+            log.info("question_never_ended", server=self.name, command=command.argv[0])
+        finally:
+            self._heavy.release()
 
     async def log_in(self) -> asyncssh.SSHClientConnection:
         """Open a new connection for one deploy, which survives long blackouts. Tried once.
@@ -151,12 +201,8 @@ class Connection:
             raise Unreachable(str(err)) from err
         try:
             answer = await command.answer()
-        except BaseException as err:
-            # The server has accepted the command since it was asked: it is slow, not gone. A path
-            # that dies later keeps the next question from being accepted.
-            if isinstance(err, asyncio.CancelledError):
-                self._slowness = min(2 * self._slowness, self.limits.most_patience)
-                command.close()
+        except BaseException:
+            command.close()
             self._keep_channel(shared, command, retire=False)
             raise
         shared.free_channel()
@@ -187,7 +233,10 @@ class Connection:
             why = "had no channel free" if lacks else "hung up"
             raise _NotSent(f"{where} {why} before anything was sent.") from err
         except BaseException:
-            self._keep_channel(shared, command, retire=True)
+            # A server that opened the channel since it was asked is slow, not gone. A path that
+            # dies later keeps the next channel from being opened.
+            command.close()
+            self._keep_channel(shared, command, retire=not command.sent)
             raise
         return shared
 
@@ -210,7 +259,10 @@ class Connection:
 
         if retire:
             shared.retired = True
-        task = asyncio.create_task(wait())
+        self._spawn(wait())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -297,17 +349,24 @@ class Connection:
         self._cool_until = self._monotonic() + pause
         return failure
 
-    def _late(self, command: Command, timeout_s: float) -> Unreachable | OutcomeUnknown:
+    def _note_late(
+        self, command: Command, timeout_s: float, patience: Patience
+    ) -> Unreachable | Slow:
+        """Make the error for a question that was not answered in time, and remember why."""
         where = self._target.address
+        self._slow = command.sent
         if command.sent:
-            return OutcomeUnknown(
+            patience.late()
+            self._health = (
                 f"{where} is slow: it did not answer `{command.argv[0]}` within {timeout_s:g} s; "
                 "it may still run there."
             )
-        return Unreachable(
+            return Slow(self._health)
+        self._health = (
             f"{where} did not answer within {timeout_s:g} s: it is down or very busy, or "
             "a firewall drops the packets. Nothing was sent."
         )
+        return Unreachable(self._health)
 
     def _note_open(self, ssh: asyncssh.SSHClientConnection) -> None:
         self._open.add(ssh)

@@ -13,6 +13,7 @@ from bot.deployments.dokku_facts import (
     BuildRecord,
     Container,
     Containers,
+    Pace,
 )
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku
@@ -32,6 +33,7 @@ from bot.redaction import Redactor
 _QUOTED_CHARS = 2_000
 _LINES_AT_ONCE = 2_000
 """Of a stored log, read between two turns of the event loop."""
+_LINES_HASHED = 20_000
 _CONTAINER_READS = 2
 """A release may be switched between two questions; then the containers are read once more."""
 
@@ -77,6 +79,11 @@ class Driver(Dokku):
     def health(self) -> str | None:
         """None if the last question was answered, else the sentence why it was not."""
         return self._connection.health
+
+    @property
+    def pace(self) -> Pace:
+        """How quickly the server answers now."""
+        return self._connection.pace
 
     async def capabilities(self) -> Capabilities:
         """What this Dokku can do; asked again after each login, for it may have been upgraded."""
@@ -178,7 +185,10 @@ class Driver(Dokku):
 
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         # Each poll after a restart asks for the same lines. A hash keeps none of them in memory.
-        key = hash(tuple(lines))
+        key = 0
+        for at in range(0, len(lines), _LINES_HASHED):
+            key = hash((key, *lines[at : at + _LINES_HASHED]))
+            await asyncio.sleep(0)
         known = self._kept_facts.get(app)
         if known is not None and known[0] == key:
             return known[1]
@@ -299,7 +309,8 @@ class Driver(Dokku):
         return self._checked(argv, await self._run(argv))
 
     async def _run(self, argv: Argv, *, heavy: bool = False) -> Answer:
-        return await self._connection.run(argv, timeout_s=self._limits.question_s, heavy=heavy)
+        usual_s = self._limits.question_s * (self._limits.heavy_times if heavy else 1)
+        return await self._connection.run(argv, timeout_s=usual_s, heavy=heavy)
 
     def _mask(self, app: str) -> Mask:
         return self._secrets.redactor(app).text

@@ -45,8 +45,10 @@ class SshLimits:
     channel_tries: int = 8
     fewer_channels_s: float = 60.0
     """For this long a channel that the server refused is not tried again."""
-    heavy: int = 2
+    heavy: int = 1
     """Questions at once that cost a server much (`ps:inspect`): more only compete for its CPU."""
+    heavy_times: int = 2
+    """How many times as long as another question such a one may take."""
     abandoned_s: float = 120.0
     """A connection whose answer did not come in time is closed after this time."""
 

@@ -55,6 +55,9 @@ _ENDED = r"=====> End of {app} container output \("
 _RENAMED = r" {7}Renaming container {app}\.(\S+)\.upcoming-\d+ \(([0-9a-f]{12})\) to {app}\.\1$"
 # Then Dokku prints the server's own address behind `Application deployed:`, not the app's.
 _NO_PROXY = r"-----> Nginx support is disabled for app \({app}\)$"
+# Printed for each domain of the app. With domains off there is none: the address is the server's.
+_CONFIGURED = re.compile(r"-----> Configuring (\S+)\.\.\.\(using")
+_CONFIGURES = re.compile(r"-----> Creating https? nginx\.conf$")
 _BLOCK_BEGINS = re.compile(r"=====> Start (?:of )?(.+)$")
 _BLOCK_ENDS = re.compile(r"=====> End (?:of )?(.+)$")
 _HEADING = re.compile(r"[-=]{5}> ")
@@ -63,13 +66,19 @@ _URL = re.compile(r" {7}(https?://\S+)$")
 _VARIABLE = re.compile(r"\(\?:|\.\*|\\[dS]\+|\\1|\[[^\]]*\](?:\{\d+\})?|\{7\}|[|$]|(?<!\\)[()]")
 
 
+def _host_of(url: str) -> str:
+    """The host that a line with an address names; empty for none."""
+    found = re.search(r"https?://([^/:\s]+)", url)
+    return found[1].lower() if found else ""
+
+
 def fixed_texts(app: str) -> str:
     """The fixed texts of the lines that are read here, one a line: they hold no secret.
 
     If one were masked, the stored lines would no longer state their facts.
     """
     patterns = [*(one.pattern for one in (*PROGRESS, *CAUSES)), _STARTED, _ENDED, _RENAMED]
-    patterns.append(_NO_PROXY)
+    patterns += [_NO_PROXY, _CONFIGURED.pattern, _CONFIGURES.pattern]
     fixed = [_VARIABLE.sub("\n", one.replace("{app}", app)) for one in patterns]
     return "\n".join(re.sub(r"\\(.)", r"\1", one) for one in fixed)
 
@@ -92,6 +101,9 @@ class LogReader:
         self._renamed: dict[str, str] = {}
         self._no_proxy_line = _compiled(_NO_PROXY, app)
         self._has_proxy = True
+        self._configures = False
+        self._domains: set[str] = set()
+        """Domains of the app that the proxy was configured for, in this deploy."""
         self._url: str | None = None
         self._builder = ""
         self._stages: dict[str, tuple[int, int]] = {}
@@ -149,7 +161,7 @@ class LogReader:
             self._markers.discard(LogMarker.REPO_UNREACHABLE)
         if heading:
             self._blocks.clear()
-            self._has_proxy = self._has_proxy and not self._no_proxy_line.match(text)
+            self._note_proxy(text)
         elif self._blocks and (
             text.startswith("       ")
             # What a task prints to stderr.
@@ -208,10 +220,18 @@ class LogReader:
         if named:
             self._step = named.strip(" .")[:_STEP_CHARS]
 
+    def _note_proxy(self, text: str) -> None:
+        """What Dokku says of the app's proxy: the address below is the app's only behind it."""
+        self._has_proxy = self._has_proxy and not self._no_proxy_line.match(text)
+        self._configures = self._configures or _CONFIGURES.match(text) is not None
+        if domain := _CONFIGURED.match(text):
+            self._domains.add(domain[1].lower())
+
     def _note_progress(self, text: str, shown: str) -> bool:
         if LogMarker.DEPLOYED in self._markers and self._url is None and _URL.match(text):
             url = _URL.match(shown)
-            self._url = url[1] if url and MASK not in url[1] else None
+            is_own = not self._configures or _host_of(shown) in self._domains
+            self._url = url[1] if url and MASK not in url[1] and is_own else None
             return True
         renamed = self._renamed_line.match(text)
         if renamed and self._phase is Phase.RELEASING:

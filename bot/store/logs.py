@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.deployments.log_pages import LogPages, PageAt, choose, cut_page, plan
 from bot.store.database import Database, whole
 from bot.store.leases import hold
 from bot.store.tables import log_chunks
@@ -30,6 +31,10 @@ class Place(IntEnum):
     GAP = 1
     """One row without text: it counts what was dropped."""
     TAIL = 2
+
+
+_Stored = tuple[Place, bytes, int, int]
+"""A row: where it belongs, its packed text, its size in bytes and its number of lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,41 @@ class SqlLogs:
             ]
         return await asyncio.to_thread(_join, stored)
 
+    @whole
+    async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
+        mine = log_chunks.c.deployment_id == deployment_id
+        order = (log_chunks.c.part, log_chunks.c.seq)
+        async with self._database.read() as connection:
+            known = await connection.execute(
+                select(
+                    log_chunks.c.part,
+                    log_chunks.c.seq,
+                    log_chunks.c.size_bytes,
+                    log_chunks.c.line_count,
+                )
+                .where(mine)
+                .order_by(*order)
+            )
+            rows = known.all()
+            # The row without text is shown as one line.
+            sizes = [0 if row.part == Place.GAP else int(row.size_bytes) for row in rows]
+            planned = plan(sizes)
+            shown = choose(len(planned), first, most)
+            chosen = [planned[number] for number in shown]
+            wanted = rows[chosen[0].first : chosen[-1].last + 1]
+            found = await connection.execute(
+                select(log_chunks.c.part, log_chunks.c.seq, log_chunks.c.data)
+                .where(mine)
+                .where(tuple_(*order).in_([(row.part, row.seq) for row in wanted]))
+            )
+            data = {(row.part, row.seq): row.data for row in found}
+        stored = [
+            (Place(row.part), data[row.part, row.seq], row.size_bytes, row.line_count)
+            for row in wanted
+        ]
+        texts = await asyncio.to_thread(_cut, stored, chosen)
+        return LogPages(first=shown[0], texts=texts, count=len(planned), size=sum(sizes))
+
 
 async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequence[str]) -> None:
     mine = log_chunks.c.deployment_id == deployment_id
@@ -99,7 +139,8 @@ async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequen
     known = {Place(part): (seq, int(size)) for part, seq, size in found}
     head_seq, head_size = known.get(Place.HEAD, (-1, 0))
     tail_seq, tail_size = known.get(Place.TAIL, (-1, 0))
-    fresh = deque(cut(lines))
+    # After a restart all of 16 MB may come at once.
+    fresh = deque(await asyncio.to_thread(lambda: list(cut(lines))))
     head: list[Piece] = []
     while fresh and Place.TAIL not in known and head_size < HEAD_BYTES:
         head.append(fresh.popleft())
@@ -218,7 +259,17 @@ def _fit(line: str) -> Iterator[bytes]:
         yield line[start : start + step].encode(errors="replace")
 
 
-def _join(stored: Sequence[tuple[Place, bytes, int, int]]) -> str:
+def _cut(stored: Sequence[_Stored], pages: Sequence[PageAt]) -> Sequence[str]:
+    """The texts of these pages; `stored` begins with the first piece of the first one."""
+    begin = pages[0].first
+    pieces = [_join([one]) for one in stored]
+    return [
+        cut_page("".join(pieces[page.first - begin : page.last + 1 - begin]), page)
+        for page in pages
+    ]
+
+
+def _join(stored: Sequence[_Stored]) -> str:
     text: list[bytes] = []
     for place, data, size_bytes, line_count in stored:
         if place is Place.GAP:

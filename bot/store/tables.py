@@ -46,7 +46,7 @@ from bot.deployments.refs import Commit, Commits
 from bot.deployments.states import RUNNING
 from bot.names import bare_repo
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -132,6 +132,7 @@ deployments = Table(
     Column("commits", JSON(none_as_null=True)),
     Column("retry_of", Words),
     Column("rollback_of", Words),
+    Column("came_from", Words),
     Column("rollback_sha", Words),
     Column("after", JSON(none_as_null=True)),
     Column("corrected_from", JSON(none_as_null=True)),

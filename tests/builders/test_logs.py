@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from bot.deployments.log_pages import paginate
 from bot.deployments.model import LogMarker
 from bot.deployments.verdict.decisions import Ended, StartAgain
 from bot.deployments.verdict.wording import sentence_of
-from bot.slack.render.log import first_error, paginate
 from tests.builders.played import Log, logs, play
+from tests.support.log_pages import first_error
 from tools.docs.builders_page import builders_page
 
 FAILED = [log for log in logs() if log.gives not in {"good", "open"}]

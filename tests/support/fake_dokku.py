@@ -5,7 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Container, Containers
+from bot.deployments.dokku_facts import (
+    AppReport,
+    BuildRecord,
+    BuildStatus,
+    Container,
+    Containers,
+    Pace,
+)
 from bot.deployments.model import LogFacts, LogMarker, Phase
 from bot.deployments.ports import DeployStream, Dokku
 from bot.errors import DokkuError, OutcomeUnknown, Unreachable
@@ -158,6 +165,7 @@ class FakeDokku(Dokku):
     """Output of build records, where it differs from what a stream printed."""
     app_logs: dict[str, Sequence[str]] = field(default_factory=dict)
     """What each process of the app printed."""
+    answers_at: Pace = field(default_factory=Pace)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     # Set by tests.
@@ -201,6 +209,10 @@ class FakeDokku(Dokku):
         return self.records[0]
 
     # The port.
+
+    @property
+    def pace(self) -> Pace:
+        return self.answers_at
 
     async def keeps_records(self) -> bool:
         await self._answer("keeps_records")

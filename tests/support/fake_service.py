@@ -12,6 +12,7 @@ from bot.deployments.live.compare import LiveEvidence, compare_live
 from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.live.rollback import check_commit, choose_given, choose_previous
 from bot.deployments.locks.service import LockService
+from bot.deployments.log_pages import LogPages
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -34,6 +35,7 @@ from bot.slack.client import SlackClient
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
+from tests.support.log_pages import pages_of
 from tests.support.memory_store import MemoryLogs, MemoryStore
 from tests.support.rig import FakeAnnouncer, FakeObserver
 
@@ -237,6 +239,9 @@ class _Texts(MemoryLogs):
 
     async def read(self, deployment_id: str) -> str:
         return self.texts.get(deployment_id, "")
+
+    async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
+        return pages_of(self.texts.get(deployment_id, ""), first, most)
 
 
 class _Store(MemoryStore):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from bot.clock import Clock
 from bot.deployments.lock import AppLocked, Follower, Lock, Notice, Standing
 from bot.deployments.locks.rules import stopping, subject_of
+from bot.deployments.log_pages import LogPages
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -24,6 +25,7 @@ from bot.deployments.ports import Leases, Locks, Logs, Store
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
+from tests.support.log_pages import pages_of
 
 Signal = Callable[[str, str], None]
 
@@ -195,6 +197,11 @@ class MemoryLogs(dict[str, list[str]], Logs):
     async def read(self, deployment_id: str) -> str:
         await self._calls.begin("read_log")
         return "".join(f"{line}\n" for line in self.get(deployment_id, []))
+
+    async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
+        await self._calls.begin("read_log")
+        text = "".join(f"{line}\n" for line in self.get(deployment_id, []))
+        return pages_of(text, first, most)
 
 
 class MemoryStore(Calls, Store):

@@ -21,6 +21,8 @@ FLUSH_BYTES = 64_000
 """A batch is due at this size, or after `Timing.log_flush`."""
 KEPT_LINES = 400
 """Kept in memory: enough to find the lines around an error."""
+_SLICE = 1_000_000
+"""Characters that are cut into lines between two turns of the event loop."""
 MOST_PENDING_BYTES = 16_000_000
 """While the database does not answer, lines wait in memory, up to what the store keeps."""
 
@@ -86,6 +88,10 @@ class LogBuffer:
     def recent(self) -> Sequence[str]:
         """The last lines kept in memory (<= 400)."""
         return tuple(self._last)
+
+    def forget(self) -> None:
+        """Another start begins: what the last one printed explains nothing of it."""
+        self._last.clear()
 
     def _trim(self) -> None:
         while self._pending_bytes > MOST_PENDING_BYTES:
@@ -156,6 +162,7 @@ class Attempt:
         """The first start is proven dead; the second one has no connection yet."""
         self.stream = None
         self.building.clear()
+        self.buffer.forget()
 
     def stopped_at_cap(self) -> None:
         """The bot stops it because the longest duration is over."""
@@ -172,14 +179,20 @@ class Attempt:
         self.checked_too_long = now - self._checking_since >= longest.total_seconds()
 
 
-def last_attempt(text: str) -> Sequence[str]:
+async def last_attempt(text: str) -> Sequence[str]:
     """The lines of a stored log that belong to the last start."""
     if not text:
         return []
-    # A search in the text first: splitting 16 MB to look at each line would block the event loop.
+    # A search in the text first, then slices: 16 MB must not block the event loop.
     text = "\n" + text.removesuffix("\n") + "\n"
     start = max(text.rfind(f"\n{mark}\n") for mark in (SECOND_ATTEMPT, NEXT_START))
-    lines = text[start + 1 if start >= 0 else 1 : -1].split("\n")
+    lines: list[str] = []
+    at, end = max(start, 0) + 1, len(text) - 1
+    while (stop := text.find("\n", at + _SLICE, end)) >= 0:
+        lines += text[at:stop].split("\n")
+        at = stop + 1
+        await asyncio.sleep(0)
+    lines += text[at:end].split("\n")
     return lines[2:] if start >= 0 else lines
 
 

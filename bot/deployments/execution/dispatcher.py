@@ -25,6 +25,7 @@ from bot.errors import (
     DokkuError,
     LeaseLost,
     ServerFull,
+    Slow,
     StaleState,
     StoreError,
     Unreachable,
@@ -379,8 +380,11 @@ class Dispatcher:
             log.exception("result_not_written", deployment_id=worker.owned.id)
 
     async def _not_answered(self, worker: Worker, error: DokkuError) -> None:
-        """A question before the start failed: it keeps its position, for 3 tries in 60 s."""
-        tries = self._timing.start_tries
+        """A question before the start failed: it keeps its position, for 3 tries in 60 s.
+
+        A slow server gets twice as many, and each may take longer.
+        """
+        tries = self._timing.start_tries * (2 if isinstance(error, Slow) else 1)
         count = self._retries.failed(worker.owned.id, self._timing.start_window / tries)
         final = isinstance(error, Unreachable) and error.final
         if final or count >= tries:

@@ -11,16 +11,34 @@ from datetime import timedelta
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers, says_no_such_app
-from bot.deployments.excerpt import around_error
-from bot.deployments.execution.attempt import OWN_LOG, SHOWN_LINES, Attempt, last_attempt
+from bot.deployments.dokku_facts import (
+    BuildRecord,
+    BuildStatus,
+    Containers,
+    Pace,
+    says_no_such_app,
+)
+from bot.deployments.excerpt import around_error, container_spoke
+from bot.deployments.execution.attempt import (
+    KEPT_LINES,
+    OWN_LOG,
+    SHOWN_LINES,
+    Attempt,
+    last_attempt,
+)
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import may_return_to
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
 from bot.deployments.ports import Dokku, Store
 from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.timing import Timing
-from bot.deployments.verdict.collector import EvidenceCollector, Read, Stability, blind
+from bot.deployments.verdict.collector import (
+    EvidenceCollector,
+    Read,
+    Stability,
+    blind,
+    silent_processes,
+)
 from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.evidence import Evidence, live_from
 from bot.deployments.verdict.rules import before_start, decide, own_fault
@@ -63,6 +81,11 @@ class Finish:
         self._collector = collector
         self._timing = timing
         self._clock = clock
+
+    @property
+    def pace(self) -> Pace:
+        """How quickly the server answers now."""
+        return self._dokku.pace
 
     async def read(self, row: Deployment, command: Command) -> Read:
         """Everything that the rules need. Raises DokkuError."""
@@ -155,10 +178,10 @@ class PatientReader:
         """
         # First, so that waiting for the database does not count as silence of the server.
         kept = await self._kept_lines()
-        longest = 3 * self._timing.poll_timeout
         for number in range(self._timing.max_poll_errors):
             if number:
                 await self._clock.sleep(self._timing.read_pause)
+            longest = 3 * self._timing.poll_timeout * self._finish.pace.heavy_patience
             try:
                 async with asyncio.timeout(longest.total_seconds()):
                     read = await self._finish.read(self._owned.row, self._command(kept))
@@ -168,7 +191,7 @@ class PatientReader:
                     output, cap = self._attempt.streamed or LogFacts(), self._attempt.cap_reached
                     await self._results.lost_contact(output, cap_reached=cap, app_gone=True)
                     return None
-                self._owned.note_silence(error, longest)
+                self._owned.note_silence(error, longest, self._finish.pace)
             else:
                 if not self._owned.is_over():
                     await self._store(read)
@@ -192,14 +215,14 @@ class PatientReader:
         if self._attempt.kept is not None:
             return self._attempt.kept
         text = await self._owned.ask(lambda store: store.logs.read(self._owned.id))
-        lines = last_attempt(text)
+        lines = await last_attempt(text)
         self._attempt.keep_lines(lines)
         if self._buffer.lines == 0:
             self._fill_buffer(lines)
         return lines
 
     def _fill_buffer(self, lines: Sequence[str]) -> None:
-        self._buffer.add(lines)
+        self._buffer.add(lines[-KEPT_LINES:])
         self._buffer.take()  # they are stored already
         self._owned.note(tail=self._buffer.tail(SHOWN_LINES))
 
@@ -238,7 +261,7 @@ class ResultWriter:
         if ended.phase is Phase.SUCCEEDED and self._owned.row.phase is not Phase.CHECKING:
             await self._owned.move(Phase.CHECKING, "checking")  # nothing runs that could be watched
         if ended.phase is not Phase.SUCCEEDED:
-            own = bool(ended.down) and await self._add_own_log(ended)
+            own = await self._add_own_log(evidence, ended)
             excerpt = around_error(self._buffer.recent(), None if own else evidence.output.error)
             self._owned.note(excerpt=excerpt)
         now = after or evidence.after
@@ -250,9 +273,12 @@ class ResultWriter:
             url=evidence.output.url,
         )
 
-    async def _add_own_log(self, ended: Ended) -> bool:
-        """Add what the process that does not stay up printed. Whether there is anything."""
-        words = await self._collector.last_words(self._owned.row.dokku_app, ended)
+    async def _add_own_log(self, evidence: Evidence, ended: Ended) -> bool:
+        """Add what a process that does not stay up printed. Whether there is anything."""
+        silent = silent_processes(evidence, ended)
+        if not ended.down and silent and container_spoke(self._buffer.recent()):
+            return False
+        words = await self._collector.last_words(self._owned.row.dokku_app, silent)
         if words is None:
             return False
         process, said = words
@@ -357,7 +383,8 @@ class ResultWriter:
                 finished_at=self._context.clock.now(),
                 rollback_sha=rollback,
                 after=after,
-                url=url or row.url,
+                # Without a web process nothing answers there.
+                url=(url or row.url) if after is None or after.has_web else None,
                 late_over=ended.cause is Cause.APP_GONE,
             )
             self._context.polls.unwatch(row.id)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from bot.clock import Clock
+from bot.deployments.dokku_facts import Pace
 from bot.deployments.model import (
     BOT,
     Actor,
@@ -211,12 +212,13 @@ class OwnedDeployment:
         """Show that the server answered now."""
         self.note(checked_at=self._clock.now(), stale_since=None, stale_why=None)
 
-    def note_silence(self, error: DokkuError | TimeoutError, waited: timedelta) -> None:
+    def note_silence(self, error: DokkuError | TimeoutError, waited: timedelta, pace: Pace) -> None:
         """Show that the server could not be asked, or did not answer in the time `waited`."""
-        late = f"it did not answer within {waited.total_seconds():g} s."
+        slow = "is slow: it " if pace.slow else ""
+        late = f"it {slow}did not answer within {waited.total_seconds():g} s."
         since = self.deployments.progress(self.id).stale_since or self._clock.now()
         why = str(error) if isinstance(error, DokkuError) else late
-        self.note(stale_since=since, stale_why=why)
+        self.note(stale_since=since, stale_why=why, slow=pace.slow)
 
     async def refresh_cancel_request(self) -> None:
         """Read whether a cancel was requested meanwhile, perhaps on another replica."""
@@ -249,10 +251,12 @@ class OwnedDeployment:
         await self.record(started_at=self._clock.now(), event=event)
 
     async def show_usual_duration(self) -> None:
-        """Show how long good deployments of the app take, once 3 are known."""
+        """Show how long good deployments of the app take, once 3 are known; it waits no more."""
+        # First: while the database is asked, the message must not show a wait that is over.
+        self.note(place=None, waits_for=None, blocker=None)
         target = self.row.target
         durations = await self.ask(lambda store: store.good_durations(target))
         usual = None
         if len(durations) >= KNOWN_GOOD:
             usual = timedelta(seconds=median(one.total_seconds() for one in durations))
-        self.note(place=None, waits_for=None, blocker=None, usual=usual)
+        self.note(usual=usual)

@@ -46,6 +46,8 @@ from bot.errors import (
 
 log = structlog.get_logger(__name__)
 
+INSTEAD = "Nothing was started; deploy this app with git push"
+"""Where the bot could not prove the result."""
 ANOTHER_DEPLOY = "another deploy outside the bot"
 """What it waits for, until the next look names it."""
 
@@ -114,7 +116,7 @@ class Start:
         try:
             return await self._unblocked(await self._resolved())
         except OtherScheduler as error:
-            raise NotStarted(Failure.REFUSED, f"{error} Nothing was started") from error
+            raise NotStarted(Failure.REFUSED, f"{error} {INSTEAD}") from error
         except CommandFailed as failed:
             if failed.exit_status != NO_SUCH_APP:
                 raise
@@ -307,18 +309,18 @@ class Start:
                     raise NotStarted(Failure.SERVER_UNREACHABLE, str(error)) from error
                 self._owned.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
                 await self._pause(self._timing.start_window / tries)
+                continue
             except Declined as error:
                 # Not even sent, and it would be declined again.
                 raise NotStarted(Failure.REFUSED, str(error)) from error
             except OutcomeUnknown as error:
                 # Perhaps it was sent: the next owner looks for its record.
                 log.warning("start_not_answered", deployment_id=row.id, why=str(error))
-                await self._owned.record_start()
-                return None
-            else:
-                break
-        await self._owned.record_start()
+                stream = None
+            break
+        # First: the database may be slow, and the message must not show a wait that is over.
         self._owned.note(waits_for=None)
+        await self._owned.record_start()
         return stream
 
     async def _give_way(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from enum import Enum, auto
 
-from bot.deployments.dokku_facts import says_no_such_app
+from bot.deployments.dokku_facts import Pace, says_no_such_app
 from bot.deployments.execution.attempt import Attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.model import Deployment
@@ -45,6 +45,8 @@ class Watchdog:
         self._timing = context.timing
         self._clock = context.clock
         self._failed_polls = 0
+        self._answers = 0
+        """Questions that the server had answered at the last poll."""
         self._over_since: float | None = None
         """When a poll first showed that the command is over, while its connection was open."""
         self._cap_reached_at: float | None = None
@@ -54,18 +56,20 @@ class Watchdog:
         observer = self._owned.deployments.observer
         began = self._clock.monotonic()
         asked = self._owned.row
+        longest = self._timing.poll_timeout * self._dokku.pace.patience
         try:
-            async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
+            async with asyncio.timeout(longest.total_seconds()):
                 polled, sha = await self._ask(asked)
         except (DokkuError, TimeoutError) as error:
             if says_no_such_app(error):
                 self._owned.note_answer()
                 return Contact.APP_GONE
             observer.poll_failed()
-            self._owned.note_silence(error, self._timing.poll_timeout)
-            return self._after_failed_poll(attempt)
+            self._owned.note_silence(error, longest, self._dokku.pace)
+            return self._after_failed_poll(attempt, self._dokku.pace)
         observer.polled(self._clock.monotonic() - began)
         self._failed_polls = 0
+        self._answers = self._dokku.pace.answers
         self._owned.note_answer()
         row = self._owned.row
         if row.before != asked.before:
@@ -100,7 +104,10 @@ class Watchdog:
             sha = await self._dokku.fetched_sha(row.dokku_app)
         return polled, sha
 
-    def _after_failed_poll(self, attempt: Attempt) -> Contact:
+    def _after_failed_poll(self, attempt: Attempt, pace: Pace) -> Contact:
+        others_answered, self._answers = pace.answers > self._answers, pace.answers
+        if pace.slow and others_answered:
+            return Contact.FINE  # it is busy: that is no loss of contact
         self._failed_polls += 1
         enough = self._failed_polls >= self._timing.max_poll_errors
         return Contact.LOST if enough and self._is_silent(attempt.stream) else Contact.FINE

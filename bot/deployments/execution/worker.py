@@ -298,7 +298,7 @@ class Worker:
 
     async def _start_again(self, evidence: Evidence, dead: StartAgain) -> DeployStream | None:
         """The second attempt. If it cannot be sent, the first one's result is reported."""
-        self.owned.note(reading_end=False, cut_off=False)
+        self.owned.note(reading_end=False, cut_off=False, tail=())
         self._attempt.begin_again()
         self._cancelling = None
         try:

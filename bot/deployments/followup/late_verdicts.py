@@ -157,7 +157,7 @@ class LateVerdicts:
 
     async def _check(self, row: Deployment, output: LogFacts | None) -> None:
         finish = self._finish(row)
-        lines = last_attempt(await self._store.logs.read(row.id))
+        lines = await last_attempt(await self._store.logs.read(row.id))
         began = self._clock.monotonic()
         read = await finish.read(row, self._command(row, output, lines))
         if read.log is not None:
@@ -234,10 +234,12 @@ class LateVerdicts:
 
 
 def _with_what_was_learnt(row: Deployment, read: Read, result: Stability) -> Deployment:
+    # Without a web process nothing answers at the app's address.
+    serves = result.after is None or result.after.has_web
     return replace(
         row,
         build_id=read.build_id,
         sha=read.sha,
-        url=read.evidence.output.url or row.url,
+        url=(read.evidence.output.url or row.url) if serves else None,
         after=result.after,
     )

@@ -150,10 +150,10 @@ class LiveReader:
 
     async def _ask(self, dokku: Dokku, app: str) -> _Answers:
         containers, records, report, keeps = await asyncio.gather(
-            self._answer(dokku.containers(app)),
-            self._answer(dokku.builds(app)),
-            self._answer(dokku.report(app)),
-            self._answer(dokku.keeps_records()),
+            self._answer(dokku.containers(app), dokku.pace.heavy_patience),
+            self._answer(dokku.builds(app), dokku.pace.patience),
+            self._answer(dokku.report(app), dokku.pace.patience),
+            self._answer(dokku.keeps_records(), dokku.pace.patience),
         )
         if isinstance(containers, Exception):
             return _Answers(why=_sentence(containers), missing=says_no_such_app(containers))
@@ -168,9 +168,11 @@ class LiveReader:
             why=why,
         )
 
-    async def _answer(self, question: Coroutine[Any, Any, T]) -> T | DokkuError | TimeoutError:
+    async def _answer(
+        self, question: Coroutine[Any, Any, T], patience: int
+    ) -> T | DokkuError | TimeoutError:
         try:
-            async with asyncio.timeout(self._timing.poll_timeout.total_seconds()):
+            async with asyncio.timeout((self._timing.poll_timeout * patience).total_seconds()):
                 return await question
         except (DokkuError, TimeoutError) as error:
             return error

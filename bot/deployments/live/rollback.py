@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.deployments.live.compare import LiveState, Match, is_good, may_return_to
 from bot.deployments.live.reader import LiveReader
@@ -22,6 +22,8 @@ class RollbackTarget:
 
     sha: str
     deployment: Deployment
+    came_from: str | None = None
+    """The ref that the commit was deployed from; None: it was only ever given by its digits."""
 
 
 class RollbackFinder:
@@ -41,7 +43,7 @@ class RollbackFinder:
         # A slow server must not delay the message, so the history is enough then.
         report = await self._reader.read_within_grace(old.app, old.target)
         refuse_if_live_or_under_way(old.app, old.rollback_sha, report.state)
-        return RollbackTarget(sha=old.rollback_sha, deployment=old)
+        return await self._with_ref(RollbackTarget(sha=old.rollback_sha, deployment=old))
 
     async def for_app(self, app: str, commit: str | None, server: str | None) -> RollbackTarget:
         """The given commit, else the newest earlier one. Declined: as in `for_deployment`."""
@@ -54,7 +56,14 @@ class RollbackFinder:
             found = await self._store.started(key, commit=given)
             target = choose_given(app, given, found, state)
         refuse_if_live_or_under_way(app, target.sha, state)
-        return target
+        return await self._with_ref(target)
+
+    async def _with_ref(self, target: RollbackTarget) -> RollbackTarget:
+        """Add the ref that the commit was deployed from: people know a release by its name."""
+        known = await self._store.started(target.deployment.target, commit=target.sha)
+        names = [one.came_from or one.ref for one in known]
+        named = (name for name in names if not target.sha.startswith(name.lower()))
+        return replace(target, came_from=next(named, None))
 
 
 def check_commit(app: str, text: str) -> str:

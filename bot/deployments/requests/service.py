@@ -54,6 +54,8 @@ class Request:
     channel: str
     retry_of: str | None = None
     rollback_of: str | None = None
+    came_from: str | None = None
+    """The name of the ref, where `ref` is a commit that was deployed from it."""
 
 
 class Service:
@@ -154,6 +156,7 @@ class Service:
             approval=approval,
             retry_of=ask.retry_of,
             rollback_of=ask.rollback_of,
+            came_from=ask.came_from,
             max_duration=policy.max_duration,
         )
         audit = AuditEntry(
@@ -246,6 +249,7 @@ class Service:
             request_key=request_key,
             channel=channel,
             retry_of=old.id,
+            came_from=old.came_from,
         )
         return await self.request(ask)
 
@@ -287,6 +291,7 @@ class Service:
             request_key=request_key,
             channel=channel,
             rollback_of=target.deployment.id,
+            came_from=target.came_from,
         )
         return await self.request(ask)
 

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 DATABASE_PAUSE = timedelta(seconds=2)
 """Between attempts while no database answers."""
+_END_PAGES = 24
+"""Pages of a log from whose end the excerpt is rebuilt: a log may have 16 MB."""
 RECENT = timedelta(hours=1)
 MISSED, MOST_MISSED = timedelta(days=1), 200
 """How far back a channel is brought up to date when the bot comes back to it."""
@@ -277,8 +279,8 @@ async def load_recently_ended(
         deployments.cache.put(row)
         if row.phase is Phase.FAILED:
             # An excerpt is not stored.
-            lines = (await deployments.store.logs.read(row.id)).splitlines()
-            excerpt = around_error(lines, row.reason)
+            end = await deployments.store.logs.pages(row.id, None, _END_PAGES)
+            excerpt = around_error("".join(end.texts).splitlines(), row.reason)
             deployments.cache.note(row.id, Progress(excerpt=excerpt))
     return [row for row in ended if row.message]
 

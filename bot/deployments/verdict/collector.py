@@ -27,6 +27,8 @@ from bot.redaction_rules import MASK
 
 LONGEST_PAUSE = timedelta(seconds=10)
 """Between two looks at a new release, however long the settle time is."""
+_LINES_AT_ONCE = 20_000
+"""Of a stored log, compared between two turns of the event loop."""
 _LOCK_UNKNOWN = LockEvidence()
 
 
@@ -128,7 +130,7 @@ class EvidenceCollector:
             # length depends on how many secrets were known when they were masked.
             if len(copy) >= len(kept):
                 output = facts
-                copy = _masked_alike(copy, kept)
+                copy = await _masked_alike(copy, kept)
                 log = copy if _size(copy) > _size(kept) else None
         sha = row.sha
         if sha is None and _fetched(output):
@@ -167,12 +169,11 @@ class EvidenceCollector:
         done = self._clock.monotonic()
         return Look(began=began, done=done, containers=containers, app_gone=gone), unanswered
 
-    async def last_words(self, app: str, ended: Ended) -> tuple[str, Sequence[str]] | None:
-        """A process that does not stay up, and the end of its own log; None: nothing is known."""
-        ran = (Cause.CRASHED, Cause.ENDED_BY_ITSELF)
-        for cause, process in ended.down:
-            if cause not in ran:
-                continue
+    async def last_words(
+        self, app: str, processes: Sequence[str]
+    ) -> tuple[str, Sequence[str]] | None:
+        """The first process with a log of its own, and its end; None: nothing is known."""
+        for process in processes:
             try:
                 lines = await self._dokku.app_log(app, process)
             except (BotError, TimeoutError):
@@ -233,6 +234,23 @@ class EvidenceCollector:
         return left if left > timedelta(0) else min(self._look_again, settle)
 
 
+def silent_processes(evidence: Evidence, ended: Ended) -> Sequence[str]:
+    """The processes of the new release that went down: their own logs may say why.
+
+    After a failed check, only those of which no previous container is left: `logs` would show
+    what that one printed. Dokku removes most containers whose check failed.
+    """
+    ran = (Cause.CRASHED, Cause.ENDED_BY_ITSELF)
+    down = [process for cause, process in ended.down if cause in ran]
+    if LogMarker.CHECKS_FAILED not in evidence.output.markers or evidence.after is None:
+        return down
+    before = evidence.before.containers
+    known = before.ids if before else frozenset()
+    old = {one.process for one in evidence.after.listed if one.id in known}
+    new = [one.process for one in evidence.after.listed if one.id not in known]
+    return [*down, *(process for process in new if process not in old)]
+
+
 def blind(
     row: Deployment,
     output: LogFacts,
@@ -277,12 +295,15 @@ def _size(lines: Sequence[str]) -> tuple[int, int]:
     return len(lines), sum(len(line) for line in lines)
 
 
-def _masked_alike(copy: Sequence[str], kept: Sequence[str]) -> Sequence[str]:
+async def _masked_alike(copy: Sequence[str], kept: Sequence[str]) -> Sequence[str]:
     """Dokku's copy, masked at least where the stored lines are: a secret then is one still."""
-    alike = [
-        mine if MASK in mine and _same_line(mine, theirs) else theirs
-        for theirs, mine in zip(copy, kept, strict=False)
-    ]
+    alike: list[str] = []
+    for at in range(0, len(kept), _LINES_AT_ONCE):
+        pairs = zip(copy[at : at + _LINES_AT_ONCE], kept[at : at + _LINES_AT_ONCE], strict=False)
+        alike += [
+            mine if MASK in mine and _same_line(mine, theirs) else theirs for theirs, mine in pairs
+        ]
+        await asyncio.sleep(0)
     return [*alike, *copy[len(alike) :]]
 
 

@@ -39,7 +39,8 @@ class DokkuHost(HostState):
         seed: int = 7,
     ) -> None:
         super().__init__(speed=speed, refs=refs or HashedRefs(), version=version, seed=seed)
-        self.answer_delay_s = 0.0
+        self.answer_delays_s: dict[str, float] = {}
+        """Real seconds before a command starts, by its first word; "": all others."""
         self.replays: dict[str, Replay] = {}
         """The recordings that apps play, by app name; any other app follows the model."""
 
@@ -103,9 +104,9 @@ class DokkuHost(HostState):
         run.record = self.new_record(app, kind="build", source="git-hook")
         return self.spawn(run.execute(procedures.push(run, sha)))
 
-    def delay_answers_for_test(self, seconds: float) -> None:
-        """Let every command wait this many real seconds before it starts."""
-        self.answer_delay_s = seconds
+    def delay_answers_for_test(self, seconds: float, command: str = "") -> None:
+        """Let every command, or only one, wait this many real seconds before it starts."""
+        self.answer_delays_s[command] = seconds
 
     def kill_dokku_for_test(self, name: str) -> None:
         """Kill (-9) all Dokku processes that work on the app."""

@@ -92,8 +92,9 @@ class Channel(asyncssh.SSHServerSession[bytes]):
             raise PipeBroken from err  # the client hung up just now
 
     async def _run(self, line: str) -> None:
-        if self._host.answer_delay_s:
-            await asyncio.sleep(self._host.answer_delay_s)
+        delays_s = self._host.answer_delays_s
+        if delay_s := delays_s.get(line.partition(" ")[0], delays_s.get("", 0.0)):
+            await asyncio.sleep(delay_s)
         try:
             if self._server.motd:
                 await self.write("out", self._server.motd)

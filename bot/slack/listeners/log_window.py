@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from bot.deployments.log_pages import LogPages
 from bot.deployments.model import Deployment
+from bot.deployments.ports import Logs
 from bot.deployments.states import ENDINGS
 from bot.errors import BotError, Declined, SlackError
 from bot.slack.listeners.clicks import UNKNOWN_DEPLOYMENT, ActionButton, Click, Permission
@@ -12,26 +14,33 @@ from bot.slack.listeners.payloads import word
 from bot.slack.render.blocks import Json, context
 from bot.slack.render.log import (
     LogPlace,
-    first_error,
+    complaint_at,
     log_view,
     opening_view,
     problem_view,
     read_place,
+    reason_at,
 )
 
 EMPTY = "No output of this deployment is stored yet, so there is no file to post."
 NO_MESSAGE = "This deployment has no message in Slack, so there is no thread to post into."
 POSTED = "Posted as a file in the thread."
 
-PageOf = Callable[[LogPlace, str], int | None]
-"""Where to go from the page shown, in the log as it is now; None: to the newest page."""
+NO_ERROR = "No line of this log says that something failed."
+SLICE_PAGES = 200
+"""Pages that are searched at once: about 1 MB. A log may have 16 MB."""
+_END_PAGES = 12
+"""Pages at a log's end in which the line that says why is looked for."""
+
+PageOf = Callable[[LogPlace], int | None]
+"""Where to go from the page shown; None: to the newest page."""
 
 
 async def open_log(desk: Desk, *, trigger_id: str, deployment_id: str) -> None:
     """Open the modal at the newest page: empty at first, because a trigger expires in 3 s."""
     opened = await desk.client.open_view(trigger_id, opening_view(deployment_id))
     try:
-        view = await _draw(desk, deployment_id, lambda _text: None)
+        view = await _draw(desk, deployment_id, None)
     except BotError as error:
         view = problem_view(deployment_id, str(error))
     await desk.show_view(opened.id, view)
@@ -57,7 +66,10 @@ def go_to(page_of: PageOf) -> Callable[[Click], Awaitable[None]]:
     """What a button calls that shows another page."""
 
     async def show_page(click: Click, place: LogPlace) -> Json:
-        return await _draw(click.desk, place.id, lambda text: page_of(place, text))
+        page = page_of(place)
+        # A turned page needs no search; the newest one may have brought an error.
+        known = None if page is None else place.has_error
+        return await _draw(click.desk, place.id, page, has_error=known)
 
     return _in_window(show_page)
 
@@ -68,7 +80,45 @@ async def _post_as_file(click: Click, place: LogPlace) -> Json:
         raise Declined(NO_MESSAGE)
     at = deployment.message
     await post_file(click.desk, deployment, channel=at.channel, thread_ts=at.root)
-    return with_note(await _draw(click.desk, place.id, lambda _text: place.page), POSTED)
+    view = await _draw(click.desk, place.id, place.page, has_error=place.has_error)
+    return with_note(view, POSTED)
+
+
+async def _go_to_error(click: Click, place: LogPlace) -> Json:
+    page = await find_error(click.desk.queries.store.logs, place.id)
+    if page is None:
+        view = await _draw(click.desk, place.id, place.page, has_error=False)
+        return with_note(view, NO_ERROR)
+    return await _draw(click.desk, place.id, page, has_error=True)
+
+
+async def find_error(logs: Logs, deployment_id: str) -> int | None:
+    """The page of the line that says why; else of the first that says that something failed.
+
+    None: there is none. Threads search, and never more than a slice at a time.
+    """
+    end = await logs.pages(deployment_id, None, _END_PAGES)
+    found = await asyncio.to_thread(_page_of, end, reason_at)
+    first = 0
+    while found is None:
+        piece = await logs.pages(deployment_id, first, SLICE_PAGES)
+        found = await asyncio.to_thread(_page_of, piece, complaint_at)
+        first = piece.first + len(piece.texts)
+        if first >= piece.count:
+            break
+    return found
+
+
+def _page_of(log: LogPages, search: Callable[[str], int | None]) -> int | None:
+    """The number of the page where a search of these pages ends."""
+    at = search("".join(log.texts))
+    if at is None:
+        return None
+    number, reached = log.first, len(log.texts[0])
+    while at >= reached:
+        number += 1
+        reached += len(log.texts[number - log.first])
+    return number
 
 
 def _in_window(
@@ -86,24 +136,28 @@ def _in_window(
         except Declined as declined:
             view = problem_view(place.id, str(declined))
         except SlackError as error:
-            view = with_note(await _draw(click.desk, place.id, lambda _text: page), str(error))
+            shown = await _draw(click.desk, place.id, page, has_error=place.has_error)
+            view = with_note(shown, str(error))
         await click.desk.show_view(word(click.view, "id"), view)
 
     return call
 
 
-async def _draw(desk: Desk, deployment_id: str, page_of: Callable[[str], int | None]) -> Json:
-    """The modal at a page. A thread cuts the text into pages: it may be 16 MB."""
+async def _draw(
+    desk: Desk, deployment_id: str, page: int | None, *, has_error: bool | None = None
+) -> Json:
+    """The modal at a page; None: the newest. `has_error` None: it is not known yet."""
     deployment = await desk.queries.store.get(deployment_id)
     if deployment is None:
         raise Declined(UNKNOWN_DEPLOYMENT)
     newest, _ = desk.queries.snapshot(deployment)
-    text = await desk.queries.store.logs.read(deployment_id)
-
-    def draw() -> Json:
-        return log_view(newest, text, page=page_of(text), buttons=LOG_BUTTONS)
-
-    return await asyncio.to_thread(draw)
+    logs = desk.queries.store.logs
+    log = await logs.pages(deployment_id, page)
+    if has_error is None:
+        # What needs more than one slice is searched only when someone asks.
+        small = log.count <= SLICE_PAGES
+        has_error = not small or await find_error(logs, deployment_id) is not None
+    return log_view(newest, log, has_error=has_error, buttons=LOG_BUTTONS)
 
 
 def with_note(view: Json, note: str) -> Json:
@@ -117,7 +171,7 @@ LOG_BUTTONS: Sequence[ActionButton] = (
         label="Older",
         shows=lambda now: now.has_older,
         permission=Permission.MEMBER,
-        call=go_to(lambda place, _text: max(0, place.page - 1)),
+        call=go_to(lambda place: max(0, place.page - 1)),
         works_when_hidden=True,
     ),
     ActionButton(
@@ -125,7 +179,7 @@ LOG_BUTTONS: Sequence[ActionButton] = (
         label="Newer",
         shows=lambda now: now.has_newer,
         permission=Permission.MEMBER,
-        call=go_to(lambda place, _text: place.page + 1),
+        call=go_to(lambda place: place.page + 1),
         works_when_hidden=True,
     ),
     ActionButton(
@@ -133,7 +187,7 @@ LOG_BUTTONS: Sequence[ActionButton] = (
         label="First error",
         shows=lambda now: now.has_error,
         permission=Permission.MEMBER,
-        call=go_to(lambda _place, text: first_error(text)),
+        call=_in_window(_go_to_error),
         works_when_hidden=True,
     ),
     ActionButton(
@@ -141,7 +195,7 @@ LOG_BUTTONS: Sequence[ActionButton] = (
         label="Refresh",
         shows=lambda now: now.deployment.phase not in ENDINGS,
         permission=Permission.MEMBER,
-        call=go_to(lambda place, _text: None if place.last else place.page),
+        call=go_to(lambda place: None if place.last else place.page),
         works_when_hidden=True,
     ),
     ActionButton(

@@ -122,7 +122,7 @@ def _compose(
     notes = (
         *words.stale_notes(deployment, progress),
         *words.again_notes(deployment, progress),
-        *words.version_notes(deployment),
+        *words.version_notes(deployment, progress),
         *words.cancel_notes(deployment, progress),
         *words.outside_notes(deployment, progress),
         *progress.notes,

@@ -1,7 +1,6 @@
 """The modal with the whole log, in pages. Pure.
 
-Pages count from the start of the log, so a page keeps its number while the log grows. The last,
-newest page is shown first.
+Pages count from the start of the log. The last, newest page is shown first.
 """
 
 import json
@@ -11,6 +10,7 @@ from typing import Any
 
 from bot.deployments.excerpt import explain
 from bot.deployments.log_lines import means_error
+from bot.deployments.log_pages import LogPages
 from bot.deployments.model import Deployment
 from bot.deployments.states import ENDINGS
 from bot.slack.render import blocks as kit
@@ -20,7 +20,6 @@ from bot.slack.render.text import inert, length, log_text
 
 LOG_VIEW = "deployment_log_view"
 """The view's callback id."""
-PAGE_CHARACTERS = 6_000
 _PAGE_BOUND = 8_000
 """After tabs became spaces. Views may be larger, but Slack documents no size for rich text."""
 
@@ -31,10 +30,10 @@ _LITERALS = (
 )
 """Searched one by one: on 16 MB that takes a tenth of the time of one expression."""
 _LINE = 500
-_MOST_TRIED = 40
-"""Lines that hold a word of errors but mean none, for each word: 16 MB may be full of them."""
 _END = 60_000
 """Characters at the end of a log that are read for the reason."""
+_MOST_TRIED = 40
+"""Lines that hold a word of errors but mean none, for each word: 16 MB may be full of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,50 +46,26 @@ class LogPlace:
     """From 0."""
     last: bool
     """It was the newest page when it was shown: *Refresh* then follows the log's end."""
+    has_error: bool = False
+    """A line was found, or may be, that means an error."""
 
 
-def paginate(text: str) -> list[str]:
-    """Cut the log at line ends into pages of about 6,000 characters; at least one page."""
-    pages: list[str] = []
-    start = 0
-    while len(text) - start > PAGE_CHARACTERS:
-        end = text.rfind("\n", start, start + PAGE_CHARACTERS) + 1
-        if end <= start:
-            end = start + PAGE_CHARACTERS
-        pages.append(text[start:end])
-        start = end
-    pages.append(text[start:])
-    return pages
-
-
-def first_error(text: str) -> int | None:
-    """The page of the line that says why; else of the first that says that something failed.
-
-    None: there is none.
-    """
-    at = _reason(text)
-    if at is None:
-        at = len(text)
-        for literal in _LITERALS:
-            at = _first_before(text, literal, at)
-    if at == len(text):
-        return None
-    reached = 0
-    for number, page in enumerate(paginate(text)):
-        reached += len(page)
-        if at < reached:
-            return number
-    return number
-
-
-def _reason(text: str) -> int | None:
-    """Where the line begins that the reason of a failure would be taken from."""
+def reason_at(text: str) -> int | None:
+    """In the end of a log: where the line begins that the reason would be taken from."""
     begin = text.find("\n", len(text) - _END) + 1 if len(text) > _END else 0
     lines = text[begin:].split("\n")
     place = explain(lines).place
     if place is None or not means_error(lines[place]):
         return None
     return begin + sum(len(line) + 1 for line in lines[:place])
+
+
+def complaint_at(text: str) -> int | None:
+    """Where the first line begins that says that something failed; None: there is none."""
+    at = len(text)
+    for literal in _LITERALS:
+        at = _first_before(text, literal, at)
+    return at if at < len(text) else None
 
 
 def _first_before(text: str, literal: str, end: int) -> int:
@@ -110,13 +85,13 @@ def _first_before(text: str, literal: str, end: int) -> int:
 
 
 def log_view(
-    deployment: Deployment, text: str, *, buttons: Sequence[Button], page: int | None = None
+    deployment: Deployment, log: LogPages, *, buttons: Sequence[Button], has_error: bool
 ) -> Json:
-    """The modal at a page; None or a page past the end: the newest."""
-    pages = paginate(text)
-    shown = len(pages) - 1 if page is None else max(0, min(page, len(pages) - 1))
-    place = LogPlace(id=deployment.id, page=shown, last=shown == len(pages) - 1)
-    body = _bounded(log_text(pages[shown]).strip("\n"))
+    """The modal at the first of these pages."""
+    place = LogPlace(
+        id=deployment.id, page=log.first, last=log.first == log.count - 1, has_error=has_error
+    )
+    body = _bounded(log_text(log.texts[0]).strip("\n"))
     return {
         "type": "modal",
         "callback_id": LOG_VIEW,
@@ -126,9 +101,9 @@ def log_view(
         "blocks": [
             kit.section(words.headline(deployment)),
             kit.preformatted(body) if body.strip() else kit.plain_section(_nothing(deployment)),
-            *button_row(buttons, _situation(deployment, text, place)),
+            *button_row(buttons, _situation(deployment, place)),
             kit.context(
-                f"Page {shown + 1} of {len(pages)} · {len(text):,} characters"
+                f"Page {log.first + 1} of {log.count} · {log.size:,} bytes"
                 f" · {inert(deployment.id, 40)}"
             ),
         ],
@@ -157,25 +132,31 @@ def problem_view(deployment_id: str, sentence: str) -> Json:
 
 def write_place(place: LogPlace) -> str:
     """The place as private_metadata: a JSON object of strings."""
-    facts = {"id": place.id, "page": str(place.page), "last": "yes" if place.last else ""}
-    return json.dumps(facts)
+    flags = {"last": place.last, "error": place.has_error}
+    words = {name: "yes" if flag else "" for name, flag in flags.items()}
+    return json.dumps({"id": place.id, "page": str(place.page), **words})
 
 
 def read_place(private_metadata: Any) -> LogPlace | None:
     """Read private_metadata; None: not written by `write_place`."""
     try:
         facts = json.loads(private_metadata)
-        return LogPlace(id=str(facts["id"]), page=int(facts["page"]), last=bool(facts["last"]))
-    except (ValueError, KeyError, TypeError):
+        return LogPlace(
+            id=str(facts["id"]),
+            page=int(facts["page"]),
+            last=bool(facts["last"]),
+            has_error=bool(facts.get("error")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _situation(deployment: Deployment, text: str, place: LogPlace) -> Situation:
+def _situation(deployment: Deployment, place: LogPlace) -> Situation:
     return Situation(
         deployment=deployment,
         has_older=place.page > 0,
         has_newer=not place.last,
-        has_error=first_error(text) is not None,
+        has_error=place.has_error,
     )
 
 

@@ -12,6 +12,7 @@ from bot.deployments.model import (
     Approval,
     Blocker,
     Deployment,
+    Failure,
     Live,
     Phase,
     Progress,
@@ -68,6 +69,8 @@ SUBJECTS = 5
 _FULL_SHA = re.compile("[0-9a-f]{40}")
 _SAY_NO_MORE = frozenset({"release"})
 """Steps that say no more than their phase."""
+_END_UNKNOWN = frozenset({Failure.LOST_CONTACT, Failure.TIMED_OUT, Failure.INTERRUPTED})
+"""Failures that may leave open how Dokku's command ended."""
 _NO_RECORDS = "This Dokku version keeps no build records"
 _CANCEL_UNSAFE = (
     "The connection was lost, so cancelling is unsafe: it could kill another process. The bot "
@@ -78,7 +81,7 @@ _CANCEL_UNSAFE = (
 def target_words(deployment: Deployment, *, name_server: bool = True) -> str:
     """Ref and server, for mrkdwn: `main` to production. A full SHA is shown short."""
     to = f" to {inert(deployment.server, 60)}" if name_server else ""
-    return f"{code(_short_ref(deployment.ref))}{to}"
+    return f"{code(_shown_ref(deployment))}{to}"
 
 
 def headline(deployment: Deployment, *, name_server: bool = True) -> str:
@@ -93,8 +96,14 @@ def plain_headline(deployment: Deployment, *, name_server: bool = True) -> str:
     """The first line without icon and formatting, for the one-line text."""
     status = status_of(deployment.phase)
     to = f" to {inert(deployment.server, 60)}" if name_server else ""
-    ref = inert(_short_ref(deployment.ref), 80)
+    ref = inert(_shown_ref(deployment), 80)
     return f"{HEADLINES[status]} {inert(deployment.app, 80)} {ref}{to}"
+
+
+def _shown_ref(deployment: Deployment) -> str:
+    """The ref; of a rollback the commit, and the ref that it was deployed from before."""
+    name = f" ({deployment.came_from})" if deployment.came_from else ""
+    return f"{_short_ref(deployment.ref)}{name}"
 
 
 def _short_ref(ref: str) -> str:
@@ -118,16 +127,19 @@ def status_words(deployment: Deployment, progress: Progress) -> str:
     return " · ".join(parts)
 
 
-def version_notes(deployment: Deployment) -> tuple[str, ...]:
+def version_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """What cannot be known on this server: Dokku before 0.38 keeps no build records."""
     if deployment.before is None or deployment.before.builds is not None:
         return ()
     if deployment.phase not in ENDINGS:
+        ended = deployment.exit_status is not None or progress.reading_end
+        if ended or deployment.phase is Phase.CHECKING:
+            return ()  # how the command ended is known: its connection may be lost now
         only = "only the deploy lock and the containers can show the result"
         return (f"{_NO_RECORDS}. If the connection is lost, {only}.",)
     if deployment.started_at is None:
         return ()
-    end_known = deployment.exit_status is not None or deployment.phase is Phase.CANCELLED
+    end_known = deployment.exit_status is not None or deployment.failure not in _END_UNKNOWN
     if deployment.live is Live.UNKNOWN and not end_known:
         return (f"{_NO_RECORDS}, so nothing shows how the deployment ended.",)
     return ()
@@ -165,6 +177,8 @@ def stale_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """Why the server does not answer while a deployment runs there: people may have to act."""
     if progress.stale_since is None or not progress.stale_why or deployment.phase in ENDINGS:
         return ()
+    if progress.slow:
+        return (f"Still asking {deployment.server}: {progress.stale_why}",)
     return (f"No contact with {deployment.server}: {progress.stale_why}",)
 
 

@@ -11,11 +11,12 @@ from typing import NoReturn
 import asyncssh
 import pytest
 
+from bot.deployments.dokku_facts import Pace
 from bot.dokku.connection import Connection
 from bot.dokku.limits import SshLimits
-from bot.errors import OutcomeUnknown, Unreachable
+from bot.errors import OutcomeUnknown, Slow, Unreachable
 from bot.ssh_target import SshTarget
-from tests.contract.dokku.ssh_server import KINDS, SshServer, run_ssh_server, until
+from tests.contract.dokku.ssh_server import KINDS, OPENSSH, SshServer, run_ssh_server, until
 from tests.support.ssh_targets import target_without_server
 
 CHANNELS = SshLimits().channels
@@ -136,6 +137,59 @@ async def test_sent_command_without_an_answer_is_not_repeated(
         assert connection.generation == 1
         assert connection.health is None
     assert server.asked() == ["slow", "ask"]
+
+
+async def test_heavy_questions_take_turns_and_let_others_pass(server: SshServer) -> None:
+    server.answer(
+        "heavy", "mkdir busy || exit 9; until test -e go; do sleep 0.05; done; rmdir busy"
+    )
+    server.answer("ask", "echo here")
+    async with connected(server.target) as connection:
+        heavy = [
+            asyncio.create_task(connection.run(("heavy",), timeout_s=20, heavy=True))
+            for _ in range(3)
+        ]
+        await until((server.folder / "busy").exists)
+        assert (await connection.run(("ask",), timeout_s=10)).out == "here\n"
+        (server.folder / "go").touch()
+        answers = await asyncio.gather(*heavy)
+    assert [answer.exit_status for answer in answers] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("server", OPENSSH, indirect=True)
+async def test_turn_passes_on_when_the_server_has_ended_an_abandoned_question(
+    server: SshServer,
+) -> None:
+    """Unlike the double, OpenSSH closes a channel only when its command has ended."""
+    server.answer("heavy", "until test -e go; do sleep 0.05; done")
+    async with connected(server.target) as connection:
+        with pytest.raises(Slow, match="did not answer `heavy` within"):
+            await connection.run(("heavy",), timeout_s=0.5, heavy=True)
+        with pytest.raises(Slow, match="waited 1 s for an earlier question"):
+            await connection.run(("heavy",), timeout_s=0.5, heavy=True)
+        assert connection.pace.slow is True
+        (server.folder / "go").touch()
+        await connection.run(("heavy",), timeout_s=20, heavy=True)
+        assert connection.pace == Pace(heavy_patience=1, answers=1)
+    # The one in between was never sent.
+    assert server.asked() == ["heavy", "heavy"]
+
+
+async def test_patience_grows_with_what_the_server_needs(server: SshServer) -> None:
+    server.answer("slow", "sleep 0.7")
+    server.answer("ask", "echo here")
+    async with connected(server.target) as connection:
+        await connection.warm_up()
+        for _ in range(2):
+            with suppress(Slow):
+                await connection.run(("slow",), timeout_s=0.3)
+        assert connection.pace.patience > 1
+        assert connection.pace.heavy_patience == 1
+        await connection.run(("slow",), timeout_s=0.3)
+        for _ in range(3):
+            await connection.run(("ask",), timeout_s=30)
+        assert connection.pace.patience == 1
+        assert connection.generation == 1
 
 
 async def test_a_server_that_dies_leaves_the_outcome_unknown(server: SshServer) -> None:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from bot.deployments.log_pages import PAGE_CHARACTERS
 from bot.errors import LeaseLost
 from bot.store.logs import HEAD_BYTES, TAIL_BYTES
 from bot.store.sql_store import SqlStore
@@ -88,6 +89,41 @@ async def test_log_at_the_limit_is_kept_whole(store: SqlStore) -> None:
     lines = numbered(0, 16_000)
     await store.logs.replace(running.id, lines, fence=running.fence)
     assert await store.logs.read(running.id) == as_text(lines)
+
+
+async def every_page(store: SqlStore, deployment_id: str) -> list[str]:
+    count = (await store.logs.pages(deployment_id, None)).count
+    shown = [await store.logs.pages(deployment_id, number) for number in range(count)]
+    assert [one.first for one in shown] == list(range(count))
+    return [text for one in shown for text in one.texts]
+
+
+async def test_pages_are_the_whole_text_and_keep_their_numbers(store: SqlStore) -> None:
+    running = await start(store)
+    assert (await store.logs.pages(running.id, None)).texts == [""]
+    for lines in (numbered(0, 3), numbered(3, 40), ["é" * 9_000], numbered(43, 500), ["end"]):
+        await store.logs.append(running.id, lines, fence=running.fence)
+    before = await every_page(store, running.id)
+    assert "".join(before) == await store.logs.read(running.id)
+    assert max(len(text) for text in before) <= PAGE_CHARACTERS
+    await store.logs.append(running.id, numbered(543, 500), fence=running.fence)
+    after = await every_page(store, running.id)
+    assert after[: len(before) - 1] == before[:-1]
+    some = await store.logs.pages(running.id, 2, 5)
+    assert (some.first, list(some.texts), some.count) == (2, after[2:7], len(after))
+    newest = await store.logs.pages(running.id, None, 3)
+    assert list(newest.texts) == after[-3:]
+    assert (await store.logs.pages(running.id, 999)).texts == after[-1:]
+
+
+async def test_pages_say_what_was_dropped(store: SqlStore) -> None:
+    running = await start(store)
+    await store.logs.append(running.id, numbered(0, 20_000), fence=running.fence)
+    shown = await store.logs.pages(running.id, 0, 100_000)
+    text = "".join(shown.texts)
+    assert (shown.first, len(shown.texts)) == (0, shown.count)
+    assert text == await store.logs.read(running.id)
+    assert MARKER.search(text)
 
 
 async def test_single_endless_line_is_capped(store: SqlStore) -> None:

@@ -401,6 +401,31 @@ def test_address_is_the_apps_only_behind_a_proxy() -> None:
     assert states(*lines[:4], other, *lines[5:]).url == "http://apps.test:5000"
 
 
+@pytest.mark.parametrize(
+    ("domains", "url", "own"),
+    [
+        (["web.dokku.example"], "http://web.dokku.example:5000", True),
+        (["www.example.com", "web.dokku.example"], "https://web.dokku.example", True),
+        (["web.dokku.example"], "http://dokku.example:5000", False),
+        ([], "http://dokku.example:5000", False),
+    ],
+)
+def test_address_is_the_apps_only_where_the_proxy_has_its_domain(
+    domains: list[str], url: str, own: bool
+) -> None:
+    lines = (
+        "-----> Building web from Dockerfile",
+        "-----> Releasing web...",
+        "=====> Triggering early nginx proxy rebuild",
+        *(f"-----> Configuring {domain}...(using built-in template)" for domain in domains),
+        "-----> Creating http nginx.conf",
+        "       Reloading nginx",
+        "=====> Application deployed:",
+        f"       {url}",
+    )
+    assert states(*lines).url == (url if own else None)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_prefilter_skips_no_line_with_a_fact(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pattern per phase sorts out most lines."""

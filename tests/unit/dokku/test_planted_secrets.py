@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.excerpt import around_error
+from bot.deployments.log_pages import paginate
 from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase, Progress
 from bot.dokku.app_secrets import secret_values
 from bot.dokku.log_markers import LogReader, fixed_texts
@@ -16,11 +17,11 @@ from bot.operations import records
 from bot.redaction import Redactor
 from bot.redaction_rules import MASK
 from bot.slack.render.deployment import render
-from bot.slack.render.log import log_view, paginate
 from bot.slack.thread_replies import result_reply
 from bot.webhooks.payload import standard_body
 from bot.webhooks.slack_format import slack_message
 from tests.support.builders import NOW, a_deployment
+from tests.support.log_pages import log_view
 from tests.support.planted import (
     APP_CONFIG,
     KINDS,

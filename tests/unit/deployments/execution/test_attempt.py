@@ -65,5 +65,12 @@ def test_tail_leaves_out_blank_lines() -> None:
         (f"first\n\n{SECOND_ATTEMPT}\n\n", []),
     ],
 )
-def test_last_attempt_is_the_log_after_the_last_marker(text: str, lines: list[str]) -> None:
-    assert list(last_attempt(text)) == lines
+async def test_last_attempt_is_the_log_after_the_last_marker(text: str, lines: list[str]) -> None:
+    assert list(await last_attempt(text)) == lines
+
+
+async def test_long_log_is_cut_into_its_lines() -> None:
+    text = "".join(f"line {number}\n\n" for number in range(300_000))
+    assert await last_attempt(text) == text.removesuffix("\n").split("\n")
+    again = f"first\n\n{SECOND_ATTEMPT}\n\n{text}"
+    assert await last_attempt(again) == text.removesuffix("\n").split("\n")

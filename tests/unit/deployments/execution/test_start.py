@@ -72,6 +72,6 @@ async def test_other_scheduler_is_refused_in_a_sentence_before_the_start() -> No
     assert row.reason == (
         "web runs on the scheduler k3s, where Dokku does not show containers: its own result "
         "could be read, but not what serves. The bot can prove that only on docker-local. "
-        "Nothing was started. What is serving now is unknown."
+        "Nothing was started; deploy this app with git push. What is serving now is unknown."
     )
     assert rig.dokku.streams == []

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.dokku_facts import BuildStatus, Pace
 from bot.deployments.execution.attempt import Attempt
 from bot.deployments.execution.owned import OwnedDeployment
 from bot.deployments.execution.watchdog import Cap, Contact, Watchdog
 from bot.deployments.model import Phase
 from bot.deployments.timing import Timing
+from bot.errors import Slow
 from tests.support.builders import NOW, a_snapshot
 from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
@@ -135,6 +136,32 @@ async def test_fifth_failed_poll_on_silent_connection_is_lost(has_connection: bo
         assert await it.poll(SILENCE_S + number) is Contact.FINE
     assert await it.poll(SILENCE_S + TIMING.max_poll_errors) is Contact.LOST
     assert it.rig.observer.poll_failures == TIMING.max_poll_errors
+
+
+@in_virtual_time
+async def test_slow_server_that_answers_others_is_not_lost() -> None:
+    it = await watched()
+    it.dokku.down = Slow("dokku.example.com:22 is slow")
+    for number in range(1, 4 * TIMING.max_poll_errors):
+        it.dokku.answers_at = Pace(slow=True, answers=number)
+        assert await it.poll(SILENCE_S + 10 * number) is Contact.FINE
+    assert it.rig.cache.progress(it.rig.row().id).slow
+    # From here on it answers nobody.
+    at_s = 10 * SILENCE_S
+    for number in range(1, TIMING.max_poll_errors):
+        assert await it.poll(at_s + number) is Contact.FINE
+    assert await it.poll(at_s + TIMING.max_poll_errors) is Contact.LOST
+
+
+@in_virtual_time
+async def test_slow_server_gets_more_time_for_a_poll() -> None:
+    it = await watched()
+    it.dokku.answer_s = 1.5 * TIMING.poll_timeout.total_seconds()
+    assert await it.poll(100) is Contact.FINE
+    assert it.rig.observer.poll_failures == 1
+    it.dokku.answers_at = Pace(patience=2)
+    assert await it.poll(200) is Contact.FINE
+    assert it.rig.observer.poll_failures == 1
 
 
 @in_virtual_time

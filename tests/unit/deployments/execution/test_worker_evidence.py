@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.dokku_facts import BuildStatus, Container
 from bot.deployments.model import Failure, Live, Phase
 from bot.errors import OddReport
-from tests.support.builders import METADATA, NEW, NEW_WORKER, OLD_WORKER, containers
+from tests.support.builders import METADATA, NEW, NEW_WORKER, OLD, OLD_WORKER, containers
 from tests.support.fake_dokku import BUILDING, DOWN, GOOD, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -330,3 +330,39 @@ async def test_own_log_that_cannot_be_read_delays_no_result() -> None:
     row = await rig.until_ended(within_s=60)
     assert row.failure is Failure.CRASHED
     assert rig.dokku.asked.count("app_log") == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "printed", "shown"),
+    [
+        ((NEW,), (), True),
+        ((NEW,), ("=====> Start of web container output (x web.1)", "       KeyError"), False),
+        # `logs` would show what the old container printed.
+        ((OLD,), (), False),
+        ((OLD, NEW), (), False),
+    ],
+)
+@in_virtual_time
+async def test_failed_check_without_output_shows_the_own_log_only_of_a_new_container(
+    after: tuple[Container, ...], printed: tuple[str, ...], shown: bool
+) -> None:
+    rig = a_rig(waiting())
+    rig.dokku.app_logs["web.1"] = ["starting", "KeyError: 'STRIPE_ACCOUNT'"]
+    stream = await rig.begun()
+    stream.say(*BUILDING, "> releasing", f"> start {NEW.id}", *printed)
+    stream.say("> error checks_failed web.1 failed its check")
+    rig.dokku.now = containers(*after)
+    stream.end(1, BuildStatus.FAILED, 1)
+    row = await rig.until_ended(within_s=60)
+    assert row.phase is Phase.FAILED
+    assert ("KeyError: 'STRIPE_ACCOUNT'" in rig.progress().excerpt) is shown
+
+
+@in_virtual_time
+async def test_address_is_shown_only_where_a_web_process_serves() -> None:
+    rig = a_rig(waiting(url="http://web.example"))
+    stream = await rig.begun()
+    stream.succeed()
+    rig.dokku.now = containers(replace(NEW, process="worker.1"))
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.url) == (Phase.SUCCEEDED, None)

@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.ports import Urgency
 from tests.support.fake_dokku import BUILDING, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
@@ -40,6 +43,28 @@ async def test_lost_connection_starts_again_and_posts_a_note() -> None:
     ]
     log = await rig.store.logs.read(row.id)
     assert log.count("started again") == 1
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+@in_virtual_time
+async def test_second_start_shows_nothing_that_the_first_one_printed(keeps: bool) -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=keeps))
+    stream = await building(rig)
+    stream.say("of the first start")
+    await rig.passes(3)
+    assert "of the first start" in rig.progress(waiting().id).tail
+    die(rig, stream)
+    second = await rig.dokku.stream(2)
+    assert rig.progress(waiting().id).tail == ()
+    second.say("> error build_failed no such file")
+    second.end(1, BuildStatus.FAILED, 1)
+    row = await rig.until_ended(within_s=60)
+    assert row.attempt == 2
+    assert "of the first start" not in rig.progress(row.id).excerpt
+    log = await rig.store.logs.read(row.id)
+    first, second_log = log.split("started again")
+    assert "of the first start" in first
+    assert "no such file" in second_log
 
 
 @in_virtual_time
@@ -208,6 +233,27 @@ async def test_usual_duration_is_shown_after_three_good_deployments() -> None:
     await rig.dokku.stream()
     await rig.passes(1)
     assert rig.progress(waiting().id).usual == timedelta(seconds=62)
+
+
+@in_virtual_time
+async def test_message_never_shows_a_wait_that_is_over() -> None:
+    rig = a_rig(waiting(), dokku=FakeDokku(keeps=False, locked=True), start=False)
+    shown: list[tuple[Phase, str | None]] = []
+
+    def look(deployment_id: str, _urgency: Urgency) -> None:
+        # Edits are made between two awaits of the worker.
+        asyncio.get_running_loop().call_soon(
+            lambda: shown.append((rig.row().phase, rig.progress(deployment_id).waits_for))
+        )
+
+    rig.announcer.changed = look  # type: ignore[assignment]
+    rig.start()
+    await rig.passes(6)
+    rig.dokku.locked = False
+    (await rig.begun()).succeed()
+    await rig.until_ended(within_s=60)
+    assert (Phase.QUEUED, "another deploy outside the bot (Dokku shows only its lock)") in shown
+    assert {waits for phase, waits in shown if phase is not Phase.QUEUED} == {None}
 
 
 @in_virtual_time

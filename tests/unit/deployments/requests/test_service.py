@@ -23,6 +23,7 @@ from bot.deployments.requests.service import Request
 from bot.errors import DatabaseDown, Declined, SlackError, StaleState, StoreError
 from tests.support.builders import (
     METADATA,
+    NEW,
     NOW,
     OLD,
     OLD_SHA,
@@ -305,7 +306,33 @@ async def test_retry_and_rollback_are_new_requests() -> None:
     assert again is not None
     assert back is not None
     assert (again.retry_of, again.ref) == (failed.id, "main")
-    assert (back.rollback_of, back.ref) == (failed.id, OLD_SHA)
+    assert (back.rollback_of, back.ref, back.came_from) == (failed.id, OLD_SHA, None)
+
+
+@pytest.mark.parametrize(
+    ("ref", "came_from"), [("v1.4", None), (OLD_SHA[:7], None), (OLD_SHA, "v1.4")]
+)
+@in_virtual_time
+async def test_rollback_and_its_retry_know_the_name_of_the_ref(
+    ref: str, came_from: str | None
+) -> None:
+    """People know a release as `v1.4`, not by its commit."""
+    old = live(OLD_SHA, id="01OLD", request_key="old", ref=ref, came_from=came_from)
+    failed = waiting(id="01FAILED", phase=Phase.FAILED, live=Live.UNKNOWN, rollback_sha=OLD_SHA)
+    rig = a_rig(old, failed, start=False, dokku=FakeDokku(now=containers(NEW)))
+    back = await rig.service.rollback(
+        failed.id, actor=ADA, trigger=Trigger.BUTTON, request_key="b2", channel="C01"
+    )
+    assert back is not None
+    named = None if ref.startswith(OLD_SHA[:7]) and not came_from else "v1.4"
+    assert (back.ref, back.came_from) == (OLD_SHA, named)
+    ended = replace(back, phase=Phase.FAILED)
+    rig.store.rows[back.id] = ended
+    again = await rig.service.retry(
+        back.id, actor=ADA, trigger=Trigger.BUTTON, request_key="b3", channel="C01"
+    )
+    assert again is not None
+    assert again.came_from == named
 
 
 @in_virtual_time

@@ -2,10 +2,12 @@
 
 import pytest
 
+from bot.deployments.log_pages import LogPages, paginate
 from bot.deployments.model import Phase
 from bot.simulators.slack.model import View
-from bot.slack.render.log import first_error, paginate
+from bot.slack.listeners import log_window
 from tests.support.builders import a_deployment
+from tests.support.log_pages import first_error
 from tests.support.stage import Stage, open_stage
 
 ONE = "01K9ZB0000000000000000001A"
@@ -95,14 +97,14 @@ async def test_log_is_shown_in_pages_while_it_grows() -> None:
         await stage.deploy(f"logs {ONE}")
         view = await stage.view("line 00599")
         await stage.slack.click(stage.ada, view, action_id="log_older")
-        view = await stage.view("Page 5 of 6")
+        view = await stage.view("Page 6 of 7")
         await stage.slack.click(stage.ada, view, action_id="log_first_error")
         view = await stage.view("it broke here")
         await stage.slack.click(stage.ada, view, action_id="log_newer")
-        view = await stage.view("Page 2 of 6")
+        view = await stage.view("Page 2 of 7")
         stage.service.logs[ONE] += "and more\n"
         await stage.slack.click(stage.ada, view, action_id="log_newer")
-        view = await stage.view("Page 3 of 6")
+        view = await stage.view("Page 3 of 7")
 
 
 async def test_deployment_without_a_message_has_no_thread_to_post_into() -> None:
@@ -127,3 +129,32 @@ async def test_refused_upload_is_shown_in_the_modal() -> None:
         view = await stage.view("Uploads are switched off")
         assert "step 1" in str(view.payload)
         assert not stage.slack.files
+
+
+async def test_long_log_is_searched_only_when_someone_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_window, "SLICE_PAGES", 3)
+    monkeypatch.setattr(log_window, "_END_PAGES", 2)
+    asked: list[tuple[int | None, int]] = []
+    async with open_stage() as stage:
+        logs = stage.service.store.logs
+        real = logs.pages
+
+        async def pages(deployment_id: str, first: int | None, most: int = 1) -> LogPages:
+            asked.append((first, most))
+            return await real(deployment_id, first, most)
+
+        monkeypatch.setattr(logs, "pages", pages)
+        view = await open_window(stage)
+        assert "First error" in view.buttons.values()
+        assert asked == [(None, 1)]
+        await press(stage, view, "First error")
+        view = await stage.view(" !     Build failed")
+        assert max(most for _, most in asked) == 3
+        stage.service.logs[ONE] = LINES * 2
+        asked.clear()
+        await press(stage, view, "First error")
+        view = await stage.view(log_window.NO_ERROR)
+        assert "First error" not in view.buttons.values()
+        # The end, slice by slice from the start, and the page that is shown.
+        assert asked[:3] == [(None, 2), (0, 3), (3, 3)]
+        assert asked[-1][1] == 1

@@ -320,6 +320,31 @@ def test_older_dokku_is_mentioned_if_it_limits_what_is_known(
         assert f"This Dokku version keeps no build records{said}" in shown
 
 
+@pytest.mark.parametrize(
+    ("facts", "progress"),
+    [
+        ({"phase": Phase.RELEASING, "exit_status": 0}, {}),
+        ({"phase": Phase.RELEASING}, {"reading_end": True}),
+        ({"phase": Phase.CHECKING}, {}),
+    ],
+)
+def test_no_note_speaks_of_a_lost_connection_once_the_end_is_known(
+    facts: dict[str, Any], progress: dict[str, Any], a_deployment: Build, now: datetime
+) -> None:
+    deployment = a_deployment(before=OLD_DOKKU, **facts)
+    shown = str(render(deployment, Progress(**progress), now=now).blocks)
+    assert "build records" not in shown
+
+
+def test_rollback_names_the_ref_that_its_commit_came_from(
+    a_deployment: Build, now: datetime
+) -> None:
+    back = a_deployment(phase=Phase.SUCCEEDED, live=Live.NEW, ref=OLD, came_from="main")
+    rendered = render(back, Progress(), now=now)
+    assert "`9999999 (main)`" in str(rendered.blocks[0])
+    assert "9999999 (main)" in rendered.text
+
+
 def test_roll_back_is_never_offered_to_the_commit_just_deployed(
     a_deployment: Build, now: datetime
 ) -> None:

@@ -3,30 +3,19 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.deployments.log_pages import PAGE_CHARACTERS, paginate
 from bot.deployments.model import Deployment, Phase
 from bot.simulators.slack.validation import check_view
-from bot.slack.listeners.log_window import LOG_BUTTONS
-from bot.slack.render import log
-from bot.slack.render.log import (
-    PAGE_CHARACTERS,
-    LogPlace,
-    first_error,
-    opening_view,
-    paginate,
-    problem_view,
-    read_place,
-    write_place,
-)
+from bot.slack.render.log import LogPlace, opening_view, problem_view, read_place, write_place
+from tests.support.log_pages import first_error, log_view
 from tests.support.patience import stretched
 
-log_view = partial(log.log_view, buttons=LOG_BUTTONS)
 Build = Callable[..., Deployment]
 LONG = "".join(f"#{number} line number {number}\n" for number in range(1_000))
 FAILING = LONG + " !     Build failed\n" + LONG

@@ -1,0 +1,57 @@
+"""What is done with a kept log of 16 MB never holds the event loop for long."""
+
+import time
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import pytest
+
+from bot.deployments.execution.attempt import last_attempt
+from bot.deployments.verdict.collector import _masked_alike
+from bot.dokku.connection import Connection
+from bot.dokku.driver import Driver
+from bot.dokku.limits import SshLimits
+from bot.redaction import Redactor
+from tests.support.patience import stretched
+
+LINE = "#12 3.456 added 120 packages, and audited 121 packages in 3s"
+SIZE = 16_000_000
+LINES = [f"{LINE} {number}" for number in range(SIZE // len(LINE))]
+MOST_S = 0.05
+
+
+class _Unasked:
+    name, limits = "production", SshLimits()
+
+    async def run(self, *_: object, **__: object) -> None:
+        raise AssertionError("it asks nothing")
+
+
+def longest_turn(work: Coroutine[Any, Any, Any]) -> float:
+    """Processor seconds of the longest turn between two of the event loop."""
+    longest = 0.0
+    while True:
+        begin = time.thread_time()
+        try:
+            work.send(None)
+        except StopIteration:
+            return max(longest, time.thread_time() - begin)
+        longest = max(longest, time.thread_time() - begin)
+
+
+def facts() -> Coroutine[Any, Any, Any]:
+    driver = Driver(cast("Connection", _Unasked()), redactor=Redactor())
+    return driver.facts_of("web", LINES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param(lambda: last_attempt("\n".join(LINES) + "\n"), id="lines"),
+        pytest.param(lambda: _masked_alike(LINES, LINES), id="masks"),
+        pytest.param(facts, id="facts"),
+    ],
+)
+def test_kept_log_holds_the_loop_only_for_moments(work: Any) -> None:
+    assert min(longest_turn(work()) for _ in range(3)) < stretched(MOST_S)
