@@ -8,9 +8,16 @@ from ulid import ULID
 from bot.clock import SystemClock
 from bot.deployments.app_names import AppNames, did_you_mean
 from bot.deployments.dokku_facts import Containers
-from bot.deployments.live.compare import LiveEvidence, compare_live
+from bot.deployments.live.compare import LiveEvidence, compare_live, is_good
 from bot.deployments.live.reader import LiveReader, LiveReport
-from bot.deployments.live.rollback import check_commit, choose_given, choose_previous
+from bot.deployments.live.rollback import (
+    RollbackPlan,
+    RollbackTarget,
+    check_commit,
+    choose_given,
+    choose_previous,
+    choose_recorded,
+)
 from bot.deployments.model import (
     Actor,
     AppPolicy,
@@ -132,34 +139,15 @@ class FakeService(Service):
             )
         )
 
-    async def rollback(
-        self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
-    ) -> Deployment | None:
-        old = self.rows[deployment_id]
-        return await self.request(
-            Request(
-                app=old.app,
-                ref=old.rollback_sha,
-                server=old.server,
-                actor=actor,
-                trigger=trigger,
-                request_key=request_key,
-                channel=channel,
-                rollback_of=old.id,
-            )
-        )
+    async def plan_rollback(self, deployment_id: str, sha: str | None = None) -> RollbackPlan:
+        target = choose_recorded(self.rows[deployment_id], sha)
+        if target is None:
+            raise Declined("No release was proven live before that deployment.")
+        return self._plan(target)
 
-    async def rollback_app(
-        self,
-        app: str,
-        commit: str | None,
-        *,
-        server: str | None,
-        actor: Actor,
-        trigger: Trigger,
-        request_key: str,
-        channel: str,
-    ) -> Deployment | None:
+    async def plan_app_rollback(
+        self, app: str, commit: str | None, *, server: str | None
+    ) -> RollbackPlan:
         rows = await self.queries.history(app, server=server, limit=100)
         if not rows:
             raise Declined(f"No deployment of `{app}` was found.")
@@ -167,16 +155,31 @@ class FakeService(Service):
             raise Declined(f"{app} is on several servers. Say `{app} on SERVER`.")
         state = compare_live(LiveEvidence(started=rows))
         if commit is None:
-            target = choose_previous(app, state)
-        else:
-            given = check_commit(app, commit)
-            found = [one for one in rows if (one.sha or "").startswith(given)]
-            target = choose_given(app, given, found, state)
+            return self._plan(choose_previous(app, state))
+        given = check_commit(app, commit)
+        found = [one for one in rows if (one.sha or "").startswith(given)]
+        return self._plan(choose_given(app, given, found, state))
+
+    def _plan(self, target: RollbackTarget) -> RollbackPlan:
+        live, good = target.deployment, [one for one in self.rows.values() if is_good(one)]
+        source = next((one for one in good if one.sha == target.sha), None)
+        return RollbackPlan(target=target, live=live, live_sha=live.sha, source=source)
+
+    async def check_deployer(self, deployment: Deployment, actor: Actor) -> None:
+        self.access.check_workspace(actor)
+
+    async def check_cancel(self, deployment_id: str, actor: Actor) -> Deployment:
+        self.access.check_workspace(actor)
+        return self.rows[deployment_id]
+
+    async def _deploy_target(
+        self, target: RollbackTarget, actor: Actor, trigger: Trigger, request_key: str, channel: str
+    ) -> Deployment | None:
         return await self.request(
             Request(
-                app=app,
+                app=target.deployment.app,
                 ref=target.sha,
-                server=server,
+                server=target.deployment.server,
                 actor=actor,
                 trigger=trigger,
                 request_key=request_key,

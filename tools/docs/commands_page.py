@@ -40,6 +40,10 @@ Slack has no slash commands in threads. In the thread of a deployment, reply wit
 words, with or without mentioning the bot, and it answers in the thread:
 {thread_words}.
 The bot ignores every other reply, unless it mentions the bot: then it answers with help.
+{acting_words} count only as the bare word: `rollback?` or *cancel* in bold does nothing.
+
+In threads, mentions and direct messages, `cancel` and `rollback` ask you first, as their buttons
+do. Only you see the question. A rollback shows from which commit to which one it goes.
 
 In a channel, mention the bot before any command: `@deploybot deploy APP [REF]`, or shorter
 `@deploybot APP [REF]`. In a direct message to the bot, the command is enough.
@@ -56,7 +60,10 @@ starts before you submit the form.
 
 {buttons}
 
-Clicking an outdated button only shows you a notice.
+Clicking an outdated button only shows you a notice. `Roll back` deploys the commit that its dialog
+names, however much later you click. Where the bot has not yet proven an earlier release, the dialog
+offers the commit that Dokku's own record named when the deployment started. That commit is *not
+verified by deploybot*. `/deploy rollback` asks before it deploys such a commit.
 {lasting} keep working on old messages.
 
 The *Full log* window has buttons too:
@@ -86,6 +93,7 @@ def commands_page() -> str:
             ),
         ),
         later=_listed(f"`{word}`" for word in sorted(LATER)),
+        acting_words=_listed(f"`{row.name}`" for row in COMMANDS if row.in_thread and row.acts),
         thread_words=_listed(f"`{row.name}`" for row in COMMANDS if row.in_thread),
         buttons=_table(
             ("button", "shown while the deployment is", "who may use it", "asks first"),
@@ -94,7 +102,9 @@ def commands_page() -> str:
                 for row in MESSAGE_BUTTONS
             ),
         ),
-        lasting=_listed(f"`{row.label}`" for row in MESSAGE_BUTTONS if row.works_when_hidden),
+        lasting=_listed(
+            dict.fromkeys(f"`{row.label}`" for row in MESSAGE_BUTTONS if row.works_when_hidden)
+        ),
         log_buttons=_table(
             ("button", "who may use it"), ((row.label, row.permission) for row in LOG_BUTTONS)
         ),
@@ -106,11 +116,12 @@ def _shown_while(button: ActionButton) -> str:
     return ", ".join(
         name
         for name, phase in _SAMPLES.items()
-        if button.shows(Situation(deployment=_sample(phase)))
+        if any(button.shows(Situation(deployment=_sample(phase, sha))) for sha in ("0" * 40, None))
     )
 
 
-def _sample(phase: Phase) -> Deployment:
+def _sample(phase: Phase, proven: str | None) -> Deployment:
+    """With `proven` to roll back to, else with what only Dokku's record names."""
     return Deployment(
         id="01K9ZB0000000000000000000A",
         server="production",
@@ -120,7 +131,8 @@ def _sample(phase: Phase) -> Deployment:
         ref="main",
         phase=phase,
         live=Live.NONE,
-        rollback_sha="0" * 40,
+        rollback_sha=proven,
+        previous_sha="1" * 40,
         requested_by=Actor(user="U0123"),
         trigger=Trigger.COMMAND,
         request_key="",

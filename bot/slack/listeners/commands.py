@@ -2,13 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from bot.deployments.live.rollback import NotVerified
 from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.listeners import answers as say
-from bot.slack.listeners import log_window, modals
+from bot.slack.listeners import log_window, modals, questions
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
     About,
@@ -43,6 +45,8 @@ class Command:
     run: Callable[[Call], Awaitable[None]]
     in_thread: bool = False
     """Its name alone also works, as a reply in a deployment's thread."""
+    acts: bool = False
+    """It changes something: only the bare word counts, never `cancel?` or `*cancel*`."""
 
 
 async def on_command(desk: Desk, body: Body) -> None:
@@ -62,7 +66,7 @@ async def on_command(desk: Desk, body: Body) -> None:
 
 async def run_line(call: Call, text: str) -> None:
     """Run the command in a line of text. Declined: nothing was started, and why."""
-    line = read_line(text, TABLE.keys() | LATER)
+    line = read_line(text, TABLE.keys() | LATER, exact=ACTS)
     if line.word in LATER:
         raise Declined(f"`{line.word}` is not available yet. `/deploy help` lists the commands.")
     row = TABLE[line.word or "deploy"]
@@ -157,7 +161,11 @@ async def show_log(call: Call) -> None:
 
 async def cancel(call: Call) -> None:
     """Cancel the running deployment of an app or, if none is running, the first in its queue."""
-    await cancel_deployment(call, await _subject(call, read_about(call.rest), usage="cancel APP"))
+    deployment = await _subject(call, read_about(call.rest), usage="cancel APP")
+    if call.answers.aloud:
+        await questions.ask_cancel(call, deployment)
+    else:
+        await cancel_deployment(call, deployment)
 
 
 async def cancel_deployment(call: Call, deployment: Deployment) -> None:
@@ -182,21 +190,32 @@ async def rollback(call: Call) -> None:
         await service.queries.find_by_id(app) if app else await _subject(call, about, usage=USAGE)
     )
     if by_id is not None:
-        if about.rest is None:
+        app, server = by_id.app, by_id.server
+    if call.answers.aloud:
+        if by_id is not None and about.rest is None:
+            plan = await service.plan_rollback(by_id.id)
+        else:
+            plan = await service.plan_app_rollback(app or "", about.rest, server=server)
+        await questions.ask_rollback(call, plan)
+        return
+    try:
+        if by_id is not None and about.rest is None:
             await deploy_again(call, by_id, back=True)
             return
-        app, server = by_id.app, by_id.server
-    async with call.desk.repeats.hold(f"rollback {app}"):
-        new = await service.rollback_app(
-            app or "",
-            about.rest,
-            server=server,
-            actor=call.asker.actor,
-            trigger=call.trigger,
-            request_key=call.request_key,
-            channel=call.asker.channel,
-        )
-    await _say_where(call, new)
+        async with call.desk.repeats.hold(f"rollback {app}"):
+            new = await service.rollback_app(
+                app or "",
+                about.rest,
+                server=server,
+                actor=call.asker.actor,
+                trigger=call.trigger,
+                request_key=call.request_key,
+                channel=call.asker.channel,
+            )
+    except NotVerified as unverified:
+        await questions.ask_rollback(call, unverified.plan)
+    else:
+        await _say_where(call, new)
 
 
 async def _subject(call: Call, about: About, *, usage: str = "status APP") -> Deployment:
@@ -216,20 +235,28 @@ def _is_by_id(one: Deployment, about: About) -> bool:
     return about.subject is not None and about.subject != one.app
 
 
-async def deploy_again(call: Call, deployment: Deployment, *, back: bool) -> None:
-    """Retry or roll back. In a thread the answer links to the new deployment."""
+async def deploy_again(
+    call: Call, deployment: Deployment, *, back: bool, sha: str | None = None
+) -> Deployment | None:
+    """Retry or roll back (to `sha`, if it was fixed before). None: delivered before.
+
+    In a thread the answer links to the new deployment.
+    """
     service = call.desk.service
+    who: dict[str, Any] = {
+        "actor": call.asker.actor,
+        "trigger": call.trigger,
+        "request_key": call.request_key,
+        "channel": call.asker.channel,
+    }
     async with call.desk.repeats.hold(deployment.id):
         await refuse_twice(service.queries.store.unfinished, deployment, back=back)
-        act = service.rollback if back else service.retry
-        new = await act(
-            deployment.id,
-            actor=call.asker.actor,
-            trigger=call.trigger,
-            request_key=call.request_key,
-            channel=call.asker.channel,
-        )
+        if back:
+            new = await service.rollback(deployment.id, sha, **who)
+        else:
+            new = await service.retry(deployment.id, **who)
     await _say_where(call, new)
+    return new
 
 
 async def _say_where(call: Call, new: Deployment | None) -> None:
@@ -278,6 +305,7 @@ COMMANDS: Sequence[Command] = (
             "`/deploy deploy APP`."
         ),
         run=deploy,
+        acts=True,
     ),
     Command(
         name="status",
@@ -311,6 +339,7 @@ COMMANDS: Sequence[Command] = (
         ),
         run=cancel,
         in_thread=True,
+        acts=True,
     ),
     Command(
         name="retry",
@@ -318,6 +347,7 @@ COMMANDS: Sequence[Command] = (
         summary="Deploy the same branch, tag or commit again; a branch at its newest commit.",
         run=retry,
         in_thread=True,
+        acts=True,
     ),
     Command(
         name="rollback",
@@ -328,10 +358,12 @@ COMMANDS: Sequence[Command] = (
         ),
         run=rollback,
         in_thread=True,
+        acts=True,
     ),
     Command(name="apps", usage="", summary="List the apps the bot can deploy.", run=apps),
     Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
 TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}
+ACTS = frozenset(name for name, row in TABLE.items() if row.acts)
 LATER = frozenset({"approve", "lock", "queue", "reject", "unlock"})
 """Reserved for later releases, so that no app of that name is deployed by mistake."""

@@ -153,6 +153,21 @@ class Answers:
                 return
         await self._whisper(answer)
 
+    async def ask(self, question: Answer) -> None:
+        """Show a question with buttons to the person only."""
+        await self._whisper(question)
+
+    async def settle(self, sentence: str | None = None) -> None:
+        """Take away the question whose button was clicked; `sentence` says something instead."""
+        body: dict[str, Any] = {"delete_original": True}
+        if sentence is not None:
+            answer = as_answer(sentence)
+            body = {"replace_original": True, "text": answer.text, "blocks": list(answer.blocks)}
+        url = self.asker.response_url
+        settled = url is not None and await self._send(url, body)
+        if not settled and sentence is not None:
+            await self.whisper(sentence)
+
     async def _post(self, answer: Answer) -> None:
         await self.client.post(
             self.asker.channel,
@@ -185,6 +200,15 @@ class Answers:
         await self.client.post(user, text=answer.text, blocks=answer.blocks)
 
     async def _respond(self, url: str, answer: Answer) -> bool:
+        body: dict[str, Any] = {
+            "response_type": "ephemeral",
+            "replace_original": False,
+            "text": answer.text,
+            "blocks": list(answer.blocks),
+        }
+        return await self._send(url, body)
+
+    async def _send(self, url: str, body: dict[str, Any]) -> bool:
         """Whether Slack took it: a refused response URL raises nothing by itself."""
         web = self.client.web
         webhook = AsyncWebhookClient(
@@ -192,12 +216,6 @@ class Answers:
         )
         # The SDK reads HTTPS_PROXY here too, and never NO_PROXY; the client has decided.
         webhook.proxy = web.proxy
-        body: dict[str, Any] = {
-            "response_type": "ephemeral",
-            "replace_original": False,
-            "text": answer.text,
-            "blocks": list(answer.blocks),
-        }
         try:
             response = await webhook.send_dict(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -23,6 +23,7 @@ from bot.slack.listeners.desk import Desk, RecentDeliveries
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key
+from bot.slack.listeners.question_buttons import QUESTION_BUTTONS
 from bot.slack.render.form import FORM
 
 Handler = Callable[[Desk, Body], Awaitable[None]]
@@ -110,7 +111,7 @@ def build_app(
     listeners = Listeners(desk, tasks)
     listen = listeners.listener_for
     app.command(ANY)(listen(commands.on_command))
-    for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS):
+    for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS, *QUESTION_BUTTONS):
         app.action(button.action_id)(listen(on_click(button)))
     app.view(FORM)(listeners.submit)
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.deployments.model import Live, Phase
+from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
 from bot.slack.listeners.commands import cancel_deployment, deploy_again
@@ -24,7 +24,8 @@ async def _retry(click: Click) -> None:
 
 
 async def _roll_back(click: Click) -> None:
-    await deploy_again(click, await click.deployment(), back=True)
+    # The commit that the dialog named. Messages of older releases carry none.
+    await deploy_again(click, await click.deployment(), back=True, sha=click.fixed)
 
 
 def _has_log(now: Situation) -> bool:
@@ -32,8 +33,10 @@ def _has_log(now: Situation) -> bool:
 
 
 def _can_cancel(now: Situation) -> bool:
-    """Until it ends, or a cancel was requested: a second request changes nothing."""
-    if now.deployment.cancel is not None or now.deployment.phase is Phase.CANCELLING:
+    """Until nothing is left to cancel, or it was requested: a second request changes nothing."""
+    if now.deployment.cancel is not None:
+        return False
+    if now.deployment.phase in {Phase.CANCELLING, Phase.CHECKING}:
         return False
     return now.deployment.phase is Phase.QUEUED or now.deployment.phase in RUNNING
 
@@ -45,11 +48,19 @@ def _did_not_succeed(now: Situation) -> bool:
 def _can_roll_back(now: Situation) -> bool:
     """Only to a commit proven live, and never to the one that this deployment released."""
     one = now.deployment
-    if one.rollback_sha is None or one.rollback_sha == one.sha:
-        return False
-    if one.phase is Phase.SUCCEEDED:
-        return True
-    return one.phase in ENDINGS and one.live is not Live.PREVIOUS
+    proven = one.rollback_sha is not None and one.rollback_sha != one.sha
+    return proven and _has_changed(one)
+
+
+def _can_roll_back_unverified(now: Situation) -> bool:
+    """Where this bot has proven nothing older, but Dokku's own record names a commit."""
+    one = now.deployment
+    return one.rollback_sha is None and one.unverified_sha is not None and _has_changed(one)
+
+
+def _has_changed(one: Deployment) -> bool:
+    """Whether it may have changed what is live."""
+    return one.phase in ENDINGS and (one.phase is Phase.SUCCEEDED or one.live is not Live.PREVIOUS)
 
 
 MESSAGE_BUTTONS: Sequence[ActionButton] = (
@@ -88,10 +99,34 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         action_id="deployment_rollback",
         label="Roll back",
         shows=_can_roll_back,
+        fixes=lambda deployment: deployment.rollback_sha,
         style=Style.DANGER,
         confirm=Confirm(
             title="Roll back?",
-            text="This deploys {app} on {server} at {rollback}, the commit that was live before.",
+            text=(
+                "This takes {app} on {server} from {live} back to {rollback}, the commit that was "
+                "live before. It is built again."
+            ),
+            yes="Roll back",
+            no="Leave it",
+        ),
+        permission=Permission.DEPLOYER,
+        call=_roll_back,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_rollback_unverified",
+        label="Roll back",
+        shows=_can_roll_back_unverified,
+        fixes=lambda deployment: deployment.unverified_sha,
+        style=Style.DANGER,
+        confirm=Confirm(
+            title="Roll back, not verified?",
+            text=(
+                "This takes {app} on {server} from {live} back to {unverified}, the commit that "
+                "Dokku's own record named before. It is not verified by deploybot: it may never "
+                "have been live. It is built again."
+            ),
             yes="Roll back",
             no="Leave it",
         ),

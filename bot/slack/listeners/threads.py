@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bot.deployments.model import Deployment, Trigger
 from bot.errors import Declined
-from bot.slack.listeners.commands import LATER, TABLE, help_, run_line, start
+from bot.slack.listeners.commands import ACTS, LATER, TABLE, help_, run_line, start
 from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.payloads import (
     Ask,
@@ -73,7 +73,7 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
     if single is None and not mentioned and not call.asker.direct:
         return
     call.desk.admit(call.asker)
-    line = read_line(text, TABLE.keys() | LATER)
+    line = _read(text)
     if single is not None:
         await TABLE[single].run(call)
     elif line.word is not None:
@@ -84,7 +84,7 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
 
 async def _mention(call: Call, text: str) -> None:
     """A command, or an app and a ref; anything else gets help."""
-    line = read_line(text, TABLE.keys() | LATER)
+    line = _read(text)
     if line.word is not None:
         await run_line(call, text)
         return
@@ -106,7 +106,21 @@ async def _plain_ask(call: Call, line: Line) -> Ask | None:
     return ask if known else None
 
 
+def _read(text: str) -> Line:
+    """A line of chat. A word that acts counts only as it is: `*cancel*` may be said in passing."""
+    line = read_line(text, TABLE.keys() | LATER, exact=ACTS)
+    if line.word in ACTS and text.split(maxsplit=1)[0].lower() != line.word:
+        return Line(None, line.rest)
+    return line
+
+
 def _single_word(text: str) -> str | None:
-    """The thread command that is the whole text, in any case, with or without a full stop."""
-    single = text.strip(" \t\n.!?*`_").lower()
-    return single if single in THREAD_COMMANDS else None
+    """The thread command that is the whole text, in any case.
+
+    Questions may have a mark around them (`status?`, `*help*`); a word that acts may not.
+    """
+    bare = text.strip().lower()
+    if bare in THREAD_COMMANDS:
+        return bare
+    single = bare.strip(" \t\n.!?*`_")
+    return single if single in THREAD_COMMANDS - ACTS else None

@@ -222,6 +222,8 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "looking_up": ["Cancel"],
         "queued": ["Cancel"],
         "queued_behind_a_push": ["Cancel"],
+        "checking": ["Full log"],
+        "stale_while_checked": ["Full log"],
         "cancelling": ["Full log"],
         "cancelling_a_fetch": ["Full log"],
         "cancel_out_of_reach": ["Full log"],
