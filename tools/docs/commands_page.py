@@ -27,8 +27,9 @@ on several. `ID` is the id of a deployment, or at least six characters from its 
 `/deploy status myapp on production`.
 
 Only you see the answers to your questions. If a command has a mistake, nothing starts and you get
-one line that says what is wrong and what to do. The bot posts the message of a deployment in the
-channel where you asked for it, so it must be a member of that channel: `/invite @deploybot`.
+one line that says what is wrong and what to do. If a command, an app or a server is nearly right,
+it comes with a button that runs the corrected line. The bot posts the message of a deployment in
+the channel where you asked for it, so it must be a member of that channel: `/invite @deploybot`.
 
 {later}
 are reserved for later releases. Until then the bot says so, so that no app of that name is deployed

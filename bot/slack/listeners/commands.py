@@ -9,6 +9,7 @@ from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
+from bot.names import quoted
 from bot.slack.listeners import answers as say
 from bot.slack.listeners import log_window, modals, questions
 from bot.slack.listeners.desk import Call, Desk, as_answer
@@ -16,6 +17,7 @@ from bot.slack.listeners.payloads import (
     About,
     Ask,
     Body,
+    Line,
     asker_of,
     delivery_key,
     read_about,
@@ -23,6 +25,7 @@ from bot.slack.listeners.payloads import (
     read_line,
     word,
 )
+from bot.slack.listeners.suggestions import suggest
 from bot.slack.listeners.targets import find_target, names_code
 from bot.slack.render.blocks import Answer
 
@@ -69,8 +72,16 @@ async def run_line(call: Call, text: str) -> None:
     line = read_line(text, TABLE.keys() | LATER, exact=ACTS)
     if line.word in LATER:
         raise Declined(f"`{line.word}` is not available yet. `/deploy help` lists the commands.")
+    await run(call, line)
+
+
+async def run(call: Call, line: Line) -> None:
+    """Run a line that was read. A misspelling gets a suggestion. Declined, as `run_line`."""
     row = TABLE[line.word or "deploy"]
-    await row.run(replace(call, rest=line.rest))
+    try:
+        await row.run(replace(call, rest=line.rest))
+    except Declined as declined:
+        await suggest(call, line, declined, words=WORDS)
 
 
 async def deploy(call: Call) -> None:
@@ -111,7 +122,7 @@ async def start(call: Call, ask: Ask) -> None:
 async def status(call: Call) -> None:
     """The state of a deployment or an app; without a subject, everything running or queued."""
     queries, now = call.desk.queries, call.desk.clock.now()
-    about = read_about(call.rest)
+    about = _read_about(call)
     if about.subject is None and call.about is None:
         unfinished = [queries.snapshot(one) for one in await queries.store.unfinished()]
         shown = [one for one in unfinished if about.server in {None, one[0].server}]
@@ -140,7 +151,7 @@ async def _live_now(call: Call, deployment: Deployment) -> Answer:
 
 async def history(call: Call) -> None:
     """The newest deployments of an app."""
-    about = read_about(call.rest)
+    about = _read_about(call)
     one = await _subject(call, about, usage="history APP")
     server = one.server if about.subject is None or _is_by_id(one, about) else about.server
     found = await call.desk.queries.history(one.app, server=server, limit=HISTORY)
@@ -149,7 +160,7 @@ async def history(call: Call) -> None:
 
 async def show_log(call: Call) -> None:
     """The log: a modal where one can be opened, else a file in the thread."""
-    deployment = await _subject(call, read_about(call.rest), usage="logs APP")
+    deployment = await _subject(call, _read_about(call), usage="logs APP")
     if call.trigger_id is not None:
         await log_window.open_log(
             call.desk, trigger_id=call.trigger_id, deployment_id=deployment.id
@@ -161,7 +172,7 @@ async def show_log(call: Call) -> None:
 
 async def cancel(call: Call) -> None:
     """Cancel the running deployment of an app or, if none is running, the first in its queue."""
-    deployment = await _subject(call, read_about(call.rest), usage="cancel APP")
+    deployment = await _subject(call, _read_about(call), usage="cancel APP")
     if call.answers.aloud:
         await questions.ask_cancel(call, deployment)
     else:
@@ -178,13 +189,13 @@ async def cancel_deployment(call: Call, deployment: Deployment) -> None:
 
 async def retry(call: Call) -> None:
     """Deploy the same ref again."""
-    deployment = await _subject(call, read_about(call.rest), usage="retry APP")
+    deployment = await _subject(call, _read_about(call), usage="retry APP")
     await deploy_again(call, deployment, back=False)
 
 
 async def rollback(call: Call) -> None:
     """Deploy a commit that was proven live: the latest earlier one, or the given one."""
-    about = read_about(call.rest, rest=True)
+    about = _read_about(call, rest=True)
     service, app, server = call.desk.service, about.subject, about.server
     by_id = (
         await service.queries.find_by_id(app) if app else await _subject(call, about, usage=USAGE)
@@ -216,6 +227,19 @@ async def rollback(call: Call) -> None:
         await questions.ask_rollback(call, unverified.plan)
     else:
         await _say_where(call, new)
+
+
+def _read_about(call: Call, *, rest: bool = False) -> About:
+    """As `read_about`, with the server's own spelling. Declined: there is no such server."""
+    about = read_about(call.rest, rest=rest)
+    if about.server is None:
+        return about
+    names = {name.casefold(): name for name in call.desk.queries.servers.names()}
+    if about.server.casefold() not in names:
+        raise Declined(
+            f"There is no server `{quoted(about.server)}`. I know: {', '.join(names.values())}."
+        )
+    return replace(about, server=names[about.server.casefold()])
 
 
 async def _subject(call: Call, about: About, *, usage: str = "status APP") -> Deployment:
@@ -276,7 +300,7 @@ async def refuse_twice(
 
 async def apps(call: Call) -> None:
     """What can be deployed."""
-    server = read_about(call.rest).server
+    server = _read_about(call).server
     known = [one for one in await call.desk.queries.known_apps() if server in {None, one.server}]
     await call.answers.say(say.apps_answer(known, servers=call.desk.queries.servers.names()))
 
@@ -364,6 +388,8 @@ COMMANDS: Sequence[Command] = (
     Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
 TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}
+WORDS = {name: "APP" in row.usage for name, row in TABLE.items()}
+"""Command -> whether an app follows it."""
 ACTS = frozenset(name for name, row in TABLE.items() if row.acts)
 LATER = frozenset({"approve", "lock", "queue", "reject", "unlock"})
 """Reserved for later releases, so that no app of that name is deployed by mistake."""

@@ -206,6 +206,8 @@ class Answers:
             "text": answer.text,
             "blocks": list(answer.blocks),
         }
+        if self.asker.thread_ts is not None:
+            body["thread_ts"] = self.asker.thread_ts
         return await self._send(url, body)
 
     async def _send(self, url: str, body: dict[str, Any]) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from bot.errors import BotError, Declined
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
-from bot.slack.listeners.commands import cancel_deployment, deploy_again
+from bot.slack.listeners.commands import cancel_deployment, deploy_again, run_line
 from bot.slack.listeners.questions import NO, YES_CANCEL, YES_ROLL_BACK
+from bot.slack.listeners.suggestions import RUN
 from bot.slack.render.blocks import Situation, Style
 
 ANSWERED = "That was started already; nothing more was done."
@@ -37,6 +38,15 @@ async def _roll_back(click: Click) -> None:
         new = await deploy_again(_answering(click), deployment, back=True, sha=click.fixed)
         if new is None:
             raise Declined(ANSWERED)
+
+
+async def _run(click: Click) -> None:
+    """Run the corrected line as if it had been typed in the first place."""
+    call, store = _answering(click), click.desk.queries.store
+    thread = call.asker.thread_ts
+    about = await store.by_message(call.asker.channel, thread) if thread else None
+    async with _settling(click):
+        await run_line(replace(call, about=about), click.fixed or "")
 
 
 async def _leave(click: Click) -> None:
@@ -84,5 +94,16 @@ QUESTION_BUTTONS: Sequence[ActionButton] = (
         permission=Permission.MEMBER,
         call=_leave,
         works_when_hidden=True,
+    ),
+    *(
+        ActionButton(
+            action_id=action_id,
+            label="The corrected command",
+            shows=_always,
+            permission=Permission.MEMBER,
+            call=_run,
+            works_when_hidden=True,
+        )
+        for action_id in RUN
     ),
 )

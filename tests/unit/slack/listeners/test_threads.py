@@ -139,7 +139,7 @@ async def test_rollback_in_a_thread_asks_from_where_to_where() -> None:
         (ask,) = stage.service.requests
         assert (ask.channel, ask.rollback_of, ask.ref) == (stage.deploys.id, ONE, OLD_SHA)
         assert ask.request_key.startswith("event:")
-        assert question.deleted
+        await stage.slack.until(lambda: question.deleted)
 
 
 async def test_second_yes_starts_nothing_more() -> None:
