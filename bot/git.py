@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bot.deployments.dokku_facts import FULL_SHA
-from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Refs, Several
+from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, RefName, Refs, Several
 from bot.names import is_ref
 from bot.redaction import Redactor
 
@@ -27,6 +27,8 @@ _SHORTEST_SHA = 7
 _HEX = re.compile(r"[0-9a-fA-F]{4,39}")
 _LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
 _DEFAULT = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
+_HEADS, _TAGS = "refs/heads/", "refs/tags/"
+_NUMBERS = re.compile(r"(\d+)")
 _USUAL_BRANCHES = ("main", "master")
 _COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
 # What git needs to reach the network; not the bot's settings, which hold secrets.
@@ -89,6 +91,17 @@ class GitRefs(Refs):
         if ref == "HEAD" and isinstance(answer, Found):
             return Found(answer.sha, branch=_default_branch(listing.stdout, answer.sha))
         return answer
+
+    async def names(self, repo: str) -> Sequence[RefName]:
+        """The default branch, the other branches by name, then tags, the highest version first."""
+        if not _REPO.fullmatch(repo):
+            return ()
+        try:
+            async with asyncio.timeout(self._timeout_s), self._free:
+                listing = await self._list(repo, ("HEAD", "refs/heads/*", "refs/tags/*"))
+        except (TimeoutError, OSError):
+            return ()
+        return _names(listing.stdout) if listing.exit_status == 0 else ()
 
     async def _list(self, repo: str, names: Sequence[str]) -> _Listing:
         # A new folder for each call: git edits the credentials file when a login fails.
@@ -184,6 +197,25 @@ def _candidates(ref: str) -> Sequence[str]:
         return [f"refs/{ref}^{{}}", f"refs/{ref}"]
     # An annotated tag is a separate object; `^{}` is the commit that it names.
     return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
+
+
+def _names(text: bytes) -> Sequence[RefName]:
+    listed = {}
+    for line in text.decode("utf-8", "replace").splitlines():
+        if match := _LINE.fullmatch(line):
+            listed[match["name"]] = match["sha"]
+    default = _default_branch(text, listed.get("HEAD", ""))
+    branches = [name.removeprefix(_HEADS) for name in listed if name.startswith(_HEADS)]
+    tags = [name.removeprefix(_TAGS) for name in listed if name.startswith(_TAGS)]
+    tags = [name for name in tags if not name.endswith("^{}") and name not in branches]
+    branches.sort(key=lambda name: (name != default, name not in _USUAL_BRANCHES, name))
+    tags.sort(key=_version, reverse=True)
+    return [(name, "branch") for name in branches] + [(name, "tag") for name in tags]
+
+
+def _version(tag: str) -> list[tuple[int, str]]:
+    """Sort key: `v1.10` comes after `v1.9`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(tag)]
 
 
 def _default_branch(text: bytes, sha: str) -> str | None:

@@ -1,5 +1,6 @@
 """What a branch, tag or commit resolves to, and the port that resolves it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,11 +33,17 @@ class Several:
     shas: tuple[str, ...]
 
 
+RefName = tuple[str, str]
+"""A name and what it is: `branch` or `tag`."""
 RefAnswer = Found | NotThere | CannotTell | Several
 
 
 class Refs(Protocol):
     """Lists git repositories."""
+
+    async def names(self, repo: str) -> Sequence[RefName]:
+        """Branches and tags, the likeliest first; empty: it cannot be listed. Raises nothing."""
+        ...
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         """The full commit of a branch, tag or SHA. Answers within 5 s; raises nothing.

@@ -88,6 +88,16 @@ async def test_branches_and_tags_are_commits(
     assert await refs.resolve(repo.as_uri(), ref) == Found(git(repo, "rev-parse", commit), branch)
 
 
+async def test_names_begin_with_the_default_branch(refs: GitRefs, repo: Path) -> None:
+    git(repo, "tag", "v9", "main")
+    git(repo, "tag", "v10", "main")
+    names = await refs.names(repo.as_uri())
+    assert names[:3] == [("main", "branch"), ("both", "branch"), ("feature/x", "branch")]
+    assert [name for name, kind in names if kind == "tag"] == ["v10", "v9", "v1", "light"]
+    assert await refs.names(f"{repo.as_uri()}-gone") == ()
+    assert await refs.names("-x") == ()
+
+
 @pytest.mark.parametrize("ref", ["nope", "feature", "x", "ain", "refs/heads/nope", "deadbeefx"])
 async def test_unlisted_ref_is_not_there(refs: GitRefs, repo: Path, ref: str) -> None:
     assert await refs.resolve(repo.as_uri(), ref) == NotThere()

@@ -28,6 +28,7 @@ from bot.deployments.model import (
     Trigger,
 )
 from bot.deployments.ports import Catalog, Dokku, Servers
+from bot.deployments.ref_names import RefNames
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Access, Request, Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
@@ -40,7 +41,7 @@ from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
 from tests.support.memory_store import MemoryLogs, MemoryStore
-from tests.support.rig import FakeAnnouncer, FakeGroups, FakeObserver
+from tests.support.rig import FakeAnnouncer, FakeGroups, FakeObserver, FakeRefs
 
 SERVERS = ("production", "staging")
 APPS = ("myapp", "shop")
@@ -58,6 +59,7 @@ class FakeService(Service):
             store=self.store, cache=cache, announcer=FakeAnnouncer(), observer=FakeObserver()
         )
         self.access = Access(FakeGroups())
+        self.refs = FakeRefs()
         self.queries = _Queries(self)
         self.requests: list[Request] = []
         self.cancels: list[tuple[str, Actor, str]] = []
@@ -205,6 +207,7 @@ class _Queries(Queries):
             reader=LiveReader(
                 store=service.store, servers=servers, catalog=catalog, names=names, timing=timing
             ),
+            refs=RefNames(servers=servers, refs=service.refs, clock=clock),
         )
         self._service = service
 
@@ -254,7 +257,7 @@ class _Catalog(Catalog):
         return []
 
     def repo_for(self, policy: AppPolicy) -> str | None:
-        return policy.repo
+        return policy.repo or f"https://git.example/acme/{policy.app}.git"
 
 
 class _Servers(Servers):

@@ -34,7 +34,7 @@ from bot.deployments.ports import (
     Servers,
     Urgency,
 )
-from bot.deployments.refs import Found, RefAnswer, Refs
+from bot.deployments.refs import Found, RefAnswer, RefName, Refs
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
@@ -66,6 +66,11 @@ class FakeRefs(Refs):
     def __init__(self) -> None:
         self.answer: RefAnswer = Found(SHA)
         self.takes_s = 0.0
+        self.listed: Sequence[RefName] = ()
+
+    async def names(self, repo: str) -> Sequence[RefName]:
+        await asyncio.sleep(self.takes_s)
+        return self.listed
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         await asyncio.sleep(self.takes_s)

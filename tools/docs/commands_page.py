@@ -49,13 +49,22 @@ do. Only you see the question. A rollback shows from which commit to which one i
 In a channel, mention the bot before any command: `@deploybot deploy APP [REF]`, or shorter
 `@deploybot APP [REF]`. In a direct message to the bot, the command is enough.
 
-## The form, and *Deploy from message*
+## The form, and the message actions
 
 `/deploy` without anything else opens a form with app, ref and, if there are several, the server.
+Apps are listed by server. Branches and tags are searched while you type, if the bot can list the
+repository; anything else you type can be chosen too. Below the fields the form shows what is live,
+what runs and what waits. A mistake is shown at its field, and the form stays open. Nothing starts
+before you submit it.
+
 The message action *Deploy from message*, in the menu of any message, opens the same form filled
-with what the message names: a link to a repository, branch, commit, tag or pull request, `APP@REF`,
-`APP REF`, or a commit. On the message of a deployment it offers the same deployment again. Nothing
-starts before you submit the form.
+with what the message names: a link to a repository, branch, commit, tag, pull or merge request (on
+GitHub, GitLab, Bitbucket, Gitea or Forgejo), `APP@REF`, `APP REF`, or a commit. Messages and
+attachments of other bots are read as well. If the message names several things, you choose one. On
+the message of a deployment it offers the same deployment again.
+
+The message action *Deployment status*, on the message of a deployment or in its thread, answers in
+the thread.
 
 ## Buttons
 

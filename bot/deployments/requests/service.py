@@ -24,6 +24,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Catalog, Groups, Servers
 from bot.deployments.queue.removal import QueueRemoval
+from bot.deployments.ref_names import RefNames
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, Submission
 from bot.deployments.state.repository import DeploymentRepository
@@ -117,6 +118,7 @@ class Service:
             names=names,
             timing=timing,
             reader=reader,
+            refs=RefNames(servers=servers, refs=resolver.refs, clock=clock),
         )
         self._deployments = deployments
         self._store = deployments.store

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.model import Phase
+from bot.simulators.slack.model import Message
 from bot.slack.listeners.commands import ACTS, COMMANDS, LATER, TABLE, WORDS, Command
 from bot.slack.listeners.payloads import read_line
 from bot.slack.listeners.suggestions import RUN, Known, corrections
@@ -61,15 +62,16 @@ def test_correction_never_raises_and_never_repeats_the_line(text: str) -> None:
 
 
 async def _press(stage: Stage, label: str) -> None:
-    def offered() -> tuple[object, str] | None:
-        for message in stage.slack.ephemerals(stage.ada):
-            for block in message.blocks:
-                for one in block.get("elements", ()):
-                    if one.get("text", {}).get("text") == label:
-                        return message, one["action_id"]
-        return None
+    def offered() -> list[tuple[Message, str]]:
+        return [
+            (message, element["action_id"])
+            for message in stage.slack.ephemerals(stage.ada)
+            for block in message.blocks
+            for element in block.get("elements", ())
+            if element.get("text", {}) == {"type": "plain_text", "text": label, "emoji": False}
+        ]
 
-    message, action_id = await stage.slack.until(offered)  # type: ignore[misc]
+    message, action_id = (await stage.slack.until(offered))[0]
     await stage.slack.click(stage.ada, message, action_id=action_id)
 
 
