@@ -172,9 +172,9 @@ def ref_options(names: Iterable[tuple[str, str]], typed: str) -> list[Json]:
     kinds = dict(names)
     found = [name for name in _matching(kinds, typed) if _fits(name) and is_ref(name)]
     options = [_option(name, kinds[name]) for name in found]
-    if typed not in kinds and _fits(typed):
-        options.insert(0, _option(typed, "as typed"))
-    return options[:MOST_OPTIONS]
+    if typed in kinds or not _fits(typed):
+        return options[:MOST_OPTIONS]
+    return [*options[: MOST_OPTIONS - 1], _option(typed, "as typed")]
 
 
 def _matching(names: Iterable[str], typed: str) -> list[str]:

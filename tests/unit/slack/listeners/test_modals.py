@@ -175,8 +175,8 @@ async def test_refs_are_offered_while_someone_types_and_free_text_always() -> No
         assert [one["value"] for one in offered] == ["main", "feature/login", "v2"]
         offered = await stage.slack.suggest(stage.ada, view, "ref", "login")
         assert [(one["value"], one["description"]["text"]) for one in offered] == [
-            ("login", "as typed"),
             ("feature/login", "branch"),
+            ("login", "as typed"),
         ]
         assert not stage.slack.notices
 
