@@ -28,6 +28,8 @@ _HEX = re.compile(r"[0-9a-fA-F]{4,39}")
 _LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
 _DEFAULT = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
+_MOST_DATED = 500
+"""Refs of a repository whose dates are read; each costs the repository one object."""
 _NUMBERS = re.compile(r"(\d+)")
 _USUAL_BRANCHES = ("main", "master")
 _COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
@@ -61,6 +63,7 @@ class GitRefs(Refs):
         redactor: Redactor | None = None,
         allow_protocols: str = "https:http:ssh:git",
         timeout_s: float = 5.0,
+        dates_s: float = 1.5,
         most_bytes: int = 4 * 1024 * 1024,
     ) -> None:
         """`credentials`: git-credential-store lines (`https://user:token@host`), if any."""
@@ -68,6 +71,7 @@ class GitRefs(Refs):
         self._redactor = (redactor or Redactor()).with_known(_secrets(self._credentials))
         self._allow_protocols = allow_protocols
         self._timeout_s = timeout_s
+        self._dates_s = dates_s
         self._most_bytes = most_bytes
         self._free = asyncio.Semaphore(_AT_ONCE)
 
@@ -93,50 +97,80 @@ class GitRefs(Refs):
         return answer
 
     async def names(self, repo: str) -> Sequence[RefName]:
-        """The default branch, the other branches by name, then tags, the highest version first."""
+        """Branches and tags, newest first.
+
+        Where their dates cannot be had soon: the default branch, the other branches by name, then
+        tags, the highest version first.
+        """
         if not _REPO.fullmatch(repo):
             return ()
         try:
             async with asyncio.timeout(self._timeout_s), self._free:
                 listing = await self._list(repo, ("HEAD", "refs/heads/*", "refs/tags/*"))
+                names = _names(listing.stdout) if listing.exit_status == 0 else ()
         except (TimeoutError, OSError):
             return ()
-        return _names(listing.stdout) if listing.exit_status == 0 else ()
+        if not 1 < len(names) <= _MOST_DATED:
+            return names
+        try:
+            async with asyncio.timeout(self._dates_s), self._free:
+                newest = await self._newest_first(repo)
+        except (TimeoutError, OSError):
+            return names
+        return sorted(names, key=lambda one: newest.get(one[0], len(newest)))
+
+    async def _newest_first(self, repo: str) -> Mapping[str, int]:
+        """Name -> its place by date: from the commits alone, without their files or parents."""
+        with tempfile.TemporaryDirectory(prefix="deploybot-git-") as folder:
+            refs = (f"+{_HEADS}*:{_HEADS}*", f"+{_TAGS}*:{_TAGS}*")
+            fetch = ("fetch", "--quiet", "--depth=1", "--filter=tree:0", "--", repo, *refs)
+            shown = ("for-each-ref", "--sort=-creatordate", "--format=%(refname)")
+            for argv in (("init", "--quiet", "--bare", "."), fetch, shown):
+                done = await self._run(folder, argv)
+                if done.exit_status != 0:
+                    return {}
+        names = [
+            line.removeprefix(_HEADS).removeprefix(_TAGS) for line in done.stdout.decode().split()
+        ]
+        return {name: place for place, name in reversed([*enumerate(names)])}
 
     async def _list(self, repo: str, names: Sequence[str]) -> _Listing:
         # A new folder for each call: git edits the credentials file when a login fails.
         with tempfile.TemporaryDirectory(prefix="deploybot-git-") as folder:
-            options = ["-c", "credential.helper=", "-c", "core.askPass="]
-            if self._credentials:
-                path = _write_secret(folder, self._credentials.rstrip() + "\n")
-                options += ["-c", f"credential.helper=store --file='{path}'"]
             # HEAD distinguishes an empty repository from one without the ref. Without a name, all
             # refs are listed: a shortened commit may be among them.
             shown = ["--symref"] if "HEAD" in names else []
             wanted = ["HEAD", *names] if names else []
-            argv = [*options, "ls-remote", *shown, "--", repo, *wanted]
-            process = await asyncio.create_subprocess_exec(
-                "git",
-                *argv,
-                cwd=folder,
-                env=self._environment(folder),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
+            return await self._run(folder, ("ls-remote", *shown, "--", repo, *wanted))
+
+    async def _run(self, folder: str, argv: Sequence[str]) -> _Listing:
+        options = ["-c", "credential.helper=", "-c", "core.askPass="]
+        if self._credentials:
+            path = _write_secret(folder, self._credentials.rstrip() + "\n")
+            options += ["-c", f"credential.helper=store --file='{path}'"]
+        process = await asyncio.create_subprocess_exec(
+            "git",
+            *options,
+            *argv,
+            cwd=folder,
+            env=self._environment(folder),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = await asyncio.gather(
+                self._read(process.stdout), self._read(process.stderr)
             )
-            try:
-                stdout, stderr = await asyncio.gather(
-                    self._read(process.stdout), self._read(process.stderr)
-                )
-                return _Listing(await process.wait(), stdout, stderr)
-            finally:
-                # git's helpers (ssh, git-remote-https) are in its process group. Once git is
-                # reaped, another group may have its number.
-                if process.returncode is None:
-                    with suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                    await process.wait()
+            return _Listing(await process.wait(), stdout, stderr)
+        finally:
+            # git's helpers (ssh, git-remote-https) are in its process group. Once git is
+            # reaped, another group may have its number.
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
 
     def _environment(self, folder: str) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ulid import ULID
 
 from bot.clock import SystemClock
-from bot.deployments.app_names import AppNames, did_you_mean
+from bot.deployments.app_names import AppNames, RefNames, did_you_mean
 from bot.deployments.dokku_facts import Containers
 from bot.deployments.live.compare import LiveEvidence, compare_live, is_good
 from bot.deployments.live.reader import LiveReader, LiveReport
@@ -28,7 +28,6 @@ from bot.deployments.model import (
     Trigger,
 )
 from bot.deployments.ports import Catalog, Dokku, Servers
-from bot.deployments.ref_names import RefNames
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Access, Request, Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository

@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from bot.deployments.app_names import AppNames
+from bot.deployments.app_names import AppNames, RefNames
 from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.model import AppPolicy, Deployment, Progress
 from bot.deployments.ports import Catalog, Servers, Store
-from bot.deployments.ref_names import RefNames
 from bot.deployments.refs import RefName
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ulid import ULID
 
 from bot.clock import Clock
-from bot.deployments.app_names import AppNames
+from bot.deployments.app_names import AppNames, RefNames
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.live.rollback import (
     RollbackFinder,
@@ -24,7 +24,6 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Catalog, Groups, Servers
 from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.ref_names import RefNames
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, Submission
 from bot.deployments.state.repository import DeploymentRepository
