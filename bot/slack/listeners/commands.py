@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bot.deployments.live.rollback import NotVerified
 from bot.deployments.model import Deployment, Trigger
@@ -12,6 +11,7 @@ from bot.errors import Declined
 from bot.names import quoted
 from bot.slack.listeners import answers as say
 from bot.slack.listeners import log_window, modals, questions
+from bot.slack.listeners.again import cancel_deployment, deploy_again, say_where
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
     About,
@@ -179,14 +179,6 @@ async def cancel(call: Call) -> None:
         await cancel_deployment(call, deployment)
 
 
-async def cancel_deployment(call: Call, deployment: Deployment) -> None:
-    """Request a cancel; the answer goes to whoever asked."""
-    sentence = await call.desk.service.cancel(
-        deployment.id, actor=call.asker.actor, through=call.trigger
-    )
-    await call.answers.say(as_answer(sentence))
-
-
 async def retry(call: Call) -> None:
     """Deploy the same ref again."""
     deployment = await _subject(call, _read_about(call), usage="retry APP")
@@ -226,7 +218,7 @@ async def rollback(call: Call) -> None:
     except NotVerified as unverified:
         await questions.ask_rollback(call, unverified.plan)
     else:
-        await _say_where(call, new)
+        await say_where(call, new)
 
 
 def _read_about(call: Call, *, rest: bool = False) -> About:
@@ -257,45 +249,6 @@ async def _subject(call: Call, about: About, *, usage: str = "status APP") -> De
 def _is_by_id(one: Deployment, about: About) -> bool:
     """Whether the subject was (a part of) the deployment's id, not the app's name."""
     return about.subject is not None and about.subject != one.app
-
-
-async def deploy_again(
-    call: Call, deployment: Deployment, *, back: bool, sha: str | None = None
-) -> Deployment | None:
-    """Retry or roll back (to `sha`, if it was fixed before). None: delivered before.
-
-    In a thread the answer links to the new deployment.
-    """
-    service = call.desk.service
-    who: dict[str, Any] = {
-        "actor": call.asker.actor,
-        "trigger": call.trigger,
-        "request_key": call.request_key,
-        "channel": call.asker.channel,
-    }
-    async with call.desk.repeats.hold(deployment.id):
-        await refuse_twice(service.queries.store.unfinished, deployment, back=back)
-        if back:
-            new = await service.rollback(deployment.id, sha, **who)
-        else:
-            new = await service.retry(deployment.id, **who)
-    await _say_where(call, new)
-    return new
-
-
-async def _say_where(call: Call, new: Deployment | None) -> None:
-    """In a thread or DM; elsewhere the new live message is the answer."""
-    if new is not None and call.answers.aloud:
-        await call.answers.say(say.started_answer(new))
-
-
-async def refuse_twice(
-    unfinished: Callable[[], Awaitable[Sequence[Deployment]]], deployment: Deployment, *, back: bool
-) -> None:
-    """Declined: the same was started before and has not ended."""
-    for one in await unfinished():
-        if deployment.id == (one.rollback_of if back else one.retry_of):
-            raise Declined(say.already_words(one, back=back))
 
 
 async def apps(call: Call) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING
+from bot.slack.listeners.again import cancel_deployment, deploy_again
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
-from bot.slack.listeners.commands import cancel_deployment, deploy_again
 from bot.slack.listeners.log_window import open_log
 from bot.slack.render.blocks import Confirm, Situation, Style
 

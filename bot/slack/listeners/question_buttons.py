@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from bot.errors import BotError, Declined
+from bot.slack.listeners.again import cancel_deployment, deploy_again
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
-from bot.slack.listeners.commands import cancel_deployment, deploy_again, run_line
+from bot.slack.listeners.commands import run_line
 from bot.slack.listeners.questions import NO, YES_CANCEL, YES_ROLL_BACK
 from bot.slack.listeners.suggestions import RUN
 from bot.slack.render.blocks import Situation, Style
