@@ -21,7 +21,8 @@ from bot.dokku.limits import SshLimits
 from bot.dokku.servers import DokkuServers, open_servers
 from bot.domain import Ports, assemble_domain
 from bot.errors import Refused, StoreError
-from bot.git import GitRefs, commit_url, compare_url
+from bot.forges import commit_url, compare_url
+from bot.git import GitRefs
 from bot.metrics import DeploymentMetrics, Metrics
 from bot.outbox import LaneTiming
 from bot.poller import Poller, open_poller

@@ -1,17 +1,8 @@
-"""Git repositories: which commit a ref names, what a commit ships, and the web pages of commits.
-
-`GitRefs` asks a repository with git itself (a subprocess); `commit_url` and `compare_url` are pure.
-"""
+"""Git repositories: which commit a ref names, which refs there are, and what a commit ships."""
 
 import asyncio
-import os
 import re
-import signal
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -24,9 +15,11 @@ from bot.deployments.refs import (
     Found,
     NotThere,
     RefAnswer,
+    RefName,
     Refs,
     Several,
 )
+from bot.git_process import Git, GitFailed, new_folder
 from bot.names import Repositories, is_ref
 from bot.redaction import Redactor
 
@@ -36,7 +29,6 @@ _AT_ONCE = 8
 _HISTORIES_AT_ONCE = 4
 _HISTORY_SHARE = 0.7
 """Of the time limit; the rest is for the commit alone, if the history cannot be had."""
-_WHY_CHARS = 300
 _SUBJECT, _NAME = 200, 80
 """Characters that are kept."""
 _BLOCK_BYTES = 512
@@ -49,25 +41,15 @@ _SHORTEST_SHA = 7
 _HEX = re.compile(r"[0-9a-fA-F]{4,39}")
 _LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
 _DEFAULT = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
+_HEADS, _TAGS = "refs/heads/", "refs/tags/"
+_MOST_DATED = 500
+"""Refs of a repository whose dates are read; each costs the repository one object."""
+_NUMBERS = re.compile(r"(\d+)")
 _USUAL_BRANCHES = ("main", "master")
-_COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
-# What git needs to reach the network; not the bot's settings, which hold secrets.
-_PASSED_ON = frozenset(
-    {
-        *("PATH", "LANG", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    }
-)
-
-
-class _GitFailed(Exception):
-    """Why git did not do it, in git's words, redacted."""
 
 
 class GitRefs(Refs):
-    """Implements the port: a subprocess that may not prompt, read settings or outlive the bot."""
+    """Implements the port, with git itself."""
 
     def __init__(
         self,
@@ -77,16 +59,20 @@ class GitRefs(Refs):
         repositories: Repositories | None = None,
         allow_protocols: str = "https:http:ssh:git",
         timeout_s: float = 5.0,
+        dates_s: float = 1.5,
         most_bytes: int = 4 * 1024 * 1024,
         most_history_bytes: int = 32 * 1024 * 1024,
     ) -> None:
         """`credentials`: git-credential-store lines (`https://user:token@host`), if any."""
-        self._credentials = credentials or ""
-        self._redactor = (redactor or Redactor()).with_known(_secrets(self._credentials))
+        self._git = Git(
+            credentials,
+            redactor=redactor,
+            allow_protocols=allow_protocols,
+            most_bytes=most_bytes,
+        )
         self._repositories = repositories or Repositories()
-        self._allow_protocols = allow_protocols
         self._timeout_s = timeout_s
-        self._most_bytes = most_bytes
+        self._dates_s = dates_s
         self._most_history_bytes = most_history_bytes
         self._free = asyncio.Semaphore(_AT_ONCE)
         # Not shared with `resolve`, which deployments wait for.
@@ -106,12 +92,49 @@ class GitRefs(Refs):
             return CannotTell(f"the repository could not be listed within {self._timeout_s:g} s")
         except OSError as err:
             return CannotTell(f"git could not be run on the bot's machine: {err.strerror}")
-        except _GitFailed as error:
+        except GitFailed as error:
             return CannotTell(str(error))
         answer = self._answer(listed, names, ref)
         if ref == "HEAD" and isinstance(answer, Found):
             return Found(answer.sha, branch=_default_branch(listed, answer.sha))
         return answer
+
+    async def names(self, repo: str) -> Sequence[RefName]:
+        """Branches and tags, newest first.
+
+        Where their dates cannot be had soon: the default branch, the other branches by name, then
+        tags, the highest version first.
+        """
+        if not _REPO.fullmatch(repo):
+            return ()
+        full = self._repositories.full(repo)
+        try:
+            async with asyncio.timeout(self._timeout_s), self._free:
+                names = _names(await self._list(full, ("HEAD", "refs/heads/*", "refs/tags/*")))
+        except (TimeoutError, OSError, GitFailed) as error:
+            log.info("refs_not_listed", why=str(error) or type(error).__name__)
+            return ()
+        if not 1 < len(names) <= _MOST_DATED:
+            return names
+        try:
+            async with asyncio.timeout(self._dates_s), self._free:
+                newest = await self._newest_first(full)
+        except (TimeoutError, OSError, GitFailed) as error:
+            log.info("refs_not_dated", why=str(error) or type(error).__name__)
+            return names
+        return sorted(names, key=lambda one: newest.get(one[0], len(newest)))
+
+    async def _newest_first(self, repo: str) -> Mapping[str, int]:
+        """Name -> its place by date: from the commits alone, without their files or parents."""
+        with new_folder() as folder:
+            await self._git.local(folder, "init", "--quiet", "--bare", "--template=", ".")
+            words = ("fetch", "--quiet", "--depth=1", "--filter=tree:0", "--", repo)
+            refs = (f"+{_HEADS}*:{_HEADS}*", f"+{_TAGS}*:{_TAGS}*")
+            await self._git.run(folder, [*self._git.remote(folder), *words, *refs])
+            shown = ("for-each-ref", "--sort=-creatordate", "--format=%(refname)")
+            lines = (await self._git.local(folder, *shown)).split()
+        names = [line.removeprefix(_HEADS).removeprefix(_TAGS) for line in lines]
+        return {name: place for place, name in reversed([*enumerate(names)])}
 
     async def commits(self, repo: str, sha: str, base: str | None) -> Commits | None:
         if not _REPO.fullmatch(repo) or not FULL_SHA.fullmatch(sha):
@@ -120,7 +143,7 @@ class GitRefs(Refs):
             try:
                 async with asyncio.timeout(self._timeout_s):
                     return await self._commits(self._repositories.full(repo), sha, base)
-            except (_GitFailed, OSError) as error:
+            except (GitFailed, OSError) as error:
                 log.info("commits_not_read", sha=sha, why=str(error) or type(error).__name__)
                 return None
 
@@ -130,18 +153,18 @@ class GitRefs(Refs):
             try:
                 async with asyncio.timeout(self._timeout_s * _HISTORY_SHARE):
                     return await self._compare(repo, sha, base)
-            except (_GitFailed, TimeoutError) as error:
+            except (GitFailed, TimeoutError) as error:
                 log.info("commits_not_compared", sha=sha, base=base, why=str(error))
-        with _folder() as folder:
+        with new_folder() as folder:
             await self._fetch(folder, repo, sha, depth=1)
             (head,) = await self._read_log(folder, sha, most=1)
             return Commits(head=head, base=sha if base == sha else None)
 
     async def _compare(self, repo: str, sha: str, base: str) -> Commits:
-        with _folder() as folder:
+        with new_folder() as folder:
             await self._fetch(folder, repo, sha, base)
             both = ("--left-right", f"{base}...{sha}")
-            counted = await self._local(folder, "rev-list", "--count", *both)
+            counted = await self._git.local(folder, "rev-list", "--count", *both)
             behind, ahead = map(int, counted.split())
             (head,) = await self._read_log(folder, sha, most=1)
             span = f"{base}..{sha}" if ahead else f"{sha}..{base}"
@@ -149,101 +172,36 @@ class GitRefs(Refs):
             return Commits(head=head, base=base, ahead=ahead, behind=behind, listed=listed)
 
     async def _fetch(self, folder: str, repo: str, *shas: str, depth: int | None = None) -> None:
-        """Fetch commits without their trees and files, into a new repository. Raises _GitFailed."""
-        await self._local(folder, "init", "--quiet", "--bare", "--template=", ".")
+        """Fetch commits without their trees and files, into a new repository. Raises GitFailed."""
+        await self._git.local(folder, "init", "--quiet", "--bare", "--template=", ".")
         words = ["-c", "fetch.unpackLimit=1", "-c", f"remote.origin.url={repo}", "fetch"]
         words += ["--quiet", "--no-tags", "--no-auto-maintenance", "--filter=tree:0"]
         words += [f"--depth={depth}"] if depth else []
         # One pack, whose size the limit bounds.
         limited = 'ulimit -f "$0" && exec git "$@"'
         blocks = str(self._most_history_bytes // _BLOCK_BYTES)
-        options = self._credential_options(folder)
+        _, *options = self._git.remote(folder)
         argv = ["sh", "-c", limited, blocks, *options, *words, "origin", *shas]
-        await self._run(folder, argv, unless=_NO_FILTER)
+        await self._git.run(folder, argv, unless=_NO_FILTER)
 
     async def _read_log(self, folder: str, span: str, *, most: int) -> list[Commit]:
         shape = "--format=%H%x00%an%x00%s"
-        words = await self._local(folder, "log", "-z", "--no-mailmap", f"-{most}", shape, span)
+        words = await self._git.local(folder, "log", "-z", "--no-mailmap", f"-{most}", shape, span)
         texts = iter(words.split("\0"))
-        mask = self._redactor.text
+        mask = self._git.redactor.text
         return [
             Commit(sha=sha, subject=mask(subject)[:_SUBJECT], author=mask(author)[:_NAME])
             for sha, author, subject in zip(texts, texts, texts, strict=False)
         ]
 
-    async def _local(self, folder: str, *words: str) -> str:
-        """Run git on the fetched repository; what it lacks is not fetched. Raises _GitFailed."""
-        printed = await self._run(folder, ["git", *words], offline=True)
-        return printed.decode("utf-8", "replace")
-
     async def _list(self, repo: str, names: Sequence[str]) -> bytes:
-        with _folder() as folder:
+        with new_folder() as folder:
             # HEAD distinguishes an empty repository from one without the ref. Without a name, all
             # refs are listed: a shortened commit may be among them.
             shown = ["--symref"] if "HEAD" in names else []
             wanted = ["HEAD", *names] if names else []
             words = ["ls-remote", *shown, "--", repo, *wanted]
-            return await self._run(folder, ["git", *self._credential_options(folder), *words])
-
-    def _credential_options(self, folder: str) -> Sequence[str]:
-        options = ["-c", "credential.helper=", "-c", "core.askPass="]
-        if self._credentials:
-            path = _write_secret(folder, self._credentials.rstrip() + "\n")
-            options += ["-c", f"credential.helper=store --file='{path}'"]
-        return options
-
-    async def _run(
-        self, folder: str, argv: Sequence[str], *, unless: bytes = b"", offline: bool = False
-    ) -> bytes:
-        """Run git in a process group of its own; what it prints. Raises _GitFailed.
-
-        It is killed as soon as it complains of `unless`.
-        """
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            cwd=folder,
-            env=self._environment(folder, offline=offline),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            stdout, stderr = await asyncio.gather(
-                self._read(process.stdout), self._read(process.stderr, unless)
-            )
-            if await process.wait() != 0:
-                raise _GitFailed(self._why(stderr))
-            return stdout
-        finally:
-            # git's helpers (ssh, git-remote-https) are in its process group. Once git is
-            # reaped, another group may have its number.
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-
-    def _environment(self, folder: str, *, offline: bool) -> Mapping[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
-        return kept | {
-            "HOME": folder,
-            "LC_ALL": "C",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CEILING_DIRECTORIES": str(Path(folder).parent),
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ASKPASS": "",
-            "SSH_ASKPASS": "",
-            "GIT_ALLOW_PROTOCOL": "" if offline else self._allow_protocols,
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=4",
-        }
-
-    def _why(self, stderr: bytes) -> str:
-        lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
-        said = [line for line in lines if line]
-        complaint = next((line for line in said if _COMPLAINT.match(line)), None)
-        text = complaint or (said[-1] if said else "git gave no reason")
-        return self._redactor.text(text)[:_WHY_CHARS]
+            return await self._git.run(folder, [*self._git.remote(folder), *words])
 
     def _answer(self, text: bytes, names: Sequence[str], ref: str) -> RefAnswer:
         listed: dict[str, str] = {}
@@ -255,29 +213,13 @@ class GitRefs(Refs):
             if name in listed:
                 return Found(listed.get(f"{name}^{{}}", listed[name]))
         if _HEX.fullmatch(ref):
-            whole = len(ref) >= _SHORTEST_SHA and len(text) < self._most_bytes
+            whole = len(ref) >= _SHORTEST_SHA and len(text) < self._git.most_bytes
             return _shortened(listed if whole else {}, ref.lower())
         if not listed:
             return CannotTell(
                 "the repository lists nothing: it is empty, or hides its refs from the bot"
             )
         return NotThere()
-
-    async def _read(self, stream: asyncio.StreamReader | None, unless: bytes = b"") -> bytes:
-        """Read everything and keep it up to a limit. Raises _GitFailed if it contains `unless`."""
-        kept = bytearray()
-        while stream is not None and (data := await stream.read(65_536)):
-            if len(kept) < self._most_bytes:
-                kept += data
-            if unless and unless in kept:
-                raise _GitFailed(unless.decode())
-        return bytes(kept)
-
-
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """A new folder for each question: git edits the credentials file when a login fails."""
-    # What a killed git left may vanish while it is removed.
-    return tempfile.TemporaryDirectory(prefix="deploybot-git-", ignore_cleanup_errors=True)
 
 
 def _candidates(ref: str) -> Sequence[str]:
@@ -290,6 +232,25 @@ def _candidates(ref: str) -> Sequence[str]:
         return [f"refs/{ref}^{{}}", f"refs/{ref}"]
     # An annotated tag is a separate object; `^{}` is the commit that it names.
     return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
+
+
+def _names(text: bytes) -> Sequence[RefName]:
+    listed = {}
+    for line in text.decode("utf-8", "replace").splitlines():
+        if match := _LINE.fullmatch(line):
+            listed[match["name"]] = match["sha"]
+    default = _default_branch(text, listed.get("HEAD", ""))
+    branches = [name.removeprefix(_HEADS) for name in listed if name.startswith(_HEADS)]
+    tags = [name.removeprefix(_TAGS) for name in listed if name.startswith(_TAGS)]
+    tags = [name for name in tags if not name.endswith("^{}") and name not in branches]
+    branches.sort(key=lambda name: (name != default, name not in _USUAL_BRANCHES, name))
+    tags.sort(key=_version, reverse=True)
+    return [(name, "branch") for name in branches] + [(name, "tag") for name in tags]
+
+
+def _version(tag: str) -> list[tuple[int, str]]:
+    """Sort key: `v1.10` comes after `v1.9`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(tag)]
 
 
 def _default_branch(text: bytes, sha: str) -> str | None:
@@ -313,89 +274,3 @@ def _shortened(listed: Mapping[str, str], digits: str) -> RefAnswer:
     if found:
         return Found(found[0])
     return CannotTell("a shortened commit that no branch or tag names cannot be looked up")
-
-
-def _write_secret(folder: str, text: str) -> Path:
-    """Write a file that only the bot's user may read."""
-    path = Path(folder, "credentials")
-    path.touch(mode=0o600)
-    path.write_text(text)
-    return path
-
-
-def _secrets(credentials: str) -> list[str]:
-    """Passwords (or tokens instead of a user) in credential lines, as written and decoded."""
-    found: list[str] = []
-    for line in credentials.splitlines():
-        user, _, password = urlsplit(line.strip()).netloc.rpartition("@")[0].partition(":")
-        written = [password] if password else [user]
-        found += [*written, *map(unquote, written)]
-    return found
-
-
-# --- the web page of a commit
-
-_SHA = re.compile(r"[0-9a-f]{7,40}")
-_SCP = re.compile(r"(?:[\w.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^/].*)")
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
-_PATH = re.compile(r"[A-Za-z0-9~_.-]+(?:/[A-Za-z0-9_.-]+)+")
-_PLAIN_PAGES = ("{base}/commit/{sha}", "{base}/compare/{old}...{new}")
-_FORGES = (
-    ("gitlab", "{base}/-/commit/{sha}", "{base}/-/compare/{old}...{new}"),
-    ("bitbucket", "{base}/commits/{sha}", "{base}/branches/compare/{new}..{old}"),
-    ("github", *_PLAIN_PAGES),
-    ("codeberg", *_PLAIN_PAGES),
-    ("gitea", *_PLAIN_PAGES),
-    ("forgejo", *_PLAIN_PAGES),
-    ("git.sr.ht", "{base}/commit/{sha}", None),
-)
-"""Part of the host's name, the URLs of its pages of a commit and of a comparison."""
-
-
-def commit_url(repo: str, sha: str) -> str | None:
-    """The page of a commit on a known forge; None for an unknown host.
-
-    Accepts every form that git accepts (https, ssh, `user@host:path`) and drops credentials.
-    """
-    location, page, _ = _pages(repo)
-    return page.format(base=location, sha=sha) if page and _SHA.fullmatch(sha) else None
-
-
-def compare_url(repo: str, old: str, new: str) -> str | None:
-    """The page that shows what `new` adds to `old`; None as for `commit_url`."""
-    location, _, page = _pages(repo)
-    known = page and _SHA.fullmatch(old) and _SHA.fullmatch(new)
-    return page.format(base=location, old=old, new=new) if page and known else None
-
-
-def _pages(repo: str) -> tuple[str, str | None, str | None]:
-    location = _location(repo)
-    if location is not None:
-        scheme, host, path = location
-        for name, commit, compare in _FORGES:
-            if name in host:
-                return f"{scheme}://{host}/{path}", commit, compare
-    return "", None, None
-
-
-def _location(repo: str) -> tuple[str, str, str] | None:
-    """Scheme, host (with the port of a web server) and path."""
-    scheme = "https"
-    if "://" in repo:
-        try:
-            parts = urlsplit(repo)
-            host, port, path = parts.hostname or "", parts.port, parts.path
-        except ValueError:
-            return None
-        if not _HOST.fullmatch(host):
-            return None
-        if parts.scheme in {"http", "https"}:
-            scheme = parts.scheme
-            host = f"{host}:{port}" if port else host
-    else:
-        match = _SCP.fullmatch(repo)
-        if match is None:
-            return None
-        host, path = match["host"].lower(), match["path"]
-    path = path.strip("/").removesuffix(".git")
-    return (scheme, host, path) if _PATH.fullmatch(path) else None

@@ -278,6 +278,13 @@ class Deployment:
         return self.sha or self.ref
 
     @property
+    def unverified_sha(self) -> str | None:
+        """The earlier commit that was live at the start according to Dokku's record only."""
+        if self.previous_sha == self.sha or (self.before and self.before.proven):
+            return None
+        return self.previous_sha
+
+    @property
     def target(self) -> "AppKey":
         """The queue it belongs to."""
         return AppKey(server=self.server, dokku_app=self.dokku_app)

@@ -1,5 +1,6 @@
 """What a ref resolves to and what a commit ships, and the port that asks a repository."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,8 @@ class Several:
     shas: tuple[str, ...]
 
 
+RefName = tuple[str, str]
+"""A name and what it is: `branch` or `tag`."""
 RefAnswer = Found | NotThere | CannotTell | Several
 
 
@@ -67,6 +70,10 @@ class Commits:
 
 class Refs(Protocol):
     """Asks git repositories."""
+
+    async def names(self, repo: str) -> Sequence[RefName]:
+        """Branches and tags, the likeliest first; empty: it cannot be listed. Raises nothing."""
+        ...
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         """The full commit of a branch, tag or SHA. Answers within 5 s; raises nothing.

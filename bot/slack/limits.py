@@ -33,6 +33,8 @@ class SlackLimits:
     edits: EditLimits = field(default_factory=EditLimits)
     form_check_s: float = 1.0
     """How long the ack of a submitted form may wait for the list of apps; Slack waits 3 s."""
+    options_s: float = 2.0
+    """How long a searched field of the form waits for the repository; Slack waits 3 s."""
     untried_reply: timedelta = timedelta(seconds=30)
     """A thread reply younger than this, never tried here, cannot have been sent by another
     process: each holds its rows for longer. Older ones are looked for in the thread first."""

@@ -16,7 +16,7 @@ SCOPES: Mapping[str, str] = {
     "app_mentions:read": "answer when it is mentioned in a thread",
     "channels:history": "answer replies in a deployment's thread, in public channels",
     "chat:write": "post and edit the live message, answer in its thread",
-    "commands": "/deploy and the message action",
+    "commands": "/deploy and the message actions",
     "files:write": "upload a full log into the thread",
     "groups:history": "answer replies in a deployment's thread, in private channels",
     "im:history": "answer direct messages",
@@ -42,6 +42,8 @@ def manifest(mode: Mode = "socket", url: str | None = None) -> dict[str, Value]:
     """
     request_url = _request_url(mode, url)
     at = {} if request_url is None else {"request_url": request_url}
+    # The choices of the form's branch and app fields are asked for while people type.
+    options = {} if request_url is None else {"message_menu_options_url": request_url}
     command: dict[str, Value] = {
         "command": "/deploy",
         "description": "Deploy an app to Dokku",
@@ -69,14 +71,20 @@ def manifest(mode: Mode = "socket", url: str | None = None) -> dict[str, Value]:
                     "type": "message",
                     "callback_id": "deploy_from_message",
                     "description": "Deploy the app and ref that a message names",
-                }
+                },
+                {
+                    "name": "Deployment status",
+                    "type": "message",
+                    "callback_id": "deployment_status",
+                    "description": "Say in the thread how this deployment is going",
+                },
             ],
             "slash_commands": [command],
         },
         "oauth_config": {"scopes": {"bot": sorted(SCOPES)}},
         "settings": {
             "event_subscriptions": {**at, "bot_events": list(EVENTS)},
-            "interactivity": {"is_enabled": True, **at},
+            "interactivity": {"is_enabled": True, **at, **options},
             "org_deploy_enabled": False,
             "socket_mode_enabled": mode == "socket",
             "token_rotation_enabled": False,

@@ -15,8 +15,10 @@ from bot.git import GitRefs
 from bot.redaction_rules import MASK
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str, at: str | None = None) -> str:
+    dates = {f"GIT_{who}_DATE": at for who in ("AUTHOR", "COMMITTER")} if at else {}
     quiet = {
+        **dates,
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -70,7 +72,7 @@ async def test_reaped_process_group_is_not_killed(
 
 @pytest.fixture
 def refs() -> GitRefs:
-    return GitRefs(allow_protocols="file:http", timeout_s=20)
+    return GitRefs(allow_protocols="file:http", timeout_s=20, dates_s=20)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,36 @@ async def test_branches_and_tags_are_commits(
 ) -> None:
     branch = "main" if ref == "HEAD" else None
     assert await refs.resolve(repo.as_uri(), ref) == Found(git(repo, "rev-parse", commit), branch)
+
+
+@pytest.fixture
+def dated(tmp_path: Path, repo: Path) -> Path:
+    """The repository with a branch per day, which may be fetched without its files."""
+    work = tmp_path / "work"
+    for day in (3, 1, 2):
+        git(work, "checkout", "-q", "-b", f"day-{day}", "main")
+        date = f"2031-01-0{day}T00:00:00Z"
+        git(work, "commit", "-q", "--allow-empty", "-m", "x", at=date)
+        git(work, "push", "-q", str(repo), f"day-{day}")
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    return repo
+
+
+async def test_names_are_the_newest_first(refs: GitRefs, dated: Path) -> None:
+    names = [name for name, _ in await refs.names(dated.as_uri())]
+    assert names[:3] == ["day-3", "day-2", "day-1"]
+    assert set(names[3:]) == {"main", "both", "feature/x", "light", "v1"}
+
+
+async def test_names_without_dates_begin_with_the_default_branch(repo: Path) -> None:
+    refs = GitRefs(allow_protocols="file:http", timeout_s=20, dates_s=0)
+    git(repo, "tag", "v9", "main")
+    git(repo, "tag", "v10", "main")
+    names = await refs.names(repo.as_uri())
+    assert names[:3] == [("main", "branch"), ("both", "branch"), ("feature/x", "branch")]
+    assert [name for name, kind in names if kind == "tag"] == ["v10", "v9", "v1", "light"]
+    assert await refs.names(f"{repo.as_uri()}-gone") == ()
+    assert await refs.names("-x") == ()
 
 
 @pytest.mark.parametrize("ref", ["nope", "feature", "x", "ain", "refs/heads/nope", "deadbeefx"])

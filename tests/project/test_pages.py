@@ -79,7 +79,7 @@ def test_manifest_file_is_the_socket_form() -> None:
 def test_http_manifest_has_the_url_everywhere() -> None:
     text = manifest_text("http", "https://bot.example.com/")
 
-    assert text.count("https://bot.example.com/slack/events") == 3
+    assert text.count("https://bot.example.com/slack/events") == 4
     assert "socket_mode_enabled: false" in text
     assert manifest_text("http", "https://bot.example.com/slack/events") == text
 

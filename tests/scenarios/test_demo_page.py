@@ -145,3 +145,25 @@ async def test_typo_gets_an_ephemeral_reply_and_the_form_prevents_it(visitor: Vi
     await modal.locator("button[type=submit]").click()
     await visitor.sees(visitor.messages, "Deploying myapp")
     await expect(modal).to_be_hidden()
+
+
+async def test_visitor_deploys_with_the_form_and_the_keyboard(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.type("/deploy")
+    modal = page.locator("#modal")
+    app = modal.locator("select[data-action=app]")
+    await expect(app).to_be_visible(timeout=TIMEOUT_MS)
+    await app.select_option("myapp")
+    await visitor.sees(modal, "According to Dokku")
+    ref = modal.get_by_role("combobox", name="Branch, tag or commit")
+    await ref.focus()
+    await visitor.sees(modal.get_by_role("listbox"), "feature/login")
+    await ref.press_sequentially("logi")
+    await expect(modal.get_by_role("listbox").get_by_role("option")).to_have_count(
+        2, timeout=TIMEOUT_MS
+    )
+    await ref.press("Enter")
+    await expect(ref).to_have_value("feature/login")
+    await modal.get_by_role("button", name="Deploy").click()
+    await visitor.sees(visitor.messages.last, "feature/login")
+    await expect(modal).not_to_be_visible()

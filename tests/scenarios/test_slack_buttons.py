@@ -6,6 +6,7 @@ from tests.scenarios.conftest import World
 
 LOG, CANCEL = "deployment_log", "deployment_cancel"
 RETRY, ROLLBACK = "deployment_retry", "deployment_rollback"
+UNVERIFIED = "deployment_rollback_unverified"
 
 
 async def test_cancel_asks_first_and_then_stops_the_build(quick: World) -> None:
@@ -82,8 +83,9 @@ async def test_nothing_is_left_to_cancel_during_the_stability_check(quick: World
     await quick.stop_bot()
     await quick.start_bot(DEPLOYBOT_SETTLE="60s")
     await quick.deploy()
-    await quick.until_message("Checking · watching")
-    await quick.click(CANCEL)
+    message = await quick.until_message("Checking · watching")
+    assert CANCEL not in message.buttons
+    await quick.slack.click_stale_for_test(quick.ada, message, action_id=CANCEL)
     await quick.whispered("Too late to cancel", "Roll back")
     (row,) = await quick.rows()
     assert (row.phase, row.cancel) == (Phase.CHECKING, None)
@@ -94,6 +96,7 @@ async def test_roll_back_deploys_the_commit_it_named_and_never_the_live_one(quic
     await quick.until_message("Deployed", "`main`")
     first = quick.message
     assert ROLLBACK not in first.buttons  # nothing before it was proven live by this bot
+    assert UNVERIFIED in first.buttons
     await quick.deploy("myapp feature/login")
     await quick.until_message("Deployed", "`feature/login`", "Roll back")
     second = quick.message
@@ -109,6 +112,22 @@ async def test_roll_back_deploys_the_commit_it_named_and_never_the_live_one(quic
     await quick.click(ROLLBACK, second)
     await quick.whispered("is already live")
     assert len(await quick.rows()) == 3
+
+
+async def test_first_day_roll_back_goes_to_what_dokku_named_and_is_then_proven(
+    quick: World,
+) -> None:
+    before = _live(quick)
+    await quick.deploy("myapp main")
+    message = await quick.until_message("Deployed", "`main`")
+    await quick.click(UNVERIFIED, message)
+    await quick.until_message("Deployed", "rollback of")
+    assert _live(quick) == before
+    await quick.click(UNVERIFIED, message)
+    await quick.whispered("is already live")
+    back, first = await quick.rows()
+    assert (back.sha, back.rollback_of, back.rollback_sha) == (before, first.id, first.sha)
+    assert ROLLBACK in quick.message.buttons
 
 
 async def test_failure_offers_roll_back_only_if_it_changed_something(

@@ -228,7 +228,7 @@ async def test_rollback_accepts_only_commits_proven_live(quick: World) -> None:
     await quick.deploy("myapp main")
     (first,) = await quick.ended()
     await quick.deploy("rollback myapp")
-    await quick.whispered("No earlier release of myapp was proven live")
+    await quick.whispered(f"to `{before[:7]}`", "not verified by deploybot")  # asks first
     await quick.deploy(f"rollback myapp {before}")
     await quick.whispered(f"never proved `{before}` live for myapp")
     await quick.deploy("myapp feature/login")

@@ -80,13 +80,38 @@ async def test_queries_to_a_silent_server_end_when_the_bot_stops(quick: World) -
     await quick.stop_bot()
 
 
-async def test_missing_ref_is_reported_to_the_requester_after_the_form(quick: World) -> None:
+async def test_missing_ref_is_a_mistake_at_its_field(quick: World) -> None:
     await quick.deploy("")
     view = await quick.viewed(TITLE)
-    await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "no-such-branch"})
-    await quick.whispered("no-such-branch")
+    wrong = await quick.slack.submit(quick.ada, view, {"app": "myapp", "ref": "no-such-branch"})
+    assert wrong.errors == {"ref": "The repository of myapp has no branch or tag no-such-branch."}
     assert quick.messages == []
     assert await quick.rows() == []
+    done = await quick.slack.submit(quick.ada, view, {"ref": "feature/login"})
+    assert done.errors == {}
+    await quick.until_message("Deployed", "`feature/login`")
+
+
+async def test_form_offers_the_refs_of_the_repository_and_shows_what_is_live(quick: World) -> None:
+    await quick.deploy("myapp main")
+    await quick.until_message("Deployed")
+    (row,) = await quick.rows()
+    quick.hold()
+    await quick.deploy("myapp v1.0")
+    await quick.held()
+    await quick.deploy("")
+    view = await quick.viewed(TITLE)
+    await quick.slack.choose(quick.ada, view, "app", "myapp")
+    await quick.viewed("Looking up what is live")
+    view = await quick.viewed(f"{row.sha[:7]} is live", "*Deploying myapp* `v1.0`")
+    offered = await quick.slack.suggest(quick.ada, view, "ref")
+    assert [(one["value"], one["description"]["text"]) for one in offered] == [
+        ("main", "branch"),
+        ("feature/login", "branch"),
+        ("v1.0", "tag"),
+    ]
+    quick.let_go()
+    await quick.until_message("Deployed", "`v1.0`")
 
 
 async def test_form_asks_for_the_server_if_there_are_two(tmp_path: Path) -> None:
@@ -157,6 +182,21 @@ async def test_message_action_on_a_live_message_offers_the_same_deployment(quick
     assert (newest.ref, newest.sha) == (oldest.ref, oldest.sha)
     assert newest.requested_by.user == quick.slack.user("grace").id
     assert "@\u200bgrace" in shown(quick.message)
+
+
+async def test_deployment_status_is_answered_in_the_thread(quick: World) -> None:
+    await quick.deploy("myapp main")
+    message = await quick.until_message("Deployed")
+    await quick.replied("was deployed")
+    result = await quick.slack.shortcut(
+        quick.slack.user("grace"), message, callback_id="deployment_status"
+    )
+    assert result.acked
+    await quick.replied("Deployed myapp", "is live")
+    other = await quick.slack.say(quick.ada, quick.deploys, "good morning")
+    await quick.slack.shortcut(quick.ada, other, callback_id="deployment_status")
+    await quick.whispered("belongs to no deployment")
+    assert [one for one in quick.slack.thread(other) if one.bot_id] == []
 
 
 def _filled(view: View) -> dict[str, str | None]:

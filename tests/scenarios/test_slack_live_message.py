@@ -74,7 +74,7 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
         assert deployed.facts["Live now"] == "the new release"
         assert deployed.facts["Previous"] == f"`{row.previous_sha[:7]}` according to Dokku"
         assert "http://myapp.dokku.example:5000" in deployed.facts["Address"]
-        assert deployed.buttons == ["Full log"]
+        assert deployed.buttons == ["Full log", "Roll back"]  # to what Dokku's record named
         assert deployed.footer == row.id
         assert deployed.snippet == ""
 
@@ -126,6 +126,7 @@ ENDS = (
         behaviour="crash_1s",
         status="Failed · the new release keeps crashing",
         live="the new release",
+        buttons=("Full log", "Retry", "Roll back"),
     ),
     End(
         behaviour="skip_deploy",
@@ -182,7 +183,7 @@ async def test_unknown_result_is_reported_as_unknown(tmp_path: Path) -> None:
         lost = await at(world, "Failed:")
         assert lost.facts["Status"] == "Failed · contact was lost"
         assert lost.facts["Live now"] == "unknown"
-        assert lost.buttons == ["Full log", "Retry"]
+        assert lost.buttons == ["Full log", "Retry", "Roll back"]
         world.simulators.server.heal_for_test()
 
 

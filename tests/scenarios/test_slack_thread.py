@@ -28,6 +28,9 @@ async def test_thread_commands_are_answered_in_the_thread(quick: World) -> None:
     assert "build step 3/8" in file.text
     assert quick.slack.view(quick.ada) is None
     await _reply(quick, message, "cancel", user="grace")
+    await quick.whispered("Cancel myapp", user="grace")
+    (question,) = quick.slack.ephemerals(quick.slack.user("grace"))
+    await quick.click("answer_cancel", question, user="grace")
     await quick.replied("Cancelling myapp")
     await quick.until_message("Cancelled:")
     (row,) = await quick.rows()
@@ -70,9 +73,18 @@ async def test_retry_and_rollback_in_a_thread_link_to_the_new_deployment(quick: 
     started = await quick.replied("Started: myapp", message=failed)
     await quick.until_message("Deployed", "retry of")
     assert "/archives/" in shown(started)
-    await _reply(quick, quick.message, "rollback")
-    await quick.whispered("No release of myapp was proven live")
+    deployed = quick.message
+    await _reply(quick, deployed, "rollback?")
+    await _reply(quick, deployed, "rollback")
+    asked = await quick.whispered("Roll back *myapp*", "not verified by deploybot")
+    (row, _) = await quick.rows()
+    assert f"from `{row.sha[:7]}` (deployed " in asked
+    (question,) = quick.slack.ephemerals(quick.ada)
     assert len(quick.messages) == 2
+    await quick.click("answer_roll_back", question)
+    await quick.replied("Started: myapp", message=deployed)
+    await quick.until_message("Deployed", f"rollback of {row.id}")
+    assert len(quick.messages) == 3
 
 
 @pytest.mark.parametrize("behaviour", ["ok", "build_fails"])

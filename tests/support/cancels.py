@@ -80,6 +80,13 @@ async def by_command(world: World) -> None:
 
 
 async def by_reply(world: World) -> None:
+    """Reply in the thread, and answer the question that only the author sees."""
+    await reply(world)
+    await world.whispered("Cancel myapp")
+    await world.click("answer_cancel", world.slack.ephemerals(world.ada)[-1])
+
+
+async def reply(world: World) -> None:
     await world.slack.say(world.ada, world.deploys, "cancel", thread_ts=world.message.ts)
 
 
@@ -124,6 +131,10 @@ async def is_refused(world: World, way: str, *words: str) -> None:
         return
     if way == "command":
         await world.deploy(f"cancel {(await newest(world)).id}")
-    else:
-        await WAYS[way](world)
+    elif way == "reply":
+        await reply(world)
+    else:  # on a message that was drawn before
+        await world.slack.click_stale_for_test(
+            world.ada, world.message, action_id="deployment_cancel"
+        )
     await world.whispered(*words)

@@ -6,11 +6,18 @@ from dataclasses import replace
 from ulid import ULID
 
 from bot.clock import SystemClock
-from bot.deployments.app_names import AppNames, did_you_mean
+from bot.deployments.app_names import AppNames, RefNames, did_you_mean
 from bot.deployments.dokku_facts import Containers
-from bot.deployments.live.compare import LiveEvidence, compare_live
+from bot.deployments.live.compare import LiveEvidence, compare_live, is_good
 from bot.deployments.live.reader import LiveReader, LiveReport
-from bot.deployments.live.rollback import check_commit, choose_given, choose_previous
+from bot.deployments.live.rollback import (
+    RollbackPlan,
+    RollbackTarget,
+    check_commit,
+    choose_given,
+    choose_previous,
+    choose_recorded,
+)
 from bot.deployments.locks.service import LockService
 from bot.deployments.log_pages import LogPages
 from bot.deployments.model import (
@@ -37,7 +44,7 @@ from bot.slack.render.deployment import render
 from tests.support.builders import NOW, a_deployment
 from tests.support.log_pages import pages_of
 from tests.support.memory_store import MemoryLogs, MemoryStore
-from tests.support.rig import FakeAnnouncer, FakeObserver
+from tests.support.rig import FakeAnnouncer, FakeObserver, FakeRefs
 
 SERVERS = ("production", "staging")
 APPS = ("myapp", "shop")
@@ -55,6 +62,7 @@ class FakeService(Service):
             store=self.store, cache=cache, announcer=FakeAnnouncer(), observer=FakeObserver()
         )
         self.access = Access(people=client, catalog=_Catalog(), clock=clock)
+        self.refs = FakeRefs()
         self.queries = _Queries(self)
         self.locks = LockService(
             store=self.store, catalog=_Catalog(), guard=self.access, clock=clock
@@ -139,34 +147,15 @@ class FakeService(Service):
             )
         )
 
-    async def rollback(
-        self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
-    ) -> Deployment | None:
-        old = self.rows[deployment_id]
-        return await self.request(
-            Request(
-                app=old.app,
-                ref=old.rollback_sha,
-                server=old.server,
-                actor=actor,
-                trigger=trigger,
-                request_key=request_key,
-                channel=channel,
-                rollback_of=old.id,
-            )
-        )
+    async def plan_rollback(self, deployment_id: str, sha: str | None = None) -> RollbackPlan:
+        target = choose_recorded(self.rows[deployment_id], sha)
+        if target is None:
+            raise Declined("No release was proven live before that deployment.")
+        return self._plan(target)
 
-    async def rollback_app(
-        self,
-        app: str,
-        commit: str | None,
-        *,
-        server: str | None,
-        actor: Actor,
-        trigger: Trigger,
-        request_key: str,
-        channel: str,
-    ) -> Deployment | None:
+    async def plan_app_rollback(
+        self, app: str, commit: str | None, *, server: str | None
+    ) -> RollbackPlan:
         rows = await self.queries.history(app, server=server, limit=100)
         if not rows:
             raise Declined(f"No deployment of `{app}` was found.")
@@ -174,16 +163,31 @@ class FakeService(Service):
             raise Declined(f"{app} is on several servers. Say `{app} on SERVER`.")
         state = compare_live(LiveEvidence(started=rows))
         if commit is None:
-            target = choose_previous(app, state)
-        else:
-            given = check_commit(app, commit)
-            found = [one for one in rows if (one.sha or "").startswith(given)]
-            target = choose_given(app, given, found, state)
+            return self._plan(choose_previous(app, state))
+        given = check_commit(app, commit)
+        found = [one for one in rows if (one.sha or "").startswith(given)]
+        return self._plan(choose_given(app, given, found, state))
+
+    def _plan(self, target: RollbackTarget) -> RollbackPlan:
+        live, good = target.deployment, [one for one in self.rows.values() if is_good(one)]
+        source = next((one for one in good if one.sha == target.sha), None)
+        return RollbackPlan(target=target, live=live, live_sha=live.sha, source=source)
+
+    async def check_deployer(self, deployment: Deployment, actor: Actor) -> None:
+        await self.access.admit(actor)
+
+    async def check_cancel(self, deployment_id: str, actor: Actor) -> Deployment:
+        await self.access.admit(actor)
+        return self.rows[deployment_id]
+
+    async def _deploy_target(
+        self, target: RollbackTarget, actor: Actor, trigger: Trigger, request_key: str, channel: str
+    ) -> Deployment | None:
         return await self.request(
             Request(
-                app=app,
+                app=target.deployment.app,
                 ref=target.sha,
-                server=server,
+                server=target.deployment.server,
                 actor=actor,
                 trigger=trigger,
                 request_key=request_key,
@@ -209,6 +213,7 @@ class _Queries(Queries):
             reader=LiveReader(
                 store=service.store, servers=servers, catalog=catalog, names=names, timing=timing
             ),
+            refs=RefNames(servers=servers, refs=service.refs, clock=clock),
         )
         self._service = service
 
@@ -264,7 +269,7 @@ class _Catalog(Catalog):
         return []
 
     def repo_for(self, policy: AppPolicy) -> str | None:
-        return policy.repo
+        return policy.repo or f"https://git.example/acme/{policy.app}.git"
 
 
 class _Servers(Servers):

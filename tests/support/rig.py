@@ -35,7 +35,7 @@ from bot.deployments.ports import (
     Servers,
     Urgency,
 )
-from bot.deployments.refs import Commits, Found, RefAnswer, Refs
+from bot.deployments.refs import Commits, Found, RefAnswer, RefName, Refs
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
@@ -72,6 +72,11 @@ class FakeRefs(Refs):
         self.takes_s = 0.0
         self.shipped: Commits | None = None
         self.compared: list[tuple[str, str | None]] = []
+        self.listed: Sequence[RefName] = ()
+
+    async def names(self, repo: str) -> Sequence[RefName]:
+        await asyncio.sleep(self.takes_s)
+        return self.listed
 
     async def resolve(self, repo: str, ref: str) -> RefAnswer:
         await asyncio.sleep(self.takes_s)

@@ -28,8 +28,9 @@ on several. `ID` is the id of a deployment, or at least six characters from its 
 
 Only you see the answers to your questions; everyone in the channel sees who sets and ends a lock.
 If a command has a mistake, nothing starts and you get one line that says what is wrong and what
-to do. The bot posts the message of a deployment in the channel where you asked for it, so it must
-be a member of that channel: `/invite @deploybot`.
+to do. If a command, an app or a server is nearly right, it comes with a button that runs the
+corrected line. The bot posts the message of a deployment in the channel where you asked for it, so
+it must be a member of that channel: `/invite @deploybot`.
 
 ## Locks
 
@@ -52,19 +53,32 @@ Slack has no slash commands in threads. In the thread of a deployment, reply wit
 words, with or without mentioning the bot, and it answers in the thread:
 {thread_words}.
 The bot ignores every other reply, unless it mentions the bot: then it answers with help.
+{acting_words} count only as the bare word: `rollback?` or *cancel* in bold does nothing.
+
+In threads, mentions and direct messages, `cancel` and `rollback` ask you first, as their buttons
+do. Only you see the question. A rollback shows from which commit to which one it goes.
 
 In a channel, mention the bot before any command: `@deploybot deploy APP [REF]`, or shorter
 `@deploybot APP [REF]`. In a direct message to the bot, the command is enough.
 A group direct message works like a channel: mention the bot, or use `/deploy`. Nobody can be
 invited into one later, so start it with the bot in it.
 
-## The form, and *Deploy from message*
+## The form, and the message actions
 
 `/deploy` without anything else opens a form with app, ref and, if there are several, the server.
+Apps are listed by server. Branches and tags are searched while you type, if the bot can list the
+repository; anything else you type can be chosen too. Below the fields the form shows what is live,
+what runs and what waits. A mistake is shown at its field, and the form stays open. Nothing starts
+before you submit it.
+
 The message action *Deploy from message*, in the menu of any message, opens the same form filled
-with what the message names: a link to a repository, branch, commit, tag or pull request, `APP@REF`,
-`APP REF`, or a commit. On the message of a deployment it offers the same deployment again. Nothing
-starts before you submit the form.
+with what the message names: a link to a repository, branch, commit, tag, pull or merge request (on
+GitHub, GitLab, Bitbucket, Gitea or Forgejo), `APP@REF`, `APP REF`, or a commit. Messages and
+attachments of other bots are read as well. If the message names several things, you choose one. On
+the message of a deployment it offers the same deployment again.
+
+The message action *Deployment status*, on the message of a deployment or in its thread, answers in
+the thread.
 
 ## Approvals
 
@@ -85,7 +99,10 @@ An operator decides at the shell: `deploybot approve APP`, `deploybot reject APP
 
 {buttons}
 
-Clicking an outdated button only shows you a notice.
+Clicking an outdated button only shows you a notice. `Roll back` deploys the commit that its dialog
+names, however much later you click. Where the bot has not yet proven an earlier release, the dialog
+offers the commit that Dokku's own record named when the deployment started. That commit is *not
+verified by deploybot*. `/deploy rollback` asks before it deploys such a commit.
 {lasting} keep working on old messages.
 
 The *Full log* window has buttons too:
@@ -115,6 +132,7 @@ def commands_page() -> str:
                 for row in COMMANDS
             ),
         ),
+        acting_words=_listed(f"`{row.name}`" for row in COMMANDS if row.in_thread and row.acts),
         thread_words=_listed(f"`{row.name}`" for row in COMMANDS if row.in_thread),
         buttons=_table(
             ("button", "shown while the deployment is", "who may use it", "asks first"),
@@ -123,7 +141,9 @@ def commands_page() -> str:
                 for row in MESSAGE_BUTTONS
             ),
         ),
-        lasting=_listed(f"`{row.label}`" for row in MESSAGE_BUTTONS if row.works_when_hidden),
+        lasting=_listed(
+            dict.fromkeys(f"`{row.label}`" for row in MESSAGE_BUTTONS if row.works_when_hidden)
+        ),
         log_buttons=_table(
             ("button", "who may use it"), ((row.label, row.permission) for row in LOG_BUTTONS)
         ),
@@ -135,11 +155,12 @@ def _shown_while(button: ActionButton) -> str:
     return ", ".join(
         name
         for name, phase in _SAMPLES.items()
-        if button.shows(Situation(deployment=_sample(phase)))
+        if any(button.shows(Situation(deployment=_sample(phase, sha))) for sha in ("0" * 40, None))
     )
 
 
-def _sample(phase: Phase) -> Deployment:
+def _sample(phase: Phase, proven: str | None) -> Deployment:
+    """With `proven` to roll back to, else with what only Dokku's record names."""
     return Deployment(
         id="01K9ZB0000000000000000000A",
         server="production",
@@ -149,7 +170,8 @@ def _sample(phase: Phase) -> Deployment:
         ref="main",
         phase=phase,
         live=Live.NONE,
-        rollback_sha="0" * 40,
+        rollback_sha=proven,
+        previous_sha="1" * 40,
         requested_by=Actor(user="U0123"),
         trigger=Trigger.COMMAND,
         request_key="",

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from bot.deployments.app_names import AppNames
+from bot.deployments.app_names import AppNames, RefNames
 from bot.deployments.live.reader import LiveReader, LiveReport
 from bot.deployments.model import AppPolicy, Deployment, Phase, Progress
 from bot.deployments.ports import Catalog, Servers, Store
+from bot.deployments.refs import RefName
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING
 from bot.deployments.timing import Timing
@@ -45,6 +46,7 @@ class Queries:
         names: AppNames,
         timing: Timing,
         reader: LiveReader,
+        refs: RefNames,
     ) -> None:
         self.store = deployments.store
         self.catalog = catalog
@@ -53,6 +55,7 @@ class Queries:
         self._names = names
         self._timing = timing
         self._reader = reader
+        self._refs = refs
 
     async def live_state(self, app: str, *, server: str | None = None) -> Sequence[LiveReport]:
         """What is live now, on `server` or on each server that has the app. Declined: none has."""
@@ -121,6 +124,24 @@ class Queries:
         """The newest row and progress in this process's cache, else `deployment` itself."""
         cached = self._cache.get(deployment.id)
         return (cached.deployment, cached.progress) if cached else (deployment, Progress())
+
+    async def ref_names(self, app: str, server: str | None = None) -> Sequence[RefName]:
+        """Branches and tags of the app's repository; empty: it cannot be listed. Declined."""
+        return await asyncio.shield(self._listing(app, server))
+
+    def warm_refs(self, app: str, server: str | None = None) -> None:
+        """List them in the background, because they will be asked for soon."""
+        with contextlib.suppress(Declined):  # an unknown app has none
+            self._listing(app, server)
+
+    async def is_missing(self, ref: str, app: str, server: str | None = None) -> bool:
+        """Whether the app's repository has no such ref now. False: not known. Raises BotError."""
+        policy = self.catalog.policy(check_app(app), server)
+        return await self._refs.is_missing(policy, self.catalog.repo_for(policy), ref)
+
+    def _listing(self, app: str, server: str | None) -> asyncio.Task[Sequence[RefName]]:
+        policy = self.catalog.policy(check_app(app.lower()), server)
+        return self._refs.ask(policy, self.catalog.repo_for(policy))
 
     async def known_apps(self) -> Sequence[AppPolicy]:
         """Apps of the settings and of the servers, by name; slow servers are left out."""

@@ -7,9 +7,14 @@ from dataclasses import dataclass, replace
 from ulid import ULID
 
 from bot.clock import Clock
-from bot.deployments.app_names import AppNames
+from bot.deployments.app_names import AppNames, RefNames
 from bot.deployments.live.reader import LiveReader
-from bot.deployments.live.rollback import RollbackFinder, RollbackTarget
+from bot.deployments.live.rollback import (
+    RollbackFinder,
+    RollbackPlan,
+    RollbackTarget,
+    refuse_unverified,
+)
 from bot.deployments.lock import AppLocked
 from bot.deployments.locks.service import LockService, locked
 from bot.deployments.model import (
@@ -39,6 +44,11 @@ from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.deployments.timing import Timing
 from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
 from bot.names import check_app, check_ref, quoted
+
+TOO_LATE = (
+    "Too late to cancel: the new release is running and is being checked. Use *Roll back* when the "
+    "check has ended."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +105,7 @@ class Service:
             names=names,
             timing=timing,
             reader=reader,
+            refs=RefNames(servers=servers, refs=resolver.refs, clock=clock),
         )
         self._deployments = deployments
         self._store = deployments.store
@@ -185,18 +196,7 @@ class Service:
     async def cancel(self, deployment_id: str, *, actor: Actor, through: str) -> str:
         """Cancel a deployment; returns the sentence to answer with. Declined."""
         for _ in range(3):
-            deployment = await self._existing(deployment_id)
-            await self._check_cancel(deployment, actor)
-            if deployment.phase in ENDINGS:
-                raise Declined(
-                    f"{_name(deployment)} has already ended: {deployment.phase}. "
-                    "Nothing was cancelled."
-                )
-            if deployment.phase is Phase.CHECKING:
-                raise Declined(
-                    "Too late to cancel: the new release is running and is being checked. "
-                    "Use *Roll back* when the check has ended."
-                )
+            deployment = await self.check_cancel(deployment_id, actor)
             try:
                 if deployment.phase in WAITING:
                     return await self._cancel_waiting(deployment, actor, through)
@@ -204,6 +204,22 @@ class Service:
             except StaleState:
                 continue
         raise Declined("The deployment is changing right now. Look at its message and try again.")
+
+    async def check_cancel(self, deployment_id: str, actor: Actor) -> Deployment:
+        """The deployment, if the actor may cancel it now. Declined."""
+        deployment = await self._existing(deployment_id)
+        await self._check_cancel(deployment, actor)
+        if deployment.phase in ENDINGS:
+            raise Declined(
+                f"{_name(deployment)} has already ended: {deployment.phase}. Nothing was cancelled."
+            )
+        if deployment.phase is Phase.CHECKING:
+            raise Declined(TOO_LATE)
+        return deployment
+
+    async def check_deployer(self, deployment: Deployment, actor: Actor) -> None:
+        """Declined: the actor may not deploy the deployment's app."""
+        await self.access.check_deployer(self._rules_to_repeat(deployment), actor)
 
     async def _cancel_waiting(self, deployment: Deployment, actor: Actor, through: str) -> str:
         await self._removal.cancel(deployment, actor, through)
@@ -253,12 +269,34 @@ class Service:
         )
         return await self.request(ask)
 
+    async def plan_rollback(self, deployment_id: str, sha: str | None = None) -> RollbackPlan:
+        """Where a rollback of that deployment goes; with `sha`, to that commit. Declined."""
+        return await self._rollbacks.for_deployment(await self._existing(deployment_id), sha)
+
+    async def plan_app_rollback(
+        self, app: str, commit: str | None, *, server: str | None
+    ) -> RollbackPlan:
+        """Where a rollback of the app goes: to a commit that this bot proved live. Declined."""
+        return await self._rollbacks.for_app(check_app(app), commit, server)
+
     async def rollback(
-        self, deployment_id: str, *, actor: Actor, trigger: Trigger, request_key: str, channel: str
+        self,
+        deployment_id: str,
+        sha: str | None = None,
+        *,
+        actor: Actor,
+        trigger: Trigger,
+        request_key: str,
+        channel: str,
     ) -> Deployment | None:
-        """Deploy the commit that was proven live before that deployment. Like `request`."""
-        target = await self._rollbacks.for_deployment(await self._existing(deployment_id))
-        return await self._deploy_target(target, actor, trigger, request_key, channel)
+        """Deploy the commit that was proven live before that deployment. Like `request`.
+
+        `sha` is the commit that someone confirmed: only it is deployed, verified or not.
+        """
+        plan = await self.plan_rollback(deployment_id, sha)
+        if sha is None:
+            refuse_unverified(plan)
+        return await self._deploy_target(plan.target, actor, trigger, request_key, channel)
 
     async def rollback_app(
         self,
@@ -275,8 +313,9 @@ class Service:
 
         Like `request`.
         """
-        target = await self._rollbacks.for_app(check_app(app), commit, server)
-        return await self._deploy_target(target, actor, trigger, request_key, channel)
+        plan = await self.plan_app_rollback(app, commit, server=server)
+        refuse_unverified(plan)
+        return await self._deploy_target(plan.target, actor, trigger, request_key, channel)
 
     async def _deploy_target(
         self, target: RollbackTarget, actor: Actor, trigger: Trigger, request_key: str, channel: str

@@ -62,9 +62,9 @@ class RequestResolver:
     """Looks up repository and commit: in the settings, in Dokku's own record, in the repository."""
 
     def __init__(self, *, servers: Servers, refs: Refs, names: AppNames, store: Store) -> None:
+        self.refs = refs
         self._servers = servers
         self._store = store
-        self._refs = refs
         self._names = names
 
     async def look_up(self, deployment: Deployment) -> Resolved | NotDeployable:
@@ -107,12 +107,12 @@ class RequestResolver:
     ) -> tuple[str, RefAnswer]:
         """The ref by its name, and its commit."""
         ref = deployment.ref or await self._default_ref(dokku, deployment, report)
-        answer = await self._refs.resolve(repo, ref)
+        answer = await self.refs.resolve(repo, ref)
         unset = not deployment.ref and ref == "master" and isinstance(answer, NotThere)
         if unset and not await dokku.keeps_records():
             # An old Dokku names `master` also where no branch is set.
             ref = "HEAD"
-            answer = await self._refs.resolve(repo, ref)
+            answer = await self.refs.resolve(repo, ref)
         if isinstance(answer, Found) and answer.branch is not None:
             ref = answer.branch
         return ref, answer

@@ -111,6 +111,15 @@ STATIC_SELECT = also(
     _options_or_groups,
     _initial_is_an_option,
 )
+EXTERNAL_SELECT = shape(
+    {
+        "action_id": _ID,
+        "initial_option": _PLAIN_OPTION,
+        "min_query_length": integer(least=0, most=255),
+        "placeholder": _plain(150),
+        "confirm": _CONFIRM,
+    }
+)
 CHECKBOXES = also(
     shape(
         {
@@ -227,6 +236,7 @@ def _section_has_text(value: Any, pointer: str, problems: Problems) -> None:
 
 _SELECTS = {
     "static_select": STATIC_SELECT,
+    "external_select": EXTERNAL_SELECT,
     "checkboxes": CHECKBOXES,
     "radio_buttons": RADIO_BUTTONS,
 }
@@ -263,11 +273,22 @@ _INPUT = shape(
         "label": _plain(2000),
         "hint": _plain(2000),
         "optional": boolean,
+        "dispatch_action": boolean,
         "element": typed({"plain_text_input": PLAIN_TEXT_INPUT, **_SELECTS}),
     },
     required=("label", "element"),
 )
 
+external_options: Check = also(
+    shape(
+        {
+            "options": array(_PLAIN_OPTION, most=100, least=0),
+            "option_groups": array(_OPTION_GROUP, most=100, least=0),
+        }
+    ),
+    _options_or_groups,
+)
+"""The answer to `block_suggestion`."""
 message_blocks: Check = array(typed(_EVERYWHERE), most=MESSAGE_BLOCKS, least=0)
 view_blocks: Check = array(typed({**_EVERYWHERE, "input": _INPUT}), most=VIEW_BLOCKS, least=0)
 

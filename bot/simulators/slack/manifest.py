@@ -50,6 +50,8 @@ class AppConfig:
     bot_events: frozenset[str]
     scopes: frozenset[str]
     interactive: bool
+    options_url: str | None
+    """Where external options are loaded from in HTTP mode."""
     home_tab: bool
     messages_tab: bool
 
@@ -71,7 +73,8 @@ class AppConfig:
         except (KeyError, TypeError) as error:
             raise ManifestError(f"the manifest lacks {error}") from error
         events = frozenset(settings.get("event_subscriptions", {}).get("bot_events", ()))
-        interactive = bool(settings.get("interactivity", {}).get("is_enabled", False))
+        interactivity = settings.get("interactivity", {})
+        interactive = bool(interactivity.get("is_enabled", False))
         home = features.get("app_home", {})
         for event in sorted(events):
             if event not in EVENT_SCOPES:
@@ -91,6 +94,7 @@ class AppConfig:
             bot_events=events,
             scopes=scopes,
             interactive=interactive,
+            options_url=interactivity.get("message_menu_options_url"),
             home_tab=bool(home.get("home_tab_enabled", False)),
             messages_tab=bool(home.get("messages_tab_enabled", True)),
         )

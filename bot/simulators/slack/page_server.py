@@ -15,7 +15,7 @@ from bot.simulators.slack.workspace import Workspace
 
 # Changes come in bursts; more updates per second than this are not visible.
 _FRAME_S = 0.06
-_SCRIPTS = ("app", "blocks", "composer", "icons", "message", "modal", "mrkdwn", "panel")
+_SCRIPTS = ("app", "blocks", "composer", "external", "icons", "message", "modal", "mrkdwn", "panel")
 _ASSETS = {
     "": ("index.html", "text/html"),
     "page/style.css": ("style.css", "text/css"),
@@ -37,6 +37,7 @@ class PageActions:
             "click": self._click,
             "shortcut": self._shortcut,
             "delete": self._delete,
+            "choose": self._choose,
             "submit": self._submit,
             "close": self._close,
             "home": self._home,
@@ -69,6 +70,14 @@ class PageActions:
 
     async def _delete(self, user: User, body: Json) -> None:
         await self._actions.delete(user, self._message(user, body))
+
+    async def suggest(self, body: Json) -> list[Json]:
+        """What an external list offers for the text typed so far. Raises as `do`."""
+        user = self._workspace.users[body["user"]]
+        return await self._actions.suggest(user, self._view(body), body["name"], body["typed"])
+
+    async def _choose(self, user: User, body: Json) -> InteractionResult:
+        return await self._actions.choose(user, self._view(body), body["name"], body["value"])
 
     async def _submit(self, user: User, body: Json) -> InteractionResult:
         return await self._actions.submit(user, self._view(body), body["values"])
@@ -176,6 +185,9 @@ class Page:
         self._check_origin(request)
         try:
             body = await request.json()
+            if body["act"] == "suggest":
+                options = await self._page_actions.suggest(body)
+                return web.json_response({"ok": True, "options": options})
             result = await self._page_actions.do(body)
         except NotPossible as refusal:
             return web.json_response({"ok": False, "error": str(refusal)})

@@ -121,6 +121,21 @@ def view_action_click(
     }
 
 
+def block_suggestion(
+    workspace: Workspace, user: User, view: View, block_id: str, action_id: str, typed: str
+) -> Json:
+    """A user opened a list of external options, or typed into it. It carries no trigger."""
+    common = _common(workspace, user, "block_suggestion")
+    return {
+        **common,
+        "container": {"type": "view", "view_id": view.id},
+        "action_id": action_id,
+        "block_id": block_id,
+        "value": typed,
+        "view": view_json(workspace, view),
+    }
+
+
 def view_submission(workspace: Workspace, user: User, view: View, *, trigger_id: str) -> Json:
     """A user pressed the modal's submit button."""
     return {

@@ -11,6 +11,7 @@ from bot.simulators.slack.clock import Clock, Timings
 from bot.simulators.slack.controls import TestControls
 from bot.simulators.slack.delivery import Attempt, Delivery
 from bot.simulators.slack.events import EventPublisher
+from bot.simulators.slack.external_options import ExternalOptions
 from bot.simulators.slack.faults import Faults
 from bot.simulators.slack.http_mode import HttpTransport
 from bot.simulators.slack.interaction_tokens import InteractionTokens
@@ -109,10 +110,18 @@ class SlackSimulator(TestControls):
             responses=self._responses,
             views=views,
             chat=chat,
+            options=ExternalOptions(
+                workspace=self.workspace,
+                delivery=self._delivery,
+                over_http=mode == "http",
+                url=app.options_url,
+            ),
         )
         self.command = self.actions.command
         self.click = self.actions.click
         self.click_stale_for_test = self.actions.click_stale_for_test
+        self.suggest = self.actions.suggest
+        self.choose = self.actions.choose
         self.submit = self.actions.submit
         self.close = self.actions.close
         self.shortcut = self.actions.shortcut

@@ -8,6 +8,7 @@ from typing import Any
 from bot.simulators.slack import payloads, user_input, validation
 from bot.simulators.slack.delivery import Ack, Delivery, Envelope, NoAck
 from bot.simulators.slack.events import EventPublisher
+from bot.simulators.slack.external_options import ExternalOptions, OptionsNotLoadedError
 from bot.simulators.slack.interaction_tokens import InteractionTokens
 from bot.simulators.slack.manifest import AppConfig
 from bot.simulators.slack.methods.chat import Chat
@@ -64,6 +65,7 @@ class UserActions:
         responses: Responses,
         views: Views,
         chat: Chat,
+        options: ExternalOptions,
     ) -> None:
         self._workspace = workspace
         self._app = app
@@ -73,6 +75,7 @@ class UserActions:
         self._responses = responses
         self._views = views
         self._chat = chat
+        self._options = options
         self.notices: list[Notice] = []
 
     async def command(
@@ -137,6 +140,28 @@ class UserActions:
                 return await self._interact(user, message, blocks, action_id, confirm, None)
         raise NotPossible(f"no rendering of {message.ts} ever had {action_id!r}")
 
+    async def suggest(self, user: User, view: View, name: str, typed: str = "") -> list[Json]:
+        """Open an external list (by action or block id), or type into it; what it then offers."""
+        self._must_be_on_top(user, view)
+        block, element = user_input.field(view.blocks, name)
+        if element["type"] != "external_select":
+            raise NotPossible(f"{name} has no external options")
+        try:
+            return await self._options.load(user, view, block, element, typed)
+        except OptionsNotLoadedError as error:
+            self._notice(
+                user, f"The options of {element['action_id']} could not be loaded: {error}"
+            )
+            return []
+
+    async def choose(self, user: User, view: View, name: str, value: str) -> InteractionResult:
+        """Choose an option of a list (by action or block id); it may be sent at once."""
+        self._must_be_on_top(user, view)
+        _, element = user_input.field(view.blocks, name)
+        (filled,) = (await self._options.offered(user, view, {name: value})).values()
+        action_id = element["action_id"]
+        return await self._interact(user, view, view.blocks, action_id, True, filled)
+
     async def submit(
         self, user: User, view: View, values: Mapping[str, Any] | None = None
     ) -> InteractionResult:
@@ -144,7 +169,8 @@ class UserActions:
         self._must_be_on_top(user, view)
         if not view.payload.get("submit"):
             raise NotPossible(f"the modal {view.title!r} has no submit button")
-        view.values = user_input.fill(view.blocks, view.values, values or {})
+        filled = await self._options.offered(user, view, values or {})
+        view.values = user_input.fill(view.blocks, view.values, filled)
         view.errors = user_input.missing_inputs(view.blocks, view.values)
         if view.errors:
             self._workspace.changes.add("view_errors", str(view.errors))
@@ -264,6 +290,8 @@ class UserActions:
         if isinstance(target, View):
             if element["type"] != "button":
                 target.values = user_input.fill(target.blocks, target.values, {action_id: value})
+            if block["type"] == "input" and not block.get("dispatch_action", False):
+                return _not_sent({})
             trigger_id = self._tokens.new_trigger(user.id, view_id=target.id)
             payload = payloads.view_action_click(
                 self._workspace, user, target, action, trigger_id=trigger_id

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from bot.simulators.slack.model import Json, NotPossible, interactive_elements
 from bot.simulators.slack.workspace import Workspace
 
-_INPUTS = {"plain_text_input", "static_select", "checkboxes", "radio_buttons"}
+_INPUTS = {"plain_text_input", "external_select", "static_select", "checkboxes", "radio_buttons"}
 _PIECES = re.compile(
     r"(?P<done><(?:[@#!][^<>\s]+|https?://[^<>\s]+)>)"
     r"|(?P<url>https?://[^\s<>|]+[^\s<>|.,;:!?)'\"])"
@@ -86,12 +86,13 @@ def fill(blocks: list[Json], values: Json, filled: Mapping[str, Any]) -> Json:
     """
     state = {block_id: dict(actions) for block_id, actions in values.items()}
     for name, content in filled.items():
-        block, element = _field(blocks, name)
+        block, element = field(blocks, name)
         state[block["block_id"]][element["action_id"]] = _value(element, content)
     return state
 
 
-def _field(blocks: list[Json], name: str) -> tuple[Json, Json]:
+def field(blocks: list[Json], name: str) -> tuple[Json, Json]:
+    """The one block and element with this action or block id. NotPossible."""
     found = [
         (block, element)
         for block, element in interactive_elements(blocks)
@@ -117,7 +118,11 @@ def _value(element: Json, content: Any) -> Json:
             return {"type": element["type"], "selected_option": chosen}
 
 
-def _option(element: Json, value: str) -> Json:
+def _option(element: Json, value: Any) -> Json:
+    if element["type"] == "external_select":
+        if not isinstance(value, dict):
+            raise NotPossible(f"{element['action_id']} takes an option that the app has offered")
+        return value
     options: list[Json] = [*element.get("options", ())]
     for group in element.get("option_groups", ()):
         options += group["options"]

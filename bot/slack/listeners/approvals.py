@@ -18,7 +18,7 @@ from bot.slack.render.reject_form import REASON_BLOCK, VALUE, reject_form
 async def approve_clicked(click: Click) -> None:
     """`Approve`, of the commit that the button names."""
     sentence = await click.desk.service.approvals.approve(
-        click.deployment_id, actor=click.asker.actor, through=click.trigger, shown=click.shown
+        click.deployment_id, actor=click.asker.actor, through=click.trigger, shown=click.fixed
     )
     await click.answers.say(as_answer(sentence))
 

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.deployments.model import Deployment, Trigger
+from bot.deployments.model import Deployment, Phase, Trigger
+from bot.deployments.requests.service import TOO_LATE
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key, first_action, part, word
-from bot.slack.render.blocks import Button, Situation
+from bot.slack.render.blocks import Button, Situation, read_value
 
 UNKNOWN_DEPLOYMENT = "That deployment is no longer on record."
 
@@ -33,8 +34,10 @@ class Click(Call):
     """One click on a button."""
 
     deployment_id: str
-    shown: str | None
-    """The commit that the button was for, if it names one."""
+    fixed: str | None = None
+    """What the button fixed when it was shown, such as the commit of a rollback."""
+    question_key: str | None = None
+    """The request that asked the question which this click answers."""
     view: Body
     """The modal that the button is in; empty for a message."""
 
@@ -62,7 +65,7 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
 
     async def listener(desk: Desk, body: Body) -> None:
         asker = await desk.admit(asker_of(body))
-        deployment_id, _, shown = word(first_action(body), "value").partition(" ")
+        subject, key, fixed = read_value(word(first_action(body), "value"))
         click = Click(
             desk=desk,
             asker=asker,
@@ -70,8 +73,9 @@ def on_click(button: ActionButton) -> Callable[[Desk, Body], Awaitable[None]]:
             trigger=Trigger.BUTTON,
             request_key=delivery_key(body),
             trigger_id=word(body, "trigger_id"),
-            deployment_id=deployment_id,
-            shown=shown or None,
+            deployment_id=subject,
+            question_key=key,
+            fixed=fixed,
             view=part(body, "view"),
         )
         if not button.works_when_hidden:
@@ -89,6 +93,8 @@ async def _refuse_if_outdated(click: Click, button: ActionButton) -> None:
         return
     if deployment.phase not in ENDINGS and deployment.cancel is not None:
         raise Declined("This deployment is already being cancelled.")
+    if deployment.phase is Phase.CHECKING:
+        raise Declined(TOO_LATE)
     how = "ended" if deployment.phase in ENDINGS else "started"
     raise Declined(
         f"*{button.label}* no longer applies: this deployment has already {how} "

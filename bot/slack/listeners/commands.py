@@ -3,18 +3,22 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bot.deployments.live.rollback import NotVerified
 from bot.deployments.lock import Lock
 from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
+from bot.names import quoted
 from bot.slack.listeners import answers as say
-from bot.slack.listeners import approvals, locks, log_window, modals
+from bot.slack.listeners import approvals, locks, log_window, modals, questions
+from bot.slack.listeners.again import cancel_deployment, deploy_again, say_where
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
     About,
     Ask,
     Body,
+    Line,
     asker_of,
     delivery_key,
     read_about,
@@ -22,6 +26,7 @@ from bot.slack.listeners.payloads import (
     read_line,
     word,
 )
+from bot.slack.listeners.suggestions import suggest
 from bot.slack.listeners.targets import find_target, names_code
 from bot.slack.render.blocks import Answer
 
@@ -44,6 +49,8 @@ class Command:
     run: Callable[[Call], Awaitable[None]]
     in_thread: bool = False
     """Its name alone also works, as a reply in a deployment's thread."""
+    acts: bool = False
+    """It changes something: only the bare word counts, never `cancel?` or `*cancel*`."""
 
 
 async def on_command(desk: Desk, body: Body) -> None:
@@ -62,9 +69,17 @@ async def on_command(desk: Desk, body: Body) -> None:
 
 async def run_line(call: Call, text: str) -> None:
     """Run the command in a line of text. Declined: nothing was started, and why."""
-    line = read_line(text, TABLE.keys())
+    line = read_line(text, TABLE.keys(), exact=ACTS)
+    await run(call, line)
+
+
+async def run(call: Call, line: Line) -> None:
+    """Run a line that was read. A misspelling gets a suggestion. Declined, as `run_line`."""
     row = TABLE[line.word or "deploy"]
-    await row.run(replace(call, rest=line.rest))
+    try:
+        await row.run(replace(call, rest=line.rest))
+    except Declined as declined:
+        await suggest(call, line, declined, words=WORDS)
 
 
 async def deploy(call: Call) -> None:
@@ -105,7 +120,7 @@ async def start(call: Call, ask: Ask) -> None:
 async def status(call: Call) -> None:
     """The state of a deployment or an app; without a subject, everything running or queued."""
     queries, now = call.desk.queries, call.desk.clock.now()
-    about = read_about(call.rest)
+    about = _read_about(call)
     if about.subject is None and call.about is None:
         unfinished = [queries.snapshot(one) for one in await queries.store.unfinished()]
         shown = [one for one in unfinished if about.server in {None, one[0].server}]
@@ -142,7 +157,7 @@ async def _held(call: Call) -> Sequence[Lock]:
 
 async def history(call: Call) -> None:
     """The newest deployments of an app."""
-    about = read_about(call.rest)
+    about = _read_about(call)
     one = await _subject(call, about, usage="history APP")
     server = one.server if about.subject is None or _is_by_id(one, about) else about.server
     found = await call.desk.queries.history(one.app, server=server, limit=HISTORY)
@@ -152,7 +167,7 @@ async def history(call: Call) -> None:
 
 async def show_log(call: Call) -> None:
     """The log: a modal where one can be opened, else a file in the thread."""
-    deployment = await _subject(call, read_about(call.rest), usage="logs APP")
+    deployment = await _subject(call, _read_about(call), usage="logs APP")
     if call.trigger_id is not None:
         await log_window.open_log(
             call.desk, trigger_id=call.trigger_id, deployment_id=deployment.id
@@ -164,46 +179,66 @@ async def show_log(call: Call) -> None:
 
 async def cancel(call: Call) -> None:
     """Cancel the running deployment of an app or, if none is running, the first in its queue."""
-    await cancel_deployment(call, await _subject(call, read_about(call.rest), usage="cancel APP"))
-
-
-async def cancel_deployment(call: Call, deployment: Deployment) -> None:
-    """Request a cancel; the answer goes to whoever asked."""
-    sentence = await call.desk.service.cancel(
-        deployment.id, actor=call.asker.actor, through=call.trigger
-    )
-    await call.answers.say(as_answer(sentence))
+    deployment = await _subject(call, _read_about(call), usage="cancel APP")
+    if call.answers.aloud:
+        await questions.ask_cancel(call, deployment)
+    else:
+        await cancel_deployment(call, deployment)
 
 
 async def retry(call: Call) -> None:
     """Deploy the same ref again."""
-    deployment = await _subject(call, read_about(call.rest), usage="retry APP")
+    deployment = await _subject(call, _read_about(call), usage="retry APP")
     await deploy_again(call, deployment, back=False)
 
 
 async def rollback(call: Call) -> None:
     """Deploy a commit that was proven live: the latest earlier one, or the given one."""
-    about = read_about(call.rest, rest=True)
+    about = _read_about(call, rest=True)
     service, app, server = call.desk.service, about.subject, about.server
     by_id = (
         await service.queries.find_by_id(app) if app else await _subject(call, about, usage=USAGE)
     )
     if by_id is not None:
-        if about.rest is None:
+        app, server = by_id.app, by_id.server
+    if call.answers.aloud:
+        if by_id is not None and about.rest is None:
+            plan = await service.plan_rollback(by_id.id)
+        else:
+            plan = await service.plan_app_rollback(app or "", about.rest, server=server)
+        await questions.ask_rollback(call, plan)
+        return
+    try:
+        if by_id is not None and about.rest is None:
             await deploy_again(call, by_id, back=True)
             return
-        app, server = by_id.app, by_id.server
-    async with call.desk.repeats.hold(f"rollback {app}"):
-        new = await service.rollback_app(
-            app or "",
-            about.rest,
-            server=server,
-            actor=call.asker.actor,
-            trigger=call.trigger,
-            request_key=call.request_key,
-            channel=call.asker.channel,
+        async with call.desk.repeats.hold(f"rollback {app}"):
+            new = await service.rollback_app(
+                app or "",
+                about.rest,
+                server=server,
+                actor=call.asker.actor,
+                trigger=call.trigger,
+                request_key=call.request_key,
+                channel=call.asker.channel,
+            )
+    except NotVerified as unverified:
+        await questions.ask_rollback(call, unverified.plan)
+    else:
+        await say_where(call, new)
+
+
+def _read_about(call: Call, *, rest: bool = False) -> About:
+    """As `read_about`, with the server's own spelling. Declined: there is no such server."""
+    about = read_about(call.rest, rest=rest)
+    if about.server is None:
+        return about
+    names = {name.casefold(): name for name in call.desk.queries.servers.names()}
+    if about.server.casefold() not in names:
+        raise Declined(
+            f"There is no server `{quoted(about.server)}`. I know: {', '.join(names.values())}."
         )
-    await _say_where(call, new)
+    return replace(about, server=names[about.server.casefold()])
 
 
 async def _subject(call: Call, about: About, *, usage: str = "status APP") -> Deployment:
@@ -223,40 +258,9 @@ def _is_by_id(one: Deployment, about: About) -> bool:
     return about.subject is not None and about.subject != one.app
 
 
-async def deploy_again(call: Call, deployment: Deployment, *, back: bool) -> None:
-    """Retry or roll back. In a thread the answer links to the new deployment."""
-    service = call.desk.service
-    async with call.desk.repeats.hold(deployment.id):
-        await refuse_twice(service.queries.store.unfinished, deployment, back=back)
-        act = service.rollback if back else service.retry
-        new = await act(
-            deployment.id,
-            actor=call.asker.actor,
-            trigger=call.trigger,
-            request_key=call.request_key,
-            channel=call.asker.channel,
-        )
-    await _say_where(call, new)
-
-
-async def _say_where(call: Call, new: Deployment | None) -> None:
-    """In a thread or DM; elsewhere the new live message is the answer."""
-    if new is not None and call.answers.aloud:
-        await call.answers.say(say.started_answer(new))
-
-
-async def refuse_twice(
-    unfinished: Callable[[], Awaitable[Sequence[Deployment]]], deployment: Deployment, *, back: bool
-) -> None:
-    """Declined: the same was started before and has not ended."""
-    for one in await unfinished():
-        if deployment.id == (one.rollback_of if back else one.retry_of):
-            raise Declined(say.already_words(one, back=back))
-
-
 async def apps(call: Call) -> None:
     """What can be deployed."""
-    server = read_about(call.rest).server
+    server = _read_about(call).server
     known = [one for one in await call.desk.queries.known_apps() if server in {None, one.server}]
     await call.answers.say(say.apps_answer(known, servers=call.desk.queries.servers.names()))
 
@@ -285,6 +289,7 @@ COMMANDS: Sequence[Command] = (
             "`/deploy deploy APP`."
         ),
         run=deploy,
+        acts=True,
     ),
     Command(
         name="status",
@@ -318,6 +323,7 @@ COMMANDS: Sequence[Command] = (
         ),
         run=cancel,
         in_thread=True,
+        acts=True,
     ),
     Command(
         name="approve",
@@ -337,6 +343,7 @@ COMMANDS: Sequence[Command] = (
         summary="Deploy the same branch, tag or commit again; a branch at its newest commit.",
         run=retry,
         in_thread=True,
+        acts=True,
     ),
     Command(
         name="rollback",
@@ -347,6 +354,7 @@ COMMANDS: Sequence[Command] = (
         ),
         run=rollback,
         in_thread=True,
+        acts=True,
     ),
     Command(
         name="lock",
@@ -376,3 +384,6 @@ COMMANDS: Sequence[Command] = (
     Command(name="help", usage="", summary="Show this list.", run=help_, in_thread=True),
 )
 TABLE: Mapping[str, Command] = {row.name or "deploy": row for row in COMMANDS}
+WORDS = {name: "APP" in row.usage for name, row in TABLE.items()}
+"""Command -> whether an app follows it."""
+ACTS = frozenset(name for name, row in TABLE.items() if row.acts)

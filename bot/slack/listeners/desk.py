@@ -18,7 +18,7 @@ from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Service
 from bot.errors import SlackError
-from bot.slack.client import SlackClient
+from bot.slack.client import OpenView, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.payloads import Asker
 from bot.slack.render.blocks import Answer, Json, section
@@ -30,6 +30,7 @@ RESPOND_TIMEOUT_S = 10
 REMEMBERED = timedelta(minutes=10)
 """Slack's last retry of an event comes about 5 minutes after the first try."""
 MOST_REMEMBERED = 20_000
+MOST_MODALS = 1_000
 _HTTP_OK = 200
 _BROADCAST = re.compile(r"@(?=(?:here|channel|everyone)\b)")
 
@@ -85,6 +86,22 @@ class RecentDeliveries:
         return True
 
 
+class Turns:
+    """The newest action in each modal: an older one that is late changes nothing any more."""
+
+    def __init__(self, most: int = MOST_MODALS) -> None:
+        self._most = most
+        self._newest: OrderedDict[str, str] = OrderedDict()
+
+    def is_newest(self, view_id: str, action_ts: str) -> bool:
+        """Note an action; whether no later one in this modal was noted before."""
+        newest = max(action_ts, self._newest.pop(view_id, ""))
+        self._newest[view_id] = newest
+        if len(self._newest) > self._most:
+            self._newest.popitem(last=False)
+        return newest == action_ts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """The listeners' tools. One per process, made once Slack has said who the bot is."""
@@ -99,6 +116,7 @@ class Desk:
     """(channel, whether the bot has just come back): something arrived from there."""
     repeats: LockPerDeployment = field(default_factory=LockPerDeployment)
     """When two people press `Retry` at the same time, one deployment starts."""
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def queries(self) -> Queries:
@@ -117,13 +135,16 @@ class Desk:
         """The ways to answer this person."""
         return Answers(client=self.client, asker=asker, aloud=aloud)
 
-    async def show_view(self, view_id: str, view: Json) -> None:
-        """Replace what a modal shows, if it is still open."""
+    async def show_view(
+        self, view_id: str, view: Json, *, view_hash: str | None = None
+    ) -> OpenView | None:
+        """Replace what a modal shows. None: it was closed, or has changed since `view_hash`."""
         try:
-            await self.client.update_view(view_id, view)
+            return await self.client.update_view(view_id, view, view_hash=view_hash)
         except SlackError as error:
             if error.code not in CLOSED_MEANWHILE:
                 raise
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +175,21 @@ class Answers:
             else:
                 return
         await self.whisper_answer(answer)
+
+    async def ask(self, question: Answer) -> None:
+        """Show a question with buttons to the person only."""
+        await self.whisper_answer(question)
+
+    async def settle(self, sentence: str | None = None) -> None:
+        """Take away the question whose button was clicked; `sentence` says something instead."""
+        body: dict[str, Any] = {"delete_original": True}
+        if sentence is not None:
+            answer = as_answer(sentence)
+            body = {"replace_original": True, "text": answer.text, "blocks": list(answer.blocks)}
+        url = self.asker.response_url
+        settled = url is not None and await self._send(url, body)
+        if not settled and sentence is not None:
+            await self.whisper(sentence)
 
     async def post(self, answer: Answer) -> None:
         """Say it where all can read it. SlackError: it cannot be posted there."""
@@ -188,6 +224,17 @@ class Answers:
         await self.client.post(user, text=answer.text, blocks=answer.blocks)
 
     async def _respond(self, url: str, answer: Answer) -> bool:
+        body: dict[str, Any] = {
+            "response_type": "ephemeral",
+            "replace_original": False,
+            "text": answer.text,
+            "blocks": list(answer.blocks),
+        }
+        if self.asker.thread_ts is not None:
+            body["thread_ts"] = self.asker.thread_ts
+        return await self._send(url, body)
+
+    async def _send(self, url: str, body: dict[str, Any]) -> bool:
         """Whether Slack took it: a refused response URL raises nothing by itself."""
         web = self.client.web
         webhook = AsyncWebhookClient(
@@ -195,12 +242,6 @@ class Answers:
         )
         # The SDK reads HTTPS_PROXY here too, and never NO_PROXY; the client has decided.
         webhook.proxy = web.proxy
-        body: dict[str, Any] = {
-            "response_type": "ephemeral",
-            "replace_original": False,
-            "text": answer.text,
-            "blocks": list(answer.blocks),
-        }
         try:
             response = await webhook.send_dict(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -24,7 +24,8 @@ from bot.slack.listeners.desk import Desk, RecentDeliveries
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key
-from bot.slack.render.form import FORM
+from bot.slack.listeners.question_buttons import QUESTION_BUTTONS
+from bot.slack.render.form import APP_BLOCK, CHOICE, FORM, REF_BLOCK
 from bot.slack.render.reject_form import REJECT
 
 Handler = Callable[[Desk, Body], Awaitable[None]]
@@ -74,6 +75,15 @@ class Listeners:
             return
         await ack()
         self.start(modals.submit_form, body)
+
+    async def offer(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """A searched field of the form: the answer is the ack itself."""
+        try:
+            options = await modals.form_options(self._desk, body)
+        except BotError as error:
+            log.info("options_not_read", error=type(error).__name__)
+            options = []
+        await ack(options=options)
 
     async def _run(self, handler: Handler, body: Body, name: str) -> None:
         try:
@@ -128,13 +138,18 @@ def build_app(
     listeners = Listeners(desk, tasks)
     listen = listeners.listener_for
     app.command(ANY)(listen(commands.on_command))
-    for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS):
+    for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS, *QUESTION_BUTTONS):
         app.action(button.action_id)(listen(on_click(button)))
     for action_id, handler in locks.LOCK_BUTTONS.items():
         app.action(action_id)(listen(handler))
     app.view(FORM)(listeners.submit)
     app.view(REJECT)(listen(approvals.on_reject))
+    for changed in (APP_BLOCK, CHOICE):
+        app.action(changed)(listen(modals.on_form_change))
+    for searched in (APP_BLOCK, REF_BLOCK):
+        app.options(searched)(listeners.offer)
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))
+    app.message_shortcut(shortcuts.DEPLOYMENT_STATUS)(listen(shortcuts.on_deployment_status))
     app.event("app_mention")(listen(threads.on_chat))
     app.event("message")(listen(threads.on_chat))
     for catch_all in (app.event, app.action, app.view, app.view_closed, app.shortcut):

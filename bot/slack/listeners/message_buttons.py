@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from bot.deployments.model import Live, Phase
+from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.states import ENDINGS, RUNNING
+from bot.slack.listeners.again import cancel_deployment, deploy_again
 from bot.slack.listeners.approvals import approve_clicked, open_reject_form
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
-from bot.slack.listeners.commands import cancel_deployment, deploy_again
 from bot.slack.listeners.locks import follow
 from bot.slack.listeners.log_window import open_log
 from bot.slack.render.blocks import Confirm, Situation, Style
@@ -27,7 +27,8 @@ async def _retry(click: Click) -> None:
 
 
 async def _roll_back(click: Click) -> None:
-    await deploy_again(click, await click.deployment(), back=True)
+    # The commit that the dialog named. Messages of older releases carry none.
+    await deploy_again(click, await click.deployment(), back=True, sha=click.fixed)
 
 
 async def _follow(click: Click) -> None:
@@ -49,8 +50,10 @@ def _has_log(now: Situation) -> bool:
 
 
 def _can_cancel(now: Situation) -> bool:
-    """Until it ends, or a cancel was requested: a second request changes nothing."""
-    if now.deployment.cancel is not None or now.deployment.phase is Phase.CANCELLING:
+    """Until nothing is left to cancel, or it was requested: a second request changes nothing."""
+    if now.deployment.cancel is not None:
+        return False
+    if now.deployment.phase in {Phase.CANCELLING, Phase.CHECKING}:
         return False
     return now.deployment.phase is Phase.QUEUED or now.deployment.phase in RUNNING
 
@@ -62,11 +65,19 @@ def _did_not_succeed(now: Situation) -> bool:
 def _can_roll_back(now: Situation) -> bool:
     """Only to a commit proven live, and never to the one that this deployment released."""
     one = now.deployment
-    if one.rollback_sha is None or one.rollback_sha == one.sha:
-        return False
-    if one.phase is Phase.SUCCEEDED:
-        return True
-    return one.phase in ENDINGS and one.live is not Live.PREVIOUS
+    proven = one.rollback_sha is not None and one.rollback_sha != one.sha
+    return proven and _has_changed(one)
+
+
+def _can_roll_back_unverified(now: Situation) -> bool:
+    """Where this bot has proven nothing older, but Dokku's own record names a commit."""
+    one = now.deployment
+    return one.rollback_sha is None and one.unverified_sha is not None and _has_changed(one)
+
+
+def _has_changed(one: Deployment) -> bool:
+    """Whether it may have changed what is live."""
+    return one.phase in ENDINGS and (one.phase is Phase.SUCCEEDED or one.live is not Live.PREVIOUS)
 
 
 MESSAGE_BUTTONS: Sequence[ActionButton] = (
@@ -75,7 +86,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         label="Approve",
         shows=_awaits_decision,
         style=Style.PRIMARY,
-        names_commit=True,
+        fixes=lambda deployment: deployment.sha,
         permission=Permission.APPROVER,
         call=approve_clicked,
         works_when_hidden=True,
@@ -130,11 +141,34 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         action_id="deployment_rollback",
         label="Roll back",
         shows=_can_roll_back,
+        fixes=lambda deployment: deployment.rollback_sha,
         style=Style.DANGER,
         confirm=Confirm(
             title="Roll back?",
-            text="This deploys {app} on {server} at {rollback}, the commit that was live "
-            "before{back}.",
+            text=(
+                "This takes {app} on {server} from {live} back to {rollback}, the commit that was "
+                "live before{back}. It is built again."
+            ),
+            yes="Roll back",
+            no="Leave it",
+        ),
+        permission=Permission.DEPLOYER,
+        call=_roll_back,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_rollback_unverified",
+        label="Roll back",
+        shows=_can_roll_back_unverified,
+        fixes=lambda deployment: deployment.unverified_sha,
+        style=Style.DANGER,
+        confirm=Confirm(
+            title="Roll back, not verified?",
+            text=(
+                "This takes {app} on {server} from {live} back to {unverified}, the commit that "
+                "Dokku's own record named before. It is not verified by deploybot: it may never "
+                "have been live. It is built again."
+            ),
             yes="Roll back",
             no="Leave it",
         ),

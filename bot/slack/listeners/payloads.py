@@ -250,8 +250,11 @@ def _is_quote(char: str) -> bool:
     return "QUOTATION MARK" in name or "APOSTROPHE" in name or name.endswith("PRIME")
 
 
-def read_line(text: str, known: Collection[str]) -> Line:
-    """Read a line of chat. Commands work in any case; `known` are the names of the table."""
+def read_line(text: str, known: Collection[str], *, exact: Collection[str] = ()) -> Line:
+    """Read a line of chat. Commands work in any case; `known` are the names of the table.
+
+    Those of `exact` change something: `cancel?` is a question, and no command.
+    """
     words = split_words(text)
     if not words:
         return Line(None, words)
@@ -260,7 +263,7 @@ def read_line(text: str, known: Collection[str]) -> Line:
     if "help" in known and (first == "?" or (first != bare and bare in _HELP)):
         return Line("help", words[1:])
     for name in (first, first.rstrip(".,;:!?\u2026")):
-        if name in known:
+        if name in known and (name == first or name not in exact):
             return Line(name, words[1:])
     return Line(None, words)
 

@@ -15,6 +15,8 @@ from bot.slack.listeners.payloads import is_app, is_ref, undo_escapes
 
 LONGEST_TEXT = 20_000
 """Characters of a message that are read; Slack's limit is 40,000."""
+MOST_TARGETS = 10
+"""Readings of one message that are offered."""
 DEEPEST = 8
 """Levels of nested blocks that are read; Slack nests four."""
 
@@ -22,6 +24,16 @@ _LINK = re.compile(r"\b(?:https?|ssh|git)://[^\s<>|\"'`]+|\bgit@[\w.-]+:[^\s<>|\
 _SHA = re.compile(r"(?<![\w/.-])(?=[0-9a-f]*[0-9])[0-9a-f]{7,40}(?![\w/-])")
 _AROUND = ".,;:!?()[]{}`'\"*&\u201c\u201d\u2018\u2019"
 _REF_LIKE = re.compile(r"main|master|develop|trunk|staging|production|.*[0-9/_-].*")
+_TEXT_KEYS = (
+    *("url", "title_link", "from_url", "original_url", "author_link"),
+    *("pretext", "title", "text", "value", "fallback"),
+)
+_NESTING_KEYS = (
+    *("text", "title", "fields", "elements", "blocks", "accessory", "actions", "attachments"),
+    "message_blocks",
+    "message",
+)
+"""Of blocks, and of the attachments that other bots and shared messages have."""
 _SPEECH = frozenset(
     {
         *("a", "again", "all", "an", "and", "app", "as", "at", "be", "branch", "by", "can"),
@@ -59,12 +71,27 @@ def find_target(text: str, apps: Sequence[AppPolicy] = ()) -> Target:
     With the known `apps`, a repository of one of them means that app, and in plain speech only a
     known app is accepted (`myapp main`), unless the text contains nothing else.
     """
+    return next(iter(find_targets(text, apps)), Target())
+
+
+def find_targets(text: str, apps: Sequence[AppPolicy] = ()) -> Sequence[Target]:
+    """Everything that a message may mean, the likeliest first; see `find_target`."""
     text = text[:LONGEST_TEXT]
     guesses = [*_from_links(text, apps), *_from_words(text, apps)]
     app = next((guess.app for guess in guesses if guess.app), None)
-    ref = _best_ref(guess for guess in guesses if guess.app in {app, None})
+    best = _best_ref(guess for guess in guesses if guess.app in {app, None})
+    pairs = dict.fromkeys([(app, best)] + [(guess.app or app, guess.ref) for guess in guesses])
+    with_ref = {app for app, ref in pairs if ref is not None}
+    return [
+        Target(app=app, ref=ref, server=_only_server(app, apps))
+        for app, ref in pairs
+        if (ref is not None or app not in with_ref) and (app or ref)
+    ][:MOST_TARGETS]
+
+
+def _only_server(app: str | None, apps: Sequence[AppPolicy]) -> str | None:
     servers = {policy.server for policy in apps if policy.app == app}
-    return Target(app=app, ref=ref, server=servers.pop() if len(servers) == 1 else None)
+    return servers.pop() if len(servers) == 1 else None
 
 
 def names_code(link: str) -> bool:
@@ -93,11 +120,14 @@ def _strings(node: object, depth: int) -> Iterator[str]:
         for item in node:
             yield from _strings(item, depth - 1)
     elif isinstance(node, Mapping):
-        for key in ("url", "title_link", "from_url", "title", "text", "fallback"):
+        for key in _TEXT_KEYS:
             value = node.get(key)
-            if isinstance(value, str) and value:
+            hidden = (
+                key == "value" and "type" in node
+            )  # of a button; an attachment's field is shown
+            if isinstance(value, str) and value and not hidden:
                 yield value
-        for key in ("text", "title", "fields", "elements", "blocks", "accessory"):
+        for key in _NESTING_KEYS:
             yield from _strings(node.get(key), depth - 1)
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from bot.deployments.model import Deployment, Trigger
 from bot.errors import Declined
-from bot.slack.listeners.commands import TABLE, help_, run_line, start
+from bot.names import quoted
+from bot.slack.listeners.commands import ACTS, TABLE, WORDS, help_, run, run_line
 from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.payloads import (
-    Ask,
     Asker,
     Body,
     Line,
@@ -20,6 +20,7 @@ from bot.slack.listeners.payloads import (
     without_mention,
     word,
 )
+from bot.slack.listeners.suggestions import suggest
 
 SPOKEN_SUBTYPES = frozenset({"", "file_share", "thread_broadcast"})
 """Kinds of `message` events that a person wrote; the others report edits, joins, ..."""
@@ -29,6 +30,8 @@ UNARCHIVED = frozenset({"channel_unarchive", "group_unarchive"})
 THREAD_COMMANDS = frozenset(row.name for row in TABLE.values() if row.in_thread)
 ALIKE = 0.6
 """difflib's measure: `myap` matches `myapp`, `thank` does not."""
+LONGEST_COMMAND = 4
+"""Words: `APP REF to SERVER`, or a command with its arguments. More is plain speech."""
 
 
 async def on_chat(desk: Desk, body: Body) -> None:
@@ -83,40 +86,65 @@ async def _in_thread(call: Call, text: str, *, mentioned: bool) -> None:
     if single is None and not mentioned and not call.asker.direct:
         return
     call = await _admitted(call)
-    line = read_line(text, TABLE.keys())
+    line = _read(text)
     if single is not None:
         await TABLE[single].run(call)
     elif line.word is not None:
         await run_line(call, text)
     else:
+        await _suggest_or_help(call, line)
+
+
+async def _suggest_or_help(call: Call, line: Line) -> None:
+    """A misspelled command gets its correction; plain speech, a question among it, gets help."""
+    if not 0 < len(line.rest) <= LONGEST_COMMAND or not line.rest[0].isalpha():
+        await help_(call)
+        return
+    unknown = Declined(f"I don't know the command `{quoted(line.rest[0])}`.")
+    try:
+        await suggest(call, line, unknown, words=WORDS, only_words=True)
+    except Declined:
         await help_(call)
 
 
 async def _mention(call: Call, text: str) -> None:
     """A command, or an app and a ref; anything else gets help."""
-    line = read_line(text, TABLE.keys())
+    line = _read(text)
     if line.word is not None:
         await run_line(call, text)
         return
-    ask = await _plain_ask(call, line)
-    if ask is None:
-        await help_(call)
+    if await _is_plain_ask(call, line):
+        await run(call, line)
     else:
-        await start(call, ask)
+        await _suggest_or_help(call, line)
 
 
-async def _plain_ask(call: Call, line: Line) -> Ask | None:
-    """`APP [REF] [to SERVER]` if the app is known, or nearly; None: plain speech."""
+async def _is_plain_ask(call: Call, line: Line) -> bool:
+    """Whether it is `APP [REF] [to SERVER]`, with a known app or nearly; else plain speech."""
     try:
         ask = read_ask(line.rest)
     except Declined:
-        return None
+        return False
     names = {policy.app for policy in await call.desk.queries.known_apps()}
-    known = not names or difflib.get_close_matches(ask.app, names, n=1, cutoff=ALIKE)
-    return ask if known else None
+    return not names or bool(difflib.get_close_matches(ask.app, names, n=1, cutoff=ALIKE))
+
+
+def _read(text: str) -> Line:
+    """A line of chat. A word that acts counts only as it is: `*cancel*` may be said in passing."""
+    line = read_line(text, TABLE.keys(), exact=ACTS)
+    said = text.split(maxsplit=1)[:1]
+    if line.word in ACTS and said[0].lower() != line.word:
+        return Line(None, (*said, *line.rest))
+    return line
 
 
 def _single_word(text: str) -> str | None:
-    """The thread command that is the whole text, in any case, with or without a full stop."""
-    single = text.strip(" \t\n.!?*`_").lower()
-    return single if single in THREAD_COMMANDS else None
+    """The thread command that is the whole text, in any case.
+
+    Questions may have a mark around them (`status?`, `*help*`); a word that acts may not.
+    """
+    bare = text.strip().lower()
+    if bare in THREAD_COMMANDS:
+        return bare
+    single = bare.strip(" \t\n.!?*`_")
+    return single if single in THREAD_COMMANDS - ACTS else None

@@ -17,7 +17,7 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models import JsonObject
 from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
 
-from bot.deployments.model import Deployment, Progress
+from bot.deployments.model import Deployment, Live, Progress
 from bot.slack.render.text import commit_count, cut, length, one_line, short_sha
 
 Json = dict[str, Any]
@@ -110,8 +110,9 @@ class Style(StrEnum):
 class Confirm:
     """Slack's dialog before a click counts.
 
-    `text` may contain `{app}`, `{server}`, `{ref}`, `{rollback}` (a short SHA) and `{back}` (how
-    far that goes back, if known). It is shown as plain text, cut to Slack's 300 characters.
+    `text` may contain `{app}`, `{server}`, `{ref}`, `{live}` (the commit that this deployment left
+    live, and since when), `{rollback}` and `{unverified}` (short SHAs) and `{back}` (how far the
+    rollback goes back, if known). It is shown as plain text, cut to Slack's 300 characters.
     """
 
     title: str
@@ -133,11 +134,26 @@ class Situation:
     """A line of the log mentions an error."""
 
 
+def _fixes_nothing(_deployment: Deployment) -> str | None:
+    return None
+
+
+def write_value(subject: str, *, key: str = "-", rest: str | None = None) -> str:
+    """A button's value: the deployment's id, the request that it answers, and what it fixes."""
+    return subject if rest is None and key == "-" else f"{subject} {key} {rest or '-'}"
+
+
+def read_value(value: str) -> tuple[str, str | None, str | None]:
+    """The three parts of `write_value`; None: absent. Older messages carry the id only."""
+    subject, key, rest, *_ = (*value.split(" ", 2), "-", "-")
+    return subject, None if key == "-" else key, None if rest == "-" else rest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """How a button looks, and when it is shown.
+    """How a button looks, and when it is shown. Its value in Slack begins with the deployment id.
 
-    Its value in Slack is the deployment id; with `names_commit` also the commit that was shown.
+    The rest of the value is in `write_value`.
     """
 
     action_id: str
@@ -146,7 +162,8 @@ class Button:
     """Whether it is shown. Pure; asked again when a click arrives."""
     style: Style | None = None
     confirm: Confirm | None = None
-    names_commit: bool = False
+    fixes: Callable[[Deployment], str | None] = _fixes_nothing
+    """What a click means however much later it comes, such as the commit of a rollback."""
 
 
 def button_row(buttons: Sequence[Button], situation: Situation) -> list[Json]:
@@ -156,8 +173,8 @@ def button_row(buttons: Sequence[Button], situation: Situation) -> list[Json]:
 
 
 def _draw(shown: Button, deployment: Deployment) -> Json:
-    value = f"{deployment.id} {deployment.sha or ''}" if shown.names_commit else deployment.id
-    element = button(action_id=shown.action_id, label=shown.label, value=value.strip())
+    value = write_value(deployment.id, rest=shown.fixes(deployment))
+    element = button(action_id=shown.action_id, label=shown.label, value=value)
     # A channel has many buttons with the same words: screen readers say which one it is.
     spoken = one_line(f"{shown.label}: {deployment.app} {deployment.ref}")
     element["accessibility_label"] = cut(spoken, 70)[:LONGEST_SPOKEN]
@@ -173,8 +190,10 @@ def _draw_confirm(confirm: Confirm, deployment: Deployment) -> Json:
         app=cut(one_line(deployment.app), 60),
         server=cut(one_line(deployment.server), 40),
         ref=cut(one_line(deployment.ref), 60),
+        live=_left_live(deployment),
         rollback=short_sha(deployment.rollback_sha or ""),
         back=_way_back(deployment),
+        unverified=short_sha(deployment.unverified_sha or ""),
     )
     return {
         "title": plain(confirm.title),
@@ -183,6 +202,15 @@ def _draw_confirm(confirm: Confirm, deployment: Deployment) -> Json:
         "confirm": plain(confirm.yes),
         "deny": plain(confirm.no),
     }
+
+
+def _left_live(deployment: Deployment) -> str:
+    """Dialogs show no date in the reader's zone, and are drawn once: a time, not an age."""
+    if deployment.live is not Live.NEW or deployment.sha is None:
+        return "what is live now"
+    since = deployment.finished_at
+    at = f" (live since {since:%Y-%m-%d %H:%M} UTC)" if since else ""
+    return short_sha(deployment.sha) + at
 
 
 def _way_back(deployment: Deployment) -> str:

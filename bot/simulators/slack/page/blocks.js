@@ -1,5 +1,6 @@
 // Block Kit as DOM nodes.
 
+import { externalSelect } from "/page/external.js";
 import { dateNode, drawn, el, emoji, link, mention, textObject, userMention } from "/page/mrkdwn.js";
 
 function styled(node, style = {}) {
@@ -108,6 +109,7 @@ function element(item, context, block) {
   switch (item.type) {
     case "button": return button(item, context, block);
     case "static_select": return select(item, context, block);
+    case "external_select": return externalSelect(item, context, block);
     case "checkboxes": return choices(item, context, block, "checkbox");
     case "radio_buttons": return choices(item, context, block, "radio");
     case "plain_text_input": return textInput(item, context, block);
@@ -116,7 +118,8 @@ function element(item, context, block) {
 }
 
 function input(block, context) {
-  const field = element(block.element, context, block);
+  const node = element(block.element, context, block);
+  const field = node.querySelector("input[role=combobox]") ?? node;
   const id = `${context.scope}-${block.block_id}`;
   field.id = id;
   const error = context.errors?.[block.block_id];
@@ -125,7 +128,7 @@ function input(block, context) {
   return el("div", { class: `input${error ? " wrong" : ""}` },
     el("label", { for: id }, textObject(block.label, context),
       block.optional ? el("small", {}, " (optional)") : null),
-    field,
+    node,
     el("p", { id: `${id}-note`, class: error ? "error" : "hint" },
       error ?? (block.hint ? textObject(block.hint, context) : "")));
 }

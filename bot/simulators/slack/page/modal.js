@@ -12,6 +12,7 @@ function localValue(element, content) {
   const options = [...(element.options ?? []), ...(element.option_groups ?? []).flatMap((g) => g.options)];
   const find = (value) => options.find((option) => option.value === value);
   if (element.type === "plain_text_input") return { value: content };
+  if (element.type === "external_select") return { selected_option: content };
   if (element.type === "checkboxes") return { selected_options: (content ?? []).map(find) };
   return { selected_option: find(content) };
 }
@@ -30,7 +31,9 @@ export function viewContext(view, base, act) {
     },
     changed(block, element, content, node) {
       typed.set(key(view, block, element), content);
-      if (block.type !== "input") base.send(
+      if (block.dispatch_action) base.send(
+        { act: "choose", view: view.id, name: block.block_id, value: content?.value ?? content }, node);
+      else if (block.type !== "input") base.send(
         { act: "click", view: view.id, action_id: element.action_id, value: content }, node);
     },
     act(element, node) {
@@ -44,7 +47,7 @@ function filled(view) {
   for (const block of view.blocks) {
     if (block.type !== "input") continue;
     const content = typed.get(key(view, block, block.element));
-    if (content !== undefined) values[block.block_id] = content;
+    if (content !== undefined) values[block.block_id] = content?.value ?? content;
   }
   return values;
 }

@@ -9,6 +9,7 @@ import pytest
 
 from bot.deployments.dokku_facts import Containers
 from bot.deployments.live.compare import Match
+from bot.deployments.live.rollback import NotVerified
 from bot.deployments.model import Actor, AppKey, Deployment, Live, Phase, Trigger
 from bot.errors import CommandFailed, Declined
 from tests.support.builders import NEW, NOW, OLD, OLD_SHA, OTHER_RELEASE, SHA, containers
@@ -224,6 +225,34 @@ async def test_rollback_by_an_old_button_checks_what_is_live_now() -> None:
     rig.dokku.now = containers(NEW)
     with pytest.raises(Declined, match="already live"):
         await rig.service.rollback(old.id, request_key="b3", **press)
+
+
+@in_virtual_time
+async def test_unverified_rollback_needs_the_commit_that_was_confirmed() -> None:
+    rig = a_past(good(5, previous_sha=OLD_SHA))
+    press: dict[str, Any] = {"actor": ADA, "trigger": Trigger.BUTTON, "channel": "C01"}
+    with pytest.raises(NotVerified, match="not verified by deploybot"):
+        await back(rig)
+    with pytest.raises(NotVerified):
+        await rig.service.rollback("01ROW005", request_key="b1", **press)
+    with pytest.raises(Declined, match="No release of web was proven live"):
+        await rig.service.rollback("01ROW005", "c" * 40, request_key="b2", **press)
+    row = await rig.service.rollback("01ROW005", OLD_SHA, request_key="b3", **press)
+    assert row is not None
+    assert (row.ref, row.rollback_of) == (OLD_SHA, "01ROW005")
+
+
+@in_virtual_time
+async def test_plan_says_from_where_to_where() -> None:
+    rig = a_past(good(sha=OLD_SHA, after=containers(OLD)), good(5, rollback_sha=OLD_SHA))
+    plan = await rig.service.plan_app_rollback("web", None, server=None)
+    assert (plan.target.sha, plan.target.verified, plan.live_sha) == (OLD_SHA, True, SHA)
+    assert plan.live is not None
+    assert plan.source is not None
+    assert (plan.live.id, plan.source.id) == ("01ROW005", "01ROW000")
+    rig.dokku.now = containers(OTHER_RELEASE)
+    plan = await rig.service.plan_app_rollback("web", None, server=None)
+    assert (plan.target.sha, plan.live) == (SHA, None)
 
 
 @in_virtual_time

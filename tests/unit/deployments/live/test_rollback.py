@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.dokku_facts import Containers
+from bot.deployments.dokku_facts import AppReport, Containers
 from bot.deployments.live.compare import LiveEvidence, LiveState, compare_live
 from bot.deployments.live.rollback import (
+    RollbackTarget,
     check_commit,
     choose_given,
     choose_previous,
+    choose_recorded,
     refuse_if_live_or_under_way,
+    refuse_if_still_serving,
 )
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.errors import Declined
@@ -153,3 +156,31 @@ def test_given_commit_is_only_chosen_if_proven(
         assert len(possible) != 1
     else:
         assert possible == {chosen.sha}
+
+
+def test_commit_named_by_dokku_is_only_chosen_if_nothing_is_proven() -> None:
+    first = row(1, SECOND, previous_sha=FIRST)
+    target = choose_previous("web", state(first))
+    assert (target.sha, target.verified) == (FIRST, False)
+    proven = row(1, SECOND, previous_sha=FIRST, rollback_sha=THIRD)
+    assert choose_previous("web", state(proven)).verified
+    fixed = choose_recorded(proven, FIRST)
+    assert fixed is not None
+    assert not fixed.verified
+    assert choose_recorded(proven, SECOND) is None
+    same = row(1, SECOND, previous_sha=SECOND)
+    assert choose_recorded(same) is None
+
+
+def test_commit_named_by_dokku_is_never_the_live_one() -> None:
+    kept = row(1, SECOND, phase=Phase.FAILED, live=Live.PREVIOUS, previous_sha=FIRST)
+    unverified = RollbackTarget(sha=FIRST, deployment=kept, verified=False)
+    with pytest.raises(Declined, match="`a1b2c3d` still serves"):
+        refuse_if_still_serving(unverified, state(kept))
+    lost = row(1, SECOND, phase=Phase.FAILED, live=Live.UNKNOWN, previous_sha=FIRST)
+    unverified = RollbackTarget(sha=FIRST, deployment=lost, verified=False)
+    report = AppReport(metadata=f"https://git.example/web.git#{FIRST}")
+    with pytest.raises(Declined, match="is live already, according to Dokku's own record"):
+        refuse_if_still_serving(unverified, state(lost, now=containers(OLD), report=report))
+    refuse_if_still_serving(unverified, state(lost, now=containers(), report=report))
+    refuse_if_still_serving(unverified, state(lost, now=containers(OLD)))

@@ -219,3 +219,26 @@ async def test_running_retry_is_not_started_again() -> None:
         await stage.deploy(f"retry {ONE}")
         assert "already been started" in await stage.whisper()
         assert [ask.retry_of for ask in stage.service.requests] == [ONE]
+
+
+async def test_unverified_rollback_by_command_asks_first() -> None:
+    async with open_stage() as stage:
+        row = a_deployment(
+            id=ONE,
+            app="myapp",
+            sha=SHA,
+            phase=Phase.SUCCEEDED,
+            live=Live.NEW,
+            previous_sha=OLD_SHA,
+        )
+        stage.service.known(row)
+        await stage.deploy("rollback myapp")
+        assert "*not verified by deploybot*" in await stage.whisper()
+        assert not stage.service.requests
+        (question,) = stage.slack.ephemerals(stage.ada)
+        await stage.slack.click(stage.ada, question, action_id="answer_roll_back")
+        await stage.live_message()
+        (ask,) = stage.service.requests
+        assert (ask.ref, ask.rollback_of) == (OLD_SHA, ONE)
+        assert ask.request_key.startswith("command:")
+        await stage.slack.until(lambda: not stage.slack.ephemerals(stage.ada))

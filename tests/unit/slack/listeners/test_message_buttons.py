@@ -1,10 +1,11 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from bot.deployments.model import Actor, CancelRequest, Deployment, Live, Phase, Trigger
 from bot.simulators.slack.model import Message
-from tests.support.builders import NOW, OLD_SHA, a_deployment
+from tests.support.builders import NOW, OLD_SHA, SHA, a_deployment
 from tests.support.stage import Stage, open_stage
 
 ONE = "01K9ZB0000000000000000001A"
@@ -57,6 +58,64 @@ async def test_outdated_cancel_only_shows_the_clicker_a_notice() -> None:
         )
         assert not stage.service.cancels
         assert row.message is not None
+
+
+async def test_cancel_that_came_too_late_points_to_roll_back() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.BUILDING)
+        stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.CHECKING))
+        await stage.slack.click(stage.ada, message, action_id="deployment_cancel")
+        said = await stage.whisper()
+        assert "Too late to cancel" in said
+        assert "*Roll back*" in said
+        assert not stage.service.cancels
+
+
+async def test_cancel_is_not_shown_during_the_stability_check() -> None:
+    async with open_stage() as stage:
+        _, message = await a_message(stage, Phase.CHECKING)
+        assert set(message.buttons) == {"deployment_log"}
+
+
+async def test_first_day_roll_back_is_offered_as_not_verified() -> None:
+    async with open_stage() as stage:
+        row = a_deployment(
+            id=ONE,
+            app="myapp",
+            sha=SHA,
+            phase=Phase.SUCCEEDED,
+            live=Live.NEW,
+            finished_at=NOW,
+            previous_sha=OLD_SHA,
+        )
+        await stage.service.post(row, stage.deploys.id)
+        message = await stage.live_message()
+        assert "deployment_rollback" not in message.buttons
+        (dialog,) = [
+            one["confirm"]["text"]["text"]
+            for block in message.blocks
+            for one in block.get("elements", ())
+            if one.get("action_id") == "deployment_rollback_unverified"
+        ]
+        assert f"from {SHA[:7]} (live since 2026-11-24 12:00 UTC) back to {OLD_SHA[:7]}" in dialog
+        assert "not verified by deploybot" in dialog
+        assert "built again" in dialog
+        await stage.slack.click(
+            stage.ada, message, action_id="deployment_rollback_unverified", confirm=True
+        )
+        await stage.slack.until(lambda: stage.service.requests)
+        assert stage.service.requests[0].ref == OLD_SHA
+
+
+async def test_roll_back_deploys_the_commit_that_the_message_showed() -> None:
+    """A late verdict may have recorded another one since."""
+    async with open_stage() as stage:
+        row, message = await a_message(stage, Phase.FAILED, live=Live.NONE)
+        other = "c" * 40
+        stage.service.known(replace(row, rollback_sha=other, previous_sha=OLD_SHA))
+        await stage.slack.click(stage.ada, message, action_id="deployment_rollback")
+        await stage.slack.until(lambda: stage.service.requests)
+        assert stage.service.requests[0].ref == OLD_SHA
 
 
 async def test_second_cancel_says_that_a_cancel_was_already_requested() -> None:

@@ -3,10 +3,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.deployments.model import AppPolicy, Trigger
+from bot.deployments.live.reader import LiveReport
+from bot.deployments.model import AppPolicy, Live, Phase, Trigger
+from bot.deployments.refs import NotThere
 from bot.errors import Declined, StoreError
 from bot.simulators.slack.model import View
+from bot.simulators.slack.simulator import Mode
 from bot.slack.limits import SlackLimits
+from tests.support.builders import NOW, SHA, a_deployment
 from tests.support.fake_service import FakeService
 from tests.support.stage import Stage, open_stage
 
@@ -57,6 +61,7 @@ async def test_mistakes_are_shown_in_the_form_and_can_be_corrected() -> None:
         result = await stage.slack.submit(stage.ada, view, {"app": "myap", "ref": "a..b"})
         assert result.errors["app"].endswith("Did you mean myapp?")
         assert "not a valid branch" in result.errors["ref"]
+        assert stage.slack.view(stage.ada) is not None
         assert not stage.service.requests
         result = await stage.slack.submit(stage.ada, view, {"app": "MyApp", "ref": "main"})
         assert not result.errors
@@ -149,6 +154,91 @@ async def test_invalid_app_name_is_a_mistake_at_its_field() -> None:
         view = await a_form(stage)
         result = await stage.slack.submit(stage.ada, view, {"app": "my_app"})
         assert "not a valid app name" in result.errors["app"]
+
+
+async def test_ref_that_the_repository_does_not_have_is_a_mistake_at_its_field() -> None:
+    async with open_stage() as stage:
+        view = await a_form(stage)
+        stage.service.refs.answer = NotThere()
+        result = await stage.slack.submit(stage.ada, view, {"app": "myapp", "ref": "nope"})
+        assert result.errors == {"ref": "The repository of myapp has no branch or tag nope."}
+        assert not stage.service.requests
+
+
+async def test_refs_are_offered_while_someone_types_and_free_text_always() -> None:
+    async with open_stage() as stage:
+        stage.service.refs.listed = [("main", "branch"), ("feature/login", "branch"), ("v2", "tag")]
+        view = await a_form(stage)
+        assert await stage.slack.suggest(stage.ada, view, "ref") == []  # no app is chosen yet
+        await stage.slack.choose(stage.ada, view, "app", "myapp")
+        offered = await stage.slack.suggest(stage.ada, view, "ref")
+        assert [one["value"] for one in offered] == ["main", "feature/login", "v2"]
+        offered = await stage.slack.suggest(stage.ada, view, "ref", "login")
+        assert [(one["value"], one["description"]["text"]) for one in offered] == [
+            ("feature/login", "branch"),
+            ("login", "as typed"),
+        ]
+        assert not stage.slack.notices
+
+
+async def test_slow_repository_delays_no_answer() -> None:
+    async with open_stage(limits=SlackLimits(options_s=0.01)) as stage:
+        stage.service.refs.takes_s = 60
+        view = await a_form(stage)
+        await stage.slack.choose(stage.ada, view, "app", "myapp")
+        (typed,) = await stage.slack.suggest(stage.ada, view, "ref", "v2")
+        assert typed["value"] == "v2"
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_chosen_app_shows_what_is_live_runs_and_waits(mode: Mode) -> None:
+    async with open_stage(mode) as stage:
+        live = a_deployment(
+            id=ONE, app="shop", sha=SHA, phase=Phase.SUCCEEDED, live=Live.NEW, finished_at=NOW
+        )
+        stage.service.known(live)
+        running = "01K9ZB0000000000000000002B"
+        stage.service.known(a_deployment(id=running, app="shop", ref="v9", phase=Phase.BUILDING))
+        view = await a_form(stage)
+        await stage.slack.choose(stage.ada, view, "app", "shop")
+        view = await stage.view("`v9`")
+        facts = view.blocks[-1]["elements"][0]["text"]
+        assert "*production*: " in facts
+        assert "Building" in facts
+        assert view.values["app"]["app"]["selected_option"]["value"] == "shop"
+        await stage.slack.submit(stage.ada, view, {"ref": "v10"})
+        await stage.live_message()
+        (ask,) = stage.service.requests
+        assert (ask.app, ask.ref) == ("shop", "v10")
+
+
+async def test_late_look_up_never_overwrites_a_later_choice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_stage() as stage:
+        slow, real = asyncio.Event(), stage.service.queries.live_state
+        asked = asyncio.Event()
+
+        async def live_state(app: str, *, server: str | None = None) -> Sequence[LiveReport]:
+            if app == "myapp":
+                asked.set()
+                await slow.wait()
+            return await real(app, server=server)
+
+        monkeypatch.setattr(stage.service.queries, "live_state", live_state)
+        view = await a_form(stage)
+        await stage.slack.choose(stage.ada, view, "app", "myapp")
+        await asked.wait()
+        await stage.slack.choose(stage.ada, view, "app", "shop")
+        await stage.view("There is no app shop")
+        slow.set()
+        await stage.slack.until(
+            lambda: [call.outcome for call in stage.slack.calls if call.outcome == "hash_conflict"]
+        )
+        assert "There is no app shop" in str(view.payload)
+        await stage.slack.submit(stage.ada, view)
+        await stage.live_message()
+        assert stage.service.requests[0].app == "shop"
 
 
 async def test_slow_list_of_apps_does_not_delay_the_form(

@@ -2,7 +2,7 @@ import pytest
 
 from bot.deployments.model import Phase, Trigger
 from bot.simulators.slack.model import Message, View
-from bot.slack.listeners.shortcuts import DEPLOY_FROM_MESSAGE
+from bot.slack.listeners.shortcuts import DEPLOY_FROM_MESSAGE, DEPLOYMENT_STATUS
 from bot.slack.manifest import manifest
 from tests.support.builders import a_deployment
 from tests.support.stage import Stage, open_stage
@@ -15,8 +15,9 @@ async def choose(stage: Stage, message: Message) -> View:
     return await stage.view("Branch, tag or commit")
 
 
-def test_manifest_has_the_message_action() -> None:
+def test_manifest_has_the_message_actions() -> None:
     assert DEPLOY_FROM_MESSAGE in str(manifest())
+    assert DEPLOYMENT_STATUS in str(manifest())
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,40 @@ async def test_reply_in_a_deployments_thread_is_about_its_app() -> None:
         await stage.slack.submit(stage.ada, view)
         await stage.slack.until(lambda: stage.service.requests)
         assert (stage.service.requests[0].app, stage.service.requests[0].ref) == ("shop", "a1b2c3d")
+
+
+async def test_several_things_in_a_message_are_choices() -> None:
+    async with open_stage() as stage:
+        message = await stage.slack.say(stage.ada, stage.deploys, "myapp@fix-3 or shop@v2")
+        view = await choose(stage, message)
+        assert "names 2 things" in str(view.payload)
+        await stage.slack.choose(stage.ada, view, "form_choice", "1")
+        view = await stage.view("app-1")
+        result = await stage.slack.submit(stage.ada, view, {"ref-1": "a..b"})
+        assert list(result.errors) == ["ref-1"]
+        await stage.slack.submit(stage.ada, view, {"ref-1": "v3"})
+        await stage.slack.until(lambda: stage.service.requests)
+        assert [(one.app, one.ref) for one in stage.service.requests] == [("shop", "v3")]
+
+
+@pytest.mark.parametrize("below", [False, True])
+async def test_status_of_a_message_is_answered_in_the_deployments_thread(below: bool) -> None:
+    async with open_stage() as stage:
+        row = a_deployment(id=ONE, app="shop", phase=Phase.BUILDING)
+        await stage.service.post(row, stage.deploys.id)
+        root = await stage.live_message()
+        chosen = root
+        if below:
+            chosen = await stage.slack.say(stage.ada, stage.deploys, "how?", thread_ts=root.ts)
+        await stage.slack.shortcut(stage.ada, chosen, callback_id=DEPLOYMENT_STATUS)
+        (said,) = await stage.replies(root)
+        assert "Building" in said
+
+
+async def test_status_of_another_message_says_what_to_do_only_to_the_person() -> None:
+    async with open_stage() as stage:
+        message = await stage.slack.say(stage.ada, stage.deploys, "good morning")
+        await stage.slack.shortcut(stage.ada, message, callback_id=DEPLOYMENT_STATUS)
+        assert "belongs to no deployment" in await stage.whisper()
+        mallory = stage.slack.user("mallory")
+        assert not stage.slack.ephemerals(mallory)

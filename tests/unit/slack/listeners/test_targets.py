@@ -4,7 +4,13 @@ from hypothesis import strategies as st
 
 from bot.deployments.model import AppPolicy
 from bot.slack.listeners.payloads import is_app, is_ref
-from bot.slack.listeners.targets import Target, find_target, message_text, names_code
+from bot.slack.listeners.targets import (
+    Target,
+    find_target,
+    find_targets,
+    message_text,
+    names_code,
+)
 
 SHA = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334"
 APPS = (
@@ -203,3 +209,38 @@ json_like = st.recursive(
 @given(st.dictionaries(st.sampled_from(["text", "blocks", "attachments"]), json_like))
 def test_no_message_raises(message: dict[str, object]) -> None:
     find_target(message_text(message), APPS)
+
+
+def test_everything_that_a_message_names_is_found_the_likeliest_first() -> None:
+    text = "https://github.com/acme/shop/pull/5 and myapp@fix-3, or a1b2c3d"
+    found = [(one.app, one.ref) for one in find_targets(text)]
+    assert found == [
+        ("shop", "a1b2c3d"),
+        ("shop", "refs/pull/5/head"),
+        ("myapp", "fix-3"),
+    ]
+    assert [(one.app, one.ref) for one in find_targets("https://github.com/acme/shop")] == [
+        ("shop", None)
+    ]
+    assert find_targets("good morning", APPS) == []
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    [
+        {"pretext": "ada pushed to <https://gitlab.com/acme/shop/-/tree/fix|fix>"},
+        {"title": "Build", "fields": [{"title": "Ref", "value": "shop@fix"}]},
+        {"author_link": "https://codeberg.org/acme/shop/src/branch/fix"},
+        {"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "shop@fix"}}]},
+        {"actions": [{"type": "button", "url": "https://bitbucket.org/acme/shop/branch/fix"}]},
+    ],
+)
+def test_attachments_of_other_bots_are_read(attachment: dict[str, object]) -> None:
+    text = message_text({"text": "", "attachments": [attachment]})
+    assert find_target(text) == Target(app="shop", ref="fix")
+
+
+def test_hidden_value_of_a_button_names_nothing() -> None:
+    button = {"type": "button", "text": {"type": "plain_text", "text": "Go"}, "value": "shop@fix"}
+    text = message_text({"blocks": [{"type": "actions", "elements": [button]}]})
+    assert find_target(text) == Target()

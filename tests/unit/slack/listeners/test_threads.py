@@ -86,24 +86,110 @@ async def test_empty_log_is_reported_only_to_the_requester() -> None:
         assert "No output of this deployment is stored yet" in await stage.whisper()
 
 
-async def test_cancel_is_answered_in_the_thread() -> None:
+async def answer(stage: Stage, action_id: str, user: str = "ada") -> Message:
+    """Answer the newest ephemeral question; returns it."""
+    person = stage.slack.user(user)
+    question = (await stage.slack.until(lambda: stage.slack.ephemerals(person)))[-1]
+    await stage.slack.click(person, question, action_id=action_id)
+    return question
+
+
+async def test_cancel_in_a_thread_asks_first_and_is_answered_in_the_thread() -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.BUILDING)
         await say_below(stage, message, "cancel")
+        assert (await stage.whisper()).startswith("Cancel myapp `main` to production?")
+        assert not stage.service.cancels
+        await answer(stage, "answer_cancel")
         assert await stage.replies(message) == ["Cancelling it."]
         assert stage.service.cancels[0][0] == ONE
+        await stage.slack.until(lambda: not stage.slack.ephemerals(stage.ada))
 
 
-@pytest.mark.parametrize("word", ["retry", "rollback"])
-async def test_retry_in_a_thread_links_to_the_new_deployment(word: str) -> None:
+async def test_no_takes_the_question_away() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.BUILDING)
+        await say_below(stage, message, "cancel")
+        await answer(stage, "answer_no")
+        await stage.slack.until(lambda: not stage.slack.ephemerals(stage.ada))
+        assert not stage.service.cancels
+        assert not [one for one in stage.slack.thread(message) if one.bot_id]
+
+
+@pytest.mark.parametrize("text", ["retry", "Retry", " retry ", "<@BOT> retry", "retry <@BOT>"])
+async def test_retry_in_a_thread_links_to_the_new_deployment(text: str) -> None:
     async with open_stage() as stage:
         _, message = await a_live_message(stage, Phase.FAILED)
-        await say_below(stage, message, word)
-        (answer,) = await stage.replies(message)
-        assert answer.startswith("Started: myapp")
+        await say_below(stage, message, text.replace("BOT", stage.slack.bot.id))
+        (said,) = await stage.replies(message)
+        assert said.startswith("Started: myapp")
         (ask,) = stage.service.requests
-        assert ask.channel == stage.deploys.id
-        assert (ask.retry_of or ask.rollback_of) == ONE
+        assert (ask.channel, ask.retry_of) == (stage.deploys.id, ONE)
+
+
+async def test_rollback_in_a_thread_asks_from_where_to_where() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.FAILED)
+        await say_below(stage, message, "rollback")
+        assert f"to `{OLD_SHA[:7]}`? It is built again." in await stage.whisper()
+        assert not stage.service.requests
+        question = await answer(stage, "answer_roll_back")
+        (said,) = await stage.replies(message)
+        assert said.startswith("Started: myapp")
+        (ask,) = stage.service.requests
+        assert (ask.channel, ask.rollback_of, ask.ref) == (stage.deploys.id, ONE, OLD_SHA)
+        assert ask.request_key.startswith("event:")
+        await stage.slack.until(lambda: question.deleted)
+
+
+async def test_second_yes_starts_nothing_more() -> None:
+    async with open_stage() as stage:
+        _, message = await a_live_message(stage, Phase.FAILED)
+        await say_below(stage, message, "rollback")
+        question = (await stage.slack.until(lambda: stage.slack.ephemerals(stage.ada)))[-1]
+        async with stage.slack.hold_for_test("chat.postMessage"):
+            for _ in range(2):
+                await stage.slack.click(stage.ada, question, action_id="answer_roll_back")
+        await stage.slack.until(lambda: question.deleted)
+        await say_below(stage, message, "status")  # after both clicks
+        assert len(await stage.replies(message, 2)) == 2
+        assert len(stage.service.requests) == 1
+
+
+@pytest.mark.parametrize("word", ["cancel", "retry", "rollback"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            "{}?",
+            "*{}*",
+            "*{}*?",
+            "`{}`",
+            "_{}_",
+            "{}!",
+            "{}.",
+            "should we {}",
+            "{} or not",
+            "<{}>",
+        ),
+        *("<@BOT> {}?", "<@BOT> *{}*", '<@BOT> "{}"', "<@BOT> should we {}", "{}? <@BOT>"),
+        *("<@BOT> {}, or not", "<@BOT> {} it?", "<@BOT> {}? myapp"),
+    ],
+)
+async def test_nothing_acts_on_a_question_or_in_passing(word: str, said: str) -> None:
+    async with open_stage() as stage:
+        phase = Phase.BUILDING if word == "cancel" else Phase.FAILED
+        _, message = await a_live_message(stage, phase)
+        text = said.format(word).replace("BOT", stage.slack.bot.id)
+        await say_below(stage, message, text)
+        await say_below(stage, message, "status")
+        await stage.slack.until(
+            lambda: any("production:" in one.text for one in stage.slack.thread(message))
+        )
+        assert not stage.service.cancels
+        assert not stage.service.requests
+        buttons = [one.buttons for one in stage.slack.ephemerals(stage.ada)]
+        assert not any(buttons)
 
 
 @pytest.mark.parametrize("text", ["deploy myapp v2", "myapp v2", "DEPLOY myapp@v2"])

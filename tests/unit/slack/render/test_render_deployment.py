@@ -258,6 +258,8 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "queued": ["Cancel", "Tell me when it is free"],
         "queued_behind_a_push": ["Cancel", "Tell me when it is free"],
         "behind_what_is_live": ["Cancel", "Tell me when it is free"],
+        "checking": ["Full log"],
+        "stale_while_checked": ["Full log"],
         "cancelling": ["Full log"],
         "cancelling_a_fetch": ["Full log"],
         "cancel_out_of_reach": ["Full log"],
