@@ -137,7 +137,7 @@ async def test_mention_in_a_channel_starts_a_deployment(quick: World) -> None:
         ("hello @deploybot, how are you?", "Commands:"),
         ("@deploybot", "Commands:"),
         ("@deploybot myap main", "`myapp`"),
-        ("@deploybot lock myapp", "is not available yet"),
+        ("@deploybot lock myapp", "is locked by"),
     ],
 )
 async def test_question_by_mention_is_answered_below_it(
