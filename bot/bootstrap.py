@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,9 +21,9 @@ from bot.dokku.limits import SshLimits
 from bot.dokku.servers import DokkuServers, open_servers
 from bot.domain import Ports, assemble_domain
 from bot.errors import Refused, StoreError
-from bot.forges import commit_url, compare_url
 from bot.git import GitRefs
 from bot.metrics import DeploymentMetrics, Metrics
+from bot.names import commit_url, compare_url
 from bot.outbox import LaneTiming
 from bot.poller import Poller, open_poller
 from bot.readiness import Readiness
@@ -92,7 +92,7 @@ async def open_bot(
                 redactor,
                 repositories=repositories,
                 limits=ssh_limits,
-                on_connections=lambda name, count: metrics.ssh_connections.labels(name).set(count),
+                on_connections=metrics.connected,
             )
         )
         readiness.servers = servers
@@ -100,7 +100,7 @@ async def open_bot(
             open_client(
                 settings.slack.bot_token,
                 base_url=settings.slack.api_url,
-                observed=lambda method, outcome: metrics.slack_calls.labels(method, outcome).inc(),
+                observed=metrics.called_slack,
             )
         )
         tasks = Tasks()
@@ -143,7 +143,7 @@ async def open_bot(
                 outbox=store.outbox,
                 clock=clock,
                 allow_private=settings.values.webhook_allow_private,
-                count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc(),
+                count=metrics.delivered,
                 timing=lane_timing,
             )
         )
@@ -169,20 +169,13 @@ async def open_bot(
             )
         )
 
-        def on_change(kind: str, deployment_id: str) -> None:
-            if kind == "outbox":
-                for lane in (sender, replies, notices):
-                    lane.kick()
-            elif kind == "cancel":
-                dispatcher.cancel_requested(deployment_id)
-            elif kind in {"queued", "ended"}:
-                dispatcher.look_for_work()
-
-        stack.callback(store.database.subscribe(on_change))
+        for changed in (sender.on_change, replies.on_change, notices.on_change):
+            stack.callback(store.database.subscribe(changed))
+        stack.callback(store.database.subscribe(dispatcher.on_change))
         live.start(shows_running=dispatcher.shows)
         stack.push_async_callback(live.stop)
         poller.poll_with(dispatcher.poll)
-        poller.every(timing.look_for_work, _knock(dispatcher), "look for work")
+        poller.every(timing.look_for_work, dispatcher.look, "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
         poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
         poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
@@ -190,7 +183,7 @@ async def open_bot(
         recovery = MessageRecovery(
             deployments,
             resume=live.resume,
-            in_progress=lambda: service.in_progress,
+            in_progress=service.in_progress,
             clock=clock,
             timing=timing,
         )
@@ -262,13 +255,13 @@ def _build_live_messages(
         client=client,
         cache=cache,
         store=store,
-        gate=EditGate(clock=clock, running=lambda: cache.running, limits=limits),
+        gate=EditGate(clock=clock, running=cache.count_running, limits=limits),
         clock=clock,
         buttons=MESSAGE_BUTTONS,
         name_server=name_server,
         commit_url=commit_url,
         compare_url=compare_url,
-        edit_lag=lambda lag: metrics.slack_edit_lag.observe(lag.total_seconds()),
+        edit_lag=metrics.edited,
     )
 
 
@@ -281,13 +274,6 @@ def _in_channel(
             tasks.spawn(recovery.show_recent_results(channel))
 
     return in_channel
-
-
-def _knock(dispatcher: Dispatcher) -> Callable[[], Awaitable[None]]:
-    async def knock() -> None:
-        dispatcher.look_for_work()
-
-    return knock
 
 
 async def _open_store(

@@ -1,8 +1,14 @@
 """Git repositories: which commit a ref names, which refs there are, and what a commit ships."""
 
 import asyncio
+import os
 import re
+import signal
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -19,7 +25,7 @@ from bot.deployments.refs import (
     Refs,
     Several,
 )
-from bot.git_process import Git, GitFailed, new_folder
+from bot.git_names import HEADS, TAGS, USUAL_BRANCHES, by_name
 from bot.names import Repositories, is_ref
 from bot.redaction import Redactor
 
@@ -41,11 +47,119 @@ _SHORTEST_SHA = 7
 _HEX = re.compile(r"[0-9a-fA-F]{4,39}")
 _LINE = re.compile(r"(?P<sha>[0-9a-f]{40})\t(?P<name>\S+)")
 _DEFAULT = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
-_HEADS, _TAGS = "refs/heads/", "refs/tags/"
 _MOST_DATED = 500
 """Refs of a repository whose dates are read; each costs the repository one object."""
-_NUMBERS = re.compile(r"(\d+)")
-_USUAL_BRANCHES = ("main", "master")
+
+
+_WHY_CHARS = 300
+_COMPLAINT = re.compile(r"(?:fatal|error|ERROR|ssh): |Host key verification failed")
+# What git needs to reach the network; not the bot's settings, which hold secrets.
+_PASSED_ON = frozenset(
+    {
+        *("PATH", "LANG", "TMPDIR", "USER", "LOGNAME", "SSH_AUTH_SOCK"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    }
+)
+
+
+class _GitFailed(Exception):
+    """Why git did not do it, in git's words, redacted."""
+
+
+class _Git:
+    """Each question is a subprocess in a folder of its own."""
+
+    def __init__(
+        self,
+        credentials: str | None,
+        *,
+        redactor: Redactor | None,
+        allow_protocols: str,
+        most_bytes: int,
+    ) -> None:
+        """`credentials`: git-credential-store lines. `most_bytes`: kept of an answer."""
+        self.most_bytes = most_bytes
+        self.redactor = (redactor or Redactor()).with_known(_secrets(credentials or ""))
+        self._credentials = credentials or ""
+        self._allow_protocols = allow_protocols
+
+    def remote(self, folder: str) -> Sequence[str]:
+        """The beginning of a command that asks a repository: git with the credentials."""
+        options = ["-c", "credential.helper=", "-c", "core.askPass="]
+        if self._credentials:
+            path = _write_secret(folder, self._credentials.rstrip() + "\n")
+            options += ["-c", f"credential.helper=store --file='{path}'"]
+        return ["git", *options]
+
+    async def local(self, folder: str, *words: str) -> str:
+        """Run git on the repository in the folder, without a network. Raises _GitFailed."""
+        printed = await self.run(folder, ["git", *words], offline=True)
+        return printed.decode("utf-8", "replace")
+
+    async def run(
+        self, folder: str, argv: Sequence[str], *, unless: bytes = b"", offline: bool = False
+    ) -> bytes:
+        """Run git in a process group of its own; what it prints. Raises _GitFailed.
+
+        It is killed as soon as it complains of `unless`.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=folder,
+            env=self._environment(folder, offline=offline),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = await asyncio.gather(
+                self._read(process.stdout), self._read(process.stderr, unless)
+            )
+            if await process.wait() != 0:
+                raise _GitFailed(self._why(stderr))
+            return stdout
+        finally:
+            # git's helpers (ssh, git-remote-https) are in its process group. Once git is
+            # reaped, another group may have its number.
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+
+    def _environment(self, folder: str, *, offline: bool) -> Mapping[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
+        return kept | {
+            "HOME": folder,
+            "LC_ALL": "C",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CEILING_DIRECTORIES": str(Path(folder).parent),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "",
+            "SSH_ASKPASS": "",
+            "GIT_ALLOW_PROTOCOL": "" if offline else self._allow_protocols,
+            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=4",
+        }
+
+    def _why(self, stderr: bytes) -> str:
+        lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
+        said = [line for line in lines if line]
+        complaint = next((line for line in said if _COMPLAINT.match(line)), None)
+        text = complaint or (said[-1] if said else "git gave no reason")
+        return self.redactor.text(text)[:_WHY_CHARS]
+
+    async def _read(self, stream: asyncio.StreamReader | None, unless: bytes = b"") -> bytes:
+        """Read everything and keep it up to a limit. Raises _GitFailed if it contains `unless`."""
+        kept = bytearray()
+        while stream is not None and (data := await stream.read(65_536)):
+            if len(kept) < self.most_bytes:
+                kept += data
+            if unless and unless in kept:
+                raise _GitFailed(unless.decode())
+        return bytes(kept)
 
 
 class GitRefs(Refs):
@@ -64,7 +178,7 @@ class GitRefs(Refs):
         most_history_bytes: int = 32 * 1024 * 1024,
     ) -> None:
         """`credentials`: git-credential-store lines (`https://user:token@host`), if any."""
-        self._git = Git(
+        self._git = _Git(
             credentials,
             redactor=redactor,
             allow_protocols=allow_protocols,
@@ -92,7 +206,7 @@ class GitRefs(Refs):
             return CannotTell(f"the repository could not be listed within {self._timeout_s:g} s")
         except OSError as err:
             return CannotTell(f"git could not be run on the bot's machine: {err.strerror}")
-        except GitFailed as error:
+        except _GitFailed as error:
             return CannotTell(str(error))
         answer = self._answer(listed, names, ref)
         if ref == "HEAD" and isinstance(answer, Found):
@@ -110,30 +224,32 @@ class GitRefs(Refs):
         full = self._repositories.full(repo)
         try:
             async with asyncio.timeout(self._timeout_s), self._free:
-                names = _names(await self._list(full, ("HEAD", "refs/heads/*", "refs/tags/*")))
-        except (TimeoutError, OSError, GitFailed) as error:
+                text = await self._list(full, ("HEAD", f"{HEADS}*", f"{TAGS}*"))
+        except (TimeoutError, OSError, _GitFailed) as error:
             log.info("refs_not_listed", why=str(error) or type(error).__name__)
             return ()
+        listed = _listed(text)
+        names = by_name(listed, _default_branch(text, listed.get("HEAD", "")))
         if not 1 < len(names) <= _MOST_DATED:
             return names
         try:
             async with asyncio.timeout(self._dates_s), self._free:
                 newest = await self._newest_first(full)
-        except (TimeoutError, OSError, GitFailed) as error:
+        except (TimeoutError, OSError, _GitFailed) as error:
             log.info("refs_not_dated", why=str(error) or type(error).__name__)
             return names
         return sorted(names, key=lambda one: newest.get(one[0], len(newest)))
 
     async def _newest_first(self, repo: str) -> Mapping[str, int]:
         """Name -> its place by date: from the commits alone, without their files or parents."""
-        with new_folder() as folder:
+        with _new_folder() as folder:
             await self._git.local(folder, "init", "--quiet", "--bare", "--template=", ".")
             words = ("fetch", "--quiet", "--depth=1", "--filter=tree:0", "--", repo)
-            refs = (f"+{_HEADS}*:{_HEADS}*", f"+{_TAGS}*:{_TAGS}*")
+            refs = (f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*")
             await self._git.run(folder, [*self._git.remote(folder), *words, *refs])
             shown = ("for-each-ref", "--sort=-creatordate", "--format=%(refname)")
             lines = (await self._git.local(folder, *shown)).split()
-        names = [line.removeprefix(_HEADS).removeprefix(_TAGS) for line in lines]
+        names = [line.removeprefix(HEADS).removeprefix(TAGS) for line in lines]
         return {name: place for place, name in reversed([*enumerate(names)])}
 
     async def commits(self, repo: str, sha: str, base: str | None) -> Commits | None:
@@ -143,7 +259,7 @@ class GitRefs(Refs):
             try:
                 async with asyncio.timeout(self._timeout_s):
                     return await self._commits(self._repositories.full(repo), sha, base)
-            except (GitFailed, OSError) as error:
+            except (_GitFailed, OSError) as error:
                 log.info("commits_not_read", sha=sha, why=str(error) or type(error).__name__)
                 return None
 
@@ -153,15 +269,15 @@ class GitRefs(Refs):
             try:
                 async with asyncio.timeout(self._timeout_s * _HISTORY_SHARE):
                     return await self._compare(repo, sha, base)
-            except (GitFailed, TimeoutError) as error:
+            except (_GitFailed, TimeoutError) as error:
                 log.info("commits_not_compared", sha=sha, base=base, why=str(error))
-        with new_folder() as folder:
+        with _new_folder() as folder:
             await self._fetch(folder, repo, sha, depth=1)
             (head,) = await self._read_log(folder, sha, most=1)
             return Commits(head=head, base=sha if base == sha else None)
 
     async def _compare(self, repo: str, sha: str, base: str) -> Commits:
-        with new_folder() as folder:
+        with _new_folder() as folder:
             await self._fetch(folder, repo, sha, base)
             both = ("--left-right", f"{base}...{sha}")
             counted = await self._git.local(folder, "rev-list", "--count", *both)
@@ -172,7 +288,7 @@ class GitRefs(Refs):
             return Commits(head=head, base=base, ahead=ahead, behind=behind, listed=listed)
 
     async def _fetch(self, folder: str, repo: str, *shas: str, depth: int | None = None) -> None:
-        """Fetch commits without their trees and files, into a new repository. Raises GitFailed."""
+        """Fetch commits without their trees and files, into a new repository. Raises _GitFailed."""
         await self._git.local(folder, "init", "--quiet", "--bare", "--template=", ".")
         words = ["-c", "fetch.unpackLimit=1", "-c", f"remote.origin.url={repo}", "fetch"]
         words += ["--quiet", "--no-tags", "--no-auto-maintenance", "--filter=tree:0"]
@@ -195,7 +311,7 @@ class GitRefs(Refs):
         ]
 
     async def _list(self, repo: str, names: Sequence[str]) -> bytes:
-        with new_folder() as folder:
+        with _new_folder() as folder:
             # HEAD distinguishes an empty repository from one without the ref. Without a name, all
             # refs are listed: a shortened commit may be among them.
             shown = ["--symref"] if "HEAD" in names else []
@@ -204,11 +320,7 @@ class GitRefs(Refs):
             return await self._git.run(folder, [*self._git.remote(folder), *words])
 
     def _answer(self, text: bytes, names: Sequence[str], ref: str) -> RefAnswer:
-        listed: dict[str, str] = {}
-        for line in text.decode("utf-8", "replace").splitlines():
-            match = _LINE.fullmatch(line)
-            if match:
-                listed[match["name"]] = match["sha"]
+        listed = _listed(text)
         for name in names:
             if name in listed:
                 return Found(listed.get(f"{name}^{{}}", listed[name]))
@@ -220,6 +332,12 @@ class GitRefs(Refs):
                 "the repository lists nothing: it is empty, or hides its refs from the bot"
             )
         return NotThere()
+
+
+def _listed(text: bytes) -> Mapping[str, str]:
+    """Name -> commit (or tag object), of what `ls-remote` printed."""
+    found = map(_LINE.fullmatch, text.decode("utf-8", "replace").splitlines())
+    return {match["name"]: match["sha"] for match in found if match}
 
 
 def _candidates(ref: str) -> Sequence[str]:
@@ -234,25 +352,6 @@ def _candidates(ref: str) -> Sequence[str]:
     return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
 
 
-def _names(text: bytes) -> Sequence[RefName]:
-    listed = {}
-    for line in text.decode("utf-8", "replace").splitlines():
-        if match := _LINE.fullmatch(line):
-            listed[match["name"]] = match["sha"]
-    default = _default_branch(text, listed.get("HEAD", ""))
-    branches = [name.removeprefix(_HEADS) for name in listed if name.startswith(_HEADS)]
-    tags = [name.removeprefix(_TAGS) for name in listed if name.startswith(_TAGS)]
-    tags = [name for name in tags if not name.endswith("^{}") and name not in branches]
-    branches.sort(key=lambda name: (name != default, name not in _USUAL_BRANCHES, name))
-    tags.sort(key=_version, reverse=True)
-    return [(name, "branch") for name in branches] + [(name, "tag") for name in tags]
-
-
-def _version(tag: str) -> list[tuple[int, str]]:
-    """Sort key: `v1.10` comes after `v1.9`."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(tag)]
-
-
 def _default_branch(text: bytes, sha: str) -> str | None:
     """The name behind HEAD. A plain web server does not say it: then the branch with its commit."""
     lines = text.decode("utf-8", "replace").splitlines()
@@ -260,7 +359,7 @@ def _default_branch(text: bytes, sha: str) -> str | None:
         return named[1]
     same = [line.removeprefix(f"{sha}\trefs/heads/") for line in lines if "\trefs/heads/" in line]
     same = [name for name in same if "\t" not in name]
-    usual = next((name for name in _USUAL_BRANCHES if name in same), None)
+    usual = next((name for name in USUAL_BRANCHES if name in same), None)
     return same[0] if len(same) == 1 else usual
 
 
@@ -274,3 +373,27 @@ def _shortened(listed: Mapping[str, str], digits: str) -> RefAnswer:
     if found:
         return Found(found[0])
     return CannotTell("a shortened commit that no branch or tag names cannot be looked up")
+
+
+def _new_folder() -> tempfile.TemporaryDirectory[str]:
+    """A new folder for each question: git edits the credentials file when a login fails."""
+    # What a killed git left may vanish while it is removed.
+    return tempfile.TemporaryDirectory(prefix="deploybot-git-", ignore_cleanup_errors=True)
+
+
+def _write_secret(folder: str, text: str) -> Path:
+    """Write a file that only the bot's user may read."""
+    path = Path(folder, "credentials")
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path
+
+
+def _secrets(credentials: str) -> list[str]:
+    """Passwords (or tokens instead of a user) in credential lines, as written and decoded."""
+    found: list[str] = []
+    for line in credentials.splitlines():
+        user, _, password = urlsplit(line.strip()).netloc.rpartition("@")[0].partition(":")
+        written = [password] if password else [user]
+        found += [*written, *map(unquote, written)]
+    return found

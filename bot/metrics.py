@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from prometheus_client import (
     CollectorRegistry,
@@ -65,6 +66,22 @@ class Metrics:
             "webhook_deliveries_total", "Webhook delivery attempts.", "outcome"
         )
         self.ssh_connections = self._gauge("ssh_connections", "Open SSH connections.", "server")
+
+    def connected(self, server: str, count: int) -> None:
+        """How many SSH connections to a server are open now."""
+        self.ssh_connections.labels(server).set(count)
+
+    def called_slack(self, method: str, outcome: str) -> None:
+        """A call of Slack's Web API ended."""
+        self.slack_calls.labels(method, outcome).inc()
+
+    def delivered(self, outcome: str) -> None:
+        """An attempt to deliver a webhook ended."""
+        self.webhook_deliveries.labels(outcome).inc()
+
+    def edited(self, lag: timedelta) -> None:
+        """A message was edited, so long after what it shows had changed."""
+        self.slack_edit_lag.observe(lag.total_seconds())
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""

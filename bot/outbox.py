@@ -223,6 +223,11 @@ class OutboxLane:
         """Read the outbox now. Returns at once."""
         self._wake.set()
 
+    def on_change(self, kind: str, _deployment_id: str) -> None:
+        """Something was written to the database."""
+        if kind == "outbox":
+            self.kick()
+
     def stop(self) -> None:
         """Deliver what is due now, then let `run` return."""
         self._stopping = True

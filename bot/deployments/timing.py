@@ -107,8 +107,3 @@ class Timing:
     """For how long after a success a crash loop is reported in the thread."""
 
     lock: LockTiming = field(default_factory=LockTiming)
-
-    @property
-    def silence(self) -> timedelta:
-        """How long a connection may send nothing and still count as contact."""
-        return self.silent_intervals * self.poll_interval

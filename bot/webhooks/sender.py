@@ -229,10 +229,10 @@ class Sender:
 
     lanes: Sequence[OutboxLane]
 
-    def kick(self) -> None:
-        """Deliver rows that may have been written. Returns at once."""
+    def on_change(self, kind: str, deployment_id: str) -> None:
+        """Something was written to the database: deliver what is due. Returns at once."""
         for lane in self.lanes:
-            lane.kick()
+            lane.on_change(kind, deployment_id)
 
 
 def _key(endpoint: Endpoint) -> bytes | None:

@@ -203,7 +203,7 @@ async def test_without_a_folder_to_write_to_nothing_is_shown(
     def nowhere(*_args: object, **_options: object) -> None:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr("bot.git_process.tempfile.TemporaryDirectory", nowhere)
+    monkeypatch.setattr("bot.git.tempfile.TemporaryDirectory", nowhere)
     assert await refs.commits(repo.as_uri(), git(repo, "rev-parse", "HEAD"), None) is None
 
 

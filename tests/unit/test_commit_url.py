@@ -1,6 +1,6 @@
 import pytest
 
-from bot.forges import commit_url, compare_url
+from bot.names import commit_url, compare_url
 
 SHA = "b5d9cb9694436598f983cd87ef0260d68cc9fc2f"
 OLD = "0" * 40

@@ -129,6 +129,17 @@ class Dispatcher:
         """Something may be due: a new place in a queue, an end, the 5 s look."""
         self._look.set()
 
+    async def look(self) -> None:
+        """The same, as a job."""
+        self._look.set()
+
+    def on_change(self, kind: str, deployment_id: str) -> None:
+        """Something was written to the database."""
+        if kind == "cancel":
+            self.cancel_requested(deployment_id)
+        elif kind in {"queued", "ended"}:
+            self._look.set()
+
     def cancel_requested(self, deployment_id: str) -> None:
         """Someone asked to cancel a running deployment."""
         worker = self._workers.get(deployment_id)

@@ -43,6 +43,9 @@ class Watchdog:
         self._owned = owned
         self._dokku = dokku
         self._timing = context.timing
+        silence = context.timing.silent_intervals * context.timing.poll_interval
+        self._silence_s = silence.total_seconds()
+        """How long a connection may send nothing and still count as contact."""
         self._clock = context.clock
         self._failed_polls = 0
         self._answers = 0
@@ -124,11 +127,11 @@ class Watchdog:
         now = self._clock.monotonic()
         if self._over_since is None:
             self._over_since = now
-        overdue = now - self._over_since >= self._timing.silence.total_seconds()
+        overdue = now - self._over_since >= self._silence_s
         return Contact.DEAD if overdue and self._is_silent(stream) else Contact.FINE
 
     def _is_silent(self, stream: DeployStream | None) -> bool:
         if stream is None:
             return True
         silent_for = self._clock.monotonic() - stream.last_byte_at
-        return silent_for >= self._timing.silence.total_seconds()
+        return silent_for >= self._silence_s

@@ -100,8 +100,7 @@ class DeploymentCache:
         self._ended.pop(deployment_id, None)
         self._running.discard(deployment_id)
 
-    @property
-    def running(self) -> int:
+    def count_running(self) -> int:
         """How many deployments run."""
         return len(self._running)
 
@@ -316,7 +315,7 @@ class MessageRecovery:
         deployments: DeploymentRepository,
         *,
         resume: Callable[[Sequence[Deployment]], Awaitable[None]],
-        in_progress: Callable[[], Collection[str]],
+        in_progress: Collection[str],
         clock: Clock,
         timing: Timing,
     ) -> None:
@@ -347,8 +346,7 @@ class MessageRecovery:
 
     async def post_missing(self) -> None:
         """Post the message of each deployment that has none, once."""
-        in_progress = self._in_progress()
-        unposted = find_unposted(self._deployments, self._clock, in_progress, self._timing)
+        unposted = find_unposted(self._deployments, self._clock, self._in_progress, self._timing)
         rows = [row for row in unposted if row.id not in self._seen]
         cached = (one.deployment.id for one in self._deployments.cache.known())
         self._seen.intersection_update(cached)

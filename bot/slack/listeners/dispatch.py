@@ -23,7 +23,7 @@ from bot.slack.listeners.clicks import on_click
 from bot.slack.listeners.desk import Desk, RecentDeliveries
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
-from bot.slack.listeners.payloads import Body, asker_of, delivery_key
+from bot.slack.listeners.payloads import Body, asker_of, delivery_key, part, word
 from bot.slack.listeners.question_buttons import QUESTION_BUTTONS
 from bot.slack.render.form import APP_BLOCK, CHOICE, FORM, REF_BLOCK
 from bot.slack.render.reject_form import REJECT
@@ -61,6 +61,15 @@ class Listeners:
         if self._seen.add(delivery_key(body)):
             name = getattr(handler, "__name__", "listener")
             self._tasks.spawn(self._run(handler, body, name), name=name)
+
+    async def hear(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """A message event: of a person, or that says that the bot is back in a channel."""
+        await ack()
+        event = part(body, "event")
+        subtype = word(event, "subtype")
+        spoken = subtype in threads.SPOKEN_SUBTYPES and "bot_id" not in event
+        if spoken or subtype in threads.BACK:
+            self.start(threads.on_chat, body)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """A submitted form: show mistakes at their fields, or close it and deploy."""
@@ -151,7 +160,7 @@ def build_app(
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))
     app.message_shortcut(shortcuts.DEPLOYMENT_STATUS)(listen(shortcuts.on_deployment_status))
     app.event("app_mention")(listen(threads.on_chat))
-    app.event("message")(listen(threads.on_chat))
+    app.event("message")(listeners.hear)
     for catch_all in (app.event, app.action, app.view, app.view_closed, app.shortcut):
         catch_all(ANY)(_acknowledge)
     app.options(ANY)(_no_options)

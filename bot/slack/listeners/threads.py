@@ -27,6 +27,7 @@ SPOKEN_SUBTYPES = frozenset({"", "file_share", "thread_broadcast"})
 JOINED = frozenset({"channel_join", "group_join"})
 UNARCHIVED = frozenset({"channel_unarchive", "group_unarchive"})
 """After these a channel that refused the bot's edits takes them again."""
+BACK = JOINED | UNARCHIVED
 THREAD_COMMANDS = frozenset(row.name for row in TABLE.values() if row.in_thread)
 ALIKE = 0.6
 """difflib's measure: `myap` matches `myapp`, `thank` does not."""

@@ -83,4 +83,4 @@ async def test_result_is_delivered_after_a_restart(tmp_path: Path, receiver: Rec
 
 def kick(sender: Sender, kind: str) -> None:
     if kind == "outbox":
-        sender.kick()
+        sender.on_change("outbox", "")

@@ -20,7 +20,7 @@ from tests.support.virtual_time import in_virtual_time
 
 TIMING = Timing()
 INTERVAL_S = TIMING.poll_interval.total_seconds()
-SILENCE_S = TIMING.silence.total_seconds()
+SILENCE_S = (TIMING.silent_intervals * TIMING.poll_interval).total_seconds()
 LIMIT_S = waiting().max_duration.total_seconds()
 GRACE_S = 2 * INTERVAL_S
 

@@ -128,6 +128,6 @@ def test_cache_agrees_with_a_naive_model(
         assert sorted(one for one in dropped if one is not None) == ends[: len(dropped)]
         model = {key: one for key, one in model.items() if key in kept}
         assert {key: (one.deployment.phase, one.ended_at) for key, one in kept.items()} == model
-        assert cache.running == sum(one[0] in RUNNING for one in model.values())
+        assert cache.count_running() == sum(one[0] in RUNNING for one in model.values())
         active = {one.deployment.id for one in cache.active()}
         assert active == {key for key, one in model.items() if one[1] is None}
