@@ -39,7 +39,7 @@ class Redactor:
         self._values = frozenset(value for value in known if len(value.strip()) >= SHORTEST)
         self._spared = spared
         forms = {form for value in self._values for form in _forms(value) if form not in spared}
-        self._known = _Known(forms)
+        self.known = _Known(forms)
         longest = max(map(len, self._values), default=0)
         self.hold = max(_HOLD, _LONGEST_ESCAPE * longest)
         """Characters to hold back when a text arrives in parts: no match is longer, or its first
@@ -67,7 +67,7 @@ class Redactor:
 
     def known_in(self, text: str) -> list[Span]:
         """Find the known values, however they are written. A span never holds a line's end."""
-        return [part for span in self._known.spans(text) for part in _by_line(text, span)]
+        return [part for span in self.known.spans(text) for part in _by_line(text, span)]
 
     def escaped_userinfo(self, text: str) -> Iterator[Span]:
         """Find the user part of each URL that is written with escapes, as in JSON."""
@@ -75,10 +75,6 @@ class Redactor:
             view = _View(text, escapes.escapes, escapes.plain(text))
             for span in userinfo(view.text):
                 yield Span(view.begin(span.begin), view.begin(span.mask), view.end(span.end))
-
-    def may_go_on(self, lines: Sequence[str]) -> int:
-        """How many of the last lines hold the beginning of a known value that the next may end."""
-        return self._known.unfinished(lines)
 
     def head(self, text: str, size: int) -> tuple[str, int, bool]:
         """Mask the beginning of a text that continues, without cutting a secret.
@@ -279,6 +275,10 @@ class RedactedLines:
         self._in_key = False
         self._last_body = False
         self._others = 0
+
+    def unfinished(self, texts: Sequence[str]) -> int:
+        """How many of the next lines hold a part of a known value that a later one may end."""
+        return min(len(texts), self.redactor.known.unfinished((*self._before, *texts)))
 
     def line(self, text: str) -> str:
         """Mask the next line."""

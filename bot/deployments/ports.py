@@ -6,8 +6,6 @@ from enum import IntEnum
 from typing import Protocol
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, Pace
-from bot.deployments.lock import Follower, Lock, Notice, Standing
-from bot.deployments.log_pages import LogPages
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -22,6 +20,7 @@ from bot.deployments.model import (
     Who,
 )
 from bot.deployments.refs import Commits
+from bot.deployments.store_parts import Leases, Locks, Logs
 
 
 class DeployStream(Protocol):
@@ -213,75 +212,6 @@ class Polls(Protocol):
 
     def unwatch(self, deployment_id: str) -> None:
         """Stop. Unknown ids are fine."""
-        ...
-
-
-class Leases(Protocol):
-    """Which replica owns a deployment. A claim that outlives its lease may be taken over."""
-
-    async def claim(self, deployment_id: str, replica: str, lease: timedelta) -> int | None:
-        """Take the lease unless a living replica has it; the new fencing number, or None."""
-        ...
-
-    async def renew(self, replica: str, lease: timedelta, among: Collection[str]) -> frozenset[str]:
-        """Prolong this replica's leases of these deployments; the ids of those it still has.
-
-        No others: a lease whose claim was made, but whose answer was lost, must run out.
-        """
-        ...
-
-    async def idle(self, deployment_id: str) -> timedelta:
-        """How long ago its last owner gave the lease back or it ran out; 0 while it is valid."""
-        ...
-
-    async def release(self, deployment_id: str, fence: int) -> None:
-        """Give a lease back. Nothing happens if another replica has it by now."""
-        ...
-
-
-class Locks(Protocol):
-    """Locks of people, and who waits for an app. Audit and notices: in the same transaction."""
-
-    async def standing(self) -> Standing:
-        """All that is stored now."""
-        ...
-
-    async def put(
-        self, lock: Lock, *, instead_of: Lock | None, audit: AuditEntry, notices: Sequence[Notice]
-    ) -> None:
-        """Store a lock in place of another (None: of no) one. StaleState: another is there."""
-        ...
-
-    async def remove(self, lock: Lock, *, audit: AuditEntry, notices: Sequence[Notice]) -> None:
-        """Delete a lock. StaleState: it is not there any more."""
-        ...
-
-    async def follow(self, follower: Follower) -> None:
-        """Store a follower; once for each app and person."""
-        ...
-
-    async def unfollow(self, follower: Follower, *, notices: Sequence[Notice]) -> None:
-        """Delete one. StaleState: as for `remove`."""
-        ...
-
-
-class Logs(Protocol):
-    """The output of deployments. Only a deployment's owner writes: else LeaseLost."""
-
-    async def append(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
-        """Append cleaned, redacted lines. Keeps the first 1 MB and the last 15 MB."""
-        ...
-
-    async def replace(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
-        """Put Dokku's own full text in place of what a lost connection left."""
-        ...
-
-    async def read(self, deployment_id: str) -> str:
-        """The whole text kept. Where the middle was dropped, a line counts what is missing."""
-        ...
-
-    async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
-        """At most so many pages from `first` on; None: the newest. Reads no more than these."""
         ...
 
 

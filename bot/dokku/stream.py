@@ -156,7 +156,7 @@ class OutputReader:
 
         A line in whose end a known value may begin waits for the next one, unless `to_the_end`.
         """
-        kept = 0 if to_the_end else self._redactor.may_go_on(self._whole)
+        kept = 0 if to_the_end else self._stream.unfinished(self._whole)
         ready = len(self._whole) - kept
         whole, self._whole = self._whole[:ready], self._whole[ready:]
         shown = self._stream.lines(whole)

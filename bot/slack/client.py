@@ -8,9 +8,6 @@ What is repeated after an error depends on the call:
   Slack has no key that would keep a second copy away.
 """
 
-import ipaddress
-import urllib.parse
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,6 +28,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.deployments.model import Person
 from bot.errors import SlackError
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error
+from bot.slack.unreachable import bypasses_proxy
 
 SLACK_API_URL = "https://slack.com/api/"
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=15)
@@ -77,10 +75,6 @@ class OpenView:
     hash: str
 
 
-def _unobserved(_method: str, _outcome: str) -> None:
-    return None
-
-
 class SlackClient:
     """Every method may raise SlackError, with a sentence that can be shown to people.
 
@@ -89,7 +83,7 @@ class SlackClient:
     repeats nothing.
     """
 
-    def __init__(self, *, web: AsyncWebClient, observed: Observed = _unobserved) -> None:
+    def __init__(self, *, web: AsyncWebClient, observed: Observed) -> None:
         self.web = web
         self.identity: Identity | None = None
         self._observed = observed
@@ -365,7 +359,10 @@ class SlackClient:
 
 @asynccontextmanager
 async def open_client(
-    token: str, *, base_url: str = SLACK_API_URL, observed: Observed = _unobserved
+    token: str,
+    *,
+    base_url: str = SLACK_API_URL,
+    observed: Observed = lambda _method, _outcome: None,
 ) -> AsyncIterator[SlackClient]:
     """A client with its own session, closed at the end. Makes no call yet.
 
@@ -388,17 +385,6 @@ def _metadata_id(message: Mapping[str, Any], event_type: str, bot: str) -> str |
     if message.get("bot_id") != bot or metadata.get("event_type") != event_type:
         return None
     return (metadata.get("event_payload") or {}).get("id")
-
-
-def bypasses_proxy(url: str) -> bool:
-    """Whether that address must be reached without a proxy."""
-    host = urllib.parse.urlsplit(url).hostname or ""
-    if host == "localhost" or urllib.request.proxy_bypass(host):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _sibling(web: AsyncWebClient, *handlers: AsyncRetryHandler) -> AsyncWebClient:

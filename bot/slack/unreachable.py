@@ -3,8 +3,10 @@
 The sentences hold no address with a password: of a proxy they name host and port.
 """
 
+import ipaddress
 import os
 import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -133,3 +135,14 @@ def _text(error: BaseException) -> str:
     """One line, without the full stop of its own."""
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(said).split()).rstrip(".")
+
+
+def bypasses_proxy(url: str) -> bool:
+    """Whether that address must be reached without a proxy."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    if host == "localhost" or urllib.request.proxy_bypass(host):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

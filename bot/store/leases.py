@@ -30,9 +30,10 @@ from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Phase
 from bot.deployments.states import RUNNING, SECOND_START
 from bot.errors import LeaseLost, ServerFull, StaleState
 from bot.store.database import Clash, Database, Transaction, whole
+from bot.store.lock_tables import followers, locks
 from bot.store.outbox import put_notices
 from bot.store.tables import audit as audit_rows
-from bot.store.tables import audit_values, deployments, followers, leases, locks
+from bot.store.tables import audit_values, deployments, leases
 
 
 class NowMs(FunctionElement[int]):

@@ -10,7 +10,8 @@ from bot.clock import Clock
 from bot.deployments.lock import Notice
 from bot.outbox import NOTICES_LANE, WEBHOOKS, Outgoing
 from bot.store.database import Database, Transaction, whole
-from bot.store.tables import endpoints, notices, outbox
+from bot.store.lock_tables import notices
+from bot.store.tables import endpoints, outbox
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 

@@ -35,6 +35,7 @@ from bot.store.leases import (
     hold,
     refuse_locked,
 )
+from bot.store.lock_tables import notices
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox, put
 from bot.store.tables import (
@@ -46,7 +47,6 @@ from bot.store.tables import (
     deployments,
     fact_values,
     leases,
-    notices,
     place_values,
     read_audit,
     read_deployment,
@@ -329,10 +329,8 @@ class SqlStore:
             .where(_is_in(RUNNING), deployments.c.id != deployment.id)
         )
         if other is not None:
-            raise StaleState(
-                f"another deployment of {deployment.dokku_app} is running"
-                f" on {deployment.server}: {other}"
-            ) from err
+            app, server = deployment.dokku_app, deployment.server
+            raise StaleState(f"another deployment of {app} runs on {server}: {other}") from err
 
     async def _value(self, query: Select[str]) -> str | None:
         async with self.database.read() as connection:

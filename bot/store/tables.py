@@ -209,7 +209,7 @@ log_chunks = Table(
 )
 
 
-def _delivery() -> Iterator[Column[Any]]:
+def delivery() -> Iterator[Column[Any]]:
     """What is sent to whom, and how far that has come."""
     yield Column("lane", Words, nullable=False)
     yield Column("kind", Words, nullable=False)
@@ -228,45 +228,9 @@ outbox = Table(
     Column("seq", COUNTER, primary_key=True, autoincrement=True),
     Column("id", Words, nullable=False, unique=True),
     _of_deployment(),
-    *_delivery(),
+    *delivery(),
     Index("ix_outbox_due", "lane", "state", "next_at"),
     Index("ix_outbox_deployment_id", "deployment_id"),
-)
-
-locks = Table(
-    "locks",
-    metadata,
-    # Both empty: a lock on every app.
-    Column("server", Words, primary_key=True),
-    Column("dokku_app", Words, primary_key=True),
-    Column("id", Words, nullable=False, unique=True),
-    Column("app", Words, nullable=False),
-    Column("holder", JSON, nullable=False),
-    Column("reason", Words, nullable=False),
-    Column("since", UtcTime, nullable=False),
-    Column("until", UtcTime),
-    Column("channel", Words, nullable=False),
-)
-
-followers = Table(
-    "followers",
-    metadata,
-    Column("server", Words, primary_key=True),
-    Column("dokku_app", Words, primary_key=True),
-    Column("user", Words, primary_key=True),
-    Column("app", Words, nullable=False),
-    Column("since", UtcTime, nullable=False),
-)
-
-notices = Table(
-    "notices",
-    metadata,
-    # Like the outbox, for what is not about one deployment.
-    Column("seq", COUNTER, primary_key=True, autoincrement=True),
-    Column("id", Words, nullable=False, unique=True),
-    Column("receiver", Words, nullable=False),
-    *_delivery(),
-    Index("ix_notices_due", "lane", "state", "next_at"),
 )
 
 endpoints = Table(

@@ -20,16 +20,9 @@ from bot.deployments.live.rollback import (
 )
 from bot.deployments.locks.service import LockService
 from bot.deployments.log_pages import LogPages
-from bot.deployments.model import (
-    Actor,
-    AppPolicy,
-    Deployment,
-    MessagePlace,
-    Phase,
-    Progress,
-    Trigger,
-)
+from bot.deployments.model import Actor, AppPolicy, Deployment, MessagePlace, Phase, Trigger
 from bot.deployments.ports import Catalog, Dokku, Servers
+from bot.deployments.progress import Progress
 from bot.deployments.requests.access import Access
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Request, Service

@@ -21,9 +21,10 @@ from bot.deployments.model import (
     Phase,
     Who,
 )
-from bot.deployments.ports import Leases, Locks, Logs, Store
+from bot.deployments.ports import Store
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
+from bot.deployments.store_parts import Leases, Locks, Logs
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 from tests.support.log_pages import pages_of
 

@@ -22,7 +22,6 @@ from bot.deployments.model import (
     NotDeployable,
     Person,
     Phase,
-    Progress,
     Resolved,
 )
 from bot.deployments.ports import (
@@ -35,6 +34,7 @@ from bot.deployments.ports import (
     Servers,
     Urgency,
 )
+from bot.deployments.progress import Progress
 from bot.deployments.refs import Commits, Found, RefAnswer, RefName, Refs
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository

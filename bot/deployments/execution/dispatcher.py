@@ -1,13 +1,13 @@
 """Claims what is due, gives each claim a worker, passes polls on, hands over at shutdown."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
-from bot.clock import Clock
+from bot.clock import Retries
 from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.execution.start import Blocked
 from bot.deployments.execution.worker import Worker
@@ -32,52 +32,6 @@ from bot.errors import (
 )
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Tries:
-    count: int = 0
-    next_at: float = 0.0
-
-
-class Retries:
-    """When may a deployment be tried again? Counts tries, so that nothing is asked in a storm."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._all: dict[str, _Tries] = {}
-
-    def is_due(self, deployment_id: str) -> bool:
-        """Whether it may be tried now."""
-        tries = self._all.get(deployment_id)
-        return tries is None or self._clock.monotonic() >= tries.next_at
-
-    def left(self, deployment_id: str) -> timedelta:
-        """How much of the pause is left."""
-        tries = self._all.get(deployment_id)
-        rest = tries.next_at - self._clock.monotonic() if tries else 0.0
-        return timedelta(seconds=max(0.0, rest))
-
-    def wait(self, deployment_id: str, pause: timedelta) -> None:
-        """Not before the pause is over. Counts no try."""
-        tries = self._all.setdefault(deployment_id, _Tries())
-        tries.next_at = self._clock.monotonic() + pause.total_seconds()
-
-    def failed(self, deployment_id: str, pause: timedelta) -> int:
-        """A try failed: how many in a row have. The next one not before the pause is over."""
-        self.wait(deployment_id, pause)
-        tries = self._all[deployment_id]
-        tries.count += 1
-        return tries.count
-
-    def forget(self, deployment_id: str) -> None:
-        """Start counting again."""
-        self._all.pop(deployment_id, None)
-
-    def keep(self, deployment_ids: Collection[str]) -> None:
-        """Forget all others: they have ended."""
-        for gone in self._all.keys() - set(deployment_ids):
-            del self._all[gone]
 
 
 class Dispatcher:

@@ -20,11 +20,11 @@ from bot.deployments.model import (
     LogFacts,
     NotDeployable,
     Phase,
-    Progress,
     Resolved,
     Who,
 )
 from bot.deployments.ports import Polls, Store, Urgency
+from bot.deployments.progress import Progress
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, may_move
 from bot.deployments.timing import Timing

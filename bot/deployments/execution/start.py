@@ -12,17 +12,9 @@ from bot.deployments.execution.attempt import NEXT_START, SECOND_ATTEMPT
 from bot.deployments.execution.owned import REFUSED_BY_LOCK, OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import previous_commit
 from bot.deployments.locks.rules import stopping
-from bot.deployments.model import (
-    BOT,
-    AuditEntry,
-    Blocker,
-    Deployment,
-    Event,
-    Failure,
-    NotDeployable,
-    Phase,
-)
+from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, NotDeployable, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
+from bot.deployments.progress import Blocker
 from bot.deployments.states import SECOND_START
 from bot.deployments.verdict.collector import EvidenceCollector
 from bot.deployments.verdict.outside_changes import (

@@ -324,3 +324,14 @@ def _changed_nothing(record: BuildRecord) -> bool:
 def _age(record: BuildRecord) -> tuple[int, str]:
     """Sort key: build ids start with the time, as base 36 of milliseconds."""
     return len(record.id), record.id
+
+
+_AFTER_THE_FETCH = frozenset(
+    {Failure.BUILD_FAILED, Failure.HEALTHCHECK_FAILED, Failure.RELEASE_FAILED, Failure.CRASHED}
+)
+
+
+def was_fetched(row: Deployment) -> bool:
+    """Whether Dokku fetched its commit, so that the commit is known to be in its repository."""
+    got_on = row.phase in {Phase.BUILDING, Phase.RELEASING, Phase.CHECKING, Phase.SUCCEEDED}
+    return got_on or row.failure in _AFTER_THE_FETCH

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from bot.deployments.lock import ALL, Follower, Lock, Notice
-from bot.deployments.model import Actor, AppKey, Blocker, Deployment, Phase
+from bot.deployments.model import Actor, AppKey, Deployment, Phase
+from bot.deployments.progress import Blocker
 from bot.deployments.states import ENDINGS
 from bot.names import quoted
 

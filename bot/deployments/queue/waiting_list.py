@@ -11,7 +11,8 @@ import structlog
 from bot.clock import Clock, duration_words
 from bot.deployments.lock import Lock
 from bot.deployments.locks.rules import blocker_of
-from bot.deployments.model import AppKey, Blocker, Deployment, Failure
+from bot.deployments.model import AppKey, Deployment, Failure
+from bot.deployments.progress import Blocker
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import is_expired, queue_positions, superseded
 from bot.deployments.state.repository import DeploymentRepository

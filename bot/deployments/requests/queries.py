@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from bot.deployments.app_names import AppNames, RefNames
 from bot.deployments.live.reader import LiveReader, LiveReport
-from bot.deployments.model import AppPolicy, Deployment, Phase, Progress
+from bot.deployments.model import AppPolicy, Deployment, Phase
 from bot.deployments.ports import Catalog, Servers, Store
+from bot.deployments.progress import Progress
 from bot.deployments.refs import RefName
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING

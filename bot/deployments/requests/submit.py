@@ -12,7 +12,7 @@ import structlog
 from bot.clock import Clock
 from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
-from bot.deployments.live.compare import commit_by_history
+from bot.deployments.live.compare import commit_by_history, was_fetched
 from bot.deployments.locks.rules import stopped
 from bot.deployments.model import (
     Actor,
@@ -20,7 +20,6 @@ from bot.deployments.model import (
     Deployment,
     Failure,
     NotDeployable,
-    Phase,
     Resolved,
     Who,
 )
@@ -39,23 +38,12 @@ log = structlog.get_logger(__name__)
 STORE_PAUSE = timedelta(seconds=1)
 """Between tries while the database is down."""
 SHORT_SHA = re.compile(r"[0-9a-f]{7,39}")
-_AFTER_THE_FETCH = frozenset(
-    {Failure.BUILD_FAILED, Failure.HEALTHCHECK_FAILED, Failure.RELEASE_FAILED, Failure.CRASHED}
-)
-
-
-def was_fetched(row: Deployment) -> bool:
-    """Whether Dokku fetched its commit, so that the commit is known to be in its repository."""
-    got_on = row.phase in {Phase.BUILDING, Phase.RELEASING, Phase.CHECKING, Phase.SUCCEEDED}
-    return got_on or row.failure in _AFTER_THE_FETCH
 
 
 def _ambiguous(deployment: Deployment, ref: str, shas: Sequence[str]) -> NotDeployable:
-    names = " or ".join(shas[:5])
-    return NotDeployable(
-        failure=Failure.REF_NOT_FOUND,
-        sentence=f"{ref} is ambiguous: in {deployment.app} it could be {names}. Give more digits",
-    )
+    could = f"in {deployment.app} it could be {' or '.join(shas[:5])}"
+    sentence = f"{ref} is ambiguous: {could}. Give more digits"
+    return NotDeployable(failure=Failure.REF_NOT_FOUND, sentence=sentence)
 
 
 class RequestResolver:

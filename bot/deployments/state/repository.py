@@ -15,8 +15,9 @@ import structlog
 
 from bot.clock import Clock
 from bot.deployments.excerpt import around_error
-from bot.deployments.model import AuditEntry, Blocker, Deployment, Event, Phase, Progress, Who
+from bot.deployments.model import AuditEntry, Deployment, Event, Phase, Who
 from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.progress import Blocker, Progress
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.timing import Timing

@@ -11,7 +11,8 @@ from bot.deployments.dokku_facts import (
     Containers,
     Snapshot,
 )
-from bot.deployments.model import Blocker, Live, LogFacts
+from bot.deployments.model import Live, LogFacts
+from bot.deployments.progress import Blocker
 
 MOST_NAMED = 3
 SOURCES: Mapping[str, str] = {

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from bot.clock import Clock
 from bot.deployments.dokku_facts import SYNC_SOURCE, BuildRecord, BuildStatus, Snapshot
-from bot.deployments.model import Blocker, Deployment, LogFacts, LogMarker
+from bot.deployments.model import Deployment, LogFacts, LogMarker
 from bot.deployments.ports import Dokku
+from bot.deployments.progress import Blocker
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.outside_changes import UNRECORDED, outside_records, running_build
 

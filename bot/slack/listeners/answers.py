@@ -6,7 +6,8 @@ from datetime import datetime
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.lock import ALL, Lock
 from bot.deployments.locks.rules import covering
-from bot.deployments.model import AppKey, AppPolicy, Deployment, Progress
+from bot.deployments.model import AppKey, AppPolicy, Deployment
+from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS, WAITING, status_of
 from bot.slack.render import words
 from bot.slack.render.blocks import Answer, context, section

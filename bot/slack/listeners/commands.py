@@ -330,12 +330,14 @@ COMMANDS: Sequence[Command] = (
         usage="APP|ID",
         summary="Approve the deployment of an app that waits for it.",
         run=approvals.approve,
+        acts=True,
     ),
     Command(
         name="reject",
         usage="APP|ID [REASON]",
         summary="Reject the deployment of an app that waits for an approval.",
         run=approvals.reject,
+        acts=True,
     ),
     Command(
         name="retry",
@@ -364,6 +366,7 @@ COMMANDS: Sequence[Command] = (
             "unlocks it. Everyone sees the lock, its end and the reason."
         ),
         run=locks.lock,
+        acts=True,
     ),
     Command(
         name="unlock",
@@ -373,6 +376,7 @@ COMMANDS: Sequence[Command] = (
             "holder."
         ),
         run=locks.unlock,
+        acts=True,
     ),
     Command(
         name="queue",

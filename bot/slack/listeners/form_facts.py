@@ -6,7 +6,8 @@ from datetime import datetime
 import structlog
 
 from bot.deployments.live.reader import LiveReport
-from bot.deployments.model import Deployment, Progress
+from bot.deployments.model import Deployment
+from bot.deployments.progress import Progress
 from bot.errors import BotError, Declined
 from bot.slack.listeners.desk import Desk
 from bot.slack.render import words

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bot.deployments.log_pages import LogPages
 from bot.deployments.model import Deployment
-from bot.deployments.ports import Logs
 from bot.deployments.states import ENDINGS
+from bot.deployments.store_parts import Logs
 from bot.errors import BotError, Declined, SlackError
 from bot.slack.listeners.clicks import UNKNOWN_DEPLOYMENT, ActionButton, Click, Permission
 from bot.slack.listeners.desk import Desk

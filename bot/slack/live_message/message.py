@@ -7,8 +7,9 @@ from typing import Protocol
 
 import structlog
 
-from bot.deployments.model import Deployment, MessagePlace, Phase, Progress
+from bot.deployments.model import Deployment, MessagePlace, Phase
 from bot.deployments.ports import Urgency
+from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS
 from bot.errors import SlackError
 from bot.slack.client import Blocks
@@ -207,3 +208,23 @@ def reply_link(parent: MessagePlace, ts: str) -> str | None:
     home, _, _ = parent.permalink.partition("/archives/")
     place = f"{parent.channel}/p{ts.replace('.', '')}"
     return f"{home}/archives/{place}?thread_ts={parent.root}&cid={parent.channel}"
+
+
+class EditingClient(PostingClient, Protocol):
+    """What is needed of the Slack client."""
+
+    async def update(self, channel: str, ts: str, *, text: str, blocks: Blocks) -> None:
+        """See `SlackClient.update`."""
+        ...
+
+
+class Places(Protocol):
+    """What is needed of the store."""
+
+    async def get(self, deployment_id: str) -> Deployment | None:
+        """By full id."""
+        ...
+
+    async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
+        """Store where the live message is."""
+        ...

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 
@@ -20,11 +19,11 @@ from bot.deployments.state.repository import DeploymentCache
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import BotError, MessageGone, SlackError
 from bot.slack.budget import EditGate, Go, Wait
-from bot.slack.client import Blocks
 from bot.slack.live_message.message import (
+    EditingClient,
     LiveMessage,
+    Places,
     Posting,
-    PostingClient,
     urgency_of,
     without_ping,
 )
@@ -42,26 +41,6 @@ TRIES_AFTER_THE_END = 30
 POSTING_TRIES = 30
 LONGEST_BACKOFF = timedelta(seconds=60)
 TOO_LARGE = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks"})
-
-
-class EditingClient(PostingClient, Protocol):
-    """What is needed of the Slack client."""
-
-    async def update(self, channel: str, ts: str, *, text: str, blocks: Blocks) -> None:
-        """See `SlackClient.update`."""
-        ...
-
-
-class Places(Protocol):
-    """What is needed of the store."""
-
-    async def get(self, deployment_id: str) -> Deployment | None:
-        """By full id."""
-        ...
-
-    async def place_message(self, deployment_id: str, place: MessagePlace) -> None:
-        """Store where the live message is."""
-        ...
 
 
 def _no_link(_repo: str, *_shas: str) -> str | None:

@@ -17,7 +17,8 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models import JsonObject
 from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
 
-from bot.deployments.model import Deployment, Live, Progress
+from bot.deployments.model import Deployment, Live
+from bot.deployments.progress import Progress
 from bot.slack.render.text import commit_count, cut, length, one_line, short_sha
 
 Json = dict[str, Any]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.deployments.model import Deployment, Live, Phase, Progress
+from bot.deployments.model import Deployment, Live, Phase
+from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt

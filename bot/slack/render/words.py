@@ -7,17 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from bot.deployments.model import (
-    Actor,
-    Approval,
-    Blocker,
-    Deployment,
-    Failure,
-    Live,
-    Phase,
-    Progress,
-    Status,
-)
+from bot.deployments.model import Actor, Approval, Deployment, Failure, Live, Phase, Status
+from bot.deployments.progress import Blocker, Progress
 from bot.deployments.queue.waiting_list import ONE_BEFORE
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build

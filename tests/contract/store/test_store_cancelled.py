@@ -5,7 +5,8 @@ import inspect
 from dataclasses import replace
 
 from bot.deployments.model import Event, MessagePlace, Phase, Who
-from bot.deployments.ports import Leases, Logs, Store
+from bot.deployments.ports import Store
+from bot.deployments.store_parts import Leases, Logs
 from bot.outbox import Outbox
 from bot.store.leases import SqlLeases
 from bot.store.logs import SqlLogs

@@ -255,7 +255,7 @@ async def test_one_deployment_per_app_runs_at_a_time(store: SqlStore) -> None:
     running = await start(store, app="first", dokku_app="shared")
     second = await own(store, await create(store, app="second", dokku_app="shared"))
     with pytest.raises(
-        StaleState, match=f"another deployment of shared is running on production: {running.id}"
+        StaleState, match=f"another deployment of shared runs on production: {running.id}"
     ):
         await move(store, second, Phase.STARTING)
     await start(store, app="second", dokku_app="second")

@@ -9,7 +9,8 @@ import pytest
 
 from bot.deployments.excerpt import around_error
 from bot.deployments.log_pages import paginate
-from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase, Progress
+from bot.deployments.model import Deployment, Event, Failure, Live, LogFacts, Phase
+from bot.deployments.progress import Progress
 from bot.dokku.app_secrets import secret_values
 from bot.dokku.log_markers import LogReader, fixed_texts
 from bot.dokku.stream import OutputReader

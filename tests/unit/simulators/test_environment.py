@@ -29,7 +29,7 @@ async def test_every_service_in_the_settings_is_reachable(tmp_path: Path) -> Non
         async with aiohttp.ClientSession() as session:
             for app in APPS:
                 url = simulators.settings["DEPLOYBOT_REPO_TEMPLATE"].format(app=app.name)
-                async with session.get(f"{url}/info/refs") as answer:
+                async with session.get(f"{url}/info/refs?service=git-upload-pack") as answer:
                     assert simulators.forge.sha(app.name) in await answer.text()
             async with session.get(simulators.slack.page_url) as answer:
                 assert answer.status == 200

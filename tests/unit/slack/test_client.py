@@ -15,10 +15,11 @@ from bot.deployments.model import Person
 from bot.errors import MessageGone, SlackError
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
-from bot.slack.client import SlackClient, bypasses_proxy, open_client
+from bot.slack.client import SlackClient, open_client
 from bot.slack.manifest import manifest
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error, sentence_for
 from bot.slack.render.blocks import section
+from bot.slack.unreachable import bypasses_proxy
 
 BLOCKS = [section("hello")]
 EDITED = [section("goodbye")]

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from bot.deployments.model import Blocker
+from bot.deployments.progress import Blocker
 from bot.deployments.queue.waiting_list import expiry_cause
 from tests.support.builders import NOW
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import Actor, Live, Phase, Progress, Trigger
+from bot.deployments.model import Actor, Live, Phase, Trigger
+from bot.deployments.progress import Progress
 from bot.errors import Declined
 from tests.support.builders import NOW, OLD, OLD_SHA, SHA, containers
 from tests.support.fake_dokku import DOWN, FakeDokku

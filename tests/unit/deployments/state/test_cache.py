@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import Phase, Progress
+from bot.deployments.model import Phase
+from bot.deployments.progress import Progress
 from bot.deployments.state.repository import DeploymentCache
 from bot.deployments.states import ENDINGS, RUNNING
 from tests.support.builders import NOW, a_deployment

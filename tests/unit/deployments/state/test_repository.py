@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import BOT, AuditEntry, Event, Failure, Phase, Progress, Who
+from bot.deployments.model import BOT, AuditEntry, Event, Failure, Phase, Who
 from bot.deployments.ports import Urgency
+from bot.deployments.progress import Progress
 from bot.deployments.state.repository import find_unposted, load_recently_ended, load_unfinished
 from bot.errors import StaleState
 from tests.support.builders import NOW

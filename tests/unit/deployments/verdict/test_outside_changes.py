@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
-from bot.deployments.model import Blocker, Live
+from bot.deployments.model import Live
+from bot.deployments.progress import Blocker
 from bot.deployments.verdict.outside_changes import (
     SOURCES,
     UNRECORDED,

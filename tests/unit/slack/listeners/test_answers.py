@@ -4,16 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import (
-    Actor,
-    AppPolicy,
-    Deployment,
-    Failure,
-    Live,
-    MessagePlace,
-    Phase,
-    Progress,
-)
+from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Live, MessagePlace, Phase
+from bot.deployments.progress import Progress
 from bot.slack.listeners.answers import (
     already_words,
     apps_answer,

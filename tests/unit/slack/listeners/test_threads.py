@@ -253,7 +253,7 @@ async def test_command_with_arguments_needs_a_mention_in_a_thread() -> None:
         await say_below(stage, message, f"<@{stage.slack.bot.id}> history myapp")
         assert await stage.replies(message) == ["Latest deployments of `myapp`:"]
         await say_below(stage, message, f"<@{stage.slack.bot.id}> approve myapp")
-        assert "is not available yet" in await stage.whisper()
+        assert "is waiting for an approval" in await stage.whisper()
 
 
 @pytest.mark.parametrize("text", ["what is this all about then", "--force"])

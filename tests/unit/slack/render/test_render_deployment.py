@@ -12,16 +12,8 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport, Containers, Snapshot
 from bot.deployments.execution.cancel import WAITS_FOR_FETCH
-from bot.deployments.model import (
-    Actor,
-    Blocker,
-    CancelRequest,
-    Deployment,
-    Failure,
-    Live,
-    Phase,
-    Progress,
-)
+from bot.deployments.model import Actor, CancelRequest, Deployment, Failure, Live, Phase
+from bot.deployments.progress import Blocker, Progress
 from bot.deployments.refs import Commit, Commits
 from bot.dokku.login_failures import explain
 from bot.simulators.slack.validation import check_message_blocks

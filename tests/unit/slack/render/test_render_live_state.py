@@ -9,7 +9,8 @@ import pytest
 from bot.deployments.dokku_facts import AppReport, BuildRecord, BuildStatus, Containers
 from bot.deployments.live.compare import LiveEvidence, Match, compare_live
 from bot.deployments.live.reader import LiveReport
-from bot.deployments.model import Deployment, Failure, Live, Phase, Progress
+from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.progress import Progress
 from bot.slack.listeners.answers import live_answer
 from bot.slack.render.blocks import validate_message
 from bot.slack.render.live_state import live_lines

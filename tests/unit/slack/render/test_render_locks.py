@@ -19,7 +19,8 @@ from bot.deployments.locks.rules import (
     free_notice,
     lock_notice,
 )
-from bot.deployments.model import Actor, AppKey, Deployment, Progress
+from bot.deployments.model import Actor, AppKey, Deployment
+from bot.deployments.progress import Progress
 from bot.slack.listeners.answers import queue_answer
 from bot.slack.render.blocks import Answer, validate_message
 from bot.slack.render.locks import (

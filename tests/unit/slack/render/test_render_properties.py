@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Progress
+from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
+from bot.deployments.progress import Progress
 from bot.deployments.refs import Commit, Commits
 from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
