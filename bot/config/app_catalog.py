@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.deployments.model import AppPolicy, Deployment
+from bot.deployments.model import AppKey, AppPolicy
 from bot.deployments.ports import Catalog
 from bot.errors import Declined
 
@@ -47,17 +47,17 @@ class TableCatalog(Catalog):
             max_duration=self._max_duration,
         )
 
-    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
+    def rules_of(self, key: AppKey, app: str) -> AppPolicy | None:
         for table in self._tables:
-            if table.target == deployment.target:
+            if table.target == key:
                 return table
-        if deployment.app != deployment.dokku_app:
+        if app != key.dokku_app:
             return None
         try:
-            found = self.policy(deployment.app, deployment.server)
+            found = self.policy(app, key.server)
         except Declined:
             return None
-        return found if found.target == deployment.target else None
+        return found if found.target == key else None
 
     def listed(self) -> Sequence[AppPolicy]:
         return self._tables

@@ -155,10 +155,11 @@ class Catalog(Protocol):
         """The policy of an app. Raises Declined: unknown server, or an app that must be listed."""
         ...
 
-    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
-        """About a stored deployment's Dokku app on its server, whatever a table is called now.
+    def rules_of(self, key: AppKey, app: str) -> AppPolicy | None:
+        """About a stored Dokku app on its server, whatever a table is called now.
 
-        None: the settings no longer know the app, or it had a table that no longer exists.
+        `app` is what people called it then. None: the settings no longer know the app, or it had a
+        table that no longer exists.
         """
         ...
 

@@ -76,6 +76,22 @@ async def test_rejection_with_a_reason_ends_it(guarded: World) -> None:
     assert row.started_at is None
 
 
+async def test_nobody_else_approves_or_rejects(guarded: World) -> None:
+    await guarded.deploy("myapp main")
+    message = await guarded.until_message("Awaiting approval", "Reject")
+    await guarded.click(APPROVE, message, user="alan")
+    await guarded.whispered("You aren't allowed to approve deployments of myapp", user="alan")
+    await guarded.click(REJECT, message, user="alan")
+    view = await guarded.viewed("Reason", user="alan")
+    alan = guarded.slack.user("alan")
+    refusals = len(guarded.slack.ephemerals(alan))
+    await guarded.slack.submit(alan, view)
+    await guarded.slack.until(lambda: len(guarded.slack.ephemerals(alan)) > refusals)
+    assert "aren't allowed" in shown(guarded.slack.ephemerals(alan)[-1])
+    (row,) = await guarded.rows()
+    assert row.phase is Phase.AWAITING_APPROVAL
+
+
 async def test_approval_by_word_and_after_a_restart(guarded: World) -> None:
     await guarded.deploy("myapp main")
     await guarded.until_message("Awaiting approval")

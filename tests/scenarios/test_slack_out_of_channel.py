@@ -117,7 +117,7 @@ async def test_message_converges_after_hours_and_a_restart(quick: World) -> None
     edits = len(_refused(quick))
     invite(quick)
     message = await quick.until_message("Deployed")
-    assert "Application deployed" in shown(message)
+    assert "Live now" in shown(message)
     assert [message] == quick.messages
     assert len(_refused(quick)) == edits
 

@@ -52,7 +52,9 @@ async def test_message_and_webhook_name_the_commits_since_the_live_release(quick
         for one in block.get("elements", ())
         if one.get("action_id") == ROLLBACK
     ]
-    assert f"at {first[:7]}, the commit that was live before (7 commits back)." in question
+    back = f"back to {first[:7]}, the commit that was live before (7 commits back)"
+    assert f"from {newest[:7]}" in question
+    assert back in question
     await quick.click(ROLLBACK)
     await quick.posted(3)
     message = await quick.until_message("Deployed", f"Goes back 7 commits from `{newest[:7]}`")

@@ -20,7 +20,7 @@ from bot.deployments.live.rollback import (
 )
 from bot.deployments.locks.service import LockService
 from bot.deployments.log_pages import LogPages
-from bot.deployments.model import Actor, AppPolicy, Deployment, MessagePlace, Phase, Trigger
+from bot.deployments.model import Actor, AppKey, AppPolicy, Deployment, MessagePlace, Phase, Trigger
 from bot.deployments.ports import Catalog, Dokku, Servers
 from bot.deployments.progress import Progress
 from bot.deployments.requests.access import Access
@@ -255,8 +255,8 @@ class _Catalog(Catalog):
             raise Declined(f"There is no server {server}.")
         return AppPolicy(server=server or SERVERS[0], app=app, dokku_app=app)
 
-    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
-        return self.policy(deployment.app, deployment.server)
+    def rules_of(self, key: AppKey, app: str) -> AppPolicy | None:
+        return self.policy(app, key.server)
 
     def listed(self) -> Sequence[AppPolicy]:
         return []

@@ -16,6 +16,7 @@ from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
 from bot.deployments.model import (
+    AppKey,
     AppPolicy,
     Deployment,
     MessagePlace,
@@ -142,11 +143,11 @@ class FakeCatalog(Catalog):
         given = AppPolicy(server=server or SERVER, app=app, dokku_app=app, default_ref="main")
         return replace(given, **self.rules)
 
-    def rules_of(self, deployment: Deployment) -> AppPolicy | None:
+    def rules_of(self, key: AppKey, app: str) -> AppPolicy | None:
         if not self.known:
             return None
-        found = [one for one in self.tables if one.target == deployment.target]
-        return found[0] if found else self.policy(deployment.app, deployment.server)
+        found = [one for one in self.tables if one.target == key]
+        return found[0] if found else self.policy(app, key.server)
 
     def listed(self) -> Sequence[AppPolicy]:
         return self.tables

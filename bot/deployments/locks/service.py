@@ -206,15 +206,16 @@ class LockService:
         """Declined: the person neither holds the lock nor may end those of others."""
         if self._guard is None or is_same_person(lock.holder, actor):
             return
-        policy = self.policy(EVERY_APP, None) if lock.key == ALL else self._policy_of(lock)
+        if lock.key == ALL:
+            policy: AppPolicy | None = self.policy(EVERY_APP, None)
+        else:
+            policy = self._catalog.rules_of(lock.key, lock.app)
+        if policy is None:
+            raise Declined(
+                f"The settings no longer know {lock.app} on {lock.key.server}. The holder may end "
+                "the lock, or an operator with `deploybot unlock`."
+            )
         await self._guard.check_approver(policy, actor)
-
-    def _policy_of(self, lock: Lock) -> AppPolicy:
-        try:
-            return self._catalog.policy(lock.app, lock.key.server)
-        except Declined:
-            # It is no longer in the settings; its lock must still be removable.
-            return AppPolicy(server=lock.key.server, app=lock.app, dokku_app=lock.key.dokku_app)
 
     async def _check_exists(self, policy: AppPolicy) -> bool:
         """Whether it stays unknown. Declined: a lock on a misspelled name would lock nothing."""

@@ -341,12 +341,12 @@ class Service:
         return deployment
 
     async def _check_decision(self, deployment: Deployment, actor: Actor, reject: bool) -> None:
-        rules = self._catalog.rules_of(deployment)
+        rules = self._catalog.rules_of(deployment.target, deployment.app)
         await self.access.check_decision(rules, deployment, actor, reject=reject)
 
     async def _check_cancel(self, deployment: Deployment, actor: Actor) -> None:
         """Declined: not a deployer of the app; or not the requester, if nothing knows the app."""
-        rules = self._catalog.rules_of(deployment)
+        rules = self._catalog.rules_of(deployment.target, deployment.app)
         if rules is not None:
             await self.access.check_deployer(rules, actor)
         elif actor.team is not None and actor.user != deployment.requested_by.user:
@@ -357,7 +357,7 @@ class Service:
 
     def _rules_to_repeat(self, old: Deployment) -> AppPolicy:
         """Of the app that the old one deployed. Declined: nothing knows it any more."""
-        rules = self._catalog.rules_of(old)
+        rules = self._catalog.rules_of(old.target, old.app)
         if rules is None:
             raise Declined(
                 f"The settings no longer know {old.app} on {old.server}, so nothing was started. "

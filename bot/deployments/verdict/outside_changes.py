@@ -190,6 +190,8 @@ def with_outside_changes(
     """
     note = note_about([one for one in others if command_of(one) not in reason])
     own = output.started | output.renamed
+    if live is Live.NEW and change_commands(others):
+        note = " ".join(filter(None, (note, _left_over(after, output))))
     if (
         live in {Live.NEW, Live.MIXED}
         and not change_commands(others)
@@ -200,6 +202,24 @@ def with_outside_changes(
             "of, such as ps:scale."
         )
     return f"{reason} {note}" if note else reason
+
+
+def _left_over(after: Containers | None, output: LogFacts) -> str:
+    """A container that this deployment started and that another command overtook.
+
+    The last to switch serves; the other one runs on as an `.upcoming-N` that `ps:inspect` does not
+    list, so only the output shows that it was there (recording inspect_e_foreign_in_our_deploy).
+    """
+    if after is None:
+        return ""
+    left = sorted(output.started - output.renamed - after.ids)
+    if not left:
+        return ""
+    return (
+        f"This deployment's own container {' and '.join(left)} never took over and may still run "
+        "beside the others, where Dokku does not list it: `docker ps` on the server shows it as "
+        "`.upcoming-…`, and `docker rm -f` removes it."
+    )
 
 
 def _replaced(after: Containers | None, before: Snapshot, own: frozenset[str]) -> bool:

@@ -74,6 +74,7 @@ FULL = a_deployment(
     retry_of="R",
     rollback_of="S",
     rollback_sha="c" * 40,
+    came_from="main",
     after=Containers(),
     corrected_from={"status": "failed", "failure": None, "live": "unknown"},
     late_over=True,

@@ -140,14 +140,16 @@ def test_stored_deployment_goes_by_server_and_dokku_app(tmp_path: Path, only_lis
     taken = a_deployment(app="shop", dokku_app="shop", server="production")
     elsewhere = a_deployment(app="blog", dokku_app="blog", server="moon")
 
-    assert apps.rules_of(renamed) == apps.policy("shop")
-    assert apps.rules_of(other) == apps.policy("shop-staging")
+    assert apps.rules_of(renamed.target, renamed.app) == apps.policy("shop")
+    assert apps.rules_of(other.target, other.app) == apps.policy("shop-staging")
     for unknown in (gone, taken, elsewhere):
-        assert apps.rules_of(unknown) is None
+        assert apps.rules_of(unknown.target, unknown.app) is None
 
 
 def test_stored_deployment_of_an_app_without_a_table(tmp_path: Path) -> None:
     blog = a_deployment(app="blog", dokku_app="blog", server="staging")
 
-    assert two_servers(tmp_path).rules_of(blog) is not None
-    assert two_servers(tmp_path, "only_listed_apps = true\n").rules_of(blog) is None
+    assert two_servers(tmp_path).rules_of(blog.target, blog.app) is not None
+    assert (
+        two_servers(tmp_path, "only_listed_apps = true\n").rules_of(blog.target, blog.app) is None
+    )

@@ -225,3 +225,15 @@ async def test_deployment_of_the_command_line_needs_no_slack_user() -> None:
     rig.start()
     (await rig.begun()).succeed()
     assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("deployers", [frozenset(), frozenset({"U0ADA", "S1"})])
+@in_virtual_time
+async def test_queue_goes_on_while_slack_is_away_where_no_group_decides(
+    deployers: frozenset[str],
+) -> None:
+    rig = a_quiet_rig(waiting(), deployers=deployers)
+    rig.people.error = SILENT
+    rig.start()
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(within_s=60)).phase is Phase.SUCCEEDED

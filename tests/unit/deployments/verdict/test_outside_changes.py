@@ -296,6 +296,24 @@ def test_renamed_container_belongs_to_this_deployment() -> None:
     assert sentence == "It ended."
 
 
+def test_container_that_another_command_overtook_is_named() -> None:
+    def reason(*, renamed: frozenset[str] = frozenset(), live: Live = Live.NEW) -> str:
+        return with_outside_changes(
+            "It ended.",
+            live,
+            [CONFIG_SET],
+            after=containers(RESTARTED_NEW),
+            output=replace(facts(own=(NEW,)), renamed=renamed),
+            before=a_snapshot(containers(OLD)),
+        )
+
+    assert f"own container {NEW.id} never took over and may still run" in reason()
+    # It served, and Dokku retired it in its turn.
+    assert "never took over" not in reason(renamed=frozenset({NEW.id}))
+    # One whose checks failed was removed.
+    assert "never took over" not in reason(live=Live.PREVIOUS)
+
+
 def test_lost_output_attributes_no_container_to_others() -> None:
     """Before 0.38 a good end may be known only by its effect: the containers are its own then."""
     sentence = with_outside_changes(
