@@ -168,6 +168,7 @@ def _sample(phase: Phase, proven: str | None) -> Deployment:
         dokku_app="myapp",
         repo=None,
         ref="main",
+        ready=True,
         phase=phase,
         live=Live.NONE,
         rollback_sha=proven,
