@@ -1,7 +1,7 @@
 """The apps and their rules, from the settings."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bot.deployments.model import AppKey, AppPolicy
 from bot.deployments.ports import Catalog
@@ -22,13 +22,14 @@ class TableCatalog(Catalog):
         servers: Sequence[str],
         only_listed: bool,
         template: str | None,
-        max_duration: timedelta,
+        rules: Mapping[str, Mapping[str, Any]],
     ) -> None:
+        """`rules`: by server, those of an app without a table, as `AppPolicy` takes them."""
         self._tables = tuple(tables)
         self._servers = tuple(servers)
         self._only_listed = only_listed
         self._template = template
-        self._max_duration = max_duration
+        self._rules = rules
 
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
         wanted = None if server is None else self._server(server)
@@ -40,12 +41,8 @@ class TableCatalog(Catalog):
                 f"{app} is not among the apps I may deploy{f' to {wanted}' if wanted else ''}. "
                 "`/deploy apps` lists them."
             )
-        return AppPolicy(
-            server=wanted or self._only_server(app),
-            app=app,
-            dokku_app=app,
-            max_duration=self._max_duration,
-        )
+        server = wanted or self._only_server(app)
+        return AppPolicy(server=server, app=app, dokku_app=app, **self._rules[server])
 
     def rules_of(self, key: AppKey, app: str) -> AppPolicy | None:
         for table in self._tables:
@@ -58,6 +55,11 @@ class TableCatalog(Catalog):
         except Declined:
             return None
         return found if found.target == key else None
+
+    def named(self) -> frozenset[str]:
+        listed = [table.deployers for table in self._tables]
+        listed += [rules["deployers"] for rules in self._rules.values()]
+        return frozenset[str]().union(*listed)
 
     def listed(self) -> Sequence[AppPolicy]:
         return self._tables

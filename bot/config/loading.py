@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -12,7 +13,7 @@ from bot.config.app_catalog import TableCatalog
 from bot.config.checks import check_complete, check_fit, is_on_container_layer
 from bot.config.database_url import dropped_from_postgres, usable_postgres
 from bot.config.secrets import key_lines, proxy_passwords, secrets_of
-from bot.config.settings import SettingsTable
+from bot.config.settings import AppTable, SettingsTable
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.ssh_keys import read_server
 from bot.deployments.model import AppPolicy, Approval
@@ -109,7 +110,7 @@ class Settings:
             servers=tuple(self.values.servers),
             only_listed=self.values.only_listed_apps,
             template=bare_repo(self.values.repo_template or "") or None,
-            max_duration=self.values.max_duration,
+            rules={server: self._rules(AppTable(), server) for server in self.values.servers},
         )
 
     def repositories(self) -> Repositories:
@@ -126,14 +127,29 @@ class Settings:
                 dokku_app=table.dokku_app or name,
                 repo=bare_repo(table.repo or "") or None,
                 default_ref=table.default_ref,
-                deployers=table.deployers,
-                approval=Approval(table.approval),
-                approvers=table.approvers,
-                max_duration=table.max_duration or self.values.max_duration,
-                latest=table.queue == "latest",
+                **self._rules(table, table.server or only),
             )
             for name, table in self.values.apps.items()
         )
+
+    def _rules(self, table: AppTable, server: str) -> Mapping[str, Any]:
+        """What an `AppPolicy` takes from the first table that says it."""
+        on_server = self.values.servers.get(server)
+        tables = [one for one in (table, on_server, self.values.defaults) if one is not None]
+
+        def first(key: str, usual: Any) -> Any:
+            said = (getattr(one, key, None) for one in tables)
+            return next((value for value in said if value is not None), usual)
+
+        return {
+            "deployers": first("deployers", frozenset()),
+            "approval": Approval(first("approval", "none")),
+            "approvers": first("approvers", frozenset()),
+            "latest": first("queue", "fifo") == "latest",
+            "channel": first("channel", None),
+            "channels": first("channels", frozenset()),
+            "max_duration": first("max_duration", self.values.max_duration),
+        }
 
     def endpoints(self) -> Sequence[Endpoint]:
         """The webhook endpoints."""

@@ -31,6 +31,8 @@ from bot.config.values import (
     Repo,
     RepoTemplate,
     ServerName,
+    SlackChannel,
+    SlackChannels,
     WebAddress,
 )
 
@@ -70,7 +72,37 @@ class Table(BaseModel):
         return f"{cls.variable_prefix}{key.upper()}" if cls.variable_prefix else None
 
 
-class ServerTable(Table):
+class RulesTable(Table):
+    """Who may deploy an app, and how: by its own table, else its server's, else `[defaults]`."""
+
+    deployers: Members | None = Field(default=None, json_schema_extra=FILE_ONLY)
+    """Slack users and user groups who may deploy, or `"nobody"`. Default: everyone but guests."""
+    approval: Literal["none", "confirm", "second_person"] | None = Field(
+        default=None, json_schema_extra=FILE_ONLY
+    )
+    """What a deployment needs first: `none` (default), `confirm` (a click) or `second_person`."""
+    approvers: Members | None = Field(default=None, json_schema_extra=FILE_ONLY)
+    """Slack users and user groups who may approve and reject. Default: the deployers."""
+    queue: Literal["fifo", "latest"] | None = Field(default=None, json_schema_extra=FILE_ONLY)
+    """`latest`: a newer request cancels older ones that wait. `fifo` (default): all in turn."""
+    channel: SlackChannel | None = Field(default=None, json_schema_extra=FILE_ONLY)
+    """Channel of the messages, wherever it was asked. Default: where it was asked."""
+    channels: SlackChannels | None = Field(default=None, json_schema_extra=FILE_ONLY)
+    """Channels from which it may be deployed. Default: all that the bot is in."""
+
+
+RULES = tuple(RulesTable.model_fields)
+"""The keys that an app, its server and `[defaults]` share."""
+
+
+class DefaultsTable(RulesTable):
+    """What holds for every app that does not say otherwise."""
+
+    max_duration: Duration | None = None
+    """Longest duration of a deployment. Default: the top-level `max_duration`."""
+
+
+class ServerTable(RulesTable):
     """One Dokku host."""
 
     variable_prefix: ClassVar[str] = "DOKKU_"
@@ -91,7 +123,7 @@ class ServerTable(Table):
     """Most deployments that run on it at once; 0: no limit."""
 
 
-class AppTable(Table):
+class AppTable(RulesTable):
     """One app. An app without a table gets the defaults."""
 
     server: str | None = None
@@ -102,17 +134,8 @@ class AppTable(Table):
     """Git remote. Default: `repo_template`, else the one that Dokku recorded."""
     default_ref: Ref | None = None
     """Ref to deploy if none is typed. Default: Dokku's deploy branch."""
-    deployers: Members = frozenset()
-    """Slack users and user groups who may deploy it. Default: everyone in the bot's workspace
-    but its guests, who may only where they are listed."""
     max_duration: Duration | None = None
     """Longest duration of a deployment of it. Default: the top-level `max_duration`."""
-    approval: Literal["none", "confirm", "second_person"] = "none"
-    """What it needs before it is queued: `none`, `confirm` (one click) or `second_person`."""
-    approvers: Members = frozenset()
-    """Slack users and user groups who may approve and reject. Default: its deployers."""
-    queue: Literal["fifo", "latest"] = "fifo"
-    """`latest`: a newer request cancels older ones that wait. `fifo`: all are deployed in turn."""
 
 
 class WebhookTable(Table):
@@ -211,6 +234,8 @@ class SettingsTable(Table):
         default_factory=dict, json_schema_extra=FILE_ONLY
     )
     """Dokku servers by name."""
+    defaults: DefaultsTable = Field(default_factory=DefaultsTable, json_schema_extra=FILE_ONLY)
+    """Rules of apps that neither their own table nor their server's sets."""
     apps: dict[AppName, AppTable] = Field(default_factory=dict, json_schema_extra=FILE_ONLY)
     """Apps by the name that people type."""
     webhooks: tuple[WebhookTable, ...] = Field(default=(), json_schema_extra=FILE_ONLY)

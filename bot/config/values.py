@@ -17,6 +17,8 @@ DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _LONGEST = timedelta(days=366)
 _LONG_TEXT = 16
+_CHANNEL = re.compile(r"[CG][A-Z0-9]{2,}")
+_CHANNEL_FIX = "In Slack: the channel's name, About, at the end."
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 
@@ -109,6 +111,8 @@ def _upper(value: object) -> object:
 
 
 def _members(value: object) -> object:
+    if value in ("nobody", ["nobody"]):
+        return frozenset({"nobody"})
     if not isinstance(value, (list, tuple, set, frozenset)):
         raise Wrong("not a list", 'Write e.g. ["U0123ABCD", "S0456EFGH"].')
     for member in value:
@@ -117,6 +121,14 @@ def _members(value: object) -> object:
                 "holds something that is not a Slack id of a user (U…, W…) or user group (S…)",
                 "In Slack: profile, ⋮, Copy member ID.",
             )
+    return frozenset(value)
+
+
+def _channels(value: object) -> object:
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise Wrong("not a list", 'Write e.g. ["C0123ABCD"].')
+    if not all(isinstance(one, str) and _CHANNEL.fullmatch(one) for one in value):
+        raise Wrong("holds something that is not the id of a Slack channel (C…, G…)", _CHANNEL_FIX)
     return frozenset(value)
 
 
@@ -157,6 +169,15 @@ DokkuApp = Annotated[
     ),
 ]
 Members = Annotated[frozenset[str], BeforeValidator(_members)]
+SlackChannel = Annotated[
+    str,
+    _text(
+        lambda text: _CHANNEL.fullmatch(text) is not None,
+        "not the id of a Slack channel (C…, G…)",
+        _CHANNEL_FIX,
+    ),
+]
+SlackChannels = Annotated[frozenset[str], BeforeValidator(_channels)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AnyPort = Annotated[int, Field(ge=0, le=65535)]
 ServerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -345,6 +345,10 @@ class AppPolicy:
     approvers: frozenset[str] = frozenset()
     """Slack users and user groups who approve and end locks of others; empty: deployers."""
     max_duration: timedelta = timedelta(minutes=30)
+    channel: str | None = None
+    """Where its messages are posted; None: where it was asked for."""
+    channels: frozenset[str] = frozenset()
+    """Where it may be deployed from; empty: everywhere."""
     latest: bool = False
     """A newer request cancels those of the app that wait."""
 

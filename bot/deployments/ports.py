@@ -163,6 +163,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def named(self) -> frozenset[str]:
+        """Users and user groups whom any app's deployers name."""
+        ...
+
     def listed(self) -> Sequence[AppPolicy]:
         """Apps that have a table in the settings."""
         ...

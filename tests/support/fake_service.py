@@ -258,6 +258,9 @@ class _Catalog(Catalog):
     def rules_of(self, key: AppKey, app: str) -> AppPolicy | None:
         return self.policy(app, key.server)
 
+    def named(self) -> frozenset[str]:
+        return frozenset[str]().union(*(one.deployers for one in self.listed()))
+
     def listed(self) -> Sequence[AppPolicy]:
         return []
 

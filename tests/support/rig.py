@@ -149,6 +149,9 @@ class FakeCatalog(Catalog):
         found = [one for one in self.tables if one.target == key]
         return found[0] if found else self.policy(app, key.server)
 
+    def named(self) -> frozenset[str]:
+        return frozenset[str]().union(*(one.deployers for one in self.listed()))
+
     def listed(self) -> Sequence[AppPolicy]:
         return self.tables
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bot.config.settings import AppTable, ServerTable, SettingsTable, Table, WebhookTable
+from bot.config.settings import (
+    RULES,
+    AppTable,
+    RulesTable,
+    ServerTable,
+    SettingsTable,
+    Table,
+    WebhookTable,
+)
 from bot.config.values import show_duration
 from bot.metrics import Metrics
 from bot.slack.manifest import manifest_text
@@ -72,6 +80,13 @@ To get the host key:
    `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`.
 """
 
+_RULES = """
+## Rules of deployments: `[defaults]`, `[servers.NAME]`, `[apps.NAME]`
+
+Each of these keys counts from the app's own table, else from its server's, else from `[defaults]`.
+`[defaults]` also takes `max_duration`.
+"""
+
 _APPS = """
 ## Apps: `[apps.NAME]`
 
@@ -99,12 +114,14 @@ def configuration_page(example: str) -> str:
     parts = (
         _INTRODUCTION,
         _TOP,
-        _rows(SettingsTable, ("servers", "apps", "webhooks")),
+        _rows(SettingsTable, ("servers", "apps", "webhooks", "defaults")),
         _SERVERS,
-        _rows(ServerTable),
+        _rows(ServerTable, RULES),
         _KEYS,
         _APPS,
-        _rows(AppTable),
+        _rows(AppTable, RULES),
+        _RULES,
+        _rows(RulesTable),
         _WEBHOOKS,
         _rows(WebhookTable),
         _EXAMPLE.format(example=example),

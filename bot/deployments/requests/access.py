@@ -9,6 +9,8 @@ from bot.deployments.model import Actor, AppPolicy, Approval, Deployment, Person
 from bot.deployments.ports import Catalog, People
 from bot.errors import Declined, NotKnown, SlackError
 
+NOBODY = "nobody"
+"""In a list of deployers or approvers: only the shell may."""
 STRANGER = "Only members of the bot's own workspace can do that."
 GUEST = (
     "Guests of the workspace can't do that. An operator can list you among an app's `deployers`."
@@ -46,10 +48,8 @@ class Access:
         Declined: another organization, or a guest whom no app lists.
         """
         person = await self._check_home(actor)
-        if person.guest:
-            listed = frozenset[str]().union(*(one.deployers for one in self._catalog.listed()))
-            if not await self._is_listed(actor, listed):
-                raise Declined(GUEST)
+        if person.guest and not await self._is_listed(actor, self._catalog.named()):
+            raise Declined(GUEST)
         return replace(actor, team=self.home_team or actor.team)
 
     async def check_deployer(self, policy: AppPolicy, actor: Actor) -> None:
@@ -166,9 +166,13 @@ class Access:
 
 def mentions(listed: Collection[str]) -> str:
     """Users and user groups, as Slack mentions them."""
-    return ", ".join(
-        f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>" for one in sorted(listed)
-    )
+    return ", ".join(map(_mention, sorted(listed)))
+
+
+def _mention(one: str) -> str:
+    if one == NOBODY:
+        return NOBODY
+    return f"<!subteam^{one}>" if one.startswith("S") else f"<@{one}>"
 
 
 def _not_known(what: str, error: SlackError) -> str:

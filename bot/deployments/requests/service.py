@@ -146,6 +146,8 @@ class Service:
         policy = self._catalog.policy(check_app(ask.app), ask.server)
         ref = check_ref(ask.ref) if ask.ref else (policy.default_ref or "")
         await self.access.check_deployer(policy, ask.actor)
+        if policy.channels and ask.actor.team is not None and ask.channel not in policy.channels:
+            raise _elsewhere(policy)
         now = self._clock.now()
         # A rollback is urgent, and goes to a commit that was live: it is audited, not approved.
         approval = Approval.NONE if ask.rollback_of else policy.approval
@@ -160,7 +162,7 @@ class Service:
             requested_by=ask.actor,
             trigger=ask.trigger,
             request_key=ask.request_key,
-            channel=ask.channel,
+            channel=policy.channel or ask.channel,
             created_at=now,
             queued_at=None if asks else now,
             phase=Phase.AWAITING_APPROVAL if asks else Phase.QUEUED,
@@ -372,6 +374,13 @@ def _call_for_approval(policy: AppPolicy, deployment: Deployment) -> Event | Non
     if deployment.approval is not Approval.SECOND_PERSON or not others:
         return None
     return Event(type="deployment.approval", mentions=tuple(sorted(others)))
+
+
+def _elsewhere(policy: AppPolicy) -> Declined:
+    where = ", ".join(f"<#{one}>" for one in sorted(policy.channels))
+    return Declined(
+        f"{policy.app} can only be deployed from {where}. Nothing was started: ask there."
+    )
 
 
 def _name(deployment: Deployment) -> str:

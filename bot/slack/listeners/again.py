@@ -42,8 +42,8 @@ async def deploy_again(
 
 
 async def say_where(call: Call, new: Deployment | None) -> None:
-    """In a thread or DM; elsewhere the new live message is the answer."""
-    if new is not None and call.answers.aloud:
+    """In a thread or DM, and of a message in another channel; else the message is the answer."""
+    if new is not None and (call.answers.aloud or new.channel != call.asker.channel):
         await call.answers.say(say.started_answer(new))
 
 

@@ -194,7 +194,7 @@ def help_answer(rows: Sequence[tuple[str, str]]) -> Answer:
 
 
 def started_answer(deployment: Deployment) -> Answer:
-    """A deployment that was started in the thread of another one."""
+    """A deployment that was started, with a link to its message somewhere else."""
     return _one(
         f"Started: {inert(deployment.app, 80)} {words.target_words(deployment)}"
         f"{_message_of(deployment)}"

@@ -104,7 +104,7 @@ async def _read_deploy(call: Call) -> Ask:
 
 async def start(call: Call, ask: Ask) -> None:
     """Start a deployment. Its message is the answer; a duplicate gets none."""
-    await call.desk.service.request(
+    new = await call.desk.service.request(
         Request(
             app=ask.app,
             ref=ask.ref,
@@ -115,6 +115,8 @@ async def start(call: Call, ask: Ask) -> None:
             channel=call.asker.channel,
         )
     )
+    if new is not None and new.channel != call.asker.channel:
+        await call.answers.say(say.started_answer(new))
 
 
 async def status(call: Call) -> None:

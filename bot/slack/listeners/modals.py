@@ -18,6 +18,7 @@ from bot.deployments.requests.service import Request
 from bot.errors import BotError, Declined, SlackError
 from bot.names import check_ref
 from bot.slack.client import OpenView
+from bot.slack.listeners.answers import started_answer
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.form_facts import read_facts
 from bot.slack.listeners.payloads import (
@@ -293,7 +294,7 @@ async def submit_form(desk: Desk, body: Body) -> None:
     asker = await desk.admit(asker_of(body))
     values = read_form(part(body, "view"))
     from_message = meta_of(body).get("trigger") == Trigger.MESSAGE_ACTION
-    await desk.service.request(
+    new = await desk.service.request(
         Request(
             app=read_app(values.app or ""),
             ref=values.ref,
@@ -304,3 +305,5 @@ async def submit_form(desk: Desk, body: Body) -> None:
             channel=asker.channel,
         )
     )
+    if new is not None and new.channel != asker.channel:
+        await desk.answers(asker).say(started_answer(new))

@@ -8,7 +8,7 @@ import pytest
 from bot.config.values import read_duration, show_duration
 from bot.deployments.model import Approval
 from bot.errors import ConfigError
-from tests.support.settings import HOST, a_key, environment, load, minimal, pem, refused
+from tests.support.settings import HOST, a_key, environment, host_line, load, minimal, pem, refused
 
 
 def test_environment_is_enough_for_one_server(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ REFUSED_FILES = [
         "[apps.myapp]\naproval = 1",
         "deploybot.toml: apps.myapp.aproval: unknown, did you mean approval?",
     ),
-    ("[apps.myapp]\nxyzzy = 1", "apps.myapp.xyzzy: unknown. Known here: server, dokku_app,"),
+    ("[apps.myapp]\nxyzzy = 1", "apps.myapp.xyzzy: unknown. Known here: deployers, approval,"),
     ("polinterval = 3", "deploybot.toml: polinterval: unknown, did you mean poll_interval?"),
     ("[servers.a]\nhost = 'x'\nssh_kye = 'y'", "servers.a.ssh_kye: unknown, did you mean ssh_key?"),
     ("[servers.a]\nhost = 'x'", "deploybot.toml: servers.a.ssh_key: missing."),
@@ -241,6 +241,9 @@ REFUSED_FILES = [
     ("[apps.a]\napproval = 'x'", "apps.a.approval: should be 'none', 'confirm' or 'second_person'"),
     ("[apps.myapp]\napprovers = ['bob']", "apps.myapp.approvers: holds something that is not"),
     ("[apps.myapp]\nqueue = 'newest'", "apps.myapp.queue: should be 'fifo' or 'latest'"),
+    ("[apps.a]\nchannel = '#ops'", "apps.a.channel: not the id of a Slack channel"),
+    ("[defaults]\nchannels = ['ops']", "defaults.channels: holds something that is not the id"),
+    ("[defaults]\nserver = 'x'", "defaults.server: unknown."),
     ("approval_ttl = 0", "deploybot.toml: approval_ttl: not a usable duration."),
     ("[apps.'my app']", "deploybot.toml: apps.my app: not a usable name."),
     ("[apps.myapp]\nserver = 'x'", "apps.myapp.server: no such server is configured."),
@@ -288,6 +291,53 @@ def test_approvals_of_an_app(tmp_path: Path) -> None:
     assert policy.approvers == {"U0123", "S0456"}
     assert settings.timing().approval_ttl == timedelta(minutes=90)
     assert load(tmp_path, toml="[apps.x]").catalog().policy("x").approval is Approval.NONE
+
+
+RULES_FILE = """
+[defaults]
+deployers = ["U0ALL"]
+approval = "confirm"
+max_duration = "10m"
+channels = ["C0OPS"]
+
+[servers.a]
+host = "a.example"
+ssh_key = "{key}"
+known_hosts = "{host}"
+deployers = ["S0A"]
+queue = "latest"
+
+[servers.b]
+host = "b.example"
+ssh_key = "{key}"
+known_hosts = "{host}"
+
+[apps.web]
+server = "a"
+deployers = "nobody"
+approval = "none"
+channel = "C0WEB"
+
+[apps.shop]
+server = "a"
+"""
+
+
+def test_rules_come_from_the_app_then_its_server_then_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "k").write_text(pem())
+    lines = (host_line("a.example"), host_line("b.example"))
+    (tmp_path / "h").write_text("\n".join(lines))
+    catalog = load(tmp_path, toml=RULES_FILE.format(key="k", host="h")).catalog()
+    web, shop = catalog.policy("web"), catalog.policy("shop")
+    assert (set(web.deployers), web.approval, web.channel) == ({"nobody"}, Approval.NONE, "C0WEB")
+    assert (set(shop.deployers), shop.approval, shop.channel) == ({"S0A"}, Approval.CONFIRM, None)
+    assert web.latest
+    assert shop.latest
+    # Without a table, and on another server.
+    wiki = catalog.policy("wiki", "b")
+    assert (set(wiki.deployers), wiki.approval, wiki.latest) == ({"U0ALL"}, Approval.CONFIRM, False)
+    assert (wiki.max_duration, set(wiki.channels)) == (timedelta(minutes=10), {"C0OPS"})
+    assert catalog.named() == {"nobody", "S0A", "U0ALL"}
 
 
 def test_app_table_must_name_its_server_if_there_are_several(tmp_path: Path) -> None:
