@@ -1,8 +1,11 @@
-"""Time and background tasks, as dependencies."""
+"""Time and background tasks, as dependencies; the beginning and the end of a process."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
@@ -133,6 +136,30 @@ async def first_of(*works: Coroutine[Any, Any, object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def begun(starting: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[None]]) -> T:
+    """Let something begin completely. If it is cut off meanwhile, it is undone first.
+
+    A process whose start is cancelled may live on, with pipes that nobody closes.
+    """
+    task = asyncio.ensure_future(starting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await undo(await task)
+        raise
+
+
+async def end_group(process: asyncio.subprocess.Process) -> None:
+    """Kill a process with its helpers, which are in its group (git's: ssh, git-remote-https).
+
+    Once it is reaped, another group may have its number.
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()  # to the end of its pipes: they are closed then
 
 
 @dataclass(slots=True)

@@ -3,15 +3,14 @@
 import asyncio
 import os
 import re
-import signal
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import structlog
 
+from bot.clock import begun, end_group
 from bot.deployments.dokku_facts import FULL_SHA
 from bot.deployments.refs import (
     MOST_LISTED,
@@ -105,7 +104,7 @@ class _Git:
 
         It is killed as soon as it complains of `unless`.
         """
-        process = await asyncio.create_subprocess_exec(
+        starting = asyncio.create_subprocess_exec(
             *argv,
             cwd=folder,
             env=self._environment(folder, offline=offline),
@@ -114,20 +113,19 @@ class _Git:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+        process = await begun(starting, end_group)
+        streams = (self._read(process.stdout), self._read(process.stderr, unless))
+        reading = [asyncio.ensure_future(one) for one in streams]
         try:
-            stdout, stderr = await asyncio.gather(
-                self._read(process.stdout), self._read(process.stderr, unless)
-            )
+            stdout, stderr = await asyncio.gather(*reading)
             if await process.wait() != 0:
                 raise _GitFailed(self._why(stderr))
             return stdout
         finally:
-            # git's helpers (ssh, git-remote-https) are in its process group. Once git is
-            # reaped, another group may have its number.
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+            for one in reading:
+                one.cancel()
+            await asyncio.wait(reading)
+            await end_group(process)
 
     def _environment(self, folder: str, *, offline: bool) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON}

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,10 +82,19 @@ class PostgresServer:
         )
         settings.chmod(0o644)
         self._run_program(program, "-d", str(settings))
+        self._await_socket(self.folder / ".s.PGSQL.6432")
         try:
             yield f"{self.folder}&port=6432"
         finally:
             self._run_program("kill", (self.folder / "pgbouncer.pid").read_text().strip())
+
+    def _await_socket(self, socket: Path) -> None:
+        """A daemon returns before it listens, and says nothing when it does."""
+        end = time.monotonic() + _LIMIT_S
+        while not socket.exists():
+            if time.monotonic() > end:
+                raise RuntimeError(f"nothing listens on {socket}")
+            time.sleep(0.02)
 
     @property
     def _data(self) -> str:

@@ -1,7 +1,11 @@
 import asyncio
+import signal
 from datetime import timedelta
+from typing import Any
 
-from bot.clock import Tasks
+import pytest
+
+from bot.clock import Tasks, begun, end_group
 
 
 async def test_drain_waits_for_tasks_and_cancels_what_is_left_at_the_limit() -> None:
@@ -23,3 +27,41 @@ async def test_drain_waits_for_tasks_and_cancels_what_is_left_at_the_limit() -> 
     tasks.spawn(endless(), name="endless")
     assert await tasks.drain(timedelta(seconds=0)) == 1
     assert await tasks.drain(timedelta(seconds=0)) == 0
+
+
+async def test_what_is_cut_off_while_it_begins_is_undone() -> None:
+    may = asyncio.Event()
+    undone: list[str] = []
+
+    async def starting() -> str:
+        await may.wait()
+        return "process"
+
+    async def undo(what: str) -> None:
+        undone.append(what)
+
+    task = asyncio.create_task(begun(starting(), undo))
+    await asyncio.sleep(0)
+    task.cancel()
+    may.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert undone == ["process"]
+    assert await begun(starting(), undo) == "process"
+
+
+async def test_cut_off_start_of_a_process_leaves_neither_process_nor_pipes() -> None:
+    """With the warnings of this suite, a pipe that stays open fails a test."""
+    words: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "start_new_session": True}
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start() -> asyncio.subprocess.Process:
+        started.append(await asyncio.create_subprocess_exec("sleep", "60", **words))
+        return started[0]
+
+    task = asyncio.create_task(begun(start(), end_group))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert started[0].returncode == -signal.SIGKILL
