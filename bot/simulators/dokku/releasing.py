@@ -60,8 +60,9 @@ async def finish_release(run: Run, *, deployed: bool) -> None:
         await run.print(between(lines, "-----> Checking for postdeploy", "No postdeploy task"))
         await _fail_task(run, "postdeploy")
     await run.print(between(lines, "-----> Checking for postdeploy", "-----> Shutting down old"))
-    if run.retired:
+    if run.replaced:
         await run.print(between(lines, "-----> Shutting down old", "=====> Application deployed"))
+        run.retire()
     if deployed:
         await run.print(between(lines, "=====> Application deployed", None))
 
@@ -198,7 +199,7 @@ async def _switch(run: Run, process_type: str, new: list[Container], old: list[C
             orphans = run.recorded("x_config_scale_domains", "scale_down").lines
             scheduling = between(orphans, "Scheduling orphaned", "-----> Running post-deploy")
             await run.print(scheduling, {"dyno": container.dyno})
-        run.retire(container)
+        run.replaced.append(container)
 
 
 def _proxy_lines(run: Run, start: str, end: str) -> tuple[Line, ...]:

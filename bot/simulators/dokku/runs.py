@@ -51,8 +51,8 @@ class Run:
         self.finalizes = False
         """Dokku records how a command ends only from `Releasing` on."""
         self.new_containers: list[Container] = []
-        self.retired = False
-        """Whether old containers are being stopped."""
+        self.replaced: list[Container] = []
+        """Old containers that are to be stopped."""
         self.stop_reason: str | None = None
         self.dies_at: str | None = None
         self._task: asyncio.Task[object] | None = None
@@ -289,11 +289,14 @@ class Run:
         )
         return container
 
-    def retire(self, container: Container) -> None:
-        """Stop a replaced container after 60 seconds."""
-        self.retired = True
+    def retire(self) -> None:
+        """Stop the replaced containers after 60 seconds.
+
+        A run that dies before it says so leaves them up (recording m4_ssh_lost_kill9_post_deploy).
+        """
         if not self.instant:
-            self.host.spawn(self._stop_later(container))
+            for container in self.replaced:
+                self.host.spawn(self._stop_later(container))
 
     async def _stop_later(self, container: Container) -> None:
         await self.host.clock.sleep(OLD_CONTAINERS_LIVE_S)
