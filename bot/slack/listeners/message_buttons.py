@@ -118,7 +118,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
             yes="Cancel deployment",
             no="Keep it",
         ),
-        permission=Permission.DEPLOYER,
+        permission=Permission.CANCELLER,
         call=_cancel,
     ),
     ActionButton(

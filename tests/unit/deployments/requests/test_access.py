@@ -161,6 +161,24 @@ async def test_renamed_table_keeps_its_deployers() -> None:
 
 
 @in_virtual_time
+async def test_approvers_cancel_for_others_and_deployers_only_their_own() -> None:
+    rows = [replace(ROW, id=f"01ROW{number}", request_key=str(number)) for number in range(3)]
+    rig = a_quiet_rig(
+        *rows,
+        app="shop",
+        dokku_app="shop-live",
+        deployers=frozenset({"U0ADA", "U0EVE"}),
+        approvers=frozenset({"U0GRACE"}),
+    )
+    with pytest.raises(Declined, match="Only approvers of shop can do that: <@U0GRACE>"):
+        await rig.service.cancel("01ROW0", actor=EVE, through="button")
+    grace = replace(EVE, user="U0GRACE")
+    assert "now cancelled" in await rig.service.cancel("01ROW0", actor=grace, through="button")
+    assert "now cancelled" in await rig.service.cancel("01ROW1", actor=ADA, through="button")
+    assert "now cancelled" in await rig.service.cancel("01ROW2", actor=OPERATOR, through="cli")
+
+
+@in_virtual_time
 async def test_only_the_requester_cancels_what_the_settings_no_longer_know() -> None:
     rig = a_quiet_rig(ROW, replace(ROW, id="01SECOND", request_key="second"))
     rig.catalog.known = False
