@@ -206,6 +206,29 @@ async def test_the_pinned_commit_is_approved_where_nothing_can_be_looked_up() ->
 
 
 @in_virtual_time
+async def test_commit_that_the_request_could_not_look_up_is_looked_up_again() -> None:
+    rig = a_guarded_rig()
+    rig.dokku.fail("report", DOWN, times=3)
+    row = await asked(rig)
+    assert not row.ready
+    await rig.until(lambda: rig.row().ready, within_s=90)
+    assert (rig.row().phase, rig.row().sha) == (Phase.AWAITING_APPROVAL, SHA)
+    assert rig.progress().waits_for is None
+    await approve(rig, row, shown=SHA)
+    assert rig.row().phase is Phase.QUEUED
+
+
+@in_virtual_time
+async def test_ref_that_is_gone_when_it_is_looked_up_again_ends_it() -> None:
+    rig = a_guarded_rig()
+    rig.dokku.fail("report", DOWN, times=1)
+    await asked(rig)
+    rig.refs.answer = NotThere()
+    ended = await rig.until_ended(within_s=60)
+    assert (ended.phase, ended.failure) == (Phase.FAILED, Failure.REF_NOT_FOUND)
+
+
+@in_virtual_time
 async def test_two_clicks_at_the_same_instant_make_one_decision() -> None:
     rig = a_guarded_rig(approvers=frozenset())
     row = await asked(rig)
