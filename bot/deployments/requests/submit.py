@@ -13,7 +13,7 @@ from bot.clock import Clock
 from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
 from bot.deployments.live.compare import commit_by_history, was_fetched
-from bot.deployments.locks.rules import stopped
+from bot.deployments.locks.rules import stopping
 from bot.deployments.model import (
     Actor,
     AuditEntry,
@@ -345,7 +345,7 @@ class Submission:
         except StoreError as error:
             log.info("twin_not_looked_for", deployment_id=deployment.id, why=str(error))
             return
-        if stopped([twin], standing.locks, self._clock.now()):
+        if stopping(standing.locks, twin.target, twin.requested_by, self._clock.now()):
             return  # this one may start before it
         link = twin.message.permalink if twin.message else None
         where = f": <{link}|its message>" if link else ""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import Actor, AppKey, CancelRequest, Deployment, Phase
+from bot.deployments.model import Actor, AppKey, Approval, CancelRequest, Deployment, Phase
 from bot.deployments.queue.rules import (
     find_twin,
     in_order,
@@ -142,6 +142,16 @@ def test_twin_is_the_last_of_the_queue_with_the_same_ref_and_commit() -> None:
     assert find_twin([ready("A", at=1, sha=OLD_SHA), twin, new], new) == twin
     assert find_twin([twin, new, ready("X", at=5, app="shop")], new) == twin
     assert find_twin([new], new) is None
+
+
+def test_twin_of_a_request_for_approval_waits_for_one_too() -> None:
+    asks = {"phase": Phase.AWAITING_APPROVAL, "approval": Approval.SECOND_PERSON}
+    new, twin = ready("Z", **asks), ready("B", **asks)
+    assert find_twin([twin, new, ready("A", sha=OLD_SHA)], new) == twin
+    assert find_twin([twin, ready("C", sha=OLD_SHA, **asks), new], new) is None
+    assert find_twin([ready("B", **asks, ready=False), new], new) is None
+    rollback = ready("Z")
+    assert find_twin([twin, rollback], rollback) is None
 
 
 @pytest.mark.parametrize(
