@@ -114,21 +114,23 @@ def superseded(
     latest: Collection[AppKey],
     locked: Collection[str] = frozenset(),
 ) -> Mapping[str, Deployment]:
-    """Queued deployments of these apps that a newer one replaces: id -> the newest one.
+    """Waiting deployments of these apps that a newer one replaces: id -> the newest one.
 
-    A newer one counts once it can be deployed: its commit was looked up, its message posted, and
-    neither a cancel request nor a lock stops it.
+    A newer one counts once it can be deployed: it needs no approval any more, its commit was looked
+    up, its message posted, and neither a cancel request nor a lock stops it. Who asked later is
+    newer, whoever was approved first.
     """
-    queued = in_order(waiting)
+    asked = sorted((one for one in waiting if one.phase in WAITING), key=lambda one: one.id)
     newest = {
-        one.target: (turn, one)
-        for turn, one in enumerate(queued)
-        if one.target in latest and one.id not in locked and _may_start(one)
+        one.target: one
+        for one in asked
+        if one.target in latest and one.phase is Phase.QUEUED
+        if one.id not in locked and _may_start(one)
     }
     return {
-        one.id: newest[one.target][1]
-        for turn, one in enumerate(queued)
-        if one.target in newest and turn < newest[one.target][0]
+        one.id: newest[one.target]
+        for one in asked
+        if one.target in newest and one.id < newest[one.target].id
     }
 
 

@@ -132,6 +132,13 @@ def test_newer_one_that_cannot_start_supersedes_nothing(changes: dict[str, Any])
     assert find_twin(rows[2:], ready("D", at=4)) is None
 
 
+def test_newer_request_supersedes_what_is_not_approved_yet_or_was_approved_later() -> None:
+    awaiting = ready("A", phase=Phase.AWAITING_APPROVAL)
+    rows = [awaiting, ready("B", at=9), ready("C", at=1)]
+    assert {key: one.id for key, one in superseded(rows, {WEB}).items()} == {"A": "C", "B": "C"}
+    assert superseded([awaiting, ready("0", at=1)], {WEB}) == {}
+
+
 def test_locked_one_supersedes_nothing_and_is_superseded() -> None:
     rows = [ready("A", at=1), ready("B", at=2), ready("C", at=3)]
     assert superseded(rows, {WEB}, {"C", "A"}).keys() == {"A"}

@@ -8,6 +8,7 @@ import pytest
 
 from bot.deployments.model import (
     Actor,
+    AppPolicy,
     Approval,
     Deployment,
     Failure,
@@ -21,7 +22,7 @@ from bot.deployments.requests.service import Request
 from bot.errors import Declined, NotKnown, SlackError
 from tests.support.builders import SHA
 from tests.support.fake_dokku import DOWN
-from tests.support.rig import Rig, a_rig
+from tests.support.rig import SERVER, Rig, a_rig
 from tests.support.virtual_time import in_virtual_time
 
 NEWER_SHA = "abcd" + "e" * 36
@@ -321,6 +322,35 @@ async def test_nobody_is_called_where_nobody_is_named(changes: dict[str, Any]) -
     rig = a_guarded_rig(**changes)
     row = await asked(rig)
     assert rig.store.event_types(row.id) == []
+
+
+@in_virtual_time
+async def test_newer_request_supersedes_one_that_nobody_approved() -> None:
+    rig = a_guarded_rig()
+    rig.catalog.rules["latest"] = True
+    older = await asked(rig)
+    newer = await asked(rig, ref="other", request_key="command:2")
+    await approve(rig, newer)
+    ended = await rig.until_ended(older.id, within_s=30)
+    assert ended.phase is Phase.CANCELLED
+    assert f"Superseded by a newer request: web other by ada ({newer.id})" in (ended.reason or "")
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(newer.id)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_renamed_table_keeps_its_rule_of_the_queue() -> None:
+    rig = a_rig()
+    table = {"server": SERVER, "app": "web", "dokku_app": "web"}
+    rig.catalog.tables.append(AppPolicy(**table, latest=True))
+    first = await asked(rig, ref="main")
+    stream = await rig.begun()
+    older = await asked(rig, ref="other", request_key="command:2")
+    rig.catalog.tables[:] = [AppPolicy(**table | {"app": "shop"}, latest=True)]
+    await asked(rig, app="shop", ref="newest", request_key="command:3")
+    assert (await rig.until_ended(older.id, within_s=30)).phase is Phase.CANCELLED
+    stream.succeed()
+    await rig.until_ended(first.id)
 
 
 @in_virtual_time
