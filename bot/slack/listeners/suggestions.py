@@ -19,6 +19,9 @@ RUN = tuple(f"run_command_{place}" for place in range(3))
 LIKE_A_WORD, LIKE_A_NAME = 0.7, 0.6
 """difflib's measure: `staus` is like `status`, `hello` is not like `help`."""
 LONGEST_LABEL = 70
+LONGEST_LINE = 500
+"""A longer one, such as a lock with a long reason, is not offered: Slack takes 2000 characters as a
+button's value and 3000 as a text, which names up to three of them."""
 _BEFORE_SERVER = frozenset({"to", "on"})
 
 
@@ -79,7 +82,7 @@ async def suggest(
         apps=set() if only_words else {policy.app for policy in await queries.known_apps()},
         servers=() if only_words else queries.servers.names(),
     )
-    found = corrections(line, known)
+    found = [one for one in corrections(line, known) if len(one) <= LONGEST_LINE]
     if not found:
         raise declined
     shown = [one if call.about else f"/deploy {one}" for one in found]

@@ -75,6 +75,12 @@ async def _press(stage: Stage, label: str) -> None:
     await stage.slack.click(stage.ada, message, action_id=action_id)
 
 
+async def test_line_that_is_too_long_for_a_button_still_gets_its_reason() -> None:
+    async with open_stage() as stage:
+        await stage.deploy(f"myap main {'x' * 2500}")
+        assert "I don't understand `xxx" in await stage.whisper()
+
+
 async def test_button_of_a_suggestion_deploys_once() -> None:
     async with open_stage() as stage:
         await stage.deploy("myap v2")
