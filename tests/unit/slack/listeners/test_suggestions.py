@@ -13,7 +13,7 @@ from tests.support.builders import a_deployment
 from tests.support.stage import Stage, open_stage
 
 ONE = "01K9ZB0000000000000000001A"
-KNOWN = Known(words=WORDS, apps={"myapp", "shop"}, servers=("production", "staging"))
+KNOWN = Known(words=WORDS, apps={"myapp", "shop", "mall"}, servers=("production", "staging"))
 
 
 def corrected(text: str) -> list[str]:
@@ -37,6 +37,9 @@ def corrected(text: str) -> list[str]:
         ("rolback myap on stagin", ["rollback myap on staging"]),
         ("cancel? myapp", ["cancel myapp"]),
         ("myapp main", []),
+        ("lock all for 2h", []),
+        ("unlock ALL", []),
+        ("status all", ["status mall"]),
         ("MyApp main to Production", []),
         ("help", []),
         ("quarterly numbers", []),
