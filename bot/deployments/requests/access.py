@@ -47,7 +47,8 @@ class Access:
         """
         person = await self._check_home(actor)
         if person.guest:
-            listed = frozenset[str]().union(*(one.deployers for one in self._catalog.listed()))
+            tables = self._catalog.listed()
+            listed = frozenset[str]().union(*(one.deployers | one.approvers for one in tables))
             if not await self._is_listed(actor, listed):
                 raise Declined(GUEST)
         return replace(actor, team=self.home_team or actor.team)

@@ -81,6 +81,9 @@ async def test_guest_may_do_nothing_unless_listed() -> None:
         await deploys(rig)
     rig.catalog.tables.append(a_table(deployers=frozenset({"U0ADA"})))
     assert await deploys(rig)
+    # An approver too has to get as far as the button.
+    rig.catalog.tables.append(a_table(app="api", approvers=frozenset({"U0EVE"})))
+    assert await rig.service.access.admit(EVE) == EVE
 
 
 @in_virtual_time
