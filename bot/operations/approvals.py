@@ -73,6 +73,7 @@ async def _open_approvals() -> AsyncIterator[tuple[Store, Approvals]]:
                     ),
                     clock=clock,
                     look_for_work=lambda: None,
+                    read_commits=lambda _moved: None,  # the start reads them
                 ),
             )
         finally:

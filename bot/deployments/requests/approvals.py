@@ -37,6 +37,8 @@ class Approvals:
     removal: QueueRemoval
     clock: Clock
     look_for_work: Callable[[], None]
+    read_commits: Callable[[Deployment], None]
+    """Read what it ships, in the background. Returns at once."""
     check: Check | None = None
     """None: at a shell, for whoever can write to the database may do everything."""
 
@@ -129,6 +131,7 @@ class Approvals:
         fresh = await self.deployments.save(
             pinned, was=Phase.AWAITING_APPROVAL, by=Who.SERVICE, audit=audit
         )
+        self.read_commits(fresh)
         if asked.sha is None:
             return fresh
         moved = (

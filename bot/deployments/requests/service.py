@@ -120,6 +120,7 @@ class Service:
             removal=removal,
             clock=clock,
             look_for_work=hooks.look_for_work,
+            read_commits=commits.read,
             check=self._check_decision,
         )
         self._rollbacks = RollbackFinder(store=deployments.store, reader=reader)
