@@ -152,7 +152,7 @@ def test_twin_is_the_last_of_the_queue_with_the_same_ref_and_commit() -> None:
 
 
 def test_twin_of_a_request_for_approval_waits_for_one_too() -> None:
-    asks = {"phase": Phase.AWAITING_APPROVAL, "approval": Approval.SECOND_PERSON}
+    asks: dict[str, Any] = {"phase": Phase.AWAITING_APPROVAL, "approval": Approval.SECOND_PERSON}
     new, twin = ready("Z", **asks), ready("B", **asks)
     assert find_twin([twin, new, ready("A", sha=OLD_SHA)], new) == twin
     assert find_twin([twin, ready("C", sha=OLD_SHA, **asks), new], new) is None

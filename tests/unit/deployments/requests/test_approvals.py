@@ -267,6 +267,9 @@ async def test_a_rejection_ends_it_with_its_reason() -> None:
     assert ended.live is Live.PREVIOUS
     assert ended.reason is not None
     assert "grace rejected it: not on a Friday" in ended.reason
+    long = await asked(rig, request_key="command:2")
+    await rig.service.approvals.reject(long.id, actor=GRACE, through="cli", reason="why " * 900)
+    assert len(rig.row(long.id).reason or "") < 600
     assert rig.store.event_types(row.id)[-1] == "deployment.finished"
     assert rig.dokku.streams == []
     with pytest.raises(Declined, match="isn't waiting for an approval"):
@@ -341,7 +344,7 @@ async def test_newer_request_supersedes_one_that_nobody_approved() -> None:
 @in_virtual_time
 async def test_renamed_table_keeps_its_rule_of_the_queue() -> None:
     rig = a_rig()
-    table = {"server": SERVER, "app": "web", "dokku_app": "web"}
+    table: dict[str, Any] = {"server": SERVER, "app": "web", "dokku_app": "web"}
     rig.catalog.tables.append(AppPolicy(**table, latest=True))
     first = await asked(rig, ref="main")
     stream = await rig.begun()
