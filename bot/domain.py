@@ -19,7 +19,6 @@ from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, ShippedCommits
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.timing import Timing
-from bot.errors import Declined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +133,8 @@ def _latest_rule(catalog: Catalog) -> Callable[[Deployment], bool]:
     """Whether the settings let a newer request of the app replace older ones."""
 
     def is_latest(deployment: Deployment) -> bool:
-        try:
-            return catalog.policy(deployment.app, deployment.server).latest
-        except Declined:
-            return False  # it is no longer in the settings
+        # By server and Dokku app: the table may have another name by now.
+        rules = catalog.rules_of(deployment.target, deployment.app)
+        return rules is not None and rules.latest
 
     return is_latest

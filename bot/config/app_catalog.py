@@ -57,8 +57,8 @@ class TableCatalog(Catalog):
         return found if found.target == key else None
 
     def named(self) -> frozenset[str]:
-        listed = [table.deployers for table in self._tables]
-        listed += [rules["deployers"] for rules in self._rules.values()]
+        listed = [table.deployers | table.approvers for table in self._tables]
+        listed += [rules["deployers"] | rules["approvers"] for rules in self._rules.values()]
         return frozenset[str]().union(*listed)
 
     def listed(self) -> Sequence[AppPolicy]:

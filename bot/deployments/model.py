@@ -291,9 +291,14 @@ class Deployment:
 
     @property
     def shipped(self) -> Commits | None:
-        """What it ships; without a comparison with a commit that was not live at the start."""
+        """What it ships; without a comparison with a commit that was not live at the start.
+
+        None too if it was read for another commit: the ref has moved before the approval.
+        """
         known = self.commits
-        if known is None or self.before is None or known.base == self.previous_sha:
+        if known is None or known.head.sha != self.sha:
+            return None
+        if self.before is None or known.base == self.previous_sha:
             return known
         return Commits(head=known.head)
 

@@ -164,7 +164,7 @@ class Catalog(Protocol):
         ...
 
     def named(self) -> frozenset[str]:
-        """Users and user groups whom any app's deployers name."""
+        """Users and user groups whom any app names as deployers or approvers."""
         ...
 
     def listed(self) -> Sequence[AppPolicy]:

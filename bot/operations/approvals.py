@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from bot.clock import SystemClock
 from bot.config.loading import Settings, load_settings
 from bot.deployments.app_names import AppNames
-from bot.deployments.model import Deployment, MessagePlace
+from bot.deployments.model import Deployment, MessagePlace, Phase
 from bot.deployments.ports import Announcer, Observer, Store, Urgency
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.approvals import Approvals
@@ -22,15 +22,26 @@ from bot.operations.servers import AskedServers
 async def approve(word: str) -> str:
     """Approve a deployment. Returns the sentence to print. Declined: why not."""
     async with _open_approvals() as (store, approvals):
-        found = await find(store, word)
+        found = await _find(store, word)
         return await approvals.approve(found.id, actor=operator(), through="cli", shown=found.sha)
 
 
 async def reject(word: str, reason: str | None) -> str:
     """Reject a deployment. Returns the sentence to print. Declined: why not."""
     async with _open_approvals() as (store, approvals):
-        found = await find(store, word)
+        found = await _find(store, word)
         return await approvals.reject(found.id, actor=operator(), through="cli", reason=reason)
+
+
+async def _find(store: Store, word: str) -> Deployment:
+    """By id or part of one, or the only one of an app that waits. Declined: none, or several."""
+    named = [one for one in await store.unfinished() if word in {one.app, one.dokku_app}]
+    waiting = [one for one in named if one.phase is Phase.AWAITING_APPROVAL]
+    if len(waiting) > 1:
+        ids = ", ".join(one.id for one in waiting)
+        count = len(waiting)
+        raise Declined(f"{count} deployments of {word} wait for an approval. Name one: {ids}")
+    return waiting[0] if waiting else await find(store, word)
 
 
 @asynccontextmanager
@@ -62,6 +73,7 @@ async def _open_approvals() -> AsyncIterator[tuple[Store, Approvals]]:
                     ),
                     clock=clock,
                     look_for_work=lambda: None,
+                    read_commits=lambda _moved: None,  # the start reads them
                 ),
             )
         finally:

@@ -116,7 +116,8 @@ def _data(deployment: Deployment) -> dict[str, object]:
             "name": deployment.requested_by.name,
         },
         "trigger": deployment.trigger.value,
-        "queued_at": _instant(deployment.queued_at),
+        # One that ended before it was approved never joined the queue.
+        "queued_at": _instant(deployment.queued_at or (deployment.created_at if ended else None)),
         "started_at": _instant(deployment.started_at),
         "finished_at": _instant(finished_at),
         "duration_s": (

@@ -44,15 +44,19 @@ async def test_second_person_approves_the_commit_that_the_message_shows(guarded:
     await guarded.whispered("was already approved", user="grace")
 
 
+@pytest.mark.usefixtures("patient_git")
 async def test_moved_branch_is_shown_and_decided_on_again(guarded: World) -> None:
     await guarded.deploy("myapp main")
-    message = await guarded.until_message("Awaiting approval", "Approve")
+    message = await guarded.until_message("Awaiting approval", "Fix the login redirect", "Approve")
     old = guarded.simulators.forge.sha("myapp", "main")
     guarded.simulators.forge.commit("myapp", "Sneak in")
     new = guarded.simulators.forge.sha("myapp", "main")
     await guarded.click(APPROVE, message, user="grace")
     await guarded.whispered(f"moved from {old[:7]} to {new[:7]}", user="grace")
-    await guarded.until_message("Awaiting approval", new[:7], "moved from")
+    # What is approved is described by its own subject, never by that of the commit before.
+    moved = await guarded.until_message("Awaiting approval", new[:7], "moved from", "Sneak in")
+    assert f'`{new[:7]}` "Sneak in"' in shown(moved)
+    assert "2 commits since" in shown(moved)
     await guarded.click(APPROVE, user="grace")
     await guarded.until_message("Deployed")
     (row,) = await guarded.ended()

@@ -259,7 +259,7 @@ class _Catalog(Catalog):
         return self.policy(app, key.server)
 
     def named(self) -> frozenset[str]:
-        return frozenset[str]().union(*(one.deployers for one in self.listed()))
+        return frozenset[str]().union(*(one.deployers | one.approvers for one in self.listed()))
 
     def listed(self) -> Sequence[AppPolicy]:
         return []

@@ -150,7 +150,7 @@ class FakeCatalog(Catalog):
         return found[0] if found else self.policy(app, key.server)
 
     def named(self) -> frozenset[str]:
-        return frozenset[str]().union(*(one.deployers for one in self.listed()))
+        return frozenset[str]().union(*(one.deployers | one.approvers for one in self.listed()))
 
     def listed(self) -> Sequence[AppPolicy]:
         return self.tables

@@ -242,6 +242,19 @@ def test_approval_at_the_shell(shell: Shell, monkeypatch: pytest.MonkeyPatch) ->
     assert said == ("deploybot: web `main` was already approved, by grace. Nothing was changed.\n")
 
 
+def test_decision_at_the_shell_is_about_what_waits_for_one(shell: Shell) -> None:
+    asks = {"app": "web", "phase": Phase.AWAITING_APPROVAL, "sha": "9" * 40, "ready": True}
+    first, second = "01K9ZC0000000000000000000A", "01K9ZC0000000000000000000B"
+    shell.create(a_deployment(id=ID, app="web", request_key="queued"))
+    shell.create(a_deployment(id=first, request_key="1", **asks))
+    shell.create(a_deployment(id=second, request_key="2", **asks))
+
+    said = shell.run("reject", "web", status=1)
+    assert f"2 deployments of web wait for an approval. Name one: {first}, {second}" in said
+    assert "Rejected web `main`" in shell.run("reject", first)
+    assert "Approved web `main` (9999999)" in shell.run("approve", "web")
+
+
 def test_rejection_at_the_shell(shell: Shell) -> None:
     shell.create(
         a_deployment(id=ID, app="web", phase=Phase.AWAITING_APPROVAL, queued_at=None, ready=True)

@@ -18,6 +18,7 @@ from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import Servers
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS, describe_full_server, startable, waiting_for_slot
+from bot.deployments.queue.unresolved import UnresolvedCommits
 from bot.deployments.queue.waiting_list import WaitingList
 from bot.deployments.state.repository import CacheSync
 from bot.deployments.states import ENDINGS, RUNNING
@@ -62,6 +63,15 @@ class Dispatcher:
             clock=context.clock,
             spawn=context.spawn,
             is_latest=is_latest,
+        )
+        self._unresolved = UnresolvedCommits(
+            deployments=context.deployments,
+            removal=removal,
+            look_up=context.look_up,
+            read_commits=context.read_commits,
+            timing=context.timing,
+            clock=context.clock,
+            spawn=context.spawn,
         )
         self._retries = Retries(context.clock)
         self._own_errors = Retries(context.clock)
@@ -209,12 +219,13 @@ class Dispatcher:
         for row in running:
             await self._claim(row)
         queued = [row for row in unfinished if row.phase is Phase.QUEUED]
-        self._waiting_list.end_unapproved(
-            [row for row in unfinished if row.phase is Phase.AWAITING_APPROVAL]
-        )
+        awaiting = [row for row in unfinished if row.phase is Phase.AWAITING_APPROVAL]
+        if awaiting:
+            self._waiting_list.end_unapproved(awaiting)
+            self._unresolved.look(awaiting)
         taken = [one.target for one in running]
         locks = await self._look_at_locks(unfinished)
-        waiting = self._waiting_list.update(queued, taken, self._workers.keys(), locks)
+        waiting = self._waiting_list.update(queued, taken, self._workers.keys(), locks, awaiting)
         no_place = waiting_for_slot(waiting, taken, self._max_running, self._blocked)
         for deployment_id, phrase in no_place.items():
             if deployment_id not in self._workers:

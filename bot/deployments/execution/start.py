@@ -15,7 +15,7 @@ from bot.deployments.locks.rules import stopping
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, NotDeployable, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.progress import Blocker
-from bot.deployments.states import SECOND_START
+from bot.deployments.states import ENDINGS, SECOND_START
 from bot.deployments.verdict.collector import EvidenceCollector
 from bot.deployments.verdict.outside_changes import (
     blocker,
@@ -167,11 +167,13 @@ class Start:
         """Whether it may be started once more; `last_contact` in monotonic seconds."""
         row = self._owned.row
         running = self._clock.now() - (row.started_at or self._clock.now())
+        later = await self._owned.ask(lambda store: store.newer(row))
         return may_start_again(
             row,
             lost_for=timedelta(seconds=self._clock.monotonic() - last_contact),
             within=self._timing.start_again_within,
-            newer=bool(await self._owned.ask(lambda store: store.newer(row))),
+            # What was rejected, cancelled or has expired before its start changed nothing.
+            newer=any(one.started_at or one.phase not in ENDINGS for one in later),
             locked=await self._is_locked(row),
             cap_reached=running >= row.max_duration,
         )

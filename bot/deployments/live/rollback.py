@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from bot.deployments.live.compare import LiveState, Match, is_good, may_return_to
 from bot.deployments.live.reader import LiveReader
-from bot.deployments.model import Deployment, Live
+from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.ports import Store
 from bot.errors import Declined
 from bot.names import quoted
@@ -176,7 +176,8 @@ def refuse_if_live_or_under_way(app: str, sha: str, state: LiveState) -> None:
     """Declined: the commit is live already, or a deployment of it is queued or running."""
     short = sha[:7]
     for one in (state.running, *state.waiting):
-        if one is not None and one.sha == sha:
+        # What nobody has approved may never start, and a rollback is urgent.
+        if one is not None and one.sha == sha and one.phase is not Phase.AWAITING_APPROVAL:
             raise Declined(
                 f"`{short}` is already being deployed, by {one.id}. Look at its message."
             )

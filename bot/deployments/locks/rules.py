@@ -75,8 +75,12 @@ def stopped(
 def free_for(
     follower: Follower, locks: Collection[Lock], unfinished: Collection[Deployment], now: datetime
 ) -> bool:
-    """Whether the follower could deploy now: nothing runs, nothing waits, nobody holds a lock."""
-    busy = any(one.target == follower.key and one.phase not in ENDINGS for one in unfinished)
+    """Whether the follower could deploy now: nothing runs, is queued, or is locked by another.
+
+    What waits for an approval is in nobody's way.
+    """
+    passes = {*ENDINGS, Phase.AWAITING_APPROVAL}
+    busy = any(one.target == follower.key and one.phase not in passes for one in unfinished)
     held = covering(in_force(locks, now), follower.key)
     return not busy and all(one.holder.user == follower.user for one in held)
 

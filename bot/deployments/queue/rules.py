@@ -114,35 +114,40 @@ def superseded(
     latest: Collection[AppKey],
     locked: Collection[str] = frozenset(),
 ) -> Mapping[str, Deployment]:
-    """Queued deployments of these apps that a newer one replaces: id -> the newest one.
+    """Waiting deployments of these apps that a newer one replaces: id -> the newest one.
 
-    A newer one counts once it can be deployed: its commit was looked up, its message posted, and
-    neither a cancel request nor a lock stops it.
+    A newer one counts once it can be deployed: it needs no approval any more, its commit was looked
+    up, its message posted, and neither a cancel request nor a lock stops it. Who asked later is
+    newer, whoever was approved first.
     """
-    queued = in_order(waiting)
+    asked = sorted((one for one in waiting if one.phase in WAITING), key=lambda one: one.id)
     newest = {
-        one.target: (turn, one)
-        for turn, one in enumerate(queued)
-        if one.target in latest and one.id not in locked and _may_start(one)
+        one.target: one
+        for one in asked
+        if one.target in latest and one.phase is Phase.QUEUED
+        if one.id not in locked and _may_start(one)
     }
     return {
-        one.id: newest[one.target][1]
-        for turn, one in enumerate(queued)
-        if one.target in newest and turn < newest[one.target][0]
+        one.id: newest[one.target]
+        for one in asked
+        if one.target in newest and one.id < newest[one.target].id
     }
 
 
 def find_twin(waiting: Collection[Deployment], new: Deployment) -> Deployment | None:
     """The waiting deployment that makes a new request for the same commit superfluous.
 
-    Only the last of the app's queue: after an earlier one, another commit would come last.
+    Only the last of the app's queue: after an earlier one, another commit would come last. For a
+    request that waits for an approval, also the last that does.
     """
     others = [one for one in waiting if one.target == new.target and one.id != new.id]
-    last = next(reversed(in_order(others)), None)
-    if last is None or new.sha is None or not _may_start(last):
-        return None
-    same = (last.sha, last.ref, last.repo) == (new.sha, new.ref, new.repo)
-    return last if same else None
+    last = list(in_order(others)[-1:])
+    if new.phase is Phase.AWAITING_APPROVAL:
+        asked = [one for one in others if one.phase is new.phase and one.approval is new.approval]
+        last += sorted(asked, key=lambda one: one.id)[-1:]
+    commit = (new.sha, new.ref, new.repo)
+    same = [one for one in last if _may_start(one) and (one.sha, one.ref, one.repo) == commit]
+    return same[0] if same and new.sha is not None else None
 
 
 def _may_start(one: Deployment) -> bool:

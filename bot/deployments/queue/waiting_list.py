@@ -56,15 +56,17 @@ class WaitingList:
         busy: Collection[AppKey],
         owned: Collection[str],
         locked: Mapping[str, Lock] = NO_LOCKS,
+        awaiting: Sequence[Deployment] = (),
     ) -> Sequence[Deployment]:
         """Show positions, remove what must leave; returns those that still wait for their turn.
 
         `busy`: apps with a running deployment. `owned`: deployments that a worker of this
         replica has; they are left to it. `locked`: those that a lock stops; those behind them
-        pass them, for the lock's holder may deploy.
+        pass them, for the lock's holder may deploy. `awaiting`: those that nobody approved yet.
         """
         waiting = [row for row in queued if row.id in owned or not self._is_over(row)]
-        gone = self._supersede(waiting, locked) if len(waiting) > 1 else ()
+        asked = [*awaiting, *waiting]
+        gone = self._supersede(asked, locked) if len(asked) > 1 else ()
         waiting = [row for row in waiting if row.id not in gone]
         by_id = {row.id: row for row in waiting}
         for deployment_id, position in queue_positions(waiting, locked).items():

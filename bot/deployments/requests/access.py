@@ -153,6 +153,13 @@ class Access:
             raise NotKnown(_not_known("who is in the app's user groups", unread)) from unread
         return False
 
+    async def check_cancel(self, policy: AppPolicy, deployment: Deployment, actor: Actor) -> None:
+        """Declined: deployers cancel what they requested; approvers, where there are any, all."""
+        if actor.user == deployment.requested_by.user or not policy.approvers:
+            await self.check_deployer(policy, actor)
+        else:
+            await self.check_approver(policy, actor)
+
     async def check_approver(self, policy: AppPolicy, actor: Actor) -> None:
         """Declined: not one of the app's approvers; where none are set, of its deployers."""
         if not policy.approvers or actor.team is None:

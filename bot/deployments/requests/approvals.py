@@ -24,6 +24,8 @@ Check = Callable[[Deployment, Actor, bool], Awaitable[None]]
 """(deployment, who decides, whether they reject): Declined if they may not."""
 LookUp = Callable[[Deployment], Awaitable[Resolved | NotDeployable]]
 
+LONGEST_REASON = 500
+"""The form's own limit; a command and a shell may give more, and a result's reason is one line."""
 TRIES = 3
 """How often a click is judged again because someone else changed the deployment meanwhile."""
 
@@ -37,6 +39,8 @@ class Approvals:
     removal: QueueRemoval
     clock: Clock
     look_for_work: Callable[[], None]
+    read_commits: Callable[[Deployment], None]
+    """Read what it ships, in the background. Returns at once."""
     check: Check | None = None
     """None: at a shell, for whoever can write to the database may do everything."""
 
@@ -70,7 +74,7 @@ class Approvals:
         self, deployment_id: str, *, actor: Actor, through: str, reason: str | None = None
     ) -> str:
         """End it before it starts; returns the sentence to answer with. Declined."""
-        why = " ".join((reason or "").split())
+        why = " ".join((reason or "").split())[:LONGEST_REASON]
         for _ in range(TRIES):
             deployment = await self._awaiting(deployment_id)
             if self.check is not None:
@@ -129,6 +133,7 @@ class Approvals:
         fresh = await self.deployments.save(
             pinned, was=Phase.AWAITING_APPROVAL, by=Who.SERVICE, audit=audit
         )
+        self.read_commits(fresh)
         if asked.sha is None:
             return fresh
         moved = (

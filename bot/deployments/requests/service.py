@@ -120,6 +120,7 @@ class Service:
             removal=removal,
             clock=clock,
             look_for_work=hooks.look_for_work,
+            read_commits=commits.read,
             check=self._check_decision,
         )
         self._rollbacks = RollbackFinder(store=deployments.store, reader=reader)
@@ -347,10 +348,10 @@ class Service:
         await self.access.check_decision(rules, deployment, actor, reject=reject)
 
     async def _check_cancel(self, deployment: Deployment, actor: Actor) -> None:
-        """Declined: not a deployer of the app; or not the requester, if nothing knows the app."""
+        """Declined: neither the requester nor one who may cancel what others requested."""
         rules = self._catalog.rules_of(deployment.target, deployment.app)
         if rules is not None:
-            await self.access.check_deployer(rules, actor)
+            await self.access.check_cancel(rules, deployment, actor)
         elif actor.team is not None and actor.user != deployment.requested_by.user:
             raise Declined(
                 f"The settings no longer know {deployment.app} on {deployment.server}. Only its "

@@ -13,7 +13,7 @@ from bot.clock import Clock
 from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
 from bot.deployments.live.compare import commit_by_history, was_fetched
-from bot.deployments.locks.rules import stopped
+from bot.deployments.locks.rules import stopping
 from bot.deployments.model import (
     Actor,
     AuditEntry,
@@ -153,18 +153,23 @@ class ShippedCommits:
         self._deployments = deployments
         self._refs = refs
         self._spawn = spawn
-        self._asked: dict[str, str | None] = {}
-        """Deployment -> the live commit of the newest question about it."""
+        self._asked: dict[str, tuple[str, str | None]] = {}
+        """Deployment -> its commit and the live one of the newest question about it."""
 
     def read_early(self, deployment: Deployment, deployed: str | None) -> None:
         """At the request: compare with what is live now. `deployed`: by Dokku's own record."""
         self._spawn(self._read_early(deployment, deployed))
 
     def read(self, deployment: Deployment) -> None:
-        """At the start: compare with what was live then, if that is not known yet."""
+        """At the start: compare with what was live then, if that is not known yet.
+
+        Also when its commit has changed: then with the live commit that is known.
+        """
         known, live_sha = deployment.commits, deployment.previous_sha
         if known is None or live_sha not in {None, known.base}:
             self._ask(deployment, live_sha)
+        elif known.head.sha != deployment.sha:
+            self._ask(deployment, known.base)
 
     async def _read_early(self, deployment: Deployment, deployed: str | None) -> None:
         try:
@@ -178,15 +183,16 @@ class ShippedCommits:
         self._ask(deployment, None if differ else recorded or deployed)
 
     def _ask(self, deployment: Deployment, live_sha: str | None) -> None:
-        asked = deployment.id in self._asked and self._asked[deployment.id] == live_sha
-        if not asked and deployment.repo is not None and deployment.sha is not None:
-            self._asked[deployment.id] = live_sha
+        if deployment.repo is None or deployment.sha is None:
+            return
+        if self._asked.get(deployment.id) != (deployment.sha, live_sha):
+            self._asked[deployment.id] = deployment.sha, live_sha
             self._spawn(self._read(deployment.id, deployment.repo, deployment.sha, live_sha))
 
     async def _read(self, deployment_id: str, repo: str, sha: str, live_sha: str | None) -> None:
         commits = await self._refs.commits(repo, sha, live_sha)
-        if self._asked.get(deployment_id, "") != live_sha:
-            return  # something else is live by now, and a newer question asks about it
+        if self._asked.get(deployment_id) != (sha, live_sha):
+            return  # a newer question asks about another commit, or what is live by now
         del self._asked[deployment_id]
         if commits is None:
             return
@@ -345,7 +351,7 @@ class Submission:
         except StoreError as error:
             log.info("twin_not_looked_for", deployment_id=deployment.id, why=str(error))
             return
-        if stopped([twin], standing.locks, self._clock.now()):
+        if stopping(standing.locks, twin.target, twin.requested_by, self._clock.now()):
             return  # this one may start before it
         link = twin.message.permalink if twin.message else None
         where = f": <{link}|its message>" if link else ""

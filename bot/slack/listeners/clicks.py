@@ -25,6 +25,8 @@ class Permission(StrEnum):
     """Checked by `on_click`, for every button."""
     DEPLOYER = "deployers of the app"
     """Checked by the method of `Service` that the button's function calls."""
+    CANCELLER = "the requester; approvers of the app, or its deployers where it has no approvers"
+    """Checked by `Service.check_cancel`."""
     APPROVER = "approvers of the app; the requester where `approval` is `confirm`"
     """Checked by `Approvals`."""
 

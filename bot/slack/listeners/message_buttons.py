@@ -41,8 +41,12 @@ def _waits(now: Situation) -> bool:
 
 
 def _awaits_decision(now: Situation) -> bool:
-    one = now.deployment
-    return one.phase is Phase.AWAITING_APPROVAL and one.ready and one.cancel is None
+    return now.deployment.phase is Phase.AWAITING_APPROVAL and now.deployment.cancel is None
+
+
+def _can_be_approved(now: Situation) -> bool:
+    """Once it is known what: before that it can only be rejected."""
+    return now.deployment.ready and _awaits_decision(now)
 
 
 def _has_log(now: Situation) -> bool:
@@ -84,7 +88,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
     ActionButton(
         action_id="deployment_approve",
         label="Approve",
-        shows=_awaits_decision,
+        shows=_can_be_approved,
         style=Style.PRIMARY,
         fixes=lambda deployment: deployment.sha,
         permission=Permission.APPROVER,
@@ -118,7 +122,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
             yes="Cancel deployment",
             no="Keep it",
         ),
-        permission=Permission.DEPLOYER,
+        permission=Permission.CANCELLER,
         call=_cancel,
     ),
     ActionButton(

@@ -75,7 +75,7 @@ QUESTION_BUTTONS: Sequence[ActionButton] = (
         label="Cancel deployment",
         shows=_always,
         style=Style.DANGER,
-        permission=Permission.DEPLOYER,
+        permission=Permission.CANCELLER,
         call=_cancel,
         works_when_hidden=True,
     ),

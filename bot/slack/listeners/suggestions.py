@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from bot.deployments.locks.service import EVERY_APP
 from bot.errors import Declined
 from bot.slack.listeners.desk import Call, as_answer
 from bot.slack.listeners.payloads import Line
@@ -19,6 +20,10 @@ RUN = tuple(f"run_command_{place}" for place in range(3))
 LIKE_A_WORD, LIKE_A_NAME = 0.7, 0.6
 """difflib's measure: `staus` is like `status`, `hello` is not like `help`."""
 LONGEST_LABEL = 70
+LONGEST_LINE = 500
+"""A longer one, such as a lock with a long reason, is not offered: Slack takes 2000 characters as a
+button's value and 3000 as a text, which names up to three of them."""
+_OF_ALL = frozenset({"lock", "unlock"})
 _BEFORE_SERVER = frozenset({"to", "on"})
 
 
@@ -39,7 +44,9 @@ def corrections(line: Line, known: Known) -> Sequence[str]:
         *rest, before, server = rest
         servers = [f"{before} {one}" for one in _like(server, known.servers) or [server]]
     firsts = list(rest[:1])
-    if firsts and (head is None or known.words.get(head)) and "://" not in firsts[0]:
+    if head in _OF_ALL and firsts and firsts[0].casefold() == EVERY_APP:
+        pass  # a lock on every app is no misspelled `mall`
+    elif firsts and (head is None or known.words.get(head)) and "://" not in firsts[0]:
         app, at, ref = firsts[0].partition("@")
         apps = [f"{one}{at}{ref}" for one in _like(app, known.apps)]
         unknown = head is None and app.lower() not in known.apps
@@ -79,7 +86,7 @@ async def suggest(
         apps=set() if only_words else {policy.app for policy in await queries.known_apps()},
         servers=() if only_words else queries.servers.names(),
     )
-    found = corrections(line, known)
+    found = [one for one in corrections(line, known) if len(one) <= LONGEST_LINE]
     if not found:
         raise declined
     shown = [one if call.about else f"/deploy {one}" for one in found]

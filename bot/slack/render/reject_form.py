@@ -1,5 +1,6 @@
 """The modal in which an approver rejects a deployment. Pure."""
 
+from bot.deployments.requests.approvals import LONGEST_REASON
 from bot.slack.render import blocks as kit
 from bot.slack.render.blocks import Json
 
@@ -7,7 +8,6 @@ REJECT = "reject_form"
 """The view's callback id."""
 REASON_BLOCK = "reason"
 VALUE = "value"
-LONGEST_REASON = 500
 
 
 def reject_form(*, metadata: str) -> Json:

@@ -54,6 +54,13 @@ class FixedClock(SystemClock):
         return NOON + timedelta(hours=1)
 
 
+def test_what_ended_before_its_approval_was_queued_when_it_was_requested() -> None:
+    rejected = replace(FAILED, failure=Failure.REJECTED, queued_at=None, started_at=None)
+    data = standard_body(rejected, FINISHED, at=NOON)["data"]
+    assert isinstance(data, dict)
+    assert data["queued_at"] == "2026-11-24T12:00:00Z"
+
+
 def test_body_of_a_result() -> None:
     assert standard_body(FAILED, FINISHED, at=NOON) == {
         "type": "deployment.finished",

@@ -117,6 +117,22 @@ async def test_newer_queued_deployment_prevents_a_second_attempt() -> None:
 
 
 @in_virtual_time
+async def test_newer_request_that_ended_before_its_start_prevents_no_second_attempt() -> None:
+    rejected = waiting(
+        id="01NEWER",
+        request_key="n",
+        created_at=waiting().created_at + timedelta(seconds=1),
+        phase=Phase.FAILED,
+        failure=Failure.REJECTED,
+    )
+    rig = a_rig(waiting(), rejected)
+    die(rig, await building(rig))
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(waiting().id, within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+
+
+@in_virtual_time
 async def test_unknown_commit_prevents_a_second_attempt() -> None:
     rig = a_rig(waiting(sha=None), dokku=FakeDokku(fetched=None))
     die(rig, await building(rig))

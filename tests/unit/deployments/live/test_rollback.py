@@ -132,6 +132,11 @@ def test_rollback_to_a_commit_under_way_is_declined(phase: Phase) -> None:
     refuse_if_live_or_under_way("web", THIRD, state(row(0, SECOND), unfinished=[one]))
 
 
+def test_rollback_does_not_wait_for_somebody_elses_approval() -> None:
+    asked = row(1, FIRST, phase=Phase.AWAITING_APPROVAL, live=None)
+    refuse_if_live_or_under_way("web", FIRST, state(row(0, SECOND), unfinished=[asked]))
+
+
 @given(
     st.lists(
         st.tuples(

@@ -77,6 +77,7 @@ def test_app_is_free_when_nothing_runs_or_waits_and_nobody_else_holds_it() -> No
     assert not free_for(follower, [], [a_deployment()], NOW)
     assert free_for(follower, [], [a_deployment(phase=Phase.FAILED)], NOW)
     assert free_for(follower, [], [a_deployment(dokku_app="shop")], NOW)
+    assert free_for(follower, [], [a_deployment(phase=Phase.AWAITING_APPROVAL)], NOW)
     assert not free_for(follower, [LOCK], [], NOW)
     assert not free_for(follower, [FREEZE], [], NOW)
     assert free_for(follower, [replace(LOCK, holder=ADA)], [], NOW)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.model import Actor, AppKey, CancelRequest, Deployment, Phase
+from bot.deployments.model import Actor, AppKey, Approval, CancelRequest, Deployment, Phase
 from bot.deployments.queue.rules import (
     find_twin,
     in_order,
@@ -132,6 +132,13 @@ def test_newer_one_that_cannot_start_supersedes_nothing(changes: dict[str, Any])
     assert find_twin(rows[2:], ready("D", at=4)) is None
 
 
+def test_newer_request_supersedes_what_is_not_approved_yet_or_was_approved_later() -> None:
+    awaiting = ready("A", phase=Phase.AWAITING_APPROVAL)
+    rows = [awaiting, ready("B", at=9), ready("C", at=1)]
+    assert {key: one.id for key, one in superseded(rows, {WEB}).items()} == {"A": "C", "B": "C"}
+    assert superseded([awaiting, ready("0", at=1)], {WEB}) == {}
+
+
 def test_locked_one_supersedes_nothing_and_is_superseded() -> None:
     rows = [ready("A", at=1), ready("B", at=2), ready("C", at=3)]
     assert superseded(rows, {WEB}, {"C", "A"}).keys() == {"A"}
@@ -142,6 +149,16 @@ def test_twin_is_the_last_of_the_queue_with_the_same_ref_and_commit() -> None:
     assert find_twin([ready("A", at=1, sha=OLD_SHA), twin, new], new) == twin
     assert find_twin([twin, new, ready("X", at=5, app="shop")], new) == twin
     assert find_twin([new], new) is None
+
+
+def test_twin_of_a_request_for_approval_waits_for_one_too() -> None:
+    asks: dict[str, Any] = {"phase": Phase.AWAITING_APPROVAL, "approval": Approval.SECOND_PERSON}
+    new, twin = ready("Z", **asks), ready("B", **asks)
+    assert find_twin([twin, new, ready("A", sha=OLD_SHA)], new) == twin
+    assert find_twin([twin, ready("C", sha=OLD_SHA, **asks), new], new) is None
+    assert find_twin([ready("B", **asks, ready=False), new], new) is None
+    rollback = ready("Z")
+    assert find_twin([twin, rollback], rollback) is None
 
 
 @pytest.mark.parametrize(

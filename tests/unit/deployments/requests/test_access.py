@@ -81,6 +81,9 @@ async def test_guest_may_do_nothing_unless_listed() -> None:
         await deploys(rig)
     rig.catalog.tables.append(a_table(deployers=frozenset({"U0ADA"})))
     assert await deploys(rig)
+    # An approver too has to get as far as the button.
+    rig.catalog.tables.append(a_table(app="api", approvers=frozenset({"U0EVE"})))
+    assert await rig.service.access.admit(EVE) == EVE
 
 
 @in_virtual_time
@@ -158,6 +161,24 @@ async def test_renamed_table_keeps_its_deployers() -> None:
     )
     assert again is not None
     assert (again.app, again.dokku_app) == ("shop", "shop-live")
+
+
+@in_virtual_time
+async def test_approvers_cancel_for_others_and_deployers_only_their_own() -> None:
+    rows = [replace(ROW, id=f"01ROW{number}", request_key=str(number)) for number in range(3)]
+    rig = a_quiet_rig(
+        *rows,
+        app="shop",
+        dokku_app="shop-live",
+        deployers=frozenset({"U0ADA", "U0EVE"}),
+        approvers=frozenset({"U0GRACE"}),
+    )
+    with pytest.raises(Declined, match="Only approvers of shop can do that: <@U0GRACE>"):
+        await rig.service.cancel("01ROW0", actor=EVE, through="button")
+    grace = replace(EVE, user="U0GRACE")
+    assert "now cancelled" in await rig.service.cancel("01ROW0", actor=grace, through="button")
+    assert "now cancelled" in await rig.service.cancel("01ROW1", actor=ADA, through="button")
+    assert "now cancelled" in await rig.service.cancel("01ROW2", actor=OPERATOR, through="cli")
 
 
 @in_virtual_time

@@ -8,6 +8,7 @@ import pytest
 
 from bot.deployments.model import (
     Actor,
+    AppPolicy,
     Approval,
     Deployment,
     Failure,
@@ -21,7 +22,7 @@ from bot.deployments.requests.service import Request
 from bot.errors import Declined, NotKnown, SlackError
 from tests.support.builders import SHA
 from tests.support.fake_dokku import DOWN
-from tests.support.rig import Rig, a_rig
+from tests.support.rig import SERVER, Rig, a_rig
 from tests.support.virtual_time import in_virtual_time
 
 NEWER_SHA = "abcd" + "e" * 36
@@ -206,6 +207,29 @@ async def test_the_pinned_commit_is_approved_where_nothing_can_be_looked_up() ->
 
 
 @in_virtual_time
+async def test_commit_that_the_request_could_not_look_up_is_looked_up_again() -> None:
+    rig = a_guarded_rig()
+    rig.dokku.fail("report", DOWN, times=3)
+    row = await asked(rig)
+    assert not row.ready
+    await rig.until(lambda: rig.row().ready, within_s=90)
+    assert (rig.row().phase, rig.row().sha) == (Phase.AWAITING_APPROVAL, SHA)
+    assert rig.progress().waits_for is None
+    await approve(rig, row, shown=SHA)
+    assert rig.row().phase is Phase.QUEUED
+
+
+@in_virtual_time
+async def test_ref_that_is_gone_when_it_is_looked_up_again_ends_it() -> None:
+    rig = a_guarded_rig()
+    rig.dokku.fail("report", DOWN, times=1)
+    await asked(rig)
+    rig.refs.answer = NotThere()
+    ended = await rig.until_ended(within_s=60)
+    assert (ended.phase, ended.failure) == (Phase.FAILED, Failure.REF_NOT_FOUND)
+
+
+@in_virtual_time
 async def test_two_clicks_at_the_same_instant_make_one_decision() -> None:
     rig = a_guarded_rig(approvers=frozenset())
     row = await asked(rig)
@@ -243,6 +267,9 @@ async def test_a_rejection_ends_it_with_its_reason() -> None:
     assert ended.live is Live.PREVIOUS
     assert ended.reason is not None
     assert "grace rejected it: not on a Friday" in ended.reason
+    long = await asked(rig, request_key="command:2")
+    await rig.service.approvals.reject(long.id, actor=GRACE, through="cli", reason="why " * 900)
+    assert len(rig.row(long.id).reason or "") < 600
     assert rig.store.event_types(row.id)[-1] == "deployment.finished"
     assert rig.dokku.streams == []
     with pytest.raises(Declined, match="isn't waiting for an approval"):
@@ -298,6 +325,35 @@ async def test_nobody_is_called_where_nobody_is_named(changes: dict[str, Any]) -
     rig = a_guarded_rig(**changes)
     row = await asked(rig)
     assert rig.store.event_types(row.id) == []
+
+
+@in_virtual_time
+async def test_newer_request_supersedes_one_that_nobody_approved() -> None:
+    rig = a_guarded_rig()
+    rig.catalog.rules["latest"] = True
+    older = await asked(rig)
+    newer = await asked(rig, ref="other", request_key="command:2")
+    await approve(rig, newer)
+    ended = await rig.until_ended(older.id, within_s=30)
+    assert ended.phase is Phase.CANCELLED
+    assert f"Superseded by a newer request: web other by ada ({newer.id})" in (ended.reason or "")
+    (await rig.begun()).succeed()
+    assert (await rig.until_ended(newer.id)).phase is Phase.SUCCEEDED
+
+
+@in_virtual_time
+async def test_renamed_table_keeps_its_rule_of_the_queue() -> None:
+    rig = a_rig()
+    table: dict[str, Any] = {"server": SERVER, "app": "web", "dokku_app": "web"}
+    rig.catalog.tables.append(AppPolicy(**table, latest=True))
+    first = await asked(rig, ref="main")
+    stream = await rig.begun()
+    older = await asked(rig, ref="other", request_key="command:2")
+    rig.catalog.tables[:] = [AppPolicy(**table | {"app": "shop"}, latest=True)]
+    await asked(rig, app="shop", ref="newest", request_key="command:3")
+    assert (await rig.until_ended(older.id, within_s=30)).phase is Phase.CANCELLED
+    stream.succeed()
+    await rig.until_ended(first.id)
 
 
 @in_virtual_time

@@ -55,6 +55,12 @@ async def test_request_reads_and_stores_what_it_ships() -> None:
     assert shown.deployment.commits == compared(OLD_SHA)
 
 
+def test_subject_of_another_commit_is_never_shown() -> None:
+    row = waiting(sha=SHA, commits=compared(OLD_SHA))
+    assert row.shipped == compared(OLD_SHA)
+    assert replace(row, sha=OTHER).shipped is None
+
+
 @in_virtual_time
 async def test_message_is_posted_and_it_starts_before_the_repository_answers() -> None:
     rig = a_rig()

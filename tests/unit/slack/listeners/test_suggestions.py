@@ -13,7 +13,7 @@ from tests.support.builders import a_deployment
 from tests.support.stage import Stage, open_stage
 
 ONE = "01K9ZB0000000000000000001A"
-KNOWN = Known(words=WORDS, apps={"myapp", "shop"}, servers=("production", "staging"))
+KNOWN = Known(words=WORDS, apps={"myapp", "shop", "mall"}, servers=("production", "staging"))
 
 
 def corrected(text: str) -> list[str]:
@@ -37,6 +37,9 @@ def corrected(text: str) -> list[str]:
         ("rolback myap on stagin", ["rollback myap on staging"]),
         ("cancel? myapp", ["cancel myapp"]),
         ("myapp main", []),
+        ("lock all for 2h", []),
+        ("unlock ALL", []),
+        ("status all", ["status mall"]),
         ("MyApp main to Production", []),
         ("help", []),
         ("quarterly numbers", []),
@@ -73,6 +76,12 @@ async def _press(stage: Stage, label: str) -> None:
 
     message, action_id = (await stage.slack.until(offered))[0]
     await stage.slack.click(stage.ada, message, action_id=action_id)
+
+
+async def test_line_that_is_too_long_for_a_button_still_gets_its_reason() -> None:
+    async with open_stage() as stage:
+        await stage.deploy(f"myap main {'x' * 2500}")
+        assert "I don't understand `xxx" in await stage.whisper()
 
 
 async def test_button_of_a_suggestion_deploys_once() -> None:
