@@ -50,7 +50,7 @@ async def test_home_follows_a_deployment_and_its_buttons_cancel_retry_and_unlock
         await world.slack.click(world.ada, view, action_id="deployment_log", of=running.id)
         await world.viewed("build step 4")
         world.let_go()
-        await home_shows(world, "Deployed myapp", "the new release", without="Building")
+        await home_shows(world, "Deployed myapp", without="Building")
 
         view = await home_shows(world, "Retry")
         await world.slack.click(world.ada, view, action_id="deployment_retry", of=waiting.id)

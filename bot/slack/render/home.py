@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.deployments.lock import Lock
-from bot.deployments.model import Deployment, Phase
+from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.states import WAITING
+from bot.deployments.verdict.wording import FAILURES
 from bot.slack.render import blocks as kit
 from bot.slack.render import words
 from bot.slack.render.blocks import Button, Json, Situation, Style, button_row
 from bot.slack.render.locks import lock_line, unlock_button
-from bot.slack.render.text import clock_time, code, day_time, duration, inert, link, short_sha
+from bot.slack.render.text import clock_time, code, day_time, duration, link, short_sha
 
 DEPLOY = "home_deploy"
 """The action id of the `Deploy` button."""
@@ -151,7 +152,6 @@ def _that_fit(facts: Sequence[str]) -> str:
 
 
 def _unfinished(one: Deployment, progress: Progress, home: Home) -> Sequence[str]:
-    commit = f" {code(short_sha(one.sha))}{words.head_words(one)}" if one.sha else ""
     since = one.started_at or one.queued_at or one.created_at
     usual = f" (usually {duration(progress.usual)})" if progress.usual else ""
     return [
@@ -160,26 +160,25 @@ def _unfinished(one: Deployment, progress: Progress, home: Home) -> Sequence[str
         words.status_words(one, progress),
         f"since {clock_time(since)}{usual}",
         f"by {words.actor_words(one.requested_by)}",
-        *([commit.strip()] if commit else []),
+        *_commit(one),
     ]
 
 
 def _ended(one: Deployment, home: Home) -> Sequence[str]:
-    facts = [
-        words.headline(one, name_server=home.name_server),
-        *_message_of(one),
-        words.status_words(one, Progress()),
-        f"live when it ended: {words.live_words(one)}",
-        day_time(one.finished_at or one.created_at),
-        f"by {words.actor_words(one.requested_by)}",
-    ]
+    """The headline says how it ended, and its message why: here is what else one wants to know."""
+    facts = [words.headline(one, name_server=home.name_server), *_message_of(one)]
+    if one.failure is not None and one.phase is Phase.FAILED:
+        facts.append(FAILURES[one.failure])
+    if one.phase is not Phase.SUCCEEDED or one.live is not Live.NEW:
+        facts.append(f"live when it ended: {words.live_words(one)}")
     if one.finished_at is not None:
         facts.append(duration(one.duration(one.finished_at)))
-    if one.sha:
-        facts.append(f"{code(short_sha(one.sha))}{words.head_words(one)}")
-    if one.reason and one.phase is not Phase.SUCCEEDED:
-        facts.append(inert(one.reason, 200))
-    return facts
+    facts.append(day_time(one.finished_at or one.created_at))
+    return [*facts, f"by {words.actor_words(one.requested_by)}", *_commit(one)]
+
+
+def _commit(one: Deployment) -> Sequence[str]:
+    return [f"{code(short_sha(one.sha))}{words.head_words(one)}"] if one.sha else []
 
 
 def _message_of(one: Deployment) -> Sequence[str]:

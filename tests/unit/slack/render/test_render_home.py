@@ -119,7 +119,8 @@ def test_groups_come_in_order_with_the_buttons_of_their_messages() -> None:
     assert "Building · step 2 of 9" in shown
     assert "1st in line" in shown
     assert "🔒 *web* is locked by @\u200bada" in shown
-    assert "Failed · the build failed" in shown
+    assert "the build failed · live when it ended: the new release" in shown
+    assert not any("Deployed" in one and "live when" in one for one in texts(view))
     assert shown.count("<https://slack.example/p1|message>") == 5
 
 
