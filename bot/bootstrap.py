@@ -212,6 +212,7 @@ async def open_bot(
             )
         )
         readiness.intake = intake
+        poller.every(slack_limits.home.look, intake.refresh_homes, "open Home tabs")
         yield Bot(service=service, dispatcher=dispatcher, intake=intake, live=live, servers=servers)
 
 

@@ -16,9 +16,9 @@ from bot.operations.database import check_database, open_records
 from bot.operations.printing import redactor_at_hand
 from bot.operations.servers import ask_versions
 from bot.redaction import Redactor
-from bot.slack.client import NO_USABLE_ANSWER, open_client
+from bot.slack.client import open_client
 from bot.slack.manifest import SCOPES
-from bot.slack.unreachable import answer_of, cause_of
+from bot.slack.unreachable import NO_USABLE_ANSWER, answer_of, cause_of
 from bot.webhooks.sender import refusal
 
 ANSWER_WITHIN_S = 15.0

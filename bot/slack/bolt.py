@@ -23,6 +23,7 @@ from bot.slack.client import Identity, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
+from bot.slack.listeners.home import HomeTabs
 from bot.slack.refusals import BAD_TOKEN, RateLimited
 from bot.slack.signatures import RequestCheck, is_ssl_check
 from bot.slack.unreachable import answer_of, cause_of
@@ -125,6 +126,7 @@ class Intake:
         self._observe_ack = observe_ack
         self._tasks = Tasks()
         self._app: AsyncApp | None = None
+        self._homes: HomeTabs | None = None
         self._socket: AsyncSocketModeHandler | None = None
         self._check = RequestCheck(signing_secret, clock)
         self._running: asyncio.Task[None] | None = None
@@ -187,6 +189,11 @@ class Intake:
             return None
         return f"{error} {self._cause(error)}" if error.__cause__ else str(error)
 
+    async def refresh_homes(self) -> None:
+        """Show in the open Home tabs what has changed; called regularly."""
+        if self._homes is not None and self._homes.tabs and not self._closed:
+            await self._homes.refresh()
+
     async def is_connected(self) -> bool:
         """Whether requests can arrive now. In HTTP mode: as far as the bot knows."""
         if self._closed or self._app is None:
@@ -244,8 +251,10 @@ class Intake:
             limits=self._limits,
             in_channel=self._in_channel,
         )
+        self._homes = HomeTabs(desk)
         self._app = build_app(
             desk,
+            homes=self._homes,
             identity=identity,
             tasks=self._tasks,
             signing_secret=self._signing_secret or "",

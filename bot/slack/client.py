@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import aiohttp
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.async_handler import AsyncRetryHandler
 from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncConnectionErrorRetryHandler,
@@ -28,7 +28,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.deployments.model import Person
 from bot.errors import SlackError
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error
-from bot.slack.unreachable import bypasses_proxy
+from bot.slack.unreachable import NO_USABLE_ANSWER, bypasses_proxy
 
 SLACK_API_URL = "https://slack.com/api/"
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=15)
@@ -41,15 +41,6 @@ HISTORY_PAGE = 200
 THREAD_PAGES = 5
 NO_SUCH_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 NO_SUCH_USER = frozenset({"user_not_found", "user_not_visible"})
-
-NO_USABLE_ANSWER = (
-    aiohttp.ClientError,
-    SlackClientError,
-    OSError,  # TimeoutError too
-    AttributeError,  # the SDK's, for a text or a list where Slack answers with an object
-    ValueError,  # a body in another encoding, a proxy's address that cannot be used
-)
-"""What a call raises besides Slack's refusal; `unreachable.cause_of` names the cause."""
 
 Blocks = Sequence[dict[str, Any]]
 Observed = Callable[[str, str], None]
@@ -212,6 +203,10 @@ class SlackClient:
             self._patient.views_update(view_id=view_id, view=dict(view), hash=view_hash),
         )
         return OpenView(id=answer["view"]["id"], hash=answer["view"].get("hash", ""))
+
+    async def publish_home(self, user: str, view: Mapping[str, Any]) -> None:
+        """Show a Home tab. Nothing is repeated: the next refresh shows the newest state."""
+        await self._call("views.publish", self.web.views_publish(user_id=user, view=dict(view)))
 
     async def permalink(self, channel: str, ts: str) -> str:
         """The address of a message."""

@@ -27,10 +27,33 @@ class EditLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HomeLimits:
+    """How often open Home tabs are refreshed.
+
+    Slack allows about 100 `views.publish` a minute for a workspace. Source: Slack docs, "Rate
+    limits" (tier 4). Openings need some of them.
+    """
+
+    look: timedelta = timedelta(seconds=2)
+    """Between two looks whether something is due."""
+    spacing: timedelta = timedelta(seconds=5)
+    """Between two versions of one person's tab, while few have one open."""
+    per_minute: int = 60
+    """Refreshes of all tabs together; with many open ones each gets fewer."""
+    people: int = 50
+    """Those who opened it last; who opened it before them sees a new version on the next visit."""
+    open_for: timedelta = timedelta(minutes=10)
+    """Slack does not say when a tab is closed."""
+    pause: timedelta = timedelta(seconds=30)
+    """After a call without an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlackLimits:
     """All of them."""
 
     edits: EditLimits = field(default_factory=EditLimits)
+    home: HomeLimits = field(default_factory=HomeLimits)
     form_check_s: float = 1.0
     """How long the ack of a submitted form may wait for the list of apps; Slack waits 3 s."""
     options_s: float = 2.0

@@ -26,7 +26,14 @@ SCOPES: Mapping[str, str] = {
 }
 """Bot scopes and what each is for. Nothing that the bot does not use."""
 
-EVENTS = ("app_mention", "message.channels", "message.groups", "message.im", "message.mpim")
+EVENTS = (
+    "app_home_opened",
+    "app_mention",
+    "message.channels",
+    "message.groups",
+    "message.im",
+    "message.mpim",
+)
 
 Value = bool | int | str | Sequence[str] | Mapping[str, "Value"] | Sequence[Mapping[str, "Value"]]
 
@@ -60,7 +67,7 @@ def manifest(mode: Mode = "socket", url: str | None = None) -> dict[str, Value]:
         },
         "features": {
             "app_home": {
-                "home_tab_enabled": False,
+                "home_tab_enabled": True,
                 "messages_tab_enabled": True,
                 "messages_tab_read_only_enabled": False,
             },

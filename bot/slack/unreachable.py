@@ -11,12 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
-from slack_sdk.errors import SlackApiError
+from slack_sdk.errors import SlackApiError, SlackClientError
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 """In the order in which the SDK takes the first that is set."""
 _LOGIN_REQUIRED = 407
 _NETWORK = "Check the network, the firewall, proxies and SLACK_API_URL."
+
+NO_USABLE_ANSWER = (
+    aiohttp.ClientError,
+    SlackClientError,
+    OSError,  # TimeoutError too
+    AttributeError,  # the SDK's, for a text or a list where Slack answers with an object
+    ValueError,  # a body in another encoding, a proxy's address that cannot be used
+)
+"""What a call raises besides Slack's refusal; `cause_of` names the cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

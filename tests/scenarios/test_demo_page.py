@@ -167,3 +167,24 @@ async def test_visitor_deploys_with_the_form_and_the_keyboard(visitor: Visitor) 
     await modal.get_by_role("button", name="Deploy").click()
     await visitor.sees(visitor.messages.last, "feature/login")
     await expect(modal).not_to_be_visible()
+
+
+async def test_home_tab_follows_two_deployments_and_its_buttons_mean_the_right_one(
+    visitor: Visitor,
+) -> None:
+    page = visitor.page
+    await visitor.type("/deploy shop main")
+    await visitor.sees(visitor.messages.last, "Failed: shop")
+    await visitor.type("/deploy blog main")
+    await visitor.sees(visitor.messages.last, "Failed: blog")
+    await page.get_by_role("button", name="deploybot · Home").click()
+    home = page.locator("#home")
+    await visitor.sees(home, "Failed: shop")
+    await visitor.sees(home, "Failed: blog")
+    await home.get_by_role("button", name="Full log: shop main").click()
+    modal = page.locator("#modal")
+    await visitor.sees(modal, "missing semicolon")
+    await page.keyboard.press("Escape")
+    await expect(modal).to_be_hidden()
+    await home.get_by_role("button", name="Retry: blog main").click()
+    await visitor.sees(home, "Deploying blog")

@@ -80,6 +80,19 @@ the message of a deployment it offers the same deployment again.
 The message action *Deployment status*, on the message of a deployment or in its thread, answers in
 the thread.
 
+## App Home
+
+The *Home* tab of the app shows what awaits approval, what runs, what waits and what is locked, and
+the last 20 deployments with their results, for all apps and servers. Each has a link to its message
+and the buttons of that message; a lock that you may end has `Unlock`. Who may press a button is
+checked as on the message, and the answer comes as a direct message. `Retry` and `Roll back` post
+the new message in the channel of the old one.
+
+`Deploy` opens the form. The message goes to the channel where the app was deployed last; an app
+that was never deployed gets its message in your direct messages with the bot.
+
+The tab is refreshed every few seconds if something changes, for ten minutes after you opened it.
+
 ## Approvals
 
 An app's table may ask for an approval before a deployment is queued (`approval`, see

@@ -61,8 +61,8 @@ class EventPublisher:
         }
         self._publish(event, channel)
 
-    def home_opened(self, user: str) -> None:
-        """A user opened the app's Home tab."""
+    def home_opened(self, user: str, tab: str) -> None:
+        """A user opened the app: its Home tab, or its messages."""
         if "app_home_opened" not in self.app.bot_events:
             return
         channel = self.workspace.direct_channel(user)
@@ -70,10 +70,10 @@ class EventPublisher:
             "type": "app_home_opened",
             "user": user,
             "channel": None if channel is None else channel.id,
-            "tab": "home",
+            "tab": tab,
             "event_ts": self.workspace.clock.next_ts(),
         }
-        if (view := self.workspace.homes.get(user)) is not None:
+        if tab == "home" and (view := self.workspace.homes.get(user)) is not None:
             event["view"] = view_json(self.workspace, view)
         self._publish(event, channel)
 

@@ -280,3 +280,11 @@ def interactive_elements(blocks: list[Json]) -> Iterator[tuple[Json, Json]]:
                 yield block, block["element"]
             case _:
                 pass
+
+
+def has_button(block: Json, action_id: str, value: str) -> bool:
+    """Whether a block has this button, with this value."""
+    return any(
+        element["action_id"] == action_id and element.get("value") == value
+        for _, element in interactive_elements([block])
+    )

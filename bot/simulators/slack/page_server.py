@@ -61,7 +61,11 @@ class PageActions:
     async def _click(self, user: User, body: Json) -> InteractionResult:
         target = self._view(body) if "view" in body else self._message(user, body)
         return await self._actions.click(
-            user, target, action_id=body["action_id"], value=body.get("value")
+            user,
+            target,
+            action_id=body["action_id"],
+            of=body.get("of"),
+            value=body.get("value"),
         )
 
     async def _shortcut(self, user: User, body: Json) -> InteractionResult:

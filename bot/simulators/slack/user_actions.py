@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from bot.simulators.slack import payloads, user_input, validation
 from bot.simulators.slack.delivery import Ack, Delivery, Envelope, NoAck
@@ -21,6 +21,7 @@ from bot.simulators.slack.model import (
     NotPossible,
     User,
     View,
+    has_button,
     interactive_elements,
 )
 from bot.simulators.slack.responses import Responses
@@ -117,18 +118,21 @@ class UserActions:
         target: Message | View,
         *,
         action_id: str,
+        of: str | None = None,
         confirm: bool = True,
         value: Any = None,
     ) -> InteractionResult:
         """Press a button (or choose `value` in a select) of a message or a view.
 
+        `of` is the value of the button: several blocks may have one with the same action id.
         `confirm` is the answer to the confirmation dialog, if the button has one.
         """
         if isinstance(target, Message):
             self._must_see(user, target)
         elif self._workspace.view(target.id) is None or target.user != user.id:
             raise NotPossible(f"{user.name} does not have that view open")
-        return await self._interact(user, target, target.blocks, action_id, confirm, value)
+        shown = [one for one in target.blocks if of is None or has_button(one, action_id, of)]
+        return await self._interact(user, target, shown, action_id, confirm, value)
 
     async def click_stale_for_test(
         self, user: User, message: Message, *, action_id: str, confirm: bool = True
@@ -255,12 +259,14 @@ class UserActions:
             raise NotPossible(f"{user.name} may not delete that message")
         self._workspace.delete(message, self._chat.snapshot(message))
 
-    async def open_home(self, user: User) -> View | None:
-        """Open the app's Home tab; return what it currently shows."""
+    async def open_home(
+        self, user: User, *, tab: Literal["home", "messages"] = "home"
+    ) -> View | None:
+        """Open the app, at its Home tab or its messages; return what the Home tab shows."""
         self._must_be_of_this_team(user)
-        if not self._app.home_tab:
+        if tab == "home" and not self._app.home_tab:
             raise NotPossible("the app has no Home tab")
-        self._events.home_opened(user.id)
+        self._events.home_opened(user.id, tab)
         return self._workspace.homes.get(user.id)
 
     async def _interact(

@@ -29,7 +29,7 @@ async def deploy_again(
         "actor": call.asker.actor,
         "trigger": call.trigger,
         "request_key": call.request_key,
-        "channel": call.asker.channel,
+        "channel": call.asker.channel or channel_near(deployment, call.asker.dm),
     }
     async with call.desk.repeats.hold(deployment.id):
         await refuse_twice(service.queries.store.unfinished, deployment, back=back)
@@ -39,6 +39,15 @@ async def deploy_again(
             new = await service.retry(deployment.id, **who)
     await say_where(call, new)
     return new
+
+
+def channel_near(deployment: Deployment, own: str) -> str:
+    """Where what follows a deployment is posted, if the person who asks is in no channel.
+
+    In its channel; in the person's `own` conversation with the bot if that was someone's direct
+    message.
+    """
+    return own if deployment.channel.startswith("D") else deployment.channel or own
 
 
 async def say_where(call: Call, new: Deployment | None) -> None:

@@ -21,11 +21,13 @@ from bot.slack.client import Identity
 from bot.slack.listeners import approvals, commands, locks, modals, shortcuts, threads
 from bot.slack.listeners.clicks import on_click
 from bot.slack.listeners.desk import Desk, RecentDeliveries
+from bot.slack.listeners.home import HomeTabs, open_deploy_form
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key, part, word
 from bot.slack.listeners.question_buttons import QUESTION_BUTTONS
 from bot.slack.render.form import APP_BLOCK, CHOICE, FORM, REF_BLOCK
+from bot.slack.render.home import DEPLOY
 from bot.slack.render.reject_form import REJECT
 
 Handler = Callable[[Desk, Body], Awaitable[None]]
@@ -121,7 +123,7 @@ class Listeners:
 
 
 def build_app(
-    desk: Desk, *, identity: Identity, tasks: Tasks, signing_secret: str = ""
+    desk: Desk, *, identity: Identity, tasks: Tasks, homes: HomeTabs, signing_secret: str = ""
 ) -> AsyncApp:
     """Bolt, with every listener. It makes no API call by itself for any request."""
     web = desk.client.web
@@ -151,6 +153,7 @@ def build_app(
         app.action(button.action_id)(listen(on_click(button)))
     for action_id, handler in locks.LOCK_BUTTONS.items():
         app.action(action_id)(listen(handler))
+    app.action(DEPLOY)(listen(open_deploy_form))
     app.view(FORM)(listeners.submit)
     app.view(REJECT)(listen(approvals.on_reject))
     for changed in (APP_BLOCK, CHOICE):
@@ -161,6 +164,7 @@ def build_app(
     app.message_shortcut(shortcuts.DEPLOYMENT_STATUS)(listen(shortcuts.on_deployment_status))
     app.event("app_mention")(listen(threads.on_chat))
     app.event("message")(listeners.hear)
+    app.event("app_home_opened")(listen(homes.opened))
     for catch_all in (app.event, app.action, app.view, app.view_closed, app.shortcut):
         catch_all(ANY)(_acknowledge)
     app.options(ANY)(_no_options)

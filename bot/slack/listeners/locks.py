@@ -1,7 +1,7 @@
 """Locks and the queue in chat: commands, their buttons, and the refusal of what a lock stops."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bot.deployments.lock import ALL, Lock, Locked
@@ -170,7 +170,7 @@ async def on_take_over(desk: Desk, body: Body) -> None:
     former = await locks.by_id(_value(body))
     change = await locks.take_over(former, actor=call.asker.actor, through=call.trigger)
     words = show.taken_over_words(change.lock, former, name_server=names_server(desk))
-    await announce(call, words)
+    await announce(_near(call, former), words)
 
 
 async def on_follow(desk: Desk, body: Body) -> None:
@@ -218,7 +218,19 @@ async def _release(call: Call, found: Lock) -> None:
     actor = call.asker.actor
     await call.desk.service.locks.unlock(found, actor=actor, through=call.trigger)
     words = show.released_words(found, actor, name_server=names_server(call.desk))
-    await announce(call, words)
+    await announce(_near(call, found), words)
+
+
+def _near(call: Call, held: Lock) -> Call:
+    """From a Home tab, which is in no channel: say it where the lock was set, else to the person.
+
+    Not in someone's direct message; its holder is told anyway.
+    """
+    if call.asker.channel:
+        return call
+    where = held.channel if held.channel and not held.channel.startswith("D") else call.asker.dm
+    asker = replace(call.asker, channel=where)
+    return replace(call, asker=asker, answers=call.desk.answers(asker))
 
 
 async def announce(call: Call, words: str) -> None:

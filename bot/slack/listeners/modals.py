@@ -18,6 +18,7 @@ from bot.deployments.requests.service import Request
 from bot.errors import BotError, Declined, SlackError
 from bot.names import check_ref
 from bot.slack.client import OpenView
+from bot.slack.listeners.again import channel_near
 from bot.slack.listeners.answers import started_answer
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.form_facts import read_facts
@@ -55,6 +56,10 @@ AT_ONCE_S = 0.3
 """What is known this soon is in the form from the start, so that it does not change while someone
 fills it in. The trigger is valid for 3 seconds, some of which have passed."""
 NOTHING_FOUND = "I found no app in this message. Choose what to deploy."
+WHERE_FROM_HOME = (
+    "The deployment's message goes to the channel where the app was deployed last, else to you."
+)
+HOME = "yes"
 LONGEST_CHOICES = 2_000
 """Characters of the choices that a form keeps; Slack accepts 3,000 for everything it keeps."""
 
@@ -73,11 +78,19 @@ class _Known:
 
 
 async def open_form(
-    desk: Desk, *, trigger_id: str, channel: str, guess: Guess | None = None
+    desk: Desk,
+    *,
+    trigger_id: str,
+    channel: str,
+    guess: Guess | None = None,
+    from_home: bool = False,
 ) -> None:
-    """Open the form; its deployment is posted in `channel`. `guess`: opened from a message."""
+    """Open the form; its deployment is posted in `channel`. `guess`: opened from a message.
+
+    `from_home`: it is posted where the app was deployed last, in `channel` if nowhere.
+    """
     trigger = Trigger.FORM if guess is None else Trigger.MESSAGE_ACTION
-    meta = {"channel": channel, "trigger": str(trigger)}
+    meta = {"channel": channel, "trigger": str(trigger), "home": HOME if from_home else ""}
     looking = asyncio.ensure_future(_look_up(desk, guess))
     done, _ = await asyncio.wait({looking}, timeout=AT_ONCE_S)
     if done:
@@ -135,9 +148,15 @@ def _filled(
         prefill=values,
         choices=choices,
         facts=(missing_words(values.app),) if values.app else (),
-        note=NOTHING_FOUND if guess is not None and values.app is None else None,
+        note=_note(meta, values, guess),
     )
     return view, values
+
+
+def _note(meta: Mapping[str, str], values: FormValues, guess: Guess | None) -> str | None:
+    if meta.get("home"):
+        return WHERE_FROM_HOME
+    return NOTHING_FOUND if guess is not None and values.app is None else None
 
 
 def _that_fit(found: Sequence[FormValues]) -> Sequence[FormValues]:
@@ -292,17 +311,21 @@ def _plain(declined: Declined) -> str:
 async def submit_form(desk: Desk, body: Body) -> None:
     """Start the deployment, in the channel where the form was opened."""
     asker = await desk.admit(asker_of(body))
-    values = read_form(part(body, "view"))
-    from_message = meta_of(body).get("trigger") == Trigger.MESSAGE_ACTION
+    values, meta = read_form(part(body, "view")), meta_of(body)
+    from_message = meta.get("trigger") == Trigger.MESSAGE_ACTION
+    app, channel = read_app(values.app or ""), asker.channel
+    if meta.get("home"):
+        newest = await desk.queries.history(app, server=values.server, limit=1)
+        channel = channel_near(newest[0], channel) if newest else channel
     new = await desk.service.request(
         Request(
-            app=read_app(values.app or ""),
+            app=app,
             ref=values.ref,
             server=values.server,
             actor=asker.actor,
             trigger=Trigger.MESSAGE_ACTION if from_message else Trigger.FORM,
             request_key=delivery_key(body),
-            channel=asker.channel,
+            channel=channel,
         )
     )
     if new is not None and new.channel != asker.channel:

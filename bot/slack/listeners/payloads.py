@@ -42,6 +42,8 @@ class Asker:
     """The parent's ts, if the person is in a thread."""
     response_url: str | None = None
     """Accepts 5 answers within 30 minutes."""
+    dm: str = ""
+    """Their conversation with the bot, in a Home tab: a click there has no channel."""
 
     @property
     def direct(self) -> bool:
@@ -72,11 +74,13 @@ def asker_of(body: Body) -> Asker:
     user = part(body, "user")
     team = word(user, "team_id") or word(part(body, "team"), "id") or UNKNOWN_TEAM
     name = word(user, "username") or word(user, "name") or None
+    meta = meta_of(body)
     return Asker(
         actor=Actor(user=word(user, "id"), team=team, name=name),
-        channel=word(part(body, "channel"), "id") or meta_of(body).get("channel", ""),
+        channel=word(part(body, "channel"), "id") or meta.get("channel", ""),
         thread_ts=word(part(body, "container"), "thread_ts") or None,
         response_url=response_url,
+        dm=meta.get("dm", ""),
     )
 
 

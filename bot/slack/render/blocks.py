@@ -63,6 +63,11 @@ def plain_section(text: str) -> Json:
     return {"type": "section", "text": plain(text)}
 
 
+def header(text: str) -> Json:
+    """A heading."""
+    return {"type": "header", "text": plain(text)}
+
+
 def fields(facts: Iterable[tuple[str, str]]) -> Json:
     """Facts in two columns: (label, mrkdwn)."""
     return {

@@ -35,7 +35,7 @@ def locked_answer(
     """The refusal of what a lock stops, with what the person can do about it."""
     line = f"{lock_line(lock, name_server=name_server)}. Only the holder can deploy meanwhile."
     line += f" {more}" if more else ""
-    elements = [_release(lock), _take_over(lock)] if may_end else []
+    elements = [unlock_button(lock), _take_over(lock)] if may_end else []
     elements += [follow_button(app, key)] if key != ALL else []
     blocks = [section(line)]
     if elements:
@@ -56,7 +56,8 @@ def read_follow(value: str) -> tuple[AppKey, str] | None:
     return AppKey(server=parts[0], dokku_app=parts[1]), parts[2]
 
 
-def _release(lock: Lock) -> Json:
+def unlock_button(lock: Lock) -> Json:
+    """`Unlock`, for those who may."""
     return _asking(
         button(action_id=RELEASE, label="Unlock", value=lock.id),
         title="Unlock?",

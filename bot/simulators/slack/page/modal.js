@@ -37,7 +37,8 @@ export function viewContext(view, base, act) {
         { act: "click", view: view.id, action_id: element.action_id, value: content }, node);
     },
     act(element, node) {
-      act(element, node, { view: view.id });
+      // A Home tab has many buttons with the same action id: their values say which it is.
+      act(element, node, { view: view.id, of: element.value });
     },
   };
 }

@@ -239,3 +239,22 @@ async def test_shortcut_payload_has_the_whole_message(
     await slack.shortcut(slack.user("ada"), bots_message, callback_id="take_sample")
     assert "user" not in app.last("interactive")["message"]
     assert app.last("interactive")["message"]["bot_id"] == slack.bot.bot_id
+
+
+async def test_value_tells_two_buttons_with_the_same_action_apart(
+    slack: SlackSimulator, client: AsyncWebClient, app: App
+) -> None:
+    rows = [
+        {"type": "actions", "elements": [{**buttons("stop")[0]["elements"][0], "value": value}]}
+        for value in ("first", "second")
+    ]
+    message = await posted(slack, client, blocks=rows)
+    ada = slack.user("ada")
+
+    with pytest.raises(NotPossible, match="2 elements"):
+        await slack.click(ada, message, action_id="stop")
+    await slack.click(ada, message, action_id="stop", of="second")
+
+    assert app.last("interactive")["actions"][0]["value"] == "second"
+    with pytest.raises(NotPossible, match="0 elements"):
+        await slack.click(ada, message, action_id="stop", of="third")
