@@ -161,15 +161,11 @@ class ShippedCommits:
         self._spawn(self._read_early(deployment, deployed))
 
     def read(self, deployment: Deployment) -> None:
-        """At the start: compare with what was live then, if that is not known yet.
-
-        Also when its commit has changed: then with the live commit that is known.
-        """
-        known, live_sha = deployment.commits, deployment.previous_sha
-        if known is None or live_sha not in {None, known.base}:
+        """At the start, or of a new commit: compare with what is live, if that is not known yet."""
+        known = deployment.commits
+        live_sha = deployment.previous_sha or (known.base if known else None)
+        if known is None or (deployment.sha, live_sha) != (known.head.sha, known.base):
             self._ask(deployment, live_sha)
-        elif known.head.sha != deployment.sha:
-            self._ask(deployment, known.base)
 
     async def _read_early(self, deployment: Deployment, deployed: str | None) -> None:
         try:
@@ -183,11 +179,10 @@ class ShippedCommits:
         self._ask(deployment, None if differ else recorded or deployed)
 
     def _ask(self, deployment: Deployment, live_sha: str | None) -> None:
-        if deployment.repo is None or deployment.sha is None:
-            return
-        if self._asked.get(deployment.id) != (deployment.sha, live_sha):
-            self._asked[deployment.id] = deployment.sha, live_sha
-            self._spawn(self._read(deployment.id, deployment.repo, deployment.sha, live_sha))
+        key, repo, sha = deployment.id, deployment.repo, deployment.sha
+        if repo is not None and sha is not None and self._asked.get(key) != (sha, live_sha):
+            self._asked[key] = sha, live_sha
+            self._spawn(self._read(key, repo, sha, live_sha))
 
     async def _read(self, deployment_id: str, repo: str, sha: str, live_sha: str | None) -> None:
         commits = await self._refs.commits(repo, sha, live_sha)
