@@ -46,7 +46,9 @@ def _table(settings: Settings, table: BaseModel, above: Place) -> Iterator[Shown
     for name in type(table).model_fields:
         value = getattr(table, name)
         place = (*above, name)
-        if isinstance(value, Mapping):
+        if isinstance(value, BaseModel):
+            yield from _table(settings, value, place)
+        elif isinstance(value, Mapping):
             for key, below in value.items():
                 yield from _table(settings, below, (*place, key))
         elif name == "webhooks":
