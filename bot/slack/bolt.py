@@ -23,6 +23,7 @@ from bot.slack.client import Identity, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
+from bot.slack.listeners.states import RecentStates
 from bot.slack.refusals import BAD_TOKEN, RateLimited
 from bot.slack.signatures import RequestCheck, is_ssl_check
 from bot.slack.unreachable import answer_of, cause_of
@@ -243,6 +244,7 @@ class Intake:
             bot_user=identity.user,
             limits=self._limits,
             in_channel=self._in_channel,
+            states=RecentStates(self._clock),
         )
         self._app = build_app(
             desk,
