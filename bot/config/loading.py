@@ -131,6 +131,7 @@ class Settings:
                 approvers=table.approvers,
                 max_duration=table.max_duration or self.values.max_duration,
                 latest=table.queue == "latest",
+                broadcast=table.broadcast,
             )
             for name, table in self.values.apps.items()
         )

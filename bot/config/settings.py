@@ -113,6 +113,8 @@ class AppTable(Table):
     """Slack users and user groups who may approve and reject. Default: its deployers."""
     queue: Literal["fifo", "latest"] = "fifo"
     """`latest`: a newer request cancels older ones that wait. `fifo`: all are deployed in turn."""
+    broadcast: bool = False
+    """Whether the thread's reply about a failed deployment is shown in the channel too."""
 
 
 class WebhookTable(Table):

@@ -347,6 +347,8 @@ class AppPolicy:
     max_duration: timedelta = timedelta(minutes=30)
     latest: bool = False
     """A newer request cancels those of the app that wait."""
+    broadcast: bool = False
+    """The reply about a failed deployment goes to the channel too."""
 
     @property
     def target(self) -> AppKey:

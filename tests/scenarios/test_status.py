@@ -42,6 +42,37 @@ async def test_unchanged_verified_release_is_live(world: World) -> None:
     assert "outside" not in said
 
 
+async def test_details_show_the_proof_to_the_clicker(world: World) -> None:
+    row = await deployed(world)
+    message = await world.until_message("Deployed", "Details")
+    await world.click("deployment_details", message, user="grace")
+    said = await world.whispered("Rule and evidence: ", row.build_id, user="grace")
+    assert row.evidence[:20] in said
+    await world.deploy("status myapp")
+    answer = await world.slack.until(lambda: world.slack.ephemerals(world.ada))
+    await world.click("status_details", answer[-1])
+    said = await world.whispered("Compared with: ", row.id, "the same container")
+    (container,) = world.app.listed.values()
+    assert container.id[:12] in said
+    assert len(world.messages) == 1
+
+
+async def test_history_marks_what_is_live(world: World) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing={"lookup_grace": timedelta(seconds=20)})
+    await deployed(world, "myapp v1.0")
+    await deployed(world, "myapp main", 2)
+    world.now_behaves("build_fails")
+    await deployed(world, "myapp feature/login", 3)
+    said = await status(world, "Latest deployments of `myapp`", text="history myapp")
+    _, failed, live, first = said.strip().split("\n")[-4:]
+    assert "the build failed" in failed
+    assert "*live now*" in live
+    assert "`main`" in live
+    assert said.count("*live now*") == 1
+    assert "`v1.0`" in first
+
+
 async def test_outside_restart_runs_the_same_code(world: World) -> None:
     row = await deployed(world)
     await run_outside(world, "ps:restart myapp")
