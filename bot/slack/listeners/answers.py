@@ -15,7 +15,7 @@ from bot.slack.render.history import HistoryPage, page_buttons
 from bot.slack.render.live_state import LONGEST_SENTENCE, live_lines, live_mrkdwn
 from bot.slack.render.locks import lock_line
 from bot.slack.render.proof import details_row
-from bot.slack.render.text import code, day_time, inert, link, short_sha
+from bot.slack.render.text import code, day_time, inert, length, link, short_sha
 
 LONGEST_SECTION = 2_900
 LONGEST_LIST = 8_000
@@ -73,7 +73,7 @@ def live_answer(
         first, *others = live_mrkdwn(report, now=now, name_server=name_server)
         shown = f"*{inert(report.app, 80)}*: {first}"
         for line in others:  # what matters most comes first
-            shown += f"\n{line}" if len(shown) + len(line) < LONGEST_SECTION else ""
+            shown += f"\n{line}" if length(shown) + length(line) < LONGEST_SECTION else ""
         blocks.append(section(shown))
         state = report.state
         running = [state.running] if state.running else []
@@ -268,10 +268,10 @@ def _listed(title: str, lines: Sequence[str]) -> Answer:
     """A list, in as few blocks as possible."""
     texts = [title]
     for place, line in enumerate(lines):
-        if sum(map(len, texts)) + len(line) > LONGEST_LIST:
+        if sum(map(length, texts)) + length(line) > LONGEST_LIST:
             texts.append(f"and {len(lines) - place} more")
             break
-        if len(texts[-1]) + len(line) < LONGEST_SECTION:
+        if length(texts[-1]) + length(line) < LONGEST_SECTION:
             texts[-1] += f"\n{line}"
         else:
             texts.append(line)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from bot.slack.render.blocks import LONGEST_SPOKEN, Json, actions, button
+from bot.slack.render.blocks import LONGEST_SPOKEN, LONGEST_VALUE, Json, actions, button
 from bot.slack.render.proof import ALL_SERVERS
 from bot.slack.render.text import inert
 
@@ -24,12 +24,13 @@ class HistoryPage:
 
 def page_buttons(page: HistoryPage, *, has_older: bool) -> Sequence[Json]:
     """A row with `Older` and `Newer`, as far as there is more. A click shows one page, always."""
-    row = []
+    row: list[Json] = []
     if has_older and page.number + 1 < MOST_PAGES:
         row.append(_turn(page, HISTORY_OLDER, "Older", page.number + 1))
     if page.number > 0:
         row.append(_turn(page, HISTORY_NEWER, "Newer", page.number - 1))
-    return (actions(row),) if row else ()
+    fits = all(len(one["value"]) <= LONGEST_VALUE for one in row)
+    return (actions(row),) if row and fits else ()
 
 
 def read_page(value: str) -> HistoryPage | None:
@@ -44,7 +45,8 @@ def read_page(value: str) -> HistoryPage | None:
 
 
 def _turn(page: HistoryPage, action_id: str, label: str, number: int) -> Json:
-    value = f"{number} {quote(page.server or '') or ALL_SERVERS} {quote(page.app)}"
+    server = quote(page.server or "", errors="replace") or ALL_SERVERS
+    value = f"{number} {server} {quote(page.app, errors='replace')}"
     element = button(action_id=action_id, label=label, value=value)
     element["accessibility_label"] = f"{label} deployments: {inert(page.app, 40)}"[:LONGEST_SPOKEN]
     return element

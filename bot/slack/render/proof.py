@@ -10,9 +10,17 @@ from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment
 from bot.deployments.progress import Progress
 from bot.slack.render import words
-from bot.slack.render.blocks import LONGEST_SPOKEN, Answer, Json, actions, button, section
+from bot.slack.render.blocks import (
+    LONGEST_SPOKEN,
+    LONGEST_VALUE,
+    Answer,
+    Json,
+    actions,
+    button,
+    section,
+)
 from bot.slack.render.live_state import record_words
-from bot.slack.render.text import clock_time, code, day_time, inert, plain_times
+from bot.slack.render.text import clock_time, code, day_time, inert, length, plain_times
 
 STATUS_DETAILS = "status_details"
 """The action id of the button below what is live."""
@@ -40,10 +48,11 @@ def details_row(found: Sequence[LiveReport]) -> Sequence[Json]:
     """The button `Details` below a status: the proof for every server in the answer."""
     if not found:
         return ()
-    server = quote(found[0].server) if len(found) == 1 else ALL_SERVERS
-    element = button(
-        action_id=STATUS_DETAILS, label=DETAILS, value=f"{server} {quote(found[0].app)}"
-    )
+    server = quote(found[0].server, errors="replace") if len(found) == 1 else ALL_SERVERS
+    value = f"{server} {quote(found[0].app, errors='replace')}"
+    if len(value) > LONGEST_VALUE:
+        return ()
+    element = button(action_id=STATUS_DETAILS, label=DETAILS, value=value)
     element["accessibility_label"] = f"{DETAILS}: {inert(found[0].app, 50)}"[:LONGEST_SPOKEN]
     return (actions([element]),)
 
@@ -134,7 +143,7 @@ def _compared(left: Containers | None, now: Containers | None) -> Sequence[str]:
             )
         lines.append(f"• {_container(one)}: {how}")
     gone = [one for one in _first(left) if one.id not in now.ids]
-    lines += [f"• {_container(one)}: gone" for one in gone]
+    lines += [f"• {_names(one)}: gone" for one in gone]
     if left is None and not now.listed:
         return ["• none now, and nothing to compare with"]
     return lines or ["• none"]
@@ -145,12 +154,13 @@ def _first(read: Containers | None) -> Iterable[Container]:
 
 
 def _container(one: Container) -> str:
+    times = f", {one.restarts} restart{'' if one.restarts == 1 else 's'}" if one.restarts else ""
+    return f"{_names(one)} {inert(one.state, 20)}{times}"
+
+
+def _names(one: Container) -> str:
     image = one.image.removeprefix("sha256:")[:_IMAGE_DIGITS] or "unknown"
-    times = f", {one.restarts} restarts" if one.restarts else ""
-    return (
-        f"{inert(one.process, 40)} {code(one.id, 20)} (image {code(image, 20)}) "
-        f"{inert(one.state, 20)}{times}"
-    )
+    return f"{inert(one.process, 40)} {code(one.id, 20)} (image {code(image, 20)})"
 
 
 def _known(value: int | None) -> str:
@@ -165,7 +175,7 @@ def _joined(lines: Sequence[str]) -> str:
     """What fits, whole lines only."""
     text = lines[0]
     for place, line in enumerate(lines[1:], start=1):
-        if len(text) + len(line) >= LONGEST_PROOF:
+        if length(text) + length(line) >= LONGEST_PROOF:
             return f"{text}\nand {len(lines) - place} more lines"
         text += f"\n{line}"
     return text
