@@ -14,6 +14,8 @@ from ulid import ULID
 from bot.clock import Clock, SystemClock, Tasks
 from bot.config.loading import Settings
 from bot.deployments.execution.dispatcher import Dispatcher
+from bot.deployments.model import Deployment
+from bot.deployments.ports import Catalog
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DATABASE_PAUSE, DeploymentCache, MessageRecovery
 from bot.deployments.timing import Timing
@@ -155,6 +157,7 @@ async def open_bot(
                 clock=clock,
                 limits=slack_limits,
                 name_server=len(servers.names()) > 1,
+                broadcasts=_broadcasts(settings.catalog()),
                 timing=lane_timing,
             )
         )
@@ -264,6 +267,14 @@ def _build_live_messages(
         compare_url=compare_url,
         edit_lag=metrics.edited,
     )
+
+
+def _broadcasts(catalog: Catalog) -> Callable[[Deployment], bool]:
+    def broadcasts(deployment: Deployment) -> bool:
+        rules = catalog.rules_of(deployment.target, deployment.app)
+        return rules is not None and rules.broadcast
+
+    return broadcasts
 
 
 def _in_channel(

@@ -127,6 +127,7 @@ class Settings:
                 dokku_app=table.dokku_app or name,
                 repo=bare_repo(table.repo or "") or None,
                 default_ref=table.default_ref,
+                broadcast=table.broadcast,
                 **self._rules(table, table.server or only),
             )
             for name, table in self.values.apps.items()

@@ -136,6 +136,8 @@ class AppTable(RulesTable):
     """Ref to deploy if none is typed. Default: Dokku's deploy branch."""
     max_duration: Duration | None = None
     """Longest duration of a deployment of it. Default: the top-level `max_duration`."""
+    broadcast: bool = False
+    """Whether the thread's reply about a failed deployment is shown in the channel too."""
 
 
 class WebhookTable(Table):

@@ -356,6 +356,8 @@ class AppPolicy:
     """Where it may be deployed from; empty: everywhere."""
     latest: bool = False
     """A newer request cancels those of the app that wait."""
+    broadcast: bool = False
+    """The reply about a failed deployment goes to the channel too."""
 
     @property
     def target(self) -> AppKey:

@@ -44,7 +44,7 @@ def lines(seen: LiveReport) -> Sequence[str]:
     """A heading, and one sentence per line."""
     return [
         f"Live now, {seen.app} on {seen.server}:",
-        *(f"  {one}" for one in live_lines(seen, now=SystemClock().now())),
+        *(f"  {one}" for one in live_lines(seen, now=SystemClock().now(), name_server=False)),
     ]
 
 
@@ -60,7 +60,7 @@ def as_json(seen: LiveReport) -> dict[str, object]:
         "processes": None if listed is None else [_process(one) for one in listed],
         "last_good": state.last_good.id if state.last_good else None,
         "why": seen.why,
-        "sentences": list(live_lines(seen, now=SystemClock().now())),
+        "sentences": list(live_lines(seen, now=SystemClock().now(), name_server=False)),
     }
 
 

@@ -24,6 +24,7 @@ from bot.slack.limits import SlackLimits
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.dispatch import build_app
 from bot.slack.listeners.home import HomeTabs
+from bot.slack.listeners.states import RecentStates
 from bot.slack.refusals import BAD_TOKEN, RateLimited
 from bot.slack.signatures import RequestCheck, is_ssl_check
 from bot.slack.unreachable import answer_of, cause_of
@@ -250,6 +251,7 @@ class Intake:
             bot_user=identity.user,
             limits=self._limits,
             in_channel=self._in_channel,
+            states=RecentStates(self._clock),
         )
         self._homes = HomeTabs(desk)
         self._app = build_app(

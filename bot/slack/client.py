@@ -16,7 +16,6 @@ from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
-from slack_sdk.http_retry.async_handler import AsyncRetryHandler
 from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncConnectionErrorRetryHandler,
     AsyncRateLimitErrorRetryHandler,
@@ -28,7 +27,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.deployments.model import Person
 from bot.errors import SlackError
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error
-from bot.slack.unreachable import NO_USABLE_ANSWER, bypasses_proxy
+from bot.slack.unreachable import NO_USABLE_ANSWER, bypasses_proxy, sibling_of
 
 SLACK_API_URL = "https://slack.com/api/"
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=15)
@@ -78,13 +77,13 @@ class SlackClient:
         self.web = web
         self.identity: Identity | None = None
         self._observed = observed
-        self._patient = _sibling(
+        self._patient = sibling_of(
             web,
             AsyncConnectionErrorRetryHandler(),
             AsyncRateLimitErrorRetryHandler(),
             AsyncServerErrorRetryHandler(),
         )
-        self._posting = _sibling(web, AsyncRateLimitErrorRetryHandler())
+        self._posting = sibling_of(web, AsyncRateLimitErrorRetryHandler())
 
     async def authenticate(self) -> Identity:
         """`auth.test`: learn who the bot is; SlackError says what is wrong with the token."""
@@ -246,9 +245,19 @@ class SlackClient:
         return None
 
     async def post_reply(
-        self, channel: str, thread_ts: str | None, *, text: str, blocks: Blocks, reply_id: str
+        self,
+        channel: str,
+        thread_ts: str | None,
+        *,
+        text: str,
+        blocks: Blocks,
+        reply_id: str,
+        broadcast: bool = False,
     ) -> None:
-        """Reply in a thread, or to a user. Nothing is repeated: the outbox does that."""
+        """Reply in a thread, or to a user. Nothing is repeated: the outbox does that.
+
+        `broadcast`: Slack shows the reply in the channel too.
+        """
         await self._call(
             "chat.postMessage",
             self.web.chat_postMessage(
@@ -256,6 +265,7 @@ class SlackClient:
                 thread_ts=thread_ts,
                 text=text,
                 blocks=list(blocks),
+                reply_broadcast=broadcast or None,
                 metadata=_metadata(REPLY_METADATA_TYPE, reply_id),
                 parse="none",
                 unfurl_links=False,
@@ -380,16 +390,3 @@ def _metadata_id(message: Mapping[str, Any], event_type: str, bot: str) -> str |
     if message.get("bot_id") != bot or metadata.get("event_type") != event_type:
         return None
     return (metadata.get("event_payload") or {}).get("id")
-
-
-def _sibling(web: AsyncWebClient, *handlers: AsyncRetryHandler) -> AsyncWebClient:
-    """The same client and session with retry handlers. The SDK would read the proxy again."""
-    sibling = AsyncWebClient(
-        token=web.token,
-        base_url=web.base_url,
-        session=web.session,
-        ssl=web.ssl,
-        retry_handlers=list(handlers),
-    )
-    sibling.proxy = web.proxy
-    return sibling

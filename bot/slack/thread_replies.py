@@ -55,6 +55,7 @@ RESULTS = {
 }
 
 Get = Callable[[str], Awaitable[Deployment | None]]
+Broadcasts = Callable[[Deployment], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,8 @@ class ThreadReplies:
     clock: Clock
     limits: SlackLimits = field(default_factory=SlackLimits)
     name_server: bool = True
+    broadcasts: Broadcasts = lambda _deployment: False
+    """Whether the settings want failures of its app in the channel too."""
 
     async def __call__(self, row: Outgoing) -> Attempt:
         """Reply in the thread, once; out of the channel, to the requester. The lane tries again."""
@@ -82,7 +85,12 @@ class ThreadReplies:
             reply = render(deployment, row, name_server=self.name_server)
             at = deployment.message
             await self.client.post_reply(
-                at.channel, at.root, text=reply.text, blocks=reply.blocks, reply_id=row.id
+                at.channel,
+                at.root,
+                text=reply.text,
+                blocks=reply.blocks,
+                reply_id=row.id,
+                broadcast=_tells_failure(deployment, row) and self.broadcasts(deployment),
             )
         except SlackError as error:
             for_good = row.tries >= PATIENT_TRIES and error.code not in PASSING
@@ -135,6 +143,11 @@ class ThreadReplies:
                 raise
             _log.info("thread_not_readable", code=error.code, outgoing=row.id)
             return False
+
+
+def _tells_failure(deployment: Deployment, row: Outgoing) -> bool:
+    """Whether the reply is the result, or the corrected result, of a failed deployment."""
+    return deployment.phase is Phase.FAILED and row.kind not in {NOTE, APPROVAL}
 
 
 def _failed(error: SlackError) -> Failed:
@@ -237,12 +250,18 @@ async def open_thread_replies(
     clock: Clock,
     limits: SlackLimits,
     name_server: bool,
+    broadcasts: Broadcasts = lambda _deployment: False,
     drain: timedelta = timedelta(seconds=1),
     timing: LaneTiming | None = None,
 ) -> AsyncIterator[OutboxLane]:
     """Send replies while open. Leaving sends what is due, for at most `drain`."""
     deliver = ThreadReplies(
-        client=client, get=get, clock=clock, limits=limits, name_server=name_server
+        client=client,
+        get=get,
+        clock=clock,
+        limits=limits,
+        name_server=name_server,
+        broadcasts=broadcasts,
     )
     lane = OutboxLane(
         lane=SLACK_LANE, outbox=outbox, deliver=deliver, clock=clock, timing=timing or LaneTiming()

@@ -1,4 +1,4 @@
-"""Why Slack gave no answer that can be read, and what an operator does about it.
+"""Why Slack gave no answer that can be read, what an operator does about it, and the proxy.
 
 The sentences hold no address with a password: of a proxy they name host and port.
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.async_handler import AsyncRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 """In the order in which the SDK takes the first that is set."""
@@ -155,3 +157,16 @@ def bypasses_proxy(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def sibling_of(web: AsyncWebClient, *handlers: AsyncRetryHandler) -> AsyncWebClient:
+    """The same client and session with retry handlers. The SDK would read the proxy again."""
+    sibling = AsyncWebClient(
+        token=web.token,
+        base_url=web.base_url,
+        session=web.session,
+        ssl=web.ssl,
+        retry_handlers=list(handlers),
+    )
+    sibling.proxy = web.proxy
+    return sibling

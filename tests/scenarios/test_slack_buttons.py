@@ -4,7 +4,7 @@ from bot.deployments.model import Phase, Trigger
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World
 
-LOG, CANCEL = "deployment_log", "deployment_cancel"
+LOG, CANCEL, DETAILS = "deployment_log", "deployment_cancel", "deployment_details"
 RETRY, ROLLBACK = "deployment_retry", "deployment_rollback"
 UNVERIFIED = "deployment_rollback_unverified"
 
@@ -138,11 +138,11 @@ async def test_failure_offers_roll_back_only_if_it_changed_something(
     quick.now_behaves("build_fails")
     await quick.deploy("myapp feature/login")
     failed = await quick.until_message("Failed:", "the build failed")
-    assert set(failed.buttons) == {LOG, RETRY}
+    assert set(failed.buttons) == {LOG, RETRY, DETAILS}
     quick.now_behaves("crash_1s")
     await quick.deploy("myapp v1.0")
     crashed = await quick.until_message("Failed:", "keeps crashing")
-    assert set(crashed.buttons) == {LOG, RETRY, ROLLBACK}
+    assert set(crashed.buttons) == {LOG, RETRY, ROLLBACK, DETAILS}
     quick.now_behaves("ok")
     await quick.click(ROLLBACK, crashed)
     await quick.until_message("Deployed", "rollback of")

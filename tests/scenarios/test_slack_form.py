@@ -103,7 +103,7 @@ async def test_form_offers_the_refs_of_the_repository_and_shows_what_is_live(qui
     view = await quick.viewed(TITLE)
     await quick.slack.choose(quick.ada, view, "app", "myapp")
     await quick.viewed("Looking up what is live")
-    view = await quick.viewed(f"{row.sha[:7]} is live", "*Deploying myapp* `v1.0`")
+    view = await quick.viewed(f"`{row.sha[:7]}`", "is live", "*Deploying myapp* `v1.0`")
     offered = await quick.slack.suggest(quick.ada, view, "ref")
     assert [(one["value"], one["description"]["text"]) for one in offered] == [
         ("main", "branch"),

@@ -74,7 +74,7 @@ async def test_message_follows_a_deployment_through_all_its_phases(tmp_path: Pat
         assert deployed.facts["Live now"] == "the new release"
         assert deployed.facts["Previous"] == f"`{row.previous_sha[:7]}` according to Dokku"
         assert "http://myapp.dokku.example:5000" in deployed.facts["Address"]
-        assert deployed.buttons == ["Full log", "Roll back"]  # to what Dokku's record named
+        assert deployed.buttons == ["Full log", "Roll back", "Details"]  # to what Dokku recorded
         assert deployed.footer == row.id
         assert deployed.snippet == ""
 
@@ -97,7 +97,7 @@ class End:
     behaviour: str
     status: str
     live: str
-    buttons: Sequence[str] = ("Full log", "Retry")
+    buttons: Sequence[str] = ("Full log", "Retry", "Details")
     snippet: str = ""
     apps: Sequence[DemoApp] | None = None
 
@@ -126,7 +126,7 @@ ENDS = (
         behaviour="crash_1s",
         status="Failed · the new release keeps crashing",
         live="the new release",
-        buttons=("Full log", "Retry", "Roll back"),
+        buttons=("Full log", "Retry", "Roll back", "Details"),
     ),
     End(
         behaviour="skip_deploy",
@@ -183,7 +183,7 @@ async def test_unknown_result_is_reported_as_unknown(tmp_path: Path) -> None:
         lost = await at(world, "Failed:")
         assert lost.facts["Status"] == "Failed · contact was lost"
         assert lost.facts["Live now"] == "unknown"
-        assert lost.buttons == ["Full log", "Retry", "Roll back"]
+        assert lost.buttons == ["Full log", "Retry", "Roll back", "Details"]
         world.simulators.server.heal_for_test()
 
 
@@ -209,7 +209,7 @@ async def test_cancel_is_shown_at_once_and_its_result_when_it_is_known(
     cancelled = await at(quick, "Cancelled:")
     assert cancelled.headline == "⚪ *Cancelled: myapp* `main`"
     assert cancelled.facts["Live now"].startswith("the previous release")
-    assert cancelled.buttons == ["Full log", "Retry"]
+    assert cancelled.buttons == ["Full log", "Retry", "Details"]
 
 
 async def test_usual_duration_is_shown_after_three_good_deployments(quick: World) -> None:
@@ -256,7 +256,7 @@ async def test_mistake_found_later_ends_the_deployment_in_its_message(
         assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
     else:
         assert row.failure is Failure.APP_NOT_FOUND
-    assert failed.buttons == ["Full log", "Retry"]
+    assert failed.buttons == ["Full log", "Retry", "Details"]
     assert quick.slack.ephemerals(quick.ada) == []
 
 

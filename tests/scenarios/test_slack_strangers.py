@@ -240,6 +240,8 @@ async def test_each_button_asks_for_the_permission_of_its_row(tmp_path: Path) ->
                     await world.click(row.action_id, user="alan")
                     if row.action_id == "deployment_follow":
                         await world.whispered("one direct message", user="alan")
+                    elif row.action_id == "deployment_details":
+                        await world.whispered("Rule and evidence", user="alan")
                     else:
                         await world.viewed("Page 1 of", user="alan")
                     continue

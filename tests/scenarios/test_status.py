@@ -34,17 +34,51 @@ async def status(world: World, *words: str, text: str = "status myapp") -> str:
 
 async def test_unchanged_verified_release_is_live(world: World) -> None:
     row = await deployed(world)
-    said = await status(world, f"{row.sha[:7]} is live, deployed", "Nothing has changed since.")
-    assert "Processes: web.1 running." in said
-    assert "deployed by ada" in said
-    assert "Last deployment: 🟢" in said
+    await world.until_message("Deployed", '"Fix the login redirect"')
+    said = await status(world, f"`{row.sha[:7]}` *Fix the login redirect* is live, deployed by")
+    assert "ago. web 1 running. Nothing changed since." in said
+    assert "deployed by @\u200bada" in said
+    assert "Last deployment" not in said
     assert "outside" not in said
+
+
+async def test_details_show_the_proof_to_the_clicker(world: World) -> None:
+    row = await deployed(world)
+    message = await world.until_message("Deployed", "Details")
+    await world.click("deployment_details", message, user="grace")
+    said = await world.whispered("Rule and evidence: ", row.build_id, user="grace")
+    assert row.evidence[:20] in said
+    await world.deploy("status myapp")
+    answer = await world.slack.until(lambda: world.slack.ephemerals(world.ada))
+    await world.click("status_details", answer[-1])
+    said = await world.whispered("Compared with: ", row.id, "the same container")
+    (container,) = world.app.listed.values()
+    assert container.id[:12] in said
+    assert len(world.messages) == 1
+
+
+async def test_history_marks_what_is_live(world: World) -> None:
+    await world.stop_bot()
+    await world.start_bot(timing={"lookup_grace": timedelta(seconds=20)})
+    await deployed(world, "myapp v1.0")
+    await deployed(world, "myapp main", 2)
+    world.now_behaves("build_fails")
+    await deployed(world, "myapp feature/login", 3)
+    said = await status(world, "Latest deployments of `myapp`", text="history myapp")
+    _, failed, live, first = said.strip().split("\n")[-4:]
+    assert "the build failed" in failed
+    assert "*live now*" in live
+    assert "`main`" in live
+    assert said.count("*live now*") == 1
+    assert "`v1.0`" in first
 
 
 async def test_outside_restart_runs_the_same_code(world: World) -> None:
     row = await deployed(world)
     await run_outside(world, "ps:restart myapp")
-    said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
+    said = await status(
+        world, f"`{row.sha[:7]}`", "is live", "Restarted or scaled outside the bot since"
+    )
     assert "Dokku's build records since then: a ps:restart (ended with an unknown result" in said
     assert "by the server's clock" in said
 
@@ -52,25 +86,29 @@ async def test_outside_restart_runs_the_same_code(world: World) -> None:
 async def test_outside_rebuild_is_named(world: World) -> None:
     row = await deployed(world)
     await run_outside(world, "ps:rebuild myapp")
-    said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
+    said = await status(
+        world, f"`{row.sha[:7]}`", "is live", "Restarted or scaled outside the bot since"
+    )
     assert "a ps:rebuild (succeeded" in said
 
 
 async def test_outside_scaling_has_no_record(world: World) -> None:
     row = await deployed(world)
     await run_outside(world, "ps:scale myapp web=2")
-    said = await status(world, f"{row.sha[:7]} is live, restarted or scaled outside the bot")
-    assert "web.1 running, web.2 running" in said
+    said = await status(
+        world, f"`{row.sha[:7]}`", "is live", "Restarted or scaled outside the bot since"
+    )
+    assert "web 2 running" in said
     assert "Dokku's build records show no cause" in said
 
 
 async def test_outside_push_is_another_unverified_release(world: World) -> None:
-    row = await deployed(world)
+    await deployed(world)
     await world.simulators.dokku.outside_push_for_test("myapp", OTHER)
     said = await status(world, "Changed outside the bot", "another release")
     assert f"According to Dokku, the commit is {OTHER[:7]}." in said
     assert "a git push (succeeded" in said
-    assert f"{row.sha[:7]} is live" not in said
+    assert "is live" not in said
 
 
 async def test_outside_push_of_a_former_commit_names_that_commit(world: World) -> None:
@@ -86,7 +124,7 @@ async def test_stopped_app_runs_nothing(world: World) -> None:
     await run_outside(world, "ps:stop myapp")
     said = await status(world, "Nothing is running. The last deployment left")
     assert f"left {row.sha[:7]} running; since then the app crashed, or was stopped" in said
-    assert "web.1 exited" in said
+    assert "web 1 exited" in said
 
 
 async def test_crash_loop_is_shown(world: World) -> None:
@@ -103,14 +141,14 @@ async def test_unverified_release_is_reported_as_unverified(world: World) -> Non
     before = world.app.deploy_source_metadata.rpartition("#")[2]
     said = await status(world, "The bot has no verified deployment of this app.")
     assert f"According to Dokku, the commit is {before[:7]}." in said
-    assert "Processes: web.1 running." in said
+    assert "web 1 running." in said
 
 
 async def test_failure_leaves_the_previous_release_live(world: World) -> None:
     good = await deployed(world)
     world.now_behaves("build_fails")
     await deployed(world, "myapp feature/login", 2)
-    said = await status(world, f"{good.sha[:7]} is live")
+    said = await status(world, f"`{good.sha[:7]}`", "is live")
     assert "Last deployment: 🔴" in said
     assert "the build failed" in said
 
@@ -122,7 +160,7 @@ async def test_running_and_queued_deployments_are_shown(world: World) -> None:
     await world.held()
     await world.deploy("myapp v1.0")
     await world.posted(3)
-    said = await status(world, f"{good.sha[:7]} is live")
+    said = await status(world, f"`{good.sha[:7]}`", "is live")
     assert "Deploying myapp" in said
     assert "Waiting to deploy myapp" in said
     world.let_go()
@@ -145,7 +183,7 @@ async def test_dead_server_is_shown_with_the_last_verified_deployment(world: Wor
     await world.simulators.server.drop_connections_for_test()
     said = await status(world, "What is live now is unknown.")
     assert "refused" in said
-    assert f"The last verified deployment ({row.id}) left {row.sha[:7]} live" in said
+    assert f"The last verified deployment left {row.sha[:7]} live" in said
 
 
 async def test_live_state_is_unknown_if_docker_does_not_answer(world: World) -> None:
@@ -175,9 +213,11 @@ async def test_status_in_a_thread_shows_its_deployment_and_the_live_state(
     await say_in(world, message, "status")
     said = shown(await world.replied(first.id, message=message))
     assert "live when it ended: the new release" in said
-    assert f"{second.sha[:7]} is live" in said
+    assert "is live, deployed by" in said
+    assert f"`{second.sha[:7]}`" in said
     said = await status(world, first.id, text=f"status {first.id}")
-    assert f"{second.sha[:7]} is live" in said
+    assert "is live, deployed by" in said
+    assert f"`{second.sha[:7]}`" in said
 
 
 async def test_mention_answers_status(world: World) -> None:
@@ -275,7 +315,9 @@ async def test_command_line_shows_the_same_status(world: World) -> None:
     row = await deployed(world)
     await run_outside(world, "ps:restart myapp")
     said = await shell(world, "status", "myapp")
-    assert f"{row.sha[:7]} is live, restarted or scaled outside the bot" in said
+    assert row.sha[:7] in said
+    assert "is live, deployed by @ada" in said
+    assert "Restarted or scaled outside the bot since" in said
     assert "a ps:restart (ended with an unknown result" in said
     live_now = json.loads(await shell(world, "status", "myapp", "--json"))["live_now"]
     assert (live_now["match"], live_now["sha"], live_now["since"]) == ("restarted", row.sha, row.id)

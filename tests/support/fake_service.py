@@ -210,6 +210,10 @@ class _Queries(Queries):
         )
         self._service = service
 
+    async def live_soon(self, app: str, key: AppKey) -> LiveReport:
+        (found,) = await self.live_state(app, server=key.server)
+        return found
+
     async def live_state(self, app: str, *, server: str | None = None) -> Sequence[LiveReport]:
         rows = await self.history(app, server=server, limit=100)
         if not rows:

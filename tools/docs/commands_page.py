@@ -118,6 +118,11 @@ offers the commit that Dokku's own record named when the deployment started. Tha
 verified by deploybot*. `/deploy rollback` asks before it deploys such a commit.
 {lasting} keep working on old messages.
 
+`Details` shows only you what a result rests on: the rule that decided and its evidence, Dokku's
+build, and the containers before and after. Below the answer to `/deploy status APP` it shows how
+the containers that run now compare with those that the last verified deployment left. `Older` and
+`Newer` turn the pages of `/deploy history APP`.
+
 The *Full log* window has buttons too:
 
 {log_buttons}

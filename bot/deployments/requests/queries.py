@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bot.deployments.app_names import AppNames, RefNames
 from bot.deployments.live.reader import LiveReader, LiveReport
-from bot.deployments.model import AppPolicy, Deployment, Phase
+from bot.deployments.model import AppKey, AppPolicy, Deployment, Phase
 from bot.deployments.ports import Catalog, Servers, Store
 from bot.deployments.progress import Progress
 from bot.deployments.refs import RefName
@@ -61,6 +61,10 @@ class Queries:
     async def live_state(self, app: str, *, server: str | None = None) -> Sequence[LiveReport]:
         """What is live now, on `server` or on each server that has the app. Declined: none has."""
         return await self._reader.read_all(check_app(app), server)
+
+    async def live_soon(self, app: str, key: AppKey) -> LiveReport:
+        """What is live now; where the server takes longer than a moment, what the history says."""
+        return await self._reader.read_within_grace(app, key)
 
     async def find(self, word: str, *, server: str | None = None) -> Deployment:
         """By id (or a unique part of one) or by app: running, else waiting, else the newest."""

@@ -1,28 +1,37 @@
 """The answers to commands: status, history, apps, help. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.lock import ALL, Lock
 from bot.deployments.locks.rules import covering
-from bot.deployments.model import AppKey, AppPolicy, Deployment
+from bot.deployments.model import AppKey, AppPolicy, Deployment, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS, WAITING, status_of
 from bot.slack.render import words
-from bot.slack.render.blocks import Answer, context, section
-from bot.slack.render.live_state import live_lines
+from bot.slack.render.blocks import Answer, Json, context, section
+from bot.slack.render.history import HistoryPage, page_buttons
+from bot.slack.render.live_state import LONGEST_SENTENCE, live_lines, live_mrkdwn
 from bot.slack.render.locks import lock_line
-from bot.slack.render.text import code, day_time, inert, link, short_sha
+from bot.slack.render.proof import details_row
+from bot.slack.render.text import code, day_time, inert, length, link, short_sha
 
 LONGEST_SECTION = 2_900
 LONGEST_LIST = 8_000
 """Characters; the rest is counted. Slack refuses messages of about 12,000."""
 APPS_A_LINE = 10
-
-LONGEST_SENTENCE = 600
+PAGE = 10
+"""Deployments on a page of a history."""
 UNFINISHED = 10
 """How many running and waiting deployments of an app are shown."""
+
+_EXPECTED = {
+    Phase.SUCCEEDED: Live.NEW,
+    Phase.FAILED: Live.PREVIOUS,
+    Phase.CANCELLED: Live.PREVIOUS,
+}
+"""What such an end leaves live, so that a list need not say it."""
 
 Known = tuple[Deployment, Progress]
 Snapshots = Callable[[Deployment], Known]
@@ -50,26 +59,31 @@ def live_answer(
     *,
     now: datetime,
     locks: Sequence[Lock] = (),
+    name_server: bool = True,
 ) -> Answer:
     """What is live for an app now, on each server, and what is running and waiting there.
 
-    `snapshot` gives the newest row and progress of a deployment; `locks` are those in force.
+    `snapshot` gives the newest row and progress of a deployment; `locks` are those in force. The
+    proof is behind a button.
     """
-    blocks = []
+    blocks: list[Json] = []
     for report in found:
         key = AppKey(server=report.server, dokku_app=report.dokku_app)
         blocks += [section(lock_line(one, name_server=True)) for one in covering(locks, key)]
-        shown = f"*{inert(report.app, 80)}* on {inert(report.server, 60)}"
-        for line in live_lines(report, now=now):  # what matters most comes first
-            more = f"\n{inert(line, LONGEST_SENTENCE)}"
-            shown += more if len(shown) + len(more) <= LONGEST_SECTION else ""
+        first, *others = live_mrkdwn(report, now=now, name_server=name_server)
+        shown = f"*{inert(report.app, 80)}*: {first}"
+        for line in others:  # what matters most comes first
+            shown += f"\n{line}" if length(shown) + length(line) < LONGEST_SECTION else ""
         blocks.append(section(shown))
         state = report.state
         running = [state.running] if state.running else []
         for one, progress in map(snapshot, [*running, *state.waiting][:UNFINISHED]):
-            blocks.append(section(_unfinished(one, progress, now)))
-        if state.newest is not None and not running:
-            blocks.append(context(f"Last deployment: {_past(state.newest, now)}"))
+            blocks.append(section(_unfinished(one, progress, now, name_server=name_server)))
+        # Of the one that left what is live, all is said above.
+        if state.newest is not None and state.newest is not state.base and not running:
+            past = _past(state.newest, now, name_server=name_server)
+            blocks.append(context(f"Last deployment: {past}"))
+    blocks += details_row(found)
     return Answer(
         text=" ".join(_in_short(one, snapshot, now) for one in found), blocks=tuple(blocks)
     )
@@ -77,7 +91,7 @@ def live_answer(
 
 def _in_short(report: LiveReport, snapshot: Snapshots, now: datetime) -> str:
     words_ = f"{inert(report.app, 80)} on {inert(report.server, 60)}: "
-    words_ += inert(live_lines(report, now=now)[0], LONGEST_SENTENCE)
+    words_ += inert(live_lines(report, now=now, name_server=False)[0], LONGEST_SENTENCE)
     running = report.state.running
     if running is not None:
         one, progress = snapshot(running)
@@ -90,10 +104,11 @@ def with_live_state(answer: Answer, more: Answer) -> Answer:
     return Answer(text=answer.text, blocks=(*answer.blocks, *more.blocks))
 
 
-def _unfinished(one: Deployment, progress: Progress, now: datetime) -> str:
+def _unfinished(one: Deployment, progress: Progress, now: datetime, *, name_server: bool) -> str:
     return (
-        f"{words.headline(one)} · {words.status_words(one, progress)}"
-        f" · {words.elapsed_words(one, progress, now)} · {inert(one.id, 40)}{_message_of(one)}"
+        f"{words.headline(one, name_server=name_server)} · {words.status_words(one, progress)}"
+        f" · {words.elapsed_words(one, progress, now)}"
+        f" · by {words.actor_words(one.requested_by)}{_message_of(one)}"
     )
 
 
@@ -144,31 +159,64 @@ def unfinished_answer(
 
 
 def history_answer(
-    app: str, found: Sequence[Deployment], *, now: datetime, locks: Sequence[Lock] = ()
+    page: HistoryPage,
+    found: Sequence[Deployment],
+    *,
+    live: Mapping[AppKey, str | None],
+    now: datetime,
+    locks: Sequence[Lock] = (),
+    name_server: bool = True,
 ) -> Answer:
-    """The latest deployments of an app; before them, the locks on it."""
-    keys = dict.fromkeys(one.target for one in found)
+    """A page of an app's deployments, the live one marked; on the first one, also the locks.
+
+    `found` is the history from its newest deployment to at least one behind the page, if there
+    is one. `live` is the deployment that is live on each server: "" for none, None for unknown.
+    """
+    begin = page.number * PAGE
+    shown = found[begin : begin + PAGE]
     held = dict.fromkeys(
-        lock_line(lock, name_server=True) for key in keys for lock in covering(locks, key)
+        lock_line(lock, name_server=True)
+        for key in (live if page.number == 0 else ())
+        for lock in covering(locks, key)
     )
-    return _listed(
-        f"Latest deployments of {code(app)}:", [*held, *(_past(one, now) for one in found)]
-    )
-
-
-def _past(one: Deployment, now: datetime) -> str:
-    commit = f" {code(short_sha(one.sha))}" if one.sha and one.ref != one.sha else ""
-    facts = [
-        f"{words.ICONS[status_of(one.phase)]} {words.target_words(one)}{commit}",
-        words.status_words(one, Progress()),
+    lines = [*held, *(_past(one, now, live=live, name_server=name_server) for one in shown)]
+    if not shown:
+        lines.append("There are no deployments on this page.")
+    lines += [
+        f"What is live now{f' on {inert(key.server, 60)}' if name_server else ''} could not be "
+        "read in time."
+        for key, one in live.items()
+        if one is None
     ]
-    if one.phase in ENDINGS:
-        facts.append(f"live when it ended: {words.live_words(one)}")
-    facts += [
-        words.elapsed_words(one, Progress(), now),
+    number = f" (page {page.number + 1})" if page.number else ""
+    listed = _listed(f"Latest deployments of {code(page.app)}{number}:", lines)
+    more = page_buttons(page, has_older=len(found) > begin + PAGE)
+    return Answer(text=listed.text, blocks=(*listed.blocks, *more))
+
+
+def _past(
+    one: Deployment,
+    now: datetime,
+    *,
+    live: Mapping[AppKey, str | None] | None = None,
+    name_server: bool = True,
+) -> str:
+    """Who, what, when, how long, with which result."""
+    commit = f" {code(short_sha(one.sha))}" if one.sha and one.ref != one.sha else ""
+    subject = inert(one.shipped.head.subject, 72) if one.shipped else ""
+    named = f" _{subject}_" if subject.strip("-") else ""
+    target = words.target_words(one, name_server=name_server)
+    facts = [
+        f"{words.ICONS[status_of(one.phase)]} {target}{commit}{named}",
         f"by {words.actor_words(one.requested_by)}",
         day_time(one.created_at),
+        words.elapsed_words(one, Progress(), now),
+        words.status_words(one, Progress()),
     ]
+    if one.phase in ENDINGS and one.live is not _EXPECTED.get(one.phase):
+        facts.append(f"live when it ended: {words.live_words(one)}")
+    if live and live.get(one.target) == one.id:
+        facts.append("*live now*")
     return " · ".join(facts) + _message_of(one)
 
 
@@ -220,10 +268,10 @@ def _listed(title: str, lines: Sequence[str]) -> Answer:
     """A list, in as few blocks as possible."""
     texts = [title]
     for place, line in enumerate(lines):
-        if sum(map(len, texts)) + len(line) > LONGEST_LIST:
+        if sum(map(length, texts)) + length(line) > LONGEST_LIST:
             texts.append(f"and {len(lines) - place} more")
             break
-        if len(texts[-1]) + len(line) < LONGEST_SECTION:
+        if length(texts[-1]) + length(line) < LONGEST_SECTION:
             texts[-1] += f"\n{line}"
         else:
             texts.append(line)

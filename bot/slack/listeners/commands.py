@@ -11,7 +11,7 @@ from bot.deployments.states import ENDINGS
 from bot.errors import Declined
 from bot.names import quoted
 from bot.slack.listeners import answers as say
-from bot.slack.listeners import approvals, locks, log_window, modals, questions
+from bot.slack.listeners import approvals, details, locks, log_window, modals, questions
 from bot.slack.listeners.again import cancel_deployment, deploy_again, say_where
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
@@ -29,8 +29,8 @@ from bot.slack.listeners.payloads import (
 from bot.slack.listeners.suggestions import suggest
 from bot.slack.listeners.targets import find_target, names_code
 from bot.slack.render.blocks import Answer
+from bot.slack.render.history import HistoryPage
 
-HISTORY = 10
 USAGE = "rollback APP [SHA]"
 NO_CODE = (
     "This link names no repository, branch, tag, commit or pull request, so nothing was started. "
@@ -132,9 +132,7 @@ async def status(call: Call) -> None:
         return
     found_by_id = call.about if about.subject is None else await queries.find_by_id(about.subject)
     if found_by_id is None:
-        found = await queries.live_state(about.subject or "", server=about.server)
-        held = await _held(call)
-        await call.answers.say(say.live_answer(found, queries.snapshot, now=now, locks=held))
+        await call.answers.say(await _live(call, about.subject or "", about.server))
         return
     deployment, progress = queries.snapshot(found_by_id)
     answer = say.status_answer(deployment, progress, now=now)
@@ -144,13 +142,22 @@ async def status(call: Call) -> None:
 
 
 async def _live_now(call: Call, deployment: Deployment) -> Answer:
-    queries = call.desk.queries
     try:
-        found = await queries.live_state(deployment.app, server=deployment.server)
+        return await _live(call, deployment.app, deployment.server)
     except Declined as no_app:
         return as_answer(str(no_app))
-    held = await _held(call)
-    return say.live_answer(found, queries.snapshot, now=call.desk.clock.now(), locks=held)
+
+
+async def _live(call: Call, app: str, server: str | None) -> Answer:
+    desk = call.desk
+    found, _ = await desk.states.read(desk.queries, app, server, anew=True)
+    return say.live_answer(
+        found,
+        desk.queries.snapshot,
+        now=desk.clock.now(),
+        locks=await _held(call),
+        name_server=locks.names_server(desk),
+    )
 
 
 async def _held(call: Call) -> Sequence[Lock]:
@@ -158,13 +165,12 @@ async def _held(call: Call) -> Sequence[Lock]:
 
 
 async def history(call: Call) -> None:
-    """The newest deployments of an app."""
+    """The newest deployments of an app; `Older` shows more."""
     about = _read_about(call)
     one = await _subject(call, about, usage="history APP")
     server = one.server if about.subject is None or _is_by_id(one, about) else about.server
-    found = await call.desk.queries.history(one.app, server=server, limit=HISTORY)
-    now, held = call.desk.clock.now(), await _held(call)
-    await call.answers.say(say.history_answer(one.app, found, now=now, locks=held))
+    page = HistoryPage(app=one.app, server=server)
+    await call.answers.say(await details.history_answer(call, page))
 
 
 async def show_log(call: Call) -> None:
@@ -297,8 +303,8 @@ COMMANDS: Sequence[Command] = (
         name="status",
         usage="[APP|ID]",
         summary=(
-            "Show what is live for an app, or how a deployment is going. Without arguments: "
-            "everything running or queued."
+            "Show what is live for an app, since when and by whom, or how a deployment is going. "
+            "`Details` shows the proof. Without arguments: everything running or queued."
         ),
         run=status,
         in_thread=True,
@@ -306,7 +312,7 @@ COMMANDS: Sequence[Command] = (
     Command(
         name="history",
         usage="APP",
-        summary="List the latest deployments of an app.",
+        summary="List the latest deployments of an app, ten a page, and mark the one that is live.",
         run=history,
     ),
     Command(
@@ -373,10 +379,7 @@ COMMANDS: Sequence[Command] = (
     Command(
         name="unlock",
         usage="APP|all",
-        summary=(
-            "End a lock. Of someone else's, the bot asks for your confirmation, and tells the "
-            "holder."
-        ),
+        summary="End a lock. If it is someone else's, the bot asks first, and tells the holder.",
         run=locks.unlock,
         acts=True,
     ),

@@ -21,6 +21,7 @@ from bot.errors import SlackError
 from bot.slack.client import OpenView, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.payloads import Asker
+from bot.slack.listeners.states import RecentStates
 from bot.slack.render.blocks import Answer, Json, section
 from bot.slack.render.text import break_at, cut
 
@@ -117,6 +118,8 @@ class Desk:
     repeats: LockPerDeployment = field(default_factory=LockPerDeployment)
     """When two people press `Retry` at the same time, one deployment starts."""
     turns: Turns = field(default_factory=Turns)
+    states: RecentStates
+    """What was read for the newest answers about apps."""
 
     @property
     def queries(self) -> Queries:
@@ -182,14 +185,22 @@ class Answers:
 
     async def settle(self, sentence: str | None = None) -> None:
         """Take away the question whose button was clicked; `sentence` says something instead."""
-        body: dict[str, Any] = {"delete_original": True}
-        if sentence is not None:
-            answer = as_answer(sentence)
-            body = {"replace_original": True, "text": answer.text, "blocks": list(answer.blocks)}
         url = self.asker.response_url
-        settled = url is not None and await self._send(url, body)
-        if not settled and sentence is not None:
+        if sentence is None:
+            if url is not None:
+                await self._send(url, {"delete_original": True})
+        elif not await self._replace(as_answer(sentence)):
             await self.whisper(sentence)
+
+    async def replace(self, answer: Answer) -> None:
+        """Show an answer in place of the one whose button was clicked; else below it."""
+        if not await self._replace(answer):
+            await self.whisper_answer(answer)
+
+    async def _replace(self, answer: Answer) -> bool:
+        url = self.asker.response_url
+        body = {"replace_original": True, "text": answer.text, "blocks": list(answer.blocks)}
+        return url is not None and await self._send(url, body)
 
     async def post(self, answer: Answer) -> None:
         """Say it where all can read it. SlackError: it cannot be posted there."""

@@ -21,6 +21,7 @@ from bot.slack.client import Identity
 from bot.slack.listeners import approvals, commands, locks, modals, shortcuts, threads
 from bot.slack.listeners.clicks import on_click
 from bot.slack.listeners.desk import Desk, RecentDeliveries
+from bot.slack.listeners.details import DETAIL_BUTTONS
 from bot.slack.listeners.home import HomeTabs, open_deploy_form
 from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
@@ -151,7 +152,7 @@ def build_app(
     app.command(ANY)(listen(commands.on_command))
     for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS, *QUESTION_BUTTONS):
         app.action(button.action_id)(listen(on_click(button)))
-    for action_id, handler in locks.LOCK_BUTTONS.items():
+    for action_id, handler in {**locks.LOCK_BUTTONS, **DETAIL_BUTTONS}.items():
         app.action(action_id)(listen(handler))
     app.action(DEPLOY)(listen(open_deploy_form))
     app.view(FORM)(listeners.submit)

@@ -12,7 +12,7 @@ from bot.errors import BotError, Declined
 from bot.slack.listeners.desk import Desk
 from bot.slack.render import words
 from bot.slack.render.form import server_words
-from bot.slack.render.live_state import live_lines
+from bot.slack.render.live_state import live_mrkdwn
 from bot.slack.render.text import inert
 
 LONGEST_FACT = 400
@@ -36,7 +36,7 @@ async def read_facts(desk: Desk, app: str, server: str | None) -> Sequence[str]:
 
 def _facts(desk: Desk, report: LiveReport, now: datetime, *, several: bool) -> Sequence[str]:
     where = server_words(report.server, several=several)
-    lines = [f"{where}{inert(live_lines(report, now=now)[0], LONGEST_FACT)}"]
+    lines = [f"{where}{live_mrkdwn(report, now=now, name_server=False)[0]}"]
     state = report.state
     running = [state.running] if state.running else []
     lines += [_one(*desk.queries.snapshot(one), now) for one in running]

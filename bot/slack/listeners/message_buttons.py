@@ -7,10 +7,12 @@ from bot.deployments.states import ENDINGS, RUNNING
 from bot.slack.listeners.again import cancel_deployment, deploy_again
 from bot.slack.listeners.approvals import approve_clicked, open_reject_form
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
+from bot.slack.listeners.details import show_deployment
 from bot.slack.listeners.locks import follow
 from bot.slack.listeners.log_window import open_log
 from bot.slack.render.blocks import Confirm, Situation, Style
 from bot.slack.render.locks import FOLLOW_LABEL
+from bot.slack.render.proof import DETAILS
 
 
 async def _open_log(click: Click) -> None:
@@ -51,6 +53,10 @@ def _can_be_approved(now: Situation) -> bool:
 
 def _has_log(now: Situation) -> bool:
     return now.deployment.phase in RUNNING or now.deployment.phase in ENDINGS
+
+
+def _has_ended(now: Situation) -> bool:
+    return now.deployment.phase in ENDINGS
 
 
 def _can_cancel(now: Situation) -> bool:
@@ -178,6 +184,14 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         ),
         permission=Permission.DEPLOYER,
         call=_roll_back,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id="deployment_details",
+        label=DETAILS,
+        shows=_has_ended,
+        permission=Permission.MEMBER,
+        call=show_deployment,
         works_when_hidden=True,
     ),
 )

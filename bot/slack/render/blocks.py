@@ -31,6 +31,8 @@ FIELD_TEXT = 2_000
 ANY_TEXT = 3_000
 LONGEST_SPOKEN = 75
 """Characters. Source: Slack's Block Kit reference, button, `accessibility_label`."""
+LONGEST_VALUE = 2_000
+"""Characters. Source: Slack's Block Kit reference, button, `value`."""
 LONGEST_CONFIRM_TEXT = 300
 """Characters. Source: Slack's Block Kit reference, confirmation dialog."""
 

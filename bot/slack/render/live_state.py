@@ -1,15 +1,19 @@
-"""What is live now, in sentences of plain text: the caller makes them inert for Slack."""
+"""What is live now, in sentences for people; the proof is in `proof.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from bot.clock import duration_words
-from bot.deployments.dokku_facts import NEVER_FINALIZED, BuildRecord, BuildStatus, Container
+from bot.deployments.dokku_facts import NEVER_FINALIZED, BuildRecord, BuildStatus
 from bot.deployments.live.compare import LiveState, Match, is_good, released_commit
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Live
 from bot.deployments.verdict.outside_changes import SOURCES, command_of
 from bot.deployments.verdict.wording import FAILURES, LIVE, name_all
+from bot.slack.render.text import age_words, code, inert, mention, one_line
+
+LONGEST_SENTENCE = 600
 
 _RECORD_RESULTS: Mapping[BuildStatus, str] = {
     BuildStatus.RUNNING: "running",
@@ -20,88 +24,141 @@ _RECORD_RESULTS: Mapping[BuildStatus, str] = {
 }
 
 
-def live_lines(report: LiveReport, *, now: datetime) -> Sequence[str]:
-    """One sentence a line: what is live, what runs, what others changed, the last good one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Headline:
+    """The first line: a commit and its subject, where it is proven live, and what follows."""
+
+    rest: str
+    commit: str = ""
+    subject: str = ""
+    since: str = ""
+    """What has changed, said after the processes."""
+
+
+def live_lines(report: LiveReport, *, now: datetime, name_server: bool = True) -> Sequence[str]:
+    """What is live, in one line; then, a line each, crashes and what others did. Plain text."""
+    first = _headline(report, now, name_server=name_server)
+    subject = f' "{one_line(first.subject)}"' if first.subject else ""
+    return [f"{first.commit}{subject} {_paragraph(report, first)}".strip(), *_troubles(report)]
+
+
+def live_mrkdwn(report: LiveReport, *, now: datetime, name_server: bool = True) -> Sequence[str]:
+    """The same lines for Slack; foreign parts are inert."""
+    first = _headline(report, now, name_server=name_server)
+    commit = f"{code(first.commit)} " if first.commit else ""
+    subject = f"*{inert(first.subject, 100)}* " if first.subject else ""
+    line = f"{commit}{subject}{inert(_paragraph(report, first), LONGEST_SENTENCE)}"
+    return [line, *(inert(one, LONGEST_SENTENCE) for one in _troubles(report))]
+
+
+def _paragraph(report: LiveReport, first: _Headline) -> str:
+    shown = "" if report.missing or report.state.containers is None else _processes(report.state)
+    return " ".join(part for part in (first.rest, shown, first.since) if part)
+
+
+def _troubles(report: LiveReport) -> Sequence[str]:
     if report.missing:
-        return [f"The app no longer exists on {report.server}, so nothing is live there."]
+        return ()
     state = report.state
-    lines = [_live(report, now)]
-    if state.containers is not None:
-        lines.append(f"Processes: {_processes(state)}.")
+    lines = []
     if state.crashing and state.match is not Match.UNREADABLE:
         names = name_all(state.crashing)
         lines.append(
             f"{names}: crashed and restarted by Docker. See dokku logs {report.dokku_app}."
         )
-    lines += _outside_changes(report)
-    good = state.last_good
-    if good is not None and good is not state.base:
-        lines.append(f"Last good deployment: {_commit(good.sha)} by {good.id}.")
-    return lines
+    return [*lines, *_outside_changes(report)]
 
 
-def _live(report: LiveReport, now: datetime) -> str:
-    match report.state.match:
+def _headline(report: LiveReport, now: datetime, *, name_server: bool) -> _Headline:
+    if report.missing:
+        return _Headline(
+            rest=f"The app no longer exists on {report.server}, so nothing is live there."
+        )
+    state = report.state
+    where = f" on {report.server}" if name_server else ""
+    match state.match:
         case Match.AS_LEFT:
-            return _as_left(report.state, now)
-        case Match.RESTARTED | Match.REPLACED | Match.STARTED | Match.STOPPED as match:
-            return _CHANGED_OUTSIDE[match](report)
+            return _as_left(state, now, where)
+        case Match.RESTARTED:
+            return _restarted(state, now, where)
+        case Match.REPLACED | Match.STARTED | Match.STOPPED as match:
+            return _Headline(rest=_CHANGED_OUTSIDE[match](report))
         case Match.UNCERTAIN:
-            return _uncertain(report.state)
+            return _Headline(rest=_uncertain(state))
         case Match.CHANGING:
-            return (
-                "A deployment is changing the app right now; its message will show the result. "
-                f"{_history(report.state)}"
-            )
+            rest = "A deployment is changing the app right now; its message will show the result."
+            return _Headline(rest=f"{rest} {_history(state)}")
         case Match.NEVER:
-            dokku = _according_to_dokku(report.state)
-            return (
-                f"The bot has no verified deployment of this app.{dokku} Deploy it to verify what "
-                "is live."
+            dokku = _according_to_dokku(state)
+            return _Headline(
+                rest=f"The bot has no verified deployment of this app.{dokku} Deploy it to verify "
+                "what is live."
             )
         case Match.UNREADABLE:
             why = report.why or "The server was not asked."
-            return f"What is live now is unknown. {why} {_history(report.state)}"
+            return _Headline(rest=f"What is live now is unknown. {why} {_history(state)}")
 
 
-def _as_left(state: LiveState, now: datetime) -> str:
-    base, commit = state.base, _commit(state.commit)
+def _as_left(state: LiveState, now: datetime, where: str) -> _Headline:
+    base = state.base
     if base is None:
-        return "The bot knows nothing about this app."
-    result = f"{base.phase}: {FAILURES[base.failure]}" if base.failure else f"{base.phase}"
+        return _Headline(rest="The bot knows nothing about this app.")
     if base.live is Live.NONE or not (state.containers and state.containers.listed):
-        return "Nothing is running, as when the last deployment ended."
+        return _Headline(rest="Nothing is running, as when the last deployment ended.")
     if base.live is Live.MIXED:
-        return (
-            f"Some processes run {_commit(base.sha)}, some an older release, as when the last "
+        return _Headline(
+            rest=f"Some processes run {_commit(base.sha)}, some an older release, as when the last "
             "deployment ended."
         )
-    if is_good(base):
-        return f"{commit} is live, deployed{_by_and_when(base, now)}. Nothing has changed since."
+    quiet = not state.crashing and state.outside_build is None and state.running is None
+    since = "Nothing changed since." if quiet else ""
     if released_commit(base) is None:
-        return (
-            "The commit of the live release is uncertain: its deployment did not succeed "
-            f"({result}). Nothing has changed since."
+        return _Headline(
+            rest="The commit of the live release is uncertain: its deployment did not succeed "
+            f"({_result(base)}).",
+            since=since,
         )
-    return (
-        f"{commit} is live, but its deployment did not succeed ({result}). Nothing has changed "
-        "since."
+    return _named(base, where, _how(base, now), since)
+
+
+def _restarted(state: LiveState, now: datetime, where: str) -> _Headline:
+    base = state.base
+    since = "Restarted or scaled outside the bot since: different containers, same code."
+    if base is None or state.commit is None:
+        return _Headline(rest=f"What the last deployment left is live{where}.", since=since)
+    return _named(base, where, _how(base, now), since)
+
+
+def _named(base: Deployment, where: str, how: str, since: str) -> _Headline:
+    """The commit is proven live: it is named with its subject, where that is stored."""
+    shipped = base.shipped
+    return _Headline(
+        commit=_commit(base.sha),
+        subject=one_line(shipped.head.subject) if shipped else "",
+        rest=f"is live{where}, {how}.",
+        since=since,
     )
 
 
+def _how(base: Deployment, now: datetime) -> str:
+    who = _by_and_when(base, now)
+    if is_good(base):
+        return f"deployed{who}"
+    return f"but its deployment{who} did not succeed ({_result(base)})"
+
+
+def _result(base: Deployment) -> str:
+    return f"{base.phase}: {FAILURES[base.failure]}" if base.failure else f"{base.phase}"
+
+
 def _by_and_when(base: Deployment, now: datetime) -> str:
-    """` by ada 4m 0s ago`; a Slack id without a name says nothing to people."""
-    name = base.requested_by.name
+    """` by @ada 4 minutes ago`; a Slack id without a name says nothing to people."""
+    by = base.requested_by
+    name = f"@{by.name}" if by.name and mention(by.user) else by.name
     who = f" by {name}" if name else ""
     if base.finished_at is None or base.finished_at > now:
         return who
-    return f"{who} {duration_words(now - base.finished_at)} ago"
-
-
-def _restarted(report: LiveReport) -> str:
-    commit = report.state.commit
-    what = f"{_commit(commit)} is live" if commit else "What the last deployment left is live"
-    return f"{what}, restarted or scaled outside the bot: different containers, same code."
+    return f"{who} {age_words(now - base.finished_at)}"
 
 
 def _started(report: LiveReport) -> str:
@@ -139,7 +196,6 @@ def _replaced(report: LiveReport) -> str:
 
 
 _CHANGED_OUTSIDE: Mapping[Match, Callable[[LiveReport], str]] = {
-    Match.RESTARTED: _restarted,
     Match.REPLACED: _replaced,
     Match.STARTED: _started,
     Match.STOPPED: _stopped,
@@ -154,7 +210,7 @@ def _uncertain(state: LiveState) -> str:
             f"deployment ended.{_according_to_dokku(state)} {_history(state)}"
         )
     return (
-        f"It is uncertain what is live now: the result of deployment {unproven.id} "
+        f"It is uncertain what is live now: the result of a later deployment "
         f"({_commit(unproven.sha)}) could not be verified, and the containers have changed."
         f"{_according_to_dokku(state)}"
     )
@@ -164,7 +220,7 @@ def _history(state: LiveState) -> str:
     base = state.base
     if base is None:
         return "The bot has verified no release of this app."
-    return f"The last verified deployment ({base.id}) left {_left(base, 'live')}."
+    return f"The last verified deployment left {_left(base, 'live')}."
 
 
 def _left(base: Deployment | None, how: str) -> str:
@@ -188,15 +244,25 @@ def _according_to_dokku(state: LiveState) -> str:
 
 
 def _processes(state: LiveState) -> str:
+    """`web 2, worker 1 running.`: how many processes of each kind are in which state."""
     listed = state.containers.listed if state.containers else ()
-    return ", ".join(_process(one) for one in listed) or "none is scaled up"
+    if not listed:
+        return "No process is scaled up."
+    kinds: dict[str, dict[str, list[int]]] = {}
+    for one in listed:
+        kind = one.process.rpartition(".")[0] or one.process
+        kinds.setdefault(one.state, {}).setdefault(kind, []).append(one.restarts)
+    groups = [
+        f"{', '.join(_counted(kind, restarts) for kind, restarts in found.items())} {state_}"
+        for state_, found in kinds.items()
+    ]
+    return f"{'; '.join(groups)}."
 
 
-def _process(one: Container) -> str:
-    if not one.restarts:
-        return f"{one.process} {one.state}"
-    times = "1 restart" if one.restarts == 1 else f"{one.restarts} restarts"
-    return f"{one.process} {one.state} ({times})"
+def _counted(kind: str, restarts: Sequence[int]) -> str:
+    total = sum(restarts)
+    times = f" ({total} restart{'' if total == 1 else 's'})" if total else ""
+    return f"{kind} {len(restarts)}{times}"
 
 
 def _outside_changes(report: LiveReport) -> Sequence[str]:
@@ -205,12 +271,12 @@ def _outside_changes(report: LiveReport) -> Sequence[str]:
     lines = []
     running = state.outside_build
     if running is not None:
-        lines.append(f"Running outside the bot: {_record(running)}.")
+        lines.append(f"Running outside the bot: {record_words(running)}.")
     elif state.locked:
         lines.append("A deploy outside the bot may be running: Dokku's deploy lock is held.")
-    if state.match not in _CHANGED_OUTSIDE:
+    if state.match is not Match.RESTARTED and state.match not in _CHANGED_OUTSIDE:
         return lines
-    past = [_record(one) for one in state.outside_changes if one is not running]
+    past = [record_words(one) for one in state.outside_changes if one is not running]
     if past:
         lines.append(f"Dokku's build records since then: {'; '.join(past)}.")
     elif report.keeps_records is False:
@@ -220,7 +286,8 @@ def _outside_changes(report: LiveReport) -> Sequence[str]:
     return lines
 
 
-def _record(one: BuildRecord) -> str:
+def record_words(one: BuildRecord) -> str:
+    """One of Dokku's build records: what, with which result, when."""
     how = f"{'a ' if one.source in SOURCES else ''}{command_of(one)}"
     # The server's clock may be wrong: its time is shown, never compared.
     at = (

@@ -122,6 +122,16 @@ def duration(value: timedelta) -> str:
     return duration_words(value)
 
 
+def age_words(age: timedelta) -> str:
+    """How long ago: `45 seconds ago`, `1 minute ago`, `3 hours ago`, `12 days ago`."""
+    seconds = max(0, int(age.total_seconds()))
+    for unit, length_s in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length_s:
+            number = seconds // length_s
+            return f"{number} {unit}{'' if number == 1 else 's'} ago"
+    return f"{seconds} second{'' if seconds == 1 else 's'} ago"
+
+
 def clock_time(instant: datetime) -> str:
     """The time in each reader's zone; `12:03:20 UTC` in a client that cannot."""
     return f"<!date^{int(instant.timestamp())}^{{time_secs}}|{instant:%H:%M:%S} UTC>"

@@ -90,6 +90,29 @@ async def test_reply_in_the_thread_mentions_the_requester(stage: Stage) -> None:
     assert [call.method for call in stage.slack.calls].count("conversations.replies") == 0
 
 
+@pytest.mark.parametrize(
+    ("phase", "kind", "wanted", "shown"),
+    [
+        (Phase.FAILED, "deployment.finished", True, True),
+        (Phase.FAILED, "deployment.corrected", True, True),
+        (Phase.FAILED, "deployment.note", True, False),
+        (Phase.FAILED, "deployment.finished", False, False),
+        (Phase.SUCCEEDED, "deployment.finished", True, False),
+        (Phase.CANCELLED, "deployment.finished", True, False),
+    ],
+)
+async def test_only_failures_of_apps_that_want_it_go_to_the_channel_too(
+    stage: Stage, phase: Phase, kind: str, wanted: bool, shown: bool
+) -> None:
+    assert stage.deployment is not None
+    stage.deployment = replace(stage.deployment, phase=phase)
+    stage.deliver = replace(stage.deliver, broadcasts=lambda _deployment: wanted)
+    row = replace(ROW, kind=kind, created_at=datetime.now(UTC), body={"text": "Note."})
+    assert await stage.reply(row) == Delivered()
+    (reply,) = stage.replies
+    assert reply.reply_broadcast is shown
+
+
 async def test_reply_is_not_sent_twice_if_slacks_answer_was_lost(stage: Stage) -> None:
     stage.slack.lose_response_for_test("chat.postMessage")
     assert await stage.reply() == Failed("no_answer: Slack did not answer.")

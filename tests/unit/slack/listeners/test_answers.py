@@ -17,6 +17,7 @@ from bot.slack.listeners.answers import (
 )
 from bot.slack.listeners.commands import COMMANDS, usage_of
 from bot.slack.render.blocks import Answer, validate_message
+from bot.slack.render.history import HistoryPage
 from tests.support.builders import NOW, SHA, a_deployment
 
 PLACE = MessagePlace(channel="C1", ts="1.2", permalink="https://slack.example.com/archives/C1/p12")
@@ -55,7 +56,12 @@ def all_answers() -> list[Answer]:
         status_answer(past[0], Progress(), now=NOW),
         unfinished_answer([(row, progress) for row in rows], now=NOW),
         unfinished_answer([], now=NOW),
-        history_answer(HOSTILE, past, now=NOW),
+        history_answer(
+            HistoryPage(app=HOSTILE, server=HOSTILE, number=1),
+            past * 3,
+            live={past[0].target: past[0].id},
+            now=NOW,
+        ),
         apps_answer(apps, servers=("production", "staging")),
         apps_answer([], servers=()),
         help_answer([(usage_of(row), row.summary) for row in COMMANDS]),

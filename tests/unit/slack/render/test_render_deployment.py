@@ -255,12 +255,12 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "cancelling": ["Full log"],
         "cancelling_a_fetch": ["Full log"],
         "cancel_out_of_reach": ["Full log"],
-        "succeeded": ["Full log", "Roll back"],
-        "succeeded_nothing_scaled": ["Full log"],
-        "failed_previous_serves": ["Full log", "Retry"],
-        "failed_late_new_serves": ["Full log", "Retry", "Roll back"],
-        "failed_before_the_start": ["Full log", "Retry"],
-        "cancelled": ["Full log", "Retry"],
+        "succeeded": ["Full log", "Roll back", "Details"],
+        "succeeded_nothing_scaled": ["Full log", "Details"],
+        "failed_previous_serves": ["Full log", "Retry", "Details"],
+        "failed_late_new_serves": ["Full log", "Retry", "Roll back", "Details"],
+        "failed_before_the_start": ["Full log", "Retry", "Details"],
+        "cancelled": ["Full log", "Retry", "Details"],
     }.get(case, ["Full log", "Cancel"])
     labels = [
         element["text"]["text"]

@@ -11,9 +11,11 @@ from bot.deployments.live.compare import LiveEvidence, Match, compare_live
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.progress import Progress
+from bot.deployments.refs import Commit, Commits
 from bot.slack.listeners.answers import live_answer
 from bot.slack.render.blocks import validate_message
-from bot.slack.render.live_state import live_lines
+from bot.slack.render.live_state import live_lines, live_mrkdwn
+from bot.slack.render.proof import state_proof
 from tests.support.builders import (
     METADATA,
     NEW,
@@ -65,12 +67,18 @@ def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> s
         (
             ended(),
             containers(NEW),
-            f"{SHA[:7]} is live, deployed by ada 4m 0s ago. Nothing has changed since.",
+            (
+                f"{SHA[:7]} is live on production, deployed by @ada 4 minutes ago. "
+                "web 1 running. Nothing changed since."
+            ),
         ),
         (
             ended(phase=Phase.FAILED, failure=Failure.CRASHED),
             containers(NEW),
-            "but its deployment did not succeed (failed: the new release keeps crashing)",
+            (
+                "but its deployment by @ada 4 minutes ago did not succeed "
+                "(failed: the new release keeps crashing)."
+            ),
         ),
         (
             ended(phase=Phase.FAILED, failure=Failure.INTERNAL),
@@ -79,7 +87,11 @@ def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> s
         ),
         (ended(live=Live.MIXED), containers(NEW), f"Some processes run {SHA[:7]}, some an older"),
         (ended(live=Live.NONE, after=Containers()), Containers(), "Nothing is running, as when"),
-        (ended(), containers(RESTARTED_NEW), "restarted or scaled outside the bot"),
+        (
+            ended(),
+            containers(RESTARTED_NEW),
+            "ago. web 1 running. Restarted or scaled outside the bot",
+        ),
         (ended(live=Live.MIXED), containers(RESTARTED_NEW), "What the last deployment left is"),
         (ended(), containers(OTHER_RELEASE), "all processes run another release"),
         (
@@ -95,7 +107,7 @@ def said(*started: Deployment, now: Containers | None = None, **facts: Any) -> s
         (ended(after=Containers()), containers(NEW), "left nothing running, but something runs"),
         (ended(), Containers(), f"The last deployment left {SHA[:7]} running; since then the app"),
         (ended(live=Live.MIXED), Containers(), f"left {MIXED}; since then"),
-        (ended(live=Live.MIXED), None, f"The last verified deployment (01ROW000) left {MIXED}."),
+        (ended(live=Live.MIXED), None, f"The last verified deployment left {MIXED}."),
         (ended(), None, "What is live now is unknown."),
         (ended(after=None), containers(NEW), "could not be read when the last deployment ended"),
     ],
@@ -104,6 +116,12 @@ def test_each_live_state_has_its_sentence(
     row: Deployment, now: Containers | None, words: str
 ) -> None:
     assert words in said(row, now=now)
+
+
+def proof(*started: Deployment, now: Containers | None = None, **facts: Any) -> str:
+    answer = state_proof([seen(*started, now=now, **facts)], read_at=LATER)
+    assert not validate_message(answer.text, list(answer.blocks))
+    return "\n".join(block["text"]["text"] for block in answer.blocks)
 
 
 def test_commit_is_called_live_only_if_it_is_proven() -> None:
@@ -122,16 +140,14 @@ def test_unproven_commit_is_marked_as_according_to_dokku() -> None:
 
 def test_unknown_live_state_says_why() -> None:
     assert "It refused." in said(ended(), why="It refused.")
-    assert f"The last verified deployment (01ROW000) left {SHA[:7]} live" in said(
-        ended(), why="It refused."
-    )
+    assert f"The last verified deployment left {SHA[:7]} live" in said(ended(), why="It refused.")
     assert "The bot has verified no release of this app." in said(why="It refused.")
 
 
 def test_later_unproven_deployment_is_named() -> None:
     lost = ended(1, phase=Phase.FAILED, live=Live.UNKNOWN, sha=OLD_SHA, after=None)
     words = said(lost, ended(), now=containers(OTHER_RELEASE))
-    assert f"the result of deployment 01ROW001 ({OLD_SHA[:7]}) could not be verified" in words
+    assert f"the result of a later deployment ({OLD_SHA[:7]}) could not be verified" in words
 
 
 def test_running_deployment_is_mentioned() -> None:
@@ -143,13 +159,13 @@ def test_running_deployment_is_mentioned() -> None:
 def test_processes_are_listed_with_their_states() -> None:
     now = containers(replace(NEW, state="restarting", restarts=8), NEW_WORKER)
     words = said(ended(after=containers(NEW, NEW_WORKER)), now=now)
-    assert "Processes: web.1 restarting (8 restarts), worker.1 running." in words
+    assert "web 1 (8 restarts) restarting; worker 1 running." in words
     assert "web.1: crashed and restarted by Docker. See dokku logs web-app." in words
     both = containers(replace(NEW, restarts=1), replace(NEW_WORKER, restarts=2))
     words = said(ended(after=containers(NEW, NEW_WORKER)), now=both)
-    assert "web.1 running (1 restart), worker.1 running (2 restarts)" in words
+    assert "web 1 (1 restart), worker 1 (2 restarts) running." in words
     assert "web.1 and worker.1: crashed" in words
-    assert "Processes: none is scaled up." in said(ended(), now=Containers())
+    assert "No process is scaled up." in said(ended(), now=Containers())
 
 
 def test_outside_records_are_listed_with_the_servers_time() -> None:
@@ -195,12 +211,47 @@ def test_change_without_a_build_record_is_explained() -> None:
     assert "deploy lock is held" in said(ended(), now=containers(NEW), report=locked)
 
 
-def test_last_good_deployment_is_named_if_it_is_another_one() -> None:
+def test_last_good_deployment_is_part_of_the_proof() -> None:
     good = ended(0, sha=OLD_SHA)
     bad = ended(1, phase=Phase.FAILED, failure=Failure.CRASHED)
-    words = said(bad, good, now=containers(NEW))
-    assert f"Last good deployment: {OLD_SHA[:7]} by 01ROW000." in words
-    assert "Last good" not in said(good, now=containers(NEW))
+    assert f"Last good: `01ROW000` `{OLD_SHA[:7]}` (succeeded" in proof(
+        bad, good, now=containers(NEW)
+    )
+    assert "Last good" not in proof(good, now=containers(NEW))
+
+
+def test_proof_compares_each_container() -> None:
+    words = proof(ended(after=containers(NEW, NEW_WORKER)), now=containers(NEW, OTHER_RELEASE))
+    assert "Compared with: `01ROW000`" in words
+    assert f"web.1 `{NEW.id}`" in words
+    assert "the same container" in words
+    assert f"`{OTHER_RELEASE.id}`" in words
+    assert "a new container, another image" in words
+    assert f"worker.1 `{NEW_WORKER.id}`" in words
+    assert "gone" in words
+    unread = proof(ended(), now=None, why="It refused.")
+    assert "Why: It refused." in unread
+    assert "now: could not be read" in unread
+    assert "The server has no such app." in proof(ended(), missing=True)
+    assert "• none now, and nothing to compare with" in proof(now=Containers())
+
+
+def test_commit_is_shown_with_its_subject() -> None:
+    subject = "Fix the <!channel> *login* redirect"
+    row = ended(commits=Commits(head=Commit(sha=SHA, subject=subject, author="Grace")))
+    report = seen(row, now=containers(NEW))
+    (plain,) = live_lines(report, now=LATER, name_server=False)
+    assert plain.startswith(f'{SHA[:7]} "{subject}" is live, deployed by @ada 4 minutes ago.')
+    (shown,) = live_mrkdwn(report, now=LATER)
+    assert shown.startswith(
+        f"`{SHA[:7]}` *Fix the &lt;!channel&gt; \u2217login\u2217 redirect* is live on"
+    )
+    assert "deployed by @\u200bada" in shown
+
+
+def test_change_is_not_denied_while_something_happens() -> None:
+    crashing = seen(ended(), now=containers(replace(NEW, restarts=3)))
+    assert "Nothing changed" not in "".join(live_lines(crashing, now=LATER))
 
 
 def test_missing_app_has_nothing_live() -> None:
@@ -230,7 +281,8 @@ def test_slack_accepts_the_answer_and_it_pings_nobody() -> None:
     ]
     assert found[0].state.match is Match.REPLACED
     answer = live_answer(found, lambda one: (one, Progress(waits_for=HOSTILE)), now=NOW)
-    assert not validate_message(answer.text, list(answer.blocks))
-    for hazard in ("<!channel", "@here", "<https://evil"):
-        assert hazard not in answer.text + str(answer.blocks)
+    for shown in (answer, state_proof(found, read_at=NOW)):
+        assert not validate_message(shown.text, list(shown.blocks))
+        for hazard in ("<!channel", "@here", "<https://evil"):
+            assert hazard not in shown.text + str(shown.blocks)
     assert "Deploying" in answer.text

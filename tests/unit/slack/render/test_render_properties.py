@@ -10,14 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Container, Containers
+from bot.deployments.live.compare import LiveEvidence, compare_live
+from bot.deployments.live.reader import LiveReport
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.refs import Commit, Commits
 from bot.simulators.slack.validation import check_message_blocks
+from bot.slack.listeners.answers import history_answer, live_answer
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import text as txt
 from bot.slack.render.blocks import validate_message
 from bot.slack.render.deployment import render
+from bot.slack.render.history import HistoryPage
+from bot.slack.render.live_state import live_mrkdwn
+from bot.slack.render.proof import deployment_proof, state_proof
 
 NASTY = (
     "<!channel>",
@@ -142,6 +149,60 @@ def test_foreign_text_is_harmless_everywhere(
         assert not more or " commit" in first
     json.dumps(shown.blocks).encode("utf-8")
     shown.text.encode("utf-8")
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_foreign_text_is_harmless_in_a_status_its_proof_and_a_history(
+    a_deployment: Callable[..., Deployment], now: datetime, data: st.DataObject
+) -> None:
+    def foreign() -> str:
+        return data.draw(FOREIGN)
+
+    def read() -> Containers:
+        one = Container(id=foreign(), process=foreign(), image=foreign(), state=foreign())
+        up = Container(id="1" * 12, process="web.1", image="i", state="running", restarts=1)
+        return Containers(listed=tuple(data.draw(st.lists(st.sampled_from([one, up]), max_size=3))))
+
+    row = a_deployment(
+        app=foreign(),
+        server=foreign(),
+        ref=foreign(),
+        phase=data.draw(st.sampled_from([Phase.SUCCEEDED, Phase.FAILED])),
+        live=data.draw(st.sampled_from(Live)),
+        evidence=foreign(),
+        build_id=foreign(),
+        finished_at=now,
+        after=data.draw(st.none() | st.just(read())),
+        commits=data.draw(st.none() | COMMITS),
+        requested_by=Actor(user="U1", name=foreign() or "ada"),
+    )
+    record = BuildRecord(id="b9", app="x", status=BuildStatus.FAILED, source=foreign())
+    seen = LiveEvidence(started=[row], containers=read(), records=[record])
+    report = LiveReport(
+        server=foreign(),
+        app=foreign(),
+        dokku_app=foreign(),
+        state=compare_live(seen),
+        why=foreign(),
+        missing=data.draw(st.booleans()),
+    )
+    page = HistoryPage(app=foreign(), server=foreign(), number=1)
+    for answer in (
+        live_answer([report], lambda one: (one, Progress()), now=now),
+        state_proof([report], read_at=now),
+        deployment_proof(row, Progress(checked_at=now)),
+        history_answer(page, [row] * 25, live={row.target: row.id}, now=now),
+    ):
+        blocks = json.loads(json.dumps(answer.blocks))
+        assert validate_message(answer.text, blocks) == []
+        check_message_blocks(blocks)
+        for text in (answer.text, *(node["text"] for node in mrkdwn_of(blocks))):
+            assert_harmless(txt.plain_times(text))
+            text.encode("utf-8")
+    lines = live_mrkdwn(report, now=now)
+    assert not any("\n" in line for line in lines)
 
 
 @given(text=FOREIGN, most=st.integers(min_value=1, max_value=200))
