@@ -18,6 +18,7 @@ NAMES = (
     "thousand",
     "redaction",
     "flood",
+    "nasty",
     "story",
 )
 

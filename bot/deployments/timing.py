@@ -44,9 +44,9 @@ class Timing:
     """Between tries while the database does not answer."""
 
     # Waiting
-    most_waiting_of_app: int = 20
+    most_waiting_of_app: int = 50
     """A longer queue of one app only deploys what nobody waits for any more."""
-    most_waiting_of_person: int = 30
+    most_waiting_of_person: int = 300
     """Enough for someone who deploys every app; too few to fill the database."""
 
     # Starting

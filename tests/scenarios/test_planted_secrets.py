@@ -118,7 +118,7 @@ async def _every_view(world: World) -> dict[str, str]:
     texts["file"] = file.text
     for word in ("status", "logs"):
         await world.slack.say(world.ada, world.deploys, word, thread_ts=message.ts)
-    texts["thread"] = repr(await world.replied("Processes: web.1 running"))
+    texts["thread"] = repr(await world.replied("web 1 running"))
     await world.deploy("history myapp")
     texts["history"] = await world.whispered("Latest deployments")
     return texts

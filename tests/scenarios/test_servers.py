@@ -90,7 +90,7 @@ async def test_dead_server_does_not_delay_another_server(
     assert "staging" in listed
     await world.deploy("status blog")
     await world.deploy("status myapp")
-    await until_ephemeral(world, "*myapp* on default", "is live")
+    await until_ephemeral(world, "*myapp*", "is live on default")
     await until_ephemeral(world, "*blog* on staging")
     async with asyncio.timeout(stretched(STOP_S)):
         await world.stop_bot()

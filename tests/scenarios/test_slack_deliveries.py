@@ -26,8 +26,12 @@ async def test_command_redelivered_after_a_restart_starts_nothing(quick: World) 
 
 
 async def test_command_typed_twice_is_two_requests(quick: World) -> None:
+    quick.hold()
     await quick.deploy()
+    await quick.held()  # while it waits, the same commit would be answered with a link to it
     await quick.deploy()
+    await quick.posted(2)
+    quick.let_go()
     assert len(await quick.ended(2)) == 2
     assert len(quick.messages) == 2
 

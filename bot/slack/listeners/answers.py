@@ -71,7 +71,10 @@ def live_answer(
         key = AppKey(server=report.server, dokku_app=report.dokku_app)
         blocks += [section(lock_line(one, name_server=True)) for one in covering(locks, key)]
         first, *others = live_mrkdwn(report, now=now, name_server=name_server)
-        shown = f"*{inert(report.app, 80)}*: {first}"
+        named = f" on {inert(report.server, 60)}"
+        # The first sentence names the server only where a release is proven live.
+        where = named if name_server and named not in first else ""
+        shown = f"*{inert(report.app, 80)}*{where}: {first}"
         for line in others:  # what matters most comes first
             shown += f"\n{line}" if length(shown) + length(line) < LONGEST_SECTION else ""
         blocks.append(section(shown))

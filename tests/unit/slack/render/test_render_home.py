@@ -111,8 +111,8 @@ def test_groups_come_in_order_with_the_buttons_of_their_messages() -> None:
         ["Full log", "Cancel"],
         ["Cancel", "Tell me when it is free"],
         ["Unlock"],
-        ["Full log"],
-        ["Full log", "Retry"],
+        ["Full log", "Details"],
+        ["Full log", "Retry", "Details"],
     ]
     assert view["blocks"][0]["elements"][0]["action_id"] == DEPLOY
     shown = "\n".join(texts(view))
