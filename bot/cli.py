@@ -203,7 +203,7 @@ def lock(
 
 @app.command()
 def unlock(name: AppOrAll, server: OnServer = None) -> int:
-    """End a lock; its holder is told in Slack."""
+    """End a lock; its holder gets a message in Slack."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.unlock(name, server=server)

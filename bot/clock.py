@@ -141,7 +141,7 @@ async def first_of(*works: Coroutine[Any, Any, object]) -> None:
 async def begun(starting: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[None]]) -> T:
     """Let something begin completely. If it is cut off meanwhile, it is undone first.
 
-    A process whose start is cancelled may live on, with pipes that nobody closes.
+    A process whose start is cancelled may keep running, with pipes that stay open.
     """
     task = asyncio.ensure_future(starting)
     try:

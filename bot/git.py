@@ -68,7 +68,7 @@ class _GitFailed(Exception):
 
 
 class _Git:
-    """Each question is a subprocess in a folder of its own."""
+    """Runs each git command in a new folder."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Git:
     async def run(
         self, folder: str, argv: Sequence[str], *, unless: bytes = b"", offline: bool = False
     ) -> bytes:
-        """Run git in a process group of its own; what it prints. Raises _GitFailed.
+        """Run git in a new process group and return what it prints. Raises _GitFailed.
 
         It is killed as soon as it complains of `unless`.
         """

@@ -36,7 +36,7 @@ def configure_logging(*, json: bool, level: str, mask: Mask, stream: TextIO | No
         stream: Default: stderr.
     """
     out = stream or sys.stderr
-    # Text of others must not steer a terminal; JSON has escapes of its own.
+    # Foreign text must not control a terminal. JSON escapes it anyway.
     shown = mask if json else (lambda text: visible(mask(text)))
     tail: tuple[Processor, ...] = (_masking(shown), _renderer(json=json, out=out))
     structlog.configure(

@@ -80,7 +80,7 @@ class Metrics:
         self.webhook_deliveries.labels(outcome).inc()
 
     def edited(self, lag: timedelta) -> None:
-        """A message was edited, so long after what it shows had changed."""
+        """A message was edited; `lag` is how long after the change."""
         self.slack_edit_lag.observe(lag.total_seconds())
 
     def page(self) -> bytes:

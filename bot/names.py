@@ -108,7 +108,7 @@ class Repositories:
     def full(self, bare: str, *, server: str = "", app: str = "") -> str:
         """The address to fetch from: with the settings' userinfo, else with what was recorded.
 
-        For an app on a server only what that server recorded for it counts.
+        With `app` and `server`, only what that server recorded for the app counts.
         """
         if bare in self._configured:
             return self._configured[bare]

@@ -28,7 +28,7 @@ SLACK_LANE = "slack"
 """The lane of the reply that mentions the requester; `bot.slack.thread_replies` serves it."""
 
 NOTICES_LANE = "notices"
-"""The lane of what people are told about locks; `bot.slack.notices` serves it."""
+"""The lane of messages about locks; `bot.slack.notices` serves it."""
 
 # Types of events
 STARTED = "deployment.started"

@@ -28,7 +28,7 @@ _STRIDE = SHORTEST - _GRAM + 1
 _LONGEST_ESCAPE = 3
 """Characters for each one of a very long value: `%2f`. A short one may take all of `_HOLD`."""
 _LAYERS = 3
-"""So many escapes within each other are undone: JSON in JSON in a command of a shell."""
+"""How many nested escapes are undone: JSON in JSON in a shell command."""
 
 
 class Redactor:
@@ -392,7 +392,7 @@ def _spellings(value: str) -> Iterator[str]:
     yield value
     yield value.replace(" ", "+")  # as forms encode it
     yield value.replace("'", "''")  # as SQL does
-    # A value with escapes of its own is a secret without them, too.
+    # A value that contains escapes is also secret without them.
     while (plain := escapes.ESCAPE.sub(escapes.unescaped, value)) != value and len(
         plain
     ) >= SHORTEST:

@@ -1,4 +1,4 @@
-r"""Ways to write characters that logs use, and what they stand for: `%2f`, `\u002b`, `\/`.
+r"""Ways to write characters that logs use, and what they mean: `%2f`, `\u002b`, `\/`.
 
 Pure. Each pattern reads a text once, whatever it holds.
 """
@@ -25,7 +25,7 @@ _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 
 def unescaped(part: re.Match[str]) -> str:
-    """The characters that an escape stands for."""
+    """The characters that an escape means."""
     text = part[0]
     if len(text) == 2:  # noqa: PLR2004 - a backslash and a character
         return _CONTROLS.get(text[1], text[1])
@@ -50,7 +50,7 @@ def visible(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text with what its escapes stand for."""
+    """The text with its escapes replaced by their characters."""
     return ESCAPE.sub(unescaped, text)
 
 

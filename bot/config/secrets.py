@@ -104,7 +104,7 @@ def is_plain(address: str) -> bool:
 
 
 def webhook_parts(address: str) -> Iterator[str]:
-    """What is secret in a webhook's address: all of it, and each part that is no usual word."""
+    """The secrets in a webhook's address: all of it, and each part that isn't a usual word."""
     if is_plain(address):
         return
     yield address

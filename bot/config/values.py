@@ -137,7 +137,7 @@ LongText = _text(
     f"shorter than {_LONG_TEXT} characters, or with blanks or other letters than a-z",
     "Set any long random text, e.g. of `openssl rand -hex 32`.",
 )
-"""A secret that nobody guesses, as a part of a type."""
+"""Type of a secret that is too long to guess."""
 
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 WebAddress = Annotated[

@@ -96,7 +96,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How quickly a server answers: a slow answer is no dead server."""
+    """How quickly a server answers. A slow server is not a dead one."""
 
     patience: int = 1
     """How many times its usual time it gets for an answer; more than 1: it is slow."""

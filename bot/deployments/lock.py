@@ -32,7 +32,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """A person who asked to be told, once, when an app is free."""
+    """A person who wants one message when an app is free."""
 
     key: AppKey
     app: str

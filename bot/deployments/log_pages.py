@@ -24,7 +24,7 @@ class PageAt:
     last: int
     part: int = 0
     parts: int = 1
-    """A large piece is cut into so many pages."""
+    """Number of pages that a large piece is cut into."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

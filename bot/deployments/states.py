@@ -31,7 +31,7 @@ FETCHED = frozenset({Phase.BUILDING, Phase.RELEASING})
 """Phases of a running command that has its commit, and holds the app's deploy lock."""
 
 SECOND_START = "started_again"
-"""The audit entry of a second attempt: a start that is no move into a running phase."""
+"""The audit entry of a second attempt, which starts without a move into a running phase."""
 
 ORDER: Mapping[Phase, int] = {
     phase: rank

@@ -74,5 +74,5 @@ class Logs(Protocol):
         ...
 
     async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
-        """At most so many pages from `first` on; None: the newest. Reads no more than these."""
+        """At most `most` pages, starting at `first` (None: the newest). Reads only these."""
         ...

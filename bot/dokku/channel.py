@@ -50,7 +50,7 @@ class Patience:
         self._most = most
 
     def answered(self, took_s: float, usual_s: float) -> None:
-        """An answer took so long: the next gets twice that, and no less than half of before."""
+        """Learn from an answer's time: the next gets twice that, at least half the last limit."""
         needed = min(self._most, math.ceil(2 * took_s / usual_s))
         self.times = max(1, needed, self.times // 2)
 

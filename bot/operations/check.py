@@ -143,10 +143,10 @@ def _header(headers: Mapping[str, object], name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _check_clock(theirs: str | None, ours: datetime) -> Sequence[Check]:
+def _check_clock(slack_date: str | None, now: datetime) -> Sequence[Check]:
     """Compare the clocks, as far as Slack's answer says what it shows."""
     try:
-        ahead = (ours - parsedate_to_datetime(theirs or "")).total_seconds()
+        ahead = (now - parsedate_to_datetime(slack_date or "")).total_seconds()
     except (ValueError, TypeError):  # no date, or one without a time zone
         return ()
     what = "slack clock"

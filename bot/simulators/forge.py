@@ -42,7 +42,7 @@ class _Repo:
     shas: set[str] = field(default_factory=set)
     """Every commit that is reachable from a ref."""
     advertised: str = ""
-    """What git tells clients of the refs."""
+    """The refs, as git advertises them to clients."""
 
 
 class Forge:

@@ -1,7 +1,7 @@
-"""Delivers what people are owed about locks: to a channel or, by direct message, to a person.
+"""Delivers notices about locks: to a channel or, as a direct message, to a person.
 
 Slack has no idempotency key. A message to a channel carries the id of its row as metadata, and is
-looked for before it is sent again; a direct message may come twice, never not at all.
+looked for before it is sent again; a direct message may arrive twice, but is never lost.
 """
 
 from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ class Notices:
         return Delivered()
 
     async def _is_there(self, row: Outgoing) -> bool:
-        """Whether the channel has it. False where it cannot be read: twice beats never."""
+        """Whether the channel has it. False if it can't be read: a duplicate beats a loss."""
         if row.created_at is None:
             return False
         try:

@@ -143,7 +143,7 @@ def _proxy_variable() -> str:
 
 
 def _text(error: BaseException) -> str:
-    """One line, without the full stop of its own."""
+    """One line, without the final full stop."""
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(said).split()).rstrip(".")
 

@@ -1,4 +1,4 @@
-"""The tables of people's locks, of who waits for an app, and of what both are told."""
+"""The tables of locks, of the people who wait for an app, and of notices."""
 
 from sqlalchemy import JSON, Column, Index, Table
 

@@ -161,9 +161,9 @@ async def put(tx: Transaction, planned: Sequence[Outgoing], *, now: datetime) ->
         tx.announce("outbox", outgoing.deployment_id)
 
 
-async def put_notices(tx: Transaction, owed: Sequence[Notice], *, now: datetime) -> None:
-    """Add what people are to be told, in the caller's transaction."""
-    for notice in owed:
+async def put_notices(tx: Transaction, added: Sequence[Notice], *, now: datetime) -> None:
+    """Add notices in the caller's transaction."""
+    for notice in added:
         await tx.connection.execute(
             insert(notices).values(
                 id=str(ULID.from_datetime(now)),

@@ -253,7 +253,7 @@ _SAME = tuple(
 
 
 def fact_values(deployment: Deployment) -> dict[str, Any]:
-    """All columns that an owner writes: what others write too has functions of its own."""
+    """All columns that only an owner writes; the others have their own functions."""
     return {name: getattr(deployment, name) for name in _SAME} | {
         "requested_by": asdict(deployment.requested_by),
         "approved_by": deployment.approved_by and asdict(deployment.approved_by),

@@ -1,4 +1,4 @@
-"""Group direct messages: with the bot they work like a channel; without it the answer says so."""
+"""Group direct messages work like channels; if the bot is not in one, the answer says so."""
 
 from bot.deployments.model import Phase
 from bot.simulators.slack.model import Channel, Message

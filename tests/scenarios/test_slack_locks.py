@@ -1,4 +1,4 @@
-"""Locks between both simulators: who is stopped, who is told, and what everyone sees."""
+"""Locks between both simulators: who is stopped, who gets a message, and what everyone sees."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ def newest_whisper(world: World, user: str) -> Message:
     return world.slack.ephemerals(world.slack.user(user))[-1]
 
 
-async def told(world: World, user: str, *words: str) -> Message:
+async def notified(world: World, user: str, *words: str) -> Message:
     """Wait until a person got a direct message with all the words."""
     person = world.slack.user(user)
 
@@ -38,7 +38,7 @@ async def test_lock_is_said_to_all_and_stops_others_until_one_takes_it_over(quic
     assert labels == ["Unlock", "Take over", "Tell me when it is free"]
     await quick.click("lock_take_over", whisper, user="grace")
     await quick.until_message("locked by @\u200bgrace until", "took it over from @\u200bada")
-    await told(quick, "ada", "@\u200bgrace took over your lock", "myapp")
+    await notified(quick, "ada", "@\u200bgrace took over your lock", "myapp")
     await quick.click("lock_release", whisper, user="grace")  # of the lock that is gone
     await quick.whispered("That lock is not there any more", user="grace")
     await quick.deploy("myapp main")
@@ -73,7 +73,7 @@ async def test_waiting_deployment_says_who_locked_the_app_and_starts_after_the_u
     await quick.whispered("needs your confirmation")
     await quick.click("lock_release", newest_whisper(quick, "ada"))
     await quick.until_message("unlocked by @\u200bada", "@\u200bgrace had locked it (audit)")
-    await told(quick, "grace", "@\u200bada ended your lock", "myapp")
+    await notified(quick, "grace", "@\u200bada ended your lock", "myapp")
     await quick.slack.until(lambda: "Deployed myapp" in shown(waiting))
 
 
@@ -126,7 +126,7 @@ async def test_person_who_asked_is_told_once_when_the_app_is_free(quick: World) 
     await quick.click("deployment_follow", quick.message, user="grace")
     quick.let_go()
     await quick.ended(2)
-    await told(quick, "grace", "*myapp* is free")
+    await notified(quick, "grace", "*myapp* is free")
     channel = quick.slack.dm(quick.slack.user("grace"))
     assert len(quick.slack.messages(channel)) == 1
 

@@ -49,7 +49,7 @@ async def answering(answer: str, *, tls: ssl.SSLContext | None = None) -> AsyncI
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
-    """A certificate of 127.0.0.1 that nobody trusts, for a server."""
+    """An untrusted server certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)

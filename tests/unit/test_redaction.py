@@ -445,7 +445,7 @@ def test_a_known_value_is_masked_broken_over_lines(
     at_once = encoder != "plain" or data.draw(st.booleans())
     # An escape itself is never cut: at most between two of them.
     whole = [match.end() for match in re.finditer(r"%..|\\u....|\\x..|\\.|&\w+;|'\\''|.", written)]
-    # A part that begins like a margin cannot be told from one.
+    # A part that starts like a margin is indistinguishable from one.
     whole = [
         at for at in whole if written[at - 1 : at + 1].strip(" \t|>") == written[at - 1 : at + 1]
     ]

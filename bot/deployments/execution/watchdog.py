@@ -110,7 +110,7 @@ class Watchdog:
     def _after_failed_poll(self, attempt: Attempt, pace: Pace) -> Contact:
         others_answered, self._answers = pace.answers > self._answers, pace.answers
         if pace.slow and others_answered:
-            return Contact.FINE  # it is busy: that is no loss of contact
+            return Contact.FINE  # busy, but still in contact
         self._failed_polls += 1
         enough = self._failed_polls >= self._timing.max_poll_errors
         return Contact.LOST if enough and self._is_silent(attempt.stream) else Contact.FINE

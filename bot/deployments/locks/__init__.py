@@ -1,1 +1,1 @@
-"""Locks: who may deploy an app meanwhile, and who is told what about that."""
+"""Locks: who may deploy a locked app, and who gets a message about it."""

@@ -1,4 +1,4 @@
-"""What people ask about locks: set, end and take over one; and be told when an app is free."""
+"""Requests about locks: set, end or take over a lock, and get a message when an app is free."""
 
 import asyncio
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ class LockService:
         now = self._clock.now()
         notices: Sequence[Notice] = ()
         if former is not None and not in_force([former], now):
-            # No replica has removed it yet: the channel is told here.
+            # It has expired, but no replica has removed it yet: notify its channel here.
             notices = [lock_notice(ENDED, former, former.channel)] if former.channel else ()
             former = None
         elif former is not None and not is_same_person(former.holder, ask.actor):
@@ -140,7 +140,7 @@ class LockService:
         return found[0]
 
     async def unlock(self, lock: Lock, *, actor: Actor, through: str) -> Change:
-        """End a lock, one's own or, for approvers, of someone else, who is told. Declined."""
+        """End a lock. Approvers may end another user's; its holder is notified. Declined."""
         await self.check_may_end(lock, actor)
         audit = _audit("unlocked", actor, through, lock)
         try:
@@ -152,7 +152,7 @@ class LockService:
         return Change(lock=lock)
 
     async def take_over(self, lock: Lock, *, actor: Actor, through: str) -> Change:
-        """Become the holder; reason and end stay, and the former holder is told. Declined."""
+        """Become the holder; reason and end stay. The former holder is notified. Declined."""
         await self.check_may_end(lock, actor)
         if is_same_person(lock.holder, actor):
             raise Declined("You already hold that lock.")

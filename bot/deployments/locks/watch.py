@@ -1,4 +1,4 @@
-"""Ends locks whose time is over, and tells those who wait for an app that it is free."""
+"""Ends expired locks, and notifies those who wait for an app when it is free."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class LockWatch:
-    """Every replica looks. The store lets one of them act, and writes what people are told."""
+    """Every replica looks. The store lets one of them act, and stores the notices."""
 
     def __init__(self, *, store: Store, clock: Clock) -> None:
         self._store = store

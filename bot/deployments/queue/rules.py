@@ -91,7 +91,7 @@ def queue_positions(
 def refuse_too_many(unfinished: Collection[Deployment], new: Deployment, most: Timing) -> None:
     """Declined: as many as may wait for the app, or for the person, are waiting already.
 
-    A request that Slack delivers again is no new one. The command line has no bound of its own.
+    A repeated delivery is not a new request. The limit per person does not apply to the shell.
     """
     waiting = [one for one in unfinished if one.phase in WAITING]
     if any(one.request_key == new.request_key for one in unfinished):

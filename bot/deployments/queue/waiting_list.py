@@ -62,7 +62,7 @@ class WaitingList:
 
         `busy`: apps with a running deployment. `owned`: deployments that a worker of this
         replica has; they are left to it. `locked`: those that a lock stops; those behind them
-        pass them, for the lock's holder may deploy. `awaiting`: those that nobody approved yet.
+        pass them, for the lock's holder may deploy. `awaiting`: those that await approval.
         """
         waiting = [row for row in queued if row.id in owned or not self._is_over(row)]
         asked = [*awaiting, *waiting]
@@ -95,7 +95,7 @@ class WaitingList:
         )
 
     def end_unapproved(self, awaiting: Sequence[Deployment]) -> None:
-        """Remove those that were cancelled at a shell, and those that nobody approved in time."""
+        """Remove those that were cancelled at a shell, and those not approved in time."""
         now, ttl = self._clock.now(), self._timing.approval_ttl
         for row in awaiting:
             if row.cancel is not None:

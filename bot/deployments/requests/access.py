@@ -111,7 +111,7 @@ class Access:
         if own:
             raise Declined(
                 f"{deployment.app} needs a second person: you requested this deployment, so "
-                f"somebody else has to approve it. Those who can: {who}."
+                f"someone else has to approve it. Those who can: {who}."
             )
         if await self._is_listed(actor, listed):
             return

@@ -172,7 +172,7 @@ class EvidenceCollector:
     async def last_words(
         self, app: str, processes: Sequence[str]
     ) -> tuple[str, Sequence[str]] | None:
-        """The first process with a log of its own, and its end; None: nothing is known."""
+        """The first process that logged something, and the end of its log. None: unknown."""
         for process in processes:
             try:
                 lines = await self._dokku.app_log(app, process)

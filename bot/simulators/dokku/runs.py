@@ -292,7 +292,7 @@ class Run:
     def retire(self) -> None:
         """Stop the replaced containers after 60 seconds.
 
-        A run that dies before it says so leaves them up (recording m4_ssh_lost_kill9_post_deploy).
+        A run that dies first leaves them up (recording m4_ssh_lost_kill9_post_deploy).
         """
         if not self.instant:
             for container in self.replaced:

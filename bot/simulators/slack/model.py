@@ -85,7 +85,7 @@ class Channel:
     is_archived: bool = False
     is_ext_shared: bool = False
     refuses_edits: str = "not_in_channel"
-    """What a bot that is no member of a public channel gets for its edits."""
+    """Error code for edits by a bot that is not a member of a public channel."""
 
     @property
     def is_private(self) -> bool:

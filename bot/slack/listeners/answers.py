@@ -82,7 +82,7 @@ def live_answer(
         running = [state.running] if state.running else []
         for one, progress in map(snapshot, [*running, *state.waiting][:UNFINISHED]):
             blocks.append(section(_unfinished(one, progress, now, name_server=name_server)))
-        # Of the one that left what is live, all is said above.
+        # The deployment that left the live release is already named above.
         if state.newest is not None and state.newest is not state.base and not running:
             past = _past(state.newest, now, name_server=name_server)
             blocks.append(context(f"Last deployment: {past}"))

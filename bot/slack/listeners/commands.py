@@ -150,7 +150,7 @@ async def _live_now(call: Call, deployment: Deployment) -> Answer:
 
 async def _live(call: Call, app: str, server: str | None) -> Answer:
     desk = call.desk
-    found, _ = await desk.states.read(desk.queries, app, server, anew=True)
+    found, _ = await desk.states.read(desk.queries, app, server, reread=True)
     return say.live_answer(
         found,
         desk.queries.snapshot,
@@ -379,7 +379,7 @@ COMMANDS: Sequence[Command] = (
     Command(
         name="unlock",
         usage="APP|all",
-        summary="End a lock. If it is someone else's, the bot asks first, and tells the holder.",
+        summary="End a lock. If it isn't yours, the bot asks first and notifies its holder.",
         run=locks.unlock,
         acts=True,
     ),

@@ -184,7 +184,7 @@ class Answers:
         await self.whisper_answer(question)
 
     async def settle(self, sentence: str | None = None) -> None:
-        """Take away the question whose button was clicked; `sentence` says something instead."""
+        """Remove the question whose button was clicked, or replace it with `sentence`."""
         url = self.asker.response_url
         if sentence is None:
             if url is not None:

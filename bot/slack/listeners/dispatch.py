@@ -65,7 +65,7 @@ class Listeners:
             name = getattr(handler, "__name__", "listener")
             self._tasks.spawn(self._run(handler, body, name), name=name)
 
-    async def hear(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """A message event: of a person, or that says that the bot is back in a channel."""
         await ack()
         event = part(body, "event")
@@ -164,7 +164,7 @@ def build_app(
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))
     app.message_shortcut(shortcuts.DEPLOYMENT_STATUS)(listen(shortcuts.on_deployment_status))
     app.event("app_mention")(listen(threads.on_chat))
-    app.event("message")(listeners.hear)
+    app.event("message")(listeners.on_message)
     app.event("app_home_opened")(listen(homes.opened))
     for catch_all in (app.event, app.action, app.view, app.view_closed, app.shortcut):
         catch_all(ANY)(_acknowledge)

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 async def read_facts(desk: Desk, app: str, server: str | None) -> Sequence[str]:
-    """Lines of mrkdwn. What cannot be read is said in its place; nothing is raised for it."""
+    """Lines of mrkdwn. If something cannot be read, its line says so. Never raises."""
     try:
         reports = await desk.queries.live_state(app, server=server)
     except Declined as declined:

@@ -125,7 +125,7 @@ class HomeTabs:
         )
 
     async def _show(self, tab: _OpenTab, board: _Board) -> None:
-        """Publish it if it looks different now. Who may not see it is told so, once."""
+        """Publish it if it looks different now. People without access see one sentence."""
         user = tab.asker.actor.user
         async with self._desk.repeats.hold(f"home {user}"):
             if self.tabs.get(user) is not tab:

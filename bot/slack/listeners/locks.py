@@ -114,7 +114,7 @@ async def unlock(call: Call) -> None:
         await _release(call, found)
     else:
         await locks.check_may_end(found, call.asker.actor)
-        more = "Ending it needs your confirmation, and the holder is told."
+        more = "Confirm to end it; the holder is notified."
         await call.answers.say(await _offer(call, found, found.key, more))
 
 
@@ -224,7 +224,7 @@ async def _release(call: Call, found: Lock) -> None:
 def _near(call: Call, held: Lock) -> Call:
     """From a Home tab, which is in no channel: say it where the lock was set, else to the person.
 
-    Not in someone's direct message; its holder is told anyway.
+    Not in someone's direct message: the holder is notified in any case.
     """
     if call.asker.channel:
         return call

@@ -16,7 +16,7 @@ ANSWERED = "That was started already; nothing more was done."
 
 
 def _answering(click: Click) -> Click:
-    """The click as the request that asked: whoever clicks how often, it counts once.
+    """The click under the key of the request that asked, so that repeated clicks count once.
 
     In a thread and in a direct message everyone may read the answer, as without the question.
     """

@@ -31,13 +31,13 @@ class RecentStates:
         self._kept: OrderedDict[tuple[str, str | None], _Read] = OrderedDict()
 
     async def read(
-        self, queries: Queries, app: str, server: str | None, *, anew: bool = False
+        self, queries: Queries, app: str, server: str | None, *, reread: bool = False
     ) -> tuple[Sequence[LiveReport], datetime]:
-        """What is live, and when that was read. `anew`: ask the server in any case. Declined."""
+        """What is live, and when that was read. `reread`: ask the server in any case. Declined."""
         key = (app, server)
         kept = self._kept.get(key)
         fresh = kept is not None and self._clock.monotonic() - kept.monotonic < KEEP.seconds
-        if kept is None or anew or not fresh:
+        if kept is None or reread or not fresh:
             reports = await queries.live_state(app, server=server)
             kept = _Read(reports, self._clock.now(), self._clock.monotonic())
             self._keep(key, kept)

@@ -45,7 +45,7 @@ def corrections(line: Line, known: Known) -> Sequence[str]:
         servers = [f"{before} {one}" for one in _like(server, known.servers) or [server]]
     firsts = list(rest[:1])
     if head in _OF_ALL and firsts and firsts[0].casefold() == EVERY_APP:
-        pass  # a lock on every app is no misspelled `mall`
+        pass  # `lock all` is not a misspelling of an app named `mall`
     elif firsts and (head is None or known.words.get(head)) and "://" not in firsts[0]:
         app, at, ref = firsts[0].partition("@")
         apps = [f"{one}{at}{ref}" for one in _like(app, known.apps)]

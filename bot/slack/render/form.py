@@ -167,7 +167,7 @@ def app_options(apps: Iterable[str], typed: str) -> list[Json]:
 def ref_options(names: Iterable[tuple[str, str]], typed: str) -> list[Json]:
     """(name, kind) of branches and tags, in their order; and always what was typed, as it is.
 
-    What is wrong with that is said at the field when the form is submitted.
+    Mistakes are shown at the field when the form is submitted.
     """
     kinds = dict(names)
     found = [name for name in _matching(kinds, typed) if _fits(name) and is_ref(name)]

@@ -1,4 +1,4 @@
-"""Locks in Slack: sentences, buttons, and what people are told about them. Pure."""
+"""Locks in Slack: sentences, buttons and notices. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -61,8 +61,7 @@ def unlock_button(lock: Lock) -> Json:
     return _asking(
         button(action_id=RELEASE, label="Unlock", value=lock.id),
         title="Unlock?",
-        text=f"This ends the lock of {_plain(lock)}. Everyone can deploy again, and the holder is "
-        "told.",
+        text=f"This ends the lock of {_plain(lock)}. The holder is notified.",
         yes="Unlock",
     )
 
@@ -72,7 +71,7 @@ def _take_over(lock: Lock) -> Json:
         button(action_id=TAKE_OVER, label="Take over", value=lock.id),
         title="Take over this lock?",
         text=f"You become the holder of the lock of {_plain(lock)}, until the same end. The former "
-        "holder is told, and can't deploy any more.",
+        "holder is notified, and can't deploy any more.",
         yes="Take over",
     )
 
@@ -120,7 +119,7 @@ def taken_over_words(lock: Lock, former: Lock, *, name_server: bool) -> str:
 
 
 def notice_words(kind: str, body: Mapping[str, Any], *, name_server: bool) -> str:
-    """What an outbox row tells a channel, a former holder or a follower."""
+    """The text of a notice to a channel, a former holder or a follower."""
     key = AppKey(server=body.get("server") or "", dokku_app=body.get("app") or "")
     if not key.server:
         key = ALL

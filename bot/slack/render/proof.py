@@ -58,7 +58,7 @@ def details_row(found: Sequence[LiveReport]) -> Sequence[Json]:
 
 
 def read_details(value: str) -> tuple[str, str | None] | None:
-    """App and server of `details_row`'s value; server None: all. None: it is no such value."""
+    """App and server of `details_row`'s value; server None: all. None: the value is malformed."""
     server, _, app = value.partition(" ")
     if not server or not app:
         return None

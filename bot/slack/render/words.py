@@ -293,7 +293,7 @@ def shipped_lines(deployment: Deployment, compare_url: str | None) -> Sequence[s
     shipped, distance = deployment.shipped, distance_words(deployment)
     if shipped is None or not distance:
         return ()
-    # Its own subject is a fact of its own.
+    # Its own subject is shown as a fact.
     begin = 1 if shipped.ahead else 0
     shown = [f"• {inert(one.subject, 100)}" for one in shipped.listed[begin:SUBJECTS]]
     more = (shipped.ahead or shipped.behind) - begin - len(shown)

@@ -26,7 +26,7 @@ LOCK = Lock(
     until=BEGIN + timedelta(hours=1),
     channel="C01",
 )
-TOLD = Notice(to="U0GRACE", kind="lock.released", body={"app": "myapp"})
+RELEASED = Notice(to="U0GRACE", kind="lock.released", body={"app": "myapp"})
 
 
 async def put(store: SqlStore, lock: Lock, *, instead_of: Lock | None = None) -> None:
@@ -70,13 +70,13 @@ async def test_removal_writes_the_notice_once(
     await put(store, LOCK)
 
     async def remove(one: SqlStore) -> None:
-        await one.locks.remove(LOCK, audit=said("unlocked"), notices=[TOLD])
+        await one.locks.remove(LOCK, audit=said("unlocked"), notices=[RELEASED])
 
     results = await asyncio.gather(remove(store), remove(other), return_exceptions=True)
     assert results.count(None) == 1
     assert any(isinstance(one, StaleState) for one in results)
     (row,) = await store.notices.take(NOTICES_LANE, limit=5, hold=timedelta(minutes=1))
-    assert (row.deployment_id, row.kind, row.body) == (TOLD.to, TOLD.kind, TOLD.body)
+    assert (row.deployment_id, row.kind, row.body) == (RELEASED.to, RELEASED.kind, RELEASED.body)
     assert not await other.notices.take(NOTICES_LANE, limit=5, hold=timedelta(minutes=1))
     await store.notices.retry(row.id, at=clock.now(), error="ratelimited")
     (again,) = await other.notices.take(NOTICES_LANE, limit=5, hold=timedelta(minutes=1))
@@ -89,8 +89,8 @@ async def test_removal_writes_the_notice_once(
 async def test_notices_keep_their_order_per_receiver_only(
     store: SqlStore, clock: StillClock
 ) -> None:
-    first, second = replace(TOLD, kind="one"), replace(TOLD, kind="two")
-    channel = replace(TOLD, to="C01", kind="three")
+    first, second = replace(RELEASED, kind="one"), replace(RELEASED, kind="two")
+    channel = replace(RELEASED, to="C01", kind="three")
     await put(store, LOCK)
     await store.locks.remove(LOCK, audit=said("x"), notices=[first, second, channel])
     taken = await store.notices.take(NOTICES_LANE, limit=5, hold=timedelta(minutes=1))
@@ -181,8 +181,8 @@ async def test_follower_is_stored_once_and_told_once(store: SqlStore, other: Sql
     await other.locks.follow(replace(follower, since=BEGIN + timedelta(hours=1)))
     assert (await store.locks.standing()).followers == [follower]
     results = await asyncio.gather(
-        store.locks.unfollow(follower, notices=[TOLD]),
-        other.locks.unfollow(follower, notices=[TOLD]),
+        store.locks.unfollow(follower, notices=[RELEASED]),
+        other.locks.unfollow(follower, notices=[RELEASED]),
         return_exceptions=True,
     )
     assert results.count(None) == 1

@@ -46,7 +46,7 @@ class HastyClock(Clock):
 
 
 class TurnedClock(HastyClock):
-    """Stands still until a test turns it."""
+    """A clock that only a test moves."""
 
     at = 0.0
 

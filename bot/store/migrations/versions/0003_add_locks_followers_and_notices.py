@@ -1,4 +1,4 @@
-"""Locks of people, who waits for an app, and what both are told."""
+"""Locks, the people who wait for an app, and notices."""
 
 import sqlalchemy as sa
 from alembic import op

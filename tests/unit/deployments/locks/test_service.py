@@ -1,4 +1,4 @@
-"""Setting, ending and taking over locks: who may, and who is told."""
+"""Setting, ending and taking over locks: who may, and who gets a notice."""
 
 from dataclasses import replace
 from datetime import timedelta

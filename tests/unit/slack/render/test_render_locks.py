@@ -1,4 +1,4 @@
-"""Locks in Slack: what is said about them, and that foreign text in it is harmless."""
+"""Locks in Slack: their texts, and that foreign text in them is harmless."""
 
 import json
 import re
