@@ -35,63 +35,55 @@ class QueueRemoval:
         through: str = "service",
     ) -> None:
         """End a deployment that has not started, after one read of what is live. StaleState."""
-        result = before_start(cause, await self._read_live(deployment), failure=failure)
-        ended = replace(
-            deployment,
-            phase=Phase.FAILED,
-            failure=failure,
-            live=result.live,
-            reason=sentence_of(result),
-            evidence=f"rule {result.rule}",
-            finished_at=self._clock.now(),
-        )
-        audit = AuditEntry(
-            actor=by,
-            through=through,
-            action="ended",
-            detail={"failure": failure, "why": cause},
-        )
-        await self._save(ended, deployment.phase, audit)
+        detail = {"failure": failure.value, "why": cause}
+        audit = AuditEntry(actor=by, through=through, action="ended", detail=detail)
+        await self._end(deployment, cause, audit, failure=failure)
 
     async def cancel(self, deployment: Deployment, actor: Actor, through: str) -> None:
         """End it because someone asked for that. Nothing is sent to Dokku. StaleState."""
-        live = await self._read_live(deployment)
         queued = deployment.phase is Phase.QUEUED
         cause = "Cancelled while queued" if queued else "Cancelled before it was approved"
-        result = before_start(cause, live, failure=None, phase=Phase.CANCELLED)
-        ended = replace(
-            deployment,
-            phase=Phase.CANCELLED,
-            live=result.live,
-            reason=sentence_of(result),
-            evidence="cancelled before the start",
-            finished_at=self._clock.now(),
-        )
         audit = AuditEntry(actor=actor, through=through, action="cancelled")
-        await self._save(ended, deployment.phase, audit)
+        await self._end(deployment, cause, audit)
 
     async def supersede(self, deployment: Deployment, newer: Deployment) -> None:
         """End it because a newer request of the app replaces it. StaleState."""
         ref = f" {newer.ref}" if newer.ref else ""
-        by = newer.requested_by.name
-        cause = f"Superseded by a newer request: {newer.app}{ref}{f' by {by}' if by else ''}"
-        live = await self._read_live(deployment)
-        result = before_start(f"{cause} ({newer.id})", live, failure=None, phase=Phase.CANCELLED)
-        ended = replace(
-            deployment,
-            phase=Phase.CANCELLED,
-            live=result.live,
-            reason=sentence_of(result),
-            evidence="superseded before the start",
-            finished_at=self._clock.now(),
-        )
+        by = f" by {newer.requested_by.name}" if newer.requested_by.name else ""
+        cause = f"Superseded by a newer request: {newer.app}{ref}{by} ({newer.id})"
         detail = {"by": newer.id}
         audit = AuditEntry(actor=BOT, through="dispatcher", action="superseded", detail=detail)
-        await self._save(ended, deployment.phase, audit)
+        await self._end(deployment, cause, audit)
 
-    async def _save(self, ended: Deployment, was: Phase, audit: AuditEntry) -> None:
-        event = Event(type="deployment.finished")
-        await self._deployments.save(ended, was=was, by=Who.SERVICE, audit=audit, event=event)
+    async def _end(
+        self,
+        deployment: Deployment,
+        cause: str,
+        audit: AuditEntry,
+        *,
+        failure: Failure | None = None,
+    ) -> None:
+        """As failed, or without a failure as cancelled."""
+        phase = Phase.FAILED if failure else Phase.CANCELLED
+        live = await self._read_live(deployment)
+        result = before_start(cause, live, failure=failure, phase=phase)
+        evidence = f"rule {result.rule}" if failure else f"{audit.action} before the start"
+        ended = replace(
+            deployment,
+            phase=phase,
+            failure=failure,
+            live=result.live,
+            reason=sentence_of(result),
+            evidence=evidence,
+            finished_at=self._clock.now(),
+        )
+        await self._deployments.save(
+            ended,
+            was=deployment.phase,
+            by=Who.SERVICE,
+            audit=audit,
+            event=Event(type="deployment.finished"),
+        )
 
     async def _read_live(self, deployment: Deployment) -> Containers | None:
         try:
