@@ -11,7 +11,7 @@ What is repeated after an error depends on the call:
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -35,6 +35,8 @@ METADATA_TYPE = "deployment"
 """`event_type` of the metadata on a live message; its payload is `{"id": <deployment id>}`."""
 REPLY_METADATA_TYPE = "outgoing"
 """`event_type` of the metadata on a thread reply; its payload is `{"id": <outgoing id>}`."""
+CLOCK_SKEW = timedelta(minutes=2)
+"""How far Slack's clock, which numbers the messages, may be behind the bot's clock."""
 HISTORY_PAGES = 3
 HISTORY_PAGE = 200
 THREAD_PAGES = 5
@@ -228,7 +230,7 @@ class SlackClient:
                 "conversations.history",
                 self._patient.conversations_history(
                     channel=channel,
-                    oldest=f"{since.timestamp():.6f}",
+                    oldest=_oldest(since),
                     inclusive=True,
                     include_all_metadata=True,
                     limit=HISTORY_PAGE,
@@ -286,7 +288,7 @@ class SlackClient:
                     channel=channel,
                     ts=thread_ts,
                     include_all_metadata=True,
-                    oldest=f"{since.timestamp():.6f}",
+                    oldest=_oldest(since),
                     limit=page,
                     cursor=cursor,
                 ),
@@ -379,6 +381,10 @@ async def open_client(
         if bypasses_proxy(base_url):
             web.proxy = None
         yield SlackClient(web=web, observed=observed)
+
+
+def _oldest(since: datetime) -> str:
+    return f"{max(0.0, (since - CLOCK_SKEW).timestamp()):.6f}"
 
 
 def _metadata(event_type: str, id_: str) -> dict[str, Any]:

@@ -32,8 +32,6 @@ from bot.slack.render.text import plain_times
 
 _log = structlog.get_logger(__name__)
 
-CLOCK_SKEW = timedelta(minutes=1)
-"""How far Slack's clock may be behind the bot's clock."""
 NOBODY_THERE = frozenset(
     {
         "account_inactive",
@@ -77,7 +75,7 @@ class Notices:
             return False
         try:
             found = await self.client.find_by_metadata(
-                row.deployment_id, row.id, since=row.created_at - CLOCK_SKEW
+                row.deployment_id, row.id, since=row.created_at
             )
         except SlackError as error:
             _log.info("channel_not_readable", code=error.code, outgoing=row.id)

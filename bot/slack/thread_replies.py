@@ -41,8 +41,6 @@ from bot.slack.render.blocks import Answer as Reply
 
 _log = structlog.get_logger(__name__)
 
-CLOCK_SKEW = timedelta(minutes=1)
-"""How far Slack's clock may be behind the bot's clock."""
 PATIENT_TRIES = 2
 """So often a message that is missing, or a thread that refuses replies, is waited for."""
 OUT_OF_CHANNEL = (
@@ -135,7 +133,7 @@ class ThreadReplies:
                 place.channel,
                 place.root,
                 row.id,
-                since=since - CLOCK_SKEW,
+                since=since,
                 page=self.limits.thread_page,
             )
         except SlackError as error:

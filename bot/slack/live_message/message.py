@@ -21,8 +21,6 @@ log = structlog.get_logger(__name__)
 
 PERMALINK_LIMIT_S = 0.5
 UNNAMED = "…"
-CLOCK_SKEW = timedelta(minutes=2)
-"""How far Slack's clock, which numbers the messages, may differ from the bot's clock."""
 
 PATIENT_TRIES = 2
 TRIES_OUT_OF_CHANNEL = 8
@@ -150,7 +148,7 @@ class Posting:
         """
         try:
             ts = await self._client.find_by_metadata(
-                deployment.channel, deployment.id, since=deployment.created_at - CLOCK_SKEW
+                deployment.channel, deployment.id, since=deployment.created_at
             )
         except SlackError as error:
             log.warning("message_not_searched", deployment_id=deployment.id, code=error.code)

@@ -15,7 +15,7 @@ from bot.deployments.model import Person
 from bot.errors import MessageGone, SlackError
 from bot.simulators.slack.model import Channel, Message
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
-from bot.slack.client import SlackClient, open_client
+from bot.slack.client import CLOCK_SKEW, SlackClient, open_client
 from bot.slack.manifest import manifest
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error, sentence_for
 from bot.slack.render.blocks import section
@@ -319,6 +319,16 @@ def test_invalid_retry_after_is_accepted(header: str | None, seconds: int) -> No
 def test_only_edits_raise_message_gone(code: str) -> None:
     assert isinstance(as_error("chat.update", {"error": code}, bot_name="b"), MessageGone)
     assert not isinstance(as_error("chat.postMessage", {"error": code}, bot_name="b"), MessageGone)
+
+
+async def test_messages_are_found_although_slacks_clock_is_behind(
+    client: SlackClient, deploys: Channel
+) -> None:
+    by_the_bots_clock = datetime.now(UTC) + CLOCK_SKEW / 2
+    ts = await client.post(deploys.id, text="hello", blocks=BLOCKS, deployment_id="01K9")
+    await client.post_reply(deploys.id, ts, text="done", blocks=BLOCKS, reply_id="one")
+    assert await client.find_by_metadata(deploys.id, "01K9", since=by_the_bots_clock) == ts
+    assert await client.has_reply(deploys.id, ts, "one", since=by_the_bots_clock, page=10)
 
 
 async def test_every_kind_of_call_is_counted(
