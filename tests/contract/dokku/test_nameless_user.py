@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 NAMELESS = 54321
+READS_ALL = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+"""The checkout may stand in a folder that only root can open."""
 PROGRAM = """
 import asyncio, asyncssh
 from bot.dokku.connection import Connection
@@ -29,7 +31,7 @@ asyncio.run(main())
 
 def test_login_needs_no_name_and_no_home() -> None:
     become = (
-        ["setpriv", f"--reuid={NAMELESS}", f"--regid={NAMELESS}", "--clear-groups"]
+        ["setpriv", f"--reuid={NAMELESS}", f"--regid={NAMELESS}", "--clear-groups", *READS_ALL]
         if os.geteuid() == 0
         else ["unshare", "--user", f"--map-user={NAMELESS}"]
     )
