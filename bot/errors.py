@@ -39,25 +39,26 @@ class DokkuError(BotError):
 class Unreachable(DokkuError):
     """No command was sent: the server did not answer, or refused the login. Retrying is harmless.
 
-    `final`: retrying cannot help (host key changed, key refused).
+    The sentence is `problem` and `fix`, what to do about it. `final`: retrying cannot help (host
+    key changed, key refused).
     """
 
-    def __init__(self, sentence: str, *, final: bool = False) -> None:
+    def __init__(self, problem: str, fix: str = "", *, final: bool = False) -> None:
+        self.problem = problem
+        self.fix = fix
         self.final = final
-        super().__init__(sentence)
+        super().__init__(f"{problem} {fix}" if fix else problem)
 
 
 class Refused(Unreachable):
     """The server answered, but a setting keeps the bot out; nothing was sent.
 
-    `setting` is its name in the server's table; the sentence is `problem` and `fix`.
+    `setting` is its name in the server's table.
     """
 
     def __init__(self, setting: str, problem: str, fix: str) -> None:
         self.setting = setting
-        self.problem = problem
-        self.fix = fix
-        super().__init__(f"{problem} {fix}", final=True)
+        super().__init__(problem, fix, final=True)
 
 
 class CommandFailed(DokkuError):

@@ -41,12 +41,14 @@ _FAILURES = (
     ),
     _Failure(
         (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported),
-        "What answers at {where} does not speak SSH. Check host and port.",
+        "What answers at {where} does not speak SSH.",
+        fix="Check host and port.",
         final=True,
     ),
     _Failure(
         (asyncssh.KeyExchangeFailed,),
-        "{where} and the bot have no cipher or key type in common. Update its OpenSSH.",
+        "{where} and the bot have no cipher or key type in common.",
+        fix="Update its OpenSSH.",
         final=True,
     ),
     _Failure(
@@ -61,18 +63,20 @@ _FAILURES = (
     ),
     _Failure(
         (socket.gaierror,),
-        "The name {host} was not found in the DNS. Check its spelling and the resolver.",
+        "The name {host} was not found in the DNS.",
+        fix="Check its spelling and the resolver.",
     ),
     _Failure(
         (ConnectionRefusedError,),
-        "{where} refused the connection: nothing listens there. Check the port, and whether sshd "
-        "runs.",
+        "{where} refused the connection: nothing listens there.",
+        fix="Check the port, and whether sshd runs.",
     ),
     _Failure((asyncssh.Error, OSError), "{where} cannot be reached: {error}."),
     _Failure(
         (Exception,),
         "The bot's SSH client could not begin a login at {where}: {error}. Nothing was sent. The "
-        "cause is on the bot's side: check the user and the files of its container.",
+        "cause is on the bot's side.",
+        fix="Check the user and the files of its container.",
     ),
 )
 
@@ -89,4 +93,4 @@ def explain(error: Exception, *, host: str, port: int, user: str, waited_s: floa
     )
     if failure.setting is not None:
         return Refused(failure.setting, sentence, fix)
-    return Unreachable(sentence, final=failure.final)
+    return Unreachable(sentence, fix, final=failure.final)

@@ -74,8 +74,8 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
         answer = await connection.run(version(), timeout_s=within_s)
         config = await _config(connection) if answer.exit_status == 0 else None
     except Unreachable as error:
-        fix = "" if error.final else f"Check {where}, its firewall, and that sshd runs."
-        return ServerAnswer(ok=False, found=str(error), fix=fix)
+        fix = error.fix or f"Check {where}, its firewall, and that sshd runs."
+        return ServerAnswer(ok=False, found=error.problem, fix=fix)
     except DokkuError as error:
         return ServerAnswer(ok=False, found=str(error), fix="Check the server's load and disk.")
     finally:

@@ -119,6 +119,8 @@ async def test_key_unknown_to_dokku(stage: Simulators, tmp_path: Path) -> None:
     found = await checks(stage, tmp_path, DOKKU_SSH_KEY=pem())
 
     assert not found["dokku default"].ok
+    assert "ssh-keys:add" in found["dokku default"].fix
+    assert "ssh-keys:add" not in found["dokku default"].found
     assert found["slack token"].ok
 
 
@@ -127,6 +129,7 @@ async def test_unreachable_server(stage: Simulators, tmp_path: Path) -> None:
 
     assert not found["dokku default"].ok
     assert "127.0.0.1:9" in found["dokku default"].line()
+    assert found["dokku default"].line().count("Check ") == 1
 
 
 async def test_webhook_host_that_does_not_resolve(stage: Simulators, tmp_path: Path) -> None:
