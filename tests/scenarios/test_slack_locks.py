@@ -70,7 +70,7 @@ async def test_waiting_deployment_says_who_locked_the_app_and_starts_after_the_u
     await quick.deploy("status myapp", user="grace")
     await quick.whispered("is locked by @\u200bgrace (audit)", "on default", user="grace")
     await quick.deploy("unlock myapp")
-    await quick.whispered("needs your confirmation")
+    await quick.whispered("Confirm to end it")
     await quick.click("lock_release", newest_whisper(quick, "ada"))
     await quick.until_message("unlocked by @\u200bada", "@\u200bgrace had locked it (audit)")
     await notified(quick, "grace", "@\u200bada ended your lock", "myapp")
