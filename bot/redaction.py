@@ -257,8 +257,10 @@ class _Known:
         return 1 + text.count("\n", first) if first < len(text) else 0
 
     def _head_at_end(self, text: str) -> int | None:
-        for at in range(max(0, len(text) - self._longest), len(text) - _GRAM + 1):
-            for form in self._by_head.get(text[at : at + _GRAM], ()):
+        heads = self._by_head
+        places = range(max(0, len(text) - self._longest), len(text) - _GRAM + 1)
+        for at in [at for at in places if text[at : at + _GRAM] in heads]:
+            for form in heads[text[at : at + _GRAM]]:
                 if len(form) > len(text) - at and form.startswith(text[at:]):
                     return at
         return None

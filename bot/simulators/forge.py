@@ -1,13 +1,16 @@
 """A simulated git hosting (a forge): real bare repositories over HTTP on 127.0.0.1."""
 
 import asyncio
+import atexit
 import base64
+import functools
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -30,27 +33,36 @@ UPLOAD_PACK = (
 """What large forges allow: fetching any commit, and without its files."""
 
 
-@dataclass
-class _Repo:
-    """One bare repository and its refs."""
+@dataclass(frozen=True, slots=True)
+class _History:
+    """What was committed to a repository, in order. Equal histories have equal commits."""
 
     name: str
+    commits: tuple[tuple[str, str], ...]
+    """Branch and message. The feature branch and the tag are made together with the first ones."""
+    first: int
+    """How many commits `main` had when the repository was created."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Repo:
+    """One bare repository as it was after its last commit; no later one changes it."""
+
+    history: _History
     path: Path
-    commits: int = 0
-    refs: dict[str, str] = field(default_factory=dict)
+    refs: Mapping[str, str]
     """Commit by ref name: branches and tags without their prefix."""
-    shas: set[str] = field(default_factory=set)
+    shas: frozenset[str]
     """Every commit that is reachable from a ref."""
-    advertised: str = ""
+    advertised: str
     """The refs, as git advertises them to clients."""
 
 
 class Forge:
     """The git hosting. It also resolves refs for the simulated Dokku, as its `Refs`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self) -> None:
         self.port = 0
-        self._root = root
         self._repos: dict[str, _Repo] = {}
         self._unreachable: set[str] = set()
         self._private: dict[str, str] = {}
@@ -73,9 +85,9 @@ class Forge:
 
     def commit(self, name: str, message: str, *, branch: str = "main") -> str:
         """Add a commit to a branch and return its SHA."""
-        repo = self._repos[name]
-        stream = _commit(repo, branch, message, parent=f"refs/heads/{branch}^0")
-        self._import(repo, stream)
+        known = self._repos[name].history
+        commits = (*known.commits, (branch, message))
+        self._repos[name] = repo = _repo(_History(name, commits, known.first))
         return repo.refs[branch]
 
     def resolve(self, url: str, ref: str) -> str:
@@ -119,23 +131,8 @@ class Forge:
 
         The same name and messages always give the same SHAs.
         """
-        repo = _Repo(name=name, path=self._root / OWNER / f"{name}.git")
-        bare = ("init", "--quiet", "--bare", "--initial-branch=main", "--template=")
-        _git(self._root, *bare, str(repo.path))
-        self._repos[name] = repo
-        streams = [_commit(repo, "main", message) for message in messages]
-        streams.append(_commit(repo, FEATURE_BRANCH, "Add a login page", parent="refs/heads/main"))
-        streams.append(_tag())
-        self._import(repo, "".join(streams))
-
-    def _import(self, repo: _Repo, stream: str) -> None:
-        _git(repo.path, "fast-import", "--quiet", given=stream)
-        shape = "%(refname:short) %(objectname) %(*objectname)"
-        for line in _git(repo.path, "for-each-ref", f"--format={shape}").splitlines():
-            name, *ids = line.split()
-            repo.refs[name] = ids[-1]
-        repo.shas = set(_git(repo.path, "rev-list", "--all").split())
-        repo.advertised = _git(repo.path, *UPLOAD_PACK, "--http-backend-info-refs", ".")
+        commits = tuple(("main", message) for message in messages)
+        self._repos[name] = _repo(_History(name, commits, len(commits)))
 
     async def list_refs(self, request: web.Request) -> web.Response:
         """Answer the first request of a fetch (git's smart HTTP protocol, version 0)."""
@@ -173,15 +170,56 @@ class Forge:
         return self._repos[name]
 
 
-def _commit(repo: _Repo, branch: str, message: str, *, parent: str | None = None) -> str:
+@functools.cache
+def _root() -> Path:
+    """Return the folder of all repositories of this process."""
+    root = Path(tempfile.mkdtemp(prefix="forge-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
+
+
+@functools.cache
+def _repo(history: _History) -> _Repo:
+    """Create the repository of a history, once for all forges of this process."""
+    path = Path(tempfile.mkdtemp(dir=_root())) / f"{history.name}.git"
+    if len(history.commits) == history.first:
+        bare = ("init", "--quiet", "--bare", "--initial-branch=main", "--template=")
+        _git(path.parent, *bare, str(path))
+        streams = [
+            _commit(history.name, at, *commit) for at, commit in enumerate(history.commits, start=1)
+        ]
+        feature = (FEATURE_BRANCH, "Add a login page", "refs/heads/main")
+        streams += [_commit(history.name, history.first + 1, *feature), _tag()]
+    else:
+        before = replace(history, commits=history.commits[:-1])
+        shutil.copytree(_repo(before).path, path)
+        branch, message = history.commits[-1]
+        parent = f"refs/heads/{branch}^0"
+        # One more than there are in the history: the feature branch's first one.
+        streams = [_commit(history.name, len(history.commits) + 1, branch, message, parent)]
+    _git(path, "fast-import", "--quiet", given="".join(streams))
+    refs = {}
+    shape = "%(refname:short) %(objectname) %(*objectname)"
+    for line in _git(path, "for-each-ref", f"--format={shape}").splitlines():
+        name, *ids = line.split()
+        refs[name] = ids[-1]
+    return _Repo(
+        history=history,
+        path=path,
+        refs=refs,
+        shas=frozenset(_git(path, "rev-list", "--all").split()),
+        advertised=_git(path, *UPLOAD_PACK, "--http-backend-info-refs", "."),
+    )
+
+
+def _commit(repo: str, number: int, branch: str, message: str, parent: str = "") -> str:
     """Format a commit for `git fast-import`; without `parent` it follows the branch's last one."""
-    repo.commits += 1
-    who = f"Ada Example <ada@example.com> {FIRST_COMMIT_UNIX + 60 * repo.commits} +0000"
+    who = f"Ada Example <ada@example.com> {FIRST_COMMIT_UNIX + 60 * number} +0000"
     start = f"from {parent}\n" if parent else ""
     return (
-        f"commit refs/heads/{branch}\nmark :{repo.commits}\nauthor {who}\ncommitter {who}\n"
+        f"commit refs/heads/{branch}\nmark :{number}\nauthor {who}\ncommitter {who}\n"
         f"{_data(message)}{start}"
-        f"M 100644 inline version.txt\n{_data(f'{repo.name} {repo.commits}')}"
+        f"M 100644 inline version.txt\n{_data(f'{repo} {number}')}"
     )
 
 
@@ -229,20 +267,19 @@ async def open_forge(
         repos: their names, or a mapping from name to the messages of the commits on `main`.
         port: where to listen; 0 for any free port.
     """
-    with tempfile.TemporaryDirectory(prefix="forge-") as folder:
-        forge = Forge(Path(folder))
-        for name in repos:
-            messages = repos[name] if isinstance(repos, Mapping) else USUAL_COMMITS
-            forge.add_repo(name, messages)
-        application = web.Application()
-        application.router.add_get(f"/{OWNER}/{{name}}.git/info/refs", forge.list_refs)
-        application.router.add_post(f"/{OWNER}/{{name}}.git/git-upload-pack", forge.send_commits)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, LOOPBACK, port)
-            await site.start()
-            forge.port = runner.addresses[0][1]
-            yield forge
-        finally:
-            await runner.cleanup()
+    forge = Forge()
+    for name in repos:
+        messages = repos[name] if isinstance(repos, Mapping) else USUAL_COMMITS
+        forge.add_repo(name, messages)
+    application = web.Application()
+    application.router.add_get(f"/{OWNER}/{{name}}.git/info/refs", forge.list_refs)
+    application.router.add_post(f"/{OWNER}/{{name}}.git/git-upload-pack", forge.send_commits)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, LOOPBACK, port)
+        await site.start()
+        forge.port = runner.addresses[0][1]
+        yield forge
+    finally:
+        await runner.cleanup()

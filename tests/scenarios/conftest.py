@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import functools
 import gc
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from bot import bootstrap
 from bot.bootstrap import Bot, open_bot
@@ -33,6 +36,7 @@ from bot.simulators.slack.simulator import SlackSimulator
 from bot.simulators.slack.user_actions import InteractionResult
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.manifest import manifest
+from bot.store import schema
 
 FAST = {
     "DEPLOYBOT_POLL_INTERVAL": "0.5",
@@ -315,11 +319,24 @@ def _texts(part: Any) -> list[str]:
 WorldFactory = Callable[..., Awaitable[World]]
 
 
+@functools.cache
+def _new_database() -> bytes:
+    """A database with all tables and no rows: migrating one for each bot would take longer."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "new.db"
+        engine = create_engine(f"sqlite:///{file}")
+        with engine.begin() as connection:
+            schema.migrate(connection)
+        engine.dispose()
+        return file.read_bytes()
+
+
 @asynccontextmanager
 async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
     slack_limits = options.pop("slack_limits", QUICK_EDITS)
     options.setdefault("apps", ONE_APP)
     options.setdefault("speed", SPEED)
+    (folder / "deploybot.db").write_bytes(_new_database())
     async with open_simulators(manifest=manifest(), folder=folder, **options) as simulators:
         world = World(
             simulators=simulators,

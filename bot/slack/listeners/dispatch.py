@@ -5,7 +5,7 @@ seconds later. So a listener only acknowledges and starts a task.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -56,6 +56,20 @@ class Listeners:
         async def listener(ack: AsyncAck, body: dict[str, Any]) -> None:
             await ack()
             self.start(handler, body)
+
+        return listener
+
+    def listener_of(self, handlers: Mapping[str, Handler]) -> Callable[..., Awaitable[None]]:
+        """A Bolt listener for all buttons and menus, each with its handler.
+
+        Bolt asks listener after listener whether a request is for it: one for each button
+        would hold up every request. One without a handler, such as a link button, is acknowledged.
+        """
+
+        async def listener(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
+            await ack()
+            if (handler := handlers.get(word(action, "action_id"))) is not None:
+                self.start(handler, body)
 
         return listener
 
@@ -149,31 +163,34 @@ def build_app(
     )
     listeners = Listeners(desk, tasks)
     listen = listeners.listener_for
+    buttons = (*MESSAGE_BUTTONS, *LOG_BUTTONS, *QUESTION_BUTTONS)
+    handlers: dict[str, Handler] = {
+        **{button.action_id: on_click(button) for button in buttons},
+        **locks.LOCK_BUTTONS,
+        **DETAIL_BUTTONS,
+        **dict.fromkeys((APP_BLOCK, CHOICE), modals.on_form_change),
+        DEPLOY: open_deploy_form,
+    }
+    # The most frequent first: Bolt asks them in this order.
+    app.event("message")(listeners.on_message)
+    app.action(ANY)(listeners.listener_of(handlers))
     app.command(ANY)(listen(commands.on_command))
-    for button in (*MESSAGE_BUTTONS, *LOG_BUTTONS, *QUESTION_BUTTONS):
-        app.action(button.action_id)(listen(on_click(button)))
-    for action_id, handler in {**locks.LOCK_BUTTONS, **DETAIL_BUTTONS}.items():
-        app.action(action_id)(listen(handler))
-    app.action(DEPLOY)(listen(open_deploy_form))
     app.view(FORM)(listeners.submit)
     app.view(REJECT)(listen(approvals.on_reject))
-    for changed in (APP_BLOCK, CHOICE):
-        app.action(changed)(listen(modals.on_form_change))
     for searched in (APP_BLOCK, REF_BLOCK):
         app.options(searched)(listeners.offer)
     app.message_shortcut(shortcuts.DEPLOY_FROM_MESSAGE)(listen(shortcuts.on_deploy_from_message))
     app.message_shortcut(shortcuts.DEPLOYMENT_STATUS)(listen(shortcuts.on_deployment_status))
     app.event("app_mention")(listen(threads.on_chat))
-    app.event("message")(listeners.on_message)
     app.event("app_home_opened")(listen(homes.opened))
-    for catch_all in (app.event, app.action, app.view, app.view_closed, app.shortcut):
+    for catch_all in (app.event, app.view, app.view_closed, app.shortcut):
         catch_all(ANY)(_acknowledge)
     app.options(ANY)(_no_options)
     return app
 
 
 async def _acknowledge(ack: AsyncAck) -> None:
-    """For requests without a handler, such as link buttons: Slack repeats them otherwise."""
+    """For requests without a handler: Slack repeats them otherwise."""
     await ack()
 
 

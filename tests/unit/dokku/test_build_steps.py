@@ -1,5 +1,6 @@
 """The steps of a build: they only go forward, however its stages are mixed."""
 
+import functools
 import re
 import time
 
@@ -111,23 +112,26 @@ NASTY = (
     "heading", ["-----> Cloning web from x", BUILDING, "-----> Releasing web..."]
 )
 def test_nasty_lines_cost_time_in_proportion(text: str, heading: str) -> None:
-    ordinary = "added 120 packages, and audited 121 packages, 1 error in total. " * 63
     # The worst here takes 60 times as long; one pattern that backtracks takes thousands.
-    assert _cost(heading, text) < 250 * _cost(heading, ordinary[: len(text)])
+    # Something else may have cost the time of one try.
+    assert any(_cost(heading, text) < 250 * _ordinary_cost(heading, len(text)) for _ in range(3))
+
+
+@functools.cache
+def _ordinary_cost(heading: str, length: int) -> float:
+    ordinary = "added 120 packages, and audited 121 packages, 1 error in total. " * 63
+    return min(_cost(heading, ordinary[:length]) for _ in range(3))
 
 
 def _cost(heading: str, text: str) -> float:
-    """Processor seconds for 400 lines like this, none of them seen before; the best of three."""
+    """Processor seconds for 400 lines like this, none of them seen before."""
     lines = [heading, *(f"{text[:200]}{number}{text[200:]}" for number in range(400))]
-    tries = []
-    for _ in range(3):
-        rank.cache_clear()
-        began = time.thread_time()
-        explain(lines)
-        for line in lines[:100]:
-            means_error(line)
-        tries.append(time.thread_time() - began)
-    return min(tries)
+    rank.cache_clear()
+    began = time.thread_time()
+    explain(lines)
+    for line in lines[:100]:
+        means_error(line)
+    return time.thread_time() - began
 
 
 def test_named_steps_never_go_back() -> None:

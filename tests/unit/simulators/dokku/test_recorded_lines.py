@@ -4,6 +4,7 @@ The comparison knows nothing of how the simulator makes its text: both sides are
 form, in which app, URL, ref, SHA, ids, numbers, instants and spans are the same for all.
 """
 
+import functools
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -64,6 +65,7 @@ was already marked failed, and the `running` of `ps:report` if only some process
 but not recorded: `recordings.TASK_FAILED`."""
 
 
+@functools.cache
 def normal(text: str) -> str:
     for pattern, form in FORMS:
         text = pattern.sub(form, text)
