@@ -1,5 +1,6 @@
 """Checks of messages and views: what real Slack refuses to show."""
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -68,7 +69,8 @@ def check_view(value: Any, *, kind: Literal["modal", "home"], pointer: str = "/v
             _check_ids(value["blocks"], f"{pointer}/blocks", problems)
         if not problems:
             _ask_the_sdk(value["blocks"], f"{pointer}/blocks", problems)
-            _formation(SdkView(**value), pointer, problems)
+            if problem := _formation_problem(SdkView(**value)):
+                complain(problems, problem, pointer)
     if problems:
         raise ApiError("invalid_arguments", messages=_worded(problems))
     if len(json.dumps(value).encode()) > VIEW_BYTES:
@@ -158,19 +160,23 @@ def _check_ids(blocks: list[Any], pointer: str, problems: Problems) -> None:
 def _ask_the_sdk(blocks: list[Any], pointer: str, problems: Problems) -> None:
     """Run the checks of Slack's SDK too; they know limits that a table may have wrong."""
     for number, raw in enumerate(blocks):
-        where = f"{pointer}/{number}"
-        block = Block.parse(json.loads(json.dumps(raw)))
-        if block is None:
-            complain(problems, "unsupported type", where)
-        else:
-            _formation(block, where, problems)
+        if problem := _block_problem(json.dumps(raw)):
+            complain(problems, problem, f"{pointer}/{number}")
 
 
-def _formation(thing: JsonObject, pointer: str, problems: Problems) -> None:
+@functools.lru_cache(maxsize=1_000)
+def _block_problem(block: str) -> str:
+    """What the SDK has against a block, given as JSON; most blocks of an edit are as before."""
+    parsed = Block.parse(json.loads(block))
+    return "unsupported type" if parsed is None else _formation_problem(parsed)
+
+
+def _formation_problem(thing: JsonObject) -> str:
     try:
         thing.to_dict()
     except SlackObjectFormationError as error:
-        complain(problems, str(error), pointer)
+        return str(error)
+    return ""
 
 
 def _characters(node: Any) -> Iterator[str]:
