@@ -48,6 +48,8 @@ class Calls:
         """Method -> what its next calls raise instead of doing anything."""
         self.lost_answers: dict[str, int] = {}
         """Method -> how many of its next calls are done, but say that the database is down."""
+        self.hanging: set[str] = set()
+        """Methods that never answer."""
         self.calls: list[str] = []
 
     def fail(self, method: str, error: Exception | None = None, *, times: int = 1) -> None:
@@ -60,6 +62,8 @@ class Calls:
     async def begin(self, method: str) -> None:
         self.calls.append(method)
         await asyncio.sleep(0)
+        if method in self.hanging:
+            await asyncio.Event().wait()
         if self.failing.get(method):
             raise self.failing[method].pop(0)
         if self.down:
@@ -313,6 +317,7 @@ class MemoryStore(Calls, Store):
         await self.begin("correct")
         if self._stored(deployment.id).phase not in ENDINGS or deployment.phase not in ENDINGS:
             raise StaleState(f"{deployment.id} has not ended")
+        self.leases.hold(deployment.id, deployment.fence)
         self._write(deployment, audit, event)
         self.end("correct")
         return deployment
