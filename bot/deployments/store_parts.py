@@ -23,6 +23,10 @@ class Leases(Protocol):
         """
         ...
 
+    async def cancel_requests(self, replica: str) -> frozenset[str]:
+        """Which of the unfinished deployments that it owns someone asked to cancel."""
+        ...
+
     async def idle(self, deployment_id: str) -> timedelta:
         """How long ago its last owner gave the lease back or it ran out; 0 while it is valid."""
         ...

@@ -27,7 +27,7 @@ from bot.clock import Clock
 from bot.deployments.lock import ALL, AppLocked, Follower, Lock, Notice, Standing
 from bot.deployments.locks.rules import stopping, subject_of
 from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Phase
-from bot.deployments.states import RUNNING, SECOND_START
+from bot.deployments.states import ENDINGS, RUNNING, SECOND_START
 from bot.errors import LeaseLost, ServerFull, StaleState
 from bot.store.database import Clash, Database, Transaction, whole
 from bot.store.lock_tables import followers, locks
@@ -96,6 +96,17 @@ class SqlLeases:
                 .returning(leases.c.deployment_id)
             )
             return frozenset(held.scalars())
+
+    @whole
+    async def cancel_requests(self, replica: str) -> frozenset[str]:
+        async with self._database.read() as connection:
+            found = await connection.execute(
+                select(leases.c.deployment_id)
+                .join(deployments, deployments.c.id == leases.c.deployment_id)
+                .where(leases.c.replica == replica, deployments.c.cancel_at.is_not(None))
+                .where(deployments.c.phase.not_in(ENDINGS))
+            )
+            return frozenset(found.scalars())
 
     @whole
     async def idle(self, deployment_id: str) -> timedelta:

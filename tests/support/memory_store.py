@@ -1,7 +1,7 @@
 """The store's port in memory, guards and leases included; it can be taken away for a while."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -80,6 +80,7 @@ class MemoryLeases(dict[str, _Lease], Leases):
 
     def __init__(self, calls: Calls, clock: Clock, tell: Signal) -> None:
         super().__init__()
+        self.rows: Mapping[str, Deployment] = {}
         self._calls = calls
         self._clock = clock
         self._tell = tell
@@ -103,6 +104,12 @@ class MemoryLeases(dict[str, _Lease], Leases):
         await asyncio.sleep(0)  # others may come between the commit and its answer
         self._calls.end("renew")
         return found
+
+    async def cancel_requests(self, replica: str) -> frozenset[str]:
+        await self._calls.begin("cancel_requests")
+        mine = (key for key, held in self.items() if held.replica == replica)
+        rows = [self.rows[key] for key in mine if key in self.rows]
+        return frozenset(row.id for row in rows if row.cancel and row.phase not in ENDINGS)
 
     async def idle(self, deployment_id: str) -> timedelta:
         await self._calls.begin("idle")
@@ -221,6 +228,7 @@ class MemoryStore(Calls, Store):
         self.listeners: list[Signal] = []
         self._clock = clock
         self._leases = MemoryLeases(self, clock, self._tell)
+        self._leases.rows = self.rows
         self._logs = MemoryLogs(self, self._leases)
         self._locks = MemoryLocks(self, self._tell, self.audit)
 

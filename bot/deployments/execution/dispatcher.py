@@ -20,7 +20,7 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS, describe_full_server, startable, waiting_for_slot
 from bot.deployments.queue.unresolved import UnresolvedCommits
 from bot.deployments.queue.waiting_list import WaitingList
-from bot.deployments.state.repository import CacheSync
+from bot.deployments.state.repository import CacheSync, CancelRequests
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import (
     DokkuError,
@@ -55,6 +55,9 @@ class Dispatcher:
         self._timing = context.timing
         self._clock = context.clock
         self._cache_sync = CacheSync(context.deployments)
+        self._cancel_requests = CancelRequests(
+            context.deployments.store, replica=replica, clock=context.clock
+        )
         self._lock_watch = LockWatch(store=context.deployments.store, clock=context.clock)
         self._waiting_list = WaitingList(
             deployments=context.deployments,
@@ -115,7 +118,7 @@ class Dispatcher:
         if worker is None or worker.owned.lost:
             return
         try:
-            await worker.poll()
+            await worker.poll(read_request=await self._cancel_requests.includes(deployment_id))
         except (LeaseLost, StaleState) as stale:
             log.info("poll_stopped", deployment_id=deployment_id, why=str(stale))
         except Exception:

@@ -244,10 +244,11 @@ class Worker:
             )
             self._cancelling = self._context.spawn(canceller.run())
 
-    async def poll(self) -> None:
+    async def poll(self, *, read_request: bool = True) -> None:
         """One poll: show the answer, and act on what it says about contact and time limit."""
         try:
-            await self.owned.refresh_cancel_request()
+            if read_request:
+                await self.owned.refresh_cancel_request()
             if self.owned.row.cancel is not None:
                 self.begin_cancel()
             attempt = self._attempt

@@ -9,7 +9,17 @@ import pytest
 from bot.deployments.model import Phase
 from bot.errors import LeaseLost
 from bot.store.sql_store import SqlStore
-from tests.contract.store.stories import LEASE, Dial, StillClock, create, move, own, start
+from tests.contract.store.stories import (
+    ADA,
+    BEGIN,
+    LEASE,
+    Dial,
+    StillClock,
+    create,
+    move,
+    own,
+    start,
+)
 
 
 async def test_valid_lease_cannot_be_claimed(store: SqlStore, other: SqlStore) -> None:
@@ -109,3 +119,15 @@ async def test_database_clock_advances(store: SqlStore) -> None:
     async with asyncio.timeout(10):
         while await store.leases.claim(deployment.id, "two", LEASE) is None:
             await store.database.check_writes()
+
+
+async def test_cancel_requests_of_a_replicas_unfinished_deployments(store: SqlStore) -> None:
+    asked, not_asked = await start(store), await start(store, dokku_app="b")
+    ended = await start(store, dokku_app="c")
+    others = await own(store, await create(store, dokku_app="d"), "two")
+    for row in (asked, ended, others):
+        await store.ask_cancel(row.id, ADA, BEGIN)
+    await move(store, ended, Phase.FAILED)
+    assert await store.leases.cancel_requests("one") == {asked.id}
+    assert await store.leases.cancel_requests("two") == {others.id}
+    assert not_asked.phase is Phase.STARTING
