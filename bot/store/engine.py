@@ -78,6 +78,7 @@ async def upgrade(url: str, *, source: str = "environment", wait_s: float = WAIT
     try:
         with _explained(engine, source):
             await schema.upgrade(engine)
+        await _check_revision(engine, source=source)
     finally:
         await engine.dispose()
 
@@ -173,9 +174,18 @@ def _explained(engine: AsyncEngine, source: str) -> Iterator[None]:
 async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
     with _explained(engine, source):
         found, needed = await schema.current(engine), schema.newest()
-    # An unknown revision is of a newer release, whose tables work with this one.
-    if found == needed or (found is not None and not schema.is_known(found)):
-        return
+        if found == needed:
+            return
+        if found is not None and not schema.is_known(found):
+            oldest = await schema.works_since(engine, found)
+            if oldest is not None and oldest <= needed:
+                return
+            problem = (
+                f"the database is at revision {found}, of a newer release than this one "
+                f"({needed}), which cannot work with it"
+            )
+            fix = "Start the newer release, or restore a copy from before its upgrade."
+            raise ConfigError(SETTING, source, problem, fix)
     lacks = "has no tables" if found is None else f"is at revision {found}, not {needed}"
     fix = "Run: deploybot db upgrade."
     raise ConfigError(SETTING, source, f"the database {lacks}", fix)
