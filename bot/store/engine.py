@@ -1,5 +1,6 @@
 """The store's entry point: database URLs, engines, and opening the store."""
 
+import asyncio
 import importlib.util
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -17,6 +18,7 @@ from bot.outbox import Planner
 from bot.store import schema
 from bot.store.database import Database, configure_sqlite
 from bot.store.leases import DatabaseClock, NowMs
+from bot.store.listening import listen, stop
 from bot.store.postgres import UNNAMED_STATEMENTS, connect
 from bot.store.sql_store import SqlStore
 
@@ -61,15 +63,34 @@ async def open_store(
     engine = build_engine(url, source=source, wait_s=wait_s)
     try:
         await _check_revision(engine, source=source)
-        yield SqlStore(
-            Database(engine),
-            clock=clock,
-            planner=planner,
-            now_ms=now_ms,
-            max_running=max_running,
-        )
+        database = Database(engine)
+        async with _listening(database, url, source, wait_s):
+            yield SqlStore(
+                database,
+                clock=clock,
+                planner=planner,
+                now_ms=now_ms,
+                max_running=max_running,
+            )
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _listening(
+    database: Database, url: str, source: str, wait_s: float
+) -> AsyncIterator[None]:
+    if database.dialect != "postgresql":
+        yield
+        return
+    read = read_url(url, source=source)
+    listening = asyncio.create_task(
+        listen(database, lambda: connect(read, setting=SETTING, source=source, wait_s=wait_s))
+    )
+    try:
+        yield
+    finally:
+        await stop(listening)
 
 
 async def upgrade(url: str, *, source: str = "environment", wait_s: float = WAIT_S) -> None:

@@ -24,7 +24,7 @@ from bot.deployments.model import (
 from bot.deployments.ports import Store
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
-from bot.deployments.store_parts import Leases, Locks, Logs
+from bot.deployments.store_parts import Leases, Locks, Logs, Replica
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 from tests.support.log_pages import pages_of
 
@@ -81,6 +81,7 @@ class MemoryLeases(dict[str, _Lease], Leases):
     def __init__(self, calls: Calls, clock: Clock, tell: Signal) -> None:
         super().__init__()
         self.rows: Mapping[str, Deployment] = {}
+        self.seen: dict[str, tuple[float, int]] = {}
         self._calls = calls
         self._clock = clock
         self._tell = tell
@@ -104,6 +105,13 @@ class MemoryLeases(dict[str, _Lease], Leases):
         await asyncio.sleep(0)  # others may come between the commit and its answer
         self._calls.end("renew")
         return found
+
+    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+        await self._calls.begin("beat")
+        now = self._clock.monotonic()
+        self.seen[replica] = (now, running)
+        since = now - seen_within.total_seconds()
+        return [Replica(name, driven) for name, (at, driven) in self.seen.items() if at >= since]
 
     async def cancel_requests(self, replica: str) -> frozenset[str]:
         await self._calls.begin("cancel_requests")

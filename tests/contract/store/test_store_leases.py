@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.model import Phase
+from bot.deployments.store_parts import Replica
 from bot.errors import LeaseLost
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import (
@@ -131,3 +132,22 @@ async def test_cancel_requests_of_a_replicas_unfinished_deployments(store: SqlSt
     assert await store.leases.cancel_requests("one") == {asked.id}
     assert await store.leases.cancel_requests("two") == {others.id}
     assert not_asked.phase is Phase.STARTING
+
+
+async def test_replicas_see_each_other_for_a_while_after_their_last_beat(
+    store: SqlStore, other: SqlStore, dial: Dial
+) -> None:
+    minute = timedelta(minutes=1)
+    assert await store.leases.beat("one", 3, minute) == [Replica("one", 3)]
+    assert await other.leases.beat("two", 0, minute) == [Replica("one", 3), Replica("two", 0)]
+    dial.ahead += timedelta(seconds=59)
+    assert await store.leases.beat("one", 4, minute) == [Replica("one", 4), Replica("two", 0)]
+    dial.ahead += timedelta(seconds=2)
+    assert await store.leases.beat("one", 4, minute) == [Replica("one", 4)]
+
+
+async def test_replicas_that_appear_at_once(store: SqlStore, other: SqlStore) -> None:
+    minute = timedelta(minutes=1)
+    beats = [one.leases.beat(f"{n}", n, minute) for n, one in enumerate([store, other] * 8)]
+    await asyncio.gather(*beats)
+    assert len(await store.leases.beat("0", 0, minute)) == 16
