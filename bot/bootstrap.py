@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from ulid import ULID
@@ -31,9 +32,9 @@ from bot.poller import Poller, open_poller
 from bot.readiness import Readiness
 from bot.redaction import Redactor
 from bot.slack.bolt import Intake, open_intake
-from bot.slack.budget import EditGate
+from bot.slack.budget import BudgetShare, EditGate
 from bot.slack.client import SlackClient, open_client
-from bot.slack.limits import EditLimits, SlackLimits
+from bot.slack.limits import SlackLimits
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.notices import open_notices
@@ -108,11 +109,17 @@ async def open_bot(
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
         cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
+        replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
+        share = BudgetShare(
+            beat=partial(store.leases.beat, replica), running=lambda: dispatcher.active
+        )
         live = _build_live_messages(
             cache,
             store,
             client,
-            slack_limits.edits,
+            EditGate(
+                clock=clock, running=cache.count_running, limits=slack_limits.edits, share=share
+            ),
             metrics,
             clock,
             name_server=len(servers.names()) > 1,
@@ -132,7 +139,7 @@ async def open_bot(
                 people=client,
                 polls=poller,
             ),
-            replica=f"{socket.gethostname()}-{os.getpid()}-{ULID()}",
+            replica=replica,
             timing=timing,
             clock=clock,
             tasks=tasks,
@@ -180,6 +187,7 @@ async def open_bot(
         poller.poll_with(dispatcher.poll)
         poller.every(timing.look_for_work, dispatcher.look, "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
+        poller.every(timing.heartbeat, share.look, "share of the edits")
         poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
         poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
         readiness.poller = await stack.enter_async_context(open_poller(poller))
@@ -191,6 +199,7 @@ async def open_bot(
             timing=timing,
         )
         await recovery.load()
+        await share.look()
         # Check refused keys first, so queued deployments don't fail while the bot shuts down.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(recovery.show_recent_results())
@@ -249,7 +258,7 @@ def _build_live_messages(
     cache: DeploymentCache,
     store: SqlStore,
     client: SlackClient,
-    limits: EditLimits,
+    gate: EditGate,
     metrics: Metrics,
     clock: Clock,
     *,
@@ -259,7 +268,7 @@ def _build_live_messages(
         client=client,
         cache=cache,
         store=store,
-        gate=EditGate(clock=clock, running=cache.count_running, limits=limits),
+        gate=gate,
         clock=clock,
         buttons=MESSAGE_BUTTONS,
         name_server=name_server,

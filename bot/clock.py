@@ -5,10 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import structlog
 
@@ -17,6 +19,16 @@ from bot.errors import LeaseLost, SlackError, StaleState
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+_WORK = ThreadPoolExecutor(max_workers=2, thread_name_prefix="work")
+"""For work that only computes. asyncio's own threads look up names, and a dead name server can
+occupy all of them for a long time."""
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Compute something that would hold up the event loop. It must wait for nothing."""
+    return await asyncio.get_running_loop().run_in_executor(_WORK, partial(work, *args, **kwargs))
 
 
 def duration_words(value: timedelta) -> str:

@@ -99,6 +99,10 @@ class OtherScheduler(DokkuError):
         )
 
 
+class Withheld(DokkuError):
+    """Nothing was sent: the lease could not be renewed in time, so another replica may own it."""
+
+
 class OutcomeUnknown(DokkuError):
     """A command was sent and no exit status came back: read the server's state before retrying."""
 

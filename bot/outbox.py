@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bot.clock import Clock
+from bot.clock import Clock, first_of
 from bot.deployments.model import Deployment, Event
 
 _log = structlog.get_logger(__name__)
@@ -64,6 +64,8 @@ class Outgoing:
     last_error: str | None = None
     state: str = "waiting"
     """waiting, delivered, given_up."""
+    held_until: datetime | None = field(default=None, compare=False)
+    """Of a row that was taken: nobody else takes it before."""
 
 
 def webhook_lane(url: str) -> str:
@@ -114,12 +116,19 @@ class Outbox(Protocol):
         """
         ...
 
+    async def prolong(self, taken: Outgoing, hold: timedelta) -> Outgoing | None:
+        """Hold a row that was taken for another `hold`. None: it was taken by another since."""
+        ...
+
     async def delivered(self, outgoing_id: str) -> None:
         """Mark a row as delivered."""
         ...
 
-    async def retry(self, outgoing_id: str, *, at: datetime, error: str) -> None:
-        """Note a failed attempt; the next one is at `at`. `error` is redacted."""
+    async def retry(self, taken: Outgoing, *, at: datetime, error: str) -> None:
+        """Note a failed attempt; the next one is at `at`. `error` is redacted.
+
+        Nothing happens if another has taken the row since.
+        """
         ...
 
     async def give_up(self, outgoing_id: str, *, error: str) -> None:
@@ -188,7 +197,8 @@ class LaneTiming:
     )
     """Pauses after the failed attempts in turn; then the row is given up (docs/webhooks.md)."""
     hold: timedelta = timedelta(seconds=60)
-    """Longer than one delivery may take: a row taken by a dead process is due again after it."""
+    """A row taken by a dead process is due again after it. A living one prolongs it in time, and
+    ends a delivery whose hold it could not prolong."""
     idle: timedelta = timedelta(seconds=5)
     """Between two reads without a kick: for rows of other replicas, and of earlier processes."""
     at_once: int = 8
@@ -217,7 +227,8 @@ class OutboxLane:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
     _due_in: list[float] = field(default_factory=list)
-    _in_flight: set[asyncio.Task[None]] = field(default_factory=set)
+    _in_flight: dict[asyncio.Task[None], str] = field(default_factory=dict)
+    """Deliveries under way, and the ids of their rows."""
 
     def kick(self) -> None:
         """Read the outbox now. Returns at once."""
@@ -256,14 +267,18 @@ class OutboxLane:
         except Exception as error:  # noqa: BLE001 - the top of the lane's loop
             _log.warning("outbox_not_read", lane=self.lane, error=type(error).__name__)
             return False
+        # One whose hold ended early (the clock was put forward) is still under way.
+        under_way = set(self._in_flight.values())
         for row in rows:
+            if row.id in under_way:
+                continue
             task = asyncio.create_task(self._attempt(row))
-            self._in_flight.add(task)
+            self._in_flight[task] = row.id
             task.add_done_callback(self._done)
         return bool(rows)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
+        self._in_flight.pop(task, None)
         self._wake.set()
 
     async def _pause(self) -> None:
@@ -283,7 +298,7 @@ class OutboxLane:
         log = _log.bind(lane=self.lane, outgoing=row.id, deployment_id=row.deployment_id)
         try:
             try:
-                attempt = await self.deliver(row)
+                row, attempt = await self._deliver(row)
             except Exception as error:  # a bug must not lose the row
                 log.exception("delivery_raised")
                 attempt = Failed(f"internal error: {type(error).__name__}")
@@ -299,6 +314,39 @@ class OutboxLane:
             detail=_detail(attempt),
         )
         self.count(outcome)
+
+    async def _deliver(self, row: Outgoing) -> tuple[Outgoing, Attempt]:
+        """One attempt, while no other process may take the row; the row as it is held then.
+
+        By this machine's clock alone: a hold that could not be prolonged ends the attempt, as the
+        next one may begin elsewhere. Its receiver gets the same id.
+        """
+        hold_s = self.timing.hold.total_seconds()
+        attempt = asyncio.ensure_future(self.deliver(row))
+        until = self.clock.monotonic() + hold_s * 3 / 4
+        try:
+            while not attempt.done():
+                pause = self.clock.sleep(timedelta(seconds=hold_s / 4))
+                await first_of(asyncio.wait({attempt}), pause)
+                if attempt.done():
+                    break
+                asked_at = self.clock.monotonic()
+                held = await self._prolong(row) if asked_at < until else None
+                if held is not None:
+                    row, until = held, asked_at + hold_s * 3 / 4
+                if self.clock.monotonic() >= until:
+                    return row, Failed("it took too long while the database did not answer")
+            return row, attempt.result()
+        finally:
+            attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
+
+    async def _prolong(self, row: Outgoing) -> Outgoing | None:
+        try:
+            return await self.outbox.prolong(row, self.timing.hold)
+        except Exception as error:  # noqa: BLE001 - tried again while the hold lasts
+            _log.warning("hold_not_prolonged", outgoing=row.id, error=type(error).__name__)
+            return None
 
     async def _store(self, row: Outgoing, attempt: Attempt) -> str:
         match attempt:
@@ -321,7 +369,7 @@ class OutboxLane:
 
     async def _retry(self, row: Outgoing, after: timedelta, error: str) -> None:
         self._due_in.append(self.clock.monotonic() + after.total_seconds())
-        await self.outbox.retry(row.id, at=self.clock.now() + after, error=error)
+        await self.outbox.retry(row, at=self.clock.now() + after, error=error)
 
 
 def _detail(attempt: Attempt) -> str | None:

@@ -1,6 +1,6 @@
 """What the domain needs from outside, in its own words. Adapters implement these."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
@@ -21,6 +21,9 @@ from bot.deployments.model import (
 )
 from bot.deployments.refs import Commits
 from bot.deployments.store_parts import Leases, Locks, Logs
+
+MaySend = Callable[[], bool]
+"""Asked at the last instant before a command is sent: whether it still may be."""
 
 
 class DeployStream(Protocol):
@@ -107,12 +110,20 @@ class Dokku(Protocol):
         """What stored lines (cleaned, redacted) state."""
         ...
 
-    async def cancel_build(self, app: str) -> bool:
-        """`builds:cancel`. True: Dokku says that it killed a deploy. False: it killed nothing."""
+    async def cancel_build(self, app: str, *, may_send: MaySend | None = None) -> bool:
+        """`builds:cancel`. True: Dokku says that it killed a deploy. False: it killed nothing.
+
+        Raises Withheld: `may_send` no longer held, nothing was sent.
+        """
         ...
 
-    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
-        """Log in and start `git:sync --build`. Raises Unreachable: nothing was started."""
+    async def deploy(
+        self, app: str, repo: str, pinned: str, *, may_send: MaySend | None = None
+    ) -> DeployStream:
+        """Log in and start `git:sync --build`. Raises Unreachable: nothing was started.
+
+        A login takes time: `may_send` is asked at the last instant. Withheld: it did not hold.
+        """
         ...
 
 
@@ -280,7 +291,10 @@ class Store(Protocol):
     async def correct(
         self, deployment: Deployment, *, audit: AuditEntry, event: Event | None
     ) -> Deployment:
-        """Record what became known after the end: the one write that may change an ended row."""
+        """Record what became known after the end: the one write that may change an ended row.
+
+        The lease must still be held under `deployment.fence`: else LeaseLost.
+        """
         ...
 
     async def unproven(self, since: datetime) -> Sequence[Deployment]:

@@ -1,12 +1,21 @@
 """What a store keeps beside the deployments themselves: leases, locks, logs."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from bot.deployments.lock import Follower, Lock, Notice, Standing
 from bot.deployments.log_pages import LogPages
 from bot.deployments.model import AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A replica that was seen lately, and how many deployments it drives."""
+
+    name: str
+    running: int
 
 
 class Leases(Protocol):
@@ -21,6 +30,14 @@ class Leases(Protocol):
 
         No others: a lease whose claim was made, but whose answer was lost, must run out.
         """
+        ...
+
+    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+        """Note that this replica lives; all that were seen within that time, it included."""
+        ...
+
+    async def cancel_requests(self, replica: str) -> frozenset[str]:
+        """Which of the unfinished deployments that it owns someone asked to cancel."""
         ...
 
     async def idle(self, deployment_id: str) -> timedelta:

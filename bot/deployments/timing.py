@@ -38,8 +38,8 @@ class Timing:
     # Leases
     lease: timedelta = timedelta(seconds=20)
     heartbeat: timedelta = timedelta(seconds=5)
-    stop_acting: timedelta = timedelta(seconds=15)
-    """An owner that could not renew its leases for this long writes nothing more."""
+    answer_within: timedelta = timedelta(seconds=4)
+    """The longest wait for the answer to a renewal; then the next one is sent beside it."""
     store_retry: timedelta = timedelta(seconds=1)
     """Between tries while the database does not answer."""
 
@@ -107,3 +107,11 @@ class Timing:
     """For how long after a success a crash loop is reported in the thread."""
 
     lock: LockTiming = field(default_factory=LockTiming)
+
+    @property
+    def stop_acting(self) -> timedelta:
+        """An owner that could not renew its lease for this long (15 s) does nothing more.
+
+        The rest of the lease (5 s) is for clocks that run apart.
+        """
+        return self.lease * 3 / 4

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import asyncssh
 from asyncssh.channel import SSHChannel
 
+from bot.deployments.ports import MaySend
 from bot.dokku.commands import Argv
 from bot.dokku.limits import SshLimits
-from bot.errors import OddReport, OutcomeUnknown
+from bot.errors import OddReport, OutcomeUnknown, Withheld
 
 CHUNK = 16_384
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -62,8 +63,9 @@ class Patience:
 class Command:
     """A command that is being opened, and, once opened, its process."""
 
-    def __init__(self, argv: Argv, *, limits: SshLimits) -> None:
+    def __init__(self, argv: Argv, *, limits: SshLimits, may_send: MaySend | None = None) -> None:
         self.argv = argv
+        self.may_send = may_send
         self.channel: SSHChannel[bytes] | None = None
         self.process: asyncssh.SSHClientProcess[bytes] | None = None
         self.refused = False
@@ -87,6 +89,9 @@ class Command:
         class Process(asyncssh.SSHClientProcess[bytes]):
             def connection_made(self, chan: SSHChannel[bytes]) -> None:
                 # The channel is open; the next packet is the command.
+                if command.may_send is not None and not command.may_send():
+                    chan.close()
+                    raise Withheld(f"`{command.argv[0]}` was not sent: the lease is not certain.")
                 command.channel = chan
                 super().connection_made(chan)
 

@@ -19,6 +19,7 @@ import stamina
 import structlog
 
 from bot.deployments.dokku_facts import Pace
+from bot.deployments.ports import MaySend
 from bot.dokku.channel import Answer, Command, ConnectionEvents, Patience, SharedConnection
 from bot.dokku.commands import Argv
 from bot.dokku.limits import SshLimits
@@ -93,7 +94,9 @@ class Connection:
             raise
         self._health = None
 
-    async def run(self, argv: Argv, *, timeout_s: float, heavy: bool = False) -> Answer:
+    async def run(
+        self, argv: Argv, *, timeout_s: float, heavy: bool = False, may_send: MaySend | None = None
+    ) -> Answer:
         """Ask a question. Any exit status is an answer.
 
         A slow server gets more time than `timeout_s`. `heavy`: one at a time; waiting for the
@@ -103,7 +106,7 @@ class Connection:
         another OutcomeUnknown, when it was sent and no exit status came back in time; OddReport,
         for an endless answer.
         """
-        command = Command(argv, limits=self.limits)
+        command = Command(argv, limits=self.limits, may_send=may_send)
         if not heavy:
             return await self._run(command, timeout_s, self._patience[False])
         await self._take_turn(command, timeout_s)

@@ -16,7 +16,7 @@ from bot.deployments.dokku_facts import (
     Pace,
 )
 from bot.deployments.model import LogFacts
-from bot.deployments.ports import DeployStream, Dokku
+from bot.deployments.ports import DeployStream, Dokku, MaySend
 from bot.dokku import commands, reports
 from bot.dokku.app_secrets import AppSecrets
 from bot.dokku.channel import CHUNK, Answer, Command, cut
@@ -199,15 +199,19 @@ class Driver(Dokku):
         self._kept_facts[app] = key, log.facts
         return log.facts
 
-    async def cancel_build(self, app: str) -> bool:
+    async def cancel_build(self, app: str, *, may_send: MaySend | None = None) -> bool:
         if not await self.keeps_records():
             return False
-        return reports.killed_a_deploy((await self._ask(commands.builds_cancel(app))).out)
+        answer = await self._ask(commands.builds_cancel(app), may_send=may_send)
+        return reports.killed_a_deploy(answer.out)
 
-    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
+    async def deploy(
+        self, app: str, repo: str, pinned: str, *, may_send: MaySend | None = None
+    ) -> DeployStream:
         commands.git_sync(app, repo, pinned)  # what Dokku cannot be given asks it nothing
         full = await self._full(app, repo)
-        command = Command(commands.git_sync(app, full, pinned), limits=self._limits)
+        argv = commands.git_sync(app, full, pinned)
+        command = Command(argv, limits=self._limits, may_send=may_send)
         ssh = await self._log_in(app)
         try:
             async with asyncio.timeout(self._limits.start_s):
@@ -304,13 +308,16 @@ class Driver(Dokku):
         nothing = report.deployed is False or report.processes == 0
         return Containers() if nothing and not report.states else None
 
-    async def _ask(self, argv: Argv) -> Answer:
+    async def _ask(self, argv: Argv, *, may_send: MaySend | None = None) -> Answer:
         """Ask a question whose non-zero exit status is an error. CommandFailed."""
-        return self._checked(argv, await self._run(argv))
+        return self._checked(argv, await self._run(argv, may_send=may_send))
 
-    async def _run(self, argv: Argv, *, heavy: bool = False) -> Answer:
+    async def _run(
+        self, argv: Argv, *, heavy: bool = False, may_send: MaySend | None = None
+    ) -> Answer:
         usual_s = self._limits.question_s * (self._limits.heavy_times if heavy else 1)
-        return await self._connection.run(argv, timeout_s=usual_s, heavy=heavy)
+        run = self._connection.run
+        return await run(argv, timeout_s=usual_s, heavy=heavy, may_send=may_send)
 
     def _mask(self, app: str) -> Mask:
         return self._secrets.redactor(app).text

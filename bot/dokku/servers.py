@@ -10,7 +10,7 @@ import structlog
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
 from bot.deployments.model import LogFacts
-from bot.deployments.ports import DeployStream, Dokku, ServerHealth, Servers
+from bot.deployments.ports import DeployStream, Dokku, MaySend, ServerHealth, Servers
 from bot.dokku.connection import Connection, ConnectionsHook
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
@@ -151,11 +151,13 @@ class UnknownServer(Dokku):
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:  # noqa: ARG002 - as the port
         return LogFacts()
 
-    async def cancel_build(self, app: str) -> bool:
-        self._refuse(app)
+    async def cancel_build(self, app: str, *, may_send: MaySend | None = None) -> bool:
+        self._refuse(app, may_send)
 
-    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
-        self._refuse(app, repo, pinned)
+    async def deploy(
+        self, app: str, repo: str, pinned: str, *, may_send: MaySend | None = None
+    ) -> DeployStream:
+        self._refuse(app, repo, pinned, may_send)
 
     def _refuse(self, *_asked: object) -> NoReturn:
         raise Unreachable(

@@ -5,15 +5,24 @@ bodies: a message is rendered when its turn has come, so it always shows the new
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from bot.clock import Clock
 from bot.deployments.ports import Urgency
+from bot.deployments.store_parts import Replica
+from bot.errors import StoreError
 from bot.slack.limits import EditLimits
 
+log = structlog.get_logger(__name__)
+
 WINDOW_S = 60.0
+COUNTS_FOR = timedelta(seconds=WINDOW_S)
+Beat = Callable[[int, timedelta], Awaitable[Sequence[Replica]]]
+"""(running, seen within): note this replica; those that were seen within that time."""
 KEPT_FREE = {Urgency.NOW: 0, Urgency.PHASE: 6, Urgency.ROUTINE: 7}
 """Edits of each minute that this urgency leaves to the more urgent ones.
 
@@ -37,6 +46,44 @@ class Wait:
     seconds: float
 
 
+class BudgetShare:
+    """The part of Slack's limit that this replica may use: all replicas together have one.
+
+    Half of it belongs to all alike, half to those that drive deployments. A replica counts for a
+    minute after its last heartbeat: what it edited before it died counts for so long at Slack.
+    """
+
+    def __init__(self, *, beat: Beat, running: Callable[[], int]) -> None:
+        """`running`: how many deployments this replica drives."""
+        self._beat = beat
+        self._running = running
+        self._driven = 0
+        self.fraction = 1.0
+        """The newest known; it stays while the database does not answer."""
+
+    async def look(self) -> None:
+        """Tell the others that this one lives, and look who else does."""
+        driven = self._running()
+        try:
+            seen = await self._beat(driven, COUNTS_FOR)
+        except StoreError as error:
+            log.warning("replicas_not_counted", why=str(error))
+            return
+        self._driven = driven
+        self.fraction = fraction(driven, [one.running for one in seen])
+
+    def load(self, running: int) -> float:
+        """How many deployments would share the whole limit as these here share their part."""
+        return running if self.fraction == 1.0 else max(running, self._driven / self.fraction)
+
+
+def fraction(mine: int, all_running: Sequence[int]) -> float:
+    """The part of a replica that drives `mine` deployments; the parts of all add up to 1."""
+    alike = 1 / max(1, len(all_running))
+    total = sum(all_running)
+    return alike if total == 0 else (alike + mine / total) / 2
+
+
 @dataclass(slots=True, kw_only=True)
 class _WantedEdit:
     """One message that wants an edit."""
@@ -50,12 +97,18 @@ class _WantedEdit:
 class EditGate:
     """Admission of edits. Not a task: call `take` again whenever something happened.
 
-    `running` counts the deployments of this replica, whose messages are refreshed.
+    `running` counts the deployments, whose messages are refreshed.
     """
 
     def __init__(
-        self, *, clock: Clock, running: Callable[[], int], limits: EditLimits | None = None
+        self,
+        *,
+        clock: Clock,
+        running: Callable[[], int],
+        limits: EditLimits | None = None,
+        share: BudgetShare | None = None,
     ) -> None:
+        self._share = share
         self._clock = clock
         self._running = running
         self._limits = limits or EditLimits()
@@ -73,7 +126,8 @@ class EditGate:
 
     def refresh_interval(self) -> timedelta:
         """How often a running message is refreshed: max(10 s, 60 N / 40 s)."""
-        shared = WINDOW_S * self.running / self._limits.refreshes_per_minute
+        load = self._share.load(self.running) if self._share else self.running
+        shared = WINDOW_S * load / self._limits.refreshes_per_minute
         return timedelta(seconds=max(self._limits.refresh_s, shared))
 
     def want(self, key: str, urgency: Urgency, *, hold: timedelta = timedelta(0)) -> bool:
@@ -173,8 +227,14 @@ class EditGate:
         An edit counts from its start until a minute after its end: Slack counts it when it
         arrives, which is somewhere in between.
         """
-        most = self._limits.per_minute
-        room = most - min(most - 1, KEPT_FREE[urgency]) - len(self._window) - len(self._in_flight)
+        part = self._share.fraction if self._share else 1.0
+        most = max(1, int(self._limits.per_minute * part))
+        room = (
+            most
+            - min(most - 1, round(KEPT_FREE[urgency] * part))
+            - len(self._window)
+            - len(self._in_flight)
+        )
         at = max(now, self._paused_until)
         if urgency is Urgency.ROUTINE:
             at = max(at, self._last_start + self._limits.routine_spacing_s)

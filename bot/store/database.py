@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
 
 from sqlalchemy import Connection, event, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -73,6 +74,8 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._subscribers: list[Signal] = []
+        self._name = uuid4().hex
+        """Of this process among those that notify."""
         # SQLite has one writer: waiting here is fair and costs no busy loop in its threads.
         self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
@@ -116,13 +119,42 @@ class Database:
             transaction = Transaction(connection=connection)
             async with connection.begin():
                 yield transaction
-        loop = asyncio.get_running_loop()
+                await self._notify(transaction)
         for kind, deployment_id in transaction.signals:
-            for signal in self._subscribers:
-                # Not called here: a subscriber's error is not the writer's.
-                loop.call_soon(signal, kind, deployment_id)
+            self._signal(kind, deployment_id)
+
+    async def _notify(self, transaction: Transaction) -> None:
+        """Tell other replicas with the commit. SQLite has no way to: they poll."""
+        if self._turn is None and transaction.signals:
+            payloads = [f"{self._name} {kind} {about}" for kind, about in transaction.signals]
+            given = {"channel": CHANNEL, "payloads": payloads}
+            await transaction.connection.execute(text(_NOTIFY), given)
+
+    def pass_on(self, payload: str) -> None:
+        """Signal what another replica committed. Its own, which come back, are done already."""
+        name, _, signal = payload.partition(" ")
+        kind, _, deployment_id = signal.partition(" ")
+        if name != self._name:
+            self._signal(kind, deployment_id)
+
+    def catch_up(self) -> None:
+        """Signal what may have been missed."""
+        for kind in ("queued", "outbox"):
+            self._signal(kind, "")
+
+    def _signal(self, kind: str, deployment_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        for signal in self._subscribers:
+            # Not called here: a subscriber's error is not the writer's.
+            loop.call_soon(signal, kind, deployment_id)
 
 
+CHANNEL = "deploybot"
+"""PostgreSQL's channel of all replicas."""
+_NOTIFY = (
+    "SELECT pg_notify(CAST(:channel AS text), payload)"
+    " FROM unnest(CAST(:payloads AS text[])) AS payload"
+)
 _SAME_REVISION = "UPDATE alembic_version SET version_num = version_num"
 """Changes nothing, and is written and committed all the same."""
 _DOWN_STATES = ("08", "25006", "40", "53", "57", "58")

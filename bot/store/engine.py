@@ -1,5 +1,6 @@
 """The store's entry point: database URLs, engines, and opening the store."""
 
+import asyncio
 import importlib.util
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -17,6 +18,7 @@ from bot.outbox import Planner
 from bot.store import schema
 from bot.store.database import Database, configure_sqlite
 from bot.store.leases import DatabaseClock, NowMs
+from bot.store.listening import listen, stop
 from bot.store.postgres import UNNAMED_STATEMENTS, connect
 from bot.store.sql_store import SqlStore
 
@@ -61,15 +63,34 @@ async def open_store(
     engine = build_engine(url, source=source, wait_s=wait_s)
     try:
         await _check_revision(engine, source=source)
-        yield SqlStore(
-            Database(engine),
-            clock=clock,
-            planner=planner,
-            now_ms=now_ms,
-            max_running=max_running,
-        )
+        database = Database(engine)
+        async with _listening(database, url, source, wait_s):
+            yield SqlStore(
+                database,
+                clock=clock,
+                planner=planner,
+                now_ms=now_ms,
+                max_running=max_running,
+            )
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _listening(
+    database: Database, url: str, source: str, wait_s: float
+) -> AsyncIterator[None]:
+    if database.dialect != "postgresql":
+        yield
+        return
+    read = read_url(url, source=source)
+    listening = asyncio.create_task(
+        listen(database, lambda: connect(read, setting=SETTING, source=source, wait_s=wait_s))
+    )
+    try:
+        yield
+    finally:
+        await stop(listening)
 
 
 async def upgrade(url: str, *, source: str = "environment", wait_s: float = WAIT_S) -> None:
@@ -78,6 +99,7 @@ async def upgrade(url: str, *, source: str = "environment", wait_s: float = WAIT
     try:
         with _explained(engine, source):
             await schema.upgrade(engine)
+        await _check_revision(engine, source=source)
     finally:
         await engine.dispose()
 
@@ -173,9 +195,18 @@ def _explained(engine: AsyncEngine, source: str) -> Iterator[None]:
 async def _check_revision(engine: AsyncEngine, *, source: str) -> None:
     with _explained(engine, source):
         found, needed = await schema.current(engine), schema.newest()
-    # An unknown revision is of a newer release, whose tables work with this one.
-    if found == needed or (found is not None and not schema.is_known(found)):
-        return
+        if found == needed:
+            return
+        if found is not None and not schema.is_known(found):
+            oldest = await schema.works_since(engine, found)
+            if oldest is not None and oldest <= needed:
+                return
+            problem = (
+                f"the database is at revision {found}, of a newer release than this one "
+                f"({needed}), which cannot work with it"
+            )
+            fix = "Start the newer release, or restore a copy from before its upgrade."
+            raise ConfigError(SETTING, source, problem, fix)
     lacks = "has no tables" if found is None else f"is at revision {found}, not {needed}"
     fix = "Run: deploybot db upgrade."
     raise ConfigError(SETTING, source, f"the database {lacks}", fix)

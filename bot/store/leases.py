@@ -27,10 +27,11 @@ from bot.clock import Clock
 from bot.deployments.lock import ALL, AppLocked, Follower, Lock, Notice, Standing
 from bot.deployments.locks.rules import stopping, subject_of
 from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Phase
-from bot.deployments.states import RUNNING, SECOND_START
+from bot.deployments.states import ENDINGS, RUNNING, SECOND_START
+from bot.deployments.store_parts import Replica
 from bot.errors import LeaseLost, ServerFull, StaleState
 from bot.store.database import Clash, Database, Transaction, whole
-from bot.store.lock_tables import followers, locks
+from bot.store.lock_tables import followers, locks, replicas
 from bot.store.outbox import put_notices
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import audit_values, deployments, leases
@@ -96,6 +97,30 @@ class SqlLeases:
                 .returning(leases.c.deployment_id)
             )
             return frozenset(held.scalars())
+
+    @whole
+    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+        now, mine = self._now_ms(), replicas.c.replica == replica
+        async with self._database.write() as tx:
+            row = {"running": running, "seen_ms": now}
+            known = await tx.connection.execute(update(replicas).where(mine).values(row))
+            if known.rowcount == 0:
+                await tx.connection.execute(insert(replicas).values(row | {"replica": replica}))
+            gone = replicas.c.seen_ms < now - _ms(seen_within)
+            await tx.connection.execute(delete(replicas).where(gone))
+            seen = await tx.connection.execute(select(replicas).order_by(replicas.c.replica))
+            return [Replica(one.replica, one.running) for one in seen]
+
+    @whole
+    async def cancel_requests(self, replica: str) -> frozenset[str]:
+        async with self._database.read() as connection:
+            found = await connection.execute(
+                select(leases.c.deployment_id)
+                .join(deployments, deployments.c.id == leases.c.deployment_id)
+                .where(leases.c.replica == replica, deployments.c.cancel_at.is_not(None))
+                .where(deployments.c.phase.not_in(ENDINGS))
+            )
+            return frozenset(found.scalars())
 
     @whole
     async def idle(self, deployment_id: str) -> timedelta:

@@ -1,6 +1,6 @@
-"""The tables of locks, of the people who wait for an app, and of notices."""
+"""The tables of locks and who waits for them, of notices, of replicas and of releases."""
 
-from sqlalchemy import JSON, Column, Index, Table
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Table
 
 from bot.store.tables import COUNTER, UtcTime, Words, delivery, metadata
 
@@ -39,3 +39,24 @@ notices = Table(
     *delivery(),
     Index("ix_notices_due", "lane", "state", "next_at"),
 )
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("replica", Words, primary_key=True),
+    # How many deployments it drives.
+    Column("running", Integer, nullable=False),
+    # Its last heartbeat, by the database's clock (`leases.NowMs`).
+    Column("seen_ms", BigInteger, nullable=False),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    # A revision of these tables, and the oldest one whose release works with them.
+    Column("revision", Words, primary_key=True),
+    Column("works_since", Words, nullable=False),
+)
+
+WORKS_SINCE = "0001"
+"""Migrations only add: the release of this revision, and each one since, works with the tables."""

@@ -4,7 +4,6 @@ The first 1 MB and the last 15 MB are kept, up to whole chunks (64 kB), never mo
 A chunk ends with a line, but for single lines that are longer than a chunk.
 """
 
-import asyncio
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from enum import IntEnum
 from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.clock import in_thread
 from bot.deployments.log_pages import LogPages, PageAt, choose, cut_page, plan
 from bot.store.database import Database, whole
 from bot.store.leases import hold
@@ -49,6 +49,15 @@ class Piece:
         return self.text.count(b"\n")
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A piece as it is stored."""
+
+    data: bytes
+    size_bytes: int
+    line_count: int
+
+
 @dataclass(slots=True)
 class _Dropped:
     size_bytes: int = 0
@@ -67,18 +76,20 @@ class SqlLogs:
 
     @whole
     async def append(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        packed = await in_thread(_pack, lines)
         async with self._database.write() as tx:
             await hold(tx.connection, deployment_id, fence)
-            await _append(tx.connection, deployment_id, lines)
+            await _append(tx.connection, deployment_id, packed)
 
     @whole
     async def replace(self, deployment_id: str, lines: Sequence[str], *, fence: int) -> None:
+        packed = await in_thread(_pack, lines)
         async with self._database.write() as tx:
             await hold(tx.connection, deployment_id, fence)
             await tx.connection.execute(
                 delete(log_chunks).where(log_chunks.c.deployment_id == deployment_id)
             )
-            await _append(tx.connection, deployment_id, lines)
+            await _append(tx.connection, deployment_id, packed)
 
     @whole
     async def read(self, deployment_id: str) -> str:
@@ -91,7 +102,7 @@ class SqlLogs:
             stored = [
                 (Place(row.part), row.data, row.size_bytes, row.line_count) for row in rows.all()
             ]
-        return await asyncio.to_thread(_join, stored)
+        return await in_thread(_join, stored)
 
     @whole
     async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
@@ -125,11 +136,13 @@ class SqlLogs:
             (Place(row.part), data[row.part, row.seq], row.size_bytes, row.line_count)
             for row in wanted
         ]
-        texts = await asyncio.to_thread(_cut, stored, chosen)
+        texts = await in_thread(_cut, stored, chosen)
         return LogPages(first=shown[0], texts=texts, count=len(planned), size=sum(sizes))
 
 
-async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequence[str]) -> None:
+async def _append(
+    connection: AsyncConnection, deployment_id: str, packed: Sequence[_Packed]
+) -> None:
     mine = log_chunks.c.deployment_id == deployment_id
     found = await connection.execute(
         select(log_chunks.c.part, func.max(log_chunks.c.seq), func.sum(log_chunks.c.size_bytes))
@@ -139,21 +152,20 @@ async def _append(connection: AsyncConnection, deployment_id: str, lines: Sequen
     known = {Place(part): (seq, int(size)) for part, seq, size in found}
     head_seq, head_size = known.get(Place.HEAD, (-1, 0))
     tail_seq, tail_size = known.get(Place.TAIL, (-1, 0))
-    # After a restart all of 16 MB may come at once.
-    fresh = deque(await asyncio.to_thread(lambda: list(cut(lines))))
-    head: list[Piece] = []
+    fresh = deque(packed)
+    head: list[_Packed] = []
     while fresh and Place.TAIL not in known and head_size < HEAD_BYTES:
         head.append(fresh.popleft())
-        head_size += len(head[-1].text)
-    tail_size += sum(len(piece.text) for piece in fresh)
+        head_size += head[-1].size_bytes
+    tail_size += sum(piece.size_bytes for piece in fresh)
     dropped, emptied = _Dropped(), True
     if tail_size > TAIL_BYTES:
         tail_size, emptied = await _drop_stored(connection, deployment_id, tail_size, dropped)
     # New text is younger than all stored text, so it is dropped only after all of that.
-    while emptied and fresh and tail_size - len(fresh[0].text) >= TAIL_BYTES:
+    while emptied and fresh and tail_size - fresh[0].size_bytes >= TAIL_BYTES:
         piece = fresh.popleft()
-        tail_size -= len(piece.text)
-        dropped.add(len(piece.text), piece.lines)
+        tail_size -= piece.size_bytes
+        dropped.add(piece.size_bytes, piece.line_count)
     await _insert(connection, deployment_id, Place.HEAD, head_seq + 1, head)
     await _insert(connection, deployment_id, Place.TAIL, tail_seq + 1, list(fresh))
     await _count(connection, deployment_id, dropped)
@@ -190,11 +202,10 @@ async def _insert(
     deployment_id: str,
     place: Place,
     first: int,
-    pieces: Sequence[Piece],
+    pieces: Sequence[_Packed],
 ) -> None:
     if not pieces:
         return
-    packed = await asyncio.to_thread(lambda: [zlib.compress(piece.text) for piece in pieces])
     await connection.execute(
         insert(log_chunks),
         [
@@ -202,11 +213,11 @@ async def _insert(
                 "deployment_id": deployment_id,
                 "part": place.value,
                 "seq": seq,
-                "size_bytes": len(piece.text),
-                "line_count": piece.lines,
-                "data": data,
+                "size_bytes": piece.size_bytes,
+                "line_count": piece.line_count,
+                "data": piece.data,
             }
-            for seq, (piece, data) in enumerate(zip(pieces, packed, strict=True), first)
+            for seq, piece in enumerate(pieces, first)
         ],
     )
 
@@ -235,6 +246,14 @@ async def _count(connection: AsyncConnection, deployment_id: str, dropped: _Drop
                 data=b"",
             )
         )
+
+
+def _pack(lines: Sequence[str]) -> Sequence[_Packed]:
+    """Cut and compress. Before the transaction: it must wait for nothing but the database.
+
+    After a restart all of 16 MB may come at once.
+    """
+    return [_Packed(zlib.compress(one.text), len(one.text), one.lines) for one in cut(lines)]
 
 
 def cut(lines: Sequence[str]) -> Iterator[Piece]:

@@ -1,9 +1,20 @@
 """The outbox: what the outside is sent, written with the change, until delivered or given up."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, Table, delete, exists, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Table,
+    and_,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
 from ulid import ULID
 
 from bot.clock import Clock
@@ -62,7 +73,23 @@ class SqlOutbox:
                     .where(rows.c.seq.in_([row["seq"] for row in found]))
                     .values(next_at=now + hold)
                 )
-        return [_read(row, about) for row in found]
+        return [replace(_read(row, about), held_until=now + hold) for row in found]
+
+    @whole
+    async def prolong(self, taken: Outgoing, hold: timedelta) -> Outgoing | None:
+        until = self._clock.now() + hold
+        async with self._database.write() as tx:
+            held = await tx.connection.execute(
+                update(self._rows).where(self._is_held(taken)).values(next_at=until)
+            )
+        return replace(taken, held_until=until) if held.rowcount else None
+
+    def _is_held(self, taken: Outgoing) -> ColumnElement[bool]:
+        """Whether nobody else took or delivered the row since: a hold is a time of its own."""
+        rows = self._rows
+        return and_(
+            rows.c.id == taken.id, rows.c.state == WAITING, rows.c.next_at == taken.held_until
+        )
 
     @whole
     async def delivered(self, outgoing_id: str) -> None:
@@ -74,12 +101,14 @@ class SqlOutbox:
             )
 
     @whole
-    async def retry(self, outgoing_id: str, *, at: datetime, error: str) -> None:
-        await self._fail(outgoing_id, at=at, error=error, state=WAITING)
+    async def retry(self, taken: Outgoing, *, at: datetime, error: str) -> None:
+        await self._fail(self._is_held(taken), at=at, error=error, state=WAITING)
 
     @whole
     async def give_up(self, outgoing_id: str, *, error: str) -> None:
-        await self._fail(outgoing_id, at=self._clock.now(), error=error, state=GIVEN_UP)
+        # Another replica may have delivered it meanwhile.
+        waiting = and_(self._rows.c.id == outgoing_id, self._rows.c.state == WAITING)
+        await self._fail(waiting, at=self._clock.now(), error=error, state=GIVEN_UP)
 
     @whole
     async def outgoing(self, *, limit: int = 50) -> Sequence[Outgoing]:
@@ -131,12 +160,13 @@ class SqlOutbox:
             rows = await connection.execute(select(endpoints).order_by(endpoints.c.lane))
             return {row.lane: row.reason for row in rows}
 
-    async def _fail(self, outgoing_id: str, *, at: datetime, error: str, state: str) -> None:
+    async def _fail(
+        self, which: ColumnElement[bool], *, at: datetime, error: str, state: str
+    ) -> None:
         async with self._database.write() as tx:
             await tx.connection.execute(
                 update(self._rows)
-                # Another replica may have delivered it meanwhile.
-                .where(self._rows.c.id == outgoing_id, self._rows.c.state == WAITING)
+                .where(which)
                 .values(tries=self._rows.c.tries + 1, next_at=at, last_error=error, state=state)
             )
 

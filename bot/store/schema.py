@@ -7,10 +7,11 @@ loading it takes longer than everything else at a start, and most starts migrate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy import Connection, MetaData, delete, insert, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.store.database import translated
+from bot.store.lock_tables import WORKS_SINCE, releases
 from bot.store.tables import REVISION, metadata
 
 if TYPE_CHECKING:
@@ -43,8 +44,24 @@ def is_known(revision: str) -> bool:
     return revision in {script.revision for script in scripts.walk_revisions()}
 
 
+async def works_since(engine: AsyncEngine, revision: str) -> str | None:
+    """The oldest revision whose release works with tables of that newer one; None: not known."""
+    with translated():
+        async with engine.connect() as connection:
+            return await connection.run_sync(_works_since, revision)
+
+
+def _works_since(connection: Connection, revision: str) -> str | None:
+    if not inspect(connection).has_table(releases.name):
+        return None
+    query = select(releases.c.works_since).where(releases.c.revision == revision)
+    return connection.execute(query).scalar_one_or_none()
+
+
 async def upgrade(engine: AsyncEngine) -> None:
     """Bring the database to the newest revision. A database of a newer release is left alone.
+
+    All in one transaction: a process that is killed in it leaves the former tables.
 
     The engine must come from `engine.build_engine(..., migrates=True)`: SQLite rebuilds tables,
     and with foreign keys on that would delete the rows that point at them.
@@ -77,6 +94,8 @@ def _upgrade(connection: Connection) -> None:
     revision = _current(connection)
     if revision is None or (revision != newest() and is_known(revision)):
         migrate(connection)
+        connection.execute(delete(releases).where(releases.c.revision == newest()))
+        connection.execute(insert(releases).values(revision=newest(), works_since=WORKS_SINCE))
 
 
 def alembic_config(connection: Connection, scripts: Path, tables: MetaData = metadata) -> "Config":

@@ -142,8 +142,8 @@ class SqlStore:
         if deployment.phase not in ENDINGS:
             raise StaleState(f"deployment {deployment.id} cannot be corrected to no end")
         values = fact_values(deployment)
-        del values["fence"]
         async with self.database.write() as tx:
+            await hold(tx.connection, deployment.id, deployment.fence)
             fresh = await _update(tx.connection, deployment.id, values, was=None)
             await self._record(tx, fresh, audit, event)
         return fresh

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
 from bot.deployments.model import LogFacts
-from bot.deployments.ports import DeployStream, Dokku
+from bot.deployments.ports import DeployStream, Dokku, MaySend
 from tests.support.fake_dokku import FakeDokku
 
 
@@ -50,8 +50,10 @@ class DokkuOfApps(Dokku):
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         return await self.of[app].facts_of(app, lines)
 
-    async def cancel_build(self, app: str) -> bool:
-        return await self.of[app].cancel_build(app)
+    async def cancel_build(self, app: str, *, may_send: MaySend | None = None) -> bool:
+        return await self.of[app].cancel_build(app, may_send=may_send)
 
-    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
-        return await self.of[app].deploy(app, repo, pinned)
+    async def deploy(
+        self, app: str, repo: str, pinned: str, *, may_send: MaySend | None = None
+    ) -> DeployStream:
+        return await self.of[app].deploy(app, repo, pinned, may_send=may_send)

@@ -14,8 +14,8 @@ from bot.deployments.dokku_facts import (
     Pace,
 )
 from bot.deployments.model import LogFacts, LogMarker, Phase
-from bot.deployments.ports import DeployStream, Dokku
-from bot.errors import DokkuError, OutcomeUnknown, Unreachable
+from bot.deployments.ports import DeployStream, Dokku, MaySend
+from bot.errors import DokkuError, OutcomeUnknown, Unreachable, Withheld
 from tests.support.builders import METADATA, NEW, OLD, OLD_METADATA, SHA, containers
 
 PHASES = {
@@ -154,6 +154,8 @@ class FakeDokku(Dokku):
     """Questions that are never answered."""
     answer_s: float = 0.05
     login_s: float = 0.1
+    cancel_s: float | None = None
+    """How long `builds:cancel` waits for its turn; None: as every question."""
     record_after_s: float = 0.4
     makes_records: bool = True
     cancel_works: bool = True
@@ -255,8 +257,10 @@ class FakeDokku(Dokku):
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         return read_facts(lines)
 
-    async def cancel_build(self, app: str) -> bool:
-        await self._answer("cancel_build")
+    async def cancel_build(self, app: str, *, may_send: MaySend | None = None) -> bool:
+        await self._answer("cancel_build", self.cancel_s)
+        if may_send is not None and not may_send():
+            raise Withheld("nothing was sent")
         self.cancels.append(asyncio.get_running_loop().time())
         if not self.cancel_works:
             return False
@@ -265,8 +269,12 @@ class FakeDokku(Dokku):
                 stream.end(141, BuildStatus.CANCELED, -1)
         return True
 
-    async def deploy(self, app: str, repo: str, pinned: str) -> DeployStream:
+    async def deploy(
+        self, app: str, repo: str, pinned: str, *, may_send: MaySend | None = None
+    ) -> DeployStream:
         await self._answer("deploy", self.login_s)
+        if may_send is not None and not may_send():
+            raise Withheld("nothing was sent")
         build_id = f"b{len(self.streams) + 1}"
         stream = FakeStream(self, build_id)
         self.streams.append(stream)

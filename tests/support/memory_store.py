@@ -1,7 +1,7 @@
 """The store's port in memory, guards and leases included; it can be taken away for a while."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ from bot.deployments.model import (
 from bot.deployments.ports import Store
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
-from bot.deployments.store_parts import Leases, Locks, Logs
+from bot.deployments.store_parts import Leases, Locks, Logs, Replica
 from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
 from tests.support.log_pages import pages_of
 
@@ -48,6 +48,8 @@ class Calls:
         """Method -> what its next calls raise instead of doing anything."""
         self.lost_answers: dict[str, int] = {}
         """Method -> how many of its next calls are done, but say that the database is down."""
+        self.hanging: set[str] = set()
+        """Methods that never answer."""
         self.calls: list[str] = []
 
     def fail(self, method: str, error: Exception | None = None, *, times: int = 1) -> None:
@@ -60,6 +62,8 @@ class Calls:
     async def begin(self, method: str) -> None:
         self.calls.append(method)
         await asyncio.sleep(0)
+        if method in self.hanging:
+            await asyncio.Event().wait()
         if self.failing.get(method):
             raise self.failing[method].pop(0)
         if self.down:
@@ -76,6 +80,8 @@ class MemoryLeases(dict[str, _Lease], Leases):
 
     def __init__(self, calls: Calls, clock: Clock, tell: Signal) -> None:
         super().__init__()
+        self.rows: Mapping[str, Deployment] = {}
+        self.seen: dict[str, tuple[float, int]] = {}
         self._calls = calls
         self._clock = clock
         self._tell = tell
@@ -99,6 +105,19 @@ class MemoryLeases(dict[str, _Lease], Leases):
         await asyncio.sleep(0)  # others may come between the commit and its answer
         self._calls.end("renew")
         return found
+
+    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+        await self._calls.begin("beat")
+        now = self._clock.monotonic()
+        self.seen[replica] = (now, running)
+        since = now - seen_within.total_seconds()
+        return [Replica(name, driven) for name, (at, driven) in self.seen.items() if at >= since]
+
+    async def cancel_requests(self, replica: str) -> frozenset[str]:
+        await self._calls.begin("cancel_requests")
+        mine = (key for key, held in self.items() if held.replica == replica)
+        rows = [self.rows[key] for key in mine if key in self.rows]
+        return frozenset(row.id for row in rows if row.cancel and row.phase not in ENDINGS)
 
     async def idle(self, deployment_id: str) -> timedelta:
         await self._calls.begin("idle")
@@ -217,6 +236,7 @@ class MemoryStore(Calls, Store):
         self.listeners: list[Signal] = []
         self._clock = clock
         self._leases = MemoryLeases(self, clock, self._tell)
+        self._leases.rows = self.rows
         self._logs = MemoryLogs(self, self._leases)
         self._locks = MemoryLocks(self, self._tell, self.audit)
 
@@ -313,6 +333,7 @@ class MemoryStore(Calls, Store):
         await self.begin("correct")
         if self._stored(deployment.id).phase not in ENDINGS or deployment.phase not in ENDINGS:
             raise StaleState(f"{deployment.id} has not ended")
+        self.leases.hold(deployment.id, deployment.fence)
         self._write(deployment, audit, event)
         self.end("correct")
         return deployment

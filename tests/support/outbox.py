@@ -87,12 +87,19 @@ class MemoryOutbox(Outbox):
         await self._tell()
         return taken
 
+    async def prolong(self, taken: Outgoing, hold: timedelta) -> Outgoing | None:
+        if self.broken:
+            raise ConnectionError("the database is away")
+        self.held[taken.id] = self._clock.now() + hold
+        await self._tell()
+        return taken
+
     async def delivered(self, outgoing_id: str) -> None:
         await self._put(replace(self.rows[outgoing_id], state="delivered"))
 
-    async def retry(self, outgoing_id: str, *, at: datetime, error: str) -> None:
-        self.held.pop(outgoing_id, None)
-        row = self.rows[outgoing_id]
+    async def retry(self, taken: Outgoing, *, at: datetime, error: str) -> None:
+        self.held.pop(taken.id, None)
+        row = self.rows[taken.id]
         await self._put(replace(row, next_at=at, last_error=error, tries=row.tries + 1))
 
     async def give_up(self, outgoing_id: str, *, error: str) -> None:

@@ -67,6 +67,14 @@ class PostgresServer:
         self.run_sql(f"CREATE DATABASE {name}")
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
+    def dump(self, url: str, *, into: str) -> None:
+        """Copy a database into another one: `pg_dump` and `pg_restore`, as operators do."""
+        file, host = str(self.folder / "copy"), str(self.folder)
+        names = [re.sub(r".*@/(\w+).*", r"\1", one) for one in (url, into)]
+        of = ("-h", host, "-U", "postgres", "-d")
+        self._run("pg_dump", "--format=custom", "-f", file, *of, names[0])
+        self._run("pg_restore", "--no-owner", "--exit-on-error", *of, names[1], file)
+
     @contextmanager
     def pooler(self) -> Iterator[str]:
         """pgbouncer in transaction mode before it; what to put in place of the folder in a URL."""

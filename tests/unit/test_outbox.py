@@ -124,6 +124,64 @@ async def test_rows_of_a_deployment_keep_their_order_and_others_do_not_wait(
     assert receiver.received == [first, other, first, second]
 
 
+async def pass_slowly(clock: HandClock, duration: timedelta) -> None:
+    """In steps of a second, with turns of the loop in between."""
+    for _ in range(int(duration.total_seconds())):
+        clock.advance(timedelta(seconds=1))
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("jump", [timedelta(0), timedelta(hours=1)], ids=["slow", "clock jumps"])
+async def test_delivery_under_way_is_begun_once(
+    outbox: MemoryOutbox, clock: HandClock, receiver: Receiver, jump: timedelta
+) -> None:
+    answered = asyncio.Event()
+
+    async def deliver(row: Outgoing) -> Attempt:
+        await receiver(row)
+        await answered.wait()
+        return Delivered()
+
+    lane = OutboxLane(lane=LANE, outbox=outbox, deliver=deliver, clock=clock)
+    key = outbox.add(lane=LANE, deployment="d")
+    async with open_lanes([lane]):
+        await outbox.until_looked(1)
+        if jump:
+            outbox.held.clear()  # the wall clock was put forward: every hold has ended
+        await pass_slowly(clock, timedelta(minutes=4))
+        assert receiver.received == [key]
+        answered.set()
+        await outbox.until(key, state="delivered")
+    assert receiver.received == [key]
+
+
+async def test_delivery_ends_before_another_process_may_begin_it(
+    outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
+) -> None:
+    """The database went away: nothing prolongs the hold."""
+    ended: list[float] = []
+
+    async def deliver(row: Outgoing) -> Attempt:
+        await receiver(row)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(clock.monotonic())
+        raise AssertionError
+
+    lane = OutboxLane(lane=LANE, outbox=outbox, deliver=deliver, clock=clock)
+    key = outbox.add(lane=LANE, deployment="d")
+    async with open_lanes([lane]):
+        await outbox.until_looked(1)
+        await pass_slowly(clock, timedelta(seconds=1))
+        outbox.broken = 1_000
+        await pass_slowly(clock, lane.timing.hold)
+        assert receiver.received == [key]
+        assert len(ended) == 1
+        assert ended[0] < lane.timing.hold.total_seconds()
+
+
 async def test_failed_row_is_retried_on_schedule_and_given_up(
     lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:

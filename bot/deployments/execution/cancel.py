@@ -90,7 +90,9 @@ class Canceller:
             try:
                 if await self._is_certain() and not self._is_over():
                     self._note_who_stops_it()
-                    await self._dokku.cancel_build(self._owned.row.dokku_app)
+                    await self._dokku.cancel_build(
+                        self._owned.row.dokku_app, may_send=self._owned.has_right
+                    )
             except DokkuError as error:
                 # Asked again; closing the connection needs no answer.
                 log.info("cancel_not_answered", deployment_id=self._owned.id, why=str(error))

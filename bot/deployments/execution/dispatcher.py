@@ -20,7 +20,7 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS, describe_full_server, startable, waiting_for_slot
 from bot.deployments.queue.unresolved import UnresolvedCommits
 from bot.deployments.queue.waiting_list import WaitingList
-from bot.deployments.state.repository import CacheSync
+from bot.deployments.state.repository import CacheSync, CancelRequests
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import (
     DokkuError,
@@ -55,6 +55,9 @@ class Dispatcher:
         self._timing = context.timing
         self._clock = context.clock
         self._cache_sync = CacheSync(context.deployments)
+        self._cancel_requests = CancelRequests(
+            context.deployments.store, replica=replica, clock=context.clock
+        )
         self._lock_watch = LockWatch(store=context.deployments.store, clock=context.clock)
         self._waiting_list = WaitingList(
             deployments=context.deployments,
@@ -85,7 +88,6 @@ class Dispatcher:
         """Leases that could not be released yet, with their fences."""
         self._look = asyncio.Event()
         self._open = False
-        self._renewed_at = context.clock.monotonic()
 
     # --- calls from outside, each returns at once or polls
 
@@ -116,29 +118,33 @@ class Dispatcher:
         if worker is None or worker.owned.lost:
             return
         try:
-            await worker.poll()
+            await worker.poll(read_request=await self._cancel_requests.includes(deployment_id))
         except (LeaseLost, StaleState) as stale:
             log.info("poll_stopped", deployment_id=deployment_id, why=str(stale))
         except Exception:
             log.exception("poll_failed", deployment_id=deployment_id)
 
     async def heartbeat(self) -> None:
-        """Renew the leases; workers whose lease is lost stop acting."""
+        """Renew the leases; workers whose lease is lost stop acting.
+
+        A database that does not answer holds up no later renewal.
+        """
+        renewing = self._context.spawn(self._renew())
+        await asyncio.wait({renewing}, timeout=self._timing.answer_within.total_seconds())
+        if not renewing.done():
+            log.warning("leases_not_renewed", why="the database has not answered yet")
+
+    async def _renew(self) -> None:
         # What is claimed while the database answers is missing from the answer.
-        workers = dict(self._workers)
+        workers, asked_at = dict(self._workers), self._clock.monotonic()
         try:
             held = await self._store.leases.renew(self._replica, self._timing.lease, workers)
         except StoreError as error:
             log.warning("leases_not_renewed", why=str(error))
-            silent_for = self._clock.monotonic() - self._renewed_at
-            if silent_for > self._timing.stop_acting.total_seconds():
-                for worker in self._workers.values():
-                    worker.owned.suspend()
             return
-        self._renewed_at = self._clock.monotonic()
         for deployment_id, worker in workers.items():
             if deployment_id in held:
-                worker.owned.allow()
+                worker.owned.renewed(asked_at)
             elif worker.owned.row.phase not in ENDINGS:
                 worker.owned.lose()
                 self._context.polls.unwatch(deployment_id)
@@ -250,6 +256,7 @@ class Dispatcher:
         if not self._retries.is_due(row.id):
             return
         idle = await self._store.leases.idle(row.id)
+        asked_at = self._clock.monotonic()
         fence = await self._store.leases.claim(row.id, self._replica, self._timing.lease)
         if fence is None:
             return
@@ -258,7 +265,12 @@ class Dispatcher:
             wanted = self._open and fresh is not None and fresh.phase not in ENDINGS
             if fresh is not None and wanted:
                 dokku = self._servers.get(fresh.server)
-                worker = Worker(replace(fresh, fence=fence), dokku=dokku, context=self._context)
+                worker = Worker(
+                    replace(fresh, fence=fence),
+                    dokku=dokku,
+                    context=self._context,
+                    claimed_at=asked_at,
+                )
                 self._workers[row.id] = worker
                 self._tasks[row.id] = self._context.spawn(self._run(worker, idle))
         finally:

@@ -64,9 +64,15 @@ class OwnedDeployment:
     """Writes carry the fence; they wait while the lease cannot be renewed, and stop if it is lost.
 
     A write waits for a database that does not answer. Every other error of the store passes.
+
+    What has no fence (a command to Dokku, an edit of the message) asks `may_act` right before.
+    It goes by this machine's clock alone: a renewal that hangs says nothing, and a process that
+    was stopped for a minute is not told.
     """
 
-    def __init__(self, row: Deployment, *, context: WorkerContext) -> None:
+    def __init__(
+        self, row: Deployment, *, context: WorkerContext, claimed_at: float | None = None
+    ) -> None:
         self.row = row
         self.deployments = context.deployments
         self.gone = asyncio.Event()
@@ -74,8 +80,8 @@ class OwnedDeployment:
         self._clock = context.clock
         self._timing = context.timing
         self._lock = asyncio.Lock()
-        self._may_act = asyncio.Event()
-        self._may_act.set()
+        self._renewed_at = context.clock.monotonic() if claimed_at is None else claimed_at
+        self._renewed = asyncio.Event()
 
     @property
     def lost(self) -> bool:
@@ -85,7 +91,12 @@ class OwnedDeployment:
     @property
     def may_act(self) -> bool:
         """Whether this replica owns it and renewed the lease in time."""
-        return not self.lost and self._may_act.is_set()
+        silent_for = self._clock.monotonic() - self._renewed_at
+        return not self.lost and silent_for < self._timing.stop_acting.total_seconds()
+
+    def has_right(self) -> bool:
+        """`may_act`, asked when a command is about to leave this machine."""
+        return self.may_act
 
     def is_over(self) -> bool:
         """Whether it has ended or another replica owns it: nothing is left to do here."""
@@ -96,18 +107,15 @@ class OwnedDeployment:
         """The deployment's id."""
         return self.row.id
 
-    def suspend(self) -> None:
-        """The lease could not be renewed in time: write nothing until `allow` or `lose`."""
-        self._may_act.clear()
-
-    def allow(self) -> None:
-        """The lease holds, or holds again."""
-        self._may_act.set()
+    def renewed(self, asked_at: float) -> None:
+        """The lease holds, or holds again: the database was asked at `asked_at` (monotonic)."""
+        self._renewed_at = max(self._renewed_at, asked_at)
+        self._renewed.set()
 
     def lose(self) -> None:
         """Another replica owns it now: every further write raises LeaseLost."""
         self.gone.set()
-        self._may_act.set()
+        self._renewed.set()
 
     async def move(
         self,
@@ -149,8 +157,7 @@ class OwnedDeployment:
             wanted = replace(self.row, phase=to or was, **changes)
             tries = 0
             while True:
-                await self._may_act.wait()
-                self._check_owned()
+                await self._until_may_act()
                 try:
                     # The answer to a write may be lost: its event must not be sent twice.
                     made = await self._as_written(wanted) if tries else None
@@ -179,6 +186,12 @@ class OwnedDeployment:
         same = replace(stored, cancel=wanted.cancel, message=wanted.message, commits=wanted.commits)
         return stored if same == wanted else None
 
+    async def _until_may_act(self) -> None:
+        while not self.may_act:
+            self._check_owned()
+            self._renewed.clear()
+            await self._renewed.wait()
+
     def _check_owned(self) -> None:
         if self.lost:
             raise LeaseLost(f"deployment {self.id} is owned by another replica now")
@@ -202,7 +215,7 @@ class OwnedDeployment:
         if self.lost:
             return
         progress: Progress = replace(self.deployments.progress(self.id), **changes)
-        if self._may_act.is_set():
+        if self.may_act:
             self.deployments.note(self.id, progress, urgency)
         else:
             # Another replica may show it: keep the note, and edit when the lease holds again.

@@ -34,6 +34,7 @@ from bot.errors import (
     OutcomeUnknown,
     StoreError,
     Unreachable,
+    Withheld,
 )
 
 log = structlog.get_logger(__name__)
@@ -289,20 +290,26 @@ class Start:
         row = self._owned.row
         if row.repo is None:
             raise ValueError("a resolved deployment has a repository")
-        tries = self._timing.start_tries
-        for number in range(1, tries + 1):
+        tries, number = self._timing.start_tries, 1
+        while True:
             # A lease may run out while its owner is suspended: ask the database, then start.
             if (await self._owned.confirm()).cancel is not None:
                 raise NotStarted.cancelled(self._owned.row.attempt)
             try:
                 if number > 1:
                     await self._give_way()
-                stream = await self._dokku.deploy(row.dokku_app, row.repo, row.pinned)
+                stream = await self._dokku.deploy(
+                    row.dokku_app, row.repo, row.pinned, may_send=self._owned.has_right
+                )
+            except Withheld:
+                log.info("start_withheld", deployment_id=row.id)
+                continue  # waits for the lease
             except Unreachable as error:
                 if number == tries or error.final:
                     raise NotStarted(Failure.SERVER_UNREACHABLE, str(error)) from error
                 self._owned.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
                 await self._pause(self._timing.start_window / tries)
+                number += 1
                 continue
             except Declined as error:
                 # Not even sent, and it would be declined again.

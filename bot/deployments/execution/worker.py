@@ -43,10 +43,18 @@ class Worker:
     living deploy kills it.
     """
 
-    def __init__(self, row: Deployment, *, dokku: Dokku, context: WorkerContext) -> None:
+    def __init__(
+        self,
+        row: Deployment,
+        *,
+        dokku: Dokku,
+        context: WorkerContext,
+        claimed_at: float | None = None,
+    ) -> None:
+        """`claimed_at`: when the database was asked for the lease, in monotonic seconds."""
         self._context, self._dokku = context, dokku
         self._timing, self._clock = timing, clock = context.timing, context.clock
-        self.owned = OwnedDeployment(row, context=context)
+        self.owned = OwnedDeployment(row, context=context, claimed_at=claimed_at)
         self._attempt = Attempt(clock.monotonic())
         self._collector = EvidenceCollector(dokku, clock=clock, look_again=timing.look_again)
         self._results = ResultWriter(self.owned, self._collector, self._attempt, context)
@@ -236,17 +244,18 @@ class Worker:
             )
             self._cancelling = self._context.spawn(canceller.run())
 
-    async def poll(self) -> None:
+    async def poll(self, *, read_request: bool = True) -> None:
         """One poll: show the answer, and act on what it says about contact and time limit."""
         try:
-            await self.owned.refresh_cancel_request()
+            if read_request:
+                await self.owned.refresh_cancel_request()
             if self.owned.row.cancel is not None:
                 self.begin_cancel()
             attempt = self._attempt
             contact = await self._watchdog.poll(attempt)
             if contact in {Contact.LOST, Contact.APP_GONE}:
                 await self._lose_contact(app_gone=contact is Contact.APP_GONE)
-            elif contact is Contact.DEAD and attempt.open_stream is not None:
+            elif contact is Contact.DEAD and attempt.open_stream and self.owned.may_act:
                 log.info("dead_connection_closed", deployment_id=self.owned.id)
                 self._context.spawn(attempt.open_stream.close())
         finally:  # also while polls fail

@@ -86,8 +86,8 @@ class CrashWatch:
         store = self._deployments.store
         async with leased(store, row.id, self._replica, WRITE_WITHIN) as fence:
             fresh = await store.get(row.id) if fence is not None else None
-            if fresh is not None and not fresh.crash_told:
-                await self._note(fresh, down)
+            if fence is not None and fresh is not None and not fresh.crash_told:
+                await self._note(replace(fresh, fence=fence), down)
 
     async def _note(self, row: Deployment, down: Sequence[str]) -> None:
         names = ", ".join(down)

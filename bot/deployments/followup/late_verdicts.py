@@ -138,9 +138,9 @@ class LateVerdicts:
         fresh = await self._store.get(deployment_id)
         if fresh is None or fresh.live is not Live.UNKNOWN or fresh.late_over:
             return
-        if await self._is_replaced(fresh):
-            return
         row = replace(fresh, fence=fence)
+        if await self._is_replaced(row):
+            return
         if stream_end is not None:
             row = replace(row, exit_status=stream_end.exit_status)
         await self._check(row, stream_end.output if stream_end else None)

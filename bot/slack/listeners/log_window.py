@@ -1,8 +1,8 @@
 """A deployment's log in Slack: the modal with its pages and buttons, and the file."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from bot.clock import in_thread
 from bot.deployments.log_pages import LogPages
 from bot.deployments.model import Deployment
 from bot.deployments.states import ENDINGS
@@ -98,11 +98,11 @@ async def find_error(logs: Logs, deployment_id: str) -> int | None:
     None: there is none. Threads search, and never more than a slice at a time.
     """
     end = await logs.pages(deployment_id, None, _END_PAGES)
-    found = await asyncio.to_thread(_page_of, end, reason_at)
+    found = await in_thread(_page_of, end, reason_at)
     first = 0
     while found is None:
         piece = await logs.pages(deployment_id, first, SLICE_PAGES)
-        found = await asyncio.to_thread(_page_of, piece, complaint_at)
+        found = await in_thread(_page_of, piece, complaint_at)
         first = piece.first + len(piece.texts)
         if first >= piece.count:
             break

@@ -217,9 +217,6 @@ class LiveMessages(Announcer):
             self._forget(deployment_id)
             return False
         deployment, message = known
-        if not message.stored:
-            await self._store_place(deployment_id, message.place)
-            message.stored = True
         rendered, has_lines = self._render(deployment, bare=message.bare)
         changed_at, message.changed_at = message.changed_at, None
         refresh = urgency is Urgency.ROUTINE and deployment.phase in RUNNING
@@ -258,6 +255,10 @@ class LiveMessages(Announcer):
             message = self._messages[deployment_id] = LiveMessage(place=deployment.message)
         if deployment is None or message is None:
             return None
+        if not message.stored:
+            await self._store_place(deployment_id, message.place)
+            message.stored = True
+        # Last, and no wait before the edit: a lease may run out while others are asked.
         if deployment.phase in RUNNING and not self._shows_running(deployment_id):
             return None
         return deployment, message

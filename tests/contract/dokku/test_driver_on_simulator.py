@@ -11,7 +11,7 @@ from bot.deployments.model import LogFacts, LogMarker
 from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
-from bot.errors import CommandFailed, OutcomeUnknown, Unreachable
+from bot.errors import CommandFailed, OutcomeUnknown, Unreachable, Withheld
 from bot.redaction import Redactor
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.sshd import DokkuServer, open_dokku
@@ -101,6 +101,16 @@ async def test_a_failed_deploy_says_why_and_leaves_the_old_release(
     assert LogMarker.DEPLOYED not in facts.markers
     assert (facts.error is None) == (outcome == "dokku_killed")
     assert await driver.containers(APP) == before
+
+
+async def test_nothing_is_sent_without_the_right_to(driver: Driver) -> None:
+    """It is asked when the channel is open: a login may take longer than a lease."""
+    known = await driver.builds(APP)
+    with pytest.raises(Withheld):
+        await driver.deploy(APP, REPO, NEW, may_send=lambda: False)
+    with pytest.raises(Withheld):
+        await driver.cancel_build(APP, may_send=lambda: False)
+    assert await driver.builds(APP) == known
 
 
 async def test_very_long_output_is_read_to_its_end(driver: Driver, host: DokkuHost) -> None:

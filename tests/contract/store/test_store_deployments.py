@@ -29,6 +29,8 @@ from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import (
     ADA,
     BEGIN,
+    LEASE,
+    Dial,
     StillClock,
     a_deployment,
     create,
@@ -316,6 +318,22 @@ async def test_only_a_correction_changes_an_ended_deployment(store: SqlStore) ->
     assert fresh == proven
     assert [e.action for _, e in await store.audit_of(ended.id)][-1] == "corrected"
     assert [out.kind for out in await store.outbox.outgoing()] == ["deployment.corrected"]
+
+
+async def test_correction_of_a_former_owner_is_refused(store: SqlStore, dial: Dial) -> None:
+    ended = await move(
+        store, await start(store), Phase.FAILED, failure=Failure.LOST_CONTACT, live=Live.UNKNOWN
+    )
+    dial.ahead += LEASE + timedelta(seconds=1)
+    newer = replace(await own(store, ended, "two"), live=Live.NEW)
+    stopped = replace(ended, live=Live.PREVIOUS)
+    with pytest.raises(LeaseLost):
+        await store.correct(stopped, audit=said("corrected"), event=None)
+    fresh = await store.correct(newer, audit=said("corrected"), event=None)
+    assert fresh == newer
+    with pytest.raises(LeaseLost):
+        await store.correct(stopped, audit=said("corrected"), event=None)
+    assert await store.get(ended.id) == newer
 
 
 async def test_correction_needs_an_ended_phase_before_and_after(store: SqlStore) -> None:

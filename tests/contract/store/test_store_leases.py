@@ -7,9 +7,20 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.model import Phase
+from bot.deployments.store_parts import Replica
 from bot.errors import LeaseLost
 from bot.store.sql_store import SqlStore
-from tests.contract.store.stories import LEASE, Dial, StillClock, create, move, own, start
+from tests.contract.store.stories import (
+    ADA,
+    BEGIN,
+    LEASE,
+    Dial,
+    StillClock,
+    create,
+    move,
+    own,
+    start,
+)
 
 
 async def test_valid_lease_cannot_be_claimed(store: SqlStore, other: SqlStore) -> None:
@@ -109,3 +120,34 @@ async def test_database_clock_advances(store: SqlStore) -> None:
     async with asyncio.timeout(10):
         while await store.leases.claim(deployment.id, "two", LEASE) is None:
             await store.database.check_writes()
+
+
+async def test_cancel_requests_of_a_replicas_unfinished_deployments(store: SqlStore) -> None:
+    asked, not_asked = await start(store), await start(store, dokku_app="b")
+    ended = await start(store, dokku_app="c")
+    others = await own(store, await create(store, dokku_app="d"), "two")
+    for row in (asked, ended, others):
+        await store.ask_cancel(row.id, ADA, BEGIN)
+    await move(store, ended, Phase.FAILED)
+    assert await store.leases.cancel_requests("one") == {asked.id}
+    assert await store.leases.cancel_requests("two") == {others.id}
+    assert not_asked.phase is Phase.STARTING
+
+
+async def test_replicas_see_each_other_for_a_while_after_their_last_beat(
+    store: SqlStore, other: SqlStore, dial: Dial
+) -> None:
+    minute = timedelta(minutes=1)
+    assert await store.leases.beat("one", 3, minute) == [Replica("one", 3)]
+    assert await other.leases.beat("two", 0, minute) == [Replica("one", 3), Replica("two", 0)]
+    dial.ahead += timedelta(seconds=59)
+    assert await store.leases.beat("one", 4, minute) == [Replica("one", 4), Replica("two", 0)]
+    dial.ahead += timedelta(seconds=2)
+    assert await store.leases.beat("one", 4, minute) == [Replica("one", 4)]
+
+
+async def test_replicas_that_appear_at_once(store: SqlStore, other: SqlStore) -> None:
+    minute = timedelta(minutes=1)
+    beats = [one.leases.beat(f"{n}", n, minute) for n, one in enumerate([store, other] * 8)]
+    await asyncio.gather(*beats)
+    assert len(await store.leases.beat("0", 0, minute)) == 16

@@ -78,7 +78,7 @@ async def test_removal_writes_the_notice_once(
     (row,) = await store.notices.take(NOTICES_LANE, limit=5, hold=timedelta(minutes=1))
     assert (row.deployment_id, row.kind, row.body) == (RELEASED.to, RELEASED.kind, RELEASED.body)
     assert not await other.notices.take(NOTICES_LANE, limit=5, hold=timedelta(minutes=1))
-    await store.notices.retry(row.id, at=clock.now(), error="ratelimited")
+    await store.notices.retry(row, at=clock.now(), error="ratelimited")
     (again,) = await other.notices.take(NOTICES_LANE, limit=5, hold=timedelta(minutes=1))
     assert (again.id, again.tries) == (row.id, 1)
     await other.notices.delivered(row.id)

@@ -69,6 +69,27 @@ async def test_row_of_a_dead_taker_is_due_again(
     assert again.id == held.id
 
 
+async def test_prolonged_row_stays_its_takers(
+    store: SqlStore, other: SqlStore, clock: StillClock
+) -> None:
+    await tell(store, await start(store), "a")
+    (row,) = await take(store)
+    for _ in range(3):
+        clock.move(HOLD - timedelta(seconds=1))
+        assert kinds(await take(other)) == []
+        prolonged = await store.outbox.prolong(row, HOLD)
+        assert prolonged is not None
+        row = prolonged
+    clock.move(HOLD)
+    (others,) = await take(other)
+    assert await store.outbox.prolong(row, HOLD) is None
+    await store.outbox.retry(row, at=clock.now(), error="late")
+    assert kinds(await take(store)) == []
+    await store.outbox.delivered(row.id)  # it was: the other one's attempt has the same id
+    await other.outbox.retry(others, at=clock.now(), error="409")
+    assert kinds(await take(store)) == []
+
+
 async def test_retried_row_holds_back_only_its_deployment(
     store: SqlStore, clock: StillClock
 ) -> None:
@@ -77,7 +98,7 @@ async def test_retried_row_holds_back_only_its_deployment(
     await tell(store, one, "one-2")
     (out,) = await take(store)
     await store.outbox.retry(
-        out.id, at=clock.now() + timedelta(minutes=2), error="503 from the endpoint"
+        out, at=clock.now() + timedelta(minutes=2), error="503 from the endpoint"
     )
     await tell(store, two, "two-1")
     assert kinds(await take(store)) == ["two-1"]
@@ -100,7 +121,7 @@ async def test_row_delivered_by_another_replica_is_not_retried(store: SqlStore) 
     await tell(store, await start(store), "a")
     (out,) = await take(store)
     await store.outbox.delivered(out.id)
-    await store.outbox.retry(out.id, at=BEGIN, error="late")
+    await store.outbox.retry(out, at=BEGIN, error="late")
     await store.outbox.give_up(out.id, error="late")
     (seen,) = await store.outbox.outgoing()
     assert (seen.state, seen.tries, seen.last_error) == ("delivered", 0, None)
@@ -110,7 +131,7 @@ async def test_row_delivered_by_another_replica_is_not_retried(store: SqlStore) 
 async def test_given_up_row_is_kept_and_can_be_replayed(store: SqlStore, clock: StillClock) -> None:
     await tell(store, await start(store), "a")
     (out,) = await take(store)
-    await store.outbox.retry(out.id, at=clock.now(), error="500")
+    await store.outbox.retry(out, at=clock.now(), error="500")
     await store.outbox.give_up(out.id, error="500 again")
     clock.move(HOLD * 2)
     assert kinds(await take(store)) == []

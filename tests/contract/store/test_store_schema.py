@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import Column, Connection, MetaData, inspect, text
 from bot.errors import ConfigError
 from bot.store import schema
 from bot.store.engine import build_engine, open_store, revisions, upgrade
+from bot.store.lock_tables import releases
 from bot.store.tables import REVISION, Words, metadata
 from tests.contract.store.conftest import NewUrl
 from tests.contract.store.stories import StillClock, a_deployment, plan_both, said
@@ -105,13 +107,38 @@ async def test_sqlite_is_created_automatically_and_postgresql_is_not(
                 pytest.fail("it opened")
 
 
-async def test_database_of_a_newer_release_is_used_unchanged(url: str, clock: StillClock) -> None:
-    await upgrade(url)
+def newer(works_since: str | None) -> Callable[[Connection], None]:
+    """A later release upgraded the tables, and knows since when releases work with them."""
 
-    def newer(connection: Connection) -> None:
+    def upgrade_again(connection: Connection) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+        if works_since is not None:
+            row = releases.insert().values(revision="later", works_since=works_since)
+            connection.execute(row)
 
-    await look(url, newer)
+    return upgrade_again
+
+
+@pytest.mark.parametrize("works_since", [None, NEXT])
+async def test_database_of_a_newer_release_is_refused(
+    url: str, clock: StillClock, works_since: str | None
+) -> None:
+    await upgrade(url)
+    await look(url, newer(works_since))
+    for migrate in (True, False):
+        with pytest.raises(ConfigError, match="at revision later, of a newer release") as caught:
+            async with open_store(url, clock=clock, planner=plan_both, migrate=migrate):
+                pytest.fail("it opened")
+        assert caught.value.fix.startswith("Start the newer release, or restore")
+    with pytest.raises(ConfigError, match="of a newer release"):
+        await upgrade(url)
+    assert await revisions(url) == ("later", schema.newest())
+
+
+async def test_database_of_a_newer_release_is_used_unchanged(url: str, clock: StillClock) -> None:
+    """If that release says that this one still works with it: it may be started again."""
+    await upgrade(url)
+    await look(url, newer(REVISION))
     async with open_store(url, clock=clock, planner=plan_both, migrate=True) as store:
         deployment = a_deployment()
         await store.create(deployment, said("requested"))

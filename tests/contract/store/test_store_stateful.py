@@ -270,8 +270,10 @@ class OutboxOrder(StoreMachine):
         first = self.queues[key][:1] == [out.kind]
         if how == "retry":
             later = self.clock.now() + timedelta(seconds=20)
-            self.do(self.store.outbox.retry(out.id, at=later, error="503"))
-            if first:
+            # Only who still holds the row may say when it is due again.
+            held = first and self.next_at[key] == out.held_until
+            self.do(self.store.outbox.retry(out, at=later, error="503"))
+            if held:
                 self.next_at[key] = later
             return
         if how == "delivered":

@@ -1,6 +1,6 @@
 """The edit gate: Slack's limit holds, urgent edits come first, nothing starves."""
 
-from collections import Counter
+from collections import Counter, deque
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from bot.clock import Clock
 from bot.deployments.ports import Urgency
-from bot.slack.budget import EditGate, Go, Wait
+from bot.deployments.store_parts import Replica
+from bot.errors import DatabaseDown
+from bot.slack.budget import KEPT_FREE, BudgetShare, EditGate, Go, Wait, fraction
 from bot.slack.limits import EditLimits
 
 LIMITS = EditLimits()
@@ -311,3 +313,86 @@ def test_refresh_is_made_eventually_under_constant_phases() -> None:
             if turn.key == "refresh":
                 break
     assert LIMITS.overdue_s <= seconds <= LIMITS.overdue_s + 5
+
+
+RUNNING = st.lists(st.integers(0, 1_000), min_size=1, max_size=9)
+
+
+@given(RUNNING)
+def test_parts_of_all_replicas_are_the_whole(running: list[int]) -> None:
+    parts = [fraction(mine, running) for mine in running]
+    assert sum(parts) == pytest.approx(1)
+    assert min(parts) >= 1 / len(running) / 2
+    assert sum(int(LIMITS.per_minute * part) for part in parts) <= LIMITS.per_minute
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=5))
+@settings(max_examples=20)
+def test_replicas_together_keep_the_limit(running: list[int]) -> None:
+    clock, edits = HandClock(), deque[float]()
+    gates: list[EditGate] = []
+    for number, mine in enumerate(running):
+        share = a_share(running, mine)
+        gate = EditGate(clock=clock, running=lambda: sum(running), limits=LIMITS, share=share)
+        for key in range(40):
+            gate.want(f"{number}-{key}", Urgency.NOW)
+        gates.append(gate)
+    for _ in range(90 * 4):
+        clock.seconds += 0.25
+        for gate in gates:
+            while isinstance(turn := gate.take(), Go):
+                gate.done(turn.key)
+                gate.want(turn.key, Urgency.NOW)
+                edits.append(clock.seconds)
+        in_a_minute = [at for at in edits if at > clock.seconds - 60]
+        assert len(in_a_minute) <= LIMITS.per_minute
+    assert len(edits) >= LIMITS.per_minute - len(running)
+
+
+def a_share(running: list[int], mine: int) -> BudgetShare:
+    async def beat(driven: int, _within: timedelta) -> list[Replica]:
+        return [Replica(f"r{number}", each) for number, each in enumerate(running)]
+
+    share = BudgetShare(beat=beat, running=lambda: mine)
+    share.fraction = fraction(mine, running)
+    return share
+
+
+async def test_share_follows_the_living_and_outlives_the_database() -> None:
+    seen = [Replica("a", 10), Replica("b", 0)]
+    told: list[int] = []
+
+    async def beat(driven: int, within: timedelta) -> list[Replica]:
+        assert within >= timedelta(minutes=1), "what a dead one edited counts for a minute"
+        told.append(driven)
+        if not seen:
+            raise DatabaseDown("away")
+        return seen
+
+    share = BudgetShare(beat=beat, running=lambda: 10)
+    gate = EditGate(clock=HandClock(), running=lambda: 10, limits=LIMITS, share=share)
+    assert gate.refresh_interval() == timedelta(seconds=15)
+    await share.look()
+    assert (share.fraction, told) == (0.75, [10])
+    assert gate.refresh_interval() == timedelta(seconds=20)
+    seen.clear()
+    await share.look()
+    assert share.fraction == 0.75
+    seen.append(Replica("a", 10))
+    await share.look()
+    assert share.fraction == 1.0
+
+
+def test_six_results_are_shown_at_once_by_one_of_two_replicas() -> None:
+    """The reserve for results shrinks with the part: refreshes must not starve."""
+    clock = HandClock()
+    gate = EditGate(clock=clock, running=lambda: 30, limits=LIMITS, share=a_share([15, 15], 15))
+    shown = 0
+    for key in range(60):
+        gate.want(str(key), Urgency.ROUTINE)
+    for _ in range(4 * 60):
+        clock.seconds += 0.25
+        if isinstance(turn := gate.take(), Go):
+            gate.done(turn.key)
+            shown += 1
+    assert shown == LIMITS.per_minute // 2 - round(KEPT_FREE[Urgency.ROUTINE] / 2)

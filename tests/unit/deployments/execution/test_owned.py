@@ -29,6 +29,7 @@ async def test_write_waits_for_the_database() -> None:
     await rig.passes(90)
     assert not writing.done()
     rig.store.down = False
+    deployment.renewed(rig.clock.monotonic())
     assert (await writing).phase is Phase.STARTING
     assert rig.store.actions(deployment.id) == ["starting"]
 
@@ -84,16 +85,22 @@ async def test_lost_lease_stops_every_write() -> None:
 @in_virtual_time
 async def test_suspended_owner_waits_and_shows_nothing() -> None:
     rig, deployment = await owned()
-    deployment.suspend()
+    await rig.passes(14.9)
+    assert deployment.has_right()
+    await rig.passes(0.1)
+    assert not deployment.has_right()
     writing = asyncio.create_task(deployment.record(build_id="b1"))
     deployment.note(step="step 1 of 2")
     await rig.passes(60)
     assert not writing.done()
     assert rig.announcer.changes == []
     assert rig.progress().step == "step 1 of 2"
-    deployment.allow()
+    deployment.renewed(rig.clock.monotonic() - 15)
+    await rig.passes(1)
+    assert not writing.done(), "the answer to that renewal came too late"
+    deployment.renewed(rig.clock.monotonic())
     assert (await writing).build_id == "b1"
-    deployment.suspend()
+    await rig.passes(15)
     writing = asyncio.create_task(deployment.record(build_id="b2"))
     await rig.passes(1)
     deployment.lose()

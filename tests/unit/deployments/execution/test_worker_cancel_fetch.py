@@ -125,14 +125,12 @@ async def test_second_cancel_request_does_not_shorten_the_wait() -> None:
 async def test_suspended_owner_closes_the_connection_once_allowed_again() -> None:
     rig, stream = await fetching(FETCHING)
     await cancel(rig)
-    await rig.passes(1)
-    (worker,) = rig.dispatcher._workers.values()
-    worker.owned.suspend()
+    rig.store.fail("renew", times=3)
+    await rig.passes(15.5)
     rig.dokku.locked = True
     stream.say(BUILDING)
     await rig.passes(3)
     assert not stream.closed
-    worker.owned.allow()
     await rig.until(lambda: stream.closed, within_s=12)
 
 

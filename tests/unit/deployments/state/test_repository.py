@@ -1,5 +1,6 @@
 """The store's transaction, then the cache, then Slack; what a killed process left is shown."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,7 +9,12 @@ import pytest
 from bot.deployments.model import BOT, AuditEntry, Event, Failure, Phase, Who
 from bot.deployments.ports import Urgency
 from bot.deployments.progress import Progress
-from bot.deployments.state.repository import find_unposted, load_recently_ended, load_unfinished
+from bot.deployments.state.repository import (
+    CancelRequests,
+    find_unposted,
+    load_recently_ended,
+    load_unfinished,
+)
 from bot.errors import StaleState
 from tests.support.builders import NOW
 from tests.support.rig import a_rig, waiting
@@ -62,7 +68,9 @@ async def test_unchanged_progress_is_not_announced() -> None:
 @in_virtual_time
 async def test_correction_is_announced_with_highest_urgency() -> None:
     rig = a_rig(waiting(phase=Phase.FAILED), start=False)
-    row = replace(rig.row(), reason="known now")
+    fence = await rig.store.leases.claim(rig.row().id, "one late", rig.timing.lease)
+    assert fence is not None
+    row = replace(rig.row(), reason="known now", fence=fence)
     event = Event(type="deployment.corrected")
     assert (await rig.deployments.correct(row, audit=AUDIT, event=event)).reason == "known now"
     assert rig.announcer.changes == [(row.id, Urgency.NOW)]
@@ -131,3 +139,22 @@ async def test_ended_row_without_a_message_is_found_too() -> None:
     assert [row.id for row in find_unposted(rig.deployments, rig.clock, (), rig.timing)] == [
         cancelled.id
     ]
+
+
+@in_virtual_time
+async def test_one_read_a_second_serves_the_polls_of_all_deployments() -> None:
+    rows = [waiting(id=f"d{number}", request_key=f"k{number}") for number in range(3)]
+    rig = a_rig(*rows, start=False)
+    for row in rows:
+        await rig.store.leases.claim(row.id, "one", rig.timing.lease)
+    requests = CancelRequests(rig.store, replica="one", clock=rig.clock)
+    for _ in range(100):
+        assert not any([await requests.includes(row.id) for row in rows])
+    await asyncio.gather(*(requests.includes(row.id) for row in rows * 100))
+    assert rig.store.calls.count("cancel_requests") == 1
+    await rig.store.ask_cancel(rows[0].id, rows[0].requested_by, rig.clock.now())
+    await rig.passes(1)
+    rig.store.fail("cancel_requests")
+    assert not await requests.includes(rows[0].id), "what was known last"
+    await rig.passes(1)
+    assert [await requests.includes(row.id) for row in rows] == [True, False, False]
