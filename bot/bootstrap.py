@@ -167,6 +167,7 @@ async def open_bot(
                 client=client,
                 outbox=store.notices,
                 clock=clock,
+                limits=slack_limits,
                 name_server=len(servers.names()) > 1,
                 timing=lane_timing,
             )
