@@ -144,6 +144,11 @@ class BotProcess:
                     return False
         return True
 
+    async def is_ready(self) -> bool:
+        """Whether `/readyz` answers with 200 now."""
+        async with in_time(), aiohttp.ClientSession() as session:
+            return await _is_ok(session, f"http://127.0.0.1:{self._port}/readyz")
+
     async def said(self, words: str) -> str:
         """Wait until it printed a line with these words; the line."""
 
