@@ -64,6 +64,10 @@ fmt: setup ## formatting and the lint fixes that are safe
 truth: setup ## random deployments and faults, each end held against what was really live
 	$(RUN) python -m tests.truth $(ARGS)
 
+.PHONY: kills
+kills: setup ## random deaths of the bot by kill -9; afterwards nothing is lost, doubled or untrue
+	$(RUN) python -m tests.kills $(ARGS)
+
 .PHONY: docs
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m tools.docs.pages

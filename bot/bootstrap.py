@@ -174,6 +174,7 @@ async def open_bot(
                 client=client,
                 outbox=store.notices,
                 clock=clock,
+                limits=slack_limits,
                 name_server=len(servers.names()) > 1,
                 timing=lane_timing,
             )
@@ -207,8 +208,8 @@ async def open_bot(
         looking = dispatcher.start()
         stack.push_async_callback(_end, looking)
         # Also if the start fails or is cut off: running deploys must not lose their connection.
-        drain = settings.values.drain_timeout
-        stack.push_async_callback(_wind_down, dispatcher, live, drain, clock)
+        wind_down = _WindDown(dispatcher, live, settings.values.drain_timeout, clock)
+        stack.push_async_callback(wind_down)
         intake = await stack.enter_async_context(
             open_intake(
                 client=client,
@@ -224,6 +225,8 @@ async def open_bot(
             )
         )
         readiness.intake = intake
+        # First of all: Slack's requests get an answer as long as running deployments may take.
+        stack.push_async_callback(wind_down, intake)
         poller.every(slack_limits.home.look, intake.refresh_homes, "open Home tabs")
         yield Bot(service=service, dispatcher=dispatcher, intake=intake, live=live, servers=servers)
 
@@ -242,16 +245,35 @@ async def _end(looking: asyncio.Task[None]) -> None:
     await asyncio.wait({looking}, timeout=CUT_OFF.total_seconds())
 
 
-async def _wind_down(
-    dispatcher: Dispatcher, live: LiveMessages, drain: timedelta, clock: Clock
-) -> None:
-    began = clock.monotonic()
-    left = await dispatcher.drain(drain.total_seconds())
-    if left:
-        log.warning("handed_over", deployments=left)
-    # A message may be edited every 2 s: its result needs that long, if there is time.
-    spare = drain - timedelta(seconds=clock.monotonic() - began)
-    await live.flush(FLUSH + min(max(spare, timedelta(0)), SPARE))
+class _WindDown:
+    """At the end, once: refuse requests, wait for running deployments, hand the rest over."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, live: LiveMessages, drain: timedelta, clock: Clock
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._live = live
+        self._drain = drain
+        self._clock = clock
+        self._done = False
+
+    async def __call__(self, intake: Intake | None = None) -> None:
+        """Without `intake`: the start failed or was cut off, and nobody could ask for anything."""
+        if self._done:
+            return
+        self._done = True
+        if intake is not None:
+            intake.refuse()
+        began = self._clock.monotonic()
+
+        async def show() -> None:
+            # A message may be edited every 2 s: its result needs that long, if there is time.
+            spare = self._drain - timedelta(seconds=self._clock.monotonic() - began)
+            await self._live.flush(FLUSH + min(max(spare, timedelta(0)), SPARE))
+
+        left = await self._dispatcher.drain(self._drain.total_seconds(), show)
+        if left:
+            log.warning("handed_over", deployments=left)
 
 
 def _build_live_messages(

@@ -53,6 +53,8 @@ class Progress:
     """The command ended, and the evidence is being read."""
     cut_off: bool = False
     """The connection to the command is gone, so it can only be watched."""
+    handed_over: bool = False
+    """The process that drives it is about to stop; another one goes on."""
     usual: timedelta | None = None
     """Median duration of good deployments, once 3 are known."""
     others: str | None = None

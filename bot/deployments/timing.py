@@ -95,6 +95,9 @@ class Timing:
     own_error_tries: int = 3
     own_error_pause: timedelta = timedelta(seconds=2)
     """After an unexpected error of the bot, a worker goes on this often, with this pause."""
+    hand_over_notice: timedelta = timedelta(seconds=2)
+    """So long before the drain ends, messages say that what runs is handed over: each may be edited
+    every 2 s."""
     drain_grace: timedelta = timedelta(seconds=1)
     """At shutdown, how long work that has not begun gets to stop by itself."""
 

@@ -133,6 +133,7 @@ class Intake:
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._closed = False
+        self._stopping = False
         self._why = ""
         self._unanswered = 0
 
@@ -160,6 +161,8 @@ class Intake:
 
     async def problem(self) -> str | None:
         """Why requests cannot arrive now, for `/readyz`. None: they can."""
+        if self._stopping:
+            return "the bot is stopping: it takes no more requests"
         if await self.is_connected():
             return None
         return f"not connected to Slack: {self._why}" if self._why else "not connected to Slack"
@@ -202,6 +205,10 @@ class Intake:
         if self._app_token is None:
             return True
         return self._socket is not None and await self._socket.client.is_connected()
+
+    def refuse(self) -> None:
+        """From now on, answer each request that the bot is being restarted."""
+        self._stopping = True
 
     async def close(self, drain: timedelta) -> None:
         """Accept no more requests and let listeners end. Safe to call twice."""
@@ -252,6 +259,7 @@ class Intake:
             limits=self._limits,
             in_channel=self._in_channel,
             states=RecentStates(self._clock),
+            stopping=lambda: self._stopping,
         )
         self._homes = HomeTabs(desk)
         self._app = build_app(

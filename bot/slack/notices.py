@@ -1,12 +1,12 @@
 """Delivers notices about locks: to a channel or, as a direct message, to a person.
 
 Slack has no idempotency key. A message to a channel carries the id of its row as metadata, and is
-looked for before it is sent again; a direct message may arrive twice, but is never lost.
+looked for before it may be sent again; a direct message may arrive twice, but is never lost.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -26,6 +26,7 @@ from bot.outbox import (
     open_lanes,
 )
 from bot.slack.client import SlackClient
+from bot.slack.limits import SlackLimits
 from bot.slack.render.blocks import section
 from bot.slack.render.locks import notice_words
 from bot.slack.render.text import plain_times
@@ -51,6 +52,8 @@ class Notices:
     """Sends one notice."""
 
     client: SlackClient
+    clock: Clock
+    limits: SlackLimits = field(default_factory=SlackLimits)
     name_server: bool = True
 
     async def __call__(self, row: Outgoing) -> Attempt:
@@ -58,7 +61,7 @@ class Notices:
         to = row.deployment_id
         text = notice_words(row.kind, row.body, name_server=self.name_server)
         try:
-            if row.tries and not to.startswith(("U", "W")) and await self._is_there(row):
+            if self._may_be_there(row) and await self._is_there(row):
                 return Delivered("an earlier try had got through")
             await self.client.post(
                 to, text=plain_times(text), blocks=(section(text),), deployment_id=row.id
@@ -68,6 +71,13 @@ class Notices:
                 return Undeliverable(f"{error.code}: {error}")
             return Failed(f"{error.code or 'refused'}: {error}")
         return Delivered()
+
+    def _may_be_there(self, row: Outgoing) -> bool:
+        """A try may have got through: one failed, or a process died while it held the row."""
+        if row.deployment_id.startswith(("U", "W")):
+            return False
+        age = None if row.created_at is None else self.clock.now() - row.created_at
+        return row.tries > 0 or age is None or age >= self.limits.untried_reply
 
     async def _is_there(self, row: Outgoing) -> bool:
         """Whether the channel has it. False if it can't be read: a duplicate beats a loss."""
@@ -89,6 +99,7 @@ async def open_notices(
     client: SlackClient,
     outbox: Outbox,
     clock: Clock,
+    limits: SlackLimits,
     name_server: bool,
     drain: timedelta = timedelta(seconds=1),
     timing: LaneTiming | None = None,
@@ -97,7 +108,7 @@ async def open_notices(
     lane = OutboxLane(
         lane=NOTICES_LANE,
         outbox=outbox,
-        deliver=Notices(client=client, name_server=name_server),
+        deliver=Notices(client=client, clock=clock, limits=limits, name_server=name_server),
         clock=clock,
         timing=timing or LaneTiming(),
     )

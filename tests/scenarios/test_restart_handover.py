@@ -46,6 +46,7 @@ async def test_deploy_longer_than_the_drain_timeout_is_handed_over(tmp_path: Pat
         await it.until_says("myapp", "Building")
         assert await it.terminate(bot, within_s=2 + LEEWAY_S) == 0
         assert "Deploying" in shown(it.world.message)
+        assert "hands this deployment over" in shown(it.world.message)
         it.world.simulators.dokku.release_for_test("myapp")
         await it.start()
         # The lease was released: nobody waits for it to expire.

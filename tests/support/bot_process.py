@@ -25,7 +25,6 @@ from bot.cli import run_cli
 from bot.config.loading import load_settings
 from bot.process import run_bot
 from bot.simulators.bot_process import clean_environment
-from bot.slack.limits import SlackLimits
 from tests.support.patience import in_time, limit_s, stretched
 
 Main = Callable[[], int]
@@ -35,7 +34,13 @@ LINE_LIMIT = 1024 * 1024
 KEPT_LINES = 30
 FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(
-    ["tests.support.bot_process", "bot.operations.commands", "bot.store.migrating"]
+    [
+        "tests.support.bot_process",
+        "bot.operations.commands",
+        "alembic.command",
+        "apscheduler.executors.asyncio",
+        "apscheduler.triggers.interval",
+    ]
 )
 
 
@@ -54,10 +59,11 @@ class Run:
     """`deploybot run` with other durations: a short lease and immediate edits."""
 
     def __init__(
-        self, *, slack_limits: SlackLimits | None = None, nohup: bool = False, **timing: Any
+        self, *, nohup: bool = False, options: Mapping[str, Any] | None = None, **timing: Any
     ) -> None:
-        self._slack_limits = slack_limits
+        """`options`: of `open_bot`, such as `slack_limits`; picklable."""
         self._nohup = nohup
+        self._options = dict(options or {})
         self._timing = timing
 
     def __call__(self) -> int:
@@ -65,9 +71,7 @@ class Run:
         signal.signal(signal.SIGHUP, signal.SIG_IGN if self._nohup else signal.SIG_DFL)
         settings = load_settings()
         timing = replace(settings.timing(), **self._timing)
-        return run_bot(
-            settings, opener=partial(open_bot, timing=timing, slack_limits=self._slack_limits)
-        )
+        return run_bot(settings, opener=partial(open_bot, timing=timing, **self._options))
 
 
 class BotProcess:
@@ -139,6 +143,11 @@ class BotProcess:
                 if not self.running:
                     return False
         return True
+
+    async def is_ready(self) -> bool:
+        """Whether `/readyz` answers with 200 now."""
+        async with in_time(), aiohttp.ClientSession() as session:
+            return await _is_ok(session, f"http://127.0.0.1:{self._port}/readyz")
 
     async def said(self, words: str) -> str:
         """Wait until it printed a line with these words; the line."""

@@ -13,7 +13,7 @@ from bot.simulators.environment import DemoApp
 from bot.simulators.slack.changes import NothingHappened
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import QUICK_EDITS, World, open_world, shown
-from tests.support.bot_process import BotProcess, Run
+from tests.support.bot_process import BotProcess, Main, Run
 from tests.support.patience import in_time, stretched
 
 LEASE = timedelta(seconds=4)
@@ -43,11 +43,18 @@ class Processes:
 
     async def begin(self, *, nohup: bool = False, **more: str) -> BotProcess:
         """Start `deploybot run` without waiting."""
-        settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
         run = Run(
-            slack_limits=QUICK_EDITS, lease=stretched(LEASE), heartbeat=HEARTBEAT, nohup=nohup
+            options={"slack_limits": QUICK_EDITS},
+            lease=stretched(LEASE),
+            heartbeat=HEARTBEAT,
+            nohup=nohup,
         )
-        process = await BotProcess.start(run, settings, folder=self.world.folder)
+        return await self.begin_main(run, **more)
+
+    async def begin_main(self, main: Main, **more: str) -> BotProcess:
+        """Start another main function, such as a `Run` with other durations, without waiting."""
+        settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
+        process = await BotProcess.start(main, settings, folder=self.world.folder)
         self.started.append(process)
         return process
 

@@ -15,7 +15,7 @@ from bot.deployments.lock import AppLocked, Lock
 from bot.deployments.locks.rules import stopped
 from bot.deployments.locks.watch import LockWatch
 from bot.deployments.model import Deployment, Phase
-from bot.deployments.ports import Servers
+from bot.deployments.ports import Servers, Urgency
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS, describe_full_server, startable, waiting_for_slot
 from bot.deployments.queue.unresolved import UnresolvedCommits
@@ -169,15 +169,27 @@ class Dispatcher:
         self.look_for_work()
         return asyncio.create_task(self._look_forever(), name="look for work")
 
-    async def drain(self, timeout_s: float) -> int:
-        """Take nothing new, wait for what runs, release the leases; returns how many were left."""
+    async def drain(
+        self, timeout_s: float, show: Callable[[], Awaitable[object]] | None = None
+    ) -> int:
+        """Take nothing new, wait for what runs, release the leases; returns how many were left.
+
+        Their messages say so shortly before; `show` waits until messages are up to date.
+        """
         self._open = False
         for worker in self._workers.values():
             worker.hold_back()
-        await self._wait_for(timeout_s, lambda worker: worker.runs and not worker.owned.is_over())
+        notice_s = min(self._timing.hand_over_notice.total_seconds(), timeout_s)
+        await self._wait_for(timeout_s - notice_s, Worker.is_running)
+        for worker in self._workers.values():
+            if worker.is_running():
+                worker.owned.note(Urgency.NOW, handed_over=True)
+        await self._wait_for(notice_s, Worker.is_running)
         await self._wait_for(
             self._timing.drain_grace.total_seconds(), lambda worker: not worker.runs
         )
+        if show is not None:
+            await show()
         left = [worker for worker in self._workers.values() if not worker.owned.is_over()]
         await asyncio.gather(*(self._hand_over(worker) for worker in left))
         tasks = list(self._tasks.values())

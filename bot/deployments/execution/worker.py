@@ -199,6 +199,10 @@ class Worker:
         """Whether its command was sent, or is being sent now."""
         return self._start_begun or self.owned.row.phase in RUNNING
 
+    def is_running(self) -> bool:
+        """Whether its command was sent, and it has not ended."""
+        return self.runs and not self.owned.is_over()
+
     async def go_on(self) -> None:
         """After an unexpected error: go on where it stopped."""
         stream = self._attempt.stream

@@ -17,7 +17,7 @@ from bot.clock import Clock
 from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Service
-from bot.errors import SlackError
+from bot.errors import Declined, SlackError
 from bot.slack.client import OpenView, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.payloads import Asker
@@ -28,6 +28,10 @@ from bot.slack.render.text import break_at, cut
 CLOSED_MEANWHILE = frozenset({"not_found", "hash_conflict"})
 LONGEST_SENTENCE = 2_000
 RESPOND_TIMEOUT_S = 10
+STOPPING = (
+    "deploybot is being restarted and takes no requests now, so nothing was done. Deployments that "
+    "run go on. Try again in a minute."
+)
 REMEMBERED = timedelta(minutes=10)
 """Slack's last retry of an event comes about 5 minutes after the first try."""
 MOST_REMEMBERED = 20_000
@@ -120,6 +124,8 @@ class Desk:
     turns: Turns = field(default_factory=Turns)
     states: RecentStates
     """What was read for the newest answers about apps."""
+    stopping: Callable[[], bool] = lambda: False
+    """Whether this process takes no more requests, because it is about to end."""
 
     @property
     def queries(self) -> Queries:
@@ -129,10 +135,15 @@ class Desk:
     async def admit(self, asker: Asker) -> Asker:
         """The person, as one of the bot's own workspace. Declined: a stranger, or a guest.
 
+        Declined also while the bot stops: every listener asks here first.
+
         The service refuses their changes as well; questions, logs and forms also show what is on
         the servers, so they are for the bot's own workspace only.
         """
-        return replace(asker, actor=await self.service.access.admit(asker.actor))
+        admitted = replace(asker, actor=await self.service.access.admit(asker.actor))
+        if self.stopping():
+            raise Declined(STOPPING)
+        return admitted
 
     def answers(self, asker: Asker, *, aloud: bool = False) -> "Answers":
         """The ways to answer this person."""

@@ -132,7 +132,8 @@ class HomeTabs:
                 return  # opened again meanwhile, which shows something newer
             tab.looked_at = self._now()
             try:
-                actor = (await self._desk.admit(tab.asker)).actor
+                # Not `Desk.admit`: the tab is shown to the end, and nothing is asked for.
+                actor = await self._desk.service.access.admit(tab.asker.actor)
             except Declined as declined:
                 if not isinstance(declined, NotKnown):
                     self._forget(tab)

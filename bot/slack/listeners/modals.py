@@ -20,7 +20,7 @@ from bot.names import check_ref
 from bot.slack.client import OpenView
 from bot.slack.listeners.again import channel_near
 from bot.slack.listeners.answers import started_answer
-from bot.slack.listeners.desk import Desk
+from bot.slack.listeners.desk import STOPPING, Desk
 from bot.slack.listeners.form_facts import read_facts
 from bot.slack.listeners.payloads import (
     Body,
@@ -243,6 +243,9 @@ async def check_form(desk: Desk, body: Body) -> dict[str, str]:
     """Mistakes in a submitted form, by block. What only a server knows is checked later."""
     view = part(body, "view")
     values = read_form(view)
+    if desk.stopping():
+        # At a field, so that the form stays open with what was filled in.
+        return {block_ids(view).get(APP_BLOCK, APP_BLOCK): STOPPING}
     errors: dict[str, str] = {}
     app = ""
     try:

@@ -121,6 +121,7 @@ def _compose(
     if deployment.reason and deployment.phase in ENDINGS:
         blocks.append(kit.plain_section(_sentence(deployment.reason)))
     notes = (
+        *words.hand_over_notes(deployment, progress),
         *words.stale_notes(deployment, progress),
         *words.again_notes(deployment, progress),
         *words.version_notes(deployment, progress),

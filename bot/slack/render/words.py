@@ -63,6 +63,10 @@ _SAY_NO_MORE = frozenset({"release"})
 _END_UNKNOWN = frozenset({Failure.LOST_CONTACT, Failure.TIMED_OUT, Failure.INTERRUPTED})
 """Failures that may leave open how Dokku's command ended."""
 _NO_RECORDS = "This Dokku version keeps no build records"
+_HANDED_OVER = (
+    "The bot is being restarted and hands this deployment over. Dokku may stop it meanwhile: this "
+    "message will show what came of it."
+)
 _CANCEL_UNSAFE = (
     "The connection was lost, so cancelling is unsafe: it could kill another process. The bot "
     "reports the result when the deployment ends."
@@ -147,6 +151,11 @@ def cancel_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     if deployment.build_id is None:
         return (_CANCEL_UNSAFE,)
     return (_CANCEL_UNSAFE, how_to_end_build(deployment.build_id, deployment.dokku_app))
+
+
+def hand_over_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """That the bot is being restarted while it runs."""
+    return (_HANDED_OVER,) if progress.handed_over and deployment.phase in RUNNING else ()
 
 
 def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Notices about locks: delivered once, tried again, given up where nobody can be reached."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from bot.errors import SlackError
 from bot.outbox import NOTICES_LANE, Attempt, Delivered, Failed, Outgoing, Undeliverable
 from bot.slack.notices import Notices
-from tests.support.builders import NOW
+from tests.support.outbox import HandClock
 
 
 class FakeSlack:
@@ -41,12 +43,14 @@ def a_row(to: str = "C01", tries: int = 0) -> Outgoing:
         kind="lock.ended",
         body=body,
         tries=tries,
-        created_at=NOW,
     )
 
 
-async def sent(slack: FakeSlack, row: Outgoing) -> Attempt:
-    return await Notices(client=slack)(row)  # type: ignore[arg-type]
+async def sent(slack: FakeSlack, row: Outgoing, *, later: timedelta = timedelta(0)) -> Attempt:
+    clock = HandClock()
+    row = replace(row, created_at=clock.now())
+    clock.advance(later)
+    return await Notices(client=slack, clock=clock)(row)  # type: ignore[arg-type]
 
 
 async def test_notice_is_posted_to_its_receiver_without_a_search() -> None:
@@ -66,6 +70,12 @@ async def test_repeated_try_is_looked_for_in_a_channel_first() -> None:
         slack = FakeSlack(found=found)
         assert isinstance(await sent(slack, a_row(tries=1)), Delivered)
         assert len(slack.posted) == 1
+
+
+async def test_row_that_a_killed_process_held_is_looked_for_before_its_first_try_here() -> None:
+    there = FakeSlack(found="1.2")
+    assert isinstance(await sent(there, a_row(), later=timedelta(minutes=1)), Delivered)
+    assert not there.posted
 
 
 async def test_direct_message_is_repeated_without_a_search() -> None:

@@ -50,6 +50,26 @@ async def test_drain_hands_over_a_long_deployment_with_its_whole_log() -> None:
 
 
 @in_virtual_time
+async def test_message_says_shortly_before_that_it_is_handed_over() -> None:
+    rig = a_rig(waiting())
+    stream = await rig.begun()
+    stream.say(*BUILDING)
+    shown: list[bool] = []
+
+    async def show() -> None:
+        shown.append(rig.progress().handed_over)
+
+    stopping = asyncio.create_task(rig.dispatcher.drain(25, show))
+    await rig.passes(22)
+    assert not rig.progress().handed_over
+    await rig.passes(1.5)
+    assert rig.progress().handed_over
+    assert rig.store.owner(rig.row().id) is not None
+    assert await stopping == 1
+    assert shown == [True]
+
+
+@in_virtual_time
 async def test_next_process_takes_over_at_once_after_drain() -> None:
     rig = a_rig(waiting())
     stream = await rig.begun()
