@@ -148,8 +148,11 @@ class Troubles:
                     f"{self._name} is being deployed, and Dokku would refuse the push. "
                     "Try again when that has ended."
                 )
-            self._on[name] = asyncio.create_task(self._last(trouble))
+            # A callback: a task that is cancelled before its first step runs no `finally`.
+            task = self._on[name] = asyncio.create_task(trouble.lasts())
+            task.add_done_callback(lambda _task: self._ended(name))
             self._slack.notify_page()
+            await asyncio.sleep(0)  # it has begun when the click is answered
         elif not on and task is not None:
             await _cancel(task)
 
@@ -158,12 +161,9 @@ class Troubles:
         for task in list(self._on.values()):
             await _cancel(task)
 
-    async def _last(self, trouble: Trouble) -> None:
-        try:
-            await trouble.lasts()
-        finally:
-            del self._on[trouble.name]
-            self._slack.notify_page()
+    def _ended(self, name: str) -> None:
+        del self._on[name]
+        self._slack.notify_page()
 
     @property
     def _app(self) -> App:

@@ -183,7 +183,8 @@ class Page:
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
-        socket = web.WebSocketResponse(heartbeat=20)
+        # aiohttp compresses in a task of its own, whose error nobody handles when a visitor leaves.
+        socket = web.WebSocketResponse(heartbeat=20, compress=False)
         await socket.prepare(request)
         pusher = asyncio.create_task(self._push(socket))
         self._pushers.add(pusher)
@@ -200,7 +201,10 @@ class Page:
         changes = self._workspace.changes
         while not socket.closed:
             seen = len(changes.entries)
-            await socket.send_json(self._state())
+            try:
+                await socket.send_json(self._state())
+            except ConnectionResetError:
+                return  # the visitor has just left the page
             await asyncio.sleep(_FRAME_S)
             await changes.wait_beyond(seen)
 

@@ -292,8 +292,22 @@ function arrive(state) {
       if (thread) Object.assign(here, { thread, side: "thread" });
     }
   }
-  draw();
+  // A button that is redrawn between press and release would lose its click.
+  if (pressed && !first) late = true;
+  else draw();
   if (first && !onPhone()) $("composer").querySelector("textarea").focus();
+}
+
+let pressed = false;
+let late = false;
+document.addEventListener("pointerdown", () => { pressed = true; }, true);
+for (const end of ["pointerup", "pointercancel"]) {
+  document.addEventListener(end, () => {
+    pressed = false;
+    // The click comes after this event.
+    if (late) setTimeout(draw);
+    late = false;
+  }, true);
 }
 
 function connect() {
