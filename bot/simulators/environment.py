@@ -18,6 +18,7 @@ from bot.simulators.dokku.sshd import USER, DokkuServer, open_dokku
 from bot.simulators.forge import Forge, open_forge
 from bot.simulators.receiver import Receiver, open_receiver
 from bot.simulators.slack.simulator import Mode, SlackSimulator, open_slack
+from bot.simulators.troubles import Troubles
 
 LOOPBACK = "127.0.0.1"
 
@@ -34,6 +35,8 @@ class DemoApp:
     """Messages of the commits on `main`, oldest first; the last but one is live."""
     live: bool = True
     """False: the app was never deployed."""
+    rules: str = ""
+    """Lines of its table in `deploybot.toml`."""
 
 
 APPS = (
@@ -55,12 +58,20 @@ APPS = (
         hint="fails its health check",
         commits=("Write a post", "Add a feed", "Move to another database"),
     ),
+    DemoApp(
+        name="billing",
+        behaviour="ok",
+        hint="waits until grace approves it",
+        commits=("Send invoices", "Round to cents", "Add the new tax rate"),
+        rules='approval = "second_person"\napprovers = ["S01RELEASE0"]  # @release-team',
+    ),
 )
 HINTS = (
     *(f"/deploy {app.name} main" for app in APPS),
     "/deploy",
     "/deploy status",
     "/deploy history myapp",
+    "/deploy lock myapp for 1h testing",
     "/deploy help",
 )
 
@@ -75,6 +86,8 @@ class Simulators:
     """The SSH server in front of `dokku`."""
     forge: Forge
     receiver: Receiver
+    troubles: Troubles | None
+    """What a visitor of the page can switch on; None without apps."""
     settings: Mapping[str, str]
     """The bot's environment variables, which point it at the simulators."""
 
@@ -94,7 +107,7 @@ async def open_simulators(
 
     Args:
         manifest: the Slack app's manifest.
-        folder: for the bot's database.
+        folder: where the bot runs: for its database, and its settings file if apps have rules.
         apps: what Dokku has; a live app serves its last but one commit.
         port: for Slack and its page; 0: any free port.
         speed: how many times faster than its recordings the simulated Dokku runs.
@@ -130,12 +143,22 @@ async def open_simulators(
             if app.live:
                 forge.commit(app.name, app.commits[-1])
         server = await stack.enter_async_context(open_dokku(host))
+        troubles = None
+        if apps:
+            troubles = Troubles(
+                app=apps[0].name, slack=slack, dokku=host, server=server, forge=forge
+            )
+            stack.push_async_callback(troubles.aclose)
+            slack.offer_troubles(troubles)
+        if rules := [f"[apps.{app.name}]\n{app.rules}\n" for app in apps if app.rules]:
+            (folder / "deploybot.toml").write_text("\n".join(rules))
         yield Simulators(
             slack=slack,
             dokku=host,
             server=server,
             forge=forge,
             receiver=receiver,
+            troubles=troubles,
             settings={
                 "SLACK_BOT_TOKEN": slack.bot_token,
                 **_slack_secret(slack, mode),

@@ -1,103 +1,121 @@
-"""The demo page in a browser, with the real bot as a process behind it."""
+"""The story of the demo page, clicked through in a browser with the whole bot behind it."""
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Locator, expect
 
-from bot.simulators.bot_process import BotProcess
-from bot.simulators.environment import Simulators, open_simulators
-from bot.slack.manifest import manifest
+from tests.scenarios.conftest import print_line
+from tests.scenarios.visitor import Visitor, open_visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-CHROMIUM = "/usr/bin/chromium"
-SPEED = 6.0
-TIMEOUT_MS = 30_000
+LINES = 300
 
 
-@dataclass(frozen=True, kw_only=True)
-class Visitor:
-    """A visitor of the demo page."""
-
-    page: Page
-    simulators: Simulators
-
-    async def type(self, text: str) -> None:
-        composer = self.page.locator("#composer textarea")
-        await composer.fill(text)
-        await composer.press("Enter")
-        await expect(composer).to_have_value("")
-
-    @property
-    def messages(self) -> Locator:
-        """The app's messages in the channel."""
-        return self.page.locator("#messages li.message:not(.ephemeral)").filter(has_text="APP")
-
-    @property
-    def ephemerals(self) -> Locator:
-        return self.page.locator("#messages li.ephemeral")
-
-    async def sees(self, what: Locator, text: str | re.Pattern[str]) -> None:
-        await expect(what).to_contain_text(text, timeout=TIMEOUT_MS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page_visitor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visitor]:
+    async with open_visitor(tmp_path_factory.mktemp("demo")) as opened:
+        yield opened
 
 
-@pytest.fixture
-async def visitor(tmp_path: Path) -> AsyncIterator[Visitor]:
-    async with open_simulators(manifest=manifest(), folder=tmp_path, speed=SPEED) as simulators:
-        bot = await BotProcess.start(
-            {**simulators.settings, "DEPLOYBOT_SETTLE": "1s"}, folder=tmp_path
-        )
-        try:
-            assert await bot.ready(), bot.last_lines
-            async with async_playwright() as playwright:
-                browser = await playwright.chromium.launch(
-                    executable_path=CHROMIUM, args=["--no-sandbox"]
-                )
-                page = await browser.new_page()
-                page.set_default_timeout(TIMEOUT_MS)
-                faults: list[str] = []
-                page.on("pageerror", lambda error: faults.append(str(error)))
-                await page.goto(simulators.slack.page_url)
-                yield Visitor(page=page, simulators=simulators)
-                await browser.close()
-                assert faults == []
-            assert bot.running, bot.last_lines
-            assert simulators.dokku.complaints == []
-        finally:
-            await bot.stop()
+@pytest_asyncio.fixture(loop_scope="module")
+async def visitor(page_visitor: Visitor) -> Visitor:
+    await page_visitor.arrive()
+    return page_visitor
+
+
+async def ended_well(visitor: Visitor, text: str) -> Locator:
+    """Deploy, and wait for the good end."""
+    message = await visitor.deploy(text)
+    await visitor.sees(message, re.compile("Deployed|Rolled back"))
+    return message
 
 
 async def test_good_deploy_is_one_message_and_one_webhook(visitor: Visitor) -> None:
-    await visitor.type("/deploy myapp main")
-    message = visitor.messages
-    await visitor.sees(message, "Deploying myapp")
-    await expect(message).to_have_count(1)
-    await visitor.sees(message, re.compile(r"Building|Releasing"))
-    await expect(message.get_by_role("button", name="Cancel")).to_be_visible()
-
-    await message.get_by_role("button", name="Full log").click()
-    modal = visitor.page.locator("#modal")
-    await visitor.sees(modal, "-----> ")
-    await modal.get_by_role("button", name="Close").first.click()
-    await expect(modal).to_be_hidden()
-
+    before = await visitor.messages.count()
+    visitor.world.hold()
+    await visitor.side("Webhooks")
+    deliveries = visitor.page.locator("#deliveries details")
+    delivered = await deliveries.count()
+    message = await visitor.deploy("/deploy myapp main")
+    await visitor.sees(message, "Deploying myapp", "Building", "build step 4/")
+    await expect(visitor.button(message, "Cancel")).to_be_visible()
+    visitor.world.let_go()
     await visitor.sees(message, "Deployed myapp")
-    await expect(message).to_have_count(1)
-    await expect(message.get_by_role("button", name="Cancel")).to_have_count(0)
+    await expect(visitor.messages).to_have_count(before + 1)
+    await expect(visitor.button(message, "Cancel")).to_have_count(0)
 
-    await message.get_by_role("button", name="View thread").click()
-    await visitor.sees(visitor.page.locator("#replies"), "@ada")
-    await expect(visitor.page.locator("#replies li.message")).to_have_count(2)
+    await expect(deliveries).to_have_count(delivered + 1)
+    newest = visitor.page.locator("#deliveries > li").first
+    await visitor.sees(newest, "deployment.finished", "succeeded", "myapp", "signature verified")
+    await message.get_by_text("View thread").click()
+    await visitor.sees(visitor.replies.last, "@ada")
+    await expect(visitor.replies).to_have_count(2)
 
-    await visitor.page.locator("#tab-panel").click()
-    delivery = visitor.page.locator("#deliveries > li")
-    await expect(delivery).to_have_count(1, timeout=TIMEOUT_MS)
-    for text in ("deployment.finished", "succeeded", "myapp", "signature verified"):
-        await expect(delivery).to_contain_text(text)
+
+async def test_running_deployment_shows_its_log_and_answers_in_its_thread_until_cancelled(
+    visitor: Visitor,
+) -> None:
+    visitor.world.hold()
+    message = await visitor.deploy("/deploy myapp main")
+    await visitor.sees(message, "build step 4/")
+    await visitor.world.held()
+    for number in range(LINES):
+        await print_line(visitor.world, f"#8 5.0 compiled file {number} of {LINES}, and its map\n")
+    await visitor.sees(message, f"compiled file {LINES - 1}")
+
+    await visitor.press(message, "Full log")
+    await visitor.sees(visitor.modal, f"compiled file {LINES - 1}")
+    await visitor.press(visitor.modal, "Older")
+    await visitor.sees(visitor.modal, "compiled file 100 of")
+    await visitor.press(visitor.modal, "Newer")
+    await visitor.sees(visitor.modal, f"compiled file {LINES - 1}")
+    await visitor.press(visitor.modal, "Post as file")
+    await visitor.page.keyboard.press("Escape")
+    await expect(visitor.modal).to_be_hidden()
+
+    await visitor.open_thread(message)
+    await visitor.sees(visitor.page.locator("#replies .file"), "compiled file 100 of")
+    await visitor.reply("status")
+    await visitor.sees(visitor.replies.last, "Deploying myapp")
+    await expect(visitor.replies.last.locator("p, .context").last).to_be_in_viewport()
+    # The bare word asks first, and only the person who wrote it sees the question.
+    await visitor.reply("cancel")
+    question = visitor.page.locator("#replies li.ephemeral").last
+    await expect(question.get_by_role("button").first).to_be_in_viewport()
+    await visitor.page.keyboard.press("Escape")
+    await expect(visitor.page.locator("#thread-composer")).to_be_hidden()
+
+    await visitor.press(message, "Cancel")
+    await visitor.page.locator("#confirm").get_by_role("button").first.click()
+    await visitor.sees(message, "Deploying myapp")
+    await visitor.press(message, "Cancel")
+    await visitor.confirm()
+    await visitor.sees(message, "Cancelled: myapp", "the previous release")
+    visitor.world.let_go()
+
+    count = await visitor.messages.count()
+    await visitor.press(message, "Retry")
+    await visitor.sees(await visitor.new_message(count), "Deployed myapp")
+
+
+async def test_rollback_asks_and_names_both_commits(visitor: Visitor) -> None:
+    forge = visitor.simulators.forge
+    await ended_well(visitor, "/deploy myapp main")
+    newer = await ended_well(visitor, "/deploy myapp feature/login")
+    count = await visitor.messages.count()
+    await visitor.press(newer, "Roll back")
+    question = visitor.page.locator("#confirm")
+    for ref in ("main", "feature/login"):
+        await visitor.sees(question, forge.sha("myapp", ref)[:7])
+    await visitor.confirm()
+    back = await visitor.new_message(count)
+    await visitor.sees(back, re.compile("Deployed|Rolled back"), forge.sha("myapp")[:7])
+    (live,) = visitor.simulators.dokku.live("myapp").values()
+    assert live.sha == forge.sha("myapp")
 
 
 @pytest.mark.parametrize(
@@ -107,86 +125,122 @@ async def test_failure_shows_the_cause_and_that_the_old_release_serves(
     visitor: Visitor, app: str, cause: str
 ) -> None:
     before = visitor.simulators.dokku.live(app)
-    await visitor.type(f"/deploy {app} main")
-    message = visitor.messages
-    await visitor.sees(message, f"Failed: {app}")
-    await visitor.sees(message, cause)
-    await visitor.sees(message, "the previous release")
-    await expect(message.get_by_role("button", name="Retry")).to_be_visible()
+    message = await visitor.deploy(f"/deploy {app} main")
+    await visitor.sees(message, f"Failed: {app}", cause, "the previous release")
+    await expect(visitor.button(message, "Retry")).to_be_visible()
     assert visitor.simulators.dokku.live(app) == before
-    await visitor.sees(visitor.page.locator("#deliveries > li"), "failed")
+    await visitor.sees(visitor.page.locator("#deliveries > li").first, "failed", app)
+    await visitor.press(message, "Details")
+    await visitor.sees(visitor.ephemerals.last, "Only visible to you")
+    await expect(visitor.ephemerals.last).to_be_in_viewport()
 
 
-async def test_cancel_button_asks_for_confirmation_and_stops_the_build(visitor: Visitor) -> None:
-    visitor.simulators.dokku.hold_for_test("myapp", at="build step")
+async def test_second_person_approves_and_a_third_may_not(visitor: Visitor) -> None:
+    message = await visitor.deploy("/deploy billing main")
+    await visitor.sees(message, "Awaiting approval")
+    await visitor.press(message, "Approve")
+    await visitor.sees(visitor.ephemerals.last, "second person")
+    await visitor.act_as("alan")
+    await visitor.press(message, "Approve")
+    await visitor.sees(visitor.ephemerals.last, "aren't allowed")
+    await visitor.act_as("grace")
+    await visitor.press(message, "Approve")
+    await visitor.sees(message, "Deployed billing", "grace")
+
+    await visitor.act_as("ada")
+    refused = await visitor.deploy("/deploy billing feature/login")
+    await visitor.sees(refused, "Awaiting approval")
+    await visitor.act_as("grace")
+    await visitor.press(refused, "Reject")
+    await visitor.modal.get_by_label("Reason").fill("not on a Friday")
+    await visitor.modal.locator("button[type=submit]").click()
+    await visitor.sees(refused, "Failed", "not on a Friday")
+
+
+async def test_lock_is_taken_over_and_ended(visitor: Visitor) -> None:
+    said = await visitor.deploy("/deploy lock myapp for 1h release day")
+    await visitor.sees(said, "myapp is locked by", "ada", "release day")
+    await visitor.act_as("grace")
     await visitor.type("/deploy myapp main")
-    message = visitor.messages
-    await visitor.sees(message, "Building")
+    await visitor.sees(visitor.ephemerals.last, "locked", "release day")
+    count = await visitor.messages.count()
+    await visitor.press(visitor.ephemerals.last, "Take over")
+    await visitor.confirm()
+    await visitor.sees(await visitor.new_message(count), "grace")
 
-    await message.get_by_role("button", name="Cancel").click()
-    await visitor.page.locator("#confirm").get_by_role("button").first.click()
-    await expect(message).to_contain_text("Deploying myapp")
-
-    await message.get_by_role("button", name="Cancel").click()
-    await visitor.page.locator("#confirm button[type=submit]").click()
-    await visitor.sees(message, "Cancelled: myapp")
-    await visitor.sees(message, "the previous release")
+    await visitor.act_as("ada")
+    await visitor.page.locator("#direct").get_by_role("button", name="deploybot").click()
+    await visitor.sees(visitor.messages.last, "grace", "took over your lock")
+    await visitor.page.get_by_role("button", name="#deploys").click()
+    await visitor.act_as("grace")
+    await visitor.sees(await visitor.deploy("/deploy unlock myapp"), "unlocked")
 
 
 async def test_typo_gets_an_ephemeral_reply_and_the_form_prevents_it(visitor: Visitor) -> None:
+    count = await visitor.messages.count()
     await visitor.type("/deploy mypap main")
-    await visitor.sees(visitor.ephemerals, "myapp")
-    await expect(visitor.messages).to_have_count(0)
+    await visitor.sees(visitor.ephemerals.last, "myapp")
+    await expect(visitor.messages).to_have_count(count)
 
     await visitor.type("/deploy")
-    modal = visitor.page.locator("#modal")
-    await expect(modal.get_by_role("heading").first).to_be_visible()
-    await modal.locator("select").first.select_option(label="myapp")
-    await modal.locator("button[type=submit]").click()
-    await visitor.sees(visitor.messages, "Deploying myapp")
-    await expect(modal).to_be_hidden()
-
-
-async def test_visitor_deploys_with_the_form_and_the_keyboard(visitor: Visitor) -> None:
-    page = visitor.page
-    await visitor.type("/deploy")
-    modal = page.locator("#modal")
+    modal = visitor.modal
     app = modal.locator("select[data-action=app]")
-    await expect(app).to_be_visible(timeout=TIMEOUT_MS)
     await app.select_option("myapp")
-    await visitor.sees(modal, "According to Dokku")
+    await visitor.sees(modal, re.compile("is live|Live now|According to Dokku"))
     ref = modal.get_by_role("combobox", name="Branch, tag or commit")
     await ref.focus()
     await visitor.sees(modal.get_by_role("listbox"), "feature/login")
     await ref.press_sequentially("logi")
-    await expect(modal.get_by_role("listbox").get_by_role("option")).to_have_count(
-        2, timeout=TIMEOUT_MS
-    )
+    await expect(modal.get_by_role("listbox").get_by_role("option")).to_have_count(2)
     await ref.press("Enter")
     await expect(ref).to_have_value("feature/login")
     await modal.get_by_role("button", name="Deploy").click()
-    await visitor.sees(visitor.messages.last, "feature/login")
-    await expect(modal).not_to_be_visible()
+    await visitor.sees(await visitor.new_message(count), "feature/login", "myapp")
+    await expect(modal).to_be_hidden()
+
+
+async def test_message_actions_deploy_what_a_message_names_and_answer_in_the_thread(
+    visitor: Visitor,
+) -> None:
+    await visitor.type("please ship myapp@v1.0")
+    asked = visitor.page.locator("#messages li.message").last
+    count = await visitor.messages.count()
+    await visitor.choose(asked, "Deploy from message")
+    await expect(visitor.modal.locator("select[data-action=app]")).to_have_value("myapp")
+    await expect(visitor.modal.get_by_role("combobox", name="Branch, tag or commit")).to_have_value(
+        "v1.0"
+    )
+    await visitor.modal.get_by_role("button", name="Deploy").click()
+    message = await visitor.new_message(count)
+    await visitor.sees(message, re.compile("Deployed myapp"))
+    await visitor.choose(message, "Deployment status")
+    await message.get_by_text("View thread").click()
+    await visitor.sees(visitor.replies.last, "myapp")
+
+
+async def test_direct_message_and_mention_are_answered(visitor: Visitor) -> None:
+    await visitor.page.locator("#direct").get_by_role("button", name="deploybot").click()
+    count = await visitor.messages.count()
+    await visitor.type("status myapp")
+    await visitor.sees(await visitor.new_message(count), "myapp")
+    await visitor.page.get_by_role("button", name="#deploys").click()
+    await visitor.type("@deploybot help")
+    await visitor.sees(visitor.page.locator("#messages li.message").last, "@deploybot help")
 
 
 async def test_home_tab_follows_two_deployments_and_its_buttons_mean_the_right_one(
     visitor: Visitor,
 ) -> None:
-    page = visitor.page
-    await visitor.type("/deploy shop main")
-    await visitor.sees(visitor.messages.last, "Failed: shop")
-    await visitor.type("/deploy blog main")
-    await visitor.sees(visitor.messages.last, "Failed: blog")
-    await page.get_by_role("button", name="deploybot · Home").click()
-    home = page.locator("#home")
-    await visitor.sees(home, "Failed: shop")
-    await visitor.sees(home, "Failed: blog")
-    await home.get_by_role("button", name="Full log: shop main").click()
-    modal = page.locator("#modal")
-    await visitor.sees(modal, "missing semicolon")
-    await page.keyboard.press("Escape")
-    await expect(modal).to_be_hidden()
-    await home.get_by_role("button", name="Retry: blog main").click()
-    # Its check fails at once: the tab may never show it running.
-    await visitor.sees(home, "Last deployments (3)")
-    await visitor.sees(visitor.messages.last, "blog")
+    for app in ("shop", "blog"):
+        await visitor.sees(await visitor.deploy(f"/deploy {app} main"), f"Failed: {app}")
+    before = await visitor.messages.count()
+    await visitor.page.get_by_role("button", name="deploybot · Home").click()
+    home = visitor.page.locator("#home")
+    await visitor.sees(home, "Failed: shop", "Failed: blog")
+    await visitor.press(home, "Full log: shop main")
+    await visitor.sees(visitor.modal, "missing semicolon")
+    await visitor.page.keyboard.press("Escape")
+    await expect(visitor.modal).to_be_hidden()
+    await visitor.press(home, "Retry: blog main")
+    await visitor.page.get_by_role("button", name="#deploys").click()
+    await visitor.sees(await visitor.new_message(before), "blog")

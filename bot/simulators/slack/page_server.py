@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
 
@@ -15,14 +15,28 @@ from bot.simulators.slack.workspace import Workspace
 
 # Changes come in bursts; more updates per second than this are not visible.
 _FRAME_S = 0.06
-_SCRIPTS = ("app", "blocks", "composer", "external", "icons", "message", "modal", "mrkdwn", "panel")
+_SCRIPTS = (
+    *("app", "blocks", "composer", "external", "focus", "icons", "message", "modal", "mrkdwn"),
+    *("panel", "side", "sidebar", "troubles"),
+)
+_STYLES = ("colours", "style", "narrow")
 _ASSETS = {
     "": ("index.html", "text/html"),
-    "page/style.css": ("style.css", "text/css"),
+    **{f"page/{name}.css": (f"{name}.css", "text/css") for name in _STYLES},
     **{f"page/{name}.js": (f"{name}.js", "text/javascript") for name in _SCRIPTS},
 }
 Action = Callable[[User, Json], Awaitable[InteractionResult | None]]
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src"
+
+
+class TroublePanel(Protocol):
+    """Troubles that a visitor may switch on; they are not the workspace's own."""
+
+    def shown(self) -> list[Json]:
+        """Each as `name`, `title`, `text`, `on` and `hint` (a command to try, or empty)."""
+
+    async def switch(self, name: str, *, on: bool) -> None:
+        """Switch one on or off. Raises NotPossible, KeyError."""
 
 
 class PageActions:
@@ -31,6 +45,7 @@ class PageActions:
     def __init__(self, *, workspace: Workspace, actions: UserActions) -> None:
         self._workspace = workspace
         self._actions = actions
+        self.troubles: TroublePanel | None = None
         self._by_name: Mapping[str, Action] = {
             "command": self._command,
             "say": self._say,
@@ -41,6 +56,7 @@ class PageActions:
             "submit": self._submit,
             "close": self._close,
             "home": self._home,
+            "trouble": self._trouble,
         }
 
     async def do(self, body: Json) -> InteractionResult | None:
@@ -93,6 +109,11 @@ class PageActions:
     async def _home(self, user: User, _body: Json) -> None:
         await self._actions.open_home(user)
 
+    async def _trouble(self, _user: User, body: Json) -> None:
+        if self.troubles is None:
+            raise NotPossible("This workspace offers no troubles.")
+        await self.troubles.switch(body["name"], on=bool(body["on"]))
+
     def _view(self, body: Json) -> View:
         view = self._workspace.view(body["view"])
         if view is None:
@@ -132,6 +153,10 @@ class Page:
         self._sockets: set[web.WebSocketResponse] = set()
         self._pushers: set[asyncio.Task[None]] = set()
 
+    def offer_troubles(self, troubles: TroublePanel) -> None:
+        """Show these troubles from now on."""
+        self._page_actions.troubles = troubles
+
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the page, its files, its feed and its actions."""
         for path in _ASSETS:
@@ -158,7 +183,8 @@ class Page:
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
-        socket = web.WebSocketResponse(heartbeat=20)
+        # aiohttp compresses in a task of its own, whose error nobody handles when a visitor leaves.
+        socket = web.WebSocketResponse(heartbeat=20, compress=False)
         await socket.prepare(request)
         pusher = asyncio.create_task(self._push(socket))
         self._pushers.add(pusher)
@@ -175,13 +201,18 @@ class Page:
         changes = self._workspace.changes
         while not socket.closed:
             seen = len(changes.entries)
-            await socket.send_json(self._state())
+            try:
+                await socket.send_json(self._state())
+            except ConnectionResetError:
+                return  # the visitor has just left the page
             await asyncio.sleep(_FRAME_S)
             await changes.wait_beyond(seen)
 
     def _state(self) -> Json:
         state = page_state(self._workspace, self._app, self._actions.notices)
         state["hints"] = self._hints
+        troubles = self._page_actions.troubles
+        state["troubles"] = None if troubles is None else troubles.shown()
         state["panel"] = None if self._side_panel is None else self._side_panel()
         return state
 

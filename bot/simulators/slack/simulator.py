@@ -32,7 +32,7 @@ from bot.simulators.slack.model import (
     UserGroup,
     View,
 )
-from bot.simulators.slack.page_server import Page
+from bot.simulators.slack.page_server import Page, TroublePanel
 from bot.simulators.slack.responses import Responses
 from bot.simulators.slack.socket_mode import SocketHub
 from bot.simulators.slack.user_actions import Notice, UserActions
@@ -295,6 +295,10 @@ class SlackSimulator(TestControls):
     def notify_page(self) -> None:
         """Redraw the page because the side panel changed."""
         self.workspace.changes.add("side_panel")
+
+    def offer_troubles(self, troubles: TroublePanel) -> None:
+        """Let visitors of the page switch these on and off."""
+        self._page.offer_troubles(troubles)
 
     # Server ---------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ async def test_every_service_in_the_settings_is_reachable(tmp_path: Path) -> Non
             config=None,
         ) as connection:
             listed = await connection.run("apps:list", check=True)
-        assert str(listed.stdout).split()[-3:] == sorted(app.name for app in APPS)
+        assert str(listed.stdout).split()[-len(APPS) :] == sorted(app.name for app in APPS)
         async with aiohttp.ClientSession() as session:
             for app in APPS:
                 url = simulators.settings["DEPLOYBOT_REPO_TEMPLATE"].format(app=app.name)

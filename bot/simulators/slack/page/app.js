@@ -2,16 +2,17 @@
 
 import { renderBlocks } from "/page/blocks.js";
 import { composer } from "/page/composer.js";
-import { avatar, showMessages } from "/page/message.js";
+import { keepFocus } from "/page/focus.js";
+import { showMessages } from "/page/message.js";
 import { confirmed, showModal, viewContext } from "/page/modal.js";
-import { icon } from "/page/icons.js";
 import { drawn, el, refreshDates } from "/page/mrkdwn.js";
-import { showPanel } from "/page/panel.js";
+import { listenToSide, panelFits, showSide } from "/page/side.js";
+import { menuIsOpen, named, onPhone, showMenu, showSidebar, title } from "/page/sidebar.js";
 
 const $ = (id) => document.getElementById(id);
 const here = {
   state: null, me: null, channel: null, home: false, thread: null, side: null, panelWanted: true,
-  seen: new Map(), notice: null, focusTs: null,
+  seen: new Map(), notice: null, focusTs: null, opener: null,
 };
 
 // Actions ----------------------------------------------------------------------------------
@@ -28,8 +29,10 @@ function toast(text) {
 }
 
 async function send(body, node) {
+  // A disabled button would lose the keyboard's focus.
+  if (node?.classList.contains("busy")) return false;
   node?.classList.add("busy");
-  if (node) node.disabled = true;
+  node?.setAttribute("aria-disabled", "true");
   let answer = { ok: false };
   try {
     const response = await fetch("/page/act", {
@@ -43,7 +46,7 @@ async function send(body, node) {
     toast("The demo is not responding. Is it still running?");
   }
   if (node) {
-    node.disabled = false;
+    node.removeAttribute("aria-disabled");
     node.classList.remove("busy");
     node.classList.toggle("failed", !answer.ok);
   }
@@ -59,8 +62,27 @@ async function act(element, node, target) {
 function openThread(message) {
   here.thread = message.thread_ts ?? message.ts;
   here.side = "thread";
+  here.opener = message.ts;
   draw();
   $("thread-composer").querySelector("textarea").focus();
+}
+
+function closeSide() {
+  if (here.side !== "thread") here.panelWanted = false;
+  const opener = document.querySelector(`#messages [data-ts="${here.opener}"]`);
+  const back = here.side === "thread" ? opener?.querySelector(".replies, .toolbar button") : null;
+  Object.assign(here, { side: null, thread: null });
+  draw();
+  (back ?? ($("side-open").hidden ? $("composer").querySelector("textarea") : $("side-open"))).focus();
+}
+
+async function trouble(one, node) {
+  await send({ act: "trouble", name: one.name, on: !one.on }, node);
+}
+
+function fill(text) {
+  if (here.home || onPhone()) go({ home: false, side: onPhone() ? null : here.side });
+  channelComposer.fill(text);
 }
 
 async function remove(message) {
@@ -130,7 +152,7 @@ async function write(text, thread) {
 const channelComposer = composer($("composer"), {
   where() {
     const channel = currentChannel();
-    return { label: `Message ${title(channel)}`, closed: channel.archived };
+    return { label: `Message ${title(channel, here)}`, closed: channel.archived };
   },
   send: (text) => write(text),
   suggestions: (text) => suggestions(text),
@@ -145,55 +167,17 @@ const threadComposer = composer($("thread-composer"), {
 
 const currentChannel = () => here.state.channels.find((one) => one.id === here.channel);
 
-function title(channel) {
-  if (channel.kind !== "im") return `${channel.kind === "group" ? "" : "#"}${channel.name}`;
-  const other = channel.members.find((id) => id !== here.me) ?? channel.members[0];
-  const user = here.state.users[other];
-  return user.is_bot ? user.real_name : user.name;
-}
-
-const named = (channel) =>
-  channel.kind === "group" ? [icon("🔒", "private"), title(channel)] : [title(channel)];
-
-function unread(channel) {
-  const seen = here.seen.get(`${here.me}/${channel.id}`) ?? "0";
-  return here.state.messages[channel.id].filter((one) =>
-    one.ts > seen && one.user !== here.me && (!one.ephemeral_for || one.ephemeral_for === here.me)
-    && (!one.thread_ts || one.broadcast)).length;
-}
-
-const wide = matchMedia("(min-width: 1081px)");
-const panelFits = () => Boolean(here.state.panel) && here.panelWanted && wide.matches;
-
 function go(change) {
   Object.assign(here, { thread: null }, change);
-  if (here.side === "thread" && !here.thread) here.side = panelFits() ? "panel" : null;
+  if (here.side === "thread" && !here.thread) here.side = panelFits(here) ? "panel" : null;
   draw();
 }
 
-function drawSidebar() {
-  const { state } = here;
-  const item = (label, current, count, run) => el("li", {}, el("button", {
-    type: "button", "aria-current": current ? "page" : null, class: count ? "unread" : "", onclick: run,
-  }, el("span", {}, ...[label].flat()), count ? el("span", { class: "count" }, String(count)) : null));
-  const mine = state.channels.filter((one) => one.members.includes(here.me));
-  const entry = (channel) => item(named(channel), !here.home && channel.id === here.channel,
-    unread(channel), () => go({ channel: channel.id, home: false }));
-  $("channels").replaceChildren(...mine.filter((one) => one.kind !== "im").map(entry));
-  $("direct").replaceChildren(...mine.filter((one) => one.kind === "im").map(entry));
-  $("apps").replaceChildren(...(state.app.home_tab
-    ? [item(`${state.app.name} · Home`, here.home, 0, () => { send({ act: "home" }); go({ home: true }); })] : []));
-  $("apps-title").hidden = !state.app.home_tab;
-  const own = Object.entries(state.users).filter(([, user]) => user.own && !user.is_bot);
-  const people = $("people");
-  for (const [id, user] of own) {
-    let input = people.querySelector(`input[value="${id}"]`);
-    if (!input) {
-      input = el("input", { type: "radio", name: "me", value: id, onchange: () => become(id) });
-      people.append(el("label", {}, input, avatar(id, state.users, "small"), el("span", {}, user.name)));
-    }
-    input.checked = id === here.me;
-  }
+function goTo(change) {
+  go(change);
+  if (!menuIsOpen()) return;
+  showMenu(false);
+  (here.home ? $("home") : $("messages")).focus();
 }
 
 function become(id) {
@@ -208,7 +192,7 @@ function drawPlace() {
   const names = channel.members.map((id) => here.state.users[id].name).join(", ");
   const withBot = channel.members.includes(here.state.app.bot);
   $("where").replaceChildren(
-    el("h2", {}, ...(here.home ? [`${here.state.app.name} · Home`] : named(channel))),
+    el("h2", {}, ...(here.home ? [`${here.state.app.name} · Home`] : named(channel, here))),
     here.home ? "" : el("p", {}, withBot ? names : `${names} (the app is not in this conversation)`));
 }
 
@@ -224,9 +208,9 @@ function drawMessages() {
     const signature = JSON.stringify([view, here.me]);
     if ($("home").dataset.signature !== signature) {
       $("home").dataset.signature = signature;
-      $("home").replaceChildren(view
+      keepFocus($("home"), () => $("home").replaceChildren(view
         ? renderBlocks(view.blocks, viewContext(view, context(), act))
-        : el("p", { class: "empty" }, "The app has not published a Home tab yet."));
+        : el("p", { class: "empty" }, "The app has not published a Home tab yet.")));
     }
   } else {
     showIn(list, all.filter((one) => !one.thread_ts || one.broadcast), { place: here.channel });
@@ -245,28 +229,6 @@ function showIn(list, messages, more) {
   showMessages(list, messages, context(more), (message) => messageContext(message, more));
 }
 
-function drawSide() {
-  const panel = here.state.panel;
-  const choice = here.side === "panel" && !panel ? null : here.side;
-  $("frame").classList.toggle("with-side", Boolean(choice));
-  $("side").hidden = !choice;
-  for (const name of ["thread", "panel"]) {
-    $(name).hidden = choice !== name;
-    $(`tab-${name}`).setAttribute("aria-selected", String(choice === name));
-  }
-  $("tab-panel").hidden = !panel;
-  $("side-open").hidden = !panel || Boolean(choice);
-  if (panel) {
-    const count = $("panel-count");
-    if (count.textContent !== String(panel.length)) {
-      count.textContent = String(panel.length);
-      count.classList.remove("counted");
-      requestAnimationFrame(() => count.classList.add("counted"));
-    }
-    showPanel($("deliveries"), panel);
-  }
-}
-
 function drawHints() {
   const { hints } = here.state;
   const box = $("hints");
@@ -274,10 +236,7 @@ function drawHints() {
   if (box.childElementCount === 1) {
     box.append(...hints.map((hint) => el("button", {
       type: "button", class: "chip",
-      onclick: () => {
-        if (here.home) go({ home: false });
-        channelComposer.fill(hint);
-      },
+      onclick: () => fill(hint),
     }, hint)));
   }
 }
@@ -302,10 +261,12 @@ function drawFocus() {
 }
 
 function draw() {
-  drawSide();
+  showSide(here, { run: trouble, fill });
   drawPlace();
   drawMessages();
-  drawSidebar();
+  showSidebar(here, { go: goTo, home: () => { send({ act: "home" }); goTo({ home: true }); }, become });
+  // On a phone the side column hides everything else.
+  document.querySelector("main").inert = onPhone() && !$("side").hidden;
   drawHints();
   drawNotices();
   channelComposer.refresh();
@@ -322,7 +283,7 @@ function arrive(state) {
   if (first) {
     here.me = Object.keys(state.users).find((id) => state.users[id].own && !state.users[id].is_bot);
     here.channel = state.channels.find((one) => one.members.includes(state.app.bot)).id;
-    here.side = panelFits() ? "panel" : null;
+    here.side = panelFits(here) ? "panel" : null;
     const address = /^\/archives\/([A-Z0-9]+)\/p(\d+)(\d{6})$/.exec(location.pathname);
     if (address && state.channels.some((one) => one.id === address[1])) {
       here.channel = address[1];
@@ -331,8 +292,22 @@ function arrive(state) {
       if (thread) Object.assign(here, { thread, side: "thread" });
     }
   }
-  draw();
-  if (first) $("composer").querySelector("textarea").focus();
+  // A button that is redrawn between press and release would lose its click.
+  if (pressed && !first) late = true;
+  else draw();
+  if (first && !onPhone()) $("composer").querySelector("textarea").focus();
+}
+
+let pressed = false;
+let late = false;
+document.addEventListener("pointerdown", () => { pressed = true; }, true);
+for (const end of ["pointerup", "pointercancel"]) {
+  document.addEventListener(end, () => {
+    pressed = false;
+    // The click comes after this event.
+    if (late) setTimeout(draw);
+    late = false;
+  }, true);
 }
 
 function connect() {
@@ -346,25 +321,16 @@ function connect() {
   };
 }
 
-$("tab-thread").addEventListener("click", () => { here.side = "thread"; draw(); });
-$("tab-panel").addEventListener("click", () => { here.side = "panel"; draw(); });
-$("side-open").addEventListener("click", () => {
-  Object.assign(here, { side: "panel", panelWanted: true });
-  draw();
-});
-$("side-close").addEventListener("click", () => {
-  if (here.side === "panel") here.panelWanted = false;
-  Object.assign(here, { side: null, thread: null });
-  draw();
+const open = (name) => { here.side = name; draw(); };
+listenToSide(here, { open, close: closeSide, draw });
+$("skip").addEventListener("click", () => {
+  if (here.home) go({ home: false });
+  $("composer").querySelector("textarea").focus();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && here.side === "thread" && !document.querySelector("dialog[open]")) {
-    go({});
-  }
-});
-wide.addEventListener("change", () => {
-  if (here.state && here.side !== "thread") here.side = panelFits() ? "panel" : null;
-  if (here.state) draw();
+  if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  if (menuIsOpen()) showMenu(false);
+  else if (here.side === "thread" || (here.side && onPhone())) closeSide();
 });
 setInterval(refreshDates, 1000);
 connect();

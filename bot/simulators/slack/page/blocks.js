@@ -48,6 +48,7 @@ function button(element, context, block) {
     type: "button",
     class: `kit ${element.style ?? ""}`,
     "data-action": element.action_id,
+    "data-focus": `${element.action_id} ${element.value ?? ""}`,
     "aria-label": element.accessibility_label ?? null,
   }, textObject(element.text, context));
   node.addEventListener("click", () => context.act(element, node, undefined, block));

@@ -24,8 +24,10 @@ export function composer(form, { where, send, suggestions }) {
     at = Math.min(at, Math.max(0, offered.length - 1));
     list.hidden = !offered.length;
     area.setAttribute("aria-expanded", String(!!offered.length));
+    area.setAttribute("aria-activedescendant", offered.length ? `${list.id}-${at}` : "");
     list.replaceChildren(...offered.map((one, number) => el("li", {
       role: "option",
+      id: `${list.id}-${number}`,
       "aria-selected": String(number === at),
       onmousedown: (event) => { event.preventDefault(); take(number); },
     }, el("b", {}, one.name), el("span", {}, one.hint ?? ""), el("small", {}, one.detail ?? ""))));
@@ -63,7 +65,9 @@ export function composer(form, { where, send, suggestions }) {
       event.preventDefault();
       take(at);
     } else if (open && event.key === "Escape") {
+      event.preventDefault();
       list.hidden = true;
+      area.setAttribute("aria-expanded", "false");
     } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       submit();

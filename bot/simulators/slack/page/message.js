@@ -1,6 +1,7 @@
 // One message: author, text or blocks, files, and its menu with the app's message shortcuts.
 
 import { renderBlocks } from "/page/blocks.js";
+import { arrows, keepFocus } from "/page/focus.js";
 import { icon } from "/page/icons.js";
 import { decode, el, mrkdwn } from "/page/mrkdwn.js";
 
@@ -45,7 +46,7 @@ function menu(message, context) {
     open.setAttribute("aria-expanded", "false");
   };
   const entry = (label, note, run) => el("li", { role: "none" }, el("button", {
-    type: "button", role: "menuitem", onclick: () => { hide(); run(); },
+    type: "button", role: "menuitem", tabindex: "-1", onclick: () => { hide(); open.focus(); run(); },
   }, label, note ? el("small", {}, note) : null));
   list.append(
     ...context.shortcuts.map((one) => entry(one.name, context.appName, () =>
@@ -55,18 +56,16 @@ function menu(message, context) {
   open.addEventListener("click", () => {
     list.hidden = !list.hidden;
     open.setAttribute("aria-expanded", String(!list.hidden));
-    if (!list.hidden) list.querySelector("button")?.focus();
+    if (list.hidden) return;
+    list.scrollIntoView({ block: "nearest" });
+    list.querySelector("button")?.focus();
   });
+  arrows(list, () => [...list.querySelectorAll("button")]);
   list.addEventListener("keydown", (event) => {
-    const items = [...list.querySelectorAll("button")];
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step) {
-      event.preventDefault();
-      items[(items.indexOf(document.activeElement) + step + items.length) % items.length].focus();
-    } else if (event.key === "Escape") {
-      hide();
-      open.focus();
-    }
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    hide();
+    open.focus();
   });
   list.addEventListener("focusout", (event) => {
     if (!list.contains(event.relatedTarget) && event.relatedTarget !== open) hide();
@@ -86,7 +85,7 @@ function toolbar(message, context) {
 
 function replies(message, context) {
   if (!message.replies || context.inThread) return null;
-  return el("button", { type: "button", class: "replies", onclick: () => context.openThread(message) },
+  return el("button", { type: "button", class: "replies", "data-focus": "replies", onclick: () => context.openThread(message) },
     ...message.reply_users.slice(0, 4).map((id) => avatar(id, context.users, "tiny")),
     el("b", {}, `${message.replies} ${message.replies === 1 ? "reply" : "replies"}`),
     el("small", {}, "View thread"));
@@ -99,7 +98,7 @@ export function messageNode(message, context) {
     : message.text ? el("div", { class: "blocks" }, el("p", {}, mrkdwn(message.text, context, { mentions: message.parse !== "none" }))) : null;
   const node = el("li", {
     class: `message${message.ephemeral_for ? " ephemeral" : ""}`,
-    "data-ts": message.ts, tabindex: "-1",
+    "data-ts": message.ts, "data-me": context.me, tabindex: "-1",
   },
     avatar(message.user, context.users),
     el("article", { "aria-label": `${user.name}, ${clock(message.ts)}` },
@@ -119,32 +118,41 @@ export function messageNode(message, context) {
   return node;
 }
 
+/** Put an edited message's new content in its place; its toolbar and an open menu stay. */
+function edit(before, node) {
+  if (before.dataset.me !== node.dataset.me) {
+    keepFocus(before, () => before.replaceWith(node));
+    return node;
+  }
+  keepFocus(before, () => before.querySelector("article").replaceWith(node.querySelector("article")));
+  before.dataset.fallback = node.dataset.fallback;
+  return before;
+}
+
 /**
- * Update a list of messages: redraw and flash only those whose content changed. Stay at the bottom
- * if the reader was there.
+ * Update a list of messages: redraw and flash only those whose content changed. Show a new reply,
+ * a message of one's own and one that only oneself sees; else stay at the bottom if the reader was
+ * there.
  */
 export function showMessages(list, messages, context, contextOf) {
   const old = new Map([...list.children].map((node) => [node.dataset.key, node]));
   const atBottom = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   const fresh = list.dataset.place !== context.place;
   list.dataset.place = context.place;
+  let calls = false;
   const nodes = messages.map((message) => {
     const key = `${context.place}/${message.ts}`;
     const signature = JSON.stringify([message, context.me]);
     const before = old.get(key);
     if (before?.dataset.signature === signature) return before;
-    const node = messageNode(message, contextOf(message));
+    const drawn = messageNode(message, contextOf(message));
+    const node = before ? edit(before, drawn) : drawn;
     node.dataset.key = key;
     node.dataset.signature = signature;
-    if (before && before.contains(document.activeElement)) {
-      const action = document.activeElement.dataset?.action;
-      queueMicrotask(() => action && node.querySelector(`[data-action="${CSS.escape(action)}"]`)?.focus());
-    }
     if (before) {
       if (!fresh) node.classList.add("flash");
-      // Replace in place: moving its neighbours would restart their animations.
-      before.replaceWith(node);
-    } else if (!fresh && old.size) {
+    } else if (!fresh) {
+      calls ||= Boolean(context.inThread) || message.user === context.me || Boolean(message.ephemeral_for);
       node.classList.add("new");
       node.addEventListener("animationend", () => node.classList.remove("new"), { once: true });
     }
@@ -154,5 +162,5 @@ export function showMessages(list, messages, context, contextOf) {
     if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
   });
   while (list.children.length > nodes.length) list.lastChild.remove();
-  if (fresh || atBottom) list.scrollTop = list.scrollHeight;
+  if (fresh || atBottom || calls) list.scrollTop = list.scrollHeight;
 }

@@ -1,10 +1,12 @@
 // The app's modals, and the confirmation dialogs of its buttons.
 
 import { renderBlocks } from "/page/blocks.js";
+import { keepFocus, remember } from "/page/focus.js";
 import { el, textObject } from "/page/mrkdwn.js";
 
 const typed = new Map();
 let shown = "";
+let giveBack = () => {};
 
 const key = (view, block, element) => `${view.id}/${block.block_id}/${element.action_id}`;
 
@@ -58,14 +60,16 @@ export function showModal(stack, base, act) {
   const dialog = document.getElementById("modal");
   const view = stack?.at(-1);
   if (!view) {
-    if (dialog.open) dialog.close();
+    if (dialog.open) {
+      dialog.close();
+      giveBack();
+    }
     shown = "";
     return;
   }
   const signature = JSON.stringify([view.id, view.hash, view.errors, base.me, stack.length]);
   if (signature === shown) return;
   const sameView = shown.startsWith(`["${view.id}"`);
-  const focused = sameView ? document.activeElement?.dataset?.action : null;
   const scrolled = sameView ? dialog.querySelector(".body")?.scrollTop : 0;
   shown = signature;
   const close = (everything) => base.send({ act: "close", view: view.id, everything });
@@ -76,7 +80,7 @@ export function showModal(stack, base, act) {
     el("div", { class: "body" }, renderBlocks(view.blocks, viewContext(view, base, act))),
     el("footer", {},
       el("small", {}, base.appName),
-      el("button", { type: "button", class: "kit", onclick: () => close(false) },
+      el("button", { type: "button", class: "kit", "data-focus": "close", onclick: () => close(false) },
         view.close ?? (stack.length > 1 ? "Back" : view.submit ? "Cancel" : "Close")),
       view.submit ? el("button", { type: "submit", class: "kit primary" }, view.submit) : null));
   form.addEventListener("submit", (event) => {
@@ -88,20 +92,27 @@ export function showModal(stack, base, act) {
     event.preventDefault();
     close(true);
   };
-  dialog.replaceChildren(form);
-  if (!dialog.open) dialog.showModal();
+  if (!dialog.open) giveBack = remember();
+  keepFocus(dialog, () => {
+    dialog.replaceChildren(form);
+    if (!dialog.open) dialog.showModal();
+  });
   dialog.querySelector(".body").scrollTop = scrolled ?? 0;
   const wrong = dialog.querySelector("[aria-invalid=true]");
-  const again = focused && dialog.querySelector(`[data-action="${CSS.escape(focused)}"]`);
-  (wrong ?? again ?? dialog.querySelector(".body input, .body select, .body textarea, footer button"))?.focus();
+  if (wrong) wrong.focus();
+  else if (!sameView || !dialog.contains(document.activeElement) || document.activeElement === dialog) {
+    dialog.querySelector(".body input, .body select, .body textarea, footer button")?.focus();
+  }
 }
 
 /** Show a button's confirmation dialog as Slack does; resolves to whether the user agreed. */
 export function confirmed(confirm, base) {
   const dialog = document.getElementById("confirm");
+  const back = remember();
   return new Promise((resolve) => {
     const answer = (yes) => {
       dialog.close();
+      back();
       resolve(yes);
     };
     dialog.replaceChildren(el("form", { onsubmit: (event) => { event.preventDefault(); answer(true); } },

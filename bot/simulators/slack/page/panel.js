@@ -1,5 +1,6 @@
 // "Webhooks received": the deliveries that reached the receiver, newest first.
 
+import { keepFocus } from "/page/focus.js";
 import { el } from "/page/mrkdwn.js";
 
 export function showPanel(list, deliveries) {
@@ -13,12 +14,12 @@ export function showPanel(list, deliveries) {
     list.replaceChildren(el("li", { class: "empty" }, "No webhooks yet. One arrives here each time a deployment finishes."));
     return;
   }
-  list.replaceChildren(...deliveries.map((one, place) => {
+  keepFocus(list, () => list.replaceChildren(...deliveries.map((one, place) => {
     // Numbered from the oldest, so that a new delivery does not change the keys of the others.
     const key = `${deliveries.length - place} ${one.time} ${one.type}`;
     return el("li", { class: first || known.has(key) ? "" : "new" },
       el("details", { "data-key": key, open: open.has(key) },
-        el("summary", {},
+        el("summary", { "data-focus": key },
           el("span", { class: "line" },
             el("b", {}, one.type),
             el("time", {}, one.time)),
@@ -28,5 +29,5 @@ export function showPanel(list, deliveries) {
             el("span", { class: `badge ${one.verified ? "good" : "bad"}` },
               one.verified ? "✓ signature verified" : "✗ bad signature"))),
         el("pre", {}, JSON.stringify(one.body, null, 2))));
-  }));
+  })));
 }
