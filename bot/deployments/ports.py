@@ -243,7 +243,9 @@ class Store(Protocol):
     ) -> None:
         """Insert. Duplicate: the request key, or the same retry or rollback, is known.
 
-        A retry or rollback counts until it has ended. Duplicate names the first one. AppLocked: not its requester, but someone else holds a lock on the app.
+        A retry or rollback counts until it has ended; Duplicate names the first one.
+
+        AppLocked: not its requester, but someone else holds a lock on the app.
         """
         ...
 
