@@ -6,7 +6,6 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -25,11 +24,13 @@ from bot.deployments.refs import (
     Several,
 )
 from bot.git_names import HEADS, TAGS, USUAL_BRANCHES, by_name
-from bot.names import Repositories, is_ref
+from bot.names import Repositories, is_ref, login_config, login_secrets, split_login
 from bot.redaction import Redactor
 
 log = structlog.get_logger(__name__)
 
+FOLDER_PREFIX = "deploybot-git-"
+_CONFIG = "login.config"
 _AT_ONCE = 8
 _HISTORIES_AT_ONCE = 4
 _HISTORY_SHARE = 0.7
@@ -80,17 +81,23 @@ class _Git:
     ) -> None:
         """`credentials`: git-credential-store lines. `most_bytes`: kept of an answer."""
         self.most_bytes = most_bytes
-        self.redactor = (redactor or Redactor()).with_known(_secrets(credentials or ""))
+        self.redactor = (redactor or Redactor()).with_known(login_secrets(credentials or ""))
         self._credentials = credentials or ""
         self._allow_protocols = allow_protocols
 
-    def remote(self, folder: str) -> Sequence[str]:
-        """The beginning of a command that asks a repository: git with the credentials."""
-        options = ["-c", "credential.helper=", "-c", "core.askPass="]
-        if self._credentials:
-            path = _write_secret(folder, self._credentials.rstrip() + "\n")
-            options += ["-c", f"credential.helper=store --file='{path}'"]
-        return ["git", *options]
+    def log_in(self, folder: str, repo: str) -> str:
+        """Prepare the folder to ask a repository. Returns its address without a login.
+
+        Everyone on the host can read a program's arguments, and git hands the address to others:
+        logins are in files that only the bot's user can read.
+        """
+        address, login = split_login(repo)
+        stored = self._credentials.splitlines()
+        if ":" in login.partition("://")[2].rpartition("@")[0]:
+            stored, login = [login, *stored], ""
+        kept = _write_secret(folder, "credentials", "".join(f"{one}\n" for one in stored))
+        _write_secret(folder, _CONFIG, login_config(str(kept), login))
+        return address
 
     async def local(self, folder: str, *words: str) -> str:
         """Run git on the repository in the folder, without a network. Raises _GitFailed."""
@@ -132,7 +139,7 @@ class _Git:
         return kept | {
             "HOME": folder,
             "LC_ALL": "C",
-            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_GLOBAL": str(Path(folder, _CONFIG)),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CEILING_DIRECTORIES": str(Path(folder).parent),
             "GIT_TERMINAL_PROMPT": "0",
@@ -242,9 +249,9 @@ class GitRefs(Refs):
         """Name -> its place by date: from the commits alone, without their files or parents."""
         with _new_folder() as folder:
             await self._git.local(folder, "init", "--quiet", "--bare", "--template=", ".")
-            words = ("fetch", "--quiet", "--depth=1", "--filter=tree:0", "--", repo)
+            words = ("fetch", "--quiet", "--depth=1", "--filter=tree:0", "--")
             refs = (f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*")
-            await self._git.run(folder, [*self._git.remote(folder), *words, *refs])
+            await self._git.run(folder, ["git", *words, self._git.log_in(folder, repo), *refs])
             shown = ("for-each-ref", "--sort=-creatordate", "--format=%(refname)")
             lines = (await self._git.local(folder, *shown)).split()
         names = [line.removeprefix(HEADS).removeprefix(TAGS) for line in lines]
@@ -288,14 +295,14 @@ class GitRefs(Refs):
     async def _fetch(self, folder: str, repo: str, *shas: str, depth: int | None = None) -> None:
         """Fetch commits without their trees and files, into a new repository. Raises _GitFailed."""
         await self._git.local(folder, "init", "--quiet", "--bare", "--template=", ".")
-        words = ["-c", "fetch.unpackLimit=1", "-c", f"remote.origin.url={repo}", "fetch"]
+        address = self._git.log_in(folder, repo)
+        words = ["-c", "fetch.unpackLimit=1", "-c", f"remote.origin.url={address}", "fetch"]
         words += ["--quiet", "--no-tags", "--no-auto-maintenance", "--filter=tree:0"]
         words += [f"--depth={depth}"] if depth else []
         # One pack, whose size the limit bounds.
         limited = 'ulimit -f "$0" && exec git "$@"'
         blocks = str(self._most_history_bytes // _BLOCK_BYTES)
-        _, *options = self._git.remote(folder)
-        argv = ["sh", "-c", limited, blocks, *options, *words, "origin", *shas]
+        argv = ["sh", "-c", limited, blocks, *words, "origin", *shas]
         await self._git.run(folder, argv, unless=_NO_FILTER)
 
     async def _read_log(self, folder: str, span: str, *, most: int) -> list[Commit]:
@@ -314,8 +321,8 @@ class GitRefs(Refs):
             # refs are listed: a shortened commit may be among them.
             shown = ["--symref"] if "HEAD" in names else []
             wanted = ["HEAD", *names] if names else []
-            words = ["ls-remote", *shown, "--", repo, *wanted]
-            return await self._git.run(folder, [*self._git.remote(folder), *words])
+            words = ["ls-remote", *shown, "--", self._git.log_in(folder, repo), *wanted]
+            return await self._git.run(folder, ["git", *words])
 
     def _answer(self, text: bytes, names: Sequence[str], ref: str) -> RefAnswer:
         listed = _listed(text)
@@ -376,22 +383,12 @@ def _shortened(listed: Mapping[str, str], digits: str) -> RefAnswer:
 def _new_folder() -> tempfile.TemporaryDirectory[str]:
     """A new folder for each question: git edits the credentials file when a login fails."""
     # What a killed git left may vanish while it is removed.
-    return tempfile.TemporaryDirectory(prefix="deploybot-git-", ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, ignore_cleanup_errors=True)
 
 
-def _write_secret(folder: str, text: str) -> Path:
+def _write_secret(folder: str, name: str, text: str) -> Path:
     """Write a file that only the bot's user may read."""
-    path = Path(folder, "credentials")
+    path = Path(folder, name)
     path.touch(mode=0o600)
     path.write_text(text)
     return path
-
-
-def _secrets(credentials: str) -> list[str]:
-    """Passwords (or tokens instead of a user) in credential lines, as written and decoded."""
-    found: list[str] = []
-    for line in credentials.splitlines():
-        user, _, password = urlsplit(line.strip()).netloc.rpartition("@")[0].partition(":")
-        written = [password] if password else [user]
-        found += [*written, *map(unquote, written)]
-    return found

@@ -8,7 +8,7 @@ pass.
 import re
 import unicodedata
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bot.errors import Declined
 
@@ -77,6 +77,53 @@ def bare_repo(address: str) -> str:
         return address
     kept = f"{user.partition(':')[0]}@" if "ssh" in scheme.lower() else ""
     return f"{scheme}://{kept}{place}{slash}{path}"
+
+
+def split_login(address: str) -> tuple[str, str]:
+    """A web server's address without its userinfo, and the login as a line of git's own store.
+
+    The line is empty for an address without userinfo, and for SSH: its user is no secret.
+    """
+    bare = bare_repo(address)
+    scheme, _, place = bare.partition("://")
+    if bare == address or "ssh" in scheme.lower():
+        return address, ""
+    userinfo = address.partition("://")[2].removesuffix(f"@{place}")
+    return bare, f"{scheme}://{userinfo}@{place.partition('/')[0]}"
+
+
+def login_config(store: str, login: str = "") -> str:
+    """A configuration of git that takes logins from the file `store` only.
+
+    `login`: an address with a user and no password, who is looked for in the file.
+    """
+    helper = f"store --file='{store}'"
+    lines = ["[core]", 'askPass = ""', "[credential]", 'helper = ""', f"helper = {_value(helper)}"]
+    if login:
+        scheme, _, rest = login.partition("://")
+        user, _, host = rest.rpartition("@")
+        lines += [
+            f"[credential {_value(f'{scheme}://{host}')}]",
+            f"username = {_value(unquote(user))}",
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _value(text: str) -> str:
+    """A value in git's own notation; a line break in it begins no line of the file."""
+    for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\0", "")):
+        text = text.replace(plain, written)
+    return f'"{text}"'
+
+
+def login_secrets(lines: str) -> list[str]:
+    """Passwords (or tokens instead of a user) in credential lines, as written and decoded."""
+    found: list[str] = []
+    for line in lines.splitlines():
+        user, _, password = urlsplit(line.strip()).netloc.rpartition("@")[0].partition(":")
+        written = [password] if password else [user]
+        found += [*written, *map(unquote, written)]
+    return found
 
 
 class Repositories:

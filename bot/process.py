@@ -13,6 +13,7 @@ from bot.bootstrap import Bot, check_refused, open_bot
 from bot.config.loading import Settings
 from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
+from bot.git_folders import remove_left_folders
 from bot.logs import configure_logging
 from bot.metrics import Metrics
 from bot.readiness import Readiness
@@ -33,6 +34,7 @@ def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
     configure_logging(json=settings.json_logs, level=settings.values.log_level, mask=redactor.text)
     for warning in settings.warnings():
         log.warning("setting_warning", why=warning)
+    remove_left_folders()
     try:
         asyncio.run(_serve(settings, redactor, opener))
     except ConfigError as error:

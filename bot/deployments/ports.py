@@ -252,7 +252,9 @@ class Store(Protocol):
     async def create(
         self, deployment: Deployment, audit: AuditEntry, event: Event | None = None
     ) -> None:
-        """Insert. Duplicate: the request key is known (deployment_id of the first one).
+        """Insert. Duplicate: the request key, or the same retry or rollback, is known.
+
+        A retry or rollback counts until it has ended; Duplicate names the first one.
 
         AppLocked: not its requester, but someone else holds a lock on the app.
         """

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.deployments.model import Actor
+from bot.names import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +64,13 @@ class Progress:
     """Before the start: the last commit proven live, if nothing came after it."""
     notes: tuple[str, ...] = ()
     """Sentences beside the facts."""
+
+
+def moved_words(ref: str, was: str | None, now: str | None) -> str:
+    """What happened to the ref of a deployment that awaits its approval, without a full stop."""
+    return f"{quoted(ref)} moved from {short_words(was)} to {short_words(now)} after the request"
+
+
+def short_words(sha: str | None) -> str:
+    """A commit inside a sentence."""
+    return sha[:7] if sha else "a commit that is not known before Dokku fetches it"

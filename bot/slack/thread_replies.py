@@ -46,6 +46,7 @@ PATIENT_TRIES = 2
 OUT_OF_CHANNEL = (
     "I can't post in <#{channel}>. Its message will show this once I am back: `/invite` me there."
 )
+NO_REPLY = "I couldn't reply below its message in <#{channel}>. {why}"
 RESULTS = {
     Phase.SUCCEEDED: "was deployed",
     Phase.FAILED: "failed",
@@ -93,12 +94,14 @@ class ThreadReplies:
         except SlackError as error:
             for_good = row.tries >= PATIENT_TRIES and error.code not in PASSING
             if error.code in OUT or for_good:
-                return await self._directly(deployment, row)
+                return await self._directly(deployment, row, error)
             return _failed(error)
         return Delivered()
 
-    async def _directly(self, deployment: Deployment, row: Outgoing) -> Attempt:
-        """The bot is out of the channel: the requester gets it as a direct message, once."""
+    async def _directly(
+        self, deployment: Deployment, row: Outgoing, error: SlackError | None = None
+    ) -> Attempt:
+        """Nothing can be said in the thread: the requester gets it as a direct message, once."""
         user = deployment.requested_by.user
         if txt.mention(user) is None:
             return Undeliverable(
@@ -106,6 +109,8 @@ class ThreadReplies:
             )
         reply = render(deployment, row, name_server=self.name_server)
         why = OUT_OF_CHANNEL.format(channel=deployment.channel)
+        if error is not None and error.code not in OUT:
+            why = NO_REPLY.format(channel=deployment.channel, why=error)
         try:
             await self.client.post_reply(
                 user,
@@ -114,10 +119,10 @@ class ThreadReplies:
                 blocks=(*reply.blocks, kit.section(why)),
                 reply_id=row.id,
             )
-        except SlackError as error:
-            if error.code in PASSING:
-                return _failed(error)
-            return Undeliverable(f"not as a direct message either: {error.code}")
+        except SlackError as refused:
+            if refused.code in PASSING:
+                return _failed(refused)
+            return Undeliverable(f"not as a direct message either: {refused.code}")
         return Delivered("sent as a direct message")
 
     def _may_be_there(self, row: Outgoing) -> bool:

@@ -29,7 +29,7 @@ from bot.deployments.locks.rules import stopping, subject_of
 from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Phase
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START
 from bot.deployments.store_parts import Replica
-from bot.errors import LeaseLost, ServerFull, StaleState
+from bot.errors import Duplicate, LeaseLost, ServerFull, StaleState
 from bot.store.database import Clash, Database, Transaction, whole
 from bot.store.lock_tables import followers, locks, replicas
 from bot.store.outbox import put_notices
@@ -226,6 +226,29 @@ async def refuse_locked(tx: Transaction, deployment: Deployment, now: datetime) 
     lock = stopping(held, key, deployment.requested_by, now) if held else None
     if lock is not None:
         raise AppLocked(lock)
+
+
+async def guard_request(tx: Transaction, deployment: Deployment, now: datetime) -> None:
+    """Refuse a request that a lock stops, or a retry or rollback that was started before.
+
+    Two people may press the same button at the same instant, on two replicas: on PostgreSQL the
+    second one waits here for the first one's row. Raises AppLocked, Duplicate.
+    """
+    await refuse_locked(tx, deployment, now)
+    column, old = deployments.c.retry_of, deployment.retry_of
+    if old is None:
+        column, old = deployments.c.rollback_of, deployment.rollback_of
+    if old is None:
+        return
+    if tx.connection.dialect.name == "postgresql":
+        name = func.hashtextextended(f"deploybot again {column.name} {old}", 0)
+        await tx.connection.execute(select(func.pg_advisory_xact_lock(name)))
+    found = await tx.connection.execute(
+        select(deployments.c.id).where(column == old, deployments.c.phase.not_in(ENDINGS)).limit(1)
+    )
+    first = found.scalar_one_or_none()
+    if first is not None:
+        raise Duplicate(first)
 
 
 async def guard_start(

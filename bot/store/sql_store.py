@@ -31,9 +31,9 @@ from bot.store.leases import (
     NowMs,
     SqlLeases,
     SqlLocks,
+    guard_request,
     guard_start,
     hold,
-    refuse_locked,
 )
 from bot.store.lock_tables import notices
 from bot.store.logs import SqlLogs
@@ -85,7 +85,7 @@ class SqlStore:
     ) -> None:
         try:
             async with self.database.write() as tx:
-                await refuse_locked(tx, deployment, self._clock.now())
+                await guard_request(tx, deployment, self._clock.now())
                 await tx.connection.execute(insert(deployments).values(all_values(deployment)))
                 await tx.connection.execute(
                     insert(leases).values(deployment_id=deployment.id, fence=0, until_ms=0)

@@ -2,16 +2,19 @@ import asyncio
 import base64
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from bot.deployments.refs import CannotTell, Found, NotThere, Several
 from bot.git import GitRefs
+from bot.git_folders import remove_left_folders
 from bot.redaction_rules import MASK
 
 
@@ -255,6 +258,73 @@ async def test_errors_hide_the_login_in_an_address(repo: Path) -> None:
     assert isinstance(answer, CannotTell)
     assert "hunter2-pw" not in answer.why
     assert MASK in answer.why or "@" not in answer.why
+
+
+@pytest.fixture
+def argued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All arguments of the programs that were started: everybody on the host can read them."""
+    seen: list[str] = []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*argv: str, **more: Any) -> asyncio.subprocess.Process:
+        seen.extend(argv)
+        return await start(*argv, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    return seen
+
+
+async def test_login_of_an_address_is_used_and_is_no_argument(
+    repo: Path, argued: list[str]
+) -> None:
+    head = git(repo, "rev-parse", "main")
+    async with hosting(repo, "a@da:s3cr3t token/%") as address:
+        own = address.replace("http://", "http://a%40da:s3cr3t%20token%2f%25@")
+        # The address's own login comes before those of the settings.
+        host = address.split("/")[2]
+        refs = GitRefs(f"http://ada:wrong@{host}\n", timeout_s=20, dates_s=20)
+        assert await refs.resolve(own, "main") == Found(head)
+        assert await refs.names(own)
+        await refs.commits(own, head, git(repo, "rev-parse", "main~1"))
+    assert "ls-remote" in argued
+    assert "fetch" in argued
+    assert not [one for one in argued if "s3cr3t" in one or "wrong" in one]
+
+
+async def test_user_of_an_address_chooses_among_the_stored_logins(
+    repo: Path, argued: list[str]
+) -> None:
+    async with hosting(repo, "ada:s3cr3t-token") as address:
+        host = address.split("/")[2]
+        lines = f"http://eve:other@{host}\nhttp://ada:s3cr3t-token@{host}\n"
+        own = address.replace("http://", "http://ada@")
+        answer = await GitRefs(lines, timeout_s=20).resolve(own, "main")
+    assert answer == Found(git(repo, "rev-parse", "main"))
+    assert not [one for one in argued if "ada@" in one]  # a token may be in its place
+
+
+def test_folders_of_a_killed_bot_are_removed_once_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = ("deploybot-git-old", "deploybot-git-new", "deploybot-git-foreign", "other", "target")
+    old, new, foreign, other, target = (tmp_path / name for name in names)
+    for folder in (old, new, foreign, other, target):
+        (folder / "objects").mkdir(parents=True)
+    (tmp_path / "deploybot-git-file").write_text("")
+    (tmp_path / "deploybot-git-link").symlink_to(target)
+    if os.geteuid() == 0:
+        os.chown(foreign, 12_345, 12_345)
+    else:
+        foreign.rename(tmp_path / "foreign")
+    hour_ago = time.time() - 3_600
+    for path in tmp_path.iterdir():
+        if path != new:
+            os.utime(path, (hour_ago, hour_ago), follow_symlinks=False)
+    before = {path.name for path in tmp_path.iterdir()}
+    remove_left_folders()
+    assert before - {path.name for path in tmp_path.iterdir()} == {old.name}
+    assert (target / "objects").is_dir()
 
 
 async def test_silent_git_server_is_limited_in_time() -> None:

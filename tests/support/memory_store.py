@@ -276,6 +276,10 @@ class MemoryStore(Calls, Store):
             if row.request_key == deployment.request_key:
                 raise Duplicate(row.id)
         self.locks.refuse(deployment, self._clock.now())
+        for row in self.rows.values():
+            both = ((row.retry_of, deployment.retry_of), (row.rollback_of, deployment.rollback_of))
+            if row.phase not in ENDINGS and any(one and one == other for one, other in both):
+                raise Duplicate(row.id)
         self.rows[deployment.id] = deployment
         self.leases[deployment.id] = _Lease()
         self.audit.append((deployment.id, audit))

@@ -1,6 +1,8 @@
 """What the process does before it listens."""
 
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,3 +41,17 @@ def test_run_warns_of_a_database_that_is_lost_with_the_container(
 
     said = capsys.readouterr().err
     assert ("container's own layer" in said) is on_layer
+
+
+def test_run_removes_the_folders_of_a_killed_bot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "deploybot-git-left"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(process, "_serve", _serve)
+
+    assert process.run_bot(load(tmp_path)) == 0
+
+    assert not left.exists()

@@ -11,6 +11,7 @@ from bot.deployments.dokku_facts import NO_SUCH_APP, BuildRecord, Snapshot
 from bot.deployments.execution.attempt import NEXT_START, SECOND_ATTEMPT
 from bot.deployments.execution.owned import REFUSED_BY_LOCK, OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import previous_commit
+from bot.deployments.lock import AppLocked
 from bot.deployments.locks.rules import stopping
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, NotDeployable, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
@@ -41,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 INSTEAD = "Nothing was started; deploy this app with git push"
 """Where the bot could not prove the result."""
+PASSED_OVER = frozenset({*ENDINGS, Phase.AWAITING_APPROVAL})
+"""Phases of a newer request that, if it was never started, does not replace this deployment."""
 ANOTHER_DEPLOY = "another deploy outside the bot"
 """What it waits for, until the next look names it."""
 
@@ -165,24 +168,27 @@ class Start:
         return await self._send_command()
 
     async def may_send_again(self, last_contact: float) -> bool:
-        """Whether it may be started once more; `last_contact` in monotonic seconds."""
+        """Whether it may be started once more; `last_contact` in monotonic seconds.
+
+        Raises AppLocked: only someone's lock is in the way.
+        """
         row = self._owned.row
         running = self._clock.now() - (row.started_at or self._clock.now())
         later = await self._owned.ask(lambda store: store.newer(row))
-        return may_start_again(
+        if not may_start_again(
             row,
             lost_for=timedelta(seconds=self._clock.monotonic() - last_contact),
             within=self._timing.start_again_within,
-            # What was rejected, cancelled or has expired before its start changed nothing.
-            newer=any(one.started_at or one.phase not in ENDINGS for one in later),
-            locked=await self._is_locked(row),
+            # What ended before its start changed nothing; what nobody approved may never start.
+            newer=any(one.started_at or one.phase not in PASSED_OVER for one in later),
             cap_reached=running >= row.max_duration,
-        )
-
-    async def _is_locked(self, row: Deployment) -> bool:
+        ):
+            return False
         standing = await self._owned.ask(lambda store: store.locks.standing())
-        actor, now = row.requested_by, self._clock.now()
-        return stopping(standing.locks, row.target, actor, now) is not None
+        lock = stopping(standing.locks, row.target, row.requested_by, self._clock.now())
+        if lock is not None:
+            raise AppLocked(lock)
+        return True
 
     async def requeue(self) -> None:
         """Dokku refused: another deploy holds its lock. Nothing of this deployment ran."""
@@ -376,12 +382,11 @@ def may_start_again(
     within: timedelta,
     newer: bool,
     cap_reached: bool,
-    locked: bool = False,
 ) -> bool:
     """Whether a deployment that died before its release is started once more by the bot.
 
     Only the first attempt, of a known commit, without a cancel request, lost lately, with nothing
-    newer of the app deployed or queued, and the app not locked by someone else.
+    newer of the app deployed or queued. A lock of someone else is looked up last.
     """
     return (
         row.attempt == 1
@@ -390,6 +395,5 @@ def may_start_again(
         and row.phase in {Phase.STARTING, Phase.FETCHING, Phase.BUILDING}
         and lost_for <= within
         and not newer
-        and not locked
         and not cap_reached
     )

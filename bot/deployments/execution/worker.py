@@ -15,7 +15,8 @@ from bot.deployments.execution.log_recorder import LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.execution.start import Blocked, NotStarted, Ready, Start
 from bot.deployments.execution.watchdog import Cap, Contact, Watchdog
-from bot.deployments.lock import AppLocked
+from bot.deployments.lock import AppLocked, Lock
+from bot.deployments.locks.rules import describe
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.states import COMMAND_RUNS, RUNNING
@@ -31,6 +32,7 @@ from bot.deployments.verdict.decisions import (
 )
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.rules import decide
+from bot.deployments.verdict.wording import not_again
 from bot.errors import DokkuError, StoreError
 
 log = structlog.get_logger(__name__)
@@ -183,9 +185,7 @@ class Worker:
                 self.owned.note(reading_end=False, cut_off=True)
                 await self._wait_for_next_look()
             case StartAgain():
-                if await self._start.may_send_again(self._attempt.last_contact):
-                    return await self._start_again(evidence, decision)
-                await self._end_dead(evidence, decision)
+                return await self._start_again(evidence, decision)
             case Requeue():
                 await self._requeue()
             case _:
@@ -311,19 +311,27 @@ class Worker:
 
     async def _start_again(self, evidence: Evidence, dead: StartAgain) -> DeployStream | None:
         """The second attempt. If it cannot be sent, the first one's result is reported."""
-        self.owned.note(reading_end=False, cut_off=False, tail=())
-        self._attempt.begin_again()
-        self._cancelling = None
         try:
-            return await self._start.send_again()
-        except (Blocked, DokkuError, AppLocked):
+            if await self._start.may_send_again(self._attempt.last_contact):
+                self.owned.note(reading_end=False, cut_off=False, tail=())
+                self._attempt.begin_again()
+                self._cancelling = None
+                return await self._start.send_again()
             await self._end_dead(evidence, dead)
+        except (Blocked, DokkuError):
+            await self._end_dead(evidence, dead)
+        except AppLocked as locked:
+            await self._end_dead(evidence, dead, locked.lock)
         except NotStarted as end:
             await self._results.before_start(end.failure, end.cause)
         return None
 
-    async def _end_dead(self, evidence: Evidence, dead: StartAgain) -> None:
+    async def _end_dead(
+        self, evidence: Evidence, dead: StartAgain, lock: Lock | None = None
+    ) -> None:
         ended = dead.otherwise
+        if lock is not None:
+            ended = replace(ended, detail=not_again(describe(lock)))
         if self.owned.row.cancel is not None:
             # The cancel came after the evidence was read; it is why nothing starts again.
             evidence = replace(evidence, cancel_asked=True)

@@ -91,20 +91,23 @@ def queue_positions(
 def refuse_too_many(unfinished: Collection[Deployment], new: Deployment, most: Timing) -> None:
     """Declined: as many as may wait for the app, or for the person, are waiting already.
 
-    A repeated delivery is not a new request. The limit per person does not apply to the shell.
+    Those that await their approval take no place from those that are queued: each kind is counted
+    by itself. A repeated delivery is not a new request. The limit per person does not apply to the
+    shell.
     """
-    waiting = [one for one in unfinished if one.phase in WAITING]
+    waiting = [one for one in unfinished if one.phase is new.phase]
     if any(one.request_key == new.request_key for one in unfinished):
         return
+    what = "are waiting" if new.phase is Phase.QUEUED else "wait for their approval"
     who, of_app, of_person = new.requested_by, most.most_waiting_of_app, most.most_waiting_of_person
     if sum(one.target == new.target for one in waiting) >= of_app:
         raise Declined(
-            f"{of_app} deployments of {new.app} are waiting, and no more may wait for one app. "
+            f"{of_app} deployments of {new.app} {what}, and no more may wait for one app. "
             f"`/deploy cancel {new.app}` removes one; or ask again when one has started."
         )
     if who.team and sum(one.requested_by.user == who.user for one in waiting) >= of_person:
         raise Declined(
-            f"{of_person} deployments that you requested are waiting, and no more may wait for one "
+            f"{of_person} deployments that you requested {what}, and no more may wait for one "
             "person. Cancel one, or ask again when one has started. `/deploy status` lists them."
         )
 

@@ -14,8 +14,9 @@ from bot.deployments.model import (
     Resolved,
     Who,
 )
+from bot.deployments.progress import moved_words, short_words
 from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.state.repository import DeploymentRepository
+from bot.deployments.state.repository import COMMIT_CHANGED, DeploymentRepository
 from bot.deployments.verdict.wording import as_sentence
 from bot.errors import Declined, DokkuError, StaleState
 from bot.names import quoted
@@ -60,14 +61,17 @@ class Approvals:
                 deployment = await self._check_commit(deployment, actor, through)
                 if shown is not None and deployment.sha != shown:
                     raise Declined(
-                        f"Not approved: the button was for {_short(shown)}, and the deployment is "
-                        f"now of {_short(deployment.sha)}. Decide again in its message."
+                        f"Not approved: the button was for {short_words(shown)}, and the "
+                        f"deployment is now of {short_words(deployment.sha)}. Decide again in its "
+                        "message."
                     )
                 await self._queue(deployment, actor, through)
             except StaleState:
                 continue
             self.look_for_work()
-            return f"Approved {_name(deployment)} ({_short(deployment.sha)}). It is queued now."
+            return (
+                f"Approved {_name(deployment)} ({short_words(deployment.sha)}). It is queued now."
+            )
         raise _changing()
 
     async def reject(
@@ -94,6 +98,7 @@ class Approvals:
         if deployment is None:
             raise Declined("That deployment is no longer on record.")
         if deployment.phase is Phase.AWAITING_APPROVAL:
+            _refuse_cancelled(deployment)
             return deployment
         by = deployment.approved_by
         if by is not None:
@@ -127,7 +132,7 @@ class Approvals:
         audit = AuditEntry(
             actor=actor,
             through=through,
-            action="commit_changed",
+            action=COMMIT_CHANGED,
             detail={"from": asked.sha or "", "to": found.sha or ""},
         )
         fresh = await self.deployments.save(
@@ -136,13 +141,13 @@ class Approvals:
         self.read_commits(fresh)
         if asked.sha is None:
             return fresh
-        moved = (
-            f"{quoted(asked.ref)} moved from {_short(asked.sha)} to {_short(found.sha)} after the "
-            "request"
-        )
+        moved = moved_words(asked.ref, asked.sha, found.sha)
         progress = self.deployments.progress(asked.id)
         self.deployments.note(asked.id, replace(progress, notes=(f"{moved}.",)))
-        raise Declined(f"Not approved: {moved}. Approve the new commit in its message, or reject.")
+        again = "Approve the new commit in its message, or reject."
+        if self.check is None:
+            again = "To approve the new commit, run the command again."
+        raise Declined(f"Not approved: {moved}. {again}")
 
     async def _queue(self, deployment: Deployment, actor: Actor, through: str) -> None:
         approved = replace(
@@ -157,8 +162,20 @@ class Approvals:
             action="approved",
             detail={"sha": deployment.sha or "not known"},
         )
-        await self.deployments.save(
+        fresh = await self.deployments.save(
             approved, was=Phase.AWAITING_APPROVAL, by=Who.SERVICE, audit=audit
+        )
+        # A shell only stores its request: one that came during the click is carried out now.
+        _refuse_cancelled(fresh)
+
+
+def _refuse_cancelled(deployment: Deployment) -> None:
+    """Declined: it will be cancelled instead of started, whatever is decided."""
+    if deployment.cancel is not None:
+        by = deployment.cancel.by
+        raise Declined(
+            f"{_name(deployment)} is being cancelled, as {quoted(by.name or by.user)} asked. "
+            "It will not be started."
         )
 
 
@@ -168,7 +185,3 @@ def _changing() -> Declined:
 
 def _name(deployment: Deployment) -> str:
     return f"{deployment.app} `{quoted(deployment.ref)}`"
-
-
-def _short(sha: str | None) -> str:
-    return sha[:7] if sha else "a commit that is not known before Dokku fetches it"

@@ -184,7 +184,10 @@ class Service:
             async with self._counting:  # two at once must not both take the last place
                 refuse_too_many(await self._store.unfinished(), deployment, self._timing)
                 await self._store.create(deployment, audit, called)
-        except Duplicate:
+        except Duplicate as known:
+            first = await self._store.get(known.deployment_id)
+            if first is not None and first.request_key != ask.request_key:
+                raise _already(first) from known
             return None
         except AppLocked as stopped:
             raise locked(
@@ -375,6 +378,12 @@ def _call_for_approval(policy: AppPolicy, deployment: Deployment) -> Event | Non
     if deployment.approval is not Approval.SECOND_PERSON or not others:
         return None
     return Event(type="deployment.approval", mentions=tuple(sorted(others)))
+
+
+def _already(first: Deployment) -> Declined:
+    what = "That retry" if first.retry_of else "That rollback"
+    by = quoted(first.requested_by.name or first.requested_by.user)
+    return Declined(f"{what} has already been started by {by}: {first.id}. Nothing was added.")
 
 
 def _elsewhere(policy: AppPolicy) -> Declined:

@@ -18,7 +18,7 @@ from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import AuditEntry, Deployment, Event, Phase, Who
 from bot.deployments.ports import Announcer, Observer, Store, Urgency
-from bot.deployments.progress import Blocker, Progress
+from bot.deployments.progress import Blocker, Progress, moved_words
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.deployments.timing import Timing
@@ -26,6 +26,8 @@ from bot.errors import StoreError
 
 log = structlog.get_logger(__name__)
 
+COMMIT_CHANGED = "commit_changed"
+"""The audit action of a ref that moved before its approval."""
 DATABASE_PAUSE = timedelta(seconds=2)
 """Between attempts while no database answers."""
 REQUESTS_FRESH_S = 1.0
@@ -74,10 +76,11 @@ class DeploymentCache:
             self._running.add(deployment.id)
         else:
             self._running.discard(deployment.id)
+        progress = known.progress if known else Progress()
+        if known and known.deployment.phase is Phase.AWAITING_APPROVAL is not deployment.phase:
+            progress = replace(progress, notes=())  # they were for who decides
         self._all[deployment.id] = CachedDeployment(
-            deployment=deployment,
-            progress=known.progress if known else Progress(),
-            ended_at=ended_at,
+            deployment=deployment, progress=progress, ended_at=ended_at
         )
         self._sweep()
 
@@ -251,7 +254,10 @@ class CacheSync:
             known = cache.get(row.id)
             if known is None:
                 cache.put(row)
+                await recall_move(self._deployments, row)
             elif row.id not in owned and known.deployment is before.get(row.id):
+                if known.deployment.sha != row.sha:
+                    await recall_move(self._deployments, row)
                 self._follow(known.deployment, row)
         await self._follow_ended(before, {row.id for row in rows} | set(owned))
         return rows
@@ -279,6 +285,18 @@ class CacheSync:
             self._deployments.announcer.changed(row.id, urgency)
 
 
+async def recall_move(deployments: DeploymentRepository, row: Deployment) -> None:
+    """Note again, after a restart or on another replica, that the ref of an approval has moved."""
+    if row.phase is not Phase.AWAITING_APPROVAL:
+        return
+    trail = [one for _, one in await deployments.store.audit_of(row.id)]
+    moves = [one.detail for one in trail if one.action == COMMIT_CHANGED and one.detail.get("from")]
+    if moves:
+        words = moved_words(row.ref, moves[-1]["from"], moves[-1]["to"])
+        progress = deployments.progress(row.id)
+        deployments.cache.note(row.id, replace(progress, notes=(f"{words}.",)))
+
+
 async def load_unfinished(deployments: DeploymentRepository) -> Sequence[Deployment]:
     """Fill the cache after a start. Returns the waiting rows, whose messages must be updated now.
 
@@ -287,6 +305,7 @@ async def load_unfinished(deployments: DeploymentRepository) -> Sequence[Deploym
     unfinished = await deployments.store.unfinished()
     for row in unfinished:
         deployments.cache.put(row)
+        await recall_move(deployments, row)
     return [row for row in unfinished if row.phase in WAITING and row.message is not None]
 
 

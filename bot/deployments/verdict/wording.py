@@ -184,6 +184,11 @@ def _cause(ended: Ended) -> str:
             return f"{text}: {ended.detail}" if ended.detail else text
 
 
+def not_again(lock: str) -> str:
+    """The detail of a result that a lock kept from a second start; `lock` is its sentence."""
+    return f"it was not started again, because {lock[0].lower()}{lock[1:]}"
+
+
 def _down_phrases(ended: Ended) -> Sequence[str]:
     """`web.1 does not stay up`, and so on, for each way in which a process is down."""
     phrases = []

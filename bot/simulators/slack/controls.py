@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from bot.simulators.slack.clock import Timings
 from bot.simulators.slack.delivery import Ack, Delivery, EnvelopeKind, NoAck
 from bot.simulators.slack.faults import EVERY, Failure, Faults, Hold
-from bot.simulators.slack.model import NotPossible, User
+from bot.simulators.slack.model import Channel, Message, NotPossible, User
 from bot.simulators.slack.socket_mode import SocketHub
 from bot.simulators.slack.workspace import Workspace
 
@@ -84,6 +84,30 @@ class TestControls:
             if user.team_id == home and not user.is_bot:
                 self.change_user_for_test(user.name, enterprise_id=enterprise_id)
         self.change_user_for_test(sister, team_id="T03SISTER00", enterprise_id=enterprise_id)
+
+    def restrict_for_test(
+        self,
+        channel: Channel,
+        *,
+        read_only: bool = False,
+        threads: Literal["allowed", "only", "none"] = "allowed",
+    ) -> None:
+        """Set who may post in a channel, as an admin does."""
+        channel.read_only, channel.threads = read_only, threads
+        self.workspace.changes.add("channel_restricted", channel.name)
+
+    def lock_thread_for_test(self, message: Message) -> None:
+        """Lock a message's thread, as an admin does: nobody can reply any more."""
+        message.locked = True
+        self.workspace.changes.add("thread_locked", message.ts)
+
+    def disable_uploads_for_test(self) -> None:
+        """Disable all file uploads of the workspace."""
+        self.workspace.uploads = False
+
+    def disable_direct_messages_for_test(self) -> None:
+        """Turn off the app's messages tab."""
+        self.workspace.messages_tab = False
 
     def advance_clock_for_test(self, seconds: float) -> None:
         """Let trigger ids, response URLs and rate windows age."""

@@ -84,6 +84,10 @@ class Channel:
     members: set[str]
     is_archived: bool = False
     is_ext_shared: bool = False
+    read_only: bool = False
+    """Only admins may post: apps may not, but what they posted before stays editable."""
+    threads: Literal["allowed", "only", "none"] = "allowed"
+    """`only`: no top-level messages; `none`: no replies."""
     refuses_edits: str = "not_in_channel"
     """Error code for edits by a bot that is not a member of a public channel."""
 
@@ -128,6 +132,8 @@ class Message:
     file_ids: list[str] = field(default_factory=list)
     edited: bool = False
     deleted: bool = False
+    locked: bool = False
+    """An admin has locked its thread."""
     ephemeral_for: str | None = None
     """The only user who sees it; None for a normal message."""
     replies: list[str] = field(default_factory=list)

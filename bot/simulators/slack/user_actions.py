@@ -242,6 +242,8 @@ class UserActions:
             raise NotPossible(f"slash commands cannot be sent {where}")
         if thread_ts is not None and not self._workspace.has_thread(channel.id, thread_ts):
             raise NotPossible(f"there is no thread {thread_ts}")
+        if (forbidden := self._workspace.forbids(channel, thread_ts)) and not channel.read_only:
+            raise NotPossible(forbidden)  # in a read-only channel, admins may
         return self._workspace.post(
             Message(
                 channel=channel.id,

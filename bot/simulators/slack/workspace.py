@@ -45,6 +45,10 @@ class Workspace:
         self.channels: dict[str, Channel] = {}
         self.groups: dict[str, UserGroup] = {}
         self.files: dict[str, SlackFile] = {}
+        self.uploads = True
+        """False: the workspace has disabled all file uploads."""
+        self.messages_tab = True
+        """False: nobody can exchange direct messages with the app."""
         self.ephemerals: list[Message] = []
         self.modals: dict[str, list[View]] = {}
         """The stack of open modals by user, topmost last."""
@@ -134,6 +138,22 @@ class Workspace:
             and found.thread_ts is None
             and (not found.deleted or bool(found.replies))
         )
+
+    def forbids(self, channel: Channel, thread_ts: str | None) -> str | None:
+        """The error for a post that an admin's setting forbids; None: it is allowed.
+
+        Source: Slack docs, errors of chat.postMessage.
+        """
+        parent = None if thread_ts is None else self._messages[channel.id].get(thread_ts)
+        for forbidden, code in (
+            (channel.read_only, "read_only_channel"),
+            (thread_ts is None and channel.threads == "only", "thread_only_channel"),
+            (thread_ts is not None and channel.threads == "none", "non_threadable_channel"),
+            (parent is not None and parent.locked, "thread_locked"),
+        ):
+            if forbidden:
+                return f"restricted_action_{code}"
+        return None
 
     def post(self, message: Message) -> Message:
         """Add a message, also to its parent's replies."""

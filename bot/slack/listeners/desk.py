@@ -22,6 +22,7 @@ from bot.slack.client import OpenView, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.payloads import Asker
 from bot.slack.listeners.states import RecentStates
+from bot.slack.refusals import PERHAPS_DONE
 from bot.slack.render.blocks import Answer, Json, section
 from bot.slack.render.text import break_at, cut
 
@@ -171,11 +172,17 @@ class Answers:
     """Answer where all can read it, in the thread or the DM; else to the person only."""
 
     async def say(self, answer: Answer) -> None:
-        """Send the answer."""
+        """Send the answer. Where all could read it, but nothing can be posted: to the person."""
         if self.aloud:
-            await self.post(answer)
-        else:
-            await self.whisper_answer(answer)
+            try:
+                await self.post(answer)
+            except SlackError as error:
+                if error.code in PERHAPS_DONE:
+                    raise
+                log.info("answer_not_posted", error=error.code)
+            else:
+                return
+        await self.whisper_answer(answer)
 
     async def whisper(self, sentence: str) -> None:
         """Send one line to the person only: a mistake, or what only they need to know."""

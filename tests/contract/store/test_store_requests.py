@@ -1,13 +1,14 @@
 """Writes beside the progress of a deployment: cancel request, message place, withdrawal."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import CancelRequest, MessagePlace, Phase
+from bot.deployments.model import CancelRequest, Deployment, MessagePlace, Phase, Who
 from bot.deployments.refs import Commit, Commits
-from bot.errors import LeaseLost, StaleState
+from bot.errors import Duplicate, LeaseLost, StaleState
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
 
@@ -60,6 +61,27 @@ async def test_commits_are_kept_by_later_writes(store: SqlStore) -> None:
     assert found == replace(ended, commits=other)
     with pytest.raises(StaleState, match="not there"):
         await store.place_commits("nobody", commits)
+
+
+@pytest.mark.parametrize("link", ["retry_of", "rollback_of"])
+async def test_same_retry_at_the_same_instant_is_stored_once(
+    store: SqlStore, other: SqlStore, link: str
+) -> None:
+    old = await create(store)
+    stores = [store, other] * 4
+    asked = [
+        create(one, request_key=f"click:{number}", **{link: old.id})
+        for number, one in enumerate(stores)
+    ]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    (first,) = [one for one in answers if isinstance(one, Deployment)]
+    refused = [one for one in answers if isinstance(one, Duplicate)]
+    assert len(refused) == len(stores) - 1
+    assert {one.deployment_id for one in refused} == {first.id}
+    # Once it has ended, the old message's button works again.
+    ended = replace(first, phase=Phase.CANCELLED)
+    await store.save(ended, was=first.phase, by=Who.SERVICE, audit=said("cancelled"))
+    await create(other, request_key="click:later", **{link: old.id})
 
 
 async def test_withdrawn_request_stays_in_the_audit_and_can_be_repeated(store: SqlStore) -> None:

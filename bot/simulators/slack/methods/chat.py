@@ -86,6 +86,8 @@ class Chat:
         text, blocks = self._content(args)
         thread_ts = args.get("thread_ts")
         self._check_thread(channel, thread_ts)
+        if forbidden := self._workspace.forbids(channel, thread_ts):
+            raise ApiError(forbidden)
         metadata = validation.check_metadata(args["metadata"]) if "metadata" in args else None
         message = self._workspace.post(
             Message(
@@ -166,6 +168,8 @@ class Chat:
         text, blocks = self._content(args)
         thread_ts = args.get("thread_ts")
         self._check_thread(channel, thread_ts)
+        if self._workspace.forbids(channel, thread_ts):
+            raise ApiError("restricted_action")  # the only code that this method documents
         ts = self._workspace.clock.next_ts()
         parent = self._workspace.message(channel.id, thread_ts) if thread_ts else None
         if thread_ts is None or (parent is not None and parent.replies):
@@ -204,6 +208,8 @@ class Chat:
         """
         direct = self._workspace.direct_channel(channel_id)
         channel = direct or self._visible(channel_id)
+        if channel.kind == "im" and not self._workspace.messages_tab:
+            raise ApiError("messages_tab_disabled")
         if channel.is_archived:
             raise ApiError("is_archived")
         if self._workspace.bot.id not in channel.members and not (

@@ -46,6 +46,8 @@ class Files:
 
     def _get_upload_url(self, args: Json) -> Json:
         """files.getUploadURLExternal."""
+        if not self._workspace.uploads:
+            raise ApiError("file_uploads_disabled")
         if args["length"] < 1:
             raise ApiError("missing_argument")
         if "snippet_type" in args and args["length"] > SNIPPET_BYTES:
@@ -85,6 +87,8 @@ class Files:
             thread_ts = args.get("thread_ts")
             if thread_ts is not None and not self._workspace.has_thread(channel.id, thread_ts):
                 raise ApiError("thread_not_found")
+            if self._workspace.forbids(channel, thread_ts):
+                raise ApiError("posting_to_channel_denied")
             for file in files:
                 file.channels.append(channel.id)
             self._workspace.post(

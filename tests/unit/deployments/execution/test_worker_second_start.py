@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from bot.deployments.dokku_facts import BuildRecord, BuildStatus
-from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.lock import Lock, Standing
+from bot.deployments.model import Actor, Approval, Deployment, Failure, Live, Phase
 from bot.deployments.ports import Urgency
 from tests.support.fake_dokku import BUILDING, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
@@ -130,6 +131,68 @@ async def test_newer_request_that_ended_before_its_start_prevents_no_second_atte
     (await rig.dokku.stream(2)).succeed()
     row = await rig.until_ended(waiting().id, within_s=60)
     assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+
+
+@in_virtual_time
+async def test_newer_request_that_awaits_its_approval_prevents_no_second_attempt() -> None:
+    asked = waiting(
+        id="01NEWER",
+        request_key="n",
+        created_at=waiting().created_at + timedelta(seconds=1),
+        queued_at=None,
+        phase=Phase.AWAITING_APPROVAL,
+        approval=Approval.SECOND_PERSON,
+    )
+    rig = a_rig(waiting(), asked)
+    die(rig, await building(rig))
+    (await rig.dokku.stream(2)).succeed()
+    row = await rig.until_ended(waiting().id, within_s=60)
+    assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
+    assert rig.row(asked.id).phase is Phase.AWAITING_APPROVAL
+
+
+@pytest.mark.parametrize("set_late", [False, True], ids=["before the look", "at the start"])
+@in_virtual_time
+async def test_lock_that_prevents_a_second_attempt_is_named(
+    set_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = a_rig(waiting())
+    stream = await building(rig)
+    lock = Lock(
+        id="01LOCK",
+        key=waiting().target,
+        app="web",
+        holder=Actor(user="U0GRACE", team="T01", name="grace"),
+        reason="migration",
+        since=rig.clock.now(),
+    )
+    if set_late:
+        real = rig.store.newer
+
+        async def newer(deployment: Deployment) -> Sequence[Deployment]:
+            found = await real(deployment)
+            look = rig.store.locks.standing
+
+            async def standing() -> Standing:
+                shown = await look()
+                rig.store.locks.held.append(lock)
+                return shown
+
+            if not rig.store.locks.held:
+                monkeypatch.setattr(rig.store.locks, "standing", standing)
+            return found
+
+        monkeypatch.setattr(rig.store, "newer", newer)
+    else:
+        rig.store.locks.held.append(lock)
+    die(rig, stream)
+    row = await rig.until_ended(within_s=60)
+    assert (row.failure, row.attempt) == (Failure.INTERRUPTED, 1)
+    assert "not started again" in (row.reason or "")
+    assert "web on production is locked by grace until someone unlocks it: migration." in (
+        row.reason or ""
+    )
+    assert "The previous release is still serving." in (row.reason or "")
 
 
 @in_virtual_time

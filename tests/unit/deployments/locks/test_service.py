@@ -74,6 +74,24 @@ async def test_someone_else_is_refused_until_the_lock_has_ended() -> None:
     assert [one.kind for one in store.locks.notices] == ["lock.ended"]
 
 
+@pytest.mark.parametrize(
+    ("guarded", "lists"), [(True, "`/deploy queue`"), (False, "`deploybot locks`")]
+)
+@in_virtual_time
+async def test_refusals_name_the_list_of_where_they_are_read(guarded: bool, lists: str) -> None:
+    service, store, clock = a_service()
+    if not guarded:
+        service = LockService(store=store, catalog=Rules(), clock=clock)
+    with pytest.raises(Declined, match=lists):
+        await service.find("web", None)
+    with pytest.raises(Declined, match=lists):
+        await service.by_id("01GONE")
+    lock = (await service.lock(ask())).lock
+    await service.unlock(lock, actor=ADA, through="command")
+    with pytest.raises(Declined, match=lists):
+        await service.unlock(lock, actor=ADA, through="command")
+
+
 @in_virtual_time
 async def test_take_over_keeps_end_and_reason_and_tells_the_former_holder() -> None:
     service, store, _ = a_service()

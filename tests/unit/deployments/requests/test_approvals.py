@@ -17,8 +17,14 @@ from bot.deployments.model import (
     Phase,
     Trigger,
 )
-from bot.deployments.refs import CannotTell, Found, NotThere
+from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer
 from bot.deployments.requests.service import Request
+from bot.deployments.state.repository import (
+    CacheSync,
+    DeploymentCache,
+    DeploymentRepository,
+    load_unfinished,
+)
 from bot.errors import Declined, NotKnown, SlackError
 from tests.support.builders import SHA
 from tests.support.fake_dokku import DOWN
@@ -354,6 +360,79 @@ async def test_renamed_table_keeps_its_rule_of_the_queue() -> None:
     assert (await rig.until_ended(older.id, within_s=30)).phase is Phase.CANCELLED
     stream.succeed()
     await rig.until_ended(first.id)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the click", "during the click"])
+@in_virtual_time
+async def test_approval_of_what_is_being_cancelled_promises_nothing(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = a_guarded_rig(start=False)
+    row = await asked(rig)
+
+    async def cancel_at_the_shell() -> None:
+        await rig.store.ask_cancel(row.id, SHELL, rig.clock.now(), through="cli")
+
+    if late:
+        resolve = rig.refs.resolve
+
+        async def resolve_late(repo: str, ref: str) -> RefAnswer:
+            await cancel_at_the_shell()
+            return await resolve(repo, ref)
+
+        monkeypatch.setattr(rig.refs, "resolve", resolve_late)
+    else:
+        await cancel_at_the_shell()
+    with pytest.raises(Declined, match="is being cancelled, as root asked"):
+        await approve(rig, row)
+    with pytest.raises(Declined, match="already approved" if late else "is being cancelled"):
+        await rig.service.approvals.reject(row.id, actor=GRACE, through="button")
+    rig.start()
+    ended = await rig.until_ended(row.id, within_s=30)
+    assert ended.phase is Phase.CANCELLED
+    assert rig.dokku.streams == []
+
+
+@in_virtual_time
+async def test_note_about_a_moved_ref_survives_a_restart_and_reaches_other_replicas() -> None:
+    rig = a_guarded_rig()
+    row = await asked(rig)
+    rig.refs.answer = Found(NEWER_SHA)
+    with pytest.raises(Declined, match="moved from"):
+        await approve(rig, row, shown=SHA)
+    noted = rig.progress().notes
+    assert noted
+    other = DeploymentRepository(
+        store=rig.store,
+        cache=DeploymentCache(clock=rig.clock, ttl=timedelta(minutes=5)),
+        announcer=rig.announcer,
+        observer=rig.observer,
+    )
+    await load_unfinished(other)
+    assert other.progress(row.id).notes == noted
+    await approve(rig, row, shown=NEWER_SHA)
+    assert rig.progress().notes == ()
+    await CacheSync(other).refresh(owned=())
+    assert other.progress(row.id).notes == ()
+
+
+@in_virtual_time
+async def test_other_replica_shows_that_the_ref_has_moved() -> None:
+    rig = a_guarded_rig()
+    row = await asked(rig)
+    other = DeploymentRepository(
+        store=rig.store,
+        cache=DeploymentCache(clock=rig.clock, ttl=timedelta(minutes=5)),
+        announcer=rig.announcer,
+        observer=rig.observer,
+    )
+    await CacheSync(other).refresh(owned=())
+    assert other.progress(row.id).notes == ()
+    rig.refs.answer = Found(NEWER_SHA)
+    with pytest.raises(Declined, match="moved from"):
+        await approve(rig, row, shown=SHA)
+    await CacheSync(other).refresh(owned=())
+    assert other.progress(row.id).notes == rig.progress().notes
 
 
 @in_virtual_time

@@ -11,6 +11,7 @@ from bot.deployments.dokku_facts import BuildStatus, Container
 from bot.deployments.lock import Lock
 from bot.deployments.model import (
     Actor,
+    Approval,
     Deployment,
     Failure,
     Live,
@@ -382,6 +383,24 @@ async def test_repeated_delivery_at_the_bound_is_no_second_request() -> None:
     rig = a_rig(start=False, timing=LOW)
     await fills(rig, "web", "web")
     assert await rig.service.request(ask(request_key="U0ADAweb1")) is None
+
+
+@in_virtual_time
+async def test_requests_that_nobody_approved_take_no_place_from_others() -> None:
+    rig = a_rig(start=False, timing=LOW | {"most_waiting_of_person": 2})
+    rig.catalog.rules = {"approval": Approval.SECOND_PERSON}
+    await fills(rig, "web", "web")
+    eve = replace(ADA, user="U0EVE")
+    # They are bounded too, but among themselves.
+    with pytest.raises(Declined, match="2 deployments of web wait for their approval"):
+        await rig.service.request(ask(actor=eve, request_key="more"))
+    with pytest.raises(Declined, match="2 deployments that you requested wait for their approval"):
+        await rig.service.request(ask(app="shop", request_key="more"))
+    rig.catalog.rules = {}
+    for actor in (eve, ADA):
+        await requested(rig, actor=actor, request_key=f"now{actor.user}", ref=actor.user)
+    queued = [one for one in rig.store.rows.values() if one.phase is Phase.QUEUED]
+    assert len(queued) == 2
 
 
 @in_virtual_time
