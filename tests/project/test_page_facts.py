@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.names import COMMAND
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ARCHITECTURE = DOCS / "architecture.md"
@@ -114,6 +116,12 @@ def test_troubleshooting_quotes_sentences_of_the_code() -> None:
         parts = (re.escape(part.strip()) for part in heading.split("…"))
         quoted = re.compile(".*".join(parts), re.DOTALL)
         assert any(quoted.search(sentence) for sentence in known), heading
+
+
+def test_no_text_of_the_bot_hard_codes_the_name_of_its_command() -> None:
+    named = [sentence for sentence in _sentences() if re.search(r"(?<![\w.])/deploy\b", sentence)]
+
+    assert named == [COMMAND]
 
 
 @functools.cache

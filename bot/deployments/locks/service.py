@@ -25,10 +25,15 @@ from bot.deployments.locks.rules import (
 from bot.deployments.model import Actor, AppKey, AppPolicy, AuditEntry
 from bot.deployments.ports import Catalog, Store
 from bot.errors import Declined, DokkuError, StaleState
-from bot.names import check_app
+from bot.names import check_app, slash
 
 EVERY_APP = "all"
-CHANGED = "The lock was changed by someone else meanwhile. `/deploy queue` shows it as it is now."
+
+
+def _changed() -> Declined:
+    return Declined(
+        f"The lock was changed by someone else meanwhile. {slash('queue')} shows it as it is now."
+    )
 
 
 class Guard(Protocol):
@@ -129,14 +134,14 @@ class LockService:
             found = [one for one in found if one.key == ALL]
         if not found:
             what = "No lock is on every app" if app == EVERY_APP else f"{policy.app} is not locked"
-            raise Declined(f"{what}. `/deploy queue` lists the locks.")
+            raise Declined(f"{what}. {slash('queue')} lists the locks.")
         return found[0]
 
     async def by_id(self, lock_id: str) -> Lock:
         """The lock that a button belongs to. Declined: it has ended or changed since."""
         found = [one for one in await self.held() if one.id == lock_id]
         if not found:
-            raise Declined("That lock is not there any more. `/deploy queue` lists the locks.")
+            raise Declined(f"That lock is not there any more. {slash('queue')} lists the locks.")
         return found[0]
 
     async def unlock(self, lock: Lock, *, actor: Actor, through: str) -> Change:
@@ -148,7 +153,7 @@ class LockService:
                 lock, audit=audit, notices=_tell_holder(RELEASED, lock, actor)
             )
         except StaleState as stale:
-            raise Declined(CHANGED) from stale
+            raise _changed() from stale
         return Change(lock=lock)
 
     async def take_over(self, lock: Lock, *, actor: Actor, through: str) -> Change:
@@ -200,7 +205,7 @@ class LockService:
         try:
             await self._store.locks.put(lock, instead_of=former, audit=audit, notices=notices)
         except StaleState as stale:
-            raise Declined(CHANGED) from stale
+            raise _changed() from stale
 
     async def check_may_end(self, lock: Lock, actor: Actor) -> None:
         """Declined: the person neither holds the lock nor may end those of others."""
