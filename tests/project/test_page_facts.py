@@ -16,7 +16,9 @@ ARCHITECTURE = DOCS / "architecture.md"
 TROUBLESHOOTING = DOCS / "troubleshooting.md"
 GUIDES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *(DOCS / name for name in ("architecture.md", "glossary.md", "install.md")),
+    *(DOCS / name for name in ("architecture.md", "glossary.md", "install.md", "hosting.md")),
+    *(DOCS / name for name in ("first-week.md", "upgrade.md", "backup.md", "limits.md")),
+    DOCS / "security.md",
     TROUBLESHOOTING,
 ]
 PATH = re.compile(r"`((?:bot|tests|tools|benches|docs|\.ci|\.github)/[\w./*-]*)`")
@@ -122,6 +124,19 @@ def test_no_text_of_the_bot_hard_codes_the_name_of_its_command() -> None:
     named = [sentence for sentence in _sentences() if re.search(r"(?<![\w.])/deploy\b", sentence)]
 
     assert named == [COMMAND]
+
+
+def test_security_page_names_exactly_the_commands_that_dokku_is_sent() -> None:
+    tree = ast.parse((ROOT / "bot" / "dokku" / "commands.py").read_text())
+    sent = {
+        node.value.elts[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple)
+        if isinstance(node.value.elts[0], ast.Constant)
+    } - {"--format"}
+    said = (DOCS / "security.md").read_text().partition("The bot sends only\n")[2]
+
+    assert set(re.findall(r"`([a-z:]+)`", said.partition(". ")[0])) == sent
 
 
 @functools.cache
