@@ -33,6 +33,7 @@ from bot.simulators.slack.simulator import SlackSimulator
 from bot.simulators.slack.user_actions import InteractionResult
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.manifest import manifest
+from tests.support.webhook_schema import schema_errors
 
 FAST = {
     "DEPLOYBOT_POLL_INTERVAL": "0.5",
@@ -334,6 +335,8 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
                 await world.stop_bot()
         assert errors == []
         assert simulators.dokku.complaints == []
+        for one in simulators.receiver.received:
+            assert schema_errors(one.body) == [] or not one.genuine
 
 
 @contextmanager
