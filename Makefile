@@ -72,6 +72,22 @@ kills: setup ## random deaths of the bot by kill -9; afterwards nothing is lost,
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m tools.docs.pages
 
+.PHONY: audit
+audit: setup ## bandit, and known vulnerabilities of the locked dependencies; asks the internet
+	$(UV) tool run bandit==1.9.4 --quiet --recursive --configfile pyproject.toml bot
+	@mkdir -p build
+	$(UV) export --quiet --no-dev --all-extras --no-emit-project --output-file build/requirements.txt
+	$(UV) tool run pip-audit==2.10.1 --require-hashes --disable-pip --requirement build/requirements.txt
+
+.PHONY: licences
+licences: setup ## the licence of each package that the bot installs
+	@$(RUN) python -m tools.licences
+
+.PHONY: sbom
+sbom: ## the bill of materials of a release, as CycloneDX: dist/sbom.json
+	@mkdir -p dist
+	$(UV) export --quiet --locked --no-dev --all-extras --no-emit-project --format cyclonedx1.5 --output-file dist/sbom.json
+
 .PHONY: revision
 revision: setup ## write a migration from bot/store/tables.py: make revision M="add a column"
 	$(RUN) python -m tools.revision "$(M)"

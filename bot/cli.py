@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bot.errors import BotError, ConfigError
+from bot.names import COMMAND
 from bot.redaction_escapes import visible
 
 DONE = 0
@@ -131,11 +132,18 @@ def manifest(
     url: Annotated[
         str | None, typer.Option(metavar="U", help="Public address of the bot, for http.")
     ] = None,
+    command: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the slash command, e.g. /ship.")
+    ] = COMMAND,
+    form: Annotated[
+        Literal["yaml", "json", "link"],
+        typer.Option("--format", help="`link` opens Slack's form with the manifest filled in."),
+    ] = "yaml",
 ) -> None:
     """Print the Slack app manifest, ready to paste."""
     from bot.slack.manifest import manifest_text  # noqa: PLC0415 - slow
 
-    typer.echo(manifest_text(mode, url), nl=False)
+    typer.echo(manifest_text(mode, url, command, form), nl=False)
 
 
 @app.command()

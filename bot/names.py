@@ -8,6 +8,7 @@ pass.
 import re
 import unicodedata
 from collections.abc import Iterable
+from contextvars import ContextVar
 from urllib.parse import unquote, urlsplit
 
 from bot.errors import Declined
@@ -21,6 +22,31 @@ _REF = re.compile(r"(?!-)[A-Za-z0-9._/+@=#%,!-]+")
 _NOT_IN_GIT = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 _PORT_AT_END = re.compile(r":\d{1,5}\Z|^[^:]*\Z")
 _REF_FORBIDDEN = re.compile(r"\.\.|//|/\.|\.lock(?:/|$)|^[./]|[./]$|@\{|^@$")
+
+
+COMMAND = "/deploy"
+"""The name of the slash command, unless the settings or Slack name another one."""
+_COMMAND = ContextVar("command", default=COMMAND)
+
+
+def is_command(name: str) -> bool:
+    """Whether Slack gives a slash command this name: with its slash, at most 32 characters."""
+    return re.fullmatch(r"/[a-z0-9_-]{1,31}", name) is not None
+
+
+def set_command(name: str) -> None:
+    """Name the slash command in every text that this task, and those it starts, will write."""
+    _COMMAND.set(name)
+
+
+def typed(words: str = "") -> str:
+    """What people type in Slack: `/deploy WORDS`, with the name that the command has there."""
+    return f"{_COMMAND.get()} {words}".rstrip()
+
+
+def slash(words: str = "") -> str:
+    """As `typed`, between ticks, as it stands in a sentence."""
+    return f"`{typed(words)}`"
 
 
 def is_app_name(text: str) -> bool:
@@ -37,7 +63,7 @@ def is_ref(text: str) -> bool:
 def check_app(name: str) -> str:
     """Return the app's name. Declined: it is not a valid one, with the rule."""
     if not name:
-        raise Declined("Name an app: `/deploy APP [REF]`. `/deploy apps` lists them.")
+        raise Declined(f"Name an app: {slash('APP [REF]')}. {slash('apps')} lists them.")
     if not is_app_name(name):
         raise Declined(
             f"`{quoted(name)}` is not a valid app name. App names start with a lower-case letter "
@@ -55,7 +81,7 @@ def check_ref(ref: str) -> str:
         raise Declined(
             f"`{quoted(ref)}` may be a branch or tag, but Dokku cannot be given such a name safely "
             f"({_named(others)}), so nothing was started. Deploy its commit instead "
-            "(`/deploy APP SHA`), or give it a plainer name."
+            f"({slash('APP SHA')}), or give it a plainer name."
         )
     raise Declined(f"`{quoted(ref)}` is not a valid branch, tag or commit name.")
 

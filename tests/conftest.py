@@ -14,6 +14,8 @@ PROGRAMS = {
     "git": ("git",),
 }
 """What the tests with a marker start; one program of the group is enough."""
+LANGUAGES = {"node": ("node",), "go": ("go",)}
+"""Languages of examples on the pages: neither developers nor CI need them."""
 LEFT_OUT = pytest.StashKey[list[str]]()
 
 
@@ -26,9 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--installed-only"):
-        return
-    missing = [marker for marker, names in PROGRAMS.items() if not any(map(shutil.which, names))]
+    needed = LANGUAGES | (PROGRAMS if config.getoption("--installed-only") else {})
+    missing = [marker for marker, names in needed.items() if not any(map(shutil.which, names))]
     left_out = [one for one in items if any(one.get_closest_marker(name) for name in missing)]
     items[:] = [one for one in items if one not in left_out]
     config.hook.pytest_deselected(items=left_out)

@@ -6,6 +6,7 @@ from typing import Any
 from bot.deployments.model import AppKey, AppPolicy
 from bot.deployments.ports import Catalog
 from bot.errors import Declined
+from bot.names import slash
 
 
 class TableCatalog(Catalog):
@@ -39,7 +40,7 @@ class TableCatalog(Catalog):
         if self._only_listed:
             raise Declined(
                 f"{app} is not among the apps I may deploy{f' to {wanted}' if wanted else ''}. "
-                "`/deploy apps` lists them."
+                f"{slash('apps')} lists them."
             )
         server = wanted or self._only_server(app)
         return AppPolicy(server=server, app=app, dokku_app=app, **self._rules[server])
@@ -84,6 +85,6 @@ class TableCatalog(Catalog):
         if len(self._servers) == 1:
             return self._servers[0]
         raise Declined(
-            f"On which server? `/deploy {app} … to SERVER`, with one of: "
+            f"On which server? {slash(f'{app} … to SERVER')}, with one of: "
             f"{', '.join(self._servers)}."
         )

@@ -19,7 +19,7 @@ from bot.config.ssh_keys import read_server
 from bot.deployments.model import AppPolicy, Approval
 from bot.deployments.ports import Catalog
 from bot.deployments.timing import Timing
-from bot.names import Repositories, bare_repo
+from bot.names import Repositories, bare_repo, set_command
 from bot.outbox import Endpoint
 from bot.ssh_target import SshTarget
 
@@ -196,12 +196,15 @@ def load_settings(
     `complete`: require everything that the bot needs to run, and load the keys. Without it, what is
     set must be right, but little may be set (operators' commands need only the database).
 
+    From here on, this task's texts call the slash command by the name that is set.
+
     Raises: ConfigError, for the first thing that is wrong.
     """
     folder = folder or Path.cwd()
     given = read_given(os.environ if environ is None else environ, folder)
     values = validate(given)
     check_fit(values, given)
+    set_command(values.command)
     servers: dict[str, SshTarget] = {}
     if complete:
         check_complete(values, given)

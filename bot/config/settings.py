@@ -18,6 +18,7 @@ from bot.config.values import (
     AppName,
     AppToken,
     BotToken,
+    CommandName,
     DatabaseUrl,
     DokkuApp,
     Duration,
@@ -35,6 +36,7 @@ from bot.config.values import (
     SlackChannels,
     WebAddress,
 )
+from bot.names import COMMAND
 
 Event = Literal["deployment.started", "deployment.finished", "deployment.corrected"]
 
@@ -188,6 +190,8 @@ class SettingsTable(Table):
         default="https://slack.com/api/", json_schema_extra=variable("SLACK_API_URL")
     )
     """Base URL of Slack's Web API, for proxies and GovSlack."""
+    command: CommandName = COMMAND
+    """Name of the slash command, as `deploybot manifest --command` gave it to the Slack app."""
     repo_template: RepoTemplate | None = None
     """Git remote of apps without `repo`; contains `{app}`."""
     git_credentials: SecretStr | None = None

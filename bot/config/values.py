@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from bot.names import is_command
+
 DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _LONGEST = timedelta(days=366)
@@ -166,6 +168,14 @@ DokkuApp = Annotated[
         lambda text: re.fullmatch(r"[a-z0-9][^/:A-Z\s]{0,254}", text) is not None,
         "not a name that Dokku gives an app",
         "Write it as `apps:list` shows it.",
+    ),
+]
+CommandName = Annotated[
+    str,
+    _text(
+        is_command,
+        "not a name that Slack gives a command",
+        "Write a slash, then lower-case letters, digits, - or _, at most 32 characters: /ship.",
     ),
 ]
 Members = Annotated[frozenset[str], BeforeValidator(_members)]

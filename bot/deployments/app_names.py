@@ -11,6 +11,7 @@ from bot.deployments.model import AppPolicy
 from bot.deployments.ports import Servers
 from bot.deployments.refs import NotThere, RefName, Refs
 from bot.errors import BotError, DokkuError
+from bot.names import slash
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +21,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
     if near:
         return " Did you mean " + " or ".join(f"`{one}`" for one in near) + "?"
-    return " `/deploy apps` lists the apps."
+    return f" {slash('apps')} lists the apps."
 
 
 class AppNames:

@@ -4,19 +4,24 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bot.errors import ConfigError
+from bot.names import COMMAND, is_command
 
 Mode = Literal["socket", "http"]
 
+Form = Literal["yaml", "json", "link"]
+
 EVENTS_PATH = "/slack/events"
+NEW_APP = "https://api.slack.com/apps?new_app=1&manifest_json="
+"""Slack's form for a new app, filled in with the manifest that follows."""
 
 SCOPES: Mapping[str, str] = {
     "app_mentions:read": "answer when it is mentioned in a thread",
     "channels:history": "answer replies in a deployment's thread, in public channels",
     "chat:write": "post and edit the live message, answer in its thread",
-    "commands": "/deploy and the message actions",
+    "commands": "the slash command and the message actions",
     "files:write": "upload a full log into the thread",
     "groups:history": "answer replies in a deployment's thread, in private channels",
     "im:history": "answer direct messages",
@@ -38,27 +43,37 @@ EVENTS = (
 Value = bool | int | str | Sequence[str] | Mapping[str, "Value"] | Sequence[Mapping[str, "Value"]]
 
 
-def manifest(mode: Mode = "socket", url: str | None = None) -> dict[str, Value]:
+def manifest(
+    mode: Mode = "socket", url: str | None = None, command: str = COMMAND
+) -> dict[str, Value]:
     """The manifest as data.
 
     Args:
         mode: `socket`: the bot calls Slack. `http`: Slack calls the bot.
         url: The bot's public address, for `http`.
+        command: Name of the slash command.
 
-    Raises: ConfigError when mode and url do not fit.
+    Raises: ConfigError when mode and url do not fit, or Slack would refuse the command's name.
     """
     request_url = _request_url(mode, url)
+    if not is_command(command):
+        raise ConfigError(
+            "--command",
+            "command line",
+            "not a name that Slack gives a command",
+            "Write a slash, then lower-case letters, digits, - or _, at most 32 characters: /ship.",
+        )
     at = {} if request_url is None else {"request_url": request_url}
     # The choices of the form's branch and app fields are asked for while people type.
     options = {} if request_url is None else {"message_menu_options_url": request_url}
-    command: dict[str, Value] = {
-        "command": "/deploy",
+    slash: dict[str, Value] = {
+        "command": command,
         "description": "Deploy an app to Dokku",
         "usage_hint": "myapp main",
         "should_escape": True,
     }
     if request_url is not None:
-        command["url"] = request_url
+        slash["url"] = request_url
     return {
         "_metadata": {"major_version": 2, "minor_version": 1},
         "display_information": {
@@ -86,7 +101,7 @@ def manifest(mode: Mode = "socket", url: str | None = None) -> dict[str, Value]:
                     "description": "Say in the thread how this deployment is going",
                 },
             ],
-            "slash_commands": [command],
+            "slash_commands": [slash],
         },
         "oauth_config": {"scopes": {"bot": sorted(SCOPES)}},
         "settings": {
@@ -99,9 +114,22 @@ def manifest(mode: Mode = "socket", url: str | None = None) -> dict[str, Value]:
     }
 
 
-def manifest_text(mode: Mode = "socket", url: str | None = None) -> str:
-    """The manifest as YAML, ready to paste. Raises: ConfigError."""
-    return "\n".join(_yaml(manifest(mode, url))) + "\n"
+def manifest_text(
+    mode: Mode = "socket",
+    url: str | None = None,
+    command: str = COMMAND,
+    form: Form = "yaml",
+) -> str:
+    """The manifest, ready to paste; or a link that fills it in. Raises: ConfigError."""
+    data = manifest(mode, url, command)
+    match form:
+        case "yaml":
+            return "\n".join(_yaml(data)) + "\n"
+        case "json":
+            return json.dumps(data, indent=2) + "\n"
+        case "link":
+            shortest = json.dumps(data, separators=(",", ":"))
+            return f"{NEW_APP}{quote(shortest, safe='')}\n"
 
 
 def _request_url(mode: Mode, url: str | None) -> str | None:

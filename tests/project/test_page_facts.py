@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from bot.names import COMMAND
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ARCHITECTURE = DOCS / "architecture.md"
 TROUBLESHOOTING = DOCS / "troubleshooting.md"
 GUIDES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *(DOCS / name for name in ("architecture.md", "glossary.md", "install.md")),
+    *(DOCS / name for name in ("architecture.md", "glossary.md", "install.md", "hosting.md")),
+    *(DOCS / name for name in ("first-week.md", "upgrade.md", "backup.md", "limits.md")),
+    DOCS / "security.md",
     TROUBLESHOOTING,
 ]
 PATH = re.compile(r"`((?:bot|tests|tools|benches|docs|\.ci|\.github)/[\w./*-]*)`")
@@ -114,6 +118,25 @@ def test_troubleshooting_quotes_sentences_of_the_code() -> None:
         parts = (re.escape(part.strip()) for part in heading.split("…"))
         quoted = re.compile(".*".join(parts), re.DOTALL)
         assert any(quoted.search(sentence) for sentence in known), heading
+
+
+def test_no_text_of_the_bot_hard_codes_the_name_of_its_command() -> None:
+    named = [sentence for sentence in _sentences() if re.search(r"(?<![\w.])/deploy\b", sentence)]
+
+    assert named == [COMMAND]
+
+
+def test_security_page_names_exactly_the_commands_that_dokku_is_sent() -> None:
+    tree = ast.parse((ROOT / "bot" / "dokku" / "commands.py").read_text())
+    sent = {
+        node.value.elts[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple)
+        if isinstance(node.value.elts[0], ast.Constant)
+    } - {"--format"}
+    said = (DOCS / "security.md").read_text().partition("The bot sends only\n")[2]
+
+    assert set(re.findall(r"`([a-z:]+)`", said.partition(". ")[0])) == sent
 
 
 @functools.cache

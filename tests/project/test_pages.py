@@ -1,7 +1,9 @@
 """Generated pages are up to date; examples and the manifest are valid and complete."""
 
+import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -10,12 +12,19 @@ from dotenv import dotenv_values
 from bot.config.loading import load_settings
 from bot.config.settings import AppTable, ServerTable, SettingsTable, WebhookTable
 from bot.config.sources import CONFIG_VARIABLE, PLACE_OF
-from bot.slack.manifest import EVENTS, SCOPES, manifest, manifest_text
+from bot.errors import ConfigError
+from bot.slack.manifest import EVENTS, SCOPES, Mode, manifest, manifest_text
 from tests.support.settings import host_line, pem
 from tools.docs.pages import pages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+DOKKUS_OWN = {"DOKKU_DOCKER_STOP_TIMEOUT"}
+"""Variables of Dokku itself that the pages name."""
+SHAPES: tuple[tuple[Mode, str | None, str], ...] = (
+    ("socket", None, "/deploy"),
+    ("http", "https://bot.example.com", "/ship"),
+)
 
 
 @pytest.mark.parametrize("path", list(pages(ROOT)), ids=lambda path: path.name)
@@ -31,7 +40,7 @@ def test_every_setting_has_a_description() -> None:
 
 
 def test_pages_name_only_variables_that_exist() -> None:
-    known = {*PLACE_OF, CONFIG_VARIABLE}
+    known = {*PLACE_OF, CONFIG_VARIABLE, *DOKKUS_OWN}
     for page in (*DOCS.glob("*.md"), ROOT / "README.md", ROOT / ".env.example"):
         for name in re.findall(r"\b(?:DEPLOYBOT|DOKKU|SLACK)_[A-Z_]+[A-Z]\b", page.read_text()):
             assert name in known, f"{page.name}: {name}"
@@ -84,8 +93,23 @@ def test_http_manifest_has_the_url_everywhere() -> None:
     assert manifest_text("http", "https://bot.example.com/slack/events") == text
 
 
-def test_manifest_text_is_yaml_of_its_data() -> None:
-    assert yaml.safe_load(manifest_text()) == manifest()
+def test_every_form_of_the_manifest_has_the_same_data() -> None:
+    for mode, url, command in SHAPES:
+        data = manifest(mode, url, command)
+        assert yaml.safe_load(manifest_text(mode, url, command)) == data
+        assert json.loads(manifest_text(mode, url, command, "json")) == data
+        link = urlsplit(manifest_text(mode, url, command, "link").strip())
+        assert f"{link.scheme}://{link.netloc}{link.path}" == "https://api.slack.com/apps"
+        given = parse_qs(link.query, strict_parsing=True)
+        assert given["new_app"] == ["1"]
+        assert [json.loads(text) for text in given["manifest_json"]] == [data]
+
+
+def test_manifest_names_the_command() -> None:
+    assert "command: /ship\n" in manifest_text(command="/ship")
+    assert "/deploy" not in manifest_text(command="/ship")
+    with pytest.raises(ConfigError, match=r"--command: not a name that Slack gives a command"):
+        manifest(command="ship it")
 
 
 def test_manifest_keeps_slacks_limits() -> None:
@@ -105,7 +129,6 @@ def test_manifest_keeps_slacks_limits() -> None:
 def test_every_subscribed_event_has_a_listener() -> None:
     listeners = "\n".join(path.read_text() for path in (ROOT / "bot" / "slack").glob("*.py"))
 
-    assert '"/deploy"' in listeners
     assert '"deploy_from_message"' in listeners
     for event in EVENTS:
         assert f'"{event.partition(".")[0]}"' in listeners

@@ -37,6 +37,7 @@ from bot.simulators.slack.user_actions import InteractionResult
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.manifest import manifest
 from bot.store import schema
+from tests.support.webhook_schema import schema_errors
 
 FAST = {
     "DEPLOYBOT_POLL_INTERVAL": "0.5",
@@ -351,6 +352,8 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
                 await world.stop_bot()
         assert errors == []
         assert simulators.dokku.complaints == []
+        for one in simulators.receiver.received:
+            assert schema_errors(one.body) == [] or not one.genuine
 
 
 @contextmanager

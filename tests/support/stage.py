@@ -8,6 +8,7 @@ from datetime import timedelta
 from aiohttp import web
 
 from bot.clock import SystemClock
+from bot.names import COMMAND
 from bot.simulators.slack.clock import Timings
 from bot.simulators.slack.model import Channel, Message, User, View
 from bot.simulators.slack.simulator import Mode, SlackSimulator, open_slack
@@ -31,6 +32,8 @@ class Stage:
     url: str = ""
     """HTTP mode: where Slack posts to."""
     acks: list[float] = field(default_factory=list)
+    command: str = COMMAND
+    """The name that the Slack app gives the slash command."""
 
     @property
     def ada(self) -> User:
@@ -42,7 +45,7 @@ class Stage:
 
     async def deploy(self, text: str, channel: Channel | None = None) -> None:
         """Type `/deploy …` as ada."""
-        await self.slack.command(self.ada, channel or self.deploys, "/deploy", text)
+        await self.slack.command(self.ada, channel or self.deploys, self.command, text)
 
     async def live_message(self) -> Message:
         """The newest message of the channel, once there is one."""
@@ -80,13 +83,16 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    mode: Mode = "socket", timings: Timings = QUICK, limits: SlackLimits | None = None
+    mode: Mode = "socket",
+    timings: Timings = QUICK,
+    limits: SlackLimits | None = None,
+    command: str = COMMAND,
 ) -> AsyncIterator[Stage]:
     """Open everything, connected."""
     url = "https://deploybot.example.com" if mode == "http" else None
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(
-            open_slack(manifest=manifest(mode, url), mode=mode, timings=timings)
+            open_slack(manifest=manifest(mode, url, command), mode=mode, timings=timings)
         )
         client = await stack.enter_async_context(
             open_client(slack.bot_token, base_url=slack.api_url)
@@ -105,7 +111,14 @@ async def open_stage(
                 limits=limits,
             )
         )
-        stage = Stage(slack=slack, client=client, service=service, intake=intake, acks=acks)
+        stage = Stage(
+            slack=slack,
+            client=client,
+            service=service,
+            intake=intake,
+            acks=acks,
+            command=command,
+        )
         if mode == "http":
             stage.url = await stack.enter_async_context(_serve(intake))
             await slack.set_request_url(stage.url)

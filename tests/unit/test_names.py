@@ -2,13 +2,25 @@
 
 import subprocess
 from collections.abc import Callable
+from contextvars import copy_context
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import Declined
-from bot.names import Repositories, bare_repo, check_app, check_ref, is_ref, quoted
+from bot.names import (
+    Repositories,
+    bare_repo,
+    check_app,
+    check_ref,
+    is_command,
+    is_ref,
+    quoted,
+    set_command,
+    slash,
+    typed,
+)
 
 
 @pytest.mark.parametrize("name", ["web", "a", "7up", "0app", "my-app.v2", "a" * 255])
@@ -150,3 +162,31 @@ def test_full_address_comes_from_the_settings_then_from_that_servers_record() ->
     assert known.knows("production", "web")
     assert not known.knows("staging", "web")
     assert "tok" not in repr(known)
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("/ship", True),
+        ("/deploy-2_b", True),
+        ("/" + "a" * 31, True),
+        *((name, False) for name in ("ship", "/", "/Ship", "/my ship", "/ship!", "/" + "a" * 32)),
+    ],
+)
+def test_names_that_slack_gives_a_command(name: str, accepted: bool) -> None:
+    assert is_command(name) is accepted
+
+
+def test_texts_name_the_command_that_was_set_in_this_context_only() -> None:
+    def shipping() -> tuple[str, str, str]:
+        set_command("/ship")
+        with pytest.raises(Declined) as declined:
+            check_app("")
+        return slash("status"), typed(), str(declined.value)
+
+    assert copy_context().run(shipping) == (
+        "`/ship status`",
+        "/ship",
+        "Name an app: `/ship APP [REF]`. `/ship apps` lists them.",
+    )
+    assert slash("status") == "`/deploy status`"

@@ -22,6 +22,7 @@ from bot.slack.manifest import manifest_text
 from tools.docs.builders_page import builders_page
 from tools.docs.commands_page import commands_page
 from tools.docs.verdicts_page import verdicts_page
+from tools.docs.webhook_schema import webhook_schema
 
 _METRICS = "<!-- metrics: made by `make docs` -->"
 _METRICS_END = "<!-- end of metrics -->"
@@ -184,6 +185,7 @@ def pages(root: Path) -> Mapping[Path, str]:
         root / "docs" / "commands.md": commands_page(),
         root / "docs" / "configuration.md": configuration_page(example),
         root / "docs" / "verdicts.md": verdicts_page(),
+        root / "docs" / "webhook.schema.json": webhook_schema(),
         root / "manifest.yml": manifest_text(),
     }
 

@@ -13,7 +13,7 @@ from bot.deployments.live.reader import LiveReader
 from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.ports import Store
 from bot.errors import Declined
-from bot.names import quoted
+from bot.names import quoted, slash
 
 SHORTEST_SHA = 7
 _HEX = re.compile(r"[0-9a-f]+")
@@ -52,7 +52,7 @@ class NotVerified(Declined):
         app, short = plan.target.deployment.app, plan.target.sha[:7]
         super().__init__(
             f"No earlier release of {app} was proven live. Dokku's own record names `{short}`, "
-            f"which is not verified by deploybot: `/deploy {app} {short}` builds and deploys it."
+            f"which is not verified by deploybot: {slash(f'{app} {short}')} builds and deploys it."
         )
         self.plan = plan
 
@@ -77,7 +77,7 @@ class RollbackFinder:
         if target is None:
             raise Declined(
                 f"No release of {old.app} was proven live before that deployment. "
-                f"Use `/deploy {old.app} SHA` to deploy any commit."
+                f"Use {slash(f'{old.app} SHA')} to deploy any commit."
             )
         # A slow server must not delay the message, so the history is enough then.
         report = await self._reader.read_within_grace(old.app, old.target)
@@ -128,8 +128,8 @@ def check_commit(app: str, text: str) -> str:
     given = text.lower()
     if not _HEX.fullmatch(given):
         raise Declined(
-            f"`{quoted(text)}` is not a commit. `/deploy rollback {app} SHA` takes its digits; "
-            f"`/deploy {app} {quoted(text)}` deploys a branch or a tag."
+            f"`{quoted(text)}` is not a commit. {slash(f'rollback {app} SHA')} takes its digits; "
+            f"{slash(f'{app} {quoted(text)}')} deploys a branch or a tag."
         )
     if len(given) < SHORTEST_SHA:
         raise Declined(
@@ -150,7 +150,7 @@ def choose_given(
     if not shas:
         raise Declined(
             f"The bot never proved `{quoted(given)}` live for {app}. "
-            f"`/deploy {app} {quoted(given)}` deploys it like any other commit."
+            f"{slash(f'{app} {quoted(given)}')} deploys it like any other commit."
         )
     if len(shas) > 1:
         names = " or ".join(f"`{sha}`" for sha in shas[:5])
@@ -167,7 +167,8 @@ def choose_previous(app: str, state: LiveState) -> RollbackTarget:
     target = None if changed is None else choose_recorded(changed)
     if target is None:
         raise Declined(
-            f"No earlier release of {app} was proven live. `/deploy {app} SHA` deploys any commit."
+            f"No earlier release of {app} was proven live. {slash(f'{app} SHA')} deploys any "
+            "commit."
         )
     return target
 
@@ -182,20 +183,20 @@ def refuse_if_live_or_under_way(app: str, sha: str, state: LiveState) -> None:
                 f"`{short}` is already being deployed, by {one.id}. Look at its message."
             )
     if state.match in _UNCHANGED and state.commit == sha:
-        raise Declined(f"`{short}` is already live. `/deploy {app} {short}` deploys it again.")
+        raise Declined(f"`{short}` is already live. {slash(f'{app} {short}')} deploys it again.")
     base = state.base
     unread = state.match is Match.UNREADABLE and state.unproven is None
     if unread and base is not None and is_good(base) and base.sha == sha:
         raise Declined(
             f"`{short}` is already live as far as the bot knows. The server did not answer in "
-            f"time; `/deploy {app} {short}` deploys it again."
+            f"time; {slash(f'{app} {short}')} deploys it again."
         )
 
 
 def refuse_if_still_serving(target: RollbackTarget, state: LiveState) -> None:
     """Declined: the commit that only Dokku's record names may be the one that serves now."""
     old, short = target.deployment, target.sha[:7]
-    again = f"`/deploy {old.app} {short}` deploys it again."
+    again = f"{slash(f'{old.app} {short}')} deploys it again."
     if old.live is Live.PREVIOUS:
         raise Declined(f"`{short}` still serves: that deployment changed nothing. {again}")
     serves = state.containers is not None and any(one.is_up for one in state.containers.listed)

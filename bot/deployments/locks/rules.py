@@ -9,7 +9,7 @@ from bot.deployments.lock import ALL, Follower, Lock, Notice
 from bot.deployments.model import Actor, AppKey, Deployment, Phase
 from bot.deployments.progress import Blocker
 from bot.deployments.states import ENDINGS
-from bot.names import quoted
+from bot.names import quoted, slash
 
 ENDED, RELEASED, TAKEN_OVER, FREE = "lock.ended", "lock.released", "lock.taken_over", "app.free"
 """Kinds of notices."""
@@ -90,7 +90,7 @@ def blocker_of(lock: Lock) -> Blocker:
     word = "all" if lock.key == ALL else lock.app
     return Blocker(
         what=f"the lock of {who(lock.holder)} to end",
-        advice=f"Its holder, or who may end it, uses `/deploy unlock {word}`.",
+        advice=f"Its holder, or who may end it, uses {slash(f'unlock {word}')}.",
         by=lock.holder,
         until=lock.until,
         why=lock.reason,

@@ -25,7 +25,7 @@ from bot.deployments.locks.rules import (
 from bot.deployments.model import Actor, AppKey, AppPolicy, AuditEntry
 from bot.deployments.ports import Catalog, Store
 from bot.errors import Declined, DokkuError, StaleState
-from bot.names import check_app
+from bot.names import check_app, slash
 
 EVERY_APP = "all"
 CHANGED = "The lock was changed by someone else meanwhile."
@@ -86,8 +86,12 @@ class LockService:
         self._clock = clock
         self._names = names
         self._patience = patience
-        word = "deploybot locks" if guard is None else "/deploy queue"  # a shell has no guard
-        self._list = f"`{word}` lists the locks."
+
+    @property
+    def _list(self) -> str:
+        # A shell has no guard.
+        words = "`deploybot locks`" if self._guard is None else slash("queue")
+        return f"{words} lists the locks."
 
     async def held(self) -> Sequence[Lock]:
         """All locks in force."""

@@ -8,6 +8,7 @@ from bot.deployments.model import AppKey, Deployment, Phase
 from bot.deployments.states import WAITING
 from bot.deployments.timing import Timing
 from bot.errors import Declined
+from bot.names import slash
 
 NO_LIMITS: Mapping[str, int] = {}
 
@@ -103,12 +104,12 @@ def refuse_too_many(unfinished: Collection[Deployment], new: Deployment, most: T
     if sum(one.target == new.target for one in waiting) >= of_app:
         raise Declined(
             f"{of_app} deployments of {new.app} {what}, and no more may wait for one app. "
-            f"`/deploy cancel {new.app}` removes one; or ask again when one has started."
+            f"{slash(f'cancel {new.app}')} removes one; or ask again when one has started."
         )
     if who.team and sum(one.requested_by.user == who.user for one in waiting) >= of_person:
         raise Declined(
             f"{of_person} deployments that you requested {what}, and no more may wait for one "
-            "person. Cancel one, or ask again when one has started. `/deploy status` lists them."
+            f"person. Cancel one, or ask again when one has started. {slash('status')} lists them."
         )
 
 

@@ -14,7 +14,7 @@ from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import WAITING
 from bot.deployments.timing import Timing
 from bot.errors import Declined
-from bot.names import check_app, quoted
+from bot.names import check_app, quoted, slash
 
 SHORTEST_ID = 6
 """Fewer characters of an id are taken for the name of an app."""
@@ -82,9 +82,7 @@ class Queries:
             return (running or unfinished)[0]
         newest = await self.store.recent(app=app, server=server, limit=1)
         if not newest:
-            raise Declined(
-                f"No deployment of `{quoted(app)}` was found. `/deploy {app}` starts one."
-            )
+            raise Declined(f"No deployment of `{quoted(app)}` was found. {slash(app)} starts one.")
         return newest[0]
 
     async def find_awaiting(self, word: str | None, *, server: str | None = None) -> Deployment:
@@ -93,7 +91,7 @@ class Queries:
         Declined: there is none, or several.
         """
         if word is None:
-            raise Declined("Which app or deployment? Name it: `/deploy approve APP`.")
+            raise Declined(f"Which app or deployment? Name it: {slash('approve APP')}.")
         known = await self.find_by_id(word)
         if known is not None:
             return known

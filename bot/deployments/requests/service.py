@@ -43,7 +43,7 @@ from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, WAITING
 from bot.deployments.timing import Timing
 from bot.errors import DatabaseDown, Declined, Duplicate, StaleState
-from bot.names import check_app, check_ref, quoted
+from bot.names import check_app, check_ref, quoted, slash
 
 TOO_LATE = (
     "Too late to cancel: the new release is running and is being checked. Use *Roll back* when the "
@@ -259,7 +259,7 @@ class Service:
         if old.phase not in ENDINGS:
             raise Declined(f"{_name(old)} has not ended yet. Retry it when it has ended.")
         if old.phase is Phase.SUCCEEDED:
-            again = f"`/deploy {old.app} {quoted(old.ref)}`"
+            again = slash(f"{old.app} {quoted(old.ref)}")
             raise Declined(f"That deployment succeeded. {again} deploys it again.")
         rules = self._rules_to_repeat(old)
         ask = Request(
@@ -367,7 +367,7 @@ class Service:
         if rules is None:
             raise Declined(
                 f"The settings no longer know {old.app} on {old.server}, so nothing was started. "
-                "`/deploy apps` lists what can be deployed."
+                f"{slash('apps')} lists what can be deployed."
             )
         return rules
 

@@ -9,7 +9,7 @@ from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.service import Request
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined
-from bot.names import quoted
+from bot.names import quoted, set_command, slash, typed
 from bot.slack.listeners import answers as say
 from bot.slack.listeners import approvals, details, locks, log_window, modals, questions
 from bot.slack.listeners.again import cancel_deployment, deploy_again, say_where
@@ -32,10 +32,6 @@ from bot.slack.render.blocks import Answer
 from bot.slack.render.history import HistoryPage
 
 USAGE = "rollback APP [SHA]"
-NO_CODE = (
-    "This link names no repository, branch, tag, commit or pull request, so nothing was started. "
-    "Use `/deploy APP [REF]`, or a link to one of these."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +50,8 @@ class Command:
 
 
 async def on_command(desk: Desk, body: Body) -> None:
-    """`/deploy …`."""
+    """`/deploy …`, under any name that the Slack app gave it."""
+    set_command(word(body, "command"))
     asker = await desk.admit(asker_of(body))
     call = Call(
         desk=desk,
@@ -94,7 +91,10 @@ async def _read_deploy(call: Call) -> Ask:
     """`APP [REF] [to SERVER]`, or a link to a repository, branch, commit or pull request."""
     if call.rest and "://" in call.rest[0]:
         if not names_code(call.rest[0]):
-            raise Declined(NO_CODE)
+            raise Declined(
+                "This link names no repository, branch, tag, commit or pull request, so nothing "
+                f"was started. Use {slash('APP [REF]')}, or a link to one of these."
+            )
         target = find_target(call.rest[0], await call.desk.queries.known_apps())
         if target.app is not None:
             ask = read_ask((target.app, *call.rest[1:]))
@@ -255,8 +255,7 @@ async def _subject(call: Call, about: About, *, usage: str = "status APP") -> De
         return await call.desk.queries.find(about.subject, server=about.server)
     if call.about is None:
         raise Declined(
-            f"Which app or deployment? Use `/deploy {usage}`. `/deploy status` lists what is "
-            "running."
+            f"Which app or deployment? Use {slash(usage)}. {slash('status')} lists what is running."
         )
     return call.about
 
@@ -278,7 +277,7 @@ async def help_(call: Call) -> None:
     if call.about is not None:
         rows = [(row.name, row.summary) for row in COMMANDS if row.in_thread]
     else:
-        rows = [(f"/deploy {usage_of(row)}", row.summary) for row in COMMANDS]
+        rows = [(typed(usage_of(row)), row.summary) for row in COMMANDS]
     await call.answers.say(say.help_answer(rows))
 
 
@@ -293,8 +292,8 @@ COMMANDS: Sequence[Command] = (
         usage="APP [REF] [to SERVER]",
         summary=(
             "Deploy a branch, tag or commit (default: the app's default branch), or a link to a "
-            "branch, commit or pull request. If an app is named like a command, use "
-            "`/deploy deploy APP`."
+            "branch, commit or pull request. If an app is named like a command, write `deploy` "
+            "before it."
         ),
         run=deploy,
         acts=True,

@@ -10,7 +10,7 @@ from bot.deployments.locks.service import EVERY_APP, LockAsk
 from bot.deployments.model import Actor, AppKey, Trigger
 from bot.deployments.states import RUNNING
 from bot.errors import Declined, SlackError
-from bot.names import quoted
+from bot.names import quoted, slash
 from bot.slack.listeners import answers as say
 from bot.slack.listeners.desk import Call, Desk, as_answer
 from bot.slack.listeners.payloads import (
@@ -27,7 +27,7 @@ from bot.slack.render import locks as show
 from bot.slack.render.blocks import Answer, section
 from bot.slack.render.text import plain_times
 
-USAGE = "`/deploy lock APP|all [for 2h] [reason]`"
+USAGE = "lock APP|all [for 2h] [reason]"
 _SERVER_WORDS = frozenset({"on", "to"})
 
 
@@ -47,7 +47,7 @@ def read_lock(words: Sequence[str], servers: Sequence[str]) -> LockLine:
     What does not name a known server or a duration is the reason: `on holiday`, `for the audit`.
     """
     if not words:
-        raise Declined(f"Which app? Use {USAGE}.")
+        raise Declined(f"Which app? Use {slash(USAGE)}.")
     refuse_marks(words[:1])
     app, left = read_app(words[0]), list(words[1:])
     server: str | None = None
@@ -104,7 +104,7 @@ async def unlock(call: Call) -> None:
     """End a lock: one's own at once, someone else's after a question."""
     about = read_about(call.rest)
     if about.subject is None:
-        raise Declined("Which app? Use `/deploy unlock APP`, or `/deploy unlock all`.")
+        raise Declined(f"Which app? Use {slash('unlock APP')}, or {slash('unlock all')}.")
     locks = call.desk.service.locks
     found = await locks.find(about.subject, about.server)
     if found.key == ALL and about.subject != EVERY_APP:

@@ -18,7 +18,7 @@ from typing import Any
 
 from bot.deployments.model import Actor
 from bot.errors import Declined
-from bot.names import LONGEST_NAME, check_app, check_ref, quoted
+from bot.names import LONGEST_NAME, check_app, check_ref, quoted, slash
 
 Body = Mapping[str, Any]
 
@@ -292,7 +292,7 @@ def read_ask(words: Sequence[str]) -> Ask:
         left = left[0].partition("@")[::2]
     if not left:
         raise Declined(
-            "Which app? Use `/deploy APP [REF] [to SERVER]`, or just `/deploy` for a form."
+            f"Which app? Use {slash('APP [REF] [to SERVER]')}, or just {slash()} for a form."
         )
     _refuse_more(left, 2)
     app = read_app(left[0])
@@ -316,14 +316,14 @@ def refuse_marks(words: Sequence[str]) -> None:
     if any(_MARK.search(word) for word in words):
         raise Declined(
             "I don't understand the name of a person, channel or group here, so nothing was done. "
-            "`/deploy help` lists the commands."
+            f"{slash('help')} lists the commands."
         )
 
 
 def _refuse_more(words: Sequence[str], most: int) -> None:
     if len(words) > most:
         raise Declined(
-            f"I don't understand `{quoted(words[most])}` here. `/deploy help` lists the commands."
+            f"I don't understand `{quoted(words[most])}` here. {slash('help')} lists the commands."
         )
 
 
@@ -337,5 +337,5 @@ def _take_server(words: Sequence[str], least: int) -> tuple[tuple[str, ...], str
             raise Declined(f"`{quoted(words[-1])}` is not a valid server name.")
         return tuple(words[:-2]), words[-1]
     if len(words) > 2 and words[-1].lower() in _BEFORE_SERVER:  # noqa: PLR2004 - APP REF to
-        raise Declined("To which server? Use `/deploy APP [REF] to SERVER`.")
+        raise Declined(f"To which server? Use {slash('APP [REF] to SERVER')}.")
     return tuple(words), None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bot.deployments.model import AppPolicy, Deployment, Trigger
 from bot.errors import Declined
+from bot.names import slash
 from bot.slack.listeners.commands import status
 from bot.slack.listeners.desk import Call, Desk
 from bot.slack.listeners.modals import open_form
@@ -15,10 +16,6 @@ from bot.slack.listeners.targets import Target, find_targets, message_text
 DEPLOY_FROM_MESSAGE = "deploy_from_message"
 DEPLOYMENT_STATUS = "deployment_status"
 """The callback ids in the app's manifest."""
-NO_DEPLOYMENT = (
-    "This message belongs to no deployment of mine. Choose *Deployment status* on a deployment's "
-    "message or in its thread; `/deploy status` lists what is running."
-)
 _ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
 
 
@@ -54,7 +51,10 @@ async def on_deployment_status(desk: Desk, body: Body) -> None:
     if deployment is None:
         deployment = await _deployment_of_thread(desk, asker.channel, message)
     if deployment is None:
-        raise Declined(NO_DEPLOYMENT)
+        raise Declined(
+            "This message belongs to no deployment of mine. Choose *Deployment status* on a "
+            f"deployment's message or in its thread; {slash('status')} lists what is running."
+        )
     below = replace(asker, thread_ts=word(message, "thread_ts") or word(message, "ts"))
     await status(
         Call(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bot.deployments.locks.service import EVERY_APP
 from bot.errors import Declined
+from bot.names import typed
 from bot.slack.listeners.desk import Call, as_answer
 from bot.slack.listeners.payloads import Line
 from bot.slack.render import blocks as kit
@@ -89,7 +90,7 @@ async def suggest(
     found = [one for one in corrections(line, known) if len(one) <= LONGEST_LINE]
     if not found:
         raise declined
-    shown = [one if call.about else f"/deploy {one}" for one in found]
+    shown = [one if call.about else typed(one) for one in found]
     sentence = str(declined)
     if "Did you mean" not in sentence:
         sentence += f" Did you mean {' or '.join(f'`{one}`' for one in shown)}?"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from bot.deployments.model import AppPolicy
+from bot.names import typed
 from bot.slack.listeners.payloads import is_app, is_ref, undo_escapes
 
 LONGEST_TEXT = 20_000
@@ -275,7 +276,7 @@ def _pairs(words: Sequence[str], known: frozenset[str] | set[str]) -> Iterator[_
 
 def _spoken(words: Sequence[str], known: frozenset[str] | set[str]) -> Iterator[_Guess]:
     """`app ref`: a known app and what follows it, or a text with nothing else."""
-    only = [word for word in words if word.lower() not in {"/deploy", "deploy"}]
+    only = [word for word in words if word.lower() not in {typed(), "deploy"}]
     for place, word in enumerate(only):
         if word in known:
             after = [w for w in only[place + 1 : place + 4] if w.lower() not in _NOUNS]

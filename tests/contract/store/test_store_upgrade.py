@@ -124,7 +124,7 @@ async def test_killed_upgrade_leaves_the_former_tables(url: str, clock: StillClo
 
 
 async def test_copy_of_a_sqlite_file_in_use(tmp_path: Path, clock: StillClock) -> None:
-    """As docs/operations.md says: `.backup` and `VACUUM INTO`, also what is still in the WAL."""
+    """As docs/backup.md says, and with `VACUUM INTO`, also what is still in the WAL."""
     file, copy, compact = (tmp_path / name for name in ("bot.db", "copy.db", "compact.db"))
     async with open_store(f"sqlite:///{file}", clock=clock, planner=plan_both) as store:
         deployment = await own(store, await create(store))

@@ -1,5 +1,6 @@
 """Settings: sources, durations, errors, secrets."""
 
+from contextvars import copy_context
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from bot.config.values import read_duration, show_duration
 from bot.deployments.model import Approval
 from bot.errors import ConfigError
+from bot.names import slash
 from tests.support.settings import HOST, a_key, environment, host_line, load, minimal, pem, refused
 
 
@@ -517,6 +519,21 @@ def test_metrics_token_is_a_secret(tmp_path: Path) -> None:
 
     assert settings.metrics_token == "a-long-random-text"
     assert "a-long-random-text" in settings.secrets()
+
+
+def test_texts_call_the_command_as_it_is_set(tmp_path: Path) -> None:
+    def loaded() -> str:
+        load(tmp_path, DEPLOYBOT_COMMAND=" /ship\n")
+        return slash("help")
+
+    assert copy_context().run(loaded) == "`/ship help`"
+
+
+@pytest.mark.parametrize("name", ["ship", "/Ship", "/ship it"])
+def test_command_name_that_slack_would_refuse(tmp_path: Path, name: str) -> None:
+    line = refused(tmp_path, DEPLOYBOT_COMMAND=name)
+
+    assert "DEPLOYBOT_COMMAND: not a name that Slack gives a command" in line
 
 
 LINK = {

@@ -132,6 +132,19 @@ async def test_apps_and_help_are_lists_that_only_the_caller_sees() -> None:
         assert not stage.slack.messages(stage.deploys)
 
 
+async def test_answers_name_the_command_as_it_was_typed() -> None:
+    async with open_stage(command="/ship") as stage:
+        await stage.deploy("help")
+        await stage.whisper()
+        shown = str(stage.slack.ephemerals(stage.ada)[-1].blocks)
+        assert "/ship logs APP|ID" in shown
+        assert "/deploy" not in shown
+        await stage.deploy("status myapp too many words")
+        assert "`/ship help` lists the commands" in await stage.whisper(2)
+        await stage.deploy("statsu myapp")
+        assert "Did you mean `/ship status myapp`?" in await stage.whisper(3)
+
+
 async def test_cancel_answers_with_the_services_sentence() -> None:
     async with open_stage() as stage:
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING))
