@@ -173,6 +173,57 @@ def logs(which: Which) -> int:
     return commands.logs(which)
 
 
+AnApp = Annotated[str, typer.Argument(metavar="APP")]
+OnServer = Annotated[str | None, typer.Option(help="The app's server, where there are several.")]
+ToChannel = Annotated[
+    str | None,
+    typer.Option(metavar="C", help="Id of the message's channel, where the app has none set."),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for the result; exit 0 only if it succeeded.")
+]
+
+
+@app.command()
+def deploy(
+    name: AnApp,
+    ref: Annotated[
+        str | None, typer.Argument(metavar="[REF]", help="Branch, tag or commit.")
+    ] = None,
+    server: OnServer = None,
+    channel: ToChannel = None,
+    wait: Wait = False,
+) -> int:
+    """Ask the running bot to deploy an app."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.request("deploy", name, ref=ref, server=server, channel=channel, wait=wait)
+
+
+@app.command()
+def retry(which: Which, channel: ToChannel = None, wait: Wait = False) -> int:
+    """Ask the running bot to repeat what failed or was cancelled."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.request("retry", which, channel=channel, wait=wait)
+
+
+@app.command()
+def rollback(
+    name: AnApp,
+    sha: Annotated[
+        str | None, typer.Argument(metavar="[SHA]", help="Default: what was live before.")
+    ] = None,
+    server: OnServer = None,
+    channel: ToChannel = None,
+    wait: Wait = False,
+) -> int:
+    """Ask the running bot to deploy a commit that was proven live."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.request("rollback", name, ref=sha, server=server, channel=channel, wait=wait)
+
+
 @app.command()
 def cancel(which: Which) -> int:
     """Ask the running bot to cancel a deployment."""
@@ -182,7 +233,6 @@ def cancel(which: Which) -> int:
 
 
 AppOrAll = Annotated[str, typer.Argument(metavar="APP|all", help="An app, or every app.")]
-OnServer = Annotated[str | None, typer.Option(help="The app's server, where there are several.")]
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Each command of an operator: read settings, open the database, print lines."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -8,7 +9,8 @@ from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.locks.rules import describe
 from bot.deployments.model import Deployment
-from bot.operations import approvals, live, locking, records, webhooks
+from bot.deployments.requests.from_shell import ShellRequestKind
+from bot.operations import approvals, live, locking, records, requesting, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
 from bot.operations.printing import print_json, print_lines, print_log
@@ -115,6 +117,32 @@ def logs(which: str) -> int:
 def cancel(which: str) -> int:
     """Write the cancel request; the running bot acts on it."""
     return _print(_with_store(lambda store: records.ask_cancel(store, which, records.now_utc())))
+
+
+def request(
+    kind: str,
+    which: str,
+    *,
+    ref: str | None = None,
+    server: str | None = None,
+    channel: str | None = None,
+    wait: bool = False,
+) -> int:
+    """Ask the running bot to deploy, retry or roll back. With `wait`, returns 1 without success."""
+    line = requesting.CommandLine(
+        kind=ShellRequestKind(kind),
+        which=which,
+        ref=ref,
+        server=server,
+        channel=channel,
+        wait=wait,
+    )
+    return asyncio.run(requesting.request(line, _say))
+
+
+def _say(line: str) -> None:
+    print_lines([line])
+    sys.stdout.flush()  # in CI it is a pipe
 
 
 def lock(name: str, *, lasts: str | None, reason: str, server: str | None) -> int:

@@ -1,6 +1,6 @@
-"""The tables of locks, of the people who wait for an app, and of notices."""
+"""The tables of locks, of the people who wait for an app, of notices and of shell requests."""
 
-from sqlalchemy import JSON, Column, Index, Table
+from sqlalchemy import JSON, BigInteger, Column, Index, Table
 
 from bot.store.tables import COUNTER, UtcTime, Words, delivery, metadata
 
@@ -38,4 +38,18 @@ notices = Table(
     Column("receiver", Words, nullable=False),
     *delivery(),
     Index("ix_notices_due", "lane", "state", "next_at"),
+)
+
+shell_requests = Table(
+    "shell_requests",
+    metadata,
+    # What `deploybot deploy`, `retry` and `rollback` left for the bot, until the answer was read.
+    Column("id", Words, primary_key=True),
+    Column("body", JSON, nullable=False),
+    # Both by the database's clock (`leases.NowMs`).
+    Column("until_ms", BigInteger, nullable=False),
+    Column("taken_until_ms", BigInteger),
+    # The answer: one of them.
+    Column("deployment_id", Words),
+    Column("refusal", Words),
 )
