@@ -116,7 +116,7 @@ def run() -> int:
 
 @app.command()
 def check(json: Json = False) -> int:
-    """Check all that the bot needs, and say how to fix it."""
+    """Check all that the bot needs. Changes nothing."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.check(json=json)
@@ -300,6 +300,18 @@ def webhooks_replay(delivery: Annotated[str, typer.Argument(metavar="ID")]) -> i
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.webhooks_replay(delivery)
+
+
+@webhooks.command("test")
+def webhooks_test(
+    url: Annotated[
+        str | None, typer.Argument(metavar="[URL]", help="Default: every endpoint.")
+    ] = None,
+) -> int:
+    """Send a test event now, signed like any other."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.webhooks_test(url)
 
 
 @webhooks.command("enable")

@@ -13,6 +13,7 @@ from bot.deployments.requests.from_shell import ShellRequestKind
 from bot.operations import approvals, live, locking, records, requesting, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
+from bot.operations.findings import summary
 from bot.operations.printing import print_json, print_lines, print_log
 from bot.operations.settings import shown, shown_line
 from bot.store.sql_store import SqlStore
@@ -48,6 +49,7 @@ def check(*, json: bool) -> int:
         _print_json({"ok": all(one.ok for one in found), "checks": [one.json() for one in found]})
     else:
         print_lines([one.line() for one in found], masked=True)
+        print_lines([summary(found)])
     return DONE if all(one.ok for one in found) else FAILED
 
 
@@ -194,6 +196,13 @@ def webhooks_replay(delivery: str) -> int:
 def webhooks_enable(url: str) -> int:
     """Turn an endpoint on again."""
     return _print(_with_store(lambda store: webhooks.enable(store.outbox, url)))
+
+
+def webhooks_test(url: str | None) -> int:
+    """Send a test event. Returns 1 if an endpoint did not take it."""
+    sent = asyncio.run(webhooks.send_test(load_settings(complete=False), url))
+    print_lines([line for _, line in sent])
+    return DONE if all(taken for taken, _ in sent) else FAILED
 
 
 def db_upgrade() -> int:
