@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ from bot.config.loading import Settings
 from bot.deployments.execution.dispatcher import Dispatcher
 from bot.deployments.model import Deployment
 from bot.deployments.ports import Catalog
+from bot.deployments.requests.from_shell import ShellRequest, handle
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DATABASE_PAUSE, DeploymentCache, MessageRecovery
 from bot.deployments.timing import Timing
@@ -40,6 +41,8 @@ from bot.slack.live_message.messages import LiveMessages
 from bot.slack.notices import open_notices
 from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
+from bot.store.inbox import SqlInbox
+from bot.store.lock_tables import shell_requests
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from bot.webhooks.sender import open_sender
@@ -225,6 +228,15 @@ async def open_bot(
             )
         )
         readiness.intake = intake
+        poller.every(
+            timing.look_for_work,
+            partial(
+                store.database.if_rows,
+                shell_requests,
+                _look_at_shells(stack, store, service, tasks),
+            ),
+            "requests from shells",
+        )
         # First of all: Slack's requests get an answer as long as running deployments may take.
         stack.push_async_callback(wind_down, intake)
         poller.every(slack_limits.home.look, intake.refresh_homes, "open Home tabs")
@@ -317,6 +329,33 @@ def _in_channel(
             tasks.spawn(recovery.show_recent_results(channel))
 
     return in_channel
+
+
+def _look_at_shells(
+    stack: AsyncExitStack, store: SqlStore, service: Service, tasks: Tasks
+) -> Callable[[], Awaitable[None]]:
+    """Handle what shells ask for, until the stack closes: a bot that drains takes no requests."""
+    inbox = SqlInbox(store.database)
+    busy: set[str] = set()
+    closed = asyncio.Event()
+    stack.callback(closed.set)
+
+    async def look() -> None:
+        for one in () if closed.is_set() else await inbox.waiting():
+            if one.id not in busy:
+                busy.add(one.id)
+                tasks.spawn(answer(one))
+
+    async def answer(one: ShellRequest) -> None:
+        try:
+            await handle(one, service=service, inbox=inbox)
+        except StoreError as error:
+            # Another look takes it again, and finds what was stored.
+            log.warning("shell_request_not_answered", request_id=one.id, why=str(error))
+        finally:
+            busy.discard(one.id)
+
+    return look
 
 
 async def _open_store(

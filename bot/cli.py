@@ -117,7 +117,7 @@ def run() -> int:
 
 @app.command()
 def check(json: Json = False) -> int:
-    """Check all that the bot needs, and say how to fix it."""
+    """Check all that the bot needs. Changes nothing."""
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.check(json=json)
@@ -181,6 +181,57 @@ def logs(which: Which) -> int:
     return commands.logs(which)
 
 
+AnApp = Annotated[str, typer.Argument(metavar="APP")]
+OnServer = Annotated[str | None, typer.Option(help="The app's server, where there are several.")]
+ToChannel = Annotated[
+    str | None,
+    typer.Option(metavar="C", help="Id of the message's channel, where the app has none set."),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for the result; exit 0 only if it succeeded.")
+]
+
+
+@app.command()
+def deploy(
+    name: AnApp,
+    ref: Annotated[
+        str | None, typer.Argument(metavar="[REF]", help="Branch, tag or commit.")
+    ] = None,
+    server: OnServer = None,
+    channel: ToChannel = None,
+    wait: Wait = False,
+) -> int:
+    """Ask the running bot to deploy an app."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.request("deploy", name, ref=ref, server=server, channel=channel, wait=wait)
+
+
+@app.command()
+def retry(which: Which, channel: ToChannel = None, wait: Wait = False) -> int:
+    """Ask the running bot to repeat what failed or was cancelled."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.request("retry", which, channel=channel, wait=wait)
+
+
+@app.command()
+def rollback(
+    name: AnApp,
+    sha: Annotated[
+        str | None, typer.Argument(metavar="[SHA]", help="Default: what was live before.")
+    ] = None,
+    server: OnServer = None,
+    channel: ToChannel = None,
+    wait: Wait = False,
+) -> int:
+    """Ask the running bot to deploy a commit that was proven live."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.request("rollback", name, ref=sha, server=server, channel=channel, wait=wait)
+
+
 @app.command()
 def cancel(which: Which) -> int:
     """Ask the running bot to cancel a deployment."""
@@ -190,7 +241,6 @@ def cancel(which: Which) -> int:
 
 
 AppOrAll = Annotated[str, typer.Argument(metavar="APP|all", help="An app, or every app.")]
-OnServer = Annotated[str | None, typer.Option(help="The app's server, where there are several.")]
 
 
 @app.command()
@@ -258,6 +308,18 @@ def webhooks_replay(delivery: Annotated[str, typer.Argument(metavar="ID")]) -> i
     from bot.operations import commands  # noqa: PLC0415 - slow
 
     return commands.webhooks_replay(delivery)
+
+
+@webhooks.command("test")
+def webhooks_test(
+    url: Annotated[
+        str | None, typer.Argument(metavar="[URL]", help="Default: every endpoint.")
+    ] = None,
+) -> int:
+    """Send a test event now, signed like any other."""
+    from bot.operations import commands  # noqa: PLC0415 - slow
+
+    return commands.webhooks_test(url)
 
 
 @webhooks.command("enable")

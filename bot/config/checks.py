@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,16 +15,22 @@ from bot.errors import ConfigError
 
 def check_complete(values: SettingsTable, given: Given) -> None:
     """Check that everything is set that the bot needs to run."""
+    for error in missing(values, given):
+        raise error
+
+
+def missing(values: SettingsTable, given: Given) -> Iterator[ConfigError]:
+    """Everything that the bot needs to run and that is not set."""
     if values.slack_bot_token is None:
-        raise _missing(
+        yield _missing(
             "SLACK_BOT_TOKEN", given, "Slack app settings: OAuth & Permissions (docs/install.md)."
         )
     if values.slack_app_token is None and values.slack_signing_secret is None:
-        raise _missing(
+        yield _missing(
             "SLACK_APP_TOKEN", given, "Set it (Socket Mode), or SLACK_SIGNING_SECRET (HTTP mode)."
         )
     if not values.servers:
-        raise _missing(
+        yield _missing(
             "DOKKU_HOST",
             given,
             "Set it with DOKKU_SSH_KEY and DOKKU_KNOWN_HOSTS, or add a [servers.NAME] values.",
@@ -33,66 +40,72 @@ def check_complete(values: SettingsTable, given: Given) -> None:
 def _missing(setting: str, given: Given, fix: str) -> ConfigError:
     unknown = [name for name in given.names if name not in PLACE_OF]
     near = get_close_matches(setting, unknown, n=1, cutoff=0.8)
-    missing = Origin(setting, ENVIRONMENT)
+    unset = Origin(setting, ENVIRONMENT)
     if near:
-        return missing.wrong(f"missing, but {near[0]} is set: misspelt?")
-    return missing.wrong("missing", fix)
+        return unset.wrong(f"missing, but {near[0]} is set: misspelt?")
+    return unset.wrong("missing", fix)
 
 
 def check_fit(values: SettingsTable, given: Given) -> None:
     """Check that the settings fit together."""
-    _check_apps(values, given)
-    _check_webhooks(values, given)
+    for error in misfits(values, given):
+        raise error
+
+
+def misfits(values: SettingsTable, given: Given) -> Iterator[ConfigError]:
+    """All settings that do not fit together."""
+    yield from _misfit_apps(values, given)
+    yield from _misfit_webhooks(values, given)
     if values.metrics_port and values.metrics_port == values.port:
-        raise given.origin(("metrics_port",)).wrong(
+        yield given.origin(("metrics_port",)).wrong(
             "the same port as PORT", "Choose another one that is not published."
         )
     postgres = values.database_url.get_secret_value().startswith("postgresql")
     if postgres and find_spec("asyncpg") is None:
-        raise given.origin(("database_url",)).wrong(
+        yield given.origin(("database_url",)).wrong(
             "the driver for PostgreSQL is not installed", "Install dokku-deploybot[postgres]."
         )
 
 
-def _check_apps(values: SettingsTable, given: Given) -> None:
+def _misfit_apps(values: SettingsTable, given: Given) -> Iterator[ConfigError]:
     names = list(values.servers)
     first: dict[tuple[str | None, str], str] = {}
     for name, app in values.apps.items():
         server = given.origin(("apps", name, "server"))
         if app.server is None and len(names) > 1:
-            raise server.wrong(
+            yield server.wrong(
                 "missing, and there are several servers", f"Set it to one of: {', '.join(names)}."
             )
         if app.server is not None and app.server not in names:
-            raise server.wrong(
+            yield server.wrong(
                 "no such server is configured", f"Known: {', '.join(names) or 'none'}."
             )
         key = (app.server or next(iter(names), None), app.dokku_app or name)
         if key in first:
-            raise given.origin(("apps", name)).wrong(
+            yield given.origin(("apps", name)).wrong(
                 f"the same Dokku app on the same server as apps.{first[key]}",
                 "Keep one of the two tables.",
             )
         first[key] = name
 
 
-def _check_webhooks(values: SettingsTable, given: Given) -> None:
+def _misfit_webhooks(values: SettingsTable, given: Given) -> Iterator[ConfigError]:
     urls: set[str] = set()
     for number, hook in enumerate(values.webhooks):
         url = given.origin(("webhooks", number, "url"))
         secret = given.origin(("webhooks", number, "secret"))
         if hook.url in urls:
-            raise url.wrong(
+            yield url.wrong(
                 "the same address as another webhook",
                 "Keep one of them, with all its events and apps.",
             )
         urls.add(hook.url)
         if not values.webhook_allow_private and urlsplit(hook.url).scheme != "https":
-            raise url.wrong("not https", "Use https, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true.")
+            yield url.wrong("not https", "Use https, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true.")
         if hook.secret is None and hook.format == "standard":
-            raise secret.wrong("missing", "Each delivery is signed: set any long random text.")
+            yield secret.wrong("missing", "Each delivery is signed: set any long random text.")
         if hook.secret and not _is_key(hook.secret.get_secret_value()):
-            raise secret.wrong(
+            yield secret.wrong(
                 "begins with whsec_ but no base64 follows",
                 "Copy it whole, or use any text without that beginning.",
             )

@@ -2,11 +2,11 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,6 +19,9 @@ Place = tuple[str | int, ...]
 """Where a value is: `("apps", "myapp", "repo")`."""
 Layers = tuple[tuple[str, Mapping[str, str]], ...]
 """Variables with their source; a later layer overrides an earlier one."""
+
+Report = Callable[[ConfigError], None]
+"""What is done about a mistake: raise it, or note it and go on."""
 
 ENVIRONMENT = "environment"
 PREFIX = "DEPLOYBOT_"
@@ -77,6 +80,11 @@ class Given:
         return Origin(dotted(place), self.file or ENVIRONMENT)
 
 
+def refuse(error: ConfigError) -> None:
+    """Go no further than the first mistake."""
+    raise error
+
+
 def dotted(place: Place) -> str:
     """A place as people write it: `apps.myapp.repo`."""
     return ".".join(str(part) for part in place)
@@ -103,20 +111,24 @@ def _generic(place: Place) -> Place:
     return ("webhooks", "*", *place[2:]) if place[:1] == ("webhooks",) else place
 
 
-def read_given(environ: Mapping[str, str], folder: Path) -> Given:
+def read_given(environ: Mapping[str, str], folder: Path, report: Report = refuse) -> Given:
     """Read and merge all sources. ConfigError: unreadable file, unknown DEPLOYBOT_ variable."""
-    dotenv = _read_dotenv(folder / ".env")
+    dotenv = _read_dotenv(folder / ".env", report)
     layers: Layers = ((".env", dotenv), (ENVIRONMENT, environ))
     given = Given(names=tuple(sorted({*dotenv, *environ})), proxies=proxies_in(environ))
     for source, layer in layers:
-        _refuse_unknown_variables(layer, source)
-    _read_file(given, layers, folder)
+        for error in _unknown_variables(layer, source):
+            report(error)
+    _read_file(given, layers, folder, report)
     extra_webhook = _count(given.values.get("webhooks"))
     for source, layer in layers:
         for spelt, place in PLACE_OF.items():
             text = layer.get(spelt, "")
             if text.strip() and not _is_linked_port(spelt, text):
-                _refuse_quotes(text, Origin(spelt, source))
+                if _is_quoted(text):
+                    quoted = "the value is inside quotes", "Write it without the quotes."
+                    report(Origin(spelt, source).wrong(*quoted))
+                    continue
                 where = tuple(extra_webhook if part == "*" else part for part in place)
                 _put(given.values, where, text.strip())
                 given.origins[where] = Origin(spelt, source)
@@ -143,11 +155,10 @@ def _is_of_link(name: str, layer: Mapping[str, str]) -> bool:
     )
 
 
-def _refuse_quotes(text: str, origin: Origin) -> None:
+def _is_quoted(text: str) -> bool:
     """`docker --env-file` and Kubernetes keep quotes as part of a value."""
     value = text.strip()
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        raise origin.wrong("the value is inside quotes", "Write it without the quotes.")
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
 
 
 def _count(webhooks: object) -> int:
@@ -170,7 +181,7 @@ def _put(values: dict[str, object], place: Place, text: str) -> None:
         table[str(place[-1])] = text
 
 
-def _read_dotenv(path: Path) -> Mapping[str, str]:
+def _read_dotenv(path: Path, report: Report) -> Mapping[str, str]:
     if not path.is_file():
         return {}
     from dotenv import dotenv_values  # noqa: PLC0415 - most installations have no such file
@@ -178,12 +189,13 @@ def _read_dotenv(path: Path) -> Mapping[str, str]:
     try:
         # As written: a password may contain `${`.
         found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(".env", str(path), "cannot be read", "Fix or remove the file.") from err
+    except (OSError, UnicodeDecodeError):
+        report(ConfigError(".env", str(path), "cannot be read", "Fix or remove the file."))
+        return {}
     return {name: text for name, text in found.items() if text is not None}
 
 
-def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
+def _unknown_variables(layer: Mapping[str, str], source: str) -> Iterator[ConfigError]:
     known = [*PLACE_OF, CONFIG_VARIABLE]
     ours = [name.removeprefix(PREFIX) for name in known if name.startswith(PREFIX)]
     for name in sorted(layer):
@@ -194,7 +206,7 @@ def _refuse_unknown_variables(layer: Mapping[str, str], source: str) -> None:
             continue
         if name.startswith(PREFIX) and name not in known:
             problem, fix = _unknown(own, ours, "See docs/configuration.md, or unset it.", PREFIX)
-            raise Origin(name, source).wrong(problem, fix)
+            yield Origin(name, source).wrong(problem, fix)
 
 
 def _unknown(name: str, known: list[str], else_fix: str, before: str = "") -> tuple[str, str]:
@@ -202,19 +214,19 @@ def _unknown(name: str, known: list[str], else_fix: str, before: str = "") -> tu
     return (f"unknown, did you mean {before}{near[0]}?", "") if near else ("unknown", else_fix)
 
 
-def _read_file(given: Given, layers: Layers, folder: Path) -> None:
+def _read_file(given: Given, layers: Layers, folder: Path, report: Report) -> None:
     name, named_by = DEFAULT_FILE, None
     for source, layer in layers:
         if layer.get(CONFIG_VARIABLE, "").strip():
             name, named_by = layer[CONFIG_VARIABLE].strip(), source
     try:
         path = folder / Path(name).expanduser()
-    except RuntimeError as err:
+    except RuntimeError:
         problem = "the path begins with ~, and the user that the bot runs as has no home"
         source = named_by or ENVIRONMENT
-        raise ConfigError(CONFIG_VARIABLE, source, problem, "Write the whole path.") from err
+        return report(ConfigError(CONFIG_VARIABLE, source, problem, "Write the whole path."))
     if named_by is None and not path.is_file():
-        return
+        return None
     try:
         # Some editors on Windows put a byte order mark first.
         given.values = tomllib.loads(path.read_text("utf-8-sig"))
@@ -222,17 +234,16 @@ def _read_file(given: Given, layers: Layers, folder: Path) -> None:
         # The parser's sentence may quote the line, and the line may contain a secret.
         line = re.search(r"at line \d+", str(err))
         at = f" {line[0]}" if line else ""
-        raise ConfigError(
-            "syntax", name, f"not valid TOML{at}", "Compare it with deploybot.toml.example."
-        ) from err
+        fix = "Compare it with deploybot.toml.example."
+        return report(ConfigError("syntax", name, f"not valid TOML{at}", fix))
     except OSError as err:
         setting, source = (CONFIG_VARIABLE, named_by) if named_by else ("the file", name)
-        raise ConfigError(
-            setting, source, f"the file cannot be read ({err.strerror})", "Check path and rights."
-        ) from err
+        problem = f"the file cannot be read ({err.strerror})"
+        return report(ConfigError(setting, source, problem, "Check path and rights."))
     given.file = name
     for place in _leaves(given.values, ()):
         given.origins[place] = Origin(dotted(place), given.file)
+    return None
 
 
 def _leaves(value: object, above: Place) -> Iterator[Place]:
@@ -251,22 +262,34 @@ def validate(given: Given) -> SettingsTable:
     try:
         return SettingsTable.model_validate(given.values)
     except ValidationError as error:
-        _explain(error, given)
+        raise next(one for _, one in explain(error, given)) from None
 
 
-def _explain(error: ValidationError, given: Given) -> NoReturn:
-    # A misspelt key is reported as a missing one, too; the misspelling says more.
-    details = min(
-        error.errors(include_url=False, include_input=False),
-        key=lambda detail: detail["type"] != "extra_forbidden",
-    )
-    place = tuple(details["loc"])
-    if place and place[-1] == "[key]":
-        place = place[:-1]
-        problem, fix = "not a usable name", "Use letters, digits, dots and dashes."
-    else:
-        problem, fix = _phrase(details, place)
-    raise given.origin(place).wrong(problem, fix) from None
+def explain(error: ValidationError, given: Given) -> Sequence[tuple[Place, ConfigError]]:
+    """Everything that is wrong, each with its place; misspelt keys first, they say most."""
+    details = error.errors(include_url=False, include_input=False)
+    details.sort(key=lambda one: one["type"] != "extra_forbidden")
+    found: list[tuple[Place, ConfigError]] = []
+    meant: set[Place] = set()
+    for one in details:
+        place = tuple(one["loc"])
+        if one["type"] == "extra_forbidden":
+            near = get_close_matches(str(place[-1]), _keys_at(place[:-1]), n=1)
+            meant.update((*place[:-1], name) for name in near)
+        elif one["type"] == "missing" and place in meant:
+            continue  # it is there, misspelt
+        if place and place[-1] == "[key]":
+            place = place[:-1]
+            problem, fix = "not a usable name", "Use letters, digits, dots and dashes."
+        else:
+            problem, fix = _phrase(one, place)
+        found.append((place, given.origin(place).wrong(problem, fix)))
+    return found
+
+
+def _keys_at(place: Place) -> Sequence[str]:
+    table = _table_at(place)
+    return [] if table is None else list(table.model_fields)
 
 
 def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
@@ -275,7 +298,7 @@ def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
     meaning = (setting.description or "") if setting else "See docs/configuration.md."
     match details["type"]:
         case "extra_forbidden":
-            keys = [] if table is None else list(table.model_fields)
+            keys = list(_keys_at(place[:-1]))
             return _unknown(str(place[-1]), keys, f"Known here: {', '.join(keys)}.")
         case "value_error" if isinstance(wrong := details["ctx"]["error"], Wrong):
             return wrong.problem, wrong.fix

@@ -126,6 +126,13 @@ def _members(value: object) -> object:
     return frozenset(value)
 
 
+def read_channel(text: str) -> str:
+    """The id of a channel, as an option of a command gives it. Wrong: it is none."""
+    if _CHANNEL.fullmatch(text.strip()) is None:
+        raise Wrong("not the id of a Slack channel (C…, G…)", _CHANNEL_FIX)
+    return text.strip()
+
+
 def _channels(value: object) -> object:
     if not isinstance(value, (list, tuple, set, frozenset)):
         raise Wrong("not a list", 'Write e.g. ["C0123ABCD"].')

@@ -1,202 +1,126 @@
-"""`deploybot check`: try everything that the bot needs, one line each."""
+"""`deploybot check`: try everything that the bot needs, one line each. Changes nothing anywhere."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import os
+import shutil
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from slack_sdk.errors import SlackApiError
-
-from bot.config.loading import Settings, load_settings
+from bot.config.loading import Settings
+from bot.config.mistakes import read_all
 from bot.errors import BotError, ConfigError
+from bot.operations.check_servers import check_servers
+from bot.operations.check_slack import check_slack
 from bot.operations.database import check_database, open_records
+from bot.operations.findings import Check, fine, sentence, warning, wrong
 from bot.operations.printing import redactor_at_hand
-from bot.operations.servers import ask_versions
 from bot.redaction import Redactor
-from bot.slack.client import open_client
-from bot.slack.manifest import SCOPES
-from bot.slack.unreachable import NO_USABLE_ANSWER, answer_of, cause_of
 from bot.webhooks.sender import refusal
 
 ANSWER_WITHIN_S = 15.0
 """Longest wait of each check."""
-CLOCK_DIFFERS_S = 60.0
-"""A smaller difference may be the answer's way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The result of one check."""
-
-    what: str
-    ok: bool
-    found: str
-    fix: str = ""
-
-    def line(self) -> str:
-        """As a line for people."""
-        fix = f" {self.fix}" if self.fix else ""
-        return f"{'ok   ' if self.ok else 'WRONG'}  {self.what}: {self.found}{fix}"
-
-    def masked(self, mask: Callable[[str], str]) -> "Check":
-        """Mask secrets in it."""
-        return replace(self, found=mask(self.found), fix=mask(self.fix))
-
-    def json(self) -> dict[str, object]:
-        """As JSON for scripts."""
-        # Clients read this field as `mend`.
-        return {"check": self.what, "ok": self.ok, "found": self.found, "mend": self.fix}
+FREE_BYTES = 512 * 1024 * 1024
+"""A deployment's log has up to 16 MB."""
 
 
 async def run_checks(
     *, environ: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Sequence[Check]:
-    """Run all checks. If the settings cannot be used, only their own check, which failed."""
-    try:
-        settings = load_settings(environ=environ, folder=folder)
-    except ConfigError as error:
-        mask = redactor_at_hand().text
-        found = f"{error.source}: {error.setting}: {mask(error.problem)}."
-        return [Check(what="config", ok=False, found=found, fix=mask(error.fix))]
-    file = settings.given.file or "environment only"
-    checks = [Check(what="config", ok=True, found=f"complete ({file}).")]
-    checks += [
-        Check(what="config", ok=True, found="warning.", fix=warning)
-        for warning in settings.warnings()
+    """Run all checks. Only what a wrong setting belongs to is left out."""
+    settings, errors = read_all(os.environ if environ is None else environ, folder or Path.cwd())
+    mask = redactor_at_hand().text
+    config = [
+        wrong("config", f"{one.source}: {one.setting}: {mask(one.problem)}.", mask(one.fix))
+        for one in errors
     ]
-    groups = await asyncio.gather(
-        _check_database(settings),
-        _check_slack(settings),
-        _check_servers(settings),
-        _check_webhooks(settings),
-        return_exceptions=True,
-    )
-    names = ("database", "slack token", "dokku", "webhooks")
-    done = [_also_failed(what, group) for what, group in zip(names, groups, strict=True)]
+    if settings is None:
+        return [*config, await _check_git()]
+    if not errors:
+        config = [fine("config", f"complete ({settings.given.file or 'environment only'}).")]
+    config = [*(warning("config", "warning.", one) for one in settings.warnings()), *config]
+    parts: Mapping[str, Awaitable[Check | Sequence[Check]]] = {
+        "git": _check_git(),
+        "database": _check_database(settings),
+        "slack token": _check_slack(settings, errors),
+        "dokku": _check_servers(settings),
+        "webhooks": _check_webhooks(settings),
+    }
+    groups = await asyncio.gather(*parts.values(), return_exceptions=True)
+    done = [_also_failed(what, group) for what, group in zip(parts, groups, strict=True)]
     mask = Redactor(settings.secrets()).text  # an answer may repeat what was sent
-    return [*checks, *(one.masked(mask) for group in done for one in group)]
+    return [*config, *(one.masked(mask) for group in done for one in group)]
 
 
-def _also_failed(what: str, checks: Sequence[Check] | BaseException) -> Sequence[Check]:
+def _also_failed(what: str, checks: Check | Sequence[Check] | BaseException) -> Sequence[Check]:
     """Report an error that a check did not expect as its failure: the other checks still count."""
+    if isinstance(checks, Check):
+        return [checks]
     if not isinstance(checks, BaseException):
         return checks
     if not isinstance(checks, Exception):
         raise checks
-    found = f"the check itself failed: {type(checks).__name__}: {_sentence(checks)}"
-    fix = "Please report this as a bug of deploybot."
-    return [Check(what=what, ok=False, found=found, fix=fix)]
+    found = f"the check itself failed: {type(checks).__name__}: {sentence(checks)}"
+    return [wrong(what, found, "Please report this as a bug of deploybot.")]
+
+
+async def _check_git() -> Check:
+    what = "git"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "git", "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+    except OSError as error:
+        return warning(
+            what,
+            f"cannot be run: {error.strerror}. Deployments work, but no commit is known before "
+            "Dokku has fetched it, and what waits for an approval cannot be approved.",
+            "Install git where the bot runs, on its PATH.",
+        )
+    said, _ = await process.communicate()
+    return fine(what, f"{said.decode(errors='replace').strip().removeprefix('git ')}.")
 
 
 async def _check_database(settings: Settings) -> Sequence[Check]:
     what = "database"
     file = settings.sqlite_file
-    if file is not None and not file.exists() and file.absolute().parent.is_dir():
-        return [
-            Check(
-                what=what, ok=True, found=f"{file} does not exist yet; `deploybot run` creates it."
-            )
-        ]
+    folder = None if file is None else file.absolute().parent
+    if file is not None and folder is not None and not file.exists() and folder.is_dir():
+        if not os.access(folder, os.W_OK):
+            fix = "Name a folder where the bot may write (DATABASE_URL)."
+            return [wrong(what, f"{file} cannot be created: {folder} is not writable.", fix)]
+        found = f"{file} does not exist yet; `deploybot run` creates it."
+        return [fine(what, found), *_check_disk(folder)]
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            return [Check(what=what, ok=True, found=await check_database(settings))]
+            checked = fine(what, await check_database(settings))
     except ConfigError as error:
-        return [Check(what=what, ok=False, found=f"{error.problem}.", fix=error.fix)]
+        return [wrong(what, f"{error.problem}.", error.fix)]
     except (BotError, TimeoutError) as error:
         full = any(words in str(error) for words in ("is full", "No space left"))
         fix = "Free space for it." if full else "Start the database, or correct DATABASE_URL."
-        return [Check(what=what, ok=False, found=_sentence(error), fix=fix)]
+        return [wrong(what, sentence(error), fix)]
+    return [checked, *(_check_disk(folder) if folder is not None else ())]
 
 
-async def _check_slack(settings: Settings) -> Sequence[Check]:
-    access = settings.slack
-    checks: list[Check] = []
-    async with open_client(access.bot_token, base_url=access.api_url) as client:
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                answer = await client.web.auth_test()
-        except NO_USABLE_ANSWER as error:
-            return [_slack_refused("slack token", error, "SLACK_BOT_TOKEN", client.web.proxy)]
-        found = f"@{answer.get('user', '?')} in {answer.get('team', '?')}."
-        checks += [
-            Check(what="slack token", ok=True, found=found),
-            _check_scopes(_header(answer.headers, "x-oauth-scopes")),
-            *_check_clock(_header(answer.headers, "date"), datetime.now(UTC)),
-        ]
-        if access.app_token is None:
-            found = "HTTP mode: Slack must be able to reach POST /slack/events."
-            return [*checks, Check(what="slack events", ok=True, found=found)]
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await client.web.apps_connections_open(app_token=access.app_token)
-        except NO_USABLE_ANSWER as error:
-            refused = _slack_refused("slack events", error, "SLACK_APP_TOKEN", client.web.proxy)
-            return [*checks, refused]
-        return [*checks, Check(what="slack events", ok=True, found="Socket Mode works.")]
-
-
-def _header(headers: Mapping[str, object], name: str) -> str | None:
-    value = next((value for key, value in headers.items() if key.lower() == name), None)
-    return None if value is None else str(value)
-
-
-def _check_clock(slack_date: str | None, now: datetime) -> Sequence[Check]:
-    """Compare the clocks, as far as Slack's answer says what it shows."""
-    try:
-        ahead = (now - parsedate_to_datetime(slack_date or "")).total_seconds()
-    except (ValueError, TypeError):  # no date, or one without a time zone
+def _check_disk(folder: Path) -> Sequence[Check]:
+    """Only too little of it: everything else is usual."""
+    free = shutil.disk_usage(folder).free
+    if free >= FREE_BYTES:
         return ()
-    what = "slack clock"
-    if abs(ahead) < CLOCK_DIFFERS_S:
-        return (Check(what=what, ok=True, found="this machine's clock agrees with Slack's."),)
-    way = "ahead of" if ahead > 0 else "behind"
-    return (
-        Check(
-            what=what,
-            ok=False,
-            found=f"this machine's clock is {abs(ahead):.0f} s {way} Slack's.",
-            fix="Set it by NTP: in HTTP mode, requests count only within 5 minutes.",
-        ),
-    )
+    found = f"only {free // (1024 * 1024)} MB are free for it."
+    fix = "Free some: a full disk stops every deployment before it starts."
+    return [warning("database disk", found, fix)]
 
 
-def _check_scopes(granted: str | None) -> Check:
-    what = "slack scopes"
-    if granted is None:
-        return Check(what=what, ok=True, found="unknown; Slack does not list the granted scopes.")
-    missing = sorted(set(SCOPES) - {scope.strip() for scope in granted.split(",")})
-    if not missing:
-        return Check(what=what, ok=True, found="all granted.")
-    why = "; ".join(f"{scope} ({SCOPES[scope]})" for scope in missing)
-    return Check(
-        what=what,
-        ok=False,
-        found=f"missing: {why}.",
-        fix="Paste `deploybot manifest` into the Slack app's settings and reinstall the app.",
-    )
-
-
-def _slack_refused(what: str, error: Exception, setting: str, proxy: str | None) -> Check:
-    answer = answer_of(error) if isinstance(error, SlackApiError) else None
-    if answer is not None:
-        fix = f"Copy {setting} from the Slack app's settings again."
-        return Check(what=what, ok=False, found=f"Slack refuses: {answer['error']}.", fix=fix)
-    cause = cause_of(error, proxy=proxy)
-    return Check(what=what, ok=False, found=f"no answer: {cause.found}", fix=cause.fix)
+async def _check_slack(settings: Settings, errors: Sequence[ConfigError]) -> Sequence[Check]:
+    if any(one.setting.lower().startswith("slack_") for one in errors):
+        return ()  # the mistake itself is reported
+    return await check_slack(settings, within_s=ANSWER_WITHIN_S)
 
 
 async def _check_servers(settings: Settings) -> Sequence[Check]:
-    answers = await ask_versions(settings, within_s=ANSWER_WITHIN_S)
-    checks: list[Check] = []
-    for name, one in answers.items():
-        checks.append(Check(what=f"dokku {name}", ok=one.ok, found=one.found, fix=one.fix))
-        if one.config is not None:
-            # Never a failure: deployments work without it.
-            checks.append(Check(what=f"dokku {name} config", ok=True, found=one.config))
-    return checks
+    return await check_servers(settings, within_s=ANSWER_WITHIN_S)
 
 
 async def _check_webhooks(settings: Settings) -> Sequence[Check]:
@@ -219,24 +143,18 @@ async def _check_webhook(number: int, url: str, off: str | None, settings: Setti
     what = f"webhook {number}, {parts.hostname}"  # the whole address may be a secret
     if off is not None:
         fix = "Fix the receiver, then run: deploybot webhooks enable URL."
-        return Check(what=what, ok=False, found=f"turned off: {off}.", fix=fix)
+        return wrong(what, f"turned off: {off}.", fix)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port)
     except (OSError, UnicodeError) as error:  # UnicodeError: a label of over 63 characters
         fix = "Correct the address, or fix DNS on this machine."
-        return Check(what=what, ok=False, found=f"no address: {_sentence(error)}", fix=fix)
+        return wrong(what, f"no address: {sentence(error)}", fix)
     allowed = settings.values.webhook_allow_private
     reasons = [refusal(str(entry[4][0]), allow_private=allowed) for entry in found]
     if reasons and all(reasons):
         fix = "Use a public address, or set DEPLOYBOT_WEBHOOK_ALLOW_PRIVATE=true."
-        return Check(what=what, ok=False, found=f"{reasons[0]}.", fix=fix)
-    return Check(what=what, ok=True, found="the address is allowed; nothing was sent.")
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time."
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith(".") else f"{text}."
+        return wrong(what, f"{reasons[0]}.", fix)
+    found_ok = "the address is allowed; nothing was sent (`deploybot webhooks test` sends one)."
+    return fine(what, found_ok)

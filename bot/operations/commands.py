@@ -1,6 +1,7 @@
 """Each command of an operator: read settings, open the database, print lines."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -8,9 +9,11 @@ from bot.config.loading import load_settings
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.locks.rules import describe
 from bot.deployments.model import Deployment
-from bot.operations import approvals, live, locking, records, webhooks
+from bot.deployments.requests.from_shell import ShellRequestKind
+from bot.operations import approvals, live, locking, records, requesting, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
+from bot.operations.findings import summary
 from bot.operations.printing import print_json, print_lines, print_log
 from bot.operations.settings import shown, shown_line
 from bot.store.sql_store import SqlStore
@@ -46,6 +49,7 @@ def check(*, json: bool) -> int:
         _print_json({"ok": all(one.ok for one in found), "checks": [one.json() for one in found]})
     else:
         print_lines([one.line() for one in found], masked=True)
+        print_lines([summary(found)])
     return DONE if all(one.ok for one in found) else FAILED
 
 
@@ -117,6 +121,32 @@ def cancel(which: str) -> int:
     return _print(_with_store(lambda store: records.ask_cancel(store, which, records.now_utc())))
 
 
+def request(
+    kind: str,
+    which: str,
+    *,
+    ref: str | None = None,
+    server: str | None = None,
+    channel: str | None = None,
+    wait: bool = False,
+) -> int:
+    """Ask the running bot to deploy, retry or roll back. With `wait`, returns 1 without success."""
+    line = requesting.CommandLine(
+        kind=ShellRequestKind(kind),
+        which=which,
+        ref=ref,
+        server=server,
+        channel=channel,
+        wait=wait,
+    )
+    return asyncio.run(requesting.request(line, _say))
+
+
+def _say(line: str) -> None:
+    print_lines([line])
+    sys.stdout.flush()  # in CI it is a pipe
+
+
 def lock(name: str, *, lasts: str | None, reason: str, server: str | None) -> int:
     """Set a lock; the running bot obeys it at once."""
     line = locking.read(name, lasts, reason, server)
@@ -166,6 +196,13 @@ def webhooks_replay(delivery: str) -> int:
 def webhooks_enable(url: str) -> int:
     """Turn an endpoint on again."""
     return _print(_with_store(lambda store: webhooks.enable(store.outbox, url)))
+
+
+def webhooks_test(url: str | None) -> int:
+    """Send a test event. Returns 1 if an endpoint did not take it."""
+    sent = asyncio.run(webhooks.send_test(load_settings(complete=False), url))
+    print_lines([line for _, line in sent])
+    return DONE if all(taken for taken, _ in sent) else FAILED
 
 
 def db_upgrade() -> int:

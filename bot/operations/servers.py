@@ -13,9 +13,17 @@ from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.dokku.reports import read_apps
 from bot.dokku.servers import UnknownServer
-from bot.errors import DokkuError, Unreachable
+from bot.errors import DokkuError, Refused, Unreachable
 from bot.redaction import Redactor
 from bot.ssh_target import SshTarget
+
+_NOT_FOUND = 127
+_NO_DOKKU = (
+    "A shell answered instead of Dokku: the login is not the user `dokku`, or its key has no "
+    "forced command. Set the user to `dokku`, and add the key with `dokku ssh-keys:add`."
+)
+_NOT_ADDED = "Is the key registered with `dokku ssh-keys:add`?"
+READABLE = "readable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +33,12 @@ class ServerAnswer:
     ok: bool
     found: str
     fix: str = ""
+    limited: bool = False
+    """It works, with less than the newest tested version."""
     config: str | None = None
     """Whether its apps' config can be read, to mask it in logs; None: not tried."""
+    refused: Refused | None = None
+    """The setting that keeps the bot out."""
 
 
 class AskedServers(Servers):
@@ -75,7 +87,8 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
         config = await _config(connection) if answer.exit_status == 0 else None
     except Unreachable as error:
         fix = error.fix or f"Check {where}, its firewall, and that sshd runs."
-        return ServerAnswer(ok=False, found=error.problem, fix=fix)
+        refused = error if isinstance(error, Refused) else None
+        return ServerAnswer(ok=False, found=error.problem, fix=fix, refused=refused)
     except DokkuError as error:
         return ServerAnswer(ok=False, found=str(error), fix="Check the server's load and disk.")
     finally:
@@ -85,11 +98,12 @@ async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
         return ServerAnswer(
             ok=False,
             found=f"{where} answers `version` with {answer.exit_status}: {first}",
-            fix="Is the key registered with `dokku ssh-keys:add`?",
+            fix=_NO_DOKKU if answer.exit_status == _NOT_FOUND else _NOT_ADDED,
         )
     can = capabilities(answer.out)
     found = f"{where} answers." if can.version is None else f"{where}, Dokku {can.version}."
-    return ServerAnswer(ok=True, found=found, fix=can.support(), config=config)
+    limited = not (can.recorded and can.records)
+    return ServerAnswer(ok=True, found=found, fix=can.support(), limited=limited, config=config)
 
 
 async def _config(connection: Connection) -> str | None:
@@ -106,7 +120,7 @@ async def _config(connection: Connection) -> str | None:
         return _unreadable(f"`config:export` ended with {answer.exit_status}")
     if read_config(answer.out) is None:
         return _unreadable("`config:export` did not answer with JSON")
-    return f"readable (tried with {apps[0]}); config values are masked in everything shown."
+    return f"{READABLE} (tried with {apps[0]}); config values are masked in everything shown."
 
 
 def _unreadable(why: str) -> str:

@@ -1,12 +1,29 @@
 """Webhook deliveries for operators: list, deliver again, turn on again."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from ulid import ULID
+
+from bot.clock import SystemClock
+from bot.config.loading import Settings
 from bot.config.secrets import is_plain
 from bot.errors import Declined
-from bot.outbox import WEBHOOKS, Endpoint, Outbox, Outgoing, webhook_lane
+from bot.outbox import (
+    WEBHOOKS,
+    Delivered,
+    Endpoint,
+    Gone,
+    Outbox,
+    Outgoing,
+    webhook_lane,
+)
 from bot.webhooks.payload import rfc3339
+from bot.webhooks.sender import send_once
+
+TEST = "webhook.test"
+TEST_TEXT = "A test of deploybot's webhooks. Nothing was deployed."
 
 Addresses = Mapping[str, str]
 """Lane -> the address to show for its endpoint."""
@@ -59,6 +76,44 @@ def delivery_json(row: Outgoing, known: Addresses) -> dict[str, object]:
         "next_at": rfc3339(row.next_at) if row.next_at else None,
         "last_error": row.last_error,
     }
+
+
+async def send_test(settings: Settings, url: str | None) -> Sequence[tuple[bool, str]]:
+    """Send a test event to one endpoint, or to all. Declined: there is none.
+
+    Returns for each whether it took it, and the sentence to print.
+    """
+    known = addresses(settings.endpoints())
+    found = [one for one in settings.endpoints() if url in {None, one.url, known[one.lane]}]
+    if not found:
+        what = "No webhook is set." if url is None else f"No webhook has the address {url}."
+        raise Declined(f"{what} `deploybot config show` shows which there are.")
+    allow_private = settings.values.webhook_allow_private
+    return await asyncio.gather(
+        *(_send_test(one, known[one.lane], allow_private=allow_private) for one in found)
+    )
+
+
+async def _send_test(endpoint: Endpoint, shown: str, *, allow_private: bool) -> tuple[bool, str]:
+    clock = SystemClock()
+    now = clock.now()
+    body: Mapping[str, object] = {
+        "type": TEST,
+        "timestamp": rfc3339(now),
+        "data": {"message": TEST_TEXT},
+    }
+    row = Outgoing(
+        id=str(ULID.from_datetime(now)),
+        deployment_id="",
+        lane=endpoint.lane,
+        kind=TEST,
+        body={"text": TEST_TEXT} if endpoint.format == "slack" else body,
+    )
+    attempt = await send_once(endpoint, row, clock=clock, allow_private=allow_private)
+    if isinstance(attempt, Delivered):
+        return True, f"{shown} took the test event {row.id}."
+    why = attempt.reason if isinstance(attempt, Gone) else attempt.error
+    return False, f"{shown} did not take the test event {row.id}: {why}."
 
 
 async def list_deliveries(

@@ -1,18 +1,21 @@
 """One database: transactions, translated errors, and signals after a commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, event, exc, text
+import structlog
+from sqlalchemy import Connection, Table, event, exc, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.errors import DatabaseDown, StoreError
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,6 +102,21 @@ class Database:
         """Write a little and commit it. DatabaseDown: a full disk, for example, refuses it."""
         async with self.write() as transaction:
             await transaction.connection.execute(text(_SAME_REVISION))
+
+    @whole
+    async def has_rows(self, table: Table) -> bool:
+        """Whether anything is in a table."""
+        async with self.read() as connection:
+            found = await connection.execute(select(*table.primary_key).limit(1))
+            return found.first() is not None
+
+    async def if_rows(self, table: Table, work: Callable[[], Awaitable[None]]) -> None:
+        """Do some work for a table that is mostly empty, at the next call if this one fails."""
+        try:
+            if await self.has_rows(table):
+                await work()
+        except StoreError as error:
+            log.warning("rows_not_read", table=table.name, why=str(error))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

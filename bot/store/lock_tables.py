@@ -1,4 +1,4 @@
-"""The tables of locks and who waits for them, of notices, of replicas and of releases."""
+"""The tables of locks and who waits for them, of notices, replicas, releases and shell requests."""
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Table
 
@@ -56,6 +56,20 @@ releases = Table(
     # A revision of these tables, and the oldest one whose release works with them.
     Column("revision", Words, primary_key=True),
     Column("works_since", Words, nullable=False),
+)
+
+shell_requests = Table(
+    "shell_requests",
+    metadata,
+    # What `deploybot deploy`, `retry` and `rollback` left for the bot, until the answer was read.
+    Column("id", Words, primary_key=True),
+    Column("body", JSON, nullable=False),
+    # Both by the database's clock (`leases.NowMs`).
+    Column("until_ms", BigInteger, nullable=False),
+    Column("taken_until_ms", BigInteger),
+    # The answer: one of them.
+    Column("deployment_id", Words),
+    Column("refusal", Words),
 )
 
 WORKS_SINCE = "0001"

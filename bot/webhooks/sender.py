@@ -40,6 +40,7 @@ from bot.outbox import (
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of secrets, not one
 
 CONNECT_S = 5.0
+ATTEMPT_S = 15.0
 
 REASONS: Mapping[type[Exception], str] = {
     TimeoutError: "no answer in time",
@@ -261,6 +262,30 @@ def _check(endpoints: Sequence[Endpoint], *, allow_private: bool) -> None:
         seen.add(endpoint.url)
 
 
+def _session(*, allow_private: bool, attempt_s: float) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(
+        socket_factory=guarded_sockets(allow_private=allow_private), use_dns_cache=False
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=attempt_s, sock_connect=CONNECT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"user-agent": f"deploybot/{version('dokku-deploybot')}"},
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+async def send_once(
+    endpoint: Endpoint, row: Outgoing, *, clock: Clock, allow_private: bool
+) -> Attempt:
+    """Make one attempt that no outbox knows of. ConfigError as for `open_sender`."""
+    _check([endpoint], allow_private=allow_private)
+    async with _session(allow_private=allow_private, attempt_s=ATTEMPT_S) as session:
+        post = Post(endpoint=endpoint, key=_key(endpoint), session=session, clock=clock)
+        return await post(row)
+
+
 @asynccontextmanager
 async def open_sender(
     *,
@@ -270,7 +295,7 @@ async def open_sender(
     allow_private: bool = False,
     count: Callable[[str], None] = lambda _outcome: None,
     drain: timedelta = timedelta(seconds=1),
-    attempt_s: float = 15.0,
+    attempt_s: float = ATTEMPT_S,
     timing: LaneTiming | None = None,
 ) -> AsyncIterator[Sender]:
     """Deliver while open. Leaving tries once more what is due, for at most `drain`.
@@ -281,17 +306,7 @@ async def open_sender(
     """
     _check(endpoints, allow_private=allow_private)
     keys = [_key(endpoint) for endpoint in endpoints]
-    connector = aiohttp.TCPConnector(
-        socket_factory=guarded_sockets(allow_private=allow_private), use_dns_cache=False
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=attempt_s, sock_connect=CONNECT_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"user-agent": f"deploybot/{version('dokku-deploybot')}"},
-        auto_decompress=False,
-        trust_env=False,
-    ) as session:
+    async with _session(allow_private=allow_private, attempt_s=attempt_s) as session:
         lanes = [
             OutboxLane(
                 lane=endpoint.lane,

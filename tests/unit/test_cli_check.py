@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from bot.dokku.connection import Connection
-from bot.operations.check import Check, _check_clock, run_checks
-from bot.operations.servers import _config
+from bot.operations.check import run_checks
+from bot.operations.check_slack import _check_clock, _check_scopes
+from bot.operations.findings import Check, State
+from bot.operations.servers import _ask, _config
 from bot.simulators.environment import Simulators, open_simulators
-from bot.slack.manifest import manifest
+from bot.slack.manifest import SCOPES, manifest
 from tests.contract.dokku.ssh_server import run_ssh_server
-from tests.support.settings import pem
+from tests.support.settings import host_line, pem
 
 pytestmark = pytest.mark.git
 
@@ -39,13 +41,17 @@ async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
     assert all(one.ok for one in found.values()), [one.line() for one in found.values()]
     assert list(found) == [
         "config",
+        "git",
         "database",
         "slack token",
         "slack scopes",
         "slack clock",
         "slack events",
         "dokku default",
+        "dokku default host key",
         "dokku default config",
+        "dokku default clock",
+        "app blog",
         "webhook 1, 127.0.0.1",
     ]
     assert "Dokku 0.38" in found["dokku default"].found
@@ -53,12 +59,148 @@ async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
     assert found["config"].line().startswith("ok ")
 
 
-async def test_wrong_settings_are_the_only_check(stage: Simulators, tmp_path: Path) -> None:
+async def test_a_wrong_setting_keeps_only_its_own_checks_from_being_made(
+    stage: Simulators, tmp_path: Path
+) -> None:
     found = await checks(stage, tmp_path, SLACK_BOT_TOKEN=None)
 
-    (one,) = found.values()
+    assert not found["config"].ok
+    assert "SLACK_BOT_TOKEN: missing" in found["config"].line()
+    assert not [what for what in found if what.startswith("slack")]
+    assert found["dokku default"].ok
+    assert found["database"].ok
+
+
+async def test_every_mistake_is_told_at_once(stage: Simulators, tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text(
+        "poll_intervall = 5\n"
+        '[apps.shop]\naproval = "none"\nserver = "moon"\n'
+        '[apps.blog]\nserver = "moon"\n'
+        '[servers.spare]\nhost = "dokku.example.com"\nssh_key = "no such file"\n'
+        'known_hosts = "not a line"\n'
+    )
+    environ = {**stage.settings, "DEPLOYBOT_SETTEL": "5s", "SLACK_APP_TOKEN": "wrong"}
+    found = await run_checks(environ=environ, folder=tmp_path)
+
+    lines = [one.line() for one in found if one.what == "config"]
+    for words in (
+        "DEPLOYBOT_SETTEL: unknown, did you mean DEPLOYBOT_SETTLE?",
+        "poll_intervall: unknown, did you mean poll_interval?",
+        "apps.shop.aproval: unknown, did you mean approval?",
+        "SLACK_APP_TOKEN: does not look like a token",
+        "servers.spare.ssh_key: the file cannot be read",
+        "servers.spare.known_hosts: ",
+        "apps.blog.server: no such server is configured",
+    ):
+        assert len([line for line in lines if words in line]) == 1, (words, lines)
+        assert next(line for line in lines if words in line).startswith("WRONG")
+    # What can be tried in spite of them is.
+    by_name = {one.what: one for one in found}
+    assert by_name["dokku default"].ok
+    assert by_name["database"].ok
+
+
+async def test_states_in_json(stage: Simulators, tmp_path: Path) -> None:
+    found = await checks(stage, tmp_path, SLACK_BOT_TOKEN="xoxb-wrong")
+
+    assert found["slack token"].json()["state"] == "wrong"
+    assert found["slack token"].json()["ok"] is False
+    assert found["git"].json()["state"] == "ok"
+
+
+async def test_git_that_is_missing_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    found = {one.what: one for one in await run_checks(environ={}, folder=tmp_path)}
+
+    assert found["git"].state is State.WARNING
+    assert "Install git" in found["git"].line()
+
+
+async def test_little_disk_is_a_warning(
+    stage: Simulators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.operations.check.FREE_BYTES", 1 << 62)
+
+    found = await checks(stage, tmp_path)
+
+    assert found["database disk"].state is State.WARNING
+    assert "MB are free" in found["database disk"].found
+
+
+async def test_groups_of_deployers_must_exist(stage: Simulators, tmp_path: Path) -> None:
+    group = stage.slack.usergroup().id
+    (tmp_path / "deploybot.toml").write_text(f'[defaults]\ndeployers = ["{group}", "S0GONE"]\n')
+
+    found = await checks(stage, tmp_path)
+
+    assert not found["slack group S0GONE"].ok
+    assert f"slack group {group}" not in found
+
+
+@pytest.mark.parametrize(
+    ("granted", "state", "words"),
+    [
+        (None, State.WARNING, "unknown"),
+        (",".join(SCOPES), State.OK, "as in the manifest"),
+        (",".join([*SCOPES, "channels:read"]), State.WARNING, "more than the manifest asks for"),
+        ("chat:write,commands", State.WRONG, "files:write (upload a full log into the thread)"),
+    ],
+)
+def test_scopes_are_compared_with_the_manifest(
+    granted: str | None, state: State, words: str
+) -> None:
+    one = _check_scopes(granted)
+
+    assert one.state is state
+    assert words in one.line()
+
+
+async def test_changed_host_key_is_shown_with_the_line_that_pins_it(
+    stage: Simulators, tmp_path: Path
+) -> None:
+    right = stage.settings["DOKKU_KNOWN_HOSTS"].strip()
+    other = f"{right.split()[0]} {host_line().split(maxsplit=1)[1]}"
+
+    found = await checks(stage, tmp_path, DOKKU_KNOWN_HOSTS=other)
+
+    one = found["dokku default"]
     assert not one.ok
-    assert "SLACK_BOT_TOKEN: missing" in one.line()
+    assert "SHA256:" in one.fix
+    assert " ".join(right.split()[1:3]) in one.fix
+    pinned = (await checks(stage, tmp_path))["dokku default host key"]
+    shown = one.fix.partition("SHA256:")[2].split(".")[0]
+    assert f"SHA256:{shown}" in pinned.found
+
+
+async def test_each_listed_app_is_looked_at(stage: Simulators, tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text(
+        "[apps.myapp]\n"
+        '[apps.mayapp]\n[apps.shop]\ndefault_ref = "no-such-branch"\n'
+        '[apps.blog]\nrepo = "https://127.0.0.1:9/blog.git"\n'
+    )
+
+    found = await checks(stage, tmp_path)
+
+    assert found["app myapp"].state is State.OK
+    assert "main is " in found["app myapp"].found
+    assert "1 running" in found["app myapp"].found
+    assert found["app mayapp"].line().startswith("WRONG")
+    assert "Did you mean `myapp`" in found["app mayapp"].fix
+    assert "no branch, tag or commit no-such-branch" in found["app shop"].line()
+    assert found["app blog"].state is State.WARNING
+    assert "cannot be read from here" in found["app blog"].found
+
+
+async def test_shell_that_answers_instead_of_dokku(tmp_path: Path) -> None:
+    async with run_ssh_server("double", tmp_path / "ssh") as server:
+        server.answer("version", "echo 'sh: version: not found' >&2; exit 127")
+        answer = await _ask("production", server.target, 10.0)
+
+    assert not answer.ok
+    assert "forced command" in answer.fix
 
 
 @pytest.mark.parametrize(

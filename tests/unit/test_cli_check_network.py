@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from bot.cli import run_cli
 from bot.clock import Clock, SystemClock
-from bot.operations.check import Check, run_checks
+from bot.operations.check import run_checks
+from bot.operations.findings import Check
 from bot.slack.bolt import open_intake
 from bot.slack.client import open_client
 from tests.support import odd_networks
