@@ -368,7 +368,11 @@ async def _open_store(
                 open_store(
                     settings.database_url,
                     clock=clock,
-                    planner=planner(settings.endpoints(), clock=clock),
+                    planner=planner(
+                        settings.endpoints(),
+                        clock=clock,
+                        name_server=len(settings.values.servers) > 1,
+                    ),
                     source=settings.origin("database_url").source,
                     max_running=settings.max_running(),
                 )

@@ -84,7 +84,7 @@ class NotShown(DokkuError):
         self.app = app
         self.server = server
         super().__init__(
-            f"Docker on {server} does not show the containers of {app}, so no result could be "
+            f"Docker on the server does not show the containers of {app}, so no result could be "
             "proven: nothing was started. Check that Docker runs on the server, then retry."
         )
 

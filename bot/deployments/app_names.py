@@ -53,6 +53,10 @@ class AppNames:
                 known += self.cached(server)
         return did_you_mean(name, known)
 
+    def on(self, server: str) -> str:
+        """` on production`; empty if there is only one server."""
+        return f" on {server}" if len(self._servers.names()) > 1 else ""
+
     def cached(self, server: str) -> Sequence[str]:
         """The names read last, however old; empty when none were read."""
         known = self._known.get(server)

@@ -18,7 +18,9 @@ async def open_records(settings: Settings) -> AsyncIterator[SqlStore]:
     async with open_store(
         settings.database_url,
         clock=clock,
-        planner=planner(settings.endpoints(), clock=clock),
+        planner=planner(
+            settings.endpoints(), clock=clock, name_server=len(settings.values.servers) > 1
+        ),
         migrate=False,
         source=settings.origin("database_url").source,
     ) as store:

@@ -225,9 +225,9 @@ def result_reply(
     who = txt.mention(deployment.requested_by.user)
     addressed = f"{who} {line}" if who else line
     blocks = [kit.section(addressed)]
-    if deployment.reason:
-        blocks.append(kit.plain_section(txt.cut(txt.one_line(deployment.reason), 500) or "-"))
-        addressed += f" {txt.inert(deployment.reason, 300)}"
+    if reason := words.reason_words(deployment):
+        blocks.append(kit.plain_section(txt.cut(reason, 500)))
+        addressed += f" {txt.inert(reason, 300)}"
     return Reply(text=addressed, blocks=tuple(blocks))
 
 

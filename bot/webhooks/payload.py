@@ -50,13 +50,14 @@ def planner(
     endpoints: Sequence[Endpoint],
     *,
     clock: Clock,
+    name_server: bool = True,
     new_id: Callable[[], str] = lambda: str(ULID()),
 ) -> Planner:
     """Make the planner that turns events into outbox rows.
 
     One row for each endpoint that wants the event, with the body that will be sent; and for
     a result or a correction of a deployment that came from Slack one row on the lane `slack`,
-    with the standard body.
+    with the standard body. `name_server`: there are several, so messages in Slack's format name it.
     """
 
     def plan(deployment: Deployment, event: Event) -> Sequence[Outgoing]:
@@ -74,8 +75,12 @@ def planner(
                 next_at=now,
             )
 
+        def content(endpoint: Endpoint) -> Mapping[str, object]:
+            slack = endpoint.format == "slack"
+            return slack_message(body, name_server=name_server) if slack else body
+
         rows = [
-            row(endpoint.lane, slack_message(body) if endpoint.format == "slack" else body)
+            row(endpoint.lane, content(endpoint))
             for endpoint in endpoints
             if endpoint.wants(event.type, deployment.app)
         ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.deployments.model import Live, Status
-from bot.deployments.verdict.wording import LIVE_SENTENCES, STATUS_ICONS
+from bot.deployments.verdict.wording import LIVE_SENTENCES, STATUS_ICONS, beside_facts
 from bot.outbox import CORRECTED
 
 HEADLINES = {
@@ -20,14 +20,15 @@ HEADLINES = {
 }
 
 
-def slack_message(body: Mapping[str, Any]) -> dict[str, object]:
-    """Make `{text, blocks}` from a standard body."""
+def slack_message(body: Mapping[str, Any], *, name_server: bool = True) -> dict[str, object]:
+    """Make `{text, blocks}` from a standard body. `name_server`: there are several."""
     data: Mapping[str, Any] = body["data"]
     status = Status(data["status"])
     corrected = "Corrected: " if body["type"] == CORRECTED else ""
     lead = f"{STATUS_ICONS[status]} {corrected}{HEADLINES[status]} "
     commit = f" ({data['sha'][:7]})" if data["sha"] else ""
-    ending = f" to {data['server']}{_duration(data['duration_s'])}"
+    ending = f" to {data['server']}" if name_server else ""
+    ending += _duration(data["duration_s"])
     sentences = " ".join(_sentences(data))
     headline: list[dict[str, object]] = [
         {"type": "text", "text": lead},
@@ -54,7 +55,10 @@ def _section(elements: list[dict[str, object]]) -> dict[str, object]:
 
 
 def _sentences(data: Mapping[str, Any]) -> list[str]:
-    reason = str(data["reason"] or "").strip()
+    # The headline says how it ended.
+    reason = beside_facts(str(data["reason"] or "").strip(), failure=None, live=None)
+    if not reason and data["live"] == Live.NEW and data["status"] == Status.SUCCEEDED:
+        return []
     if reason and reason[-1] not in ".!?":
         reason += "."
     if reason:

@@ -13,7 +13,7 @@ async def test_log_over_the_limit_shows_the_gap_and_keeps_its_tail(
 ) -> None:
     world.now_behaves("flood_20_mb")
     await world.deploy()
-    await world.until_message("Deployed", "The new release is running and has stayed up.")
+    await world.until_message("Deployed", "live now: the new release")
     (row,) = await world.rows()
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert world.bot is not None

@@ -68,7 +68,9 @@ async def test_unconfirmed_timeout_is_corrected_once_the_build_is_dead(
     row = await newest(world)
     assert (row.failure, row.live) == (Failure.TIMED_OUT, Live.UNKNOWN)
     world.simulators.dokku.release_for_test("myapp")
-    await world.until_message("Failed", "longer than allowed and was stopped", "still serving")
+    await world.until_message(
+        "Failed", "longer than allowed and was stopped", "live now: the previous release"
+    )
     row = await newest(world)
     assert (row.phase, row.failure, row.live) == (Phase.FAILED, Failure.TIMED_OUT, Live.PREVIOUS)
     assert row.corrected_from == {"status": "failed", "failure": "timed_out", "live": "unknown"}
@@ -85,7 +87,7 @@ async def test_live_state_is_corrected_once_docker_answers_again(world: World) -
     await world.until_message("Failed")
     assert (await newest(world)).live is Live.UNKNOWN
     world.simulators.dokku.revive_docker_for_test()
-    await world.until_message("Failed", "still serving")
+    await world.until_message("Failed", "live now: the previous release")
     row = await newest(world)
     assert (row.phase, row.live) == (Phase.FAILED, Live.PREVIOUS)
 
@@ -133,7 +135,7 @@ async def test_second_loss_is_interrupted(world: World) -> None:
     await dokku.until(lambda: [one.event for one in dokku.journal].count("held") == 2)
     await world.simulators.server.drop_connections_for_test()
     dokku.release_for_test("myapp")
-    await world.until_message("Failed", "still serving")
+    await world.until_message("Failed", "live now: the previous release")
     row = await newest(world)
     assert (row.failure, row.live, row.attempt) == (Failure.INTERRUPTED, Live.PREVIOUS, 2)
 

@@ -13,8 +13,9 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.verdict.decisions import Ended
-from bot.deployments.verdict.wording import sentence_of
+from bot.deployments.verdict.wording import beside_facts, sentence_of
 from bot.simulators.environment import LOOPBACK
+from bot.slack.render.text import one_line
 from tests.scenarios.conftest import ONE_APP, QuickClock, World, open_world
 from tests.support import incidents
 from tests.support.asked_rules import AskedRules, asked
@@ -59,10 +60,12 @@ async def test_model_shows_its_rows(tmp_path: Path, asked: AskedRules, case: Mod
         phase, failure, live, reason = end_of(case)
         if isinstance(MODEL[case.rows[-1]].question, Unstarted):
             reason = in_this_world(reason, world)
-        await world.until_message(HEADLINES[phase], "myapp", reason)
+        beside = beside_facts(reason, failure=failure, live=live)
+        await world.until_message(HEADLINES[phase], "myapp", one_line(beside))
         (row,) = await world.rows()
         assert isinstance(row, Deployment)
         assert (row.phase, row.failure, row.live) == (phase, failure, live)
+        assert reason in (row.reason or "")
     assert [name for name in case.rows if not asked.show(MODEL[name])] == []
 
 

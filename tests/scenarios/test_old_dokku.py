@@ -45,7 +45,7 @@ async def result_of(world: World, *words: str) -> tuple[Phase, Failure | None, L
 
 async def test_good_redeploy_is_proven_by_its_containers(old: World) -> None:
     await old.deploy()
-    result = await result_of(old, "Deployed", "The new release is running and has stayed up.")
+    result = await result_of(old, "Deployed", "live now: the new release")
     assert result == (Phase.SUCCEEDED, None, Live.NEW)
     assert NO_RECORDS not in shown(old.message)
 
@@ -72,7 +72,7 @@ async def test_failed_build(old: World) -> None:
     old.now_behaves("build_fails")
     await old.deploy()
     result = await result_of(
-        old, "Failed", "The build failed: compile error: missing semicolon", "still serving"
+        old, "Failed", "compile error: missing semicolon", "live now: the previous release"
     )
     assert result == (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS)
 
@@ -80,7 +80,9 @@ async def test_failed_build(old: World) -> None:
 async def test_failed_checks(old: World) -> None:
     old.now_behaves("checks_fail")
     await old.deploy()
-    result = await result_of(old, "Failed", "unexpected status code: 500", "still serving")
+    result = await result_of(
+        old, "Failed", "unexpected status code: 500", "live now: the previous release"
+    )
     assert result == (Phase.FAILED, Failure.HEALTHCHECK_FAILED, Live.PREVIOUS)
 
 
@@ -123,7 +125,9 @@ async def test_cancel_during_the_build_is_proven_by_the_released_lock(old: World
     await old.click("deployment_cancel")
     began = time.monotonic()
     await die_at_the_next_line(old)
-    result = await result_of(old, "Cancelled", "Cancelled, and stopped", BY_LOCK, "still serving")
+    result = await result_of(
+        old, "Cancelled", "Cancelled, and stopped", BY_LOCK, "live now: the previous release"
+    )
     assert result == (Phase.CANCELLED, None, Live.PREVIOUS)
     assert time.monotonic() - began < stretched(WITHIN_S)
 
@@ -133,7 +137,7 @@ async def test_cancel_after_the_switch_is_too_late(old: World) -> None:
     await old.until_message("Deploying", "Cancel")
     await old.click("deployment_cancel")
     await die_at_the_next_line(old)
-    result = await result_of(old, "Cancelled", "too late", BY_LOCK, "The new release is serving.")
+    result = await result_of(old, "Cancelled", "too late", BY_LOCK, "live now: the new release")
     assert result == (Phase.CANCELLED, None, Live.NEW)
 
 
@@ -153,14 +157,14 @@ async def test_connection_lost_during_the_build_causes_a_second_start(old: World
     assert await result_of(old, "Deployed") == (Phase.SUCCEEDED, None, Live.NEW)
     (row,) = await old.rows()
     assert row.attempt == 2
-    await old.replied("The connection to default was lost before the release.")
+    await old.replied("The connection to the server was lost before the release.")
 
 
 async def test_connection_lost_after_the_switch_is_interrupted(old: World) -> None:
     await old.deploy_until(SWITCHED)
     await lose_connection(old)
     await die_at_the_next_line(old)
-    result = await result_of(old, "Failed", BY_LOCK, "The new release is serving.")
+    result = await result_of(old, "Failed", BY_LOCK, "live now: the new release")
     assert result == (Phase.FAILED, Failure.INTERRUPTED, Live.NEW)
 
 

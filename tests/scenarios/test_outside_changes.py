@@ -209,7 +209,7 @@ async def test_outside_config_change_during_a_deployment_is_reported(
     noted = f"Meanwhile, outside the bot: config:set (Dokku build {outside.id})."
     await world.until_message("Building", noted)
     world.let_go()
-    await world.until_message("Deployed", "The new release is running and has stayed up.", noted)
+    await world.until_message("Deployed", "live now: the new release", noted)
     row = await newest(world)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
     assert (row.evidence or "").endswith(f"others: config-redeploy {outside.id} succeeded")
@@ -296,7 +296,7 @@ async def test_refused_outside_push_is_shown_only_in_the_evidence(
     refused = world.app.records[-1]
     await clocked.until_polls(len(clocked.dokku.journal), 2)
     world.let_go()
-    await world.until_message("Deployed", "The new release is running and has stayed up.")
+    await world.until_message("Deployed", "live now: the new release")
     assert "Others" not in shown(world.message)
     assert f"git-hook {refused.id} " in ((await newest(world)).evidence or "")
 

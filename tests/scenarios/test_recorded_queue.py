@@ -84,7 +84,7 @@ async def test_cancel_after_a_refused_outside_push_closes_the_connection(quick: 
     await quick.click("deployment_cancel")
     await dokku.until(lambda: all(run.output.closed for run in quick.app.runs))
     quick.let_go()
-    await quick.until_message("Cancelled", "The previous release is still serving.")
+    await quick.until_message("Cancelled", "live now: the previous release")
     assert await result_of(quick) == (Phase.CANCELLED, None, Live.PREVIOUS)
 
 
@@ -96,7 +96,7 @@ async def test_same_commit_is_deployed_again(world: World) -> None:
     world.now_behaves("cached")
     await world.deploy()
     await world.posted(2)
-    await world.until_message("Deployed", "The new release is running and has stayed up.")
+    await world.until_message("Deployed", "live now: the new release")
     assert await result_of(world) == (Phase.SUCCEEDED, None, Live.NEW)
     (second,) = world.simulators.dokku.live("myapp").values()
     assert (first.sha, second.container_id != first.container_id) == (second.sha, True)

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.verdict.wording import LIVE, beside_facts
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
+from bot.slack.render.text import one_line
 from tests.scenarios.conftest import ONE_APP, World, open_world
 from tests.support.incidents import (
     BUILDING,
@@ -255,7 +257,10 @@ async def test_result_follows_the_evidence(tmp_path: Path, case: Case) -> None:
         await world.start_bot(None, None, **case.settings)
         await case.play(world)
         phase, failure, live = case.end
-        await world.until_message(HEADLINES[phase], "myapp", case.says)
+        await world.until_message(HEADLINES[phase], "myapp", LIVE[live])
         (row,) = await world.rows()
         assert isinstance(row, Deployment)
+        assert case.says in (row.reason or "")
+        beside = beside_facts(row.reason or "", failure=failure, live=live)
+        await world.until_message(one_line(beside))
         assert (row.phase, row.failure, row.live) == (phase, failure, live)

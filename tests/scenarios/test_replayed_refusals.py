@@ -49,7 +49,7 @@ async def test_refused_start_keeps_its_position(
         assert asked.show(row_of(version))
         world.let_go(app.name)
         await other
-        await world.until_message("Deployed", "The new release is running and has stayed up.")
+        await world.until_message("Deployed", "live now: the new release")
         (row,) = await world.rows(app.name)
         assert isinstance(row, Deployment)
         assert (row.phase, row.live, row.attempt) == (Phase.SUCCEEDED, Live.NEW, 1)

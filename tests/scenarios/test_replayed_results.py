@@ -17,11 +17,12 @@ from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.verdict.decisions import ReadAgain, WatchRelease
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.stability import NextLook
-from bot.deployments.verdict.wording import sentence_of
+from bot.deployments.verdict.wording import beside_facts, sentence_of
 from bot.simulators.dokku.recordings import NEWEST
 from bot.simulators.dokku.recordings import OLD_VERSION as OLD
 from bot.simulators.dokku.refs import HashedRefs
 from bot.simulators.dokku.replay import Recording
+from bot.slack.render.text import one_line
 from tests.scenarios.conftest import World, open_world
 from tests.verdicts.answers import ask, ended
 from tests.verdicts.rows import ROWS as EVERY_ROW
@@ -222,13 +223,15 @@ async def test_recorded_deploy_ends_as_its_row_says(tmp_path: Path, case: Case) 
         try:
             await world.deploy(f"{app.name} {dokku.replays[app.name].sha or SHA}")
             phase, failure, live, reason = case.result()
-            await world.until_message(HEADLINES[phase], app.name, reason)
+            beside = beside_facts(reason, failure=failure, live=live)
+            await world.until_message(HEADLINES[phase], app.name, one_line(beside))
         finally:
             client.cancel()
             await asyncio.gather(client, return_exceptions=True)
         (row,) = await world.rows(app.name)
         assert isinstance(row, Deployment)
         assert (row.phase, row.failure, row.live) == (phase, failure, live)
+        assert reason in (row.reason or "")
         assert row.attempt == case.attempt
 
 

@@ -44,13 +44,13 @@ async def test_kill_in_every_phase(tmp_path: Path) -> None:
         assert it.live_sha("alone") == new["alone"]
         # The same, but a newer deployment is queued: that one is started.
         said = await it.until_says("crowded", "Failed", number=1)
-        assert "previous release is still serving" in said
+        assert "live now: the previous release" in said
         await it.until_says("crowded", "Deployed", number=2)
         assert it.starts("crowded") == 2
         assert it.live_sha("crowded") == new["crowded"]
         # During its release: not started again automatically.
         said = await it.until_says("checked", "Failed")
-        assert "previous release is still serving" in said
+        assert "live now: the previous release" in said
         assert it.starts("checked") == 1
         assert it.live_sha("checked") == before["checked"]
         # Released, in its stability check: proven by the next process.

@@ -47,7 +47,7 @@ async def test_failed_build_leaves_the_previous_release_serving(world: World) ->
     await world.deploy()
     row = await result_of(world, "Failed")
     assert verdict(row) == (Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS)
-    assert "still serving" in shown(world.message)
+    assert "live now: the previous release" in shown(world.message)
     assert "failed to solve" in shown(world.message)
 
 

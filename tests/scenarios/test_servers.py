@@ -166,9 +166,9 @@ async def test_slots_of_a_server_are_given_in_order(tmp_path: Path) -> None:
         await world.deploy("blog main to staging")
         await second.host.until(lambda: second.host.holding("blog"))
         await world.deploy("wiki main to staging")
-        await says(world, "wiki", "1st in line", "a free slot on staging (1 of 1 in use)")
+        await says(world, "wiki", "1st in line", "a free slot on the server (1 of 1 in use)")
         await world.deploy("docs main to staging")
-        await says(world, "docs", "1st in line", "a free slot on staging (1 of 1 in use)")
+        await says(world, "docs", "1st in line", "a free slot on the server (1 of 1 in use)")
         # Each server has its own slots.
         await world.deploy("myapp main to default")
         await says(world, "myapp", "Deployed")

@@ -51,7 +51,7 @@ async def test_several_people_pressing_retry_start_one_deployment(quick: World) 
     await quick.click(RETRY, failed, user="grace")
     await quick.whispered("already been started", user="grace")
     quick.let_go()
-    await quick.until_message("Deployed", "retry of")
+    await quick.until_message("Deployed", "(retry)")
     new, old = await quick.rows()
     assert (new.retry_of, new.trigger) == (old.id, Trigger.BUTTON)
     assert new.requested_by.user == quick.ada.id
@@ -105,7 +105,7 @@ async def test_roll_back_deploys_the_commit_it_named_and_never_the_live_one(quic
     assert oldest.sha[:7] in _dialog_of(second)
 
     await quick.click(ROLLBACK, second)
-    await quick.until_message("Deployed", f"rollback of {newest.id}")
+    await quick.until_message("Deployed", "(rollback)")
     assert _live(quick) == oldest.sha
     assert newest.sha[:7] in _dialog_of(quick.message)
 
@@ -121,7 +121,7 @@ async def test_first_day_roll_back_goes_to_what_dokku_named_and_is_then_proven(
     await quick.deploy("myapp main")
     message = await quick.until_message("Deployed", "`main`")
     await quick.click(UNVERIFIED, message)
-    await quick.until_message("Deployed", "rollback of")
+    await quick.until_message("Deployed", "(rollback)")
     assert _live(quick) == before
     await quick.click(UNVERIFIED, message)
     await quick.whispered("is already live")
@@ -145,7 +145,7 @@ async def test_failure_offers_roll_back_only_if_it_changed_something(
     assert set(crashed.buttons) == {LOG, RETRY, ROLLBACK, DETAILS}
     quick.now_behaves("ok")
     await quick.click(ROLLBACK, crashed)
-    await quick.until_message("Deployed", "rollback of")
+    await quick.until_message("Deployed", "(rollback)")
     assert _live(quick) == quick.simulators.forge.sha("myapp", "main")
 
 

@@ -48,7 +48,7 @@ async def test_mistake_is_shown_at_its_field_and_can_be_corrected(quick: World) 
     assert "is not a valid branch, tag or commit" in wrong.errors["ref"]
     wrong = await quick.slack.submit(quick.ada, view, {"app": "myap", "ref": "main"})
     assert wrong.errors == {
-        "app": "There is no app myap on default. Did you mean myapp?",
+        "app": "There is no app myap. Did you mean myapp?",
     }
     assert quick.messages == []
     assert await quick.rows() == []

@@ -12,6 +12,7 @@ import pytest
 
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.ports import Urgency
+from bot.deployments.verdict.wording import beside_facts
 from bot.dokku.driver import Driver
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.model import Message
@@ -97,7 +98,7 @@ class End:
     behaviour: str
     status: str
     live: str
-    buttons: Sequence[str] = ("Full log", "Retry", "Details")
+    buttons: Sequence[str] = ("Retry", "Full log", "Details")
     snippet: str = ""
     apps: Sequence[DemoApp] | None = None
 
@@ -126,7 +127,7 @@ ENDS = (
         behaviour="crash_1s",
         status="Failed · the new release keeps crashing",
         live="the new release",
-        buttons=("Full log", "Retry", "Roll back", "Details"),
+        buttons=("Roll back", "Retry", "Full log", "Details"),
     ),
     End(
         behaviour="skip_deploy",
@@ -162,7 +163,7 @@ async def test_failure_says_why_and_what_is_live(tmp_path: Path, end: End) -> No
         assert end.snippet in failed.snippet
         assert len(failed.snippet.splitlines()) <= 10
         (message,) = world.messages
-        assert row.reason in shown(message)
+        assert beside_facts(row.reason, failure=row.failure, live=row.live) in shown(message)
         for words in ("myapp", "main", end.status, f"live now: {end.live}"):
             assert words in message.text
 
@@ -183,7 +184,7 @@ async def test_unknown_result_is_reported_as_unknown(tmp_path: Path) -> None:
         lost = await at(world, "Failed:")
         assert lost.facts["Status"] == "Failed · contact was lost"
         assert lost.facts["Live now"] == "unknown"
-        assert lost.buttons == ["Full log", "Retry", "Roll back", "Details"]
+        assert lost.buttons == ["Retry", "Full log", "Roll back", "Details"]
         world.simulators.server.heal_for_test()
 
 
@@ -209,7 +210,7 @@ async def test_cancel_is_shown_at_once_and_its_result_when_it_is_known(
     cancelled = await at(quick, "Cancelled:")
     assert cancelled.headline == "⚪ *Cancelled: myapp* `main`"
     assert cancelled.facts["Live now"].startswith("the previous release")
-    assert cancelled.buttons == ["Full log", "Retry", "Details"]
+    assert cancelled.buttons == ["Retry", "Full log", "Details"]
 
 
 async def test_usual_duration_is_shown_after_three_good_deployments(quick: World) -> None:
@@ -256,7 +257,7 @@ async def test_mistake_found_later_ends_the_deployment_in_its_message(
         assert (row.failure, row.live) == (Failure.REF_NOT_FOUND, Live.PREVIOUS)
     else:
         assert row.failure is Failure.APP_NOT_FOUND
-    assert failed.buttons == ["Full log", "Retry", "Details"]
+    assert failed.buttons == ["Retry", "Full log", "Details"]
     assert quick.slack.ephemerals(quick.ada) == []
 
 

@@ -68,7 +68,7 @@ async def test_waiting_deployment_says_who_locked_the_app_and_starts_after_the_u
     await quick.deploy("queue", user="grace")
     await quick.whispered("Waiting to deploy myapp", "locked by @\u200bgrace (audit)", user="grace")
     await quick.deploy("status myapp", user="grace")
-    await quick.whispered("is locked by @\u200bgrace (audit)", "on default", user="grace")
+    await quick.whispered("is locked by @\u200bgrace (audit)", user="grace")
     await quick.deploy("unlock myapp")
     await quick.whispered("Confirm to end it")
     await quick.click("lock_release", newest_whisper(quick, "ada"))
@@ -135,7 +135,7 @@ async def test_misspelled_app_is_not_locked_and_a_stranger_to_words_gets_the_usa
     quick: World,
 ) -> None:
     await quick.deploy("lock myap")
-    await quick.whispered("There is no app myap on default, so nothing was locked", "`myapp`")
+    await quick.whispered("There is no app myap, so nothing was locked", "`myapp`")
     await quick.deploy("lock")
     await quick.whispered("Which app?")
     await quick.deploy("lock myapp for 2 fortnights")

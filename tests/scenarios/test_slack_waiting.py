@@ -152,7 +152,7 @@ async def test_waiting_deployment_expires(tmp_path: Path) -> None:
         expired = await at(world, "Failed:", "it waited too long in the queue")
         assert expired.facts["Status"] == "Failed · it waited too long in the queue"
         assert expired.facts["Live now"].startswith("the previous release")
-        assert expired.buttons == ["Full log", "Retry", "Details"]
+        assert expired.buttons == ["Retry", "Full log", "Details"]
         assert "a git push outside the bot" in shown(world.message)
 
 

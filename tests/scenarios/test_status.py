@@ -195,13 +195,13 @@ async def test_live_state_is_unknown_if_docker_does_not_answer(world: World) -> 
 
 @pytest.mark.parametrize("text", ["status nothing", "status mapp"])
 async def test_missing_app_is_reported(world: World, text: str) -> None:
-    await status(world, "There is no app", "default", text=text)
+    assert "default" not in await status(world, "There is no app", text=text)
 
 
 async def test_destroyed_app_is_reported(world: World) -> None:
     await deployed(world)
     world.simulators.dokku.apps.pop("myapp")
-    await status(world, "no longer exists on default")
+    await status(world, "The app no longer exists, so nothing is live.")
 
 
 async def test_status_in_a_thread_shows_its_deployment_and_the_live_state(

@@ -24,9 +24,9 @@ BUILDING = "build step 4/"
 CHECKS = "Attempting pre-flight checks"
 SWITCHED = "Running post-deploy"
 BY_LOCK = "(inferred from the released deploy lock)."
-STILL_SERVING = "The previous release is still serving."
+STILL_SERVING = "live now: the previous release"
 TOO_LATE = "too late"
-NEW = "The new release is serving."
+NEW = "live now: the new release"
 
 
 @asynccontextmanager

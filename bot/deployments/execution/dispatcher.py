@@ -355,7 +355,7 @@ class Dispatcher:
             # Nothing else is in its way: it takes the next free place.
             self._blocked.discard(row.id)
             self._retries.wait(row.id, self._timing.place_pause)
-            phrase = describe_full_server(full.server, full.running, full.most)
+            phrase = describe_full_server(full.running, full.most)
             self._context.deployments.note_waiting(row.id, position=1, waits_for=phrase)
         except LeaseLost as lost:
             log.info("worker_stopped", deployment_id=row.id, why=str(lost))

@@ -116,7 +116,7 @@ class Start:
         except CommandFailed as failed:
             if failed.exit_status != NO_SUCH_APP:
                 raise
-            cause = f"{self._owned.row.dokku_app} does not exist on {self._owned.row.server}"
+            cause = f"{self._owned.row.dokku_app} does not exist on the server"
             raise NotStarted(Failure.APP_NOT_FOUND, cause) from failed
 
     async def send(self, ready: Ready) -> DeployStream | None:
@@ -149,7 +149,7 @@ class Start:
             raise Blocked("another build")
         note = Event(
             type="deployment.note",
-            text=f"The connection to {row.server} was lost before the release. "
+            text="The connection to the server was lost before the release. "
             f"Starting {row.app} again, once.",
         )
         changes: dict[str, Any] = {

@@ -43,15 +43,15 @@ def waiting_for_slot(
 ) -> Mapping[str, str]:
     """First of their app's queue, but their server is full: id -> what they wait for."""
     return {
-        one.id: describe_full_server(one.server, used, limits[one.server])
+        one.id: describe_full_server(used, limits[one.server])
         for one, used in _first(waiting, running, limits, blocked)
         if used is not None
     }
 
 
-def describe_full_server(server: str, used: int, limit: int) -> str:
+def describe_full_server(used: int, limit: int) -> str:
     """What a deployment waits for on a server that has no slot left."""
-    return f"a free slot on {server} ({used} of {limit} in use)"
+    return f"a free slot on the server ({used} of {limit} in use)"
 
 
 def _first(

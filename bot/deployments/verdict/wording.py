@@ -3,6 +3,7 @@
 Slack, the CLI, webhooks and the docs take their words from here.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
@@ -141,6 +142,22 @@ def as_sentence(text: str) -> str:
     """The text with its full stop, unless it ends a sentence already."""
     text = text.rstrip(": ")
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def beside_facts(reason: str, *, failure: Failure | None, live: Live | None) -> str:
+    """What a reason says besides the facts around it: how it ended, and what serves now.
+
+    Slack shows those two as facts of their own. Empty where the reason says no more.
+    """
+    said = [as_sentence(CAUSES[Cause.STABLE]), as_sentence(CAUSES[Cause.CANCELLED])]
+    said += [LIVE_SENTENCES[live]] if live is not None else []
+    for sentence in said:
+        reason = re.sub(rf"(?:^|(?<=\s)){re.escape(sentence)}(?:\s+|$)", "", reason)
+    lead = FAILURES[failure] if failure is not None else ""
+    if lead and reason[: len(lead)].casefold() == lead.casefold():
+        rest = reason[len(lead) :]
+        reason = rest.lstrip(":. ") if rest[:1] in {":", ".", ""} else reason
+    return reason.strip()
 
 
 def name_all(names: Sequence[str]) -> str:

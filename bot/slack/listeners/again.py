@@ -53,7 +53,7 @@ def channel_near(deployment: Deployment, own: str) -> str:
 async def say_where(call: Call, new: Deployment | None) -> None:
     """In a thread or DM, and of a message in another channel; else the message is the answer."""
     if new is not None and (call.answers.aloud or new.channel != call.asker.channel):
-        await call.answers.say(say.started_answer(new))
+        await call.answers.say(say.started_answer(new, name_server=call.desk.names_server))
 
 
 async def refuse_twice(

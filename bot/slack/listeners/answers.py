@@ -10,12 +10,12 @@ from bot.deployments.model import AppKey, AppPolicy, Deployment, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS, WAITING, status_of
 from bot.slack.render import words
-from bot.slack.render.blocks import Answer, Json, context, section
+from bot.slack.render.blocks import FALLBACK_TEXT, Answer, Json, context, section
 from bot.slack.render.history import HistoryPage, page_buttons
-from bot.slack.render.live_state import LONGEST_SENTENCE, live_lines, live_mrkdwn
+from bot.slack.render.live_state import live_mrkdwn
 from bot.slack.render.locks import lock_line
 from bot.slack.render.proof import details_row
-from bot.slack.render.text import code, day_time, inert, length, link, short_sha
+from bot.slack.render.text import code, day_time, inert, length, link, plain_times, short_sha
 
 LONGEST_SECTION = 2_900
 LONGEST_LIST = 8_000
@@ -37,7 +37,9 @@ Known = tuple[Deployment, Progress]
 Snapshots = Callable[[Deployment], Known]
 
 
-def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) -> Answer:
+def status_answer(
+    deployment: Deployment, progress: Progress, *, now: datetime, name_server: bool = True
+) -> Answer:
     """The state of one deployment, with a link to its message."""
     facts = [words.status_words(deployment, progress)]
     facts.append(words.elapsed_words(deployment, progress, now))
@@ -46,11 +48,13 @@ def status_answer(deployment: Deployment, progress: Progress, *, now: datetime) 
     if deployment.phase in ENDINGS:
         facts.append(f"live when it ended: {words.live_words(deployment)}")
     line = " · ".join(facts)
-    blocks = [section(f"{words.headline(deployment)}\n{line}")]
-    if deployment.reason and deployment.phase in ENDINGS:
-        blocks.append(section(inert(deployment.reason, 500)))
+    blocks = [section(f"{words.headline(deployment, name_server=name_server)}\n{line}")]
+    text = f"{words.plain_headline(deployment, name_server=name_server)}: {plain_times(line)}"
+    if deployment.phase in ENDINGS and (reason := words.reason_words(deployment)):
+        blocks.append(section(inert(reason, 500)))
+        text += f" · {inert(reason, 500)}"
     blocks.append(context(f"{inert(deployment.id, 40)}{_message_of(deployment)}"))
-    return Answer(text=f"{words.plain_headline(deployment)}: {line}", blocks=tuple(blocks))
+    return Answer(text=text, blocks=tuple(blocks))
 
 
 def live_answer(
@@ -67,9 +71,11 @@ def live_answer(
     proof is behind a button.
     """
     blocks: list[Json] = []
+    texts: list[str] = []
     for report in found:
         key = AppKey(server=report.server, dokku_app=report.dokku_app)
-        blocks += [section(lock_line(one, name_server=True)) for one in covering(locks, key)]
+        held = [lock_line(one, name_server=name_server) for one in covering(locks, key)]
+        blocks += map(section, held)
         first, *others = live_mrkdwn(report, now=now, name_server=name_server)
         named = f" on {inert(report.server, 60)}"
         # The first sentence names the server only where a release is proven live.
@@ -78,28 +84,30 @@ def live_answer(
         for line in others:  # what matters most comes first
             shown += f"\n{line}" if length(shown) + length(line) < LONGEST_SECTION else ""
         blocks.append(section(shown))
+        texts += [*held, shown]
         state = report.state
         running = [state.running] if state.running else []
         for one, progress in map(snapshot, [*running, *state.waiting][:UNFINISHED]):
-            blocks.append(section(_unfinished(one, progress, now, name_server=name_server)))
+            texts.append(_unfinished(one, progress, now, name_server=name_server))
+            blocks.append(section(texts[-1]))
         # The deployment that left the live release is already named above.
         if state.newest is not None and state.newest is not state.base and not running:
             past = _past(state.newest, now, name_server=name_server)
-            blocks.append(context(f"Last deployment: {past}"))
+            texts.append(f"Last deployment: {past}")
+            blocks.append(context(texts[-1]))
     blocks += details_row(found)
-    return Answer(
-        text=" ".join(_in_short(one, snapshot, now) for one in found), blocks=tuple(blocks)
-    )
+    return Answer(text=_spoken(texts), blocks=tuple(blocks))
 
 
-def _in_short(report: LiveReport, snapshot: Snapshots, now: datetime) -> str:
-    words_ = f"{inert(report.app, 80)} on {inert(report.server, 60)}: "
-    words_ += inert(live_lines(report, now=now, name_server=False)[0], LONGEST_SENTENCE)
-    running = report.state.running
-    if running is not None:
-        one, progress = snapshot(running)
-        words_ += f" {words.plain_headline(one)}: {words.status_words(one, progress)}."
-    return words_
+def _spoken(lines: Sequence[str]) -> str:
+    """The lines of an answer as its one-line text, as far as they fit."""
+    text = ""
+    for line in lines:
+        more = plain_times(f" {line}" if text else line).replace("\n", " ")
+        if length(text) + length(more) >= FALLBACK_TEXT:
+            return f"{text} …"
+        text += more
+    return text
 
 
 def with_live_state(answer: Answer, more: Answer) -> Answer:
@@ -121,6 +129,7 @@ def queue_answer(
     *,
     servers: Sequence[str],
     now: datetime,
+    name_server: bool = True,
 ) -> Answer:
     """By server: the locks, what runs, and what waits for what, in the order in which it starts."""
     lines = [lock_line(one, name_server=False) for one in locks if one.key == ALL]
@@ -128,7 +137,9 @@ def queue_answer(
         here = [one for one in unfinished if one[0].server == server]
         held = [lock_line(one, name_server=False) for one in locks if one.key.server == server]
         shown = [*held, *(_place(*one, now) for one in sorted(here, key=_by_turn))]
-        lines += [f"*{inert(server, 60)}*", *(shown or ["Nothing runs or waits."])]
+        # Named only beside others: with one server, there is nothing to tell apart.
+        title = [f"*{inert(server, 60)}*"] if name_server else []
+        lines += [*title, *(shown or ["Nothing runs or waits."])]
     return _listed("Queue:", lines)
 
 
@@ -146,14 +157,18 @@ def _place(one: Deployment, progress: Progress, now: datetime) -> str:
 
 
 def unfinished_answer(
-    unfinished: Sequence[Known], *, now: datetime, locks: Sequence[Lock] = ()
+    unfinished: Sequence[Known],
+    *,
+    now: datetime,
+    locks: Sequence[Lock] = (),
+    name_server: bool = True,
 ) -> Answer:
     """Everything running or queued, oldest first; and the locks."""
-    held = [lock_line(one, name_server=True) for one in locks]
+    held = [lock_line(one, name_server=name_server) for one in locks]
     if not unfinished:
         return _listed("Nothing is running or queued.", held)
     lines = [
-        f"{words.headline(one)} · {words.status_words(one, progress)}"
+        f"{words.headline(one, name_server=name_server)} · {words.status_words(one, progress)}"
         f" · {words.elapsed_words(one, progress, now)}{_message_of(one)}"
         for one, progress in unfinished
     ]
@@ -178,7 +193,7 @@ def history_answer(
     begin = page.number * PAGE
     shown = found[begin : begin + PAGE]
     held = dict.fromkeys(
-        lock_line(lock, name_server=True)
+        lock_line(lock, name_server=name_server)
         for key in (live if page.number == 0 else ())
         for lock in covering(locks, key)
     )
@@ -223,7 +238,9 @@ def _past(
     return " · ".join(facts) + _message_of(one)
 
 
-def apps_answer(known: Sequence[AppPolicy], *, servers: Sequence[str]) -> Answer:
+def apps_answer(
+    known: Sequence[AppPolicy], *, servers: Sequence[str], name_server: bool = True
+) -> Answer:
     """What can be deployed, by server."""
     lines = []
     for server in servers:
@@ -234,7 +251,8 @@ def apps_answer(known: Sequence[AppPolicy], *, servers: Sequence[str]) -> Answer
             shown = [code(name) for name in names]
             rows = [shown[at : at + APPS_A_LINE] for at in range(0, len(shown), APPS_A_LINE)]
             names_words = [", ".join(row) for row in rows]
-        names_words[0] = f"*{inert(server, 60)}*: {names_words[0]}"
+        if name_server:
+            names_words[0] = f"*{inert(server, 60)}*: {names_words[0]}"
         lines += names_words
     return _listed("Apps the bot can deploy:", lines)
 
@@ -244,11 +262,11 @@ def help_answer(rows: Sequence[tuple[str, str]]) -> Answer:
     return _listed("Commands:", [f"{code(usage)} {summary}" for usage, summary in rows])
 
 
-def started_answer(deployment: Deployment) -> Answer:
+def started_answer(deployment: Deployment, *, name_server: bool = True) -> Answer:
     """A deployment that was started, with a link to its message somewhere else."""
     return _one(
-        f"Started: {inert(deployment.app, 80)} {words.target_words(deployment)}"
-        f"{_message_of(deployment)}"
+        f"Started: {inert(deployment.app, 80)} "
+        f"{words.target_words(deployment, name_server=name_server)}{_message_of(deployment)}"
     )
 
 
@@ -278,4 +296,4 @@ def _listed(title: str, lines: Sequence[str]) -> Answer:
             texts[-1] += f"\n{line}"
         else:
             texts.append(line)
-    return Answer(text=title, blocks=tuple(section(text) for text in texts))
+    return Answer(text=_spoken(texts), blocks=tuple(section(text) for text in texts))

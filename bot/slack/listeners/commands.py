@@ -116,26 +116,28 @@ async def start(call: Call, ask: Ask) -> None:
         )
     )
     if new is not None and new.channel != call.asker.channel:
-        await call.answers.say(say.started_answer(new))
+        await call.answers.say(say.started_answer(new, name_server=call.desk.names_server))
 
 
 async def status(call: Call) -> None:
     """The state of a deployment or an app; without a subject, everything running or queued."""
     queries, now = call.desk.queries, call.desk.clock.now()
+    named = call.desk.names_server
     about = _read_about(call)
     if about.subject is None and call.about is None:
         unfinished = [queries.snapshot(one) for one in await queries.store.unfinished()]
         shown = [one for one in unfinished if about.server in {None, one[0].server}]
         keys = {None, "", about.server}
         locked = [one for one in await _held(call) if not about.server or one.key.server in keys]
-        await call.answers.say(say.unfinished_answer(shown, now=now, locks=locked))
+        answer = say.unfinished_answer(shown, now=now, locks=locked, name_server=named)
+        await call.answers.say(answer)
         return
     found_by_id = call.about if about.subject is None else await queries.find_by_id(about.subject)
     if found_by_id is None:
         await call.answers.say(await _live(call, about.subject or "", about.server))
         return
     deployment, progress = queries.snapshot(found_by_id)
-    answer = say.status_answer(deployment, progress, now=now)
+    answer = say.status_answer(deployment, progress, now=now, name_server=named)
     if deployment.phase in ENDINGS:
         answer = say.with_live_state(answer, await _live_now(call, deployment))
     await call.answers.say(answer)
@@ -151,12 +153,9 @@ async def _live_now(call: Call, deployment: Deployment) -> Answer:
 async def _live(call: Call, app: str, server: str | None) -> Answer:
     desk = call.desk
     found, _ = await desk.states.read(desk.queries, app, server, reread=True)
+    now, held = desk.clock.now(), await _held(call)
     return say.live_answer(
-        found,
-        desk.queries.snapshot,
-        now=desk.clock.now(),
-        locks=await _held(call),
-        name_server=locks.names_server(desk),
+        found, desk.queries.snapshot, now=now, locks=held, name_server=desk.names_server
     )
 
 
@@ -269,7 +268,9 @@ async def apps(call: Call) -> None:
     """What can be deployed."""
     server = _read_about(call).server
     known = [one for one in await call.desk.queries.known_apps() if server in {None, one.server}]
-    await call.answers.say(say.apps_answer(known, servers=call.desk.queries.servers.names()))
+    desk = call.desk
+    servers = [one for one in desk.queries.servers.names() if server in {None, one}]
+    await call.answers.say(say.apps_answer(known, servers=servers, name_server=desk.names_server))
 
 
 async def help_(call: Call) -> None:

@@ -133,6 +133,11 @@ class Desk:
         """What listeners may ask."""
         return self.service.queries
 
+    @property
+    def names_server(self) -> bool:
+        """Whether there are several servers, so that each app's is named."""
+        return len(self.queries.servers.names()) > 1
+
     async def admit(self, asker: Asker) -> Asker:
         """The person, as one of the bot's own workspace. Declined: a stranger, or a guest.
 

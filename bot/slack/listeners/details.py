@@ -7,7 +7,6 @@ from bot.errors import Declined
 from bot.slack.listeners import answers as say
 from bot.slack.listeners.clicks import Click
 from bot.slack.listeners.desk import Call, Desk
-from bot.slack.listeners.locks import names_server
 from bot.slack.listeners.payloads import Body, asker_of, delivery_key, first_action, part, word
 from bot.slack.render.blocks import Answer
 from bot.slack.render.history import HISTORY_NEWER, HISTORY_OLDER, HistoryPage, read_page
@@ -19,7 +18,9 @@ NOT_READ = "This button is of another version of the bot. Ask again."
 async def show_deployment(click: Click) -> None:
     """The proof of a result: what is stored of the deployment, nothing is read for it."""
     deployment, progress = click.desk.queries.snapshot(await click.deployment())
-    await click.answers.whisper_answer(deployment_proof(deployment, progress))
+    await click.answers.whisper_answer(
+        deployment_proof(deployment, progress, name_server=click.desk.names_server)
+    )
 
 
 async def on_status_details(desk: Desk, body: Body) -> None:
@@ -29,7 +30,9 @@ async def on_status_details(desk: Desk, body: Body) -> None:
     if asked is None:
         raise Declined(NOT_READ)
     found, read_at = await desk.states.read(desk.queries, *asked)
-    await call.answers.whisper_answer(state_proof(found, read_at=read_at))
+    await call.answers.whisper_answer(
+        state_proof(found, read_at=read_at, name_server=desk.names_server)
+    )
 
 
 async def on_turn(desk: Desk, body: Body) -> None:
@@ -57,7 +60,7 @@ async def history_answer(call: Call, page: HistoryPage) -> Answer:
         live=live,
         now=desk.clock.now(),
         locks=await desk.service.locks.held(),
-        name_server=names_server(desk),
+        name_server=desk.names_server,
     )
 
 

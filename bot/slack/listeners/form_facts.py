@@ -30,7 +30,7 @@ async def read_facts(desk: Desk, app: str, server: str | None) -> Sequence[str]:
     except BotError as error:
         log.info("form_facts_not_read", app=app, error=type(error).__name__)
         return ("What is live now could not be read.",)
-    now, several = desk.clock.now(), len(desk.queries.servers.names()) > 1
+    now, several = desk.clock.now(), desk.names_server
     return [line for one in reports for line in _facts(desk, one, now, several=several)]
 
 

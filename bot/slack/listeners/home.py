@@ -146,7 +146,7 @@ class HomeTabs:
                     for one in board.locks
                 ],
                 ended=board.ended,
-                name_server=len(self._desk.queries.servers.names()) > 1,
+                name_server=self._desk.names_server,
             )
             # Where the bot writes to this person: a click in the tab comes from no conversation.
             metadata = write_meta(dm=tab.asker.channel)

@@ -92,7 +92,7 @@ async def lock(call: Call) -> None:
     words = show.set_words(
         change.lock,
         change.former,
-        name_server=names_server(call.desk),
+        name_server=call.desk.names_server,
         runs=await _runs(call.desk, change.lock.key),
     )
     if change.unchecked:
@@ -129,6 +129,7 @@ async def queue(call: Call) -> None:
             await call.desk.service.locks.held(),
             servers=[one for one in queries.servers.names() if server in {None, one}],
             now=call.desk.clock.now(),
+            name_server=call.desk.names_server,
         )
     )
 
@@ -147,7 +148,7 @@ async def _locked(desk: Desk, actor: Actor, held: Lock, app: str, key: AppKey, m
     else:
         may_end = True
     return show.locked_answer(
-        held, app, key, may_end=may_end, name_server=names_server(desk), more=more
+        held, app, key, may_end=may_end, name_server=desk.names_server, more=more
     )
 
 
@@ -169,7 +170,7 @@ async def on_take_over(desk: Desk, body: Body) -> None:
     call, locks = await _click(desk, body), desk.service.locks
     former = await locks.by_id(_value(body))
     change = await locks.take_over(former, actor=call.asker.actor, through=call.trigger)
-    words = show.taken_over_words(change.lock, former, name_server=names_server(desk))
+    words = show.taken_over_words(change.lock, former, name_server=desk.names_server)
     await announce(_near(call, former), words)
 
 
@@ -217,7 +218,7 @@ def _value(body: Body) -> str:
 async def _release(call: Call, found: Lock) -> None:
     actor = call.asker.actor
     await call.desk.service.locks.unlock(found, actor=actor, through=call.trigger)
-    words = show.released_words(found, actor, name_server=names_server(call.desk))
+    words = show.released_words(found, actor, name_server=call.desk.names_server)
     await announce(_near(call, found), words)
 
 
@@ -243,11 +244,6 @@ async def announce(call: Call, words: str) -> None:
         await call.answers.whisper_answer(
             Answer(text=plain_times(only_you), blocks=(section(only_you),))
         )
-
-
-def names_server(desk: Desk) -> bool:
-    """Whether there are several servers, so that each app's is named."""
-    return len(desk.queries.servers.names()) > 1
 
 
 async def _runs(desk: Desk, key: AppKey) -> bool:

@@ -51,13 +51,14 @@ async def post_file(
 ) -> None:
     """Upload the whole log. Declined: it is empty. SlackError: Slack refuses the file."""
     text = await desk.queries.store.logs.read(deployment.id)
+    where = f" on {deployment.server}" if desk.names_server else ""
     if not text.strip():
         raise Declined(EMPTY)
     await desk.client.upload(
         channel,
         filename=f"{deployment.app}-{deployment.id}.log",
         content=text,
-        title=f"Log of {deployment.app} {deployment.ref} on {deployment.server}"[:150],
+        title=f"Log of {deployment.app} {deployment.ref}{where}"[:150],
         thread_ts=thread_ts,
     )
 
@@ -157,7 +158,9 @@ async def _draw(
         # What needs more than one slice is searched only when someone asks.
         small = log.count <= SLICE_PAGES
         has_error = not small or await find_error(logs, deployment_id) is not None
-    return log_view(newest, log, has_error=has_error, buttons=LOG_BUTTONS)
+    return log_view(
+        newest, log, has_error=has_error, buttons=LOG_BUTTONS, name_server=desk.names_server
+    )
 
 
 def with_note(view: Json, note: str) -> Json:

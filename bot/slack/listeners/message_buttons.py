@@ -90,6 +90,12 @@ def _has_changed(one: Deployment) -> bool:
     return one.phase in ENDINGS and (one.phase is Phase.SUCCEEDED or one.live is not Live.PREVIOUS)
 
 
+def _leaves_worse(now: Situation) -> bool:
+    """It did not succeed, and what serves now is not what served before."""
+    worse = now.deployment.live in {Live.NEW, Live.MIXED, Live.NONE}
+    return _did_not_succeed(now) and worse
+
+
 MESSAGE_BUTTONS: Sequence[ActionButton] = (
     ActionButton(
         action_id="deployment_approve",
@@ -110,6 +116,15 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         call=open_reject_form,
     ),
     ActionButton(
+        action_id="deployment_retry",
+        label="Retry",
+        shows=_did_not_succeed,
+        style=Style.PRIMARY,
+        permission=Permission.DEPLOYER,
+        call=_retry,
+        works_when_hidden=True,
+    ),
+    ActionButton(
         action_id="deployment_log",
         label="Full log",
         shows=_has_log,
@@ -124,7 +139,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         style=Style.DANGER,
         confirm=Confirm(
             title="Cancel this deployment?",
-            text="This stops deploying {app} ({ref}) to {server}.",
+            text="This stops deploying {app} ({ref}){to_server}.",
             yes="Cancel deployment",
             no="Keep it",
         ),
@@ -139,24 +154,16 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         call=_follow,
     ),
     ActionButton(
-        action_id="deployment_retry",
-        label="Retry",
-        shows=_did_not_succeed,
-        style=Style.PRIMARY,
-        permission=Permission.DEPLOYER,
-        call=_retry,
-        works_when_hidden=True,
-    ),
-    ActionButton(
         action_id="deployment_rollback",
         label="Roll back",
         shows=_can_roll_back,
+        leads=_leaves_worse,
         fixes=lambda deployment: deployment.rollback_sha,
         style=Style.DANGER,
         confirm=Confirm(
             title="Roll back?",
             text=(
-                "This takes {app} on {server} from {live} back to {rollback}, the commit that was "
+                "This takes {app}{on_server} from {live} back to {rollback}, the commit that was "
                 "live before{back}. It is built again."
             ),
             yes="Roll back",
@@ -170,12 +177,13 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         action_id="deployment_rollback_unverified",
         label="Roll back",
         shows=_can_roll_back_unverified,
+        leads=_leaves_worse,
         fixes=lambda deployment: deployment.unverified_sha,
         style=Style.DANGER,
         confirm=Confirm(
             title="Roll back, not verified?",
             text=(
-                "This takes {app} on {server} from {live} back to {unverified}, the commit that "
+                "This takes {app}{on_server} from {live} back to {unverified}, the commit that "
                 "Dokku's own record named before. It is not verified by deploybot: it may never "
                 "have been live. It is built again."
             ),
@@ -195,4 +203,4 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         works_when_hidden=True,
     ),
 )
-"""In the order in which the message shows them."""
+"""In the order in which the message shows them, after those that lead."""

@@ -291,7 +291,8 @@ async def _check_existence(
     names = {one.app for one in known if one.server == policy.server}
     if names and policy.app not in names:
         near = did_you_mean(app, names)
-        return {APP_BLOCK: f"There is no app {app} on {policy.server}.{near}".replace("`", "")}
+        where = f" on {policy.server}" if desk.names_server else ""
+        return {APP_BLOCK: f"There is no app {app}{where}.{near}".replace("`", "")}
     if ref is None or not await desk.queries.is_missing(ref, app, server):
         return {}
     return {REF_BLOCK: f"The repository of {app} has no branch or tag {ref}."}
@@ -332,4 +333,4 @@ async def submit_form(desk: Desk, body: Body) -> None:
         )
     )
     if new is not None and new.channel != asker.channel:
-        await desk.answers(asker).say(started_answer(new))
+        await desk.answers(asker).say(started_answer(new, name_server=desk.names_server))

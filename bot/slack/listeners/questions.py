@@ -23,7 +23,7 @@ async def ask_cancel(call: Call, deployment: Deployment) -> None:
     desk = call.desk
     await desk.service.check_cancel(deployment.id, call.asker.actor)
     now, progress = desk.queries.snapshot(deployment)
-    app, target = inert(now.app, 80), words.target_words(now)
+    app, target = inert(now.app, 80), words.target_words(now, name_server=desk.names_server)
     await desk.answers(call.asker).ask(
         _question(
             f"Cancel {app} {target}? ({words.status_words(now, progress)})",
@@ -40,7 +40,7 @@ async def ask_rollback(call: Call, plan: RollbackPlan) -> None:
     await call.desk.service.check_deployer(deployment, call.asker.actor)
     await call.desk.answers(call.asker).ask(
         _question(
-            rollback_words(plan, now=call.desk.clock.now()),
+            rollback_words(plan, now=call.desk.clock.now(), name_server=call.desk.names_server),
             yes=("Roll back", YES_ROLL_BACK),
             no="Leave it",
             value=kit.write_value(deployment.id, key=call.request_key, rest=plan.target.sha),
@@ -48,11 +48,11 @@ async def ask_rollback(call: Call, plan: RollbackPlan) -> None:
     )
 
 
-def rollback_words(plan: RollbackPlan, *, now: datetime) -> str:
+def rollback_words(plan: RollbackPlan, *, now: datetime, name_server: bool = True) -> str:
     """From which commit to which one, how old each is, and what is not verified."""
     target = plan.target
     one = target.deployment
-    here = f"*{inert(one.app, 80)}* on {inert(one.server, 60)}"
+    here = f"*{inert(one.app, 80)}*" + (f" on {inert(one.server, 60)}" if name_server else "")
     parts = [f"Roll back {here} from {_live_words(plan, now)} to {code(short_sha(target.sha))}"]
     if target.verified:
         parts.append(f"{_deployed(plan.source, now)}? It is built again.")

@@ -103,8 +103,19 @@ def actions(elements: Sequence[Json]) -> Json:
 
 
 def button(*, action_id: str, label: str, value: str) -> Json:
-    """A grey button; the caller adds `style`, `confirm` and `accessibility_label`."""
+    """A grey button; the caller adds `style` and `confirm`."""
     return {"type": "button", "action_id": action_id, "text": plain(label), "value": value}
+
+
+_UNSPOKEN = str.maketrans("<>@", "   ")
+"""The label is plain text. Nobody needs to hear these, and no client can make a mention of it."""
+
+
+def spoken(element: Json, label: str, end: str = "") -> Json:
+    """The button with what a screen reader says of it, cut in front of `end`: which one it is."""
+    room = LONGEST_SPOKEN - len(end)
+    words = cut(one_line(label.translate(_UNSPOKEN)), room - 5)[:room]
+    return element | {"accessibility_label": f"{words}{end}"}
 
 
 class Style(StrEnum):
@@ -118,9 +129,10 @@ class Style(StrEnum):
 class Confirm:
     """Slack's dialog before a click counts.
 
-    `text` may contain `{app}`, `{server}`, `{ref}`, `{live}` (the commit that this deployment left
-    live, and since when), `{rollback}` and `{unverified}` (short SHAs) and `{back}` (how far the
-    rollback goes back, if known). It is shown as plain text, cut to Slack's 300 characters.
+    `text` may contain `{app}`, `{ref}`, `{to_server}` and `{on_server}` (empty if there is only
+    one), `{live}` (the commit that this deployment left live, and since when), `{rollback}` and
+    `{unverified}` (short SHAs) and `{back}` (how far the rollback goes back, if known). It is shown
+    as plain text, cut to Slack's 300 characters.
     """
 
     title: str
@@ -144,6 +156,10 @@ class Situation:
 
 def _fixes_nothing(_deployment: Deployment) -> str | None:
     return None
+
+
+def _leads_never(_now: Situation) -> bool:
+    return False
 
 
 def write_value(subject: str, *, key: str = "-", rest: str | None = None) -> str:
@@ -170,33 +186,42 @@ class Button:
     """Whether it is shown. Pure; asked again when a click arrives."""
     style: Style | None = None
     confirm: Confirm | None = None
+    leads: Callable[[Situation], bool] = _leads_never
+    """Whether it comes before the others: the next sensible thing to do."""
     fixes: Callable[[Deployment], str | None] = _fixes_nothing
     """What a click means however much later it comes, such as the commit of a rollback."""
 
 
-def button_row(buttons: Sequence[Button], situation: Situation) -> list[Json]:
+def button_row(
+    buttons: Sequence[Button], situation: Situation, *, name_server: bool = True
+) -> list[Json]:
     """The block with the buttons to show, in order; no block when there are none."""
-    shown = [_draw(one, situation.deployment) for one in buttons if one.shows(situation)]
-    return [actions(shown)] if shown else []
+    shown = [one for one in buttons if one.shows(situation)]
+    shown.sort(key=lambda one: not one.leads(situation))
+    drawn = [_draw(one, situation.deployment, name_server=name_server) for one in shown]
+    return [actions(drawn)] if drawn else []
 
 
-def _draw(shown: Button, deployment: Deployment) -> Json:
+def _draw(shown: Button, deployment: Deployment, *, name_server: bool) -> Json:
     value = write_value(deployment.id, rest=shown.fixes(deployment))
     element = button(action_id=shown.action_id, label=shown.label, value=value)
-    # A channel has many buttons with the same words: screen readers say which one it is.
-    spoken = one_line(f"{shown.label}: {deployment.app} {deployment.ref}")
-    element["accessibility_label"] = cut(spoken, 70)[:LONGEST_SPOKEN]
+    # A channel has many buttons with the same words. An app and a ref are deployed again and again,
+    # so the time of the request belongs to it.
+    when = f", {deployment.created_at:%d %b %H:%M} UTC"
+    element = spoken(element, f"{shown.label}: {deployment.app} {deployment.ref}", when)
     if shown.style is not None:
         element["style"] = shown.style.value
     if shown.confirm is not None:
-        element["confirm"] = _draw_confirm(shown.confirm, deployment)
+        element["confirm"] = _draw_confirm(shown.confirm, deployment, name_server=name_server)
     return element
 
 
-def _draw_confirm(confirm: Confirm, deployment: Deployment) -> Json:
+def _draw_confirm(confirm: Confirm, deployment: Deployment, *, name_server: bool) -> Json:
+    server = cut(one_line(deployment.server), 40)
     text = confirm.text.format(
         app=cut(one_line(deployment.app), 60),
-        server=cut(one_line(deployment.server), 40),
+        to_server=f" to {server}" if name_server else "",
+        on_server=f" on {server}" if name_server else "",
         ref=cut(one_line(deployment.ref), 60),
         live=_left_live(deployment),
         rollback=short_sha(deployment.rollback_sha or ""),

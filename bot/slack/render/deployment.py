@@ -21,6 +21,7 @@ SNIPPET_COLUMNS = 160
 REASON_LONGEST = 700
 NOTE_LONGEST = 500
 """Room for what to do, at the end, e.g. about a changed host key; a host name comes twice in it."""
+MOST_NOTES = 4
 _SHRINKING = (SNIPPET_LINES, 5, 2, 0)
 
 
@@ -118,25 +119,35 @@ def _compose(
     ]
     if shipped := words.shipped_lines(deployment, frame.compare_url):
         blocks.append(kit.section("\n".join(shipped)))
-    if deployment.reason and deployment.phase in ENDINGS:
-        blocks.append(kit.plain_section(_sentence(deployment.reason)))
+    if reason := _reason(deployment):
+        blocks.append(kit.plain_section(txt.cut(reason, REASON_LONGEST)))
+    notes = _notes(deployment, progress, name_server=frame.name_server)
+    blocks += map(kit.context, notes)
+    shown = snippet(deployment, progress, most_lines) if most_lines else ""
+    if shown.strip():
+        blocks.append(kit.preformatted(shown))
+    situation = Situation(deployment=deployment, progress=progress)
+    blocks += button_row(frame.buttons, situation, name_server=frame.name_server)
+    blocks.append(kit.context(_context(deployment, progress, volatile)))
+    headline = words.plain_headline(deployment, name_server=frame.name_server)
+    return _one_line(headline, deployment, progress, volatile, notes), blocks
+
+
+def _reason(deployment: Deployment) -> str:
+    return words.reason_words(deployment) if deployment.phase in ENDINGS else ""
+
+
+def _notes(deployment: Deployment, progress: Progress, *, name_server: bool) -> Sequence[str]:
     notes = (
         *words.hand_over_notes(deployment, progress),
-        *words.stale_notes(deployment, progress),
+        *words.stale_notes(deployment, progress, name_server=name_server),
         *words.again_notes(deployment, progress),
         *words.version_notes(deployment, progress),
         *words.cancel_notes(deployment, progress),
         *words.outside_notes(deployment, progress),
         *progress.notes,
     )
-    blocks += [kit.context(txt.inert(note, NOTE_LONGEST)) for note in notes[:4]]
-    shown = snippet(deployment, progress, most_lines) if most_lines else ""
-    if shown.strip():
-        blocks.append(kit.preformatted(shown))
-    blocks += button_row(frame.buttons, Situation(deployment=deployment, progress=progress))
-    blocks.append(kit.context(_context(deployment, progress, volatile)))
-    headline = words.plain_headline(deployment, name_server=frame.name_server)
-    return _one_line(headline, deployment, progress, volatile), blocks
+    return [txt.inert(note, NOTE_LONGEST) for note in notes[:MOST_NOTES]]
 
 
 def _facts(
@@ -147,31 +158,32 @@ def _facts(
         ("Status", words.status_words(deployment, progress)),
         ("Duration" if ended else "Elapsed", volatile.elapsed),
         ("Commit", words.commit_words(deployment, commit_url)),
-        ("Requested by", words.actor_words(deployment.requested_by)),
+        ("Requested by", words.requester_words(deployment)),
     ]
     if deployment.approved_by is not None:
         facts.append(("Approved by", words.actor_words(deployment.approved_by)))
     if ended:
-        facts.append(("Live now", words.live_words(deployment)))
-        if deployment.previous_sha and deployment.live is not Live.PREVIOUS:
-            facts.append(("Previous", words.previous_words(deployment)))
-        if deployment.url and deployment.live is not Live.NONE:
-            facts.append(("Address", words.address(deployment.url)))
+        facts += _live_facts(deployment)
     return facts
 
 
-def _sentence(reason: str) -> str:
-    return txt.cut(txt.one_line(reason), REASON_LONGEST) or "-"
+def _live_facts(deployment: Deployment) -> list[tuple[str, str]]:
+    facts = [("Live now", words.live_words(deployment))]
+    if deployment.previous_sha and deployment.live is not Live.PREVIOUS:
+        facts.append(("Previous", words.previous_words(deployment)))
+    if deployment.url and deployment.live is not Live.NONE:
+        facts.append(("Address", words.address(deployment.url)))
+    return facts
 
 
 def _context(deployment: Deployment, progress: Progress, volatile: _Volatile) -> str:
     parts = [txt.inert(deployment.id, 40)]
+    if deployment.phase in ENDINGS:
+        return parts[0]  # the rest is behind `Details`
     if deployment.retry_of:
         parts.append(f"retry of {txt.inert(deployment.retry_of, 40)}")
     if deployment.rollback_of:
         parts.append(f"rollback of {txt.inert(deployment.rollback_of, 40)}")
-    if deployment.phase in ENDINGS:
-        return " · ".join(parts)
     if deployment.build_id:
         parts.append(f"Dokku build {txt.inert(deployment.build_id, 60)}")
     if progress.stale_since is not None:
@@ -202,22 +214,36 @@ def _time_words(deployment: Deployment, volatile: _Volatile) -> str:
 
 
 def _one_line(
-    headline: str, deployment: Deployment, progress: Progress, volatile: _Volatile
+    headline: str,
+    deployment: Deployment,
+    progress: Progress,
+    volatile: _Volatile,
+    notes: Sequence[str],
 ) -> str:
-    """The text for notifications and screen readers. Never contains log lines."""
-    ended = deployment.phase in ENDINGS
+    """What the blocks say, for notifications and screen readers. Never contains log lines."""
     status = txt.plain_times(words.status_words(deployment, progress))
-    parts = [
-        f"{headline}: {status}",
-        _time_words(deployment, volatile),
-    ]
+    parts = [f"{headline}: {status}", _time_words(deployment, volatile)]
     if deployment.sha:
         parts.append(f"commit {txt.short_sha(deployment.sha)}{words.head_words(deployment)}")
-    if distance := words.distance_words(deployment):
-        parts.append(distance)
-    parts.append(f"requested by {words.actor_words(deployment.requested_by)}")
-    if ended:
-        parts.append(f"live now: {words.live_words(deployment)}")
-        if deployment.reason:
-            parts.append(txt.inert(deployment.reason, 300))
-    return " · ".join(parts)
+    else:
+        parts.append(f"commit {words.commit_words(deployment, None)}")
+    if shipped := words.shipped_lines(deployment, None):
+        distance, *subjects = (line.removeprefix("• ") for line in shipped)
+        parts.append(f"{distance}: {'; '.join(subjects)}" if subjects else distance)
+    parts.append(f"requested by {words.requester_words(deployment)}")
+    if deployment.approved_by is not None:
+        parts.append(f"approved by {words.actor_words(deployment.approved_by)}")
+    if deployment.phase in ENDINGS:
+        facts = dict(_live_facts(deployment))
+        if deployment.url and "Address" in facts:
+            facts["Address"] = txt.inert(deployment.url, 100)  # without the link around it
+        parts += [f"{label.lower()}: {fact}" for label, fact in facts.items()]
+    elif progress.stale_since is not None:
+        parts.append(f"stale since {progress.stale_since:%H:%M:%S} UTC")
+    if reason := _reason(deployment):
+        parts.append(txt.inert(reason, 300))
+    line = ""
+    for part in (*parts, *map(txt.plain_times, notes)):
+        more = f" · {part}" if line else part
+        line += more if txt.length(line) + txt.length(more) < kit.FALLBACK_TEXT else ""
+    return line

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from bot.slack.render.blocks import LONGEST_SPOKEN, LONGEST_VALUE, Json, actions, button
+from bot.slack.render.blocks import LONGEST_VALUE, Json, actions, button, spoken
 from bot.slack.render.proof import ALL_SERVERS
-from bot.slack.render.text import inert
 
 HISTORY_OLDER, HISTORY_NEWER = "history_older", "history_newer"
 """The buttons' action ids."""
@@ -48,5 +47,4 @@ def _turn(page: HistoryPage, action_id: str, label: str, number: int) -> Json:
     server = quote(page.server or "", errors="replace") or ALL_SERVERS
     value = f"{number} {server} {quote(page.app, errors='replace')}"
     element = button(action_id=action_id, label=label, value=value)
-    element["accessibility_label"] = f"{label} deployments: {inert(page.app, 40)}"[:LONGEST_SPOKEN]
-    return element
+    return spoken(element, f"{label} deployments: {page.app}")

@@ -82,7 +82,9 @@ def _blocks(home: Home, buttons: Sequence[Button], most: int, most_ended: int) -
     room = _shares([len(entries) for entries in by_group.values()], most)
     for (title, entries), count in zip(by_group.items(), room, strict=True):
         shown += _group(title, entries, count)
-    ended = [_entry(_ended(one, home), one, Progress(), buttons) for one in home.ended]
+    ended = [
+        _entry(_ended(one, home), Situation(deployment=one), buttons, home) for one in home.ended
+    ]
     shown += _group("Last deployments", ended, most_ended)
     if len(shown) == 1:
         shown.append(kit.section("Nothing was deployed yet."))
@@ -97,7 +99,12 @@ def _grouped(home: Home, buttons: Sequence[Button]) -> Mapping[str, Sequence[Seq
     running: list[Sequence[Json]] = []
     waiting: list[Sequence[Json]] = []
     for one, progress in home.unfinished:
-        entry = _entry(_unfinished(one, progress, home), one, progress, buttons)
+        entry = _entry(
+            _unfinished(one, progress, home),
+            Situation(deployment=one, progress=progress),
+            buttons,
+            home,
+        )
         if one.phase is Phase.AWAITING_APPROVAL:
             awaiting.append(entry)
         else:
@@ -133,12 +140,12 @@ def _shares(wanted: Sequence[int], room: int) -> Sequence[int]:
 
 
 def _entry(
-    facts: Sequence[str], one: Deployment, progress: Progress, buttons: Sequence[Button]
+    facts: Sequence[str], now: Situation, buttons: Sequence[Button], home: Home
 ) -> Sequence[Json]:
     """A deployment with the buttons of its message."""
     return [
         kit.section(_that_fit(facts)),
-        *button_row(buttons, Situation(deployment=one, progress=progress)),
+        *button_row(buttons, now, name_server=home.name_server),
     ]
 
 

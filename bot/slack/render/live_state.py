@@ -70,12 +70,11 @@ def _troubles(report: LiveReport) -> Sequence[str]:
 
 
 def _headline(report: LiveReport, now: datetime, *, name_server: bool) -> _Headline:
-    if report.missing:
-        return _Headline(
-            rest=f"The app no longer exists on {report.server}, so nothing is live there."
-        )
-    state = report.state
     where = f" on {report.server}" if name_server else ""
+    if report.missing:
+        there = " there" if where else ""
+        return _Headline(rest=f"The app no longer exists{where}, so nothing is live{there}.")
+    state = report.state
     match state.match:
         case Match.AS_LEFT:
             return _as_left(state, now, where)

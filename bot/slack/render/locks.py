@@ -6,7 +6,7 @@ from typing import Any
 from bot.deployments.lock import ALL, Lock
 from bot.deployments.locks import rules
 from bot.deployments.model import Actor, AppKey
-from bot.slack.render.blocks import Answer, Json, Style, actions, button, plain, section
+from bot.slack.render.blocks import Answer, Json, Style, actions, button, plain, section, spoken
 from bot.slack.render.text import cut, day_time, inert, one_line, person, plain_times
 
 RELEASE, TAKE_OVER, FOLLOW = "lock_release", "lock_take_over", "app_follow"
@@ -45,7 +45,9 @@ def locked_answer(
 
 def follow_button(app: str, key: AppKey) -> Json:
     """`Tell me when it is free`. No name has a space in it."""
-    return button(action_id=FOLLOW, label=FOLLOW_LABEL, value=f"{key.server} {key.dokku_app} {app}")
+    value = f"{key.server} {key.dokku_app} {app}"
+    element = button(action_id=FOLLOW, label=FOLLOW_LABEL, value=value)
+    return spoken(element, f"{FOLLOW_LABEL}: {app}")
 
 
 def read_follow(value: str) -> tuple[AppKey, str] | None:
@@ -59,7 +61,7 @@ def read_follow(value: str) -> tuple[AppKey, str] | None:
 def unlock_button(lock: Lock) -> Json:
     """`Unlock`, for those who may."""
     return _asking(
-        button(action_id=RELEASE, label="Unlock", value=lock.id),
+        _about(button(action_id=RELEASE, label="Unlock", value=lock.id), lock),
         title="Unlock?",
         text=f"This ends the lock of {_plain(lock)}. The holder is notified.",
         yes="Unlock",
@@ -68,12 +70,18 @@ def unlock_button(lock: Lock) -> Json:
 
 def _take_over(lock: Lock) -> Json:
     return _asking(
-        button(action_id=TAKE_OVER, label="Take over", value=lock.id),
+        _about(button(action_id=TAKE_OVER, label="Take over", value=lock.id), lock),
         title="Take over this lock?",
         text=f"You become the holder of the lock of {_plain(lock)}, until the same end. The former "
         "holder is notified, and can't deploy any more.",
         yes="Take over",
     )
+
+
+def _about(element: Json, lock: Lock) -> Json:
+    server = "" if lock.key == ALL else f" on {lock.key.server}"
+    what = "every app" if lock.key == ALL else lock.app
+    return spoken(element, f"{element['text']['text']}: {what}", cut(one_line(server), 30))
 
 
 def _asking(element: Json, *, title: str, text: str, yes: str) -> Json:

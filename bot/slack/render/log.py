@@ -85,7 +85,12 @@ def _first_before(text: str, literal: str, end: int) -> int:
 
 
 def log_view(
-    deployment: Deployment, log: LogPages, *, buttons: Sequence[Button], has_error: bool
+    deployment: Deployment,
+    log: LogPages,
+    *,
+    buttons: Sequence[Button],
+    has_error: bool,
+    name_server: bool = True,
 ) -> Json:
     """The modal at the first of these pages."""
     place = LogPlace(
@@ -99,7 +104,7 @@ def log_view(
         "close": kit.plain("Close"),
         "private_metadata": write_place(place),
         "blocks": [
-            kit.section(words.headline(deployment)),
+            kit.section(words.headline(deployment, name_server=name_server)),
             kit.preformatted(body) if body.strip() else kit.plain_section(_nothing(deployment)),
             *button_row(buttons, _situation(deployment, place)),
             kit.context(

@@ -11,13 +11,13 @@ from bot.deployments.model import Deployment
 from bot.deployments.progress import Progress
 from bot.slack.render import words
 from bot.slack.render.blocks import (
-    LONGEST_SPOKEN,
     LONGEST_VALUE,
     Answer,
     Json,
     actions,
     button,
     section,
+    spoken,
 )
 from bot.slack.render.live_state import record_words
 from bot.slack.render.text import clock_time, code, day_time, inert, length, plain_times
@@ -53,8 +53,7 @@ def details_row(found: Sequence[LiveReport]) -> Sequence[Json]:
     if len(value) > LONGEST_VALUE:
         return ()
     element = button(action_id=STATUS_DETAILS, label=DETAILS, value=value)
-    element["accessibility_label"] = f"{DETAILS}: {inert(found[0].app, 50)}"[:LONGEST_SPOKEN]
-    return (actions([element]),)
+    return (actions([spoken(element, f"{DETAILS}: {found[0].app}")]),)
 
 
 def read_details(value: str) -> tuple[str, str | None] | None:
@@ -65,14 +64,18 @@ def read_details(value: str) -> tuple[str, str | None] | None:
     return unquote(app), None if server == ALL_SERVERS else unquote(server)
 
 
-def state_proof(found: Sequence[LiveReport], *, read_at: datetime) -> Answer:
+def state_proof(
+    found: Sequence[LiveReport], *, read_at: datetime, name_server: bool = True
+) -> Answer:
     """How it is known what is live, on each server."""
-    texts = [_joined(_state_lines(one)) for one in found]
+    texts = [_joined(_state_lines(one, name_server=name_server)) for one in found]
     texts.append(f"Read {clock_time(read_at)}.")
     return Answer(text=plain_times(texts[0])[:2_000], blocks=tuple(map(section, texts)))
 
 
-def deployment_proof(deployment: Deployment, progress: Progress) -> Answer:
+def deployment_proof(
+    deployment: Deployment, progress: Progress, *, name_server: bool = True
+) -> Answer:
     """How the result of a deployment is known, and what is known of it besides."""
     one = deployment
     before = one.before.containers if one.before else None
@@ -80,9 +83,12 @@ def deployment_proof(deployment: Deployment, progress: Progress) -> Answer:
     evidence = inert(one.evidence, LONGEST_LINE) if one.evidence else "none stored"
     build = code(one.build_id) if one.build_id else "unknown"
     commit = code(one.sha) if one.sha else "unknown"
+    again = [f"Retry of: {code(one.retry_of)}"] if one.retry_of else []
+    again += [f"Rollback of: {code(one.rollback_of)}"] if one.rollback_of else []
     lines = [
-        f"*Details of {inert(one.app, 80)}* {words.target_words(one)}",
+        f"*Details of {inert(one.app, 80)}* {words.target_words(one, name_server=name_server)}",
         f"Deployment: {code(one.id)}",
+        *again,
         f"Rule and evidence: {evidence}",
         f"Dokku build: {build} · exit status of Dokku's command: {_known(one.exit_status)}",
         f"Started: {_at(one.started_at)} · ended: {_at(one.finished_at)} · last check: {checked}",
@@ -90,12 +96,13 @@ def deployment_proof(deployment: Deployment, progress: Progress) -> Answer:
         "Containers, before and after:",
         *_compared(before, one.after),
     ]
-    return Answer(text=plain_times(lines[0]), blocks=(section(_joined(lines)),))
+    return Answer(text=plain_times(_joined(lines)), blocks=(section(_joined(lines)),))
 
 
-def _state_lines(report: LiveReport) -> Sequence[str]:
+def _state_lines(report: LiveReport, *, name_server: bool) -> Sequence[str]:
     state = report.state
-    lines = [f"*Details of {inert(report.app, 80)}* on {inert(report.server, 60)}"]
+    where = f" on {inert(report.server, 60)}" if name_server else ""
+    lines = [f"*Details of {inert(report.app, 80)}*{where}"]
     if report.missing:
         return [*lines, "The server has no such app."]
     base = state.base

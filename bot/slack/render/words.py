@@ -12,7 +12,7 @@ from bot.deployments.progress import Blocker, Progress
 from bot.deployments.queue.waiting_list import ONE_BEFORE
 from bot.deployments.states import COMMAND_RUNS, ENDINGS, RUNNING, WAITING, status_of
 from bot.deployments.verdict.outside_changes import UNRECORDED, how_to_end_build
-from bot.deployments.verdict.wording import FAILURES, LIVE, STATUS_ICONS
+from bot.deployments.verdict.wording import FAILURES, LIVE, STATUS_ICONS, beside_facts
 from bot.slack.render.text import (
     clock_time,
     code,
@@ -21,6 +21,7 @@ from bot.slack.render.text import (
     duration,
     inert,
     link,
+    one_line,
     ordinal,
     person,
     short_sha,
@@ -173,13 +174,16 @@ def again_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     return (f"{short_sha(live)} is already live; deploying it again.",)
 
 
-def stale_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+def stale_notes(
+    deployment: Deployment, progress: Progress, *, name_server: bool = True
+) -> tuple[str, ...]:
     """Why the server does not answer while a deployment runs there: people may have to act."""
     if progress.stale_since is None or not progress.stale_why or deployment.phase in ENDINGS:
         return ()
+    server = deployment.server if name_server else "the server"
     if progress.slow:
-        return (f"Still asking {deployment.server}: {progress.stale_why}",)
-    return (f"No contact with {deployment.server}: {progress.stale_why}",)
+        return (f"Still asking {server}: {progress.stale_why}",)
+    return (f"No contact with {server}: {progress.stale_why}",)
 
 
 def outside_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
@@ -241,6 +245,13 @@ def actor_words(actor: Actor) -> str:
     return person(actor.user, actor.name)
 
 
+def requester_words(deployment: Deployment) -> str:
+    """Who asked for it, and whether it repeats another one."""
+    again = " (retry)" if deployment.retry_of else ""
+    again = " (rollback)" if deployment.rollback_of else again
+    return f"{actor_words(deployment.requested_by)}{again}"
+
+
 def live_words(deployment: Deployment) -> str:
     """What serves now; with the commit if it is known."""
     if deployment.live is None:
@@ -278,12 +289,20 @@ def head_words(deployment: Deployment) -> str:
     return f"{subject} by {inert(head.author, 40)}" if head.author.strip() else subject
 
 
+def reason_words(deployment: Deployment) -> str:
+    """Why it ended so, as far as status and live state beside it do not say it; plain text."""
+    reason = one_line(deployment.reason or "")
+    return beside_facts(reason, failure=deployment.failure, live=deployment.live)
+
+
 def distance_words(deployment: Deployment) -> str:
     """How far its commit is from the live one; empty if unknown, or if it is the same."""
     shipped = deployment.shipped
     if shipped is None or shipped.base is None or not (shipped.ahead or shipped.behind):
         return ""
     base = code(short_sha(shipped.base))
+    if deployment.phase in ENDINGS and shipped.base == deployment.previous_sha:
+        base = "the previous release"  # its commit is one of the facts
     if not shipped.behind:
         return f"{commit_count(shipped.ahead)} since {base}"
     if shipped.ahead:

@@ -226,10 +226,27 @@ def test_slack_format_of_a_correction() -> None:
     event = Event(type="deployment.corrected", corrected_from={})
     succeeded = replace(FAILED, phase=Phase.SUCCEEDED, failure=None, live=Live.NEW, reason=None)
     text = planner([SLACK], clock=FixedClock())(succeeded, event)[0].body["text"]
-    assert text == (
-        "🟢 Corrected: Deployed myapp main (aaaaaaa) to production in 1m 23s. "
-        "The new release is serving."
+    assert text == "🟢 Corrected: Deployed myapp main (aaaaaaa) to production in 1m 23s."
+
+
+def test_slack_format_says_each_fact_once() -> None:
+    plan = planner([SLACK], clock=FixedClock(), name_server=False)
+    good = replace(
+        FAILED,
+        phase=Phase.SUCCEEDED,
+        failure=None,
+        live=Live.NEW,
+        reason="The new release is running and has stayed up.",
     )
+    text = plan(good, FINISHED)[0].body["text"]
+    assert text == "🟢 Deployed myapp main (aaaaaaa) in 1m 23s."
+    nothing = replace(good, live=Live.NONE, reason=None)
+    assert "Nothing is serving." in str(plan(nothing, FINISHED)[0].body["text"])
+    cancelled = replace(
+        good, phase=Phase.CANCELLED, live=Live.PREVIOUS, reason="Cancelled. The old one serves."
+    )
+    text = plan(cancelled, FINISHED)[0].body["text"]
+    assert text == "⚪ Cancelled myapp main (aaaaaaa) in 1m 23s. The old one serves."
 
 
 def test_repr_of_an_endpoint_hides_its_secret() -> None:

@@ -53,7 +53,7 @@ async def test_next_deployment_starts_when_a_slot_is_free() -> None:
     await rig.passes(30)
     assert running(store) == dokku.begun() == {"web", "api"}
     assert rig.progress("D-shop").place == 1
-    assert rig.progress("D-shop").waits_for == "a free slot on production (2 of 2 in use)"
+    assert rig.progress("D-shop").waits_for == "a free slot on the server (2 of 2 in use)"
     dokku.of["api"].streams[0].succeed()
     await rig.until_ended("D-api", within_s=60)
     await rig.until_phase(Phase.STARTING, Phase.BUILDING, deployment_id="D-shop")
@@ -84,7 +84,7 @@ async def test_store_enforces_the_lower_limit_of_another_replica() -> None:
     store.max_running = {SERVER: 1}
     await rig.passes(60)
     assert running(store) == {"web"}
-    assert rig.progress("D-api").waits_for == "a free slot on production (1 of 1 in use)"
+    assert rig.progress("D-api").waits_for == "a free slot on the server (1 of 1 in use)"
     assert store.actions("D-api") == []
     dokku.of["web"].streams[0].succeed()
     await rig.until_ended("D-web", within_s=60)
@@ -101,7 +101,7 @@ async def test_deployment_blocked_by_outside_build_uses_no_slot() -> None:
     dokku.of["web"].set_status("p1", BuildStatus.SUCCEEDED)
     await rig.passes(30)
     assert running(store) == {"api"}
-    assert rig.progress("D-web").waits_for == "a free slot on production (1 of 1 in use)"
+    assert rig.progress("D-web").waits_for == "a free slot on the server (1 of 1 in use)"
     dokku.of["api"].streams[0].succeed()
     await rig.until_ended("D-api", within_s=60)
     await rig.passes(30)

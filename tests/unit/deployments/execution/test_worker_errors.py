@@ -252,7 +252,7 @@ async def test_nothing_starts_while_containers_are_unreadable() -> None:
     rig = a_rig(waiting(), dokku=FakeDokku(now=None))
     await rig.passes(5)
     waits_for = rig.progress().waits_for or ""
-    assert waits_for.startswith("the server to answer (try 1 of 3): Docker on production")
+    assert waits_for.startswith("the server to answer (try 1 of 3): Docker on the server")
     assert not rig.dokku.streams
     rig.dokku.now = containers(OLD)
     (await rig.dokku.stream()).end(1)
@@ -266,7 +266,7 @@ async def test_containers_never_readable_end_it_before_the_start() -> None:
     row = await rig.until_ended(within_s=90)
     assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
     assert row.reason == (
-        "Docker on production does not show the containers of web, so no result could be "
+        "Docker on the server does not show the containers of web, so no result could be "
         "proven: nothing was started. Check that Docker runs on the server, then retry. "
         "What is serving now is unknown."
     )

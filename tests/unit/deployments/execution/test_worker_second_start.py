@@ -40,7 +40,7 @@ async def test_lost_connection_starts_again_and_posts_a_note() -> None:
     assert (row.phase, row.attempt) == (Phase.SUCCEEDED, 2)
     notes = [event.text for _, event in rig.store.events if event.type == "deployment.note"]
     assert notes == [
-        "The connection to production was lost before the release. Starting web again, once."
+        "The connection to the server was lost before the release. Starting web again, once."
     ]
     log = await rig.store.logs.read(row.id)
     assert log.count("started again") == 1

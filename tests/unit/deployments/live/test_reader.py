@@ -106,7 +106,7 @@ async def test_missing_app_is_declined_unless_it_has_a_history() -> None:
     dokku = FakeDokku()
     dokku.fail("containers", GONE, times=2)
     rig = a_past(dokku=dokku)
-    with pytest.raises(Declined, match=r"no app web on production\. Did you mean `web`"):
+    with pytest.raises(Declined, match=r"no app web\. Did you mean `web`"):
         await rig.service.queries.live_state("web")
     rig.store.rows["01ROW000"] = good()
     (report,) = await rig.service.queries.live_state("web")

@@ -41,7 +41,9 @@ def a_queue() -> list[Deployment]:
 
 def test_free_slots_go_in_queue_order() -> None:
     assert ids(startable(a_queue(), [], {"s": 2})) == ["A", "B"]
-    assert waiting_for_slot(a_queue(), [], {"s": 2}) == {"C": "a free slot on s (2 of 2 in use)"}
+    assert waiting_for_slot(a_queue(), [], {"s": 2}) == {
+        "C": "a free slot on the server (2 of 2 in use)"
+    }
 
 
 def test_running_deployments_take_slots_only_on_their_server() -> None:
@@ -61,7 +63,10 @@ def test_zero_or_missing_limit_means_unlimited() -> None:
 def test_lowered_limit_is_shown_as_configured() -> None:
     running = [BUSY, AppKey(server="s", dokku_app="other")]
     assert startable(a_queue(), running, {"s": 1}) == []
-    assert waiting_for_slot(a_queue(), running, {"s": 1})["A"] == "a free slot on s (2 of 1 in use)"
+    assert (
+        waiting_for_slot(a_queue(), running, {"s": 1})["A"]
+        == "a free slot on the server (2 of 1 in use)"
+    )
 
 
 def test_blocked_deployment_is_tried_and_takes_no_slot() -> None:
@@ -79,7 +84,9 @@ def test_blocked_deployment_is_tried_on_a_full_server_too() -> None:
 
 def test_only_the_first_of_an_app_waits_for_a_slot() -> None:
     queue = [waiting("A"), waiting("B", at=1)]
-    assert waiting_for_slot(queue, [BUSY], {"s": 1}) == {"A": "a free slot on s (1 of 1 in use)"}
+    assert waiting_for_slot(queue, [BUSY], {"s": 1}) == {
+        "A": "a free slot on the server (1 of 1 in use)"
+    }
     assert waiting_for_slot(queue, [AppKey(server="s", dokku_app="web")], {"s": 1}) == {}
 
 

@@ -114,7 +114,7 @@ async def test_one_message_is_posted_and_then_only_edited(stage: Stage) -> None:
     stage.end()
     await stage.slack.until(lambda: "Failed: myapp" in message.plain)
     assert stage.slack.messages(stage.channel) == [message]
-    assert list(message.buttons.values()) == ["Full log", "Retry", "Details"]
+    assert list(message.buttons.values()) == ["Retry", "Full log", "Details"]
     assert LINES[0] in message.plain
     assert "<!channel>" not in message.text
 

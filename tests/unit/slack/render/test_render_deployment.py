@@ -1,6 +1,7 @@
 """The live message in every phase."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from bot.dokku.login_failures import explain
 from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import deployment as live_message
+from bot.slack.render import text as txt
 from bot.slack.render import words
 from bot.slack.render.blocks import validate_message
 from bot.slack.render.deployment import Rendered
@@ -229,13 +231,12 @@ def test_each_phase_matches_its_snapshot_and_slack_accepts_it(
 
 def test_fix_for_a_changed_host_key_is_never_cut_off(a_deployment: Build, now: datetime) -> None:
     assert HOST_KEY in _text_of(rendered(a_deployment, now, "stale_by_host_key"))
-    lost = (
-        "Contact with Dokku was lost, so the result is unknown. What is serving now is "
-        "unknown. The server could not be queried: {HOST_KEY}"
-    )
+    lost = "Contact with Dokku was lost, so the result is unknown. "
+    why = f"The server could not be queried: {HOST_KEY}"
     end = a_deployment(phase=Phase.FAILED, failure=Failure.LOST_CONTACT, live=Live.UNKNOWN)
-    shown = render(replace(end, reason=lost, finished_at=now), Progress(), now=now)
-    assert lost in _text_of(shown)
+    reason = f"{lost}What is serving now is unknown. {why}"
+    shown = render(replace(end, reason=reason, finished_at=now), Progress(), now=now)
+    assert f"{lost}{why}" in _text_of(shown)
 
 
 def _text_of(shown: Rendered) -> str:
@@ -257,10 +258,10 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
         "cancel_out_of_reach": ["Full log"],
         "succeeded": ["Full log", "Roll back", "Details"],
         "succeeded_nothing_scaled": ["Full log", "Details"],
-        "failed_previous_serves": ["Full log", "Retry", "Details"],
-        "failed_late_new_serves": ["Full log", "Retry", "Roll back", "Details"],
-        "failed_before_the_start": ["Full log", "Retry", "Details"],
-        "cancelled": ["Full log", "Retry", "Details"],
+        "failed_previous_serves": ["Retry", "Full log", "Details"],
+        "failed_late_new_serves": ["Roll back", "Retry", "Full log", "Details"],
+        "failed_before_the_start": ["Retry", "Full log", "Details"],
+        "cancelled": ["Retry", "Full log", "Details"],
     }.get(case, ["Full log", "Cancel"])
     labels = [
         element["text"]["text"]
@@ -407,22 +408,15 @@ def test_lines_are_shown_while_it_runs_and_at_a_failure(
     assert [line for line in tail if line in shown] == list(tail[40 - lines :])
 
 
-@pytest.mark.parametrize(
-    ("facts", "more"),
-    [
-        ({}, ""),
-        ({"retry_of": "01K9ZA"}, " · retry of 01K9ZA"),
-        ({"rollback_of": "01K9ZA"}, " · rollback of 01K9ZA"),
-    ],
-)
-def test_below_a_result_are_only_its_id_and_what_it_repeats(
-    a_deployment: Build, now: datetime, facts: dict[str, Any], more: str
+@pytest.mark.parametrize("facts", [{}, {"retry_of": "01K9ZA"}, {"rollback_of": "01K9ZA"}])
+def test_below_a_result_is_only_its_id(
+    a_deployment: Build, now: datetime, facts: dict[str, Any]
 ) -> None:
     for phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
         one = a_deployment(**{**BUILDING, **facts, "phase": phase, "finished_at": now})
         shown = render(one, Progress(checked_at=now), now=now, updates_every=timedelta(minutes=1))
         (below,) = shown.blocks[-1]["elements"]
-        assert below["text"] == one.id + more
+        assert below["text"] == one.id
 
 
 def test_a_screen_reader_says_of_which_deployment_a_button_is(
@@ -453,6 +447,90 @@ def test_the_same_commit_again_ships_nothing(a_deployment: Build, now: datetime)
     shown = render(a_deployment(**BUILDING, commits=same), Progress(), now=now)
     assert "commits" not in _text_of(shown)
     assert "Fix VAT rounding" in _text_of(shown)
+
+
+STABLE = "The new release is running and has stayed up."
+MIXED = (
+    "The new release was deployed, but web.1 does not stay up. web.2 runs the new release, web.1 "
+    "runs the previous one."
+)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "shown"),
+    [
+        ({"phase": Phase.SUCCEEDED, "live": Live.NEW}, STABLE, None),
+        (
+            {"phase": Phase.SUCCEEDED, "live": Live.NEW},
+            f"{STABLE} Meanwhile, outside the bot: config:set.",
+            "Meanwhile, outside the bot: config:set.",
+        ),
+        (
+            {"phase": Phase.FAILED, "failure": Failure.BUILD_FAILED, "live": Live.PREVIOUS},
+            "The build failed: npm ERR! The previous release is still serving.",
+            "npm ERR!",
+        ),
+        (
+            {"phase": Phase.FAILED, "failure": Failure.BUILD_FAILED, "live": Live.NONE},
+            "The build failed. Nothing is serving.",
+            None,
+        ),
+        (
+            {"phase": Phase.FAILED, "failure": Failure.REJECTED, "live": Live.PREVIOUS},
+            "Rejected by bob: not today.",
+            "Rejected by bob: not today.",
+        ),
+        (
+            {"phase": Phase.CANCELLED, "live": Live.PREVIOUS},
+            "Cancelled. The previous release is still serving.",
+            None,
+        ),
+        (
+            {"phase": Phase.CANCELLED, "live": Live.NEW},
+            "Cancelled, but too late. The new release is serving.",
+            "Cancelled, but too late.",
+        ),
+        (
+            {"phase": Phase.FAILED, "failure": Failure.CRASHED, "live": Live.MIXED},
+            MIXED,
+            MIXED,
+        ),
+    ],
+)
+def test_reason_says_only_what_no_fact_says(
+    end: dict[str, Any], reason: str, shown: str | None, a_deployment: Build, now: datetime
+) -> None:
+    message = render(a_deployment(**end, reason=reason, finished_at=now), Progress(), now=now)
+    plain = [
+        one["text"]["text"]
+        for one in message.blocks
+        if one["type"] == "section" and one.get("text", {}).get("type") == "plain_text"
+    ]
+    assert plain == ([shown] if shown else [])
+    assert shown is None or message.text.endswith(shown)
+
+
+def test_previous_commit_is_shown_once(a_deployment: Build, now: datetime) -> None:
+    facts = {"previous_sha": OLD, "before": PROVEN, "commits": shipped(ahead=4)}
+    for phase, live in ((Phase.SUCCEEDED, Live.NEW), (Phase.FAILED, Live.PREVIOUS)):
+        shown = render(a_deployment(phase=phase, live=live, **facts), Progress(), now=now)
+        assert _text_of(shown).count("9999999") == 1
+        assert "4 commits since the previous release" in _text_of(shown)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_spoken_text_has_every_fact_of_the_blocks(
+    case: str, a_deployment: Build, now: datetime
+) -> None:
+    shown = rendered(a_deployment, now, case)
+    for block in shown.blocks:
+        facts = [one["text"].partition("\n")[2] for one in block.get("fields", ())]
+        if block["type"] == "context" and block is not shown.blocks[-1]:
+            facts += [one["text"] for one in block["elements"]]
+        for fact in facts:
+            spoken = txt.plain_times(re.sub(r"<https?://[^|>]*\|([^>]*)>", r"\1", fact))
+            spoken = spoken.replace("`a1b2c3d`", "a1b2c3d")
+            assert spoken in shown.text, fact
 
 
 def test_server_is_left_out_if_there_is_only_one(a_deployment: Build, now: datetime) -> None:

@@ -112,7 +112,7 @@ def test_groups_come_in_order_with_the_buttons_of_their_messages() -> None:
         ["Cancel", "Tell me when it is free"],
         ["Unlock"],
         ["Full log", "Details"],
-        ["Full log", "Retry", "Details"],
+        ["Retry", "Full log", "Details"],
     ]
     assert view["blocks"][0]["elements"][0]["action_id"] == DEPLOY
     shown = "\n".join(texts(view))

@@ -41,6 +41,22 @@ def test_reply_to_each_result_matches_its_snapshot(
     assert answer.text.count("<@U0ADA>") == 1
 
 
+def test_reply_repeats_no_fact(a_deployment: Build, now: datetime) -> None:
+    stable = "The new release is running and has stayed up."
+    good = result_reply(a_deployment(finished_at=now, **ENDS["deployed"], reason=stable))
+    assert len(good.blocks) == 1
+    assert stable not in good.text
+    built = {
+        "phase": Phase.FAILED,
+        "failure": Failure.BUILD_FAILED,
+        "live": Live.PREVIOUS,
+        "reason": "The build failed: exit code 1. The previous release is still serving.",
+    }
+    bad = result_reply(a_deployment(finished_at=now, **built))
+    assert bad.blocks[1]["text"]["text"] == "exit code 1."
+    assert str(bad).count("build failed") == 2  # once in the blocks, once in the line
+
+
 def test_server_is_left_out_if_there_is_only_one(a_deployment: Build, now: datetime) -> None:
     deployment = a_deployment(finished_at=now, **ENDS["deployed"])
     assert "`main` was deployed" in result_reply(deployment, name_server=False).text
