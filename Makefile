@@ -65,6 +65,10 @@ truth: setup ## random deployments and faults, each end held against what was re
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m tools.docs.pages
 
+.PHONY: screenshots
+screenshots: packages setup ## write docs/pictures from the demo in Chromium; all, or those named in ARGS
+	$(RUN) python -m tools.docs.pictures $(ARGS)
+
 .PHONY: revision
 revision: setup ## write a migration from bot/store/tables.py: make revision M="add a column"
 	$(RUN) python -m tools.revision "$(M)"
