@@ -88,6 +88,10 @@ sbom: ## the bill of materials of a release, as CycloneDX: dist/sbom.json
 	@mkdir -p dist
 	$(UV) export --quiet --locked --no-dev --all-extras --no-emit-project --format cyclonedx1.5 --output-file dist/sbom.json
 
+.PHONY: screenshots
+screenshots: packages setup ## write docs/pictures from the demo in Chromium; all, or those named in ARGS
+	$(RUN) python -m tools.docs.pictures $(ARGS)
+
 .PHONY: revision
 revision: setup ## write a migration from bot/store/tables.py: make revision M="add a column"
 	$(RUN) python -m tools.revision "$(M)"

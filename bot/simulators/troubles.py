@@ -103,7 +103,8 @@ class Troubles:
             Trouble(
                 name="dokku_away",
                 title="Dokku is away",
-                text="Makes the server refuse every connection; ends when you switch it off.",
+                text="Makes the server refuse every connection, so that a new deployment fails "
+                "after a minute; ends when you switch it off.",
                 lasts=self._away,
                 hint=deploy,
             ),

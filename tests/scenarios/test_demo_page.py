@@ -41,7 +41,7 @@ async def test_good_deploy_is_one_message_and_one_webhook(visitor: Visitor) -> N
     deliveries = visitor.page.locator("#deliveries details")
     delivered = await deliveries.count()
     message = await visitor.deploy("/deploy myapp main")
-    await visitor.sees(message, "Deploying myapp", "Building", "build step 4/")
+    await visitor.sees(message, "Deploying myapp", re.compile("[Bb]uilding"), "build step 4/")
     await expect(visitor.button(message, "Cancel")).to_be_visible()
     visitor.world.let_go()
     await visitor.sees(message, "Deployed myapp")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Locator, Page, ViewportSize, async_playwright, expect
 
 from bot.clock import Clock
 from bot.simulators.environment import APPS, Simulators
@@ -15,7 +15,7 @@ from tests.scenarios.conftest import World, open_world
 from tests.support.patience import limit_s
 
 CHROMIUM = "/usr/bin/chromium"
-DESK = {"width": 1280, "height": 800}
+DESK: ViewportSize = {"width": 1280, "height": 800}
 Said = str | re.Pattern[str]
 
 

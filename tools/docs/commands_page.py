@@ -20,6 +20,8 @@ log_window.py. -->
 
 {commands}
 
+![The message of a running deployment](pictures/running.png)
+
 Commands work in upper and lower case. `APP` is a name from `/deploy apps`. `REF` is a branch, a
 tag or a commit. `SERVER` is the name of a server in the settings; it is needed only if the app is
 on several. `ID` is the id of a deployment, or at least six characters from its start or its end.
@@ -44,6 +46,8 @@ If someone else holds the lock, the refusal names the holder, the end and the re
 the app (if none are set, everyone who may deploy it) can press `Unlock` or `Take over`, which
 keeps end and reason. Both ask first, and the former holder gets a direct message. `Tell me when
 it is free` sends you one direct message when nothing runs or waits and no lock stops you.
+
+![The refusal that someone else gets while shop is locked](pictures/locked.png)
 
 `/deploy deploy lock` deploys an app named `lock`.
 
@@ -71,6 +75,8 @@ repository; anything else you type can be chosen too. Below the fields the form 
 what runs and what waits. A mistake is shown at its field, and the form stays open. Nothing starts
 before you submit it.
 
+![The form, with what is live below its fields](pictures/form.png)
+
 The message action *Deploy from message*, in the menu of any message, opens the same form filled
 with what the message names: a link to a repository, branch, commit, tag, pull or merge request (on
 GitHub, GitLab, Bitbucket, Gitea or Forgejo), `APP@REF`, `APP REF`, or a commit. Messages and
@@ -93,6 +99,8 @@ that was never deployed gets its message in your direct messages with the bot.
 
 The tab is refreshed every few seconds if something changes, for ten minutes after you opened it.
 
+![The Home tab](pictures/home.png)
+
 ## Approvals
 
 An app's table may ask for an approval before a deployment is queued (`approval`, see
@@ -106,11 +114,15 @@ shows the new commit, and the approver decides again. `Reject` asks for a reason
 out. The first decision counts. Without one the deployment expires after `approval_ttl`. A retry is
 approved like a new request; a rollback needs no approval.
 
+![A deployment that waits for its approval](pictures/approval.png)
+
 An operator decides at the shell: `deploybot approve APP`, `deploybot reject APP --reason "…"`.
 
 ## Buttons
 
 {buttons}
+
+![The message of a failed build](pictures/failed-build.png)
 
 Clicking an outdated button only shows you a notice. `Roll back` deploys the commit that its dialog
 names, however much later you click. Where the bot has not yet proven an earlier release, the dialog

@@ -3,7 +3,7 @@
 import { renderBlocks } from "/page/blocks.js";
 import { composer } from "/page/composer.js";
 import { keepFocus } from "/page/focus.js";
-import { showMessages } from "/page/message.js";
+import { showMessages, stayAtBottom } from "/page/message.js";
 import { confirmed, showModal, viewContext } from "/page/modal.js";
 import { drawn, el, refreshDates } from "/page/mrkdwn.js";
 import { listenToSide, panelFits, showSide } from "/page/side.js";
@@ -321,6 +321,8 @@ function connect() {
   };
 }
 
+stayAtBottom($("messages"));
+stayAtBottom($("replies"));
 const open = (name) => { here.side = name; draw(); };
 listenToSide(here, { open, close: closeSide, draw });
 $("skip").addEventListener("click", () => {

@@ -129,6 +129,15 @@ function edit(before, node) {
   return before;
 }
 
+/** Stay at the newest message when the window, or what is above the list, changes its size. */
+export function stayAtBottom(list) {
+  let atBottom = true;
+  list.addEventListener("scroll", () => {
+    atBottom = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
+  });
+  new ResizeObserver(() => { if (atBottom) list.scrollTop = list.scrollHeight; }).observe(list);
+}
+
 /**
  * Update a list of messages: redraw and flash only those whose content changed. Show a new reply,
  * a message of one's own and one that only oneself sees; else stay at the bottom if the reader was

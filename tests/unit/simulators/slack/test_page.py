@@ -319,5 +319,8 @@ async def test_only_the_page_can_act(workspace: SlackSimulator) -> None:
             assert answer.status == 400
         async with session.post(url, json=act) as answer:
             assert (await answer.json())["ok"]
+        trouble = {"act": "trouble", "user": "U01ADA00001", "name": "plague", "on": True}
+        async with session.post(url, json=trouble) as answer:
+            assert "no troubles" in (await answer.json())["error"]
         async with session.post(url, json=act | {"text": "/x"}) as answer:
             assert "slash commands" in (await answer.json())["error"]
