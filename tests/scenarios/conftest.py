@@ -24,6 +24,7 @@ from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
 from bot.git import GitRefs
 from bot.metrics import Metrics
+from bot.names import COMMAND
 from bot.readiness import Readiness
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
@@ -114,6 +115,8 @@ class World:
     slack_limits: SlackLimits | None = QUICK_EDITS
     ssh_limits: SshLimits | None = None
     """Used by bots that are started after it is set."""
+    command: str = COMMAND
+    """The name of the slash command, in the Slack app and in the settings."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
     async def start_bot(
@@ -163,7 +166,8 @@ class World:
 
     async def deploy(self, text: str = "myapp main", user: str = "ada") -> Any:
         slack = self.simulators.slack
-        return await slack.command(slack.user(user), slack.channel("deploys"), "/deploy", text)
+        channel = slack.channel("deploys")
+        return await slack.command(slack.user(user), channel, self.command, text)
 
     @property
     def message(self) -> Message:
@@ -319,14 +323,17 @@ WorldFactory = Callable[..., Awaitable[World]]
 @asynccontextmanager
 async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
     slack_limits = options.pop("slack_limits", QUICK_EDITS)
+    command = options.pop("command", COMMAND)
     options.setdefault("apps", ONE_APP)
     options.setdefault("speed", SPEED)
-    async with open_simulators(manifest=manifest(), folder=folder, **options) as simulators:
+    app = manifest(command=command)
+    async with open_simulators(manifest=app, folder=folder, **options) as simulators:
         world = World(
             simulators=simulators,
             folder=folder,
-            environ={**simulators.settings, **FAST},
+            environ={**simulators.settings, **FAST, "DEPLOYBOT_COMMAND": command},
             slack_limits=slack_limits,
+            command=command,
         )
         with _unhandled_errors() as errors:
             try:
