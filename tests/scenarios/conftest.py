@@ -343,7 +343,8 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
         assert errors == []
         assert simulators.dokku.complaints == []
         for one in simulators.receiver.received:
-            assert schema_errors(one.body) == [] or not one.genuine
+            if one.genuine and str(one.body.get("type")).startswith("deployment."):
+                assert schema_errors(one.body) == []
 
 
 @contextmanager
