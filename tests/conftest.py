@@ -6,6 +6,8 @@ import shutil
 import pytest
 from hypothesis import settings
 
+from bot.names import COMMAND, set_command
+
 settings.register_profile("project", deadline=None, print_blob=True)
 settings.load_profile("project")
 
@@ -41,6 +43,12 @@ def pytest_terminal_summary(
 ) -> None:
     for line in config.stash.get(LEFT_OUT, []):
         terminalreporter.write_line(f"left out {line}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Forget the name of the command that an earlier test's settings gave it."""
+    set_command(COMMAND)
 
 
 def pytest_collection_finish() -> None:

@@ -81,6 +81,16 @@ def test_toml_example_is_accepted(tmp_path: Path) -> None:
     assert [app.app for app in settings.catalog().listed()] == ["myapp", "myapp-staging"]
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_settings_on_pages_are_accepted(page: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "deploybot.toml").write_text(text)
+
+        load_settings(environ={}, folder=folder, complete=False)
+
+
 def test_manifest_file_is_the_socket_form() -> None:
     assert (ROOT / "manifest.yml").read_text() == manifest_text()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.cli import app, config, database, run_cli, webhooks
+from tools.licences import licences
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")]
@@ -148,6 +149,15 @@ def test_scripts_are_executable() -> None:
         script = ROOT / ".ci" / name
         assert script.stat().st_mode & 0o111
         assert script.read_text().startswith("#!")
+
+
+def test_every_package_that_the_bot_installs_declares_a_licence() -> None:
+    found = licences()
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
+    assert {re.split(r"[\[><=]", one)[0] for one in wanted} <= set(found)
+    assert {name for name, (_, licence) in found.items() if not licence} == set()
 
 
 def test_dependencies_below_one_have_an_upper_bound() -> None:

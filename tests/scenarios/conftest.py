@@ -27,6 +27,7 @@ from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
 from bot.git import GitRefs
 from bot.metrics import Metrics
+from bot.names import COMMAND
 from bot.readiness import Readiness
 from bot.redaction import Redactor
 from bot.simulators.dokku.app import App
@@ -118,6 +119,8 @@ class World:
     slack_limits: SlackLimits | None = QUICK_EDITS
     ssh_limits: SshLimits | None = None
     """Used by bots that are started after it is set."""
+    command: str = COMMAND
+    """The name of the slash command, in the Slack app and in the settings."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
     async def start_bot(
@@ -167,7 +170,8 @@ class World:
 
     async def deploy(self, text: str = "myapp main", user: str = "ada") -> Any:
         slack = self.simulators.slack
-        return await slack.command(slack.user(user), slack.channel("deploys"), "/deploy", text)
+        channel = slack.channel("deploys")
+        return await slack.command(slack.user(user), channel, self.command, text)
 
     @property
     def message(self) -> Message:
@@ -335,15 +339,18 @@ def _new_database() -> bytes:
 @asynccontextmanager
 async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
     slack_limits = options.pop("slack_limits", QUICK_EDITS)
+    command = options.pop("command", COMMAND)
     options.setdefault("apps", ONE_APP)
     options.setdefault("speed", SPEED)
     (folder / "deploybot.db").write_bytes(_new_database())
-    async with open_simulators(manifest=manifest(), folder=folder, **options) as simulators:
+    app = manifest(command=command)
+    async with open_simulators(manifest=app, folder=folder, **options) as simulators:
         world = World(
             simulators=simulators,
             folder=folder,
-            environ={**simulators.settings, **FAST},
+            environ={**simulators.settings, **FAST, "DEPLOYBOT_COMMAND": command},
             slack_limits=slack_limits,
+            command=command,
         )
         with _unhandled_errors() as errors:
             try:
@@ -353,7 +360,8 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
         assert errors == []
         assert simulators.dokku.complaints == []
         for one in simulators.receiver.received:
-            assert schema_errors(one.body) == [] or not one.genuine
+            if one.genuine and str(one.body.get("type")).startswith("deployment."):
+                assert schema_errors(one.body) == []
 
 
 @contextmanager

@@ -238,3 +238,16 @@ async def test_rollback_accepts_only_commits_proven_live(quick: World) -> None:
 def _live(world: World) -> str:
     (sha,) = {one.sha for one in world.simulators.dokku.live("myapp").values()}
     return sha
+
+
+async def test_every_text_names_the_command_as_the_settings_do(tmp_path: Path) -> None:
+    async with open_world(tmp_path, command="/ship") as world:
+        await world.start_bot()
+        await world.deploy("help")
+        assert "/ship logs APP|ID" in await world.whispered("Commands:")
+        # Nobody types the command here: its name comes from the settings.
+        await world.slack.say(world.ada, world.deploys, "@deploybot rollback myapp")
+        await world.whispered("`/ship myapp")
+        await world.deploy()
+        await world.ended()
+        assert "/deploy" not in "\n".join(map(shown, world.messages))

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from yarl import URL
 
 from bot.errors import ConfigError
 from bot.metrics import Metrics
@@ -127,6 +128,18 @@ async def test_others_learn_only_whether_the_bot_is_ready(headers: dict[str, str
                 assert "deploybot_" not in await answer.text()
             async with session.get(f"{base}/healthz", headers=headers) as answer:
                 assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//metrics", "/healthz/../metrics", "/%6detrics", "/metrics/", "/metrics;x", "/readyz/.."],
+)
+async def test_no_spelling_of_a_path_shows_metrics_to_others(path: str) -> None:
+    async with site() as (base, session):
+        url = URL(f"{base}{path}", encoded=True)
+        async with session.get(url, headers=OUTSIDE) as answer:
+            assert "deploybot_" not in await answer.text()
+            assert answer.status == 404
 
 
 async def test_without_a_token_no_bearer_is_let_in() -> None:

@@ -1,4 +1,4 @@
-"""docs/webhook.schema.json: what a standard webhook's body may be, from the words of the code."""
+"""docs/webhook.schema.json: the body of a deployment's event, from the words of the code."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -81,7 +81,7 @@ def webhook_schema() -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "deploybot webhook",
-        "description": "The body of a webhook with format standard. docs/webhooks.md explains it.",
+        "description": "The body of an event about a deployment. docs/webhooks.md explains it.",
         **body,
         "if": corrected,
         "then": has_former,

@@ -103,6 +103,28 @@ async def test_late_answer_is_a_failure(
     assert row.last_error == "no answer in time"
 
 
+async def test_receiver_that_stops_in_the_middle_of_its_headers_is_given_up(
+    outbox: MemoryOutbox, clock: HandClock
+) -> None:
+    gone = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nx-half: ")
+        await reader.read()
+        writer.close()
+        gone.set()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with one_endpoint(outbox, clock, url, attempt_s=0.2) as (key, _):
+            row = await outbox.until(key, tries=1)
+            async with asyncio.timeout(5):
+                await gone.wait()
+    assert row.last_error == "no answer in time"
+
+
 async def test_refused_connection_is_explained(outbox: MemoryOutbox, clock: HandClock) -> None:
     async with one_endpoint(outbox, clock, "http://127.0.0.1:1/hook") as (key, _):
         row = await outbox.until(key, tries=1)
