@@ -16,7 +16,7 @@ from bot.operations.database import check_database, open_records
 from bot.operations.printing import redactor_at_hand
 from bot.operations.servers import ask_versions
 from bot.redaction import Redactor
-from bot.slack.client import open_client
+from bot.slack.client import SlackClient, open_client
 from bot.slack.manifest import SCOPES
 from bot.slack.unreachable import NO_USABLE_ANSWER, answer_of, cause_of
 from bot.webhooks.sender import refusal
@@ -126,6 +126,7 @@ async def _check_slack(settings: Settings) -> Sequence[Check]:
             _check_scopes(_header(answer.headers, "x-oauth-scopes")),
             *_check_clock(_header(answer.headers, "date"), datetime.now(UTC)),
         ]
+        checks += await _check_channels(client, settings)
         if access.app_token is None:
             found = "HTTP mode: Slack must be able to reach POST /slack/events."
             return [*checks, Check(what="slack events", ok=True, found=found)]
@@ -136,6 +137,25 @@ async def _check_slack(settings: Settings) -> Sequence[Check]:
             refused = _slack_refused("slack events", error, "SLACK_APP_TOKEN", client.web.proxy)
             return [*checks, refused]
         return [*checks, Check(what="slack events", ok=True, found="Socket Mode works.")]
+
+
+async def _check_channels(client: SlackClient, settings: Settings) -> Sequence[Check]:
+    """Whether the bot is in the channels that also get results: it reads one message of each."""
+    checks = []
+    for channel in sorted(settings.catalog().notify_channels()):
+        what = f"notify {channel}"
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await client.web.conversations_history(channel=channel, limit=1)
+        except NO_USABLE_ANSWER as error:
+            answer = answer_of(error) if isinstance(error, SlackApiError) else None
+            code = answer["error"] if answer is not None else "no answer"
+            fix = "Invite the bot there (`/invite`), or take the channel out of `notify`."
+            found = f"results can't be posted there: {code}."
+            checks.append(Check(what=what, ok=False, found=found, fix=fix))
+        else:
+            checks.append(Check(what=what, ok=True, found="the bot is in the channel."))
+    return checks
 
 
 def _header(headers: Mapping[str, object], name: str) -> str | None:
