@@ -39,6 +39,7 @@ from bot.slack.limits import SlackLimits
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.slack.notices import open_notices
+from bot.slack.result_posts import open_result_posts
 from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
 from bot.store.inbox import SqlInbox
@@ -183,7 +184,19 @@ async def open_bot(
             )
         )
 
-        for changed in (sender.on_change, replies.on_change, notices.on_change):
+        results = await stack.enter_async_context(
+            open_result_posts(
+                client=client,
+                outbox=store.outbox,
+                get=store.get,
+                clock=clock,
+                limits=slack_limits,
+                name_server=len(servers.names()) > 1,
+                timing=lane_timing,
+            )
+        )
+        for lane in (sender, replies, notices, results):
+            changed = lane.on_change
             stack.callback(store.database.subscribe(changed))
         stack.callback(store.database.subscribe(dispatcher.on_change))
         live.start(shows_running=dispatcher.shows)
@@ -372,6 +385,7 @@ async def _open_store(
                         settings.endpoints(),
                         clock=clock,
                         name_server=len(settings.values.servers) > 1,
+                        notified=settings.catalog().notified,
                     ),
                     source=settings.origin("database_url").source,
                     max_running=settings.max_running(),

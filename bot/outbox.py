@@ -27,6 +27,9 @@ WEBHOOKS = "webhook:"
 SLACK_LANE = "slack"
 """The lane of the reply that mentions the requester; `bot.slack.thread_replies` serves it."""
 
+RESULTS_LANE = "results"
+"""The lane of results for the channels of `notify`; `bot.slack.result_posts` serves it."""
+
 NOTICES_LANE = "notices"
 """The lane of messages about locks; `bot.slack.notices` serves it."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.deployments.model import AppKey, AppPolicy
+from bot.deployments.model import AppKey, AppPolicy, Deployment
 from bot.deployments.ports import Catalog
 from bot.errors import Declined
 from bot.names import slash
@@ -56,6 +56,18 @@ class TableCatalog(Catalog):
         except Declined:
             return None
         return found if found.target == key else None
+
+    def notified(self, deployment: Deployment) -> frozenset[str]:
+        """The channels that also get its result, other than the one of its message."""
+        rules = self.rules_of(deployment.target, deployment.app)
+        at = deployment.message
+        return (rules.notify if rules else frozenset()) - {at.channel if at else deployment.channel}
+
+    def notify_channels(self) -> frozenset[str]:
+        """All channels that get results of some app."""
+        listed = [table.notify for table in self._tables]
+        listed += [rules["notify"] for rules in self._rules.values()]
+        return frozenset[str]().union(*listed)
 
     def named(self) -> frozenset[str]:
         listed = [table.deployers | table.approvers for table in self._tables]

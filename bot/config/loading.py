@@ -17,7 +17,6 @@ from bot.config.settings import AppTable, SettingsTable
 from bot.config.sources import Given, Origin, read_given, validate
 from bot.config.ssh_keys import read_server
 from bot.deployments.model import AppPolicy, Approval
-from bot.deployments.ports import Catalog
 from bot.deployments.timing import Timing
 from bot.names import Repositories, bare_repo, set_command
 from bot.outbox import Endpoint
@@ -103,7 +102,7 @@ class Settings:
         names = {one.name for one in fields(Timing)} & set(SettingsTable.model_fields)
         return Timing(**{name: getattr(self.values, name) for name in names})
 
-    def catalog(self) -> Catalog:
+    def catalog(self) -> TableCatalog:
         """The apps and their rules."""
         return TableCatalog(
             tables=self._policies(),
@@ -149,6 +148,7 @@ class Settings:
             "latest": first("queue", "fifo") == "latest",
             "channel": first("channel", None),
             "channels": first("channels", frozenset()),
+            "notify": first("notify", frozenset()),
             "max_duration": first("max_duration", self.values.max_duration),
         }
 

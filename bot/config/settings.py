@@ -91,6 +91,8 @@ class RulesTable(Table):
     """Channel of the messages, wherever it was asked. Default: where it was asked."""
     channels: SlackChannels | None = Field(default=None, json_schema_extra=FILE_ONLY)
     """Channels from which it may be deployed. Default: all that the bot is in."""
+    notify: SlackChannels | None = Field(default=None, json_schema_extra=FILE_ONLY)
+    """Channels that also get the result. Default: none."""
 
 
 RULES = tuple(RulesTable.model_fields)

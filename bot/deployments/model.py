@@ -353,7 +353,8 @@ class AppPolicy:
     channel: str | None = None
     """Where its messages are posted; None: where it was asked for."""
     channels: frozenset[str] = frozenset()
-    """Where it may be deployed from; empty: everywhere."""
+    notify: frozenset[str] = frozenset()
+    """Where it may be deployed from (empty: everywhere); where its result is posted as well."""
     latest: bool = False
     """A newer request cancels those of the app that wait."""
     broadcast: bool = False

@@ -39,6 +39,7 @@ async def check_slack(settings: Settings, *, within_s: float) -> Sequence[Check]
             *_check_clock(_header(answer.headers, "date"), datetime.now(UTC)),
             await _check_events(client, access.app_token, within_s),
         ]
+        checks += await _check_channels(client, settings, within_s)
         return [*checks, *await _check_groups(client, settings, within_s)]
 
 
@@ -52,6 +53,26 @@ async def _check_events(client: SlackClient, app_token: str | None, within_s: fl
     except NO_USABLE_ANSWER as error:
         return _refused(what, error, "SLACK_APP_TOKEN", client.web.proxy)
     return fine(what, "Socket Mode works.")
+
+
+async def _check_channels(
+    client: SlackClient, settings: Settings, within_s: float
+) -> Sequence[Check]:
+    """Whether the bot is in the channels that also get results: it reads one message of each."""
+    found = []
+    for channel in sorted(settings.catalog().notify_channels()):
+        what = f"notify {channel}"
+        try:
+            async with asyncio.timeout(within_s):
+                await client.web.conversations_history(channel=channel, limit=1)
+        except NO_USABLE_ANSWER as error:
+            answer = answer_of(error) if isinstance(error, SlackApiError) else None
+            code = answer["error"] if answer is not None else "no answer"
+            fix = "Invite the bot there (`/invite`), or take the channel out of `notify`."
+            found.append(wrong(what, f"results can't be posted there: {code}.", fix))
+        else:
+            found.append(fine(what, "the bot is in the channel."))
+    return found
 
 
 async def _check_groups(

@@ -19,7 +19,10 @@ async def open_records(settings: Settings) -> AsyncIterator[SqlStore]:
         settings.database_url,
         clock=clock,
         planner=planner(
-            settings.endpoints(), clock=clock, name_server=len(settings.values.servers) > 1
+            settings.endpoints(),
+            clock=clock,
+            name_server=len(settings.values.servers) > 1,
+            notified=settings.catalog().notified,
         ),
         migrate=False,
         source=settings.origin("database_url").source,

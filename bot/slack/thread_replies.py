@@ -167,15 +167,22 @@ def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -
             text=txt.inert(note, 900), blocks=(kit.plain_section(txt.cut(note, 900) or "-"),)
         )
     result = result_reply(deployment, name_server=name_server)
-    if row.kind != CORRECTED:
+    correction = correction_of(row)
+    if not correction:
         return result
-    data = row.body.get("data")
-    reported = data.get("corrected_from") if isinstance(data, Mapping) else None
-    correction = f"Correction: previously reported as {_reported(reported)}."
     return Reply(
         text=f"{correction} {result.text}",
         blocks=(kit.plain_section(correction), *result.blocks),
     )
+
+
+def correction_of(row: Outgoing) -> str:
+    """What was reported before; empty if the row is not about a correction."""
+    if row.kind != CORRECTED:
+        return ""
+    data = row.body.get("data")
+    reported = data.get("corrected_from") if isinstance(data, Mapping) else None
+    return f"Correction: previously reported as {_reported(reported)}."
 
 
 def approval_reply(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -> Reply:

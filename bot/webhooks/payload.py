@@ -3,7 +3,7 @@
 Every field is listed in docs/webhooks.md, which a test checks. Fields may be added, never removed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from bot.outbox import (
     CORRECTED,
     FINISHED,
     NOTE,
+    RESULTS_LANE,
     SLACK_LANE,
     STARTED,
     Endpoint,
@@ -51,13 +52,15 @@ def planner(
     *,
     clock: Clock,
     name_server: bool = True,
+    notified: Callable[[Deployment], Collection[str]] = lambda _deployment: (),
     new_id: Callable[[], str] = lambda: str(ULID()),
 ) -> Planner:
     """Make the planner that turns events into outbox rows.
 
     One row for each endpoint that wants the event, with the body that will be sent; and for
     a result or a correction of a deployment that came from Slack one row on the lane `slack`,
-    with the standard body. `name_server`: there are several, so messages in Slack's format name it.
+    with the standard body. One more on the lane `results` goes to each channel that `notified`
+    names. `name_server`: there are several, so messages in Slack's format name it.
     """
 
     def plan(deployment: Deployment, event: Event) -> Sequence[Outgoing]:
@@ -90,6 +93,13 @@ def planner(
             rows = [row(SLACK_LANE, {"type": NOTE, "text": event.text or ""})]
         if event.type in {FINISHED, CORRECTED} and (deployment.message or deployment.channel):
             rows.append(row(SLACK_LANE, body))
+        if event.type in {FINISHED, CORRECTED}:
+            # A body of its own: the row says where to, and what was reported before.
+            data = {"corrected_from": dict(event.corrected_from or {})}
+            rows += [
+                row(RESULTS_LANE, {"channel": channel, "data": data})
+                for channel in sorted(notified(deployment))
+            ]
         return rows
 
     return plan

@@ -207,3 +207,22 @@ def _filled(view: View) -> dict[str, str | None]:
         option = value.get("selected_option")
         filled[block_id] = option["value"] if option else value.get("value")
     return filled
+
+
+async def test_form_shows_who_holds_a_lock_and_who_approves(tmp_path: Path) -> None:
+    (tmp_path / "deploybot.toml").write_text(
+        '[apps.myapp]\napproval = "second_person"\napprovers = ["U01GRACE001"]\n'
+    )
+    async with open_world(tmp_path) as world:
+        await world.start_bot()
+        await world.deploy("lock myapp for 2h audit", user="grace")
+        await world.deploy("lock all freeze", user="grace")
+        await world.deploy("")
+        view = await world.viewed(TITLE)
+        await world.slack.choose(world.ada, view, "app", "myapp")
+        await world.viewed(
+            "is locked by @\u200bgrace until",
+            "(audit)",
+            "*Every app* is locked by @\u200bgrace (freeze)",
+            "Needs an approval by a second person: <@U01GRACE001>.",
+        )

@@ -59,6 +59,16 @@ async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
     assert found["config"].line().startswith("ok ")
 
 
+async def test_channels_that_get_results_are_checked(stage: Simulators, tmp_path: Path) -> None:
+    oncall, random = (stage.slack.channel(name).id for name in ("oncall", "random"))
+    (tmp_path / "deploybot.toml").write_text(f'[defaults]\nnotify = ["{oncall}", "{random}"]\n')
+    found = await checks(stage, tmp_path)
+    assert found[f"notify {oncall}"].line().endswith("the bot is in the channel.")
+    assert not found[f"notify {random}"].ok
+    assert "not_in_channel" in found[f"notify {random}"].found
+    assert "/invite" in found[f"notify {random}"].fix
+
+
 async def test_a_wrong_setting_keeps_only_its_own_checks_from_being_made(
     stage: Simulators, tmp_path: Path
 ) -> None:

@@ -72,8 +72,8 @@ invited into one later, so start it with the bot in it.
 `/deploy` without anything else opens a form with app, ref and, if there are several, the server.
 Apps are listed by server. Branches and tags are searched while you type, if the bot can list the
 repository; anything else you type can be chosen too. Below the fields the form shows what is live,
-what runs and what waits. A mistake is shown at its field, and the form stays open. Nothing starts
-before you submit it.
+who holds a lock, whose approval is needed, what runs and what waits. A mistake is shown at its
+field, and the form stays open. Nothing starts before you submit it.
 
 ![The form, with what is live below its fields](pictures/form.png)
 
@@ -117,6 +117,18 @@ approved like a new request; a rollback needs no approval.
 ![A deployment that waits for its approval](pictures/approval.png)
 
 An operator decides at the shell: `deploybot approve APP`, `deploybot reject APP --reason "…"`.
+
+## Results
+
+At the end the message says what is live, and one reply in its thread mentions the requester. With
+`broadcast`, the reply about a failure is shown in the channel too. Each channel listed in `notify`
+(see [configuration.md](configuration.md)) also gets the result, and a correction of it: one message
+with a link to the deployment's own, which mentions nobody. Invite the bot to these channels;
+`deploybot check` says where it is missing. What can't be posted there is logged, and changes
+nothing about the deployment.
+
+At a result the button that makes most sense comes first: `Retry` after a failure, or `Roll back` if
+the failed deployment left something else serving.
 
 ## Buttons
 

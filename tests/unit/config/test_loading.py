@@ -1,15 +1,17 @@
 """Settings: sources, durations, errors, secrets."""
 
 from contextvars import copy_context
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.config.values import read_duration, show_duration
-from bot.deployments.model import Approval
+from bot.deployments.model import Approval, MessagePlace
 from bot.errors import ConfigError
 from bot.names import slash
+from tests.support.builders import a_deployment
 from tests.support.settings import HOST, a_key, environment, host_line, load, minimal, pem, refused
 
 
@@ -244,6 +246,7 @@ REFUSED_FILES = [
     ("[apps.myapp]\napprovers = ['bob']", "apps.myapp.approvers: holds something that is not"),
     ("[apps.myapp]\nqueue = 'newest'", "apps.myapp.queue: should be 'fifo' or 'latest'"),
     ("[apps.a]\nchannel = '#ops'", "apps.a.channel: not the id of a Slack channel"),
+    ("[defaults]\nnotify = ['#ops']", "defaults.notify: holds something that is not the id"),
     ("[defaults]\nchannels = ['ops']", "defaults.channels: holds something that is not the id"),
     ("[defaults]\nserver = 'x'", "defaults.server: unknown."),
     ("approval_ttl = 0", "deploybot.toml: approval_ttl: not a usable duration."),
@@ -301,6 +304,7 @@ deployers = ["U0ALL"]
 approval = "confirm"
 max_duration = "10m"
 channels = ["C0OPS"]
+notify = ["C0ALL"]
 
 [servers.a]
 host = "a.example"
@@ -308,6 +312,7 @@ ssh_key = "{key}"
 known_hosts = "{host}"
 deployers = ["S0A"]
 queue = "latest"
+notify = ["C0A"]
 
 [servers.b]
 host = "b.example"
@@ -319,6 +324,7 @@ server = "a"
 deployers = "nobody"
 approval = "none"
 channel = "C0WEB"
+notify = []
 
 [apps.shop]
 server = "a"
@@ -340,6 +346,13 @@ def test_rules_come_from_the_app_then_its_server_then_the_defaults(tmp_path: Pat
     assert (set(wiki.deployers), wiki.approval, wiki.latest) == ({"U0ALL"}, Approval.CONFIRM, False)
     assert (wiki.max_duration, set(wiki.channels)) == (timedelta(minutes=10), {"C0OPS"})
     assert catalog.named() == {"nobody", "S0A", "U0ALL"}
+    assert [set(one.notify) for one in (web, shop, wiki)] == [set(), {"C0A"}, {"C0ALL"}]
+    assert catalog.notify_channels() == {"C0A", "C0ALL"}
+    deployed = a_deployment(app="wiki", dokku_app="wiki", server="b", channel="C0DEV")
+    assert catalog.notified(deployed) == {"C0ALL"}
+    assert catalog.notified(replace(deployed, channel="C0ALL")) == set()
+    moved = MessagePlace(channel="C0ALL", ts="1.2")
+    assert catalog.notified(replace(deployed, message=moved)) == set()
 
 
 def test_app_table_must_name_its_server_if_there_are_several(tmp_path: Path) -> None:

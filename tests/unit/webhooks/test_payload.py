@@ -17,7 +17,7 @@ from bot.deployments.model import (
     Trigger,
 )
 from bot.deployments.refs import Commit, Commits
-from bot.outbox import Endpoint
+from bot.outbox import RESULTS_LANE, Endpoint
 from bot.webhooks.payload import planner, rfc3339, standard_body
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -220,6 +220,18 @@ def test_slack_format_pings_nobody(hostile: str) -> None:
     assert isinstance(text, str)
     assert hostile not in text
     assert "<" not in text
+
+
+def test_result_and_correction_go_to_each_channel_of_notify() -> None:
+    plan = planner([], clock=FixedClock(), notified=lambda _one: {"C2", "C1"})
+    rows = [one for one in plan(FAILED, FINISHED) if one.lane == RESULTS_LANE]
+    assert [one.body["channel"] for one in rows] == ["C1", "C2"]
+    assert {one.deployment_id for one in rows} == {FAILED.id}
+    event = Event(type="deployment.corrected", corrected_from={"status": "failed"})
+    (row, _) = (one for one in plan(FAILED, event) if one.lane == RESULTS_LANE)
+    assert row.body["data"] == {"corrected_from": {"status": "failed"}}
+    for other in ("deployment.started", "deployment.note"):
+        assert not any(one.lane == RESULTS_LANE for one in plan(FAILED, Event(type=other)))
 
 
 def test_slack_format_of_a_correction() -> None:

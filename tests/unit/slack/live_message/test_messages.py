@@ -1,6 +1,7 @@
 """The live message converges, through lost answers, refusals, deletions and restarts."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from bot.deployments.model import Actor, Deployment, Failure, Live, MessagePlace
 from bot.deployments.ports import Urgency
 from bot.deployments.state.repository import DeploymentCache
 from bot.errors import DatabaseDown, MessageGone, SlackError
-from bot.slack.budget import EditGate
+from bot.slack.budget import KEPT_FREE, EditGate
 from bot.slack.client import Blocks
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
@@ -691,3 +692,81 @@ async def test_waiting_and_ended_deployments_are_shown_by_any_replica(world: Wor
     await world.clock.advance(5)
     assert len(world.slack.edits) == edits + 1
     assert "Failed" in world.shown
+
+
+FIFTY = 50
+FAIR_SHARE_S = 75
+"""Product contract: 60 s times 50, by 40 refreshes a minute."""
+ROUND_S = 60 * FIFTY / (45 - KEPT_FREE[Urgency.ROUTINE])
+"""How long fifty refreshes take at least, with the room that phases and results leave."""
+
+
+async def test_fifty_deployments_at_once_share_the_budget_fairly(world: World) -> None:
+    """Six minutes of new log lines each second and phases now and then, with a 429 in between."""
+    fifty = [
+        await world.posted(id=f"01K9ZB3V7N8Q4R5S6T7V8W{number:04d}", app=f"app{number}")
+        for number in range(FIFTY)
+    ]
+    fifty = [world.moved(one, Urgency.PHASE, **RUNNING) for one in fifty]
+    refused_at = 200
+    for second in range(360):
+        if second == refused_at:
+            world.slack.edit_errors = [RateLimited(timedelta(seconds=30))]
+        if second % 20 == 0:
+            at = second // 20
+            fifty[at] = world.moved(fifty[at], Urgency.PHASE, phase=Phase.RELEASING)
+        for one in fifty:
+            world.noted(one, Urgency.ROUTINE, tail=(f"at second {second}",))
+        await world.clock.advance(1)
+
+    assert most_in_a_minute(world.edit_times) <= 45
+    (refused,) = [at for at, _, text in world.slack.edits if text == "failed"]
+    assert not [at for at in world.edit_times if refused < at < refused + 30]
+    for one in fifty:
+        assert one.message is not None
+        times = [
+            at for at, ts, text in world.slack.edits if ts == one.message.ts and text != "failed"
+        ]
+        gaps = list(itertools.pairwise([0.0, *times, 360.0]))
+        # The first minute is full of starts, and the pause moves the round after it: both once.
+        assert max(later - at for at, later in gaps) <= FAIR_SHARE_S + 60, (one.app, times)
+        settled = [later - at for at, later in gaps if at > 0 and not at <= refused < later]
+        assert max(settled) <= ROUND_S + 30, (one.app, times)
+    # Every message shows what was true at its edit: nothing older was kept for it.
+    newest = [
+        int(str(blocks).rpartition("at second ")[2].split("'")[0])
+        for blocks in world.slack.messages.values()
+    ]
+    assert min(newest) >= 360 - FAIR_SHARE_S - 15
+
+    before = len(world.slack.edits)
+    for one in fifty:
+        world.moved(one, Urgency.NOW, **ENDED)
+    await world.clock.advance(2 * 60)
+    assert most_in_a_minute(world.edit_times) <= 45
+    ends = [text[:6] for _, _, text in world.slack.edits[before:]]
+    assert ends == ["Failed"] * FIFTY
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    return max(sum(at - 60 < other <= at for other in times) for at in times)
+
+
+async def test_results_of_fifty_follow_a_429_in_their_newest_state(world: World) -> None:
+    fifty = [
+        await world.posted(id=f"01K9ZB3V7N8Q4R5S6T7V8W{number:04d}", app=f"app{number}")
+        for number in range(FIFTY)
+    ]
+    world.slack.edit_errors = [RateLimited(timedelta(seconds=40))]
+    fifty = [world.moved(one, Urgency.PHASE, **RUNNING) for one in fifty]
+    await world.clock.advance(20)
+    refused = len(world.slack.edits)
+    assert [text for _, _, text in world.slack.edits[:1]] == ["failed"]
+    for one in fifty:
+        world.moved(one, Urgency.NOW, **ENDED)
+    await world.clock.advance(19)
+    assert len(world.slack.edits) == refused
+    await world.clock.advance(120)
+    assert {text[:6] for _, _, text in world.slack.edits[refused:]} == {"Failed"}
+    assert all(text.startswith("Failed") for text in world.slack.texts.values())
+    assert most_in_a_minute(world.edit_times) <= 45
