@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, Table, delete, exists, insert, select, update
+from sqlalchemy import RowMapping, Table, delete, exists, func, insert, select, update
 from ulid import ULID
 
 from bot.clock import Clock
@@ -130,6 +130,21 @@ class SqlOutbox:
         async with self._database.read() as connection:
             rows = await connection.execute(select(endpoints).order_by(endpoints.c.lane))
             return {row.lane: row.reason for row in rows}
+
+    @whole
+    async def ages(self) -> Mapping[str, timedelta]:
+        """Lane -> how long its oldest row has waited; only lanes that are on, and have one."""
+        rows = self._rows
+        oldest = (
+            select(rows.c.lane, func.min(rows.c.created_at).label("since"))
+            .where(rows.c.state == WAITING)
+            .where(~exists().where(endpoints.c.lane == rows.c.lane))
+            .group_by(rows.c.lane)
+        )
+        now = self._clock.now()
+        async with self._database.read() as connection:
+            found = (await connection.execute(oldest)).all()
+        return {row.lane: max(timedelta(0), now - row.since) for row in found}
 
     async def _fail(self, outgoing_id: str, *, at: datetime, error: str, state: str) -> None:
         async with self._database.write() as tx:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,44 @@ def test_help_exits_with_0(capsys: Capsys) -> None:
     for command in ("demo", "run", "check", "manifest", "status", "history", "logs", "cancel"):
         assert f"\n  {command} " in out
     assert "..." not in out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    "words", [["-h"], ["db", "-h"], ["deploy", "-h"], ["webhooks", "test", "-h"]]
+)
+def test_short_help_everywhere(words: list[str], capsys: Capsys) -> None:
+    assert run_cli(words) == 0
+    assert "Usage: deploybot" in capsys.readouterr().out
+
+
+def test_version_is_the_one_of_the_project(capsys: Capsys) -> None:
+    assert run_cli(["--version"]) == 0
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert capsys.readouterr().out == f"deploybot {project['project']['version']}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("deploybot ret", "retry"),
+        ("deploybot webhooks tes", "test"),
+        ("deploybot deploy --wa", "--wait"),
+    ],
+)
+def test_words_are_completed_in_a_shell(typed: str, offered: str) -> None:
+    environ = os.environ | {
+        "_DEPLOYBOT_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from bot.cli import main; main()"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environ,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, [offered]), done.stderr
 
 
 def test_manifest_is_printed(capsys: Capsys) -> None:
