@@ -61,6 +61,12 @@ fmt: setup ## formatting and the lint fixes that are safe
 truth: setup ## random deployments and faults, each end held against what was really live
 	$(RUN) python -m tests.truth $(ARGS)
 
+.PHONY: release
+release: setup ## wheel and sdist, into dist/; each is tried in an empty environment
+	rm -rf dist
+	$(UV) build --quiet
+	.ci/try-release
+
 .PHONY: docs
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m tools.docs.pages

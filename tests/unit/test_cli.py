@@ -1,5 +1,6 @@
 """The command line: arguments, exit status, errors."""
 
+import json
 import os
 import subprocess
 import sys
@@ -139,6 +140,32 @@ def test_wrong_setting_prints_one_line_and_exits_with_2(
     assert (
         capsys.readouterr().err == "deploybot: environment: PORT: not a whole number. Write one.\n"
     )
+
+
+def test_check_without_settings_ends_with_2_and_names_what_is_missing(
+    capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "DOKKU_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert run_cli(["check"]) == 2
+    out = capsys.readouterr().out
+    for name in ("SLACK_BOT_TOKEN: missing", "SLACK_APP_TOKEN: missing", "DOKKU_HOST: missing"):
+        assert out.count(name) == 1
+    assert run_cli(["check", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_simulators_and_their_recordings_are_not_loaded_by_the_bot() -> None:
+    script = (
+        "import sys, bot.process, bot.operations.commands;"
+        "loaded = [name for name in sys.modules if name.startswith('bot.simulators')];"
+        "sys.exit(f'imported: {loaded}' if loaded else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_demo_passes_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
