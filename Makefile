@@ -68,6 +68,12 @@ truth: setup ## random deployments and faults, each end held against what was re
 kills: setup ## random deaths of the bot by kill -9; afterwards nothing is lost, doubled or untrue
 	$(RUN) python -m tests.kills $(ARGS)
 
+.PHONY: release
+release: setup ## wheel and sdist, into dist/; each is tried in an empty environment
+	rm -rf dist
+	$(UV) build --quiet
+	.ci/try-release
+
 .PHONY: docs
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml
 	$(RUN) python -m tools.docs.pages

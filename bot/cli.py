@@ -21,13 +21,17 @@ FAILED = 1
 WRONG = 2
 
 
-def _group(about: str) -> typer.Typer:
+def _group(about: str, *, completion: bool = False) -> typer.Typer:
     return typer.Typer(
-        help=about, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        help=about,
+        add_completion=completion,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
-app = _group("Deploy apps to Dokku from Slack, and see what is live.")
+app = _group("Deploy apps to Dokku from Slack, and see what is live.", completion=True)
 webhooks = _group("List, repeat and turn on webhook deliveries.")
 database = _group("Check and upgrade the database.")
 config = _group("Show the settings.")
@@ -88,6 +92,26 @@ def _usage_sentence(wrong: TyperException) -> str:
     path = context.command_path if context else "deploybot"
     sentence = wrong.format_message().replace("Value error, ", "").rstrip(".")
     return f"{sentence}. Try: {path} --help"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from bot.release import release  # noqa: PLC0415 - slow
+
+        typer.echo(f"deploybot {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the release and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -195,9 +219,7 @@ Wait = Annotated[
 @app.command()
 def deploy(
     name: AnApp,
-    ref: Annotated[
-        str | None, typer.Argument(metavar="[REF]", help="Branch, tag or commit.")
-    ] = None,
+    ref: Annotated[str | None, typer.Argument(metavar="REF", help="Branch, tag or commit.")] = None,
     server: OnServer = None,
     channel: ToChannel = None,
     wait: Wait = False,
@@ -220,7 +242,7 @@ def retry(which: Which, channel: ToChannel = None, wait: Wait = False) -> int:
 def rollback(
     name: AnApp,
     sha: Annotated[
-        str | None, typer.Argument(metavar="[SHA]", help="Default: what was live before.")
+        str | None, typer.Argument(metavar="SHA", help="Default: what was live before.")
     ] = None,
     server: OnServer = None,
     channel: ToChannel = None,
@@ -313,7 +335,7 @@ def webhooks_replay(delivery: Annotated[str, typer.Argument(metavar="ID")]) -> i
 @webhooks.command("test")
 def webhooks_test(
     url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", help="Default: every endpoint.")
+        str | None, typer.Argument(metavar="URL", help="Default: every endpoint.")
     ] = None,
 ) -> int:
     """Send a test event now, signed like any other."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from platform import python_version
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,6 +17,7 @@ from prometheus_client import (
 from bot.deployments.model import Deployment, Phase
 from bot.deployments.ports import Observer
 from bot.deployments.states import RUNNING, status_of
+from bot.release import release
 
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
@@ -46,6 +48,9 @@ class Metrics:
         self.deployment_seconds = self._histogram(
             "deployment_seconds", "Time from the start of a deployment to its end.", _LONG
         )
+        self.deployment_duration = self._histogram(
+            "deployment_duration_seconds", "The same by result.", _LONG, "server", "status"
+        )
         self.poll_seconds = self._histogram(
             "poll_seconds", "Duration of one poll of a running deployment.", _FAST
         )
@@ -66,6 +71,21 @@ class Metrics:
             "webhook_deliveries_total", "Webhook delivery attempts.", "outcome"
         )
         self.ssh_connections = self._gauge("ssh_connections", "Open SSH connections.", "server")
+        self.server_up = self._gauge(
+            "server_up", "Whether the last question to a server was answered.", "server"
+        )
+        self.slack_connected = self._gauge(
+            "slack_connected", "Whether requests of Slack can arrive."
+        )
+        self.outbox_age = self._gauge(
+            "outbox_age_seconds",
+            "Age of the oldest undelivered webhook or reply in Slack; 0: none.",
+            "receiver",
+        )
+        build = self._gauge(
+            "build_info", "Always 1; its labels say what runs.", "version", "python"
+        )
+        build.labels(release(), python_version()).set(1)
 
     def connected(self, server: str, count: int) -> None:
         """How many SSH connections to a server are open now."""
@@ -99,9 +119,11 @@ class Metrics:
         full = self._describe(name, "gauge", labels, meaning)
         return Gauge(full, meaning, labels, registry=self.registry)
 
-    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
-        full = self._describe(name, "histogram", (), meaning)
-        return Histogram(full, meaning, buckets=buckets, registry=self.registry)
+    def _histogram(
+        self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        full = self._describe(name, "histogram", labels, meaning)
+        return Histogram(full, meaning, labels, buckets=buckets, registry=self.registry)
 
     def _describe(self, name: str, kind: str, labels: tuple[str, ...], meaning: str) -> str:
         full = f"deploybot_{name}"
@@ -123,6 +145,8 @@ class DeploymentMetrics(Observer):
         if deployment.started_at and deployment.finished_at:
             took = deployment.finished_at - deployment.started_at
             self._metrics.deployment_seconds.observe(took.total_seconds())
+            by_result = self._metrics.deployment_duration.labels(deployment.server, status)
+            by_result.observe(took.total_seconds())
 
     def polled(self, took_s: float) -> None:
         self._metrics.poll_seconds.observe(took_s)

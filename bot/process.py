@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -31,7 +32,12 @@ def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
     `opener`: `open_bot`, or one with other pauses and limits.
     """
     redactor = Redactor(settings.secrets())
-    configure_logging(json=settings.json_logs, level=settings.values.log_level, mask=redactor.text)
+    configure_logging(
+        json=settings.json_logs,
+        level=settings.values.log_level,
+        mask=redactor.text,
+        stream=settings.log_stream,
+    )
     for warning in settings.warnings():
         log.warning("setting_warning", why=warning)
     remove_left_folders()
@@ -65,6 +71,7 @@ async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None
         settings.values.port,
         ready=readiness.check,
         metrics=metrics,
+        measure=partial(readiness.measure, metrics),
         inside=Inside(token=settings.metrics_token, port=settings.values.metrics_port),
         extra_routes=extra,
     ) as site:

@@ -1,22 +1,31 @@
 """Whether the parts of the bot work, for `/readyz`."""
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import structlog
 
 from bot.dokku.servers import DokkuServers
 from bot.errors import BotError
+from bot.metrics import Metrics
+from bot.outbox import WEBHOOKS
 from bot.poller import Poller
 from bot.slack.bolt import Intake
 from bot.store.sql_store import SqlStore
 from bot.web import Health, HealthReport
 
+log = structlog.get_logger(__name__)
+
 SCHEDULER_LATE_S = 30.0
 """The scheduler runs a job every few seconds; after this long without one it is stuck."""
 WRITE_EVERY_S = 5.0
 """Anybody may ask `/readyz`, as often as they like: the database is written to this often."""
+OUTBOX_WITHIN_S = 3.0
+"""Longest that `/metrics` waits for the database."""
 TOKEN_EVERY_S = 30.0
 """How often Slack is asked about the token at most."""
 
@@ -90,6 +99,31 @@ class Readiness:
         if self.intake is None:
             return "not connected to Slack"
         return await self.intake.problem() or await self._token.answer(self.intake.token_problem)
+
+    async def measure(self, metrics: Metrics) -> None:
+        """Set the gauges that are read when someone asks for them."""
+        connected = self.intake is not None and await self.intake.is_connected()
+        metrics.slack_connected.set(connected)
+        for server, why in (self.servers.health() if self.servers else {}).items():
+            metrics.server_up.labels(server).set(why is None)
+        for receiver, age_s in (await self._outbox_ages()).items():
+            metrics.outbox_age.labels(receiver).set(age_s)
+
+    async def _outbox_ages(self) -> Mapping[str, float]:
+        ages = dict.fromkeys(("slack", "webhooks"), math.nan)
+        if self.store is None:
+            return ages
+        try:
+            async with asyncio.timeout(OUTBOX_WITHIN_S):
+                waiting = await self.store.outbox.ages()
+        except (BotError, TimeoutError) as error:
+            log.info("outbox_not_measured", why=str(error))
+            return ages  # not known now; `/readyz` says why
+        for receiver in ages:
+            is_webhook = receiver == "webhooks"
+            here = [age for lane, age in waiting.items() if lane.startswith(WEBHOOKS) == is_webhook]
+            ages[receiver] = max(here, default=timedelta(0)).total_seconds()
+        return ages
 
     def _scheduler(self) -> str | None:
         last = self.poller.last_run if self.poller else None

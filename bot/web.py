@@ -78,6 +78,10 @@ class Web:
     inside_port: int | None = None
 
 
+async def _nothing() -> None:
+    pass
+
+
 @asynccontextmanager
 async def open_web(
     bind: str,
@@ -87,11 +91,12 @@ async def open_web(
     metrics: Metrics,
     inside: Inside = Inside(),
     extra_routes: Iterable[web.AbstractRouteDef] = (),
+    measure: Callable[[], Awaitable[None]] = _nothing,
     within_s: float = ANSWER_WITHIN_S,
 ) -> AsyncIterator[Web]:
     """Open the port (0: any free one). Closing stops listening and waits briefly for answers.
 
-    `/readyz` waits at most `within_s` for the checks.
+    `/readyz` waits at most `within_s` for the checks. `measure` is called before metrics are shown.
 
     Raises: ConfigError when a port cannot be opened.
     """
@@ -103,11 +108,11 @@ async def open_web(
         return True
 
     async with AsyncExitStack() as stack:
-        routes = [*_routes(ready, metrics, within_s, sees=trusted), *extra_routes]
+        routes = [*_routes(ready, metrics, measure, within_s, sees=trusted), *extra_routes]
         opened = await stack.enter_async_context(_listening(bind, port, routes, "PORT"))
         second = None
         if inside.port is not None:
-            routes = _routes(ready, metrics, within_s, sees=everyone)
+            routes = _routes(ready, metrics, measure, within_s, sees=everyone)
             second = await stack.enter_async_context(
                 _listening(bind, inside.port, routes, "DEPLOYBOT_METRICS_PORT")
             )
@@ -139,7 +144,12 @@ async def _listening(
 
 
 def _routes(
-    ready: CheckHealth, metrics: Metrics, within_s: float, *, sees: Sees
+    ready: CheckHealth,
+    metrics: Metrics,
+    measure: Callable[[], Awaitable[None]],
+    within_s: float,
+    *,
+    sees: Sees,
 ) -> list[web.AbstractRouteDef]:
     page = make_aiohttp_handler(metrics.registry)
 
@@ -147,6 +157,7 @@ def _routes(
         # As if there were no such page: a refusal would say that there is one.
         if not sees(request):
             raise web.HTTPNotFound
+        await measure()
         return await page(request)
 
     return [

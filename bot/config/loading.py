@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import SecretStr
 
@@ -77,9 +77,14 @@ class Settings:
 
     @property
     def json_logs(self) -> bool:
-        """Whether log lines are JSON. By default they are, unless stderr is a terminal."""
+        """Whether log lines are JSON. By default they are, unless they go to a terminal."""
         wanted = self.values.log_format
-        return not sys.stderr.isatty() if wanted is None else wanted == "json"
+        return not self.log_stream.isatty() if wanted is None else wanted == "json"
+
+    @property
+    def log_stream(self) -> TextIO:
+        """Where log lines go."""
+        return sys.stdout if self.values.log_stream == "stdout" else sys.stderr
 
     @property
     def git_credentials(self) -> str | None:

@@ -25,6 +25,7 @@ from bot.config.values import (
     Host,
     LogFormat,
     LogLevel,
+    LogStream,
     LongText,
     Members,
     Port,
@@ -232,6 +233,8 @@ class SettingsTable(Table):
     """How long SIGTERM and SIGHUP wait for running deployments."""
     log_format: LogFormat | None = None
     """`console` or `json`. Default: console on a terminal, else json."""
+    log_stream: LogStream = "stderr"
+    """Where log lines go: `stderr` or `stdout`."""
     log_level: LogLevel = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
     webhook_allow_private: bool = False

@@ -200,6 +200,7 @@ AnyPort = Annotated[int, Field(ge=0, le=65535)]
 ServerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 AppName = Annotated[str, Field(pattern=r"^[^\s`*_~<>@#|]{1,255}$")]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
+LogStream = Annotated[Literal["stderr", "stdout"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
 DatabaseUrl = Annotated[
     SecretStr,

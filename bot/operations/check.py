@@ -13,7 +13,7 @@ from bot.errors import BotError, ConfigError
 from bot.operations.check_servers import check_servers
 from bot.operations.check_slack import check_slack
 from bot.operations.database import check_database, open_records
-from bot.operations.findings import Check, fine, sentence, warning, wrong
+from bot.operations.findings import CONFIG, Check, fine, sentence, warning, wrong
 from bot.operations.printing import redactor_at_hand
 from bot.redaction import Redactor
 from bot.webhooks.sender import refusal
@@ -31,14 +31,14 @@ async def run_checks(
     settings, errors = read_all(os.environ if environ is None else environ, folder or Path.cwd())
     mask = redactor_at_hand().text
     config = [
-        wrong("config", f"{one.source}: {one.setting}: {mask(one.problem)}.", mask(one.fix))
+        wrong(CONFIG, f"{one.source}: {one.setting}: {mask(one.problem)}.", mask(one.fix))
         for one in errors
     ]
     if settings is None:
         return [*config, await _check_git()]
     if not errors:
-        config = [fine("config", f"complete ({settings.given.file or 'environment only'}).")]
-    config = [*(warning("config", "warning.", one) for one in settings.warnings()), *config]
+        config = [fine(CONFIG, f"complete ({settings.given.file or 'environment only'}).")]
+    config = [*(warning(CONFIG, "warning.", one) for one in settings.warnings()), *config]
     parts: Mapping[str, Awaitable[Check | Sequence[Check]]] = {
         "git": _check_git(),
         "database": _check_database(settings),

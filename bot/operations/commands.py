@@ -13,7 +13,7 @@ from bot.deployments.requests.from_shell import ShellRequestKind
 from bot.operations import approvals, live, locking, records, requesting, webhooks
 from bot.operations.check import run_checks
 from bot.operations.database import check_database, open_records, upgrade_database
-from bot.operations.findings import summary
+from bot.operations.findings import exit_status, summary
 from bot.operations.printing import print_json, print_lines, print_log
 from bot.operations.settings import shown, shown_line
 from bot.store.sql_store import SqlStore
@@ -43,14 +43,14 @@ def _print_json(value: object) -> int:
 
 
 def check(*, json: bool) -> int:
-    """Print all checks, one line each. Returns 1 if one failed."""
+    """Print all checks, one line each. Returns 1 if something is wrong, 2 if a setting is."""
     found = asyncio.run(run_checks())
     if json:
         _print_json({"ok": all(one.ok for one in found), "checks": [one.json() for one in found]})
     else:
         print_lines([one.line() for one in found], masked=True)
         print_lines([summary(found)])
-    return DONE if all(one.ok for one in found) else FAILED
+    return exit_status(found)
 
 
 def status(which: str | None, *, json: bool) -> int:

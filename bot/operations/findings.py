@@ -14,6 +14,8 @@ class State(StrEnum):
     WRONG = "wrong"
 
 
+CONFIG = "config"
+"""The check of the settings themselves."""
 SHOWN = {State.OK: "ok   ", State.WARNING: "WARN ", State.WRONG: "WRONG"}
 
 
@@ -73,6 +75,12 @@ def sentence(error: Exception) -> str:
         return "no answer in time."
     text = " ".join(str(error).split()) or type(error).__name__
     return text if text.endswith(".") else f"{text}."
+
+
+def exit_status(found: Sequence[Check]) -> int:
+    """0: nothing is wrong; 2: a setting is, as for `run`; else 1."""
+    bad = {one.what for one in found if not one.ok}
+    return 2 if CONFIG in bad else int(bool(bad))
 
 
 def summary(found: Sequence[Check]) -> str:

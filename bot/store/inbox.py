@@ -14,6 +14,9 @@ from bot.store.leases import DatabaseClock, NowMs
 from bot.store.lock_tables import shell_requests as rows
 from bot.store.tables import deployments
 
+TAKEN_AGAIN = timedelta(seconds=60)
+"""For how long after its shell's patience another bot may take what a dead one had taken. The shell
+waits longer than this for the answer."""
 KEPT = timedelta(days=1)
 """How long a request is kept whose shell never came back for its answer."""
 
@@ -86,12 +89,11 @@ class SqlInbox:
             await tx.connection.execute(delete(rows).where(rows.c.id == request_id))
 
     def _is_free(self) -> ColumnElement[bool]:
-        return and_(
-            rows.c.deployment_id.is_(None),
-            rows.c.refusal.is_(None),
-            rows.c.until_ms > self._now_ms(),
-            or_(rows.c.taken_until_ms.is_(None), rows.c.taken_until_ms <= self._now_ms()),
-        )
+        now = self._now_ms()
+        untaken = and_(rows.c.taken_until_ms.is_(None), rows.c.until_ms > now)
+        # Its shell knows that a bot took it, and waits longer for the answer.
+        left = and_(rows.c.taken_until_ms <= now, rows.c.until_ms > now - _ms(TAKEN_AGAIN))
+        return and_(rows.c.deployment_id.is_(None), rows.c.refusal.is_(None), or_(untaken, left))
 
 
 def _read(body: Mapping[str, Any]) -> ShellRequest:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    func,
     insert,
     select,
     update,
@@ -159,6 +160,21 @@ class SqlOutbox:
         async with self._database.read() as connection:
             rows = await connection.execute(select(endpoints).order_by(endpoints.c.lane))
             return {row.lane: row.reason for row in rows}
+
+    @whole
+    async def ages(self) -> Mapping[str, timedelta]:
+        """Lane -> how long its oldest row has waited; only lanes that are on, and have one."""
+        rows = self._rows
+        oldest = (
+            select(rows.c.lane, func.min(rows.c.created_at).label("since"))
+            .where(rows.c.state == WAITING)
+            .where(~exists().where(endpoints.c.lane == rows.c.lane))
+            .group_by(rows.c.lane)
+        )
+        now = self._clock.now()
+        async with self._database.read() as connection:
+            found = (await connection.execute(oldest)).all()
+        return {row.lane: max(timedelta(0), now - row.since) for row in found}
 
     async def _fail(
         self, which: ColumnElement[bool], *, at: datetime, error: str, state: str

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +35,7 @@ from bot.outbox import (
     Outgoing,
     open_lanes,
 )
+from bot.release import release
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of secrets, not one
 
@@ -270,7 +270,7 @@ def _session(*, allow_private: bool, attempt_s: float) -> aiohttp.ClientSession:
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=attempt_s, sock_connect=CONNECT_S),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"user-agent": f"deploybot/{version('dokku-deploybot')}"},
+        headers={"user-agent": f"deploybot/{release()}"},
         auto_decompress=False,
         trust_env=False,
     )

@@ -9,13 +9,21 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.config.loading import load_settings
-from bot.deployments.model import Failure, Phase, Trigger
-from bot.deployments.requests.from_shell import ShellRequestKind
+from bot.deployments.model import Actor, Failure, Phase, Trigger
+from bot.deployments.requests.from_shell import (
+    ShellAnswer,
+    ShellRequest,
+    ShellRequestKind,
+    handle,
+)
+from bot.deployments.requests.service import Service
 from bot.errors import Declined
 from bot.operations.database import upgrade_database
 from bot.operations.requesting import CommandLine, Patience, request
 from bot.store.engine import open_store
+from bot.store.inbox import SqlInbox
 from bot.store.lock_tables import shell_requests
+from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from tests.scenarios.conftest import QuickClock, World, open_world, shown
 from tests.support.bot_process import BotProcess, Command
@@ -60,6 +68,8 @@ async def test_deployment_from_a_shell_is_one_like_any_other(tmp_path: Path) -> 
         (message,) = it.messages_of("myapp")
         assert "Deployed" in shown(message)
         assert OPERATOR in shown(message)
+        reply = await it.world.replied("was deployed", message=message)
+        assert "<@" not in shown(reply)
         (result,) = await it.until_webhooks("myapp")
         assert (result["status"], result["trigger"]) == ("succeeded", "cli")
         assert result["requested_by"] == {"user": "cli", "team": None, "name": OPERATOR}
@@ -234,3 +244,42 @@ async def test_interrupted_before_a_bot_took_it(
         process.send_signal(signal.SIGTERM)
         assert await process.ended() == 1
         assert "nothing was started" in "\n".join(process.lines)
+
+
+async def test_request_of_a_bot_that_died_before_its_answer_starts_nothing_twice(
+    world: World,
+) -> None:
+    assert world.bot is not None
+    store = world.bot.service.queries.store
+    assert isinstance(store, SqlStore)
+    inbox = SqlInbox(store.database)
+    ask = ShellRequest(
+        id="01M8P8MXSFXAENG52N1MQ6Z059",
+        kind=ShellRequestKind.DEPLOY,
+        actor=Actor(user="cli", name=OPERATOR),
+        channel=world.deploys.id,
+        app="myapp",
+    )
+    await inbox.put(ask, within=timedelta(hours=1))
+    await handle(ask, service=world.bot.service, inbox=inbox)
+    first = await inbox.answered(ask.id)
+    # As if it had died: what it had stored is there, its answer is not.
+    await inbox.forget(ask.id)
+    await inbox.put(ask, within=timedelta(hours=1))
+    await handle(ask, service=world.bot.service, inbox=inbox)
+    assert await inbox.answered(ask.id) == first
+    await world.until_message("Deployed")
+    (row,) = await world.ended()
+    assert first == ShellAnswer(deployment_id=row.id)
+    assert len(world.messages) == 1
+
+
+async def test_bug_of_the_bot_is_answered_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_service: Service, _ask: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Service, "request", broken)
+    said = await deploy(world, status=1)
+    assert "The bot failed while it handled the request" in said

@@ -1,15 +1,18 @@
 """`deploybot run` with a wrong setting exits with 2; with an unreachable server it keeps trying."""
 
+import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import aiohttp
 import asyncssh
 import pytest
 
 from bot.simulators.environment import Simulators, open_simulators
 from bot.slack.manifest import manifest
+from tests.support.bot_process import BotProcess, Command
 from tests.support.run_command import RunCommand, run_command
 
 
@@ -224,3 +227,35 @@ async def test_idle_bot_stops_at_once(simulators: Simulators, tmp_path: Path) ->
         command.process.send_signal(signal.SIGTERM)
         assert await command.ended(within_s=3) == 0
     assert_no_secret(command, simulators.settings)
+
+
+async def test_log_lines_on_stdout_and_metrics_of_a_running_bot(
+    simulators: Simulators, tmp_path: Path
+) -> None:
+    port = a_closed_port()
+    environ = {
+        **simulators.settings,
+        "DEPLOYBOT_LOG_FORMAT": "json",
+        "DEPLOYBOT_LOG_STREAM": "stdout",
+        "PORT": str(port),
+    }
+    process = await BotProcess.start(Command("run"), environ, folder=tmp_path, hides=(2,))
+    try:
+        line = json.loads(await process.said('"ready"'))
+        assert line["level"] == "info"
+        assert await process.ready(), process.last_lines
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+        ):
+            page = await answer.text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert await process.ended() == 0
+    for sample in (
+        "deploybot_slack_connected 1.0",
+        'deploybot_outbox_age_seconds{receiver="webhooks"} 0.0',
+        'deploybot_server_up{server="default"} 1.0',
+        "deploybot_build_info{",
+    ):
+        assert sample in page

@@ -1,8 +1,10 @@
 """The command line: arguments, exit status, errors."""
 
+import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,44 @@ def test_help_exits_with_0(capsys: Capsys) -> None:
     assert "..." not in out.partition("Commands:")[2]
 
 
+@pytest.mark.parametrize(
+    "words", [["-h"], ["db", "-h"], ["deploy", "-h"], ["webhooks", "test", "-h"]]
+)
+def test_short_help_everywhere(words: list[str], capsys: Capsys) -> None:
+    assert run_cli(words) == 0
+    assert "Usage: deploybot" in capsys.readouterr().out
+
+
+def test_version_is_the_one_of_the_project(capsys: Capsys) -> None:
+    assert run_cli(["--version"]) == 0
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert capsys.readouterr().out == f"deploybot {project['project']['version']}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("deploybot ret", "retry"),
+        ("deploybot webhooks tes", "test"),
+        ("deploybot deploy --wa", "--wait"),
+    ],
+)
+def test_words_are_completed_in_a_shell(typed: str, offered: str) -> None:
+    environ = os.environ | {
+        "_DEPLOYBOT_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from bot.cli import main; main()"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environ,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, [offered]), done.stderr
+
+
 def test_manifest_is_printed(capsys: Capsys) -> None:
     assert run_cli(["manifest"]) == 0
     assert capsys.readouterr().out == manifest_text()
@@ -100,6 +140,32 @@ def test_wrong_setting_prints_one_line_and_exits_with_2(
     assert (
         capsys.readouterr().err == "deploybot: environment: PORT: not a whole number. Write one.\n"
     )
+
+
+def test_check_without_settings_ends_with_2_and_names_what_is_missing(
+    capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "DOKKU_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert run_cli(["check"]) == 2
+    out = capsys.readouterr().out
+    for name in ("SLACK_BOT_TOKEN: missing", "SLACK_APP_TOKEN: missing", "DOKKU_HOST: missing"):
+        assert out.count(name) == 1
+    assert run_cli(["check", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_simulators_and_their_recordings_are_not_loaded_by_the_bot() -> None:
+    script = (
+        "import sys, bot.process, bot.operations.commands;"
+        "loaded = [name for name in sys.modules if name.startswith('bot.simulators')];"
+        "sys.exit(f'imported: {loaded}' if loaded else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_demo_passes_its_options(monkeypatch: pytest.MonkeyPatch) -> None:

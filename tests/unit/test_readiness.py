@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bot.clock import SystemClock
+from bot.metrics import Metrics
 from bot.readiness import TOKEN_EVERY_S, WRITE_EVERY_S, Readiness, Seldom
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.bolt import Intake, open_intake
@@ -109,3 +110,13 @@ async def test_many_callers_share_one_look() -> None:
     assert await seldom.answer(look) == "look 1"
     clock.now = WRITE_EVERY_S
     assert await seldom.answer(look) == "look 2"
+
+
+async def test_metrics_say_whether_slack_is_connected() -> None:
+    metrics = Metrics()
+    await Readiness().measure(metrics)
+    assert "deploybot_slack_connected 0.0" in metrics.page().decode()
+    assert 'deploybot_outbox_age_seconds{receiver="slack"} NaN' in metrics.page().decode()
+    async with listening(socket=False) as (_, intake):
+        await Readiness(intake=intake).measure(metrics)
+        assert "deploybot_slack_connected 1.0" in metrics.page().decode()

@@ -302,6 +302,8 @@ class Dispatcher:
 
     async def _run(self, worker: Worker, idle: timedelta) -> None:
         deployment_id, fence = worker.owned.id, worker.owned.row.fence
+        # Lines of libraries have the id, too.
+        structlog.contextvars.bind_contextvars(deployment_id=deployment_id)
         try:
             await self._run_on(worker, idle)
         except (LeaseLost, StaleState) as stale:

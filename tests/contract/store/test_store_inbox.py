@@ -8,7 +8,7 @@ import pytest
 
 from bot.deployments.model import Actor, Trigger
 from bot.deployments.requests.from_shell import ShellAnswer, ShellRequest, ShellRequestKind
-from bot.store.inbox import KEPT, SqlInbox
+from bot.store.inbox import KEPT, TAKEN_AGAIN, SqlInbox
 from bot.store.lock_tables import shell_requests
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import Dial, a_deployment, said
@@ -56,10 +56,15 @@ async def test_nobody_takes_it_when_its_shell_has_stopped_waiting(
 
 async def test_request_of_a_bot_that_died_is_taken_again(inbox: SqlInbox, dial: Dial) -> None:
     await inbox.put(ASK, within=WITHIN)
+    dial.ahead += WITHIN - timedelta(seconds=2)
     assert await inbox.take(ASK.id, HOLD)
+    assert list(await inbox.waiting()) == []
     dial.ahead += HOLD + timedelta(seconds=1)
     assert list(await inbox.waiting()) == [ASK]
     assert await inbox.take(ASK.id, HOLD)
+    # Not for ever: by then its shell has told that it got no answer.
+    dial.ahead += TAKEN_AGAIN
+    assert list(await inbox.waiting()) == []
 
 
 async def test_taken_request_is_not_withdrawn(inbox: SqlInbox) -> None:

@@ -182,3 +182,18 @@ async def test_two_replicas_never_take_the_same_row(store: SqlStore, other: SqlS
     while batch := await take(store, limit=5):
         got += kinds(batch)
     assert sorted(got) == sorted(f"{number}-1" for number in range(12))
+
+
+async def test_age_is_that_of_the_oldest_row_that_waits(store: SqlStore, clock: StillClock) -> None:
+    assert await store.outbox.ages() == {}
+    deployment = await tell(store, await start(store), "a")
+    clock.move(timedelta(minutes=20))
+    await tell(store, deployment, "b")
+    assert await store.outbox.ages() == {
+        HOOK: timedelta(minutes=20),
+        "slack": timedelta(minutes=20),
+    }
+    (out,) = await take(store, "slack")
+    await store.outbox.delivered(out.id)
+    await store.outbox.turn_off(HOOK, "410")
+    assert await store.outbox.ages() == {"slack": timedelta(0)}
