@@ -10,7 +10,7 @@ from bot.deployments.model import AppKey, AppPolicy, Deployment, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS, WAITING, status_of
 from bot.slack.render import words
-from bot.slack.render.blocks import Answer, Json, context, section
+from bot.slack.render.blocks import FALLBACK_TEXT, Answer, Json, context, section
 from bot.slack.render.history import HistoryPage, page_buttons
 from bot.slack.render.live_state import LONGEST_SENTENCE, live_lines, live_mrkdwn
 from bot.slack.render.locks import lock_line
@@ -87,9 +87,11 @@ def live_answer(
             past = _past(state.newest, now, name_server=name_server)
             blocks.append(context(f"Last deployment: {past}"))
     blocks += details_row(found)
-    return Answer(
-        text=" ".join(_in_short(one, snapshot, now) for one in found), blocks=tuple(blocks)
-    )
+    text = ""
+    for report in found:  # whole sentences, as many as Slack takes
+        more = (" " if text else "") + _in_short(report, snapshot, now)
+        text += more if length(text) + length(more) < FALLBACK_TEXT else ""
+    return Answer(text=text, blocks=tuple(blocks))
 
 
 def _in_short(report: LiveReport, snapshot: Snapshots, now: datetime) -> str:
