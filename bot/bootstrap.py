@@ -15,8 +15,6 @@ from ulid import ULID
 from bot.clock import Clock, SystemClock, Tasks
 from bot.config.loading import Settings
 from bot.deployments.execution.dispatcher import Dispatcher
-from bot.deployments.model import Deployment
-from bot.deployments.ports import Catalog
 from bot.deployments.requests.from_shell import ShellRequest, handle
 from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DATABASE_PAUSE, DeploymentCache, MessageRecovery
@@ -26,6 +24,7 @@ from bot.dokku.servers import DokkuServers, open_servers
 from bot.domain import Ports, assemble_domain
 from bot.errors import Refused, StoreError
 from bot.git import GitRefs
+from bot.lanes import open_lanes
 from bot.metrics import DeploymentMetrics, Metrics
 from bot.names import commit_url, compare_url
 from bot.outbox import LaneTiming
@@ -38,15 +37,11 @@ from bot.slack.client import SlackClient, open_client
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
-from bot.slack.notices import open_notices
-from bot.slack.result_posts import open_result_posts
-from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
 from bot.store.inbox import SqlInbox
 from bot.store.lock_tables import shell_requests
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
-from bot.webhooks.sender import open_sender
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +108,7 @@ async def open_bot(
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
         cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
+        name_server = len(servers.names()) > 1
         replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
         share = BudgetShare(
             beat=partial(store.leases.beat, replica), running=lambda: dispatcher.active
@@ -126,7 +122,7 @@ async def open_bot(
             ),
             metrics,
             clock,
-            name_server=len(servers.names()) > 1,
+            name_server=name_server,
         )
         poller = Poller(interval=timing.poll_interval, lateness=metrics.poll_lateness.observe)
         domain = assemble_domain(
@@ -150,54 +146,17 @@ async def open_bot(
             max_running=settings.max_running(),
         )
         service, dispatcher, deployments = domain.service, domain.dispatcher, domain.deployments
-        sender = await stack.enter_async_context(
-            open_sender(
-                endpoints=settings.endpoints(),
-                outbox=store.outbox,
-                clock=clock,
-                allow_private=settings.values.webhook_allow_private,
-                count=metrics.delivered,
-                timing=lane_timing,
-            )
+        await open_lanes(
+            stack,
+            settings,
+            store,
+            client,
+            clock=clock,
+            metrics=metrics,
+            limits=slack_limits,
+            timing=lane_timing,
+            name_server=name_server,
         )
-        replies = await stack.enter_async_context(
-            open_thread_replies(
-                client=client,
-                outbox=store.outbox,
-                get=store.get,
-                clock=clock,
-                limits=slack_limits,
-                name_server=len(servers.names()) > 1,
-                broadcasts=_broadcasts(settings.catalog()),
-                timing=lane_timing,
-            )
-        )
-
-        notices = await stack.enter_async_context(
-            open_notices(
-                client=client,
-                outbox=store.notices,
-                clock=clock,
-                limits=slack_limits,
-                name_server=len(servers.names()) > 1,
-                timing=lane_timing,
-            )
-        )
-
-        results = await stack.enter_async_context(
-            open_result_posts(
-                client=client,
-                outbox=store.outbox,
-                get=store.get,
-                clock=clock,
-                limits=slack_limits,
-                name_server=len(servers.names()) > 1,
-                timing=lane_timing,
-            )
-        )
-        for lane in (sender, replies, notices, results):
-            changed = lane.on_change
-            stack.callback(store.database.subscribe(changed))
         stack.callback(store.database.subscribe(dispatcher.on_change))
         live.start(shows_running=dispatcher.shows)
         stack.push_async_callback(live.stop)
@@ -323,14 +282,6 @@ def _build_live_messages(
         compare_url=compare_url,
         edit_lag=metrics.edited,
     )
-
-
-def _broadcasts(catalog: Catalog) -> Callable[[Deployment], bool]:
-    def broadcasts(deployment: Deployment) -> bool:
-        rules = catalog.rules_of(deployment.target, deployment.app)
-        return rules is not None and rules.broadcast
-
-    return broadcasts
 
 
 def _in_channel(

@@ -4,7 +4,7 @@ Slack has no idempotency key. A message to a channel carries the id of its row a
 looked for before it may be sent again; a direct message may arrive twice, but is never lost.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +12,7 @@ from datetime import timedelta
 import structlog
 
 from bot.clock import Clock
+from bot.deployments.locks.rules import ENDED
 from bot.errors import SlackError
 from bot.outbox import (
     NOTICES_LANE,
@@ -29,7 +30,7 @@ from bot.slack.client import SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.render.blocks import section
 from bot.slack.render.locks import notice_words
-from bot.slack.render.text import plain_times
+from bot.slack.render.text import mention, plain_times
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +38,8 @@ NOBODY_THERE = frozenset(
     {
         "account_inactive",
         "cannot_dm_bot",
+        "is_inactive",
+        "messages_tab_disabled",
         "channel_not_found",
         "is_archived",
         "not_in_channel",
@@ -67,10 +70,26 @@ class Notices:
                 to, text=plain_times(text), blocks=(section(text),), deployment_id=row.id
             )
         except SlackError as error:
-            if error.code in NOBODY_THERE:
+            if not _is_final(error):
+                return Failed(f"{error.code or 'refused'}: {error}")
+            holder = row.body.get("holder")
+            user = str(holder.get("user")) if isinstance(holder, Mapping) else ""
+            if row.kind != ENDED or user == to or mention(user) is None:
+                return Undeliverable(f"{error.code}: {error}")
+            # Who set the lock has to know, even where the channel takes no message.
+            return await self._tell(user, row, text)
+        return Delivered()
+
+    async def _tell(self, user: str, row: Outgoing, text: str) -> Attempt:
+        try:
+            await self.client.post(
+                user, text=plain_times(text), blocks=(section(text),), deployment_id=row.id
+            )
+        except SlackError as error:
+            if _is_final(error):
                 return Undeliverable(f"{error.code}: {error}")
             return Failed(f"{error.code or 'refused'}: {error}")
-        return Delivered()
+        return Delivered("sent to its holder")
 
     def _may_be_there(self, row: Outgoing) -> bool:
         """A try may have got through: one failed, or a process died while it held the row."""
@@ -91,6 +110,11 @@ class Notices:
             _log.info("channel_not_readable", code=error.code, outgoing=row.id)
             return False
         return found is not None
+
+
+def _is_final(error: SlackError) -> bool:
+    """Whether no later try can work: nobody is there, or a setting does not allow it."""
+    return error.code in NOBODY_THERE or error.code.startswith("restricted_action")
 
 
 @asynccontextmanager

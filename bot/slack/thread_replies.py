@@ -43,6 +43,9 @@ _log = structlog.get_logger(__name__)
 
 PATIENT_TRIES = 2
 """So often a message that is missing, or a thread that refuses replies, is waited for."""
+LONGEST_CORRECTION = 90
+LONGEST_REASON = 500
+"""Characters. In the text for notifications fewer: it may get four times as long when escaped."""
 OUT_OF_CHANNEL = (
     "I can't post in <#{channel}>. Its message will show this once I am back: `/invite` me there."
 )
@@ -164,14 +167,15 @@ def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -
     if row.kind == NOTE:
         note = txt.one_line(str(row.body.get("text") or ""))
         return Reply(
-            text=txt.inert(note, 900), blocks=(kit.plain_section(txt.cut(note, 900) or "-"),)
+            text=txt.inert(note, 700), blocks=(kit.plain_section(txt.cut(note, 900) or "-"),)
         )
     result = result_reply(deployment, name_server=name_server)
     correction = correction_of(row)
     if not correction:
         return result
+    correction = txt.cut(txt.one_line(correction), LONGEST_CORRECTION)
     return Reply(
-        text=f"{correction} {result.text}",
+        text=f"{txt.inert(correction, LONGEST_CORRECTION)} {result.text}",
         blocks=(kit.plain_section(correction), *result.blocks),
     )
 
@@ -233,8 +237,8 @@ def result_reply(
     addressed = f"{who} {line}" if who else line
     blocks = [kit.section(addressed)]
     if reason := words.reason_words(deployment):
-        blocks.append(kit.plain_section(txt.cut(reason, 500)))
-        addressed += f" {txt.inert(reason, 300)}"
+        blocks.append(kit.plain_section(txt.cut(txt.one_line(reason), LONGEST_REASON) or "-"))
+        addressed += f" {txt.inert(reason, LONGEST_REASON // 2)}"
     return Reply(text=addressed, blocks=tuple(blocks))
 
 

@@ -11,6 +11,11 @@ from bot.deployments.model import Live, Status
 from bot.deployments.verdict.wording import LIVE_SENTENCES, STATUS_ICONS, beside_facts
 from bot.outbox import CORRECTED
 
+LONGEST_NAME, LONGEST_REASON = 255, 2_000
+"""Characters that are shown."""
+LONGEST_FALLBACK = 700
+"""Of the text for notifications, before it is escaped: four times as long it still fits."""
+_LOOKALIKES = str.maketrans({"*": "\u2217", "`": "\u02cb", "~": "\u223c"})
 HEADLINES = {
     Status.PENDING: "Pending:",
     Status.RUNNING: "Deploying",
@@ -23,18 +28,19 @@ HEADLINES = {
 def slack_message(body: Mapping[str, Any], *, name_server: bool = True) -> dict[str, object]:
     """Make `{text, blocks}` from a standard body. `name_server`: there are several."""
     data: Mapping[str, Any] = body["data"]
+    app, ref, server = (_one_line(data[key]) for key in ("app", "ref", "server"))
     status = Status(data["status"])
     corrected = "Corrected: " if body["type"] == CORRECTED else ""
     lead = f"{STATUS_ICONS[status]} {corrected}{HEADLINES[status]} "
     commit = f" ({data['sha'][:7]})" if data["sha"] else ""
-    ending = f" to {data['server']}" if name_server else ""
+    ending = f" to {server}" if name_server else ""
     ending += _duration(data["duration_s"])
     sentences = " ".join(_sentences(data))
     headline: list[dict[str, object]] = [
         {"type": "text", "text": lead},
-        {"type": "text", "text": data["app"], "style": {"bold": True}},
+        {"type": "text", "text": app, "style": {"bold": True}},
         {"type": "text", "text": " "},
-        {"type": "text", "text": data["ref"], "style": {"code": True}},
+        {"type": "text", "text": ref, "style": {"code": True}},
         {"type": "text", "text": commit + ending},
     ]
     sections = [_section(headline)]
@@ -43,9 +49,9 @@ def slack_message(body: Mapping[str, Any], *, name_server: bool = True) -> dict[
     if data["slack"]["permalink"]:
         link = {"type": "link", "url": data["slack"]["permalink"], "text": "Open the message"}
         sections.append(_section([link]))
-    fallback = f"{lead}{data['app']} {data['ref']}{commit}{ending}"
+    fallback = f"{lead}{app} {ref}{commit}{ending}"
     return {
-        "text": _escape(f"{fallback}. {sentences}".rstrip(" .") + "."),
+        "text": _escape(f"{fallback}. {sentences}"[:LONGEST_FALLBACK].rstrip(" .") + "."),
         "blocks": [{"type": "rich_text", "elements": sections}],
     }
 
@@ -56,7 +62,8 @@ def _section(elements: list[dict[str, object]]) -> dict[str, object]:
 
 def _sentences(data: Mapping[str, Any]) -> list[str]:
     # The headline says how it ended.
-    reason = beside_facts(str(data["reason"] or "").strip(), failure=None, live=None)
+    reason = _one_line(data["reason"], LONGEST_REASON) if data["reason"] else ""
+    reason = beside_facts(reason, failure=None, live=None)
     if not reason and data["live"] == Live.NEW and data["status"] == Status.SUCCEEDED:
         return []
     if reason and reason[-1] not in ".!?":
@@ -73,6 +80,13 @@ def _duration(seconds: float | None) -> str:
     return f" in {minutes}m {rest}s" if minutes else f" in {rest}s"
 
 
+def _one_line(text: object, most: int = LONGEST_NAME) -> str:
+    """Foreign text without line breaks and marks of the writing direction. Never empty."""
+    seen = "".join(one if one.isprintable() else " " for one in str(text))
+    return " ".join(seen.split())[:most] or "-"
+
+
 def _escape(text: str) -> str:
+    text = text.translate(_LOOKALIKES)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("@", "@\u2060")

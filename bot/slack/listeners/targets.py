@@ -18,8 +18,9 @@ LONGEST_TEXT = 20_000
 """Characters of a message that are read; Slack's limit is 40,000."""
 MOST_TARGETS = 10
 """Readings of one message that are offered."""
-DEEPEST = 8
-"""Levels of nested blocks that are read; Slack nests four."""
+DEEPEST = 16
+"""Lists and objects inside each other that are read. A link in rich text in a shared message, which
+Slack puts into an attachment, is inside eleven."""
 
 _LINK = re.compile(r"\b(?:https?|ssh|git)://[^\s<>|\"'`]+|\bgit@[\w.-]+:[^\s<>|\"'`]+")
 _SHA = re.compile(r"(?<![\w/.-])(?=[0-9a-f]*[0-9])[0-9a-f]{7,40}(?![\w/-])")

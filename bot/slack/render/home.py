@@ -16,7 +16,7 @@ from bot.slack.render import blocks as kit
 from bot.slack.render import words
 from bot.slack.render.blocks import Button, Json, Situation, Style, button_row
 from bot.slack.render.locks import lock_line, unlock_button
-from bot.slack.render.text import clock_time, code, day_time, duration, link, short_sha
+from bot.slack.render.text import clock_time, code, day_time, duration, link, one_line, short_sha
 
 DEPLOY = "home_deploy"
 """The action id of the `Deploy` button."""
@@ -67,7 +67,7 @@ def home_view(home: Home, *, buttons: Sequence[Button], metadata: str) -> Json:
 
 def sentence_view(sentence: str) -> Json:
     """For someone who may not see it, or while it cannot be read: one sentence."""
-    return _view([kit.plain_section(sentence[:LONGEST_ENTRY] or "-")], "")
+    return _view([kit.plain_section(one_line(sentence)[:LONGEST_ENTRY] or "-")], "")
 
 
 def _view(blocks: Sequence[Json], metadata: str) -> Json:

@@ -6,7 +6,17 @@ from typing import Any
 from bot.deployments.lock import ALL, Lock
 from bot.deployments.locks import rules
 from bot.deployments.model import Actor, AppKey
-from bot.slack.render.blocks import Answer, Json, Style, actions, button, plain, section, spoken
+from bot.slack.render.blocks import (
+    LONGEST_VALUE,
+    Answer,
+    Json,
+    Style,
+    actions,
+    button,
+    plain,
+    section,
+    spoken,
+)
 from bot.slack.render.text import cut, day_time, inert, one_line, person, plain_times
 
 RELEASE, TAKE_OVER, FOLLOW = "lock_release", "lock_take_over", "app_follow"
@@ -36,7 +46,8 @@ def locked_answer(
     line = f"{lock_line(lock, name_server=name_server)}. Only the holder can deploy meanwhile."
     line += f" {more}" if more else ""
     elements = [unlock_button(lock), _take_over(lock)] if may_end else []
-    elements += [follow_button(app, key)] if key != ALL else []
+    follow = follow_button(app, key)
+    elements += [follow] if key != ALL and len(follow["value"]) <= LONGEST_VALUE else []
     blocks = [section(line)]
     if elements:
         blocks.append(actions(elements))

@@ -15,14 +15,15 @@ from tests.support.outbox import HandClock
 class FakeSlack:
     """Posts, or refuses."""
 
-    def __init__(self, *, code: str = "", found: str | None = None) -> None:
+    def __init__(self, *, code: str = "", found: str | None = None, refuses: str = "C01") -> None:
+        self._refuses = refuses
         self.posted: list[tuple[str, str]] = []
         self.searched = 0
         self._code = code
         self._found = found
 
     async def post(self, channel: str, *, text: str, **_: Any) -> str:
-        if self._code:
+        if self._code and channel == self._refuses:
             raise SlackError("Slack refused it.", code=self._code)
         self.posted.append((channel, text))
         return "1.2"
@@ -90,4 +91,18 @@ async def test_direct_message_is_repeated_without_a_search() -> None:
     [("ratelimited", Failed), ("", Delivered), ("user_not_found", Undeliverable)],
 )
 async def test_refusal_is_tried_again_unless_nobody_is_there(code: str, outcome: type) -> None:
-    assert isinstance(await sent(FakeSlack(code=code), a_row()), outcome)
+    slack = FakeSlack(code=code, refuses="U0ADA")
+    assert isinstance(await sent(slack, a_row("U0ADA")), outcome)
+
+
+@pytest.mark.parametrize(
+    "code", ["is_archived", "not_in_channel", "restricted_action_read_only_channel"]
+)
+async def test_end_of_a_lock_is_told_to_its_holder_where_its_channel_takes_no_message(
+    code: str,
+) -> None:
+    slack = FakeSlack(code=code)
+    assert await sent(slack, a_row()) == Delivered("sent to its holder")
+    ((to, text),) = slack.posted
+    assert to == "U0ADA"
+    assert "*web* on production is no longer locked" in text

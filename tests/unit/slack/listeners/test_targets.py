@@ -240,6 +240,53 @@ def test_attachments_of_other_bots_are_read(attachment: dict[str, object]) -> No
     assert find_target(text) == Target(app="shop", ref="fix")
 
 
+REQUESTS = {
+    "https://github.com/acme/shop/pull/5": "refs/pull/5/head",
+    "https://github.example.com/acme/shop/pull/5/files": "refs/pull/5/head",
+    "https://gitlab.com/acme/sub/shop/-/merge_requests/5": "refs/merge-requests/5/head",
+    "https://git.example.com/acme/shop/-/merge_requests/5#note_1": "refs/merge-requests/5/head",
+    "https://bitbucket.org/acme/shop/pull-requests/5/a-title": "refs/pull-requests/5/from",
+    "https://codeberg.org/acme/shop/pulls/5": "refs/pull/5/head",
+    "https://gitea.example.com/acme/shop/pulls/5/commits": "refs/pull/5/head",
+}
+"""Pull and merge requests of each forge, and the ref that each names."""
+
+
+def everywhere(link: str) -> dict[str, dict[str, object]]:
+    """A message of another bot with the link in one place."""
+    rich = {
+        "type": "rich_text",
+        "elements": [
+            {"type": "rich_text_section", "elements": [{"type": "link", "url": link, "text": "Go"}]}
+        ],
+    }
+    text = {"type": "mrkdwn", "text": f"Merged <{link}|the request>"}
+    button = {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": link}
+    return {
+        "text": {"text": f"see <{link}>"},
+        "labelled": {"text": f"see <{link}|this one>"},
+        "section": {"blocks": [{"type": "section", "text": text}]},
+        "field": {"blocks": [{"type": "section", "fields": [text]}]},
+        "context": {"blocks": [{"type": "context", "elements": [text]}]},
+        "rich text": {"blocks": [rich]},
+        "button": {"blocks": [{"type": "actions", "elements": [button]}]},
+        "accessory": {"blocks": [{"type": "section", "text": text, "accessory": button}]},
+        "attachment": {"attachments": [{"title": "Merged", "title_link": link}]},
+        "attachment text": {"attachments": [{"text": f"<{link}|#5>", "fallback": "x"}]},
+        "blocks of an attachment": {"attachments": [{"blocks": [rich]}]},
+        "shared message": {
+            "attachments": [{"message_blocks": [{"message": {"blocks": [rich]}}]}],
+        },
+    }
+
+
+@pytest.mark.parametrize("link", REQUESTS)
+@pytest.mark.parametrize("place", everywhere(""))
+def test_request_of_any_forge_is_read_anywhere_in_a_message(link: str, place: str) -> None:
+    found = find_target(message_text(everywhere(link)[place]))
+    assert (found.app, found.ref) == ("shop", REQUESTS[link])
+
+
 def test_hidden_value_of_a_button_names_nothing() -> None:
     button = {"type": "button", "text": {"type": "plain_text", "text": "Go"}, "value": "shop@fix"}
     text = message_text({"blocks": [{"type": "actions", "elements": [button]}]})
