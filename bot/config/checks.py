@@ -33,7 +33,7 @@ def missing(values: SettingsTable, given: Given) -> Iterator[ConfigError]:
         yield _missing(
             "DOKKU_HOST",
             given,
-            "Set it with DOKKU_SSH_KEY and DOKKU_KNOWN_HOSTS, or add a [servers.NAME] values.",
+            "Set it with DOKKU_SSH_KEY and DOKKU_KNOWN_HOSTS, or add a [servers.NAME] table.",
         )
 
 

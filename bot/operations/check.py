@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,10 +30,7 @@ async def run_checks(
     """Run all checks. Only what a wrong setting belongs to is left out."""
     settings, errors = read_all(os.environ if environ is None else environ, folder or Path.cwd())
     mask = redactor_at_hand().text
-    config = [
-        wrong(CONFIG, f"{one.source}: {one.setting}: {mask(one.problem)}.", mask(one.fix))
-        for one in errors
-    ]
+    config = [wrong(CONFIG, _problem(one, mask), mask(one.fix)) for one in errors]
     if settings is None:
         return [*config, await _check_git()]
     if not errors:
@@ -50,6 +47,11 @@ async def run_checks(
     done = [_also_failed(what, group) for what, group in zip(parts, groups, strict=True)]
     mask = Redactor(settings.secrets()).text  # an answer may repeat what was sent
     return [*config, *(one.masked(mask) for group in done for one in group)]
+
+
+def _problem(error: ConfigError, mask: Callable[[str], str]) -> str:
+    """Masked in parts: next to the setting's name, its explanation would look like a secret."""
+    return str(ConfigError(error.setting, error.source, mask(error.problem), ""))
 
 
 def _also_failed(what: str, checks: Check | Sequence[Check] | BaseException) -> Sequence[Check]:

@@ -104,6 +104,7 @@ async def test_every_mistake_is_told_at_once(stage: Simulators, tmp_path: Path) 
     ):
         assert len([line for line in lines if words in line]) == 1, (words, lines)
         assert next(line for line in lines if words in line).startswith("WRONG")
+    assert not [line for line in lines if "?." in line]
     # What can be tried in spite of them is.
     by_name = {one.what: one for one in found}
     assert by_name["dokku default"].ok
