@@ -39,6 +39,7 @@ from bot.slack.live_message.messages import LiveMessages
 from bot.slack.notices import open_notices
 from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
+from bot.store.leases import SqlHandled
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from bot.webhooks.sender import open_sender
@@ -212,6 +213,7 @@ async def open_bot(
                 drain=CUT_OFF,
                 limits=slack_limits,
                 in_channel=_in_channel(live, recovery, tasks),
+                claim=SqlHandled(store.database, clock=clock).claim,
                 source_of=lambda name: settings.origin(name.lower()).source,
             )
         )

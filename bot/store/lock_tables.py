@@ -1,4 +1,4 @@
-"""The tables of locks, of the people who wait for an app, and of notices."""
+"""The tables of locks, of the people who wait for an app, of notices, of handled requests."""
 
 from sqlalchemy import JSON, Column, Index, Table
 
@@ -38,4 +38,13 @@ notices = Table(
     Column("receiver", Words, nullable=False),
     *delivery(),
     Index("ix_notices_due", "lane", "state", "next_at"),
+)
+
+handled = Table(
+    "handled",
+    metadata,
+    # The key of a request of Slack's that some replica handles or has handled.
+    Column("key", Words, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_handled_at", "at"),
 )
