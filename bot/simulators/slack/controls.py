@@ -141,6 +141,10 @@ class TestControls:
         """Cut all sockets without a WebSocket close."""
         self._hub.drop_all()
 
+    def fall_silent_for_test(self) -> None:
+        """All sockets stay open, but nothing passes: no pong, no ack. New ones work."""
+        self._hub.fall_silent()
+
     async def _refresh_later(self) -> None:
         await asyncio.sleep(self._timings.disconnect_warning_s)
         await self._hub.disconnect_all("refresh_requested")
