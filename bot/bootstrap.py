@@ -39,6 +39,7 @@ from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.live_message.messages import LiveMessages
 from bot.store.engine import open_store
 from bot.store.inbox import SqlInbox
+from bot.store.leases import SqlHandled
 from bot.store.lock_tables import shell_requests
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
@@ -196,6 +197,7 @@ async def open_bot(
                 drain=CUT_OFF,
                 limits=slack_limits,
                 in_channel=_in_channel(live, recovery, tasks),
+                claim=SqlHandled(store.database, clock=clock).claim,
                 source_of=lambda name: settings.origin(name.lower()).source,
             )
         )

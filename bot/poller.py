@@ -1,17 +1,24 @@
 """The scheduler: runs the poll jobs. The only importer of APScheduler."""
 
 import asyncio
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from apscheduler.events import EVENT_JOB_SUBMITTED, JobSubmissionEvent
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+log = structlog.get_logger(__name__)
+
 SPREAD = 1000
 """Number of offsets inside the interval at which poll jobs start."""
+CLOCK_LOOK_S = 1.0
+JUMP_S = 2.0
+"""More than a clock is slewed between two looks at it."""
 STOP_S = 1.0
 """How long cancelled calls may take to finish (to give a lease back, for example)."""
 
@@ -31,6 +38,7 @@ class Poller:
         self._poll: Callable[[str], Awaitable[None]] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._clock_watch: asyncio.Task[None] | None = None
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -100,10 +108,33 @@ class Poller:
         """Start the scheduler."""
         self._scheduler.start()
         self.last_run = datetime.now(UTC)
+        self._clock_watch = asyncio.create_task(self._watch_clock(), name="clock")
+
+    async def _watch_clock(self) -> None:
+        """Bring jobs forward when the machine's clock was set back.
+
+        APScheduler waits for a time of day: after an hour back, it would call nothing for an hour.
+        What a clock that was set forward skips is called once, as after a suspension.
+        """
+        offset = _wall_offset()
+        while True:
+            await asyncio.sleep(CLOCK_LOOK_S)
+            before, offset = offset, _wall_offset()
+            if abs(offset - before) < JUMP_S:
+                continue
+            log.warning("clock_was_set", by_s=round(offset - before, 1))
+            now = datetime.now(UTC)
+            for job in self._scheduler.get_jobs():
+                wait = job.next_run_time - now
+                if wait > job.trigger.interval:
+                    due = now + wait % job.trigger.interval
+                    self._scheduler.modify_job(job.id, next_run_time=due)
 
     async def stop(self) -> None:
         """Stop the scheduler and cancel running calls. What must finish was drained before."""
         self._stopping = True
+        if self._clock_watch is not None:
+            self._clock_watch.cancel()
         calls = set(self._calls)
         for call in calls:
             call.cancel()
@@ -111,6 +142,10 @@ class Poller:
             await asyncio.wait(calls, timeout=STOP_S)
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+
+
+def _wall_offset() -> float:
+    return datetime.now(UTC).timestamp() - time.monotonic()
 
 
 @asynccontextmanager

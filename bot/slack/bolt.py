@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ from bot.deployments.requests.service import Service
 from bot.errors import ConfigError, SlackError
 from bot.slack.client import Identity, SlackClient
 from bot.slack.limits import SlackLimits
-from bot.slack.listeners.desk import Desk
+from bot.slack.listeners.desk import Desk, claim_all
 from bot.slack.listeners.dispatch import build_app
 from bot.slack.listeners.home import HomeTabs
 from bot.slack.listeners.states import RecentStates
@@ -46,6 +46,7 @@ TOKEN_LIMIT_S = 4.0
 
 Observe = Callable[[float], None]
 InChannel = Callable[[str, bool], None]
+Claim = Callable[[str], Awaitable[bool]]
 SourceOf = Callable[[str], str]
 """(setting): where it was read."""
 
@@ -64,6 +65,7 @@ async def open_intake(
     first_wait: timedelta = FIRST_WAIT,
     limits: SlackLimits | None = None,
     in_channel: InChannel = lambda _channel, _back: None,
+    claim: Claim = claim_all,
 ) -> AsyncIterator["Intake"]:
     """Listen to Slack until the block ends; then finish the running listeners, within `drain`.
 
@@ -79,6 +81,7 @@ async def open_intake(
         first_wait: How long an unreachable Slack may delay the start.
         limits: Pauses of the listeners.
         in_channel: See `Desk.in_channel`.
+        claim: See `Desk.claim`.
 
     Raises: ConfigError, naming the token that Slack refused.
     """
@@ -92,6 +95,7 @@ async def open_intake(
         source_of=source_of,
         limits=limits or SlackLimits(),
         in_channel=in_channel,
+        claim=claim,
     )
     try:
         await intake.start(first_wait)
@@ -115,7 +119,9 @@ class Intake:
         source_of: SourceOf,
         limits: SlackLimits,
         in_channel: InChannel,
+        claim: Claim,
     ) -> None:
+        self._claim = claim
         self._source_of = source_of
         self._in_channel = in_channel
         self._limits = limits
@@ -259,6 +265,7 @@ class Intake:
             limits=self._limits,
             in_channel=self._in_channel,
             states=RecentStates(self._clock),
+            claim=self._claim,
             stopping=lambda: self._stopping,
         )
         self._homes = HomeTabs(desk)

@@ -61,5 +61,7 @@ class SlackLimits:
     untried_reply: timedelta = timedelta(seconds=30)
     """A thread reply younger than this, never tried here, cannot have been sent by another
     process: each holds its rows for longer. Older ones are looked for in the thread first."""
+    message_comes: timedelta = timedelta(minutes=2)
+    """So long a reply waits for a message that a killed process did not post: the next one does."""
     thread_page: int = 200
     """Messages per page when a thread is searched."""

@@ -78,7 +78,7 @@ class ThreadReplies:
         if deployment is None:
             return Delivered("the deployment was withdrawn")
         if deployment.message is None:
-            if row.tries < PATIENT_TRIES:
+            if row.tries < PATIENT_TRIES or (deployment.channel and self._is_young(row)):
                 return Failed("its message has not been posted yet")
             return await self._directly(deployment, row)
         try:
@@ -100,6 +100,11 @@ class ThreadReplies:
                 return await self._directly(deployment, row, error)
             return _failed(error)
         return Delivered()
+
+    def _is_young(self, row: Outgoing) -> bool:
+        """Its message may still come: a process that died often tried this reply often."""
+        age = None if row.created_at is None else self.clock.now() - row.created_at
+        return age is not None and age < self.limits.message_comes
 
     async def _directly(
         self, deployment: Deployment, row: Outgoing, error: SlackError | None = None

@@ -1,4 +1,4 @@
-"""Who may start and own a deployment: leases of replicas, places on servers, locks of people."""
+"""Which replica acts: leases, handled requests; and places on servers, locks of people."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
@@ -31,10 +31,14 @@ from bot.deployments.states import ENDINGS, RUNNING, SECOND_START
 from bot.deployments.store_parts import Replica
 from bot.errors import Duplicate, LeaseLost, ServerFull, StaleState
 from bot.store.database import Clash, Database, Transaction, whole
-from bot.store.lock_tables import followers, locks, replicas
+from bot.store.lock_tables import followers, handled, locks, replicas
 from bot.store.outbox import put_notices
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import audit_values, deployments, leases
+
+_KEPT = timedelta(hours=1)
+"""Slack's last retry of an event comes about 5 minutes after the first try."""
+_SWEEP_EVERY = timedelta(minutes=10)
 
 
 class NowMs(FunctionElement[int]):
@@ -143,6 +147,29 @@ class SqlLeases:
             )
             if freed.rowcount:
                 tx.announce("queued", deployment_id)
+
+
+class SqlHandled:
+    """Requests of Slack's that were handled: each by one replica, however often it is delivered."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._swept_at = float("-inf")
+
+    @whole
+    async def claim(self, key: str) -> bool:
+        """Whether this is its first delivery anywhere. Raises StoreError: that is not known."""
+        now = self._clock.now()
+        try:
+            async with self._database.write() as tx:
+                await tx.connection.execute(insert(handled).values(key=key, at=now))
+                if self._clock.monotonic() - self._swept_at > _SWEEP_EVERY.total_seconds():
+                    await tx.connection.execute(delete(handled).where(handled.c.at < now - _KEPT))
+                    self._swept_at = self._clock.monotonic()
+        except Clash:
+            return False
+        return True
 
 
 class SqlLocks:

@@ -1,4 +1,4 @@
-"""The tables of locks and who waits for them, of notices, replicas, releases and shell requests."""
+"""The tables of locks and who waits for them, of notices, replicas, releases and requests."""
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Table
 
@@ -70,6 +70,15 @@ shell_requests = Table(
     # The answer: one of them.
     Column("deployment_id", Words),
     Column("refusal", Words),
+)
+
+handled = Table(
+    "handled",
+    metadata,
+    # The key of a request of Slack's that some replica handles or has handled.
+    Column("key", Words, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_handled_at", "at"),
 )
 
 WORKS_SINCE = "0001"

@@ -8,10 +8,10 @@ from itertools import pairwise
 from sqlalchemy import select
 
 from bot.deployments.execution.owned import REFUSED_BY_LOCK
-from bot.deployments.model import Approval, AuditEntry, Deployment, Live, Phase
-from bot.deployments.states import SECOND_START, status_of
+from bot.deployments.model import AuditEntry, Deployment, Live, Phase
+from bot.deployments.states import status_of
 from bot.deployments.verdict.wording import LIVE
-from bot.outbox import FINISHED
+from bot.outbox import FINISHED, SLACK_LANE
 from bot.simulators.dokku.app import App
 from bot.simulators.slack.model import Message
 from bot.slack.client import METADATA_TYPE, REPLY_METADATA_TYPE
@@ -22,8 +22,6 @@ from bot.store.tables import outbox
 from tests.scenarios.conftest import World, shown
 from tests.truth.history import History, RunStory
 
-REPLIED = frozenset({"corrected", "crash_seen", SECOND_START})
-"""Audit entries that come with a reply of their own."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 Audit = Sequence[tuple[datetime, AuditEntry]]
@@ -38,7 +36,7 @@ async def problems_of(world: World, store: SqlStore) -> list[str]:
     audits = {row.id: await store.audit_of(row.id) for row in rows}
     for row in rows:
         problems += _shown_problems(world, row)
-        problems += _told_problems(world, row, audits[row.id])
+        problems += _told_problems(world, row, await _replies_of(store, row))
         problems += _log_problems(world, row, await store.logs.read(row.id))
     problems += _messages_of_nothing(world, rows)
     for name, app in world.simulators.dokku.apps.items():
@@ -89,18 +87,23 @@ def _shown_problems(world: World, row: Deployment) -> Iterator[str]:
             yield f"{row.id}: its message does not say {words!r}: {messages[0].text}"
 
 
-def _told_problems(world: World, row: Deployment, audit: Audit) -> Iterator[str]:
+async def _replies_of(store: SqlStore, row: Deployment) -> list[str]:
+    """The ids of all replies that were planned with its changes."""
+    mine = select(outbox.c.id).where(outbox.c.deployment_id == row.id, outbox.c.lane == SLACK_LANE)
+    async with store.database.read() as connection:
+        return sorted((await connection.execute(mine)).scalars())
+
+
+def _told_problems(world: World, row: Deployment, planned: Sequence[str]) -> Iterator[str]:
     message = live_messages(world).get(row.id, [None])[0]
     thread = world.slack.thread(message) if message else []
-    replies = [
+    replies = sorted(
         (reply.metadata or {})["event_payload"]["id"]
         for reply in thread
         if (reply.metadata or {}).get("event_type") == REPLY_METADATA_TYPE
-    ]
-    expected = 1 + sum(entry.action in REPLIED for _, entry in audit)
-    expected += row.approval is Approval.SECOND_PERSON
-    if len(replies) != expected or len(set(replies)) != expected:
-        yield f"{row.id}: {len(replies)} replies instead of {expected}"
+    )
+    if replies != planned:
+        yield f"{row.id}: the replies are {replies} instead of {planned}"
     mentions = [one for one in thread if f"<@{row.requested_by.user}>" in shown(one)]
     results = [one for one in mentions if "asks to deploy" not in shown(one)]
     if len(results) != 1:

@@ -54,11 +54,9 @@ class People:
             for app in (*APPS, "all"):
                 await self._say(f"unlock {app}", user=user)
 
-    async def cancel_unapproved(self) -> None:
+    async def cancel(self, deployment_id: str) -> None:
         """Cancel what waits for a decision."""
-        for message in self._world.messages:
-            if "deployment_approve" in message.buttons:
-                await self._press(message, "deployment_cancel", "ada")
+        await self._say(f"cancel {deployment_id}", user="grace")
 
     async def _say(self, text: str, user: str | None = None) -> None:
         await self._world.deploy(text, user=user or self._chance.choice(PEOPLE))

@@ -11,9 +11,8 @@ from bot.deployments.model import Phase
 from tests.kills.deaths import Death
 from tests.kills.people import FAILING, People
 from tests.kills.stories import APP, GUARDED, SETTINGS
-from tests.kills.world import LOOK_S, Lives, open_lives
+from tests.kills.world import Lives, open_lives
 from tests.support.bot_processes import an_app
-from tests.support.patience import in_time
 
 KILLS = 20
 """Deaths of one round; then the bot lives on, and its work is judged."""
@@ -81,12 +80,11 @@ def _random_death(chance: random.Random) -> Death:
 
 
 async def _tidy_up(lives: Lives, people: People) -> None:
-    """People end what would wait for ever. A message may be posted only now."""
-    async with in_time():
-        await people.unlock_all()
-        while any(one.phase is Phase.AWAITING_APPROVAL for one in await lives.store.unfinished()):
-            await people.cancel_unapproved()
-            await asyncio.sleep(LOOK_S)
+    """People end what would wait for ever."""
+    await people.unlock_all()
+    for row in await lives.store.unfinished():
+        if row.phase is Phase.AWAITING_APPROVAL:
+            await people.cancel(row.id)
 
 
 async def _die_often(lives: Lives, people: People, chance: random.Random, kills: int) -> None:

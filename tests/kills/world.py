@@ -34,13 +34,14 @@ OPTIONS: Mapping[str, Any] = {
             look=timedelta(milliseconds=200), spacing=timedelta(milliseconds=200), per_minute=10_000
         ),
         untried_reply=timedelta(seconds=1),
+        message_comes=timedelta(seconds=20),
     ),
     "ssh_limits": HURRIED_SSH,
     "lane_timing": LaneTiming(
         # A killed process holds its rows for this long.
         hold=timedelta(seconds=2),
         idle=timedelta(milliseconds=300),
-        retry_after=(timedelta(milliseconds=300),) * 20,
+        retry_after=(timedelta(milliseconds=300),) * 100,
     ),
 }
 PAUSES: Mapping[str, Any] = {

@@ -1,11 +1,16 @@
 """SIGTERM, and two processes on one SQLite file: one owner at a time, one message, one result."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
+from bot.clock import SystemClock
+from bot.store.engine import open_store
+from bot.webhooks.payload import planner
 from tests.scenarios.conftest import shown
-from tests.support.bot_processes import Processes, an_app, open_processes
+from tests.support.bot_processes import HEARTBEAT, Processes, an_app, open_processes
+from tests.support.patience import in_time
 
 BUILD = "build step 4/"
 REFRESHES = 4
@@ -135,3 +140,34 @@ async def test_stopped_process_leaves_the_message_to_the_new_owner(
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 1
         await assert_one_result(it, "myapp", "succeeded")
+
+
+async def test_process_that_was_suspended_goes_on_with_its_deployment(tmp_path: Path) -> None:
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        bot = await it.start()
+        await it.held("myapp", at=BUILD)
+        await it.until_says("myapp", "Building")
+        os.kill(bot.pid, signal.SIGSTOP)
+        await lease_ran_out(it)
+        os.kill(bot.pid, signal.SIGCONT)
+        questions = len(it.world.simulators.dokku.journal)
+        # It polls on, and its connection still carries the build.
+        await it.world.simulators.dokku.until(
+            lambda: len(it.world.simulators.dokku.journal) > questions + 1
+        )
+        it.world.simulators.dokku.release_for_test("myapp")
+        await it.until_says("myapp", "Deployed")
+        assert it.starts("myapp") == 1
+        await assert_one_result(it, "myapp", "succeeded")
+
+
+async def lease_ran_out(it: Processes) -> None:
+    """Wait for that; the database reports no change to another process."""
+    clock = SystemClock()
+    url, plan = it.world.environ["DATABASE_URL"], planner((), clock=clock)
+    async with open_store(url, clock=clock, planner=plan, migrate=False) as store, in_time():
+        (row,) = await store.unfinished()
+        while True:
+            if await store.leases.idle(row.id) > HEARTBEAT:
+                return
+            await asyncio.sleep(0.1)

@@ -8,9 +8,11 @@ import pytest
 
 from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import Simulators, open_simulators
+from bot.simulators.slack.delivery import Ack
 from bot.simulators.slack.model import Message, View
 from bot.slack.manifest import EVENTS_PATH, manifest
 from tests.scenarios.conftest import FAST, ONE_APP, SPEED, shown
+from tests.support.bot_processes import free_port
 
 
 @pytest.fixture
@@ -78,6 +80,36 @@ async def test_unsigned_requests_are_refused_and_the_log_says_why(
     assert len(refusals) == 2
     assert "a proxy in front of the bot" in refusals[0]
     assert "SLACK_SIGNING_SECRET is wrong" in refusals[1]
+
+
+async def test_any_replica_behind_a_balancer_takes_any_request(
+    behind: tuple[Simulators, BotProcess], tmp_path: Path
+) -> None:
+    simulators, _ = behind
+    slack = simulators.slack
+    ada, deploys = slack.user("ada"), slack.channel("deploys")
+    port = free_port()
+    settings = {**simulators.settings, **FAST, "PORT": str(port)}
+    other = await BotProcess.start(settings, folder=tmp_path)
+    try:
+        assert await other.ready(), other.last_lines
+        simulators.dokku.hold_for_test("myapp", at="build step 4/")
+        await slack.command(ada, deploys, "/deploy", "myapp main")
+        message = await _message(simulators, "Building", "Cancel")
+        # The balancer sends the rest to the other replica, some of it twice.
+        await slack.set_request_url(f"http://127.0.0.1:{port}{EVENTS_PATH}")
+        assert isinstance(await slack.redeliver_last_for_test("slash_commands"), Ack)
+        clicked = await slack.click(ada, message, action_id="deployment_cancel")
+        assert clicked.acked
+        await slack.set_request_url(_url(simulators))
+        await slack.redeliver_last_for_test("interactive")
+        await _message(simulators, "Cancelled:")
+        await simulators.receiver.wait_delivered(1)
+        answers = [shown(one) for one in slack.ephemerals(ada)]
+        assert len([text for text in answers if "Cancelling" in text]) == len(answers) == 1
+        assert len(_messages(simulators)) == 1
+    finally:
+        await other.stop()
 
 
 def _url(simulators: Simulators) -> str:

@@ -126,6 +126,29 @@ async def test_broken_socket_is_reopened_while_the_message_is_edited(
     await quick.whispered("Nothing is running or queued.")
 
 
+async def test_half_dead_socket_is_replaced_and_nothing_is_done_twice(quick: World) -> None:
+    """No pong comes: the connection looks open, and everything that Slack sends is lost."""
+    quick.hold()
+    await quick.deploy()
+    await quick.until_message("Building", "Cancel")
+    quick.slack.fall_silent_for_test()
+    lost = await quick.click("deployment_cancel")
+    assert not lost.acked
+    await quick.slack.until(lambda: len(quick.slack.envelopes_per_connection_for_test()) > 1)
+    # An event is delivered again; a person clicks again.
+    await quick.slack.say(quick.ada, quick.deploys, "@deploybot status")
+    clicked = await quick.click("deployment_cancel")
+    assert clicked.acked
+    assert clicked.ack_after_s is not None
+    assert clicked.ack_after_s < 3
+    await quick.until_message("Cancelled:")
+    (row,) = await quick.ended()
+    assert row.phase is Phase.CANCELLED
+    seen = [one for one in quick.slack.ephemerals(quick.ada) if "Cancelling" in shown(one)]
+    assert len(seen) == 1
+    assert quick.slack.unknown_acks_for_test() == []
+
+
 async def test_acks_are_in_time_while_slack_answers_slowly(quick: World) -> None:
     quick.hold()
     await quick.deploy("myapp main")

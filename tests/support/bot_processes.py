@@ -53,7 +53,7 @@ class Processes:
 
     async def begin_main(self, main: Main, **more: str) -> BotProcess:
         """Start another main function, such as a `Run` with other durations, without waiting."""
-        settings = {**self.world.environ, **QUICK, "PORT": str(_free_port()), **more}
+        settings = {**self.world.environ, **QUICK, "PORT": str(free_port()), **more}
         process = await BotProcess.start(main, settings, folder=self.world.folder)
         self.started.append(process)
         return process
@@ -136,7 +136,8 @@ async def open_processes(folder: Path, *apps: DemoApp, **options: Any) -> AsyncI
                 await process.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.poller import Poller, open_poller
@@ -251,3 +253,22 @@ async def test_any_job_updates_last_run() -> None:
 
 async def test_stop_before_start() -> None:
     await Poller(interval=LONG).stop()
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_clock_that_is_set_neither_stops_nor_repeats_calls(jump: timedelta) -> None:
+    calls = Calls()
+
+    async def poll(_deployment_id: str) -> None:
+        calls.add()
+
+    poller = Poller(interval=timedelta(seconds=0.5))
+    poller.poll_with(poll)
+    async with open_poller(poller):
+        poller.watch("one")
+        await calls.number(1)
+        began, before = time.monotonic(), len(calls.made)
+        with time_machine.travel(datetime.now(UTC) + jump, tick=True):
+            await calls.number(before + 4)
+            # At the same pace; an hour that was skipped is not made up for.
+            assert len(calls.made) - before <= 2 * (time.monotonic() - began) + 3

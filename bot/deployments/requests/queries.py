@@ -11,7 +11,7 @@ from bot.deployments.ports import Catalog, Servers, Store
 from bot.deployments.progress import Progress
 from bot.deployments.refs import RefName
 from bot.deployments.state.repository import DeploymentRepository
-from bot.deployments.states import WAITING
+from bot.deployments.states import ENDINGS, WAITING
 from bot.deployments.timing import Timing
 from bot.errors import Declined
 from bot.names import check_app, quoted, slash
@@ -124,9 +124,16 @@ class Queries:
         return await self.store.recent(app=check_app(app), server=server, limit=limit)
 
     def snapshot(self, deployment: Deployment) -> tuple[Deployment, Progress]:
-        """The newest row and progress in this process's cache, else `deployment` itself."""
+        """A row that was read just now, with the progress that this process knows beside it.
+
+        The cache may be seconds behind another replica. Only an end that was written here since
+        the row was read is newer.
+        """
         cached = self._cache.get(deployment.id)
-        return (cached.deployment, cached.progress) if cached else (deployment, Progress())
+        if cached is None:
+            return deployment, Progress()
+        ended_since = cached.deployment.phase in ENDINGS and deployment.phase not in ENDINGS
+        return cached.deployment if ended_since else deployment, cached.progress
 
     async def ref_names(self, app: str, server: str | None = None) -> Sequence[RefName]:
         """Branches and tags of the app's repository; empty: it cannot be listed. Declined."""

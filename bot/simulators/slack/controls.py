@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from bot.simulators.slack.clock import Timings
-from bot.simulators.slack.delivery import Ack, Delivery, EnvelopeKind, NoAck
+from bot.simulators.slack.delivery import Ack, Delivery, Envelope, EnvelopeKind, NoAck
 from bot.simulators.slack.faults import EVERY, Failure, Faults, Hold
 from bot.simulators.slack.model import Channel, Message, NotPossible, User
 from bot.simulators.slack.socket_mode import SocketHub
@@ -126,11 +126,20 @@ class TestControls:
         finally:
             self._delivery.resume_for_test()
 
-    async def redeliver_last_for_test(self, kind: EnvelopeKind | None = None) -> Ack | NoAck:
-        """Send the last envelope (of a kind) again, unchanged and not marked as a retry."""
+    async def redeliver_last_for_test(
+        self, kind: EnvelopeKind | None = None, *, saying: str = "", new_id: bool = False
+    ) -> Ack | NoAck:
+        """Send the last envelope (of a kind) again, unchanged and not marked as a retry.
+
+        `saying`: the last event about a message with these words. `new_id`: in a new envelope.
+        """
         for attempt in reversed(self._delivery.attempts):
-            if kind in {None, attempt.envelope.kind}:
-                return await self._delivery.send(attempt.envelope)
+            envelope = attempt.envelope
+            said = str(envelope.payload.get("event", {}).get("text", ""))
+            if kind in {None, envelope.kind} and saying in said:
+                if new_id:
+                    envelope = Envelope(kind=envelope.kind, payload=envelope.payload)
+                return await self._delivery.send(envelope)
         raise NotPossible("nothing has been delivered yet")
 
     @property
@@ -155,6 +164,10 @@ class TestControls:
     def drop_tcp_for_test(self) -> None:
         """Cut all sockets without a WebSocket close."""
         self._hub.drop_all()
+
+    def fall_silent_for_test(self) -> None:
+        """All sockets stay open, but nothing passes: no pong, no ack. New ones work."""
+        self._hub.fall_silent()
 
     async def _refresh_later(self) -> None:
         await asyncio.sleep(self._timings.disconnect_warning_s)

@@ -30,6 +30,8 @@ class _Connection:
     last_used: int = 0
     sent: int = 0
     draining: bool = False
+    half_dead: bool = False
+    """Nothing arrives in either direction, and nobody was told: no pong, no ack."""
 
 
 @dataclass(kw_only=True)
@@ -75,6 +77,9 @@ class SocketHub:
             await socket.send_json({"type": "disconnect", "reason": "too_many_websockets"})
             await socket.close()
             return socket
+        # Slack sends pings of its own: by the time the app is back, it knows that these are dead.
+        for other in [one for one in self._connections if one.half_dead]:
+            self._cut(other)
         connection = _Connection(socket=socket, request=request)
         self._connections.append(connection)
         self._all_connections.append(connection)
@@ -129,8 +134,19 @@ class SocketHub:
     def drop_all(self) -> None:
         """Cut every TCP connection without a WebSocket close."""
         for connection in self._connections:
-            if connection.request.transport is not None:
-                connection.request.transport.abort()
+            self._cut(connection)
+
+    def fall_silent(self) -> None:
+        """Let every connection stay open, with nothing passing in either direction."""
+        for connection in self._connections:
+            connection.half_dead = True
+            transport = connection.request.transport
+            if isinstance(transport, asyncio.Transport):
+                transport.pause_reading()
+
+    def _cut(self, connection: _Connection) -> None:
+        if connection.request.transport is not None:
+            connection.request.transport.abort()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -154,6 +170,8 @@ class SocketHub:
         for connection in sorted(usable, key=lambda c: c.last_used):
             self._turn += 1
             connection.last_used = self._turn
+            if connection.half_dead:
+                return True  # it went out, and never arrives
             try:
                 await connection.socket.send_json(frame)
             except ConnectionError:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,7 +17,7 @@ from bot.clock import Clock
 from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Service
-from bot.errors import Declined, SlackError
+from bot.errors import Declined, SlackError, StoreError
 from bot.slack.client import OpenView, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.payloads import Asker
@@ -66,8 +66,7 @@ class LockPerDeployment:
 class RecentDeliveries:
     """Deliveries that this process received lately, so that Slack's repeats are ignored.
 
-    Across replicas and restarts the request key in the database does the same. This saves a
-    second answer to a question, and a query.
+    Across replicas and restarts `Desk.claim` does the same in the database. This saves a query.
     """
 
     def __init__(
@@ -92,6 +91,10 @@ class RecentDeliveries:
         return True
 
 
+class Repeated(Exception):
+    """This request was delivered before, perhaps to another replica: it is not handled again."""
+
+
 class Turns:
     """The newest action in each modal: an older one that is late changes nothing any more."""
 
@@ -106,6 +109,11 @@ class Turns:
         if len(self._newest) > self._most:
             self._newest.popitem(last=False)
         return newest == action_ts
+
+
+async def claim_all(_key: str) -> bool:
+    """For a process without a database: each request is its own."""
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +133,8 @@ class Desk:
     turns: Turns = field(default_factory=Turns)
     states: RecentStates
     """What was read for the newest answers about apps."""
+    claim: Callable[[str], Awaitable[bool]] = claim_all
+    """Whether the request with this key is handled by this process alone. StoreError."""
     stopping: Callable[[], bool] = lambda: False
     """Whether this process takes no more requests, because it is about to end."""
 
@@ -141,15 +151,24 @@ class Desk:
     async def admit(self, asker: Asker) -> Asker:
         """The person, as one of the bot's own workspace. Declined: a stranger, or a guest.
 
-        Declined also while the bot stops: every listener asks here first.
-
         The service refuses their changes as well; questions, logs and forms also show what is on
         the servers, so they are for the bot's own workspace only.
+
+        Every listener asks here first. Declined also while the bot stops; Repeated.
         """
+        await self._claim(asker.key)
         admitted = replace(asker, actor=await self.service.access.admit(asker.actor))
         if self.stopping():
             raise Declined(STOPPING)
         return admitted
+
+    async def _claim(self, key: str) -> None:
+        try:
+            if key and not await self.claim(key):
+                raise Repeated(key)
+        except StoreError as error:
+            # What it asks for needs the database too, or changes nothing.
+            log.warning("request_not_claimed", why=str(error))
 
     def answers(self, asker: Asker, *, aloud: bool = False) -> "Answers":
         """The ways to answer this person."""

@@ -20,7 +20,7 @@ from bot.errors import BotError, SlackError
 from bot.slack.client import Identity
 from bot.slack.listeners import approvals, commands, locks, modals, shortcuts, threads
 from bot.slack.listeners.clicks import on_click
-from bot.slack.listeners.desk import Desk, RecentDeliveries
+from bot.slack.listeners.desk import Desk, RecentDeliveries, Repeated
 from bot.slack.listeners.details import DETAIL_BUTTONS
 from bot.slack.listeners.home import HomeTabs, open_deploy_form
 from bot.slack.listeners.log_window import LOG_BUTTONS
@@ -114,6 +114,8 @@ class Listeners:
     async def _run(self, handler: Handler, body: Body, name: str) -> None:
         try:
             await handler(self._desk, body)
+        except Repeated as repeated:
+            log.info("request_repeated", listener=name, key=str(repeated))
         except Locked as error:
             await self._offer(body, error)
         except BotError as error:

@@ -221,7 +221,8 @@ def _chosen(meta: Mapping[str, str], place: str) -> FormValues:
 
 async def form_options(desk: Desk, body: Body) -> list[Json]:
     """What a searched field offers for the text typed so far; Slack waits 3 seconds for it."""
-    await desk.admit(asker_of(body))
+    # Not `Desk.admit`: it is asked at each key, and changes nothing.
+    await desk.service.access.admit(asker_of(body).actor)
     typed = word(body, "value").strip()
     if word(body, "action_id") == APP_BLOCK:
         return app_options({one.app for one in await desk.queries.known_apps()}, typed)

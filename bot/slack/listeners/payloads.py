@@ -13,7 +13,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.deployments.model import Actor
@@ -44,6 +44,8 @@ class Asker:
     """Accepts 5 answers within 30 minutes."""
     dm: str = ""
     """Their conversation with the bot, in a Home tab: a click there has no channel."""
+    key: str = field(default="", compare=False)
+    """The same for every delivery of what they asked."""
 
     @property
     def direct(self) -> bool:
@@ -53,6 +55,10 @@ class Asker:
 
 def asker_of(body: Body) -> Asker:
     """Who asked, and where."""
+    return replace(_asker_of(body), key=delivery_key(body))
+
+
+def _asker_of(body: Body) -> Asker:
     event = part(body, "event")
     if event:
         return Asker(

@@ -23,6 +23,7 @@ from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.bolt import Intake, open_intake
 from bot.slack.client import open_client
 from bot.slack.limits import SlackLimits
+from bot.slack.listeners.desk import claim_all
 from bot.slack.manifest import manifest
 from bot.slack.signatures import RequestCheck
 from tests.support.builders import a_deployment
@@ -370,6 +371,7 @@ async def test_requests_get_503_until_slack_has_answered() -> None:
             source_of=str,
             limits=SlackLimits(),
             in_channel=lambda _channel, _back: None,
+            claim=claim_all,
         )
         assert not await intake.is_connected()
         request = make_mocked_request("POST", "/slack/events")

@@ -264,6 +264,15 @@ async def test_no_reply_before_the_message_is_posted(stage: Stage) -> None:
     assert await stage.reply() == Failed("its message has not been posted yet")
 
 
+async def test_reply_waits_for_the_message_however_often_a_dying_bot_tried(stage: Stage) -> None:
+    assert stage.deployment is not None
+    stage.deployment = replace(stage.deployment, message=None)
+    young = replace(ROW, created_at=datetime.now(UTC) - timedelta(minutes=1), tries=5)
+    assert await stage.reply(young) == Failed("its message has not been posted yet")
+    old = replace(young, created_at=datetime.now(UTC) - timedelta(minutes=3))
+    assert await stage.reply(old) == Delivered("sent as a direct message")
+
+
 async def test_withdrawn_deployment_gets_no_reply(stage: Stage) -> None:
     stage.deployment = None
     assert await stage.reply() == Delivered("the deployment was withdrawn")

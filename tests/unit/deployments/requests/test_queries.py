@@ -1,5 +1,6 @@
 """Queries: finding deployments and apps."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -133,3 +134,19 @@ async def test_refused_retry_or_rollback_says_why() -> None:
     del rig.store.rows[running.id]
     await tries("rollback", live.id, f"`{OLD_SHA[:7]}` is already live")
     assert OLD_SHA != SHA
+
+
+@in_virtual_time
+async def test_snapshot_is_what_was_read_and_not_what_this_replica_saw_before() -> None:
+    rig = history()
+    queries = rig.service.queries
+    seen = waiting(id="01SEEN", phase=Phase.QUEUED)
+    rig.cache.put(seen)
+    rig.cache.note(seen.id, Progress(place=1))
+    ended = replace(seen, phase=Phase.SUCCEEDED, live=Live.NEW)
+    assert queries.snapshot(ended) == (ended, Progress(place=1))
+    # It ended here since the row was read.
+    rig.cache.put(ended)
+    assert queries.snapshot(seen)[0] == ended
+    corrected = replace(ended, live=Live.PREVIOUS)
+    assert queries.snapshot(corrected)[0] == corrected
