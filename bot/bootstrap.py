@@ -110,9 +110,7 @@ async def open_bot(
         stack.push_async_callback(tasks.close)
         cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
         replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
-        share = BudgetShare(
-            beat=partial(store.leases.beat, replica), running=lambda: dispatcher.active
-        )
+        share = BudgetShare(partial(store.leases.beat, replica))
         live = _build_live_messages(
             cache,
             store,
@@ -187,7 +185,7 @@ async def open_bot(
         poller.poll_with(dispatcher.poll)
         poller.every(timing.look_for_work, dispatcher.look, "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
-        poller.every(timing.heartbeat, share.look, "share of the edits")
+        poller.every(timing.heartbeat, partial(dispatcher.report, share.look), "replicas")
         poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
         poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
         readiness.poller = await stack.enter_async_context(open_poller(poller))
@@ -199,7 +197,7 @@ async def open_bot(
             timing=timing,
         )
         await recovery.load()
-        await share.look()
+        await share.look(0)
         # Check refused keys first, so queued deployments don't fail while the bot shuts down.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(recovery.show_recent_results())

@@ -107,11 +107,3 @@ class Timing:
     """For how long after a success a crash loop is reported in the thread."""
 
     lock: LockTiming = field(default_factory=LockTiming)
-
-    @property
-    def stop_acting(self) -> timedelta:
-        """An owner that could not renew its lease for this long (15 s) does nothing more.
-
-        The rest of the lease (5 s) is for clocks that run apart.
-        """
-        return self.lease * 3 / 4
