@@ -40,6 +40,7 @@ from bot.slack.live_message.messages import LiveMessages
 from bot.slack.notices import open_notices
 from bot.slack.thread_replies import open_thread_replies
 from bot.store.engine import open_store
+from bot.store.retention import EVERY, Retention
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from bot.webhooks.sender import open_sender
@@ -188,6 +189,13 @@ async def open_bot(
         poller.every(timing.heartbeat, partial(dispatcher.report, share.look), "replicas")
         poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
         poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
+        retention = Retention(
+            store.database,
+            clock=clock,
+            logs=settings.values.log_retention,
+            history=settings.values.history_retention,
+        )
+        poller.every(EVERY, retention.look, "retention")
         readiness.poller = await stack.enter_async_context(open_poller(poller))
         recovery = MessageRecovery(
             deployments,
