@@ -13,7 +13,7 @@ from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS
 from bot.errors import SlackError
 from bot.slack.client import Blocks
-from bot.slack.refusals import OUT, PASSING, PERHAPS_DONE
+from bot.slack.refusals import NO_ANSWER, OUT, PASSING, PERHAPS_DONE
 from bot.slack.render.deployment import Rendered
 from bot.slack.render.text import mention
 
@@ -49,6 +49,8 @@ class LiveMessage:
     out: int = 0
     """How many edits in a row were refused because the bot is out of the channel."""
     failures: int = 0
+    unanswered: bool = False
+    """Slack did not answer an edit: it may still arrive, after newer ones."""
 
     def out_of_channel(self) -> timedelta | None:
         """Another edit was refused for that: when to try again; None: only if something changes."""
@@ -56,6 +58,18 @@ class LiveMessage:
         if self.out > TRIES_OUT_OF_CHANNEL:
             return None
         return min(LONGEST_OUT, FIRST_OUT * 2.0 ** (self.out - 1))
+
+    def was_refused(self, code: str) -> None:
+        """An edit failed, or was not answered."""
+        self.failures += 1
+        self.unanswered = self.unanswered or code == NO_ANSWER
+
+    def needs_another(self, deployment: Deployment) -> bool:
+        """Whether the result that it shows now must be shown once more, once."""
+        again = self.unanswered and deployment.phase in ENDINGS
+        if again:
+            self.unanswered, self.hash = False, None
+        return again
 
     def may_come_back(self, code: str) -> bool:
         """Whether it may still be there after that error; Slack also calls an absence so."""

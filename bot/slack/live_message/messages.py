@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 READING_END_HOLD = timedelta(seconds=1)
 """Reading what is live mostly takes less. The next edit then shows the result, and is not spent
 on a message that says that it is being read."""
+LATE_EDIT = timedelta(seconds=30)
+"""How late an edit that was not answered may arrive: the result is shown once more after it."""
 TRIES_AFTER_THE_END = 30
 """About half an hour of failing edits; then an ended message is left as it is."""
 POSTING_TRIES = 30
@@ -241,6 +243,8 @@ class LiveMessages(Announcer):
             self._failed(deployment, message, changed_at, error)
         else:
             message.shows(deployment, rendered, has_lines=has_lines)
+            if message.needs_another(deployment):
+                self._want(deployment.id, Urgency.NOW, LATE_EDIT)
             if changed_at is not None and self._edit_lag is not None:
                 self._edit_lag(timedelta(seconds=self._clock.monotonic() - changed_at))
             self._after(deployment, message)
@@ -295,7 +299,7 @@ class LiveMessages(Announcer):
         changed_at: float | None,
         error: SlackError,
     ) -> None:
-        message.failures += 1
+        message.was_refused(error.code)
         log.warning(
             "message_not_edited",
             deployment_id=deployment.id,

@@ -691,3 +691,22 @@ async def test_waiting_and_ended_deployments_are_shown_by_any_replica(world: Wor
     await world.clock.advance(5)
     assert len(world.slack.edits) == edits + 1
     assert "Failed" in world.shown
+
+
+async def test_result_is_shown_again_after_an_edit_that_was_not_answered(world: World) -> None:
+    """The lost edit arrives late, after the result: the message would show the older state."""
+    row = await world.posted(**RUNNING)
+    await world.clock.advance(3)
+    world.slack.edit_errors = [SlackError("no answer", code=NO_ANSWER)]
+    row = world.moved(row, Urgency.PHASE, phase=Phase.RELEASING)
+    await world.clock.advance(1)
+    world.moved(row, Urgency.NOW, **ENDED)
+    await world.clock.advance(4)
+    shown, edits = dict(world.slack.texts), len(world.slack.edits)
+    assert "failed" in world.shown.lower()
+    world.slack.texts = dict.fromkeys(shown, "the lost edit")
+    await world.clock.advance(60)
+    assert world.slack.texts == shown
+    assert len(world.slack.edits) == edits + 1
+    await world.clock.advance(600)
+    assert len(world.slack.edits) == edits + 1
