@@ -43,6 +43,9 @@ class Timing:
     store_retry: timedelta = timedelta(seconds=1)
     """Between tries while the database does not answer."""
 
+    withdraw_within: timedelta = timedelta(seconds=5)
+    """How long the error of a failed request waits until its row is withdrawn."""
+
     # Waiting
     most_waiting_of_app: int = 50
     """A longer queue of one app only deploys what nobody waits for any more."""

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 PERMALINK_LIMIT_S = 0.5
 UNNAMED = "…"
 
+LONGEST_BACKOFF = timedelta(seconds=60)
 PATIENT_TRIES = 2
 TRIES_OUT_OF_CHANNEL = 8
 FIRST_OUT, LONGEST_OUT = timedelta(minutes=1), timedelta(minutes=10)
@@ -81,6 +82,11 @@ class LiveMessage:
         self.phase = deployment.phase
         self.has_lines = has_lines
         self.failures = self.out = 0
+
+
+def backoff(failures: int) -> timedelta:
+    """How long to wait after that many failures in a row."""
+    return min(LONGEST_BACKOFF, timedelta(seconds=2.0 ** min(failures - 1, 10)))
 
 
 def urgency_of(

@@ -40,8 +40,9 @@ async def test_stopped_server_is_down_and_used_again_once_it_is_back(
         ):
             with pytest.raises(DatabaseDown):
                 await attempt
-        with pytest.raises(DatabaseDown):
+        with pytest.raises(DatabaseDown) as lost:
             await move(store, deployment, Phase.STARTING)
+        assert lost.value.nothing_written
         with pytest.raises(DatabaseDown, match="PostgreSQL cannot be reached"):
             await upgrade(url)
         with pytest.raises(DatabaseDown):

@@ -710,3 +710,15 @@ async def test_result_is_shown_again_after_an_edit_that_was_not_answered(world: 
     assert len(world.slack.edits) == edits + 1
     await world.clock.advance(600)
     assert len(world.slack.edits) == edits + 1
+
+
+async def test_what_another_replica_has_started_is_left_to_it(world: World) -> None:
+    """The cache is seconds old: an edit from it would show a queue over the owner's build."""
+    row = await world.posted(phase=Phase.QUEUED)
+    await world.live.stop()
+    world.live = world.a_bot()
+    world.live.start(shows_running=lambda _id: False)
+    world.store.rows[row.id] = replace(row, phase=Phase.BUILDING, started_at=START)
+    world.live.changed(row.id, Urgency.PHASE)
+    await world.clock.advance(30)
+    assert world.slack.edits == []
