@@ -41,6 +41,7 @@ from bot.store.engine import open_store
 from bot.store.inbox import SqlInbox
 from bot.store.leases import SqlHandled
 from bot.store.lock_tables import shell_requests
+from bot.store.retention import EVERY, Retention
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 
@@ -111,9 +112,7 @@ async def open_bot(
         cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
         name_server = len(servers.names()) > 1
         replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
-        share = BudgetShare(
-            beat=partial(store.leases.beat, replica), running=lambda: dispatcher.active
-        )
+        share = BudgetShare(partial(store.leases.beat, replica))
         live = _build_live_messages(
             cache,
             store,
@@ -164,9 +163,16 @@ async def open_bot(
         poller.poll_with(dispatcher.poll)
         poller.every(timing.look_for_work, dispatcher.look, "look for work")
         poller.every(timing.heartbeat, dispatcher.heartbeat, "heartbeat")
-        poller.every(timing.heartbeat, share.look, "share of the edits")
+        poller.every(timing.heartbeat, partial(dispatcher.report, share.look), "replicas")
         poller.every(timing.late_interval, domain.late_verdicts.look, "late verdicts")
         poller.every(timing.late_interval, domain.crash_watch.look, "crashes after a success")
+        retention = Retention(
+            store.database,
+            clock=clock,
+            logs=settings.values.log_retention,
+            history=settings.values.history_retention,
+        )
+        poller.every(EVERY, retention.look, "retention")
         readiness.poller = await stack.enter_async_context(open_poller(poller))
         recovery = MessageRecovery(
             deployments,
@@ -176,7 +182,7 @@ async def open_bot(
             timing=timing,
         )
         await recovery.load()
-        await share.look()
+        await share.look(0)
         # Check refused keys first, so queued deployments don't fail while the bot shuts down.
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(recovery.show_recent_results())

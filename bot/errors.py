@@ -130,6 +130,9 @@ class StoreError(BotError):
 class DatabaseDown(StoreError):
     """The database does not answer, or cannot write: whether a write was made is unknown."""
 
+    nothing_written = False
+    """It is known: the database went away before it was asked to commit."""
+
 
 class LeaseLost(StoreError):
     """Another replica owns the deployment now: stop, write nothing."""

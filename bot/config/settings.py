@@ -23,6 +23,7 @@ from bot.config.values import (
     DokkuApp,
     Duration,
     Host,
+    KeptFor,
     LogFormat,
     LogLevel,
     LogStream,
@@ -231,6 +232,10 @@ class SettingsTable(Table):
     """How long an ended deployment stays cached in memory."""
     drain_timeout: Duration = timedelta(seconds=25)
     """How long SIGTERM and SIGHUP wait for running deployments."""
+    log_retention: KeptFor = timedelta(days=30)
+    """How long the logs and webhook deliveries of ended deployments are kept; `0`: for ever."""
+    history_retention: KeptFor = timedelta(0)
+    """How long ended deployments and their audit are kept; `0`: for ever."""
     log_format: LogFormat | None = None
     """`console` or `json`. Default: console on a terminal, else json."""
     log_stream: LogStream = "stderr"

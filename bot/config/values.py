@@ -46,10 +46,19 @@ def read_duration(value: object) -> object:
     return timedelta(seconds=seconds)
 
 
+def read_retention(value: object) -> object:
+    """As a duration; `0`: for ever."""
+    if value == timedelta(0) or str(value).strip().lower() in {"0", "0s", "0d"}:
+        return timedelta(0)
+    return read_duration(value)
+
+
 def show_duration(duration: timedelta) -> str:
     """The shortest way to write a duration in the settings: `30m`."""
     seconds = duration.total_seconds()
-    for unit, length in (("h", 3600), ("m", 60)):
+    if not seconds:
+        return "0"
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length and seconds % length == 0:
             return f"{seconds / length:g}{unit}"
     return f"{seconds:g}s"
@@ -149,6 +158,7 @@ LongText = _text(
 """Type of a secret that is too long to guess."""
 
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
+KeptFor = Annotated[timedelta, BeforeValidator(read_retention)]
 WebAddress = Annotated[
     str, _text(_is_web_address, "not a web address", "Write one that begins with https://.")
 ]

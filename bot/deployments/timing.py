@@ -43,6 +43,9 @@ class Timing:
     store_retry: timedelta = timedelta(seconds=1)
     """Between tries while the database does not answer."""
 
+    withdraw_within: timedelta = timedelta(seconds=5)
+    """How long the error of a failed request waits until its row is withdrawn."""
+
     # Waiting
     most_waiting_of_app: int = 50
     """A longer queue of one app only deploys what nobody waits for any more."""
@@ -110,11 +113,3 @@ class Timing:
     """For how long after a success a crash loop is reported in the thread."""
 
     lock: LockTiming = field(default_factory=LockTiming)
-
-    @property
-    def stop_acting(self) -> timedelta:
-        """An owner that could not renew its lease for this long (15 s) does nothing more.
-
-        The rest of the lease (5 s) is for clocks that run apart.
-        """
-        return self.lease * 3 / 4

@@ -53,17 +53,14 @@ class BudgetShare:
     minute after its last heartbeat: what it edited before it died counts for so long at Slack.
     """
 
-    def __init__(self, *, beat: Beat, running: Callable[[], int]) -> None:
-        """`running`: how many deployments this replica drives."""
+    def __init__(self, beat: Beat) -> None:
         self._beat = beat
-        self._running = running
         self._driven = 0
         self.fraction = 1.0
         """The newest known; it stays while the database does not answer."""
 
-    async def look(self) -> None:
-        """Tell the others that this one lives, and look who else does."""
-        driven = self._running()
+    async def look(self, driven: int) -> None:
+        """Tell the others how many deployments this one drives, and look who else lives."""
         try:
             seen = await self._beat(driven, COUNTS_FOR)
         except StoreError as error:

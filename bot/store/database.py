@@ -129,7 +129,7 @@ class Database:
     async def write(self) -> AsyncIterator[Transaction]:
         """Commit at the end, roll back on any exception."""
         async with AsyncExitStack() as stack:
-            stack.enter_context(translated())
+            commits = stack.enter_context(_translated_write())
             if self._turn is not None:
                 await stack.enter_async_context(self._turn)
             connection = await stack.enter_async_context(self._engine.connect())
@@ -138,6 +138,7 @@ class Database:
             async with connection.begin():
                 yield transaction
                 await self._notify(transaction)
+                commits.set()
         for kind, deployment_id in transaction.signals:
             self._signal(kind, deployment_id)
 
@@ -202,6 +203,18 @@ def translated() -> Iterator[None]:
         # Also TimeoutError, which is one of them.
         reason = str(err) or "no answer in time"
         raise DatabaseDown(f"the database cannot be reached: {reason}") from err
+
+
+@contextmanager
+def _translated_write() -> Iterator[asyncio.Event]:
+    """As `translated`; until the event is set, an error means that nothing was written."""
+    commits = asyncio.Event()
+    try:
+        with translated():
+            yield commits
+    except DatabaseDown as err:
+        err.nothing_written = not commits.is_set()
+        raise
 
 
 def configure_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:

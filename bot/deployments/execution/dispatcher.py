@@ -158,6 +158,10 @@ class Dispatcher:
         """How many deployments this replica drives now."""
         return sum(one.owned.row.phase not in ENDINGS for one in self._workers.values())
 
+    async def report(self, to: Callable[[int], Awaitable[None]]) -> None:
+        """Say how many deployments this replica drives now."""
+        await to(self.active)
+
     def shows(self, deployment_id: str) -> bool:
         """Whether this replica may show a running deployment: it drives it, and may act."""
         worker = self._workers.get(deployment_id)

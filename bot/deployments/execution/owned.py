@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 KNOWN_GOOD = 3
 """Good deployments needed before a usual duration is shown."""
+ACTS_FOR = 3 / 4
+"""How much of a lease (15 of 20 s) its owner acts for without renewing it. The rest is for clocks
+that run apart."""
 REFUSED_BY_LOCK = "refused_by_lock"
 """Audit word: Dokku refused the start, nothing ran, it keeps its position in the queue."""
 
@@ -92,7 +95,7 @@ class OwnedDeployment:
     def may_act(self) -> bool:
         """Whether this replica owns it and renewed the lease in time."""
         silent_for = self._clock.monotonic() - self._renewed_at
-        return not self.lost and silent_for < self._timing.stop_acting.total_seconds()
+        return not self.lost and silent_for < self._timing.lease.total_seconds() * ACTS_FOR
 
     def has_right(self) -> bool:
         """`may_act`, asked when a command is about to leave this machine."""

@@ -194,8 +194,9 @@ class Service:
                 stopped.lock, deployment.target, policy.app, effect="Nothing was started."
             ) from stopped
         except DatabaseDown as error:
-            # The row may have been written, but its requester gets an error: it must not start.
-            await self._submission.withdraw(deployment, ask.actor, error)
+            if not error.nothing_written:
+                # Its requester gets an error: it must not start, if it was written after all.
+                await self._submission.withdraw(deployment, ask.actor, error)
             raise
         return await self._submission.submit(deployment, ask.actor)
 

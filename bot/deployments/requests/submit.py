@@ -204,7 +204,7 @@ class DispatcherHooks:
     look_for_work: Callable[[], None]
     cancel_requested: Callable[[str], None]
     """Someone asked to cancel a running deployment."""
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     """Run in the background as a tracked task."""
 
 
@@ -268,13 +268,13 @@ class Submission:
         return deployment
 
     async def withdraw(self, deployment: Deployment, actor: Actor, error: Exception) -> None:
-        """Delete a row whose requester got an error, however long the database is down."""
+        """Delete a row whose requester gets an error; the error waits a little for it."""
         self.in_progress.add(deployment.id)
         audit = AuditEntry(
             actor=actor, through="service", action="withdrawn", detail={"why": str(error)}
         )
-        if not await self._try_withdraw(deployment.id, audit):
-            self._hooks.spawn(self._withdraw_later(deployment.id, audit))
+        withdrawing = self._hooks.spawn(self._withdraw(deployment.id, audit))
+        await asyncio.wait({withdrawing}, timeout=self._timing.withdraw_within.total_seconds())
 
     async def _resolve_and_post(
         self, deployment: Deployment, look_up: asyncio.Future[Resolved | NotDeployable]
@@ -314,8 +314,7 @@ class Submission:
         await self._store_message(deployment)
         self._hooks.look_for_work()
 
-    async def _withdraw_later(self, deployment_id: str, audit: AuditEntry) -> None:
-        await self._clock.sleep(STORE_PAUSE)
+    async def _withdraw(self, deployment_id: str, audit: AuditEntry) -> None:
         while not await self._try_withdraw(deployment_id, audit):
             await self._clock.sleep(STORE_PAUSE)
 

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Tasks
 from bot.deployments.lock import Locked
-from bot.errors import BotError, SlackError
+from bot.errors import BotError, DatabaseDown, SlackError
 from bot.slack.client import Identity
 from bot.slack.listeners import approvals, commands, locks, modals, shortcuts, threads
 from bot.slack.listeners.clicks import on_click
@@ -37,6 +37,11 @@ ANY = re.compile(".*")
 WENT_WRONG = (
     "Something went wrong in deploybot; its log has the cause. Check the deployment's message "
     "before you try again."
+)
+
+NO_DATABASE = (
+    "The bot's database does not answer, so nothing was done. What is running goes on. Try again "
+    "in a minute; `/readyz` and the bot's log have the cause."
 )
 
 log = structlog.get_logger(__name__)
@@ -118,6 +123,9 @@ class Listeners:
             log.info("request_repeated", listener=name, key=str(repeated))
         except Locked as error:
             await self._offer(body, error)
+        except DatabaseDown as error:
+            log.warning("database_unreachable", listener=name, why=str(error))
+            await self._answer(body, NO_DATABASE)
         except BotError as error:
             await self._answer(body, str(error))
         except Exception as error:

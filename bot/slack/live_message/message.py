@@ -13,7 +13,7 @@ from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS
 from bot.errors import SlackError
 from bot.slack.client import Blocks
-from bot.slack.refusals import OUT, PASSING, PERHAPS_DONE
+from bot.slack.refusals import NO_ANSWER, OUT, PASSING, PERHAPS_DONE
 from bot.slack.render.deployment import Rendered
 from bot.slack.render.text import mention
 
@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 PERMALINK_LIMIT_S = 0.5
 UNNAMED = "…"
 
+LONGEST_BACKOFF = timedelta(seconds=60)
 PATIENT_TRIES = 2
 TRIES_OUT_OF_CHANNEL = 8
 FIRST_OUT, LONGEST_OUT = timedelta(minutes=1), timedelta(minutes=10)
@@ -49,6 +50,8 @@ class LiveMessage:
     out: int = 0
     """How many edits in a row were refused because the bot is out of the channel."""
     failures: int = 0
+    unanswered: bool = False
+    """Slack did not answer an edit: it may still arrive, after newer ones."""
 
     def out_of_channel(self) -> timedelta | None:
         """Another edit was refused for that: when to try again; None: only if something changes."""
@@ -56,6 +59,18 @@ class LiveMessage:
         if self.out > TRIES_OUT_OF_CHANNEL:
             return None
         return min(LONGEST_OUT, FIRST_OUT * 2.0 ** (self.out - 1))
+
+    def was_refused(self, code: str) -> None:
+        """An edit failed, or was not answered."""
+        self.failures += 1
+        self.unanswered = self.unanswered or code == NO_ANSWER
+
+    def needs_another(self, deployment: Deployment) -> bool:
+        """Whether the result that it shows now must be shown once more, once."""
+        again = self.unanswered and deployment.phase in ENDINGS
+        if again:
+            self.unanswered, self.hash = False, None
+        return again
 
     def may_come_back(self, code: str) -> bool:
         """Whether it may still be there after that error; Slack also calls an absence so."""
@@ -67,6 +82,11 @@ class LiveMessage:
         self.phase = deployment.phase
         self.has_lines = has_lines
         self.failures = self.out = 0
+
+
+def backoff(failures: int) -> timedelta:
+    """How long to wait after that many failures in a row."""
+    return min(LONGEST_BACKOFF, timedelta(seconds=2.0 ** min(failures - 1, 10)))
 
 
 def urgency_of(

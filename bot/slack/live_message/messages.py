@@ -17,13 +17,15 @@ from bot.deployments.model import Deployment, MessagePlace
 from bot.deployments.ports import Announcer, Urgency
 from bot.deployments.state.repository import DeploymentCache
 from bot.deployments.states import ENDINGS, RUNNING
-from bot.errors import BotError, MessageGone, SlackError
+from bot.errors import BotError, MessageGone, SlackError, StoreError
 from bot.slack.budget import EditGate, Go, Wait
 from bot.slack.live_message.message import (
+    LONGEST_BACKOFF,
     EditingClient,
     LiveMessage,
     Places,
     Posting,
+    backoff,
     urgency_of,
     without_ping,
 )
@@ -36,10 +38,12 @@ log = structlog.get_logger(__name__)
 READING_END_HOLD = timedelta(seconds=1)
 """Reading what is live mostly takes less. The next edit then shows the result, and is not spent
 on a message that says that it is being read."""
+LATE_EDIT = timedelta(seconds=30)
+"""How late an edit that was not answered may arrive: the result is shown once more after it."""
 TRIES_AFTER_THE_END = 30
 """About half an hour of failing edits; then an ended message is left as it is."""
 POSTING_TRIES = 30
-LONGEST_BACKOFF = timedelta(seconds=60)
+STORE_PAUSE = timedelta(seconds=2)
 TOO_LARGE = frozenset({"msg_too_long", "msg_blocks_too_long", "invalid_blocks"})
 
 
@@ -178,7 +182,7 @@ class LiveMessages(Announcer):
             if not later:
                 return
             unplaced = later
-            await self._clock.sleep(_backoff(tries))
+            await self._clock.sleep(backoff(tries))
 
     # Editing ----------------------------------------------------------------------------------
 
@@ -202,6 +206,10 @@ class LiveMessages(Announcer):
         edited = True
         try:
             edited = await self._show_newest(turn.key, turn.urgency)
+        except StoreError as error:
+            log.info("edit_postponed", deployment_id=turn.key, why=str(error))
+            self._gate.want(turn.key, turn.urgency, hold=STORE_PAUSE)
+            edited = False
         except Exception:
             log.exception("edit_failed", deployment_id=turn.key)
             self._gate.want(turn.key, Urgency.PHASE, hold=LONGEST_BACKOFF)
@@ -241,6 +249,8 @@ class LiveMessages(Announcer):
             self._failed(deployment, message, changed_at, error)
         else:
             message.shows(deployment, rendered, has_lines=has_lines)
+            if message.needs_another(deployment):
+                self._want(deployment.id, Urgency.NOW, LATE_EDIT)
             if changed_at is not None and self._edit_lag is not None:
                 self._edit_lag(timedelta(seconds=self._clock.monotonic() - changed_at))
             self._after(deployment, message)
@@ -258,6 +268,10 @@ class LiveMessages(Announcer):
         if not message.stored:
             await self._store_place(deployment_id, message.place)
             message.stored = True
+        if deployment.phase not in RUNNING | ENDINGS:
+            # Nobody owns what waits: another replica may have started it since it was cached.
+            fresh = await self._store.get(deployment_id)
+            deployment = fresh if fresh and fresh.phase is not deployment.phase else deployment
         # Last, and no wait before the edit: a lease may run out while others are asked.
         if deployment.phase in RUNNING and not self._shows_running(deployment_id):
             return None
@@ -295,7 +309,7 @@ class LiveMessages(Announcer):
         changed_at: float | None,
         error: SlackError,
     ) -> None:
-        message.failures += 1
+        message.was_refused(error.code)
         log.warning(
             "message_not_edited",
             deployment_id=deployment.id,
@@ -306,7 +320,7 @@ class LiveMessages(Announcer):
         if deployment.phase in ENDINGS and message.failures >= TRIES_AFTER_THE_END:
             self._forget(deployment.id)
             return
-        hold = _backoff(message.failures)
+        hold = backoff(message.failures)
         self._try_again(deployment, message, changed_at, Urgency.PHASE, hold)
 
     def in_channel(self, channel: str) -> None:
@@ -383,8 +397,3 @@ class LiveMessages(Announcer):
             running=self._gate.running,
         )
         return rendered, bool(progress.tail)
-
-
-def _backoff(failures: int) -> timedelta:
-    """How long to wait after that many failures in a row."""
-    return min(LONGEST_BACKOFF, timedelta(seconds=2.0 ** min(failures - 1, 10)))

@@ -40,8 +40,9 @@ async def test_stopped_server_is_down_and_used_again_once_it_is_back(
         ):
             with pytest.raises(DatabaseDown):
                 await attempt
-        with pytest.raises(DatabaseDown):
+        with pytest.raises(DatabaseDown) as lost:
             await move(store, deployment, Phase.STARTING)
+        assert lost.value.nothing_written
         with pytest.raises(DatabaseDown, match="PostgreSQL cannot be reached"):
             await upgrade(url)
         with pytest.raises(DatabaseDown):
@@ -76,6 +77,29 @@ async def test_full_disk_is_down_although_reading_works(tmp_path: Path, clock: S
             assert why is not None
             assert why.startswith("the database cannot be used: d")
         assert (await readiness.check()).parts["database"] is None
+
+
+async def test_what_a_full_disk_refused_is_written_afterwards(
+    tmp_path: Path, clock: StillClock
+) -> None:
+    file = tmp_path / "bot.db"
+    async with open_store(f"sqlite:///{file}", clock=clock, planner=plan_both) as store:
+        running = await move(store, await own(store, await create(store)), Phase.STARTING)
+        with full_disk(Path(f"{file}-wal")):
+            for attempt in (
+                create(store, dokku_app="refused"),
+                store.logs.append(running.id, ["a line"], fence=running.fence),
+                move(store, running, Phase.BUILDING),
+                store.leases.renew("one", LEASE, [running.id]),
+            ):
+                with pytest.raises(DatabaseDown):
+                    await attempt
+        assert await store.leases.renew("one", LEASE, [running.id]) == {running.id}
+        await store.logs.append(running.id, ["a line"], fence=running.fence)
+        assert (await move(store, running, Phase.BUILDING)).phase is Phase.BUILDING
+        assert await store.logs.read(running.id) == "a line\n"
+        assert len(await store.recent()) == 1
+        assert len(await store.audit_of(running.id)) == 3
 
 
 async def test_connection_lost_during_a_write_writes_nothing(

@@ -42,6 +42,14 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.timing().late_interval == timedelta(seconds=60)
     assert settings.timing().late_duration == timedelta(hours=2)
     assert settings.values.max_duration == timedelta(minutes=30)
+    assert settings.values.log_retention == timedelta(days=30)
+    assert settings.values.history_retention == timedelta(0)
+
+
+def test_retention_may_be_for_ever(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DEPLOYBOT_LOG_RETENTION=0\nDEPLOYBOT_HISTORY_RETENTION=90d\n")
+    values = load(tmp_path).values
+    assert (values.log_retention, values.history_retention) == (timedelta(0), timedelta(days=90))
 
 
 def test_environment_overrides_dotenv_overrides_file(tmp_path: Path) -> None:

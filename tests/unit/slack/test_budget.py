@@ -353,7 +353,7 @@ def a_share(running: list[int], mine: int) -> BudgetShare:
     async def beat(driven: int, _within: timedelta) -> list[Replica]:
         return [Replica(f"r{number}", each) for number, each in enumerate(running)]
 
-    share = BudgetShare(beat=beat, running=lambda: mine)
+    share = BudgetShare(beat)
     share.fraction = fraction(mine, running)
     return share
 
@@ -369,17 +369,17 @@ async def test_share_follows_the_living_and_outlives_the_database() -> None:
             raise DatabaseDown("away")
         return seen
 
-    share = BudgetShare(beat=beat, running=lambda: 10)
+    share = BudgetShare(beat)
     gate = EditGate(clock=HandClock(), running=lambda: 10, limits=LIMITS, share=share)
     assert gate.refresh_interval() == timedelta(seconds=15)
-    await share.look()
+    await share.look(10)
     assert (share.fraction, told) == (0.75, [10])
     assert gate.refresh_interval() == timedelta(seconds=20)
     seen.clear()
-    await share.look()
+    await share.look(10)
     assert share.fraction == 0.75
     seen.append(Replica("a", 10))
-    await share.look()
+    await share.look(10)
     assert share.fraction == 1.0
 
 

@@ -105,7 +105,7 @@ async def test_unexpected_error_while_posting_withdraws_the_row() -> None:
 async def test_failed_request_never_starts_after_database_outage() -> None:
     rig = a_rig()
     rig.announcer.error = SlackError("Slack is down.", code="internal_error")
-    rig.store.fail("withdraw", times=3)
+    rig.store.fail("withdraw", times=10)
     with pytest.raises(SlackError):
         await rig.service.request(ask())
     (row,) = rig.store.rows.values()
@@ -199,6 +199,36 @@ async def test_server_that_is_down_does_not_delay_the_message() -> None:
     await requested(rig)
     row = await rig.until_ended(within_s=120)
     assert (row.failure, row.live) == (Failure.SERVER_UNREACHABLE, Live.UNKNOWN)
+
+
+@in_virtual_time
+async def test_error_waits_until_the_row_is_withdrawn() -> None:
+    """A kill after the error must not bring the request back."""
+    rig = a_rig()
+    rig.store.lose_answer("create")
+    rig.store.fail("withdraw", times=3)
+    began = rig.clock.monotonic()
+    with pytest.raises(DatabaseDown):
+        await rig.service.request(ask())
+    assert rig.store.rows == {}
+    assert 0 < rig.clock.monotonic() - began < 5
+    await rig.crash()
+    again = a_rig(store=rig.store, dokku=rig.dokku)
+    await again.passes(120)
+    assert again.announcer.posted == []
+
+
+@in_virtual_time
+async def test_request_that_was_surely_not_written_is_refused_at_once() -> None:
+    rig = a_rig()
+    away = DatabaseDown("away")
+    away.nothing_written = True
+    rig.store.fail("create", away)
+    began = rig.clock.monotonic()
+    with pytest.raises(DatabaseDown):
+        await rig.service.request(ask())
+    assert rig.clock.monotonic() - began < 1
+    assert "withdraw" not in rig.store.calls
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), DatabaseDown("down"), refused()])

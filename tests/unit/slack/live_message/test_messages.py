@@ -770,3 +770,34 @@ async def test_results_of_fifty_follow_a_429_in_their_newest_state(world: World)
     assert {text[:6] for _, _, text in world.slack.edits[refused:]} == {"Failed"}
     assert all(text.startswith("Failed") for text in world.slack.texts.values())
     assert most_in_a_minute(world.edit_times) <= 45
+
+
+async def test_result_is_shown_again_after_an_edit_that_was_not_answered(world: World) -> None:
+    """The lost edit arrives late, after the result: the message would show the older state."""
+    row = await world.posted(**RUNNING)
+    await world.clock.advance(3)
+    world.slack.edit_errors = [SlackError("no answer", code=NO_ANSWER)]
+    row = world.moved(row, Urgency.PHASE, phase=Phase.RELEASING)
+    await world.clock.advance(1)
+    world.moved(row, Urgency.NOW, **ENDED)
+    await world.clock.advance(4)
+    shown, edits = dict(world.slack.texts), len(world.slack.edits)
+    assert "failed" in world.shown.lower()
+    world.slack.texts = dict.fromkeys(shown, "the lost edit")
+    await world.clock.advance(60)
+    assert world.slack.texts == shown
+    assert len(world.slack.edits) == edits + 1
+    await world.clock.advance(600)
+    assert len(world.slack.edits) == edits + 1
+
+
+async def test_what_another_replica_has_started_is_left_to_it(world: World) -> None:
+    """The cache is seconds old: an edit from it would show a queue over the owner's build."""
+    row = await world.posted(phase=Phase.QUEUED)
+    await world.live.stop()
+    world.live = world.a_bot()
+    world.live.start(shows_running=lambda _id: False)
+    world.store.rows[row.id] = replace(row, phase=Phase.BUILDING, started_at=START)
+    world.live.changed(row.id, Urgency.PHASE)
+    await world.clock.advance(30)
+    assert world.slack.edits == []
