@@ -270,10 +270,9 @@ class OutboxLane:
         except Exception as error:  # noqa: BLE001 - the top of the lane's loop
             _log.warning("outbox_not_read", lane=self.lane, error=type(error).__name__)
             return False
-        # One whose hold ended early (the clock was put forward) is still under way.
-        under_way = set(self._in_flight.values())
         for row in rows:
-            if row.id in under_way:
+            # One whose hold ended early (the clock was put forward) is still under way.
+            if row.id in self._in_flight.values():
                 continue
             task = asyncio.create_task(self._attempt(row))
             self._in_flight[task] = row.id

@@ -9,9 +9,12 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import Connection, Table, event, exc, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, event, exc, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from bot.errors import DatabaseDown, StoreError
 
@@ -69,6 +72,29 @@ class Transaction:
         """Signal a change to the subscribers once it is durable."""
         if (kind, deployment_id) not in self.signals:
             self.signals.append((kind, deployment_id))
+
+
+class NowMs(FunctionElement[int]):
+    """The database's own clock in milliseconds since 1970. Leases are measured only by it."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "now_ms"
+
+
+@compiles(NowMs, "sqlite")
+def _now_ms_on_sqlite(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> str:
+    return "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
+
+
+@compiles(NowMs, "postgresql")
+def _now_ms_on_postgresql(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> str:
+    # Not now(): it does not move while a transaction waits for a lock.
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+DatabaseClock = Callable[[], ColumnElement[int]]
+"""The expression that asks the database for its time in ms; tests pass a shifted one."""
 
 
 class Database:

@@ -16,8 +16,7 @@ from bot.deployments.queue.rules import NO_LIMITS
 from bot.errors import ConfigError, DatabaseDown, StoreError
 from bot.outbox import Planner
 from bot.store import schema
-from bot.store.database import Database, configure_sqlite
-from bot.store.leases import DatabaseClock, NowMs
+from bot.store.database import Database, DatabaseClock, NowMs, configure_sqlite
 from bot.store.listening import listen, stop
 from bot.store.postgres import UNNAMED_STATEMENTS, connect
 from bot.store.sql_store import SqlStore

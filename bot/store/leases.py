@@ -1,12 +1,11 @@
 """Which replica acts: leases, handled requests; and places on servers, locks of people."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Delete,
     RowMapping,
@@ -19,9 +18,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from bot.clock import Clock
 from bot.deployments.lock import ALL, AppLocked, Follower, Lock, Notice, Standing
@@ -30,7 +26,7 @@ from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Phase
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START
 from bot.deployments.store_parts import Replica
 from bot.errors import Duplicate, LeaseLost, ServerFull, StaleState
-from bot.store.database import Clash, Database, Transaction, whole
+from bot.store.database import Clash, Database, DatabaseClock, NowMs, Transaction, whole
 from bot.store.lock_tables import followers, handled, locks, replicas
 from bot.store.outbox import put_notices
 from bot.store.tables import audit as audit_rows
@@ -39,29 +35,6 @@ from bot.store.tables import audit_values, deployments, leases
 _KEPT = timedelta(hours=1)
 """Slack's last retry of an event comes about 5 minutes after the first try."""
 _SWEEP_EVERY = timedelta(minutes=10)
-
-
-class NowMs(FunctionElement[int]):
-    """The database's own clock in milliseconds since 1970. Leases are measured only by it."""
-
-    type = BigInteger()
-    inherit_cache = True
-    name = "now_ms"
-
-
-@compiles(NowMs, "sqlite")
-def _now_ms_on_sqlite(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> str:
-    return "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
-
-
-@compiles(NowMs, "postgresql")
-def _now_ms_on_postgresql(_element: NowMs, _compiler: SQLCompiler, **_kw: Any) -> str:
-    # Not now(): it does not move while a transaction waits for a lock.
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-
-
-DatabaseClock = Callable[[], ColumnElement[int]]
-"""The expression that asks the database for its time in ms; tests pass a shifted one."""
 
 
 class SqlLeases:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from bot.clock import Retries
-from bot.deployments.execution.owned import WorkerContext
+from bot.deployments.execution.owned import CancelRequests, OwnedDeployment, WorkerContext
 from bot.deployments.execution.start import Blocked
 from bot.deployments.execution.worker import Worker
 from bot.deployments.lock import AppLocked, Lock
@@ -20,7 +20,7 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS, describe_full_server, startable, waiting_for_slot
 from bot.deployments.queue.unresolved import UnresolvedCommits
 from bot.deployments.queue.waiting_list import WaitingList
-from bot.deployments.state.repository import CacheSync, CancelRequests
+from bot.deployments.state.repository import CacheSync
 from bot.deployments.states import ENDINGS, RUNNING
 from bot.errors import (
     DokkuError,
@@ -280,13 +280,11 @@ class Dispatcher:
             fresh = await self._store.get(row.id)
             wanted = self._open and fresh is not None and fresh.phase not in ENDINGS
             if fresh is not None and wanted:
-                dokku = self._servers.get(fresh.server)
-                worker = Worker(
-                    replace(fresh, fence=fence),
-                    dokku=dokku,
-                    context=self._context,
-                    claimed_at=asked_at,
+                owned = OwnedDeployment(
+                    replace(fresh, fence=fence), context=self._context, claimed_at=asked_at
                 )
+                dokku = self._servers.get(fresh.server)
+                worker = Worker(owned, dokku=dokku, context=self._context)
                 self._workers[row.id] = worker
                 self._tasks[row.id] = self._context.spawn(self._run(worker, idle))
         finally:

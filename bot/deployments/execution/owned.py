@@ -39,6 +39,7 @@ KNOWN_GOOD = 3
 ACTS_FOR = 3 / 4
 """How much of a lease (15 of 20 s) its owner acts for without renewing it. The rest is for clocks
 that run apart."""
+REQUESTS_FRESH_S = 1.0
 REFUSED_BY_LOCK = "refused_by_lock"
 """Audit word: Dokku refused the start, nothing ran, it keeps its position in the queue."""
 
@@ -61,6 +62,34 @@ class WorkerContext:
     """Called when the stream of a deployment that was reported as lost has ended after all."""
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     """Run as a tracked task whose failure is logged."""
+
+
+class CancelRequests:
+    """Whether someone asked to cancel a deployment, perhaps on another replica or at a shell.
+
+    One read a second serves the polls of all deployments of this replica: with 1,000 running, a
+    read at each poll took more time than everything else in it.
+    """
+
+    def __init__(self, store: Store, *, replica: str, clock: Clock) -> None:
+        self._store = store
+        self._replica = replica
+        self._clock = clock
+        self._asked: frozenset[str] = frozenset()
+        self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+
+    async def includes(self, deployment_id: str) -> bool:
+        """As of at most a second ago; as it was last known, while the database does not answer."""
+        async with self._reading:
+            now = self._clock.monotonic()
+            if self._read_at is None or now - self._read_at >= REQUESTS_FRESH_S:
+                self._read_at = now
+                try:
+                    self._asked = await self._store.leases.cancel_requests(self._replica)
+                except StoreError as error:
+                    log.info("cancel_requests_not_read", why=str(error))
+        return deployment_id in self._asked
 
 
 class OwnedDeployment:

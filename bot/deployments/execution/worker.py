@@ -15,9 +15,9 @@ from bot.deployments.execution.log_recorder import LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.execution.start import Blocked, NotStarted, Ready, Start
 from bot.deployments.execution.watchdog import Cap, Contact, Watchdog
-from bot.deployments.lock import AppLocked, Lock
+from bot.deployments.lock import AppLocked
 from bot.deployments.locks.rules import describe
-from bot.deployments.model import Deployment, Phase
+from bot.deployments.model import Phase
 from bot.deployments.ports import DeployStream, Dokku, Urgency
 from bot.deployments.states import COMMAND_RUNS, RUNNING
 from bot.deployments.verdict.collector import EvidenceCollector
@@ -45,18 +45,10 @@ class Worker:
     living deploy kills it.
     """
 
-    def __init__(
-        self,
-        row: Deployment,
-        *,
-        dokku: Dokku,
-        context: WorkerContext,
-        claimed_at: float | None = None,
-    ) -> None:
-        """`claimed_at`: when the database was asked for the lease, in monotonic seconds."""
+    def __init__(self, owned: OwnedDeployment, *, dokku: Dokku, context: WorkerContext) -> None:
         self._context, self._dokku = context, dokku
         self._timing, self._clock = timing, clock = context.timing, context.clock
-        self.owned = OwnedDeployment(row, context=context, claimed_at=claimed_at)
+        self.owned = owned
         self._attempt = Attempt(clock.monotonic())
         self._collector = EvidenceCollector(dokku, clock=clock, look_again=timing.look_again)
         self._results = ResultWriter(self.owned, self._collector, self._attempt, context)
@@ -321,17 +313,13 @@ class Worker:
         except (Blocked, DokkuError):
             await self._end_dead(evidence, dead)
         except AppLocked as locked:
-            await self._end_dead(evidence, dead, locked.lock)
+            await self._end_dead(evidence, dead.kept_from(not_again(describe(locked.lock))))
         except NotStarted as end:
             await self._results.before_start(end.failure, end.cause)
         return None
 
-    async def _end_dead(
-        self, evidence: Evidence, dead: StartAgain, lock: Lock | None = None
-    ) -> None:
+    async def _end_dead(self, evidence: Evidence, dead: StartAgain) -> None:
         ended = dead.otherwise
-        if lock is not None:
-            ended = replace(ended, detail=not_again(describe(lock)))
         if self.owned.row.cancel is not None:
             # The cancel came after the evidence was read; it is why nothing starts again.
             evidence = replace(evidence, cancel_asked=True)

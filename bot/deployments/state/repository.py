@@ -7,7 +7,6 @@ Another replica, the command line and the service itself write to the same datab
 was killed leaves messages that are missing or outdated: they are posted and updated here.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -30,7 +29,6 @@ COMMIT_CHANGED = "commit_changed"
 """The audit action of a ref that moved before its approval."""
 DATABASE_PAUSE = timedelta(seconds=2)
 """Between attempts while no database answers."""
-REQUESTS_FRESH_S = 1.0
 _END_PAGES = 24
 """Pages of a log from whose end the excerpt is rebuilt: a log may have 16 MB."""
 RECENT = timedelta(hours=1)
@@ -206,34 +204,6 @@ class DeploymentRepository:
             self.progress(deployment_id), place=position, waits_for=waits_for, blocker=blocker
         )
         self.note(deployment_id, progress, Urgency.PHASE)
-
-
-class CancelRequests:
-    """Whether someone asked to cancel a deployment, perhaps on another replica or at a shell.
-
-    One read a second serves the polls of all deployments of this replica: with 1,000 running, a
-    read at each poll took more time than everything else in it.
-    """
-
-    def __init__(self, store: Store, *, replica: str, clock: Clock) -> None:
-        self._store = store
-        self._replica = replica
-        self._clock = clock
-        self._asked: frozenset[str] = frozenset()
-        self._read_at: float | None = None
-        self._reading = asyncio.Lock()
-
-    async def includes(self, deployment_id: str) -> bool:
-        """As of at most a second ago; as it was last known, while the database does not answer."""
-        async with self._reading:
-            now = self._clock.monotonic()
-            if self._read_at is None or now - self._read_at >= REQUESTS_FRESH_S:
-                self._read_at = now
-                try:
-                    self._asked = await self._store.leases.cancel_requests(self._replica)
-                except StoreError as error:
-                    log.info("cancel_requests_not_read", why=str(error))
-        return deployment_id in self._asked
 
 
 class CacheSync:

@@ -1,6 +1,6 @@
 """What the rules decide, as types. `wording.py` makes the sentence of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bot.deployments.model import Failure, Live, Phase
@@ -190,6 +190,10 @@ class StartAgain:
 
     otherwise: Ended
     """The result if it may not be started again."""
+
+    def kept_from(self, detail: str) -> "StartAgain":
+        """The same, with what keeps it from being started again."""
+        return replace(self, otherwise=replace(self.otherwise, detail=detail))
 
     @property
     def rule(self) -> str:

@@ -12,7 +12,7 @@ from bot.clock import Clock
 from bot.deployments.model import Actor, AuditEntry, Deployment, Event, Phase, Trigger, Who
 from bot.deployments.ports import Store
 from bot.outbox import Outgoing
-from bot.store.leases import NowMs
+from bot.store.database import NowMs
 from bot.store.sql_store import SqlStore
 
 BEGIN = datetime(2026, 11, 24, 9, 30, 0, 123456, tzinfo=UTC)

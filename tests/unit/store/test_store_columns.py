@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import make_url
 
-from bot.store.leases import NowMs
+from bot.store.database import NowMs
 from bot.store.tables import UtcTime, Words
 
 SQLITE = make_url("sqlite+aiosqlite://").get_dialect()()
