@@ -46,7 +46,7 @@ replicas = Table(
     Column("replica", Words, primary_key=True),
     # How many deployments it drives.
     Column("running", Integer, nullable=False),
-    # Its last heartbeat, by the database's clock (`leases.NowMs`).
+    # Its last heartbeat, by the database's clock (`database.NowMs`).
     Column("seen_ms", BigInteger, nullable=False),
 )
 
@@ -64,7 +64,7 @@ shell_requests = Table(
     # What `deploybot deploy`, `retry` and `rollback` left for the bot, until the answer was read.
     Column("id", Words, primary_key=True),
     Column("body", JSON, nullable=False),
-    # Both by the database's clock (`leases.NowMs`).
+    # Both by the database's clock (`database.NowMs`).
     Column("until_ms", BigInteger, nullable=False),
     Column("taken_until_ms", BigInteger),
     # The answer: one of them.

@@ -25,10 +25,8 @@ from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, check_move
 from bot.errors import Duplicate, StaleState
 from bot.outbox import Planner
-from bot.store.database import Clash, Database, Transaction, whole
+from bot.store.database import Clash, Database, DatabaseClock, NowMs, Transaction, whole
 from bot.store.leases import (
-    DatabaseClock,
-    NowMs,
     SqlLeases,
     SqlLocks,
     guard_request,

@@ -191,7 +191,7 @@ leases = Table(
     Column("fence", BigInteger, nullable=False),
     # NULL: no replica has it.
     Column("replica", Words, index=True),
-    # By the database's clock (`leases.NowMs`).
+    # By the database's clock (`database.NowMs`).
     Column("until_ms", BigInteger, nullable=False),
 )
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from bot.deployments.execution.owned import CancelRequests
 from bot.deployments.model import BOT, AuditEntry, Event, Failure, Phase, Who
 from bot.deployments.ports import Urgency
 from bot.deployments.progress import Progress
 from bot.deployments.state.repository import (
-    CancelRequests,
     find_unposted,
     load_recently_ended,
     load_unfinished,
