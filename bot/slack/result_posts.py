@@ -34,7 +34,7 @@ from bot.slack.refusals import PASSING
 from bot.slack.render import text as txt
 from bot.slack.render import words
 from bot.slack.render.blocks import Answer, plain_section, section
-from bot.slack.thread_replies import Get, correction_of
+from bot.slack.thread_replies import LONGEST_CORRECTION, Get, correction_of
 
 _log = structlog.get_logger(__name__)
 
@@ -121,7 +121,7 @@ def result_post(
     blocks = [section(line)]
     if correction := correction_of(row):
         blocks.insert(0, plain_section(correction))
-        line = f"{correction} {line}"
+        line = f"{txt.inert(correction, LONGEST_CORRECTION)} {line}"
     if reason := words.reason_words(deployment):
         blocks.append(plain_section(txt.cut(reason, LONGEST_REASON)))
         line += f" · {txt.inert(reason, LONGEST_REASON)}"

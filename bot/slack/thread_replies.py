@@ -178,7 +178,6 @@ def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -
     correction = correction_of(row)
     if not correction:
         return result
-    correction = txt.cut(txt.one_line(correction), LONGEST_CORRECTION)
     return Reply(
         text=f"{txt.inert(correction, LONGEST_CORRECTION)} {result.text}",
         blocks=(kit.plain_section(correction), *result.blocks),
@@ -186,12 +185,13 @@ def render(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -
 
 
 def correction_of(row: Outgoing) -> str:
-    """What was reported before; empty if the row is not about a correction."""
+    """What was reported before, as plain text; empty if the row is not about a correction."""
     if row.kind != CORRECTED:
         return ""
     data = row.body.get("data")
     reported = data.get("corrected_from") if isinstance(data, Mapping) else None
-    return f"Correction: previously reported as {_reported(reported)}."
+    sentence = f"Correction: previously reported as {_reported(reported)}."
+    return txt.cut(txt.one_line(sentence), LONGEST_CORRECTION)
 
 
 def approval_reply(deployment: Deployment, row: Outgoing, *, name_server: bool = True) -> Reply:

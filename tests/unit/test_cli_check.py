@@ -47,11 +47,12 @@ async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
         "slack scopes",
         "slack clock",
         "slack events",
+        "slack groups",
         "dokku default",
         "dokku default host key",
         "dokku default config",
         "dokku default clock",
-        "app blog",
+        "app billing",
         "webhook 1, 127.0.0.1",
     ]
     assert "Dokku 0.38" in found["dokku default"].found

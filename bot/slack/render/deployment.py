@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.progress import Progress
@@ -21,6 +22,7 @@ SNIPPET_COLUMNS = 160
 REASON_LONGEST = 700
 NOTE_LONGEST = 500
 """Room for what to do, at the end, e.g. about a changed host key; a host name comes twice in it."""
+NOTES_TOGETHER = 5_000
 MOST_NOTES = 4
 _SHRINKING = (SNIPPET_LINES, 5, 2, 0)
 
@@ -147,7 +149,10 @@ def _notes(deployment: Deployment, progress: Progress, *, name_server: bool) -> 
         *words.outside_notes(deployment, progress),
         *progress.notes,
     )
-    return [txt.inert(note, NOTE_LONGEST) for note in notes[:MOST_NOTES]]
+    shown = [txt.inert(note, NOTE_LONGEST) for note in notes[:MOST_NOTES]]
+    # Escaped, a note may be four times as long: as many whole ones as leave room for the rest.
+    ends = accumulate(map(txt.length, shown))
+    return [note for note, end in zip(shown, ends, strict=True) if end <= NOTES_TOGETHER]
 
 
 def _facts(

@@ -188,6 +188,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     @invariant()
     def one_owner_each(self) -> None:
+        self.runner.run(self._check_owners())
+
+    async def _check_owners(self) -> None:
         for key in self.store.rows:
             assert sum(rig.dispatcher.shows(key) for rig in self.rigs) <= 1, key
 

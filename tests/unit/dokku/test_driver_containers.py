@@ -21,7 +21,9 @@ class Answering:
         self._scheduler = scheduler
         self.asked: list[Argv] = []
 
-    async def run(self, argv: Argv, *, timeout_s: float, heavy: bool = False) -> Answer:
+    async def run(
+        self, argv: Argv, *, timeout_s: float, heavy: bool = False, **_more: object
+    ) -> Answer:
         self.asked.append(argv)
         assert timeout_s > 0
         assert heavy is (argv[0] == "ps:inspect")

@@ -28,7 +28,9 @@ class FakeConnection:
     name = "production"
     aborted = False
 
-    async def run(self, _argv: Argv, *, timeout_s: float, heavy: bool = False) -> Answer:
+    async def run(
+        self, _argv: Argv, *, timeout_s: float, heavy: bool = False, **_more: object
+    ) -> Answer:
         raise Unreachable(f"no answer within {timeout_s} s, heavy: {heavy}")
 
     async def log_in(self) -> "FakeConnection":

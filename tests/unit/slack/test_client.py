@@ -286,7 +286,8 @@ async def test_proxy_is_used_but_not_for_this_machine(
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        ("restricted_action_read_only_channel", "A setting of this workspace"),
+        ("restricted_action_read_only_channel", "read-only"),
+        ("restricted_action", "A setting of this workspace"),
         ("restricted_action_thread_locked", "locked"),
         ("token_revoked", "SLACK_BOT_TOKEN"),
         ("missing_scope", "files:write"),

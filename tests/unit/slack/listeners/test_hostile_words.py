@@ -32,7 +32,7 @@ async def test_option_path_or_shell_word_starts_nothing(words: str) -> None:
         await stage.deploy(words)
 
         answer = await stage.whisper()
-        assert len(answer) < 500
+        assert len(answer) < (2_000 if words == "--help" else 500)
         assert stage.service.requests == []
         assert not stage.slack.messages(stage.deploys)
 

@@ -34,6 +34,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.progress import Blocker, Progress
 from bot.deployments.refs import Commit, Commits
+from bot.deployments.states import ENDINGS
 from bot.outbox import APPROVAL, CORRECTED, FINISHED, NOTE, Outgoing
 from bot.slack import thread_replies
 from bot.slack.listeners import answers, questions
@@ -46,6 +47,7 @@ from bot.slack.render import form, home, live_state, locks, log, proof, reject_f
 from bot.slack.render.blocks import Answer, Json
 from bot.slack.render.deployment import Rendered
 from bot.slack.render.history import HistoryPage
+from bot.slack.result_posts import result_post
 from bot.webhooks.payload import standard_body
 from bot.webhooks.slack_format import slack_message
 from tests.support.builders import NOW, a_deployment
@@ -242,6 +244,16 @@ def _live_message(of: Source) -> Iterator[Shown]:
             )
 
 
+def _result_post(of: Source) -> Iterator[Shown]:
+    for kind in (FINISHED, CORRECTED):
+        body = {"data": {"corrected_from": {"status": of.foreign(), "live": of.foreign()}}}
+        row = Outgoing(id="01", deployment_id="01", lane="results", kind=kind, body=body)
+        for phase in ENDINGS:
+            yield message(
+                result_post(of.deployment(phase), row, permalink=PERMALINK, name_server=True)
+            )
+
+
 def _reply(of: Source) -> Iterator[Shown]:
     for kind in (FINISHED, CORRECTED, NOTE, APPROVAL):
         body = {
@@ -432,6 +444,7 @@ RENDERS: Mapping[str, Make] = {
     "bot.slack.listeners.questions.rollback_words": lambda of: iter(
         [sentence(questions.rollback_words(of.plan(), now=NOW))]
     ),
+    "bot.slack.result_posts.result_post": _result_post,
     "bot.slack.thread_replies.render": _reply,
     "bot.slack.thread_replies.approval_reply": _reply,
     "bot.slack.thread_replies.result_reply": _reply,
@@ -447,7 +460,7 @@ PARTS = frozenset(
             f"bot.slack.render.blocks.{name}"
             for name in (
                 *("mrkdwn", "plain", "section", "plain_section", "header", "fields"),
-                *("preformatted", "context", "actions", "button", "button_row"),
+                *("preformatted", "context", "actions", "button", "button_row", "spoken"),
             )
         ),
         "bot.slack.render.locks.follow_button",
