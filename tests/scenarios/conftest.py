@@ -89,7 +89,7 @@ class QuickClock(Clock):
     """A clock on which the bot's pauses are shorter; what it waits for takes as long as before."""
 
     def __init__(self, speed: float = QUICK) -> None:
-        self._speed = speed
+        self.speed = speed
         self._leapt_s = 0.0
         self._began = time.monotonic()
         self._began_at = datetime.now(UTC)
@@ -98,14 +98,14 @@ class QuickClock(Clock):
         return self._began_at + timedelta(seconds=self.monotonic() - self._began)
 
     def monotonic(self) -> float:
-        return self._began + self._leapt_s + (time.monotonic() - self._began) * self._speed
+        return self._began + self._leapt_s + (time.monotonic() - self._began) * self.speed
 
     def leap(self, duration: timedelta) -> None:
         """Advance the clock at once; current sleeps continue."""
         self._leapt_s += duration.total_seconds()
 
     async def sleep(self, duration: timedelta) -> None:
-        await asyncio.sleep(max(0.0, duration.total_seconds()) / self._speed)
+        await asyncio.sleep(max(0.0, duration.total_seconds()) / self.speed)
 
 
 @dataclass(kw_only=True)
@@ -130,6 +130,9 @@ class World:
         **more: str,
     ) -> Bot:
         settings = load_settings(environ=self.environ | more, folder=self.folder)
+        # An owner that has not renewed its lease for 15 s by its clock does nothing more.
+        beat = 10 / clock.speed if isinstance(clock, QuickClock) else 5
+        pauses = {**QUICK_PAUSES, "heartbeat": timedelta(seconds=beat), **(timing or {})}
         self._stack = AsyncExitStack()
         self.bot = await self._stack.enter_async_context(
             open_bot(
@@ -138,7 +141,7 @@ class World:
                 redactor=Redactor(settings.secrets()),
                 readiness=Readiness(),
                 clock=clock,
-                timing=dataclasses.replace(settings.timing(), **{**QUICK_PAUSES, **(timing or {})}),
+                timing=dataclasses.replace(settings.timing(), **pauses),
                 slack_limits=self.slack_limits,
                 ssh_limits=self.ssh_limits,
             )
@@ -415,10 +418,12 @@ def dokku_may_start(monkeypatch: pytest.MonkeyPatch) -> StartGate:
     may = StartGate()
     deploy = Driver.deploy
 
-    async def deploy_later(driver: Driver, app: str, repo: str, pinned: str) -> DeployStream:
+    async def deploy_later(
+        driver: Driver, app: str, repo: str, pinned: str, **more: Any
+    ) -> DeployStream:
         may.reached.set()
         await may.wait()
-        return await deploy(driver, app, repo, pinned)
+        return await deploy(driver, app, repo, pinned, **more)
 
     monkeypatch.setattr(Driver, "deploy", deploy_later)
     return may

@@ -57,7 +57,7 @@ async def test_deployment_ends_right_where_every_answer_is_slow(busy: World) -> 
 async def test_slow_poll_says_slow_and_loses_no_contact(busy: World) -> None:
     await busy.deploy_until("build step 4/")
     busy.simulators.dokku.delay_answers_for_test(4 * USUAL_S, "builds:list")
-    await busy.until_message("Still asking default", "is slow")
+    await busy.until_message("Still asking the server", "is slow")
     busy.simulators.dokku.delay_answers_for_test(0, "builds:list")
     busy.let_go()
     (row,) = await busy.ended()

@@ -194,9 +194,9 @@ async def test_cancel_is_shown_at_once_and_its_result_when_it_is_known(
     line = asyncio.Event()
     cancel = Driver.cancel_build
 
-    async def cancel_later(driver: Driver, app: str) -> bool:
+    async def cancel_later(driver: Driver, app: str, **more: Any) -> bool:
         await line.wait()
-        return await cancel(driver, app)
+        return await cancel(driver, app, **more)
 
     monkeypatch.setattr(Driver, "cancel_build", cancel_later)
     quick.hold()

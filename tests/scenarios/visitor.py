@@ -113,7 +113,7 @@ class Visitor:
         return self.page.locator("#replies li.message")
 
     def button(self, where: Locator, name: str) -> Locator:
-        return where.get_by_role("button", name=re.compile(rf"^{re.escape(name)}(:|$)")).first
+        return where.get_by_role("button", name=re.compile(rf"^{re.escape(name)}([:,]|$)")).first
 
     async def sees(self, what: Locator, *texts: Said) -> None:
         for text in texts:
