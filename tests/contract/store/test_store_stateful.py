@@ -42,7 +42,7 @@ from tests.contract.store.stories import (
 T = TypeVar("T")
 REPLICAS = st.sampled_from(["one", "two", "three"])
 MODERATE = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
