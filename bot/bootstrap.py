@@ -40,8 +40,8 @@ from bot.slack.live_message.messages import LiveMessages
 from bot.store.engine import open_store
 from bot.store.inbox import SqlInbox
 from bot.store.leases import SqlHandled
-from bot.store.lock_tables import shell_requests
 from bot.store.retention import EVERY, Retention
+from bot.store.shared_tables import shell_requests
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from bot.deployments.model import Actor
 from bot.deployments.requests.from_shell import ShellAnswer, ShellRequest, ShellRequestKind
 from bot.store.database import Database, DatabaseClock, NowMs, whole
-from bot.store.lock_tables import shell_requests as rows
+from bot.store.shared_tables import shell_requests as rows
 from bot.store.tables import deployments
 
 TAKEN_AGAIN = timedelta(seconds=60)

@@ -27,8 +27,8 @@ from bot.deployments.states import ENDINGS, RUNNING, SECOND_START
 from bot.deployments.store_parts import Replica
 from bot.errors import Duplicate, LeaseLost, ServerFull, StaleState
 from bot.store.database import Clash, Database, DatabaseClock, NowMs, Transaction, whole
-from bot.store.lock_tables import followers, handled, locks, replicas
 from bot.store.outbox import put_notices
+from bot.store.shared_tables import followers, handled, locks, replicas
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import audit_values, deployments, leases
 

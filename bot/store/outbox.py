@@ -22,7 +22,7 @@ from bot.clock import Clock
 from bot.deployments.lock import Notice
 from bot.outbox import NOTICES_LANE, WEBHOOKS, Outgoing
 from bot.store.database import Database, Transaction, whole
-from bot.store.lock_tables import notices
+from bot.store.shared_tables import notices
 from bot.store.tables import endpoints, outbox
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"

@@ -15,8 +15,8 @@ from bot.deployments.model import Live, Phase
 from bot.deployments.states import ENDINGS
 from bot.errors import StoreError
 from bot.store.database import Database, whole
-from bot.store.lock_tables import notices
 from bot.store.outbox import WAITING
+from bot.store.shared_tables import notices
 from bot.store.tables import audit, deployments, log_chunks, outbox
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, MetaData, delete, insert, inspect, select, te
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.store.database import translated
-from bot.store.lock_tables import WORKS_SINCE, releases
+from bot.store.shared_tables import WORKS_SINCE, releases
 from bot.store.tables import REVISION, metadata
 
 if TYPE_CHECKING:

@@ -33,9 +33,9 @@ from bot.store.leases import (
     guard_start,
     hold,
 )
-from bot.store.lock_tables import notices
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox, put
+from bot.store.shared_tables import notices
 from bot.store.tables import (
     all_values,
     audit,

@@ -16,7 +16,7 @@ from bot.simulators.dokku.app import App
 from bot.simulators.slack.model import Message
 from bot.slack.client import METADATA_TYPE, REPLY_METADATA_TYPE
 from bot.slack.render.words import HEADLINES
-from bot.store.lock_tables import notices
+from bot.store.shared_tables import notices
 from bot.store.sql_store import SqlStore
 from bot.store.tables import outbox
 from tests.scenarios.conftest import World, shown

@@ -22,7 +22,7 @@ from bot.operations.database import upgrade_database
 from bot.operations.requesting import CommandLine, Patience, request
 from bot.store.engine import open_store
 from bot.store.inbox import SqlInbox
-from bot.store.lock_tables import shell_requests
+from bot.store.shared_tables import shell_requests
 from bot.store.sql_store import SqlStore
 from bot.webhooks.payload import planner
 from tests.scenarios.conftest import QuickClock, World, open_world, shown

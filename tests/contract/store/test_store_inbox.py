@@ -9,7 +9,7 @@ import pytest
 from bot.deployments.model import Actor, Trigger
 from bot.deployments.requests.from_shell import ShellAnswer, ShellRequest, ShellRequestKind
 from bot.store.inbox import KEPT, TAKEN_AGAIN, SqlInbox
-from bot.store.lock_tables import shell_requests
+from bot.store.shared_tables import shell_requests
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import Dial, a_deployment, said
 

@@ -9,8 +9,8 @@ from sqlalchemy import Table, func, select
 
 from bot.deployments.model import Deployment, Event, Live, Phase
 from bot.store import retention
-from bot.store.lock_tables import notices
 from bot.store.retention import FOR_EVER, Retention
+from bot.store.shared_tables import notices
 from bot.store.sql_store import SqlStore
 from bot.store.tables import audit, leases, log_chunks, outbox
 from tests.contract.store.stories import (

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, MetaData, inspect, text
 from bot.errors import ConfigError
 from bot.store import schema
 from bot.store.engine import build_engine, open_store, revisions, upgrade
-from bot.store.lock_tables import releases
+from bot.store.shared_tables import releases
 from bot.store.tables import REVISION, Words, metadata
 from tests.contract.store.conftest import NewUrl
 from tests.contract.store.stories import StillClock, a_deployment, plan_both, said
