@@ -27,9 +27,9 @@ async def test_log_is_read_in_pages_while_it_grows(quick: World) -> None:
     await until_stored(quick, f"and on it goes, number {MANY - 1:04}")
 
     await _press(quick, view, "Refresh")
-    view = await quick.slack.until(lambda: _grown(quick))
-    assert view is not None
-    pages = _pages(view)
+    grown = await quick.slack.until(lambda: _grown(quick))
+    assert grown is not None
+    view, pages = grown, _pages(grown)
     assert f"Page {pages} of {pages}" in view.plain
     assert set(view.buttons.values()) == {"Older", "First error", "Refresh", "Post as file"}
 
