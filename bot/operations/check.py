@@ -35,7 +35,7 @@ async def run_checks(
         return [*config, await _check_git()]
     if not errors:
         config = [fine(CONFIG, f"complete ({settings.given.file or 'environment only'}).")]
-    config = [*(warning(CONFIG, "warning.", one) for one in settings.warnings()), *config]
+    config = [*(warning(CONFIG, one) for one in settings.warnings()), *config]
     parts: Mapping[str, Awaitable[Check | Sequence[Check]]] = {
         "git": _check_git(),
         "database": _check_database(settings),
