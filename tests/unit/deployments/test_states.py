@@ -13,10 +13,13 @@ from bot.deployments.states import (
     RUNNING,
     STATUS,
     WAITING,
+    check_move,
     find_move,
     may_move,
     status_of,
 )
+from bot.errors import StaleState
+from tests.support.builders import a_deployment
 
 P = Phase
 ALLOWED = {
@@ -105,6 +108,40 @@ def test_phase_groups_follow_the_statuses() -> None:
         P.RELEASING,
         P.CHECKING,
     ]
+
+
+@pytest.mark.parametrize(
+    ("was", "to", "by", "why"),
+    [
+        (P.FAILED, P.FAILED, Who.OWNER, "deployment 01 ended failed: an end never changes"),
+        (P.SUCCEEDED, P.QUEUED, Who.SERVICE, "deployment 01 ended succeeded: an end never changes"),
+        (
+            *(P.BUILDING, P.BUILDING, Who.SERVICE),
+            "deployment 01 is building: only its owner writes to it",
+        ),
+        (
+            *(P.BUILDING, P.QUEUED, Who.OWNER),
+            "deployment 01 may not go from building to queued by the owner",
+        ),
+    ],
+)
+def test_write_that_is_not_allowed_is_stale(was: Phase, to: Phase, by: Who, why: str) -> None:
+    with pytest.raises(StaleState) as refused:
+        check_move(a_deployment(id="01", phase=to), was=was, by=by)
+    assert str(refused.value) == why
+
+
+@pytest.mark.parametrize(
+    ("was", "to", "by"),
+    [
+        (P.BUILDING, P.BUILDING, Who.OWNER),
+        (P.QUEUED, P.QUEUED, Who.SERVICE),
+        (P.QUEUED, P.CANCELLED, Who.SERVICE),
+        (P.BUILDING, P.RELEASING, Who.OWNER),
+    ],
+)
+def test_write_that_is_allowed_passes(was: Phase, to: Phase, by: Who) -> None:
+    check_move(a_deployment(id="01", phase=to), was=was, by=by)
 
 
 class Walk(RuleBasedStateMachine):

@@ -157,6 +157,10 @@ def test_twin_of_a_request_for_approval_waits_for_one_too() -> None:
     assert find_twin([twin, new, ready("A", sha=OLD_SHA)], new) == twin
     assert find_twin([twin, ready("C", sha=OLD_SHA, **asks), new], new) is None
     assert find_twin([ready("B", **asks, ready=False), new], new) is None
+    # One that is queued will be live, too; one that asks for less is no twin.
+    assert find_twin([ready("A"), ready("B", sha=OLD_SHA, **asks), new], new) == ready("A")
+    less = {**asks, "approval": Approval.CONFIRM}
+    assert find_twin([ready("B", **less), ready("A", sha=OLD_SHA, **asks), new], new) is None
     rollback = ready("Z")
     assert find_twin([twin, rollback], rollback) is None
 

@@ -391,8 +391,12 @@ async def test_no_more_may_wait_for_one_app() -> None:
     eve = replace(ADA, user="U0EVE")
     await fills(rig, "web", "web")
     for actor in (eve, Actor(user="cli")):
-        with pytest.raises(Declined, match=r"2 deployments of web are waiting, and no more may"):
+        with pytest.raises(Declined) as refused:
             await rig.service.request(ask(actor=actor, request_key="more"))
+        assert str(refused.value) == (
+            "2 deployments of web are waiting, and no more may wait for one app. "
+            "`/deploy cancel web` removes one; or ask again when one has started."
+        )
     assert len(rig.store.rows) == 2
     await rig.service.cancel(next(iter(rig.store.rows)), actor=ADA, through="button")
     await fills(rig, "web", actor=eve)
@@ -402,8 +406,12 @@ async def test_no_more_may_wait_for_one_app() -> None:
 async def test_no_more_may_wait_for_one_person() -> None:
     rig = a_rig(start=False, timing=LOW)
     await fills(rig, "web", "shop", "blog")
-    with pytest.raises(Declined, match=r"3 deployments that you requested are waiting"):
+    with pytest.raises(Declined) as refused:
         await rig.service.request(ask(app="wiki", request_key="more"))
+    assert str(refused.value) == (
+        "3 deployments that you requested are waiting, and no more may wait for one person. "
+        "Cancel one, or ask again when one has started. `/deploy status` lists them."
+    )
     await fills(rig, "wiki", actor=replace(ADA, user="U0EVE"))
     await fills(rig, "web", actor=Actor(user="cli"))
 

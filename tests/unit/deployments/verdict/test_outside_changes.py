@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Containers
+from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Container, Containers
 from bot.deployments.model import Live
 from bot.deployments.progress import Blocker
 from bot.deployments.verdict.outside_changes import (
@@ -296,18 +297,32 @@ def test_renamed_container_belongs_to_this_deployment() -> None:
     assert sentence == "It ended."
 
 
+SERVING = containers(RESTARTED_NEW)
+
+
 def test_container_that_another_command_overtook_is_named() -> None:
-    def reason(*, renamed: frozenset[str] = frozenset(), live: Live = Live.NEW) -> str:
+    def reason(
+        *, own: tuple[Container, ...] = (NEW,), after: Containers | None = SERVING, **more: Any
+    ) -> str:
         return with_outside_changes(
             "It ended.",
-            live,
+            more.get("live", Live.NEW),
             [CONFIG_SET],
-            after=containers(RESTARTED_NEW),
-            output=replace(facts(own=(NEW,)), renamed=renamed),
+            after=after,
+            output=replace(facts(own=own), renamed=more.get("renamed", frozenset())),
             before=a_snapshot(containers(OLD)),
         )
 
-    assert f"own container {NEW.id} never took over and may still run" in reason()
+    others = reason(own=())
+    left = (
+        "never took over and may still run beside the others, where Dokku does not list it: "
+        "`docker ps` on the server shows it as `.upcoming-…`, and `docker rm -f` removes it."
+    )
+    assert reason() == f"{others} This deployment's own container {NEW.id} {left}"
+    both = " and ".join(sorted((NEW.id, OLD.id)))
+    assert reason(own=(NEW, OLD)) == f"{others} This deployment's own container {both} {left}"
+    # What was not read shows nothing.
+    assert reason(after=None) == others
     # It served, and Dokku retired it in its turn.
     assert "never took over" not in reason(renamed=frozenset({NEW.id}))
     # One whose checks failed was removed.
