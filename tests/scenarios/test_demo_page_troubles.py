@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page_visitor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visitor]:
-    timing = {"start_window": timedelta(seconds=5)}
+    timing = {"start_window": timedelta(seconds=60)}
     folder = tmp_path_factory.mktemp("demo")
     async with open_visitor(folder, clock=QuickClock(), timing=timing) as opened:
         yield opened

@@ -84,7 +84,7 @@ async def test_form_from_home_deploys_where_the_app_was_deployed_last(tmp_path: 
 async def test_slack_that_refuses_the_tab_hurts_no_deployment(tmp_path: Path) -> None:
     async with open_world(tmp_path, slack_limits=OFTEN) as world:
         await world.start_bot(clock=QuickClock())
-        world.slack.rate_limit_for_test("views.publish", retry_after_s=3_600)
+        world.slack.rate_limit_for_test("views.publish", retry_after_s=3_600, times=100)
         await world.slack.open_home(world.ada)
         await world.deploy("myapp main")
         await world.until_message("Deployed myapp")

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Locator, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import TimeoutError as TimedOut
 
 from bot.clock import Clock
 from bot.simulators.environment import APPS, Simulators
 from tests.scenarios.conftest import World, open_world
-from tests.support.patience import limit_s
+from tests.support.patience import in_time, limit_s
 
 CHROMIUM = "/usr/bin/chromium"
 DESK: ViewportSize = {"width": 1280, "height": 800}
@@ -84,10 +85,17 @@ class Visitor:
         await expect(composer).to_have_value("")
 
     async def side(self, tab: str) -> None:
-        """Open the side column at a tab."""
-        if await self.page.locator("#side-open").is_visible():
-            await self.page.locator("#side-open").click()
-        await self.page.get_by_role("tab", name=tab).click()
+        """Open the side column at a tab. A page that gets narrow closes it a moment later."""
+        opener, wanted = self.page.locator("#side-open"), self.page.get_by_role("tab", name=tab)
+        async with in_time():
+            while True:
+                if await opener.is_visible():
+                    await opener.click()
+                try:
+                    await wanted.click(timeout=2_000)
+                except TimedOut:
+                    continue
+                return
 
     # --- what the visitor sees
 
