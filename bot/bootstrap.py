@@ -250,7 +250,7 @@ class _WindDown:
         self._done = False
 
     async def __call__(self, intake: Intake | None = None) -> None:
-        """Without `intake`: the start failed or was cut off, and nobody could ask for anything."""
+        """Without `intake`: the start failed or was cut off before any request could arrive."""
         if self._done:
             return
         self._done = True

@@ -1,4 +1,4 @@
-"""What is delivered from the outbox: webhooks, replies in threads, notices, results elsewhere."""
+"""Opens the lanes of the outbox: webhooks, thread replies, notices, results in other channels."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack

@@ -45,7 +45,7 @@ def typed(words: str = "") -> str:
 
 
 def slash(words: str = "") -> str:
-    """As `typed`, between ticks, as it stands in a sentence."""
+    """As `typed`, in backticks, for use in a sentence."""
     return f"`{typed(words)}`"
 
 
@@ -108,7 +108,7 @@ def bare_repo(address: str) -> str:
 def split_login(address: str) -> tuple[str, str]:
     """A web server's address without its userinfo, and the login as a line of git's own store.
 
-    The line is empty for an address without userinfo, and for SSH: its user is no secret.
+    The line is empty for an address without userinfo, and for SSH, whose user is not a secret.
     """
     bare = bare_repo(address)
     scheme, _, place = bare.partition("://")

@@ -68,7 +68,7 @@ class Outgoing:
     state: str = "waiting"
     """waiting, delivered, given_up."""
     held_until: datetime | None = field(default=None, compare=False)
-    """Of a row that was taken: nobody else takes it before."""
+    """Until when a taken row is held: no other process takes it before."""
 
 
 def webhook_lane(url: str) -> str:
@@ -320,8 +320,8 @@ class OutboxLane:
     async def _deliver(self, row: Outgoing) -> tuple[Outgoing, Attempt]:
         """One attempt, while no other process may take the row; the row as it is held then.
 
-        By this machine's clock alone: a hold that could not be prolonged ends the attempt, as the
-        next one may begin elsewhere. Its receiver gets the same id.
+        By this machine's clock: a hold that could not be prolonged ends the attempt, as the
+        next one may begin in another process. The receiver gets the same id.
         """
         hold_s = self.timing.hold.total_seconds()
         attempt = asyncio.ensure_future(self.deliver(row))

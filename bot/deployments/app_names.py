@@ -57,6 +57,10 @@ class AppNames:
         """` on production`; empty if there is only one server."""
         return f" on {server}" if len(self._servers.names()) > 1 else ""
 
+    def no_app(self, app: str, server: str) -> str:
+        """That a server has no such app, without the full stop."""
+        return f"There is no app {app}{self.on(server)}"
+
     def cached(self, server: str) -> Sequence[str]:
         """The names read last, however old; empty when none were read."""
         known = self._known.get(server)

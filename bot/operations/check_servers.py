@@ -164,7 +164,7 @@ def _instant(text: str) -> datetime | None:
 
 
 async def _check_apps(name: str, settings: Settings, dokku: Dokku) -> Sequence[Check]:
-    """Those with a table; else one of the server's, which stands for all."""
+    """The apps with a table; without any, one app of the server as a sample."""
     known = await dokku.apps()
     catalog = settings.catalog()
     policies = [one for one in catalog.listed() if one.server == name]

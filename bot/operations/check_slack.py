@@ -78,7 +78,7 @@ async def _check_channels(
 async def _check_groups(
     client: SlackClient, settings: Settings, within_s: float
 ) -> Sequence[Check]:
-    """The user groups among `deployers` and `approvers`: of a missing one, nobody may deploy."""
+    """The user groups in `deployers` and `approvers`. Members of a missing one may not deploy."""
     groups = sorted(one for one in settings.catalog().named() if one.startswith("S"))
     found = await asyncio.gather(*(_check_group(client, one, within_s) for one in groups))
     if groups and all(one is None for one in found):
@@ -95,7 +95,7 @@ async def _check_group(client: SlackClient, group: str, within_s: float) -> Chec
         refusal = answer_of(error) if isinstance(error, SlackApiError) else None
         code = refusal["error"] if refusal is not None else "no answer"
         if code in NO_SUCH_GROUP:
-            fix = "Correct it in `deployers` or `approvers`: nobody is in a group that is gone."
+            fix = "Correct it in `deployers` or `approvers`: a deleted group has no members."
             return wrong(what, "Slack knows no such user group.", fix)
         return warning(
             what, f"could not be read ({code}).", "Its members may do nothing till then."

@@ -44,7 +44,7 @@ class Check:
 
     def json(self) -> dict[str, object]:
         """As JSON for scripts."""
-        # Clients read the last field as `mend`.
+        # Scripts of users read the fix under this name.
         return {
             "check": self.what,
             "state": self.state.value,

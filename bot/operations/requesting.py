@@ -39,7 +39,7 @@ class Patience:
     silent: timedelta = timedelta(minutes=2)
     """For a database that stopped answering meanwhile."""
     unowned: timedelta = timedelta(seconds=30)
-    """A running deployment is taken over within this, or the shell says that nobody drives it."""
+    """How long a running deployment may have no owner before the shell says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ def _channel(
     found = known or (last.channel if last is not None else None)
     if not found:
         raise settings.origin("apps", app, "channel").wrong(
-            "missing, and --channel is not given: there is no channel for the message",
+            "missing, and --channel is not given: the message has no channel",
             "Set it to the channel's id (C…), or give --channel.",
         )
     return found

@@ -50,7 +50,7 @@ class BudgetShare:
     """The part of Slack's limit that this replica may use: all replicas together have one.
 
     Half of it belongs to all alike, half to those that drive deployments. A replica counts for a
-    minute after its last heartbeat: what it edited before it died counts for so long at Slack.
+    minute after its last heartbeat: for that long Slack counts the edits that it made before.
     """
 
     def __init__(self, beat: Beat) -> None:

@@ -7,7 +7,7 @@ looked for before it may be sent again; a direct message may arrive twice, but i
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -28,9 +28,11 @@ from bot.outbox import (
 )
 from bot.slack.client import SlackClient
 from bot.slack.limits import SlackLimits
+from bot.slack.refusals import PASSING
 from bot.slack.render.blocks import section
 from bot.slack.render.locks import notice_words
 from bot.slack.render.text import mention, plain_times
+from bot.slack.thread_replies import may_be_there
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +66,8 @@ class Notices:
         to = row.deployment_id
         text = notice_words(row.kind, row.body, name_server=self.name_server)
         try:
-            if self._may_be_there(row) and await self._is_there(row):
+            tried = may_be_there(row, now=self.clock.now(), untried=self.limits.untried_reply)
+            if tried and not _is_person(to) and await is_posted(self.client, to, row):
                 return Delivered("an earlier try had got through")
             await self.client.post(
                 to, text=plain_times(text), blocks=(section(text),), deployment_id=row.id
@@ -91,29 +94,30 @@ class Notices:
             return Failed(f"{error.code or 'refused'}: {error}")
         return Delivered("sent to its holder")
 
-    def _may_be_there(self, row: Outgoing) -> bool:
-        """A try may have got through: one failed, or a process died while it held the row."""
-        if row.deployment_id.startswith(("U", "W")):
-            return False
-        age = None if row.created_at is None else self.clock.now() - row.created_at
-        return row.tries > 0 or age is None or age >= self.limits.untried_reply
 
-    async def _is_there(self, row: Outgoing) -> bool:
-        """Whether the channel has it. False if it can't be read: a duplicate beats a loss."""
-        if row.created_at is None:
-            return False
-        try:
-            found = await self.client.find_by_metadata(
-                row.deployment_id, row.id, since=row.created_at
-            )
-        except SlackError as error:
-            _log.info("channel_not_readable", code=error.code, outgoing=row.id)
-            return False
-        return found is not None
+async def is_posted(client: SlackClient, channel: str, row: Outgoing) -> bool:
+    """Whether the channel has the message of this row.
+
+    False if the channel can't be read: a duplicate beats a loss. SlackError: Slack does not answer
+    for a while.
+    """
+    since = row.created_at or datetime.fromtimestamp(0, tz=UTC)
+    try:
+        return await client.find_by_metadata(channel, row.id, since=since) is not None
+    except SlackError as error:
+        if error.code in PASSING:
+            raise
+        _log.info("channel_not_readable", code=error.code, outgoing=row.id)
+        return False
+
+
+def _is_person(receiver: str) -> bool:
+    """A direct message cannot be looked for: it may arrive twice."""
+    return receiver.startswith(("U", "W"))
 
 
 def _is_final(error: SlackError) -> bool:
-    """Whether no later try can work: nobody is there, or a setting does not allow it."""
+    """Whether a later try cannot work: the receiver is gone, or a setting forbids it."""
     return error.code in NOBODY_THERE or error.code.startswith("restricted_action")
 
 

@@ -8,7 +8,7 @@ here changes the deployment: a channel that cannot be posted to is logged, and t
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -30,11 +30,12 @@ from bot.outbox import (
 )
 from bot.slack.client import SlackClient
 from bot.slack.limits import SlackLimits
+from bot.slack.notices import is_posted
 from bot.slack.refusals import PASSING
 from bot.slack.render import text as txt
 from bot.slack.render import words
 from bot.slack.render.blocks import Answer, plain_section, section
-from bot.slack.thread_replies import LONGEST_CORRECTION, Get, correction_of
+from bot.slack.thread_replies import LONGEST_CORRECTION, Get, correction_of, may_be_there
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +60,8 @@ class ResultPosts:
             return Delivered("the deployment was withdrawn")
         channel = str(row.body.get("channel") or "")
         try:
-            if self._may_be_there(row) and await self._is_there(channel, row):
+            tried = may_be_there(row, now=self.clock.now(), untried=self.limits.untried_reply)
+            if tried and await is_posted(self.client, channel, row):
                 return Delivered("an earlier try had got through")
             link = await self._permalink(deployment)
             post = result_post(deployment, row, permalink=link, name_server=self.name_server)
@@ -83,22 +85,6 @@ class ResultPosts:
         except SlackError as error:
             _log.info("permalink_not_read", code=error.code, deployment_id=deployment.id)
             return None
-
-    def _may_be_there(self, row: Outgoing) -> bool:
-        """A try may have got through: one failed, or a process died while it held the row."""
-        age = None if row.created_at is None else self.clock.now() - row.created_at
-        return row.tries > 0 or age is None or age >= self.limits.untried_reply
-
-    async def _is_there(self, channel: str, row: Outgoing) -> bool:
-        """Whether the channel has it. False where it cannot be read: twice beats never."""
-        since = row.created_at or datetime.fromtimestamp(0, tz=UTC)
-        try:
-            return await self.client.find_by_metadata(channel, row.id, since=since) is not None
-        except SlackError as error:
-            if error.code in PASSING:
-                raise
-            _log.info("channel_not_readable", code=error.code, outgoing=row.id)
-            return False
 
 
 def result_post(

@@ -82,7 +82,8 @@ class ThreadReplies:
                 return Failed("its message has not been posted yet")
             return await self._directly(deployment, row)
         try:
-            if self._may_be_there(row) and await self._is_there(deployment.message, row):
+            tried = may_be_there(row, now=self.clock.now(), untried=self.limits.untried_reply)
+            if tried and await self._is_there(deployment.message, row):
                 return Delivered("an earlier try had got through")
             reply = render(deployment, row, name_server=self.name_server)
             at = deployment.message
@@ -133,11 +134,6 @@ class ThreadReplies:
             return Undeliverable(f"not as a direct message either: {refused.code}")
         return Delivered("sent as a direct message")
 
-    def _may_be_there(self, row: Outgoing) -> bool:
-        """A try may have got through: one failed, or a process died while it held the row."""
-        age = None if row.created_at is None else self.clock.now() - row.created_at
-        return row.tries > 0 or age is None or age >= self.limits.untried_reply
-
     async def _is_there(self, place: MessagePlace, row: Outgoing) -> bool:
         """Whether the thread has the reply. False where it cannot be read: twice beats never."""
         since = row.created_at or datetime.fromtimestamp(0, tz=UTC)
@@ -159,6 +155,14 @@ class ThreadReplies:
 def _tells_failure(deployment: Deployment, row: Outgoing) -> bool:
     """Whether the reply is the result, or the corrected result, of a failed deployment."""
     return deployment.phase is Phase.FAILED and row.kind not in {NOTE, APPROVAL}
+
+
+def may_be_there(row: Outgoing, *, now: datetime, untried: timedelta) -> bool:
+    """An attempt may have got through: one failed, or a process died while it held the row.
+
+    A row younger than `untried` was not held by another process before.
+    """
+    return row.tries > 0 or row.created_at is None or now - row.created_at >= untried
 
 
 def _failed(error: SlackError) -> Failed:

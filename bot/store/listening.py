@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 PAUSE_S = 5.0
 """Before another connection is made."""
 CHECK_EVERY_S = 30.0
-"""A connection that died silently is noticed after so long."""
+"""After this long a connection that died silently is noticed."""
 
 Connect = Callable[[], Awaitable[Any]]
 """Make a connection of asyncpg."""
@@ -34,7 +34,7 @@ async def listen(database: Database, connect: Connect) -> None:
                 return
         except (BotError, OSError, TimeoutError) as error:
             log.info("notices_interrupted", why=str(error) or type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - the driver's errors have no root of their own
+        except Exception as error:  # noqa: BLE001 - the driver's errors have no common base class
             log.info("notices_interrupted", why=f"{type(error).__name__}: {error}")
         await asyncio.sleep(PAUSE_S)
 
@@ -51,7 +51,7 @@ async def _listen_once(database: Database, connect: Connect) -> bool:
             database.pass_on(payload)
 
         await connection.add_listener(CHANNEL, heard)
-        # What was signalled before, while nobody listened.
+        # What was signalled before this connection listened.
         database.catch_up()
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _connection: lost.set())

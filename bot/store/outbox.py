@@ -86,7 +86,7 @@ class SqlOutbox:
         return replace(taken, held_until=until) if held.rowcount else None
 
     def _is_held(self, taken: Outgoing) -> ColumnElement[bool]:
-        """Whether nobody else took or delivered the row since: a hold is a time of its own."""
+        """Whether the row is still held by this taker; each hold has its own time."""
         rows = self._rows
         return and_(
             rows.c.id == taken.id, rows.c.state == WAITING, rows.c.next_at == taken.held_until

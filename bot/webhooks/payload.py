@@ -94,7 +94,7 @@ def planner(
         if event.type in {FINISHED, CORRECTED} and (deployment.message or deployment.channel):
             rows.append(row(SLACK_LANE, body))
         if event.type in {FINISHED, CORRECTED}:
-            # A body of its own: the row says where to, and what was reported before.
+            # Not the webhook's body: the row holds the channel and what was reported before.
             data = {"corrected_from": dict(event.corrected_from or {})}
             rows += [
                 row(RESULTS_LANE, {"channel": channel, "data": data})

@@ -4,11 +4,17 @@ import ast
 import functools
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from bot.config.settings import SettingsTable
+from bot.config.values import show_duration
+from bot.deployments.timing import Timing
 from bot.names import COMMAND
+from bot.outbox import LaneTiming
+from bot.slack.limits import EditLimits
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -24,6 +30,8 @@ GUIDES = [
 PATH = re.compile(r"`((?:bot|tests|tools|benches|docs|\.ci|\.github)/[\w./*-]*)`")
 NAME = re.compile(r"`([\w./-]+\.py)` \(`(\w+)`((?:, `\w+`)*)\)")
 LONGEST_CELL = 20
+MINUTE = timedelta(minutes=1)
+NUMBERS = {5: "five", 10: "ten"}
 CHANGES = (
     *("button", "chat command", "builder's line", "webhook field", "failure word"),
     *("poll interval", "metric", "database column", "server property", "sentence"),
@@ -163,3 +171,25 @@ def _texts(tree: ast.AST) -> Iterator[str]:
                 )  # fmt: skip
             case _:
                 pass
+
+
+def test_numbers_of_the_limits_page_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|", (DOCS / "limits.md").read_text(), re.MULTILINE)
+    page, timing, tries = dict(rows), Timing(), LaneTiming().retry_after
+    pauses = [show_duration(pause).replace("m", " min") for pause in tries]
+    pauses = [re.sub(r"(?<=\d)([sh])", r" \1", pause) for pause in pauses]
+    longest = SettingsTable.model_fields["max_duration"].default
+    assert page["one deployment"] == f"{longest // MINUTE} minutes"
+    assert timing.approval_ttl == timing.queue_ttl
+    hours = timing.queue_ttl // timedelta(hours=1)
+    assert page["waiting for an approval, in the queue"] == f"{hours} hours each"
+    waiting = (
+        f"{timing.most_waiting_of_app} of one app, {timing.most_waiting_of_person} of one person"
+    )
+    assert page["waiting deployments"] == waiting
+    assert page["edits in Slack"].startswith(f"{EditLimits().per_minute} a minute for a workspace")
+    assert page["tries of a webhook"] == (
+        f"{len(tries) + 1}: at once, then after {', '.join(pauses[:-1])} and {pauses[-1]}"
+    )
+    watched = f"It watches a release for {NUMBERS[timing.crash_looks // MINUTE]} minutes after"
+    assert watched in (DOCS / "limits.md").read_text()

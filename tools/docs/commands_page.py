@@ -123,7 +123,7 @@ An operator decides at the shell: `deploybot approve APP`, `deploybot reject APP
 At the end the message says what is live, and one reply in its thread mentions the requester. With
 `broadcast`, the reply about a failure is shown in the channel too. Each channel listed in `notify`
 (see [configuration.md](configuration.md)) also gets the result, and a correction of it: one message
-with a link to the deployment's own, which mentions nobody. Invite the bot to these channels;
+with a link to the deployment's own, which mentions no one. Invite the bot to these channels;
 `deploybot check` says where it is missing. What can't be posted there is logged, and changes
 nothing about the deployment.
 

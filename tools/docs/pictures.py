@@ -1,7 +1,7 @@
 """Takes the pictures of docs: the demo in headless Chromium, one scene after another.
 
 `make screenshots`, or `make screenshots ARGS="running log"` for some of the pictures. A scene waits
-for what it shows, and then until the page stands still. It relies on headlines and buttons, and on
+for what it shows, and then until the page is still. It relies on headlines and buttons, and on
 no sentence of the bot.
 """
 

@@ -98,8 +98,8 @@ class OwnedDeployment:
     A write waits for a database that does not answer. Every other error of the store passes.
 
     What has no fence (a command to Dokku, an edit of the message) asks `may_act` right before.
-    It goes by this machine's clock alone: a renewal that hangs says nothing, and a process that
-    was stopped for a minute is not told.
+    It uses only this machine's clock: a renewal may hang, and a process that was suspended gets no
+    message about the lost lease.
     """
 
     def __init__(

@@ -179,7 +179,7 @@ class Start:
             row,
             lost_for=timedelta(seconds=self._clock.monotonic() - last_contact),
             within=self._timing.start_again_within,
-            # What ended before its start changed nothing; what nobody approved may never start.
+            # What ended before its start changed nothing; what is not approved may never start.
             newer=any(one.started_at or one.phase not in PASSED_OVER for one in later),
             cap_reached=running >= row.max_duration,
         ):

@@ -73,8 +73,7 @@ class LiveReader:
         known = [one for one in found if not one.missing or one.state.newest is not None]
         if not known:
             suggestion = await self._names.suggest(app, [key.server for key in keys])
-            where = self._names.on(keys[0].server)
-            raise Declined(f"There is no app {app}{where}.{suggestion}")
+            raise Declined(f"{self._names.no_app(app, keys[0].server)}.{suggestion}")
         return known
 
     async def read(self, app: str, key: AppKey) -> LiveReport:

@@ -235,7 +235,7 @@ class LockService:
         if policy.dokku_app in asked.result():
             return False
         raise Declined(
-            f"There is no app {policy.app}{self._names.on(policy.server)}, so nothing was locked."
+            f"{self._names.no_app(policy.app, policy.server)}, so nothing was locked."
             f"{did_you_mean(policy.app, asked.result())}"
         )
 

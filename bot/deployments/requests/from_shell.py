@@ -43,7 +43,7 @@ class ShellRequest:
     kind: ShellRequestKind
     actor: Actor
     channel: str
-    """Where the message is posted, unless the app has a channel of its own."""
+    """Where the message is posted, unless the settings name a channel for the app."""
     app: str = ""
     server: str | None = None
     ref: str | None = None

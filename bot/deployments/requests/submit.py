@@ -136,7 +136,7 @@ class RequestResolver:
         suggestion = await self._names.suggest(app, [server])
         return NotDeployable(
             failure=Failure.APP_NOT_FOUND,
-            sentence=f"There is no app {app}{self._names.on(server)}.{suggestion}",
+            sentence=f"{self._names.no_app(app, server)}.{suggestion}",
         )
 
 

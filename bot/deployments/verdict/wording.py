@@ -147,7 +147,7 @@ def as_sentence(text: str) -> str:
 def beside_facts(reason: str, *, failure: Failure | None, live: Live | None) -> str:
     """What a reason says besides the facts around it: how it ended, and what serves now.
 
-    Slack shows those two as facts of their own. Empty where the reason says no more.
+    Slack shows those two as separate facts. Empty if the reason says only them.
     """
     said = [as_sentence(CAUSES[Cause.STABLE]), as_sentence(CAUSES[Cause.CANCELLED])]
     said += [LIVE_SENTENCES[live]] if live is not None else []

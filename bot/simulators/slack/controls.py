@@ -97,7 +97,7 @@ class TestControls:
         self.workspace.changes.add("channel_restricted", channel.name)
 
     def lock_thread_for_test(self, message: Message) -> None:
-        """Lock a message's thread, as an admin does: nobody can reply any more."""
+        """Lock a message's thread, as an admin does: replies are refused from now on."""
         message.locked = True
         self.workspace.changes.add("thread_locked", message.ts)
 

@@ -183,7 +183,7 @@ class Page:
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
-        # aiohttp compresses in a task of its own, whose error nobody handles when a visitor leaves.
+        # aiohttp compresses in a separate task; when a visitor leaves, its error stays unhandled.
         socket = web.WebSocketResponse(heartbeat=20, compress=False)
         await socket.prepare(request)
         pusher = asyncio.create_task(self._push(socket))

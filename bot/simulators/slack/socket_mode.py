@@ -31,7 +31,7 @@ class _Connection:
     sent: int = 0
     draining: bool = False
     half_dead: bool = False
-    """Nothing arrives in either direction, and nobody was told: no pong, no ack."""
+    """Nothing arrives in either direction, and neither side knows: no pong, no ack."""
 
 
 @dataclass(kw_only=True)
@@ -77,7 +77,7 @@ class SocketHub:
             await socket.send_json({"type": "disconnect", "reason": "too_many_websockets"})
             await socket.close()
             return socket
-        # Slack sends pings of its own: by the time the app is back, it knows that these are dead.
+        # Slack sends pings too: by the time the app is back, it knows that these are dead.
         for other in [one for one in self._connections if one.half_dead]:
             self._cut(other)
         connection = _Connection(socket=socket, request=request)

@@ -48,7 +48,7 @@ class Workspace:
         self.uploads = True
         """False: the workspace has disabled all file uploads."""
         self.messages_tab = True
-        """False: nobody can exchange direct messages with the app."""
+        """False: the app takes no direct messages."""
         self.ephemerals: list[Message] = []
         self.modals: dict[str, list[View]] = {}
         """The stack of open modals by user, topmost last."""

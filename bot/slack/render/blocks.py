@@ -108,7 +108,7 @@ def button(*, action_id: str, label: str, value: str) -> Json:
 
 
 _UNSPOKEN = str.maketrans("<>@", "   ")
-"""The label is plain text. Nobody needs to hear these, and no client can make a mention of it."""
+"""A screen reader should not read these aloud. The label is plain text, so it mentions no one."""
 
 
 def spoken(element: Json, label: str, end: str = "") -> Json:

@@ -40,7 +40,7 @@ export function remember() {
   };
 }
 
-/** Move with the arrow keys among the controls that `find` gives; `choose` is told the new one. */
+/** Move with the arrow keys among the controls that `find` returns; `choose` is called with the new one. */
 export function arrows(place, find, choose, keys = { next: "ArrowDown", before: "ArrowUp" }) {
   place.addEventListener("keydown", (event) => {
     const all = find();

@@ -8,7 +8,7 @@ const $ = (id) => document.getElementById(id);
 const wide = matchMedia("(min-width: 1081px)");
 const NAMES = ["thread", "panel", "troubles"];
 
-/** Whether the column may be open beside the messages although nobody opened it. */
+/** Whether the column may be open beside the messages without a click. */
 export const panelFits = (here) => Boolean(here.state.panel) && here.panelWanted && wide.matches;
 
 const possible = (here, name) =>
