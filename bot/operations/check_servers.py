@@ -200,7 +200,7 @@ async def _check_app(
 ) -> Check:
     if policy.dokku_app not in known:
         fix = did_you_mean(policy.dokku_app, known).strip()
-        return wrong(what, f"there is no app {policy.dokku_app} on {policy.server}.", fix)
+        return wrong(what, f"the server has no app {policy.dokku_app}.", fix)
     repo = catalog.repo_for(policy) or (await dokku.report(policy.dokku_app)).repo
     if repo is None:
         fix = "Set `repo` in its table, or DEPLOYBOT_REPO_TEMPLATE."
