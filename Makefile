@@ -4,10 +4,10 @@
 UV := .ci/uv
 RUN := $(UV) run --no-sync
 ARGS ?=
-# The scenarios mostly wait: more workers than processors.
-WORKERS ?= 6
+# The scenarios also wait: more workers than processors.
+WORKERS ?= 4
 
-# Six workers and the bots that tests start would each compile the same modules again.
+# The workers and the bots that tests start would each compile the same modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
@@ -28,7 +28,7 @@ demo: setup ## the whole bot between a simulated Slack and a simulated Dokku, in
 
 .PHONY: test
 test: packages setup ## all checks and all tests
-# Collecting once compiles all tests: six workers that start together would each do it.
+# Collecting once compiles all tests: workers that start together would each do it.
 	@$(RUN) pytest --collect-only --quiet >/dev/null 2>&1 & \
 	$(MAKE) --no-print-directory check && wait
 	$(RUN) pytest -n $(WORKERS) --dist worksteal $(ARGS)

@@ -34,7 +34,7 @@ from bot.slack.notices import is_posted
 from bot.slack.refusals import PASSING
 from bot.slack.render import text as txt
 from bot.slack.render import words
-from bot.slack.render.blocks import Answer, plain_section, section
+from bot.slack.render.blocks import FALLBACK_TEXT, Answer, plain_section, section
 from bot.slack.thread_replies import LONGEST_CORRECTION, Get, correction_of, may_be_there
 
 _log = structlog.get_logger(__name__)
@@ -104,14 +104,14 @@ def result_post(
     if permalink:
         facts.append(txt.link(permalink, "message"))
     line = " · ".join(facts)
-    blocks = [section(line)]
+    said, blocks = [line], [section(line)]
     if correction := correction_of(row):
+        said.insert(0, txt.inert(correction, LONGEST_CORRECTION))
         blocks.insert(0, plain_section(correction))
-        line = f"{txt.inert(correction, LONGEST_CORRECTION)} {line}"
     if reason := words.reason_words(deployment):
+        said.append(f"· {txt.inert(reason, LONGEST_REASON)}")
         blocks.append(plain_section(txt.cut(reason, LONGEST_REASON)))
-        line += f" · {txt.inert(reason, LONGEST_REASON)}"
-    return Answer(text=line, blocks=tuple(blocks))
+    return Answer(text=txt.as_fits(said, " ", FALLBACK_TEXT), blocks=tuple(blocks))
 
 
 def _name(actor: Actor) -> str:

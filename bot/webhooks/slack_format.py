@@ -13,8 +13,8 @@ from bot.outbox import CORRECTED
 
 LONGEST_NAME, LONGEST_REASON = 255, 2_000
 """Characters that are shown."""
-LONGEST_FALLBACK = 700
-"""Of the text for notifications, before it is escaped: four times as long it still fits."""
+LONGEST_FALLBACK = 590
+"""Of the text for notifications, before it is escaped: five times as long it still fits."""
 _LOOKALIKES = str.maketrans({"*": "\u2217", "`": "\u02cb", "~": "\u223c"})
 HEADLINES = {
     Status.PENDING: "Pending:",

@@ -12,6 +12,7 @@ from playwright.async_api import TimeoutError as TimedOut
 
 from bot.clock import Clock
 from bot.simulators.environment import APPS, Simulators
+from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world
 from tests.support.patience import in_time, limit_s
 
@@ -32,7 +33,10 @@ class Visitor:
         return self.world.simulators
 
     async def arrive(self) -> None:
-        """Open the page as a new visitor does; what earlier visitors did is still there."""
+        """Open the page as a new visitor does; what earlier visitors began has ended."""
+        for app in APPS:
+            self.world.let_go(app.name)
+        await self.simulators.slack.until(lambda: not any(map(_goes_on, self.world.messages)))
         self.simulators.slack.workspace.modals.clear()
         await self.page.emulate_media(color_scheme="light", reduced_motion="reduce")
         await self.page.set_viewport_size(DESK)
@@ -126,6 +130,11 @@ class Visitor:
     async def sees(self, what: Locator, *texts: Said) -> None:
         for text in texts:
             await expect(what).to_contain_text(text)
+
+
+def _goes_on(message: Message) -> bool:
+    waits = message.text.startswith("Waiting") and "Awaiting approval" not in message.text
+    return waits or message.text.startswith("Deploying")
 
 
 @asynccontextmanager

@@ -10,12 +10,21 @@ from bot.deployments.model import AppKey, AppPolicy, Deployment, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS, WAITING, status_of
 from bot.slack.render import words
-from bot.slack.render.blocks import FALLBACK_TEXT, Answer, Json, context, section
+from bot.slack.render.blocks import FALLBACK_TEXT, Answer, Json, context, fitting, section
 from bot.slack.render.history import HistoryPage, page_buttons
 from bot.slack.render.live_state import live_mrkdwn
 from bot.slack.render.locks import lock_line
 from bot.slack.render.proof import details_row
-from bot.slack.render.text import code, day_time, inert, length, link, plain_times, short_sha
+from bot.slack.render.text import (
+    as_fits,
+    code,
+    day_time,
+    inert,
+    length,
+    link,
+    plain_times,
+    short_sha,
+)
 
 LONGEST_SECTION = 2_900
 LONGEST_LIST = 8_000
@@ -96,23 +105,18 @@ def live_answer(
             texts.append(f"Last deployment: {past}")
             blocks.append(context(texts[-1]))
     blocks += details_row(found)
-    return Answer(text=_spoken(texts), blocks=tuple(blocks))
+    return Answer(text=_spoken(texts), blocks=fitting(blocks))
 
 
 def _spoken(lines: Sequence[str]) -> str:
     """The lines of an answer as its one-line text, as far as they fit."""
-    text = ""
-    for line in lines:
-        more = plain_times(f" {line}" if text else line).replace("\n", " ")
-        if length(text) + length(more) >= FALLBACK_TEXT:
-            return f"{text} …"
-        text += more
-    return text
+    plain = (plain_times(line).replace("\n", " ") for line in lines)
+    return as_fits(plain, " ", FALLBACK_TEXT)
 
 
 def with_live_state(answer: Answer, more: Answer) -> Answer:
     """The state of one deployment, and what is live for its app now."""
-    return Answer(text=answer.text, blocks=(*answer.blocks, *more.blocks))
+    return Answer(text=answer.text, blocks=fitting((*answer.blocks, *more.blocks)))
 
 
 def _unfinished(one: Deployment, progress: Progress, now: datetime, *, name_server: bool) -> str:

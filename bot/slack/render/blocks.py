@@ -253,6 +253,31 @@ def _way_back(deployment: Deployment) -> str:
     return f" ({commit_count(shipped.ahead)} back)" if shipped.ahead else ""
 
 
+def fitting(blocks: Sequence[Json]) -> tuple[Json, ...]:
+    """The blocks of one message. Where not all fit, buttons stay, and a line says that more is cut.
+
+    Blocks that come first stay first.
+    """
+    if len(blocks) <= MESSAGE_BLOCKS and _size(blocks) <= ALL_TEXT:
+        return tuple(blocks)
+    cut_off = context("More does not fit into one message.")
+    buttons = [block for block in blocks if block["type"] == "actions"]
+    places = MESSAGE_BLOCKS - len(buttons) - 1
+    room = ALL_TEXT - _size([*buttons, cut_off])
+    kept: list[Json] = []
+    for block in blocks:
+        if block["type"] == "actions":
+            continue
+        if len(kept) == places or (room := room - _size([block])) < 0:
+            break
+        kept.append(block)
+    return (*kept, cut_off, *buttons)
+
+
+def _size(blocks: Sequence[Mapping[str, Any]]) -> int:
+    return sum(length(text) for _, text in _texts(blocks))
+
+
 def validate_message(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
     """What Slack would refuse in a message; empty if it can be sent."""
     problems = _check_blocks(blocks, MESSAGE_BLOCKS)
@@ -265,7 +290,7 @@ def _check_blocks(blocks: Sequence[Mapping[str, Any]], most: int) -> list[str]:
     problems: list[str] = []
     if not 0 < len(blocks) <= most:
         problems.append(f"{len(blocks)} blocks, 1 to {most} allowed")
-    if (total := sum(length(text) for _, text in _texts(blocks))) > ALL_TEXT:
+    if (total := _size(blocks)) > ALL_TEXT:
         problems.append(f"{total} characters in all blocks, {ALL_TEXT} allowed")
     for number, block in enumerate(blocks):
         problems += _check_block(block, f"block {number}")

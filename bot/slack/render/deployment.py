@@ -247,8 +247,4 @@ def _one_line(
         parts.append(f"stale since {progress.stale_since:%H:%M:%S} UTC")
     if reason := _reason(deployment):
         parts.append(txt.inert(reason, 300))
-    line = ""
-    for part in (*parts, *map(txt.plain_times, notes)):
-        more = f" · {part}" if line else part
-        line += more if txt.length(line) + txt.length(more) < kit.FALLBACK_TEXT else ""
-    return line
+    return txt.as_fits((*parts, *map(txt.plain_times, notes)), " · ", kit.FALLBACK_TEXT)

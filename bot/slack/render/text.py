@@ -7,6 +7,7 @@ Source: Slack docs, "Formatting message text" (escaping, automatic parsing).
 """
 
 import re
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import wcwidth
@@ -49,18 +50,31 @@ def length(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def cut(text: str, most: int) -> str:
+def as_fits(parts: Iterable[str], between: str, most: int) -> str:
+    """The parts in order, in less than `most` characters; `…` says that some had no room."""
+    line, whole = "", True
+    for part in parts:
+        more = f"{between}{part}" if line else part
+        if length(line) + length(more) < most - 2:
+            line += more
+        else:
+            whole = False
+    return line if whole else f"{line} {ELLIPSIS}".lstrip()
+
+
+def cut(text: str, most: int, size: Callable[[str], int] = length) -> str:
     """At most `most` columns, and at most twice as many characters; never half a character.
 
-    A single visible character can carry hundreds of combining markers, hence the second bound.
+    `size` counts characters. A single visible one can carry hundreds of combining markers, or
+    become five when it is escaped, hence the second bound.
     """
-    if text.isascii() and len(text) <= most:
+    if text.isascii() and len(text) <= most and size(text) <= 2 * most:
         return text
     columns = characters = 0
     kept: list[str] = []
     for grapheme in wcwidth.iter_graphemes(text):
         columns += max(0, wcwidth.width(grapheme))
-        characters += length(grapheme)
+        characters += size(grapheme)
         if columns > most or characters > 2 * most:
             break
         kept.append(grapheme)
@@ -87,12 +101,20 @@ def break_at(text: str) -> str:
 
 def inert(text: str, most: int = 150) -> str:
     """Foreign text for mrkdwn: one line, cut, unformatted, escaped. Never empty."""
-    return break_at(escape(cut(one_line(text), most).translate(_LOOKALIKES))) or "-"
+    return _harmless(cut(one_line(text), most, _sent).translate(_LOOKALIKES))
 
 
 def code(text: str, most: int = 80) -> str:
     """Foreign text as inline code; a back-tick cannot end it early."""
-    return f"`{break_at(escape(cut(one_line(text), most).replace('`', chr(0x2CB)))) or '-'}`"
+    return f"`{_harmless(cut(one_line(text), most, _sent).replace('`', chr(0x2CB)))}`"
+
+
+def _harmless(text: str) -> str:
+    return break_at(escape(text)) or "-"
+
+
+def _sent(text: str) -> int:
+    return length(_harmless(text))
 
 
 def link(url: str | None, label: str) -> str:

@@ -123,6 +123,18 @@ def test_foreign_text_is_harmless_and_fits(make: Make, data: st.DataObject, seed
 
 
 @EVERY
+@pytest.mark.parametrize(
+    "character", ["<", "&", "@", "`", "\N{ROCKET}", "e\N{COMBINING ACUTE ACCENT}"]
+)
+def test_longest_foreign_text_fits(make: Make, character: str) -> None:
+    """Escaped, made harmless or counted as Slack counts, these take the most room."""
+    for seed in range(3):
+        for shown in make(Source(lambda: character * 3_000, seed)):
+            check_limits(shown)
+            check_harmless(shown)
+
+
+@EVERY
 @pytest.mark.parametrize("seed", range(6))
 def test_marks_in_foreign_text_change_no_layout(make: Make, seed: int) -> None:
     """The same blocks, lines and marks as with plain text: it cannot pose as one of the bot's."""
