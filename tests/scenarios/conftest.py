@@ -22,6 +22,7 @@ from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
 from bot.config.loading import load_settings
 from bot.deployments.ports import DeployStream
+from bot.deployments.states import RUNNING
 from bot.deployments.timing import LockTiming
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
@@ -436,9 +437,9 @@ async def print_line(world: World, line: str) -> None:
 
 
 async def until_stored(world: World, words: str) -> None:
-    """Wait until a line is in the store, which the message may be ahead of by a second."""
+    """Wait until a line of the build that runs is in the store: messages are a second ahead."""
     assert world.bot is not None
-    (row,) = await world.rows()
+    (row,) = [row for row in await world.rows() if row.phase in RUNNING]
     number = 0
     while words not in await world.bot.service.queries.store.logs.read(row.id):
         number += 1
