@@ -7,15 +7,10 @@ reference; lengths of single objects are left to `slack_sdk.models`. The sum ove
 undocumented (about 12,000 characters); 9,000 is safely below it.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-
-from slack_sdk.errors import SlackObjectFormationError
-from slack_sdk.models import JsonObject
-from slack_sdk.models.blocks import Block, ButtonElement, ConfirmObject, Option
 
 from bot.deployments.model import Deployment, Live
 from bot.deployments.progress import Progress
@@ -27,7 +22,6 @@ MESSAGE_BLOCKS = 50
 FALLBACK_TEXT = 3_000
 """chat.update refuses 4,000; counted after escaping."""
 ALL_TEXT = 9_000
-FIELD_TEXT = 2_000
 ANY_TEXT = 3_000
 LONGEST_SPOKEN = 75
 """Characters. Source: Slack's Block Kit reference, button, `accessibility_label`."""
@@ -275,78 +269,29 @@ def fitting(blocks: Sequence[Json]) -> tuple[Json, ...]:
 
 
 def _size(blocks: Sequence[Mapping[str, Any]]) -> int:
-    return sum(length(text) for _, text in _texts(blocks))
+    return sum(length(text) for _, text in texts(blocks))
 
 
-def validate_message(text: str, blocks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What Slack would refuse in a message; empty if it can be sent."""
-    problems = _check_blocks(blocks, MESSAGE_BLOCKS)
-    if not 0 < length(text) < FALLBACK_TEXT:
-        problems.append(f"text has {length(text)} characters, 1 to {FALLBACK_TEXT - 1} allowed")
-    return problems
+def fits(text: str, blocks: Sequence[Json]) -> bool:
+    """Whether a message is within Slack's limits of length; its structure is tested, not asked."""
+    within = all(rich or length(one) <= ANY_TEXT for rich, one in texts(blocks))
+    return within and length(text) < FALLBACK_TEXT and _size(blocks) <= ALL_TEXT
 
 
-def _check_blocks(blocks: Sequence[Mapping[str, Any]], most: int) -> list[str]:
-    problems: list[str] = []
-    if not 0 < len(blocks) <= most:
-        problems.append(f"{len(blocks)} blocks, 1 to {most} allowed")
-    if (total := _size(blocks)) > ALL_TEXT:
-        problems.append(f"{total} characters in all blocks, {ALL_TEXT} allowed")
-    for number, block in enumerate(blocks):
-        problems += _check_block(block, f"block {number}")
-        problems += _twice("action_id", block)  # unique in its block, says Slack
-    return problems + _twice("block_id", blocks)
-
-
-def _check_block(block: Mapping[str, Any], where: str) -> list[str]:
-    parsed = Block.parse(copy.deepcopy(dict(block)))
-    if parsed is None:
-        return [f"{where}: unknown type {block.get('type')}"]
-    problems = _check_model(parsed, where)
-    for node in _nodes(block):
-        if node.get("type") == "button":
-            problems += _check_model(ButtonElement(**copy.deepcopy(dict(node))), f"{where} button")
-        if "confirm" in node and "type" in node:
-            problems += _check_model(
-                ConfirmObject(**copy.deepcopy(dict(node["confirm"]))), f"{where} confirm"
-            )
-        for option in node.get("options", ()):
-            problems += _check_model(Option(**copy.deepcopy(dict(option))), f"{where} option")
-    for one in block.get("fields", ()):
-        if length(one["text"]) > FIELD_TEXT:
-            problems.append(f"{where}: a field has {length(one['text'])} characters")
-    for rich, text in _texts(block):
-        if not text or (not rich and length(text) > ANY_TEXT):
-            problems.append(f"{where}: a text has {length(text)} characters")
-    return problems
-
-
-def _twice(key: str, value: Any) -> list[str]:
-    named = [node[key] for node in _nodes(value) if key in node]
-    return [f"{key} {name} twice" for name in sorted(set(named)) if named.count(name) > 1]
-
-
-def _check_model(thing: JsonObject, where: str) -> list[str]:
-    try:
-        thing.to_dict()
-    except SlackObjectFormationError as error:
-        return [f"{where}: {error}"]
-    return []
-
-
-def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
+def nodes(value: Any) -> Iterator[Mapping[str, Any]]:
+    """All objects in blocks, outer ones first."""
     if isinstance(value, Mapping):
         yield value
         for inner in value.values():
-            yield from _nodes(inner)
+            yield from nodes(inner)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            yield from _nodes(inner)
+            yield from nodes(inner)
 
 
-def _texts(value: Any) -> Iterator[tuple[bool, str]]:
+def texts(value: Any) -> Iterator[tuple[bool, str]]:
     """All texts and addresses: (part of rich text, the string)."""
-    for node in _nodes(value):
+    for node in nodes(value):
         for key in ("text", "url"):
             if isinstance(node.get(key), str):
                 yield node.get("type") in {"text", "link"}, node[key]

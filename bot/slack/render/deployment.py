@@ -13,7 +13,7 @@ from bot.deployments.states import ENDINGS, RUNNING, WAITING
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
-from bot.slack.render.blocks import Button, Situation, button_row, validate_message
+from bot.slack.render.blocks import Button, Situation, button_row
 
 SNIPPET_LINES = 10
 RUNNING_LINES = 3
@@ -89,7 +89,7 @@ def render(
     )
     for most_lines in _SHRINKING:
         text, blocks = _compose(deployment, progress, frame, volatile, most_lines)
-        if not validate_message(text, blocks):
+        if kit.fits(text, blocks):
             break
     still = _compose(deployment, progress, frame, _STILL, most_lines)
     digest = hashlib.sha256(json.dumps(still, sort_keys=True).encode()).hexdigest()

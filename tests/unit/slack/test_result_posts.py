@@ -10,9 +10,9 @@ from bot.clock import SystemClock
 from bot.deployments.model import Actor, Deployment, Failure, Live, MessagePlace, Phase
 from bot.errors import SlackError
 from bot.outbox import CORRECTED, FINISHED, RESULTS_LANE, Delivered, Failed, Outgoing, Undeliverable
-from bot.slack.render.blocks import validate_message
 from bot.slack.result_posts import ResultPosts, result_post
 from tests.support.builders import NOW, a_deployment
+from tests.support.slack_limits import validate_message
 
 
 class FixedClock(SystemClock):

@@ -16,9 +16,10 @@ from bot.slack.listeners.answers import (
     unfinished_answer,
 )
 from bot.slack.listeners.commands import COMMANDS, usage_of
-from bot.slack.render.blocks import Answer, validate_message
+from bot.slack.render.blocks import Answer
 from bot.slack.render.history import HistoryPage
 from tests.support.builders import NOW, SHA, a_deployment
+from tests.support.slack_limits import validate_message
 
 PLACE = MessagePlace(channel="C1", ts="1.2", permalink="https://slack.example.com/archives/C1/p12")
 HOSTILE = "<!channel> @here <https://evil.example.com|main> `*x*`\n" + "y" * 300

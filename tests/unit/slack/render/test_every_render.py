@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from bot.simulators.slack import blockkit
 from bot.simulators.slack.schema import Problems
 from bot.simulators.slack.validation import check_message_blocks, check_view
-from bot.slack.render.blocks import Json, validate_message
+from bot.slack.render.blocks import Json
 from bot.slack.render.text import plain_times
+from tests.support.slack_limits import validate_message
 from tests.unit.slack.render.every_render import (
     PAGE,
     PARTS,

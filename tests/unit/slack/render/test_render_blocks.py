@@ -3,7 +3,7 @@
 import pytest
 
 from bot.slack.render import blocks as kit
-from bot.slack.render.blocks import validate_message
+from tests.support.slack_limits import validate_message
 
 BUTTON = kit.button(action_id="a", label="b", value="c")
 

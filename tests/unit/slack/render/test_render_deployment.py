@@ -22,8 +22,8 @@ from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import deployment as live_message
 from bot.slack.render import text as txt
 from bot.slack.render import words
-from bot.slack.render.blocks import validate_message
 from bot.slack.render.deployment import Rendered
+from tests.support.slack_limits import validate_message
 
 render = partial(live_message.render, buttons=MESSAGE_BUTTONS)
 Build = Callable[..., Deployment]

@@ -13,7 +13,6 @@ from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.refs import Commit, Commits
 from bot.slack.listeners.answers import live_answer
-from bot.slack.render.blocks import validate_message
 from bot.slack.render.live_state import live_lines, live_mrkdwn
 from bot.slack.render.proof import state_proof
 from tests.support.builders import (
@@ -29,6 +28,7 @@ from tests.support.builders import (
     a_deployment,
     containers,
 )
+from tests.support.slack_limits import validate_message
 
 LATER = NOW + timedelta(minutes=4)
 OTHER_WORKER = replace(OTHER_RELEASE, id="8" * 12, process="worker.1")

@@ -22,7 +22,7 @@ from bot.deployments.locks.rules import (
 from bot.deployments.model import Actor, AppKey, Deployment
 from bot.deployments.progress import Progress
 from bot.slack.listeners.answers import queue_answer
-from bot.slack.render.blocks import Answer, validate_message
+from bot.slack.render.blocks import Answer
 from bot.slack.render.locks import (
     follow_button,
     lock_line,
@@ -35,6 +35,7 @@ from bot.slack.render.locks import (
 )
 from bot.slack.render.words import status_words
 from tests.support.builders import NOW, a_deployment
+from tests.support.slack_limits import validate_message
 
 ADA = Actor(user="U0ADA", team="T01", name="ada")
 GRACE = Actor(user="U0GRACE", team="T01", name="grace")

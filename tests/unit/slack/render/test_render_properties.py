@@ -20,11 +20,11 @@ from bot.simulators.slack.validation import check_message_blocks
 from bot.slack.listeners.answers import history_answer, live_answer
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.render import text as txt
-from bot.slack.render.blocks import validate_message
 from bot.slack.render.deployment import render
 from bot.slack.render.history import HistoryPage
 from bot.slack.render.live_state import live_mrkdwn
 from bot.slack.render.proof import deployment_proof, state_proof
+from tests.support.slack_limits import validate_message
 
 NASTY = (
     "<!channel>",

@@ -8,8 +8,8 @@ import pytest
 
 from bot.deployments.dokku_facts import AppReport, Containers, Snapshot
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
-from bot.slack.render.blocks import validate_message
 from bot.slack.thread_replies import result_reply
+from tests.support.slack_limits import validate_message
 
 Build = Callable[..., Deployment]
 ENDS: dict[str, dict[str, Any]] = {
