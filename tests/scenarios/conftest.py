@@ -122,6 +122,8 @@ class World:
     """Used by bots that are started after it is set."""
     command: str = COMMAND
     """The name of the slash command, in the Slack app and in the settings."""
+    clock: Clock | None = None
+    """The one that the bot was started with, if it is not the machine's."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
     async def start_bot(
@@ -131,6 +133,7 @@ class World:
         **more: str,
     ) -> Bot:
         settings = load_settings(environ=self.environ | more, folder=self.folder)
+        self.clock = clock
         # An owner that has not renewed its lease for 15 s by its clock does nothing more.
         beat = 10 / clock.speed if isinstance(clock, QuickClock) else 5
         pauses = {**QUICK_PAUSES, "heartbeat": timedelta(seconds=beat), **(timing or {})}

@@ -54,8 +54,7 @@ async def test_model_shows_its_rows(tmp_path: Path, asked: AskedRules, case: Mod
     apps = incidents.NEW_APP if case.first else ONE_APP
     async with open_world(tmp_path, apps=apps, version=case.version) as world:
         await incidents.scale(world, case.scale)
-        clock = QuickClock(case.speed) if case.speed else None
-        await world.start_bot(case.timing, clock, **case.settings)
+        await world.start_bot(case.timing, QuickClock(case.speed), **case.settings)
         await case.incident(world)
         phase, failure, live, reason = end_of(case)
         if isinstance(MODEL[case.rows[-1]].question, Unstarted):

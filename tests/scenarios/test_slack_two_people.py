@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,10 @@ STATES = (
 )
 
 
+POSTS_SLOWLY = {"posting": timedelta(hours=1)}
+"""No replica takes another one for dead that posts slowly on a busy machine."""
+
+
 @asynccontextmanager
 async def replicas(
     folder: Path, count: int, *, approval: bool = False, **environ: str
@@ -136,9 +141,9 @@ async def replicas(
                 environ=world.environ,
                 slack_limits=world.slack_limits,
             )
-            await beside.start_bot(clock=QuickClock())
+            await beside.start_bot(POSTS_SLOWLY, QuickClock())
             stack.push_async_callback(beside.stop_bot)
-        await world.start_bot(clock=QuickClock())
+        await world.start_bot(POSTS_SLOWLY, QuickClock())
         await world.slack.until(lambda: world.slack.open_connections == count)
         yield world
 

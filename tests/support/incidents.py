@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from bot.deployments.model import Phase
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.dokku.model import RunState
 from bot.simulators.environment import DemoApp
-from tests.scenarios.conftest import World
+from tests.scenarios.conftest import QuickClock, World
 
 Incident = Callable[[World], Awaitable[None]]
 
@@ -17,6 +18,8 @@ HEADLINES = {
     Phase.FAILED: "Failed",
     Phase.CANCELLED: "Cancelled",
 }
+SEVERAL = 3
+LONGER_THAN_THE_CAP = timedelta(minutes=11)
 FETCHING = "Fetching remote code"
 BUILDING = "build step 4/"
 CHECKING = "Attempting pre-flight checks"
@@ -163,6 +166,26 @@ def when_checking(then: Incident) -> Incident:
         await then(world)
 
     return incident
+
+
+def until_the_cap(then: Incident) -> Incident:
+    """Let something happen, the bot see it more than once, and its time limit be over."""
+
+    async def incident(world: World) -> None:
+        await then(world)
+        begun = len(world.simulators.dokku.journal)
+        await world.simulators.dokku.until(lambda: _looks(world, begun) >= SEVERAL)
+        assert isinstance(world.clock, QuickClock)
+        world.clock.leap(LONGER_THAN_THE_CAP)
+
+    return incident
+
+
+def _looks(world: World, begun: int) -> int:
+    return sum(
+        one.event == "asked" and one.details.get("command") == "ps:inspect"
+        for one in world.simulators.dokku.journal[begun:]
+    )
 
 
 def _looked_at(world: World, begun: int) -> bool:

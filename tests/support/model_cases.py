@@ -17,6 +17,7 @@ from tests.support.incidents import (
     behaving,
     held,
     in_turn,
+    until_the_cap,
     when_checking,
 )
 
@@ -24,7 +25,7 @@ NEWEST, OLD = "0.38.27", "0.35.20"
 WEB_AND_WORKER = {"web": 1, "worker": 1}
 SHORT_CAP = {"DEPLOYBOT_MAX_DURATION": "2s"}
 LONG_SETTLE = {"DEPLOYBOT_SETTLE": "3"}
-SEVERAL_LOOKS = {"DEPLOYBOT_SETTLE": "1", "DEPLOYBOT_MAX_DURATION": "4s"}
+LONG_CAP = {"DEPLOYBOT_SETTLE": "1", "DEPLOYBOT_MAX_DURATION": "10m"}
 SOON: Mapping[str, Any] = {"start_window": timedelta(milliseconds=300)}
 PATIENT: Mapping[str, Any] = {
     "poll_interval": timedelta(seconds=5),
@@ -43,8 +44,8 @@ class ModelCase:
     scale: Mapping[str, int] = field(default_factory=lambda: {"web": 1})
     settings: Mapping[str, str] = field(default_factory=dict)
     timing: Mapping[str, Any] | None = None
-    speed: float | None = None
-    """How many times faster the bot's clock runs; None: real time."""
+    speed: float = 1.0
+    """How many times faster the bot's clock runs."""
     version: str = NEWEST
     first: bool = False
     """The app was never deployed before."""
@@ -236,15 +237,15 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case(
         "watch_old_beside_new",
         "watch_old_beside_new_at_cap",
-        incident=when_checking(incidents.list_previous_worker),
+        incident=when_checking(until_the_cap(incidents.list_previous_worker)),
         scale=WEB_AND_WORKER,
-        settings=SEVERAL_LOOKS,
+        settings=LONG_CAP,
     ),
     case(
         "watch_unreadable",
         "watch_unreadable_at_cap",
-        incident=when_checking(incidents.kill_docker),
-        settings=SEVERAL_LOOKS,
+        incident=when_checking(until_the_cap(incidents.kill_docker)),
+        settings=LONG_CAP,
     ),
     # --- a bad end
     case("app_destroyed", incident=destroy_in_the_build),
