@@ -22,10 +22,19 @@ from bot.deployments.model import (
     Who,
 )
 from bot.deployments.ports import Store
+from bot.deployments.queue.rules import find_twin
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
 from bot.deployments.store_parts import Leases, Locks, Logs, Replica
-from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
+from bot.errors import (
+    DatabaseDown,
+    Duplicate,
+    LeaseLost,
+    ServerFull,
+    StaleState,
+    StoreError,
+    Twin,
+)
 from tests.support.log_pages import pages_of
 
 Signal = Callable[[str, str], None]
@@ -300,6 +309,7 @@ class MemoryStore(Calls, Store):
         by: Who,
         audit: AuditEntry | None = None,
         event: Event | None = None,
+        first: bool = False,
     ) -> Deployment:
         await self.begin("save")
         moves = was is not deployment.phase
@@ -319,6 +329,9 @@ class MemoryStore(Calls, Store):
             for one in self.rows.values()
         ):
             raise StaleState(f"another deployment of {deployment.dokku_app} is running")
+        twin = find_twin(self.rows.values(), deployment) if first else None
+        if twin is not None:
+            raise Twin(twin.id)
         self._guard_start(deployment, was, audit)
         fence = deployment.fence if by is Who.OWNER else stored.fence
         fresh = replace(deployment, cancel=stored.cancel, message=stored.message, fence=fence)
