@@ -174,6 +174,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def servers(self) -> Sequence[str]:
+        """The names of all servers."""
+        ...
+
     def named(self) -> frozenset[str]:
         """Users and user groups whom any app names as deployers or approvers."""
         ...
