@@ -77,10 +77,12 @@ class SqlLeases:
             return frozenset(held.scalars())
 
     @whole
-    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+    async def beat(
+        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+    ) -> Sequence[Replica]:
         now, mine = self._now_ms(), replicas.c.replica == replica
         async with self._database.write() as tx:
-            row = {"running": running, "seen_ms": now}
+            row = {"running": running, "seen_ms": now, "listens": listens}
             known = await tx.connection.execute(update(replicas).where(mine).values(row))
             if known.rowcount == 0:
                 await tx.connection.execute(insert(replicas).values(row | {"replica": replica}))

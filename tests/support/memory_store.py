@@ -115,7 +115,9 @@ class MemoryLeases(dict[str, _Lease], Leases):
         self._calls.end("renew")
         return found
 
-    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+    async def beat(
+        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+    ) -> Sequence[Replica]:
         await self._calls.begin("beat")
         now = self._clock.monotonic()
         self.seen[replica] = (now, running)
