@@ -40,6 +40,7 @@ from bot.slack.live_message.messages import LiveMessages
 from bot.store.engine import open_store
 from bot.store.inbox import SqlInbox
 from bot.store.leases import SqlHandled
+from bot.store.receiving import stop_listening
 from bot.store.retention import EVERY, Retention
 from bot.store.shared_tables import shell_requests
 from bot.store.sql_store import SqlStore
@@ -190,7 +191,13 @@ async def open_bot(
         looking = dispatcher.start()
         stack.push_async_callback(_end, looking)
         # Also if the start fails or is cut off: running deploys must not lose their connection.
-        wind_down = _WindDown(dispatcher, live, settings.values.drain_timeout, clock)
+        wind_down = _WindDown(
+            dispatcher,
+            live,
+            settings.values.drain_timeout,
+            clock,
+            partial(stop_listening, store.database, replica=replica),
+        )
         stack.push_async_callback(wind_down)
         intake = await stack.enter_async_context(
             open_intake(
@@ -208,6 +215,7 @@ async def open_bot(
             )
         )
         readiness.intake = intake
+        share.listens = intake.takes_requests
         poller.every(
             timing.look_for_work,
             partial(
@@ -241,12 +249,19 @@ class _WindDown:
     """At the end, once: refuse requests, wait for running deployments, hand the rest over."""
 
     def __init__(
-        self, dispatcher: Dispatcher, live: LiveMessages, drain: timedelta, clock: Clock
+        self,
+        dispatcher: Dispatcher,
+        live: LiveMessages,
+        drain: timedelta,
+        clock: Clock,
+        stop_listening: Callable[[], Awaitable[bool]],
     ) -> None:
         self._dispatcher = dispatcher
         self._live = live
         self._drain = drain
         self._clock = clock
+        self._stop_listening = stop_listening
+        """Whether another replica listens to Slack."""
         self._done = False
 
     async def __call__(self, intake: Intake | None = None) -> None:
@@ -256,6 +271,8 @@ class _WindDown:
         self._done = True
         if intake is not None:
             intake.refuse()
+            if await self._others_listen():
+                await intake.hang_up()
         began = self._clock.monotonic()
 
         async def show() -> None:
@@ -266,6 +283,15 @@ class _WindDown:
         left = await self._dispatcher.drain(self._drain.total_seconds(), show)
         if left:
             log.warning("handed_over", deployments=left)
+
+    async def _others_listen(self) -> bool:
+        try:
+            async with asyncio.timeout(CUT_OFF.total_seconds()):
+                return await self._stop_listening()
+        except (StoreError, TimeoutError) as error:
+            # Then people get the refusal, as if this were the only replica.
+            log.warning("replicas_not_read", why=str(error) or "no answer in time")
+            return False
 
 
 def _build_live_messages(

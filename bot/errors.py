@@ -152,6 +152,14 @@ class ServerFull(StaleState):
         super().__init__(f"{running} of {most} deployments run on {server}")
 
 
+class Twin(StoreError):
+    """Another deployment of the app, `deployment_id`, waits for the same commit and came first."""
+
+    def __init__(self, deployment_id: str) -> None:
+        self.deployment_id = deployment_id
+        super().__init__(f"deployment {deployment_id} waits for the same commit")
+
+
 class Duplicate(StoreError):
     """The same request was delivered before; it started the deployment `deployment_id`."""
 

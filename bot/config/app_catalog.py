@@ -57,6 +57,9 @@ class TableCatalog(Catalog):
             return None
         return found if found.target == key else None
 
+    def servers(self) -> Sequence[str]:
+        return self._servers
+
     def notified(self, deployment: Deployment) -> frozenset[str]:
         """The channels that also get its result, other than the one of its message."""
         rules = self.rules_of(deployment.target, deployment.app)

@@ -8,7 +8,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.deployments.model import AppPolicy
-from bot.deployments.ports import Servers
+from bot.deployments.ports import Catalog, Servers
 from bot.deployments.refs import NotThere, RefName, Refs
 from bot.errors import BotError, DokkuError
 from bot.names import slash
@@ -22,6 +22,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return " Did you mean " + " or ".join(f"`{one}`" for one in near) + "?"
     return f" {slash('apps')} lists the apps."
+
+
+def no_longer_known(catalog: Catalog, app: str, server: str) -> str:
+    """That the settings no longer know an app, without the full stop; names no only server."""
+    where = "" if list(catalog.servers()) == [server] else f" on {server}"
+    return f"The settings no longer know {app}{where}"
 
 
 class AppNames:

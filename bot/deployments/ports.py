@@ -174,6 +174,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def servers(self) -> Sequence[str]:
+        """The names of all servers."""
+        ...
+
     def named(self) -> frozenset[str]:
         """Users and user groups whom any app names as deployers or approvers."""
         ...
@@ -276,8 +280,11 @@ class Store(Protocol):
         by: Who,
         audit: AuditEntry | None = None,
         event: Event | None = None,
+        first: bool = False,
     ) -> Deployment:
         """Write all columns but cancel request, message place and commits; return the fresh row.
+
+        `first`: Twin, and nothing is written, when another deployment waits for its commit.
 
         `was` is the phase the caller believed: StaleState when it is another by now, or when
         the table of moves forbids it for `by`. With `by=OWNER` the row's fence must be

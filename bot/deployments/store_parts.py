@@ -32,8 +32,13 @@ class Leases(Protocol):
         """
         ...
 
-    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
-        """Note that this replica lives; all that were seen within that time, it included."""
+    async def beat(
+        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+    ) -> Sequence[Replica]:
+        """Note that this replica lives; all that were seen within that time, it included.
+
+        `listens`: Slack's requests reach it.
+        """
         ...
 
     async def cancel_requests(self, replica: str) -> frozenset[str]:

@@ -212,9 +212,19 @@ class Intake:
             return True
         return self._socket is not None and await self._socket.client.is_connected()
 
+    async def takes_requests(self) -> bool:
+        """Whether requests can arrive now, and are not refused."""
+        return not self._stopping and await self.is_connected()
+
     def refuse(self) -> None:
         """From now on, answer each request that the bot is being restarted."""
         self._stopping = True
+
+    async def hang_up(self) -> None:
+        """Close the socket: Slack asks other replicas. In HTTP mode `/readyz` has that effect."""
+        if self._app_token is not None and self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running}, timeout=LOOK_EVERY.total_seconds())
 
     async def close(self, drain: timedelta) -> None:
         """Accept no more requests and let listeners end. Safe to call twice."""

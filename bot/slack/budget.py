@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 
@@ -21,8 +22,18 @@ log = structlog.get_logger(__name__)
 
 WINDOW_S = 60.0
 COUNTS_FOR = timedelta(seconds=WINDOW_S)
-Beat = Callable[[int, timedelta], Awaitable[Sequence[Replica]]]
-"""(running, seen within): note this replica; those that were seen within that time."""
+
+
+class Beat(Protocol):
+    """Note this replica; all that were seen within that time."""
+
+    def __call__(
+        self, running: int, seen_within: timedelta, /, *, listens: bool
+    ) -> Awaitable[Sequence[Replica]]:
+        """See `Leases.beat`."""
+        ...
+
+
 KEPT_FREE = {Urgency.NOW: 0, Urgency.PHASE: 6, Urgency.ROUTINE: 7}
 """Edits of each minute that this urgency leaves to the more urgent ones.
 
@@ -46,6 +57,10 @@ class Wait:
     seconds: float
 
 
+async def _not_yet() -> bool:
+    return False
+
+
 class BudgetShare:
     """The part of Slack's limit that this replica may use: all replicas together have one.
 
@@ -56,13 +71,15 @@ class BudgetShare:
     def __init__(self, beat: Beat) -> None:
         self._beat = beat
         self._driven = 0
+        self.listens: Callable[[], Awaitable[bool]] = _not_yet
+        """Whether Slack's requests reach this replica, which the others are told too."""
         self.fraction = 1.0
         """The newest known; it stays while the database does not answer."""
 
     async def look(self, driven: int) -> None:
         """Tell the others how many deployments this one drives, and look who else lives."""
         try:
-            seen = await self._beat(driven, COUNTS_FOR)
+            seen = await self._beat(driven, COUNTS_FOR, listens=await self.listens())
         except StoreError as error:
             log.warning("replicas_not_counted", why=str(error))
             return

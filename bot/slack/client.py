@@ -188,11 +188,12 @@ class SlackClient:
             ),
         )
 
-    async def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> OpenView:
-        """Open a modal. A trigger lives for 3 s and works once, so nothing is repeated."""
-        answer = await self._call(
-            "views.open", self.web.views_open(trigger_id=trigger_id, view=dict(view))
-        )
+    async def open_view(
+        self, trigger_id: str, view: Mapping[str, Any], *, above: bool = False
+    ) -> OpenView:
+        """Open a modal, or put it `above` the open one. A trigger works once, for 3 s."""
+        name, call = ("push", self.web.views_push) if above else ("open", self.web.views_open)
+        answer = await self._call(f"views.{name}", call(trigger_id=trigger_id, view=dict(view)))
         return OpenView(id=answer["view"]["id"], hash=answer["view"].get("hash", ""))
 
     async def update_view(

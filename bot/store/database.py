@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, event, exc, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, event, exc, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -67,6 +67,15 @@ class Transaction:
     connection: AsyncConnection
     signals: list[tuple[str, str]] = field(default_factory=list)
     """To send after the commit, in order."""
+
+    async def wait_for(self, name: str) -> None:
+        """Wait until no other transaction has this name; it has it now, until its end.
+
+        SQLite needs no lock for that: it has one writer at a time.
+        """
+        if self.connection.dialect.name == "postgresql":
+            key = func.hashtextextended(f"deploybot {name}", 0)
+            await self.connection.execute(select(func.pg_advisory_xact_lock(key)))
 
     def announce(self, kind: str, deployment_id: str = "") -> None:
         """Signal a change to the subscribers once it is durable."""

@@ -23,14 +23,15 @@ from bot.clock import Clock
 from bot.deployments.lock import ALL, AppLocked, Follower, Lock, Notice, Standing
 from bot.deployments.locks.rules import stopping, subject_of
 from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Phase
-from bot.deployments.states import ENDINGS, RUNNING, SECOND_START
+from bot.deployments.queue.rules import find_twin
+from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING
 from bot.deployments.store_parts import Replica
-from bot.errors import Duplicate, LeaseLost, ServerFull, StaleState
+from bot.errors import Duplicate, LeaseLost, ServerFull, StaleState, Twin
 from bot.store.database import Clash, Database, DatabaseClock, NowMs, Transaction, whole
 from bot.store.outbox import put_notices
 from bot.store.shared_tables import followers, handled, locks, replicas
 from bot.store.tables import audit as audit_rows
-from bot.store.tables import audit_values, deployments, leases
+from bot.store.tables import audit_values, deployments, leases, read_deployment
 
 _KEPT = timedelta(hours=1)
 """Slack's last retry of an event comes about 5 minutes after the first try."""
@@ -76,10 +77,12 @@ class SqlLeases:
             return frozenset(held.scalars())
 
     @whole
-    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+    async def beat(
+        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+    ) -> Sequence[Replica]:
         now, mine = self._now_ms(), replicas.c.replica == replica
         async with self._database.write() as tx:
-            row = {"running": running, "seen_ms": now}
+            row = {"running": running, "seen_ms": now, "listens": listens}
             known = await tx.connection.execute(update(replicas).where(mine).values(row))
             if known.rowcount == 0:
                 await tx.connection.execute(insert(replicas).values(row | {"replica": replica}))
@@ -240,15 +243,26 @@ async def guard_request(tx: Transaction, deployment: Deployment, now: datetime) 
         column, old = deployments.c.rollback_of, deployment.rollback_of
     if old is None:
         return
-    if tx.connection.dialect.name == "postgresql":
-        name = func.hashtextextended(f"deploybot again {column.name} {old}", 0)
-        await tx.connection.execute(select(func.pg_advisory_xact_lock(name)))
+    await tx.wait_for(f"again {column.name} {old}")
     found = await tx.connection.execute(
         select(deployments.c.id).where(column == old, deployments.c.phase.not_in(ENDINGS)).limit(1)
     )
     first = found.scalar_one_or_none()
     if first is not None:
         raise Duplicate(first)
+
+
+async def guard_first(tx: Transaction, deployment: Deployment) -> None:
+    """Refuse what another deployment of the app waits for already. Raises Twin.
+
+    Of two that come at the same instant, the second one waits here for the first one's commit.
+    """
+    await tx.wait_for(f"first {deployment.server} {deployment.dokku_app}")
+    waiting = select(deployments).where(_is_key(deployments, deployment.target))
+    found = await tx.connection.execute(waiting.where(deployments.c.phase.in_(WAITING)))
+    twin = find_twin([read_deployment(row) for row in found.mappings()], deployment)
+    if twin is not None:
+        raise Twin(twin.id)
 
 
 async def guard_start(
@@ -264,7 +278,7 @@ async def guard_start(
     The second attempt is a start, too; but it has its place, and its phase may stay.
     """
     if was not in RUNNING:
-        await find_place(tx.connection, deployment.server, most)
+        await find_place(tx, deployment.server, most)
         await refuse_locked(tx, deployment, now)
     elif audit is not None and audit.action == SECOND_START:
         await refuse_locked(tx, deployment, now)
@@ -357,19 +371,16 @@ async def hold(connection: AsyncConnection, deployment_id: str, fence: int) -> N
         )
 
 
-async def find_place(connection: AsyncConnection, server: str, most: int) -> None:
+async def find_place(tx: Transaction, server: str, most: int) -> None:
     """Refuse a start if `most` deployments run on the server (0: no limit). Raises ServerFull.
 
-    Until the caller's transaction ends, no other deployment can start there. SQLite needs no lock
-    for that: it has one writer at a time.
+    Until the caller's transaction ends, no other deployment can start there.
     """
     if not most:
         return
-    if connection.dialect.name == "postgresql":
-        # A count alone would let two replicas through that start at the same time.
-        name = func.hashtextextended(f"deploybot server {server}", 0)
-        await connection.execute(select(func.pg_advisory_xact_lock(name)))
-    found = await connection.execute(
+    # A count alone would let two replicas through that start at the same time.
+    await tx.wait_for(f"server {server}")
+    found = await tx.connection.execute(
         select(func.count())
         .select_from(deployments)
         .where(deployments.c.server == server, deployments.c.phase.in_(RUNNING))

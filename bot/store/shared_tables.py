@@ -1,6 +1,6 @@
 """The tables of locks and who waits for them, of notices, replicas, releases and requests."""
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, Table
 
 from bot.store.tables import COUNTER, UtcTime, Words, delivery, metadata
 
@@ -48,6 +48,8 @@ replicas = Table(
     Column("running", Integer, nullable=False),
     # Its last heartbeat, by the database's clock (`database.NowMs`).
     Column("seen_ms", BigInteger, nullable=False),
+    # Whether Slack's requests reach it; a former release does not say.
+    Column("listens", Boolean, nullable=True),
 )
 
 releases = Table(

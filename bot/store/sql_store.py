@@ -26,13 +26,7 @@ from bot.deployments.states import ENDINGS, RUNNING, WAITING, check_move
 from bot.errors import Duplicate, StaleState
 from bot.outbox import Planner
 from bot.store.database import Clash, Database, DatabaseClock, NowMs, Transaction, whole
-from bot.store.leases import (
-    SqlLeases,
-    SqlLocks,
-    guard_request,
-    guard_start,
-    hold,
-)
+from bot.store.leases import SqlLeases, SqlLocks, guard_first, guard_request, guard_start, hold
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox, put
 from bot.store.shared_tables import notices
@@ -108,6 +102,7 @@ class SqlStore:
         by: Who,
         audit: AuditEntry | None = None,
         event: Event | None = None,
+        first: bool = False,
     ) -> Deployment:
         moves = was is not deployment.phase
         if moves and audit is None:
@@ -121,6 +116,8 @@ class SqlStore:
             async with self.database.write() as tx:
                 if by is Who.OWNER:
                     await hold(tx.connection, deployment.id, deployment.fence)
+                if first:
+                    await guard_first(tx, deployment)
                 if deployment.phase in RUNNING:
                     most = self._max_running.get(deployment.server, 0)
                     await guard_start(tx, deployment, was, audit, most, self._clock.now())

@@ -105,3 +105,20 @@ async def test_two_people_in_the_same_second_get_two_deployments_in_order(
     assert first["finished_at"] <= second["started_at"]
     assert pair.live_sha("myapp") == second["sha"]
     assert len({one["requested_by"]["user"] for one in begun}) == 2
+
+
+async def test_same_commit_asked_at_the_same_instant_on_both_is_deployed_once(
+    pair: Processes,
+) -> None:
+    world = pair.world
+    people = (world.ada, world.slack.user("grace"))
+    await asyncio.gather(*(world.deploy("myapp main", user=one.name) for one in people))
+
+    def refused() -> bool:
+        whispers = [one for who in people for one in world.slack.ephemerals(who)]
+        return any("already" in shown(one) for one in whispers)
+
+    await world.slack.until(refused)
+    await pair.until_webhooks("myapp")
+    assert min(world.slack.envelopes_per_connection_for_test()) > 0
+    assert (pair.starts("myapp"), len(pair.messages_of("myapp"))) == (1, 1)

@@ -24,14 +24,14 @@ def postgres() -> Iterator[PostgresServer]:
         pytest.fail(str(err))
 
 
-async def start_replicas(it: Processes, url: str) -> list[BotProcess]:
+async def start_replicas(it: Processes, url: str, count: int = 3) -> list[BotProcess]:
     upgraded = await BotProcess.start(
         Command("db", "upgrade"),
         {**it.world.environ, "DATABASE_URL": url},
         folder=it.world.folder,
     )
     assert await upgraded.ended() == 0, upgraded.last_lines
-    replicas = [await it.begin(DATABASE_URL=url) for _ in range(3)]
+    replicas = [await it.begin(DATABASE_URL=url) for _ in range(count)]
     for one in replicas:
         assert await one.ready(), one.last_lines
     return replicas
@@ -118,3 +118,28 @@ async def test_database_that_goes_away_and_comes_back(
         (end,) = await it.until_webhooks("myapp")
         assert end["status"] == "succeeded"
         assert one.running
+
+
+async def test_replica_that_drains_leaves_slack_to_the_other_one(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = postgres.new_schema()
+    async with open_processes(tmp_path, an_app("myapp")) as it:
+        slack, dokku = it.world.slack, it.world.simulators.dokku
+        replicas = await start_replicas(it, url, count=2)
+        await it.held("myapp", at=BUILD)
+        await it.until_says("myapp", "Building")
+        listen = "SELECT count(*) FROM replicas WHERE listens"
+        # Nothing announces a heartbeat; the message is refreshed meanwhile.
+        await slack.until(lambda: query(postgres, url, listen) == "2")
+        (draining,) = [one for one in replicas if drives(postgres, url, one)]
+        draining.send_signal(signal.SIGTERM)
+        await slack.until(lambda: slack.open_connections == 1)
+        for _ in range(3):
+            await it.world.deploy("queue")
+        await slack.until(lambda: len(slack.ephemerals(it.world.ada)) >= 3)
+        said = [shown(one) for one in slack.ephemerals(it.world.ada)]
+        assert all("myapp" in one and "restarted" not in one for one in said), said
+        dokku.release_for_test("myapp")
+        assert await draining.ended() == 0
+        await it.until_says("myapp", "Deployed")

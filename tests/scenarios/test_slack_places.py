@@ -213,8 +213,7 @@ def two_without_the_bot(world: World) -> Channel:
         pytest.param(
             of_the_bot,
             close_direct_messages,
-            # A form's submission brings no address for an answer, and there is no other place.
-            (command, button),
+            (form, command, message_action, button),
             ("Direct messages to me are switched off",),
             id="dm-switched-off",
         ),

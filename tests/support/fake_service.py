@@ -254,6 +254,9 @@ class _Store(MemoryStore):
 
 
 class _Catalog(Catalog):
+    def servers(self) -> Sequence[str]:
+        return SERVERS
+
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
         if server not in {None, *SERVERS}:
             raise Declined(f"There is no server {server}.")

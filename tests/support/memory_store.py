@@ -22,10 +22,19 @@ from bot.deployments.model import (
     Who,
 )
 from bot.deployments.ports import Store
+from bot.deployments.queue.rules import find_twin
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
 from bot.deployments.store_parts import Leases, Locks, Logs, Replica
-from bot.errors import DatabaseDown, Duplicate, LeaseLost, ServerFull, StaleState, StoreError
+from bot.errors import (
+    DatabaseDown,
+    Duplicate,
+    LeaseLost,
+    ServerFull,
+    StaleState,
+    StoreError,
+    Twin,
+)
 from tests.support.log_pages import pages_of
 
 Signal = Callable[[str, str], None]
@@ -106,7 +115,9 @@ class MemoryLeases(dict[str, _Lease], Leases):
         self._calls.end("renew")
         return found
 
-    async def beat(self, replica: str, running: int, seen_within: timedelta) -> Sequence[Replica]:
+    async def beat(
+        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+    ) -> Sequence[Replica]:
         await self._calls.begin("beat")
         now = self._clock.monotonic()
         self.seen[replica] = (now, running)
@@ -300,6 +311,7 @@ class MemoryStore(Calls, Store):
         by: Who,
         audit: AuditEntry | None = None,
         event: Event | None = None,
+        first: bool = False,
     ) -> Deployment:
         await self.begin("save")
         moves = was is not deployment.phase
@@ -319,6 +331,9 @@ class MemoryStore(Calls, Store):
             for one in self.rows.values()
         ):
             raise StaleState(f"another deployment of {deployment.dokku_app} is running")
+        twin = find_twin(self.rows.values(), deployment) if first else None
+        if twin is not None:
+            raise Twin(twin.id)
         self._guard_start(deployment, was, audit)
         fence = deployment.fence if by is Who.OWNER else stored.fence
         fresh = replace(deployment, cancel=stored.cancel, message=stored.message, fence=fence)

@@ -135,6 +135,10 @@ class FakeCatalog(Catalog):
         self.known = True
         self.rules: dict[str, Any] = {}
         """What the settings say about every app without a table."""
+        self.server_names = [SERVER, "another"]
+
+    def servers(self) -> Sequence[str]:
+        return self.server_names
 
     def policy(self, app: str, server: str | None = None) -> AppPolicy:
         for table in self.tables:

@@ -91,8 +91,8 @@ the thread.
 The *Home* tab of the app shows what awaits approval, what runs, what waits and what is locked, and
 the last 20 deployments with their results, for all apps and servers. Each has a link to its message
 and the buttons of that message; a lock that you may end has `Unlock`. Who may press a button is
-checked as on the message, and the answer comes as a direct message. `Retry` and `Roll back` post
-the new message in the channel of the old one.
+checked as on the message, and the answer comes as a direct message; where the app's Messages tab is
+off, in a window. `Retry` and `Roll back` post the new message in the channel of the old one.
 
 `Deploy` opens the form. The message goes to the channel where the app was deployed last; an app
 that was never deployed gets its message in your direct messages with the bot.

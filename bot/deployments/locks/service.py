@@ -9,7 +9,7 @@ from typing import Protocol
 from ulid import ULID
 
 from bot.clock import Clock
-from bot.deployments.app_names import AppNames, did_you_mean
+from bot.deployments.app_names import AppNames, did_you_mean, no_longer_known
 from bot.deployments.lock import ALL, Follower, Lock, Locked, Notice
 from bot.deployments.locks.rules import (
     ENDED,
@@ -217,9 +217,9 @@ class LockService:
         else:
             policy = self._catalog.rules_of(lock.key, lock.app)
         if policy is None:
+            gone = no_longer_known(self._catalog, lock.app, lock.key.server)
             raise Declined(
-                f"The settings no longer know {lock.app} on {lock.key.server}. The holder may end "
-                "the lock, or an operator with `deploybot unlock`."
+                f"{gone}. The holder may end the lock, or an operator with `deploybot unlock`."
             )
         await self._guard.check_approver(policy, actor)
 

@@ -142,21 +142,26 @@ def find_twin(waiting: Collection[Deployment], new: Deployment) -> Deployment | 
     """The waiting deployment that makes a new request for the same commit superfluous.
 
     Only the last of the app's queue: after an earlier one, another commit would come last. For a
-    request that waits for an approval, also the last that does.
+    request that waits for an approval, also the last that does. Its message may not be posted yet.
+    Requests for the same ref whose commit is not looked up yet come after it, whatever they find.
     """
     others = [one for one in waiting if one.target == new.target and one.id != new.id]
+    others = [one for one in others if one.ready or one.ref != new.ref]
     last = list(in_order(others)[-1:])
     if new.phase is Phase.AWAITING_APPROVAL:
         asked = [one for one in others if one.phase is new.phase and one.approval is new.approval]
         last += sorted(asked, key=lambda one: one.id)[-1:]
     commit = (new.sha, new.ref, new.repo)
-    same = [one for one in last if _may_start(one) and (one.sha, one.ref, one.repo) == commit]
+    same = [one for one in last if _is_wanted(one) and (one.sha, one.ref, one.repo) == commit]
     return same[0] if same and new.sha is not None else None
 
 
+def _is_wanted(one: Deployment) -> bool:
+    return one.ready and one.cancel is None
+
+
 def _may_start(one: Deployment) -> bool:
-    posted = one.message is not None or not one.channel
-    return one.ready and posted and one.cancel is None
+    return _is_wanted(one) and (one.message is not None or not one.channel)
 
 
 def is_expired(deployment: Deployment, now: datetime, ttl: timedelta) -> bool:

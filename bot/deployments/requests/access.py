@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.clock import Clock, Kept
+from bot.deployments.app_names import no_longer_known
 from bot.deployments.model import Actor, AppPolicy, Approval, Deployment, Person
 from bot.deployments.ports import Catalog, People
 from bot.errors import Declined, NotKnown, SlackError
@@ -73,10 +74,8 @@ class Access:
         policy = self._catalog.rules_of(deployment.target, deployment.app)
         name = deployment.requested_by.name or "its requester"
         if policy is None:
-            raise Declined(
-                f"The settings no longer know {deployment.app} on {deployment.server}, so it was "
-                "not started"
-            )
+            gone = no_longer_known(self._catalog, deployment.app, deployment.server)
+            raise Declined(f"{gone}, so it was not started")
         try:
             await self.check_deployer(policy, deployment.requested_by)
         except NotKnown:
@@ -102,9 +101,9 @@ class Access:
         if own and (reject or deployment.approval is not Approval.SECOND_PERSON):
             return
         if policy is None:
+            gone = no_longer_known(self._catalog, deployment.app, deployment.server)
             raise Declined(
-                f"The settings no longer know {deployment.app} on {deployment.server}. Its "
-                "requester may cancel this, and an operator may decide at the shell."
+                f"{gone}. Its requester may cancel this, and an operator may decide at the shell."
             )
         listed = policy.approvers or policy.deployers
         who = mentions(listed - {deployment.requested_by.user}) or "everyone else here"

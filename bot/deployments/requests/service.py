@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ulid import ULID
 
 from bot.clock import Clock
-from bot.deployments.app_names import AppNames, RefNames
+from bot.deployments.app_names import AppNames, RefNames, no_longer_known
 from bot.deployments.live.reader import LiveReader
 from bot.deployments.live.rollback import (
     RollbackFinder,
@@ -357,18 +357,19 @@ class Service:
         if rules is not None:
             await self.access.check_cancel(rules, deployment, actor)
         elif actor.team is not None and actor.user != deployment.requested_by.user:
+            gone = no_longer_known(self._catalog, deployment.app, deployment.server)
             raise Declined(
-                f"The settings no longer know {deployment.app} on {deployment.server}. Only its "
-                "requester may cancel this, or an operator with `deploybot cancel`."
+                f"{gone}. Only its requester may cancel this, or an operator with `deploybot "
+                "cancel`."
             )
 
     def _rules_to_repeat(self, old: Deployment) -> AppPolicy:
         """Of the app that the old one deployed. Declined: nothing knows it any more."""
         rules = self._catalog.rules_of(old.target, old.app)
         if rules is None:
+            gone = no_longer_known(self._catalog, old.app, old.server)
             raise Declined(
-                f"The settings no longer know {old.app} on {old.server}, so nothing was started. "
-                f"{slash('apps')} lists what can be deployed."
+                f"{gone}, so nothing was started. {slash('apps')} lists what can be deployed."
             )
         return rules
 

@@ -13,7 +13,6 @@ from bot.clock import Clock
 from bot.deployments.app_names import AppNames
 from bot.deployments.dokku_facts import FULL_SHA, NO_SUCH_APP, AppReport
 from bot.deployments.live.compare import commit_by_history, was_fetched
-from bot.deployments.locks.rules import stopping
 from bot.deployments.model import (
     Actor,
     AuditEntry,
@@ -25,13 +24,12 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Dokku, Servers, Store, Urgency
 from bot.deployments.queue.removal import QueueRemoval
-from bot.deployments.queue.rules import find_twin
 from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer, Refs, Several
+from bot.deployments.requests.twins import give_way
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.wording import as_sentence
-from bot.errors import CommandFailed, Declined, DokkuError, StaleState, StoreError
-from bot.names import quoted
+from bot.errors import CommandFailed, Declined, DokkuError, StaleState, StoreError, Twin
 
 log = structlog.get_logger(__name__)
 
@@ -285,8 +283,7 @@ class Submission:
         if isinstance(found, NotDeployable):
             raise Declined(as_sentence(found.sentence))
         if isinstance(found, Resolved):
-            deployment = await self._save_resolved(deployment, found)
-            await self._refuse_twin(deployment)
+            deployment = await self._save_resolved(deployment, found, first=True)
         if deployment.channel:
             live_sha = await self._already_live(deployment)
             self._deployments.cache.put(deployment)
@@ -331,28 +328,23 @@ class Submission:
         self.in_progress.discard(deployment_id)
         return True
 
-    async def _save_resolved(self, deployment: Deployment, found: Resolved) -> Deployment:
+    async def _save_resolved(
+        self, deployment: Deployment, found: Resolved, *, first: bool = False
+    ) -> Deployment:
+        """`first`: Declined where the same commit is the last that waits for the app."""
         changed = replace(deployment, ref=found.ref, repo=found.repo, sha=found.sha, ready=True)
-        return await self._store.save(changed, was=deployment.phase, by=Who.SERVICE)
-
-    async def _refuse_twin(self, deployment: Deployment) -> None:
-        """Declined: the same commit is the last that waits for the app; with a link to it."""
+        by, was = Who.SERVICE, deployment.phase
         try:
-            twin = find_twin(await self._store.unfinished(), deployment)
-            if twin is None:
-                return
-            standing = await self._store.locks.standing()
-        except StoreError as error:
-            log.info("twin_not_looked_for", deployment_id=deployment.id, why=str(error))
-            return
-        if stopping(standing.locks, twin.target, twin.requested_by, self._clock.now()):
-            return  # this one may start before it
-        link = twin.message.permalink if twin.message else None
-        where = f": <{link}|its message>" if link else ""
-        raise Declined(
-            f"{deployment.app} `{quoted(deployment.ref)}` at {(twin.sha or '')[:7]} is waiting "
-            f"already{where}. It was not added a second time."
-        )
+            return await self._store.save(changed, was=was, by=by, first=first)
+        except Twin as twin:
+            again = await give_way(
+                changed,
+                twin.deployment_id,
+                store=self._store,
+                clock=self._clock,
+                timing=self._timing,
+            )
+            return await self._save_resolved(deployment, found, first=again)
 
     async def _already_live(self, deployment: Deployment) -> str | None:
         """The commit, if it is live by the history and nothing under way may change that."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from bot.deployments.dokku_facts import Container, Containers
-from bot.deployments.model import Failure, Live, Status
+from bot.deployments.model import Deployment, Failure, Live, Status
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.outside_changes import list_records, with_outside_changes
@@ -58,6 +58,29 @@ FAILURES: Mapping[Failure, str] = {
     Failure.INTERNAL: "something unexpected happened",
 }
 """Why it failed, as a fact beside the status."""
+
+NEXT_STEPS: Mapping[Failure, str] = {
+    Failure.BUILD_FAILED: "fix and push, then Retry",
+    Failure.HEALTHCHECK_FAILED: "make the app answer its checks, push, then Retry",
+    Failure.RELEASE_FAILED: "fix and push, then Retry",
+    Failure.CRASHED: "fix and push, then Retry",
+    Failure.NOT_DEPLOYED: "find out in the full log why, then Retry",
+    Failure.REF_NOT_FOUND: "push it, then Retry, or deploy another ref",
+    Failure.REPO_UNREACHABLE: "give the server access to the repository, then Retry",
+    Failure.APP_NOT_FOUND: "create the app on the server, then Retry",
+    Failure.SERVER_UNREACHABLE: "bring the server back, then Retry",
+    Failure.REFUSED: "settle what stopped it, then Retry",
+    Failure.REJECTED: "settle it with the approver, then Retry",
+    Failure.EXPIRED: "Retry to ask again",
+    Failure.TIMED_OUT: "make it faster or raise `max_duration`, then Retry",
+    Failure.LOST_CONTACT: "bring the server back, then Retry",
+    Failure.INTERRUPTED: "Retry",
+    Failure.INTERNAL: "read the full log, then Retry",
+}
+"""What to do about it, where the reason does not say so itself, without the full stop."""
+
+LOOK_FIRST = "reply status in the thread to see what is live, before you Retry"
+"""Where the new release may serve, or may not."""
 
 CAUSES: Mapping[Cause, str] = {
     Cause.OWN_FAULT: "The bot lost track of it because of an internal error; see the bot's log",
@@ -135,6 +158,12 @@ DOWN: Mapping[Cause, tuple[str, str]] = {
 
 LATE = "Failed after new containers had started."
 BY_LOCK = " (inferred from the released deploy lock)"
+_ADVISES = re.compile(
+    r"(?:^|[.;?] )(?:(?:add|check|deploy|free|give|look|pin|put|retry|see|set|update|use|wait)\b"
+    r"|an operator (?:can|has)|if its|someone who may|did you mean)",
+    re.IGNORECASE,
+)
+"""A sentence of the reason, or its second half, that says what to do."""
 _STOPPED_WORDS = frozenset({Cause.CANCELLED, Cause.CANCELLED_TOO_LATE, Cause.CANCELLED_ON_SERVER})
 
 
@@ -158,6 +187,23 @@ def beside_facts(reason: str, *, failure: Failure | None, live: Live | None) -> 
         rest = reason[len(lead) :]
         reason = rest.lstrip(":. ") if rest[:1] in {":", ".", ""} else reason
     return reason.strip()
+
+
+def next_step(deployment: Deployment, *, offers_roll_back: bool) -> str:
+    """What to do about a failure, as one short sentence.
+
+    Empty where it did not fail, and where its reason says what to do. `offers_roll_back`: its
+    message has the button.
+    """
+    failure, live = deployment.failure, deployment.live
+    if failure is None or _ADVISES.search(deployment.reason or ""):
+        return ""
+    step = NEXT_STEPS[failure]
+    if live is Live.UNKNOWN and deployment.started_at is not None:
+        step = LOOK_FIRST
+    elif offers_roll_back and live in {Live.NEW, Live.MIXED, Live.NONE}:
+        step = f"Roll back, or {step}"
+    return f"Next: {step}."
 
 
 def name_all(names: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ async def deploy(call: Call) -> None:
     if call.rest or call.trigger_id is None:
         await start(call, await _read_deploy(call))
     else:
-        await modals.open_form(call.desk, trigger_id=call.trigger_id, channel=call.asker.channel)
+        await modals.open_form(call.desk, call.asker)
 
 
 async def _read_deploy(call: Call) -> Ask:

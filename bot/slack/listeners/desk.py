@@ -20,9 +20,10 @@ from bot.deployments.requests.service import Service
 from bot.errors import Declined, SlackError, StoreError
 from bot.slack.client import OpenView, SlackClient
 from bot.slack.limits import SlackLimits
-from bot.slack.listeners.payloads import Asker
+from bot.slack.listeners.payloads import Asker, write_meta
 from bot.slack.listeners.states import RecentStates
 from bot.slack.refusals import PERHAPS_DONE
+from bot.slack.render.answer_window import answer_window
 from bot.slack.render.blocks import Answer, Json, section
 from bot.slack.render.text import break_at, cut
 
@@ -257,7 +258,8 @@ class Answers:
         """To the person only: by the response URL, else as an ephemeral message, else as a DM.
 
         The response URL works where the bot is not a member, but ends after 30 minutes or 5
-        uses; an ephemeral message needs membership; a DM reaches everyone else.
+        uses; an ephemeral message needs membership; a DM reaches everyone else, unless the app's
+        Messages tab is switched off. SlackError: it cannot be said in a window either.
         """
         if self.asker.response_url and await self._respond(self.asker.response_url, answer):
             return
@@ -274,7 +276,22 @@ class Answers:
                 return
         except SlackError as error:
             log.info("ephemeral_refused", error=error.code)
-        await self.client.post(user, text=answer.text, blocks=answer.blocks)
+        try:
+            await self.client.post(user, text=answer.text, blocks=answer.blocks)
+        except SlackError as error:
+            log.info("direct_message_refused", error=error.code)
+            await self._show(answer, error)
+
+    async def _show(self, answer: Answer, refused: SlackError) -> None:
+        """No message reaches them: where the form was opened, else in a window."""
+        asker = self.asker
+        if asker.form_url and await self._respond(asker.form_url, answer):
+            return
+        if not asker.trigger_id:
+            raise refused
+        metadata = write_meta(channel=asker.channel, dm=asker.dm, url=asker.form_url)
+        view = answer_window(answer, metadata=metadata)
+        await self.client.open_view(asker.trigger_id, view, above=asker.in_window)
 
     async def _respond(self, url: str, answer: Answer) -> bool:
         body: dict[str, Any] = {

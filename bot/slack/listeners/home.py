@@ -190,4 +190,4 @@ async def open_deploy_form(desk: Desk, body: Body) -> None:
     """`Deploy`: the same form as `/deploy`; its deployment is posted as `modals` says."""
     asker = asker_of(body)
     await desk.admit(asker)
-    await open_form(desk, trigger_id=word(body, "trigger_id"), channel=asker.dm, from_home=True)
+    await open_form(desk, asker, from_home=True)

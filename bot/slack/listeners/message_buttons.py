@@ -11,6 +11,7 @@ from bot.slack.listeners.details import show_deployment
 from bot.slack.listeners.locks import follow
 from bot.slack.listeners.log_window import open_log
 from bot.slack.render.blocks import Confirm, Situation, Style
+from bot.slack.render.deployment import ROLL_BACK
 from bot.slack.render.locks import FOLLOW_LABEL
 from bot.slack.render.proof import DETAILS
 
@@ -155,7 +156,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
     ),
     ActionButton(
         action_id="deployment_rollback",
-        label="Roll back",
+        label=ROLL_BACK,
         shows=_can_roll_back,
         leads=_leaves_worse,
         fixes=lambda deployment: deployment.rollback_sha,
@@ -175,7 +176,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
     ),
     ActionButton(
         action_id="deployment_rollback_unverified",
-        label="Roll back",
+        label=ROLL_BACK,
         shows=_can_roll_back_unverified,
         leads=_leaves_worse,
         fixes=lambda deployment: deployment.unverified_sha,

@@ -23,6 +23,7 @@ from bot.slack.listeners.answers import started_answer
 from bot.slack.listeners.desk import STOPPING, Desk
 from bot.slack.listeners.form_facts import read_facts
 from bot.slack.listeners.payloads import (
+    Asker,
     Body,
     asker_of,
     delivery_key,
@@ -62,6 +63,8 @@ WHERE_FROM_HOME = (
 HOME = "yes"
 LONGEST_CHOICES = 2_000
 """Characters of the choices that a form keeps; Slack accepts 3,000 for everything it keeps."""
+LONGEST_URL = 300
+"""Characters of a response URL that a form keeps; Slack's have about 80."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,28 +81,30 @@ class _Known:
 
 
 async def open_form(
-    desk: Desk,
-    *,
-    trigger_id: str,
-    channel: str,
-    guess: Guess | None = None,
-    from_home: bool = False,
+    desk: Desk, asker: Asker, *, guess: Guess | None = None, from_home: bool = False
 ) -> None:
-    """Open the form; its deployment is posted in `channel`. `guess`: opened from a message.
+    """Open the form; its deployment is posted where the person is. `guess`: from a message.
 
-    `from_home`: it is posted where the app was deployed last, in `channel` if nowhere.
+    `from_home`: it is posted where the app was deployed last, to the person if nowhere.
     """
     trigger = Trigger.FORM if guess is None else Trigger.MESSAGE_ACTION
-    meta = {"channel": channel, "trigger": str(trigger), "home": HOME if from_home else ""}
+    meta = {
+        "channel": asker.dm if from_home else asker.channel,
+        "trigger": str(trigger),
+        "home": HOME if from_home else "",
+    }
+    if asker.response_url and len(asker.response_url) <= LONGEST_URL:
+        # A submission brings none of its own.
+        meta["url"] = asker.response_url
     looking = asyncio.ensure_future(_look_up(desk, guess))
     done, _ = await asyncio.wait({looking}, timeout=AT_ONCE_S)
     if done:
         view, values = _filled(desk, looking.result(), meta, guess)
-        opened = await desk.client.open_view(trigger_id, view)
+        opened = await desk.client.open_view(asker.trigger_id, view)
     else:
         waiting = deploy_form(apps={}, servers=(), metadata=write_meta(**meta), ready=False)
         try:
-            opened = await desk.client.open_view(trigger_id, waiting)
+            opened = await desk.client.open_view(asker.trigger_id, waiting)
         except SlackError:
             looking.cancel()
             raise

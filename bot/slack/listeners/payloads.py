@@ -46,6 +46,12 @@ class Asker:
     """Their conversation with the bot, in a Home tab: a click there has no channel."""
     key: str = field(default="", compare=False)
     """The same for every delivery of what they asked."""
+    trigger_id: str = field(default="", compare=False)
+    """Opens one window within 3 seconds of what they did."""
+    in_window: bool = False
+    """They acted in a modal that stays open."""
+    form_url: str | None = None
+    """The response URL of the command or message action that opened the form they submitted."""
 
     @property
     def direct(self) -> bool:
@@ -55,7 +61,14 @@ class Asker:
 
 def asker_of(body: Body) -> Asker:
     """Who asked, and where."""
-    return replace(_asker_of(body), key=delivery_key(body))
+    shown = word(part(body, "view"), "type") == "modal"
+    return replace(
+        _asker_of(body),
+        key=delivery_key(body),
+        trigger_id=word(body, "trigger_id"),
+        in_window=shown and word(body, "type") == "block_actions",
+        form_url=meta_of(body).get("url"),
+    )
 
 
 def _asker_of(body: Body) -> Asker:

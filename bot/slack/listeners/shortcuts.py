@@ -40,7 +40,7 @@ async def on_deploy_from_message(desk: Desk, body: Body) -> None:
         again = _again(root)
         return [replace(again, ref=one.ref) for one in found if one.ref] or [again]
 
-    await open_form(desk, trigger_id=word(body, "trigger_id"), channel=asker.channel, guess=guess)
+    await open_form(desk, asker, guess=guess)
 
 
 async def on_deployment_status(desk: Desk, body: Body) -> None:

@@ -10,11 +10,14 @@ from itertools import accumulate
 from bot.deployments.model import Deployment, Live, Phase
 from bot.deployments.progress import Progress
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
+from bot.deployments.verdict.wording import next_step
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
 from bot.slack.render.blocks import Button, Situation, button_row
 
+ROLL_BACK = "Roll back"
+"""The label of the buttons that roll back."""
 SNIPPET_LINES = 10
 RUNNING_LINES = 3
 """While it runs: enough to see that it moves on. The rest is behind `Full log`."""
@@ -123,16 +126,25 @@ def _compose(
         blocks.append(kit.section("\n".join(shipped)))
     if reason := _reason(deployment):
         blocks.append(kit.plain_section(txt.cut(reason, REASON_LONGEST)))
+    situation = Situation(deployment=deployment, progress=progress)
+    if step := _next_step(situation, frame.buttons):
+        blocks.append(kit.section(step))
     notes = _notes(deployment, progress, name_server=frame.name_server)
     blocks += map(kit.context, notes)
     shown = snippet(deployment, progress, most_lines) if most_lines else ""
     if shown.strip():
         blocks.append(kit.preformatted(shown))
-    situation = Situation(deployment=deployment, progress=progress)
     blocks += button_row(frame.buttons, situation, name_server=frame.name_server)
     blocks.append(kit.context(_context(deployment, progress, volatile)))
     headline = words.plain_headline(deployment, name_server=frame.name_server)
-    return _one_line(headline, deployment, progress, volatile, notes), blocks
+    return _one_line(headline, deployment, progress, volatile, step, notes), blocks
+
+
+def _next_step(now: Situation, buttons: Sequence[Button]) -> str:
+    if now.deployment.phase is not Phase.FAILED:
+        return ""
+    offers = any(one.label == ROLL_BACK and one.shows(now) for one in buttons)
+    return next_step(now.deployment, offers_roll_back=offers)
 
 
 def _reason(deployment: Deployment) -> str:
@@ -223,6 +235,7 @@ def _one_line(
     deployment: Deployment,
     progress: Progress,
     volatile: _Volatile,
+    step: str,
     notes: Sequence[str],
 ) -> str:
     """What the blocks say, for notifications and screen readers. Never contains log lines."""
@@ -247,4 +260,6 @@ def _one_line(
         parts.append(f"stale since {progress.stale_since:%H:%M:%S} UTC")
     if reason := _reason(deployment):
         parts.append(txt.inert(reason, 300))
+    if step:
+        parts.append(step)
     return txt.as_fits((*parts, *map(txt.plain_times, notes)), " · ", kit.FALLBACK_TEXT)

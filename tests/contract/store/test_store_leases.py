@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from bot.deployments.model import Phase
 from bot.deployments.store_parts import Replica
 from bot.errors import LeaseLost
+from bot.store.receiving import stop_listening
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import (
     ADA,
@@ -144,6 +146,23 @@ async def test_replicas_see_each_other_for_a_while_after_their_last_beat(
     assert await store.leases.beat("one", 4, minute) == [Replica("one", 4), Replica("two", 0)]
     dial.ahead += timedelta(seconds=2)
     assert await store.leases.beat("one", 4, minute) == [Replica("one", 4)]
+
+
+async def test_replica_that_stops_knows_whether_another_one_listens(
+    store: SqlStore, other: SqlStore, dial: Dial
+) -> None:
+    minute = timedelta(minutes=1)
+    one = partial(stop_listening, store.database, replica="one", now_ms=dial.now_ms)
+    two = partial(stop_listening, other.database, replica="two", now_ms=dial.now_ms)
+    assert not await one()
+    await store.leases.beat("one", 0, minute, listens=True)
+    await other.leases.beat("two", 0, minute, listens=True)
+    # Both stop at once: Slack's requests must not be left to nobody.
+    assert sorted(await asyncio.gather(one(), two())) == [False, True]
+    await other.leases.beat("two", 0, minute, listens=True)
+    assert await one()
+    dial.ahead += timedelta(seconds=13)  # it may have died
+    assert not await one()
 
 
 async def test_replicas_that_appear_at_once(store: SqlStore, other: SqlStore) -> None:

@@ -1,6 +1,7 @@
 """Writes beside the progress of a deployment: cancel request, message place, withdrawal."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ import pytest
 
 from bot.deployments.model import CancelRequest, Deployment, MessagePlace, Phase, Who
 from bot.deployments.refs import Commit, Commits
-from bot.errors import Duplicate, LeaseLost, StaleState
+from bot.errors import Duplicate, LeaseLost, StaleState, Twin
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
 
@@ -82,6 +83,30 @@ async def test_same_retry_at_the_same_instant_is_stored_once(
     ended = replace(first, phase=Phase.CANCELLED)
     await store.save(ended, was=first.phase, by=Who.SERVICE, audit=said("cancelled"))
     await create(other, request_key="click:later", **{link: old.id})
+
+
+async def test_same_commit_at_the_same_instant_is_ready_once(
+    store: SqlStore, other: SqlStore
+) -> None:
+    stores = [store, other] * 3
+    rows = [await create(one) for one in stores]
+    found = [replace(row, sha="a" * 40, repo="r", ready=True) for row in rows]
+
+    def resolved(one: SqlStore, row: Deployment) -> Awaitable[Deployment]:
+        return one.save(row, was=row.phase, by=Who.SERVICE, first=True)
+
+    asked = [resolved(one, row) for one, row in zip(stores, found, strict=True)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    (first,) = [one for one in answers if isinstance(one, Deployment)]
+    twins = [one for one in answers if isinstance(one, Twin)]
+    assert len(twins) == len(rows) - 1
+    assert {one.deployment_id for one in twins} == {first.id}
+    assert [row.id for row in await store.unfinished() if row.ready] == [first.id]
+    # Neither another app's queue nor another commit is held up.
+    apart = await create(other, app="shop", dokku_app="shop")
+    await resolved(other, replace(apart, sha="a" * 40, repo="r", ready=True))
+    newer = await create(other)
+    await resolved(other, replace(newer, sha="b" * 40, repo="r", ready=True))
 
 
 async def test_withdrawn_request_stays_in_the_audit_and_can_be_repeated(store: SqlStore) -> None:

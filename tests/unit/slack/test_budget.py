@@ -350,7 +350,7 @@ def test_replicas_together_keep_the_limit(running: list[int]) -> None:
 
 
 def a_share(running: list[int], mine: int) -> BudgetShare:
-    async def beat(driven: int, _within: timedelta) -> list[Replica]:
+    async def beat(driven: int, _within: timedelta, *, listens: bool) -> list[Replica]:
         return [Replica(f"r{number}", each) for number, each in enumerate(running)]
 
     share = BudgetShare(beat)
@@ -362,7 +362,7 @@ async def test_share_follows_the_living_and_outlives_the_database() -> None:
     seen = [Replica("a", 10), Replica("b", 0)]
     told: list[int] = []
 
-    async def beat(driven: int, within: timedelta) -> list[Replica]:
+    async def beat(driven: int, within: timedelta, *, listens: bool) -> list[Replica]:
         assert within >= timedelta(minutes=1), "what a dead one edited counts for a minute"
         told.append(driven)
         if not seen:

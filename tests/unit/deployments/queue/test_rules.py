@@ -129,7 +129,9 @@ def test_newest_supersedes_all_older_ones_of_its_app() -> None:
 def test_newer_one_that_cannot_start_supersedes_nothing(changes: dict[str, Any]) -> None:
     rows = [ready("A", at=1), ready("B", at=2), ready("C", at=3, **changes)]
     assert {key: one.id for key, one in superseded(rows, {WEB}).items()} == {"A": "B"}
-    assert find_twin(rows[2:], ready("D", at=4)) is None
+    # A request waits for the message of its twin, so that it may link to it.
+    unposted = "message" in changes
+    assert find_twin(rows[2:], ready("D", at=4)) == (rows[2] if unposted else None)
 
 
 def test_newer_request_supersedes_what_is_not_approved_yet_or_was_approved_later() -> None:
@@ -149,6 +151,10 @@ def test_twin_is_the_last_of_the_queue_with_the_same_ref_and_commit() -> None:
     assert find_twin([ready("A", at=1, sha=OLD_SHA), twin, new], new) == twin
     assert find_twin([twin, new, ready("X", at=5, app="shop")], new) == twin
     assert find_twin([new], new) is None
+    # What is being looked up asks for the same, or for another ref.
+    unknown = ready("C", at=3, ready=False, sha=None)
+    assert find_twin([twin, unknown, new], new) == twin
+    assert find_twin([twin, replace(unknown, ref="other"), new], new) is None
 
 
 def test_twin_of_a_request_for_approval_waits_for_one_too() -> None:

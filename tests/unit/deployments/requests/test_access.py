@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bot.deployments.app_names import no_longer_known
 from bot.deployments.model import Actor, AppPolicy, Deployment, Failure, Person, Phase, Trigger
 from bot.deployments.requests.service import Request
 from bot.errors import Declined, NotKnown, SlackError
@@ -213,6 +214,9 @@ async def test_waiting_deployment_of_an_app_that_is_no_longer_known_is_refused()
     row = await rig.until_ended(within_s=30)
     assert row.failure is Failure.REFUSED
     assert "The settings no longer know web on production" in (row.reason or "")
+    rig.catalog.server_names = ["production"]
+    gone = no_longer_known(rig.catalog, "web", "production")
+    assert gone == "The settings no longer know web"  # the only server is never named
 
 
 @in_virtual_time

@@ -444,7 +444,10 @@ async def test_requests_that_nobody_approved_take_no_place_from_others() -> None
 @in_virtual_time
 async def test_simultaneous_requests_share_the_bound() -> None:
     rig = a_rig(start=False, timing=LOW)
-    asked = [rig.service.request(ask(request_key=str(number))) for number in range(6)]
+    asked = [
+        rig.service.request(ask(request_key=str(number), ref=f"fix-{number}"))
+        for number in range(6)
+    ]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(one, Declined) for one in answers) == 4
     assert len(rig.store.rows) == 2
@@ -548,6 +551,33 @@ async def test_request_for_the_commit_that_waits_last_is_answered_instead_of_sto
         await requested(rig, request_key="again")
     assert list(rig.store.rows) == [first.id]
     assert len(rig.announcer.posted) == 0
+
+
+@pytest.mark.parametrize("comes", ["posted", "started", "withdrawn", "cancelled", "never"])
+@in_virtual_time
+async def test_request_waits_for_the_message_of_another_one_for_the_same_commit(
+    comes: str,
+) -> None:
+    place = MessagePlace(channel="C01", ts="1.2", permalink="https://x.slack.com/archives/C01/p12")
+    first = waiting(channel="C01", message=None)
+    rig = a_rig(first, start=False)
+    asked = asyncio.ensure_future(requested(rig, request_key="again"))
+    await rig.passes(2)
+    assert not asked.done()
+    if comes == "withdrawn":
+        del rig.store.rows[first.id]
+    elif comes == "cancelled":
+        await rig.store.ask_cancel(first.id, first.requested_by, NOW)
+    elif comes in {"posted", "started"}:
+        phase = Phase.STARTING if comes == "started" else first.phase
+        rig.store.rows[first.id] = replace(first, message=place, phase=phase)
+        words = "is being deployed" if comes == "started" else "is waiting"
+        with pytest.raises(Declined, match=rf"{words} already: <https://x.slack.com/.*message>"):
+            await asked
+        assert list(rig.store.rows) == [first.id]
+        return
+    row = await asked
+    assert (row.id in rig.store.rows, row.ready) == (True, True)
 
 
 @pytest.mark.parametrize("what", ["slow look-up", "locked", "database down"])

@@ -5,20 +5,34 @@ from typing import Any
 
 import pytest
 
+from bot.deployments.execution.start import INSTEAD
 from bot.deployments.model import Failure, Live, Phase
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
+from bot.deployments.verdict.outside_changes import UNRECORDED
 from bot.deployments.verdict.wording import (
     CAUSES,
     DOWN,
     FAILURES,
     LIVE,
     LIVE_SENTENCES,
+    NEXT_STEPS,
     as_sentence,
     describe,
+    next_step,
     reason_of,
     sentence_of,
 )
-from tests.support.builders import CONFIG_SET, NEW, RESTARTED_NEW, containers, evidence, facts
+from bot.dokku import login_failures
+from bot.errors import NotShown
+from tests.support.builders import (
+    CONFIG_SET,
+    NEW,
+    RESTARTED_NEW,
+    a_deployment,
+    containers,
+    evidence,
+    facts,
+)
 
 SERVES_OLD = "The previous release is still serving."
 BY_LOCK = " (inferred from the released deploy lock)."
@@ -268,3 +282,31 @@ def test_description_names_the_rule_and_its_evidence() -> None:
     assert "record none; containers none; markers none" in describe(
         evidence(record=None, after=containers(), output=facts()), "x"
     )
+
+
+def step_after(reason: str, failure: Failure = Failure.BUILD_FAILED, **facts: Any) -> str:
+    given = {"phase": Phase.FAILED, "failure": failure, "live": Live.PREVIOUS, "reason": reason}
+    return next_step(replace(a_deployment(), **(given | facts)), offers_roll_back=False)
+
+
+def test_each_failure_has_a_next_step() -> None:
+    assert NEXT_STEPS.keys() == set(Failure)
+    assert step_after("The build failed: npm ERR!") == "Next: fix and push, then Retry."
+    assert next_step(a_deployment(), offers_roll_back=True) == ""
+
+
+ADVICE = [
+    *(sentence for sentence in CAUSES.values() if "; " in sentence),
+    *(f"It failed. {one.fix}" for one in login_failures._FAILURES if one.fix),
+    "No repository is known for web. Set `repo` in its table, or DEPLOYBOT_REPO_TEMPLATE",
+    "abc is ambiguous: in web it could be a or b. Give more digits",
+    "There is no app wbe. Did you mean web?",
+    f"It runs on k3s. {INSTEAD}",
+    str(NotShown("web", "production")),
+    f"It waited too long for a build. {UNRECORDED.advice}",
+]
+
+
+@pytest.mark.parametrize("reason", ADVICE)
+def test_reason_that_says_what_to_do_gets_no_second_step(reason: str) -> None:
+    assert step_after(f"{reason}. {SERVES_OLD}") == ""

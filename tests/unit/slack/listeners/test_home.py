@@ -9,6 +9,7 @@ import pytest
 
 from bot.deployments.lock import Lock
 from bot.deployments.model import Actor, AppKey, AuditEntry, Deployment, Live, Phase
+from bot.errors import Declined
 from bot.simulators.slack.model import Message, User, View
 from bot.simulators.slack.simulator import SlackSimulator
 from bot.slack.limits import HomeLimits, SlackLimits
@@ -226,3 +227,34 @@ async def unlock_in_tab(stage: Stage, *, channel: str) -> None:
     await stage.service.store.locks.put(lock, instead_of=None, audit=audit, notices=())
     view = await opened(stage)
     await stage.slack.click(stage.ada, view, action_id="lock_release", of=lock.id)
+
+
+async def test_answers_are_shown_in_a_window_where_direct_messages_are_off() -> None:
+    async with stage_with() as stage:
+        stage.slack.disable_direct_messages_for_test()
+        running(stage)
+        tab = await opened(stage)
+        await stage.slack.click(stage.ada, tab, action_id="deployment_cancel", of=ID)
+        await stage.view("Cancelling")
+        await stage.slack.click(stage.ada, tab, action_id="home_deploy")
+        form = await stage.view("where the app was deployed last")
+        await stage.slack.submit(stage.ada, form, {"app": "shop", "ref": "main"})
+        await stage.view("Direct messages to me are switched off")
+
+
+async def test_refusal_in_a_window_is_shown_above_it_where_direct_messages_are_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(_actor: Actor) -> Actor:
+        raise Declined("Ask an operator.")
+
+    async with stage_with() as stage:
+        stage.service.known(running(stage), "one line of the log")
+        tab = await opened(stage)
+        await stage.slack.click(stage.ada, tab, action_id="deployment_log", of=ID)
+        log = await stage.view("one line of the log")
+        stage.slack.disable_direct_messages_for_test()
+        monkeypatch.setattr(stage.service.access, "admit", refuse)
+        await stage.slack.click(stage.ada, log, action_id="log_refresh")
+        await stage.slack.close(stage.ada, await stage.view("Ask an operator."))
+        assert stage.slack.view(stage.ada) == log

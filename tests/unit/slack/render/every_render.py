@@ -42,8 +42,8 @@ from bot.slack.listeners.desk import as_answer
 from bot.slack.listeners.log_window import LOG_BUTTONS, with_note
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import write_meta
+from bot.slack.render import answer_window, form, home, live_state, locks, log, proof, reject_form
 from bot.slack.render import deployment as live_message
-from bot.slack.render import form, home, live_state, locks, log, proof, reject_form
 from bot.slack.render.blocks import Answer, Json
 from bot.slack.render.deployment import Rendered
 from bot.slack.render.history import HistoryPage
@@ -392,6 +392,17 @@ RENDERS: Mapping[str, Make] = {
     ),
     "bot.slack.render.locks.taken_over_words": lambda of: iter(
         [sentence(locks.taken_over_words(of.lock(), of.lock(), name_server=True))]
+    ),
+    "bot.slack.render.answer_window.answer_window": lambda of: iter(
+        [
+            Shown(
+                kind="modal",
+                view=answer_window.answer_window(
+                    answers.status_answer(of.deployment(), of.progress(), now=NOW),
+                    metadata=write_meta(),
+                ),
+            )
+        ]
     ),
     "bot.slack.render.locks.notice_words": _notices,
     "bot.slack.render.log.log_view": _log,

@@ -457,48 +457,83 @@ MIXED = (
 
 
 @pytest.mark.parametrize(
-    ("end", "reason", "shown"),
+    ("end", "reason", "shown", "step"),
     [
-        ({"phase": Phase.SUCCEEDED, "live": Live.NEW}, STABLE, None),
+        ({"phase": Phase.SUCCEEDED, "live": Live.NEW}, STABLE, None, None),
         (
             {"phase": Phase.SUCCEEDED, "live": Live.NEW},
             f"{STABLE} Meanwhile, outside the bot: config:set.",
             "Meanwhile, outside the bot: config:set.",
+            None,
         ),
         (
             {"phase": Phase.FAILED, "failure": Failure.BUILD_FAILED, "live": Live.PREVIOUS},
             "The build failed: npm ERR! The previous release is still serving.",
             "npm ERR!",
+            "Next: fix and push, then Retry.",
         ),
         (
             {"phase": Phase.FAILED, "failure": Failure.BUILD_FAILED, "live": Live.NONE},
             "The build failed. Nothing is serving.",
+            None,
+            "Next: fix and push, then Retry.",
+        ),
+        (
+            {
+                "phase": Phase.FAILED,
+                "failure": Failure.BUILD_FAILED,
+                "live": Live.NONE,
+                "rollback_sha": OLD,
+            },
+            "The build failed. Nothing is serving.",
+            None,
+            "Next: Roll back, or fix and push, then Retry.",
+        ),
+        (
+            {"phase": Phase.FAILED, "failure": Failure.BUILD_FAILED, "live": Live.UNKNOWN},
+            "The build failed. What is serving now is unknown.",
+            None,
+            "Next: reply status in the thread to see what is live, before you Retry.",
+        ),
+        (
+            {"phase": Phase.FAILED, "failure": Failure.BUILD_FAILED, "live": Live.PREVIOUS},
+            "The build failed: The disk is full; free some. The previous release is still serving.",
+            "The disk is full; free some.",
             None,
         ),
         (
             {"phase": Phase.FAILED, "failure": Failure.REJECTED, "live": Live.PREVIOUS},
             "Rejected by bob: not today.",
             "Rejected by bob: not today.",
+            "Next: settle it with the approver, then Retry.",
         ),
         (
             {"phase": Phase.CANCELLED, "live": Live.PREVIOUS},
             "Cancelled. The previous release is still serving.",
+            None,
             None,
         ),
         (
             {"phase": Phase.CANCELLED, "live": Live.NEW},
             "Cancelled, but too late. The new release is serving.",
             "Cancelled, but too late.",
+            None,
         ),
         (
             {"phase": Phase.FAILED, "failure": Failure.CRASHED, "live": Live.MIXED},
             MIXED,
             MIXED,
+            "Next: fix and push, then Retry.",
         ),
     ],
 )
 def test_reason_says_only_what_no_fact_says(
-    end: dict[str, Any], reason: str, shown: str | None, a_deployment: Build, now: datetime
+    end: dict[str, Any],
+    reason: str,
+    shown: str | None,
+    step: str | None,
+    a_deployment: Build,
+    now: datetime,
 ) -> None:
     message = render(a_deployment(**end, reason=reason, finished_at=now), Progress(), now=now)
     plain = [
@@ -507,7 +542,11 @@ def test_reason_says_only_what_no_fact_says(
         if one["type"] == "section" and one.get("text", {}).get("type") == "plain_text"
     ]
     assert plain == ([shown] if shown else [])
-    assert shown is None or message.text.endswith(shown)
+    said = " · ".join(one for one in (shown, step) if one)
+    assert message.text.endswith(said)
+    steps = [one["text"]["text"] for one in message.blocks if "Next:" in str(one)]
+    assert steps == ([step] if step else [])
+    assert (step is not None) == ("Next:" in message.text)
 
 
 def test_previous_commit_is_shown_once(a_deployment: Build, now: datetime) -> None:
