@@ -222,8 +222,8 @@ class OutboxLane:
     """Called with each outcome: `delivered`, `retried`, `given_up`, `turned_off`."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
-    _left: list[tuple[float, Outgoing]] = field(default_factory=list)
-    """When rows are due again, in monotonic seconds: the wall clock may be set."""
+    _left: list[tuple[float, datetime, Outgoing]] = field(default_factory=list)
+    """When rows are due again, in monotonic seconds and by the wall clock, which may be set."""
     _in_flight: dict[asyncio.Task[None], str] = field(default_factory=dict)
     """Deliveries under way, and the ids of their rows."""
 
@@ -259,15 +259,15 @@ class OutboxLane:
         free = self.timing.at_once - len(self._in_flight)
         if free <= 0:
             return False
-        now, hold = self.clock.monotonic(), self.timing.hold
-        left = tuple(row for at, row in self._left if at <= now)
+        now, wall = self.clock.monotonic(), self.clock.now()
+        # Only a clock that was set back shows what is due as not due yet.
+        self._left = [one for one in self._left if one[0] > now or one[1] > wall]
+        left = [row for due, _, row in self._left if due <= now]
         try:
-            rows = await self.outbox.take(self.lane, limit=free, hold=hold, left=left)
+            rows = await self.outbox.take(self.lane, limit=free, hold=self.timing.hold, left=left)
         except Exception as error:  # noqa: BLE001 - the top of the lane's loop
             _log.warning("outbox_not_read", lane=self.lane, error=type(error).__name__)
             return False
-        if len(rows) < free:  # all that was due is among them
-            self._left = [one for one in self._left if one[0] > now]
         for row in rows:
             # One whose hold ended early (the clock was put forward) is still under way.
             if row.id in self._in_flight.values():
@@ -283,7 +283,7 @@ class OutboxLane:
 
     async def _pause(self) -> None:
         now = self.clock.monotonic()
-        later = (at - now for at, _ in self._left if at > now)
+        later = (due - now for due, *_ in self._left if due > now)
         wait = min([self.timing.idle.total_seconds(), *later])
         woken = asyncio.create_task(self._wake.wait())
         slept = asyncio.create_task(self.clock.sleep(timedelta(seconds=wait)))
@@ -369,7 +369,7 @@ class OutboxLane:
 
     async def _retry(self, row: Outgoing, after: timedelta, error: str) -> None:
         at, due = self.clock.now() + after, self.clock.monotonic() + after.total_seconds()
-        self._left.append((due, replace(row, held_until=at)))
+        self._left.append((due, at, replace(row, held_until=at)))
         await self.outbox.retry(row, at=at, error=error)
 
 

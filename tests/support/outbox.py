@@ -53,6 +53,8 @@ class MemoryOutbox(Outbox):
         self.off: dict[str, str] = {}
         self.held: dict[str, datetime] = {}
         self.looks = 0
+        self.left = 0
+        """How many rows were said to be due whatever the wall clock shows."""
         self.news = asyncio.Condition()
         self.broken = 0
         """How many of the next calls of `take` fail."""
@@ -75,6 +77,7 @@ class MemoryOutbox(Outbox):
         self, lane: str, *, limit: int, hold: timedelta, left: Sequence[Outgoing] = ()
     ) -> Sequence[Outgoing]:
         self.looks += 1
+        self.left += len(left)
         if self.broken:
             self.broken -= 1
             await self._tell()
