@@ -20,12 +20,13 @@ NAMES = (
     "results",
     "many",
     "thousand",
+    "ready",
     "redaction",
     "flood",
     "nasty",
     "story",
 )
-LONG = ("storm",)
+LONG = ("storm", "soak", "takeover")
 """They take minutes, and run only by name."""
 
 

@@ -90,6 +90,7 @@ class Storm:
         receiver = self.it.world.simulators.receiver
         receiver.any_time_for_test = True
         receiver.on_received.append(self._note_webhook)
+        acked = 0
         watching = asyncio.create_task(ready.watch())
         ticking = asyncio.create_task(keep_time(self.it.world, self.clock))
         try:
