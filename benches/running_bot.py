@@ -15,7 +15,7 @@ from bot.slack.manifest import manifest
 
 HELD_AT = "build step"
 """A line of every build, after which a held deployment waits with its connection open."""
-START_WITHIN_S = 120.0
+START_WITHIN_S = 600.0
 AT_ONCE = 50
 """Deployments requested at once; a server logs their connections in one after the other."""
 

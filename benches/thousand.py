@@ -6,5 +6,5 @@ RUNNING = 1000
 
 
 async def measure() -> dict[str, object]:
-    goal = "<= 40 % of a core, <= 400 MB, lateness p99 <= 1 s"
+    goal = "<= 40 % of a core, <= 300 MB, lateness p99 <= 1 s"
     return {**await watch(RUNNING), "goal": goal}

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -26,10 +26,8 @@ WEBHOOKS = "webhook:"
 """Prefix of the lanes of webhook endpoints."""
 SLACK_LANE = "slack"
 """The lane of the reply that mentions the requester; `bot.slack.thread_replies` serves it."""
-
 RESULTS_LANE = "results"
 """The lane of results for the channels of `notify`; `bot.slack.result_posts` serves it."""
-
 NOTICES_LANE = "notices"
 """The lane of messages about locks; `bot.slack.notices` serves it."""
 
@@ -101,21 +99,20 @@ class Endpoint:
         return event in self.events and (self.apps is None or app in self.apps)
 
 
-class Planner(Protocol):
-    """Turns an event into outbox rows; pure, called inside the store's transaction."""
-
-    def __call__(self, deployment: Deployment, event: Event) -> Sequence[Outgoing]:
-        """One row for each receiver of the event."""
-        ...
+Planner = Callable[[Deployment, Event], Sequence[Outgoing]]
+"""Turns an event into a row for each receiver; pure, called inside the store's transaction."""
 
 
 class Outbox(Protocol):
     """The rows in the database."""
 
-    async def take(self, lane: str, *, limit: int, hold: timedelta) -> Sequence[Outgoing]:
+    async def take(
+        self, lane: str, *, limit: int, hold: timedelta, left: Sequence[Outgoing] = ()
+    ) -> Sequence[Outgoing]:
         """Take due rows of a lane (exact name): of each deployment only the oldest undelivered one.
 
-        They are invisible to others for `hold`, so that two replicas do not send one twice.
+        They are invisible to others for `hold`, so that two replicas do not send one twice. Those
+        of `left` that nobody has touched are due, whatever the wall clock was set to.
         """
         ...
 
@@ -208,10 +205,6 @@ class LaneTiming:
     """Deliveries at the same time, each of another deployment."""
 
 
-def _count_nothing(_outcome: str) -> None:
-    """For lanes without a metric."""
-
-
 @dataclass(kw_only=True)
 class OutboxLane:
     """Delivers the rows of one lane. `run` until `stop`; `kick` when a row may have been written.
@@ -225,11 +218,12 @@ class OutboxLane:
     deliver: Deliver
     clock: Clock
     timing: LaneTiming = field(default_factory=LaneTiming)
-    count: Callable[[str], None] = _count_nothing
+    count: Callable[[str], None] = lambda _outcome: None
     """Called with each outcome: `delivered`, `retried`, `given_up`, `turned_off`."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
-    _due_in: list[float] = field(default_factory=list)
+    _left: list[tuple[float, datetime, Outgoing]] = field(default_factory=list)
+    """When rows are due again, in monotonic seconds and by the wall clock, which may be set."""
     _in_flight: dict[asyncio.Task[None], str] = field(default_factory=dict)
     """Deliveries under way, and the ids of their rows."""
 
@@ -265,8 +259,12 @@ class OutboxLane:
         free = self.timing.at_once - len(self._in_flight)
         if free <= 0:
             return False
+        now, wall = self.clock.monotonic(), self.clock.now()
+        # Only a clock that was set back shows what is due as not due yet.
+        self._left = [one for one in self._left if one[0] > now or one[1] > wall]
+        left = [row for due, _, row in self._left if due <= now]
         try:
-            rows = await self.outbox.take(self.lane, limit=free, hold=self.timing.hold)
+            rows = await self.outbox.take(self.lane, limit=free, hold=self.timing.hold, left=left)
         except Exception as error:  # noqa: BLE001 - the top of the lane's loop
             _log.warning("outbox_not_read", lane=self.lane, error=type(error).__name__)
             return False
@@ -285,8 +283,8 @@ class OutboxLane:
 
     async def _pause(self) -> None:
         now = self.clock.monotonic()
-        self._due_in = [due for due in self._due_in if due > now]
-        wait = min([self.timing.idle.total_seconds(), *(due - now for due in self._due_in)])
+        later = (due - now for due, *_ in self._left if due > now)
+        wait = min([self.timing.idle.total_seconds(), *later])
         woken = asyncio.create_task(self._wake.wait())
         slept = asyncio.create_task(self.clock.sleep(timedelta(seconds=wait)))
         try:
@@ -370,8 +368,9 @@ class OutboxLane:
                 return "retried"
 
     async def _retry(self, row: Outgoing, after: timedelta, error: str) -> None:
-        self._due_in.append(self.clock.monotonic() + after.total_seconds())
-        await self.outbox.retry(row, at=self.clock.now() + after, error=error)
+        at, due = self.clock.now() + after, self.clock.monotonic() + after.total_seconds()
+        self._left.append((due, at, replace(row, held_until=at)))
+        await self.outbox.retry(row, at=at, error=error)
 
 
 def _detail(attempt: Attempt) -> str | None:

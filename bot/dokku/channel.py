@@ -4,12 +4,15 @@ What decides about trying a command again is one fact: was it sent?
 """
 
 import asyncio
+import getpass
 import math
+import os
 import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import asyncssh
 from asyncssh.channel import SSHChannel
@@ -60,6 +63,23 @@ class Patience:
         self.times = min(2 * self.times, self._most)
 
 
+class _Process(asyncssh.SSHClientProcess[bytes]):
+    """What runs on the server, as asyncssh sees it."""
+
+    def __init__(self, command: "Command") -> None:
+        super().__init__()
+        self._command = command
+
+    def connection_made(self, chan: SSHChannel[bytes]) -> None:
+        """The channel is open; the next packet is the command."""
+        command = self._command
+        if command.may_send is not None and not command.may_send():
+            chan.close()
+            raise Withheld(f"`{command.argv[0]}` was not sent: the lease is not certain.")
+        command.channel = chan
+        super().connection_made(chan)
+
+
 class Command:
     """A command that is being opened, and, once opened, its process."""
 
@@ -84,18 +104,7 @@ class Command:
         reads it would hang), bytes (one invalid character would close the whole connection).
         `merged`: standard error goes into standard output, in order.
         """
-        command = self
-
-        class Process(asyncssh.SSHClientProcess[bytes]):
-            def connection_made(self, chan: SSHChannel[bytes]) -> None:
-                # The channel is open; the next packet is the command.
-                if command.may_send is not None and not command.may_send():
-                    chan.close()
-                    raise Withheld(f"`{command.argv[0]}` was not sent: the lease is not certain.")
-                command.channel = chan
-                super().connection_made(chan)
-
-        process = Process()
+        process = _Process(self)
         try:
             await ssh.create_session(lambda: process, " ".join(self.argv), encoding=None)
         except asyncssh.ChannelOpenError as err:
@@ -230,3 +239,19 @@ def cut(ssh: asyncssh.SSHClientConnection) -> None:
         with suppress(OSError):  # it is closed already
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     ssh.abort()
+
+
+def name_the_user(name: str) -> None:
+    """Tell asyncssh a user and a home where a container's UID has neither.
+
+    It asks for both before it looks at any option (asyncssh 2.24, `SSHClientConnectionOptions`),
+    and raises if there is none. Nothing here reads a user's own files.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        os.environ["LOGNAME"] = name
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"

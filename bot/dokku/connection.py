@@ -6,12 +6,9 @@ until it ends; a lost connection raises nothing, only the exit status is missing
 """
 
 import asyncio
-import getpass
-import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -20,7 +17,14 @@ import structlog
 
 from bot.deployments.dokku_facts import Pace
 from bot.deployments.ports import MaySend
-from bot.dokku.channel import Answer, Command, ConnectionEvents, Patience, SharedConnection
+from bot.dokku.channel import (
+    Answer,
+    Command,
+    ConnectionEvents,
+    Patience,
+    SharedConnection,
+    name_the_user,
+)
 from bot.dokku.commands import Argv
 from bot.dokku.limits import SshLimits
 from bot.dokku.login_failures import explain
@@ -191,17 +195,9 @@ class Connection:
 
     async def _ask(self, command: Command) -> Answer:
         try:
-            async for attempt in stamina.retry_context(
-                on=_NotSent,
-                attempts=self.limits.channel_tries,
-                wait_initial=0.1,
-                wait_max=1,
-                wait_jitter=0.1,
-            ):
-                with attempt:
-                    shared = await self._start(command)
+            shared = await self._start(command)
         except _NotSent as err:
-            raise Unreachable(str(err)) from err
+            shared = await self._start_again(command, err)
         try:
             answer = await command.answer()
         except BaseException:
@@ -210,6 +206,24 @@ class Connection:
             raise
         shared.free_channel()
         return answer
+
+    async def _start_again(self, command: Command, first: _NotSent) -> SharedConnection:
+        """After a first try that sent nothing: a retry context costs as much as a question."""
+        try:
+            async for attempt in stamina.retry_context(
+                on=_NotSent,
+                attempts=self.limits.channel_tries,
+                wait_initial=0.1,
+                wait_max=1,
+                wait_jitter=0.1,
+            ):
+                with attempt:
+                    if attempt.num == 1:
+                        raise first
+                    shared = await self._start(command)
+        except _NotSent as err:
+            raise Unreachable(str(err)) from err
+        return shared
 
     async def _start(self, command: Command) -> SharedConnection:
         """Send the command on the shared connection."""
@@ -319,7 +333,7 @@ class Connection:
         return ssh
 
     async def _connect(self, alive_s: float, alive_count: int) -> asyncssh.SSHClientConnection:
-        _name_the_user(self._target.user)
+        name_the_user(self._target.user)
         return await asyncssh.connect(
             self._target.host,
             self._target.port,
@@ -382,19 +396,3 @@ class Connection:
     def _report_count(self) -> None:
         if self._on_connections is not None:
             self._on_connections(self.name, len(self._open))
-
-
-def _name_the_user(name: str) -> None:
-    """Tell asyncssh a user and a home where a container's UID has neither.
-
-    It asks for both before it looks at any option (asyncssh 2.24, `SSHClientConnectionOptions`),
-    and raises if there is none. Nothing here reads a user's own files.
-    """
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):  # OSError since Python 3.13
-        os.environ["LOGNAME"] = name
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = "/"

@@ -65,6 +65,8 @@ class Receiver:
         self._received: deque[Received] = deque(maxlen=REMEMBERED)
         self._next_answers: deque[Behaviour] = deque()
         self._always: Behaviour | None = None
+        self.any_time_for_test = False
+        """Accept any time stamp: the sender's clock runs faster than this machine's."""
         self._news = asyncio.Condition()
         self.on_received: list[Callable[[], None]] = []
         """Called after each request."""
@@ -130,6 +132,10 @@ class Receiver:
         return answer
 
     def _problem(self, text: str, headers: dict[str, str]) -> str | None:
+        if self.any_time_for_test:
+            sent = datetime.fromtimestamp(int(headers.get("webhook-timestamp", "0")), UTC)
+            signature = self._webhook.sign(headers.get("webhook-id", ""), sent, text)
+            return None if signature == headers.get("webhook-signature") else "a wrong signature"
         try:
             self._webhook.verify(text, headers, json_parse=False)
         except (WebhookVerificationError, ValueError) as error:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -48,13 +49,16 @@ class SqlOutbox:
         self._about = about
 
     @whole
-    async def take(self, lane: str, *, limit: int, hold: timedelta) -> Sequence[Outgoing]:
+    async def take(
+        self, lane: str, *, limit: int, hold: timedelta, left: Sequence[Outgoing] = ()
+    ) -> Sequence[Outgoing]:
         now = self._clock.now()
         rows, about = self._rows, self._about
         older = rows.alias("older")
         due = (
             select(rows)
-            .where(rows.c.lane == lane, rows.c.state == WAITING, rows.c.next_at <= now)
+            .where(rows.c.lane == lane, rows.c.state == WAITING)
+            .where(or_(rows.c.next_at <= now, *map(self._is_held, left)))
             .where(~exists().where(endpoints.c.lane == lane))
             .where(
                 ~exists()

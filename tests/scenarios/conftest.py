@@ -5,11 +5,10 @@ import dataclasses
 import functools
 import gc
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,10 @@ from bot.simulators.slack.user_actions import InteractionResult
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.manifest import manifest
 from bot.store import schema
+from tests.support.quick_clock import QuickClock
 from tests.support.webhook_schema import schema_errors
 
+__all__ = ["QuickClock"]
 FAST = {
     "DEPLOYBOT_POLL_INTERVAL": "0.5",
     "DEPLOYBOT_SETTLE": "0.3",
@@ -75,7 +76,6 @@ QUICK_PAUSES: Mapping[str, Any] = {
 }
 """Pauses between two looks at a server that runs a hundred times as fast."""
 SPEED = 100.0
-QUICK = 10.0
 ONE_APP = (
     DemoApp(
         name="myapp",
@@ -84,29 +84,6 @@ ONE_APP = (
         commits=("Start the app", "Greet people", "Fix the login redirect"),
     ),
 )
-
-
-class QuickClock(Clock):
-    """A clock on which the bot's pauses are shorter; what it waits for takes as long as before."""
-
-    def __init__(self, speed: float = QUICK) -> None:
-        self.speed = speed
-        self._leapt_s = 0.0
-        self._began = time.monotonic()
-        self._began_at = datetime.now(UTC)
-
-    def now(self) -> datetime:
-        return self._began_at + timedelta(seconds=self.monotonic() - self._began)
-
-    def monotonic(self) -> float:
-        return self._began + self._leapt_s + (time.monotonic() - self._began) * self.speed
-
-    def leap(self, duration: timedelta) -> None:
-        """Advance the clock at once; current sleeps continue."""
-        self._leapt_s += duration.total_seconds()
-
-    async def sleep(self, duration: timedelta) -> None:
-        await asyncio.sleep(max(0.0, duration.total_seconds()) / self.speed)
 
 
 @dataclass(kw_only=True)

@@ -16,10 +16,11 @@ class HandClock(Clock):
     def __init__(self) -> None:
         self._start = datetime.now(UTC)
         self._elapsed = 0.0
+        self._set_by = timedelta(0)
         self._sleepers: list[tuple[float, asyncio.Event]] = []
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=self._elapsed)
+        return self._start + self._set_by + timedelta(seconds=self._elapsed)
 
     def monotonic(self) -> float:
         return self._elapsed
@@ -29,6 +30,10 @@ class HandClock(Clock):
             due = asyncio.Event()
             self._sleepers.append((self._elapsed + duration.total_seconds(), due))
             await due.wait()
+
+    def set_wall(self, by: timedelta) -> None:
+        """Set the wall clock; nobody who sleeps notices."""
+        self._set_by += by
 
     def advance(self, duration: timedelta) -> None:
         self._elapsed += duration.total_seconds()
@@ -48,6 +53,8 @@ class MemoryOutbox(Outbox):
         self.off: dict[str, str] = {}
         self.held: dict[str, datetime] = {}
         self.looks = 0
+        self.left = 0
+        """How many rows were said to be due whatever the wall clock shows."""
         self.news = asyncio.Condition()
         self.broken = 0
         """How many of the next calls of `take` fail."""
@@ -66,8 +73,11 @@ class MemoryOutbox(Outbox):
         )
         return key
 
-    async def take(self, lane: str, *, limit: int, hold: timedelta) -> Sequence[Outgoing]:
+    async def take(
+        self, lane: str, *, limit: int, hold: timedelta, left: Sequence[Outgoing] = ()
+    ) -> Sequence[Outgoing]:
         self.looks += 1
+        self.left += len(left)
         if self.broken:
             self.broken -= 1
             await self._tell()
@@ -77,10 +87,12 @@ class MemoryOutbox(Outbox):
         for row in self.rows.values():
             if row.lane == lane and row.state == "waiting":
                 oldest.setdefault(row.deployment_id, row)
+        untouched = {one.id for one in left if self.rows[one.id].next_at == one.held_until}
         due = [
             row
             for row in oldest.values()
-            if (row.next_at or now) <= now and self.held.get(row.id, now) <= now
+            if row.id in untouched
+            or ((row.next_at or now) <= now and self.held.get(row.id, now) <= now)
         ]
         taken = [] if lane in self.off else due[:limit]
         self.held |= {row.id: now + hold for row in taken}

@@ -197,6 +197,30 @@ async def test_failed_row_is_retried_on_schedule_and_given_up(
     assert row.last_error == "it answered 503"
     assert [wait.total_seconds() for wait in RETRY_AFTER] == [5, 30, 120, 600, 3_600, 21_600]
     assert receiver.outcomes == {"retried": 6, "given_up": 1}
+    assert outbox.left == 0, "each number of them would be another statement for the database"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_set_clock_neither_delays_an_attempt_nor_doubles_it(
+    lane: OutboxLane, outbox: MemoryOutbox, clock: HandClock, receiver: Receiver, hours: int
+) -> None:
+    key = outbox.add(lane=LANE, deployment="d")
+    receiver.answers = [Failed("it answered 503")]
+    async with open_lanes([lane]):
+        await outbox.until(key, tries=1)
+        clock.set_wall(timedelta(hours=hours))
+        looks = outbox.looks
+        if hours < 0:
+            lane.kick()
+            await outbox.until_looked(looks + 1)
+            assert receiver.received == [key]
+        clock.advance(RETRY_AFTER[0])
+        lane.kick()
+        await outbox.until(key, state="delivered")
+        clock.advance(timedelta(hours=2))
+        lane.kick()
+        await outbox.until_looked(looks + 2)
+    assert receiver.received == [key, key]
 
 
 async def test_undeliverable_row_is_given_up_at_once(

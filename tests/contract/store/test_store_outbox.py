@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from bot.deployments.model import Deployment, Event, Who
@@ -108,6 +109,20 @@ async def test_retried_row_holds_back_only_its_deployment(
     assert again.next_at == clock.now()
     await store.outbox.delivered(again.id)
     assert "one-2" in kinds(await take(store))
+
+
+async def test_row_that_its_taker_left_is_due_while_nobody_took_it(
+    store: SqlStore, clock: StillClock
+) -> None:
+    await tell(store, await start(store), "a")
+    (out,) = await take(store)
+    at = clock.now() + timedelta(minutes=2)
+    await store.outbox.retry(out, at=at, error="503")
+    assert kinds(await take(store)) == []
+    left = [replace(out, held_until=at)]
+    (again,) = await store.outbox.take(HOOK, limit=10, hold=HOLD, left=left)
+    assert again.id == out.id
+    assert await store.outbox.take(HOOK, limit=10, hold=HOLD, left=left) == []
 
 
 async def test_take_respects_the_limit(store: SqlStore) -> None:

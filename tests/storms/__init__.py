@@ -1,0 +1,1 @@
+"""Storms: many deployments at once while everything around the bot fails."""
