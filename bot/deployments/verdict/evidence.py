@@ -32,6 +32,15 @@ TERMINATED = 143
 
 _FETCH_FAILED = frozenset({LogMarker.REF_MISSING, LogMarker.REPO_UNREACHABLE})
 
+_NAME_A_FAILURE = _FETCH_FAILED | {
+    LogMarker.APP_MISSING,
+    LogMarker.BUILD_FAILED,
+    LogMarker.CHECKS_FAILED,
+    LogMarker.DOCKER_DOWN,
+    LogMarker.NO_COMMAND,
+    LogMarker.REFUSED,
+    LogMarker.RELEASE_FAILED,
+}
 _LAST_MARKERS = frozenset({LogMarker.DEPLOYED, LogMarker.DEPLOY_SKIPPED})
 
 
@@ -148,7 +157,10 @@ def ended_badly(e: Evidence) -> bool:
         None,
     }
     ended = e.record.status in {BuildStatus.FAILED, BuildStatus.ABANDONED}
-    return recorded or (ended and _gave_up(e.output))
+    # The client of a command in a container does not go away by itself: what its output names as a
+    # failure ended it.
+    named = bool(e.before.runner and e.output.markers & _NAME_A_FAILURE)
+    return recorded or (ended and (named or _gave_up(e.output)))
 
 
 def _gave_up(output: LogFacts) -> bool:

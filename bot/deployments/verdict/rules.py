@@ -135,6 +135,11 @@ def own_fault() -> Ended:
     return failed("own_fault", Failure.INTERNAL, Live.UNKNOWN, Cause.OWN_FAULT)
 
 
+def run_unseen() -> Ended:
+    """A one-off container was to run the command, and no build is certainly the one it began."""
+    return failed("run_unseen", Failure.LOST_CONTACT, Live.UNKNOWN, Cause.RUN_UNSEEN)
+
+
 def _after_cancel(e: Evidence) -> Ended | None:
     """The record says canceled; or a stop was requested, and the command died without a result."""
     canceled_by_record = e.record is not None and e.record.status is BuildStatus.CANCELED
@@ -304,16 +309,21 @@ def _after_unknown_death(e: Evidence) -> Decision:
     """The connection was lost and the command died with it; nothing recorded how far it got."""
     live = live_of(e)
     detail, by = _live_detail(e, live)
+    if e.before.runner:
+        cause = Cause.RUN_NEVER_BEGAN if e.never_began else Cause.RUN_ENDED
+    else:
+        cause = Cause.NEVER_BEGAN if e.never_began else Cause.DIED_WITH_CONNECTION
     ended = failed(
         "ended_without_telling",
         Failure.INTERRUPTED,
         live,
-        Cause.NEVER_BEGAN if e.never_began else Cause.DIED_WITH_CONNECTION,
+        cause,
         by_lock=is_dead_by_lock(e),
         live_detail=detail,
         live_by=by,
     )
-    if untouched(e, live) and not ended_well_by_effect(e):
+    # Not the bot's connection was lost: what ended a command in a container would end it again.
+    if untouched(e, live) and not ended_well_by_effect(e) and not e.before.runner:
         return StartAgain(otherwise=ended)
     return ended
 

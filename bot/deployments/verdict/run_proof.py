@@ -87,6 +87,8 @@ def proof_for(before: Snapshot | None, dokku: Dokku, *, clock: Clock, timing: Ti
     """The proof of the Dokku that a snapshot was taken of; without one, of a current Dokku."""
     if before is not None and before.builds is None:
         return DeployLock(dokku, clock=clock, timing=timing)
+    if before is not None and before.runner:
+        return DetachedRun(dokku, clock=clock, timing=timing)
     return BuildRecords(dokku, clock=clock, timing=timing)
 
 
@@ -108,7 +110,7 @@ class BuildRecords(RunProof):
 
     async def poll(self, row: Deployment) -> Polled:
         records = await self._dokku.builds(row.dokku_app)
-        record = own_record(row, records)
+        record = await find_record(row, records, self._dokku)
         known = record.id if record else row.build_id
         others = outside_records(records, row.before, known) if row.before else ()
         return Polled(record=record, others=others)
@@ -137,6 +139,30 @@ class BuildRecords(RunProof):
         ended_at: float | None,  # noqa: ARG002 - as the protocol
     ) -> LockEvidence:
         return LockEvidence()
+
+
+class DetachedRun(BuildRecords):
+    """The same, where a one-off container runs the command, and Dokku's records alone prove it."""
+
+    def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
+        super().__init__(dokku, clock=clock, timing=timing)
+        # The bot has no connection to the command that it could close instead.
+        self.fetch_wait = timing.run_wait
+
+    async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
+        if row.before is None or row.before.run:
+            return True
+        patience += self._timing.run_wait - self._timing.record_wait
+        return await self.left_trace(row, patience)
+
+    async def left_trace(self, row: Deployment, patience: timedelta) -> bool:
+        """Whether its container or its build shows up within this time."""
+        began = self._clock.monotonic()
+        while await no_run_is_left(row, self._dokku):
+            if self._clock.monotonic() - began >= patience.total_seconds():
+                return False
+            await self._clock.sleep(self._timing.trace_pause)
+        return True
 
 
 class DeployLock(RunProof):
@@ -214,8 +240,77 @@ def left_no_trace(row: Deployment, records: Sequence[BuildRecord]) -> bool:
 
     Dokku prunes the oldest first, so a list that still has one from before the start is complete.
     """
-    if row.before is None or row.before.builds is None:
+    if row.before is None or not _is_complete(row.before, records):
         return False
-    known, listed = row.before.builds, {one.id for one in records}
-    complete = bool(known & listed) or not (known or listed)
-    return complete and not candidates(records, row.before)
+    return not candidates(records, row.before)
+
+
+def _is_complete(before: Snapshot, records: Sequence[BuildRecord]) -> bool:
+    if before.builds is None:
+        return False
+    listed = {one.id for one in records}
+    return bool(before.builds & listed) or not (before.builds or listed)
+
+
+# --- a command that runs in a one-off container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """What the records show of the build that a one-off container began."""
+
+    record: BuildRecord | None = None
+    is_open: bool = False
+    """A record may be its own, and cannot be told yet from somebody else's."""
+
+
+async def find_record(
+    row: Deployment, records: Sequence[BuildRecord], dokku: Dokku
+) -> BuildRecord | None:
+    """This deployment's record; None: not known."""
+    if row.before is None or not row.before.runner or row.build_id is not None:
+        return own_record(row, records)
+    return (await seek_build(row, row.before, records, dokku)).record
+
+
+async def seek_build(
+    row: Deployment, before: Snapshot, records: Sequence[BuildRecord], dokku: Dokku
+) -> Sought:
+    """The build of a deployment whose command runs in a container.
+
+    No exit status and no output of its own say which one it is. It is the only one since the
+    snapshot whose output begins with its repository and commit. It runs no longer than its
+    container, so a running one without the container is not known to be its own.
+    """
+    new = [one for one in candidates(records, before) if one.kind == "build"]
+    heads = {one.id: await dokku.build_head(row.dokku_app, one.id) for one in new}
+    named = [one for one in new if heads[one.id] == f"{row.repo}#{row.pinned}"]
+    unread = None in heads.values()
+    if len(named) != 1 or unread:
+        return Sought(is_open=unread or bool(named))
+    (record,) = named
+    if record.status is BuildStatus.RUNNING and not await is_run_alive(row, before, dokku):
+        return Sought(is_open=True)
+    return Sought(record=record)
+
+
+async def is_run_alive(row: Deployment, before: Snapshot, dokku: Dokku) -> bool:
+    """Whether the container of its command is listed; one whose name is not known, by its words."""
+    runs = await dokku.one_offs(before.runner)
+    if before.run:
+        return before.run in runs
+    commands = [command.split() for command in runs.values()]
+    return any(row.dokku_app in words and words[-1] == row.pinned for words in commands if words)
+
+
+async def no_run_is_left(row: Deployment, dokku: Dokku) -> bool:
+    """Its container has ended, or never was, and no build can be the one that it began."""
+    before = row.before
+    if before is None or await is_run_alive(row, before, dokku):
+        return False
+    # Asked after the container: what it began has its record by now.
+    records = await dokku.builds(row.dokku_app)
+    if not _is_complete(before, records):
+        return False
+    sought = await seek_build(row, before, records, dokku)
+    return sought == Sought()
