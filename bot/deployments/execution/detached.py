@@ -19,7 +19,7 @@ from bot.deployments.states import FETCHED, RUNNING
 from bot.deployments.verdict.collector import blind
 from bot.deployments.verdict.decisions import Cause, Decision, Ended, LookAgain
 from bot.deployments.verdict.evidence import Evidence
-from bot.deployments.verdict.rules import run_unseen
+from bot.deployments.verdict.rules import decide
 from bot.deployments.verdict.run_proof import DetachedRun
 from bot.errors import CommandFailed, Declined, DokkuError
 
@@ -170,6 +170,9 @@ class DetachedWorker(Worker):
 
     async def _report_unseen(self, row: Deployment) -> None:
         """Something may still begin: a late verdict goes on looking."""
-        evidence = blind(row, LogFacts(), cap_reached=False)
-        await self._results.by_evidence(evidence, run_unseen())
+        evidence = replace(blind(row, LogFacts(), cap_reached=False), run_unseen=True)
+        ended = decide(evidence)
+        if not isinstance(ended, Ended):
+            raise TypeError(f"{ended} although no more waiting is allowed")
+        await self._results.by_evidence(evidence, ended)
         await self._release_lease()

@@ -74,6 +74,8 @@ class Evidence:
     never_began: bool = False
     """The connection was lost before a byte came, and Dokku, which records each start at once, has
     no record of this one."""
+    run_unseen: bool = False
+    """A one-off container was started to run the command, and no build is certainly its own."""
     lock_was_free: bool = False
     """Before 0.38: the deploy lock was free, a moment before everything else was read."""
     unanswered: str | None = None

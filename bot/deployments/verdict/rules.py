@@ -135,11 +135,6 @@ def own_fault() -> Ended:
     return failed("own_fault", Failure.INTERNAL, Live.UNKNOWN, Cause.OWN_FAULT)
 
 
-def run_unseen() -> Ended:
-    """A one-off container was to run the command, and no build is certainly the one it began."""
-    return failed("run_unseen", Failure.LOST_CONTACT, Live.UNKNOWN, Cause.RUN_UNSEEN)
-
-
 def _after_cancel(e: Evidence) -> Ended | None:
     """The record says canceled; or a stop was requested, and the command died without a result."""
     canceled_by_record = e.record is not None and e.record.status is BuildStatus.CANCELED
@@ -336,7 +331,8 @@ def _shares(e: Evidence) -> tuple[tuple[Live, str], ...]:
 def _without_contact(e: Evidence) -> Decision:
     if not e.last_word:
         return LookAgain(rule="no_contact")
-    return failed("no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, Cause.NO_CONTACT)
+    cause = Cause.RUN_UNSEEN if e.run_unseen else Cause.NO_CONTACT
+    return failed("no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, cause)
 
 
 def _live_detail(e: Evidence, live: Live) -> tuple[LiveDetail, str]:

@@ -53,6 +53,8 @@ class RunProof(Protocol):
     """How long a cancel lets a fetch go on, before it hangs up."""
     cap_grace: timedelta
     """How much longer than two polls a cancel at the time limit may take to show."""
+    hangs_up: bool
+    """Whether closing the stream ends the command."""
 
     def blocker_in(self, snapshot: Snapshot) -> Blocker | None:
         """Another deploy that only the snapshot shows; asks nothing."""
@@ -66,6 +68,10 @@ class RunProof(Protocol):
         self, app: str, records: Sequence[BuildRecord], known: Collection[str] = frozenset()
     ) -> BuildRecord | Blocker | None:
         """Another deploy of the app that runs now; `records` with `known` ids do not count."""
+        ...
+
+    async def is_its_own(self, row: Deployment, record: BuildRecord) -> bool:
+        """Whether a running record is still certainly this deployment's: it may be killed."""
         ...
 
     async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
@@ -97,6 +103,7 @@ class BuildRecords(RunProof):
 
     fetch_wait = timedelta(0)
     cap_grace = timedelta(0)
+    hangs_up = True
 
     def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
         self._dokku = dokku
@@ -123,6 +130,9 @@ class BuildRecords(RunProof):
     ) -> BuildRecord | Blocker | None:
         return running_build(records, known)
 
+    async def is_its_own(self, row: Deployment, record: BuildRecord) -> bool:
+        return row.build_id in {None, record.id}
+
     async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
         if row.before is None or not await self._dokku.keeps_records():
             return True
@@ -144,10 +154,16 @@ class BuildRecords(RunProof):
 class DetachedRun(BuildRecords):
     """The same, where a one-off container runs the command, and Dokku's records alone prove it."""
 
+    hangs_up = False
+
     def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
         super().__init__(dokku, clock=clock, timing=timing)
         # The bot has no connection to the command that it could close instead.
         self.fetch_wait = timing.run_wait
+
+    async def is_its_own(self, row: Deployment, record: BuildRecord) -> bool:
+        known = await super().is_its_own(row, record)
+        return known and row.before is not None and await is_run_alive(row, row.before, self._dokku)
 
     async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
         if row.before is None or row.before.run:
@@ -169,6 +185,7 @@ class DeployLock(RunProof):
     """Dokku before 0.38: no records; a build holds the app's deploy lock, a dead one frees it."""
 
     cancel_tries = 0
+    hangs_up = True
 
     def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
         self._dokku = dokku
@@ -190,6 +207,13 @@ class DeployLock(RunProof):
         known: Collection[str] = frozenset(),  # noqa: ARG002 - as the protocol
     ) -> BuildRecord | Blocker | None:
         return UNRECORDED if (await self._dokku.report(app)).locked else None
+
+    async def is_its_own(
+        self,
+        row: Deployment,  # noqa: ARG002 - as the protocol
+        record: BuildRecord,  # noqa: ARG002 - as the protocol
+    ) -> bool:
+        return False
 
     async def was_sent(
         self,
