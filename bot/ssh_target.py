@@ -24,6 +24,8 @@ class SshTarget:
     key_text: str = field(default="", repr=False)
     """The key as PEM text. Each line is a secret that must be masked."""
     known_hosts: asyncssh.SSHKnownHosts = field(repr=False)
+    runner: str = ""
+    """The app in whose one-off containers deploys run; empty: on the bot's own connections."""
 
     @property
     def address(self) -> str:

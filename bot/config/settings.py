@@ -33,6 +33,7 @@ from bot.config.values import (
     Ref,
     Repo,
     RepoTemplate,
+    RunnerApp,
     ServerName,
     SlackChannel,
     SlackChannels,
@@ -127,6 +128,8 @@ class ServerTable(RulesTable):
     """Host key, as `ssh-keyscan` prints it: a path or the lines. Always verified."""
     max_running: int = Field(default=0, ge=0, le=10_000, json_schema_extra=FILE_ONLY)
     """Most deployments that run on it at once; 0: no limit."""
+    runner: RunnerApp = Field(default="", json_schema_extra=FILE_ONLY)
+    """App on it in whose one-off containers deploys run, so that they outlive the bot."""
 
 
 class AppTable(RulesTable):

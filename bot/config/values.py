@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from bot.names import is_command
+from bot.names import is_app_name, is_command
 
 DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
@@ -185,6 +185,14 @@ DokkuApp = Annotated[
         lambda text: re.fullmatch(r"[a-z0-9][^/:A-Z\s]{0,254}", text) is not None,
         "not a name that Dokku gives an app",
         "Write it as `apps:list` shows it.",
+    ),
+]
+RunnerApp = Annotated[
+    str,
+    _text(
+        lambda text: not text or is_app_name(text),
+        "not a name that Dokku gives an app",
+        "Write it as `apps:list` shows it: lower-case letters, digits, dots and hyphens.",
     ),
 ]
 CommandName = Annotated[

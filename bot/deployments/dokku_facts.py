@@ -184,6 +184,10 @@ class Snapshot:
     """None: they could not be read."""
     proven: str | None = None
     """The commit of this bot's deployment whose containers these are, however it ended."""
+    runner: str = ""
+    """The app in whose one-off container the command runs; empty: on the bot's own connection."""
+    run: str = ""
+    """The name of that container, once Dokku has said it."""
 
 
 _NEVER_STARTED = "0001-01-01"

@@ -67,6 +67,11 @@ class Dokku(Protocol):
         """How quickly it answers now; asks nothing."""
         return Pace()
 
+    @property
+    def runner(self) -> str:
+        """The app in whose one-off containers its deploys run; empty: on connections of the bot."""
+        return ""
+
     async def keeps_records(self) -> bool:
         """Whether this Dokku has `builds:*` (>= 0.38)."""
         ...
@@ -96,10 +101,7 @@ class Dokku(Protocol):
         ...
 
     async def deploy_branch(self, app: str) -> str | None:
-        """The branch that Dokku builds; None where none is set.
-
-        Before 0.38 `master` may also mean that none is set.
-        """
+        """The branch that Dokku builds; None (before 0.38 perhaps `master`) where none is set."""
         ...
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
@@ -111,10 +113,7 @@ class Dokku(Protocol):
         ...
 
     async def cancel_build(self, app: str, *, may_send: MaySend | None = None) -> bool:
-        """`builds:cancel`. True: Dokku says that it killed a deploy. False: it killed nothing.
-
-        Raises Withheld: `may_send` no longer held, nothing was sent.
-        """
+        """`builds:cancel`; whether Dokku says that it killed one. Withheld: nothing was sent."""
         ...
 
     async def deploy(
@@ -124,6 +123,27 @@ class Dokku(Protocol):
 
         A login takes time: `may_send` is asked at the last instant. Withheld: it did not hold.
         """
+        ...
+
+    async def run_detached(
+        self, app: str, repo: str, pinned: str, *, runner: str, may_send: MaySend | None = None
+    ) -> str:
+        """Start `git:sync --build` in a one-off container of `runner`; its name, if it is shown.
+
+        Raises as `deploy`. Declined: the runner does not exist. CommandFailed: nothing may run.
+        """
+        ...
+
+    async def one_offs(self, runner: str) -> Mapping[str, str]:
+        """The one-off containers of an app that run: name -> command."""
+        ...
+
+    async def build_head(self, app: str, build_id: str) -> str | None:
+        """`REPO#REF`, with which a build's output begins; None: it does not, or not yet."""
+        ...
+
+    async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> DeployStream:
+        """The output of a build after the lines `seen`. Closing it kills nothing. Unreachable."""
         ...
 
 

@@ -74,6 +74,10 @@ class Timing:
     place_pause: timedelta = timedelta(seconds=1)
     """Before another try, after another replica took the last free place on a server."""
 
+    # In a one-off container
+    run_wait: timedelta = timedelta(seconds=60)
+    """How long a container may take until its build begins: 3 s were recorded (m9)."""
+
     # Running
     first_poll: timedelta = timedelta(seconds=1)
     """The build record exists half a second after the start; its id must be stored at once."""

@@ -20,7 +20,7 @@ from asyncssh.channel import SSHChannel
 from bot.deployments.ports import MaySend
 from bot.dokku.commands import Argv
 from bot.dokku.limits import SshLimits
-from bot.errors import OddReport, OutcomeUnknown, Withheld
+from bot.errors import OddReport, OutcomeUnknown, Unreachable, Withheld
 
 CHUNK = 16_384
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -226,6 +226,26 @@ class ConnectionEvents(asyncssh.SSHClient):
         del exc
         if self._ssh is not None:
             self._closed(self._ssh)
+
+
+async def open_alone(
+    ssh: asyncssh.SSHClientConnection, command: Command, what: str, *, server: str, within_s: float
+) -> None:
+    """Send a command on a connection of its own. Unreachable: it was not sent; `what` it is.
+
+    If it was sent and not confirmed, its output ends at once: the caller reads the evidence.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            await command.open(ssh, merged=True)
+    except (asyncssh.Error, OSError) as err:
+        cut(ssh)
+        if not command.sent:
+            refusal = "would not run" if command.refused else "opened no channel for"
+            raise Unreachable(f"{server} let the bot log in but {refusal} the {what}.") from err
+    except BaseException:
+        cut(ssh)
+        raise
 
 
 def cut(ssh: asyncssh.SSHClientConnection) -> None:

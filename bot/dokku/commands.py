@@ -29,6 +29,9 @@ _REPO = re.compile(
 _VERSION = re.compile(r"(?<![\w.])v?(\d+)\.(\d+)\.(\d+)")
 _VERSION_LINE = re.compile(r"^dokku version (.*)$", re.MULTILINE)
 
+RUNNER_CLIENT = "/app/dokku-ssh"
+"""What a runner's image must have: it logs in to the server and passes its words on to Dokku."""
+
 SINCE: dict[str, Version] = {
     "records": (0, 38, 0),
     "json_reports": (0, 27, 0),
@@ -133,6 +136,19 @@ def builds_cancel(app: str) -> Argv:
 def git_sync(app: str, repo: str, pinned: str) -> Argv:
     """Fetch and deploy. Never `--build-if-changes`: it skips a commit whose build failed before."""
     return ("git:sync", "--build", check_app(app), checked_repo(repo), check_ref(pinned))
+
+
+def run_detached(runner: str, command: Argv) -> Argv:
+    """Run a command of Dokku in a one-off container, by the SSH client in it."""
+    return ("run:detached", check_app(runner), RUNNER_CLIENT, *command)
+
+
+def run_list(runner: str) -> Argv:
+    """The one-off containers of an app that run; their form as text was recorded with and without.
+
+    As JSON it was recorded only with a container.
+    """
+    return ("run:list", check_app(runner))
 
 
 def _format(as_json: bool) -> Argv:

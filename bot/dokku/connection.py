@@ -167,16 +167,15 @@ class Connection:
         finally:
             self._heavy.release()
 
-    async def log_in(self) -> asyncssh.SSHClientConnection:
-        """Open a new connection for one deploy, which survives long blackouts. Tried once.
-
-        The caller closes it. Unreachable.
-        """
+    async def log_in(self, alive_count: int | None = None) -> asyncssh.SSHClientConnection:
+        """Open a connection of its own, which the caller closes. Tried once. Unreachable."""
         limits, began = self.limits, self._monotonic()
+        # A deploy's survives long blackouts.
+        count = alive_count or limits.deploy_alive_count
         try:
             # One login at a time: a hanging one must not hold this one up for ever.
             async with asyncio.timeout(2 * limits.connect_s), self._login:
-                return await self._log_in(limits.deploy_alive_s, limits.deploy_alive_count, tries=1)
+                return await self._log_in(limits.deploy_alive_s, count, tries=1)
         except TimeoutError as err:
             raise self._failed(err, began) from None
 
@@ -394,5 +393,5 @@ class Connection:
         self._report_count()
 
     def _report_count(self) -> None:
-        if self._on_connections is not None:
+        if self._on_connections:
             self._on_connections(self.name, len(self._open))

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import asyncssh
 
@@ -11,6 +12,7 @@ from bot.deployments.dokku_facts import (
     NO_SUCH_APP,
     AppReport,
     BuildRecord,
+    BuildStatus,
     Container,
     Containers,
     Pace,
@@ -19,14 +21,15 @@ from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku, MaySend
 from bot.dokku import commands, reports
 from bot.dokku.app_secrets import AppSecrets
-from bot.dokku.channel import CHUNK, Answer, Command, cut
+from bot.dokku.channel import CHUNK, Answer, Command, open_alone
 from bot.dokku.commands import Argv, Capabilities, capabilities
 from bot.dokku.connection import Connection
+from bot.dokku.followed import FollowedBuild
 from bot.dokku.limits import SshLimits
 from bot.dokku.log_markers import Line, LogReader
 from bot.dokku.reports import Mask
 from bot.dokku.stream import OutputReader, Stream
-from bot.errors import CommandFailed, DokkuError, OtherScheduler, Unreachable
+from bot.errors import CommandFailed, Declined, DokkuError, OtherScheduler
 from bot.names import Repositories, is_app_name
 from bot.redaction import Redactor
 
@@ -51,11 +54,13 @@ class Driver(Dokku):
         *,
         redactor: Redactor,
         repositories: Repositories | None = None,
+        runner: str = "",
         limits: SshLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits`: other ones than the connection's."""
+        """`runner`: as in the port. `limits`: other ones than the connection's."""
         self._connection = connection
+        self._runner = runner
         self._limits = limits or connection.limits
         self._secrets = AppSecrets(
             connection.name,
@@ -84,6 +89,10 @@ class Driver(Dokku):
     def pace(self) -> Pace:
         """How quickly the server answers now."""
         return self._connection.pace
+
+    @property
+    def runner(self) -> str:
+        return self._runner
 
     async def capabilities(self) -> Capabilities:
         """What this Dokku can do; asked again after each login, for it may have been upgraded."""
@@ -213,31 +222,75 @@ class Driver(Dokku):
         argv = commands.git_sync(app, full, pinned)
         command = Command(argv, limits=self._limits, may_send=may_send)
         ssh = await self._log_in(app)
-        try:
-            async with asyncio.timeout(self._limits.start_s):
-                await command.open(ssh, merged=True)
-        except (asyncssh.Error, OSError) as err:
-            cut(ssh)
-            if not command.sent:
-                refusal = "would not run" if command.refused else "opened no channel for"
-                raise Unreachable(
-                    f"{self._connection.name} let the bot log in but {refusal} the "
-                    "deploy. Nothing was started."
-                ) from err
-            # Sent, but not confirmed: the stream ends at once and the caller reads the evidence.
-        except BaseException:
-            cut(ssh)
-            raise
+        await self._send(ssh, command, "deploy. Nothing was started")
         return Stream(
             ssh,
             command,
-            output=OutputReader(
-                self._secrets.redactor(app), newest=lambda: self._secrets.redactor(app)
-            ),
+            output=self._output(app),
             log=LogReader(app),
             limits=self._limits,
             monotonic=self._monotonic,
         )
+
+    async def run_detached(
+        self, app: str, repo: str, pinned: str, *, runner: str, may_send: MaySend | None = None
+    ) -> str:
+        sync = commands.git_sync(app, await self._full(app, repo), pinned)
+        argv = commands.run_detached(runner, sync)
+        run_s = self._limits.run_s
+        answer = await self._connection.run(argv, timeout_s=run_s, may_send=may_send)
+        if answer.exit_status == NO_SUCH_APP:
+            raise Declined(
+                f"The server has no app {runner}, which its setting `runner` names, so nothing was "
+                "started. Create the app, or correct the setting."
+            )
+        return reports.read_run(self._checked(argv, answer).out, runner)
+
+    async def one_offs(self, runner: str) -> Mapping[str, str]:
+        argv = commands.run_list(runner)
+        answer = await self._run(argv)
+        if answer.exit_status == NO_SUCH_APP:
+            return {}
+        return reports.read_runs(self._checked(argv, answer).out, self._mask(runner))
+
+    async def build_head(self, app: str, build_id: str) -> str | None:
+        stream = await self.follow(app, build_id, ())
+        try:
+            async with asyncio.timeout(self._limits.head_s):
+                async for lines in stream.lines():
+                    return reports.read_build_head(lines[0])
+        except TimeoutError:
+            return None
+        finally:
+            await stream.close()
+        return None
+
+    async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> DeployStream:
+        async def is_over() -> bool:
+            own = [one for one in await self.builds(app) if one.id == build_id]
+            return all(one.status is not BuildStatus.RUNNING for one in own)
+
+        command = Command(commands.builds_output(app, build_id), limits=self._limits)
+        ssh = await self._log_in(app, self._limits.follow_alive_count)
+        await self._send(ssh, command, "output of a build")
+        return FollowedBuild(
+            ssh,
+            command,
+            output=self._output(app),
+            log=LogReader(app),
+            limits=self._limits,
+            monotonic=self._monotonic,
+            seen=seen,
+            is_over=is_over,
+        )
+
+    async def _send(self, ssh: asyncssh.SSHClientConnection, command: Command, what: str) -> None:
+        limits = self._limits
+        await open_alone(ssh, command, what, server=self._connection.name, within_s=limits.start_s)
+
+    def _output(self, app: str) -> OutputReader:
+        redactor = partial(self._secrets.redactor, app)
+        return OutputReader(redactor(), newest=redactor)
 
     async def _full(self, app: str, repo: str) -> str:
         """The address with the userinfo that the settings have, or that Dokku recorded."""
@@ -248,11 +301,13 @@ class Driver(Dokku):
                 await self.report(app)
         return self._repositories.full(repo, server=server, app=app)
 
-    async def _log_in(self, app: str) -> asyncssh.SSHClientConnection:
+    async def _log_in(
+        self, app: str, alive_count: int | None = None
+    ) -> asyncssh.SSHClientConnection:
         """Log in for a deploy, and learn meanwhile what its log must not show."""
         learning = asyncio.create_task(self._secrets.learn(app))
         try:
-            ssh = await self._connection.log_in()
+            ssh = await self._connection.log_in(alive_count)
             try:
                 await learning
             except BaseException:

@@ -57,5 +57,17 @@ class SshLimits:
     """Sending the deploy command on an open connection."""
     stream_chars: int = 16_000_000
     """Output that is kept until the bot takes it."""
+    run_s: float = 60.0
+    """The answer to `run:detached`: 3 s were recorded, and a busy server takes longer."""
+    head_s: float = 3.0
+    """The first line of a build's output."""
+    follow_alive_count: int = 3
+    """Nothing depends on a connection that only reads a build's output: it is soon made anew."""
+    follow_burst_s: float = 0.5
+    """A pause so long ends what is sent at once when a build is followed anew."""
+    follow_quiet_s: float = 1.0
+    """Without output for so long, a build may have ended: its record is asked for."""
+    longest_follow_pause_s: float = 10.0
+    """Between two such questions while it goes on printing nothing."""
     hang_up_s: float = 1.0
     """A polite close; afterwards the connection is cut."""

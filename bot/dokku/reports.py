@@ -31,6 +31,11 @@ _STATUS = re.compile(r"status-(?P<process>[\w.-]+\.\d+)")
 _STATE = re.compile(r"(?P<state>[a-z]+)(?: \(CID: (?P<cid>[0-9a-f]*)\))?")
 _KILLED = "-----> Killing app deploy"
 _DURATION = re.compile(r"(?:(?P<hours>\d{1,6})h)?(?:(?P<minutes>\d{1,2})m)?(?P<seconds>\d{1,2})s")
+_RUN_COLUMNS = ["NAMES", "COMMAND", "CREATED"]
+_RUN = re.compile(r'(?P<name>\S+\.run\.\d+) +"(?P<command>[^"]*)"')
+_HEAD = re.compile(
+    r"(?:-----> Cloning| {7}Fetching remote code for) \S+ from (?P<repo>[^\s#]+)#(?P<ref>\S+)$"
+)
 _PROCESS_LABEL = "com.dokku.dyno"
 _APP_LINE = re.compile(r"\S+Z app\[(?P<process>[\w.-]+)\]: ?(?P<text>.*)", re.DOTALL)
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}")
@@ -53,6 +58,27 @@ class ProcessReport:
 
 
 # --- lists and `:report` commands
+
+
+def read_run(text: str, runner: str) -> str:
+    """Read `run:detached`: the name of the container; empty where it is not shown."""
+    name = _last_line(text)
+    return name if re.fullmatch(rf"{re.escape(runner)}\.run\.\d+", name) else ""
+
+
+def read_runs(text: str, mask: Mask) -> Mapping[str, str]:
+    """Read `run:list` as text: name -> command. OddReport."""
+    lines = text.splitlines()
+    if not any(line.split() == _RUN_COLUMNS for line in lines):
+        raise odd("run:list", text, mask)
+    rows = [_RUN.match(line) for line in lines]
+    return {row["name"]: row["command"] for row in rows if row}
+
+
+def read_build_head(line: str) -> str | None:
+    """Read the first line of a build's output: `REPO#REF`, the repository without userinfo."""
+    found = _HEAD.match(line)
+    return f"{bare_repo(found['repo'])}#{found['ref']}" if found else None
 
 
 def read_apps(text: str) -> Sequence[str]:

@@ -77,7 +77,12 @@ async def open_servers(
     retries = [asyncio.create_task(_log_in_again(c, first_logins[c.name])) for c in connections]
     tasks = [*first_logins.values(), *retries]
     drivers = {
-        each.name: Driver(each, redactor=redactor, repositories=repositories)
+        each.name: Driver(
+            each,
+            redactor=redactor,
+            repositories=repositories,
+            runner=targets[each.name].runner,
+        )
         for each in connections
     }
     try:
@@ -158,6 +163,20 @@ class UnknownServer(Dokku):
         self, app: str, repo: str, pinned: str, *, may_send: MaySend | None = None
     ) -> DeployStream:
         self._refuse(app, repo, pinned, may_send)
+
+    async def run_detached(
+        self, app: str, repo: str, pinned: str, *, runner: str, may_send: MaySend | None = None
+    ) -> str:
+        self._refuse(app, repo, pinned, runner, may_send)
+
+    async def one_offs(self, runner: str) -> Mapping[str, str]:
+        self._refuse(runner)
+
+    async def build_head(self, app: str, build_id: str) -> str | None:
+        self._refuse(app, build_id)
+
+    async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> DeployStream:
+        self._refuse(app, build_id, seen)
 
     def _refuse(self, *_asked: object) -> NoReturn:
         raise Unreachable(

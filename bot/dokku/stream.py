@@ -270,6 +270,9 @@ class Stream(DeployStream):
         if not lines:
             return
         self._log.feed(lines)
+        self._keep(lines)
+
+    def _keep(self, lines: Sequence[Line]) -> None:
         self._waiting.extend(line.shown for line in lines)
         self._chars += sum(len(line.shown) + 1 for line in lines)
         while self._chars > self._limits.stream_chars:

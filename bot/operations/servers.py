@@ -60,7 +60,8 @@ class AskedServers(Servers):
             return UnknownServer(name)
         if name not in self._open:
             self._open[name] = Connection(name, self._targets[name])
-        driver = Driver(self._open[name], redactor=self._redactor)
+        runner = self._targets[name].runner
+        driver = Driver(self._open[name], redactor=self._redactor, runner=runner)
         self._drivers.append(driver)
         return driver
 

@@ -366,6 +366,7 @@ def _snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
         "containers": _container_values(snapshot.containers),
         "stopped": snapshot.containers is not None and snapshot.containers.stopped,
         "proven": snapshot.proven,
+        **({"runner": snapshot.runner, "run": snapshot.run} if snapshot.runner else {}),
     }
 
 
@@ -394,4 +395,6 @@ def _read_snapshot(stored: Mapping[str, Any]) -> Snapshot:
         report=replace(report, metadata=bare_repo(report.metadata)),
         containers=_read_containers(stored["containers"], stopped=stored.get("stopped", False)),
         proven=stored.get("proven"),
+        runner=stored.get("runner", ""),
+        run=stored.get("run", ""),
     )

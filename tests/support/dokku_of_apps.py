@@ -1,6 +1,6 @@
 """A fake server with several apps, each with its own script."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
 from bot.deployments.model import LogFacts
@@ -57,3 +57,17 @@ class DokkuOfApps(Dokku):
         self, app: str, repo: str, pinned: str, *, may_send: MaySend | None = None
     ) -> DeployStream:
         return await self.of[app].deploy(app, repo, pinned, may_send=may_send)
+
+    async def run_detached(
+        self, app: str, repo: str, pinned: str, *, runner: str, may_send: MaySend | None = None
+    ) -> str:
+        return await self.of[app].run_detached(app, repo, pinned, runner=runner, may_send=may_send)
+
+    async def one_offs(self, runner: str) -> Mapping[str, str]:
+        return await next(iter(self.of.values())).one_offs(runner)
+
+    async def build_head(self, app: str, build_id: str) -> str | None:
+        return await self.of[app].build_head(app, build_id)
+
+    async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> DeployStream:
+        return await self.of[app].follow(app, build_id, seen)

@@ -1,7 +1,7 @@
 """A Dokku server whose answers the test decides. It uses the loop's time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -282,6 +282,20 @@ class FakeDokku(Dokku):
         if self.makes_records:
             asyncio.get_running_loop().call_later(self.record_after_s, self._appear, build_id)
         return stream
+
+    async def run_detached(
+        self, app: str, repo: str, pinned: str, *, runner: str, may_send: MaySend | None = None
+    ) -> str:
+        raise AssertionError("no runner is set")
+
+    async def one_offs(self, runner: str) -> Mapping[str, str]:
+        raise AssertionError("no runner is set")
+
+    async def build_head(self, app: str, build_id: str) -> str | None:
+        raise AssertionError("no runner is set")
+
+    async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> DeployStream:
+        raise AssertionError("no runner is set")
 
     def _appear(self, build_id: str) -> None:
         stream = next(one for one in self.streams if one.build_id == build_id)

@@ -50,6 +50,8 @@ FLAGS = frozenset(
         "lock_free",
         "lost_long",
         "never_began",
+        "run_unseen",
+        "runner",
     }
 )
 
@@ -144,6 +146,7 @@ def _evidence(first: tuple[str, str, str, str], more: list[str], text: str | Non
             builds=frozenset() if keeps_records else None,
             report=COMMITS["old"],
             containers=before,
+            runner="runner" if "runner" in flags else "",
         ),
         after=after,
         report=report and replace(report, locked="locked" in flags),
@@ -154,6 +157,7 @@ def _evidence(first: tuple[str, str, str, str], more: list[str], text: str | Non
         cap_reached="cap_reached" in flags,
         last_word="last_word" in flags,
         never_began="never_began" in flags,
+        run_unseen="run_unseen" in flags,
         lock_was_free="lock_free" in flags,
         lost_long="lost_long" in flags,
     )

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 
-from bot.deployments.model import LogFacts
+from bot.deployments.model import Deployment, LogFacts, Phase
 from bot.deployments.ports import DeployStream
 
 SECOND_ATTEMPT = "…… the connection was lost; started again ……"
@@ -194,6 +194,30 @@ async def last_attempt(text: str) -> Sequence[str]:
         await asyncio.sleep(0)
     lines += text[at:end].split("\n")
     return lines[2:] if start >= 0 else lines
+
+
+def may_start_again(
+    row: Deployment,
+    *,
+    lost_for: timedelta,
+    within: timedelta,
+    newer: bool,
+    cap_reached: bool,
+) -> bool:
+    """Whether a deployment that died before its release is started once more by the bot.
+
+    Only the first attempt, of a known commit, without a cancel request, lost lately, with nothing
+    newer of the app deployed or queued. A lock of someone else is looked up last.
+    """
+    return (
+        row.attempt == 1
+        and row.sha is not None
+        and row.cancel is None
+        and row.phase in {Phase.STARTING, Phase.FETCHING, Phase.BUILDING}
+        and lost_for <= within
+        and not newer
+        and not cap_reached
+    )
 
 
 def _size(lines: Sequence[str]) -> int:

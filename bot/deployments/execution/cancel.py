@@ -33,6 +33,9 @@ class Canceller:
     does not hold it yet, so nothing would show that a silent one is dead. It may go on for
     `RunProof.fetch_wait`: it ends by itself, or its build begins and is hung up on at that
     instant, long before any release.
+
+    A command in a one-off container does not die with any connection of the bot: `builds:cancel`
+    is tried again at each poll, as long as its container runs.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Canceller:
             return  # it ended by itself
         await self._let_it_fetch()
         await self._ask_dokku()
-        if not self._is_over():
+        if not self._is_over() and self._proof.hangs_up:
             self._note_who_stops_it()
             await self._stream.close()
 
@@ -112,8 +115,10 @@ class Canceller:
         """Whether what holds the app's lock is this deployment's build."""
         if self._is_over() or not self._attempt.building.is_set():
             return False
-        record = await self._collector.record(self._owned.row)
-        return record is not None and record.status is BuildStatus.RUNNING
+        row = self._owned.row
+        record = await self._collector.record(row)
+        runs = record is not None and record.status is BuildStatus.RUNNING
+        return record is not None and runs and await self._proof.is_its_own(row, record)
 
     def _note_who_stops_it(self) -> None:
         # Noted just before anything is done to the command: it may end by itself first. Only the

@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from bot.clock import Retries
+from bot.deployments.execution.detached import DetachedWorker
 from bot.deployments.execution.owned import CancelRequests, OwnedDeployment, WorkerContext
 from bot.deployments.execution.start import Blocked
 from bot.deployments.execution.worker import Worker
@@ -284,7 +285,8 @@ class Dispatcher:
                     replace(fresh, fence=fence), context=self._context, claimed_at=asked_at
                 )
                 dokku = self._servers.get(fresh.server)
-                worker = Worker(owned, dokku=dokku, context=self._context)
+                kind = DetachedWorker if owned.is_detached(dokku.runner) else Worker
+                worker = kind(owned, dokku=dokku, context=self._context)
                 self._workers[row.id] = worker
                 self._tasks[row.id] = self._context.spawn(self._run(worker, idle))
         finally:
@@ -390,8 +392,7 @@ class Dispatcher:
         """
         tries = self._timing.start_tries * (2 if isinstance(error, Slow) else 1)
         count = self._retries.failed(worker.owned.id, self._timing.start_window / tries)
-        final = isinstance(error, Unreachable) and error.final
-        if final or count >= tries:
+        if count >= tries or (isinstance(error, Unreachable) and error.final):
             self._retries.forget(worker.owned.id)
             await worker.end_unanswered(error)
             return

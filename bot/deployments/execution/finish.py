@@ -177,7 +177,7 @@ class PatientReader:
         None also if the app is gone; then the deployment has ended.
         """
         # First, so that waiting for the database does not count as silence of the server.
-        kept = await self._kept_lines()
+        kept = await self.kept_lines()
         for number in range(self._timing.max_poll_errors):
             if number:
                 await self._clock.sleep(self._timing.read_pause)
@@ -210,7 +210,7 @@ class PatientReader:
             trace_patience=self._timing.record_wait,
         )
 
-    async def _kept_lines(self) -> Sequence[str]:
+    async def kept_lines(self) -> Sequence[str]:
         """The stored lines of this attempt. Nobody adds to them while a result is read."""
         if self._attempt.kept is not None:
             return self._attempt.kept

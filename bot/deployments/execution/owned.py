@@ -26,7 +26,7 @@ from bot.deployments.model import (
 from bot.deployments.ports import Polls, Store, Urgency
 from bot.deployments.progress import Progress
 from bot.deployments.state.repository import DeploymentRepository
-from bot.deployments.states import ENDINGS, may_move
+from bot.deployments.states import ENDINGS, RUNNING, may_move
 from bot.deployments.timing import Timing
 from bot.errors import DatabaseDown, DokkuError, LeaseLost, StoreError
 
@@ -133,6 +133,12 @@ class OwnedDeployment:
     def is_over(self) -> bool:
         """Whether it has ended or another replica owns it: nothing is left to do here."""
         return self.lost or self.row.phase in ENDINGS
+
+    def is_detached(self, runner: str) -> bool:
+        """Whether a one-off container runs its command, or will; `runner`: as it is set now."""
+        if self.row.phase in RUNNING and self.row.before is not None:
+            return bool(self.row.before.runner)
+        return bool(runner)
 
     @property
     def id(self) -> str:

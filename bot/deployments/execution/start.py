@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from bot.deployments.dokku_facts import NO_SUCH_APP, BuildRecord, Snapshot
-from bot.deployments.execution.attempt import NEXT_START, SECOND_ATTEMPT
+from bot.deployments.execution.attempt import NEXT_START, SECOND_ATTEMPT, may_start_again
 from bot.deployments.execution.owned import REFUSED_BY_LOCK, OwnedDeployment, WorkerContext
 from bot.deployments.live.compare import previous_commit
 from bot.deployments.lock import AppLocked
@@ -304,9 +304,7 @@ class Start:
             try:
                 if number > 1:
                     await self._give_way()
-                stream = await self._dokku.deploy(
-                    row.dokku_app, row.repo, row.pinned, may_send=self._owned.has_right
-                )
+                stream = await self._open(row, row.repo)
             except Withheld:
                 log.info("start_withheld", deployment_id=row.id)
                 continue  # waits for the lease
@@ -329,6 +327,12 @@ class Start:
         self._owned.note(waits_for=None)
         await self._owned.record_start()
         return stream
+
+    async def _open(self, row: Deployment, repo: str) -> DeployStream | None:
+        """Send the command. None: it was sent, and does not run on a connection of the bot."""
+        return await self._dokku.deploy(
+            row.dokku_app, repo, row.pinned, may_send=self._owned.has_right
+        )
 
     async def _give_way(self) -> None:
         """Between two tries another build may have begun or ended: look again. Raises Blocked.
@@ -373,27 +377,3 @@ class Start:
 
 def _with_ids_of(records: Sequence[BuildRecord], before: Snapshot) -> frozenset[str] | None:
     return None if before.builds is None else before.builds | {one.id for one in records}
-
-
-def may_start_again(
-    row: Deployment,
-    *,
-    lost_for: timedelta,
-    within: timedelta,
-    newer: bool,
-    cap_reached: bool,
-) -> bool:
-    """Whether a deployment that died before its release is started once more by the bot.
-
-    Only the first attempt, of a known commit, without a cancel request, lost lately, with nothing
-    newer of the app deployed or queued. A lock of someone else is looked up last.
-    """
-    return (
-        row.attempt == 1
-        and row.sha is not None
-        and row.cancel is None
-        and row.phase in {Phase.STARTING, Phase.FETCHING, Phase.BUILDING}
-        and lost_for <= within
-        and not newer
-        and not cap_reached
-    )

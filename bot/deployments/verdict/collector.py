@@ -20,7 +20,13 @@ from bot.deployments.states import FETCHED
 from bot.deployments.verdict.decisions import Cause, Ended
 from bot.deployments.verdict.evidence import Evidence, images_of, own_containers
 from bot.deployments.verdict.outside_changes import outside_records
-from bot.deployments.verdict.run_proof import LockEvidence, candidates, left_no_trace, own_record
+from bot.deployments.verdict.run_proof import (
+    LockEvidence,
+    candidates,
+    find_record,
+    left_no_trace,
+    no_run_is_left,
+)
 from bot.deployments.verdict.stability import Look, NextLook, Watched, judge
 from bot.errors import BotError, DokkuError
 from bot.redaction_rules import MASK
@@ -77,10 +83,12 @@ class EvidenceCollector:
 
     async def record(self, row: Deployment) -> BuildRecord | None:
         """This deployment's build record; one cheap question."""
-        return own_record(row, await self._dokku.builds(row.dokku_app))
+        return await find_record(row, await self._dokku.builds(row.dokku_app), self._dokku)
 
     async def left_no_trace(self, row: Deployment) -> bool:
         """Whether Dokku shows no trace of the command; one cheap question."""
+        if row.before is not None and row.before.runner:
+            return await no_run_is_left(row, self._dokku)
         return left_no_trace(row, await self._dokku.builds(row.dokku_app))
 
     async def record_with_output(self, row: Deployment, lines: Sequence[str]) -> BuildRecord | None:
@@ -127,11 +135,14 @@ class EvidenceCollector:
         if not whole and record is not None and record.status is not BuildStatus.RUNNING:
             copy, facts = await self._dokku.build_output(app, record.id)
             # Dokku answers with nothing for an output that is gone. Lines are counted: their
-            # length depends on how many secrets were known when they were masked.
-            if len(copy) >= len(kept):
+            # length depends on how many secrets were known when they were masked. What was read
+            # of a command in a container is a copy of the copy, so this one is never worse.
+            followed = bool(row.before.runner and copy)
+            if len(copy) >= len(kept) or followed:
                 output = facts
                 copy = await _masked_alike(copy, kept)
-                log = copy if _size(copy) > _size(kept) else None
+                longer = _size(copy) > _size(kept) or (followed and len(copy) < len(kept))
+                log = copy if longer else None
         sha = row.sha
         if sha is None and _fetched(output):
             sha = await self._dokku.fetched_sha(app)

@@ -61,6 +61,12 @@ class Cause(StrEnum):
     NEVER_BEGAN = "never_began"
     DIED_WITH_CONNECTION = "died_with_connection"
     NO_CONTACT = "no_contact"
+    RUN_NEVER_BEGAN = "run_never_began"
+    """The one-off container that was to run the command ended before a build began."""
+    RUN_UNSEEN = "run_unseen"
+    """Such a container runs, or ran, and no build is certainly the one that it began."""
+    RUN_ENDED = "run_ended"
+    """The command of such a container ended, and nothing says how."""
     APP_GONE = "app_gone"
     """Dokku says that the app does not exist any more."""
     # Watching the new release.

@@ -32,6 +32,15 @@ TERMINATED = 143
 
 _FETCH_FAILED = frozenset({LogMarker.REF_MISSING, LogMarker.REPO_UNREACHABLE})
 
+_NAME_A_FAILURE = _FETCH_FAILED | {
+    LogMarker.APP_MISSING,
+    LogMarker.BUILD_FAILED,
+    LogMarker.CHECKS_FAILED,
+    LogMarker.DOCKER_DOWN,
+    LogMarker.NO_COMMAND,
+    LogMarker.REFUSED,
+    LogMarker.RELEASE_FAILED,
+}
 _LAST_MARKERS = frozenset({LogMarker.DEPLOYED, LogMarker.DEPLOY_SKIPPED})
 
 
@@ -65,6 +74,8 @@ class Evidence:
     never_began: bool = False
     """The connection was lost before a byte came, and Dokku, which records each start at once, has
     no record of this one."""
+    run_unseen: bool = False
+    """A one-off container was started to run the command, and no build is certainly its own."""
     lock_was_free: bool = False
     """Before 0.38: the deploy lock was free, a moment before everything else was read."""
     unanswered: str | None = None
@@ -148,7 +159,10 @@ def ended_badly(e: Evidence) -> bool:
         None,
     }
     ended = e.record.status in {BuildStatus.FAILED, BuildStatus.ABANDONED}
-    return recorded or (ended and _gave_up(e.output))
+    # The client of a command in a container does not go away by itself: what its output names as a
+    # failure ended it.
+    named = bool(e.before.runner and e.output.markers & _NAME_A_FAILURE)
+    return recorded or (ended and (named or _gave_up(e.output)))
 
 
 def _gave_up(output: LogFacts) -> bool:

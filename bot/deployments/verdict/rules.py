@@ -304,16 +304,21 @@ def _after_unknown_death(e: Evidence) -> Decision:
     """The connection was lost and the command died with it; nothing recorded how far it got."""
     live = live_of(e)
     detail, by = _live_detail(e, live)
+    if e.before.runner:
+        cause = Cause.RUN_NEVER_BEGAN if e.never_began else Cause.RUN_ENDED
+    else:
+        cause = Cause.NEVER_BEGAN if e.never_began else Cause.DIED_WITH_CONNECTION
     ended = failed(
         "ended_without_telling",
         Failure.INTERRUPTED,
         live,
-        Cause.NEVER_BEGAN if e.never_began else Cause.DIED_WITH_CONNECTION,
+        cause,
         by_lock=is_dead_by_lock(e),
         live_detail=detail,
         live_by=by,
     )
-    if untouched(e, live) and not ended_well_by_effect(e):
+    # Not the bot's connection was lost: what ended a command in a container would end it again.
+    if untouched(e, live) and not ended_well_by_effect(e) and not e.before.runner:
         return StartAgain(otherwise=ended)
     return ended
 
@@ -326,7 +331,8 @@ def _shares(e: Evidence) -> tuple[tuple[Live, str], ...]:
 def _without_contact(e: Evidence) -> Decision:
     if not e.last_word:
         return LookAgain(rule="no_contact")
-    return failed("no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, Cause.NO_CONTACT)
+    cause = Cause.RUN_UNSEEN if e.run_unseen else Cause.NO_CONTACT
+    return failed("no_contact", Failure.LOST_CONTACT, Live.UNKNOWN, cause)
 
 
 def _live_detail(e: Evidence, live: Live) -> tuple[LiveDetail, str]:

@@ -53,6 +53,8 @@ class RunProof(Protocol):
     """How long a cancel lets a fetch go on, before it hangs up."""
     cap_grace: timedelta
     """How much longer than two polls a cancel at the time limit may take to show."""
+    hangs_up: bool
+    """Whether closing the stream ends the command."""
 
     def blocker_in(self, snapshot: Snapshot) -> Blocker | None:
         """Another deploy that only the snapshot shows; asks nothing."""
@@ -66,6 +68,10 @@ class RunProof(Protocol):
         self, app: str, records: Sequence[BuildRecord], known: Collection[str] = frozenset()
     ) -> BuildRecord | Blocker | None:
         """Another deploy of the app that runs now; `records` with `known` ids do not count."""
+        ...
+
+    async def is_its_own(self, row: Deployment, record: BuildRecord) -> bool:
+        """Whether a running record is still certainly this deployment's: it may be killed."""
         ...
 
     async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
@@ -87,6 +93,8 @@ def proof_for(before: Snapshot | None, dokku: Dokku, *, clock: Clock, timing: Ti
     """The proof of the Dokku that a snapshot was taken of; without one, of a current Dokku."""
     if before is not None and before.builds is None:
         return DeployLock(dokku, clock=clock, timing=timing)
+    if before is not None and before.runner:
+        return DetachedRun(dokku, clock=clock, timing=timing)
     return BuildRecords(dokku, clock=clock, timing=timing)
 
 
@@ -95,6 +103,7 @@ class BuildRecords(RunProof):
 
     fetch_wait = timedelta(0)
     cap_grace = timedelta(0)
+    hangs_up = True
 
     def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
         self._dokku = dokku
@@ -108,7 +117,7 @@ class BuildRecords(RunProof):
 
     async def poll(self, row: Deployment) -> Polled:
         records = await self._dokku.builds(row.dokku_app)
-        record = own_record(row, records)
+        record = await find_record(row, records, self._dokku)
         known = record.id if record else row.build_id
         others = outside_records(records, row.before, known) if row.before else ()
         return Polled(record=record, others=others)
@@ -120,6 +129,9 @@ class BuildRecords(RunProof):
         known: Collection[str] = frozenset(),
     ) -> BuildRecord | Blocker | None:
         return running_build(records, known)
+
+    async def is_its_own(self, row: Deployment, record: BuildRecord) -> bool:
+        return row.build_id in {None, record.id}
 
     async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
         if row.before is None or not await self._dokku.keeps_records():
@@ -139,10 +151,41 @@ class BuildRecords(RunProof):
         return LockEvidence()
 
 
+class DetachedRun(BuildRecords):
+    """The same, where a one-off container runs the command, and Dokku's records alone prove it."""
+
+    hangs_up = False
+
+    def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
+        super().__init__(dokku, clock=clock, timing=timing)
+        # The bot has no connection to the command that it could close instead.
+        self.fetch_wait = timing.run_wait
+
+    async def is_its_own(self, row: Deployment, record: BuildRecord) -> bool:
+        known = await super().is_its_own(row, record)
+        return known and row.before is not None and await is_run_alive(row, row.before, self._dokku)
+
+    async def was_sent(self, row: Deployment, patience: timedelta) -> bool:
+        if row.before is None or row.before.run:
+            return True
+        patience += self._timing.run_wait - self._timing.record_wait
+        return await self.left_trace(row, patience)
+
+    async def left_trace(self, row: Deployment, patience: timedelta) -> bool:
+        """Whether its container or its build shows up within this time."""
+        began = self._clock.monotonic()
+        while await no_run_is_left(row, self._dokku):
+            if self._clock.monotonic() - began >= patience.total_seconds():
+                return False
+            await self._clock.sleep(self._timing.trace_pause)
+        return True
+
+
 class DeployLock(RunProof):
     """Dokku before 0.38: no records; a build holds the app's deploy lock, a dead one frees it."""
 
     cancel_tries = 0
+    hangs_up = True
 
     def __init__(self, dokku: Dokku, *, clock: Clock, timing: Timing) -> None:
         self._dokku = dokku
@@ -164,6 +207,13 @@ class DeployLock(RunProof):
         known: Collection[str] = frozenset(),  # noqa: ARG002 - as the protocol
     ) -> BuildRecord | Blocker | None:
         return UNRECORDED if (await self._dokku.report(app)).locked else None
+
+    async def is_its_own(
+        self,
+        row: Deployment,  # noqa: ARG002 - as the protocol
+        record: BuildRecord,  # noqa: ARG002 - as the protocol
+    ) -> bool:
+        return False
 
     async def was_sent(
         self,
@@ -214,8 +264,77 @@ def left_no_trace(row: Deployment, records: Sequence[BuildRecord]) -> bool:
 
     Dokku prunes the oldest first, so a list that still has one from before the start is complete.
     """
-    if row.before is None or row.before.builds is None:
+    if row.before is None or not _is_complete(row.before, records):
         return False
-    known, listed = row.before.builds, {one.id for one in records}
-    complete = bool(known & listed) or not (known or listed)
-    return complete and not candidates(records, row.before)
+    return not candidates(records, row.before)
+
+
+def _is_complete(before: Snapshot, records: Sequence[BuildRecord]) -> bool:
+    if before.builds is None:
+        return False
+    listed = {one.id for one in records}
+    return bool(before.builds & listed) or not (before.builds or listed)
+
+
+# --- a command that runs in a one-off container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """What the records show of the build that a one-off container began."""
+
+    record: BuildRecord | None = None
+    is_open: bool = False
+    """A record may be its own, and cannot be told yet from somebody else's."""
+
+
+async def find_record(
+    row: Deployment, records: Sequence[BuildRecord], dokku: Dokku
+) -> BuildRecord | None:
+    """This deployment's record; None: not known."""
+    if row.before is None or not row.before.runner or row.build_id is not None:
+        return own_record(row, records)
+    return (await seek_build(row, row.before, records, dokku)).record
+
+
+async def seek_build(
+    row: Deployment, before: Snapshot, records: Sequence[BuildRecord], dokku: Dokku
+) -> Sought:
+    """The build of a deployment whose command runs in a container.
+
+    No exit status and no output of its own say which one it is. It is the only one since the
+    snapshot whose output begins with its repository and commit. It runs no longer than its
+    container, so a running one without the container is not known to be its own.
+    """
+    new = [one for one in candidates(records, before) if one.kind == "build"]
+    heads = {one.id: await dokku.build_head(row.dokku_app, one.id) for one in new}
+    named = [one for one in new if heads[one.id] == f"{row.repo}#{row.pinned}"]
+    unread = None in heads.values()
+    if len(named) != 1 or unread:
+        return Sought(is_open=unread or bool(named))
+    (record,) = named
+    if record.status is BuildStatus.RUNNING and not await is_run_alive(row, before, dokku):
+        return Sought(is_open=True)
+    return Sought(record=record)
+
+
+async def is_run_alive(row: Deployment, before: Snapshot, dokku: Dokku) -> bool:
+    """Whether the container of its command is listed; one whose name is not known, by its words."""
+    runs = await dokku.one_offs(before.runner)
+    if before.run:
+        return before.run in runs
+    commands = [command.split() for command in runs.values()]
+    return any(row.dokku_app in words and words[-1] == row.pinned for words in commands if words)
+
+
+async def no_run_is_left(row: Deployment, dokku: Dokku) -> bool:
+    """Its container has ended, or never was, and no build can be the one that it began."""
+    before = row.before
+    if before is None or await is_run_alive(row, before, dokku):
+        return False
+    # Asked after the container: what it began has its record by now.
+    records = await dokku.builds(row.dokku_app)
+    if not _is_complete(before, records):
+        return False
+    sought = await seek_build(row, before, records, dokku)
+    return sought == Sought()

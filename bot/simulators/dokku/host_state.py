@@ -17,6 +17,7 @@ from bot.simulators.dokku.model import (
     JournalEntry,
     KilledBySignal,
     LiveProcess,
+    OneOff,
     RunState,
 )
 from bot.simulators.dokku.recordings import OLD_VERSION, VERSIONS
@@ -50,6 +51,12 @@ class HostState:
         self.docker_down = False
         self.docker_outages: list[tuple[datetime, datetime | None]] = []
         """Simulated instants: when the docker daemon died, and when it was back."""
+        self.one_offs: dict[str, OneOff] = {}
+        """The containers of `run:detached` that run, by name."""
+        self.one_offs_are_refused = False
+        """Their SSH client is refused: they end without a command."""
+        self.one_offs_hang = False
+        """Their SSH client gets no answer yet."""
         self.random = random.Random(seed)
         self._same_files: dict[str, str] = {}
         self._last_id_ms = 0
@@ -230,6 +237,23 @@ class HostState:
         if self.docker_down:
             self.docker_outages[-1] = (self.docker_outages[-1][0], self.clock.now())
         self.docker_down = False
+        self.notify()
+
+    # One-off containers.
+
+    def refuse_one_offs_for_test(self, *, refuse: bool = True) -> None:
+        """Refuse the login of the SSH clients in new one-off containers."""
+        self.one_offs_are_refused = refuse
+
+    def hang_one_offs_for_test(self, *, hang: bool = True) -> None:
+        """Let the SSH clients in one-off containers wait for their login."""
+        self.one_offs_hang = hang
+        self.notify()
+
+    def kill_one_offs_for_test(self) -> None:
+        """Kill all one-off containers: what they run dies at its next line."""
+        for one in self.one_offs.values():
+            one.killed = True
         self.notify()
 
     # Files and process ids.

@@ -128,6 +128,31 @@ class BuildRecord:
         return f"/var/lib/dokku/data/builds/{self.app}/{self.id}.log"
 
 
+@dataclass(kw_only=True, eq=False)
+class OneOff:
+    """A container of `run:detached`. As an output it keeps what its SSH client printed."""
+
+    name: str
+    """`APP.run.NUMBER`."""
+    command: str
+    """The SSH client, and after it the words for Dokku."""
+    created_at: datetime
+    printed: bytearray = field(default_factory=bytearray)
+    killed: bool = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the container was killed, and its SSH client with it."""
+        return self.killed
+
+    async def write(self, stream: str, data: bytes) -> None:
+        """Keep it. Raises PipeBroken."""
+        del stream
+        if self.killed:
+            raise PipeBroken
+        self.printed += data
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiveProcess:
     """What really serves for one process, whatever the reports say."""

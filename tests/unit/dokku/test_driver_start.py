@@ -33,7 +33,7 @@ class FakeConnection:
     ) -> Answer:
         raise Unreachable(f"no answer within {timeout_s} s, heavy: {heavy}")
 
-    async def log_in(self) -> "FakeConnection":
+    async def log_in(self, _alive_count: int | None = None) -> "FakeConnection":
         return self
 
     def get_extra_info(self, _name: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from bot.simulators.dokku.commands import apps, builds, config, git, logs, ps
+from bot.simulators.dokku.commands import apps, builds, config, git, logs, ps, run
 from bot.simulators.dokku.commands.shared import (
     Refused,
     UnmatchedQuote,
@@ -19,6 +19,7 @@ from bot.simulators.dokku.runs import SIGPIPE_EXIT
 Command = Callable[[DokkuHost, list[str], Output], Awaitable[int]]
 LATENCY_S: Mapping[str, float] = {
     "logs": 0.32,
+    "run:list": 0.67,
     "ps:inspect": 0.23,
     "ps:report": 0.45,
     "builds:info": 0.047,
@@ -27,13 +28,25 @@ LATENCY_S: Mapping[str, float] = {
 }
 """Recorded seconds that a query takes; the others take USUAL_LATENCY_S."""
 USUAL_LATENCY_S = 0.04
+
+
+async def _run_detached(host: DokkuHost, words: list[str], output: Output) -> int:
+    """Start a one-off container, which runs a command of its own, and print its name."""
+    one = await run.start(host, words)
+    host.spawn(run.serve(host, one, run_command))
+    await put(output, out=f"{one.name}\n")
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
+    "run:detached": _run_detached,
     **apps.COMMANDS,
     **builds.COMMANDS,
     **config.COMMANDS,
     **git.COMMANDS,
     **logs.COMMANDS,
     **ps.COMMANDS,
+    **run.COMMANDS,
 }
 """Every verb that is answered. A verb's function is in the module of its prefix."""
 

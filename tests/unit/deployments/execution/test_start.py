@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.deployments.execution.start import may_start_again
+from bot.deployments.execution.attempt import may_start_again
 from bot.deployments.model import CancelRequest, Failure, Live, Phase
 from bot.errors import OtherScheduler
 from tests.support.builders import NOW
