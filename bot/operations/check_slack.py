@@ -16,8 +16,8 @@ from bot.slack.unreachable import NO_USABLE_ANSWER, answer_of, cause_of
 CLOCK_DIFFERS_S = 60.0
 """A smaller difference may be the answer's way."""
 UNREADABLE = (
-    "its scopes are checked above. Slash command, events, interactivity and App Home cannot be read "
-    "with a bot token: compare them with `deploybot manifest`."
+    "slash command, events, interactivity and App Home cannot be read with a bot token: compare "
+    "them with `deploybot manifest`."
 )
 _PASTE = "Paste `deploybot manifest` into the Slack app's settings and reinstall the app."
 
