@@ -69,10 +69,15 @@ kills: setup ## random deaths of the bot by kill -9; afterwards nothing is lost,
 	$(RUN) python -m tests.kills $(ARGS)
 
 .PHONY: release
-release: setup ## wheel and sdist, into dist/; each is tried in an empty environment
+release: setup ## wheel and sdist, into dist/; each is tried in an empty environment, the image with Docker
 	rm -rf dist
 	$(UV) build --quiet
 	.ci/try-release
+	.ci/try-image
+
+.PHONY: publish
+publish: ## attach dist/ to the release of the pushed tag, with gh; the release workflow does it
+	.ci/publish
 
 .PHONY: docs
 docs: setup ## write what is made from the code: docs/configuration.md, metrics, manifest.yml

@@ -18,7 +18,6 @@ QUIET = ("alembic", "apscheduler", "asyncssh", "aiohttp.access")
 
 _BAD_SIGNATURE = "Invalid request signature detected"
 _SHARED: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
@@ -26,7 +25,14 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
-def configure_logging(*, json: bool, level: str, mask: Mask, stream: TextIO | None = None) -> None:
+def configure_logging(
+    *,
+    json: bool,
+    level: str,
+    mask: Mask,
+    stream: TextIO | None = None,
+    report: Processor | None = None,
+) -> None:
     """Send every log line of this process to one stream. May be called more than once.
 
     Args:
@@ -34,13 +40,19 @@ def configure_logging(*, json: bool, level: str, mask: Mask, stream: TextIO | No
         level: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
         mask: Applied to every text of every line, tracebacks included.
         stream: Default: stderr.
+        report: Sees every line before it is masked, and masks what it sends elsewhere.
     """
     out = stream or sys.stderr
     # Foreign text must not control a terminal. JSON escapes it anyway.
     shown = mask if json else (lambda text: visible(mask(text)))
-    tail: tuple[Processor, ...] = (_masking(shown), _renderer(json=json, out=out))
+    head: tuple[Processor, ...] = (
+        structlog.contextvars.merge_contextvars,
+        *([report] if report else []),
+        *_SHARED,
+    )
+    tail: tuple[Processor, ...] = (masking(shown), _renderer(json=json, out=out))
     structlog.configure(
-        processors=[*_SHARED, *tail],
+        processors=[*head, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
@@ -52,7 +64,7 @@ def configure_logging(*, json: bool, level: str, mask: Mask, stream: TextIO | No
             foreign_pre_chain=[
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(),
-                *_SHARED,
+                *head,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
             keep_exc_info=False,
@@ -73,7 +85,9 @@ def _renderer(*, json: bool, out: TextIO) -> Processor:
     )
 
 
-def _masking(mask: Mask) -> Processor:
+def masking(mask: Mask) -> Processor:
+    """Mask every text of a log line, or of another mapping, however deep."""
+
     def clean(value: object) -> object:
         match value:
             case None | bool() | int() | float():

@@ -1,6 +1,7 @@
 """One process of the bot: settings in, signals handled, exit status out."""
 
 import asyncio
+import importlib.util
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from functools import partial
 
 import structlog
 from aiohttp import web
+from structlog.types import Processor
 
 from bot.bootstrap import Bot, check_refused, open_bot
 from bot.config.loading import Settings
@@ -32,11 +34,17 @@ def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
     `opener`: `open_bot`, or one with other pauses and limits.
     """
     redactor = Redactor(settings.secrets())
+    try:
+        report, stop_reports = _error_reports(settings, redactor)
+    except ConfigError as error:
+        sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
+        return 2
     configure_logging(
         json=settings.json_logs,
         level=settings.values.log_level,
         mask=redactor.text,
         stream=settings.log_stream,
+        report=report,
     )
     for warning in settings.warnings():
         log.warning("setting_warning", why=warning)
@@ -46,7 +54,29 @@ def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
     except ConfigError as error:
         sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
         return 2
+    finally:
+        stop_reports()
     return 0
+
+
+def _error_reports(
+    settings: Settings, redactor: Redactor
+) -> tuple[Processor | None, Callable[[], None]]:
+    """What sends errors to Sentry, and what ends it; not loaded without `SENTRY_DSN`."""
+    dsn = settings.values.sentry_dsn
+    if dsn is None:
+        return None, lambda: None
+    source = settings.origin("sentry_dsn").source
+    if importlib.util.find_spec("sentry_sdk") is None:
+        fix = "Install the extra: dokku-deploybot[sentry]."
+        raise ConfigError("SENTRY_DSN", source, "Sentry's SDK is not installed", fix)
+    from bot import sentry  # noqa: PLC0415 - an extra
+    from bot.release import release  # noqa: PLC0415 - slow
+
+    report = sentry.start(
+        dsn.get_secret_value(), mask=redactor.text, release=release(), source=source
+    )
+    return report, sentry.stop
 
 
 def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:

@@ -213,6 +213,8 @@ class SettingsTable(Table):
     """Second port, for `/metrics` and the details of `/readyz`; don't publish it."""
     metrics_token: Annotated[SecretStr, LongText] | None = None
     """Bearer token that shows `/metrics` and the details of `/readyz`; at least 16 characters."""
+    sentry_dsn: SecretStr | None = Field(default=None, json_schema_extra=variable("SENTRY_DSN"))
+    """Where the bot's own errors are sent, masked as in its log (needs the extra `sentry`)."""
     bind: Host = "0.0.0.0"  # noqa: S104 - a platform's router reaches the container from outside
     """Address to open the HTTP ports on."""
     poll_interval: Duration = timedelta(seconds=10)

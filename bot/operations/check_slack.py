@@ -15,6 +15,10 @@ from bot.slack.unreachable import NO_USABLE_ANSWER, answer_of, cause_of
 
 CLOCK_DIFFERS_S = 60.0
 """A smaller difference may be the answer's way."""
+UNREADABLE = (
+    "slash command, events, interactivity and App Home cannot be read with a bot token: compare "
+    "them with `deploybot manifest`."
+)
 _PASTE = "Paste `deploybot manifest` into the Slack app's settings and reinstall the app."
 
 
@@ -36,6 +40,8 @@ async def check_slack(settings: Settings, *, within_s: float) -> Sequence[Check]
         checks = [
             token,
             _check_scopes(_header(answer.headers, "x-oauth-scopes")),
+            # `apps.manifest.export` takes only a configuration token of an app's owner.
+            fine("slack manifest", UNREADABLE),
             *_check_clock(_header(answer.headers, "date"), datetime.now(UTC)),
             await _check_events(client, access.app_token, within_s),
         ]
@@ -138,7 +144,6 @@ def _check_scopes(granted: str | None) -> Check:
     if extra:
         found = f"all granted, and more than the manifest asks for: {', '.join(extra)}."
         return warning(what, found, _PASTE)
-    # A bot's token cannot read the rest of the installed manifest.
     return fine(what, "all granted, as in the manifest.")
 
 

@@ -41,6 +41,8 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of secrets, not one
 
 CONNECT_S = 5.0
 ATTEMPT_S = 15.0
+HOLD = timedelta(seconds=20)
+"""What a killed replica was sending is sent by another one after it, and `LaneTiming.idle`."""
 
 REASONS: Mapping[type[Exception], str] = {
     TimeoutError: "no answer in time",
@@ -313,7 +315,7 @@ async def open_sender(
                 outbox=outbox,
                 deliver=Post(endpoint=endpoint, key=key, session=session, clock=clock),
                 clock=clock,
-                timing=timing or LaneTiming(),
+                timing=timing or LaneTiming(hold=HOLD),
                 count=count,
             )
             for endpoint, key in zip(endpoints, keys, strict=True)

@@ -1,6 +1,9 @@
 """What GitHub and pre-commit run: make's commands, with time limits and a read-only token."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ def _jobs(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_there_are_workflows_and_forms() -> None:
-    assert {path.name for path in WORKFLOWS} == {"test.yml", "weekly.yml"}
+    assert {path.name for path in WORKFLOWS} == {"release.yml", "test.yml", "weekly.yml"}
     assert {path.name for path in FORMS} == {"bug.yml", "feature.yml"}
 
 
@@ -64,8 +67,11 @@ def test_actions_are_pinned_to_a_commit_and_name_its_version(path: Path) -> None
 def test_the_token_can_only_read(path: Path) -> None:
     assert _load(path)["permissions"] == {"contents": "read"}
     for job in _jobs(path).values():
-        assert "permissions" not in job
+        publishes = [step for step in job["steps"] if step.get("run") == "make publish"]
+        assert job.get("permissions", {}) == ({"contents": "write"} if publishes else {})
         for step in job["steps"]:
+            # Nothing that was fetched to build with gets the token that may write.
+            assert ("github.token" in str(step)) == (step in publishes)
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False
 
@@ -81,6 +87,40 @@ def test_no_outside_value_reaches_a_shell(path: Path) -> None:
 @workflow
 def test_workflows_limit_concurrency(path: Path) -> None:
     assert _load(path)["concurrency"]["group"]
+
+
+def publish(folder: Path, tag: str, *, sbom: bool) -> subprocess.CompletedProcess[str]:
+    """Run the script of `make publish` in a copy, with a `gh` that prints its arguments."""
+    for name in (".ci", "dist"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "publish", folder / ".ci")
+    (folder / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
+    for name in ("-1.2.3-py3-none-any.whl", "-1.2.3.tar.gz"):
+        (folder / "dist" / f"dokku_deploybot{name}").touch()
+    if sbom:
+        (folder / "dist" / "sbom.json").touch()
+    (folder / "gh").write_text('#!/bin/sh\necho "$@"\n')
+    (folder / "gh").chmod(0o755)
+    environ = {"PATH": f"{folder}:{os.environ['PATH']}", "GITHUB_REF_NAME": tag}
+    script = [str(folder / ".ci" / "publish")]
+    return subprocess.run(script, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("tag", "sbom"), [("v1.2.4", True), ("1.2.3", True), ("v1.2.3", False)])
+def test_nothing_is_published_unless_tag_and_files_are_right(
+    tmp_path: Path, tag: str, sbom: bool
+) -> None:
+    ended = publish(tmp_path, tag, sbom=sbom)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "othing was published" in ended.stderr
+
+
+def test_wheel_sdist_and_bill_of_materials_are_published(tmp_path: Path) -> None:
+    ended = publish(tmp_path, "v1.2.3", sbom=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("release create v1.2.3 --verify-tag")
+    for name in (".whl", ".tar.gz", "sbom.json"):
+        assert name in ended.stdout
 
 
 def test_every_supported_python_is_tested() -> None:

@@ -42,6 +42,7 @@ async def test_home_follows_a_deployment_and_its_buttons_cancel_retry_and_unlock
         await world.deploy("myapp main", user="grace")
         await world.held()
         await world.deploy("myapp v1.0", user="grace")
+        await world.posted(2)  # the tab shows it sooner; one cancelled by then gets no message
         await home_shows(world, "Building", "1st in line", "by @\u200bgrace")
         waiting, running = await world.rows()
         view = await home_shows(world, "Cancel", "Full log")

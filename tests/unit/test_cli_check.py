@@ -45,6 +45,7 @@ async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
         "database",
         "slack token",
         "slack scopes",
+        "slack manifest",
         "slack clock",
         "slack events",
         "slack groups",
@@ -58,6 +59,8 @@ async def test_everything_is_ok(stage: Simulators, tmp_path: Path) -> None:
     assert "Dokku 0.38" in found["dokku default"].found
     assert found["dokku default config"].found.startswith("readable (tried with ")
     assert found["config"].line().startswith("ok ")
+    unread = [name for name, one in found.items() if "cannot be read with a bot token" in one.found]
+    assert unread == ["slack manifest"]
 
 
 async def test_channels_that_get_results_are_checked(stage: Simulators, tmp_path: Path) -> None:

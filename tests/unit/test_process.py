@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bot import process
+from bot import process, sentry
 from tests.support.settings import load
 
 
@@ -55,3 +55,28 @@ def test_run_removes_the_folders_of_a_killed_bot(
     assert process.run_bot(load(tmp_path)) == 0
 
     assert not left.exists()
+
+
+def test_sentry_without_its_extra_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "_serve", _serve)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    dsn = "https://planted@sentry.example.com/1"
+    assert process.run_bot(load(tmp_path, SENTRY_DSN=dsn)) == 2
+    said = capsys.readouterr().err
+    assert "Install the extra: dokku-deploybot[sentry]" in said
+    assert "planted" not in said
+
+
+def test_sentry_is_started_with_its_setting_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_serve", _serve)
+    started: list[str] = []
+    monkeypatch.setattr(sentry, "start", lambda dsn, **_more: started.append(dsn))
+    assert process.run_bot(load(tmp_path)) == 0
+    assert started == []
+    dsn = "https://public@sentry.example.com/1"
+    assert process.run_bot(load(tmp_path, SENTRY_DSN=dsn)) == 0
+    assert started == [dsn]

@@ -235,3 +235,12 @@ async def test_body_is_sent_exactly_as_signed(
     assert json.dumps(receiver.received[0].body, ensure_ascii=False, separators=(",", ":")) == (
         '{"type":"t","data":{"ü":"é"}}'
     )
+
+
+async def test_deliveries_of_a_killed_replica_are_taken_over_within_30_s(
+    outbox: MemoryOutbox, clock: HandClock
+) -> None:
+    endpoint = Endpoint(url="https://ops.example.com/", secret=SECRET)
+    async with open_sender(endpoints=[endpoint], outbox=outbox, clock=clock) as sender:
+        timings = [lane.timing for lane in sender.lanes]
+    assert all(one.hold + one.idle <= timedelta(seconds=30) for one in timings)
