@@ -59,6 +59,8 @@ class Timing:
     # Starting
     look_for_work: timedelta = timedelta(seconds=5)
     """How often each replica looks for queued deployments and missing messages."""
+    longest_look_pause: timedelta = timedelta(seconds=1)
+    """A look for work is followed by a pause as long as itself, but never by a longer one."""
     lookup_grace: timedelta = timedelta(milliseconds=500)
     start_window: timedelta = timedelta(seconds=60)
     start_tries: int = 3

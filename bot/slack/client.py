@@ -4,8 +4,8 @@ What is repeated after an error depends on the call:
 - edits (`update`) are never repeated here: the edit gate sends the newest state instead;
 - thread replies are never repeated here: the outbox tries again;
 - one-shot calls are repeated by the SDK after a 429, a 5xx or a broken connection;
-- `post` is repeated only where nothing can have been posted (429, no connection at all), since
-  Slack has no key that would keep a second copy away.
+- `post` is repeated only where nothing can have been posted (a brief 429, no connection at all),
+  since Slack has no key that would keep a second copy away.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.deployments.model import Person
 from bot.errors import SlackError
 from bot.slack.refusals import NO_ANSWER, UNREACHABLE, RateLimited, as_error
-from bot.slack.unreachable import NO_USABLE_ANSWER, bypasses_proxy, sibling_of
+from bot.slack.unreachable import NO_USABLE_ANSWER, BriefRateLimit, bypasses_proxy, sibling_of
 
 SLACK_API_URL = "https://slack.com/api/"
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=15)
@@ -85,7 +85,7 @@ class SlackClient:
             AsyncRateLimitErrorRetryHandler(),
             AsyncServerErrorRetryHandler(),
         )
-        self._posting = sibling_of(web, AsyncRateLimitErrorRetryHandler())
+        self._posting = sibling_of(web, BriefRateLimit())
 
     async def authenticate(self) -> Identity:
         """`auth.test`: learn who the bot is; SlackError says what is wrong with the token."""

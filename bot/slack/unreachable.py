@@ -13,11 +13,18 @@ from dataclasses import dataclass
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.async_handler import AsyncRetryHandler
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.http_retry.request import HttpRequest
+from slack_sdk.http_retry.response import HttpResponse
+from slack_sdk.http_retry.state import RetryState
 from slack_sdk.web.async_client import AsyncWebClient
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 """In the order in which the SDK takes the first that is set."""
 _LOGIN_REQUIRED = 407
+BRIEF_S = 5
+"""The longest pause before a post is repeated: much later another process would take it over, and
+post what this one posts after all (`Timing.posting`)."""
 _NETWORK = "Check the network, the firewall, proxies and SLACK_API_URL."
 
 NO_USABLE_ANSWER = (
@@ -157,6 +164,26 @@ def bypasses_proxy(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+class BriefRateLimit(AsyncRateLimitErrorRetryHandler):
+    """Repeats a call after a 429, but only if Slack asks for seconds."""
+
+    async def prepare_for_next_attempt_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        named = {} if response is None else response.headers
+        first = next((value[0] for key, value in named.items() if key.lower() == "retry-after"), "")
+        if first.isdecimal() and int(first) > BRIEF_S:
+            return  # the SDK goes on only where another attempt is asked for
+        await super().prepare_for_next_attempt_async(
+            state=state, request=request, response=response, error=error
+        )
 
 
 def sibling_of(web: AsyncWebClient, *handlers: AsyncRetryHandler) -> AsyncWebClient:

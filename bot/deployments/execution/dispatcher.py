@@ -23,15 +23,7 @@ from bot.deployments.queue.unresolved import UnresolvedCommits
 from bot.deployments.queue.waiting_list import WaitingList
 from bot.deployments.state.repository import CacheSync
 from bot.deployments.states import ENDINGS, RUNNING
-from bot.errors import (
-    DokkuError,
-    LeaseLost,
-    ServerFull,
-    Slow,
-    StaleState,
-    StoreError,
-    Unreachable,
-)
+from bot.errors import DokkuError, LeaseLost, ServerFull, Slow, StaleState, StoreError, Unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -224,12 +216,16 @@ class Dispatcher:
         while self._open:
             await self._look.wait()
             self._look.clear()
+            began = self._clock.monotonic()
             try:
                 await self._look_once()
             except StoreError as error:
                 log.warning("look_failed", why=str(error))
             except Exception:
                 log.exception("look_failed")
+            # It reads all that is unfinished: many requests at once get one look together.
+            took = timedelta(seconds=self._clock.monotonic() - began)
+            await self._clock.sleep(min(took, self._timing.longest_look_pause))
 
     async def _look_once(self) -> None:
         unfinished = await self._cache_sync.refresh(self._workers.keys())

@@ -155,16 +155,17 @@ class Posting:
         except SlackError as error:
             if error.code not in PERHAPS_DONE:
                 raise
-            found = await self.find(deployment)
+            found = await self.find(deployment, now=True)
             if found is not None:
                 return found
             ts = await self._send(deployment, rendered, deployment.channel)
         return await self._place(deployment.channel, ts)
 
-    async def find(self, deployment: Deployment) -> MessagePlace | None:
+    async def find(self, deployment: Deployment, *, now: bool = False) -> MessagePlace | None:
         """The message of a bot that died before it stored the place.
 
-        None: there is none, or the channel's history cannot be read.
+        None: there is none, or the channel's history cannot be read. SlackError: it can be read
+        later, and a message that is there must not be posted again; `now`: nobody can wait.
         """
         try:
             ts = await self._client.find_by_metadata(
@@ -172,6 +173,8 @@ class Posting:
             )
         except SlackError as error:
             log.warning("message_not_searched", deployment_id=deployment.id, code=error.code)
+            if error.code in PASSING and not now:
+                raise
             return None
         return None if ts is None else await self._place(deployment.channel, ts)
 

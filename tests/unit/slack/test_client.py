@@ -163,6 +163,16 @@ async def test_post_is_repeated_after_429(
     assert only(slack, deploys).plain == "hello"
 
 
+async def test_post_does_not_wait_so_long_that_another_process_takes_it_over(
+    slack: SlackSimulator, client: SlackClient, deploys: Channel
+) -> None:
+    slack.rate_limit_for_test("chat.postMessage", retry_after_s=3600)
+    with pytest.raises(RateLimited) as caught:
+        await client.post(deploys.id, text="hello", blocks=BLOCKS)
+    assert caught.value.retry_after == timedelta(hours=1)
+    assert slack.messages(deploys) == []
+
+
 async def test_post_without_an_answer_is_not_repeated(
     slack: SlackSimulator, client: SlackClient, deploys: Channel
 ) -> None:

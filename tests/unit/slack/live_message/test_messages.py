@@ -569,6 +569,17 @@ async def test_unreadable_history_leads_to_a_second_message(world: World) -> Non
     assert len(world.store.places) == 1
 
 
+async def test_message_is_looked_for_later_where_slack_is_busy(world: World) -> None:
+    posted = await world.posted()
+    world.slack.history_error = SlackError("busy", code="ratelimited")
+    await world.live.resume([replace(posted, message=None)])
+    await run_all()
+    world.slack.history_error = None
+    await world.clock.advance(120)
+    assert len(world.slack.posts) == 1, "it was there, and was posted again"
+    assert len(world.store.places) == 1
+
+
 async def test_message_that_cannot_be_posted_does_not_stop_the_others(world: World) -> None:
     world.slack.post_errors = [SlackError("archived", code="is_archived")]
     await world.live.resume([a_deployment(), a_deployment(id="01K9ZB3V7N8Q4R5S6T7V8W9X0Z")])
