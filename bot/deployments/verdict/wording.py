@@ -117,10 +117,10 @@ CAUSES: Mapping[Cause, str] = {
     "deployment, and Dokku's command died with it",
     Cause.RUN_NEVER_BEGAN: "The runner's container ended before a build began; check that its SSH "
     "client can log in to the server",
-    Cause.RUN_UNSEEN: "The runner began no build that is certainly this deployment's, and still may; "
-    "see `run:list` and `builds:list`",
-    Cause.RUN_ENDED: "Dokku's command ended without saying how, and a runner leaves no exit status; "
-    "read the log, then retry",
+    Cause.RUN_UNSEEN: "The runner began no build that is certainly this deployment's, and still "
+    "may; see `run:list` and `builds:list`",
+    Cause.RUN_ENDED: "Dokku's command ended without saying how, and a runner leaves no exit "
+    "status; read the log, then retry",
     Cause.NO_CONTACT: "Contact with Dokku was lost, so the result is unknown",
     Cause.APP_GONE: "Someone destroyed or renamed the app on the server during the deployment",
     Cause.STABLE: "The new release is running and has stayed up",
