@@ -74,6 +74,11 @@ class DetachedWorker(Worker):
         self._followed_at: float | None = None
         self._unconfirmed_at: float | None = None
 
+    def is_running(self) -> bool:
+        """Whether a shutdown should wait for it: once its container is there, it needs no bot."""
+        before = self.owned.row.before
+        return super().is_running() and not (before is not None and before.run)
+
     async def poll(self, *, read_request: bool = True) -> None:
         """As `Worker`. After the time limit, what still runs is not followed any longer."""
         try:

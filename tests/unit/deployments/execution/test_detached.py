@@ -86,6 +86,22 @@ async def test_kill_and_takeover_start_nothing_again() -> None:
 
 
 @in_virtual_time
+async def test_shutdown_waits_for_no_build() -> None:
+    rig, dokku = a_detached_rig()
+    build = await rig.begun()
+    build.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    began = rig.clock.monotonic()
+    assert await rig.stop(timeout_s=600) == 1
+    assert rig.clock.monotonic() - began < 5
+    again = a_rig(store=rig.store, dokku=dokku)
+    await again.until(lambda: len(dokku.followers) > 1)
+    build.succeed()
+    row = await again.until_ended(within_s=60)
+    assert (row.phase, row.attempt, dokku.started) == (Phase.SUCCEEDED, 1, 1)
+
+
+@in_virtual_time
 async def test_unanswered_start_is_found_by_its_build() -> None:
     rig, dokku = a_detached_rig(loses_answer=True)
     build = await rig.begun()
