@@ -50,15 +50,24 @@ class DetachedStart(Start):
                 row.dokku_app, repo, row.pinned, runner=runner, may_send=self._owned.has_right
             )
         except CommandFailed as failed:
-            proof = DetachedRun(self._dokku, clock=self._clock, timing=self._timing)
-            if await proof.left_trace(row, self._timing.record_wait):
-                return None  # it runs all the same
+            if await self._may_run(row):
+                return None
             raise Declined(
                 f"Dokku started no container of {runner}, which the server's setting `runner` "
                 f"names, so nothing was started: {failed}"
             ) from failed
         await self._owned.record(before=replace(row.before, run=run))
         return None
+
+    async def _may_run(self, row: Deployment) -> bool:
+        """Whether a start that Dokku reported as failed runs all the same, as far as is known."""
+        proof = DetachedRun(self._dokku, clock=self._clock, timing=self._timing)
+        try:
+            return await proof.left_trace(row, self._timing.record_wait)
+        except DokkuError as error:
+            # It must not be sent again: what it began is looked for.
+            log.warning("start_not_answered", deployment_id=row.id, why=str(error))
+            return True
 
 
 class DetachedWorker(Worker):

@@ -254,3 +254,16 @@ async def test_runner_that_does_not_exist_starts_nothing(driver: Driver, host: D
         await driver.run_detached(APP, REPO, NEW, runner="runner")
     assert len(host.apps[APP].records) == before
     assert await driver.one_offs("runner") == {}
+
+
+async def test_source_of_a_build_is_compared_unmasked(simulated: DokkuServer) -> None:
+    target = ssh_target(
+        port=simulated.port, pem=simulated.client_key_pem, known_hosts=simulated.known_hosts
+    )
+    async with aclosing(Connection("production", target)) as connection:
+        driver = Driver(connection, redactor=Redactor([NEW]))
+        await deploy(driver)
+        build = (await driver.builds(APP))[0]
+        lines, _ = await driver.build_output(APP, build.id)
+        assert NEW not in "".join(lines)
+        assert await driver.build_head(APP, build.id) == f"{REPO}#{NEW}"

@@ -201,6 +201,17 @@ async def test_container_that_dokku_does_not_start_is_refused() -> None:
 
 
 @in_virtual_time
+async def test_start_that_failed_and_runs_all_the_same_is_not_sent_again() -> None:
+    rig, dokku = a_detached_rig()
+    dokku.fail("run_detached", CommandFailed("run:detached runner", 1, "", "a hook failed"))
+    dokku.fail("one_offs", DOWN)
+    await rig.until(lambda: "one_offs" in dokku.asked)
+    dokku.begin(NAME).succeed()
+    row = await rig.until_ended(within_s=90)
+    assert (row.phase, dokku.asked.count("run_detached")) == (Phase.SUCCEEDED, 1)
+
+
+@in_virtual_time
 async def test_runner_needs_build_records() -> None:
     rig, dokku = a_detached_rig(keeps=False)
     row = await rig.until_ended(within_s=30)
