@@ -146,11 +146,13 @@ class DetachedWorker(Worker):
         if known.phase in FETCHED or row.phase in FETCHED:
             self._attempt.building.set()
         try:
-            return await self._dokku.follow(row.dokku_app, row.build_id or "", seen)
+            stream = await self._dokku.follow(row.dokku_app, row.build_id or "", seen)
         except DokkuError as error:
             log.info("build_not_followed", deployment_id=self.owned.id, why=str(error))
             await self._wait_for_next_look()  # enough failed polls end it
             return None
+        self.owned.note(cut_off=False)
+        return stream
 
     async def _find_build(self) -> bool:
         """Wait until its build record is known. False: the evidence decides without one.

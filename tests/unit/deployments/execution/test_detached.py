@@ -246,6 +246,22 @@ async def test_cancel_that_kills_nothing_leaves_the_build_to_its_result() -> Non
 
 
 @in_virtual_time
+async def test_cancel_is_carried_out_by_the_next_process() -> None:
+    rig, dokku = a_detached_rig(cancel_works=False)
+    build = await rig.begun()
+    build.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    await rig.cancel()
+    await rig.until_phase(Phase.CANCELLING)
+    await rig.crash()
+    dokku.cancel_works = True
+    again = a_rig(store=rig.store, dokku=dokku)
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live, dokku.started) == (Phase.CANCELLED, Live.PREVIOUS, 1)
+    assert not again.progress().cut_off
+
+
+@in_virtual_time
 async def test_time_limit_stops_the_build_or_says_that_it_did_not() -> None:
     for works in (True, False):
         dokku = DetachedDokku(cancel_works=works)
