@@ -142,6 +142,14 @@ def read_channel(text: str) -> str:
     return text.strip()
 
 
+def _runner(value: object) -> object:
+    text = value.strip() if isinstance(value, str) else "?"
+    if text and not is_app_name(text):
+        fix = "Write it as `apps:list` shows it: lower-case letters, digits, dots and hyphens."
+        raise Wrong("not a name that Dokku gives an app", fix)
+    return text
+
+
 def _channels(value: object) -> object:
     if not isinstance(value, (list, tuple, set, frozenset)):
         raise Wrong("not a list", 'Write e.g. ["C0123ABCD"].')
@@ -187,14 +195,7 @@ DokkuApp = Annotated[
         "Write it as `apps:list` shows it.",
     ),
 ]
-RunnerApp = Annotated[
-    str,
-    _text(
-        lambda text: not text or is_app_name(text),
-        "not a name that Dokku gives an app",
-        "Write it as `apps:list` shows it: lower-case letters, digits, dots and hyphens.",
-    ),
-]
+RunnerApp = Annotated[str, BeforeValidator(_runner)]
 CommandName = Annotated[
     str,
     _text(

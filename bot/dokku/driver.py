@@ -254,11 +254,11 @@ class Driver(Dokku):
         return reports.read_runs(self._checked(argv, answer).out, self._mask(runner))
 
     async def build_head(self, app: str, build_id: str) -> str | None:
-        stream = await self.follow(app, build_id, ())
+        stream = await self._follow(app, build_id, ())
         try:
             async with asyncio.timeout(self._limits.head_s):
-                async for lines in stream.lines():
-                    return reports.read_build_head(lines[0])
+                async for _ in stream.lines():
+                    return reports.read_build_head(stream.head or "")
         except TimeoutError:
             return None
         finally:
@@ -266,6 +266,9 @@ class Driver(Dokku):
         return None
 
     async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> DeployStream:
+        return await self._follow(app, build_id, seen)
+
+    async def _follow(self, app: str, build_id: str, seen: Sequence[str]) -> FollowedBuild:
         async def is_over() -> bool:
             own = [one for one in await self.builds(app) if one.id == build_id]
             return all(one.status is not BuildStatus.RUNNING for one in own)

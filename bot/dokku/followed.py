@@ -37,6 +37,8 @@ class FollowedBuild(Stream):
         self._first: list[Line] | None = [] if seen else None
         """What was sent at once, until it is compared with `seen`."""
         self._is_over = is_over
+        self.head: str | None = None
+        """The first line as it was sent, to compare and never to show."""
         super().__init__(ssh, command, **more)
 
     @property
@@ -53,6 +55,8 @@ class FollowedBuild(Stream):
             self._compare()
 
     def _keep(self, lines: Sequence[Line]) -> None:
+        if self.head is None and lines:
+            self.head = lines[0].text
         if self._first is None:
             super()._keep(lines)
             return

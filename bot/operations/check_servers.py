@@ -13,6 +13,7 @@ from bot.deployments.app_names import did_you_mean
 from bot.deployments.model import AppPolicy, Deployment
 from bot.deployments.ports import Catalog, Dokku
 from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer
+from bot.dokku.commands import RUNNER_CLIENT
 from bot.errors import BotError, Declined, DokkuError, OtherScheduler
 from bot.git import GitRefs
 from bot.operations.database import open_records
@@ -65,7 +66,10 @@ async def _check_server(
     checks.append(await _check_clock(f"{what} clock", name, settings, dokku, within_s))
     try:
         async with asyncio.timeout(within_s * 4):
-            return [*checks, *await _check_apps(name, settings, dokku)]
+            known = await dokku.apps()
+            if dokku.runner:
+                checks.append(await _check_runner(f"{what} runner", known, dokku))
+            return [*checks, *await _check_apps(name, settings, known, dokku)]
     except (DokkuError, TimeoutError) as error:
         found = f"its apps could not be read: {sentence(error)}"
         return [*checks, wrong(what, found, "Check the server's load and disk.")]
@@ -163,9 +167,27 @@ def _instant(text: str) -> datetime | None:
 # --- apps
 
 
-async def _check_apps(name: str, settings: Settings, dokku: Dokku) -> Sequence[Check]:
+async def _check_runner(what: str, known: Sequence[str], dokku: Dokku) -> Check:
+    """Its SSH client is not tried: that would start a container."""
+    if not await dokku.keeps_records():
+        found = "the setting `runner` needs Dokku 0.38 or newer, so nothing can be deployed."
+        return wrong(what, found, "Upgrade Dokku, or remove the setting.")
+    if dokku.runner not in known:
+        fix = "Create it (docs/runner.md), or correct the setting `runner`."
+        meant = did_you_mean(dokku.runner, known).strip()
+        found = f"the server has no app {dokku.runner}, so nothing can be deployed."
+        return wrong(what, found, f"{meant} {fix}".strip())
+    return fine(
+        what,
+        f"the app {dokku.runner} exists. Whether its SSH client can log in shows "
+        f"`dokku run {dokku.runner} {RUNNER_CLIENT} version` on the server.",
+    )
+
+
+async def _check_apps(
+    name: str, settings: Settings, known: Sequence[str], dokku: Dokku
+) -> Sequence[Check]:
     """The apps with a table; without any, one app of the server as a sample."""
-    known = await dokku.apps()
     catalog = settings.catalog()
     policies = [one for one in catalog.listed() if one.server == name]
     if not policies and known:

@@ -30,7 +30,7 @@ from bot.ssh_target import SshTarget
         ),
         (Deployment, SettingsTable, {"max_duration"}),
         (AppPolicy, SettingsTable, {"max_duration"}),
-        (SshTarget, ServerTable, {"port", "user"}),
+        (SshTarget, ServerTable, {"port", "runner", "user"}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

@@ -1,7 +1,10 @@
 """Deploys in one-off containers of a runner app: nothing that happens to the bot ends them."""
 
+from datetime import timedelta
 from pathlib import Path
 
+from bot.operations.check import run_checks
+from bot.operations.findings import Check, State
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_processes import an_app, open_processes
 
@@ -13,6 +16,12 @@ def use_runner(world: World, *, exists: bool = True) -> None:
     if exists:
         world.simulators.dokku.create_app("runner", deployed_sha="a" * 40)
     (world.folder / "deploybot.toml").write_text('[servers.default]\nrunner = "runner"\n')
+
+
+async def checked(world: World) -> list[Check]:
+    """What `deploybot check` says of runners."""
+    found = await run_checks(environ=world.environ, folder=world.folder)
+    return [one for one in found if one.what.endswith("runner")]
 
 
 def one_offs(world: World) -> int:
@@ -88,7 +97,10 @@ async def test_cancel_ends_the_build_of_a_runner(tmp_path: Path) -> None:
 async def test_runner_that_cannot_be_used(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         use_runner(world, exists=False)
-        await world.start_bot()
+        (one,) = await checked(world)
+        assert one.state is State.WRONG
+        assert one.found == "the server has no app runner, so nothing can be deployed."
+        await world.start_bot(timing={"record_wait": timedelta(seconds=1)})
         await world.deploy()
         said = shown(await world.until_message("Failed"))
         assert "The server has no app runner, which its setting `runner` names" in said
@@ -96,6 +108,9 @@ async def test_runner_that_cannot_be_used(tmp_path: Path) -> None:
 
         world.simulators.dokku.create_app("runner", deployed_sha="a" * 40)
         world.simulators.dokku.refuse_one_offs_for_test()
+        (one,) = await checked(world)
+        assert one.state is State.OK
+        assert "dokku run runner /app/dokku-ssh version" in one.found
         await world.deploy()
         await world.posted(2)
         said = shown(await world.until_message("Failed", "before a build began"))

@@ -147,7 +147,7 @@ def _default(setting: FieldInfo) -> str:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     match value:
-        case None | frozenset() if not value:
+        case None | frozenset() | "" if not value:
             return "-"
         case timedelta():
             return f"`{show_duration(value)}`"

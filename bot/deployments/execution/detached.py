@@ -50,15 +50,24 @@ class DetachedStart(Start):
                 row.dokku_app, repo, row.pinned, runner=runner, may_send=self._owned.has_right
             )
         except CommandFailed as failed:
-            proof = DetachedRun(self._dokku, clock=self._clock, timing=self._timing)
-            if await proof.left_trace(row, self._timing.record_wait):
-                return None  # it runs all the same
+            if await self._may_run(row):
+                return None
             raise Declined(
                 f"Dokku started no container of {runner}, which the server's setting `runner` "
                 f"names, so nothing was started: {failed}"
             ) from failed
         await self._owned.record(before=replace(row.before, run=run))
         return None
+
+    async def _may_run(self, row: Deployment) -> bool:
+        """Whether a start that Dokku reported as failed runs all the same, as far as is known."""
+        proof = DetachedRun(self._dokku, clock=self._clock, timing=self._timing)
+        try:
+            return await proof.left_trace(row, self._timing.record_wait)
+        except DokkuError as error:
+            # It must not be sent again: what it began is looked for.
+            log.warning("start_not_answered", deployment_id=row.id, why=str(error))
+            return True
 
 
 class DetachedWorker(Worker):
@@ -73,6 +82,11 @@ class DetachedWorker(Worker):
         self._sent_at: float | None = None
         self._followed_at: float | None = None
         self._unconfirmed_at: float | None = None
+
+    def is_running(self) -> bool:
+        """Whether a shutdown should wait for it: once its container is there, it needs no bot."""
+        before = self.owned.row.before
+        return super().is_running() and not (before is not None and before.run)
 
     async def poll(self, *, read_request: bool = True) -> None:
         """As `Worker`. After the time limit, what still runs is not followed any longer."""
@@ -132,11 +146,13 @@ class DetachedWorker(Worker):
         if known.phase in FETCHED or row.phase in FETCHED:
             self._attempt.building.set()
         try:
-            return await self._dokku.follow(row.dokku_app, row.build_id or "", seen)
+            stream = await self._dokku.follow(row.dokku_app, row.build_id or "", seen)
         except DokkuError as error:
             log.info("build_not_followed", deployment_id=self.owned.id, why=str(error))
             await self._wait_for_next_look()  # enough failed polls end it
             return None
+        self.owned.note(cut_off=False)
+        return stream
 
     async def _find_build(self) -> bool:
         """Wait until its build record is known. False: the evidence decides without one.

@@ -177,11 +177,11 @@ class Dispatcher:
         for worker in self._workers.values():
             worker.hold_back()
         notice_s = min(self._timing.hand_over_notice.total_seconds(), timeout_s)
-        await self._wait_for(timeout_s - notice_s, Worker.is_running)
+        await self._wait_for(timeout_s - notice_s, lambda worker: worker.is_running())
         for worker in self._workers.values():
             if worker.is_running():
                 worker.owned.note(Urgency.NOW, handed_over=True)
-        await self._wait_for(notice_s, Worker.is_running)
+        await self._wait_for(notice_s, lambda worker: worker.is_running())
         await self._wait_for(
             self._timing.drain_grace.total_seconds(), lambda worker: not worker.runs
         )

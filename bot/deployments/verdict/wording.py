@@ -339,8 +339,10 @@ def describe(evidence: Evidence, rule: str) -> str:
     if not evidence.keeps_records:
         shown += f" (this Dokku keeps none), {_lock_words(evidence)}"
     others = f"; others: {list_records(evidence.others)}" if evidence.others else ""
+    before = evidence.before
+    ran = f" (ran in {before.run or before.runner})" if before.runner else ""
     return (
-        f"rule {rule}; exit status {evidence.exit_status}; record {shown}; containers {seen}; "
+        f"rule {rule}; exit status {evidence.exit_status}{ran}; record {shown}; containers {seen}; "
         f"markers {markers}{others}"
     )
 

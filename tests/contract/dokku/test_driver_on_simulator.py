@@ -11,7 +11,7 @@ from bot.deployments.model import LogFacts, LogMarker
 from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
-from bot.errors import CommandFailed, OutcomeUnknown, Unreachable, Withheld
+from bot.errors import CommandFailed, Declined, OutcomeUnknown, Unreachable, Withheld
 from bot.redaction import Redactor
 from bot.simulators.dokku.host import DokkuHost
 from bot.simulators.dokku.sshd import DokkuServer, open_dokku
@@ -218,3 +218,52 @@ async def test_stalled_server_makes_a_question_fail(simulated: DokkuServer, driv
         await quick.apps()
     assert quick.health is not None
     simulated.heal_for_test()
+
+
+async def test_deploy_in_a_container_is_found_and_followed(driver: Driver, host: DokkuHost) -> None:
+    host.create_app("runner", deployed_sha=OLD)
+    host.hold_for_test(APP, at="build step 2/")
+    name = await driver.run_detached(APP, REPO, NEW, runner="runner")
+    await host.until(lambda: host.holding(APP))
+    assert list(await driver.one_offs("runner")) == [name]
+    build = (await driver.builds(APP))[0]
+    assert build.status is BuildStatus.RUNNING
+    assert await driver.build_head(APP, build.id) == f"{REPO}#{NEW}"
+
+    first = await driver.follow(APP, build.id, ())
+    seen = await anext(aiter(first.lines()))
+    await first.close()
+    assert host.apps[APP].runs, "closing it ends nothing"
+    second = await driver.follow(APP, build.id, seen)
+    host.release_for_test(APP)
+    lines = [*seen]
+    async with asyncio.timeout(60):
+        async for batch in second.lines():
+            lines += batch
+    await second.close()
+    assert lines == host.apps[APP].records[-1].log.decode().splitlines()
+    assert second.exit_status is None
+    assert LogMarker.DEPLOYED in second.facts.markers
+    assert await driver.one_offs("runner") == {}
+    assert await driver.build_head(APP, build.id) == f"{REPO}#{NEW}"
+
+
+async def test_runner_that_does_not_exist_starts_nothing(driver: Driver, host: DokkuHost) -> None:
+    before = len(host.apps[APP].records)
+    with pytest.raises(Declined, match="has no app runner, which its setting `runner` names"):
+        await driver.run_detached(APP, REPO, NEW, runner="runner")
+    assert len(host.apps[APP].records) == before
+    assert await driver.one_offs("runner") == {}
+
+
+async def test_source_of_a_build_is_compared_unmasked(simulated: DokkuServer) -> None:
+    target = ssh_target(
+        port=simulated.port, pem=simulated.client_key_pem, known_hosts=simulated.known_hosts
+    )
+    async with aclosing(Connection("production", target)) as connection:
+        driver = Driver(connection, redactor=Redactor([NEW]))
+        await deploy(driver)
+        build = (await driver.builds(APP))[0]
+        lines, _ = await driver.build_output(APP, build.id)
+        assert NEW not in "".join(lines)
+        assert await driver.build_head(APP, build.id) == f"{REPO}#{NEW}"

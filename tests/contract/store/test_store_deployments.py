@@ -109,6 +109,13 @@ def _was_stopped(snapshot: Snapshot | None) -> bool:
     "snapshot",
     [
         Snapshot(builds=None, report=AppReport(), containers=None),
+        Snapshot(
+            builds=frozenset(),
+            report=AppReport(),
+            containers=Containers(),
+            runner="runner",
+            run="runner.run.3676",
+        ),
         Snapshot(builds=frozenset(), report=AppReport(), containers=Containers()),
         Snapshot(builds=frozenset(), report=AppReport(), containers=Containers(stopped=True)),
     ],

@@ -296,6 +296,16 @@ def test_max_running_per_server(tmp_path: Path) -> None:
         assert "servers.default.max_running: " in refused(tmp_path, toml=table.format(wrong))
 
 
+def test_runner_of_a_server(tmp_path: Path) -> None:
+    table = '[servers.default]\nhost = "x"\nssh_key = "k"\nknown_hosts = "k"\nrunner = {}\n'
+
+    assert load(tmp_path, toml=table.format('"my-runner"')).servers["default"].runner == "my-runner"
+    assert load(tmp_path, toml=table.format('""')).servers["default"].runner == ""
+    assert load(tmp_path).servers["default"].runner == ""
+    for wrong in ('"My Runner"', '"a b"', '"-x"', '"a;b"', "1"):
+        assert "servers.default.runner: " in refused(tmp_path, toml=table.format(wrong))
+
+
 def test_approvals_of_an_app(tmp_path: Path) -> None:
     toml = '[apps.myapp]\napproval = "second_person"\napprovers = ["U0123", "S0456"]\n'
     settings = load(tmp_path, toml=toml, DEPLOYBOT_APPROVAL_TTL="90m")

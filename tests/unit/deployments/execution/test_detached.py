@@ -86,6 +86,22 @@ async def test_kill_and_takeover_start_nothing_again() -> None:
 
 
 @in_virtual_time
+async def test_shutdown_waits_for_no_build() -> None:
+    rig, dokku = a_detached_rig()
+    build = await rig.begun()
+    build.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    began = rig.clock.monotonic()
+    assert await rig.stop(timeout_s=600) == 1
+    assert rig.clock.monotonic() - began < 5
+    again = a_rig(store=rig.store, dokku=dokku)
+    await again.until(lambda: len(dokku.followers) > 1)
+    build.succeed()
+    row = await again.until_ended(within_s=60)
+    assert (row.phase, row.attempt, dokku.started) == (Phase.SUCCEEDED, 1, 1)
+
+
+@in_virtual_time
 async def test_unanswered_start_is_found_by_its_build() -> None:
     rig, dokku = a_detached_rig(loses_answer=True)
     build = await rig.begun()
@@ -185,6 +201,17 @@ async def test_container_that_dokku_does_not_start_is_refused() -> None:
 
 
 @in_virtual_time
+async def test_start_that_failed_and_runs_all_the_same_is_not_sent_again() -> None:
+    rig, dokku = a_detached_rig()
+    dokku.fail("run_detached", CommandFailed("run:detached runner", 1, "", "a hook failed"))
+    dokku.fail("one_offs", DOWN)
+    await rig.until(lambda: "one_offs" in dokku.asked)
+    dokku.begin(NAME).succeed()
+    row = await rig.until_ended(within_s=90)
+    assert (row.phase, dokku.asked.count("run_detached")) == (Phase.SUCCEEDED, 1)
+
+
+@in_virtual_time
 async def test_runner_needs_build_records() -> None:
     rig, dokku = a_detached_rig(keeps=False)
     row = await rig.until_ended(within_s=30)
@@ -216,6 +243,22 @@ async def test_cancel_that_kills_nothing_leaves_the_build_to_its_result() -> Non
     build.succeed()
     row = await rig.until_ended(within_s=60)
     assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
+
+
+@in_virtual_time
+async def test_cancel_is_carried_out_by_the_next_process() -> None:
+    rig, dokku = a_detached_rig(cancel_works=False)
+    build = await rig.begun()
+    build.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    await rig.cancel()
+    await rig.until_phase(Phase.CANCELLING)
+    await rig.crash()
+    dokku.cancel_works = True
+    again = a_rig(store=rig.store, dokku=dokku)
+    row = await again.until_ended(within_s=120)
+    assert (row.phase, row.live, dokku.started) == (Phase.CANCELLED, Live.PREVIOUS, 1)
+    assert not again.progress().cut_off
 
 
 @in_virtual_time
