@@ -4,12 +4,15 @@ What decides about trying a command again is one fact: was it sent?
 """
 
 import asyncio
+import getpass
 import math
+import os
 import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import asyncssh
 from asyncssh.channel import SSHChannel
@@ -63,14 +66,24 @@ class Patience:
 class Command:
     """A command that is being opened, and, once opened, its process."""
 
-    def __init__(self, argv: Argv, *, limits: SshLimits, may_send: MaySend | None = None) -> None:
+    def __init__(
+        self,
+        argv: Argv,
+        *,
+        limits: SshLimits,
+        follows: bool = False,
+        may_send: MaySend | None = None,
+    ) -> None:
+        """`follows`: it may print on for ever. Its answer is what came until it was silent."""
         self.argv = argv
+        self.follows = follows
         self.may_send = may_send
         self.channel: SSHChannel[bytes] | None = None
         self.process: asyncssh.SSHClientProcess[bytes] | None = None
         self.refused = False
         """The server answered that it will not run the command."""
         self._most_bytes = limits.answer_bytes
+        self._quiet_s, self._followed_s = limits.quiet_s, limits.followed_s
 
     @property
     def sent(self) -> bool:
@@ -119,6 +132,8 @@ class Command:
         process = self.process
         if process is None:
             raise OutcomeUnknown(f"`{self.argv[0]}` was sent, but no answer came back.")
+        if self.follows:
+            return await self._until_silent(process)
         try:
             stdout, stderr = await asyncio.gather(
                 self._read(process.stdout), self._read(process.stderr)
@@ -131,6 +146,37 @@ class Command:
         if status is None:
             raise self.lost()
         return Answer(exit_status=status, stdout=stdout, stderr=stderr)
+
+    async def _until_silent(self, process: asyncssh.SSHClientProcess[bytes]) -> Answer:
+        """Read what it prints until nothing more comes; then leave it."""
+        parts: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._followed_s
+        try:
+            with suppress(TimeoutError):
+                while sum(map(len, parts)) < self._most_bytes:
+                    # A slow server may take longer for the first byte than for the rest.
+                    until = min(ends, loop.time() + self._quiet_s) if parts else ends
+                    async with asyncio.timeout_at(until):
+                        data = await process.stdout.read(CHUNK)
+                    if not data:
+                        break
+                    parts.append(data)
+        except (asyncssh.Error, OSError) as err:
+            raise self.lost() from err
+        self.close()
+        return Answer(exit_status=process.exit_status or 0, stdout=b"".join(parts), stderr=b"")
+
+    async def is_gone(self) -> bool:
+        """Whether its channel is free again; one that was left gets a moment for that."""
+        if not self.follows:
+            return True
+        try:
+            async with asyncio.timeout(self._quiet_s):
+                await self.closed()
+        except TimeoutError:
+            return False
+        return True
 
     def lost(self) -> OutcomeUnknown:
         """Make the error for a connection that was lost after the command was sent."""
@@ -230,3 +276,19 @@ def cut(ssh: asyncssh.SSHClientConnection) -> None:
         with suppress(OSError):  # it is closed already
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     ssh.abort()
+
+
+def name_the_user(name: str) -> None:
+    """Tell asyncssh a user and a home where a container's UID has neither.
+
+    It asks for both before it looks at any option (asyncssh 2.24, `SSHClientConnectionOptions`),
+    and raises if there is none. Nothing here reads a user's own files.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        os.environ["LOGNAME"] = name
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"

@@ -6,12 +6,9 @@ until it ends; a lost connection raises nothing, only the exit status is missing
 """
 
 import asyncio
-import getpass
-import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -20,7 +17,14 @@ import structlog
 
 from bot.deployments.dokku_facts import Pace
 from bot.deployments.ports import MaySend
-from bot.dokku.channel import Answer, Command, ConnectionEvents, Patience, SharedConnection
+from bot.dokku.channel import (
+    Answer,
+    Command,
+    ConnectionEvents,
+    Patience,
+    SharedConnection,
+    name_the_user,
+)
 from bot.dokku.commands import Argv
 from bot.dokku.limits import SshLimits
 from bot.dokku.login_failures import explain
@@ -95,18 +99,24 @@ class Connection:
         self._health = None
 
     async def run(
-        self, argv: Argv, *, timeout_s: float, heavy: bool = False, may_send: MaySend | None = None
+        self,
+        argv: Argv,
+        *,
+        timeout_s: float,
+        heavy: bool = False,
+        follows: bool = False,
+        may_send: MaySend | None = None,
     ) -> Answer:
         """Ask a question. Any exit status is an answer.
 
         A slow server gets more time than `timeout_s`. `heavy`: one at a time; waiting for the
-        turn does not count.
+        turn does not count. `follows`: it may print on for ever, and is read until it is silent.
 
         Raises: Unreachable, when nothing was sent (within the time it was tried again); Slow or
         another OutcomeUnknown, when it was sent and no exit status came back in time; OddReport,
         for an endless answer.
         """
-        command = Command(argv, limits=self.limits, may_send=may_send)
+        command = Command(argv, limits=self.limits, follows=follows, may_send=may_send)
         if not heavy:
             return await self._run(command, timeout_s, self._patience[False])
         await self._take_turn(command, timeout_s)
@@ -204,11 +214,15 @@ class Connection:
             raise Unreachable(str(err)) from err
         try:
             answer = await command.answer()
+            gone = await command.is_gone()
         except BaseException:
             command.close()
             self._keep_channel(shared, command, retire=False)
             raise
-        shared.free_channel()
+        if gone:
+            shared.free_channel()
+        else:
+            self._keep_channel(shared, command, retire=True)
         return answer
 
     async def _start(self, command: Command) -> SharedConnection:
@@ -319,7 +333,7 @@ class Connection:
         return ssh
 
     async def _connect(self, alive_s: float, alive_count: int) -> asyncssh.SSHClientConnection:
-        _name_the_user(self._target.user)
+        name_the_user(self._target.user)
         return await asyncssh.connect(
             self._target.host,
             self._target.port,
@@ -382,19 +396,3 @@ class Connection:
     def _report_count(self) -> None:
         if self._on_connections is not None:
             self._on_connections(self.name, len(self._open))
-
-
-def _name_the_user(name: str) -> None:
-    """Tell asyncssh a user and a home where a container's UID has neither.
-
-    It asks for both before it looks at any option (asyncssh 2.24, `SSHClientConnectionOptions`),
-    and raises if there is none. Nothing here reads a user's own files.
-    """
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):  # OSError since Python 3.13
-        os.environ["LOGNAME"] = name
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = "/"

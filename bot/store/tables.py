@@ -46,7 +46,7 @@ from bot.deployments.refs import Commit, Commits
 from bot.deployments.states import RUNNING
 from bot.names import bare_repo
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -126,6 +126,7 @@ deployments = Table(
     Column("attempt", Integer, nullable=False),
     Column("before", JSON(none_as_null=True)),
     Column("build_id", Words),
+    Column("left_build", Words),
     Column("exit_status", BigInteger),
     Column("url", Words),
     Column("previous_sha", Words),

@@ -28,6 +28,7 @@ from bot.deployments.progress import Progress
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, may_move
 from bot.deployments.timing import Timing
+from bot.deployments.verdict.server_cancel import LogWatch
 from bot.errors import DatabaseDown, DokkuError, LeaseLost, StoreError
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,8 @@ class WorkerContext:
     read_commits: Callable[[Deployment], None]
     """Read what it ships, in the background. Returns at once."""
     polls: Polls
+    logs: LogWatch
+    """What is seen of the logs of builds without a connection."""
     timing: Timing
     clock: Clock
     stream_ended: Callable[[Deployment, int | None, LogFacts], Coroutine[Any, Any, None]]
