@@ -25,6 +25,7 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Polls, Store, Urgency
 from bot.deployments.progress import Progress
+from bot.deployments.state.lease import ACTS_FOR
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, may_move
 from bot.deployments.timing import Timing
@@ -37,9 +38,6 @@ T = TypeVar("T")
 
 KNOWN_GOOD = 3
 """Good deployments needed before a usual duration is shown."""
-ACTS_FOR = 3 / 4
-"""How much of a lease (15 of 20 s) its owner acts for without renewing it. The rest is for clocks
-that run apart."""
 REQUESTS_FRESH_S = 1.0
 REFUSED_BY_LOCK = "refused_by_lock"
 """Audit word: Dokku refused the start, nothing ran, it keeps its position in the queue."""

@@ -187,11 +187,7 @@ class LateVerdicts:
         build_id, app = row.build_id, row.dokku_app
         if build_id is None or (row.cancel is None and row.failure is not Failure.TIMED_OUT):
             return False
-        dokku, began = self._servers.get(row.server), self._clock.monotonic()
-
-        def may_act() -> bool:
-            return self._clock.monotonic() - began < self._timing.late_look.total_seconds()
-
+        dokku = self._servers.get(row.server)
         if not (await self._logs.look(dokku, app, build_id)).grew:
             return False
         sent = AuditEntry(
@@ -199,8 +195,8 @@ class LateVerdicts:
         )
         async with queue_held(
             self._store, row.target, self._replica, clock=self._clock, timing=self._timing
-        ) as held:
-            if not held:
+        ) as may_act:
+            if may_act is None:
                 return False
             # Proves the lease to the database, too.
             await self._deployments.correct(row, audit=sent)

@@ -176,18 +176,14 @@ class ServerCancels:
     async def _send(self, found: _Found, actor: Actor, through: str) -> None:
         """Send it from here: no worker owns the build. Nothing of the app starts meanwhile."""
         row, timing, clock = found.row, self._timing, self._clock
-        began = clock.monotonic()
-
-        def may_act() -> bool:
-            return clock.monotonic() - began < timing.lease.total_seconds()
-
         async with AsyncExitStack() as stack:
             if found.of is not None and found.of.phase in ENDINGS:
                 lease = leased(self._store, found.of.id, self._replica, 2 * timing.lease)
                 if await stack.enter_async_context(lease) is None:
                     raise Declined(BUSY)
             held = queue_held(self._store, row.target, self._replica, clock=clock, timing=timing)
-            if not await stack.enter_async_context(held):
+            may_act = await stack.enter_async_context(held)
+            if may_act is None:
                 raise Declined(BUSY)
             fresh = await self._store.ask_cancel(
                 found.subject.id, actor, clock.now(), through=through, build=found.build_id

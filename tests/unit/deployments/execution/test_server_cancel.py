@@ -1,11 +1,13 @@
 """A build that lives on without a connection: who may cancel it on the server, and when."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
+from bot.deployments.state.lease import queue_held
 from bot.deployments.verdict.left_builds import ASKED, SENT
 from bot.errors import Declined
 from tests.support.fake_dokku import BUILDING, FakeDokku, FakeStream
@@ -194,3 +196,34 @@ async def test_late_look_cancels_what_was_to_be_stopped_and_lives(
     assert len(rig.dokku.cancels) == sent
     assert row.live is (Live.PREVIOUS if sent else Live.UNKNOWN)
     assert row.failure is failure
+
+
+@in_virtual_time
+async def test_owner_acts_on_a_click_that_another_replica_took() -> None:
+    rig, _ = await left_alone()
+    other = a_rig(store=rig.store, dokku=rig.dokku)
+    await press(other)
+    row = await rig.until_ended(within_s=15)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.cancels) == 1
+
+
+@in_virtual_time
+async def test_nothing_of_the_app_starts_while_a_cancel_is_sent() -> None:
+    dokku = FakeDokku()
+    dokku.add_record("p1", source="git-hook")
+    rig = a_rig(waiting(), waiting(**LATER), dokku=dokku)
+    await rig.passes(7)
+    row = first(rig)
+    held: dict[str, Any] = {"clock": rig.clock, "timing": rig.timing}
+    async with queue_held(rig.store, row.target, "clicks", **held) as holds:
+        assert holds is not None
+        assert holds()
+        async with queue_held(rig.store, row.target, "late", **held) as second:
+            assert second is None
+        dokku.set_status("p1", BuildStatus.CANCELED, -1)
+        await rig.passes(9)
+        assert dokku.streams == []
+        await rig.passes(2)
+        assert not holds()  # 15 s after the claim
+    await rig.dokku.stream()
