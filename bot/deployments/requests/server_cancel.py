@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from bot.clock import Clock
 from bot.deployments.dokku_facts import BuildRecord
 from bot.deployments.model import Actor, Deployment
@@ -23,6 +25,8 @@ from bot.deployments.verdict.left_builds import NOTHING_SENT, only_running, refu
 from bot.deployments.verdict.outside_changes import UNRECORDED, describe_build
 from bot.deployments.verdict.server_cancel import LogSeen, LogWatch, cancel_on_server
 from bot.errors import Declined, DokkuError, OutcomeUnknown
+
+log = structlog.get_logger(__name__)
 
 BUSY = f"Another look at it is under way. {NOTHING_SENT} Try again in a few seconds."
 FOLLOWED = (
@@ -198,6 +202,12 @@ class ServerCancels:
                 clock=clock,
                 timing=timing,
             )
+        log.info(
+            "server_cancel_sent",
+            deployment_id=found.subject.id,
+            build_id=found.build_id,
+            why="approved",
+        )
         self._hooks.look_for_work()
         if found.of is not None:
             self._hooks.spawn(self._look_late())
