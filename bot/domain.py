@@ -15,10 +15,12 @@ from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.refs import Refs
 from bot.deployments.requests.access import Access
+from bot.deployments.requests.server_cancel import ServerCancels
 from bot.deployments.requests.service import Service
 from bot.deployments.requests.submit import DispatcherHooks, RequestResolver, ShippedCommits
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.timing import Timing
+from bot.deployments.verdict.server_cancel import LogWatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +68,12 @@ def assemble_domain(
         servers=ports.servers, refs=ports.refs, names=names, store=ports.store
     )
     commits = ShippedCommits(deployments=deployments, refs=ports.refs, spawn=tasks.spawn)
+    logs = LogWatch(clock=clock, timing=timing)
     late_verdicts = LateVerdicts(
         replica=replica,
         servers=ports.servers,
         deployments=deployments,
+        logs=logs,
         timing=timing,
         clock=clock,
         spawn=tasks.spawn,
@@ -86,6 +90,7 @@ def assemble_domain(
             check_start=access.check_start,
             read_commits=commits.read,
             polls=ports.polls,
+            logs=logs,
             timing=timing,
             clock=clock,
             stream_ended=late_verdicts.stream_ended,
@@ -94,6 +99,11 @@ def assemble_domain(
         removal=removal,
         max_running=max_running,
         is_latest=_latest_rule(ports.catalog),
+    )
+    hooks = DispatcherHooks(
+        look_for_work=dispatcher.look_for_work,
+        cancel_requested=dispatcher.cancel_requested,
+        spawn=tasks.spawn,
     )
     service = Service(
         deployments=deployments,
@@ -105,12 +115,20 @@ def assemble_domain(
         timing=timing,
         clock=clock,
         removal=removal,
-        hooks=DispatcherHooks(
-            look_for_work=dispatcher.look_for_work,
-            cancel_requested=dispatcher.cancel_requested,
-            spawn=tasks.spawn,
-        ),
+        hooks=hooks,
         commits=commits,
+        server_cancels=ServerCancels(
+            replica=replica,
+            deployments=deployments,
+            catalog=ports.catalog,
+            servers=ports.servers,
+            access=access,
+            logs=logs,
+            hooks=hooks,
+            look_late=late_verdicts.look,
+            timing=timing,
+            clock=clock,
+        ),
     )
     crash_watch = CrashWatch(
         replica=replica,

@@ -152,6 +152,21 @@ class BuildRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogEnd:
+    """The last lines that a build has printed so far. Of each only a hash: nothing is shown."""
+
+    lines: tuple[int, ...] = ()
+
+    def goes_on_from(self, earlier: "LogEnd") -> bool:
+        """Whether the build has printed since: Dokku only ever appends to a build's log.
+
+        A read that was cut short is the beginning of the earlier one, and proves nothing; nor does
+        one that follows nothing.
+        """
+        return bool(earlier.lines) and self.lines != earlier.lines[: len(self.lines)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppReport:
     """What `apps:report` says that we use."""
 

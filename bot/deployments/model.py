@@ -243,6 +243,8 @@ class Deployment:
     attempt: int = 1
     before: Snapshot | None = None
     build_id: str | None = None
+    left_build: str | None = None
+    """Its build that was seen to go on long after the connection to it was lost."""
     exit_status: int | None = None
     """Of Dokku's command; None: it has not ended, or its status was never received."""
     url: str | None = None
@@ -382,13 +384,11 @@ class AuditEntry:
 class Event:
     """Something that the outside is notified of; written in the transaction of the change.
 
-    The store turns it into outbox rows: one per webhook endpoint that wants it and, for ends
-    and corrections, one thread mention.
+    One outbox row per webhook endpoint that wants it; for ends and corrections also a mention.
     """
 
     type: str
-    """`deployment.started`, `deployment.finished`, `deployment.corrected`; for the thread only:
-    `deployment.note`, `deployment.approval`."""
+    """`deployment.`, and `started`, `finished`, `corrected`; for the thread: `note`, `approval`."""
     text: str | None = None
     """Of a `deployment.note`: the sentence for the thread. Notes go nowhere else."""
     mentions: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, Pace
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, LogEnd, Pace
 from bot.deployments.model import (
     Actor,
     AppKey,
@@ -106,6 +106,10 @@ class Dokku(Protocol):
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         """The whole text of an ended build, cleaned and redacted, with what it states."""
+        ...
+
+    async def log_end(self, app: str, build_id: str) -> LogEnd:
+        """The end of the log of a build that may still print. Takes a second or more."""
         ...
 
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
@@ -354,9 +358,19 @@ class Store(Protocol):
         ...
 
     async def ask_cancel(
-        self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
+        self,
+        deployment_id: str,
+        actor: Actor,
+        at: datetime,
+        *,
+        through: str = "service",
+        build: str | None = None,
     ) -> Deployment:
-        """Write the cancel request, once; a second one changes nothing. Audited with `through`."""
+        """Write the cancel request, once; a second one changes nothing. Audited with `through`.
+
+        `build`: of that build on the server, audited each time. The deployment whose build it is
+        gets the cancel request, even if it has ended; a waiting one that it is in front of none.
+        """
         ...
 
     async def unfinished(self) -> Sequence[Deployment]:

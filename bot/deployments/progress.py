@@ -19,6 +19,10 @@ class Blocker:
     """It has run for longer than a deployment may: it may never end by itself."""
     advice: str = ""
     """What an operator can do about it; empty: it passes by itself."""
+    build: str | None = None
+    """Of a build that approvers may cancel on the server: its id."""
+    left: bool = False
+    """It is the build of the deployment ahead, whose connection to it was lost."""
     by: Actor | None = None
     """Of a lock: who holds it."""
     until: datetime | None = None

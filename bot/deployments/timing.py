@@ -90,6 +90,18 @@ class Timing:
     """How often a store that refuses the last lines is asked again."""
     silent_intervals: int = 5
     """A connection that sends nothing for this many poll intervals no longer counts as contact."""
+    log_grows_within: timedelta = timedelta(seconds=2)
+    """Between two looks at the log of a build that may live, where no earlier look is known."""
+    log_looked_lately: timedelta = timedelta(seconds=30)
+    """A look older than this does not count as the earlier one."""
+    record_fresh: timedelta = timedelta(seconds=2)
+    """How old an answer about a build may be when `builds:cancel`, which takes no id, is sent. What
+    waits needs longer to see that the build has ended, to start and to take the deploy lock."""
+    server_cancel_pause: timedelta = timedelta(seconds=30)
+    """After a request to cancel a build on the server, so long none is taken again."""
+    queue_hold_tries: int = 10
+    queue_hold_pause: timedelta = timedelta(milliseconds=500)
+    """How often, and how long after each other, the first of a queue is tried to be held back."""
     cancel_tries: int = 5
     cancel_pause: timedelta = timedelta(seconds=1)
 

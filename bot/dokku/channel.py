@@ -83,14 +83,24 @@ class _Process(asyncssh.SSHClientProcess[bytes]):
 class Command:
     """A command that is being opened, and, once opened, its process."""
 
-    def __init__(self, argv: Argv, *, limits: SshLimits, may_send: MaySend | None = None) -> None:
+    def __init__(
+        self,
+        argv: Argv,
+        *,
+        limits: SshLimits,
+        follows: bool = False,
+        may_send: MaySend | None = None,
+    ) -> None:
+        """`follows`: it may print on for ever. Its answer is what came until it was silent."""
         self.argv = argv
+        self.follows = follows
         self.may_send = may_send
         self.channel: SSHChannel[bytes] | None = None
         self.process: asyncssh.SSHClientProcess[bytes] | None = None
         self.refused = False
         """The server answered that it will not run the command."""
         self._most_bytes = limits.answer_bytes
+        self._quiet_s, self._followed_s = limits.quiet_s, limits.followed_s
 
     @property
     def sent(self) -> bool:
@@ -128,6 +138,8 @@ class Command:
         process = self.process
         if process is None:
             raise OutcomeUnknown(f"`{self.argv[0]}` was sent, but no answer came back.")
+        if self.follows:
+            return await self._until_silent(process)
         try:
             stdout, stderr = await asyncio.gather(
                 self._read(process.stdout), self._read(process.stderr)
@@ -140,6 +152,37 @@ class Command:
         if status is None:
             raise self.lost()
         return Answer(exit_status=status, stdout=stdout, stderr=stderr)
+
+    async def _until_silent(self, process: asyncssh.SSHClientProcess[bytes]) -> Answer:
+        """Read what it prints until nothing more comes; then leave it."""
+        parts: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._followed_s
+        try:
+            with suppress(TimeoutError):
+                while sum(map(len, parts)) < self._most_bytes:
+                    # A slow server may take longer for the first byte than for the rest.
+                    until = min(ends, loop.time() + self._quiet_s) if parts else ends
+                    async with asyncio.timeout_at(until):
+                        data = await process.stdout.read(CHUNK)
+                    if not data:
+                        break
+                    parts.append(data)
+        except (asyncssh.Error, OSError) as err:
+            raise self.lost() from err
+        self.close()
+        return Answer(exit_status=process.exit_status or 0, stdout=b"".join(parts), stderr=b"")
+
+    async def is_gone(self) -> bool:
+        """Whether its channel is free again; one that was left gets a moment for that."""
+        if not self.follows:
+            return True
+        try:
+            async with asyncio.timeout(self._quiet_s):
+                await self.closed()
+        except TimeoutError:
+            return False
+        return True
 
     def lost(self) -> OutcomeUnknown:
         """Make the error for a connection that was lost after the command was sent."""

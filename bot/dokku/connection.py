@@ -99,18 +99,24 @@ class Connection:
         self._health = None
 
     async def run(
-        self, argv: Argv, *, timeout_s: float, heavy: bool = False, may_send: MaySend | None = None
+        self,
+        argv: Argv,
+        *,
+        timeout_s: float,
+        heavy: bool = False,
+        follows: bool = False,
+        may_send: MaySend | None = None,
     ) -> Answer:
         """Ask a question. Any exit status is an answer.
 
         A slow server gets more time than `timeout_s`. `heavy`: one at a time; waiting for the
-        turn does not count.
+        turn does not count. `follows`: it may print on for ever, and is read until it is silent.
 
         Raises: Unreachable, when nothing was sent (within the time it was tried again); Slow or
         another OutcomeUnknown, when it was sent and no exit status came back in time; OddReport,
         for an endless answer.
         """
-        command = Command(argv, limits=self.limits, may_send=may_send)
+        command = Command(argv, limits=self.limits, follows=follows, may_send=may_send)
         if not heavy:
             return await self._run(command, timeout_s, self._patience[False])
         await self._take_turn(command, timeout_s)
@@ -199,11 +205,15 @@ class Connection:
             shared = await self._start_again(command, err)
         try:
             answer = await command.answer()
+            gone = await command.is_gone()
         except BaseException:
             command.close()
             self._keep_channel(shared, command, retire=False)
             raise
-        shared.free_channel()
+        if gone:
+            shared.free_channel()
+        else:
+            self._keep_channel(shared, command, retire=True)
         return answer
 
     async def _start_again(self, command: Command, first: _NotSent) -> SharedConnection:

@@ -15,6 +15,7 @@ from bot.deployments.dokku_facts import (
     BuildStatus,
     Container,
     Containers,
+    LogEnd,
     Pace,
 )
 from bot.deployments.model import LogFacts
@@ -191,6 +192,12 @@ class Driver(Dokku):
         log.feed(lines)
         shown += [line.shown for line in lines]
         return shown, log.facts
+
+    async def log_end(self, app: str, build_id: str) -> LogEnd:
+        argv = commands.builds_output(app, build_id)
+        answer = self._checked(argv, await self._run(argv, follows=True))
+        # The last line may have come in part.
+        return LogEnd(lines=tuple(map(hash, answer.stdout.split(b"\n")[:-1])))
 
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         # Each poll after a restart asks for the same lines. A hash keeps none of them in memory.
@@ -371,11 +378,16 @@ class Driver(Dokku):
         return self._checked(argv, await self._run(argv, may_send=may_send))
 
     async def _run(
-        self, argv: Argv, *, heavy: bool = False, may_send: MaySend | None = None
+        self,
+        argv: Argv,
+        *,
+        heavy: bool = False,
+        follows: bool = False,
+        may_send: MaySend | None = None,
     ) -> Answer:
         usual_s = self._limits.question_s * (self._limits.heavy_times if heavy else 1)
         run = self._connection.run
-        return await run(argv, timeout_s=usual_s, heavy=heavy, may_send=may_send)
+        return await run(argv, timeout_s=usual_s, heavy=heavy, follows=follows, may_send=may_send)
 
     def _mask(self, app: str) -> Mask:
         return self._secrets.redactor(app).text

@@ -49,6 +49,10 @@ class SshLimits:
     """Questions at once that cost a server much (`ps:inspect`): more only compete for its CPU."""
     heavy_times: int = 2
     """How many times as long as another question such a one may take."""
+    quiet_s: float = 1.0
+    """A log that is followed has been read when nothing more came for this long."""
+    followed_s: float = 4.0
+    """The longest look at a log that never falls silent, or that is empty."""
     abandoned_s: float = 120.0
     """A connection whose answer did not come in time is closed after this time."""
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import structlog
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, LogEnd
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku, MaySend, ServerHealth, Servers
 from bot.dokku.connection import Connection, ConnectionsHook
@@ -151,6 +151,9 @@ class UnknownServer(Dokku):
         self._refuse(app)
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
+        self._refuse(app, build_id)
+
+    async def log_end(self, app: str, build_id: str) -> LogEnd:
         self._refuse(app, build_id)
 
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:  # noqa: ARG002 - as the port

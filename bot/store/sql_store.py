@@ -25,6 +25,7 @@ from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING, check_move
 from bot.errors import Duplicate, StaleState
 from bot.outbox import Planner
+from bot.store.cancels import write_cancel
 from bot.store.database import Clash, Database, DatabaseClock, NowMs, Transaction, whole
 from bot.store.leases import SqlLeases, SqlLocks, guard_first, guard_request, guard_start, hold
 from bot.store.logs import SqlLogs
@@ -34,7 +35,6 @@ from bot.store.tables import (
     all_values,
     audit,
     audit_values,
-    cancel_values,
     commits_values,
     deployments,
     fact_values,
@@ -179,17 +179,18 @@ class SqlStore:
 
     @whole
     async def ask_cancel(
-        self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
+        self,
+        deployment_id: str,
+        actor: Actor,
+        at: datetime,
+        *,
+        through: str = "service",
+        build: str | None = None,
     ) -> Deployment:
+        request = CancelRequest(by=actor, at=at)
         async with self.database.write() as tx:
-            asked = await tx.connection.execute(
-                update(deployments)
-                .where(deployments.c.id == deployment_id, deployments.c.cancel_at.is_(None))
-                .where(deployments.c.phase.not_in(ENDINGS))
-                .values(cancel_values(CancelRequest(by=actor, at=at)))
-            )
-            if asked.rowcount:
-                entry = AuditEntry(actor=actor, through=through, action="cancel_asked")
+            entry = await write_cancel(tx, deployment_id, request, through=through, build=build)
+            if entry is not None:
                 await self._audit(tx, deployment_id, entry)
             tx.announce("cancel", deployment_id)
             query = select(deployments).where(deployments.c.id == deployment_id)

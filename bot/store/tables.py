@@ -126,6 +126,7 @@ deployments = Table(
     Column("attempt", Integer, nullable=False),
     Column("before", JSON(none_as_null=True)),
     Column("build_id", Words),
+    Column("left_build", Words),
     Column("exit_status", BigInteger),
     Column("url", Words),
     Column("previous_sha", Words),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers
+from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, LogEnd
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream, Dokku, MaySend
 from tests.support.fake_dokku import FakeDokku
@@ -46,6 +46,9 @@ class DokkuOfApps(Dokku):
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         return await self.of[app].build_output(app, build_id)
+
+    async def log_end(self, app: str, build_id: str) -> LogEnd:
+        return await self.of[app].log_end(app, build_id)
 
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         return await self.of[app].facts_of(app, lines)

@@ -11,6 +11,7 @@ from bot.deployments.dokku_facts import (
     BuildStatus,
     Container,
     Containers,
+    LogEnd,
     Pace,
 )
 from bot.deployments.model import LogFacts, LogMarker, Phase
@@ -156,6 +157,8 @@ class FakeDokku(Dokku):
     login_s: float = 0.1
     cancel_s: float | None = None
     """How long `builds:cancel` waits for its turn; None: as every question."""
+    log_end_s: float = 1.0
+    """How long a look at a log that may grow takes."""
     record_after_s: float = 0.4
     makes_records: bool = True
     cancel_works: bool = True
@@ -250,9 +253,16 @@ class FakeDokku(Dokku):
 
     async def build_output(self, app: str, build_id: str) -> tuple[Sequence[str], LogFacts]:
         await self._answer("build_output")
-        printed = (one.printed for one in self.streams if one.build_id == build_id)
-        lines = list(self.texts.get(build_id) or next(printed, ()))
+        lines = self._printed(build_id)
         return lines, read_facts(lines)
+
+    def _printed(self, build_id: str) -> list[str]:
+        printed = (one.printed for one in self.streams if one.build_id == build_id)
+        return list(self.texts.get(build_id) or next(printed, ()))
+
+    async def log_end(self, app: str, build_id: str) -> LogEnd:
+        await self._answer("log_end", self.log_end_s)
+        return LogEnd(lines=tuple(map(hash, self._printed(build_id))))
 
     async def facts_of(self, app: str, lines: Sequence[str]) -> LogFacts:
         return read_facts(lines)
@@ -267,6 +277,9 @@ class FakeDokku(Dokku):
         for stream in self.streams:
             if not stream.ended:
                 stream.end(141, BuildStatus.CANCELED, -1)
+        for record in list(self.records):
+            if record.status is BuildStatus.RUNNING and record.kind == "build":
+                self.set_status(record.id, BuildStatus.CANCELED, -1)
         return True
 
     async def deploy(

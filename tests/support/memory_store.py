@@ -26,6 +26,7 @@ from bot.deployments.queue.rules import find_twin
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, SECOND_START, WAITING, may_move
 from bot.deployments.store_parts import Leases, Locks, Logs, Replica
+from bot.deployments.verdict.left_builds import ASKED, BUILD
 from bot.errors import (
     DatabaseDown,
     Duplicate,
@@ -377,14 +378,24 @@ class MemoryStore(Calls, Store):
         self.end("withdraw")
 
     async def ask_cancel(
-        self, deployment_id: str, actor: Actor, at: datetime, *, through: str = "service"
+        self,
+        deployment_id: str,
+        actor: Actor,
+        at: datetime,
+        *,
+        through: str = "service",
+        build: str | None = None,
     ) -> Deployment:
         await self.begin("ask_cancel")
         row = self._stored(deployment_id)
-        if row.cancel is None and row.phase not in ENDINGS:
+        its_own = row.phase not in ENDINGS if build is None else row.build_id == build
+        new = row.cancel is None and its_own
+        if new:
             row = replace(row, cancel=CancelRequest(by=actor, at=at))
             self.rows[deployment_id] = row
-            entry = AuditEntry(actor=actor, through=through, action="cancel_asked")
+        if new or build is not None:
+            action, detail = ("cancel_asked", {}) if build is None else (ASKED, {BUILD: build})
+            entry = AuditEntry(actor=actor, through=through, action=action, detail=detail)
             self.audit.append((deployment_id, entry))
         self._tell("cancel", deployment_id)
         self.end("ask_cancel")

@@ -41,6 +41,7 @@ from bot.deployments.requests.service import Service
 from bot.deployments.state.repository import DeploymentCache, DeploymentRepository
 from bot.deployments.states import ENDINGS
 from bot.deployments.timing import Timing
+from bot.deployments.verdict.server_cancel import LogWatch
 from bot.dokku.servers import UnknownServer
 from bot.domain import Ports, assemble_domain
 from bot.errors import SlackError
@@ -436,6 +437,7 @@ def a_rig(
             check_start=may_start,
             read_commits=lambda _deployment: None,
             polls=polls,
+            logs=LogWatch(clock=clock, timing=times),
             timing=times,
             clock=clock,
             stream_ended=domain.late_verdicts.stream_ended,

@@ -1,9 +1,11 @@
 """docs/commands.md, made from the tables of commands and buttons."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from bot.deployments.model import Actor, Deployment, Live, Phase, Trigger
+from bot.deployments.model import Actor, Deployment, Failure, Live, Phase, Trigger
+from bot.deployments.progress import Blocker, Progress
 from bot.slack.listeners.clicks import ActionButton
 from bot.slack.listeners.commands import COMMANDS, usage_of
 from bot.slack.listeners.log_window import LOG_BUTTONS
@@ -142,6 +144,11 @@ offers the commit that Dokku's own record named when the deployment started. Tha
 verified by deploybot*. `/deploy rollback` asks before it deploys such a commit.
 {lasting} keep working on old messages.
 
+`Cancel on the server` is for a build that goes on although the bot's connection to it was lost, and
+for someone else's build in front of the queue that takes longer than a deployment may. It shows
+only you whose build it is, how long it runs, whether its log grows, and the risk, and asks. Dokku
+before 0.38 can't do this, so there is no button.
+
 `Details` shows only you what a result rests on: the rule that decided and its evidence, Dokku's
 build, and the containers before and after. Below the answer to `/deploy status APP` it shows how
 the containers that run now compare with those that the last verified deployment left. `Older` and
@@ -195,9 +202,18 @@ def commands_page() -> str:
 def _shown_while(button: ActionButton) -> str:
     """The states that show it, for a deployment with a commit to roll back to and nothing live."""
     return ", ".join(
-        name
-        for name, phase in _SAMPLES.items()
-        if any(button.shows(Situation(deployment=_sample(phase, sha))) for sha in ("0" * 40, None))
+        name for name, phase in _SAMPLES.items() if any(map(button.shows, _situations(phase)))
+    )
+
+
+def _situations(phase: Phase) -> Iterator[Situation]:
+    yield Situation(deployment=_sample(phase, "0" * 40))
+    usual = _sample(phase, None)
+    yield Situation(deployment=usual)
+    left = replace(usual, build_id="b", left_build="b", live=Live.UNKNOWN)
+    yield Situation(
+        deployment=replace(left, failure=Failure.TIMED_OUT if phase is Phase.FAILED else None),
+        progress=Progress(blocker=Blocker(what="", build="b")),
     )
 
 
@@ -224,7 +240,7 @@ def _sample(phase: Phase, proven: str | None) -> Deployment:
 
 
 def _asked(button: ActionButton) -> str:
-    return button.confirm.title if button.confirm else ""
+    return button.confirm.title if button.confirm else button.asks
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -244,7 +244,7 @@ class Dispatcher:
             self._unresolved.look(awaiting)
         taken = [one.target for one in running]
         locks = await self._look_at_locks(unfinished)
-        waiting = self._waiting_list.update(queued, taken, self._workers.keys(), locks, awaiting)
+        waiting = self._waiting_list.update(queued, running, self._workers.keys(), locks, awaiting)
         no_place = waiting_for_slot(waiting, taken, self._max_running, self._blocked)
         for deployment_id, phrase in no_place.items():
             if deployment_id not in self._workers:

@@ -25,9 +25,11 @@ from bot.deployments.model import (
 )
 from bot.deployments.ports import Polls, Store, Urgency
 from bot.deployments.progress import Progress
+from bot.deployments.state.lease import ACTS_FOR
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import ENDINGS, RUNNING, may_move
 from bot.deployments.timing import Timing
+from bot.deployments.verdict.server_cancel import LogWatch
 from bot.errors import DatabaseDown, DokkuError, LeaseLost, StoreError
 
 log = structlog.get_logger(__name__)
@@ -36,9 +38,6 @@ T = TypeVar("T")
 
 KNOWN_GOOD = 3
 """Good deployments needed before a usual duration is shown."""
-ACTS_FOR = 3 / 4
-"""How much of a lease (15 of 20 s) its owner acts for without renewing it. The rest is for clocks
-that run apart."""
 REQUESTS_FRESH_S = 1.0
 REFUSED_BY_LOCK = "refused_by_lock"
 """Audit word: Dokku refused the start, nothing ran, it keeps its position in the queue."""
@@ -56,6 +55,8 @@ class WorkerContext:
     read_commits: Callable[[Deployment], None]
     """Read what it ships, in the background. Returns at once."""
     polls: Polls
+    logs: LogWatch
+    """What is seen of the logs of builds without a connection."""
     timing: Timing
     clock: Clock
     stream_ended: Callable[[Deployment, int | None, LogFacts], Coroutine[Any, Any, None]]

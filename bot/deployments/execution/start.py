@@ -44,6 +44,7 @@ INSTEAD = "Nothing was started; deploy this app with git push"
 """Where the bot could not prove the result."""
 PASSED_OVER = frozenset({*ENDINGS, Phase.AWAITING_APPROVAL})
 """Phases of a newer request that, if it was never started, does not replace this deployment."""
+UNPROVEN = "an earlier deployment with an unknown result"
 ANOTHER_DEPLOY = "another deploy outside the bot"
 """What it waits for, until the next look names it."""
 
@@ -252,23 +253,22 @@ class Start:
         if isinstance(other, Blocker):
             return Blocked(other.what, blocker=other)
         row = self._owned.row
-        what = await self._describe(other)
+        own = await self._is_own(other)
         known = blocker(
             other,
-            what,
+            f"{UNPROVEN} (Dokku build {other.id})" if own else describe_build(other),
             app=row.dokku_app,
             now=self._clock.now(),
             longest=row.max_duration,
             known=self._owned.deployments.progress(row.id).blocker,
+            own=own,
         )
-        return Blocked(what, blocker=known)
+        return Blocked(known.what, blocker=known)
 
-    async def _describe(self, build: BuildRecord) -> str:
+    async def _is_own(self, build: BuildRecord) -> bool:
         row = self._owned.row
         recent = await self._owned.ask(lambda store: store.recent(app=row.app, server=row.server))
-        if any(one.build_id == build.id for one in recent):
-            return f"an earlier deployment with an unknown result (Dokku build {build.id})"
-        return describe_build(build)
+        return any(one.build_id == build.id for one in recent)
 
     async def _claim_app(self, ready: Ready) -> None:
         row, snapshot = ready.row, ready.snapshot

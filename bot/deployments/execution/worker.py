@@ -9,10 +9,10 @@ import structlog
 
 from bot.clock import first_of
 from bot.deployments.execution.attempt import SHOWN_LINES, Attempt
-from bot.deployments.execution.cancel import Canceller
 from bot.deployments.execution.finish import Finish, PatientReader, ResultWriter
 from bot.deployments.execution.log_recorder import LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
+from bot.deployments.execution.server_cancel import carry_out_cancel, note_left_build
 from bot.deployments.execution.start import Blocked, NotStarted, Ready, Start
 from bot.deployments.execution.watchdog import Cap, Contact, Watchdog
 from bot.deployments.lock import AppLocked
@@ -175,6 +175,7 @@ class Worker:
                 await self._keep_checking(evidence.output.url)
             case LookAgain():
                 self.owned.note(reading_end=False, cut_off=True)
+                await note_left_build(self.owned, self._attempt, evidence.record, self._context)
                 await self._wait_for_next_look()
             case StartAgain():
                 return await self._start_again(evidence, decision)
@@ -228,17 +229,11 @@ class Worker:
         if self._recorder is not None:
             await self._recorder.flush()
 
-    def begin_cancel(self) -> None:
-        """Start to carry a cancel out, if the connection is open. Returns at once.
-
-        Without a connection nothing is sent: another process might be hit.
-        """
-        stream = self._attempt.open_stream
-        if stream is not None and not self._is_cancelling():
-            canceller = Canceller(
-                self.owned, self._dokku, self._collector, self._attempt, stream, self._context
-            )
-            self._cancelling = self._context.spawn(canceller.run())
+    def begin_cancel(self, *, at_cap: bool = False) -> None:
+        """Start to carry a cancel out. Returns at once."""
+        if self._cancelling is None or self._cancelling.done():
+            parts = self.owned, self._dokku, self._collector, self._attempt, self._context
+            self._cancelling = self._context.spawn(carry_out_cancel(*parts, at_cap=at_cap))
 
     async def poll(self, *, read_request: bool = True) -> None:
         """One poll: show the answer, and act on what it says about contact and time limit."""
@@ -257,7 +252,7 @@ class Worker:
         finally:  # also while polls fail
             match self._watchdog.check_cap(is_cancelling=self._is_cancelling()):
                 case Cap.REACHED:
-                    self.begin_cancel()
+                    self.begin_cancel(at_cap=True)
                 case Cap.OVER:
                     self._attempt.stop_waiting()
                 case Cap.NOT_REACHED:
@@ -397,4 +392,6 @@ class Worker:
         return self.owned.row.phase is Phase.CANCELLING and watched
 
     def _is_cancelling(self) -> bool:
-        return self._cancelling is not None and not self._cancelling.done()
+        """Whether a cancel is being carried out over the connection: the cap waits for that."""
+        busy = self._cancelling is not None and not self._cancelling.done()
+        return busy and self._attempt.open_stream is not None

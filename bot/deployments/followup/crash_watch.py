@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
-from bot.deployments.followup.lease import leased
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event
 from bot.deployments.ports import Servers
+from bot.deployments.state.lease import leased
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
 from bot.errors import DokkuError, StoreError

@@ -16,18 +16,20 @@ from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import last_attempt
 from bot.deployments.execution.finish import Command, Finish, rollback_commit
-from bot.deployments.followup.lease import leased
 from bot.deployments.model import BOT, AuditEntry, Deployment, Event, Failure, Live, LogFacts
 from bot.deployments.ports import Servers
+from bot.deployments.state.lease import leased, queue_held
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.states import status_of
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.collector import EvidenceCollector, Read, Stability
 from bot.deployments.verdict.decisions import Ended, ReadAgain, StartAgain, WatchRelease
 from bot.deployments.verdict.evidence import Evidence
+from bot.deployments.verdict.left_builds import BUILD, SENT
 from bot.deployments.verdict.rules import decide
+from bot.deployments.verdict.server_cancel import LogWatch, cancel_on_server
 from bot.deployments.verdict.wording import describe, reason_of
-from bot.errors import DokkuError, StaleState, StoreError
+from bot.errors import Declined, DokkuError, StaleState, StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ class LateVerdicts:
         replica: str,
         servers: Servers,
         deployments: DeploymentRepository,
+        logs: LogWatch,
         timing: Timing,
         clock: Clock,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
@@ -61,6 +64,7 @@ class LateVerdicts:
         self._servers = servers
         self._deployments = deployments
         self._store = deployments.store
+        self._logs = logs
         self._timing = timing
         self._clock = clock
         self._spawn = spawn
@@ -164,12 +168,52 @@ class LateVerdicts:
             lines = read.log
             await self._store.logs.replace(row.id, lines, fence=row.fence)
         result = await self._result(finish, row, read.evidence, began)
+        if result is None and await self._cancel_left_build(row):
+            await self._clock.sleep(self._timing.look_again)
+            read = await finish.read(row, self._command(row, output, lines))
+            result = await self._result(finish, row, read.evidence, began)
         if result is None or result.ended.live is Live.UNKNOWN:
             return
         if await self._is_replaced(row):
             return  # while it was looked into: what was read may be the newer one's
         evidence = replace(read.evidence, others=result.others)
         await self._correct(_with_what_was_learnt(row, read, result), evidence, result.ended, lines)
+
+    async def _cancel_left_build(self, row: Deployment) -> bool:
+        """Cancel its build on the server, if that was intended and it provably lives.
+
+        Intended: someone asked to cancel it, or its time was over. Whether anything was sent.
+        """
+        build_id, app = row.build_id, row.dokku_app
+        if build_id is None or (row.cancel is None and row.failure is not Failure.TIMED_OUT):
+            return False
+        dokku = self._servers.get(row.server)
+        if not (await self._logs.look(dokku, app, build_id)).grew:
+            return False
+        sent = AuditEntry(
+            actor=BOT, through="late", action=SENT, detail={BUILD: build_id, "why": "its log grows"}
+        )
+        async with queue_held(
+            self._store, row.target, self._replica, clock=self._clock, timing=self._timing
+        ) as may_act:
+            if may_act is None:
+                return False
+            # Proves the lease to the database, too.
+            await self._deployments.correct(row, audit=sent)
+            try:
+                await cancel_on_server(
+                    dokku,
+                    app,
+                    build_id,
+                    may_act=may_act,
+                    clock=self._clock,
+                    timing=self._timing,
+                )
+            except Declined as declined:
+                log.info("server_cancel_not_sent", deployment_id=row.id, why=str(declined))
+                return False
+        log.info("server_cancel_sent", deployment_id=row.id, build_id=build_id)
+        return True
 
     def _finish(self, row: Deployment) -> Finish:
         dokku = self._servers.get(row.server)

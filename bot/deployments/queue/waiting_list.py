@@ -11,7 +11,7 @@ import structlog
 from bot.clock import Clock, duration_words
 from bot.deployments.lock import Lock
 from bot.deployments.locks.rules import blocker_of
-from bot.deployments.model import AppKey, Deployment, Failure
+from bot.deployments.model import Deployment, Failure
 from bot.deployments.progress import Blocker
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import is_expired, queue_positions, superseded
@@ -53,15 +53,15 @@ class WaitingList:
     def update(
         self,
         queued: Sequence[Deployment],
-        busy: Collection[AppKey],
+        running: Collection[Deployment],
         owned: Collection[str],
         locked: Mapping[str, Lock] = NO_LOCKS,
         awaiting: Sequence[Deployment] = (),
     ) -> Sequence[Deployment]:
         """Show positions, remove what must leave; returns those that still wait for their turn.
 
-        `busy`: apps with a running deployment. `owned`: deployments that a worker of this
-        replica has; they are left to it. `locked`: those that a lock stops; those behind them
+        `running`: each is in front of all others of its app. `owned`: deployments that a worker of
+        this replica has; they are left to it. `locked`: those that a lock stops; those behind them
         pass them, for the lock's holder may deploy. `awaiting`: those that await approval.
         """
         waiting = [row for row in queued if row.id in owned or not self._is_over(row)]
@@ -69,14 +69,16 @@ class WaitingList:
         gone = self._supersede(asked, locked) if len(asked) > 1 else ()
         waiting = [row for row in waiting if row.id not in gone]
         by_id = {row.id: row for row in waiting}
+        ahead = {row.target: row for row in running}
         for deployment_id, position in queue_positions(waiting, locked).items():
             if deployment_id in owned:
                 continue
             if deployment_id in locked:
                 self._show_lock(deployment_id, position, locked[deployment_id])
             else:
-                behind = position > 1 or by_id[deployment_id].target in busy
-                self._show(deployment_id, position, behind=behind)
+                first = ahead.get(by_id[deployment_id].target)
+                behind = position > 1 or first is not None
+                self._show(deployment_id, position, left_by(first), behind=behind)
         return [row for row in waiting if row.id not in locked]
 
     def _supersede(self, waiting: Sequence[Deployment], locked: Collection[str]) -> Collection[str]:
@@ -104,11 +106,13 @@ class WaitingList:
                 cause = f"Nobody approved it within {duration_words(ttl)}"
                 self._end(row, partial(self._removal.fail, row, Failure.EXPIRED, cause))
 
-    def _show(self, deployment_id: str, position: int, *, behind: bool) -> None:
+    def _show(
+        self, deployment_id: str, position: int, left: Blocker | None, *, behind: bool
+    ) -> None:
         known = self._deployments.progress(deployment_id)
         waits_for, blocker = known.waits_for, known.blocker
         if behind:
-            waits_for, blocker = ONE_BEFORE, None
+            waits_for, blocker = ONE_BEFORE, left
         elif waits_for == ONE_BEFORE or (blocker is not None and blocker.by is not None):
             waits_for, blocker = None, None
         self._deployments.note_waiting(
@@ -145,6 +149,13 @@ class WaitingList:
             log.warning("not_removed", deployment_id=deployment_id, why=str(error))
         finally:
             self._being_removed.discard(deployment_id)
+
+
+def left_by(running: Deployment | None) -> Blocker | None:
+    """What is in front of those behind it: a build that goes on without the bot's connection."""
+    if running is None or running.build_id is None or running.left_build != running.build_id:
+        return None
+    return Blocker(what=ONE_BEFORE, since=running.started_at, build=running.build_id, left=True)
 
 
 def expiry_cause(waits_for: str, blocker: Blocker | None, now: datetime) -> str:

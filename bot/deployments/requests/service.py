@@ -33,6 +33,7 @@ from bot.deployments.queue.rules import refuse_too_many
 from bot.deployments.requests.access import Access
 from bot.deployments.requests.approvals import Approvals
 from bot.deployments.requests.queries import Queries
+from bot.deployments.requests.server_cancel import ServerCancels
 from bot.deployments.requests.submit import (
     DispatcherHooks,
     RequestResolver,
@@ -85,11 +86,12 @@ class Service:
         removal: QueueRemoval,
         hooks: DispatcherHooks,
         commits: ShippedCommits,
+        server_cancels: ServerCancels,
     ) -> None:
         reader = LiveReader(
             store=deployments.store, servers=servers, catalog=catalog, names=names, timing=timing
         )
-        self.access = access
+        self.access, self.server_cancels = access, server_cancels
         self.locks = LockService(
             store=deployments.store,
             catalog=catalog,

@@ -92,21 +92,27 @@ def blocker(
     now: datetime,
     longest: timedelta,
     known: Blocker | None,
+    own: bool = False,
 ) -> Blocker:
     """A running record as what a deployment waits for.
 
     Its age is the duration that Dokku reports, so two clocks are never compared. `known` is what
     was shown before: for the same build its start is kept, as a new one would differ by a second
-    or two at each look. `longest` is how long a deployment may run.
+    or two at each look. `longest` is how long a deployment may run. `own`: an earlier deployment
+    of this bot started it, and its result is unknown.
     """
     since = None if record.duration is None else now - record.duration
     if known is not None and known.what == what and known.since is not None:
         since = known.since
+    stuck = since is not None and now - since > longest
+    # What others build may end by itself; and `builds:cancel` cannot end a restart.
+    offered = record.kind == "build" and (own or stuck)
     return Blocker(
         what=what,
         since=since,
-        stuck=since is not None and now - since > longest,
+        stuck=stuck,
         advice=how_to_end(record, app),
+        build=record.id if offered else None,
     )
 
 

@@ -27,6 +27,8 @@ class Permission(StrEnum):
     """Checked by the method of `Service` that the button's function calls."""
     CANCELLER = "the requester; approvers of the app, or its deployers where it has no approvers"
     """Checked by `Service.check_cancel`."""
+    SERVER_CANCELLER = "approvers of the app, or its deployers where it has no approvers"
+    """Checked by `ServerCancels`."""
     APPROVER = "approvers of the app; the requester where `approval` is `confirm`"
     """Checked by `Approvals`."""
 
@@ -58,6 +60,8 @@ class ActionButton(Button):
     permission: Permission
     """Shown on the docs page, guards nothing: the `Service` method that is called is the guard."""
     call: Callable[[Click], Awaitable[None]]
+    asks: str = ""
+    """What it asks first, where no dialog does."""
     works_when_hidden: bool = False
     """An old message may still show it, and a click on it then works as before."""
 

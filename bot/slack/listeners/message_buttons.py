@@ -10,10 +10,12 @@ from bot.slack.listeners.clicks import ActionButton, Click, Permission
 from bot.slack.listeners.details import show_deployment
 from bot.slack.listeners.locks import follow
 from bot.slack.listeners.log_window import open_log
+from bot.slack.listeners.questions import ask_server_cancel
 from bot.slack.render.blocks import Confirm, Situation, Style
 from bot.slack.render.deployment import ROLL_BACK
 from bot.slack.render.locks import FOLLOW_LABEL
 from bot.slack.render.proof import DETAILS
+from bot.slack.render.words import SERVER_CANCEL_LABEL, left_build
 
 
 async def _open_log(click: Click) -> None:
@@ -23,6 +25,10 @@ async def _open_log(click: Click) -> None:
 
 async def _cancel(click: Click) -> None:
     await cancel_deployment(click, await click.deployment())
+
+
+async def _ask_server_cancel(click: Click) -> None:
+    await ask_server_cancel(click, click.deployment_id, click.fixed)
 
 
 async def _retry(click: Click) -> None:
@@ -103,7 +109,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         label="Approve",
         shows=_can_be_approved,
         style=Style.PRIMARY,
-        fixes=lambda deployment: deployment.sha,
+        fixes=lambda now: now.deployment.sha,
         permission=Permission.APPROVER,
         call=approve_clicked,
         works_when_hidden=True,
@@ -148,6 +154,17 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         call=_cancel,
     ),
     ActionButton(
+        action_id="deployment_server_cancel",
+        label=SERVER_CANCEL_LABEL,
+        shows=lambda now: left_build(now.deployment, now.progress) is not None,
+        fixes=lambda now: left_build(now.deployment, now.progress),
+        style=Style.DANGER,
+        permission=Permission.SERVER_CANCELLER,
+        call=_ask_server_cancel,
+        asks="Cancel Dokku build …?",
+        works_when_hidden=True,
+    ),
+    ActionButton(
         action_id="deployment_follow",
         label=FOLLOW_LABEL,
         shows=_waits,
@@ -159,7 +176,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         label=ROLL_BACK,
         shows=_can_roll_back,
         leads=_leaves_worse,
-        fixes=lambda deployment: deployment.rollback_sha,
+        fixes=lambda now: now.deployment.rollback_sha,
         style=Style.DANGER,
         confirm=Confirm(
             title="Roll back?",
@@ -179,7 +196,7 @@ MESSAGE_BUTTONS: Sequence[ActionButton] = (
         label=ROLL_BACK,
         shows=_can_roll_back_unverified,
         leads=_leaves_worse,
-        fixes=lambda deployment: deployment.unverified_sha,
+        fixes=lambda now: now.deployment.unverified_sha,
         style=Style.DANGER,
         confirm=Confirm(
             title="Roll back, not verified?",

@@ -8,9 +8,11 @@ from bot.errors import BotError, Declined
 from bot.slack.listeners.again import cancel_deployment, deploy_again
 from bot.slack.listeners.clicks import ActionButton, Click, Permission
 from bot.slack.listeners.commands import run_line
-from bot.slack.listeners.questions import NO, YES_CANCEL, YES_ROLL_BACK
+from bot.slack.listeners.desk import as_answer
+from bot.slack.listeners.questions import NO, YES_CANCEL, YES_ROLL_BACK, YES_SERVER_CANCEL
 from bot.slack.listeners.suggestions import RUN
 from bot.slack.render.blocks import Situation, Style
+from bot.slack.render.words import SERVER_CANCEL_LABEL
 
 ANSWERED = "That was started already; nothing more was done."
 
@@ -39,6 +41,14 @@ async def _roll_back(click: Click) -> None:
         new = await deploy_again(_answering(click), deployment, back=True, sha=click.fixed)
         if new is None:
             raise Declined(ANSWERED)
+
+
+async def _cancel_on_server(click: Click) -> None:
+    async with _settling(click):
+        sentence = await click.desk.service.server_cancels.cancel(
+            click.deployment_id, click.fixed, click.asker.actor, click.trigger
+        )
+        await click.answers.say(as_answer(sentence))
 
 
 async def _run(click: Click) -> None:
@@ -86,6 +96,15 @@ QUESTION_BUTTONS: Sequence[ActionButton] = (
         style=Style.DANGER,
         permission=Permission.DEPLOYER,
         call=_roll_back,
+        works_when_hidden=True,
+    ),
+    ActionButton(
+        action_id=YES_SERVER_CANCEL,
+        label=SERVER_CANCEL_LABEL,
+        shows=_always,
+        style=Style.DANGER,
+        permission=Permission.SERVER_CANCELLER,
+        call=_cancel_on_server,
         works_when_hidden=True,
     ),
     ActionButton(

@@ -8,13 +8,16 @@ from datetime import datetime
 
 from bot.deployments.live.rollback import RollbackPlan
 from bot.deployments.model import Deployment
+from bot.deployments.requests.server_cancel import LeftBuild
+from bot.deployments.verdict.outside_changes import command_of
 from bot.slack.listeners.desk import Call
 from bot.slack.render import blocks as kit
 from bot.slack.render import words
 from bot.slack.render.blocks import Answer, Style
-from bot.slack.render.text import code, duration, inert, short_sha
+from bot.slack.render.text import clock_time, code, duration, inert, short_sha
 
 YES_CANCEL, YES_ROLL_BACK, NO = "answer_cancel", "answer_roll_back", "answer_no"
+YES_SERVER_CANCEL = "answer_server_cancel"
 """The buttons' action ids."""
 
 
@@ -45,6 +48,60 @@ async def ask_rollback(call: Call, plan: RollbackPlan) -> None:
             no="Leave it",
             value=kit.write_value(deployment.id, key=call.request_key, rest=plan.target.sha),
         )
+    )
+
+
+async def ask_server_cancel(call: Call, deployment_id: str, build_id: str | None) -> None:
+    """Ask whether to cancel a build on the server; says what is known of it. Declined."""
+    desk = call.desk
+    found = await desk.service.server_cancels.look(deployment_id, build_id, call.asker.actor)
+    await call.answers.ask(
+        _question(
+            server_cancel_words(found, name_server=desk.names_server),
+            yes=(words.SERVER_CANCEL_LABEL, YES_SERVER_CANCEL),
+            no="Leave it",
+            value=kit.write_value(deployment_id, key=call.request_key, rest=build_id),
+        )
+    )
+
+
+def server_cancel_words(found: LeftBuild, *, name_server: bool = True) -> str:
+    """Whose build it is, how long it has run, whether its log grows, and the risk."""
+    app, build = inert(found.app, 80), code(found.record.id)
+    where = f" on {inert(found.server, 60)}" if name_server else ""
+    lines = [f"Cancel Dokku build {build} of *{app}*{where}?", f"• {_whose(found)}"]
+    if found.record.duration is not None:
+        lines.append(f"• By Dokku's record it has run for {duration(found.record.duration)}.")
+    log = found.log
+    if log.grew:
+        lines.append("• Its log grew a moment ago: the build lives.")
+        lines.append(
+            "• *The risk*: if it is already releasing, the new release may serve, or a part of it."
+        )
+        return "\n".join(lines)
+    if log.grew_at is not None:
+        lines.append(f"• Its log last grew at {clock_time(log.grew_at)}.")
+    else:
+        lines.append(f"• Its log has not grown since the first look at {clock_time(log.since)}.")
+    look = code(f"builds:info {inert(found.record.app, 80)} {found.record.id}")
+    lines.append(
+        "• *The risk*: a dead build is shown as running while another process has its PID, and "
+        f"that process would be killed. An operator can look first with {look}."
+    )
+    return "\n".join(lines)
+
+
+def _whose(found: LeftBuild) -> str:
+    if found.of is None:
+        command = inert(command_of(found.record), 60)
+        return (
+            f"It was not started by this bot: Dokku's record says {command}, and does not say by "
+            "whom."
+        )
+    by = words.requester_words(found.of)
+    return (
+        f"It is the build of {code(found.of.ref)}, requested by {by}. The bot has no connection to "
+        "it any more."
     )
 
 

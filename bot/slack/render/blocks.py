@@ -148,7 +148,7 @@ class Situation:
     """A line of the log mentions an error."""
 
 
-def _fixes_nothing(_deployment: Deployment) -> str | None:
+def _fixes_nothing(_now: Situation) -> str | None:
     return None
 
 
@@ -182,7 +182,7 @@ class Button:
     confirm: Confirm | None = None
     leads: Callable[[Situation], bool] = _leads_never
     """Whether it comes before the others: the next sensible thing to do."""
-    fixes: Callable[[Deployment], str | None] = _fixes_nothing
+    fixes: Callable[[Situation], str | None] = _fixes_nothing
     """What a click means however much later it comes, such as the commit of a rollback."""
 
 
@@ -192,12 +192,13 @@ def button_row(
     """The block with the buttons to show, in order; no block when there are none."""
     shown = [one for one in buttons if one.shows(situation)]
     shown.sort(key=lambda one: not one.leads(situation))
-    drawn = [_draw(one, situation.deployment, name_server=name_server) for one in shown]
+    drawn = [_draw(one, situation, name_server=name_server) for one in shown]
     return [actions(drawn)] if drawn else []
 
 
-def _draw(shown: Button, deployment: Deployment, *, name_server: bool) -> Json:
-    value = write_value(deployment.id, rest=shown.fixes(deployment))
+def _draw(shown: Button, situation: Situation, *, name_server: bool) -> Json:
+    deployment = situation.deployment
+    value = write_value(deployment.id, rest=shown.fixes(situation))
     element = button(action_id=shown.action_id, label=shown.label, value=value)
     # A channel has many buttons with the same words. An app and a ref are deployed again and again,
     # so the time of the request belongs to it.

@@ -159,6 +159,7 @@ def _notes(deployment: Deployment, progress: Progress, *, name_server: bool) -> 
         *words.version_notes(deployment, progress),
         *words.cancel_notes(deployment, progress),
         *words.outside_notes(deployment, progress),
+        *words.left_notes(deployment, progress),
         *progress.notes,
     )
     shown = [txt.inert(note, NOTE_LONGEST) for note in notes[:MOST_NOTES]]

@@ -59,6 +59,8 @@ SUBJECTS = 5
 """How many commits are named, its own among them."""
 
 _FULL_SHA = re.compile("[0-9a-f]{40}")
+_LONGEST_BUILD_ID = 64
+"""A button carries it."""
 _SAY_NO_MORE = frozenset({"release"})
 """Steps that say no more than their phase."""
 _END_UNKNOWN = frozenset({Failure.LOST_CONTACT, Failure.TIMED_OUT, Failure.INTERRUPTED})
@@ -68,10 +70,21 @@ _HANDED_OVER = (
     "The bot is being restarted and hands this deployment over. Dokku may stop it meanwhile: this "
     "message will show what came of it."
 )
-_CANCEL_UNSAFE = (
-    "The connection was lost, so cancelling is unsafe: it could kill another process. The bot "
-    "reports the result when the deployment ends."
+_UNSAFE = "The connection was lost, so cancelling is unsafe: it could kill another process."
+_CANCEL_UNSAFE = f"{_UNSAFE} The bot reports the result when the deployment ends."
+_CANCEL_AWAITS_LIFE = (
+    f"{_UNSAFE} The bot cancels the build on the server once its log grows, which proves that it "
+    "lives."
 )
+SERVER_CANCEL_LABEL = "Cancel on the server"
+_LEFT = "The connection to this build was lost, and the build goes on without it."
+_LEFT_AHEAD = "The build ahead goes on although the connection to it was lost."
+_PRESS = (
+    f"Approvers of the app, or its deployers where it has none, can end it with "
+    f"{SERVER_CANCEL_LABEL}."
+)
+_UNPROVEN = frozenset({Failure.LOST_CONTACT, Failure.TIMED_OUT})
+"""Failures after which the build may still run."""
 
 
 def target_words(deployment: Deployment, *, name_server: bool = True) -> str:
@@ -141,6 +154,29 @@ def version_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]
     return ()
 
 
+def left_build(deployment: Deployment, progress: Progress) -> str | None:
+    """The build that approvers may cancel on the server: its own one, or the one ahead of it."""
+    build = deployment.build_id
+    if deployment.phase is Phase.QUEUED:
+        build = progress.blocker.build if progress.blocker else None
+    elif deployment.phase in COMMAND_RUNS:
+        build = build if deployment.left_build == build else None
+    else:
+        unproven = deployment.failure in _UNPROVEN and deployment.live is Live.UNKNOWN
+        build = build if unproven and not deployment.late_over else None
+    return build if build and len(build) <= _LONGEST_BUILD_ID else None
+
+
+def left_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
+    """That its build goes on without a connection, or the one ahead of it, and who can end it."""
+    if left_build(deployment, progress) is None or deployment.phase in ENDINGS:
+        return ()
+    if deployment.phase is not Phase.QUEUED:
+        return (_PRESS,) if deployment.cancel else (_LEFT, _PRESS)
+    left = progress.blocker is not None and progress.blocker.left
+    return (_LEFT_AHEAD, _PRESS) if left else (_PRESS,)
+
+
 def cancel_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
     """Why a cancel request cannot be carried out after a lost connection, and who can."""
     if not progress.cut_off or deployment.cancel is None:
@@ -151,7 +187,7 @@ def cancel_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:
         return (_CANCEL_UNSAFE, UNRECORDED.advice)
     if deployment.build_id is None:
         return (_CANCEL_UNSAFE,)
-    return (_CANCEL_UNSAFE, how_to_end_build(deployment.build_id, deployment.dokku_app))
+    return (_CANCEL_AWAITS_LIFE, how_to_end_build(deployment.build_id, deployment.dokku_app))
 
 
 def hand_over_notes(deployment: Deployment, progress: Progress) -> tuple[str, ...]:

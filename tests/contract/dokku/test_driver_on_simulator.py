@@ -42,7 +42,7 @@ async def driver(simulated: DokkuServer) -> AsyncIterator[Driver]:
     target = ssh_target(
         port=simulated.port, pem=simulated.client_key_pem, known_hosts=simulated.known_hosts
     )
-    limits = SshLimits(question_s=20)
+    limits = SshLimits(question_s=20, quiet_s=0.3)
     async with aclosing(Connection("production", target, limits=limits)) as connection:
         yield Driver(connection, redactor=Redactor())
 
@@ -267,3 +267,23 @@ async def test_source_of_a_build_is_compared_unmasked(simulated: DokkuServer) ->
         lines, _ = await driver.build_output(APP, build.id)
         assert NEW not in "".join(lines)
         assert await driver.build_head(APP, build.id) == f"{REPO}#{NEW}"
+
+
+async def test_log_of_a_living_build_is_read_and_left_again(
+    driver: Driver, host: DokkuHost, simulated: DokkuServer
+) -> None:
+    """Dokku follows it for ever; each look must give its channel back."""
+    simulated.limit_sessions_for_test(2)
+    host.hold_for_test(APP, at="build step 2/")
+    stream = await driver.deploy(APP, REPO, NEW)
+    await host.until(lambda: host.holding(APP))
+    (record,) = [one for one in await driver.builds(APP) if one.status is BuildStatus.RUNNING]
+    first = await driver.log_end(APP, record.id)
+    for _ in range(3):
+        assert not (await driver.log_end(APP, record.id)).goes_on_from(first)
+    host.hold_for_test(APP, at="build step 4/")
+    await host.until(lambda: [one.details.get("at") for one in host.journal].count("build step 4/"))
+    assert (await driver.log_end(APP, record.id)).goes_on_from(first)
+    assert first.lines
+    host.release_for_test(APP)
+    await stream.close()

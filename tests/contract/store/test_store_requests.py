@@ -9,6 +9,7 @@ import pytest
 
 from bot.deployments.model import CancelRequest, Deployment, MessagePlace, Phase, Who
 from bot.deployments.refs import Commit, Commits
+from bot.deployments.verdict.left_builds import ASKED, BUILD
 from bot.errors import Duplicate, LeaseLost, StaleState, Twin
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
@@ -35,6 +36,20 @@ async def test_ended_deployment_takes_no_cancel_request(store: SqlStore) -> None
     assert await store.ask_cancel(ended.id, ADA, BEGIN) == ended
     with pytest.raises(StaleState, match="not there"):
         await store.ask_cancel("nobody", ADA, BEGIN)
+
+
+async def test_request_about_a_build_cancels_only_the_deployment_whose_build_it_is(
+    store: SqlStore,
+) -> None:
+    """It may have ended unproven; and one that waits behind the build goes on waiting."""
+    ended = await move(store, await start(store), Phase.FAILED, build_id="b1")
+    assert (await store.ask_cancel(ended.id, ADA, BEGIN, build="b2")).cancel is None
+    for _ in range(2):
+        fresh = await store.ask_cancel(ended.id, ADA, BEGIN, through="button", build="b1")
+        assert fresh.cancel == CancelRequest(by=ADA, at=BEGIN)
+        assert fresh.phase is Phase.FAILED
+    trail = [one for _, one in await store.audit_of(ended.id) if one.action == ASKED]
+    assert [one.detail[BUILD] for one in trail] == ["b2", "b1", "b1"]
 
 
 async def test_message_place_is_kept_by_later_writes(store: SqlStore) -> None:

@@ -72,6 +72,18 @@ def test_outside_build_is_named_by_its_source() -> None:
     assert describe_build(record("")) == "another command outside the bot (Dokku build b9)"
 
 
+def test_only_what_builds_cancel_can_end_and_nobody_awaits_is_offered() -> None:
+    def offered(one: BuildRecord, *, own: bool = False) -> str | None:
+        found = blocker(one, PHRASE, app="web", now=NOW, longest=LONGEST, known=None, own=own)
+        return found.build
+
+    short, long = timedelta(minutes=1), timedelta(minutes=31)
+    assert offered(record(duration=short)) is None
+    assert offered(record(duration=long)) == "b9"
+    assert offered(record(duration=short), own=True) == "b9"
+    assert offered(record("ps:restart", kind="deploy", duration=long)) is None
+
+
 def test_command_always_has_a_name() -> None:
     assert command_of(record("git-hook")) == "git push"
     assert command_of(record("new:thing")) == "new:thing"

@@ -11,7 +11,13 @@ from typing import Any, Literal, TypeVar
 
 import bot.slack
 import bot.webhooks.slack_format
-from bot.deployments.dokku_facts import BuildRecord, BuildStatus, Container, Containers
+from bot.deployments.dokku_facts import (
+    BuildRecord,
+    BuildStatus,
+    Container,
+    Containers,
+    LogEnd,
+)
 from bot.deployments.live.compare import LiveEvidence, compare_live
 from bot.deployments.live.reader import LiveReport
 from bot.deployments.live.rollback import RollbackPlan, RollbackTarget
@@ -34,7 +40,9 @@ from bot.deployments.model import (
 )
 from bot.deployments.progress import Blocker, Progress
 from bot.deployments.refs import Commit, Commits
+from bot.deployments.requests.server_cancel import LeftBuild
 from bot.deployments.states import ENDINGS
+from bot.deployments.verdict.server_cancel import LogSeen
 from bot.outbox import APPROVAL, CORRECTED, FINISHED, NOTE, Outgoing
 from bot.slack import thread_replies
 from bot.slack.listeners import answers, questions
@@ -224,6 +232,21 @@ class Source:
         live = self.one_of([None, self.deployment(Phase.SUCCEEDED)])
         source = self.deployment(Phase.SUCCEEDED)
         return RollbackPlan(target=target, live=live, live_sha=SHA, source=source)
+
+    def left_build(self) -> LeftBuild:
+        record = BuildRecord(
+            id=self.foreign() or "b1",
+            app=self.foreign(),
+            status=BuildStatus.RUNNING,
+            source=self.foreign(),
+            duration=self.one_of([None, timedelta(minutes=42)]),
+        )
+        grew_at = self.one_of([None, NOW])
+        seen = LogSeen(
+            end=LogEnd(), looked_at=0, since=NOW, grew_at=grew_at, grew=self.one_of([True, False])
+        )
+        of = self.one_of([None, self.deployment(Phase.BUILDING)])
+        return LeftBuild(app=self.foreign(), server=self.foreign(), record=record, of=of, log=seen)
 
 
 def _live_message(of: Source) -> Iterator[Shown]:
@@ -454,6 +477,9 @@ RENDERS: Mapping[str, Make] = {
     ),
     "bot.slack.listeners.questions.rollback_words": lambda of: iter(
         [sentence(questions.rollback_words(of.plan(), now=NOW))]
+    ),
+    "bot.slack.listeners.questions.server_cancel_words": lambda of: iter(
+        [sentence(questions.server_cancel_words(of.left_build()))]
     ),
     "bot.slack.result_posts.result_post": _result_post,
     "bot.slack.thread_replies.render": _reply,

@@ -41,6 +41,7 @@ PUSH = Blocker(
     stuck=True,
     advice="An operator can find its PID with `builds:info myapp mwu9t3a2lnmbzk` and, if that "
     "process is still this build, end it with `builds:cancel myapp`.",
+    build="mwu9t3a2lnmbzk",
 )
 BUILDING: dict[str, Any] = {"phase": Phase.BUILDING, "build_id": "mwu9t3a2lnmbzk"}
 HOST_KEY = str(
@@ -74,6 +75,20 @@ CASES: Mapping[
     "queued_behind_a_push": (
         {"phase": Phase.QUEUED, "started_at": None},
         {"place": 1, "waits_for": PUSH.what, "blocker": PUSH},
+    ),
+    "queued_behind_a_left_build": (
+        {"phase": Phase.QUEUED, "started_at": None},
+        {
+            "place": 1,
+            "waits_for": "the deployment ahead of it",
+            "blocker": Blocker(
+                what="the deployment ahead of it", build="mwu9t3a2lnmbzk", left=True
+            ),
+        },
+    ),
+    "left_build": (
+        {**BUILDING, "build_id": "mwu9t3a2lnmbzk", "left_build": "mwu9t3a2lnmbzk"},
+        {"cut_off": True, "tail": LOG},
     ),
     "starting": ({"phase": Phase.STARTING}, {}),
     "server_away": ({"phase": Phase.STARTING}, {"waits_for": "the server (try 2 of 3)"}),
@@ -249,7 +264,9 @@ def test_buttons_follow_the_state(case: str, a_deployment: Build, now: datetime)
     expected = {
         "looking_up": ["Cancel", "Tell me when it is free"],
         "queued": ["Cancel", "Tell me when it is free"],
-        "queued_behind_a_push": ["Cancel", "Tell me when it is free"],
+        "queued_behind_a_push": ["Cancel", "Cancel on the server", "Tell me when it is free"],
+        "queued_behind_a_left_build": ["Cancel", "Cancel on the server", "Tell me when it is free"],
+        "left_build": ["Full log", "Cancel", "Cancel on the server"],
         "behind_what_is_live": ["Cancel", "Tell me when it is free"],
         "checking": ["Full log"],
         "stale_while_checked": ["Full log"],

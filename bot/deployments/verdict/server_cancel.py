@@ -1,0 +1,92 @@
+"""Asks a server whether a build's log grows, and cancels a build there: only the intended one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bot.clock import Clock
+from bot.deployments.dokku_facts import LogEnd
+from bot.deployments.ports import Dokku
+from bot.deployments.timing import Timing
+from bot.deployments.verdict.left_builds import only_running
+
+MOST_WATCHED = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSeen:
+    """What looks at a build's log have shown so far."""
+
+    end: LogEnd
+    looked_at: float
+    """The last look, in monotonic seconds."""
+    since: datetime
+    """The first look."""
+    grew_at: datetime | None = None
+    """The last time that it was longer than at the look before; None: it never was."""
+    grew: bool = False
+    """It was at the last look, and the one before it was moments ago: the build lives."""
+
+
+class LogWatch:
+    """Remembers the ends of the logs of builds that may live on: only growth proves a life."""
+
+    def __init__(self, *, clock: Clock, timing: Timing) -> None:
+        self._clock = clock
+        self._timing = timing
+        self._seen: dict[str, LogSeen] = {}
+
+    async def look(self, dokku: Dokku, app: str, build_id: str) -> LogSeen:
+        """Look at the log; twice, if the last look was not moments ago. DokkuError."""
+        before = self._seen.get(build_id)
+        now, lately = self._clock.monotonic(), self._timing.log_looked_lately.total_seconds()
+        if before is None or now - before.looked_at > lately:
+            before = await self._look_once(dokku, app, build_id, lately=False)
+            await self._clock.sleep(self._timing.log_grows_within)
+        return await self._look_once(dokku, app, build_id, lately=True)
+
+    async def _look_once(self, dokku: Dokku, app: str, build_id: str, *, lately: bool) -> LogSeen:
+        end = await dokku.log_end(app, build_id)
+        now, known = self._clock.now(), self._seen.pop(build_id, None)
+        if known is None:
+            known = LogSeen(end=end, looked_at=0, since=now)
+        grew = end.goes_on_from(known.end)
+        if not grew and known.end.lines:
+            end = known.end  # a read that was cut short is no news
+        seen = replace(
+            known,
+            end=end,
+            looked_at=self._clock.monotonic(),
+            grew_at=now if grew else known.grew_at,
+            grew=grew and lately,
+        )
+        self._seen[build_id] = seen
+        if len(self._seen) > MOST_WATCHED:
+            del self._seen[next(iter(self._seen))]
+        return seen
+
+
+async def cancel_on_server(
+    dokku: Dokku,
+    app: str,
+    build_id: str,
+    *,
+    may_act: Callable[[], bool],
+    clock: Clock,
+    timing: Timing,
+) -> None:
+    """Send `builds:cancel`, if it can only mean that build at this instant.
+
+    Its answer proves nothing: the record and the containers show what came of it.
+
+    Raises: Declined, when it could mean another build, or none; Withheld, when `may_act` did not
+    hold or the answer about the records was too old. Then nothing was sent. DokkuError.
+    """
+    asked_at = clock.monotonic()
+    only_running(await dokku.builds(app), build_id, app)
+    fresh_s = timing.record_fresh.total_seconds() * dokku.pace.patience
+
+    def may_send() -> bool:
+        return may_act() and clock.monotonic() - asked_at < fresh_s
+
+    await dokku.cancel_build(app, may_send=may_send)
