@@ -10,7 +10,8 @@ from bot.deployments.execution.owned import WorkerContext
 from bot.deployments.followup.crash_watch import CrashWatch
 from bot.deployments.followup.late_verdicts import LateVerdicts
 from bot.deployments.model import Deployment
-from bot.deployments.ports import Announcer, Catalog, Observer, People, Polls, Servers, Store
+from bot.deployments.observer import Observer
+from bot.deployments.ports import Announcer, Catalog, People, Polls, Servers, Store
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.queue.rules import NO_LIMITS
 from bot.deployments.refs import Refs

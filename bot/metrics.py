@@ -15,7 +15,7 @@ from prometheus_client import (
 )
 
 from bot.deployments.model import Deployment, Phase
-from bot.deployments.ports import Observer
+from bot.deployments.observer import Observer
 from bot.deployments.states import RUNNING, status_of
 from bot.release import release
 

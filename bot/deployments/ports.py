@@ -1,6 +1,6 @@
 """What the domain needs from outside, in its own words. Adapters implement these."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
@@ -227,26 +227,6 @@ class People(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Counts and times for operators; never decides anything."""
-
-    def ended(self, deployment: Deployment) -> None:
-        """A deployment ended."""
-        ...
-
-    def polled(self, took_s: float) -> None:
-        """A poll was answered."""
-        ...
-
-    def poll_failed(self) -> None:
-        """A poll was not answered."""
-        ...
-
-    def counted(self, unfinished: Collection[Deployment]) -> None:
-        """All deployments that have not ended."""
-        ...
-
-
 class Polls(Protocol):
     """The scheduler, as the domain sees it."""
 
@@ -412,7 +392,3 @@ class Store(Protocol):
     async def audit_of(self, deployment_id: str) -> Sequence[tuple[datetime, AuditEntry]]:
         """Oldest first."""
         ...
-
-
-ServerHealth = Mapping[str, str | None]
-"""Server name -> None when its last question was answered, else the sentence why not."""

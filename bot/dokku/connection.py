@@ -176,8 +176,7 @@ class Connection:
     async def log_in(self, alive_count: int | None = None) -> asyncssh.SSHClientConnection:
         """Open a connection of its own, which the caller closes. Tried once. Unreachable."""
         limits, began = self.limits, self._monotonic()
-        # A deploy's survives long blackouts.
-        count = alive_count or limits.deploy_alive_count
+        count = alive_count or limits.deploy_alive_count  # a deploy survives long blackouts
         try:
             # One login at a time: a hanging one must not hold this one up for ever.
             async with asyncio.timeout(2 * limits.connect_s), self._login:
@@ -220,11 +219,7 @@ class Connection:
         """After a first try that sent nothing: a retry context costs as much as a question."""
         try:
             async for attempt in stamina.retry_context(
-                on=_NotSent,
-                attempts=self.limits.channel_tries,
-                wait_initial=0.1,
-                wait_max=1,
-                wait_jitter=0.1,
+                on=_NotSent, attempts=self.limits.channel_tries, wait_max=1, wait_jitter=0.1
             ):
                 with attempt:
                     if attempt.num == 1:
@@ -294,12 +289,10 @@ class Connection:
 
     async def _usable(self) -> SharedConnection:
         """Return the shared connection, after a new login where it is needed. Unreachable."""
-        shared = self._shared
-        if shared is not None and shared.usable:
+        if (shared := self._shared) is not None and shared.usable:
             return shared
         async with self._login:
-            shared = self._shared
-            if shared is not None and shared.usable:
+            if (shared := self._shared) is not None and shared.usable:
                 return shared
             if self._failure is not None and self._monotonic() < self._cool_until:
                 raise Unreachable(str(self._failure), final=self._failure.final)

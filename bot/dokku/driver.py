@@ -162,8 +162,7 @@ class Driver(Dokku):
     async def deploy_branch(self, app: str) -> str | None:
         if await self.keeps_records():
             # `master` is also what it computes where no branch is set.
-            computed = await self._branch(app, "computed-")
-            if computed != "master":
+            if (computed := await self._branch(app, "computed-")) != "master":
                 return computed
             return await self._branch(app) or await self._branch(app, "global-")
         # Before, each names `master` where it is not set.
@@ -205,8 +204,7 @@ class Driver(Dokku):
         for at in range(0, len(lines), _LINES_HASHED):
             key = hash((key, *lines[at : at + _LINES_HASHED]))
             await asyncio.sleep(0)
-        known = self._kept_facts.get(app)
-        if known is not None and known[0] == key:
+        if (known := self._kept_facts.get(app)) is not None and known[0] == key:
             return known[1]
         log = LogReader(app)
         for at in range(0, len(lines), _LINES_AT_ONCE):
@@ -261,21 +259,17 @@ class Driver(Dokku):
         return reports.read_runs(self._checked(argv, answer).out, self._mask(runner))
 
     async def build_head(self, app: str, build_id: str) -> str | None:
-        stream = await self._follow(app, build_id, ())
+        stream = await self.follow(app, build_id, ())
         try:
-            async with asyncio.timeout(self._limits.head_s):
-                async for _ in stream.lines():
-                    return reports.read_build_head(stream.head or "")
-        except TimeoutError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.head_s):
+                    async for _ in stream.lines():
+                        return reports.read_build_head(stream.head or "")
             return None
         finally:
             await stream.close()
-        return None
 
-    async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> DeployStream:
-        return await self._follow(app, build_id, seen)
-
-    async def _follow(self, app: str, build_id: str, seen: Sequence[str]) -> FollowedBuild:
+    async def follow(self, app: str, build_id: str, seen: Sequence[str]) -> FollowedBuild:
         async def is_over() -> bool:
             own = [one for one in await self.builds(app) if one.id == build_id]
             return all(one.status is not BuildStatus.RUNNING for one in own)
@@ -334,8 +328,8 @@ class Driver(Dokku):
         name = answer.out.strip() if answer.exit_status == 0 else ""
         if name == "docker-local":
             return reports.odd("ps:inspect", "", self._mask(app))
-        named = is_app_name(name)
-        return OtherScheduler(app, f"the scheduler {name}" if named else "another scheduler")
+        known = is_app_name(name)
+        return OtherScheduler(app, f"the scheduler {name}" if known else "another scheduler")
 
     async def _with_stop(self, app: str, found: Containers) -> Containers:
         """Whether someone stopped the app: containers that have exited look like ended ones."""
@@ -399,9 +393,5 @@ class Driver(Dokku):
 
     def _failed(self, argv: Argv, answer: Answer) -> CommandFailed:
         mask = self._secrets.redactor_of(argv).text
-        return CommandFailed(
-            mask(" ".join(argv)),
-            answer.exit_status,
-            mask(answer.out)[:_QUOTED_CHARS],
-            mask(answer.err)[:_QUOTED_CHARS],
-        )
+        out, err = (mask(text)[:_QUOTED_CHARS] for text in (answer.out, answer.err))
+        return CommandFailed(mask(" ".join(argv)), answer.exit_status, out, err)

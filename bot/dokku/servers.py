@@ -10,7 +10,7 @@ import structlog
 
 from bot.deployments.dokku_facts import AppReport, BuildRecord, Containers, LogEnd
 from bot.deployments.model import LogFacts
-from bot.deployments.ports import DeployStream, Dokku, MaySend, ServerHealth, Servers
+from bot.deployments.ports import DeployStream, Dokku, MaySend, Servers
 from bot.dokku.connection import Connection, ConnectionsHook
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
@@ -20,6 +20,9 @@ from bot.redaction import Redactor
 from bot.ssh_target import SshTarget
 
 log = structlog.get_logger(__name__)
+
+ServerHealth = Mapping[str, str | None]
+"""Server name -> None when its last question was answered, else the sentence why not."""
 
 
 class DokkuServers(Servers):

@@ -7,7 +7,8 @@ from bot.clock import SystemClock
 from bot.config.loading import Settings, load_settings
 from bot.deployments.app_names import AppNames
 from bot.deployments.model import Deployment, MessagePlace, Phase
-from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.observer import Observer
+from bot.deployments.ports import Announcer, Store, Urgency
 from bot.deployments.queue.removal import QueueRemoval
 from bot.deployments.requests.approvals import Approvals
 from bot.deployments.requests.submit import RequestResolver

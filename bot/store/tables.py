@@ -46,7 +46,7 @@ from bot.deployments.refs import Commit, Commits
 from bot.deployments.states import RUNNING
 from bot.names import bare_repo
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration: it makes exactly these tables."""
 
 COUNTER = BigInteger().with_variant(Integer, "sqlite")
@@ -80,9 +80,7 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return value.replace("\x00", "\ufffd").encode(errors="replace").decode()
+        return value and value.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 metadata = MetaData(

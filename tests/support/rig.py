@@ -25,11 +25,11 @@ from bot.deployments.model import (
     Phase,
     Resolved,
 )
+from bot.deployments.observer import Observer
 from bot.deployments.ports import (
     Announcer,
     Catalog,
     Dokku,
-    Observer,
     People,
     Polls,
     Servers,

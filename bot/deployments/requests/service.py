@@ -344,8 +344,7 @@ class Service:
         return await self.request(ask)
 
     async def _existing(self, deployment_id: str) -> Deployment:
-        deployment = await self._store.get(deployment_id)
-        if deployment is None:
+        if (deployment := await self._store.get(deployment_id)) is None:
             raise Declined("That deployment is no longer on record.")
         return deployment
 

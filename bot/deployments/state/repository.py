@@ -16,7 +16,8 @@ import structlog
 from bot.clock import Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.model import AuditEntry, Deployment, Event, Phase, Who
-from bot.deployments.ports import Announcer, Observer, Store, Urgency
+from bot.deployments.observer import Observer
+from bot.deployments.ports import Announcer, Store, Urgency
 from bot.deployments.progress import Blocker, Progress, moved_words
 from bot.deployments.refs import Commits
 from bot.deployments.states import ENDINGS, RUNNING, WAITING
