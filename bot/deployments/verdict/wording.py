@@ -143,7 +143,7 @@ CAUSES: Mapping[Cause, str] = {
     Cause.RUN_UNSEEN: "The runner began no build that is certainly this deployment's, and still "
     "may; see `run:list` and `builds:list`",
     Cause.RUN_ENDED: "Dokku's command ended without saying how, and a runner leaves no exit "
-    "status; read the log, then retry",
+    "status; see the log, then retry",
     Cause.NO_CONTACT: "Contact with Dokku was lost, so the result is unknown",
     Cause.APP_GONE: "Someone destroyed or renamed the app on the server during the deployment",
     Cause.STABLE: "The new release is running and has stayed up",
