@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
+from bot.deployments.app_names import no_longer_known
 from bot.deployments.dokku_facts import BuildRecord
 from bot.deployments.model import Actor, Deployment
 from bot.deployments.ports import Catalog, Dokku, Servers
@@ -135,9 +136,9 @@ class ServerCancels:
             raise Declined(f"That deployment is no longer on record. {NOTHING_SENT}")
         rules = self._catalog.rules_of(row.target, row.app)
         if rules is None:
+            gone = no_longer_known(self._catalog, row.app, row.server)
             raise Declined(
-                f"The settings no longer know {row.app} on {row.server}. {NOTHING_SENT} An "
-                "operator can cancel the build on the server."
+                f"{gone}. {NOTHING_SENT} An operator can cancel the build on the server."
             )
         await self._access.check_approver(rules, actor)
         of = await self._deployment_of(row, build_id)

@@ -34,11 +34,11 @@ class LogWatch:
     def __init__(self, *, clock: Clock, timing: Timing) -> None:
         self._clock = clock
         self._timing = timing
-        self._seen: dict[str, LogSeen] = {}
+        self._seen: dict[tuple[str, str], LogSeen] = {}
 
     async def look(self, dokku: Dokku, app: str, build_id: str) -> LogSeen:
         """Look at the log; twice, if the last look was not moments ago. DokkuError."""
-        before = self._seen.get(build_id)
+        before = self._seen.get((app, build_id))
         now, lately = self._clock.monotonic(), self._timing.log_looked_lately.total_seconds()
         if before is None or now - before.looked_at > lately:
             before = await self._look_once(dokku, app, build_id, lately=False)
@@ -47,7 +47,7 @@ class LogWatch:
 
     async def _look_once(self, dokku: Dokku, app: str, build_id: str, *, lately: bool) -> LogSeen:
         end = await dokku.log_end(app, build_id)
-        now, known = self._clock.now(), self._seen.pop(build_id, None)
+        now, known = self._clock.now(), self._seen.pop((app, build_id), None)
         if known is None:
             known = LogSeen(end=end, looked_at=0, since=now)
         grew = end.goes_on_from(known.end)
@@ -60,7 +60,7 @@ class LogWatch:
             grew_at=now if grew else known.grew_at,
             grew=grew and lately,
         )
-        self._seen[build_id] = seen
+        self._seen[app, build_id] = seen
         if len(self._seen) > MOST_WATCHED:
             del self._seen[next(iter(self._seen))]
         return seen
