@@ -1,6 +1,6 @@
 """The Prometheus metrics. A label never holds users, commits or ids."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from platform import python_version
@@ -36,7 +36,9 @@ class Described:
 class Metrics:
     """All metrics of one bot, in its own registry (tests make several bots in one process)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, trace: Callable[[Deployment], None] | None = None) -> None:
+        """`trace`: called with each ended deployment, to send it to a collector of traces."""
+        self.trace = trace
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._described: list[Described] = []
@@ -147,6 +149,8 @@ class DeploymentMetrics(Observer):
             self._metrics.deployment_seconds.observe(took.total_seconds())
             by_result = self._metrics.deployment_duration.labels(deployment.server, status)
             by_result.observe(took.total_seconds())
+        if self._metrics.trace is not None:
+            self._metrics.trace(deployment)
 
     def polled(self, took_s: float) -> None:
         self._metrics.poll_seconds.observe(took_s)

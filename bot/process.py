@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -14,6 +15,7 @@ from structlog.types import Processor
 
 from bot.bootstrap import Bot, check_refused, open_bot
 from bot.config.loading import Settings
+from bot.deployments.model import Deployment
 from bot.dokku.servers import DokkuServers
 from bot.errors import ConfigError
 from bot.git_folders import remove_left_folders
@@ -35,7 +37,7 @@ def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
     """
     redactor = Redactor(settings.secrets())
     try:
-        report, stop_reports = _error_reports(settings, redactor)
+        extras = _load_extras(settings, redactor)
     except ConfigError as error:
         sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
         return 2
@@ -44,39 +46,76 @@ def run_bot(settings: Settings, *, opener: Opener = open_bot) -> int:
         level=settings.values.log_level,
         mask=redactor.text,
         stream=settings.log_stream,
-        report=report,
+        report=extras.report,
     )
     for warning in settings.warnings():
         log.warning("setting_warning", why=warning)
     remove_left_folders()
     try:
-        asyncio.run(_serve(settings, redactor, opener))
+        asyncio.run(_serve(settings, redactor, opener, Metrics(trace=extras.trace)))
     except ConfigError as error:
         sys.stderr.write(f"deploybot: {_masked(error, redactor)}\n")
         return 2
     finally:
-        stop_reports()
+        extras.stop()
     return 0
 
 
-def _error_reports(
-    settings: Settings, redactor: Redactor
-) -> tuple[Processor | None, Callable[[], None]]:
-    """What sends errors to Sentry, and what ends it; not loaded without `SENTRY_DSN`."""
-    dsn = settings.values.sentry_dsn
-    if dsn is None:
-        return None, lambda: None
-    source = settings.origin("sentry_dsn").source
-    if importlib.util.find_spec("sentry_sdk") is None:
-        fix = "Install the extra: dokku-deploybot[sentry]."
-        raise ConfigError("SENTRY_DSN", source, "Sentry's SDK is not installed", fix)
-    from bot import sentry  # noqa: PLC0415 - an extra
+@dataclass(kw_only=True)
+class _Extras:
+    """What goes to other services than Slack and Dokku; none of it without its setting."""
+
+    report: Processor | None = None
+    """Sends errors."""
+    trace: Callable[[Deployment], None] | None = None
+    ends: list[Callable[[], None]] = field(default_factory=list)
+
+    def stop(self) -> None:
+        for end in self.ends:
+            end()
+
+
+def _load_extras(settings: Settings, redactor: Redactor) -> _Extras:
+    """ConfigError: an extra is not installed, or its address is none."""
     from bot.release import release  # noqa: PLC0415 - slow
 
-    report = sentry.start(
-        dsn.get_secret_value(), mask=redactor.text, release=release(), source=source
-    )
-    return report, sentry.stop
+    extras, values = _Extras(), settings.values
+    if values.sentry_dsn is not None:
+        source = _check_extra(settings, "sentry_dsn", "SENTRY_DSN", "sentry", "sentry_sdk")
+        from bot import sentry  # noqa: PLC0415 - an extra
+
+        dsn = values.sentry_dsn.get_secret_value()
+        extras.report = sentry.start(dsn, mask=redactor.text, release=release(), source=source)
+        extras.ends.append(sentry.stop)
+    if values.otel_endpoint is not None:
+        _check_extra(
+            settings,
+            "otel_endpoint",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "otel",
+            "opentelemetry.exporter.otlp.proto.http",
+        )
+        from bot import tracing  # noqa: PLC0415 - an extra
+
+        headers = values.otel_headers.get_secret_value() if values.otel_headers else ""
+        exporter = tracing.over_http(str(values.otel_endpoint), headers)
+        traces = tracing.Traces(exporter, mask=redactor.text, release=release())
+        extras.trace = traces.trace
+        extras.ends.append(traces.stop)
+    return extras
+
+
+def _check_extra(settings: Settings, name: str, variable: str, extra: str, package: str) -> str:
+    """The source of the setting. ConfigError: what it needs is not installed."""
+    source = settings.origin(name).source
+    try:
+        installed = importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # nor is what it is a part of
+        installed = False
+    if not installed:
+        fix = f"Install the extra: dokku-deploybot[{extra}]."
+        raise ConfigError(variable, source, f"its package {package} is not installed", fix)
+    return source
 
 
 def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
@@ -85,14 +124,13 @@ def _masked(error: ConfigError, redactor: Redactor) -> ConfigError:
     return ConfigError(error.setting, error.source, " ".join(problem.split()), fix)
 
 
-async def _serve(settings: Settings, redactor: Redactor, opener: Opener) -> None:
+async def _serve(settings: Settings, redactor: Redactor, opener: Opener, metrics: Metrics) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # What was ignored before stays so: `nohup` lets the bot outlive its terminal.
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
     readiness = Readiness()
     routes = [web.route("*", "/slack/events", _slack_events(readiness))]
     extra = [] if settings.slack.socket_mode else routes

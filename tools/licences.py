@@ -39,7 +39,7 @@ def licence_of(name: str) -> str:
 
 def licences() -> dict[str, tuple[str, str]]:
     """Package -> version and licence, in order of names."""
-    names = set(needed(PROJECT, frozenset({"postgres", "sentry"}), set()))
+    names = set(needed(PROJECT, frozenset({"postgres", "sentry", "otel"}), set()))
     return {name: (distribution(name).version, licence_of(name)) for name in sorted(names)}
 
 

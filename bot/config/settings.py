@@ -215,6 +215,15 @@ class SettingsTable(Table):
     """Bearer token that shows `/metrics` and the details of `/readyz`; at least 16 characters."""
     sentry_dsn: SecretStr | None = Field(default=None, json_schema_extra=variable("SENTRY_DSN"))
     """Where the bot's own errors are sent, masked as in its log (needs the extra `sentry`)."""
+    otel_endpoint: WebAddress | None = Field(
+        default=None, json_schema_extra=variable("OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    """Base address of a collector that gets a trace of each ended deployment (needs the extra
+    `otel`)."""
+    otel_headers: SecretStr | None = Field(
+        default=None, json_schema_extra=variable("OTEL_EXPORTER_OTLP_HEADERS")
+    )
+    """`name=value,…`, sent with each of them."""
     bind: Host = "0.0.0.0"  # noqa: S104 - a platform's router reaches the container from outside
     """Address to open the HTTP ports on."""
     poll_interval: Duration = timedelta(seconds=10)

@@ -80,3 +80,17 @@ def test_sentry_is_started_with_its_setting_only(
     dsn = "https://public@sentry.example.com/1"
     assert process.run_bot(load(tmp_path, SENTRY_DSN=dsn)) == 0
     assert started == [dsn]
+
+
+def test_traces_without_their_extra_are_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "_serve", _serve)
+
+    def gone(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr("importlib.util.find_spec", gone)
+    address = "http://collector.example.com:4318"
+    assert process.run_bot(load(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address)) == 2
+    assert "Install the extra: dokku-deploybot[otel]" in capsys.readouterr().err
