@@ -113,7 +113,7 @@ async def open_bot(
         cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
         name_server = len(servers.names()) > 1
         replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
-        share = BudgetShare(partial(store.leases.beat, replica))
+        share = BudgetShare(partial(store.leases.beat, replica), posts_for=3 * timing.heartbeat)
         live = _build_live_messages(
             cache,
             store,
@@ -178,7 +178,7 @@ async def open_bot(
         recovery = MessageRecovery(
             deployments,
             resume=live.resume,
-            in_progress=service.in_progress,
+            in_progress=lambda: {*service.in_progress, *share.posting_anywhere},
             clock=clock,
             timing=timing,
         )
@@ -215,7 +215,7 @@ async def open_bot(
             )
         )
         readiness.intake = intake
-        share.listens = intake.takes_requests
+        share.tell(listens=intake.takes_requests, posting=lambda: service.in_progress)
         poller.every(
             timing.look_for_work,
             partial(

@@ -1,7 +1,7 @@
 """What a store keeps beside the deployments themselves: leases, locks, logs."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -16,6 +16,10 @@ class Replica:
 
     name: str
     running: int
+    posting: frozenset[str] = frozenset()
+    """The deployments that it is posting or withdrawing."""
+    unseen_for: timedelta = field(default=timedelta(0), compare=False)
+    """Since its last heartbeat."""
 
 
 class Leases(Protocol):
@@ -33,11 +37,17 @@ class Leases(Protocol):
         ...
 
     async def beat(
-        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+        self,
+        replica: str,
+        running: int,
+        seen_within: timedelta,
+        *,
+        listens: bool = False,
+        posting: Collection[str] = (),
     ) -> Sequence[Replica]:
         """Note that this replica lives; all that were seen within that time, it included.
 
-        `listens`: Slack's requests reach it.
+        `listens`: Slack's requests reach it. `posting`: as in `Replica`.
         """
         ...
 

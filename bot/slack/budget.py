@@ -4,8 +4,9 @@ It keeps all edits together within Slack's limit, the urgent ones first. It know
 bodies: a message is rendered when its turn has come, so it always shows the newest state.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -28,7 +29,13 @@ class Beat(Protocol):
     """Note this replica; all that were seen within that time."""
 
     def __call__(
-        self, running: int, seen_within: timedelta, /, *, listens: bool
+        self,
+        running: int,
+        seen_within: timedelta,
+        /,
+        *,
+        listens: bool,
+        posting: Collection[str],
     ) -> Awaitable[Sequence[Replica]]:
         """See `Leases.beat`."""
         ...
@@ -68,22 +75,37 @@ class BudgetShare:
     minute after its last heartbeat: for that long Slack counts the edits that it made before.
     """
 
-    def __init__(self, beat: Beat) -> None:
+    def __init__(self, beat: Beat, *, posts_for: timedelta = timedelta(seconds=15)) -> None:
+        """`posts_for`: how long after its last heartbeat a replica counts as posting."""
         self._beat = beat
+        self._posts_for = posts_for
+        self._looking = asyncio.Lock()
         self._driven = 0
-        self.listens: Callable[[], Awaitable[bool]] = _not_yet
-        """Whether Slack's requests reach this replica, which the others are told too."""
+        self._listens: Callable[[], Awaitable[bool]] = _not_yet
+        self._posting: Callable[[], Collection[str]] = frozenset
+        self.posting_anywhere: frozenset[str] = frozenset()
+        """Those that any living replica was posting at the last look."""
         self.fraction = 1.0
         """The newest known; it stays while the database does not answer."""
 
+    def tell(
+        self, *, listens: Callable[[], Awaitable[bool]], posting: Callable[[], Collection[str]]
+    ) -> None:
+        """What the others are told: whether Slack's requests reach this one, and what it posts."""
+        self._listens, self._posting = listens, posting
+
     async def look(self, driven: int) -> None:
         """Tell the others how many deployments this one drives, and look who else lives."""
-        try:
-            seen = await self._beat(driven, COUNTS_FOR, listens=await self.listens())
-        except StoreError as error:
-            log.warning("replicas_not_counted", why=str(error))
-            return
+        async with self._looking:
+            listens, posting = await self._listens(), tuple(self._posting())
+            try:
+                seen = await self._beat(driven, COUNTS_FOR, listens=listens, posting=posting)
+            except StoreError as error:
+                log.warning("replicas_not_counted", why=str(error))
+                return
         self._driven = driven
+        alive = [one for one in seen if one.unseen_for <= self._posts_for]
+        self.posting_anywhere = frozenset[str]().union(*(one.posting for one in alive))
         self.fraction = fraction(driven, [one.running for one in seen])
 
     def load(self, running: int) -> float:

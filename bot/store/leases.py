@@ -36,6 +36,7 @@ from bot.store.tables import audit_values, deployments, leases, read_deployment
 _KEPT = timedelta(hours=1)
 """Slack's last retry of an event comes about 5 minutes after the first try."""
 _SWEEP_EVERY = timedelta(minutes=10)
+_MS = timedelta(milliseconds=1)
 
 
 class SqlLeases:
@@ -47,16 +48,13 @@ class SqlLeases:
 
     @whole
     async def claim(self, deployment_id: str, replica: str, lease: timedelta) -> int | None:
+        until_ms = self._now_ms() + _ms(lease)
         async with self._database.write() as tx:
             taken = await tx.connection.execute(
                 update(leases)
                 .where(leases.c.deployment_id == deployment_id)
                 .where(leases.c.until_ms <= self._now_ms())
-                .values(
-                    replica=replica,
-                    fence=leases.c.fence + 1,
-                    until_ms=self._now_ms() + _ms(lease),
-                )
+                .values(replica=replica, fence=leases.c.fence + 1, until_ms=until_ms)
                 .returning(leases.c.fence)
             )
             fence: int | None = taken.scalar_one_or_none()
@@ -78,18 +76,30 @@ class SqlLeases:
 
     @whole
     async def beat(
-        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+        self,
+        replica: str,
+        running: int,
+        seen_within: timedelta,
+        *,
+        listens: bool = False,
+        posting: Collection[str] = (),
     ) -> Sequence[Replica]:
         now, mine = self._now_ms(), replicas.c.replica == replica
         async with self._database.write() as tx:
             row = {"running": running, "seen_ms": now, "listens": listens}
+            row |= {"posting": " ".join(sorted(posting))}
             known = await tx.connection.execute(update(replicas).where(mine).values(row))
             if known.rowcount == 0:
                 await tx.connection.execute(insert(replicas).values(row | {"replica": replica}))
             gone = replicas.c.seen_ms < now - _ms(seen_within)
             await tx.connection.execute(delete(replicas).where(gone))
-            seen = await tx.connection.execute(select(replicas).order_by(replicas.c.replica))
-            return [Replica(one.replica, one.running) for one in seen]
+            age = (now - replicas.c.seen_ms).label("age")
+            told = func.coalesce(replicas.c.posting, "").label("told")
+            every = select(replicas, age, told).order_by(replicas.c.replica)
+            return [
+                Replica(one.replica, one.running, frozenset(one.told.split()), one.age * _MS)
+                for one in await tx.connection.execute(every)
+            ]
 
     @whole
     async def cancel_requests(self, replica: str) -> frozenset[str]:
@@ -105,11 +115,8 @@ class SqlLeases:
     @whole
     async def idle(self, deployment_id: str) -> timedelta:
         async with self._database.read() as connection:
-            found = await connection.execute(
-                select(self._now_ms() - leases.c.until_ms).where(
-                    leases.c.deployment_id == deployment_id
-                )
-            )
+            late = select(self._now_ms() - leases.c.until_ms)
+            found = await connection.execute(late.where(leases.c.deployment_id == deployment_id))
             return timedelta(milliseconds=max(0, found.scalar_one_or_none() or 0))
 
     @whole
@@ -360,8 +367,7 @@ async def hold(connection: AsyncConnection, deployment_id: str, fence: int) -> N
         .where(leases.c.deployment_id == deployment_id)
         .with_for_update()
     )
-    row = found.one_or_none()
-    if row is None:
+    if (row := found.one_or_none()) is None:
         raise LeaseLost(f"deployment {deployment_id} is not there any more")
     if row.fence != fence or row.replica is None:
         owner = row.replica or "nobody"
@@ -385,10 +391,9 @@ async def find_place(tx: Transaction, server: str, most: int) -> None:
         .select_from(deployments)
         .where(deployments.c.server == server, deployments.c.phase.in_(RUNNING))
     )
-    running = found.scalar_one()
-    if running >= most:
+    if (running := found.scalar_one()) >= most:
         raise ServerFull(server, running, most)
 
 
 def _ms(lease: timedelta) -> int:
-    return lease // timedelta(milliseconds=1)
+    return lease // _MS

@@ -91,7 +91,7 @@ class MemoryLeases(dict[str, _Lease], Leases):
     def __init__(self, calls: Calls, clock: Clock, tell: Signal) -> None:
         super().__init__()
         self.rows: Mapping[str, Deployment] = {}
-        self.seen: dict[str, tuple[float, int]] = {}
+        self.seen: dict[str, tuple[float, Replica]] = {}
         self._calls = calls
         self._clock = clock
         self._tell = tell
@@ -117,13 +117,22 @@ class MemoryLeases(dict[str, _Lease], Leases):
         return found
 
     async def beat(
-        self, replica: str, running: int, seen_within: timedelta, *, listens: bool = False
+        self,
+        replica: str,
+        running: int,
+        seen_within: timedelta,
+        *,
+        listens: bool = False,
+        posting: Collection[str] = (),
     ) -> Sequence[Replica]:
         await self._calls.begin("beat")
         now = self._clock.monotonic()
-        self.seen[replica] = (now, running)
-        since = now - seen_within.total_seconds()
-        return [Replica(name, driven) for name, (at, driven) in self.seen.items() if at >= since]
+        self.seen[replica] = now, Replica(replica, running, frozenset(posting))
+        return [
+            replace(one, unseen_for=timedelta(seconds=now - at))
+            for at, one in self.seen.values()
+            if now - at <= seen_within.total_seconds()
+        ]
 
     async def cancel_requests(self, replica: str) -> frozenset[str]:
         await self._calls.begin("cancel_requests")

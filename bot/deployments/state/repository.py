@@ -328,7 +328,8 @@ def find_unposted(
 class MessageRecovery:
     """Brings messages up to date that an earlier process left missing or outdated.
 
-    `resume` posts or updates the messages of deployments, and retries by itself.
+    `resume` posts or updates the messages of deployments, and retries by itself. `in_progress`:
+    what any replica is posting now.
     """
 
     def __init__(
@@ -336,7 +337,7 @@ class MessageRecovery:
         deployments: DeploymentRepository,
         *,
         resume: Callable[[Sequence[Deployment]], Awaitable[None]],
-        in_progress: Collection[str],
+        in_progress: Callable[[], Collection[str]],
         clock: Clock,
         timing: Timing,
     ) -> None:
@@ -367,7 +368,8 @@ class MessageRecovery:
 
     async def post_missing(self) -> None:
         """Post the message of each deployment that has none, once."""
-        unposted = find_unposted(self._deployments, self._clock, self._in_progress, self._timing)
+        in_progress = self._in_progress()
+        unposted = find_unposted(self._deployments, self._clock, in_progress, self._timing)
         rows = [row for row in unposted if row.id not in self._seen]
         cached = (one.deployment.id for one in self._deployments.cache.known())
         self._seen.intersection_update(cached)

@@ -148,6 +148,20 @@ async def test_replicas_see_each_other_for_a_while_after_their_last_beat(
     assert await store.leases.beat("one", 4, minute) == [Replica("one", 4)]
 
 
+async def test_replicas_tell_each_other_what_they_post(
+    store: SqlStore, other: SqlStore, dial: Dial
+) -> None:
+    minute = timedelta(minutes=1)
+    await store.leases.beat("one", 0, minute, posting={"01B", "01A"})
+    dial.ahead += timedelta(seconds=9)
+    first, second = await other.leases.beat("two", 0, minute)
+    assert first == Replica("one", 0, frozenset({"01A", "01B"}))
+    assert timedelta(seconds=9) <= first.unseen_for < timedelta(seconds=60)
+    assert second.unseen_for < timedelta(seconds=9)
+    one, _ = await store.leases.beat("one", 0, minute)
+    assert one == Replica("one", 0)
+
+
 async def test_replica_that_stops_knows_whether_another_one_listens(
     store: SqlStore, other: SqlStore, dial: Dial
 ) -> None:

@@ -1,6 +1,7 @@
 """The edit gate: Slack's limit holds, urgent edits come first, nothing starves."""
 
 from collections import Counter, deque
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -350,7 +351,7 @@ def test_replicas_together_keep_the_limit(running: list[int]) -> None:
 
 
 def a_share(running: list[int], mine: int) -> BudgetShare:
-    async def beat(driven: int, _within: timedelta, *, listens: bool) -> list[Replica]:
+    async def beat(driven: int, _within: timedelta, **_told: object) -> list[Replica]:
         return [Replica(f"r{number}", each) for number, each in enumerate(running)]
 
     share = BudgetShare(beat)
@@ -362,7 +363,7 @@ async def test_share_follows_the_living_and_outlives_the_database() -> None:
     seen = [Replica("a", 10), Replica("b", 0)]
     told: list[int] = []
 
-    async def beat(driven: int, within: timedelta, *, listens: bool) -> list[Replica]:
+    async def beat(driven: int, within: timedelta, **_told: object) -> list[Replica]:
         assert within >= timedelta(minutes=1), "what a dead one edited counts for a minute"
         told.append(driven)
         if not seen:
@@ -396,3 +397,24 @@ def test_six_results_are_shown_at_once_by_one_of_two_replicas() -> None:
             gate.done(turn.key)
             shown += 1
     assert shown == LIMITS.per_minute // 2 - round(KEPT_FREE[Urgency.ROUTINE] / 2)
+
+
+async def test_what_a_living_replica_posts_is_posted_by_nobody_else() -> None:
+    busy = Replica("a", 0, frozenset({"01A"}), timedelta(seconds=14))
+    dead = Replica("b", 0, frozenset({"01B"}), timedelta(seconds=16))
+    told: list[object] = []
+
+    async def listens() -> bool:
+        return True
+
+    async def beat(
+        _driven: int, _within: timedelta, *, listens: bool, posting: Collection[str]
+    ) -> list[Replica]:
+        told.append((listens, posting))
+        return [busy, dead, Replica("c", 0, frozenset({"01C"}))]
+
+    share = BudgetShare(beat)
+    share.tell(listens=listens, posting=lambda: {"01C"})
+    await share.look(0)
+    assert share.posting_anywhere == {"01A", "01C"}
+    assert told == [(True, ("01C",))]
