@@ -112,6 +112,7 @@ async def test_same_commit_asked_at_the_same_instant_on_both_is_deployed_once(
 ) -> None:
     world = pair.world
     people = (world.ada, world.slack.user("grace"))
+    world.hold()
     await asyncio.gather(*(world.deploy("myapp main", user=one.name) for one in people))
 
     def refused() -> bool:
@@ -119,6 +120,7 @@ async def test_same_commit_asked_at_the_same_instant_on_both_is_deployed_once(
         return any("already" in shown(one) for one in whispers)
 
     await world.slack.until(refused)
+    world.let_go()
     await pair.until_webhooks("myapp")
     assert min(world.slack.envelopes_per_connection_for_test()) > 0
     assert (pair.starts("myapp"), len(pair.messages_of("myapp"))) == (1, 1)

@@ -184,7 +184,9 @@ async def test_unknown_result_is_reported_as_unknown(tmp_path: Path) -> None:
         lost = await at(world, "Failed:")
         assert lost.facts["Status"] == "Failed · contact was lost"
         assert lost.facts["Live now"] == "unknown"
-        assert lost.buttons == ["Retry", "Full log", "Roll back", "Details"]
+        assert lost.buttons == [
+            *("Retry", "Full log", "Cancel on the server", "Roll back", "Details")
+        ]
         world.simulators.server.heal_for_test()
 
 

@@ -288,8 +288,6 @@ async def _begin(it: Processes, clock: QuickClock, url: str) -> BotProcess:
         heartbeat=real(5),
         look_for_work=real(5),
         late_interval=real(60),
-        # Another replica takes a post over that takes longer; what computes is not any faster.
-        posting=timedelta(seconds=20 * clock.speed),
     )
     return await it.begin_main(
         run, DATABASE_URL=url, DEPLOYBOT_SETTLE=SETTLE, DEPLOYBOT_LOG_LEVEL="WARNING"

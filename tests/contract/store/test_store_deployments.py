@@ -70,6 +70,7 @@ FULL = a_deployment(
     attempt=2,
     before=SNAPSHOT,
     build_id="b3",
+    left_build="b3",
     exit_status=4294967295,
     url="http://myapp.example.com",
     previous_sha="b" * 40,

@@ -151,7 +151,7 @@ class Views:
         stack = self._workspace.modals[view.user]
         if everything:
             stack.clear()
-        else:
+        elif view in stack:  # else `views.open` has replaced it
             stack.remove(view)
         self._workspace.changes.add("view_closed", f"{view.user} {view.id}")
 
