@@ -74,7 +74,9 @@ async def ask_and_reject(it: Lives) -> None:
 
 async def deploy_held(it: Lives) -> None:
     it.world.hold(BUILD)
+    earlier = len(it.world.messages)
     await deploy(it)
+    await it.world.posted(earlier + 1)
     await it.world.until_message("Building", "Cancel")
 
 

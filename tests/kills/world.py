@@ -80,6 +80,7 @@ class Lives:
         for name in (ARMED, DIED):
             (self.world.folder / name).unlink(missing_ok=True)
         run = Run(options=OPTIONS, lease=stretched(LEASE), **PAUSES)
+        self._death = death
         main = run if death is None else MortalRun(run=run, death=death)
         self._bot = await self.processes.begin_main(main)
 
@@ -89,7 +90,11 @@ class Lives:
 
     async def died(self, within_s: float | None = None) -> str:
         """Wait until it has died its death; at which call. TimeoutError: it did not."""
-        assert await self.bot.ended(within_s) == -signal.SIGKILL, self.bot.last_lines
+        try:
+            assert await self.bot.ended(within_s) == -signal.SIGKILL, self.bot.last_lines
+        except TimeoutError as late:
+            seen = [*self.bot.last_lines, self.world.slack.workspace.dump()]
+            raise TimeoutError("\n".join([f"{self._death} never came", *seen])) from late
         self.processes.started.remove(self.bot)
         self.deaths.append((self.world.folder / DIED).read_text())
         return self.deaths[-1]
