@@ -61,7 +61,11 @@ class Visitor:
 
     async def new_message(self, after: int) -> Locator:
         """Wait for one more message than there were."""
-        await expect(self.messages).to_have_count(after + 1)
+        try:
+            await expect(self.messages).to_have_count(after + 1)
+        except AssertionError as error:
+            seen = self.simulators.slack.workspace.dump()
+            raise AssertionError(f"{error}\n{await self.modal.inner_text()}\n{seen}") from None
         return self.messages.nth(after)
 
     async def press(self, where: Locator, name: str) -> None:
