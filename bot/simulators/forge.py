@@ -147,15 +147,17 @@ class Forge:
         """Answer the second request of a fetch: git sends what the client asks for."""
         repo = self._requested(request)
         await self._open.wait()
-        process = await asyncio.create_subprocess_exec(
-            *("git", *UPLOAD_PACK, "."),
+        # In a thread: a client that goes away cancels this, and a child of the loop would be left.
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            ["git", *UPLOAD_PACK, "."],
             cwd=repo.path,
             env=_environment(repo.path),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            input=await request.read(),
+            capture_output=True,
+            check=False,
         )
-        sent, _ = await process.communicate(await request.read())
-        return web.Response(body=sent, content_type="application/x-git-upload-pack-result")
+        return web.Response(body=ran.stdout, content_type="application/x-git-upload-pack-result")
 
     def _requested(self, request: web.Request) -> _Repo:
         name = request.match_info["name"]
