@@ -163,6 +163,9 @@ async def begun(starting: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[
         raise
 
 
+_PIPES_S = 5.0
+
+
 async def end_group(process: asyncio.subprocess.Process) -> None:
     """Kill a process with its helpers, which are in its group (git's: ssh, git-remote-https).
 
@@ -171,7 +174,10 @@ async def end_group(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.communicate()  # to the end of its pipes: they are closed then
+    # To the end of its pipes, which closes them. A helper that outlives a reaped one keeps them.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PIPES_S):
+            await process.communicate()
 
 
 @dataclass(slots=True)
