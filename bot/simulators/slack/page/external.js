@@ -65,7 +65,9 @@ export function externalSelect(element, context, block) {
     draw();
   };
   const take = (option) => {
+    // What was typed last is answered: a list that opened now would cover the buttons below.
     asked += 1;
+    clearTimeout(timer);
     pending.delete(key);
     field.value = option.text.text;
     close();
