@@ -32,7 +32,7 @@ async def demo(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await process.communicate()  # to the end of its pipes: they are closed then
 
 
 async def read_until(process: asyncio.subprocess.Process, last: str) -> list[str]:

@@ -140,18 +140,17 @@ def _write_key(path: Path, key: asyncssh.SSHKey) -> None:
     path.write_bytes(key.export_private_key())
 
 
+# What a server says goes to a file: a child that outlives the server would keep a pipe open.
 async def _start_double(folder: Path, most: int) -> tuple[asyncio.subprocess.Process, int]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(__file__).with_name("double.py")),
-        str(folder),
-        str(most),
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(20):
-        return process, int(await process.stdout.readline())
+    double, said = Path(__file__).with_name("double.py"), folder / "server.log"
+    with said.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(double), str(folder), str(most)),
+            stdout=output,
+            start_new_session=True,
+        )
+    await until(lambda: said.read_bytes().endswith(b"\n"), within_s=20)
+    return process, int(said.read_bytes())
 
 
 async def _start_openssh(
@@ -164,20 +163,10 @@ async def _start_openssh(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    config = folder / "sshd_config"
+    config, said = folder / "sshd_config", folder / "server.log"
     config.write_text(_CONFIG.format(folder=folder, port=port, most=most, logins=logins))
     process = await asyncio.create_subprocess_exec(
-        SSHD,
-        "-D",
-        "-e",
-        "-f",
-        str(config),
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
+        *(SSHD, "-D", "-E", str(said), "-f", str(config)), start_new_session=True
     )
-    assert process.stderr is not None
-    async with asyncio.timeout(10):
-        while line := await process.stderr.readline():
-            if b"Server listening" in line:
-                return process, port
-    raise AssertionError("sshd did not start")
+    await until(lambda: said.exists() and b"Server listening" in said.read_bytes())
+    return process, port
