@@ -39,7 +39,7 @@ def start(
     """Send errors from now on; the processor that log lines have to pass.
 
     Nothing but errors is sent: no variables, requests, breadcrumbs, traces or host names.
-    ConfigError: the address is no DSN, of which nothing is shown.
+    Raises ConfigError if the address is no DSN; the error shows nothing of it.
     """
     clean = masking(mask)
 

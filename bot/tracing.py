@@ -15,7 +15,7 @@ from bot.deployments.states import status_of
 
 SHORTEST = timedelta(microseconds=1)
 EXPORT_S = 10.0
-"""How long one try to send may take, in a thread of its own."""
+"""The limit of one attempt to send; a background thread waits, not the bot."""
 
 
 class Traces:

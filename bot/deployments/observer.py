@@ -1,4 +1,4 @@
-"""What the domain tells those who count: metrics, and the shell's counters."""
+"""What the domain reports to metrics and to the shell's counters."""
 
 from collections.abc import Collection
 from typing import Protocol

@@ -50,7 +50,7 @@ class Timing:
     twin_look: timedelta = timedelta(milliseconds=200)
     """Between looks whether the message of another request for the same commit is posted."""
     twin_posts_within: timedelta = timedelta(seconds=5)
-    """How long a request waits for that message before it is added all the same."""
+    """How long a request waits for that message before it is added anyway."""
     most_waiting_of_app: int = 50
     """A longer queue of one app only deploys what nobody waits for any more."""
     most_waiting_of_person: int = 300

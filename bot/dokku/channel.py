@@ -274,9 +274,10 @@ class ConnectionEvents(asyncssh.SSHClient):
 async def open_alone(
     ssh: asyncssh.SSHClientConnection, command: Command, what: str, *, server: str, within_s: float
 ) -> None:
-    """Send a command on a connection of its own. Unreachable: it was not sent; `what` it is.
+    """Send a command on a separate connection; errors call it `what`.
 
-    If it was sent and not confirmed, its output ends at once: the caller reads the evidence.
+    Raises Unreachable if it was not sent. If it was sent but not confirmed, its output ends at
+    once, and the caller reads the evidence.
     """
     try:
         async with asyncio.timeout(within_s):

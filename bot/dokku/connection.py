@@ -174,7 +174,7 @@ class Connection:
             self._heavy.release()
 
     async def log_in(self, alive_count: int | None = None) -> asyncssh.SSHClientConnection:
-        """Open a connection of its own, which the caller closes. Tried once. Unreachable."""
+        """Open a separate connection, which the caller closes. Tries once. Raises Unreachable."""
         limits, began = self.limits, self._monotonic()
         count = alive_count or limits.deploy_alive_count  # a deploy survives long blackouts
         try:

@@ -66,11 +66,11 @@ class SshLimits:
     head_s: float = 3.0
     """The first line of a build's output."""
     follow_alive_count: int = 3
-    """Nothing depends on a connection that only reads a build's output: it is soon made anew."""
+    """A connection that only reads a build's output is cheap to lose: the bot opens another."""
     follow_burst_s: float = 0.5
-    """A pause so long ends what is sent at once when a build is followed anew."""
+    """After such a pause, all that was stored of a followed build's output has arrived."""
     follow_quiet_s: float = 1.0
-    """Without output for so long, a build may have ended: its record is asked for."""
+    """After so long without output, the bot checks the record: the build may have ended."""
     longest_follow_pause_s: float = 10.0
     """Between two such questions while it goes on printing nothing."""
     hang_up_s: float = 1.0

@@ -91,7 +91,7 @@ class BudgetShare:
     def tell(
         self, *, listens: Callable[[], Awaitable[bool]], posting: Callable[[], Collection[str]]
     ) -> None:
-        """What the others are told: whether Slack's requests reach this one, and what it posts."""
+        """Set what the other replicas learn: whether this one takes requests, and what it posts."""
         self._listens, self._posting = listens, posting
 
     async def look(self, driven: int) -> None:

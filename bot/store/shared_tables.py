@@ -50,7 +50,7 @@ replicas = Table(
     Column("seen_ms", BigInteger, nullable=False),
     # Whether Slack's requests reach it; a former release does not say.
     Column("listens", Boolean, nullable=True),
-    # The ids of the deployments that it is posting; a former release does not say.
+    # Ids of the deployments that it is posting; empty while a former release runs.
     Column("posting", Words, nullable=True),
 )
 

@@ -10,7 +10,7 @@ from bot.deployments.states import status_of
 from bot.deployments.verdict.wording import LIVE
 from bot.outbox import CORRECTED, FINISHED
 from bot.simulators.slack.model import Message
-from bot.slack.client import METADATA_TYPE, REPLY_METADATA_TYPE
+from bot.slack.client import REPLY_METADATA_TYPE
 from bot.slack.render.words import HEADLINES
 from tests.scenarios.conftest import World, shown
 from tests.storms.servers import EXPECTED, StormServer
@@ -70,16 +70,6 @@ def untrue(
 
 def _instant(one: StormServer, monotonic_s: float) -> datetime:
     return one.host.clock.instant_of(monotonic_s)
-
-
-def live_messages(world: World) -> dict[str, list[Message]]:
-    """The live messages, by deployment id."""
-    found: dict[str, list[Message]] = {}
-    for message in world.messages:
-        metadata = message.metadata or {}
-        if metadata.get("event_type") == METADATA_TYPE:
-            found.setdefault(metadata["event_payload"]["id"], []).append(message)
-    return found
 
 
 def not_told(

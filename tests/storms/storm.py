@@ -23,7 +23,8 @@ from bot.store.engine import open_store, upgrade
 from bot.store.sql_store import SqlStore
 from bot.store.tables import deployments, outbox
 from bot.webhooks.payload import planner
-from tests.storms.checks import Audit, Seen, edits_per_minute, live_messages, not_told, untrue
+from tests.kills.invariants import live_messages
+from tests.storms.checks import Audit, Seen, edits_per_minute, not_told, untrue
 from tests.storms.servers import REPO, StormServer, open_servers
 from tests.storms.weather import Answer, Ready, Weather, keep_time
 from tests.support.bot_process import BotProcess, Run

@@ -30,7 +30,7 @@ async def carry_out_cancel(
     *,
     at_cap: bool,
 ) -> None:
-    """Over the connection to the command, while it is open; else on the server."""
+    """Cancel over the connection to the command while that is open, else on the server."""
     if (stream := attempt.open_stream) is not None:
         await Canceller(owned, dokku, collector, attempt, stream, context).run()
     else:

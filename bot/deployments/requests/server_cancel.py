@@ -157,7 +157,7 @@ class ServerCancels:
         return None
 
     async def _record(self, found: _Found) -> BuildRecord:
-        """Its record, which shows it running; and nobody asked to cancel it a moment ago."""
+        """Its record, if it runs. Declined: someone asked to cancel it a moment ago."""
         if not await found.dokku.keeps_records():
             raise Declined(f"{NOTHING_SENT} {UNRECORDED.advice}")
         app = found.row.dokku_app
@@ -179,7 +179,7 @@ class ServerCancels:
         self._hooks.cancel_requested(running.id)
 
     async def _send(self, found: _Found, actor: Actor, through: str) -> None:
-        """Send it from here: no worker owns the build. Nothing of the app starts meanwhile."""
+        """Send it from here, as no worker owns the build. The app's queue is held until then."""
         row, timing, clock = found.row, self._timing, self._clock
         async with AsyncExitStack() as stack:
             if found.of is not None and found.of.phase in ENDINGS:

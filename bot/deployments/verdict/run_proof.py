@@ -285,7 +285,7 @@ class Sought:
 
     record: BuildRecord | None = None
     is_open: bool = False
-    """A record may be its own, and cannot be told yet from somebody else's."""
+    """A record may belong to this deployment, and nothing proves it yet."""
 
 
 async def find_record(
@@ -302,9 +302,9 @@ async def seek_build(
 ) -> Sought:
     """The build of a deployment whose command runs in a container.
 
-    No exit status and no output of its own say which one it is. It is the only one since the
-    snapshot whose output begins with its repository and commit. It runs no longer than its
-    container, so a running one without the container is not known to be its own.
+    Neither an exit status nor a stream identifies it. It must be the only build since the snapshot
+    whose output begins with the deployment's repository and commit. A build ends with its
+    container, so a running build without the container is not proven to be this deployment's.
     """
     new = [one for one in candidates(records, before) if one.kind == "build"]
     heads = {one.id: await dokku.build_head(row.dokku_app, one.id) for one in new}

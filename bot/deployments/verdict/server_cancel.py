@@ -52,7 +52,7 @@ class LogWatch:
             known = LogSeen(end=end, looked_at=0, since=now)
         grew = end.goes_on_from(known.end)
         if not grew and known.end.lines:
-            end = known.end  # a read that was cut short is no news
+            end = known.end  # a read that was cut short proves nothing
         seen = replace(
             known,
             end=end,

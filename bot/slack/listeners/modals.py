@@ -94,7 +94,7 @@ async def open_form(
         "home": HOME if from_home else "",
     }
     if asker.response_url and len(asker.response_url) <= LONGEST_URL:
-        # A submission brings none of its own.
+        # Slack sends no response URL with a submission.
         meta["url"] = asker.response_url
     looking = asyncio.ensure_future(_look_up(desk, guess))
     done, _ = await asyncio.wait({looking}, timeout=AT_ONCE_S)

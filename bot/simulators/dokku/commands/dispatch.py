@@ -31,7 +31,7 @@ USUAL_LATENCY_S = 0.04
 
 
 async def _run_detached(host: DokkuHost, words: list[str], output: Output) -> int:
-    """Start a one-off container, which runs a command of its own, and print its name."""
+    """Start a one-off container that runs a command, and print its name."""
     one = await run.start(host, words)
     host.spawn(run.serve(host, one, run_command))
     await put(output, out=f"{one.name}\n")
