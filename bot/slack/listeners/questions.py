@@ -83,7 +83,7 @@ def server_cancel_words(found: LeftBuild, *, name_server: bool = True) -> str:
         lines.append(f"• Its log last grew at {clock_time(log.grew_at)}.")
     else:
         lines.append(f"• Its log has not grown since the first look at {clock_time(log.since)}.")
-    look = code(f"builds:info {inert(found.record.app, 80)} {found.record.id}")
+    look = code(f"builds:info {found.record.app} {found.record.id}")
     lines.append(
         "• *The risk*: a dead build is shown as running while another process has its PID, and "
         f"that process would be killed. An operator can look first with {look}."

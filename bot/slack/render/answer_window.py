@@ -12,7 +12,7 @@ def answer_window(answer: Answer, *, metadata: str) -> Json:
     return {
         "type": "modal",
         "callback_id": ANSWER,
-        "title": kit.plain("Deploy an app"),
+        "title": kit.plain("Answer"),
         "close": kit.plain("Close"),
         "private_metadata": metadata,
         "blocks": list(answer.blocks) or [kit.section(answer.text)],
