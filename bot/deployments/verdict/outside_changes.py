@@ -92,7 +92,7 @@ def blocker(
     now: datetime,
     longest: timedelta,
     known: Blocker | None,
-    own: bool = False,
+    own: bool,
 ) -> Blocker:
     """A running record as what a deployment waits for.
 

@@ -54,7 +54,7 @@ def record(
 
 def running_for(minutes: float, known: Blocker | None = None, what: str = PHRASE) -> Blocker:
     one = record(duration=timedelta(minutes=minutes))
-    return blocker(one, what, app="web", now=NOW, longest=LONGEST, known=known)
+    return blocker(one, what, app="web", now=NOW, longest=LONGEST, known=known, own=False)
 
 
 def test_outside_build_is_named_by_its_source() -> None:
@@ -92,7 +92,10 @@ def test_command_always_has_a_name() -> None:
 
 def test_start_is_dokkus_duration_before_our_clock() -> None:
     assert (running_for(3).what, running_for(3).since) == (PHRASE, NOW - timedelta(minutes=3))
-    assert blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None).since is None
+    assert (
+        blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None, own=False).since
+        is None
+    )
 
 
 def test_start_stays_stable_for_the_same_build() -> None:
@@ -107,7 +110,7 @@ def test_start_stays_stable_for_the_same_build() -> None:
 def test_build_is_stuck_after_the_time_limit() -> None:
     assert not running_for(30).stuck
     assert running_for(30.1).stuck
-    unknown = blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None)
+    unknown = blocker(record(), PHRASE, app="web", now=NOW, longest=LONGEST, known=None, own=False)
     assert not unknown.stuck
 
 
