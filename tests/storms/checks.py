@@ -93,8 +93,9 @@ def not_told(
     mentions = sum(f"<@{row.requested_by.user}>" in shown(one) for one in replies)
     if len(replies) != 1 + corrections + notices or not 1 <= mentions <= 1 + corrections:
         yield f"{row.id}: {len(replies)} replies, {mentions} mentions, {corrections} corrections"
-    mine = [(key, body["type"]) for key, body in seen.webhooks if body["data"]["id"] == row.id]
-    kinds = [kind for _, kind in mine if kind in {FINISHED, CORRECTED}]
+    # At least once: one whose answer was lost, or could not be stored, comes again with its id.
+    mine = {key: body["type"] for key, body in seen.webhooks if body["data"]["id"] == row.id}
+    kinds = [kind for kind in mine.values() if kind in {FINISHED, CORRECTED}]
     if sorted(kinds) != [CORRECTED] * corrections + [FINISHED]:
         yield f"{row.id}: the webhooks {kinds} for one result and {corrections} corrections"
 
