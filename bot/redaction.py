@@ -8,19 +8,16 @@ No pattern backtracks far, so hostile text costs time in proportion to its lengt
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Self
 
 from bot import redaction_escapes as escapes
 from bot import redaction_rules as rules
-from bot.redaction_rules import MASK, Hints, Span, by_rules, hints_in, userinfo
+from bot.redaction_rules import MASK, SHORTEST, Hints, Span, by_rules, hints_in, userinfo
 
-SHORTEST = 6
-"""Known values shorter than this are left alone: they would mask ordinary words."""
-
-_ENCODED_SHORTEST = 8
 _HOLD = 4096
 _GRAM = 4
 _STRIDE = SHORTEST - _GRAM + 1
@@ -34,23 +31,31 @@ _LAYERS = 3
 class Redactor:
     """Masks secrets in text. Immutable; safe to share. Its `repr` shows no secret."""
 
-    def __init__(self, known: Iterable[str] = (), *, spared: str = "") -> None:
-        """`spared`: text that is not secret, even where it is a known value."""
-        self._values = frozenset(value for value in known if len(value.strip()) >= SHORTEST)
-        self._spared = spared
-        forms = {form for value in self._values for form in _forms(value) if form not in spared}
-        self.known = _Known(forms)
-        longest = max(map(len, self._values), default=0)
+    def __init__(
+        self, known: Iterable[str] = (), *, spared: str = "", beside: Self | None = None
+    ) -> None:
+        """`spared`: not secret, even where it is a known value. `beside`: masks and spares too."""
+        values = frozenset(value for value in known if len(value.strip()) >= SHORTEST)
+        shared: Sequence[_Table] = ()
+        if beside:
+            spared = f"{beside.spared}\n{spared}" if spared else beside.spared
+            shared = beside.known.tables
+            forms = {form for one in shared for same in one.by_gram.values() for _, form in same}
+            if any(form in spared for form in forms):
+                values, shared = values | beside.values, ()
+        forms = {form for value in values for form in rules.forms(value) if form not in spared}
+        self.known: _Known = _Known((*shared, _Table.of(forms)))
+        self.values: frozenset[str] = values | beside.values if beside else values
+        """Secret."""
+        self.spared: str = spared
+        longest = max(map(len, self.values), default=0)
         self.hold = max(_HOLD, _LONGEST_ESCAPE * longest)
         """Characters to hold back when a text arrives in parts: no match is longer, or its first
         `hold` characters identify it."""
 
     def with_known(self, more: Iterable[str], *, spared: str = "") -> Self:
         """Return a redactor that also masks these values, and also spares this text."""
-        return type(self)(
-            self._values | frozenset(more),
-            spared=f"{self._spared}\n{spared}" if spared else self._spared,
-        )
+        return type(self)(more, spared=spared, beside=self)
 
     def text(self, text: str) -> str:
         """Return the text with every secret as `[redacted]`. Only keys lose their lines."""
@@ -181,6 +186,34 @@ def _joined(text: str) -> _View:
     return _View(text, _line_ends, "".join(parts))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Forms of values, to be looked up. A thousand apps share that of the bot's own secrets."""
+
+    by_gram: Mapping[str, Sequence[tuple[int, str]]]
+    by_head: Mapping[str, Sequence[str]]
+    longest: int
+    as_written: bool
+    """A form may be like a margin, or hold a line's end: search before lines are joined."""
+
+    @classmethod
+    def of(cls, forms: Collection[str]) -> Self:
+        """The table of these forms."""
+        by_gram: dict[str, list[tuple[int, str]]] = {}
+        by_head: dict[str, list[str]] = {}
+        for form in forms:
+            for at in range(_STRIDE):
+                by_gram.setdefault(form[at : at + _GRAM], []).append((at, form))
+            if "\n" not in form:
+                by_head.setdefault(form[:_GRAM], []).append(form)
+        return cls(
+            by_gram=by_gram,
+            by_head=by_head,
+            longest=max(map(len, forms), default=0),
+            as_written=any("\n" in one or _LIKE_A_MARGIN.match(one) for one in forms),
+        )
+
+
 class _Known:
     """Finds given forms of values, all at once.
 
@@ -188,23 +221,14 @@ class _Known:
     line holds even four characters of one of them, which one microsecond shows.
     """
 
-    def __init__(self, forms: Iterable[str]) -> None:
-        self._by_gram: dict[str, list[tuple[int, str]]] = {}
-        self._by_head: dict[str, list[str]] = {}
-        self._longest = 0
-        self._as_written = False
-        """A form may be like a margin, or hold a line's end: search before lines are joined."""
-        for form in forms:
-            self._as_written |= "\n" in form or _LIKE_A_MARGIN.match(form) is not None
-            self._longest = max(self._longest, len(form))
-            for at in range(_STRIDE):
-                self._by_gram.setdefault(form[at : at + _GRAM], []).append((at, form))
-            if "\n" not in form:
-                self._by_head.setdefault(form[:_GRAM], []).append(form)
+    def __init__(self, tables: Iterable["_Table"]) -> None:
+        self.tables = tuple(table for table in tables if table.by_gram)
+        self._longest = max((table.longest for table in self.tables), default=0)
+        self._as_written = any(table.as_written for table in self.tables)
 
     def spans(self, text: str) -> Iterator[Span]:
         """Every form, in every way to read the text. They may overlap."""
-        if not self._by_gram:
+        if not self.tables:
             return
         for chain in self._views(text):
             for found in self._in(chain[-1].text if chain else text):
@@ -232,18 +256,18 @@ class _Known:
                 yield chain
 
     def _in(self, text: str) -> Iterator[tuple[int, int]]:
-        grams = self._by_gram
         places = range(0, len(text) - _GRAM + 1, _STRIDE)
-        for place in [at for at in places if text[at : at + _GRAM] in grams]:
-            for offset, form in grams[text[place : place + _GRAM]]:
-                begin = place - offset
-                if begin >= 0 and text.startswith(form, begin):
-                    yield begin, begin + len(form)
+        for grams in (table.by_gram for table in self.tables):
+            for place in [at for at in places if text[at : at + _GRAM] in grams]:
+                for offset, form in grams[text[place : place + _GRAM]]:
+                    begin = place - offset
+                    if begin >= 0 and text.startswith(form, begin):
+                        yield begin, begin + len(form)
 
     def unfinished(self, lines: Sequence[str]) -> int:
         """How many of the last lines a form may begin in that the next line continues."""
         lines = lines[-_MOST_LINES_HELD:]
-        if not self._by_head:
+        if not self.tables:
             return 0
         reach = min(self._longest * _LONGEST_ESCAPE, _HOLD)
         text = escapes.HALF_ESCAPE.sub("", "\n".join(lines)[-reach:].rstrip(" \t\r"))
@@ -258,9 +282,12 @@ class _Known:
 
     def _head_at_end(self, text: str) -> int | None:
         places = range(max(0, len(text) - self._longest), len(text) - _GRAM + 1)
-        for rest in [text[at:] for at in places if text[at : at + _GRAM] in self._by_head]:
-            if any(one != rest and one.startswith(rest) for one in self._by_head[rest[:_GRAM]]):
-                return len(text) - len(rest)
+        heads = [table.by_head for table in self.tables]
+        for at in [at for at in places if any(text[at : at + _GRAM] in by for by in heads)]:
+            rest = text[at:]
+            same = (one for by in heads for one in by.get(rest[:_GRAM], ()))
+            if any(one != rest and one.startswith(rest) for one in same):
+                return at
         return None
 
 
@@ -370,31 +397,3 @@ def _by_line(text: str, span: Span) -> Iterator[Span]:
             begin = margin.end() if margin else begin
         if begin < end:
             yield Span(begin, begin, end)
-
-
-def _forms(value: str) -> Iterator[str]:
-    """The ways to write a known value: plain, in base64, in hex. Escapes are undone in the text."""
-    value = value.strip()
-    yield from _spellings(value)
-    if "\n" in value:
-        # Logs show a multi-line value line by line.
-        for line in map(str.strip, value.splitlines()):
-            if len(line) >= SHORTEST and "-----" not in line:
-                yield from _spellings(line)
-    if len(value) >= _ENCODED_SHORTEST:
-        data = value.encode(errors="surrogatepass")
-        yield from rules.base64_forms(data)
-        for text in (data.hex(), data.hex(" "), data.hex(":")):
-            yield from (text, text.upper())
-
-
-def _spellings(value: str) -> Iterator[str]:
-    yield value
-    yield value.replace(" ", "+")  # as forms encode it
-    yield value.replace("'", "''")  # as SQL does
-    # A value that contains escapes is also secret without them.
-    while (plain := escapes.ESCAPE.sub(escapes.unescaped, value)) != value and len(
-        plain
-    ) >= SHORTEST:
-        yield plain
-        value = plain

@@ -9,7 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bot.redaction_escapes import ESCAPE, unescaped
+
 MASK = "[redacted]"
+SHORTEST = 6
+"""Known values shorter than this are left alone: they would mask ordinary words."""
+_ENCODED_SHORTEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +338,7 @@ def _is_package(more: str, value: str) -> bool:
 
 # --- private keys over many lines
 
-# Atomic, as everything here: what a prefix took is never tried again as a part of the key.
+# Atomic: what a prefix took is never tried again as a part of the key.
 _PREFIX = r"(?>\s*+#\d++ (?:\d++\.\d++ )?|\s*+\d++\.\d++ |\s*+\S{1,60}\[[\w.]{1,60}\]:\s|[\s|>]*+)"
 KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 KEY_PREFIX = re.compile(_PREFIX)
@@ -363,12 +368,33 @@ def masked(text: str, spans: list[Span]) -> str:
     return "".join(parts)
 
 
-def base64_forms(value: bytes) -> Iterator[str]:
+def forms(value: str) -> Iterator[str]:
+    """The ways to write a known value: plain, in base64, in hex. Escapes are undone in the text."""
+    value = value.strip()
+    yield from _spellings(value)
+    if "\n" in value:
+        # Logs show a multi-line value line by line.
+        for line in map(str.strip, value.splitlines()):
+            if len(line) >= SHORTEST and "-----" not in line:
+                yield from _spellings(line)
+    if len(value) >= _ENCODED_SHORTEST:
+        data = value.encode(errors="surrogatepass")
+        yield from _base64_forms(data)
+        plain = (data.hex(), data.hex(" "), data.hex(":"))
+        yield from (*plain, *map(str.upper, plain))
+
+
+def _spellings(value: str) -> Iterator[str]:
+    yield from (value, value.replace(" ", "+"), value.replace("'", "''"))  # forms, SQL
+    # A value that contains escapes is also secret without them.
+    while (bare := ESCAPE.sub(unescaped, value)) != value and len(bare) >= SHORTEST:
+        yield bare
+        value = bare
+
+
+def _base64_forms(value: bytes) -> Iterator[str]:
     """The characters that encode only `value`, wherever it begins in the encoded bytes."""
     for offset in range(3):
-        head = bytes(offset)
-        whole = base64.b64encode(head + value).decode()
-        first = (8 * offset + 5) // 6
-        last = (8 * (offset + len(value))) // 6
-        for text in (whole, whole.replace("+", "-").replace("/", "_")):
-            yield text[first:last]
+        whole = base64.b64encode(bytes(offset) + value).decode()
+        only = slice((8 * offset + 5) // 6, (8 * (offset + len(value))) // 6)
+        yield from (whole[only], whole.replace("+", "-").replace("/", "_")[only])

@@ -190,6 +190,29 @@ def test_spared_text_is_not_masked() -> None:
     assert more.text("Releasing deployed another-secret") == f"Releasing deployed {MASK}"
 
 
+WORDS = st.text(alphabet="abc -\n", min_size=6, max_size=12)
+
+
+@given(st.lists(WORDS, max_size=3), st.lists(WORDS, max_size=3), WORDS, st.data())
+def test_values_added_later_are_masked_as_those_from_the_start(
+    first: list[str], later: list[str], spared: str, data: st.DataObject
+) -> None:
+    together = Redactor([*first, *later], spared=spared)
+    added = Redactor(first).with_known(later, spared=spared)
+    parts = st.sampled_from([*first, *later, spared, "abc", "%2d", "\n", "-"])
+    text = "".join(data.draw(st.lists(parts, max_size=6)))
+    assert added.text(text) == together.text(text)
+    lines = text.split("\n")
+    assert added.stream().lines(lines) == together.stream().lines(lines)
+    assert added.stream().unfinished(lines) == together.stream().unfinished(lines)
+
+
+def test_apps_share_what_is_known_of_the_bots_own_secrets() -> None:
+    own = Redactor([KNOWN, KEY])
+    apps = [own.with_known([f"secret-of-{name}"], spared=f"Releasing {name}") for name in "abc"]
+    assert {id(app.known.tables[0]) for app in apps} == {id(own.known.tables[0])}
+
+
 def test_a_repr_shows_no_value() -> None:
     redactor = Redactor([KNOWN])
     assert KNOWN not in repr(redactor) + repr(redactor.stream()) + str(redactor)
