@@ -1,20 +1,36 @@
 """One database: transactions, translated errors, and signals after a commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, event, exc, func, select, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    RowMapping,
+    Select,
+    Table,
+    event,
+    exc,
+    func,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NULLTYPE
 
 from bot.errors import DatabaseDown, StoreError
 
@@ -22,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Reader = Callable[[Any], Any]
 
 Signal = Callable[[str, str], None]
 """Called soon after a commit of this process with a kind and a deployment id.
@@ -201,6 +218,45 @@ class Database:
         for signal in self._subscribers:
             # Not called here: a subscriber's error is not the writer's.
             loop.call_soon(signal, kind, deployment_id)
+
+
+class Decoder(Generic[T]):
+    """Decodes rows that are read once a second: only those that changed since, or are new.
+
+    Of a thousand rows hardly any did; decoding them all takes ten times as long as reading them.
+    """
+
+    def __init__(self, table: Table, decode: Callable[[RowMapping], T]) -> None:
+        self._columns = tuple(table.columns)
+        self._undecoded = [type_coerce(one, NULLTYPE).label(one.name) for one in self._columns]
+        self._decode = decode
+        self._known: dict[object, tuple[tuple[Any, ...], T]] = {}
+        self._readers: Sequence[Reader | None] = ()
+
+    async def all(self, connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> list[T]:
+        """The values of the rows that the query selects from the table, in its order."""
+        found = await connection.execute(query.with_only_columns(*self._undecoded))
+        if not self._readers and found.cursor is not None:
+            driver = zip(self._columns, found.cursor.description, strict=True)
+            self._readers = [_reader(one, about[1], connection.dialect) for one, about in driver]
+        rows = [tuple(row) for row in found]
+        before = self._known
+        self._known = {row[0]: self._value(row, before.get(row[0])) for row in rows}
+        return [self._known[row[0]][1] for row in rows]
+
+    def _value(
+        self, row: tuple[Any, ...], known: tuple[tuple[Any, ...], T] | None
+    ) -> tuple[tuple[Any, ...], T]:
+        if known is not None and known[0] == row:
+            return known
+        parts = zip(self._columns, self._readers, row, strict=True)
+        named = {one.name: read(part) if read else part for one, read, part in parts}
+        return row, self._decode(cast("RowMapping", named))
+
+
+def _reader(column: Column[Any], driver_type: Any, dialect: Dialect) -> Reader | None:
+    """What makes the column's value of what the driver gives; None: it is the value."""
+    return column.type.dialect_impl(dialect).result_processor(dialect, driver_type)
 
 
 CHANNEL = "deploybot"

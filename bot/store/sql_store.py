@@ -26,7 +26,7 @@ from bot.deployments.states import ENDINGS, RUNNING, WAITING, check_move
 from bot.errors import Duplicate, StaleState
 from bot.outbox import Planner
 from bot.store.cancels import write_cancel
-from bot.store.database import Clash, Database, DatabaseClock, NowMs, Transaction, whole
+from bot.store.database import Clash, Database, DatabaseClock, Decoder, NowMs, Transaction, whole
 from bot.store.leases import SqlLeases, SqlLocks, guard_first, guard_request, guard_start, hold
 from bot.store.logs import SqlLogs
 from bot.store.outbox import SqlOutbox, put
@@ -65,6 +65,7 @@ class SqlStore:
         self._clock = clock
         self._planner = planner
         self._max_running = max_running
+        self._unfinished = Decoder(deployments, read_deployment)
         self.leases = SqlLeases(database, now_ms=now_ms)
         self.logs = SqlLogs(database)
         self.locks = SqlLocks(database, clock=clock)
@@ -216,7 +217,9 @@ class SqlStore:
     @whole
     async def unfinished(self) -> Sequence[Deployment]:
         query = select(deployments).where(deployments.c.phase.not_in(ENDINGS))
-        return await self._all(query.order_by(deployments.c.created_at, deployments.c.id))
+        in_order = query.order_by(deployments.c.created_at, deployments.c.id)
+        async with self.database.read() as connection:
+            return await self._unfinished.all(connection, in_order)
 
     @whole
     async def unproven(self, since: datetime) -> Sequence[Deployment]:
@@ -259,11 +262,9 @@ class SqlStore:
     async def recent(
         self, *, app: str | None = None, server: str | None = None, limit: int = 20
     ) -> Sequence[Deployment]:
-        query = select(deployments).limit(limit)
-        if app is not None:
-            query = query.where(deployments.c.app == app)
-        if server is not None:
-            query = query.where(deployments.c.server == server)
+        named = {"app": app, "server": server}
+        of = {column: name for column, name in named.items() if name is not None}
+        query = select(deployments).filter_by(**of).limit(limit)
         newest = query.order_by(deployments.c.created_at.desc(), deployments.c.id.desc())
         return await self._all(newest)
 

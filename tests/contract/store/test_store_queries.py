@@ -1,15 +1,19 @@
 """Queries: what they find, and in which order."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from bot.deployments.model import AppKey, Deployment, Live, MessagePlace, Phase
+from bot.deployments.model import AppKey, Deployment, Live, MessagePlace, Phase, Who
 from bot.deployments.ports import Store
+from bot.deployments.refs import Commit, Commits
 from bot.store.sql_store import SqlStore
-from tests.contract.store.stories import BEGIN, StillClock, create, move, own, start
+from tests.contract.store.stories import ADA, BEGIN, StillClock, create, move, own, start
+from tests.support.builders import NEW, OLD_WORKER, a_snapshot, containers
 from tests.support.memory_store import MemoryStore
 
+A_COMMIT = Commit(sha="1a" * 20, subject="Fix the login redirect", author="Grace")
 KEY = AppKey(server="production", dokku_app="myapp")
 
 
@@ -44,6 +48,29 @@ async def test_unfinished_deployments_are_oldest_first(store: SqlStore) -> None:
     assert ids(await store.unfinished()) == expected
     await move(store, running, Phase.FAILED)
     assert running.id not in ids(await store.unfinished())
+
+
+async def test_unfinished_deployments_are_as_stored_after_each_write_of_any_replica(
+    store: SqlStore, other: SqlStore
+) -> None:
+    still = await create(store)
+    running = await start(store, before=a_snapshot(), after=containers(NEW, OLD_WORKER))
+    (still_read,) = [one for one in await store.unfinished() if one.id == still.id]
+    shipped = Commits(head=A_COMMIT, base="1b" * 20, ahead=1, listed=(A_COMMIT,))
+    writes = [
+        other.place_message(
+            running.id, MessagePlace(channel="C1", ts="1.0", permalink="https://x")
+        ),
+        other.place_commits(running.id, shipped),
+        other.ask_cancel(running.id, ADA, BEGIN),
+        store.save(replace(running, reason="…"), was=running.phase, by=Who.OWNER),
+    ]
+    for write in writes:
+        await write
+        rows = await store.unfinished()
+        assert rows == [await other.get(one.id) for one in rows]
+        assert {one.id for one in rows} == {still.id, running.id}
+        assert [one for one in rows if one is still_read], "decoded again, though nothing changed"
 
 
 async def test_deployment_awaiting_approval_is_unfinished(store: SqlStore) -> None:

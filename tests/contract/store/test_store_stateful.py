@@ -152,6 +152,8 @@ class Moves(StoreMachine):
     @invariant()
     def one_runs_for_each_app(self) -> None:
         unfinished = self.do(self.store.unfinished())
+        left = {id_: row for id_, row in self.known.items() if row.phase not in ENDINGS}
+        assert {row.id: row for row in unfinished} == left
         for app in ("a", "b"):
             stored = {row.id for row in unfinished if row.phase in RUNNING and row.dokku_app == app}
             assert stored == self.running(app)
