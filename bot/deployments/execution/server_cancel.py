@@ -88,12 +88,10 @@ class ServerCanceller:
 
     async def _cancel(self, row: Deployment, build_id: str, why: str) -> None:
         only_running(await self._dokku.builds(row.dokku_app), build_id, row.dokku_app)
-        audit = AuditEntry(
-            actor=BOT, through="runner", action=SENT, detail={BUILD: build_id, "why": why}
-        )
         if self._owned.can_move(Phase.CANCELLING):
             await self._owned.move(Phase.CANCELLING, "cancelling", detail={"why": why})
-        await self._owned.record(audit=audit)
+        else:
+            await self._owned.confirm()
         if self._owned.row.cancel is None:
             self._attempt.stopped_at_cap()
         await cancel_on_server(
@@ -105,3 +103,8 @@ class ServerCanceller:
             timing=self._context.timing,
         )
         log.info("server_cancel_sent", deployment_id=row.id, build_id=build_id, why=why)
+        # Last: a bot that dies before, or gets no answer, leaves the approval as it was.
+        audit = AuditEntry(
+            actor=BOT, through="runner", action=SENT, detail={BUILD: build_id, "why": why}
+        )
+        await self._owned.record(audit=audit)
