@@ -70,6 +70,30 @@ class SystemClock(Clock):
         await asyncio.sleep(max(0.0, duration.total_seconds()))
 
 
+class Ages:
+    """How long ago stored instants were, whatever this machine's clock is set to meanwhile.
+
+    Only the first look at each goes by the wall clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began: dict[str, tuple[datetime, float]] = {}
+
+    def of(self, key: str, instant: datetime) -> timedelta:
+        """The age of the instant that is known under `key`."""
+        now, known = self._clock.monotonic(), self._began.get(key)
+        if known is None or known[0] != instant:
+            ago = self._clock.now() - instant
+            known = self._began[key] = instant, now - ago.total_seconds()
+        return timedelta(seconds=now - known[1])
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all others."""
+        for gone in self._began.keys() - set(keys):
+            del self._began[gone]
+
+
 class Kept(Generic[T]):
     """Answers of Slack by key: asked again when no longer fresh, used while Slack gives none."""
 

@@ -241,16 +241,6 @@ async def test_clock_that_is_set_neither_ends_it_early_nor_lets_it_run_longer(
 ) -> None:
     it = await watched()
     assert await it.check_cap(1) is Cap.NOT_REACHED
-    it.watchdog._clock = SetClock(jump)
+    it.rig.clock.set_by = jump
     assert await it.check_cap(LIMIT_S - 1) is Cap.NOT_REACHED
     assert await it.check_cap(LIMIT_S) is Cap.REACHED
-
-
-class SetClock(LoopClock):
-    """A clock that somebody set; seconds go on as before."""
-
-    def __init__(self, jump: timedelta) -> None:
-        self._jump = jump
-
-    def now(self) -> datetime:
-        return super().now() + self._jump
