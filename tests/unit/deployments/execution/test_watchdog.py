@@ -1,7 +1,7 @@
 """What a poll shows of the connection and of the time limit, at the limits. Rest: worker tests."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from bot.errors import Slow
 from tests.support.builders import NOW, a_snapshot
 from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
-from tests.support.virtual_time import LoopClock, in_virtual_time
+from tests.support.virtual_time import in_virtual_time
 
 TIMING = Timing()
 INTERVAL_S = TIMING.poll_interval.total_seconds()
