@@ -57,6 +57,17 @@ class Clock(Protocol):
         ...
 
 
+_SECONDS: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def seconds() -> float:
+    """Seconds that never go backwards, and that count while the machine is suspended.
+
+    A lease runs out meanwhile. Elsewhere than on Linux, those seconds may be missing.
+    """
+    return time.clock_gettime(_SECONDS)
+
+
 class SystemClock(Clock):
     """The machine's clocks."""
 
@@ -64,7 +75,7 @@ class SystemClock(Clock):
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return seconds()
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(max(0.0, duration.total_seconds()))
