@@ -1,5 +1,6 @@
 """A build that lives on without a connection: who may cancel it on the server, and when."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -191,6 +192,23 @@ async def test_approver_ends_a_push_that_hangs() -> None:
     assert rig.row().cancel is None
     (asked,) = [one for _, one in rig.store.audit if one.action == ASKED]
     assert (asked.actor, asked.through) == (ADA, "button")
+
+
+@in_virtual_time
+async def test_two_approvers_at_the_same_instant_send_one_cancel() -> None:
+    dokku = FakeDokku(cancel_works=False)  # its record is shown running for a moment more
+    dokku.add_record("p1", source="git-hook", duration=timedelta(minutes=40))
+    rig = a_rig(waiting(), dokku=dokku)
+    rig.catalog.rules = {"approvers": frozenset({ADA.user, BOB.user})}
+    await rig.passes(7)
+    other = a_rig(store=rig.store, dokku=dokku)
+    other.catalog.rules = rig.catalog.rules
+    said = await asyncio.gather(
+        press(rig, build="p1"), press(other, BOB, build="p1"), return_exceptions=True
+    )
+    assert [isinstance(one, Declined) for one in said].count(True) == 1
+    assert len(dokku.cancels) == 1
+    assert rig.store.actions(rig.row().id).count(ASKED) == 1
 
 
 @in_virtual_time
