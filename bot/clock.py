@@ -57,6 +57,17 @@ class Clock(Protocol):
         ...
 
 
+_SECONDS: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def seconds() -> float:
+    """Seconds that never go backwards, and that count while the machine is suspended.
+
+    A lease runs out meanwhile. Elsewhere than on Linux, those seconds may be missing.
+    """
+    return time.clock_gettime(_SECONDS)
+
+
 class SystemClock(Clock):
     """The machine's clocks."""
 
@@ -64,10 +75,34 @@ class SystemClock(Clock):
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return seconds()
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+
+class Ages:
+    """How long ago stored instants were, whatever this machine's clock is set to meanwhile.
+
+    Only the first look at each goes by the wall clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began: dict[str, tuple[datetime, float]] = {}
+
+    def of(self, key: str, instant: datetime) -> timedelta:
+        """The age of the instant that is known under `key`."""
+        now, known = self._clock.monotonic(), self._began.get(key)
+        if known is None or known[0] != instant:
+            ago = self._clock.now() - instant
+            known = self._began[key] = instant, now - ago.total_seconds()
+        return timedelta(seconds=now - known[1])
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all others."""
+        for gone in self._began.keys() - set(keys):
+            del self._began[gone]
 
 
 class Kept(Generic[T]):

@@ -67,6 +67,8 @@ class Outgoing:
     """waiting, delivered, given_up."""
     held_until: datetime | None = field(default=None, compare=False)
     """Until when a taken row is held: no other process takes it before."""
+    may_send: Callable[[], bool] = field(default=lambda: True, compare=False, repr=False)
+    """Whether it is still held, by this machine's clock: asked right before what has no key."""
 
 
 def webhook_lane(url: str) -> str:
@@ -197,8 +199,7 @@ class LaneTiming:
     )
     """Pauses after the failed attempts in turn; then the row is given up (docs/webhooks.md)."""
     hold: timedelta = timedelta(seconds=60)
-    """A row taken by a dead process is due again after it. A living one prolongs it in time, and
-    ends a delivery whose hold it could not prolong."""
+    """A row taken by a dead process is due again after it. A living one prolongs it, or ends."""
     idle: timedelta = timedelta(seconds=5)
     """Between two reads without a kick: for rows of other replicas, and of earlier processes."""
     at_once: int = 8
@@ -209,8 +210,7 @@ class LaneTiming:
 class OutboxLane:
     """Delivers the rows of one lane. `run` until `stop`; `kick` when a row may have been written.
 
-    The lane knows when to read, how many to deliver at once and when to try again; `deliver`
-    makes one attempt.
+    It knows when to read, how many to deliver at once, when to try again; `deliver` tries once.
     """
 
     lane: str
@@ -322,8 +322,9 @@ class OutboxLane:
         next one may begin in another process. The receiver gets the same id.
         """
         hold_s = self.timing.hold.total_seconds()
-        attempt = asyncio.ensure_future(self.deliver(row))
         until = self.clock.monotonic() + hold_s * 3 / 4
+        held_here = replace(row, may_send=lambda: self.clock.monotonic() < until)
+        attempt = asyncio.ensure_future(self.deliver(held_here))
         try:
             while not attempt.done():
                 pause = self.clock.sleep(timedelta(seconds=hold_s / 4))

@@ -44,7 +44,7 @@ class DeployStream(Protocol):
 
     @property
     def last_byte_at(self) -> float:
-        """`time.monotonic()` of the last byte received (of the start, before any)."""
+        """`bot.clock.seconds()` of the last byte received (of the start, before any)."""
         ...
 
     def lines(self) -> AsyncIterator[Sequence[str]]:

@@ -6,7 +6,6 @@ until it ends; a lost connection raises nothing, only the exit status is missing
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -15,6 +14,7 @@ import asyncssh
 import stamina
 import structlog
 
+from bot.clock import seconds
 from bot.deployments.dokku_facts import Pace
 from bot.deployments.ports import MaySend
 from bot.dokku.channel import (
@@ -51,7 +51,7 @@ class Connection:
         *,
         limits: SshLimits | None = None,
         on_connections: ConnectionsHook | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = seconds,
     ) -> None:
         self.name = name
         self.limits = limits or SshLimits()

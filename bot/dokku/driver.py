@@ -1,13 +1,13 @@
 """One Dokku server as the domain sees it: questions, the deploy command, the cancel command."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 import asyncssh
 
+from bot.clock import seconds
 from bot.deployments.dokku_facts import (
     NO_SUCH_APP,
     AppReport,
@@ -57,7 +57,7 @@ class Driver(Dokku):
         repositories: Repositories | None = None,
         runner: str = "",
         limits: SshLimits | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = seconds,
     ) -> None:
         """`runner`: as in the port. `limits`: other ones than the connection's."""
         self._connection = connection

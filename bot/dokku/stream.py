@@ -3,7 +3,6 @@
 import asyncio
 import codecs
 import re
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from contextlib import suppress
 import asyncssh
 from wcwidth import strip_sequences
 
+from bot.clock import seconds
 from bot.deployments.model import LogFacts
 from bot.deployments.ports import DeployStream
 from bot.dokku.channel import CHUNK, Command
@@ -190,7 +190,7 @@ class Stream(DeployStream):
         output: OutputReader,
         log: LogReader,
         limits: SshLimits,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = seconds,
     ) -> None:
         self._ssh = ssh
         self._command = command

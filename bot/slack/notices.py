@@ -32,7 +32,7 @@ from bot.slack.refusals import PASSING
 from bot.slack.render.blocks import section
 from bot.slack.render.locks import notice_words
 from bot.slack.render.text import mention, plain_times
-from bot.slack.thread_replies import may_be_there
+from bot.slack.thread_replies import check_hold, may_be_there
 
 _log = structlog.get_logger(__name__)
 
@@ -69,6 +69,7 @@ class Notices:
             tried = may_be_there(row, now=self.clock.now(), untried=self.limits.untried_reply)
             if tried and not _is_person(to) and await is_posted(self.client, to, row):
                 return Delivered("an earlier try had got through")
+            check_hold(row)
             await self.client.post(
                 to, text=plain_times(text), blocks=(section(text),), deployment_id=row.id
             )
@@ -85,6 +86,7 @@ class Notices:
 
     async def _tell(self, user: str, row: Outgoing, text: str) -> Attempt:
         try:
+            check_hold(row)
             await self.client.post(
                 user, text=plain_times(text), blocks=(section(text),), deployment_id=row.id
             )

@@ -35,7 +35,13 @@ from bot.slack.refusals import PASSING
 from bot.slack.render import text as txt
 from bot.slack.render import words
 from bot.slack.render.blocks import FALLBACK_TEXT, Answer, plain_section, section
-from bot.slack.thread_replies import LONGEST_CORRECTION, Get, correction_of, may_be_there
+from bot.slack.thread_replies import (
+    LONGEST_CORRECTION,
+    Get,
+    check_hold,
+    correction_of,
+    may_be_there,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +71,7 @@ class ResultPosts:
                 return Delivered("an earlier try had got through")
             link = await self._permalink(deployment)
             post = result_post(deployment, row, permalink=link, name_server=self.name_server)
+            check_hold(row)
             await self.client.post(
                 channel, text=post.text, blocks=post.blocks, deployment_id=row.id
             )

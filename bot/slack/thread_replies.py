@@ -33,7 +33,7 @@ from bot.outbox import (
 )
 from bot.slack.client import SlackClient
 from bot.slack.limits import SlackLimits
-from bot.slack.refusals import OUT, PASSING
+from bot.slack.refusals import NO_ANSWER, OUT, PASSING
 from bot.slack.render import blocks as kit
 from bot.slack.render import text as txt
 from bot.slack.render import words
@@ -87,6 +87,7 @@ class ThreadReplies:
                 return Delivered("an earlier try had got through")
             reply = render(deployment, row, name_server=self.name_server)
             at = deployment.message
+            check_hold(row)
             await self.client.post_reply(
                 at.channel,
                 at.root,
@@ -121,6 +122,7 @@ class ThreadReplies:
         if error is not None and error.code not in OUT:
             why = NO_REPLY.format(channel=deployment.channel, why=error)
         try:
+            check_hold(row)
             await self.client.post_reply(
                 user,
                 None,
@@ -163,6 +165,12 @@ def may_be_there(row: Outgoing, *, now: datetime, untried: timedelta) -> bool:
     A row younger than `untried` was not held by another process before.
     """
     return row.tries > 0 or row.created_at is None or now - row.created_at >= untried
+
+
+def check_hold(row: Outgoing) -> None:
+    """SlackError: another process may have taken the row, as this one was suspended meanwhile."""
+    if not row.may_send():
+        raise SlackError("It took too long, so nothing was sent.", code=NO_ANSWER)
 
 
 def _failed(error: SlackError) -> Failed:

@@ -126,8 +126,10 @@ DatabaseClock = Callable[[], ColumnElement[int]]
 class Database:
     """Opens transactions. Every error of the library leaves it as a StoreError."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, wait_s: float) -> None:
+        """`wait_s`: a write that says nothing for so long is given up by PostgreSQL."""
         self._engine = engine
+        self._longest_pause = text(_LONGEST_PAUSE.format(int(wait_s * 1000)))
         self._subscribers: list[Signal] = []
         self._name = uuid4().hex
         """Of this process among those that notify."""
@@ -188,6 +190,8 @@ class Database:
             await connection.execution_options(writes=True)
             transaction = Transaction(connection=connection)
             async with connection.begin():
+                if self._turn is None:
+                    await connection.execute(self._longest_pause)
                 yield transaction
                 await self._notify(transaction)
                 commits.set()
@@ -265,10 +269,14 @@ _NOTIFY = (
     "SELECT pg_notify(CAST(:channel AS text), payload)"
     " FROM unnest(CAST(:payloads AS text[])) AS payload"
 )
+_LONGEST_PAUSE = "SET LOCAL idle_in_transaction_session_timeout = {}"
+"""Without it, a replica that was suspended in a transaction, or whose network broke, would keep its
+locks from the others for hours. Not for the session: behind a pooler, others use it too."""
 _SAME_REVISION = "UPDATE alembic_version SET version_num = version_num"
 """Changes nothing, and is written and committed all the same."""
-_DOWN_STATES = ("08", "25006", "40", "53", "57", "58")
-"""SQLSTATEs: connection, read-only standby, deadlock, full, shut down, system error."""
+_DOWN_STATES = ("08", "25006", "25P03", "40", "53", "57", "58")
+"""SQLSTATEs: connection, read-only standby, too long idle, deadlock, full, shut down, system error.
+"""
 
 
 def _is_down(err: exc.DBAPIError) -> bool:

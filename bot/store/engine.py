@@ -62,7 +62,7 @@ async def open_store(
     engine = build_engine(url, source=source, wait_s=wait_s)
     try:
         await _check_revision(engine, source=source)
-        database = Database(engine)
+        database = Database(engine, wait_s=wait_s)
         async with _listening(database, url, source, wait_s):
             yield SqlStore(
                 database,

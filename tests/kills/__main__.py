@@ -10,6 +10,7 @@ import time
 from collections import Counter
 
 from tests.kills.rounds import KILLS, RoundResult, run_round
+from tests.kills.suspensions import suspend_everywhere
 
 
 def arguments() -> argparse.Namespace:
@@ -19,6 +20,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--lanes", type=int, default=2, help="rounds that run at once")
     parser.add_argument("--only", type=int, help="only this round")
+    parser.add_argument(
+        "--suspend", action="store_true", help="suspend the bot at named calls instead"
+    )
     parser.add_argument("--log", action="store_true", help="print the last bot's log of bad rounds")
     return parser.parse_args()
 
@@ -45,6 +49,15 @@ async def run(asked: argparse.Namespace) -> list[RoundResult]:
     return results
 
 
+async def run_suspensions() -> int:
+    """All of them, one after the other; how many ended badly."""
+    bad = 0
+    async for name, problems in suspend_everywhere():
+        bad += bool(problems)
+        say(f"{name}: {problems or 'nothing is wrong'}")
+    return bad
+
+
 def report(result: RoundResult, *, log: bool) -> None:
     """Print one line for the round, and what is wrong."""
     say(
@@ -68,7 +81,10 @@ def say(text: str) -> None:
 def main() -> int:
     """Run it; 0: nothing was wrong."""
     began = time.monotonic()
-    results = asyncio.run(run(arguments()))
+    asked = arguments()
+    if asked.suspend:
+        return 1 if asyncio.run(run_suspensions()) else 0
+    results = asyncio.run(run(asked))
     calls = Counter(death for one in results for death in one.deaths)
     summary = {
         "kills": calls.total(),

@@ -73,6 +73,8 @@ class Death:
     """It dies at the so many-th."""
     armed: bool = True
     """False: nothing counts before the file `ARMED` exists."""
+    sign: signal.Signals = signal.SIGKILL
+    """SIGSTOP: it is suspended, and may be continued."""
 
     def __str__(self) -> str:
         return f"{self.when or 'at'} {self.call}" + (f" #{self.number}" if self.number > 1 else "")
@@ -111,7 +113,7 @@ class _Fate:
         self._count += 1
         if self._count == death.number:
             (self._folder / DIED).write_text(f"{when} {call}")
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), death.sign)
 
 
 At = Callable[[str, When], None]

@@ -11,6 +11,7 @@ from tests.kills.world import Lives
 APP = "myapp"
 GUARDED = "guarded"
 BUILD = "build step 4/"
+SERVER_CANCEL, YES = "deployment_server_cancel", "answer_server_cancel"
 SETTINGS = """
 [apps.myapp]
 approvers = ["{ada}", "{grace}"]
@@ -103,6 +104,36 @@ async def cancel_and_let_go(it: Lives) -> None:
     await cancel(it)
     await it.world.whispered("ancel")
     it.world.let_go()
+
+
+async def lose_the_line(it: Lives) -> None:
+    """A build goes on, and another deployment waits behind it."""
+    await deploy_two(it)
+    it.world.simulators.server.forget_clients_for_test()
+
+
+async def cancel_on_server(it: Lives) -> None:
+    """An approver does, from the message of what waits behind the build."""
+
+    def offered() -> Message | None:
+        found = [one for one in it.world.messages if SERVER_CANCEL in one.buttons]
+        return found[-1] if len(found) == len(it.world.messages) else None
+
+    def questions() -> list[Message]:
+        found = it.world.slack.ephemerals(it.world.slack.user("grace"))
+        return [one for one in found if YES in one.buttons]
+
+    message = await it.world.slack.until(offered)
+    assert message is not None
+    earlier = len(questions())
+    await it.world.click(SERVER_CANCEL, message, user="grace")
+    await it.world.slack.until(lambda: len(questions()) > earlier)
+    await it.world.click(YES, questions()[-1], user="grace")
+
+
+async def lose_and_cancel(it: Lives) -> None:
+    await lose_the_line(it)
+    await cancel_on_server(it)
 
 
 async def deploy_two(it: Lives) -> None:
@@ -228,6 +259,19 @@ STORIES = (
         lives=(
             at("before", "store.save queued > cancelled", queue_and_cancel),
             at("after", "store.save queued > cancelled", cancel_waiting),
+        ),
+        last=let_go,
+    ),
+    Story(
+        name="a build without a connection is cancelled on the server",
+        lives=(
+            at("before", "store.ask_cancel", lose_and_cancel),
+            at("after", "store.ask_cancel", cancel_on_server),
+            at("after", "store.save building > cancelling"),
+            at("before", "ssh builds:cancel"),
+            at("after", "ssh builds:cancel"),
+            at("before", "store.save cancelling > cancelled"),
+            at("after", "store.save cancelling > cancelled"),
         ),
         last=let_go,
     ),

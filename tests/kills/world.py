@@ -79,7 +79,7 @@ class Lives:
         """Start a bot that will die like this; None: it lives on."""
         for name in (ARMED, DIED):
             (self.world.folder / name).unlink(missing_ok=True)
-        run = Run(options=OPTIONS, lease=stretched(LEASE), **PAUSES)
+        run = a_run()
         self._death = death
         main = run if death is None else MortalRun(run=run, death=death)
         self._bot = await self.processes.begin_main(main)
@@ -119,16 +119,23 @@ class Lives:
             await asyncio.sleep(LOOK_S)
 
 
+def a_run() -> Run:
+    """The bot's main function, with these durations."""
+    return Run(options=OPTIONS, lease=stretched(LEASE), **PAUSES)
+
+
 @asynccontextmanager
-async def open_lives(folder: Path, *apps: DemoApp, settings: str = "") -> AsyncIterator[Lives]:
-    """Open the simulators. `settings`: of the configuration file."""
+async def open_lives(
+    folder: Path, *apps: DemoApp, settings: str = "", url: str | None = None
+) -> AsyncIterator[Lives]:
+    """Open the simulators. `settings`: of the configuration file; `url`: of another database."""
     async with open_processes(folder, *apps) as processes:
         world = processes.world
         people = {name: world.slack.user(name).id for name in ("ada", "grace", "alan")}
         (folder / "deploybot.toml").write_text(settings.format(**people))
         world.environ["DEPLOYBOT_CONFIG"] = str(folder / "deploybot.toml")
         clock = SystemClock()
-        url, plan = world.environ["DATABASE_URL"], planner((), clock=clock)
+        url, plan = url or world.environ["DATABASE_URL"], planner((), clock=clock)
         async with _ONE_UPGRADE:
             await upgrade(url)
         async with open_store(url, clock=clock, planner=plan, migrate=False) as store:

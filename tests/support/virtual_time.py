@@ -57,8 +57,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class LoopClock(Clock):
     """The clock of the running event loop."""
 
+    set_by = timedelta(0)
+    """By how much somebody has set the wall clock; seconds go on as before."""
+
     def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.monotonic())
+        return NOW + timedelta(seconds=self.monotonic()) + self.set_by
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()

@@ -1,11 +1,13 @@
 import asyncio
 import signal
+import sys
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from bot.clock import Tasks, begun, end_group
+from bot.clock import SystemClock, Tasks, begun, end_group
 
 
 async def test_drain_waits_for_tasks_and_cancels_what_is_left_at_the_limit() -> None:
@@ -65,3 +67,13 @@ async def test_cut_off_start_of_a_process_leaves_neither_process_nor_pipes() -> 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert started[0].returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a clock")
+def test_seconds_count_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, slept = SystemClock(), 60.0
+    before, real = clock.monotonic(), time.clock_gettime
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda which: real(which) + slept * (which == time.CLOCK_BOOTTIME)
+    )
+    assert clock.monotonic() - before >= slept

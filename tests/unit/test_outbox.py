@@ -156,6 +156,24 @@ async def test_delivery_under_way_is_begun_once(
     assert receiver.received == [key]
 
 
+async def test_suspended_process_may_not_send_what_it_held(
+    outbox: MemoryOutbox, clock: HandClock
+) -> None:
+    could: list[bool] = []
+
+    async def deliver(row: Outgoing) -> Attempt:
+        could.append(row.may_send())
+        clock.advance(timedelta(seconds=50))  # SIGSTOP: no timer has run
+        could.append(row.may_send())
+        return Delivered()
+
+    lane = OutboxLane(lane=LANE, outbox=outbox, deliver=deliver, clock=clock)
+    key = outbox.add(lane=LANE, deployment="d")
+    async with open_lanes([lane]):
+        await outbox.until(key, state="delivered")
+    assert could == [True, False]
+
+
 async def test_delivery_ends_before_another_process_may_begin_it(
     outbox: MemoryOutbox, clock: HandClock, receiver: Receiver
 ) -> None:

@@ -1,6 +1,6 @@
 """Cancels one running deploy on Dokku: only this deployment's, and only if that is certain."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -90,12 +90,11 @@ class Canceller:
 
     async def _ask_dokku(self) -> None:
         for _ in range(self._proof.cancel_tries):
+            may_send = self._while_fresh()
             try:
                 if await self._is_certain() and not self._is_over():
                     self._note_who_stops_it()
-                    await self._dokku.cancel_build(
-                        self._owned.row.dokku_app, may_send=self._owned.has_right
-                    )
+                    await self._dokku.cancel_build(self._owned.row.dokku_app, may_send=may_send)
             except DokkuError as error:
                 # Asked again; closing the connection needs no answer.
                 log.info("cancel_not_answered", deployment_id=self._owned.id, why=str(error))
@@ -110,6 +109,12 @@ class Canceller:
         """Ends early with the command, and when another replica owns the deployment."""
         sleep = self._clock.sleep(longest)
         await first_of(sleep, self._attempt.stream_ended.wait(), self._owned.gone.wait(), *until)
+
+    def _while_fresh(self) -> Callable[[], bool]:
+        """Whether what is asked from now on still counts when the cancel is about to be sent."""
+        fresh_s = self._timing.record_fresh.total_seconds() * self._dokku.pace.patience
+        until = self._clock.monotonic() + fresh_s
+        return lambda: not self._is_over() and self._clock.monotonic() < until
 
     async def _is_certain(self) -> bool:
         """Whether what holds the app's lock is this deployment's build."""

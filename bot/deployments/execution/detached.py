@@ -5,22 +5,24 @@ the command: it starts it, finds its build among the records, reads that build's
 records and containers prove the end. Recording: m9_detached_runner_app.
 """
 
+import math
 from dataclasses import replace
 
 import structlog
 
 from bot.clock import first_of
+from bot.deployments.dokku_facts import BuildStatus
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.execution.start import NotStarted, Ready, Start
 from bot.deployments.execution.worker import Worker
 from bot.deployments.model import Deployment, Failure, LogFacts
 from bot.deployments.ports import DeployStream, Dokku
-from bot.deployments.states import FETCHED, RUNNING
+from bot.deployments.states import COMMAND_RUNS, FETCHED, RUNNING
 from bot.deployments.verdict.collector import blind
 from bot.deployments.verdict.decisions import Cause, Decision, Ended, LookAgain
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.rules import decide
-from bot.deployments.verdict.run_proof import DetachedRun
+from bot.deployments.verdict.run_proof import DetachedRun, is_run_alive, own_record
 from bot.errors import CommandFailed, Declined, DokkuError
 
 log = structlog.get_logger(__name__)
@@ -82,6 +84,7 @@ class DetachedWorker(Worker):
         self._sent_at: float | None = None
         self._followed_at: float | None = None
         self._unconfirmed_at: float | None = None
+        self._looks_without_container = 0
 
     def is_running(self) -> bool:
         """Whether a shutdown should wait for it: once its container is there, it needs no bot."""
@@ -92,10 +95,37 @@ class DetachedWorker(Worker):
         """As `Worker`. After the time limit, what still runs is not followed any longer."""
         try:
             await super().poll(read_request=read_request)
+            await self._look_for_container()
         finally:
             stream = self._attempt.open_stream
             if self._attempt.last_word and stream is not None:
                 self._context.spawn(stream.close())
+
+    async def _look_for_container(self) -> None:
+        """Store that the build goes on without its container, as after a lost connection.
+
+        One that prints dies with its client. Two looks: an answer may come between two states.
+        """
+        row, stream = self.owned.row, self._attempt.open_stream
+        if row.phase not in COMMAND_RUNS or row.before is None or self.owned.lost:
+            return
+        if row.build_id is None or row.build_id == row.left_build:
+            return
+        quiet_s = self._clock.monotonic() - stream.last_byte_at if stream else math.inf
+        if quiet_s < self._timing.poll_interval.total_seconds():
+            return
+        try:
+            alive = await is_run_alive(row, row.before, self._dokku)
+            record = own_record(row, await self._dokku.builds(row.dokku_app))
+        except DokkuError as error:
+            log.info("container_not_looked_for", deployment_id=row.id, why=str(error))
+            return
+        runs = record is not None and record.status is BuildStatus.RUNNING
+        self._looks_without_container = (
+            self._looks_without_container + 1 if runs and not alive else 0
+        )
+        if self._looks_without_container > 1:
+            await self.owned.record(left_build=row.build_id)
 
     async def _send(self, ready: Ready) -> DeployStream | None:
         await super()._send(ready)

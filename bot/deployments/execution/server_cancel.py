@@ -1,7 +1,8 @@
 """Cancels a running deployment's build on the server, where the connection to it is lost.
 
-Without an approver's request only if its log grows: then its record names a living process, the
-build itself. And only after a cancel request, or at the time limit.
+Without an approver's request only if its log grows, or the runner's container that began it still
+runs: then its record names a living process, the build itself. And only after a cancel request, or
+at the time limit.
 """
 
 import structlog
@@ -15,6 +16,7 @@ from bot.deployments.ports import Dokku
 from bot.deployments.states import COMMAND_RUNS
 from bot.deployments.verdict.collector import EvidenceCollector
 from bot.deployments.verdict.left_builds import BUILD, SENT, is_approved, only_running
+from bot.deployments.verdict.run_proof import is_run_alive
 from bot.deployments.verdict.server_cancel import cancel_on_server
 from bot.errors import Declined, DokkuError, LeaseLost, StaleState, Withheld
 
@@ -31,7 +33,10 @@ async def carry_out_cancel(
     at_cap: bool,
 ) -> None:
     """Cancel over the connection to the command while that is open, else on the server."""
-    if (stream := attempt.open_stream) is not None:
+    row, stream = owned.row, attempt.open_stream
+    # A runner's container may have died without its build, whose output is still read.
+    is_left = row.left_build is not None and row.left_build == row.build_id
+    if stream is not None and not is_left:
         await Canceller(owned, dokku, collector, attempt, stream, context).run()
     else:
         await ServerCanceller(owned, dokku, attempt, context).run(at_cap=at_cap)
@@ -68,7 +73,10 @@ class ServerCanceller:
         """Cancel the build, if it is this deployment's and that is approved or proven safe."""
         await self._owned.refresh_cancel_request()
         row = self._owned.row
-        if row.phase not in COMMAND_RUNS or row.build_id is None or row.left_build != row.build_id:
+        if row.phase not in COMMAND_RUNS or row.build_id is None:
+            return
+        is_detached = row.before is not None and row.before.runner
+        if row.left_build != row.build_id and not is_detached:
             return
         try:
             why = await self._why(row, row.build_id, at_cap=at_cap)
@@ -83,17 +91,18 @@ class ServerCanceller:
             return "approved"
         if row.cancel is None and not at_cap:
             return None
+        before = row.before
+        if before is not None and before.runner and await is_run_alive(row, before, self._dokku):
+            return "its container runs"
         seen = await self._context.logs.look(self._dokku, row.dokku_app, build_id)
         return "its log grows" if seen.grew else None
 
     async def _cancel(self, row: Deployment, build_id: str, why: str) -> None:
         only_running(await self._dokku.builds(row.dokku_app), build_id, row.dokku_app)
-        audit = AuditEntry(
-            actor=BOT, through="runner", action=SENT, detail={BUILD: build_id, "why": why}
-        )
         if self._owned.can_move(Phase.CANCELLING):
             await self._owned.move(Phase.CANCELLING, "cancelling", detail={"why": why})
-        await self._owned.record(audit=audit)
+        else:
+            await self._owned.confirm()
         if self._owned.row.cancel is None:
             self._attempt.stopped_at_cap()
         await cancel_on_server(
@@ -105,3 +114,8 @@ class ServerCanceller:
             timing=self._context.timing,
         )
         log.info("server_cancel_sent", deployment_id=row.id, build_id=build_id, why=why)
+        # Last: a bot that dies before, or gets no answer, leaves the approval as it was.
+        audit = AuditEntry(
+            actor=BOT, through="runner", action=SENT, detail={BUILD: build_id, "why": why}
+        )
+        await self._owned.record(audit=audit)

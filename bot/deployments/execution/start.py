@@ -296,24 +296,25 @@ class Start:
         row = self._owned.row
         if row.repo is None:
             raise ValueError("a resolved deployment has a repository")
-        tries, number = self._timing.start_tries, 1
+        tries, number, look_again = self._timing.start_tries, 1, False
         while True:
             # A lease may run out while its owner is suspended: ask the database, then start.
             if (await self._owned.confirm()).cancel is not None:
                 raise NotStarted.cancelled(self._owned.row.attempt)
             try:
-                if number > 1:
+                if look_again:
                     await self._give_way()
                 stream = await self._open(row, row.repo)
             except Withheld:
                 log.info("start_withheld", deployment_id=row.id)
+                look_again = True
                 continue  # waits for the lease
             except Unreachable as error:
                 if number == tries or error.final:
                     raise NotStarted(Failure.SERVER_UNREACHABLE, str(error)) from error
                 self._owned.note(Urgency.PHASE, waits_for=f"the server (try {number} of {tries})")
                 await self._pause(self._timing.start_window / tries)
-                number += 1
+                number, look_again = number + 1, True
                 continue
             except Declined as error:
                 # Not even sent, and it would be declined again.

@@ -1,9 +1,9 @@
 """Polls Dokku about one running deployment, and says what the worker must do about the answer."""
 
 import asyncio
-from datetime import datetime
 from enum import Enum, auto
 
+from bot.clock import Ages
 from bot.deployments.dokku_facts import Pace, says_no_such_app
 from bot.deployments.execution.attempt import Attempt
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
@@ -54,8 +54,7 @@ class Watchdog:
         self._over_since: float | None = None
         """When a poll first showed that the command is over, while its connection was open."""
         self._cap_reached_at: float | None = None
-        self._started: tuple[datetime, float] | None = None
-        """The first start, as it is stored, and in monotonic seconds."""
+        self._ages = Ages(context.clock)
 
     async def poll(self, attempt: Attempt) -> Contact:
         """Ask whether the command runs."""
@@ -90,7 +89,7 @@ class Watchdog:
         row, now = self._owned.row, self._clock.monotonic()
         if row.started_at is None or row.phase not in COMMAND_RUNS:
             return Cap.NOT_REACHED
-        if self._running_s(row.started_at, now) < row.max_duration.total_seconds():
+        if self._ages.of(row.id, row.started_at) < row.max_duration:
             return Cap.NOT_REACHED
         if self._cap_reached_at is None or is_cancelling:
             # The time that a cancel has to show begins when it was carried out.
@@ -99,13 +98,6 @@ class Watchdog:
         patience = 2 * self._timing.poll_interval + proof.cap_grace
         over = now - self._cap_reached_at >= patience.total_seconds()
         return Cap.OVER if over else Cap.REACHED
-
-    def _running_s(self, started_at: datetime, now: float) -> float:
-        """Seconds since the first start, whatever the machine's clock is set to meanwhile."""
-        if self._started is None or self._started[0] != started_at:
-            ago = self._clock.now() - started_at
-            self._started = started_at, now - ago.total_seconds()
-        return now - self._started[1]
 
     async def _ask(self, row: Deployment) -> tuple[Polled, str | None]:
         """The record (or the lock) and the commit, as far as they can be known now."""

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import structlog
 
-from bot.clock import Clock, duration_words
+from bot.clock import Ages, Clock, duration_words
 from bot.deployments.lock import Lock
 from bot.deployments.locks.rules import blocker_of
 from bot.deployments.model import Deployment, Failure
@@ -49,6 +49,7 @@ class WaitingList:
         self._spawn = spawn
         self._is_latest = is_latest
         self._being_removed: set[str] = set()
+        self._ages = Ages(clock)
 
     def update(
         self,
@@ -64,6 +65,7 @@ class WaitingList:
         this replica has; they are left to it. `locked`: those that a lock stops; those behind them
         pass them, for the lock's holder may deploy. `awaiting`: those that await approval.
         """
+        self._ages.keep({row.id for row in (*queued, *awaiting)})
         waiting = [row for row in queued if row.id in owned or not self._is_over(row)]
         asked = [*awaiting, *waiting]
         gone = self._supersede(asked, locked) if len(asked) > 1 else ()
@@ -98,11 +100,11 @@ class WaitingList:
 
     def end_unapproved(self, awaiting: Sequence[Deployment]) -> None:
         """Remove those that were cancelled at a shell, and those not approved in time."""
-        now, ttl = self._clock.now(), self._timing.approval_ttl
+        ttl = self._timing.approval_ttl
         for row in awaiting:
             if row.cancel is not None:
                 self._end(row, partial(self._removal.cancel, row, row.cancel.by, "runner"))
-            elif is_expired(row, now, ttl):
+            elif self._is_expired(row, ttl):
                 cause = f"Nobody approved it within {duration_words(ttl)}"
                 self._end(row, partial(self._removal.fail, row, Failure.EXPIRED, cause))
 
@@ -124,13 +126,17 @@ class WaitingList:
             # Requested by another process (the command line), or while Dokku refused a start.
             self._end(row, partial(self._removal.cancel, row, row.cancel.by, "runner"))
             return True
-        now = self._clock.now()
-        if not is_expired(row, now, self._timing.queue_ttl):
+        if not self._is_expired(row, self._timing.queue_ttl):
             return False
+        now = self._clock.now()
         known = self._deployments.progress(row.id)
         cause = expiry_cause(known.waits_for or "its turn", known.blocker, now)
         self._end(row, partial(self._removal.fail, row, Failure.EXPIRED, cause))
         return True
+
+    def _is_expired(self, row: Deployment, ttl: timedelta) -> bool:
+        since = row.queued_at or row.created_at
+        return is_expired(row, since + self._ages.of(row.id, since), ttl)
 
     def _end(self, row: Deployment, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if row.id not in self._being_removed:

@@ -162,9 +162,12 @@ class ServerCancels:
             raise Declined(f"{NOTHING_SENT} {UNRECORDED.advice}")
         app = found.row.dokku_app
         record = only_running(await found.dokku.builds(app), found.build_id, app)
+        await self._refuse_again(found)
+        return record
+
+    async def _refuse_again(self, found: _Found) -> None:
         trail = await self._store.audit_of(found.subject.id)
         refuse_again(trail, found.build_id, self._clock.now(), self._timing.server_cancel_pause)
-        return record
 
     async def _ask_owner(
         self, found: _Found, running: Deployment, actor: Actor, through: str
@@ -190,6 +193,7 @@ class ServerCancels:
             may_act = await stack.enter_async_context(held)
             if may_act is None:
                 raise Declined(BUSY)
+            await self._refuse_again(found)  # someone else's may just have been carried out
             fresh = await self._store.ask_cancel(
                 found.subject.id, actor, clock.now(), through=through, build=found.build_id
             )

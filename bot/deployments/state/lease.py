@@ -1,7 +1,7 @@
 """Leases for one act on what no worker owns, so that only one replica acts on it."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from bot.clock import Clock
@@ -33,25 +33,26 @@ async def queue_held(
 ) -> AsyncIterator[Callable[[], bool] | None]:
     """Keep what waits for the app from starting inside the block.
 
-    No replica starts a deployment without its lease, and the others start after the first one.
+    No replica starts a deployment without its lease. Not only the first one's: those behind it pass
+    it when a lock stops it, or when it is cancelled.
     Yields what says whether that still holds, by this machine's clock alone. None: another replica
-    has the lease.
+    has a lease.
     """
     began = clock.monotonic()
 
     def holds() -> bool:
         return clock.monotonic() - began < timing.lease.total_seconds() * ACTS_FOR
 
-    queued = [one for one in await store.unfinished() if one.target == key]
-    queued = [one for one in queued if one.phase is Phase.QUEUED]
-    if not queued:
-        yield holds
-        return
-    first = min(queued, key=lambda one: (one.queued_at or one.created_at, one.id))
     for _ in range(timing.queue_hold_tries):
         began = clock.monotonic()
-        async with leased(store, first.id, replica, timing.lease) as fence:
-            if fence is not None:
+        rows = [one for one in await store.unfinished() if one.target == key]
+        queued = sorted(one.id for one in rows if one.phase is Phase.QUEUED)
+        async with AsyncExitStack() as stack:
+            for deployment_id in queued:
+                lease = leased(store, deployment_id, replica, timing.lease)
+                if await stack.enter_async_context(lease) is None:
+                    break
+            else:
                 yield holds
                 return
         # Its worker looks whether it can start; that takes a moment.

@@ -14,8 +14,7 @@ from bot.deployments.verdict.outside_changes import command_of, how_to_end
 from bot.errors import Declined
 
 ASKED, SENT = "server_cancel_asked", "server_cancel_sent"
-"""Audit words: someone asked to cancel a build on the server; `builds:cancel` was about to be sent.
-"""
+"""Audit words: someone asked to cancel a build on the server; Dokku answered `builds:cancel`."""
 BUILD = "build"
 """The key of the build's id in both entries."""
 NOTHING_SENT = "Nothing was sent."
@@ -52,7 +51,10 @@ def only_running(records: Sequence[BuildRecord], build_id: str, app: str) -> Bui
 
 
 def is_approved(trail: Trail, build_id: str) -> bool:
-    """Whether someone asked to cancel that build on the server, and nothing was sent since."""
+    """Whether someone asked to cancel that build on the server, and Dokku has not answered since.
+
+    A cancel that was perhaps never sent is sent again, while the record is still shown running.
+    """
     asked = False
     for _, entry in trail:
         if entry.detail.get(BUILD) == build_id and entry.action in {ASKED, SENT}:
@@ -63,7 +65,9 @@ def is_approved(trail: Trail, build_id: str) -> bool:
 def refuse_again(trail: Trail, build_id: str, now: datetime, pause: timedelta) -> None:
     """Declined: someone asked to cancel that build a moment ago."""
     for at, entry in trail:
-        if entry.action == ASKED and entry.detail.get(BUILD) == build_id and now - at < pause:
+        # Either way: the clock may have been set back since.
+        lately = abs(now - at) < pause
+        if entry.action == ASKED and entry.detail.get(BUILD) == build_id and lately:
             by = entry.actor.name or entry.actor.user
             raise Declined(
                 f"{by} asked to cancel Dokku build {build_id} on the server a moment ago. Its "

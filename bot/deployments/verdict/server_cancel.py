@@ -39,24 +39,26 @@ class LogWatch:
     async def look(self, dokku: Dokku, app: str, build_id: str) -> LogSeen:
         """Look at the log; twice, if the last look was not moments ago. DokkuError."""
         before = self._seen.get((app, build_id))
-        now, lately = self._clock.monotonic(), self._timing.log_looked_lately.total_seconds()
-        if before is None or now - before.looked_at > lately:
-            before = await self._look_once(dokku, app, build_id, lately=False)
+        if before is None or not self._is_lately(before, self._clock.monotonic()):
+            await self._look_once(dokku, app, build_id)
             await self._clock.sleep(self._timing.log_grows_within)
-        return await self._look_once(dokku, app, build_id, lately=True)
+        return await self._look_once(dokku, app, build_id)
 
-    async def _look_once(self, dokku: Dokku, app: str, build_id: str, *, lately: bool) -> LogSeen:
+    async def _look_once(self, dokku: Dokku, app: str, build_id: str) -> LogSeen:
         end = await dokku.log_end(app, build_id)
-        now, known = self._clock.now(), self._seen.pop((app, build_id), None)
+        now, looked_at = self._clock.now(), self._clock.monotonic()
+        known = self._seen.pop((app, build_id), None)
         if known is None:
-            known = LogSeen(end=end, looked_at=0, since=now)
+            known = LogSeen(end=end, looked_at=looked_at, since=now)
+        # Measured here: the machine may have been suspended since the last look.
+        lately = self._is_lately(known, looked_at)
         grew = end.goes_on_from(known.end)
         if not grew and known.end.lines:
             end = known.end  # a read that was cut short proves nothing
         seen = replace(
             known,
             end=end,
-            looked_at=self._clock.monotonic(),
+            looked_at=looked_at,
             grew_at=now if grew else known.grew_at,
             grew=grew and lately,
         )
@@ -64,6 +66,9 @@ class LogWatch:
         if len(self._seen) > MOST_WATCHED:
             del self._seen[next(iter(self._seen))]
         return seen
+
+    def _is_lately(self, seen: LogSeen, now: float) -> bool:
+        return now - seen.looked_at <= self._timing.log_looked_lately.total_seconds()
 
 
 async def cancel_on_server(

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from bot.clock import Clock
 from bot.deployments.model import Deployment, MessagePlace, Phase
 from bot.deployments.ports import Urgency
 from bot.deployments.progress import Progress
@@ -20,6 +21,9 @@ from bot.slack.render.text import mention
 log = structlog.get_logger(__name__)
 
 PERMALINK_LIMIT_S = 0.5
+ALONE_FOR = timedelta(seconds=10)
+"""After half of `Timing.posting` another replica may post the message soon. Only a process that was
+suspended meanwhile, or a Slack that is slow, takes so long."""
 UNNAMED = "…"
 
 LONGEST_BACKOFF = timedelta(seconds=60)
@@ -142,23 +146,30 @@ class PostingClient(Protocol):
 class Posting:
     """Posts a live message, or finds one that was posted before."""
 
-    def __init__(self, *, client: PostingClient) -> None:
+    def __init__(self, *, client: PostingClient, clock: Clock) -> None:
         self._client = client
+        self._clock = clock
+        self._searched: dict[str, float] = {}
+        """Since when no message was found, in monotonic seconds."""
 
     async def post(self, deployment: Deployment, rendered: Rendered) -> MessagePlace:
         """Post it in the deployment's channel. SlackError: it cannot be posted.
 
-        If Slack's answer was lost or unclear, the channel is searched before a second try.
+        If Slack's answer was lost or unclear, the channel is searched before a second try; if
+        another replica may have posted it meanwhile, before the first one.
         """
-        try:
-            ts = await self._send(deployment, rendered, deployment.channel)
-        except SlackError as error:
-            if error.code not in PERHAPS_DONE:
-                raise
-            found = await self.find(deployment, now=True)
-            if found is not None:
-                return found
-            ts = await self._send(deployment, rendered, deployment.channel)
+        if self._is_alone(deployment):
+            try:
+                ts = await self._send(deployment, rendered, deployment.channel)
+            except SlackError as error:
+                if error.code not in PERHAPS_DONE:
+                    raise
+            else:
+                return await self._place(deployment.channel, ts)
+        found = await self.find(deployment, now=True)
+        if found is not None:
+            return found
+        ts = await self._send(deployment, rendered, deployment.channel)
         return await self._place(deployment.channel, ts)
 
     async def find(self, deployment: Deployment, *, now: bool = False) -> MessagePlace | None:
@@ -176,7 +187,16 @@ class Posting:
             if error.code in PASSING and not now:
                 raise
             return None
-        return None if ts is None else await self._place(deployment.channel, ts)
+        if ts is None:
+            self._searched[deployment.id] = self._clock.monotonic()
+            return None
+        return await self._place(deployment.channel, ts)
+
+    def _is_alone(self, deployment: Deployment) -> bool:
+        searched = self._searched.pop(deployment.id, None)
+        if searched is None:
+            return self._clock.now() - deployment.created_at < ALONE_FOR
+        return self._clock.monotonic() - searched < ALONE_FOR.total_seconds()
 
     async def post_again(
         self, deployment: Deployment, rendered: Rendered, deleted: MessagePlace

@@ -69,7 +69,7 @@ class LiveMessages(Announcer):
         edit_lag: Callable[[timedelta], None] | None = None,
     ) -> None:
         self._client = client
-        self._posting = Posting(client=client)
+        self._posting = Posting(client=client, clock=clock)
         self._cache = cache
         self._store = store
         self._gate = gate

@@ -15,6 +15,7 @@ from bot.deployments.model import Phase
 from bot.errors import ConfigError, DatabaseDown
 from bot.readiness import Readiness
 from bot.store.engine import open_store, revisions, upgrade
+from bot.store.leases import hold
 from tests.contract.store.stories import LEASE, StillClock, create, move, own, plan_both
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -52,6 +53,30 @@ async def test_stopped_server_is_down_and_used_again_once_it_is_back(
         assert await store.get(deployment.id) is not None
         assert await store.leases.renew("one", LEASE, [deployment.id]) == {deployment.id}
         assert (await move(store, deployment, Phase.STARTING)).phase is Phase.STARTING
+
+
+async def test_suspended_replica_keeps_nothing_from_the_others(
+    server: PostgresServer, clock: StillClock
+) -> None:
+    """Stopped in the middle of a transaction, it would hold its locks for as long as it likes."""
+    url = server.new_schema()
+    async with (
+        open_store(url, clock=clock, planner=plan_both, migrate=True, wait_s=1.0) as stopped,
+        open_store(url, clock=clock, planner=plan_both) as other,
+    ):
+        deployment = await own(stopped, await create(stopped))
+        held: list[frozenset[str]] = []
+
+        async def stop_in_a_transaction() -> None:
+            async with stopped.database.write() as tx:
+                await hold(tx.connection, deployment.id, deployment.fence)
+                held.append(await other.leases.renew("one", LEASE, [deployment.id]))
+                await hold(tx.connection, deployment.id, deployment.fence)
+
+        with pytest.raises(DatabaseDown) as lost:
+            await stop_in_a_transaction()
+        assert held == [{deployment.id}]
+        assert lost.value.nothing_written
 
 
 @contextmanager

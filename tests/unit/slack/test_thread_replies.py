@@ -90,6 +90,12 @@ async def test_reply_in_the_thread_mentions_the_requester(stage: Stage) -> None:
     assert [call.method for call in stage.slack.calls].count("conversations.replies") == 0
 
 
+async def test_suspended_process_sends_nothing_that_another_may_have_sent(stage: Stage) -> None:
+    held_no_more = replace(ROW, created_at=datetime.now(UTC), may_send=lambda: False)
+    assert isinstance(await stage.reply(held_no_more), Failed)
+    assert stage.replies == []
+
+
 @pytest.mark.parametrize(
     ("phase", "kind", "wanted", "shown"),
     [

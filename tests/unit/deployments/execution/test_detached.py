@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from bot.deployments.dokku_facts import BuildStatus
-from bot.deployments.model import Failure, Live, Phase
-from bot.errors import CommandFailed
+from bot.deployments.model import Actor, Failure, Live, Phase
+from bot.errors import CommandFailed, OddReport
 from tests.support.builders import METADATA, NEW, OLD_METADATA, REPO, containers
 from tests.support.detached_dokku import DetachedDokku
 from tests.support.fake_dokku import BUILDING, DOWN, GOOD, FakeStream
@@ -12,6 +12,7 @@ from tests.support.rig import Rig, a_rig, waiting
 from tests.support.virtual_time import in_virtual_time
 
 NAME = "runner.run.1001"
+ADA = Actor(user="U0ADA", team="T01", name="ada")
 
 
 def a_detached_rig(**fields: object) -> tuple[Rig, DetachedDokku]:
@@ -227,6 +228,37 @@ async def test_cancel_stops_the_build() -> None:
     build.say(*BUILDING)
     await rig.until_phase(Phase.BUILDING)
     await rig.cancel()
+    row = await rig.until_ended(within_s=30)
+    assert (row.phase, row.live, len(dokku.cancels)) == (Phase.CANCELLED, Live.PREVIOUS, 1)
+
+
+@in_virtual_time
+async def test_cancel_stops_a_build_whose_output_cannot_be_read() -> None:
+    rig, dokku = a_detached_rig()
+    build = await rig.begun()
+    build.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    dokku.fail("follow", OddReport("no output"), times=100)
+    await dokku.followers[0].close()
+    await rig.passes(5)
+    await rig.cancel()
+    row = await rig.until_ended(within_s=60)
+    assert (row.phase, row.live, len(dokku.cancels)) == (Phase.CANCELLED, Live.PREVIOUS, 1)
+
+
+@in_virtual_time
+async def test_build_that_outlives_its_container_is_ended_on_the_server() -> None:
+    rig, dokku = a_detached_rig()
+    rig.catalog.rules = {"approvers": frozenset({ADA.user})}
+    build = await rig.begun()
+    build.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    dokku.running.clear()
+    await rig.passes(10)
+    assert rig.row().left_build is None  # a single look may be wrong
+    await rig.passes(25)
+    assert rig.row().left_build == "b1"
+    await rig.service.server_cancels.cancel(rig.row().id, "b1", ADA, "button")
     row = await rig.until_ended(within_s=30)
     assert (row.phase, row.live, len(dokku.cancels)) == (Phase.CANCELLED, Live.PREVIOUS, 1)
 

@@ -69,6 +69,20 @@ async def test_stuck_outside_build_is_reported_once() -> None:
     assert len(rig.announcer.changes) == before + 1
 
 
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
+@in_virtual_time
+async def test_clock_that_is_set_ends_no_waiting_earlier_or_later(jump: timedelta) -> None:
+    dokku = FakeDokku()
+    dokku.add_record("p1", source="git-hook")
+    rig = a_rig(waiting(), dokku=dokku)
+    await rig.passes(LONG.total_seconds())
+    rig.clock.set_by = jump
+    await rig.passes(LONG.total_seconds() - 10)
+    assert rig.row().phase is Phase.QUEUED
+    row = await rig.until_ended(within_s=30)
+    assert row.failure is Failure.EXPIRED
+
+
 @in_virtual_time
 async def test_start_clears_the_blocker() -> None:
     dokku = FakeDokku()

@@ -35,6 +35,23 @@ async def test_start_is_not_sent_when_the_lease_ran_out_during_the_login() -> No
 
 
 @in_virtual_time
+async def test_start_that_was_withheld_looks_again_what_runs_meanwhile() -> None:
+    rig = a_rig()
+    rig.dokku.login_s = 30.0
+    row = waiting()
+    rig.store.rows[row.id], rig.store.leases[row.id] = row, rig.store.new_lease()
+    rig.dispatcher.look_for_work()
+    await rig.until_phase(Phase.STARTING)
+    rig.store.fail("renew", times=6)
+    await rig.until(lambda: rig.dokku.asked.count("deploy") == 1, row.id)
+    rig.dokku.add_record("p1", source="git-hook")
+    await rig.passes(40)
+    assert rig.dokku.asked.count("deploy") == 1
+    assert rig.row().phase is Phase.QUEUED
+    assert "p1" in (rig.progress().waits_for or "")
+
+
+@in_virtual_time
 async def test_cancel_that_waited_for_its_turn_is_not_sent_without_a_lease() -> None:
     rig, stream = await building()
     await rig.passes(5)

@@ -1,15 +1,17 @@
 """A build that lives on without a connection: who may cancel it on the server, and when."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot.deployments.dokku_facts import BuildStatus
+from bot.deployments.lock import Lock
 from bot.deployments.model import Actor, Deployment, Failure, Live, Phase
 from bot.deployments.state.lease import queue_held
 from bot.deployments.verdict.left_builds import ASKED, SENT
-from bot.errors import Declined
+from bot.errors import Declined, DokkuError, OutcomeUnknown, Withheld
 from tests.support.fake_dokku import BUILDING, FakeDokku, FakeStream
 from tests.support.lost_deployments import a_lost_deployment, an_idle_rig, late_look
 from tests.support.rig import Rig, a_rig, waiting
@@ -151,6 +153,27 @@ async def test_nothing_is_sent_while_another_build_runs() -> None:
     assert first(rig).phase is Phase.BUILDING
 
 
+@pytest.mark.parametrize("error", [OutcomeUnknown("cut off"), Withheld("too late")])
+@in_virtual_time
+async def test_approval_stands_until_dokku_has_answered_the_cancel(error: DokkuError) -> None:
+    rig, _ = await left_alone()
+    rig.dokku.fail("cancel_build", error)
+    await press(rig)
+    row = await rig.until_ended(first(rig).id, within_s=30)
+    assert (row.phase, row.live) == (Phase.CANCELLED, Live.PREVIOUS)
+    assert len(rig.dokku.cancels) == 1
+    assert rig.store.actions(row.id).count(SENT) == 1
+
+
+@in_virtual_time
+async def test_answered_cancel_that_changed_nothing_is_not_repeated_by_the_bot() -> None:
+    rig, _ = await left_alone()
+    rig.dokku.cancel_works = False
+    await press(rig)
+    await rig.passes(60)
+    assert len(rig.dokku.cancels) == 1
+
+
 @in_virtual_time
 async def test_approver_ends_a_push_that_hangs() -> None:
     dokku = FakeDokku()
@@ -169,6 +192,23 @@ async def test_approver_ends_a_push_that_hangs() -> None:
     assert rig.row().cancel is None
     (asked,) = [one for _, one in rig.store.audit if one.action == ASKED]
     assert (asked.actor, asked.through) == (ADA, "button")
+
+
+@in_virtual_time
+async def test_two_approvers_at_the_same_instant_send_one_cancel() -> None:
+    dokku = FakeDokku(cancel_works=False)  # its record is shown running for a moment more
+    dokku.add_record("p1", source="git-hook", duration=timedelta(minutes=40))
+    rig = a_rig(waiting(), dokku=dokku)
+    rig.catalog.rules = {"approvers": frozenset({ADA.user, BOB.user})}
+    await rig.passes(7)
+    other = a_rig(store=rig.store, dokku=dokku)
+    other.catalog.rules = rig.catalog.rules
+    said = await asyncio.gather(
+        press(rig, build="p1"), press(other, BOB, build="p1"), return_exceptions=True
+    )
+    assert [isinstance(one, Declined) for one in said].count(True) == 1
+    assert len(dokku.cancels) == 1
+    assert rig.store.actions(rig.row().id).count(ASKED) == 1
 
 
 @in_virtual_time
@@ -208,13 +248,26 @@ async def test_owner_acts_on_a_click_that_another_replica_took() -> None:
     assert len(rig.dokku.cancels) == 1
 
 
+@pytest.mark.parametrize("locked", [False, True])
 @in_virtual_time
-async def test_nothing_of_the_app_starts_while_a_cancel_is_sent() -> None:
+async def test_nothing_of_the_app_starts_while_a_cancel_is_sent(locked: bool) -> None:
     dokku = FakeDokku()
     dokku.add_record("p1", source="git-hook")
-    rig = a_rig(waiting(), waiting(**LATER), dokku=dokku)
-    await rig.passes(7)
+    rig = a_rig(waiting(), waiting(**LATER, requested_by=BOB), dokku=dokku)
     row = first(rig)
+    if locked:  # those of the lock's holder pass the first one
+        rig.store.locks.held.append(
+            Lock(
+                id="01L",
+                key=row.target,
+                app=row.app,
+                holder=BOB,
+                reason="audit",
+                since=rig.clock.now(),
+                channel="C09",
+            )
+        )
+    await rig.passes(7)
     held: dict[str, Any] = {"clock": rig.clock, "timing": rig.timing}
     async with queue_held(rig.store, row.target, "clicks", **held) as holds:
         assert holds is not None

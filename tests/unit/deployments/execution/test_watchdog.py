@@ -1,7 +1,7 @@
 """What a poll shows of the connection and of the time limit, at the limits. Rest: worker tests."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from bot.errors import Slow
 from tests.support.builders import NOW, a_snapshot
 from tests.support.fake_dokku import DOWN, FakeDokku, FakeStream
 from tests.support.rig import Rig, a_rig, waiting
-from tests.support.virtual_time import LoopClock, in_virtual_time
+from tests.support.virtual_time import in_virtual_time
 
 TIMING = Timing()
 INTERVAL_S = TIMING.poll_interval.total_seconds()
@@ -241,16 +241,6 @@ async def test_clock_that_is_set_neither_ends_it_early_nor_lets_it_run_longer(
 ) -> None:
     it = await watched()
     assert await it.check_cap(1) is Cap.NOT_REACHED
-    it.watchdog._clock = SetClock(jump)
+    it.rig.clock.set_by = jump
     assert await it.check_cap(LIMIT_S - 1) is Cap.NOT_REACHED
     assert await it.check_cap(LIMIT_S) is Cap.REACHED
-
-
-class SetClock(LoopClock):
-    """A clock that somebody set; seconds go on as before."""
-
-    def __init__(self, jump: timedelta) -> None:
-        self._jump = jump
-
-    def now(self) -> datetime:
-        return super().now() + self._jump

@@ -35,6 +35,16 @@ async def test_cancel_stops_a_build_within_a_second() -> None:
 
 
 @in_virtual_time
+async def test_cancel_is_not_sent_on_an_answer_from_before_a_pause() -> None:
+    """The machine was suspended in between: the build may have ended, and another one begun."""
+    rig, stream = await building()
+    rig.dokku.cancel_s = 5.0
+    await rig.cancel()
+    await rig.until(lambda: stream.closed, within_s=60)
+    assert rig.dokku.cancels == []
+
+
+@in_virtual_time
 async def test_cancel_while_queued_sends_nothing_to_dokku() -> None:
     dokku = FakeDokku()
     dokku.add_record("p1", source="git-hook")

@@ -1,5 +1,6 @@
 """Which build `builds:cancel` may be sent for, and what proves that a build lives."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -78,6 +79,7 @@ def test_second_request_within_half_a_minute_is_refused() -> None:
         refuse_again(asked, "b1", NOW + timedelta(seconds=29), pause)
     refuse_again(asked, "b1", NOW + pause, pause)
     refuse_again(asked, "b2", NOW, pause)
+    refuse_again(asked, "b1", NOW - timedelta(hours=1), pause)  # the clock was set back
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,17 @@ async def test_growth_counts_only_since_a_look_moments_ago() -> None:
     assert third.grew_at is not None
     assert second.grew_at is not None
     assert third.grew_at > second.grew_at
+
+
+@in_virtual_time
+async def test_growth_while_the_machine_was_suspended_proves_no_life() -> None:
+    clock, dokku = LoopClock(), FakeDokku()
+    dokku.add_record("b1", text=["one"])
+    looking = asyncio.create_task(LogWatch(clock=clock, timing=Timing()).look(dokku, "web", "b1"))
+    await clock.sleep(timedelta(seconds=2))
+    dokku.texts["b1"] = ["one", "two"]
+    asyncio.get_running_loop()._virtual.now_s += 60  # type: ignore[attr-defined]  # no timer ran
+    assert not (await looking).grew
 
 
 @in_virtual_time

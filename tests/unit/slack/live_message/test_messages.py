@@ -510,6 +510,14 @@ async def test_place_is_stored_later_if_the_database_was_down(world: World) -> N
     assert [place.ts for _, place in world.store.places] == [world.slack.posts[1]]
 
 
+async def test_suspended_bot_does_not_post_what_another_one_has_posted(world: World) -> None:
+    deployment = a_deployment()
+    place = await world.a_bot().post(deployment)
+    world.clock.seconds += 60
+    assert await world.live.post(deployment) == place
+    assert len(world.slack.posts) == 1
+
+
 @pytest.mark.parametrize("landed", [True, False])
 async def test_post_without_an_answer_is_searched_before_it_is_repeated(
     world: World, landed: bool
