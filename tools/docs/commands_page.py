@@ -39,10 +39,11 @@ it must be a member of that channel: `/invite @deploybot`.
 ## Locks
 
 `/deploy lock APP` lets only you deploy an app; `/deploy lock all` freezes every app. Add `for
-30m`, `for 2h` or `for 1d`, and a reason: `/deploy lock myapp for 2h release day`. The bot says it
-in the channel, and again when the time is over. Locking again changes your own lock. What already
-runs goes on; what waits stays in the queue and says who holds the lock. Retries and rollbacks
-obey locks too. The holder's own deployments pass those that wait.
+30m`, `for 2h` or `for 1d`, and then a reason: `/deploy lock myapp for 2h release day`. The `for`
+may be left out. A lock without a time stays until someone unlocks it, and the bot says so. It
+announces the lock in the channel, and its end when the time is over. Locking again changes your
+own lock. What already runs goes on; what waits stays in the queue and says who holds the lock.
+Retries and rollbacks obey locks too. The holder's own deployments pass those that wait.
 
 If someone else holds the lock, the refusal names the holder, the end and the reason. Approvers of
 the app (if none are set, everyone who may deploy it) can press `Unlock` or `Take over`, which
