@@ -32,9 +32,10 @@ on several. `ID` is the id of a deployment, or at least six characters from its 
 
 Only you see the answers to your questions; everyone in the channel sees who sets and ends a lock.
 If a command has a mistake, nothing starts and you get one line that says what is wrong and what
-to do. If a command, an app or a server is nearly right, it comes with a button that runs the
-corrected line. The bot posts the message of a deployment in the channel where you asked for it, so
-it must be a member of that channel: `/invite @deploybot`.
+to do. If a command, an app, a server, a branch or a tag is nearly right, or the app comes before
+the command, it comes with a button that runs the corrected line. The bot posts the message of a
+deployment in the channel where you asked for it, so it must be a member of that channel:
+`/invite @deploybot`.
 
 ## Locks
 
@@ -74,7 +75,8 @@ invited into one later, so start it with the bot in it.
 
 `/deploy` without anything else opens a form with app, ref and, if there are several, the server.
 Apps are listed by server. Branches and tags are searched while you type, if the bot can list the
-repository; anything else you type can be chosen too. Below the fields the form shows what is live,
+repository; where none contains what you type, the form offers those that are spelled alike.
+Anything else you type can be chosen too. Below the fields the form shows what is live,
 who holds a lock, whose approval is needed, what runs and what waits. A mistake is shown at its
 field, and the form stays open. Nothing starts before you submit it.
 
