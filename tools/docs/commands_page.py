@@ -157,11 +157,12 @@ build, and the containers before and after. Below the answer to `/deploy status 
 the containers that run now compare with those that the last verified deployment left. `Older` and
 `Newer` turn the pages of `/deploy history APP`.
 
-The *Full log* window has buttons too:
+The *Full log* window has buttons too, above the log:
 
 {log_buttons}
 
-*Post as file* uploads the whole log into the thread of the deployment.
+*First error* names the line that says why, and shows its page. *Post as file*
+uploads the whole log into the thread of the deployment.
 """
 
 _SAMPLES = {
