@@ -445,7 +445,12 @@ RENDERS: Mapping[str, Make] = {
         [message(proof.deployment_proof(of.deployment(), of.progress()))]
     ),
     "bot.slack.render.reject_form.reject_form": lambda of: iter(
-        [Shown(kind="modal", view=reject_form.reject_form(metadata=write_meta(id="01")))]
+        [
+            Shown(
+                kind="modal",
+                view=reject_form.reject_form(of.deployment(), metadata=write_meta(id="01")),
+            )
+        ]
     ),
     "bot.slack.listeners.answers.status_answer": lambda of: iter(
         [message(answers.status_answer(of.deployment(), of.progress(), now=NOW))]
