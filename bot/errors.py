@@ -12,6 +12,10 @@ class Declined(BotError):
     """
 
 
+class NoSuchRef(Declined):
+    """The app's repository has no such branch, tag or commit, or several."""
+
+
 class NotKnown(Declined):
     """Slack does not say now whether a person may do it: refused, but it may be allowed later."""
 

@@ -21,6 +21,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
     if near:
         return " Did you mean " + " or ".join(f"`{one}`" for one in near) + "?"
+    return lists_apps()
+
+
+def lists_apps() -> str:
+    """How to see the names, as a further sentence."""
     return f" {slash('apps')} lists the apps."
 
 

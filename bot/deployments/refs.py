@@ -1,6 +1,7 @@
 """What a ref resolves to and what a commit ships, and the port that asks a repository."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,25 @@ class Several:
 RefName = tuple[str, str]
 """A name and what it is: `branch` or `tag`."""
 RefAnswer = Found | NotThere | CannotTell | Several
+
+
+MOST_NEAR = 3
+_MOST_COMPARED = 2_000
+"""Names that a mistyped one is compared with: the first, which are the newest."""
+
+
+def near_refs(typed: str, names: Collection[str]) -> Sequence[str]:
+    """The names that a ref may mean which is none of them: that contain it, or are spelled alike.
+
+    The last part of a name counts too, for nobody remembers whether it was `feature/` or `fix/`.
+    """
+    if typed in names or not typed:
+        return ()
+    compared, wanted = list(names)[:_MOST_COMPARED], typed.lower()
+    found = [name for name in compared if wanted in name.lower()]
+    spelled = {form.lower(): name for name in compared for form in (name, name.rpartition("/")[2])}
+    found += [spelled[one] for one in difflib.get_close_matches(wanted, spelled, n=MOST_NEAR)]
+    return list(dict.fromkeys(found))[:MOST_NEAR]
 
 
 MOST_LISTED = 20

@@ -68,6 +68,7 @@ async def test_rejection_with_a_reason_ends_it(guarded: World) -> None:
     message = await guarded.until_message("Awaiting approval", "Reject")
     await guarded.click(REJECT, message, user="grace")
     view = await guarded.viewed("Reason", user="grace")
+    assert "*Waiting to deploy myapp* `main` · `" in str(view.payload["blocks"][0])
     result = await guarded.slack.submit(
         guarded.slack.user("grace"), view, {"reason": "not on a Friday"}
     )

@@ -32,17 +32,19 @@ on several. `ID` is the id of a deployment, or at least six characters from its 
 
 Only you see the answers to your questions; everyone in the channel sees who sets and ends a lock.
 If a command has a mistake, nothing starts and you get one line that says what is wrong and what
-to do. If a command, an app or a server is nearly right, it comes with a button that runs the
-corrected line. The bot posts the message of a deployment in the channel where you asked for it, so
-it must be a member of that channel: `/invite @deploybot`.
+to do. If a command, an app, a server, a branch or a tag is nearly right, or the app comes before
+the command, it comes with a button that runs the corrected line. The bot posts the message of a
+deployment in the channel where you asked for it, so it must be a member of that channel:
+`/invite @deploybot`.
 
 ## Locks
 
 `/deploy lock APP` lets only you deploy an app; `/deploy lock all` freezes every app. Add `for
-30m`, `for 2h` or `for 1d`, and a reason: `/deploy lock myapp for 2h release day`. The bot says it
-in the channel, and again when the time is over. Locking again changes your own lock. What already
-runs goes on; what waits stays in the queue and says who holds the lock. Retries and rollbacks
-obey locks too. The holder's own deployments pass those that wait.
+30m`, `for 2h` or `for 1d`, and then a reason: `/deploy lock myapp for 2h release day`. The `for`
+may be left out. A lock without a time stays until someone unlocks it, and the bot says so. It
+announces the lock in the channel, and its end when the time is over. Locking again changes your
+own lock. What already runs goes on; what waits stays in the queue and says who holds the lock.
+Retries and rollbacks obey locks too. The holder's own deployments pass those that wait.
 
 If someone else holds the lock, the refusal names the holder, the end and the reason. Approvers of
 the app (if none are set, everyone who may deploy it) can press `Unlock` or `Take over`, which
@@ -73,7 +75,8 @@ invited into one later, so start it with the bot in it.
 
 `/deploy` without anything else opens a form with app, ref and, if there are several, the server.
 Apps are listed by server. Branches and tags are searched while you type, if the bot can list the
-repository; anything else you type can be chosen too. Below the fields the form shows what is live,
+repository; where none contains what you type, the form offers those that are spelled alike.
+Anything else you type can be chosen too. Below the fields the form shows what is live,
 who holds a lock, whose approval is needed, what runs and what waits. A mistake is shown at its
 field, and the form stays open. Nothing starts before you submit it.
 
@@ -154,11 +157,12 @@ build, and the containers before and after. Below the answer to `/deploy status 
 the containers that run now compare with those that the last verified deployment left. `Older` and
 `Newer` turn the pages of `/deploy history APP`.
 
-The *Full log* window has buttons too:
+The *Full log* window has buttons too, above the log:
 
 {log_buttons}
 
-*Post as file* uploads the whole log into the thread of the deployment.
+*First error* names the line that says why, and shows its page. *Post as file*
+uploads the whole log into the thread of the deployment.
 """
 
 _SAMPLES = {

@@ -29,7 +29,7 @@ from bot.deployments.requests.twins import give_way
 from bot.deployments.state.repository import DeploymentRepository
 from bot.deployments.timing import Timing
 from bot.deployments.verdict.wording import as_sentence
-from bot.errors import CommandFailed, Declined, DokkuError, StaleState, StoreError, Twin
+from bot.errors import CommandFailed, Declined, DokkuError, NoSuchRef, StaleState, StoreError, Twin
 
 log = structlog.get_logger(__name__)
 
@@ -281,7 +281,8 @@ class Submission:
         done, _ = await asyncio.wait({look_up}, timeout=grace)
         found = look_up.result() if done and not look_up.exception() else None
         if isinstance(found, NotDeployable):
-            raise Declined(as_sentence(found.sentence))
+            kind = NoSuchRef if found.failure is Failure.REF_NOT_FOUND else Declined
+            raise kind(as_sentence(found.sentence))
         if isinstance(found, Resolved):
             deployment = await self._save_resolved(deployment, found, first=True)
         if deployment.channel:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from bot.deployments.dokku_facts import Container, Containers
-from bot.deployments.model import Deployment, Failure, Live, Status
+from bot.deployments.model import Deployment, Failure, Live, Phase, Status
 from bot.deployments.verdict.decisions import Cause, Ended, LiveDetail
 from bot.deployments.verdict.evidence import Evidence
 from bot.deployments.verdict.outside_changes import list_records, with_outside_changes
@@ -195,13 +195,22 @@ def beside_facts(reason: str, *, failure: Failure | None, live: Live | None) -> 
     return reason.strip()
 
 
-def next_step(deployment: Deployment, *, offers_roll_back: bool) -> str:
-    """What to do about a failure, as one short sentence.
+AFTER_CANCEL = {
+    Live.NEW: "Next: Roll back, if the new release must not stay.",
+    Live.MIXED: "Next: Roll back, or Retry.",
+    Live.NONE: "Next: Roll back, or Retry.",
+}
 
-    Empty where it did not fail, and where its reason says what to do. `offers_roll_back`: its
-    message has the button.
+
+def next_step(deployment: Deployment, *, offers_roll_back: bool) -> str:
+    """What to do about a failure, or a cancel that came too late, as one short sentence.
+
+    Empty where all is as it was wanted, and where the reason says what to do. `offers_roll_back`:
+    its message has the button.
     """
     failure, live = deployment.failure, deployment.live
+    if deployment.phase is Phase.CANCELLED and offers_roll_back:
+        return AFTER_CANCEL.get(live, "") if live else ""
     if failure is None or _ADVISES.search(deployment.reason or ""):
         return ""
     step = NEXT_STEPS[failure]

@@ -29,7 +29,10 @@ async def open_reject_form(click: Click) -> None:
     At once: the trigger is good for 3 seconds.
     """
     metadata = write_meta(channel=click.asker.channel, deployment=click.deployment_id)
-    await click.desk.client.open_view(click.trigger_id or "", reject_form(metadata=metadata))
+    view = reject_form(
+        await click.deployment(), metadata=metadata, name_server=click.desk.names_server
+    )
+    await click.desk.client.open_view(click.trigger_id or "", view)
 
 
 async def on_reject(desk: Desk, body: Body) -> None:

@@ -32,6 +32,7 @@ from bot.slack.render.blocks import Answer
 from bot.slack.render.history import HistoryPage
 
 USAGE = "rollback APP [SHA]"
+HISTORY_OF_ALL = "The Home tab lists the latest of every app."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ async def _held(call: Call) -> Sequence[Lock]:
 async def history(call: Call) -> None:
     """The newest deployments of an app; `Older` shows more."""
     about = _read_about(call)
-    one = await _subject(call, about, usage="history APP")
+    one = await _subject(call, about, usage="history APP", more=HISTORY_OF_ALL)
     server = one.server if about.subject is None or _is_by_id(one, about) else about.server
     page = HistoryPage(app=one.app, server=server)
     await call.answers.say(await details.history_answer(call, page))
@@ -248,14 +249,13 @@ def _read_about(call: Call, *, rest: bool = False) -> About:
     return replace(about, server=names[about.server.casefold()])
 
 
-async def _subject(call: Call, about: About, *, usage: str = "status APP") -> Deployment:
+async def _subject(call: Call, about: About, *, usage: str, more: str = "") -> Deployment:
     """The deployment: by app or id, else the one of the thread. Declined: there is none."""
     if about.subject is not None:
         return await call.desk.queries.find(about.subject, server=about.server)
     if call.about is None:
-        raise Declined(
-            f"Which app or deployment? Use {slash(usage)}. {slash('status')} lists what is running."
-        )
+        more = more or f"{slash('status')} lists what is running."
+        raise Declined(f"Which app or deployment? Use {slash(usage)}. {more}")
     return call.about
 
 

@@ -45,6 +45,7 @@ def read_lock(words: Sequence[str], servers: Sequence[str]) -> LockLine:
     """Read what follows `lock`. Declined: no app, or a duration that is none.
 
     What does not name a known server or a duration is the reason: `on holiday`, `for the audit`.
+    `2h audit` and `for two hours` mean a duration too: read as a reason, the lock would never end.
     """
     if not words:
         raise Declined(f"Which app? Use {slash(USAGE)}.")
@@ -53,25 +54,41 @@ def read_lock(words: Sequence[str], servers: Sequence[str]) -> LockLine:
     server: str | None = None
     lasts: timedelta | None = None
     known = {name.casefold(): name for name in servers}
-    while len(left) > 1:
-        first, second = left[0].lower(), left[1]
+    while left:
+        first, second = left[0].lower(), left[1] if len(left) > 1 else ""
         if first in _SERVER_WORDS and server is None and second.casefold() in known:
             server, left = known[second.casefold()], left[2:]
-        elif first == "for" and lasts is None and second[0].isdigit():
+        elif first == "for" and lasts is None and _means_duration(left[1:]):
             lasts, left = _read_duration(left[1:])
+        elif lasts is None and any(_duration(left[:count]) for count in (1, 2)):
+            lasts, left = _read_duration(left)
         else:
             break
     return LockLine(app=app, server=server, lasts=lasts, reason=" ".join(left))
 
 
+def _means_duration(words: Sequence[str]) -> bool:
+    """Whether a number follows `for`, or anything with a unit: `2`, `two hours`, `the day`."""
+    return bool(words) and (words[0][0].isdigit() or _has_unit(words))
+
+
+def _has_unit(words: Sequence[str]) -> bool:
+    return _duration(("1", *words[1:2])) is not None
+
+
+def _duration(words: Sequence[str]) -> timedelta | None:
+    return read_lasts(" ".join(words).rstrip(",;:."))
+
+
 def _read_duration(words: Sequence[str]) -> tuple[timedelta, list[str]]:
     """`2h`, or `2 hours`; and the words after it."""
     for count in (2, 1):
-        lasts = read_lasts(" ".join(words[:count]).rstrip(",;:."))
+        lasts = _duration(words[:count])
         if lasts is not None and count <= len(words):
             return lasts, list(words[count:])
+    shown = quoted(" ".join(words[: 2 if _has_unit(words) else 1]))
     raise Declined(
-        f"`{quoted(words[0])}` is not a duration, so nothing was locked. Write e.g. 30m, 2h or 1d, "
+        f"`{shown}` is not a duration, so nothing was locked. Write e.g. 30m, 2h or 1d, "
         "at most 366 days."
     )
 

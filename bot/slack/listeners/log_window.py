@@ -11,7 +11,7 @@ from bot.errors import BotError, Declined, SlackError
 from bot.slack.listeners.clicks import UNKNOWN_DEPLOYMENT, ActionButton, Click, Permission
 from bot.slack.listeners.desk import Desk
 from bot.slack.listeners.payloads import word
-from bot.slack.render.blocks import Json, context
+from bot.slack.render.blocks import Json
 from bot.slack.render.log import (
     LogPlace,
     complaint_at,
@@ -20,6 +20,8 @@ from bot.slack.render.log import (
     problem_view,
     read_place,
     reason_at,
+    with_error,
+    with_note,
 )
 
 EMPTY = "No output of this deployment is stored yet, so there is no file to post."
@@ -27,6 +29,7 @@ NO_MESSAGE = "This deployment has no message in Slack, so there is no thread to 
 POSTED = "Posted as a file in the thread."
 
 NO_ERROR = "No line of this log says that something failed."
+LONGEST_LINE = 500
 SLICE_PAGES = 200
 """Pages that are searched at once: about 1 MB. A log may have 16 MB."""
 _END_PAGES = 12
@@ -86,40 +89,43 @@ async def _post_as_file(click: Click, place: LogPlace) -> Json:
 
 
 async def _go_to_error(click: Click, place: LogPlace) -> Json:
-    page = await find_error(click.desk.queries.store.logs, place.id)
-    if page is None:
+    found = await find_error(click.desk.queries.store.logs, place.id)
+    if found is None:
         view = await _draw(click.desk, place.id, place.page, has_error=False)
         return with_note(view, NO_ERROR)
-    return await _draw(click.desk, place.id, page, has_error=True)
+    page, line = found
+    return with_error(await _draw(click.desk, place.id, page, has_error=True), line)
 
 
-async def find_error(logs: Logs, deployment_id: str) -> int | None:
-    """The page of the line that says why; else of the first that says that something failed.
+async def find_error(logs: Logs, deployment_id: str) -> tuple[int, str] | None:
+    """The line that says why, and its page; else the first that says that something failed.
 
     None: there is none. Threads search, and never more than a slice at a time.
     """
     end = await logs.pages(deployment_id, None, _END_PAGES)
-    found = await in_thread(_page_of, end, reason_at)
+    found = await in_thread(_line_of, end, reason_at)
     first = 0
     while found is None:
         piece = await logs.pages(deployment_id, first, SLICE_PAGES)
-        found = await in_thread(_page_of, piece, complaint_at)
+        found = await in_thread(_line_of, piece, complaint_at)
         first = piece.first + len(piece.texts)
         if first >= piece.count:
             break
     return found
 
 
-def _page_of(log: LogPages, search: Callable[[str], int | None]) -> int | None:
-    """The number of the page where a search of these pages ends."""
-    at = search("".join(log.texts))
+def _line_of(log: LogPages, search: Callable[[str], int | None]) -> tuple[int, str] | None:
+    """The line where a search of these pages ends, and the number of its page."""
+    text = "".join(log.texts)
+    at = search(text)
     if at is None:
         return None
+    line = text[at : at + LONGEST_LINE].strip("\n").partition("\n")[0]
     number, reached = log.first, len(log.texts[0])
     while at >= reached:
         number += 1
         reached += len(log.texts[number - log.first])
-    return number
+    return number, line
 
 
 def _in_window(
@@ -161,11 +167,6 @@ async def _draw(
     return log_view(
         newest, log, has_error=has_error, buttons=LOG_BUTTONS, name_server=desk.names_server
     )
-
-
-def with_note(view: Json, note: str) -> Json:
-    """The modal with a line below."""
-    return {**view, "blocks": [*view["blocks"], context(note)]}
 
 
 LOG_BUTTONS: Sequence[ActionButton] = (

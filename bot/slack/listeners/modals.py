@@ -6,6 +6,7 @@ for (`hash`), so that it never undoes what someone did in the meantime.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import structlog
 
 from bot.deployments.app_names import did_you_mean
 from bot.deployments.model import AppPolicy, Trigger
+from bot.deployments.refs import near_refs
 from bot.deployments.requests.service import Request
 from bot.errors import BotError, Declined, SlackError
 from bot.names import check_ref
@@ -301,7 +303,12 @@ async def _check_existence(
         return {APP_BLOCK: f"There is no app {app}{where}.{near}".replace("`", "")}
     if ref is None or not await desk.queries.is_missing(ref, app, server):
         return {}
-    return {REF_BLOCK: f"The repository of {app} has no branch or tag {ref}."}
+    refs: Sequence[str] = ()
+    with contextlib.suppress(TimeoutError):  # the mistake is known; what it may mean can be missing
+        async with asyncio.timeout(AT_ONCE_S):
+            refs = near_refs(ref, [name for name, _ in await desk.queries.ref_names(app, server)])
+    more = f" Did you mean {' or '.join(refs)}?" if refs else ""
+    return {REF_BLOCK: f"The repository of {app} has no branch or tag {ref}.{more}"}
 
 
 def _is_deployable(desk: Desk, app: str, server: str) -> bool:

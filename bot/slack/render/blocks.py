@@ -189,10 +189,17 @@ class Button:
 def button_row(
     buttons: Sequence[Button], situation: Situation, *, name_server: bool = True
 ) -> list[Json]:
-    """The block with the buttons to show, in order; no block when there are none."""
+    """The block with the buttons to show, in order; no block when there are none.
+
+    Where one leads, no other one is shown as the main one.
+    """
     shown = [one for one in buttons if one.shows(situation)]
     shown.sort(key=lambda one: not one.leads(situation))
     drawn = [_draw(one, situation, name_server=name_server) for one in shown]
+    if shown and shown[0].leads(situation):
+        for element in drawn[1:]:
+            if element.get("style") == Style.PRIMARY.value:
+                del element["style"]
     return [actions(drawn)] if drawn else []
 
 

@@ -141,7 +141,7 @@ def _compose(
 
 
 def _next_step(now: Situation, buttons: Sequence[Button]) -> str:
-    if now.deployment.phase is not Phase.FAILED:
+    if now.deployment.phase not in {Phase.FAILED, Phase.CANCELLED}:
         return ""
     offers = any(one.label == ROLL_BACK and one.shows(now) for one in buttons)
     return next_step(now.deployment, offers_roll_back=offers)

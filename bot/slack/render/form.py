@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bot.deployments.refs import near_refs
 from bot.names import is_ref
 from bot.slack.render import blocks as kit
 from bot.slack.render.blocks import Json
@@ -167,10 +168,12 @@ def app_options(apps: Iterable[str], typed: str) -> list[Json]:
 def ref_options(names: Iterable[tuple[str, str]], typed: str) -> list[Json]:
     """(name, kind) of branches and tags, in their order; and always what was typed, as it is.
 
-    Mistakes are shown at the field when the form is submitted.
+    Where none contains what was typed, those that are spelled alike. Mistakes are shown at the
+    field when the form is submitted.
     """
     kinds = dict(names)
-    found = [name for name in _matching(kinds, typed) if _fits(name) and is_ref(name)]
+    matching = _matching(kinds, typed) or near_refs(typed, kinds)
+    found = [name for name in matching if _fits(name) and is_ref(name)]
     options = [_option(name, kinds[name]) for name in found]
     if typed in kinds or not _fits(typed):
         return options[:MOST_OPTIONS]

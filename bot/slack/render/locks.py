@@ -114,6 +114,8 @@ def _plain(lock: Lock) -> str:
 def set_words(lock: Lock, former: Lock | None, *, name_server: bool, runs: bool) -> str:
     """Said to all where a lock was set."""
     line = f"{lock_line(lock, name_server=name_server)}. Only the holder can deploy meanwhile."
+    if lock.until is None:
+        line += " It stays until someone unlocks it."
     if former is not None:
         line += " This replaces the holder's earlier lock."
     if runs:

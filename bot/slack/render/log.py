@@ -16,7 +16,7 @@ from bot.deployments.states import ENDINGS
 from bot.slack.render import blocks as kit
 from bot.slack.render import words
 from bot.slack.render.blocks import Button, Json, Situation, button_row
-from bot.slack.render.text import inert, length, log_text
+from bot.slack.render.text import code, inert, length, log_text
 
 LOG_VIEW = "deployment_log_view"
 """The view's callback id."""
@@ -30,6 +30,7 @@ _LITERALS = (
 )
 """Searched one by one: on 16 MB that takes a tenth of the time of one expression."""
 _LINE = 500
+ERROR_COLUMNS = 200
 _END = 60_000
 """Characters at the end of a log that are read for the reason."""
 _MOST_TRIED = 40
@@ -105,14 +106,26 @@ def log_view(
         "private_metadata": write_place(place),
         "blocks": [
             kit.section(words.headline(deployment, name_server=name_server)),
-            kit.preformatted(body) if body.strip() else kit.plain_section(_nothing(deployment)),
+            # Above the log: below a long page nobody sees the buttons, or what one of them did.
             *button_row(buttons, _situation(deployment, place)),
             kit.context(
                 f"Page {log.first + 1} of {log.count} · {log.size:,} bytes"
                 f" · {inert(deployment.id, 40)}"
             ),
+            kit.preformatted(body) if body.strip() else kit.plain_section(_nothing(deployment)),
         ],
     }
+
+
+def with_note(view: Json, note: str) -> Json:
+    """The modal with a line (mrkdwn) above the log."""
+    *above, body = view["blocks"]
+    return {**view, "blocks": [*above, kit.context(note), body]}
+
+
+def with_error(view: Json, line: str) -> Json:
+    """The modal where `First error` led: its page may be the one that was shown already."""
+    return with_note(view, f"First error: {code(line, ERROR_COLUMNS)}")
 
 
 def opening_view(deployment_id: str) -> Json:

@@ -295,6 +295,21 @@ def test_each_failure_has_a_next_step() -> None:
     assert next_step(a_deployment(), offers_roll_back=True) == ""
 
 
+@pytest.mark.parametrize(
+    ("live", "step"),
+    [
+        (Live.NEW, "Next: Roll back, if the new release must not stay."),
+        (Live.MIXED, "Next: Roll back, or Retry."),
+        (Live.PREVIOUS, ""),
+        (None, ""),
+    ],
+)
+def test_late_cancel_has_a_next_step(live: Live | None, step: str) -> None:
+    cancelled = replace(a_deployment(), phase=Phase.CANCELLED, live=live)
+    assert next_step(cancelled, offers_roll_back=True) == step
+    assert next_step(cancelled, offers_roll_back=False) == ""
+
+
 ADVICE = [
     *(sentence for sentence in CAUSES.values() if "; " in sentence),
     *(f"It failed. {one.fix}" for one in login_failures._FAILURES if one.fix),

@@ -28,6 +28,10 @@ TWO_HOURS = timedelta(hours=2)
         ("myapp for the audit", LockLine(app="myapp", reason="for the audit")),
         ("myapp audit for 2h", LockLine(app="myapp", reason="audit for 2h")),
         ("myapp for", LockLine(app="myapp", reason="for")),
+        ("myapp 2h", LockLine(app="myapp", lasts=TWO_HOURS)),
+        ("myapp 2 hours audit", LockLine(app="myapp", lasts=TWO_HOURS, reason="audit")),
+        ("myapp 2h, audit", LockLine(app="myapp", lasts=TWO_HOURS, reason="audit")),
+        ("myapp 2 people ill", LockLine(app="myapp", reason="2 people ill")),
     ],
 )
 def test_line_is_app_server_duration_and_reason(text: str, read: LockLine) -> None:
@@ -42,6 +46,7 @@ def test_line_is_app_server_duration_and_reason(text: str, read: LockLine) -> No
         ("my_app", "not a valid app name"),
         ("myapp for 2", "not a duration"),
         ("myapp for 2 fortnights", "not a duration"),
+        ("myapp for two hours", "`two hours` is not a duration"),
         ("myapp for 0h", "not a duration"),
         ("myapp for 9999999d", "not a duration"),
     ],

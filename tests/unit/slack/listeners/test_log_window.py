@@ -99,7 +99,8 @@ async def test_log_is_shown_in_pages_while_it_grows() -> None:
         await stage.slack.click(stage.ada, view, action_id="log_older")
         view = await stage.view("Page 6 of 7")
         await stage.slack.click(stage.ada, view, action_id="log_first_error")
-        view = await stage.view("it broke here")
+        view = await stage.view("First error: `ERROR: it broke here`")
+        assert view.payload["blocks"][-1]["type"] == "rich_text"  # what was done is above the log
         await stage.slack.click(stage.ada, view, action_id="log_newer")
         view = await stage.view("Page 2 of 7")
         stage.service.logs[ONE] += "and more\n"

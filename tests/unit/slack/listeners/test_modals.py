@@ -162,6 +162,9 @@ async def test_ref_that_the_repository_does_not_have_is_a_mistake_at_its_field()
         stage.service.refs.answer = NotThere()
         result = await stage.slack.submit(stage.ada, view, {"app": "myapp", "ref": "nope"})
         assert result.errors == {"ref": "The repository of myapp has no branch or tag nope."}
+        stage.service.refs.listed = [("main", "branch"), ("feature/login", "branch")]
+        result = await stage.slack.submit(stage.ada, view, {"app": "shop", "ref": "logni"})
+        assert result.errors["ref"].endswith("no branch or tag logni. Did you mean feature/login?")
         assert not stage.service.requests
 
 

@@ -13,7 +13,12 @@ from tests.support.builders import a_deployment
 from tests.support.stage import Stage, open_stage
 
 ONE = "01K9ZB0000000000000000001A"
-KNOWN = Known(words=WORDS, apps={"myapp", "shop", "mall"}, servers=("production", "staging"))
+KNOWN = Known(
+    words=WORDS,
+    apps={"myapp", "shop", "mall"},
+    servers=("production", "staging"),
+    refs=("main", "feature/login", "v1.0"),
+)
 
 
 def corrected(text: str) -> list[str]:
@@ -37,6 +42,13 @@ def corrected(text: str) -> list[str]:
         ("rolback myap on stagin", ["rollback myap on staging"]),
         ("cancel? myapp", ["cancel myapp"]),
         ("myapp main", []),
+        ("myapp mian", ["myapp main"]),
+        ("MyApp@1.0", ["myapp@v1.0"]),
+        ("deploy myapp logn to staging", ["deploy myapp feature/login to staging"]),
+        ("myapp something-else", []),
+        ("myapp Status", ["status myapp"]),
+        ("myapp rollback 9ce0144", ["rollback myapp 9ce0144"]),
+        ("myapp queue", []),
         ("lock all for 2h", []),
         ("unlock ALL", []),
         ("status all", ["status mall"]),

@@ -47,7 +47,7 @@ from bot.outbox import APPROVAL, CORRECTED, FINISHED, NOTE, Outgoing
 from bot.slack import thread_replies
 from bot.slack.listeners import answers, questions
 from bot.slack.listeners.desk import as_answer
-from bot.slack.listeners.log_window import LOG_BUTTONS, with_note
+from bot.slack.listeners.log_window import LOG_BUTTONS
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.slack.listeners.payloads import write_meta
 from bot.slack.render import answer_window, form, home, live_state, locks, log, proof, reject_form
@@ -327,7 +327,8 @@ def _log(of: Source) -> Iterator[Shown]:
     pages = LogPages(first=1, texts=[text], count=3, size=10)
     view = log.log_view(of.deployment(), pages, buttons=LOG_BUTTONS, has_error=True)
     yield Shown(kind="modal", view=view)
-    yield Shown(kind="modal", view=with_note(view, "Posted as a file in the thread."))
+    yield Shown(kind="modal", view=log.with_note(view, "Posted as a file in the thread."))
+    yield Shown(kind="modal", view=log.with_error(view, of.foreign()))
 
 
 def _locked(of: Source) -> Iterator[Shown]:
@@ -429,7 +430,8 @@ RENDERS: Mapping[str, Make] = {
     ),
     "bot.slack.render.locks.notice_words": _notices,
     "bot.slack.render.log.log_view": _log,
-    "bot.slack.listeners.log_window.with_note": _log,
+    "bot.slack.render.log.with_note": _log,
+    "bot.slack.render.log.with_error": _log,
     "bot.slack.render.log.opening_view": lambda of: iter(
         [Shown(kind="modal", view=log.opening_view(of.deployment().id))]
     ),
@@ -443,7 +445,12 @@ RENDERS: Mapping[str, Make] = {
         [message(proof.deployment_proof(of.deployment(), of.progress()))]
     ),
     "bot.slack.render.reject_form.reject_form": lambda of: iter(
-        [Shown(kind="modal", view=reject_form.reject_form(metadata=write_meta(id="01")))]
+        [
+            Shown(
+                kind="modal",
+                view=reject_form.reject_form(of.deployment(), metadata=write_meta(id="01")),
+            )
+        ]
     ),
     "bot.slack.listeners.answers.status_answer": lambda of: iter(
         [message(answers.status_answer(of.deployment(), of.progress(), now=NOW))]

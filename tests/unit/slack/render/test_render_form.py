@@ -127,6 +127,7 @@ def test_refs_that_begin_with_the_typed_text_come_first_and_it_can_always_be_cho
     assert [one["value"] for one in ref_options(names, "")] == ["main", "fix-main", "v2"]
     assert [one["value"] for one in ref_options(names, "mai")] == ["main", "fix-main", "mai"]
     assert [one["value"] for one in ref_options(names, "main")] == ["main", "fix-main"]
+    assert [one["value"] for one in ref_options(names, "mian")] == ["main", "mian"]
     assert [one["value"] for one in ref_options((), "a1b2c3d")] == ["a1b2c3d"]
     assert [one["value"] for one in app_options(APPS, "O")] == ["shop", "blog"]
 
