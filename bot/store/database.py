@@ -1,13 +1,22 @@
 """One database: transactions, translated errors, and signals after a commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import (
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 from uuid import uuid4
 
+import aiosqlite
 import structlog
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, event, exc, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -110,7 +119,9 @@ class Database:
     """Opens transactions. Every error of the library leaves it as a StoreError."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self._reads = engine.execution_options(begins="")
+        self._snapshots = engine.execution_options(begins="BEGIN")
+        self._writes = engine.execution_options(begins="BEGIN IMMEDIATE")
         self._subscribers: list[Signal] = []
         self._name = uuid4().hex
         """Of this process among those that notify."""
@@ -120,7 +131,7 @@ class Database:
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
-        return self._engine.dialect.name
+        return self._writes.dialect.name
 
     def subscribe(self, signal: Signal) -> Callable[[], None]:
         """Call `signal` after each commit of this process; the returned call unsubscribes."""
@@ -155,9 +166,16 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A consistent read."""
+        """Read with one statement, which sees the database as it is at one moment."""
         with translated():
-            async with self._engine.connect() as connection:
+            async with self._reads.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """As `read`, for several statements. On SQLite all of them see the same moment."""
+        with translated():
+            async with self._snapshots.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -167,8 +185,7 @@ class Database:
             commits = stack.enter_context(_translated_write())
             if self._turn is not None:
                 await stack.enter_async_context(self._turn)
-            connection = await stack.enter_async_context(self._engine.connect())
-            await connection.execution_options(writes=True)
+            connection = await stack.enter_async_context(self._writes.connect())
             transaction = Transaction(connection=connection)
             async with connection.begin():
                 yield transaction
@@ -252,6 +269,79 @@ def _translated_write() -> Iterator[asyncio.Event]:
         raise
 
 
+def open_sqlite(connect: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
+    """What SQLAlchemy awaits for a connection. `connect` is called in the connection's thread."""
+    connection = _SqliteConnection(connect, iter_chunk_size=64)
+    # A bot that is cut off while it opens the database ends all the same.
+    connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does
+    return connection
+
+
+class _SqliteConnection(aiosqlite.Connection):
+    """Goes once to the connection's thread and back for each statement, not four times.
+
+    SQLAlchemy asks for a cursor, then to execute, to fetch all rows and to close it.
+    """
+
+    begun = False
+    """A transaction was begun, or may be: the call was cancelled."""
+
+    def cursor(self) -> "_SqliteCursor":  # type: ignore[override]
+        return _SqliteCursor(self)
+
+    async def in_thread(self, call: Callable[..., None], *arguments: Any) -> None:
+        await self._execute(call, *arguments)  # type: ignore[no-untyped-call]
+
+    async def commit(self) -> None:
+        await super().commit()
+        self.begun = False
+
+    async def rollback(self) -> None:
+        if self.begun:
+            await super().rollback()
+            self.begun = False
+
+
+class _SqliteCursor:
+    """Of one statement: executed, fetched and closed in one go."""
+
+    arraysize = 1
+    description: Any = None
+    lastrowid: int | None = None
+    rowcount = -1
+
+    def __init__(self, connection: _SqliteConnection) -> None:
+        self._connection = connection
+        self._rows: Sequence[Any] = ()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, statement: str, values: Any = ()) -> Self:
+        return await self._run(sqlite3.Cursor.execute, statement, values)
+
+    async def executemany(self, statement: str, values: Any) -> Self:
+        return await self._run(sqlite3.Cursor.executemany, statement, values)
+
+    async def fetchall(self) -> Sequence[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        """There is nothing left to close."""
+
+    async def _run(self, call: Callable[..., Any], statement: str, values: Any) -> Self:
+        self._connection.begun |= statement.startswith("BEGIN")
+        await self._connection.in_thread(self._in_thread, call, statement, values)
+        return self
+
+    def _in_thread(self, call: Callable[..., Any], statement: str, values: Any) -> None:
+        with closing(self._connection._conn.cursor()) as cursor:  # noqa: SLF001
+            call(cursor, statement, values)
+            self.description = cursor.description
+            self._rows = cursor.fetchall()
+            self.lastrowid, self.rowcount = cursor.lastrowid, cursor.rowcount
+
+
 def configure_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
     """Set SQLite's pragmas on each connection, and begin writes so that they can wait."""
 
@@ -271,5 +361,7 @@ def configure_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         # IMMEDIATE: a writer that began as a reader could not wait for another one's end.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        # A read of one statement begins nothing: SQLite does that for the statement itself.
+        begins = connection.get_execution_options().get("begins", "BEGIN")
+        if begins:
+            connection.exec_driver_sql(begins)

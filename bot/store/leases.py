@@ -164,7 +164,7 @@ class SqlLocks:
 
     @whole
     async def standing(self) -> Standing:
-        async with self._database.read() as connection:
+        async with self._database.snapshot() as connection:
             held = (await connection.execute(select(locks).order_by(locks.c.since))).mappings()
             waiting = await connection.execute(select(followers).order_by(followers.c.since))
             return Standing(

@@ -108,7 +108,7 @@ class SqlLogs:
     async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
         mine = log_chunks.c.deployment_id == deployment_id
         order = (log_chunks.c.part, log_chunks.c.seq)
-        async with self._database.read() as connection:
+        async with self._database.snapshot() as connection:
             known = await connection.execute(
                 select(
                     log_chunks.c.part,
