@@ -150,7 +150,7 @@ def build_engine(
         opens = partial(
             sqlite3.connect, *names, **{**options, "isolation_level": None, "timeout": wait_s}
         )
-        engine = create_async_engine(read, async_creator=lambda: open_sqlite(opens), **pool)
+        engine = create_async_engine(read, async_creator=partial(open_sqlite, opens), **pool)
         configure_sqlite(engine, foreign_keys=not migrates)
         return engine
     if not migrates:
