@@ -175,10 +175,11 @@ async def open_bot(
         )
         poller.every(EVERY, retention.look, "retention")
         readiness.poller = await stack.enter_async_context(open_poller(poller))
+        share.tell_what_is_posted(service.in_progress)
         recovery = MessageRecovery(
             deployments,
             resume=live.resume,
-            in_progress=lambda: {*service.in_progress, *share.posting_anywhere},
+            in_progress=share.posting,
             clock=clock,
             timing=timing,
         )
@@ -188,8 +189,7 @@ async def open_bot(
         check_refused(await servers.refused(FIRST_LOGINS_S), settings)
         tasks.spawn(recovery.show_recent_results())
         poller.every(timing.look_for_work, recovery.post_missing, "missing messages")
-        looking = dispatcher.start()
-        stack.push_async_callback(_end, looking)
+        stack.push_async_callback(_end, dispatcher.start())
         # Also if the start fails or is cut off: running deploys must not lose their connection.
         wind_down = _WindDown(
             dispatcher,
@@ -215,7 +215,7 @@ async def open_bot(
             )
         )
         readiness.intake = intake
-        share.tell(listens=intake.takes_requests, posting=lambda: service.in_progress)
+        share.tell_who_listens(intake.takes_requests)
         poller.every(
             timing.look_for_work,
             partial(

@@ -83,16 +83,21 @@ class BudgetShare:
         self._driven = 0
         self._listens: Callable[[], Awaitable[bool]] = _not_yet
         self._posting: Callable[[], Collection[str]] = frozenset
-        self.posting_anywhere: frozenset[str] = frozenset()
-        """Those that any living replica was posting at the last look."""
+        self._posting_elsewhere: frozenset[str] = frozenset()
         self.fraction = 1.0
         """The newest known; it stays while the database does not answer."""
 
-    def tell(
-        self, *, listens: Callable[[], Awaitable[bool]], posting: Callable[[], Collection[str]]
-    ) -> None:
-        """Set what the other replicas learn: whether this one takes requests, and what it posts."""
-        self._listens, self._posting = listens, posting
+    def tell_what_is_posted(self, posting: Callable[[], Collection[str]]) -> None:
+        """From now on, the other replicas learn what this one posts."""
+        self._posting = posting
+
+    def tell_who_listens(self, listens: Callable[[], Awaitable[bool]]) -> None:
+        """From now on, the other replicas learn whether this one takes requests."""
+        self._listens = listens
+
+    def posting(self) -> Collection[str]:
+        """Deployments that this replica is posting, and those of others at the last look."""
+        return self._posting_elsewhere.union(self._posting())
 
     async def look(self, driven: int) -> None:
         """Tell the others how many deployments this one drives, and look who else lives."""
@@ -105,7 +110,7 @@ class BudgetShare:
                 return
         self._driven = driven
         alive = [one for one in seen if one.unseen_for <= self._posts_for]
-        self.posting_anywhere = frozenset[str]().union(*(one.posting for one in alive))
+        self._posting_elsewhere = frozenset[str]().union(*(one.posting for one in alive))
         self.fraction = fraction(driven, [one.running for one in seen])
 
     def load(self, running: int) -> float:

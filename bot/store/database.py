@@ -2,7 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar, cast
@@ -13,12 +18,10 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    Connection,
     Dialect,
     RowMapping,
     Select,
     Table,
-    event,
     exc,
     func,
     select,
@@ -27,7 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NULLTYPE
@@ -128,7 +130,9 @@ class Database:
 
     def __init__(self, engine: AsyncEngine, *, wait_s: float) -> None:
         """`wait_s`: a write that says nothing for so long is given up by PostgreSQL."""
-        self._engine = engine
+        self._reads = engine.execution_options(begins="")
+        self._snapshots = engine.execution_options(begins="BEGIN")
+        self._writes = engine.execution_options(begins="BEGIN IMMEDIATE")
         self._longest_pause = text(_LONGEST_PAUSE.format(int(wait_s * 1000)))
         self._subscribers: list[Signal] = []
         self._name = uuid4().hex
@@ -139,7 +143,7 @@ class Database:
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
-        return self._engine.dialect.name
+        return self._writes.dialect.name
 
     def subscribe(self, signal: Signal) -> Callable[[], None]:
         """Call `signal` after each commit of this process; the returned call unsubscribes."""
@@ -174,9 +178,16 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A consistent read."""
+        """Read with one statement, which sees the database as it is at one moment."""
         with translated():
-            async with self._engine.connect() as connection:
+            async with self._reads.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """As `read`, for several statements. On SQLite all of them see the same moment."""
+        with translated():
+            async with self._snapshots.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -186,8 +197,7 @@ class Database:
             commits = stack.enter_context(_translated_write())
             if self._turn is not None:
                 await stack.enter_async_context(self._turn)
-            connection = await stack.enter_async_context(self._engine.connect())
-            await connection.execution_options(writes=True)
+            connection = await stack.enter_async_context(self._writes.connect())
             transaction = Transaction(connection=connection)
             async with connection.begin():
                 if self._turn is None:
@@ -314,26 +324,3 @@ def _translated_write() -> Iterator[asyncio.Event]:
     except DatabaseDown as err:
         err.nothing_written = not commits.is_set()
         raise
-
-
-def configure_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
-    """Set SQLite's pragmas on each connection, and begin writes so that they can wait."""
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
-        with ExitStack() as stack:
-            # The pool forgets a connection that fails here; its thread must end all the same.
-            stack.callback(connection.close)
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA journal_mode = WAL")
-            # A kill loses nothing; a power cut may lose the last moments, never the file.
-            cursor.execute("PRAGMA synchronous = NORMAL")
-            cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
-            cursor.close()
-            stack.pop_all()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        # IMMEDIATE: a writer that began as a reader could not wait for another one's end.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -5,6 +5,7 @@ import importlib.util
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from bot.deployments.queue.rules import NO_LIMITS
 from bot.errors import ConfigError, DatabaseDown, StoreError
 from bot.outbox import Planner
 from bot.store import schema
-from bot.store.database import Database, DatabaseClock, NowMs, configure_sqlite
+from bot.store.database import Database, DatabaseClock, NowMs
 from bot.store.listening import listen, stop
 from bot.store.postgres import UNNAMED_STATEMENTS, connect
 from bot.store.sql_store import SqlStore
+from bot.store.sqlite import configure_sqlite, open_sqlite
 
 SETTING = "DATABASE_URL"
 WAIT_S = 10.0
@@ -144,9 +146,12 @@ def build_engine(
     pool: dict[str, Any] = {"poolclass": NullPool} if migrates else {}
     if read.get_backend_name() == "sqlite":
         _check_file(read, source, wait_s)
-        engine = create_async_engine(
-            read, connect_args={"isolation_level": None, "timeout": wait_s}, **pool
+        dialect = read.get_dialect()()
+        names, options = dialect.create_connect_args(read)
+        opens = partial(
+            sqlite3.connect, *names, **{**options, "isolation_level": None, "timeout": wait_s}
         )
+        engine = create_async_engine(read, async_creator=partial(open_sqlite, opens), **pool)
         configure_sqlite(engine, foreign_keys=not migrates)
         return engine
     if not migrates:

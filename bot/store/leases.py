@@ -11,6 +11,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -37,6 +38,10 @@ _KEPT = timedelta(hours=1)
 """Slack's last retry of an event comes about 5 minutes after the first try."""
 _SWEEP_EVERY = timedelta(minutes=10)
 _MS = timedelta(milliseconds=1)
+_OF = leases.c.deployment_id == bindparam("of")
+_LEASE = select(leases.c.fence, leases.c.replica).where(_OF).with_for_update()
+_LOCKS = select(locks).order_by(locks.c.since)
+_FOLLOWERS = select(followers).order_by(followers.c.since)
 
 
 class SqlLeases:
@@ -67,8 +72,7 @@ class SqlLeases:
             # A lease that ran out still belongs to this replica until another one claims it.
             held = await tx.connection.execute(
                 update(leases)
-                .where(leases.c.replica == replica)
-                .where(leases.c.deployment_id.in_(sorted(among)))
+                .where(leases.c.replica == replica, leases.c.deployment_id.in_(sorted(among)))
                 .values(until_ms=until_ms)
                 .returning(leases.c.deployment_id)
             )
@@ -164,9 +168,9 @@ class SqlLocks:
 
     @whole
     async def standing(self) -> Standing:
-        async with self._database.read() as connection:
-            held = (await connection.execute(select(locks).order_by(locks.c.since))).mappings()
-            waiting = await connection.execute(select(followers).order_by(followers.c.since))
+        async with self._database.snapshot() as connection:
+            held = (await connection.execute(_LOCKS)).mappings()
+            waiting = await connection.execute(_FOLLOWERS)
             return Standing(
                 locks=[_read_lock(row) for row in held.all()],
                 followers=[_read_follower(row) for row in waiting.mappings().all()],
@@ -291,17 +295,17 @@ async def guard_start(
         await refuse_locked(tx, deployment, now)
 
 
-_LOCKS = func.hashtextextended("deploybot locks", 0)
+_ALL_LOCKS = func.hashtextextended("deploybot locks", 0)
 
 
 async def _wait_for_locks(tx: Transaction) -> None:
     if tx.connection.dialect.name == "postgresql":
-        await tx.connection.execute(select(func.pg_advisory_xact_lock_shared(_LOCKS)))
+        await tx.connection.execute(select(func.pg_advisory_xact_lock_shared(_ALL_LOCKS)))
 
 
 async def _wait_for_starts(tx: Transaction) -> None:
     if tx.connection.dialect.name == "postgresql":
-        await tx.connection.execute(select(func.pg_advisory_xact_lock(_LOCKS)))
+        await tx.connection.execute(select(func.pg_advisory_xact_lock(_ALL_LOCKS)))
 
 
 async def _delete(tx: Transaction, statement: Delete) -> None:
@@ -362,11 +366,7 @@ async def hold(connection: AsyncConnection, deployment_id: str, fence: int) -> N
     Raises LeaseLost when `fence` is not its newest number or it was given back. A lease that ran
     out and was not claimed since is good.
     """
-    found = await connection.execute(
-        select(leases.c.fence, leases.c.replica)
-        .where(leases.c.deployment_id == deployment_id)
-        .with_for_update()
-    )
+    found = await connection.execute(_LEASE, {"of": deployment_id})
     if (row := found.one_or_none()) is None:
         raise LeaseLost(f"deployment {deployment_id} is not there any more")
     if row.fence != fence or row.replica is None:

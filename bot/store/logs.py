@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.clock import in_thread
@@ -94,11 +94,7 @@ class SqlLogs:
     @whole
     async def read(self, deployment_id: str) -> str:
         async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(log_chunks)
-                .where(log_chunks.c.deployment_id == deployment_id)
-                .order_by(log_chunks.c.part, log_chunks.c.seq)
-            )
+            rows = await connection.execute(_CHUNKS, {"of": deployment_id})
             stored = [
                 (Place(row.part), row.data, row.size_bytes, row.line_count) for row in rows.all()
             ]
@@ -108,7 +104,7 @@ class SqlLogs:
     async def pages(self, deployment_id: str, first: int | None, most: int = 1) -> LogPages:
         mine = log_chunks.c.deployment_id == deployment_id
         order = (log_chunks.c.part, log_chunks.c.seq)
-        async with self._database.read() as connection:
+        async with self._database.snapshot() as connection:
             known = await connection.execute(
                 select(
                     log_chunks.c.part,
@@ -140,15 +136,19 @@ class SqlLogs:
         return LogPages(first=shown[0], texts=texts, count=len(planned), size=sum(sizes))
 
 
+_MINE = log_chunks.c.deployment_id == bindparam("of")
+_CHUNKS = select(log_chunks).where(_MINE).order_by(log_chunks.c.part, log_chunks.c.seq)
+_SIZES = (
+    select(log_chunks.c.part, func.max(log_chunks.c.seq), func.sum(log_chunks.c.size_bytes))
+    .where(_MINE)
+    .group_by(log_chunks.c.part)
+)
+
+
 async def _append(
     connection: AsyncConnection, deployment_id: str, packed: Sequence[_Packed]
 ) -> None:
-    mine = log_chunks.c.deployment_id == deployment_id
-    found = await connection.execute(
-        select(log_chunks.c.part, func.max(log_chunks.c.seq), func.sum(log_chunks.c.size_bytes))
-        .where(mine)
-        .group_by(log_chunks.c.part)
-    )
+    found = await connection.execute(_SIZES, {"of": deployment_id})
     known = {Place(part): (seq, int(size)) for part, seq, size in found}
     head_seq, head_size = known.get(Place.HEAD, (-1, 0))
     tail_seq, tail_size = known.get(Place.TAIL, (-1, 0))

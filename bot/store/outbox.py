@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
+    Select,
     Table,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -47,6 +50,7 @@ class SqlOutbox:
         self._clock = clock
         self._rows = rows
         self._about = about
+        self._due = _due(rows, about)
 
     @whole
     async def take(
@@ -54,24 +58,10 @@ class SqlOutbox:
     ) -> Sequence[Outgoing]:
         now = self._clock.now()
         rows, about = self._rows, self._about
-        older = rows.alias("older")
-        due = (
-            select(rows)
-            .where(rows.c.lane == lane, rows.c.state == WAITING)
-            .where(or_(rows.c.next_at <= now, *map(self._is_held, left)))
-            .where(~exists().where(endpoints.c.lane == lane))
-            .where(
-                ~exists()
-                .where(older.c.lane == lane, older.c.state == WAITING)
-                .where(older.c[about] == rows.c[about])
-                .where(older.c.seq < rows.c.seq)
-            )
-            .order_by(rows.c.seq)
-            .limit(limit)
-            .with_for_update(of=rows, skip_locked=True)
-        )
+        due = _due(rows, about, *map(self._is_held, left)) if left else self._due
+        values = {"in_lane": lane, "now": now, "most": limit}
         async with self._database.write() as tx:
-            found = (await tx.connection.execute(due)).mappings().all()
+            found = (await tx.connection.execute(due, values)).mappings().all()
             if found:
                 await tx.connection.execute(
                     update(rows)
@@ -191,23 +181,43 @@ class SqlOutbox:
             )
 
 
+def _due(rows: Table, about: str, *held: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """The first waiting row of each `about` in a lane that is on, where it is due or held."""
+    older = rows.alias("older")
+    lane: ColumnElement[str] = bindparam("in_lane")
+    return (
+        select(rows)
+        .where(rows.c.lane == lane, rows.c.state == WAITING)
+        .where(or_(rows.c.next_at <= bindparam("now"), *held))
+        .where(~exists().where(endpoints.c.lane == lane))
+        .where(
+            ~exists()
+            .where(older.c.lane == lane, older.c.state == WAITING)
+            .where(older.c[about] == rows.c[about])
+            .where(older.c.seq < rows.c.seq)
+        )
+        .order_by(rows.c.seq)
+        .limit(bindparam("most"))
+        .with_for_update(of=rows, skip_locked=True)
+    )
+
+
 async def put(tx: Transaction, planned: Sequence[Outgoing], *, now: datetime) -> None:
     """Add the rows that a planner planned, in the caller's transaction."""
     for outgoing in planned:
-        await tx.connection.execute(
-            insert(outbox).values(
-                id=outgoing.id,
-                deployment_id=outgoing.deployment_id,
-                lane=outgoing.lane,
-                kind=outgoing.kind,
-                body=dict(outgoing.body),
-                state=outgoing.state,
-                tries=outgoing.tries,
-                created_at=outgoing.created_at or now,
-                next_at=outgoing.next_at or now,
-                last_error=outgoing.last_error,
-            )
-        )
+        row = {
+            "id": outgoing.id,
+            "deployment_id": outgoing.deployment_id,
+            "lane": outgoing.lane,
+            "kind": outgoing.kind,
+            "body": dict(outgoing.body),
+            "state": outgoing.state,
+            "tries": outgoing.tries,
+            "created_at": outgoing.created_at or now,
+            "next_at": outgoing.next_at or now,
+            "last_error": outgoing.last_error,
+        }
+        await tx.connection.execute(insert(outbox), row)
         tx.announce("outbox", outgoing.deployment_id)
 
 

@@ -68,7 +68,7 @@ async def upgrade(engine: AsyncEngine) -> None:
     """
     with translated():
         async with engine.connect() as connection:
-            await connection.execution_options(writes=True)
+            await connection.execution_options(begins="BEGIN IMMEDIATE")
             async with connection.begin():
                 await connection.run_sync(_upgrade)
 

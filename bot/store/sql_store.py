@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.clock import Clock
@@ -79,10 +79,9 @@ class SqlStore:
         try:
             async with self.database.write() as tx:
                 await guard_request(tx, deployment, self._clock.now())
-                await tx.connection.execute(insert(deployments).values(all_values(deployment)))
-                await tx.connection.execute(
-                    insert(leases).values(deployment_id=deployment.id, fence=0, until_ms=0)
-                )
+                await tx.connection.execute(insert(deployments), all_values(deployment))
+                lease = {"deployment_id": deployment.id, "fence": 0, "until_ms": 0}
+                await tx.connection.execute(insert(leases), lease)
                 await self._record(tx, deployment, audit, event)
                 _announce(tx, deployment)
         except Clash as err:
@@ -202,7 +201,7 @@ class SqlStore:
 
     @whole
     async def get(self, deployment_id: str) -> Deployment | None:
-        return await self._one(select(deployments).where(deployments.c.id == deployment_id))
+        return await self._one(_ONE, row=deployment_id)
 
     @whole
     async def by_id_part(self, part: str, *, limit: int = 2) -> Sequence[Deployment]:
@@ -317,7 +316,7 @@ class SqlStore:
 
     async def _audit(self, tx: Transaction, deployment_id: str, entry: AuditEntry) -> None:
         values = audit_values(deployment_id, entry, at=self._clock.now())
-        await tx.connection.execute(insert(audit).values(values))
+        await tx.connection.execute(insert(audit), values)
 
     async def _refuse_second(self, deployment: Deployment, err: Clash) -> None:
         other = await self._value(
@@ -333,9 +332,9 @@ class SqlStore:
         async with self.database.read() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
 
-    async def _one(self, query: Select[*tuple[Any, ...]]) -> Deployment | None:
+    async def _one(self, query: Select[*tuple[Any, ...]], **values: Any) -> Deployment | None:
         async with self.database.read() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
+            row = (await connection.execute(query, values)).mappings().one_or_none()
         return None if row is None else read_deployment(row)
 
     async def _all(self, query: Select[*tuple[Any, ...]]) -> Sequence[Deployment]:
@@ -361,17 +360,19 @@ def _is_in(phases: Collection[Phase]) -> ColumnElement[bool]:
     return deployments.c.phase.in_(phases)
 
 
+# Built once: building one of all columns takes as long as running it.
+_ONE = select(deployments).where(deployments.c.id == bindparam("row"))
+_WRITE = update(deployments).where(deployments.c.id == bindparam("row")).returning(deployments)
+_CHANGE = _WRITE.where(deployments.c.phase == bindparam("was"))
+_CORRECT = _WRITE.where(_is_in(ENDINGS))
+
+
 async def _update(
     connection: AsyncConnection, deployment_id: str, values: Mapping[str, Any], *, was: Phase | None
 ) -> Deployment:
     """Write a row if its stored phase is `was` (None: if it has ended)."""
-    written = await connection.execute(
-        update(deployments)
-        .where(deployments.c.id == deployment_id)
-        .where(_is_in(ENDINGS) if was is None else deployments.c.phase == was)
-        .values(values)
-        .returning(deployments)
-    )
+    guard = {"row": deployment_id} if was is None else {"row": deployment_id, "was": was}
+    written = await connection.execute(_CORRECT if was is None else _CHANGE, {**values, **guard})
     row = written.mappings().one_or_none()
     if row is None:
         raise await _stale(connection, deployment_id, was.value if was else "ended")

@@ -55,11 +55,25 @@ class PostgresServer:
         host = str(self.folder)
         return self._run("psql", "-X", "-q", "-At", "-h", host, "-U", "postgres", "-c", statement)
 
-    def new_schema(self) -> str:
-        """The URL of a new, empty schema."""
+    def new_schema(self, script: str = "") -> str:
+        """The URL of a new schema: empty, or as a `schema_script` makes it."""
         name = f"test_{next(_numbers)}"
-        self.run_sql(f"CREATE SCHEMA {name}")
+        if script:
+            file = self.folder / "schema.sql"
+            file.write_text(script.replace("the_schema", name))
+            file.chmod(0o644)
+            of = ("-h", str(self.folder), "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-1")
+            self._run("psql", "-X", "-q", *of, "-f", str(file))
+        else:
+            self.run_sql(f"CREATE SCHEMA {name}")
         return f"postgresql://postgres@/postgres?host={self.folder}&search_path={name}"
+
+    def schema_script(self, url: str) -> str:
+        """What makes the schema of a URL once more, with its rows, as `new_schema` takes it."""
+        (name,) = re.findall(r"search_path=(\w+)", url)
+        of = ("-h", str(self.folder), "-U", "postgres", "-d", "postgres")
+        script = self._run("pg_dump", "--inserts", "--no-owner", "-n", name, *of)
+        return re.sub(rf"\b{name}\b", "the_schema", script)
 
     def new_database(self) -> str:
         """The URL of a new, empty database."""

@@ -136,7 +136,6 @@ class Service:
             commits=commits,
         )
 
-    @property
     def in_progress(self) -> Collection[str]:
         """Deployments that this process is posting or withdrawing."""
         return self._submission.in_progress

@@ -19,15 +19,15 @@ REPLICAS = 3
 
 
 @pytest.fixture
-async def stores(url: str, clock: StillClock) -> AsyncIterator[list[SqlStore]]:
+async def stores(ready_url: str, clock: StillClock) -> AsyncIterator[list[SqlStore]]:
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
                 open_store(
-                    url,
+                    ready_url,
                     clock=clock,
                     planner=plan_both,
-                    migrate=number == 0,
+                    migrate=False,
                     max_running=LIMITS,
                 )
             )

@@ -63,7 +63,7 @@ class StoreMachine(RuleBasedStateMachine):
                     new_url(),
                     clock=self.clock,
                     planner=plan_both,
-                    migrate=True,
+                    migrate=False,
                     now_ms=self.dial.now_ms,
                 )
             )
@@ -300,25 +300,25 @@ class OutboxOrder(StoreMachine):
         self.clock.move(timedelta(seconds=15))
 
 
-def test_results_never_change_and_one_deployment_runs_per_app(new_url: NewUrl) -> None:
+def test_results_never_change_and_one_deployment_runs_per_app(new_ready_url: NewUrl) -> None:
     class Here(Moves):
         def __init__(self) -> None:
-            super().__init__(new_url)
+            super().__init__(new_ready_url)
 
     run_state_machine_as_test(Here, settings=MODERATE)
 
 
-def test_one_owner_at_a_time(new_url: NewUrl) -> None:
+def test_one_owner_at_a_time(new_ready_url: NewUrl) -> None:
     class Here(Leases):
         def __init__(self) -> None:
-            super().__init__(new_url)
+            super().__init__(new_ready_url)
 
     run_state_machine_as_test(Here, settings=MODERATE)
 
 
-def test_each_lane_is_delivered_in_order(new_url: NewUrl) -> None:
+def test_each_lane_is_delivered_in_order(new_ready_url: NewUrl) -> None:
     class Here(OutboxOrder):
         def __init__(self) -> None:
-            super().__init__(new_url)
+            super().__init__(new_ready_url)
 
     run_state_machine_as_test(Here, settings=MODERATE)

@@ -27,7 +27,7 @@ async def run(url: str, work: Any, *args: Any) -> Any:
     engine = build_engine(url, migrates=True)
     try:
         async with engine.connect() as connection:
-            await connection.execution_options(writes=True)
+            await connection.execution_options(begins="BEGIN IMMEDIATE")
             async with connection.begin():
                 return await connection.run_sync(work, *args)
     finally:

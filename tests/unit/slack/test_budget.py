@@ -414,7 +414,8 @@ async def test_what_a_living_replica_posts_is_posted_by_nobody_else() -> None:
         return [busy, dead, Replica("c", 0, frozenset({"01C"}))]
 
     share = BudgetShare(beat)
-    share.tell(listens=listens, posting=lambda: {"01C"})
+    share.tell_who_listens(listens)
+    share.tell_what_is_posted(lambda: {"01C"})
     await share.look(0)
-    assert share.posting_anywhere == {"01A", "01C"}
+    assert share.posting() == {"01A", "01C"}
     assert told == [(True, ("01C",))]

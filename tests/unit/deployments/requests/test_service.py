@@ -109,10 +109,10 @@ async def test_failed_request_never_starts_after_database_outage() -> None:
     with pytest.raises(SlackError):
         await rig.service.request(ask())
     (row,) = rig.store.rows.values()
-    assert row.id in rig.service.in_progress
+    assert row.id in rig.service.in_progress()
     await rig.passes(30)
     assert rig.store.rows == {}
-    assert rig.service.in_progress == set()
+    assert rig.service.in_progress() == set()
     assert rig.dokku.streams == []
 
 
@@ -128,7 +128,7 @@ async def test_unconfirmed_row_is_withdrawn_and_never_starts() -> None:
     with pytest.raises(DatabaseDown):
         await rig.service.request(ask())
     await rig.passes(30)
-    assert rig.service.in_progress == set()
+    assert rig.service.in_progress() == set()
     assert await rig.service.request(ask()) is not None
 
 
@@ -144,7 +144,7 @@ async def test_deployment_starts_once_its_message_is_stored() -> None:
     row = await rig.until_ended(within_s=60)
     assert row.message is not None
     assert rig.announcer.posted == [row.id]
-    assert rig.service.in_progress == set()
+    assert rig.service.in_progress() == set()
 
 
 @in_virtual_time
@@ -156,7 +156,7 @@ async def test_interrupted_request_leaves_the_row_to_the_next_process() -> None:
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert len(rig.store.rows) == 1
-    assert rig.service.in_progress == set()
+    assert rig.service.in_progress() == set()
 
 
 @in_virtual_time
