@@ -202,10 +202,23 @@ def _named(chars: Iterable[str]) -> str:
     return ", ".join(unicodedata.name(char, "a special character").lower() for char in chars)
 
 
+NO_MENTION = "\u2060"
+"""Behind an `@` it makes a name no mention, in a client that would parse it. A word joiner: unlike
+a zero-width space (U+200B), no line ends between the `@` and the name (Unicode UAX #14, LB11)."""
+
+
+def break_mentions(text: str) -> str:
+    """Put a word joiner after each `@`: no client then makes a mention of it.
+
+    The second guard: Slack is asked to parse nothing (`parse: none`, `verbatim`).
+    """
+    return text.replace("@", "@" + NO_MENTION)
+
+
 def quoted(text: str) -> str:
     """Text of a user, shortened and made harmless for use inside a sentence."""
     plain = "".join(char if char.isprintable() and char not in "`<>&" else "?" for char in text)
-    plain = plain.replace("@", "@\u200b")
+    plain = break_mentions(plain)
     return plain if len(plain) <= _SHOWN_CHARS else plain[: _SHOWN_CHARS - 1] + "…"
 
 

@@ -127,7 +127,9 @@ async def test_failure_shows_the_cause_and_that_the_old_release_serves(
     visitor: Visitor, app: str, cause: str
 ) -> None:
     before = visitor.simulators.dokku.live(app)
+    await visitor.page.locator("#messages").evaluate("list => list.scrollTop = 0")
     message = await visitor.deploy(f"/deploy {app} main")
+    await expect(message).to_be_in_viewport()
     await visitor.sees(message, f"Failed: {app}", cause, "the previous release")
     await expect(visitor.button(message, "Retry")).to_be_visible()
     assert visitor.simulators.dokku.live(app) == before

@@ -45,7 +45,7 @@ async def test_result_is_posted_once_over_a_restart(tmp_path: Path, table: str) 
         world.let_go()
         await world.start_bot()
         post = await until_there(
-            world, "Deployed myapp", "live now: the new release", "by @\u200bada"
+            world, "Deployed myapp", "live now: the new release", "by @\u2060ada"
         )
         (message,) = world.messages
         assert f"p{message.ts.replace('.', '')}|message>" in shown(post)

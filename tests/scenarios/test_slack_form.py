@@ -181,7 +181,7 @@ async def test_message_action_on_a_live_message_offers_the_same_deployment(quick
     newest, oldest = await quick.ended(2)
     assert (newest.ref, newest.sha) == (oldest.ref, oldest.sha)
     assert newest.requested_by.user == quick.slack.user("grace").id
-    assert "@\u200bgrace" in shown(quick.message)
+    assert "@\u2060grace" in shown(quick.message)
 
 
 async def test_deployment_status_is_answered_in_the_thread(quick: World) -> None:
@@ -221,8 +221,8 @@ async def test_form_shows_who_holds_a_lock_and_who_approves(tmp_path: Path) -> N
         view = await world.viewed(TITLE)
         await world.slack.choose(world.ada, view, "app", "myapp")
         await world.viewed(
-            "is locked by @\u200bgrace until",
+            "is locked by @\u2060grace until",
             "(audit)",
-            "*Every app* is locked by @\u200bgrace (freeze)",
+            "*Every app* is locked by @\u2060grace (freeze)",
             "Needs an approval by a second person: <@U01GRACE001>.",
         )

@@ -43,7 +43,7 @@ async def test_home_follows_a_deployment_and_its_buttons_cancel_retry_and_unlock
         await world.held()
         await world.deploy("myapp v1.0", user="grace")
         await world.posted(2)  # the tab shows it sooner; one cancelled by then gets no message
-        await home_shows(world, "Building", "1st in line", "by @\u200bgrace")
+        await home_shows(world, "Building", "1st in line", "by @\u2060grace")
         waiting, running = await world.rows()
         view = await home_shows(world, "Cancel", "Full log")
         await world.slack.click(world.ada, view, action_id="deployment_cancel", of=waiting.id)
@@ -56,15 +56,15 @@ async def test_home_follows_a_deployment_and_its_buttons_cancel_retry_and_unlock
         view = await home_shows(world, "Retry")
         await world.slack.click(world.ada, view, action_id="deployment_retry", of=waiting.id)
         await world.posted(3)
-        await world.until_message("Deployed myapp", "@\u200bada")
+        await world.until_message("Deployed myapp", "@\u2060ada")
         assert {one.phase for one in await world.rows()} == {Phase.SUCCEEDED, Phase.CANCELLED}
 
         await world.deploy("lock myapp audit", user="grace")
-        view = await home_shows(world, "🔒", "is locked by @\u200bgrace (audit)")
+        view = await home_shows(world, "🔒", "is locked by @\u2060grace (audit)")
         assert world.bot is not None
         (lock,) = await world.bot.service.locks.held()
         await world.slack.click(world.ada, view, action_id="lock_release", of=lock.id)
-        await world.until_message("unlocked by @\u200bada")
+        await world.until_message("unlocked by @\u2060ada")
         await home_shows(world, "Nothing runs or waits, and no app is locked.")
 
 

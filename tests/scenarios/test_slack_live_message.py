@@ -37,7 +37,7 @@ async def test_message_says_starting_before_dokku_prints_anything(
     assert list(starting.facts) == ["Status", "Elapsed", "Commit", "Requested by"]
     assert starting.facts["Status"] == "Starting"
     assert f"`{quick.simulators.forge.sha('myapp')[:7]}`" in starting.facts["Commit"]
-    assert starting.facts["Requested by"] == "@\u200bada"
+    assert starting.facts["Requested by"] == "@\u2060ada"
     assert starting.snippet == ""
     assert starting.buttons == ["Full log", "Cancel"]
     assert row.id in starting.footer
@@ -206,7 +206,7 @@ async def test_cancel_is_shown_at_once_and_its_result_when_it_is_known(
     await at(quick, "Building", "Dokku build")
     await quick.click(CANCEL)
     cancelling = await at(quick, "Cancelling")
-    assert cancelling.facts["Status"] == "Cancelling · requested by @\u200bada"
+    assert cancelling.facts["Status"] == "Cancelling · requested by @\u2060ada"
     assert cancelling.buttons == ["Full log"]
     line.set()
     cancelled = await at(quick, "Cancelled:")

@@ -27,22 +27,22 @@ async def notified(world: World, user: str, *words: str) -> Message:
 
 async def test_lock_is_said_to_all_and_stops_others_until_one_takes_it_over(quick: World) -> None:
     await quick.deploy("lock myapp for 2h release <!channel> day")
-    said = await quick.until_message("*myapp* is locked by @\u200bada until", "release")
+    said = await quick.until_message("*myapp* is locked by @\u2060ada until", "release")
     assert "<!channel>" not in shown(said)
     await quick.deploy("myapp main", user="grace")
-    refused = await quick.whispered("locked by @\u200bada", "Nothing was started", user="grace")
+    refused = await quick.whispered("locked by @\u2060ada", "Nothing was started", user="grace")
     assert "release" in refused
     assert await quick.rows() == []
     whisper = newest_whisper(quick, "grace")
     labels = list(whisper.buttons.values())
     assert labels == ["Unlock", "Take over", "Tell me when it is free"]
     await quick.click("lock_take_over", whisper, user="grace")
-    await quick.until_message("locked by @\u200bgrace until", "took it over from @\u200bada")
-    await notified(quick, "ada", "@\u200bgrace took over your lock", "myapp")
+    await quick.until_message("locked by @\u2060grace until", "took it over from @\u2060ada")
+    await notified(quick, "ada", "@\u2060grace took over your lock", "myapp")
     await quick.click("lock_release", whisper, user="grace")  # of the lock that is gone
     await quick.whispered("That lock is not there any more", user="grace")
     await quick.deploy("myapp main")
-    await quick.whispered("locked by @\u200bgrace")
+    await quick.whispered("locked by @\u2060grace")
     await quick.deploy("myapp main", user="grace")
     await quick.until_message("Deployed myapp")
 
@@ -59,21 +59,21 @@ async def test_waiting_deployment_says_who_locked_the_app_and_starts_after_the_u
     waiting = quick.message
     assert parts_of(waiting).buttons == ["Cancel", "Tell me when it is free"]
     await quick.deploy("lock myapp audit", user="grace")
-    await quick.until_message("is locked by @\u200bgrace (audit)", "already running goes on")
-    await quick.slack.until(lambda: "locked by @\u200bgrace (audit)" in shown(waiting))
+    await quick.until_message("is locked by @\u2060grace (audit)", "already running goes on")
+    await quick.slack.until(lambda: "locked by @\u2060grace (audit)" in shown(waiting))
     quick.let_go()
     await quick.slack.until(lambda: "Deployed myapp" in shown(quick.messages[0]))
     (row, _) = await quick.rows()
     assert row.phase is Phase.QUEUED
     await quick.deploy("queue", user="grace")
-    await quick.whispered("Waiting to deploy myapp", "locked by @\u200bgrace (audit)", user="grace")
+    await quick.whispered("Waiting to deploy myapp", "locked by @\u2060grace (audit)", user="grace")
     await quick.deploy("status myapp", user="grace")
-    await quick.whispered("is locked by @\u200bgrace (audit)", user="grace")
+    await quick.whispered("is locked by @\u2060grace (audit)", user="grace")
     await quick.deploy("unlock myapp")
     await quick.whispered("Confirm to end it")
     await quick.click("lock_release", newest_whisper(quick, "ada"))
-    await quick.until_message("unlocked by @\u200bada", "@\u200bgrace had locked it (audit)")
-    await notified(quick, "grace", "@\u200bada ended your lock", "myapp")
+    await quick.until_message("unlocked by @\u2060ada", "@\u2060grace had locked it (audit)")
+    await notified(quick, "grace", "@\u2060ada ended your lock", "myapp")
     await quick.slack.until(lambda: "Deployed myapp" in shown(waiting))
 
 
@@ -84,12 +84,12 @@ async def test_holder_of_a_freeze_passes_those_who_wait(quick: World) -> None:
     await quick.deploy("myapp feature/login")
     await quick.posted(2)
     await quick.deploy("lock all", user="grace")
-    await quick.until_message("*Every app* is locked by @\u200bgrace")
+    await quick.until_message("*Every app* is locked by @\u2060grace")
     await quick.deploy("myapp v1.0", user="grace")
     await quick.posted(4)
     quick.let_go()
     await quick.slack.until(lambda: "Deployed myapp" in shown(quick.messages[3]))
-    assert "locked by @\u200bgrace" in shown(quick.messages[1])
+    assert "locked by @\u2060grace" in shown(quick.messages[1])
     await quick.deploy("unlock all", user="grace")
     await quick.slack.until(lambda: "Deployed myapp" in shown(quick.messages[1]))
 
@@ -105,7 +105,7 @@ async def test_end_of_a_lock_is_said_once_in_its_channel_also_after_a_restart(
         await world.stop_bot()
         clock.leap(timedelta(minutes=11))
         bot = await world.start_bot(clock=clock)
-        await world.until_message("is no longer locked", "the lock of @\u200bada ended")
+        await world.until_message("is no longer locked", "the lock of @\u2060ada ended")
         await world.stop_bot()
         bot = await world.start_bot(clock=clock)
         await world.deploy("myapp main", user="grace")

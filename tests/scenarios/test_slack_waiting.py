@@ -32,7 +32,7 @@ async def test_waiting_deployments_show_their_place_and_start_in_order(
     await quick.posted(3)
     third = await at(quick, "2nd in line")
     assert third.facts["Status"] == "Queued · 2nd in line · waiting for the deployment ahead of it"
-    assert third.facts["Requested by"] == "@\u200bgrace"
+    assert third.facts["Requested by"] == "@\u2060grace"
     quick.let_go()
     rows = await quick.ended(3)
     assert [row.phase for row in rows] == [Phase.SUCCEEDED] * 3

@@ -37,7 +37,7 @@ async def test_unchanged_verified_release_is_live(world: World) -> None:
     await world.until_message("Deployed", '"Fix the login redirect"')
     said = await status(world, f"`{row.sha[:7]}` *Fix the login redirect* is live, deployed by")
     assert "ago. web 1 running. Nothing changed since." in said
-    assert "deployed by @\u200bada" in said
+    assert "deployed by @\u2060ada" in said
     assert "Last deployment" not in said
     assert "outside" not in said
 

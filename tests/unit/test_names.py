@@ -114,7 +114,7 @@ def test_git_accepts_what_passes(ref: str) -> None:
 
 
 def test_quoted_text_is_harmless() -> None:
-    assert quoted("<@U1>`x`&") == "?@\u200bU1??x??"
+    assert quoted("<@U1>`x`&") == "?@\u2060U1??x??"
     assert quoted("a" * 99) == "a" * 59 + "…"
     assert quoted("a" * 60) == "a" * 60
 

@@ -152,9 +152,9 @@ def _by_turn(known: Known) -> tuple[bool, str, int, datetime]:
     return (one.phase in WAITING, one.app, progress.place or 0, one.queued_at or one.created_at)
 
 
-def _place(one: Deployment, progress: Progress, now: datetime) -> str:
+def _place(one: Deployment, progress: Progress, now: datetime, *, name_server: bool = False) -> str:
     return (
-        f"{words.headline(one, name_server=False)} · {words.status_words(one, progress)}"
+        f"{words.headline(one, name_server=name_server)} · {words.status_words(one, progress)}"
         f" · {words.elapsed_words(one, progress, now)}"
         f" · by {words.actor_words(one.requested_by)}{_message_of(one)}"
     )
@@ -171,11 +171,7 @@ def unfinished_answer(
     held = [lock_line(one, name_server=name_server) for one in locks]
     if not unfinished:
         return _listed("Nothing is running or queued.", held)
-    lines = [
-        f"{words.headline(one, name_server=name_server)} · {words.status_words(one, progress)}"
-        f" · {words.elapsed_words(one, progress, now)}{_message_of(one)}"
-        for one, progress in unfinished
-    ]
+    lines = [_place(*one, now, name_server=name_server) for one in unfinished]
     count = "1 deployment" if len(lines) == 1 else f"{len(lines)} deployments"
     return _listed(f"{count} running or queued:", [*lines, *held])
 

@@ -18,6 +18,7 @@ from bot.deployments.model import Deployment, Trigger
 from bot.deployments.requests.queries import Queries
 from bot.deployments.requests.service import Service
 from bot.errors import Declined, SlackError, StoreError
+from bot.names import break_mentions
 from bot.slack.client import OpenView, SlackClient
 from bot.slack.limits import SlackLimits
 from bot.slack.listeners.payloads import Asker, write_meta
@@ -25,7 +26,7 @@ from bot.slack.listeners.states import RecentStates
 from bot.slack.refusals import PERHAPS_DONE
 from bot.slack.render.answer_window import answer_window
 from bot.slack.render.blocks import Answer, Json, section
-from bot.slack.render.text import break_at, cut
+from bot.slack.render.text import cut
 
 CLOSED_MEANWHILE = frozenset({"not_found", "hash_conflict"})
 LONGEST_SENTENCE = 2_000
@@ -344,5 +345,5 @@ def as_answer(sentence: str) -> Answer:
 
     It may quote what a person typed, and a branch may be called `@here`.
     """
-    sentence = _BROADCAST.sub(break_at("@"), cut(sentence, LONGEST_SENTENCE) or "-")
+    sentence = _BROADCAST.sub(break_mentions("@"), cut(sentence, LONGEST_SENTENCE) or "-")
     return Answer(text=sentence, blocks=(section(sentence),))

@@ -42,4 +42,4 @@ def _what(deployment: Deployment, *, name_server: bool) -> str:
     """The deployment, its commit and its requester: a channel may have several that wait."""
     line = words.headline(deployment, name_server=name_server)
     commit = "" if deployment.sha is None else f" · {words.commit_words(deployment, None)}"
-    return f"{line}{commit} · by {words.requester_words(deployment)}"
+    return f"{line}{commit} · requested by {words.requester_words(deployment)}"

@@ -14,8 +14,8 @@ import wcwidth
 
 from bot.clock import duration_words
 from bot.deployments.refs import MOST_COUNTED
+from bot.names import break_mentions
 
-ZERO_WIDTH = "\u200b"
 ELLIPSIS = "…"
 
 _CONTROLS = re.compile(
@@ -94,11 +94,6 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def break_at(text: str) -> str:
-    """Put a zero-width space after each `@`: no client then makes a mention of it."""
-    return text.replace("@", "@" + ZERO_WIDTH)
-
-
 def inert(text: str, most: int = 150) -> str:
     """Foreign text for mrkdwn: one line, cut, unformatted, escaped. Never empty."""
     return _harmless(cut(one_line(text), most, _sent).translate(_LOOKALIKES))
@@ -110,7 +105,7 @@ def code(text: str, most: int = 80) -> str:
 
 
 def _harmless(text: str) -> str:
-    return break_at(escape(text)) or "-"
+    return break_mentions(escape(text)) or "-"
 
 
 def _sent(text: str) -> int:
@@ -187,4 +182,4 @@ def person(user: str, name: str | None) -> str:
     """A person, for mrkdwn; without a ping if the name is known."""
     if mention(user) is None:
         return inert(name or user, 40)
-    return f"@{ZERO_WIDTH}{inert(name, 40)}" if name else f"<@{user}>"
+    return f"{break_mentions('@')}{inert(name, 40)}" if name else f"<@{user}>"

@@ -134,7 +134,7 @@ def test_post_says_each_fact_once_and_pings_nobody() -> None:
     first, why = (one["text"]["text"] for one in post.blocks)
     assert first == (
         "🔴 *Failed: web* `main` · the build failed · `a1b2c3d` · live now: the previous release · "
-        f"{first.split(' · ')[4]} · by @\u200bada · <{LINK}|message>"
+        f"{first.split(' · ')[4]} · by @\u2060ada · <{LINK}|message>"
     )
     assert why == "exit code 1."
     stranger = replace(

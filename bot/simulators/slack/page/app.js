@@ -3,7 +3,7 @@
 import { renderBlocks } from "/page/blocks.js";
 import { composer } from "/page/composer.js";
 import { keepFocus } from "/page/focus.js";
-import { showMessages, stayAtBottom } from "/page/message.js";
+import { showMessages, showNewest, stayAtBottom } from "/page/message.js";
 import { confirmed, showModal, viewContext } from "/page/modal.js";
 import { drawn, el, refreshDates } from "/page/mrkdwn.js";
 import { listenToSide, panelFits, showSide } from "/page/side.js";
@@ -145,6 +145,7 @@ async function write(text, thread) {
     toast(`${command[1]} is not a valid command. This workspace only has the app's commands.`);
     return false;
   }
+  showNewest($("messages"));  // the answer may be a message of the app, for all
   send({ act: "command", channel: here.channel, command: command[1], text: command[2] });
   return true;
 }

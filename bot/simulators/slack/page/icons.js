@@ -27,6 +27,7 @@ const DRAWINGS = {
   "⏳": [stroke("M5 2.5h10M5 17.5h10M6.5 2.5c0 4 7 5 7 7.5s-7 3.5-7 7.5M13.5 2.5c0 4-7 5-7 7.5s7 3.5 7 7.5", "#8a6d3b", 1.6)],
   "⌛": [stroke("M5 2.5h10M5 17.5h10M6.5 2.5c0 4 7 5 7 7.5s-7 3.5-7 7.5M13.5 2.5c0 4-7 5-7 7.5s7 3.5 7 7.5", "#8a6d3b", 1.6)],
   "🔒": [["rect", { x: 4, y: 9, width: 12, height: 8.5, rx: 2, fill: "currentColor" }], stroke("M6.5 9V6.5a3.5 3.5 0 0 1 7 0V9", "currentColor", 1.8)],
+  "🔓": [["rect", { x: 4, y: 9, width: 12, height: 8.5, rx: 2, fill: "currentColor" }], stroke("M6.5 9V6a3.5 3.5 0 0 1 6.8-1.2", "currentColor", 1.8)],
   "👁": [stroke("M1.5 10S4.5 4.5 10 4.5 18.5 10 18.5 10 15.5 15.5 10 15.5 1.5 10 1.5 10z", "currentColor", 1.5), ["circle", { cx: 10, cy: 10, r: 2.6, fill: "currentColor" }]],
   "💬": [stroke("M3 4.5h14v9H9l-3.5 3v-3H3z", "currentColor", 1.6)],
   "📄": [stroke("M5 2.5h7l3.5 3.5v11.5H5zM8 9h5M8 12h5M8 15h3", "currentColor", 1.4)],

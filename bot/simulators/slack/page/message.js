@@ -132,10 +132,21 @@ function edit(before, node) {
 /** Stay at the newest message when the window, or what is above the list, changes its size. */
 export function stayAtBottom(list) {
   let atBottom = true;
+  const size = () => `${list.clientWidth} ${list.clientHeight}`;
+  let seen = size();
   list.addEventListener("scroll", () => {
-    atBottom = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
+    // A scroll event comes before the resize that moved the end away: the reader did not scroll.
+    if (size() === seen) atBottom = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   });
-  new ResizeObserver(() => { if (atBottom) list.scrollTop = list.scrollHeight; }).observe(list);
+  new ResizeObserver(() => {
+    seen = size();
+    if (atBottom) showNewest(list);
+  }).observe(list);
+}
+
+/** Scroll to the newest message; the list then follows what comes. */
+export function showNewest(list) {
+  list.scrollTop = list.scrollHeight;
 }
 
 /**
@@ -171,5 +182,5 @@ export function showMessages(list, messages, context, contextOf) {
     if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
   });
   while (list.children.length > nodes.length) list.lastChild.remove();
-  if (fresh || atBottom || calls) list.scrollTop = list.scrollHeight;
+  if (fresh || atBottom || calls) showNewest(list);
 }

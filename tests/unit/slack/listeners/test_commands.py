@@ -105,7 +105,9 @@ async def test_status_lists_running_deployments_or_shows_one() -> None:
         assert await stage.whisper() == "Nothing is running or queued."
         stage.service.known(a_deployment(id=ONE, app="myapp", phase=Phase.BUILDING))
         await stage.deploy("status")
-        assert "1 deployment running or queued: 🔵 *Deploying myapp*" in await stage.whisper(2)
+        said = await stage.whisper(2)
+        assert "1 deployment running or queued: 🔵 *Deploying myapp*" in said
+        assert "· by @\u2060ada" in said
         await stage.deploy("STATUS myapp")
         assert "Building" in await stage.whisper(3)
         await stage.deploy(f"status {ONE[:10]}")

@@ -95,7 +95,7 @@ async def test_lock_of_someone_else_is_answered_with_its_buttons() -> None:
         )
         stage.service.store.locks.held.append(lock)
         await stage.deploy("lock myapp for 2h")
-        assert "locked by @\u200bgrace" in await stage.whisper()
+        assert "locked by @\u2060grace" in await stage.whisper()
         whisper = stage.slack.ephemerals(stage.ada)[-1]
         assert list(whisper.buttons.values()) == [
             "Unlock",
@@ -110,7 +110,7 @@ async def test_lock_of_someone_else_is_answered_with_its_buttons() -> None:
         assert await held(stage) == [lock]
         await stage.slack.click(stage.ada, whisper, action_id="lock_release")
         message = await stage.live_message()
-        assert "unlocked by @\u200bada; @\u200bgrace had locked it" in message.text
+        assert "unlocked by @\u2060ada; @\u2060grace had locked it" in message.text
         await stage.slack.click(stage.ada, whisper, action_id="lock_take_over")
         assert "not there any more" in await stage.whisper(3)
         assert [one.to for one in stage.service.store.locks.notices] == ["U0GRACE"]

@@ -456,7 +456,7 @@ def test_the_spoken_text_says_what_ships(case: str, a_deployment: Build, now: da
     said = block["text"]["text"].partition(" (<")[0]
     assert said in shown.text
     assert '"Fix VAT rounding (#412)" by Grace' in shown.text
-    assert "requested by @\u200bada" in shown.text
+    assert "requested by @\u2060ada" in shown.text
 
 
 def test_the_same_commit_again_ships_nothing(a_deployment: Build, now: datetime) -> None:

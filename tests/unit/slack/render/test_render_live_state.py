@@ -246,7 +246,7 @@ def test_commit_is_shown_with_its_subject() -> None:
     assert shown.startswith(
         f"`{SHA[:7]}` *Fix the &lt;!channel&gt; \u2217login\u2217 redirect* is live on"
     )
-    assert "deployed by @\u200bada" in shown
+    assert "deployed by @\u2060ada" in shown
 
 
 def test_change_is_not_denied_while_something_happens() -> None:

@@ -51,10 +51,10 @@ OURS = re.compile(r"<!date\^\d+\^[^|<>]*\|[^<>]*>|<@[UW][A-Z0-9]+>")
 
 
 def test_line_names_app_holder_end_and_reason() -> None:
-    assert lock_line(LOCK, name_server=False) == "🔒 *web* is locked by @\u200bgrace (audit)"
+    assert lock_line(LOCK, name_server=False) == "🔒 *web* is locked by @\u2060grace (audit)"
     assert lock_line(LOCK, name_server=True).startswith("🔒 *web* on production is locked")
     line = lock_line(FREEZE, name_server=True)
-    assert line.startswith("🔒 *Every app* is locked by @\u200bgrace until <!date^")
+    assert line.startswith("🔒 *Every app* is locked by @\u2060grace until <!date^")
 
 
 @pytest.mark.parametrize("may_end", [True, False])
@@ -112,12 +112,12 @@ def test_notices_say_who_did_what() -> None:
     def said(kind: str) -> str:
         return notice_words(kind, lock_notice(kind, LOCK, "C", by=ADA).body, name_server=False)
 
-    assert said(ENDED) == "🔓 *web* is no longer locked: the lock of @\u200bgrace ended (audit)"
+    assert said(ENDED) == "🔓 *web* is no longer locked: the lock of @\u2060grace ended (audit)"
     assert said(RELEASED) == (
-        "🔓 @\u200bada ended your lock: *web* can be deployed by everyone (audit)"
+        "🔓 @\u2060ada ended your lock: *web* can be deployed by everyone (audit)"
     )
     assert said(TAKEN_OVER) == (
-        "🔒 @\u200bada took over your lock: only they can deploy *web* now (audit)"
+        "🔒 @\u2060ada took over your lock: only they can deploy *web* now (audit)"
     )
     follower = Follower(key=KEY, app="web", user="U0LIN", since=NOW)
     free = notice_words(FREE, free_notice(follower).body, name_server=True)

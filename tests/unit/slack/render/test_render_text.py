@@ -12,7 +12,7 @@ from bot.slack.render import text as txt
     [
         ("a & b < c > d", "a &amp; b &lt; c &gt; d"),
         ("<!channel>", "&lt;!channel&gt;"),
-        ("@here", "@\u200bhere"),
+        ("@here", "@\u2060here"),
         ("*bold* `code` ~no~", "\u2217bold\u2217 \u02cbcode\u02cb \u223cno\u223c"),
         ("my_app_1", "my_app_1"),
         ("two\nlines\tand\x00more", "two lines and more"),
@@ -73,7 +73,7 @@ def test_only_plain_web_urls_are_linked(url: str | None, linked: str) -> None:
 
 
 def test_people_with_a_known_name_are_not_pinged() -> None:
-    assert txt.person("U0ADA", "ada") == "@\u200bada"
+    assert txt.person("U0ADA", "ada") == "@\u2060ada"
     assert txt.person("U0ADA", None) == "<@U0ADA>"
     assert txt.person("cli", None) == "cli"
     assert txt.person("<!here>", None) == "&lt;!here&gt;"
