@@ -162,9 +162,12 @@ def _tells_failure(deployment: Deployment, row: Outgoing) -> bool:
 def may_be_there(row: Outgoing, *, now: datetime, untried: timedelta) -> bool:
     """An attempt may have got through: one failed, or a process died while it held the row.
 
-    A row younger than `untried` was not held by another process before.
+    A row younger than `untried` was not held by another process before; one of the future has an
+    unknown age: the clock was set back.
     """
-    return row.tries > 0 or row.created_at is None or now - row.created_at >= untried
+    if row.tries > 0 or row.created_at is None:
+        return True
+    return not timedelta(0) <= now - row.created_at < untried
 
 
 def check_hold(row: Outgoing) -> None:

@@ -34,8 +34,9 @@ from bot.store.shared_tables import followers, handled, locks, replicas
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import audit_values, deployments, leases, read_deployment
 
-_KEPT = timedelta(hours=1)
-"""Slack's last retry of an event comes about 5 minutes after the first try."""
+_KEPT = timedelta(hours=3)
+"""Slack's last retry of an event comes about 5 minutes after the first try. Meanwhile the machine's
+clock may be set forward, by an hour or two."""
 _SWEEP_EVERY = timedelta(minutes=10)
 _MS = timedelta(milliseconds=1)
 _OF = leases.c.deployment_id == bindparam("of")

@@ -47,6 +47,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
+        self.set_by = timedelta(0)
         self.unhandled: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, context: self.unhandled.append(context))
 
@@ -57,17 +58,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class LoopClock(Clock):
     """The clock of the running event loop."""
 
-    set_by = timedelta(0)
-    """By how much somebody has set the wall clock; seconds go on as before."""
-
     def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.monotonic()) + self.set_by
+        loop = asyncio.get_running_loop()
+        set_by = loop.set_by if isinstance(loop, VirtualLoop) else timedelta(0)
+        return NOW + timedelta(seconds=self.monotonic()) + set_by
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+
+def set_wall_clock(by: timedelta) -> None:
+    """Somebody sets the wall clock of all; seconds go on as before."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.set_by = by
 
 
 def in_virtual_time(

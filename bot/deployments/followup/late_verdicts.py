@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from bot.clock import Clock
+from bot.clock import Ages, Clock
 from bot.deployments.excerpt import around_error
 from bot.deployments.execution.attempt import last_attempt
 from bot.deployments.execution.finish import Command, Finish, rollback_commit
@@ -69,6 +69,7 @@ class LateVerdicts:
         self._clock = clock
         self._spawn = spawn
         self._busy: set[str] = set()
+        self._ages = Ages(clock)
         self._stream_ends: dict[str, StreamEnd] = {}
         """By deployment id; kept here, because nothing says it a second time."""
 
@@ -83,6 +84,7 @@ class LateVerdicts:
         except StoreError as error:
             log.warning("late_look_failed", why=str(error))
             return
+        self._ages.keep({row.id for row in rows} | self._busy)
         for gone in self._stream_ends.keys() - {row.id for row in rows} - self._busy:
             del self._stream_ends[gone]
         for row in rows:
@@ -222,8 +224,9 @@ class LateVerdicts:
 
     def _command(self, row: Deployment, output: LogFacts | None, lines: Sequence[str]) -> Command:
         silent = (output or LogFacts()) == LogFacts() and not any(lines)
-        sent_before = self._clock.now() - self._timing.sent_lives_on
-        arrived_never = silent and row.finished_at is not None and row.finished_at < sent_before
+        ended = row.finished_at
+        age = timedelta(0) if ended is None else self._ages.of(row.id, ended)
+        arrived_never = silent and age > self._timing.sent_lives_on
         return Command(
             streamed=output,
             kept=lines,

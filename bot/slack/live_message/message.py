@@ -195,7 +195,8 @@ class Posting:
     def _is_alone(self, deployment: Deployment) -> bool:
         searched = self._searched.pop(deployment.id, None)
         if searched is None:
-            return self._clock.now() - deployment.created_at < ALONE_FOR
+            # Either way: the clock may have been set back since.
+            return abs(self._clock.now() - deployment.created_at) < ALONE_FOR
         return self._clock.monotonic() - searched < ALONE_FOR.total_seconds()
 
     async def post_again(

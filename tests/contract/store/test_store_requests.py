@@ -11,8 +11,28 @@ from bot.deployments.model import CancelRequest, Deployment, MessagePlace, Phase
 from bot.deployments.refs import Commit, Commits
 from bot.deployments.verdict.left_builds import ASKED, BUILD
 from bot.errors import Duplicate, LeaseLost, StaleState, Twin
+from bot.store.leases import SqlHandled
 from bot.store.sql_store import SqlStore
-from tests.contract.store.stories import ADA, BEGIN, create, move, own, said, start
+from tests.contract.store.stories import (
+    ADA,
+    BEGIN,
+    StillClock,
+    create,
+    move,
+    own,
+    said,
+    start,
+)
+
+
+async def test_delivery_is_handled_once_also_after_the_clock_was_set_forward(
+    store: SqlStore, clock: StillClock
+) -> None:
+    assert await SqlHandled(store.database, clock=clock).claim("a click")
+    clock.move(timedelta(hours=1, minutes=5))
+    handled = SqlHandled(store.database, clock=clock)
+    assert await handled.claim("another")  # the first one tidies up
+    assert not await handled.claim("a click")
 
 
 async def test_cancel_request_is_written_once_and_kept_by_later_writes(store: SqlStore) -> None:

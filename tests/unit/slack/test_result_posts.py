@@ -88,7 +88,12 @@ async def test_result_goes_to_its_channel_without_a_search() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [replace(ROW, tries=1), replace(ROW, created_at=NOW - timedelta(minutes=2))]
+    "row",
+    [
+        replace(ROW, tries=1),
+        replace(ROW, created_at=NOW - timedelta(minutes=2)),
+        replace(ROW, created_at=NOW + timedelta(hours=1)),  # the clock was set back
+    ],
 )
 async def test_what_may_be_there_is_looked_for_first(row: Outgoing) -> None:
     slack = FakeSlack(there=True)

@@ -12,7 +12,7 @@ from bot.deployments.states import ENDINGS
 from bot.errors import DatabaseDown, StaleState, StoreError
 from tests.support.fake_dokku import DOWN, FakeDokku
 from tests.support.rig import LONG, SERVER, Rig, a_rig, waiting
-from tests.support.virtual_time import in_virtual_time
+from tests.support.virtual_time import in_virtual_time, set_wall_clock
 
 
 def count_looks(rig: Rig) -> int:
@@ -76,7 +76,7 @@ async def test_clock_that_is_set_ends_no_waiting_earlier_or_later(jump: timedelt
     dokku.add_record("p1", source="git-hook")
     rig = a_rig(waiting(), dokku=dokku)
     await rig.passes(LONG.total_seconds())
-    rig.clock.set_by = jump
+    set_wall_clock(jump)
     await rig.passes(LONG.total_seconds() - 10)
     assert rig.row().phase is Phase.QUEUED
     row = await rig.until_ended(within_s=30)

@@ -20,7 +20,7 @@ from tests.support.lost_deployments import (
     build_succeeds,
     late_look,
 )
-from tests.support.virtual_time import in_virtual_time, settle
+from tests.support.virtual_time import in_virtual_time, set_wall_clock, settle
 
 SLOW_S = 5.0
 
@@ -145,6 +145,17 @@ async def test_missing_record_alone_does_not_prove_it_never_began(changes: dict[
     rig = an_idle_rig(a_lost_deployment(**{"build_id": None} | changes))
     rig.dokku.records.clear()
     assert (await late_look(rig)).live is Live.UNKNOWN
+
+
+@in_virtual_time
+async def test_clock_that_is_set_forward_proves_nothing_sooner() -> None:
+    rig = an_idle_rig(a_lost_deployment(build_id=None, finished_at=NOW))
+    rig.dokku.records.clear()
+    assert (await late_look(rig)).live is Live.UNKNOWN
+    set_wall_clock(timedelta(hours=1))
+    assert (await late_look(rig)).live is Live.UNKNOWN
+    await rig.passes(Timing().sent_lives_on.total_seconds())
+    assert (await late_look(rig)).live is Live.PREVIOUS
 
 
 @in_virtual_time
