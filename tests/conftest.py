@@ -4,6 +4,7 @@ import gc
 import shutil
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from bot.names import COMMAND, set_command
@@ -47,8 +48,15 @@ def pytest_terminal_summary(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Forget the name of the command that an earlier test's settings gave it."""
+    """Forget what an earlier test set: the name of the command, and where the log goes."""
     set_command(COMMAND)
+    # By default each error is drawn with its variables, which took seconds on a busy machine: the
+    # bot that a test watches answered late.
+    plain = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.reset_defaults()
+    structlog.configure([*structlog.get_config()["processors"][:-1], plain])
 
 
 def pytest_collection_finish() -> None:
