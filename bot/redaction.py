@@ -257,10 +257,9 @@ class _Known:
         return 1 + text.count("\n", first) if first < len(text) else 0
 
     def _head_at_end(self, text: str) -> int | None:
-        heads = self._by_head
         places = range(max(0, len(text) - self._longest), len(text) - _GRAM + 1)
-        for rest in [text[at:] for at in places if text[at : at + _GRAM] in heads]:
-            if any(one != rest and one.startswith(rest) for one in heads[rest[:_GRAM]]):
+        for rest in [text[at:] for at in places if text[at : at + _GRAM] in self._by_head]:
+            if any(one != rest and one.startswith(rest) for one in self._by_head[rest[:_GRAM]]):
                 return len(text) - len(rest)
         return None
 
