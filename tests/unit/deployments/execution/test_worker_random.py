@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from bot.deployments.model import Deployment, Live, Phase
+from bot.deployments.model import AuditEntry, Deployment, Event, Live, Phase
 from bot.deployments.states import ENDINGS
 from bot.errors import Declined, StoreError
 from tests.support.builders import METADATA
@@ -22,6 +24,19 @@ QUESTIONS = ("builds", "report", "containers", "keeps_records", "build_output", 
 METHODS = ("save", "append_log", "get", "claim", "release", "renew", "read_log", "unfinished")
 
 
+class _JudgedStore(MemoryStore):
+    """Has each result judged in the moment in which it is written."""
+
+    def __init__(self, judge: Callable[[Deployment], None]) -> None:
+        super().__init__(LoopClock())
+        self._judge = judge
+
+    def _write(self, row: Deployment, audit: AuditEntry | None, event: Event | None) -> None:
+        super()._write(row, audit, event)
+        if row.phase in ENDINGS:
+            self._judge(row)
+
+
 class Trouble:
     """One run: a deployment, a server, a database, and random trouble with each."""
 
@@ -31,12 +46,13 @@ class Trouble:
         self.dokku.line_s = self.random.choice([0.3, 2.0, 11.0])
         if self.random.random() < 0.3:
             self.dokku.lines, self.dokku.status = FAILING, 1
-        self.store = MemoryStore(LoopClock())
+        self.store = _JudgedStore(self.judge)
         self.rig: Rig = a_rig(waiting(), store=self.store, dokku=self.dokku)
         self.others = [
             a_rig(store=self.store, dokku=self.dokku) for _ in range(self.random.choice([0, 0, 1]))
         ]
         self.wrong: list[str] = []
+        self.judged: list[Any] = []
         self.asked_to_cancel = False
 
     async def happen(self) -> None:
@@ -107,17 +123,9 @@ class Trouble:
             if not stream.ended:
                 stream.lose()
 
-    async def judge(self) -> None:
-        """Check each new result as soon as it is written."""
-        seen: Deployment | None = None
-        while True:
-            row = self.rig.row()
-            if row.phase in ENDINGS and row != seen:
-                seen = row
-                self._check(row)
-            await asyncio.sleep(0.05)
-
-    def _check(self, row: Deployment) -> None:
+    def judge(self, row: Deployment) -> None:
+        """Hold a result, as it is written, against what runs."""
+        self.judged.append(row.evidence)
         new = self.dokku.is_new
         if row.live is Live.UNKNOWN:
             return
@@ -146,11 +154,10 @@ def run_random_trouble(seed: int, *, keeps: bool = True) -> None:
     async def run() -> None:
         trouble = Trouble(seed, keeps=keeps)
         playing = asyncio.create_task(trouble.dokku.watch())
-        judging = asyncio.create_task(trouble.judge())
         await trouble.happen()
         row = await trouble.rig.until_ended(within_s=3 * 3600)
         await trouble.rig.passes(120)
-        assert not judging.done()
+        assert row.evidence in trouble.judged, seed
         assert trouble.wrong == [], (seed, trouble.wrong)
         assert trouble.dokku.most_alive <= 1, seed
         assert len(trouble.dokku.streams) <= 2 + trouble.store.actions(row.id).count("never_began")
@@ -163,6 +170,5 @@ def run_random_trouble(seed: int, *, keeps: bool = True) -> None:
             assert rig.dispatcher._unreleased == {}, seed
             assert rig.cache.active() == [], seed
         playing.cancel()
-        judging.cancel()
 
     run()
