@@ -71,8 +71,8 @@ async def test_cut_off_start_of_a_process_leaves_neither_process_nor_pipes() -> 
 def test_seconds_count_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, slept = SystemClock(), 60.0
     before, real = clock.monotonic(), time.clock_gettime
-    counts_it = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    counts = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux has such a clock
     monkeypatch.setattr(
-        time, "clock_gettime", lambda which: real(which) + slept * (which == counts_it)
+        time, "clock_gettime", lambda which: real(which) + slept * (which == counts)
     )
     assert clock.monotonic() - before >= slept
