@@ -118,7 +118,7 @@ class Visitor:
     @property
     def messages(self) -> Locator:
         """The app's messages in the channel."""
-        return self.page.locator("#messages li.message:not(.ephemeral)").filter(has_text="APP")
+        return self.page.locator("#messages li.message:not(.ephemeral):has(.badge)")
 
     @property
     def ephemerals(self) -> Locator:

@@ -73,7 +73,7 @@ class Photographer:
 
     async def deploy(self, text: str) -> Locator:
         """Type a line that leads to a message of the app, and return the message."""
-        messages = self.page.locator("#messages li.message:not(.ephemeral)").filter(has_text="APP")
+        messages = self.page.locator("#messages li.message:not(.ephemeral):has(.badge)")
         before = await messages.count()
         await self.type(text)
         await expect(messages).to_have_count(before + 1)
