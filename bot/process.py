@@ -1,6 +1,7 @@
 """One process of the bot: settings in, signals handled, exit status out."""
 
 import asyncio
+import gc
 import importlib.util
 import signal
 import sys
@@ -167,6 +168,7 @@ async def _run_until_stopped(
     opener: Opener,
 ) -> None:
     async with opener(settings, metrics=metrics, redactor=redactor, readiness=readiness) as bot:
+        _forget_modules_at_collections()
         log.info("ready")
         stopping = asyncio.create_task(stop.wait())
         by_slack = asyncio.create_task(bot.intake.failure())
@@ -178,6 +180,15 @@ async def _run_until_stopped(
             if task.done():
                 task.result()
             task.cancel()
+
+
+def _forget_modules_at_collections() -> None:
+    """Leave what a start has loaded out of each later garbage collection.
+
+    Going through it held the event loop, and every acknowledgement, for 0.1 s each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _slow_refusal(servers: DokkuServers, settings: Settings) -> None:
