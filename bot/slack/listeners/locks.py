@@ -29,6 +29,9 @@ from bot.slack.render.text import plain_times
 
 USAGE = "lock APP|all [for 2h] [reason]"
 _SERVER_WORDS = frozenset({"on", "to"})
+_UNTIL = frozenset({"until", "till"})
+_DAYS = ("mon", "tues", "wednes", "thurs", "fri", "satur", "sun")
+_TIMES = frozenset({"noon", "midnight", "tonight", "tomorrow", *(f"{day}day" for day in _DAYS)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ def read_lock(words: Sequence[str], servers: Sequence[str]) -> LockLine:
     """Read what follows `lock`. Declined: no app, or a duration that is none.
 
     What does not name a known server or a duration is the reason: `on holiday`, `for the audit`.
-    `2h audit` and `for two hours` mean a duration too: read as a reason, the lock would never end.
+    `2h audit`, `for two hours` and `until 18:00` mean an end: as a reason, they would have none.
     """
     if not words:
         raise Declined(f"Which app? Use {slash(USAGE)}.")
@@ -62,6 +65,11 @@ def read_lock(words: Sequence[str], servers: Sequence[str]) -> LockLine:
             lasts, left = _read_duration(left[1:])
         elif lasts is None and any(_duration(left[:count]) for count in (1, 2)):
             lasts, left = _read_duration(left)
+        elif first in _UNTIL and lasts is None and _is_time(second):
+            raise Declined(
+                f"I do not know your time zone, so `{quoted(' '.join(left[:2]))}` locked nothing. "
+                "Write for how long, e.g. `for 2h`."
+            )
         else:
             break
     return LockLine(app=app, server=server, lasts=lasts, reason=" ".join(left))
@@ -70,6 +78,10 @@ def read_lock(words: Sequence[str], servers: Sequence[str]) -> LockLine:
 def _means_duration(words: Sequence[str]) -> bool:
     """Whether a number follows `for`, or anything with a unit: `2`, `two hours`, `the day`."""
     return bool(words) and (words[0][0].isdigit() or _has_unit(words))
+
+
+def _is_time(text: str) -> bool:
+    return text[:1].isdigit() or text.casefold().rstrip(",;:.") in _TIMES
 
 
 def _has_unit(words: Sequence[str]) -> bool:
