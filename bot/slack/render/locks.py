@@ -6,6 +6,7 @@ from typing import Any
 from bot.deployments.lock import ALL, Lock
 from bot.deployments.locks import rules
 from bot.deployments.model import Actor, AppKey
+from bot.names import typed
 from bot.slack.render.blocks import (
     LONGEST_VALUE,
     Answer,
@@ -17,7 +18,7 @@ from bot.slack.render.blocks import (
     section,
     spoken,
 )
-from bot.slack.render.text import cut, day_time, inert, one_line, person, plain_times
+from bot.slack.render.text import code, cut, day_time, inert, one_line, person, plain_times
 
 RELEASE, TAKE_OVER, FOLLOW = "lock_release", "lock_take_over", "app_follow"
 """The buttons' action ids."""
@@ -155,7 +156,11 @@ def notice_words(kind: str, body: Mapping[str, Any], *, name_server: bool) -> st
         case rules.TAKEN_OVER:
             return f"🔒 {by} took over your lock: only they can deploy {what} now{_why(reason)}"
         case _:
-            return f"🟢 {what} is free: nothing runs or waits, and no lock stops you."
+            line = f"{body.get('app')} to {key.server}" if name_server else f"{body.get('app')}"
+            return (
+                f"🟢 {what} is free: nothing runs or waits, and no lock stops you. "
+                f"Next: {code(typed(line))}."
+            )
 
 
 def _person_of(stored: Mapping[str, Any] | None) -> str:

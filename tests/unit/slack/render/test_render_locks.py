@@ -121,7 +121,10 @@ def test_notices_say_who_did_what() -> None:
     )
     follower = Follower(key=KEY, app="web", user="U0LIN", since=NOW)
     free = notice_words(FREE, free_notice(follower).body, name_server=True)
-    assert free == "🟢 *web* on production is free: nothing runs or waits, and no lock stops you."
+    assert free == (
+        "🟢 *web* on production is free: nothing runs or waits, and no lock stops you. "
+        "Next: `/deploy web to production`."
+    )
 
 
 def _json(answer: Answer) -> str:
