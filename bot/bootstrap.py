@@ -113,7 +113,9 @@ async def open_bot(
         cache = DeploymentCache(clock=clock, ttl=timing.tracker_ttl)
         name_server = len(servers.names()) > 1
         replica = f"{socket.gethostname()}-{os.getpid()}-{ULID()}"
-        share = BudgetShare(partial(store.leases.beat, replica), posts_for=3 * timing.heartbeat)
+        share = BudgetShare(
+            partial(store.leases.beat, replica), clock=clock, posts_for=3 * timing.heartbeat
+        )
         live = _build_live_messages(
             cache,
             store,

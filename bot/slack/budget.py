@@ -75,17 +75,20 @@ class BudgetShare:
     minute after its last heartbeat: for that long Slack counts the edits that it made before.
     """
 
-    def __init__(self, beat: Beat, *, posts_for: timedelta = timedelta(seconds=15)) -> None:
+    def __init__(
+        self, beat: Beat, *, clock: Clock, posts_for: timedelta = timedelta(seconds=15)
+    ) -> None:
         """`posts_for`: how long after its last heartbeat a replica counts as posting."""
         self._beat = beat
+        self._clock = clock
         self._posts_for = posts_for
         self._looking = asyncio.Lock()
         self._driven = 0
         self._listens: Callable[[], Awaitable[bool]] = _not_yet
         self._posting: Callable[[], Collection[str]] = frozenset
         self._posting_elsewhere: frozenset[str] = frozenset()
-        self.fraction = 1.0
-        """The newest known; it stays while the database does not answer."""
+        self._fractions: deque[tuple[float, float]] = deque()
+        """When a part became known, and the part; those of the last minute and the one before."""
 
     def tell_what_is_posted(self, posting: Callable[[], Collection[str]]) -> None:
         """From now on, the other replicas learn what this one posts."""
@@ -99,6 +102,19 @@ class BudgetShare:
         """Deployments that this replica is posting, and those of others at the last look."""
         return self._posting_elsewhere.union(self._posting())
 
+    @property
+    def fraction(self) -> float:
+        """The smallest part of the last minute; the last known while the database is away.
+
+        Work moves from one replica to another sooner than Slack forgets the edits of the first.
+        Parts of one instant add up to 1, so the smallest ones of each minute never exceed that.
+        """
+        # Others learn of a change some heartbeats later.
+        since = self._clock.monotonic() - WINDOW_S - self._posts_for.total_seconds()
+        while len(self._fractions) > 1 and self._fractions[1][0] <= since:
+            self._fractions.popleft()
+        return min((part for _, part in self._fractions), default=1.0)
+
     async def look(self, driven: int) -> None:
         """Tell the others how many deployments this one drives, and look who else lives."""
         async with self._looking:
@@ -111,7 +127,8 @@ class BudgetShare:
         self._driven = driven
         alive = [one for one in seen if one.unseen_for <= self._posts_for]
         self._posting_elsewhere = frozenset[str]().union(*(one.posting for one in alive))
-        self.fraction = fraction(driven, [one.running for one in seen])
+        part = fraction(driven, [one.running for one in seen])
+        self._fractions.append((self._clock.monotonic(), part))
 
     def load(self, running: int) -> float:
         """How many deployments would share the whole limit as these here share their part."""

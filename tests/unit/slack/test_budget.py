@@ -1,7 +1,8 @@
 """The edit gate: Slack's limit holds, urgent edits come first, nothing starves."""
 
+import asyncio
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from bot.clock import Clock
 from bot.deployments.ports import Urgency
 from bot.deployments.store_parts import Replica
 from bot.errors import DatabaseDown
-from bot.slack.budget import KEPT_FREE, BudgetShare, EditGate, Go, Wait, fraction
+from bot.slack.budget import KEPT_FREE, Beat, BudgetShare, EditGate, Go, Wait, fraction
 from bot.slack.limits import EditLimits
 
 LIMITS = EditLimits()
@@ -327,35 +328,67 @@ def test_parts_of_all_replicas_are_the_whole(running: list[int]) -> None:
     assert sum(int(LIMITS.per_minute * part) for part in parts) <= LIMITS.per_minute
 
 
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 30), min_size=3, max_size=3), st.integers(10, 80)),
+        min_size=1,
+        max_size=4,
+    )
+)
 @settings(max_examples=20)
-def test_replicas_together_keep_the_limit(running: list[int]) -> None:
+def test_replicas_together_keep_the_limit_wherever_the_work_moves(
+    spells: list[tuple[list[int], int]],
+) -> None:
+    """`spells`: how many deployments each of three drives, and for how many seconds."""
     clock, edits = HandClock(), deque[float]()
-    gates: list[EditGate] = []
-    for number, mine in enumerate(running):
-        share = a_share(running, mine)
-        gate = EditGate(clock=clock, running=lambda: sum(running), limits=LIMITS, share=share)
+    running = list(spells[0][0])
+    shares = [a_share(running, mine, clock) for mine in running]
+    gates = [
+        EditGate(clock=clock, running=lambda: sum(running), limits=LIMITS, share=share)
+        for share in shares
+    ]
+    for gate in gates:
         for key in range(40):
-            gate.want(f"{number}-{key}", Urgency.NOW)
-        gates.append(gate)
-    for _ in range(90 * 4):
-        clock.seconds += 0.25
-        for gate in gates:
-            while isinstance(turn := gate.take(), Go):
-                gate.done(turn.key)
-                gate.want(turn.key, Urgency.NOW)
-                edits.append(clock.seconds)
-        in_a_minute = [at for at in edits if at > clock.seconds - 60]
-        assert len(in_a_minute) <= LIMITS.per_minute
-    assert len(edits) >= LIMITS.per_minute - len(running)
+            gate.want(f"{id(gate)}-{key}", Urgency.NOW)
+    for loads, seconds in [*spells, (spells[-1][0], 140)]:
+        running[:] = loads
+        for quarter in range(4 * seconds):
+            turn_a_quarter(clock, shares, gates, running, quarter, edits)
+    assert len(edits) >= LIMITS.per_minute - len(running), "the work has not moved for long"
 
 
-def a_share(running: list[int], mine: int) -> BudgetShare:
-    async def beat(driven: int, _within: timedelta, **_told: object) -> list[Replica]:
+def turn_a_quarter(
+    clock: HandClock,
+    shares: Sequence[BudgetShare],
+    gates: Sequence[EditGate],
+    running: Sequence[int],
+    quarter: int,
+    edits: deque[float],
+) -> None:
+    """A quarter of a second: each replica looks every 5 s, and edits all that it may."""
+    clock.seconds += 0.25
+    for number, (share, gate) in enumerate(zip(shares, gates, strict=True)):
+        if quarter % 20 == 3 * number:
+            asyncio.run(share.look(running[number]))
+        while isinstance(turn := gate.take(), Go):
+            gate.done(turn.key)
+            gate.want(turn.key, Urgency.NOW)
+            edits.append(clock.seconds)
+    while edits[0] <= clock.seconds - 60:
+        edits.popleft()
+    assert len(edits) <= LIMITS.per_minute
+
+
+def a_beat(running: Sequence[int]) -> Beat:
+    async def beat(_driven: int, _within: timedelta, /, **_told: object) -> list[Replica]:
         return [Replica(f"r{number}", each) for number, each in enumerate(running)]
 
-    share = BudgetShare(beat)
-    share.fraction = fraction(mine, running)
+    return beat
+
+
+def a_share(running: list[int], mine: int, clock: HandClock) -> BudgetShare:
+    share = BudgetShare(a_beat(running), clock=clock)
+    asyncio.run(share.look(mine))
     return share
 
 
@@ -370,8 +403,9 @@ async def test_share_follows_the_living_and_outlives_the_database() -> None:
             raise DatabaseDown("away")
         return seen
 
-    share = BudgetShare(beat)
-    gate = EditGate(clock=HandClock(), running=lambda: 10, limits=LIMITS, share=share)
+    clock = HandClock()
+    share = BudgetShare(beat, clock=clock)
+    gate = EditGate(clock=clock, running=lambda: 10, limits=LIMITS, share=share)
     assert gate.refresh_interval() == timedelta(seconds=15)
     await share.look(10)
     assert (share.fraction, told) == (0.75, [10])
@@ -381,13 +415,18 @@ async def test_share_follows_the_living_and_outlives_the_database() -> None:
     assert share.fraction == 0.75
     seen.append(Replica("a", 10))
     await share.look(10)
+    assert share.fraction == 0.75, "what the other one edited counts for a minute"
+    clock.seconds += 76
+    await share.look(10)
     assert share.fraction == 1.0
 
 
 def test_six_results_are_shown_at_once_by_one_of_two_replicas() -> None:
     """The reserve for results shrinks with the part: refreshes must not starve."""
     clock = HandClock()
-    gate = EditGate(clock=clock, running=lambda: 30, limits=LIMITS, share=a_share([15, 15], 15))
+    gate = EditGate(
+        clock=clock, running=lambda: 30, limits=LIMITS, share=a_share([15, 15], 15, clock)
+    )
     shown = 0
     for key in range(60):
         gate.want(str(key), Urgency.ROUTINE)
@@ -413,7 +452,7 @@ async def test_what_a_living_replica_posts_is_posted_by_nobody_else() -> None:
         told.append((listens, posting))
         return [busy, dead, Replica("c", 0, frozenset({"01C"}))]
 
-    share = BudgetShare(beat)
+    share = BudgetShare(beat, clock=HandClock())
     share.tell_who_listens(listens)
     share.tell_what_is_posted(lambda: {"01C"})
     await share.look(0)
