@@ -46,7 +46,6 @@ class Redactor:
         forms = {form for value in values for form in rules.forms(value) if form not in spared}
         self.known: _Known = _Known((*shared, _Table.of(forms)))
         self.values: frozenset[str] = values | beside.values if beside else values
-        """Secret."""
         self.spared: str = spared
         longest = max(map(len, self.values), default=0)
         self.hold = max(_HOLD, _LONGEST_ESCAPE * longest)

@@ -39,7 +39,7 @@ def start(
     """Send errors from now on; the processor that log lines have to pass.
 
     Nothing but errors is sent: no variables, requests, breadcrumbs, traces or host names.
-    Raises ConfigError if the address is no DSN; the error shows nothing of it.
+    Raises ConfigError if the address is not a DSN; the message does not show the address.
     """
     clean = masking(mask)
 

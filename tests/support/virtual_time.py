@@ -73,7 +73,7 @@ class LoopClock(Clock):
 
 
 def set_wall_clock(by: timedelta) -> None:
-    """Somebody sets the wall clock of all; seconds go on as before."""
+    """Shift the wall clock that everybody reads. Monotonic time does not change."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     loop.set_by = by

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from bot.simulators.dokku.app import App
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.slack.model import NotPossible
-from bot.slack.listeners.desk import STOPPING
 from tests.truth.faults import cause_fault, set_within
 from tests.truth.harness import Harness
 from tests.truth.plans import REFUSALS, Act, Fault, Plan
@@ -85,7 +84,7 @@ class AppRequester:
         for _ in range(ATTEMPTS):
             await self.harness.bot_is_up()
             before = set(self.harness.live_messages())
-            killed, told = self._kills(), len(slack.ephemerals(slack.user("ada")))
+            killed, earlier = self._kills(), len(slack.ephemerals(slack.user("ada")))
             with suppress(NotPossible):
                 result = await slack.command(
                     slack.user("ada"), slack.channel("deploys"), "/deploy", f"{self.name} {ref}"
@@ -95,14 +94,14 @@ class AppRequester:
                     if found is not None:
                         self.planned[found] = plan
                         return found
-                    answers = [one.text for one in slack.ephemerals(slack.user("ada"))[told:]]
-                    stopped = STOPPING in answers
-                    if self._kills() == killed and not stopped:
+                    if self._kills() == killed:
+                        answers = slack.ephemerals(slack.user("ada"))[earlier:]
+                        shown = [one.text for one in answers]
                         self.problems.append(
-                            f"plan {plan.number}: no message for {ref}, told: {answers}"
+                            f"plan {plan.number}: no message for {ref}; answers meanwhile: {shown}"
                         )
                         return None
-                    self.lost += not stopped
+                    self.lost += 1
             await asyncio.sleep(0.1)
         return None
 

@@ -103,7 +103,7 @@ def _other_refs(line: Line, known: Known) -> Sequence[str]:
 
 
 def asked_ref(line: Line) -> Ask | None:
-    """What a line asks to deploy, if it names a ref and is no link."""
+    """What a line asks to deploy, if it names a ref and is not a link."""
     words, _, server = _without_server(line)
     if line.word not in {None, "deploy"} or not words or "://" in words[0]:
         return None

@@ -16,8 +16,8 @@ async def building() -> tuple[Rig, FakeStream]:
     return rig, stream
 
 
-@in_virtual_time
-async def test_start_is_not_sent_when_the_lease_ran_out_during_the_login() -> None:
+async def logging_in_without_a_lease() -> Rig:
+    """The deploy command waits for a slow login, in which the lease runs out."""
     rig = a_rig()
     rig.dokku.login_s = 30.0
     row = waiting()
@@ -26,6 +26,12 @@ async def test_start_is_not_sent_when_the_lease_ran_out_during_the_login() -> No
     await rig.until_phase(Phase.STARTING)
     rig.store.fail("renew", times=6)
     await rig.until(lambda: rig.dokku.asked.count("deploy") == 1, row.id)
+    return rig
+
+
+@in_virtual_time
+async def test_start_is_not_sent_when_the_lease_ran_out_during_the_login() -> None:
+    rig = await logging_in_without_a_lease()
     await rig.passes(32)
     assert rig.dokku.streams == []
     assert rig.row().started_at is None
@@ -36,14 +42,7 @@ async def test_start_is_not_sent_when_the_lease_ran_out_during_the_login() -> No
 
 @in_virtual_time
 async def test_start_that_was_withheld_looks_again_what_runs_meanwhile() -> None:
-    rig = a_rig()
-    rig.dokku.login_s = 30.0
-    row = waiting()
-    rig.store.rows[row.id], rig.store.leases[row.id] = row, rig.store.new_lease()
-    rig.dispatcher.look_for_work()
-    await rig.until_phase(Phase.STARTING)
-    rig.store.fail("renew", times=6)
-    await rig.until(lambda: rig.dokku.asked.count("deploy") == 1, row.id)
+    rig = await logging_in_without_a_lease()
     rig.dokku.add_record("p1", source="git-hook")
     await rig.passes(40)
     assert rig.dokku.asked.count("deploy") == 1
