@@ -20,6 +20,15 @@ def a_detached_rig(**fields: object) -> tuple[Rig, DetachedDokku]:
     return a_rig(waiting(), dokku=dokku), dokku
 
 
+async def a_detached_build() -> tuple[Rig, DetachedDokku, FakeStream]:
+    """A deployment whose build runs and prints."""
+    rig, dokku = a_detached_rig()
+    build = await rig.begun()
+    build.say(*BUILDING)
+    await rig.until_phase(Phase.BUILDING)
+    return rig, dokku, build
+
+
 async def log_of(rig: Rig) -> list[str]:
     return (await rig.store.logs.read(rig.row().id)).splitlines()
 
@@ -44,10 +53,7 @@ async def test_good_deploy() -> None:
 
 @in_virtual_time
 async def test_lost_follower_is_replaced_and_repeats_no_line() -> None:
-    rig, dokku = a_detached_rig()
-    build = await rig.begun()
-    build.say(*BUILDING)
-    await rig.until_phase(Phase.BUILDING)
+    rig, dokku, build = await a_detached_build()
     await dokku.followers[0].close()
     await rig.until(lambda: len(dokku.followers) > 1)
     build.say("a line")
@@ -88,10 +94,7 @@ async def test_kill_and_takeover_start_nothing_again() -> None:
 
 @in_virtual_time
 async def test_shutdown_waits_for_no_build() -> None:
-    rig, dokku = a_detached_rig()
-    build = await rig.begun()
-    build.say(*BUILDING)
-    await rig.until_phase(Phase.BUILDING)
+    rig, dokku, build = await a_detached_build()
     began = rig.clock.monotonic()
     assert await rig.stop(timeout_s=600) == 1
     assert rig.clock.monotonic() - began < 5
@@ -167,10 +170,7 @@ async def test_running_build_without_its_container_is_not_taken() -> None:
 
 @in_virtual_time
 async def test_cancel_kills_nothing_without_its_container() -> None:
-    rig, dokku = a_detached_rig()
-    build = await rig.begun()
-    build.say(*BUILDING)
-    await rig.until_phase(Phase.BUILDING)
+    rig, dokku, _build = await a_detached_build()
     dokku.running.clear()
     await rig.cancel()
     await rig.passes(30)
@@ -223,10 +223,7 @@ async def test_runner_needs_build_records() -> None:
 
 @in_virtual_time
 async def test_cancel_stops_the_build() -> None:
-    rig, dokku = a_detached_rig()
-    build = await rig.begun()
-    build.say(*BUILDING)
-    await rig.until_phase(Phase.BUILDING)
+    rig, dokku, _build = await a_detached_build()
     await rig.cancel()
     row = await rig.until_ended(within_s=30)
     assert (row.phase, row.live, len(dokku.cancels)) == (Phase.CANCELLED, Live.PREVIOUS, 1)
@@ -234,10 +231,7 @@ async def test_cancel_stops_the_build() -> None:
 
 @in_virtual_time
 async def test_cancel_stops_a_build_whose_output_cannot_be_read() -> None:
-    rig, dokku = a_detached_rig()
-    build = await rig.begun()
-    build.say(*BUILDING)
-    await rig.until_phase(Phase.BUILDING)
+    rig, dokku, _build = await a_detached_build()
     dokku.fail("follow", OddReport("no output"), times=100)
     await dokku.followers[0].close()
     await rig.passes(5)
@@ -347,10 +341,7 @@ async def test_end_without_a_word_is_not_started_again() -> None:
 
 @in_virtual_time
 async def test_server_away_in_mid_build_ends_nothing() -> None:
-    rig, dokku = a_detached_rig()
-    build = await rig.begun()
-    build.say(*BUILDING)
-    await rig.until_phase(Phase.BUILDING)
+    rig, dokku, build = await a_detached_build()
     dokku.down = DOWN
     await dokku.followers[0].close()
     await rig.passes(25)
