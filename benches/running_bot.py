@@ -2,8 +2,8 @@
 
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import aiohttp
 from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.slack.manifest import manifest
+from tests.support.bot_processes import free_port
+from tests.support.postgres import postgres_server
 
 HELD_AT = "build step"
 """A line of every build, after which a held deployment waits with its connection open."""
@@ -26,10 +28,11 @@ class RunningBot:
 
     simulators: Simulators
     process: BotProcess
+    port: int
 
     async def metrics(self) -> str:
         """Return the bot's /metrics page."""
-        url = f"http://127.0.0.1:{self.simulators.settings['PORT']}/metrics"
+        url = f"http://127.0.0.1:{self.port}/metrics"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return await answer.text()
 
@@ -75,16 +78,45 @@ async def run_bot(
 
     Prints the bot's last lines if it does not get ready.
     """
+    async with _open(apps, speed) as (simulators, folder):
+        given = {**simulators.settings, **settings}
+        async with _start(simulators, folder, given) as bot:
+            yield bot
+
+
+@asynccontextmanager
+async def run_replicas(
+    apps: Sequence[DemoApp], count: int, *, speed: float = 1.0
+) -> AsyncIterator[Sequence[RunningBot]]:
+    """Start the simulators and several bots on one PostgreSQL. NoPostgres: it is not installed."""
+    async with _open(apps, speed) as (simulators, folder), AsyncExitStack() as stack:
+        url = stack.enter_context(postgres_server()).new_schema()
+        bots = []
+        for _ in range(count):
+            given = {**simulators.settings, "DATABASE_URL": url, "PORT": str(free_port())}
+            bots.append(await stack.enter_async_context(_start(simulators, folder, given)))
+        yield bots
+
+
+@asynccontextmanager
+async def _open(apps: Sequence[DemoApp], speed: float) -> AsyncIterator[tuple[Simulators, Path]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         async with open_simulators(
             manifest=manifest(), folder=folder, apps=apps, speed=speed
         ) as simulators:
-            process = await BotProcess.start({**simulators.settings, **settings}, folder=folder)
-            try:
-                if not await process.ready():
-                    print("\n".join(process.last_lines), file=sys.stderr)
-                    raise RuntimeError("the bot did not get ready")
-                yield RunningBot(simulators=simulators, process=process)
-            finally:
-                await process.stop()
+            yield simulators, folder
+
+
+@asynccontextmanager
+async def _start(
+    simulators: Simulators, folder: Path, settings: Mapping[str, str]
+) -> AsyncIterator[RunningBot]:
+    process = await BotProcess.start(settings, folder=folder)
+    try:
+        if not await process.ready():
+            print("\n".join(process.last_lines), file=sys.stderr)
+            raise RuntimeError("the bot did not get ready")
+        yield RunningBot(simulators=simulators, process=process, port=int(settings["PORT"]))
+    finally:
+        await process.stop()

@@ -60,8 +60,13 @@ class SqlOutbox:
         rows, about = self._rows, self._about
         due = _due(rows, about, *map(self._is_held, left)) if left else self._due
         values = {"in_lane": lane, "now": now, "most": limit}
+        # Mostly there is none, and to find that out needs no writer's turn.
+        async with self._database.read() as connection:
+            if (await connection.execute(due, values)).first() is None:
+                return []
         async with self._database.write() as tx:
-            found = (await tx.connection.execute(due, values)).mappings().all()
+            locked = due.with_for_update(of=rows, skip_locked=True)
+            found = (await tx.connection.execute(locked, values)).mappings().all()
             if found:
                 await tx.connection.execute(
                     update(rows)
@@ -198,7 +203,6 @@ def _due(rows: Table, about: str, *held: ColumnElement[bool]) -> Select[*tuple[A
         )
         .order_by(rows.c.seq)
         .limit(bindparam("most"))
-        .with_for_update(of=rows, skip_locked=True)
     )
 
 

@@ -8,9 +8,8 @@ from typing import assert_never
 import structlog
 
 from bot.clock import first_of
-from bot.deployments.execution.attempt import SHOWN_LINES, Attempt
+from bot.deployments.execution.attempt import SHOWN_LINES, Attempt, LogRecorder
 from bot.deployments.execution.finish import Finish, PatientReader, ResultWriter
-from bot.deployments.execution.log_recorder import LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment, WorkerContext
 from bot.deployments.execution.server_cancel import carry_out_cancel, note_left_build
 from bot.deployments.execution.start import Blocked, NotStarted, Ready, Start

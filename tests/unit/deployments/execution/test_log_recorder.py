@@ -3,8 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from bot.deployments.execution.attempt import FLUSH_BYTES, Attempt
-from bot.deployments.execution.log_recorder import LogRecorder
+from bot.deployments.execution.attempt import FLUSH_BYTES, Attempt, LogRecorder
 from bot.deployments.execution.owned import OwnedDeployment
 from bot.deployments.model import Phase
 from tests.support.fake_dokku import FakeStream
