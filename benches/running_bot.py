@@ -12,6 +12,7 @@ import aiohttp
 from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import DemoApp, Simulators, open_simulators
 from bot.slack.manifest import manifest
+from bot.store.engine import upgrade
 from tests.support.bot_processes import free_port
 from tests.support.postgres import postgres_server
 
@@ -91,6 +92,7 @@ async def run_replicas(
     """Start the simulators and several bots on one PostgreSQL. NoPostgres: it is not installed."""
     async with _open(apps, speed) as (simulators, folder), AsyncExitStack() as stack:
         url = stack.enter_context(postgres_server()).new_schema()
+        await upgrade(url)
         bots = []
         for _ in range(count):
             given = {**simulators.settings, "DATABASE_URL": url, "PORT": str(free_port())}
