@@ -53,8 +53,10 @@ SPARE = timedelta(seconds=4)
 """The most of the unused drain time that goes to the last edits."""
 FIRST_LOGINS_S = 1.0
 """How long the start waits for the first logins. A dead server cannot delay it further."""
+ASKED = timedelta(seconds=10)
+"""The most of the unused drain time that goes to what people asked for just before the end."""
 CUT_OFF = timedelta(seconds=1)
-"""The longest that listeners may take at shutdown."""
+"""Then it is cut off, and says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,12 +279,17 @@ class _WindDown:
                 await intake.hang_up()
         began = self._clock.monotonic()
 
+        def unused() -> timedelta:
+            spent = timedelta(seconds=self._clock.monotonic() - began)
+            return max(self._drain - spent, timedelta(0))
+
         async def show() -> None:
             # A message may be edited every 2 s: its result needs that long, if there is time.
-            spare = self._drain - timedelta(seconds=self._clock.monotonic() - began)
-            await self._live.flush(FLUSH + min(max(spare, timedelta(0)), SPARE))
+            await self._live.flush(FLUSH + min(unused(), SPARE))
 
         left = await self._dispatcher.drain(self._drain.total_seconds(), show)
+        if intake is not None:
+            await intake.finish(min(unused(), ASKED))
         if left:
             log.warning("handed_over", deployments=left)
 

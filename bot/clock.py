@@ -148,14 +148,23 @@ class Tasks:
         task.add_done_callback(self._done)
         return task
 
+    async def settle(self, limit: timedelta) -> None:
+        """Wait for all of them, at most for `limit`."""
+        if self._all:
+            await asyncio.wait(self._all, timeout=limit.total_seconds())
+
     async def drain(self, limit: timedelta) -> int:
-        """Wait for all of them; after `limit` cancel the rest, and return how many that were."""
-        if not self._all:
-            return 0
-        _, late = await asyncio.wait(self._all, timeout=limit.total_seconds())
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        """Wait for all of them; cancel the rest after half of `limit`. How many that were.
+
+        In the other half they can say that they were cut off.
+        """
+        await self.settle(limit / 2)
+        late = list(self._all)
+        if late:
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=limit.total_seconds() / 2)
+        await self.close()
         return len(late)
 
     async def close(self) -> None:

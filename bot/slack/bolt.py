@@ -178,18 +178,15 @@ class Intake:
 
         One call without a usable answer says nothing: a bot that is not ready may get no requests.
         """
+        error = None
         try:
             async with asyncio.timeout(TOKEN_LIMIT_S):
                 await self._client.check_token()
         except TimeoutError:
             error = SlackError(f"Slack did not answer within {TOKEN_LIMIT_S:.0f} s.")
-        except RateLimited:
-            error = None
         except SlackError as refused:
             error = refused
-        else:
-            error = None
-        if error is None:
+        if error is None or isinstance(error, RateLimited):
             self._unanswered = 0
             return None
         if error.code in BAD_TOKEN:
@@ -225,6 +222,10 @@ class Intake:
         if self._app_token is not None and self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running}, timeout=LOOK_EVERY.total_seconds())
+
+    async def finish(self, limit: timedelta) -> None:
+        """Let what people have asked for end, at most for `limit`."""
+        await self._tasks.settle(limit)
 
     async def close(self, drain: timedelta) -> None:
         """Accept no more requests and let listeners end. Safe to call twice."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from bot.simulators.dokku.app import App
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.slack.model import NotPossible
+from bot.slack.listeners.desk import STOPPING
+from bot.slack.listeners.dispatch import CUT_OFF
 from tests.truth.faults import cause_fault, set_within
 from tests.truth.harness import Harness
 from tests.truth.plans import REFUSALS, Act, Fault, Plan
@@ -19,6 +21,8 @@ END_WITHIN_S = 90.0
 HOLD_WITHIN_S = 6.0
 PUSH_HELD_AT = "build step 4/"
 ATTEMPTS = 3
+STOPPED = (STOPPING, CUT_OFF.partition("{")[0])
+"""How the bot says that it is being restarted, and that it did nothing or was cut off."""
 FAULT_OF = {Act.CUT: Fault.DROP, Act.KILL_BOT: Fault.KILL}
 """The fault that an act of a plan causes."""
 
@@ -94,14 +98,15 @@ class AppRequester:
                     if found is not None:
                         self.planned[found] = plan
                         return found
-                    if self._kills() == killed:
-                        answers = slack.ephemerals(slack.user("ada"))[earlier:]
-                        shown = [one.text for one in answers]
+                    answers = slack.ephemerals(slack.user("ada"))[earlier:]
+                    shown = [one.text for one in answers]
+                    told = any(text.startswith(STOPPED) for text in shown)
+                    if self._kills() == killed and not told:
                         self.problems.append(
                             f"plan {plan.number}: no message for {ref}; answers meanwhile: {shown}"
                         )
                         return None
-                    self.lost += 1
+                    self.lost += not told
             await asyncio.sleep(0.1)
         return None
 

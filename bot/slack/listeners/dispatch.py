@@ -4,6 +4,7 @@ If a listener raises within about 10 ms of its ack, Bolt drops the ack and answe
 seconds later. So a listener only acknowledges and starts a task.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.clock import Tasks
 from bot.deployments.lock import Locked
 from bot.errors import BotError, DatabaseDown, SlackError
+from bot.names import slash
 from bot.slack.client import Identity
 from bot.slack.listeners import approvals, commands, locks, modals, shortcuts, threads
 from bot.slack.listeners.clicks import on_click
@@ -39,6 +41,10 @@ WENT_WRONG = (
     "before you try again."
 )
 
+CUT_OFF = (
+    "deploybot was restarted while it worked on this, so it may be done or not. Deployments that "
+    "run go on. In a minute, look at {status} before you try again."
+)
 NO_DATABASE = (
     "The bot's database does not answer, so nothing was done. What is running goes on. Try again "
     "in a minute; `/readyz` and the bot's log have the cause."
@@ -117,6 +123,13 @@ class Listeners:
         await ack(options=options)
 
     async def _run(self, handler: Handler, body: Body, name: str) -> None:
+        try:
+            await self._handle(handler, body, name)
+        except asyncio.CancelledError:
+            await self._answer(body, CUT_OFF.format(status=slash("status")))
+            raise
+
+    async def _handle(self, handler: Handler, body: Body, name: str) -> None:
         try:
             await handler(self._desk, body)
         except Repeated as repeated:

@@ -28,6 +28,7 @@ from bot.slack.manifest import manifest
 from bot.slack.signatures import RequestCheck
 from tests.support.builders import a_deployment
 from tests.support.fake_service import FakeService
+from tests.support.patience import stretched
 from tests.support.stage import Stage, open_stage
 
 LIMIT_S = 10
@@ -198,6 +199,27 @@ async def test_listeners_are_cancelled_at_the_drain_limit() -> None:
         await stage.deploy("myapp")
         await stage.slack.until(lambda: stage.service.requests)
         await asyncio.wait_for(stage.intake.close(timedelta(0)), LIMIT_S)
+
+
+async def test_person_whose_request_is_cut_off_is_told() -> None:
+    async with open_stage() as stage, stage.slack.hold_for_test("chat.postMessage") as hold:
+        await stage.deploy("myapp")
+        await hold.arrived()
+        closing = asyncio.create_task(stage.intake.close(stretched(timedelta(seconds=1))))
+        assert (await stage.whisper()).startswith("deploybot was restarted while it worked on this")
+        await asyncio.wait_for(closing, LIMIT_S)
+
+
+async def test_answer_to_a_request_that_is_cut_off_delays_the_end_no_further() -> None:
+    async with (
+        open_stage() as stage,
+        stage.slack.hold_for_test("chat.postMessage") as hold,
+        stage.slack.hold_for_test("chat.postEphemeral"),
+    ):
+        await stage.slack.say(stage.ada, stage.deploys, f"<@{stage.slack.bot.id}> deploy myapp")
+        await hold.arrived()
+        await asyncio.wait_for(stage.intake.close(timedelta(milliseconds=200)), LIMIT_S)
+        assert stage.slack.ephemerals(stage.ada) == []
 
 
 async def test_undeliverable_answer_is_only_logged() -> None:
