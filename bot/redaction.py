@@ -255,11 +255,11 @@ class _Known:
                 yield chain
 
     def _in(self, text: str) -> Iterator[tuple[int, int]]:
-        places = range(0, len(text) - _GRAM + 1, _STRIDE)
-        for grams in (table.by_gram for table in self.tables):
-            for place in [at for at in places if text[at : at + _GRAM] in grams]:
-                for offset, form in grams[text[place : place + _GRAM]]:
-                    begin = place - offset
+        grams = [text[at : at + _GRAM] for at in range(0, len(text) - _GRAM + 1, _STRIDE)]
+        for by_gram in (table.by_gram for table in self.tables):
+            for number, gram in () if by_gram.keys().isdisjoint(grams) else enumerate(grams):
+                for offset, form in by_gram.get(gram, ()):
+                    begin = number * _STRIDE - offset
                     if begin >= 0 and text.startswith(form, begin):
                         yield begin, begin + len(form)
 
@@ -280,14 +280,17 @@ class _Known:
         return 1 + text.count("\n", first) if first < len(text) else 0
 
     def _head_at_end(self, text: str) -> int | None:
-        places = range(max(0, len(text) - self._longest), len(text) - _GRAM + 1)
-        heads = [table.by_head for table in self.tables]
-        for at in [at for at in places if any(text[at : at + _GRAM] in by for by in heads)]:
-            rest = text[at:]
-            same = (one for by in heads for one in by.get(rest[:_GRAM], ()))
-            if any(one != rest and one.startswith(rest) for one in same):
-                return at
-        return None
+        first = max(0, len(text) - self._longest)
+        grams = [text[at : at + _GRAM] for at in range(first, len(text) - _GRAM + 1)]
+        begins = (
+            at
+            for by_head in (table.by_head for table in self.tables)
+            if not by_head.keys().isdisjoint(grams)
+            for at, gram in enumerate(grams, start=first)
+            for form in by_head.get(gram, ())
+            if len(form) > len(text) - at and form.startswith(text[at:])
+        )
+        return min(begins, default=None)
 
 
 class RedactedLines:
@@ -382,8 +385,7 @@ class RedactedLines:
         begins = list(rules.KEY_BEGINS.finditer(text))
         if begins:
             self._in_key = "-----END " not in text[begins[-1].end() :]
-            self._last_body = False
-            self._others = 0
+            self._last_body, self._others = False, 0
 
 
 def _by_line(text: str, span: Span) -> Iterator[Span]:

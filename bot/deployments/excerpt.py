@@ -37,6 +37,8 @@ _PHASES = (
     (re.compile(r"-----> Building \S+ from "), Phase.BUILDING),
     (re.compile(r"-----> Cloning \S+ from | {7}Fetching remote code for "), Phase.FETCHING),
 )
+_HEADS = ("-----> ", "       Fetching ")
+"""How the lines of `_PHASES` begin; hardly any other line does."""
 _STEP = re.compile(r"#(\d{1,6}) (?:(\d{1,7}\.\d{1,4}) ?)?(?=(.*))")
 _STEP_FAILED = re.compile(r"ERROR: (?!.*(?:context canceled|CANCELED))")
 _SILENT_FAILURE = re.compile(
@@ -162,6 +164,8 @@ def _tail(lines: Sequence[str]) -> tuple[str, ...]:
 def _last_phase(read: Sequence[str], known: Phase | None) -> tuple[int, Phase | None]:
     """Where the last phase begins: what was printed before it is over."""
     for at in range(len(read) - 1, -1, -1):
+        if not read[at].startswith(_HEADS):
+            continue
         for heading, phase in _PHASES:
             if heading.match(read[at]):
                 return at, phase

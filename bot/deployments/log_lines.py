@@ -296,6 +296,7 @@ _HINTS = tuple(
 """A line without any of them is not the reason. Most lines are sorted out here, at little cost."""
 
 
+@lru_cache(maxsize=2_048)
 def bare(line: str) -> str:
     """The line without the margins of Dokku, buildpacks and frames around it."""
     text = line if line.startswith(" !") else _HEADING.sub("", line.strip(), count=1)
@@ -303,6 +304,7 @@ def bare(line: str) -> str:
     return text.strip()
 
 
+@lru_cache(maxsize=2_048)
 def is_noise(body: str) -> bool:
     """Whether a line never says why: farewells, advice, warnings, settings, progress."""
     return _NOISE.match(body) is not None

@@ -10,8 +10,8 @@ The tables are in `log_rows.py`.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from bot.deployments.excerpt import WINDOW, Explanation, explain
 from bot.deployments.model import LogFacts, LogMarker, Phase
@@ -36,9 +36,8 @@ _BLOCK_LINES = 60
 """Of a container's output that are read for the reason: a crash loop prints thousands."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line, or one piece of a very long one."""
+class Line(NamedTuple):
+    """One line, or one piece of a very long one. A tuple: a build may print millions."""
 
     text: str
     """Clean, *not* redacted: only for reading facts, never stored or shown."""

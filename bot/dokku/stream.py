@@ -82,13 +82,13 @@ class OutputReader:
             self._redactor = self._stream.redactor = self._newest()
         raw = self._raw + text
         lines: list[Line] = []
-        at = 0
+        at, ended = 0, False
         while True:
             end = raw.find("\n", at, at + _BLOCK)
             if end >= 0:
                 self._append(raw[at:end])
                 lines += self._end_line()
-                at = end + 1
+                at, ended = end + 1, True
             elif len(raw) - at >= _BLOCK:
                 cut = at + _safe_cut(raw[at : at + _BLOCK])
                 self._append(raw[at:cut])
@@ -97,7 +97,8 @@ class OutputReader:
             else:
                 break
         self._raw = raw[at:]
-        return lines + self._masked()
+        # A line that waits for the next one goes on waiting while that is incomplete.
+        return lines + self._masked() if ended else lines
 
     def _append(self, raw: str) -> None:
         """Add raw text to the line that is being read."""
@@ -156,6 +157,8 @@ class OutputReader:
 
         A line in whose end a known value may begin waits for the next one, unless `to_the_end`.
         """
+        if not self._whole:
+            return []
         kept = 0 if to_the_end else self._stream.unfinished(self._whole)
         ready = len(self._whole) - kept
         whole, self._whole = self._whole[:ready], self._whole[ready:]

@@ -250,15 +250,21 @@ class EditGate:
         now = self._clock.monotonic()
         while self._window and self._window[0] <= now - WINDOW_S:
             self._window.popleft()
-        interval_s = self.refresh_interval().total_seconds()
-        admitted_at = {urgency: self._admitted_at(urgency, now) for urgency in Urgency}
+        part = self._share.fraction if self._share else 1.0
+        admitted_at = {urgency: self._admitted_at(urgency, now, part) for urgency in Urgency}
+        spacing_s = dict.fromkeys(Urgency, self._limits.spacing_s)
+        spacing_s[Urgency.ROUTINE] = self.refresh_interval().total_seconds()
         best: tuple[Urgency, float, str] | None = None
         soonest = float("inf")
         for key, wanted in self._wanted.items():
             if key in self._in_flight:
                 continue
-            ready_at = self._ready_at(key, wanted, interval_s)
-            urgency = self._promoted(wanted, ready_at, now)
+            # When the message itself may be edited again, whatever the others do.
+            ready_at, urgency = wanted.not_before, wanted.urgency
+            if key in self._done_at:
+                ready_at = max(ready_at, self._done_at[key] + spacing_s[urgency])
+            if urgency is Urgency.ROUTINE:
+                urgency = self._promoted(wanted, ready_at, now)
             ready_at = max(ready_at, admitted_at[urgency])
             if ready_at > now:
                 soonest = min(soonest, ready_at)
@@ -274,18 +280,12 @@ class EditGate:
             return Wait(WINDOW_S) if self._wanted else None
         return Wait(soonest - now)
 
-    def _ready_at(self, key: str, wanted: _WantedEdit, interval_s: float) -> float:
-        """When the message itself may be edited again, whatever the others do."""
-        spacing = interval_s if wanted.urgency is Urgency.ROUTINE else self._limits.spacing_s
-        return max(wanted.not_before, self._done_at.get(key, float("-inf")) + spacing)
-
-    def _admitted_at(self, urgency: Urgency, now: float) -> float:
+    def _admitted_at(self, urgency: Urgency, now: float, part: float) -> float:
         """When the minute's budget has room for an edit of this urgency.
 
         An edit counts from its start until a minute after its end: Slack counts it when it
         arrives, which is somewhere in between.
         """
-        part = self._share.fraction if self._share else 1.0
         most = max(1, int(self._limits.per_minute * part))
         room = (
             most
@@ -305,5 +305,4 @@ class EditGate:
     def _promoted(self, wanted: _WantedEdit, ready_at: float, now: float) -> Urgency:
         """Nothing starves: an overdue refresh counts as a phase; ends stay first."""
         overdue = now - max(ready_at, wanted.since) > self._limits.overdue_s
-        routine = wanted.urgency is Urgency.ROUTINE
-        return Urgency.PHASE if overdue and routine else wanted.urgency
+        return Urgency.PHASE if overdue else wanted.urgency

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot import bootstrap
 from bot.bootstrap import Bot, open_bot
@@ -38,12 +37,12 @@ from bot.simulators.slack.simulator import SlackSimulator
 from bot.simulators.slack.user_actions import InteractionResult
 from bot.slack.limits import EditLimits, SlackLimits
 from bot.slack.manifest import manifest
-from bot.store import engine as store_engine
 from bot.store import schema
+from tests.support.compiled_once import statements_are_compiled_once
 from tests.support.quick_clock import QuickClock
 from tests.support.webhook_schema import schema_errors
 
-__all__ = ["QuickClock"]
+__all__ = ["QuickClock", "statements_are_compiled_once"]
 FAST = {
     "DEPLOYBOT_POLL_INTERVAL": "0.5",
     "DEPLOYBOT_SETTLE": "0.3",
@@ -308,28 +307,6 @@ def _texts(part: Any) -> list[str]:
 
 
 WorldFactory = Callable[..., Awaitable[World]]
-
-
-class _CompiledOnce(dict[Any, Any]):
-    """The compiled statements of all bots of this process, by the kind of their database.
-
-    SQLAlchemy keeps them by the engine: each bot would compile the same fifty again.
-    """
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get((key[0].name, *key[1:]), default)
-
-    def __setitem__(self, key: Any, compiled: Any) -> None:
-        super().__setitem__((key[0].name, *key[1:]), compiled)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _statements_are_compiled_once() -> Iterator[None]:
-    kept = {"compiled_cache": _CompiledOnce()}
-    with pytest.MonkeyPatch.context() as patch:
-        create = partial(create_async_engine, execution_options=kept)
-        patch.setattr(store_engine, "create_async_engine", create)
-        yield
 
 
 @functools.cache

@@ -48,7 +48,7 @@ from bot.errors import SlackError
 from tests.support.builders import REPO, SHA, a_deployment
 from tests.support.fake_dokku import FakeDokku, FakeStream
 from tests.support.memory_store import MemoryStore
-from tests.support.virtual_time import LoopClock
+from tests.support.virtual_time import LoopClock, step
 
 T = TypeVar("T")
 
@@ -321,9 +321,10 @@ class Rig:
     ) -> Deployment:
         deadline = self.clock.monotonic() + within_s
         while not holds():
-            if self.clock.monotonic() > deadline:
+            left = deadline - self.clock.monotonic()
+            if left < 0:
                 raise TimeoutError(self.row(deployment_id))
-            await asyncio.sleep(0.1)
+            await step(0.1, most_s=left)
         return self.row(deployment_id)
 
     async def cancel(self) -> str:

@@ -19,7 +19,9 @@ def a_key() -> asyncssh.SSHKey:
 
 @cache
 def pem(passphrase: str | None = None) -> str:
-    return a_key().export_private_key(passphrase=passphrase).decode()
+    # OpenSSH's own format makes a passphrase slow to try, a second for each key of a test.
+    form = "openssh" if passphrase is None else "pkcs8-pem"
+    return a_key().export_private_key(form, passphrase=passphrase).decode()
 
 
 def host_line(host: str = HOST) -> str:

@@ -1,7 +1,9 @@
 """What Slack would refuse in a message: by its SDK's models, and by the limits of its pages."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from slack_sdk.errors import SlackObjectFormationError
@@ -36,31 +38,34 @@ def _check_blocks(blocks: Sequence[Mapping[str, Any]], most: int) -> list[str]:
     if (total := sum(length(text) for _, text in texts(blocks))) > ALL_TEXT:
         problems.append(f"{total} characters in all blocks, {ALL_TEXT} allowed")
     for number, block in enumerate(blocks):
-        problems += _check_block(block, f"block {number}")
+        problems += [f"block {number}: {one}" for one in _check_block(json.dumps(block))]
         problems += _twice("action_id", block)  # unique in its block, says Slack
     return problems + _twice("block_id", blocks)
 
 
-def _check_block(block: Mapping[str, Any], where: str) -> list[str]:
-    parsed = Block.parse(copy.deepcopy(dict(block)))
+@lru_cache(maxsize=1_000)
+def _check_block(written: str) -> Sequence[str]:
+    """Check one block, given as JSON: most blocks come again and again."""
+    block: Mapping[str, Any] = json.loads(written)
+    parsed = Block.parse(json.loads(written))
     if parsed is None:
-        return [f"{where}: unknown type {block.get('type')}"]
-    problems = _check_model(parsed, where)
+        return [f"unknown type {block.get('type')}"]
+    problems = _check_model(parsed, "block")
     for node in nodes(block):
         if node.get("type") == "button":
-            problems += _check_model(ButtonElement(**copy.deepcopy(dict(node))), f"{where} button")
+            problems += _check_model(ButtonElement(**copy.deepcopy(dict(node))), "button")
         if "confirm" in node and "type" in node:
             problems += _check_model(
-                ConfirmObject(**copy.deepcopy(dict(node["confirm"]))), f"{where} confirm"
+                ConfirmObject(**copy.deepcopy(dict(node["confirm"]))), "confirm"
             )
         for option in node.get("options", ()):
-            problems += _check_model(Option(**copy.deepcopy(dict(option))), f"{where} option")
+            problems += _check_model(Option(**copy.deepcopy(dict(option))), "option")
     for one in block.get("fields", ()):
         if length(one["text"]) > FIELD_TEXT:
-            problems.append(f"{where}: a field has {length(one['text'])} characters")
+            problems.append(f"a field has {length(one['text'])} characters")
     for rich, text in texts(block):
         if not text or (not rich and length(text) > ANY_TEXT):
-            problems.append(f"{where}: a text has {length(text)} characters")
+            problems.append(f"a text has {length(text)} characters")
     return problems
 
 

@@ -6,7 +6,9 @@ and no timer is set, the test fails at once instead of hanging.
 
 import asyncio
 import functools
+import math
 import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec
@@ -46,6 +48,10 @@ class _Selector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop with virtual time that collects the unhandled errors of tasks."""
 
+    # Of asyncio's own loop: what runs now, and the timers.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
@@ -55,6 +61,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now_s
+
+    def idle_s(self) -> float:
+        """How long nothing will happen, if the running task only waits."""
+        timers = [one.when() for one in self._scheduled if not one.cancelled()]
+        return 0.0 if self._ready or not timers else min(timers) - self.time()
 
 
 class LoopClock(Clock):
@@ -98,6 +109,13 @@ def in_virtual_time(
         assert loop.unhandled == []
 
     return run
+
+
+async def step(seconds: float, most_s: float) -> None:
+    """Sleep `seconds`, or a multiple (up to `most_s`) while nothing at all would happen."""
+    loop = asyncio.get_running_loop()
+    idle_s = loop.idle_s() if isinstance(loop, VirtualLoop) else 0.0
+    await asyncio.sleep(seconds * max(1, math.ceil(min(idle_s, most_s) / seconds)))
 
 
 async def settle(rounds: int = 50) -> None:

@@ -32,12 +32,17 @@ _SLACK_USER = re.compile(r"[UW][A-Z0-9]{1,30}")
 
 def one_line(text: str) -> str:
     """Controls, bidi markers and line breaks become spaces; runs of white space become one."""
-    return " ".join(_CONTROLS.sub(" ", _SURROGATES.sub("\ufffd", text)).split())
+    # All that is replaced is unprintable; nearly every text is printable.
+    if not text.isprintable():
+        text = _CONTROLS.sub(" ", _SURROGATES.sub("\ufffd", text))
+    return " ".join(text.split())
 
 
 def log_line(text: str) -> str:
     """Like `one_line`, but keeps the indentation: tabs become 4 spaces."""
-    return _CONTROLS.sub("", _SURROGATES.sub("\ufffd", text.expandtabs(4))).rstrip()
+    if not text.isprintable():
+        text = _CONTROLS.sub("", _SURROGATES.sub("\ufffd", text.expandtabs(4)))
+    return text.rstrip()
 
 
 def log_text(text: str) -> str:
@@ -72,9 +77,12 @@ def cut(text: str, most: int, size: Callable[[str], int] = length) -> str:
         return text
     columns = characters = 0
     kept: list[str] = []
+    known: dict[str, tuple[int, int]] = {}
     for grapheme in wcwidth.iter_graphemes(text):
-        columns += max(0, wcwidth.width(grapheme))
-        characters += size(grapheme)
+        if grapheme not in known:
+            known[grapheme] = max(0, wcwidth.width(grapheme)), size(grapheme)
+        columns += known[grapheme][0]
+        characters += known[grapheme][1]
         if columns > most or characters > 2 * most:
             break
         kept.append(grapheme)

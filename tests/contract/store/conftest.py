@@ -11,8 +11,10 @@ import pytest
 from bot.store.engine import open_store, upgrade
 from bot.store.sql_store import SqlStore
 from tests.contract.store.stories import Dial, StillClock, plan_both
+from tests.support.compiled_once import statements_are_compiled_once
 from tests.support.postgres import NoPostgres, PostgresServer, postgres_server
 
+__all__ = ["statements_are_compiled_once"]
 NewUrl = Callable[[], str]
 
 

@@ -62,9 +62,10 @@ async def test_killed_process_leaves_whole_transactions(
     raw.close()
     order = ["created", "logged", "starting", "building", "failed"]
     async with open_store(url, clock=clock, planner=plan_both) as store:
-        for word, deployment_id in (
-            line.decode().split() for line in printed if line[-1:] == b"\n"
-        ):
+        events = await store.outbox.outgoing(limit=10_000)
+        said = [line.decode().split() for line in printed if line[-1:] == b"\n"]
+        last = {deployment_id: word for word, deployment_id in said}
+        for deployment_id, word in last.items():
             row = await store.get(deployment_id)
             assert row is not None
             reached = {Phase.QUEUED: 1}.get(row.phase) or order.index(row.phase)
@@ -75,6 +76,5 @@ async def test_killed_process_leaves_whole_transactions(
             moves = order[2 : reached + 1]
             trace = [entry.action for _, entry in await store.audit_of(row.id)]
             assert trace == ["requested", *moves]
-            events = await store.outbox.outgoing(limit=10_000)
             mine = [out.kind for out in reversed(events) if out.deployment_id == row.id]
             assert mine == moves

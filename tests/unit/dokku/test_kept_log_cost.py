@@ -54,4 +54,4 @@ def facts() -> Coroutine[Any, Any, Any]:
     ],
 )
 def test_kept_log_holds_the_loop_only_for_moments(work: Any) -> None:
-    assert min(longest_turn(work()) for _ in range(3)) < stretched(MOST_S)
+    assert any(longest_turn(work()) < stretched(MOST_S) for _ in range(3))

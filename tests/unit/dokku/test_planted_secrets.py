@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import cache
 
 import pytest
 
@@ -47,6 +48,7 @@ def app_of(recording: Recording) -> str:
     return recording.argv[2] if recording.argv[1].startswith("--") else recording.argv[1]
 
 
+@cache
 def redactor(app: str) -> Redactor:
     return Redactor([SETTING]).with_known(secret_values(APP_CONFIG), spared=fixed_texts(app))
 

@@ -350,14 +350,16 @@ def test_replicas_together_keep_the_limit_wherever_the_work_moves(
     for gate in gates:
         for key in range(40):
             gate.want(f"{id(gate)}-{key}", Urgency.NOW)
-    for loads, seconds in [*spells, (spells[-1][0], 140)]:
-        running[:] = loads
-        for quarter in range(4 * seconds):
-            turn_a_quarter(clock, shares, gates, running, quarter, edits)
+    with asyncio.Runner() as runner:
+        for loads, seconds in [*spells, (spells[-1][0], 140)]:
+            running[:] = loads
+            for quarter in range(4 * seconds):
+                turn_a_quarter(runner, clock, shares, gates, running, quarter, edits)
     assert len(edits) >= LIMITS.per_minute - len(running), "the work has not moved for long"
 
 
 def turn_a_quarter(
+    runner: asyncio.Runner,
     clock: HandClock,
     shares: Sequence[BudgetShare],
     gates: Sequence[EditGate],
@@ -369,7 +371,7 @@ def turn_a_quarter(
     clock.seconds += 0.25
     for number, (share, gate) in enumerate(zip(shares, gates, strict=True)):
         if quarter % 20 == 3 * number:
-            asyncio.run(share.look(running[number]))
+            runner.run(share.look(running[number]))
         while isinstance(turn := gate.take(), Go):
             gate.done(turn.key)
             gate.want(turn.key, Urgency.NOW)

@@ -8,17 +8,18 @@ import functools
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from bot.simulators.dokku.behaviours import BEHAVIOURS
+from bot.simulators.dokku.commands.dispatch import run_command
 from bot.simulators.dokku.host import DokkuHost
+from bot.simulators.dokku.model import KilledBySignal
 from bot.simulators.dokku.recordings import FAILED_TASK_COMMAND, TASK_FAILED, TRANSCRIPTS
 from bot.simulators.dokku.sshd import open_dokku
-
-if TYPE_CHECKING:
-    from tests.unit.simulators.dokku.conftest import Client
+from tests.unit.simulators.dokku.conftest import Client, Result
 
 RECORDED_APPS = "web|web2|api|duo|crash|neverup|insp1|insp2|skip|byhash|fresh|ghost|nosuchid"
 TYPES = "worker"
@@ -121,6 +122,36 @@ async def host() -> AsyncIterator[DokkuHost]:
     assert made.complaints == []
 
 
+class Terminal:
+    """Runs commands on a host without SSH, which takes most of the time of a short command.
+
+    `test_replay.py` reads recorded text over SSH.
+    """
+
+    closed = False
+
+    def __init__(self, host: DokkuHost) -> None:
+        self._host = host
+        self._printed = {"out": b"", "err": b""}
+
+    async def write(self, stream: str, data: bytes) -> None:
+        self._printed[stream] += data
+
+    async def run(self, line: str) -> Result:
+        self._printed = {"out": b"", "err": b""}
+        status: int | None = None
+        with suppress(KilledBySignal):
+            status = await run_command(self._host, line, self)
+        out, err = (self._printed[stream].decode(errors="replace") for stream in ("out", "err"))
+        return Result(exit=status, out=out, err=err, signal=None)
+
+
+@pytest.fixture
+async def terminal(host: DokkuHost) -> AsyncIterator[Terminal]:
+    yield Terminal(host)
+    await host.aclose()
+
+
 @pytest.fixture(scope="module")
 def recorded() -> set[str]:
     found = {""}
@@ -194,7 +225,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-async def run_line(client: "Client", host: DokkuHost, line: str, app: str) -> list[str]:
+async def run_line(client: Client | Terminal, host: DokkuHost, line: str, app: str) -> list[str]:
     """Run one line of COMMANDS or QUERIES; return what was printed, in the normal form."""
     url = f"https://git.example/acme/{app}.git"
     lines = {
@@ -211,7 +242,9 @@ async def run_line(client: "Client", host: DokkuHost, line: str, app: str) -> li
     return [*pieces(command, done.out), *pieces(command, done.err)]
 
 
-async def run_all(client: "Client", host: DokkuHost, app: str, lines: tuple[str, ...]) -> set[str]:
+async def run_all(
+    client: Client | Terminal, host: DokkuHost, app: str, lines: tuple[str, ...]
+) -> set[str]:
     printed: set[str] = set()
     for line in lines:
         printed |= set(await run_line(client, host, line, app))
@@ -227,10 +260,10 @@ def assert_recorded(printed: set[str], recorded: set[str]) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("kind", ["new", "old"])
 async def test_commands_print_only_recorded_lines(
-    client: "Client", host: DokkuHost, recorded: set[str], name: str, kind: str
+    terminal: Terminal, host: DokkuHost, recorded: set[str], name: str, kind: str
 ) -> None:
     host.create_app("zebra", deployed_sha=None if kind == "new" else "a" * 40)
-    assert_recorded(await run_all(client, host, "zebra", COMMANDS[name]), recorded)
+    assert_recorded(await run_all(terminal, host, "zebra", COMMANDS[name]), recorded)
 
 
 @pytest.mark.parametrize(
@@ -239,19 +272,19 @@ async def test_commands_print_only_recorded_lines(
 )
 @pytest.mark.parametrize("kind", ["new", "old", "two_types"])
 async def test_behaviours_print_only_recorded_lines(
-    client: "Client", host: DokkuHost, recorded: set[str], behaviour: str, kind: str
+    terminal: Terminal, host: DokkuHost, recorded: set[str], behaviour: str, kind: str
 ) -> None:
     scale = {"web": 1, "worker": 1} if kind == "two_types" else {"web": 1}
     sha = None if kind == "new" else "a" * 40
     host.create_app("yak", deployed_sha=sha, behaviour=behaviour, scale=scale)
-    assert_recorded(await run_all(client, host, "yak", ("sync", "sync main")), recorded)
+    assert_recorded(await run_all(terminal, host, "yak", ("sync", "sync main")), recorded)
 
 
 @pytest.mark.parametrize(
     "at", ["Fetching remote", "build step 3/", "Executing 2 healthchecks", "Running post-deploy"]
 )
 async def test_cancelled_refused_and_interrupted_deploys_print_only_recorded_lines(
-    client: "Client", host: DokkuHost, recorded: set[str], at: str
+    client: Client, host: DokkuHost, recorded: set[str], at: str
 ) -> None:
     host.create_app("xerus", deployed_sha="a" * 40)
     host.hold_for_test("xerus", at=at)
