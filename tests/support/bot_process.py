@@ -36,7 +36,13 @@ FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(
     [
         "tests.support.bot_process",
+        "bot.operations.approvals",
+        "bot.operations.check",
         "bot.operations.commands",
+        "bot.operations.live",
+        "bot.operations.requesting",
+        "bot.operations.settings",
+        "bot.operations.webhooks",
         "alembic.command",
         "apscheduler.executors.asyncio",
         "apscheduler.triggers.interval",
