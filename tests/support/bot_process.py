@@ -165,6 +165,11 @@ class BotProcess:
             await self._news.wait_for(found)
         return found() or ""
 
+    async def printed(self, count: int) -> None:
+        """Wait until it printed as many lines."""
+        async with in_time(), self._news:
+            await self._news.wait_for(lambda: len(self.lines) >= count)
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it still runs."""
         if self.running:
