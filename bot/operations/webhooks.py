@@ -20,7 +20,6 @@ from bot.outbox import (
     webhook_lane,
 )
 from bot.webhooks.payload import rfc3339
-from bot.webhooks.sender import send_once
 
 TEST = "webhook.test"
 TEST_TEXT = "A test of deploybot's webhooks. Nothing was deployed."
@@ -95,6 +94,8 @@ async def send_test(settings: Settings, url: str | None) -> Sequence[tuple[bool,
 
 
 async def _send_test(endpoint: Endpoint, shown: str, *, allow_private: bool) -> tuple[bool, str]:
+    from bot.webhooks.sender import send_once  # noqa: PLC0415 - slow
+
     clock = SystemClock()
     now = clock.now()
     body: Mapping[str, object] = {

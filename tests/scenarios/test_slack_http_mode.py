@@ -6,12 +6,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.simulators.bot_process import BotProcess
 from bot.simulators.environment import Simulators, open_simulators
 from bot.simulators.slack.delivery import Ack
 from bot.simulators.slack.model import Message, View
 from bot.slack.manifest import EVENTS_PATH, manifest
 from tests.scenarios.conftest import FAST, ONE_APP, SPEED, shown
+from tests.support.bot_process import BotProcess, Command
 from tests.support.bot_processes import free_port
 
 
@@ -22,14 +22,15 @@ async def behind(tmp_path: Path) -> AsyncIterator[tuple[Simulators, BotProcess]]
     async with open_simulators(
         manifest=app, folder=tmp_path, apps=ONE_APP, speed=SPEED, mode="http"
     ) as opened:
-        bot = await BotProcess.start({**opened.settings, **FAST}, folder=tmp_path)
+        settings = {**opened.settings, **FAST}
+        bot = await BotProcess.start(Command("run"), settings, folder=tmp_path)
         try:
             assert await bot.ready(), bot.last_lines
             await opened.slack.set_request_url(_url(opened))
             yield opened, bot
             assert bot.running, bot.last_lines
         finally:
-            await bot.stop()
+            await bot.kill()
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ async def test_any_replica_behind_a_balancer_takes_any_request(
     ada, deploys = slack.user("ada"), slack.channel("deploys")
     port = free_port()
     settings = {**simulators.settings, **FAST, "PORT": str(port)}
-    other = await BotProcess.start(settings, folder=tmp_path)
+    other = await BotProcess.start(Command("run"), settings, folder=tmp_path)
     try:
         assert await other.ready(), other.last_lines
         simulators.dokku.hold_for_test("myapp", at="build step 4/")
@@ -109,7 +110,7 @@ async def test_any_replica_behind_a_balancer_takes_any_request(
         assert len([text for text in answers if "Cancelling" in text]) == len(answers) == 1
         assert len(_messages(simulators)) == 1
     finally:
-        await other.stop()
+        await other.kill()
 
 
 def _url(simulators: Simulators) -> str:

@@ -36,7 +36,13 @@ FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(
     [
         "tests.support.bot_process",
+        "bot.operations.approvals",
+        "bot.operations.check",
         "bot.operations.commands",
+        "bot.operations.live",
+        "bot.operations.requesting",
+        "bot.operations.settings",
+        "bot.operations.webhooks",
         "alembic.command",
         "apscheduler.executors.asyncio",
         "apscheduler.triggers.interval",
@@ -158,6 +164,11 @@ class BotProcess:
         async with in_time(), self._news:
             await self._news.wait_for(found)
         return found() or ""
+
+    async def printed(self, count: int) -> None:
+        """Wait until it printed as many lines."""
+        async with in_time(), self._news:
+            await self._news.wait_for(lambda: len(self.lines) >= count)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it still runs."""

@@ -1,6 +1,6 @@
 """Write the pages that are made from the code. `make docs` runs it; a test compares."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -136,7 +136,7 @@ def _rows(table: type[Table], leave_out: tuple[str, ...] = ()) -> str:
         if name not in leave_out:
             spelt = table.variable_of(name)
             shown = f"`{spelt}`" if spelt else ""
-            lines.append(f"| `{name}` | {shown} | {setting.description} | {_default(setting)} |")
+            lines.append(f"| `{name}` | {shown} | {table.meaning_of(name)} | {_default(setting)} |")
     return "\n".join(lines)
 
 
@@ -175,25 +175,25 @@ def operations_page(text: str) -> str:
     return f"{before}{_METRICS}\n{metrics_table()}\n{_METRICS_END}{after}"
 
 
-def pages(root: Path) -> Mapping[Path, str]:
-    """Every generated file and its text."""
-    example = (root / "deploybot.toml.example").read_text()
+def pages(root: Path) -> Mapping[Path, Callable[[], str]]:
+    """Every generated file and what makes its text."""
+    example = root / "deploybot.toml.example"
     operations = root / "docs" / "operations.md"
     return {
-        operations: operations_page(operations.read_text()),
-        root / "docs" / "builders.md": builders_page(),
-        root / "docs" / "commands.md": commands_page(),
-        root / "docs" / "configuration.md": configuration_page(example),
-        root / "docs" / "verdicts.md": verdicts_page(),
-        root / "docs" / "webhook.schema.json": webhook_schema(),
-        root / "manifest.yml": manifest_text(),
+        operations: lambda: operations_page(operations.read_text()),
+        root / "docs" / "builders.md": builders_page,
+        root / "docs" / "commands.md": commands_page,
+        root / "docs" / "configuration.md": lambda: configuration_page(example.read_text()),
+        root / "docs" / "verdicts.md": verdicts_page,
+        root / "docs" / "webhook.schema.json": webhook_schema,
+        root / "manifest.yml": manifest_text,
     }
 
 
 def write_pages(root: Path) -> None:
     """Write them."""
     for path, text in pages(root).items():
-        path.write_text(text)
+        path.write_text(text())
 
 
 if __name__ == "__main__":

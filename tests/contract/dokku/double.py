@@ -1,12 +1,17 @@
 """A small SSH server in another process, for machines without OpenSSH.
 
-`python double.py FOLDER MAX_SESSIONS`: reads the keys in the folder, prints its port, and runs the
-folder's script for every command, as a forced command does.
+`python double.py` reads orders, one a line, and prints the process id that each is about.
+`start`, a folder and MAX_SESSIONS fork a server: to import asyncssh for each one took most of a
+test's time. It reads the keys in the folder, prints its port to `server.log` there, and runs the
+folder's script for every command, as a forced command does. `end` and a process id kill a server;
+its id is printed when it is gone.
 """
 
 import asyncio
 import os
+import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,5 +99,45 @@ async def serve(folder: Path, most: int) -> None:
     await server.wait_closed()
 
 
+def start(folder: Path, most: int) -> int:
+    """Serve in a process and a session of its own; its process id."""
+    if pid := os.fork():
+        return pid
+    os.setsid()
+    # A child that outlives the server would keep the pipes of the tests open.
+    with (folder / "server.log").open("wb") as log, open(os.devnull) as nothing:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(log.fileno(), 1)
+    try:
+        asyncio.run(serve(folder, most))
+    finally:
+        os._exit(1)
+
+
+def end(pid: int) -> None:
+    """Kill a server, if it still lives, and wait until it is gone."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def obey(orders: Iterable[str]) -> None:
+    """Start and end servers until the orders end, as they also do when the tests are killed."""
+    living: set[int] = set()
+    for order in orders:
+        word, *arguments = order.rstrip("\n").split("\t")
+        if word == "start":
+            folder, most = arguments
+            pid = start(Path(folder), int(most))
+            living.add(pid)
+        else:
+            pid = int(arguments[0])
+            end(pid)
+            living.discard(pid)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+    for pid in living:
+        end(pid)
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
+    obey(sys.stdin)

@@ -4,6 +4,7 @@ Both run `forced.sh` for every command: it sources the file that is named after 
 """
 
 import asyncio
+import atexit
 import getpass
 import os
 import re
@@ -14,8 +15,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import asyncssh
 
@@ -53,13 +56,23 @@ OPENSSH = [kind for kind in KINDS if kind == "openssh"]
 """For what the double cannot do."""
 
 
+class Process(Protocol):
+    """What a test needs of a server's process."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SshServer:
     """One running server."""
 
     folder: Path
     port: int
-    process: asyncio.subprocess.Process
+    process: Process
     target: SshTarget
 
     def answer(self, command: str, script: str) -> None:
@@ -106,6 +119,7 @@ async def run_ssh_server(
     _write_key(folder / "host_key", host_key)
     (folder / "authorized_keys").write_bytes(client_key.export_public_key())
     (folder / "banner").write_text("All is watched\n")
+    process: Process
     if kind == "openssh":
         process, port = await _start_openssh(folder, most_sessions, most_logins)
     else:
@@ -140,22 +154,61 @@ def _write_key(path: Path, key: asyncssh.SSHKey) -> None:
     path.write_bytes(key.export_private_key())
 
 
-# What a server says goes to a file: a child that outlives the server would keep a pipe open.
-async def _start_double(folder: Path, most: int) -> tuple[asyncio.subprocess.Process, int]:
-    double, said = Path(__file__).with_name("double.py"), folder / "server.log"
-    with said.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(double), str(folder), str(most)),
-            stdout=output,
+class _Doubles:
+    """The process that forks the doubles of this test process: see `double.py`."""
+
+    def __init__(self) -> None:
+        program = str(Path(__file__).with_name("double.py"))
+        self._process = subprocess.Popen(
+            [sys.executable, program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
             start_new_session=True,
         )
-    await until(lambda: said.read_bytes().endswith(b"\n"), within_s=20)
-    return process, int(said.read_bytes())
+
+    def order(self, *words: str) -> int:
+        """Give an order; the process id that it is about."""
+        pipes = self._process
+        assert pipes.stdin is not None
+        assert pipes.stdout is not None
+        pipes.stdin.write("\t".join(words) + "\n")
+        return int(pipes.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
-async def _start_openssh(
-    folder: Path, most: int, logins: int
-) -> tuple[asyncio.subprocess.Process, int]:
+@cache
+def _doubles() -> _Doubles:
+    doubles = _Doubles()
+    atexit.register(doubles.close)
+    return doubles
+
+
+@dataclass(slots=True)
+class _Double:
+    """A double's process. Its id is not used again before `wait` has returned."""
+
+    pid: int
+    returncode: int | None = field(default=None, init=False)
+
+    async def wait(self) -> int:
+        if self.returncode is None:
+            _doubles().order("end", str(self.pid))
+            self.returncode = -signal.SIGKILL
+        return self.returncode
+
+
+async def _start_double(folder: Path, most: int) -> tuple[Process, int]:
+    log = folder / "server.log"
+    process = _Double(_doubles().order("start", str(folder), str(most)))
+    await until(lambda: log.exists() and log.read_bytes().endswith(b"\n"), within_s=20)
+    return process, int(log.read_bytes())
+
+
+async def _start_openssh(folder: Path, most: int, logins: int) -> tuple[Process, int]:
     assert SSHD is not None
     if os.getuid() == 0:
         # sshd insists on its empty folder when it runs as root.

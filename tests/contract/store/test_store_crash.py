@@ -1,44 +1,16 @@
 """A process that is killed while it writes leaves whole transactions."""
 
-import asyncio
 import signal
 import sqlite3
-import sys
 from pathlib import Path
 
 import pytest
 
 from bot.deployments.model import Phase
 from bot.store.engine import open_store
+from tests.contract.store.deaths import Write
 from tests.contract.store.stories import StillClock, plan_both
-
-WRITER = """
-import asyncio, sys
-from dataclasses import replace
-from bot.deployments.model import Event, Phase
-from bot.deployments.model import Who
-from bot.store.engine import open_store
-from tests.contract.store.stories import StillClock, create, own, plan_both, said
-
-async def write(store, number):
-    while True:
-        deployment = await own(store, await create(store, dokku_app=f"app{number}"))
-        print("created", deployment.id, flush=True)
-        await store.logs.append(deployment.id, ["x" * 50] * 40, fence=deployment.fence)
-        print("logged", deployment.id, flush=True)
-        for phase in (Phase.STARTING, Phase.BUILDING, Phase.FAILED):
-            deployment = await store.save(
-                replace(deployment, phase=phase), was=deployment.phase, by=Who.OWNER,
-                audit=said(phase.value), event=Event(type=phase.value),
-            )
-            print(phase.value, deployment.id, flush=True)
-
-async def main():
-    async with open_store(sys.argv[1], clock=StillClock(), planner=plan_both) as store:
-        await asyncio.gather(*(write(store, number) for number in range(4)))
-
-asyncio.run(main())
-"""
+from tests.support.bot_process import BotProcess
 
 
 @pytest.mark.parametrize("lines", [1, 40, 117])
@@ -46,15 +18,9 @@ async def test_killed_process_leaves_whole_transactions(
     tmp_path: Path, clock: StillClock, lines: int
 ) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WRITER, url, stdout=asyncio.subprocess.PIPE
-    )
-    assert child.stdout is not None
-    async with asyncio.timeout(60):
-        printed = [await child.stdout.readline() for _ in range(lines)]
-        child.kill()
-        printed += (await child.stdout.read()).splitlines(keepends=True)
-        assert await child.wait() == -signal.SIGKILL
+    child = await BotProcess.start(Write(url), {}, folder=tmp_path)
+    await child.printed(lines)
+    assert await child.kill() == -signal.SIGKILL
 
     with sqlite3.connect(tmp_path / "x.db") as raw:
         assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -63,8 +29,7 @@ async def test_killed_process_leaves_whole_transactions(
     order = ["created", "logged", "starting", "building", "failed"]
     async with open_store(url, clock=clock, planner=plan_both) as store:
         events = await store.outbox.outgoing(limit=10_000)
-        said = [line.decode().split() for line in printed if line[-1:] == b"\n"]
-        last = {deployment_id: word for word, deployment_id in said}
+        last = {deployment_id: word for word, deployment_id in map(str.split, child.lines)}
         for deployment_id, word in last.items():
             row = await store.get(deployment_id)
             assert row is not None

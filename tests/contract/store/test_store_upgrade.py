@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sqlite3
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +16,9 @@ from bot.deployments.model import Deployment, Phase
 from bot.store import schema
 from bot.store.engine import build_engine, open_store, revisions, upgrade
 from bot.store.tables import REVISION, all_values, deployments, leases
+from tests.contract.store.deaths import Upgrade
 from tests.contract.store.stories import StillClock, a_deployment, create, own, plan_both
+from tests.support.bot_process import BotProcess
 from tests.support.postgres import PostgresServer
 
 OLD_RELEASES = [f"{number:04}" for number in range(1, int(REVISION))]
@@ -91,30 +92,14 @@ async def test_former_release_works_on_during_the_upgrade(url: str, clock: Still
         assert {row.id for row in await store.recent(limit=1_000)} == {one.id for one in written}
 
 
-KILLED = """
-import asyncio, os, signal, sys
-from alembic import command
-from bot.store import schema
-from bot.store.engine import upgrade
-
-migrate = schema.migrate
-
-def migrate_and_die(connection):
-    migrate(connection)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-schema.migrate = migrate_and_die
-asyncio.run(upgrade(sys.argv[1]))
-"""
-
-
-async def test_killed_upgrade_leaves_the_former_tables(url: str, clock: StillClock) -> None:
+async def test_killed_upgrade_leaves_the_former_tables(
+    url: str, clock: StillClock, tmp_path: Path
+) -> None:
     columns = await run(url, bring_to, OLD_RELEASES[0])
     kept = a_deployment(phase=Phase.FAILED)
     await run(url, write_as, columns, kept)
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, url)
-    async with asyncio.timeout(60):
-        assert await child.wait() == -signal.SIGKILL
+    child = await BotProcess.start(Upgrade(url), {}, folder=tmp_path)
+    assert await child.ended() == -signal.SIGKILL
     assert await revisions(url) == (OLD_RELEASES[0], REVISION)
     await run(url, write_as, columns, a_deployment(phase=Phase.FAILED))  # the old one works on
     await upgrade(url)
