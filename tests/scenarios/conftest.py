@@ -17,7 +17,6 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bot import bootstrap
 from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
 from bot.config.loading import load_settings
@@ -41,6 +40,7 @@ from bot.slack.manifest import manifest
 from bot.store import engine as store_engine
 from bot.store import schema
 from tests.support.quick_clock import QuickClock
+from tests.support.remembered_git import RememberedGit
 from tests.support.webhook_schema import schema_errors
 
 __all__ = ["QuickClock"]
@@ -105,6 +105,9 @@ class World:
     """The one that the bot was started with, if it is not the machine's."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
+    def _git(self) -> Callable[..., GitRefs]:
+        return partial(RememberedGit, self.simulators.forge)
+
     async def start_bot(
         self,
         timing: Mapping[str, Any] | None = None,
@@ -127,6 +130,7 @@ class World:
                 timing=dataclasses.replace(settings.timing(), **pauses),
                 slack_limits=self.slack_limits,
                 ssh_limits=self.ssh_limits,
+                git=self._git(),
             )
         )
         return self.bot
@@ -405,8 +409,8 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.fixture
 def patient_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine git may take longer to read commits than the bot gives it."""
-    monkeypatch.setattr(bootstrap, "GitRefs", partial(GitRefs, timeout_s=600))
+    """Each bot asks git itself; on a busy machine that takes longer than the bot gives it."""
+    monkeypatch.setattr(World, "_git", lambda _world: partial(GitRefs, timeout_s=600))
 
 
 class StartGate(asyncio.Event):
