@@ -374,6 +374,17 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
         for one in simulators.receiver.received:
             if one.genuine and str(one.body.get("type")).startswith("deployment."):
                 assert schema_errors(one.body) == []
+    _keep_what_was_loaded()
+
+
+@functools.cache
+def _keep_what_was_loaded() -> None:
+    """Keep what the first world of the process loaded out of every later `gc.collect()`.
+
+    Each world ends with one, which would go through all of it again.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 test_replayed_results.py replays the recordings themselves, test_model_rows.py shows the rows of
 docs/verdicts.md that nobody recorded. Here the simulated Dokku assembles the recorded lines for
 cases in between: first deploys that fail, disabled checks, a silent build. Further results:
-test_results.py (a good deploy, a failed build, failed checks, a crash after 1 s, a missing ref and
-repository, silence, cancels before the switch) and test_late.py (the second start after a lost
-connection, late verdicts). The bot never uses `--build-if-changes`, so it has no no-op deploys.
+test_results.py and test_late.py (the second start after a lost connection, late verdicts). The bot
+never uses `--build-if-changes`, so it has no no-op deploys.
 """
 
 from dataclasses import dataclass
