@@ -82,6 +82,7 @@ async def open_bot(
     slack_limits: SlackLimits | None = None,
     ssh_limits: SshLimits | None = None,
     lane_timing: LaneTiming | None = None,
+    git: Callable[..., GitRefs] = GitRefs,
 ) -> AsyncIterator[Bot]:
     """Build every part and listen. Leaving: stop intake, drain, flush, hang up.
 
@@ -137,9 +138,7 @@ async def open_bot(
                 announcer=live,
                 observer=DeploymentMetrics(metrics, servers.names()),
                 servers=servers,
-                refs=GitRefs(
-                    settings.git_credentials, redactor=redactor, repositories=repositories
-                ),
+                refs=git(settings.git_credentials, redactor=redactor, repositories=repositories),
                 catalog=settings.catalog(),
                 people=client,
                 polls=poller,

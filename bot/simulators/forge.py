@@ -106,6 +106,16 @@ class Forge:
             raise RepoUnreachable
         return self.sha(repo, ref or "main")
 
+    def served_for_test(self, url: str) -> Path | None:
+        """What a clone URL serves to everyone now: equal for equal histories, else different.
+
+        None: nothing, or not to everyone, or commits are held.
+        """
+        name = next((one for one in self._repos if self.url(one) == url), None)
+        if name is None or name in self._unreachable or name in self._private:
+            return None
+        return self._repos[name].path if self._open.is_set() else None
+
     def unreachable_for_test(self, name: str) -> None:
         """Make every request for a repository fail."""
         self._unreachable.add(name)

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from bot import bootstrap
 from bot.bootstrap import Bot, open_bot
 from bot.clock import Clock
 from bot.config.loading import load_settings
@@ -40,6 +39,7 @@ from bot.slack.manifest import manifest
 from bot.store import schema
 from tests.support.compiled_once import statements_are_compiled_once
 from tests.support.quick_clock import QuickClock
+from tests.support.remembered_git import RememberedGit
 from tests.support.webhook_schema import schema_errors
 
 __all__ = ["QuickClock", "statements_are_compiled_once"]
@@ -104,6 +104,9 @@ class World:
     """The one that the bot was started with, if it is not the machine's."""
     _stack: AsyncExitStack = dataclasses.field(default_factory=AsyncExitStack)
 
+    def _git(self) -> Callable[..., GitRefs]:
+        return partial(RememberedGit, self.simulators.forge)
+
     async def start_bot(
         self,
         timing: Mapping[str, Any] | None = None,
@@ -126,6 +129,7 @@ class World:
                 timing=dataclasses.replace(settings.timing(), **pauses),
                 slack_limits=self.slack_limits,
                 ssh_limits=self.ssh_limits,
+                git=self._git(),
             )
         )
         return self.bot
@@ -347,6 +351,17 @@ async def open_world(folder: Path, **options: Any) -> AsyncIterator[World]:
         for one in simulators.receiver.received:
             if one.genuine and str(one.body.get("type")).startswith("deployment."):
                 assert schema_errors(one.body) == []
+    _keep_what_was_loaded()
+
+
+@functools.cache
+def _keep_what_was_loaded() -> None:
+    """Keep what the first world of the process loaded out of every later `gc.collect()`.
+
+    Each world ends with one, which would go through all of it again.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
@@ -382,8 +397,8 @@ async def quick(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.fixture
 def patient_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine git may take longer to read commits than the bot gives it."""
-    monkeypatch.setattr(bootstrap, "GitRefs", partial(GitRefs, timeout_s=600))
+    """Each bot asks git itself; on a busy machine that takes longer than the bot gives it."""
+    monkeypatch.setattr(World, "_git", lambda _world: partial(GitRefs, timeout_s=600))
 
 
 class StartGate(asyncio.Event):

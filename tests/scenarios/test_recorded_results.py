@@ -2,47 +2,35 @@
 
 test_replayed_results.py replays the recordings themselves, test_model_rows.py shows the rows of
 docs/verdicts.md that nobody recorded. Here the simulated Dokku assembles the recorded lines for
-cases in between: first deploys that fail, two process types, disabled checks. Further results:
-test_results.py (a good deploy, a failed build, failed checks, a crash after 1 s, a missing ref and
-repository, silence, cancels before the switch) and test_late.py (the second start after a lost
-connection, late verdicts). The bot never uses `--build-if-changes`, so it has no no-op deploys.
+cases in between: first deploys that fail, disabled checks, a silent build. Further results:
+test_results.py and test_late.py (the second start after a lost connection, late verdicts). The bot
+never uses `--build-if-changes`, so it has no no-op deploys.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.deployments.verdict.wording import LIVE, beside_facts
-from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.slack.render.text import one_line
 from tests.scenarios.conftest import ONE_APP, World, open_world
 from tests.support.incidents import (
     BUILDING,
-    CHECKING,
     HEADLINES,
     NEW_APP,
-    SWITCHED,
     Incident,
     behaving,
     crash_previous_release,
     fall_silent_for_good,
     held,
-    in_turn,
-    lose_connection,
     outside,
-    press_cancel,
-    scale,
-    until_stopped,
-    when_checking,
 )
 
 End = tuple[Phase, Failure | None, Live]
 
 MODEL = "on the model"
-LONG_SETTLE = {"DEPLOYBOT_SETTLE": "3"}
 UP: End = (Phase.SUCCEEDED, None, Live.NEW)
 STAYED_UP = "The new release is running and has stayed up."
 
@@ -58,8 +46,6 @@ class Case:
     says: str
     first: bool = False
     """The app was never deployed before."""
-    scale: Mapping[str, int] = field(default_factory=lambda: {"web": 1})
-    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 async def without_checks(world: World) -> None:
@@ -67,16 +53,6 @@ async def without_checks(world: World) -> None:
     await world.deploy()
 
 
-async def scaled_to_nothing(world: World) -> None:
-    await outside_command_for_test(world.simulators.dokku, "ps:scale myapp web=0")
-    await world.deploy()
-
-
-async def first_by_full_sha(world: World) -> None:
-    await world.deploy(f"myapp {world.simulators.forge.sha('myapp')}")
-
-
-WEB_AND_WORKER = {"web": 1, "worker": 1}
 CASES = (
     # --- success
     Case(
@@ -87,63 +63,9 @@ CASES = (
         says=STAYED_UP,
     ),
     Case(
-        name="a first deploy by its full commit",
-        recording="r2",
-        play=first_by_full_sha,
-        first=True,
-        end=UP,
-        says=STAYED_UP,
-    ),
-    Case(
         name="checks are off",
         recording="u",
         play=without_checks,
-        end=UP,
-        says=STAYED_UP,
-    ),
-    Case(
-        name="web and worker",
-        recording="t",
-        play=behaving("ok"),
-        scale=WEB_AND_WORKER,
-        end=UP,
-        says=STAYED_UP,
-    ),
-    Case(
-        name="no process is scaled up",
-        recording="t",
-        play=scaled_to_nothing,
-        end=(Phase.SUCCEEDED, None, Live.NONE),
-        says="Released, but no process is scaled up, so nothing is serving.",
-    ),
-    Case(
-        name="skip-deploy before anything was deployed",
-        recording="t",
-        play=behaving("skip_deploy"),
-        first=True,
-        end=(Phase.FAILED, Failure.NOT_DEPLOYED, Live.NONE),
-        says="Dokku's command succeeded, but released nothing. Nothing is serving.",
-    ),
-    # --- the stability check
-    Case(
-        name="each process lives 20 s",
-        recording="u, inspect_d",
-        play=behaving("crash_20s"),
-        end=(Phase.FAILED, Failure.CRASHED, Live.NEW),
-        says="web.1 does not stay up. The new release is still in place.",
-    ),
-    Case(
-        name="someone restarts the new release",
-        recording="inspect_b",
-        play=when_checking(outside("ps:restart myapp")),
-        settings=LONG_SETTLE,
-        end=UP,
-        says=STAYED_UP,
-    ),
-    Case(
-        name="someone changes its configuration during the build",
-        recording="inspect_e",
-        play=held(BUILDING, outside("config:set myapp COLOUR=blue")),
         end=UP,
         says=STAYED_UP,
     ),
@@ -158,50 +80,12 @@ CASES = (
         "unexpected status code: 500. Nothing is serving.",
     ),
     Case(
-        name="a ref that is missing for a first deploy",
-        recording="g",
-        play=behaving("ref_missing", "myapp " + "ab" * 20),
-        first=True,
-        end=(Phase.FAILED, Failure.REF_NOT_FOUND, Live.NONE),
-        says="The repository has no such branch, tag or commit: error: pathspec",
-    ),
-    Case(
-        name="the repository's port is closed",
-        recording="h",
-        play=behaving("repo_refused"),
-        end=(Phase.FAILED, Failure.REPO_UNREACHABLE, Live.PREVIOUS),
-        says="Dokku could not read the repository: fatal: unable to connect to",
-    ),
-    Case(
-        name="the repository does not exist for the bot",
-        recording="h",
-        play=behaving("repo_denied"),
-        end=(Phase.FAILED, Failure.REPO_UNREACHABLE, Live.PREVIOUS),
-        says="access denied or repository not exported",
-    ),
-    Case(
         name="the postdeploy task of a first deploy fails",
         recording=MODEL,
         play=behaving("postdeploy_fails"),
         first=True,
         end=(Phase.FAILED, Failure.RELEASE_FAILED, Live.NEW),
         says="The new release is serving.",
-    ),
-    Case(
-        name="Dokku's processes are killed in the build",
-        recording="n1",
-        play=behaving("dokku_killed"),
-        end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
-        says="Dokku's command was killed on the server, for example by a reboot or because "
-        "memory ran out. "
-        "The previous release is still serving.",
-    ),
-    Case(
-        name="the docker daemon dies in the build",
-        recording="n2",
-        play=behaving("docker_killed"),
-        end=(Phase.FAILED, Failure.BUILD_FAILED, Live.UNKNOWN),
-        says="The build failed: ERROR: failed to receive status: rpc error",
     ),
     Case(
         name="someone restarts the previous release while the build fails",
@@ -217,14 +101,6 @@ CASES = (
         end=(Phase.FAILED, Failure.BUILD_FAILED, Live.PREVIOUS),
         says="The previous release is still in place, but is restarting.",
     ),
-    # --- cancelled
-    Case(
-        name="a cancel after the switch",
-        recording="l3",
-        play=held(SWITCHED, in_turn(press_cancel, until_stopped)),
-        end=(Phase.CANCELLED, None, Live.NEW),
-        says="Cancelled, but too late. The new release is serving.",
-    ),
     # --- the connection is lost
     Case(
         name="lost without a sign, and Dokku's command ends by itself",
@@ -233,28 +109,13 @@ CASES = (
         end=UP,
         says=STAYED_UP,
     ),
-    Case(
-        name="lost in the checks",
-        recording="m3",
-        play=held(CHECKING, lose_connection),
-        end=(Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
-        says="Dokku's command died with it. The previous release is still serving.",
-    ),
-    Case(
-        name="lost after the switch",
-        recording="m4",
-        play=held(SWITCHED, lose_connection),
-        end=(Phase.FAILED, Failure.INTERRUPTED, Live.NEW),
-        says="Dokku's command died with it. The new release is serving.",
-    ),
 )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_result_follows_the_evidence(tmp_path: Path, case: Case) -> None:
     async with open_world(tmp_path, apps=NEW_APP if case.first else ONE_APP) as world:
-        await scale(world, case.scale)
-        await world.start_bot(None, None, **case.settings)
+        await world.start_bot()
         await case.play(world)
         phase, failure, live = case.end
         await world.until_message(HEADLINES[phase], "myapp", LIVE[live])

@@ -1,11 +1,11 @@
 """The words of `/deploy`, as typed by people."""
 
+from functools import partial
 from pathlib import Path
-
-import pytest
 
 from bot.deployments.model import Phase, Trigger
 from bot.deployments.states import RUNNING
+from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world, shown
 
 
@@ -67,59 +67,61 @@ async def test_default_ref_comes_from_the_apps_table(tmp_path: Path) -> None:
         assert row.sha == world.simulators.forge.sha("myapp", "feature/login")
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("LOCK myapp", "*myapp* is locked by"),
-        ("unlock myapp", "myapp is not locked"),
-        ("Queue", "Nothing runs or waits."),
-    ],
-)
-async def test_app_named_like_a_command_is_not_deployed_by_it(
-    tmp_path: Path, text: str, said: str
-) -> None:
+async def test_app_named_like_a_command_is_not_deployed_by_it(tmp_path: Path) -> None:
+    said = {
+        "unlock myapp": "myapp is not locked",
+        "Queue": "Nothing runs or waits.",
+        "LOCK myapp": "*myapp* is locked by",
+    }
     async with open_world(tmp_path) as world:
-        word = text.split(maxsplit=1)[0].lower()
-        world.simulators.dokku.create_app(word)
+        words = [text.split(maxsplit=1)[0].lower() for text in said]
+        for word in words:
+            world.simulators.dokku.create_app(word)
         await world.start_bot()
-        await world.deploy(text)
+        for text, answer in said.items():
+            await world.deploy(text)
 
-        def answered() -> bool:
-            return any(
-                said in shown(one) for one in [*world.messages, *world.slack.ephemerals(world.ada)]
-            )
+            def answered(answer: str = answer) -> bool:
+                found = [*world.messages, *world.slack.ephemerals(world.ada)]
+                return any(answer in shown(one) for one in found)
 
-        await world.slack.until(answered)
-        assert await world.rows() == []
-        assert await world.rows(word) == []
+            await world.slack.until(answered)
+        for app in ("myapp", *words):
+            assert await world.rows(app) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("myap main", "`myapp`"),
-        ("myapp no-such-branch", "no-such-branch"),
-        ("myapp mian", "commit mian. Did you mean `/deploy myapp main`?"),
-        ("myapp status", "Did you mean `/deploy status myapp`?"),
-        ("myapp ..", "not a valid branch, tag or commit"),
-        ("my_app main", "not a valid app name"),
-        ("myapp main to mars", "There is no server mars"),
-        ("myapp main right now please", "I don't understand"),
-        ("@grace main", "name of a person, channel or group"),
-        ("status nothing", "There is no app nothing"),
-        ("history", "Which app or deployment? Use `/deploy history APP`. The Home tab"),
-        ("cancel myapp", "No deployment of `myapp` was found"),
-        ("retry 01K9ZB0000000000000000001A", "No deployment"),
-        ("rollback myapp", "No earlier release of myapp was proven live"),
-    ],
+MISTAKES = (
+    ("myap main", "`myapp`"),
+    ("myapp no-such-branch", "no-such-branch"),
+    ("myapp mian", "commit mian. Did you mean `/deploy myapp main`?"),
+    ("myapp status", "Did you mean `/deploy status myapp`?"),
+    ("myapp ..", "not a valid branch, tag or commit"),
+    ("my_app main", "not a valid app name"),
+    ("myapp main to mars", "There is no server mars"),
+    ("myapp main right now please", "I don't understand"),
+    ("@grace main", "name of a person, channel or group"),
+    ("status nothing", "There is no app nothing"),
+    ("history", "Which app or deployment? Use `/deploy history APP`. The Home tab"),
+    ("cancel myapp", "No deployment of `myapp` was found"),
+    ("retry 01K9ZB0000000000000000001A", "No deployment"),
+    ("rollback myapp", "No earlier release of myapp was proven live"),
 )
-async def test_mistake_is_one_line_with_the_next_step(world: World, text: str, said: str) -> None:
-    await world.deploy(text)
-    await world.whispered(said)
-    assert len(world.slack.ephemerals(world.ada)) == 1
+
+
+async def test_mistake_is_one_line_with_the_next_step(world: World) -> None:
+    for count, (text, said) in enumerate(MISTAKES):
+        await world.deploy(text)
+        answers = await world.slack.until(partial(_answers_after, world, count))
+        assert [said in shown(one) for one in answers] == [True], text
+    assert len(world.slack.ephemerals(world.ada)) == len(MISTAKES)
     assert world.messages == []
     assert await world.rows() == []
     assert world.slack.notices == []
+
+
+def _answers_after(world: World, count: int) -> list[Message]:
+    """What ada alone was answered after the first answers."""
+    return world.slack.ephemerals(world.ada)[count:]
 
 
 async def test_server_is_required_for_an_app_on_two_servers(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from bot.deployments.model import Phase, Trigger
 from bot.simulators.slack.model import View
 from tests.scenarios.conftest import World, open_world, shown
@@ -126,30 +124,29 @@ async def test_form_asks_for_the_server_if_there_are_two(tmp_path: Path) -> None
         await world.until_message("to staging")
 
 
-@pytest.mark.parametrize(
-    ("said", "app", "ref"),
-    [
-        ("ship https://git.example.com/acme/myapp/pull/12 please", "myapp", "refs/pull/12/head"),
-        ("https://git.example.com/acme/myapp/tree/feature/login", "myapp", "feature/login"),
-        ("look at https://git.example.com/acme/myapp", "myapp", None),
-        ("myapp@v1.0 is ready", "myapp", "v1.0"),
-        ("myapp feature/login", "myapp", "feature/login"),
-        ("can we have 0123456789abcdef0123456789abcdef01234567?", None, "0123456789abcdef"),
-        ("good morning everybody", None, None),
-    ],
+NAMED = (
+    ("ship https://git.example.com/acme/myapp/pull/12 please", "myapp", "refs/pull/12/head"),
+    ("https://git.example.com/acme/myapp/tree/feature/login", "myapp", "feature/login"),
+    ("look at https://git.example.com/acme/myapp", "myapp", None),
+    ("myapp@v1.0 is ready", "myapp", "v1.0"),
+    ("myapp feature/login", "myapp", "feature/login"),
+    ("can we have 0123456789abcdef0123456789abcdef01234567?", None, "0123456789abcdef"),
+    ("good morning everybody", None, None),
 )
-async def test_message_fills_the_form_with_what_it_names(
-    world: World, said: str, app: str | None, ref: str | None
-) -> None:
-    message = await world.slack.say(world.slack.user("grace"), world.deploys, said)
-    result = await world.slack.shortcut(world.ada, message, callback_id=FROM_MESSAGE)
-    assert result.acked
-    view = await world.viewed(TITLE)
-    filled = _filled(view)
-    assert filled["app"] == app
-    assert (filled["ref"] or "").startswith(ref or "")
-    assert (filled["ref"] is None) == (ref is None)
-    assert ("I found no app" in view.plain) == (app is None)
+
+
+async def test_message_fills_the_form_with_what_it_names(world: World) -> None:
+    for said, app, ref in NAMED:
+        message = await world.slack.say(world.slack.user("grace"), world.deploys, said)
+        result = await world.slack.shortcut(world.ada, message, callback_id=FROM_MESSAGE)
+        assert result.acked
+        view = await world.viewed(TITLE)
+        filled = _filled(view)
+        assert filled["app"] == app, said
+        assert (filled["ref"] or "").startswith(ref or ""), said
+        assert (filled["ref"] is None) == (ref is None), said
+        assert ("I found no app" in view.plain) == (app is None), said
+        await world.slack.close(world.ada, view)
 
 
 async def test_deploy_from_message_deploys_into_the_channel_of_the_message(quick: World) -> None:

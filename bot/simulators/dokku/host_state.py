@@ -24,6 +24,8 @@ from bot.simulators.dokku.recordings import OLD_VERSION, VERSIONS
 from bot.simulators.dokku.refs import Refs
 
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+HOLDS_AFTER_S = 0.01
+"""Real seconds. Who then cuts the connection cuts off nothing that was printed before."""
 
 
 class HostState:
@@ -215,6 +217,7 @@ class HostState:
     async def hold(self, app: App, text: str) -> None:
         """Pause until released."""
         mark = next(mark for mark in self._holds[app.name] if mark in text)
+        await asyncio.sleep(HOLDS_AFTER_S)
         self._holding.append(app.name)
         self.write_journal("held", app, at=mark)
         try:

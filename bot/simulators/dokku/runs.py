@@ -25,6 +25,8 @@ TASK_FAILED_EXIT = 1
 CANCEL_TAKES_S = 0.3
 OLD_CONTAINERS_LIVE_S = 60.0
 RETENTION = 20
+TOGETHER_WITHIN_S = 0.004
+"""Real seconds. Lines that follow each other sooner are printed together, as a busy server does."""
 RECORDED_WORDS = {"web_health": "web health", "end_of_life": "crash"}
 
 
@@ -194,11 +196,14 @@ class Run:
             on: called when a line that contains the key has been printed.
         """
         known = {**RECORDED_WORDS, **self._values(), **(values or {})}
+        together_s = self.host.clock.speed * TOGETHER_WITHIN_S
         for line in lines:
             if line.delay_s > 0 and not self.instant:
-                await self._flush()
                 self._due_s += line.delay_s
-                await self.host.clock.sleep(self._due_s - self.host.clock.elapsed_s())
+                early_s = self._due_s - self.host.clock.elapsed_s()
+                if early_s > together_s:
+                    await self._flush()
+                    await self.host.clock.sleep(early_s)
             text = line.render(known)
             self._pending.append((line.stream, text))
             actions = [act for mark, act in (on or {}).items() if mark in text]
