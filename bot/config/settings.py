@@ -1,7 +1,7 @@
 """Every setting as a field: type, default, environment variable, meaning.
 
-A new setting is one field here, and below it a sentence for operators: messages about a wrong
-value and the configuration page show it. The name of the field is its key in
+A new setting is one field here, and below it a sentence for operators: pydantic reads it as the
+description, and the configuration page shows it. The name of the field is its key in
 `deploybot.toml`; with the table's prefix, it is the environment variable.
 """
 
@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
 
 from bot.config.database_url import check_postgres
-from bot.config.meanings import meanings
 from bot.config.values import (
     AnyPort,
     ApiUrl,
@@ -62,6 +61,7 @@ class Table(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         validate_default=False,
+        use_attribute_docstrings=True,
         str_strip_whitespace=True,
     )
     variable_prefix: ClassVar[str] = ""
@@ -75,12 +75,6 @@ class Table(BaseModel):
         if isinstance(named, str):
             return named or None
         return f"{cls.variable_prefix}{key.upper()}" if cls.variable_prefix else None
-
-    @classmethod
-    def meaning_of(cls, key: str) -> str:
-        """The sentence below a field; empty where the source is not installed."""
-        tables = (base for base in cls.__mro__ if issubclass(base, Table))
-        return next((meanings(one)[key] for one in tables if key in meanings(one)), "")
 
 
 class RulesTable(Table):

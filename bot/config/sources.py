@@ -294,9 +294,8 @@ def _keys_at(place: Place) -> Sequence[str]:
 
 def _phrase(details: Mapping[str, Any], place: Place) -> tuple[str, str]:
     table = _table_at(place[:-1])
-    meaning = "See docs/configuration.md."
-    if table is not None and str(place[-1]) in table.model_fields:
-        meaning = table.meaning_of(str(place[-1]))
+    setting = table.model_fields.get(str(place[-1])) if table else None
+    meaning = (setting.description or "") if setting else "See docs/configuration.md."
     match details["type"]:
         case "extra_forbidden":
             keys = list(_keys_at(place[:-1]))

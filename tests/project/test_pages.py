@@ -34,8 +34,9 @@ def test_generated_pages_are_up_to_date(path: Path) -> None:
 
 def test_every_setting_has_a_description() -> None:
     for table in (SettingsTable, ServerTable, AppTable, WebhookTable):
-        for name in table.model_fields:
-            assert table.meaning_of(name).endswith("."), f"{table.__name__}.{name}"
+        for name, setting in table.model_fields.items():
+            assert setting.description, f"{table.__name__}.{name}"
+            assert setting.description.endswith("."), f"{table.__name__}.{name}"
 
 
 def test_pages_name_only_variables_that_exist() -> None:

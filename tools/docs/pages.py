@@ -136,7 +136,7 @@ def _rows(table: type[Table], leave_out: tuple[str, ...] = ()) -> str:
         if name not in leave_out:
             spelt = table.variable_of(name)
             shown = f"`{spelt}`" if spelt else ""
-            lines.append(f"| `{name}` | {shown} | {table.meaning_of(name)} | {_default(setting)} |")
+            lines.append(f"| `{name}` | {shown} | {setting.description} | {_default(setting)} |")
     return "\n".join(lines)
 
 
