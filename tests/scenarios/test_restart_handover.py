@@ -3,14 +3,17 @@
 import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from bot.clock import SystemClock
 from bot.store.engine import open_store
 from bot.webhooks.payload import planner
 from tests.scenarios.conftest import shown
+from tests.support.bot_process import BotProcess
 from tests.support.bot_processes import HEARTBEAT, Processes, an_app, open_processes
-from tests.support.patience import in_time
+from tests.support.patience import in_time, limit_s
 
 BUILD = "build step 4/"
 REFRESHES = 4
@@ -123,7 +126,7 @@ async def test_stopped_process_leaves_the_message_to_the_new_owner(
         await it.until_says("myapp", "step 4 of 4")
         await it.start()
         before = len(it.world.slack.edits(it.world.message))
-        os.kill(one.pid, signal.SIGSTOP)
+        suspend(it, one)
 
         def edits(*, step: bool) -> list[str]:
             texts = [edit.text for edit in it.world.slack.edits(it.world.message)[before:]]
@@ -147,7 +150,7 @@ async def test_process_that_was_suspended_goes_on_with_its_deployment(tmp_path: 
         bot = await it.start()
         await it.held("myapp", at=BUILD)
         await it.until_says("myapp", "Building")
-        os.kill(bot.pid, signal.SIGSTOP)
+        suspend(it, bot)
         await lease_ran_out(it)
         os.kill(bot.pid, signal.SIGCONT)
         questions = len(it.world.simulators.dokku.journal)
@@ -159,6 +162,15 @@ async def test_process_that_was_suspended_goes_on_with_its_deployment(tmp_path: 
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 1
         await assert_one_result(it, "myapp", "succeeded")
+
+
+def suspend(it: Processes, bot: BotProcess) -> None:
+    """Stop it while it writes nothing: on SQLite it would keep the write lock from all others."""
+    file = it.world.folder / "deploybot.db"
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=limit_s())) as database:
+        database.execute("BEGIN IMMEDIATE")
+        os.kill(bot.pid, signal.SIGSTOP)
+        database.execute("ROLLBACK")
 
 
 async def lease_ran_out(it: Processes) -> None:
