@@ -274,3 +274,6 @@ def _interrupts(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+            if stop.is_set():
+                # The command is about to end, with its own status and not with that of a Ctrl-C.
+                signal.signal(number, signal.SIG_IGN)
