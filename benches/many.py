@@ -32,7 +32,7 @@ async def watch(running: int) -> dict[str, object]:
 
 
 async def watch_replicas(running: int, replicas: int) -> dict[str, object]:
-    """Measure several bots on one PostgreSQL that share so many deployments."""
+    """Measure several bots that share this many deployments on one PostgreSQL."""
     apps = plain_apps(running)
     async with run_replicas(apps, replicas, speed=20.0) as bots:
         await bots[0].hold([app.name for app in apps])

@@ -11,7 +11,7 @@ from bot.simulators.dokku.app import App
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.slack.model import NotPossible
 from bot.slack.listeners.desk import STOPPING
-from bot.slack.listeners.dispatch import CUT_OFF
+from bot.slack.listeners.dispatch import RESTARTED
 from tests.truth.faults import cause_fault, set_within
 from tests.truth.harness import Harness
 from tests.truth.plans import REFUSALS, Act, Fault, Plan
@@ -21,7 +21,7 @@ END_WITHIN_S = 90.0
 HOLD_WITHIN_S = 6.0
 PUSH_HELD_AT = "build step 4/"
 ATTEMPTS = 3
-STOPPED = (STOPPING, CUT_OFF.partition("{")[0])
+STOPPED = (STOPPING, RESTARTED.partition("{")[0])
 """How the bot says that it is being restarted, and that it did nothing or was cut off."""
 FAULT_OF = {Act.CUT: Fault.DROP, Act.KILL_BOT: Fault.KILL}
 """The fault that an act of a plan causes."""
@@ -100,13 +100,13 @@ class AppRequester:
                         return found
                     answers = slack.ephemerals(slack.user("ada"))[earlier:]
                     shown = [one.text for one in answers]
-                    told = any(text.startswith(STOPPED) for text in shown)
-                    if self._kills() == killed and not told:
+                    was_stopped = any(text.startswith(STOPPED) for text in shown)
+                    if self._kills() == killed and not was_stopped:
                         self.problems.append(
                             f"plan {plan.number}: no message for {ref}; answers meanwhile: {shown}"
                         )
                         return None
-                    self.lost += not told
+                    self.lost += not was_stopped
             await asyncio.sleep(0.1)
         return None
 

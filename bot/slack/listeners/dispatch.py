@@ -41,7 +41,7 @@ WENT_WRONG = (
     "before you try again."
 )
 
-CUT_OFF = (
+RESTARTED = (
     "deploybot was restarted while it worked on this, so it may be done or not. Deployments that "
     "run go on. In a minute, look at {status} before you try again."
 )
@@ -126,7 +126,7 @@ class Listeners:
         try:
             await self._handle(handler, body, name)
         except asyncio.CancelledError:
-            await self._answer(body, CUT_OFF.format(status=slash("status")))
+            await self._answer(body, RESTARTED.format(status=slash("status")))
             raise
 
     async def _handle(self, handler: Handler, body: Body, name: str) -> None:

@@ -100,7 +100,7 @@ async def serve(folder: Path, most: int) -> None:
 
 
 def start(folder: Path, most: int) -> int:
-    """Serve in a process and a session of its own; its process id."""
+    """Fork a server with its own session; return its process id."""
     if pid := os.fork():
         return pid
     os.setsid()
