@@ -353,8 +353,8 @@ class Store(Protocol):
         """
         ...
 
-    async def unfinished(self) -> Sequence[Deployment]:
-        """All that have not ended, oldest first."""
+    async def unfinished(self, key: AppKey | None = None) -> Sequence[Deployment]:
+        """All that have not ended, or those of one app; oldest first."""
         ...
 
     async def started(

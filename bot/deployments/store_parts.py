@@ -1,6 +1,6 @@
 """What a store keeps beside the deployments themselves: leases, locks, logs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -55,8 +55,8 @@ class Leases(Protocol):
         """Which of the unfinished deployments that it owns someone asked to cancel."""
         ...
 
-    async def idle(self, deployment_id: str) -> timedelta:
-        """How long ago its last owner gave the lease back or it ran out; 0 while it is valid."""
+    async def free(self) -> Mapping[str, timedelta]:
+        """Unfinished deployments that no replica has a lease of: id -> how long it has been so."""
         ...
 
     async def release(self, deployment_id: str, fence: int) -> None:

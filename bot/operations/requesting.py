@@ -224,7 +224,8 @@ class _Shell:
     async def _is_unowned(self, row: Deployment, store: SqlStore) -> bool:
         if row.phase not in RUNNING:
             return False
-        return await store.leases.idle(row.id) > self.patience.unowned
+        free = await store.leases.free()
+        return free.get(row.id, timedelta(0)) > self.patience.unowned
 
     async def _looks(self, within: timedelta | None, *, stops: bool = True) -> AsyncIterator[None]:
         """Look at once and then at intervals, until time is over or the shell is interrupted."""

@@ -1,6 +1,6 @@
 """Which replica acts: leases, handled requests; and places on servers, locks of people."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +41,7 @@ _SWEEP_EVERY = timedelta(minutes=10)
 _MS = timedelta(milliseconds=1)
 _OF = leases.c.deployment_id == bindparam("of")
 _LEASE = select(leases.c.fence, leases.c.replica).where(_OF).with_for_update()
+_UNFINISHED = select(deployments.c.id).where(deployments.c.phase.not_in(ENDINGS))
 _LOCKS = select(locks).order_by(locks.c.since)
 _FOLLOWERS = select(followers).order_by(followers.c.since)
 
@@ -108,21 +109,19 @@ class SqlLeases:
 
     @whole
     async def cancel_requests(self, replica: str) -> frozenset[str]:
+        asked = _UNFINISHED.where(deployments.c.cancel_at.is_not(None))
+        mine = select(leases.c.deployment_id).where(leases.c.replica == replica)
         async with self._database.read() as connection:
-            found = await connection.execute(
-                select(leases.c.deployment_id)
-                .join(deployments, deployments.c.id == leases.c.deployment_id)
-                .where(leases.c.replica == replica, deployments.c.cancel_at.is_not(None))
-                .where(deployments.c.phase.not_in(ENDINGS))
-            )
+            found = await connection.execute(mine.where(leases.c.deployment_id.in_(asked)))
             return frozenset(found.scalars())
 
     @whole
-    async def idle(self, deployment_id: str) -> timedelta:
+    async def free(self) -> Mapping[str, timedelta]:
+        late = self._now_ms() - leases.c.until_ms
+        free = select(leases.c.deployment_id, late.label("late")).where(late >= 0)
         async with self._database.read() as connection:
-            late = select(self._now_ms() - leases.c.until_ms)
-            found = await connection.execute(late.where(leases.c.deployment_id == deployment_id))
-            return timedelta(milliseconds=max(0, found.scalar_one_or_none() or 0))
+            found = await connection.execute(free.where(leases.c.deployment_id.in_(_UNFINISHED)))
+            return {one.deployment_id: one.late * _MS for one in found}
 
     @whole
     async def release(self, deployment_id: str, fence: int) -> None:

@@ -1,6 +1,7 @@
 """The store on an SQL database: deployments themselves, with their leases, logs and outbox."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -214,11 +215,11 @@ class SqlStore:
         )
 
     @whole
-    async def unfinished(self) -> Sequence[Deployment]:
-        query = select(deployments).where(deployments.c.phase.not_in(ENDINGS))
-        in_order = query.order_by(deployments.c.created_at, deployments.c.id)
+    async def unfinished(self, key: AppKey | None = None) -> Sequence[Deployment]:
+        if key is not None:
+            return await self._all(_UNFINISHED.filter_by(**asdict(key)))
         async with self.database.read() as connection:
-            return await self._unfinished.all(connection, in_order)
+            return await self._unfinished.all(connection, _UNFINISHED)
 
     @whole
     async def unproven(self, since: datetime) -> Sequence[Deployment]:
@@ -244,8 +245,8 @@ class SqlStore:
     async def newer(self, deployment: Deployment) -> Sequence[Deployment]:
         created, identity = deployments.c.created_at, deployments.c.id
         same = and_(created == deployment.created_at, identity > deployment.id)
-        query = _of(deployment.target).where(or_(created > deployment.created_at, same))
-        return await self._all(query.order_by(created, identity))
+        later = or_(created > deployment.created_at, same)
+        return await self._all(_BY_AGE.filter_by(**asdict(deployment.target)).where(later))
 
     @whole
     async def started(
@@ -254,18 +255,16 @@ class SqlStore:
         query = _of(key).where(deployments.c.started_at.is_not(None))
         if commit:
             query = query.where(deployments.c.sha.startswith(commit, autoescape=True))
-        newest = query.order_by(deployments.c.started_at.desc(), deployments.c.id.desc())
-        return await self._all(newest.limit(limit))
+        by_start = query.order_by(deployments.c.started_at.desc(), deployments.c.id.desc())
+        return await self._all(by_start.limit(limit))
 
     @whole
     async def recent(
         self, *, app: str | None = None, server: str | None = None, limit: int = 20
     ) -> Sequence[Deployment]:
-        named = {"app": app, "server": server}
-        of = {column: name for column, name in named.items() if name is not None}
-        query = select(deployments).filter_by(**of).limit(limit)
-        newest = query.order_by(deployments.c.created_at.desc(), deployments.c.id.desc())
-        return await self._all(newest)
+        of = {key: name for key, name in (("app", app), ("server", server)) if name is not None}
+        newest = select(deployments).filter_by(**of).order_by(*_NEWEST_FIRST)
+        return await self._all(newest.limit(limit))
 
     @whole
     async def by_message(self, channel: str, ts: str) -> Deployment | None:
@@ -344,7 +343,7 @@ class SqlStore:
 
 
 def _of(key: AppKey) -> Select[*tuple[Any, ...]]:
-    return select(deployments).filter_by(server=key.server, dokku_app=key.dokku_app)
+    return select(deployments).filter_by(**asdict(key))
 
 
 def _proven(key: AppKey) -> Select[*tuple[Any, ...]]:
@@ -362,6 +361,9 @@ def _is_in(phases: Collection[Phase]) -> ColumnElement[bool]:
 
 # Built once: building one of all columns takes as long as running it.
 _ONE = select(deployments).where(deployments.c.id == bindparam("row"))
+_NEWEST_FIRST = deployments.c.created_at.desc(), deployments.c.id.desc()
+_BY_AGE = select(deployments).order_by(deployments.c.created_at, deployments.c.id)
+_UNFINISHED = _BY_AGE.where(deployments.c.phase.not_in(ENDINGS))
 _WRITE = update(deployments).where(deployments.c.id == bindparam("row")).returning(deployments)
 _CHANGE = _WRITE.where(deployments.c.phase == bindparam("was"))
 _CORRECT = _WRITE.where(_is_in(ENDINGS))

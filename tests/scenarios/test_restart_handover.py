@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 from bot.clock import SystemClock
@@ -180,6 +181,6 @@ async def lease_ran_out(it: Processes) -> None:
     async with open_store(url, clock=clock, planner=plan, migrate=False) as store, in_time():
         (row,) = await store.unfinished()
         while True:
-            if await store.leases.idle(row.id) > HEARTBEAT:
+            if (await store.leases.free()).get(row.id, timedelta(0)) > HEARTBEAT:
                 return
             await asyncio.sleep(0.1)

@@ -140,10 +140,14 @@ class MemoryLeases(dict[str, _Lease], Leases):
         rows = [self.rows[key] for key in mine if key in self.rows]
         return frozenset(row.id for row in rows if row.cancel and row.phase not in ENDINGS)
 
-    async def idle(self, deployment_id: str) -> timedelta:
-        await self._calls.begin("idle")
-        held = self[deployment_id]
-        return timedelta(seconds=max(0.0, self._clock.monotonic() - held.until))
+    async def free(self) -> Mapping[str, timedelta]:
+        await self._calls.begin("free")
+        now = self._clock.monotonic()
+        return {
+            deployment_id: timedelta(seconds=now - held.until)
+            for deployment_id, held in self.items()
+            if held.until <= now and self.rows[deployment_id].phase not in ENDINGS
+        }
 
     async def release(self, deployment_id: str, fence: int) -> None:
         await self._calls.begin("release")
@@ -416,9 +420,10 @@ class MemoryStore(Calls, Store):
         found = [i for i in self.rows if i.startswith(part) or i.endswith(part)]
         return [self.rows[i] for i in sorted(found, reverse=True)[:limit]]
 
-    async def unfinished(self) -> Sequence[Deployment]:
+    async def unfinished(self, key: AppKey | None = None) -> Sequence[Deployment]:
         await self.begin("unfinished")
-        return [row for row in self._by_age() if row.phase not in ENDINGS]
+        rows = [row for row in self._by_age() if row.phase not in ENDINGS]
+        return [row for row in rows if key is None or row.target == key]
 
     async def started(
         self, key: AppKey, *, commit: str = "", limit: int = 50

@@ -130,7 +130,7 @@ class LiveReader:
     async def _report(
         self, app: str, key: AppKey, started: Sequence[Deployment], answers: _Answers
     ) -> LiveReport:
-        unfinished = [one for one in await self._store.unfinished() if one.target == key]
+        unfinished = await self._store.unfinished(key)
         evidence = LiveEvidence(
             started=started,
             unfinished=unfinished,

@@ -149,7 +149,7 @@ class ServerCancels:
     async def _deployment_of(self, row: Deployment, build_id: str) -> Deployment | None:
         for one in (
             row,
-            *await self._store.unfinished(),
+            *await self._store.unfinished(row.target),
             *await self._store.recent(app=row.app, server=row.server),
         ):
             if one.build_id == build_id and one.target == row.target:

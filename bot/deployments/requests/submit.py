@@ -355,12 +355,11 @@ class Submission:
             live_sha = commit_by_history(await self._store.started(deployment.target))
             if live_sha != deployment.sha:
                 return None
-            unfinished = await self._store.unfinished()
+            unfinished = await self._store.unfinished(deployment.target)
         except StoreError as error:
             log.info("live_commit_not_read", deployment_id=deployment.id, why=str(error))
             return None
-        others = [one for one in unfinished if one.id != deployment.id]
-        return live_sha if all(one.target != deployment.target for one in others) else None
+        return live_sha if all(one.id == deployment.id for one in unfinished) else None
 
     def _read_commits(self, deployment: Deployment, found: Resolved | NotDeployable) -> None:
         if isinstance(found, Resolved):

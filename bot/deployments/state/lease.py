@@ -45,7 +45,7 @@ async def queue_held(
 
     for _ in range(timing.queue_hold_tries):
         began = clock.monotonic()
-        rows = [one for one in await store.unfinished() if one.target == key]
+        rows = await store.unfinished(key)
         queued = sorted(one.id for one in rows if one.phase is Phase.QUEUED)
         async with AsyncExitStack() as stack:
             for deployment_id in queued:

@@ -56,6 +56,24 @@ async def test_expired_lease_is_taken_over_and_its_old_owner_locked_out(
     assert await other.logs.read(first.id) == ""
 
 
+async def test_free_deployments_are_those_that_have_no_valid_lease(
+    store: SqlStore, dial: Dial
+) -> None:
+    running, released = await start(store), await start(store, dokku_app="b")
+    ended = await move(store, await start(store, dokku_app="c"), Phase.FAILED)
+    for row in (released, ended):
+        await store.leases.release(row.id, row.fence)
+    new = await create(store)
+    dial.ahead += LEASE - timedelta(seconds=1)
+    free = await store.leases.free()
+    assert free.keys() == {released.id, new.id}
+    assert free[released.id] >= LEASE - timedelta(seconds=1)
+    dial.ahead += timedelta(seconds=3)
+    free = await store.leases.free()
+    assert free.keys() == {running.id, released.id, new.id}
+    assert timedelta(seconds=1) <= free[running.id] < LEASE
+
+
 async def test_renew_prolongs_the_named_leases(store: SqlStore, dial: Dial) -> None:
     mine = [await own(store, await create(store), "one") for _ in range(3)]
     theirs = await own(store, await create(store), "two")

@@ -50,6 +50,14 @@ async def test_unfinished_deployments_are_oldest_first(store: SqlStore) -> None:
     assert running.id not in ids(await store.unfinished())
 
 
+async def test_unfinished_deployments_of_one_app(store: SqlStore) -> None:
+    late, early = await create(store, **at(3)), await create(store, **at(1))
+    await create(store, dokku_app="other", **at(2))
+    await create(store, server="another", **at(2))
+    await move(store, await start(store, **at(0)), Phase.FAILED)
+    assert ids(await store.unfinished(late.target)) == [early.id, late.id]
+
+
 async def test_unfinished_deployments_are_as_stored_after_each_write_of_any_replica(
     store: SqlStore, other: SqlStore
 ) -> None:

@@ -119,3 +119,17 @@ async def test_refused_start_frees_its_slot() -> None:
     await rig.until_phase(Phase.QUEUED, deployment_id="D-web")
     await rig.passes(6)
     assert len(running(store)) == 1
+
+
+@in_virtual_time
+async def test_what_runs_on_another_replica_costs_no_question_each() -> None:
+    store, dokku = a_store(), DokkuOfApps(*APPS)
+    one = a_limited_rig(store, dokku, most=0)
+    await one.passes(10)
+    assert running(store) == set(APPS)
+    two = a_limited_rig(store, dokku, most=0)
+    store.calls.clear()
+    await two.passes(60)
+    assert "claim" not in store.calls
+    assert store.calls.count("free") <= store.calls.count("unfinished")
+    assert two.dispatcher.active == 0
