@@ -143,11 +143,9 @@ class MemoryLeases(dict[str, _Lease], Leases):
     async def free(self) -> Mapping[str, timedelta]:
         await self._calls.begin("free")
         now = self._clock.monotonic()
-        return {
-            deployment_id: timedelta(seconds=now - held.until)
-            for deployment_id, held in self.items()
-            if held.until <= now and self.rows[deployment_id].phase not in ENDINGS
-        }
+        unfinished = [key for key, row in self.rows.items() if row.phase not in ENDINGS]
+        ends = {key: self[key].until for key in unfinished}
+        return {key: timedelta(seconds=now - end) for key, end in ends.items() if end <= now}
 
     async def release(self, deployment_id: str, fence: int) -> None:
         await self._calls.begin("release")
@@ -386,7 +384,7 @@ class MemoryStore(Calls, Store):
         row = self._stored(deployment_id)
         if row.phase not in WAITING or row.started_at is not None:
             raise StaleState(f"{deployment_id} is {row.phase}")
-        del self.rows[deployment_id]
+        del self.rows[deployment_id], self.leases[deployment_id]
         self.audit.append((deployment_id, audit))
         self.end("withdraw")
 
