@@ -78,6 +78,10 @@ class Processes:
         """The live messages of an app, oldest first."""
         return [one for one in self.world.messages if f" {app} main" in one.text]
 
+    async def until_builds(self, app: str) -> str:
+        """Wait until an app's message has the status, which is stored; its log may be ahead."""
+        return await self.until_says(app, "*Status*\nBuilding")
+
     async def until_says(self, app: str, *words: str, number: int = 1) -> str:
         """Wait until an app's message with this number contains all the words; its text."""
 
