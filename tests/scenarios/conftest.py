@@ -45,7 +45,7 @@ from tests.support.webhook_schema import schema_errors
 __all__ = ["QuickClock", "statements_are_compiled_once"]
 FAST = {
     "DEPLOYBOT_POLL_INTERVAL": "0.5",
-    "DEPLOYBOT_SETTLE": "0.3",
+    "DEPLOYBOT_SETTLE": "0.15",
     "DEPLOYBOT_DRAIN_TIMEOUT": "1s",
 }
 QUICK_EDITS = SlackLimits(
@@ -76,7 +76,7 @@ QUICK_PAUSES: Mapping[str, Any] = {
     "lock": LockTiming(pause=timedelta(milliseconds=100), stays_free=timedelta(milliseconds=500)),
 }
 """Pauses between two looks at a server that runs a hundred times as fast."""
-SPEED = 100.0
+SPEED = 250.0
 ONE_APP = (
     DemoApp(
         name="myapp",
