@@ -263,8 +263,8 @@ class Dispatcher:
 
     async def _claim_free(self, rows: Sequence[Deployment]) -> None:
         """Take over those that no replica drives."""
-        rows = [row for row in rows if row.id not in self._workers.keys() | self._unreleased]
-        wanted = [row for row in rows if self._retries.is_due(row.id)]
+        ours = self._workers.keys() | self._unreleased
+        wanted = [row for row in rows if row.id not in ours and self._retries.is_due(row.id)]
         # One question for all: most of a thousand belong to other replicas.
         free = await self._store.leases.free() if wanted else {}
         for row in wanted:
