@@ -205,10 +205,17 @@ async def test_unreachable_ssh_host_fails_without_a_prompt() -> None:
 
 
 @asynccontextmanager
-async def hosting(repo: Path, login: str | None = None) -> AsyncIterator[str]:
-    """The repository over HTTP, behind a login if one is given. Yields its address."""
+async def hosting(
+    repo: Path, login: str | None = None, *, asked: list[str] | None = None
+) -> AsyncIterator[str]:
+    """The repository over HTTP, behind a login if one is given. Yields its address.
+
+    `asked`: gets the path of each request.
+    """
 
     async def serve(request: web.Request) -> web.StreamResponse:
+        if asked is not None:
+            asked.append(request.match_info["path"])
         expected = f"Basic {base64.b64encode((login or '').encode()).decode()}"
         if login and request.headers.get("Authorization") != expected:
             challenge = {"WWW-Authenticate": 'Basic realm="git"'}
@@ -289,6 +296,18 @@ async def test_login_of_an_address_is_used_and_is_no_argument(
     assert "ls-remote" in argued
     assert "fetch" in argued
     assert not [one for one in argued if "s3cr3t" in one or "wrong" in one]
+
+
+async def test_plain_web_server_is_not_asked_again_for_what_a_fetch_left_out(repo: Path) -> None:
+    asked: list[str] = []
+    async with hosting(repo, asked=asked) as address:
+        head, base = git(repo, "rev-parse", "main"), git(repo, "rev-parse", "main~1")
+        refs = GitRefs(allow_protocols="http", timeout_s=60)
+        found = await refs.commits(address, head, base)
+    assert found is not None
+    assert (found.head.sha, found.base, found.ahead) == (head, base, 1)
+    # It serves no parts of a history; git itself would ask for the rest hundreds of times.
+    assert asked.count("info/refs") == 1
 
 
 async def test_user_of_an_address_chooses_among_the_stored_logins(

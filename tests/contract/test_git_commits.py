@@ -151,7 +151,7 @@ async def test_a_cut_off_history_is_not_compared(repo: Path, tmp_path: Path) -> 
     short = tmp_path / "short.git"
     allow_everything(short)
     sha, live = git(short, "rev-parse", "HEAD"), git(short, "rev-parse", "HEAD~1")
-    refs = GitRefs(allow_protocols="file", timeout_s=10)
+    refs = GitRefs(allow_protocols="file", timeout_s=60)
     found = await refs.commits(short.as_uri(), sha, live)
     assert found is None or found == Commits(head=found.head)
 
