@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from bot.config.loading import Settings
 from bot.config.mistakes import read_all
+from bot.dokku.limits import SshLimits
 from bot.errors import BotError, ConfigError
 from bot.operations.check_servers import check_servers
 from bot.operations.check_slack import check_slack
@@ -25,7 +26,10 @@ FREE_BYTES = 512 * 1024 * 1024
 
 
 async def run_checks(
-    *, environ: Mapping[str, str] | None = None, folder: Path | None = None
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    ssh_limits: SshLimits | None = None,
 ) -> Sequence[Check]:
     """Run all checks. Only what a wrong setting belongs to is left out."""
     settings, errors = read_all(os.environ if environ is None else environ, folder or Path.cwd())
@@ -40,7 +44,7 @@ async def run_checks(
         "git": _check_git(),
         "database": _check_database(settings),
         "slack token": _check_slack(settings, errors),
-        "dokku": _check_servers(settings),
+        "dokku": _check_servers(settings, ssh_limits),
         "webhooks": _check_webhooks(settings),
     }
     groups = await asyncio.gather(*parts.values(), return_exceptions=True)
@@ -121,8 +125,8 @@ async def _check_slack(settings: Settings, errors: Sequence[ConfigError]) -> Seq
     return await check_slack(settings, within_s=ANSWER_WITHIN_S)
 
 
-async def _check_servers(settings: Settings) -> Sequence[Check]:
-    return await check_servers(settings, within_s=ANSWER_WITHIN_S)
+async def _check_servers(settings: Settings, limits: SshLimits | None) -> Sequence[Check]:
+    return await check_servers(settings, within_s=ANSWER_WITHIN_S, limits=limits)
 
 
 async def _check_webhooks(settings: Settings) -> Sequence[Check]:

@@ -14,6 +14,7 @@ from bot.deployments.model import AppPolicy, Deployment
 from bot.deployments.ports import Catalog, Dokku
 from bot.deployments.refs import CannotTell, Found, NotThere, RefAnswer
 from bot.dokku.commands import RUNNER_CLIENT
+from bot.dokku.limits import SshLimits
 from bot.errors import BotError, Declined, DokkuError, OtherScheduler
 from bot.git import GitRefs
 from bot.operations.database import open_records
@@ -31,11 +32,13 @@ _FRACTION = re.compile(r"(\.\d{6})\d+")
 Started = Sequence[Deployment]
 
 
-async def check_servers(settings: Settings, *, within_s: float) -> Sequence[Check]:
+async def check_servers(
+    settings: Settings, *, within_s: float, limits: SshLimits | None = None
+) -> Sequence[Check]:
     """All checks of all servers, in the settings' order."""
-    answers = await ask_versions(settings, within_s=within_s)
+    answers = await ask_versions(settings, within_s=within_s, limits=limits)
     checks: list[Check] = []
-    async with aclosing(AskedServers(settings)) as servers:
+    async with aclosing(AskedServers(settings, limits)) as servers:
         groups = await asyncio.gather(
             *(
                 _check_server(name, answer, settings, servers.get(name), within_s)

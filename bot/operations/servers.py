@@ -11,6 +11,7 @@ from bot.dokku.app_secrets import read_config
 from bot.dokku.commands import apps_list, capabilities, config_export, version
 from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
+from bot.dokku.limits import SshLimits
 from bot.dokku.reports import read_apps
 from bot.dokku.servers import UnknownServer
 from bot.errors import DokkuError, Refused, Unreachable
@@ -44,10 +45,11 @@ class ServerAnswer:
 class AskedServers(Servers):
     """Servers for a single command: each is logged in to when it is first asked."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: SshLimits | None = None) -> None:
         # Its INFO lines quote every command.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         self._targets = settings.servers
+        self._limits = limits
         self._redactor = Redactor(settings.secrets())
         self._open: dict[str, Connection] = {}
         self._drivers: list[Driver] = []
@@ -59,7 +61,7 @@ class AskedServers(Servers):
         if name not in self._targets:
             return UnknownServer(name)
         if name not in self._open:
-            self._open[name] = Connection(name, self._targets[name])
+            self._open[name] = Connection(name, self._targets[name], limits=self._limits)
         runner = self._targets[name].runner
         driver = Driver(self._open[name], redactor=self._redactor, runner=runner)
         self._drivers.append(driver)
@@ -71,18 +73,22 @@ class AskedServers(Servers):
         await asyncio.gather(*(one.aclose() for one in self._open.values()))
 
 
-async def ask_versions(settings: Settings, *, within_s: float) -> Mapping[str, ServerAnswer]:
+async def ask_versions(
+    settings: Settings, *, within_s: float, limits: SshLimits | None = None
+) -> Mapping[str, ServerAnswer]:
     """Log in to all servers at once. By name, in the settings' order; never raises."""
     servers = settings.servers
     answers = await asyncio.gather(
-        *(_ask(name, target, within_s) for name, target in servers.items())
+        *(_ask(name, target, within_s, limits) for name, target in servers.items())
     )
     return dict(zip(servers, answers, strict=True))
 
 
-async def _ask(name: str, target: SshTarget, within_s: float) -> ServerAnswer:
+async def _ask(
+    name: str, target: SshTarget, within_s: float, limits: SshLimits | None = None
+) -> ServerAnswer:
     where = f"{target.user}@{target.address}"
-    connection = Connection(name, target)
+    connection = Connection(name, target, limits=limits)
     try:
         answer = await connection.run(version(), timeout_s=within_s)
         config = await _config(connection) if answer.exit_status == 0 else None

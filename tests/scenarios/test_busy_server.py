@@ -11,9 +11,9 @@ from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
 from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world
 
-USUAL_S = 0.8
-"""What an answer may usually take. Everything here is ten times as fast as in life."""
-SLOW_S = 1.2
+USUAL_S = 0.4
+"""What an answer may usually take. Everything here is twenty times as fast as in life."""
+SLOW_S = 0.6
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ async def busy(tmp_path: Path) -> AsyncIterator[World]:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = SshLimits(question_s=USUAL_S, secrets_s=USUAL_S)
         usual = timedelta(seconds=USUAL_S)
-        start_window = timedelta(seconds=1)
+        start_window = timedelta(milliseconds=500)
         await world.start_bot(timing={"poll_timeout": usual, "start_window": start_window})
         yield world
 

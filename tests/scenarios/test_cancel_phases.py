@@ -13,7 +13,7 @@ import pytest
 
 from bot.deployments.model import Live, Phase
 from bot.simulators.dokku.recordings import NEWEST
-from tests.scenarios.conftest import open_world, shown
+from tests.scenarios.conftest import QuickClock, open_world, shown
 from tests.support.cancels import (
     BOTH,
     BUILDING,
@@ -44,7 +44,7 @@ from tests.support.incidents import die_at_the_next_line
 
 @BY_EACH
 async def test_queued_deployment_is_removed_from_the_queue(tmp_path: Path, way: str) -> None:
-    async with open_rarely_polling(tmp_path, NEWEST) as world:
+    async with open_rarely_polling(tmp_path, NEWEST, way=way) as world:
         await held_at(world, BUILDING)
         await world.deploy("myapp v1.0")
         await world.until_message("1st in line", "`v1.0`")
@@ -127,7 +127,7 @@ async def test_running_deployment_is_stopped_with_proof(
 
 @BY_EACH
 async def test_build_can_be_cancelled_in_every_way(tmp_path: Path, way: str) -> None:
-    async with open_rarely_polling(tmp_path, NEWEST) as world:
+    async with open_rarely_polling(tmp_path, NEWEST, way=way) as world:
         await held_at(world, BUILDING)
         await world.until_message("Building")
         await WAYS[way](world)
@@ -152,12 +152,15 @@ async def test_cancel_without_a_connection_is_reported_as_unsafe(
     tmp_path: Path, version: str
 ) -> None:
     """A silent loss kills nothing, and nobody can prove which process has the record's PID now."""
-    # The bot must notice the loss before the click, so edits keep their real pace.
-    async with open_world(tmp_path, version=version, slack_limits=None) as world:
-        await world.start_bot()
+    async with open_world(tmp_path, version=version) as world:
+        # Before 0.38 the lock of a lost build is watched for 6 s of this clock.
+        await world.start_bot(clock=QuickClock(), DEPLOYBOT_POLL_INTERVAL="1s")
         await held_at(world, BUILDING)
         await world.until_message("Building")
+        looks = sent(world, "ps:inspect")
         world.simulators.server.forget_clients_for_test()
+        # The bot must notice the loss before the click.
+        await world.simulators.dokku.until(lambda: sent(world, "ps:inspect") > looks)
         await by_button(world)
         await world.until_message("cancel requested", "cancelling is unsafe", REMEDIES[version])
         world.let_go()

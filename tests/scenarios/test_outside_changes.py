@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from bot.simulators.dokku.model import JournalEntry
 from tests.scenarios.conftest import QuickClock, World, open_world, shown
+from tests.support.incidents import SETTLE, Incident, outside, push_outside, when_checking
 from tests.support.message_parts import parts_of
 
 BUILDING = "build step 4/"
@@ -260,26 +262,19 @@ async def test_outside_restart_of_the_previous_release_is_part_of_the_reason(
     assert "Meanwhile, outside the bot" not in shown(world.message)
 
 
-async def deploy_until_seen(world: World) -> None:
-    """Deploy, and wait until the bot has read the new release for the first time."""
-    journal = world.simulators.dokku.journal
-    begun = len(journal)
-    await world.deploy()
-
-    def looked() -> bool:
-        events = journal[begun:]
-        ends = [at for at, one in enumerate(events) if one.event == "metadata_set"]
-        return bool(ends) and asked(events[ends[0] :], "ps:inspect") > 0
-
-    await world.simulators.dokku.until(looked)
+@asynccontextmanager
+async def checking(folder: Path, incident: Incident) -> AsyncIterator[World]:
+    """A deployment in whose stability check something happened; its settle time is over then."""
+    async with open_world(folder) as world:
+        timing = {"heartbeat": timedelta(milliseconds=300)}
+        settle = f"{SETTLE.total_seconds()}"
+        await world.start_bot(timing, QuickClock(speed=1), DEPLOYBOT_SETTLE=settle)
+        await when_checking(incident)(world)
+        yield world
 
 
 async def test_outside_scaling_is_reported_without_a_build_record(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world:
-        await world.start_bot(DEPLOYBOT_SETTLE="6s")
-        dokku = world.simulators.dokku
-        await deploy_until_seen(world)
-        await outside_command_for_test(dokku, "ps:scale myapp web=2")
+    async with checking(tmp_path, outside("ps:scale myapp web=2")) as world:
         await world.until_message("Deployed", "by a command that Dokku keeps no record of")
         row = await newest(world)
         assert (row.phase, row.live) == (Phase.SUCCEEDED, Live.NEW)
@@ -302,11 +297,7 @@ async def test_refused_outside_push_is_shown_only_in_the_evidence(
 
 
 async def test_outside_push_during_the_stability_check_is_named(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world:
-        await world.start_bot(DEPLOYBOT_SETTLE="8s")
-        dokku = world.simulators.dokku
-        await deploy_until_seen(world)
-        await dokku.outside_push_for_test("myapp", OTHER)
+    async with checking(tmp_path, push_outside) as world:
         await world.until_message("Failed", "It was replaced by git push before it was confirmed")
         row = await newest(world)
         assert (row.failure, row.live) == (Failure.INTERRUPTED, Live.UNKNOWN)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.dokku.limits import SshLimits
 from bot.operations.check import run_checks
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.model import Message
@@ -69,11 +70,13 @@ async def test_dead_server_does_not_delay_another_server(
     two: tuple[World, Second], how: str, when: str
 ) -> None:
     world, second = two
+    # The status of an app on a dead server is shown after this time.
+    timing = {"poll_timeout": stretched(timedelta(seconds=1))}
     if when == "at the start":
         await second.dies(how)
-        await world.start_bot()
+        await world.start_bot(timing)
     else:
-        await world.start_bot()
+        await world.start_bot(timing)
         await world.deploy("blog main to staging")
         await says(world, "blog", "Deployed")
         await second.dies(how)
@@ -141,8 +144,10 @@ async def test_readiness_names_the_dead_server_and_stays_ready(
 @pytest.mark.parametrize("how", FAULTS)
 async def test_check_reports_each_server(two: tuple[World, Second], how: str) -> None:
     world, second = two
-    await second.dies(how)
-    checks = {one.what: one for one in await run_checks(environ=world.environ, folder=world.folder)}
+    limits = SshLimits(connect_s=stretched(2.0))
+    await second.dies(how, slow_s=0.8)
+    found = await run_checks(environ=world.environ, folder=world.folder, ssh_limits=limits)
+    checks = {one.what: one for one in found}
     assert checks["dokku default"].ok
     assert "Dokku 0.38" in checks["dokku default"].found
     if how == "slow":  # it answers within the 15 s that a check waits

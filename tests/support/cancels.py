@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,20 @@ NEW = "live now: the new release"
 
 @asynccontextmanager
 async def open_rarely_polling(
-    folder: Path, version: str, settle: str = "0.3", clock: Clock | None = None
+    folder: Path,
+    version: str,
+    settle: str = "0.3",
+    clock: Clock | None = None,
+    way: str = "button",
 ) -> AsyncIterator[World]:
-    """A bot that polls every 10 s, so that anything reported earlier does not come from a poll."""
+    """A bot that polls every 10 s, so that anything reported earlier does not come from a poll.
+
+    Only a cancel from a shell is found by a poll, or while it waits by the look for work.
+    """
     async with open_world(folder, version=version) as world:
-        await world.start_bot(clock=clock, DEPLOYBOT_POLL_INTERVAL="10s", DEPLOYBOT_SETTLE=settle)
+        looks = {"look_for_work": timedelta(seconds=1)} if way == "shell" else None
+        poll = "1s" if way == "shell" else "10s"
+        await world.start_bot(looks, clock, DEPLOYBOT_POLL_INTERVAL=poll, DEPLOYBOT_SETTLE=settle)
         yield world
 
 

@@ -20,6 +20,8 @@ HEADLINES = {
 }
 SEVERAL = 3
 LONGER_THAN_THE_CAP = timedelta(minutes=11)
+SETTLE = timedelta(seconds=3)
+"""Longer than what happens during a stability check takes; the bot's clock skips it."""
 FETCHING = "Fetching remote code"
 BUILDING = "build step 4/"
 CHECKING = "Attempting pre-flight checks"
@@ -156,29 +158,44 @@ async def push_previous_commit(world: World) -> None:
     await world.simulators.dokku.outside_push_for_test("myapp", old.image.sha)
 
 
-def when_checking(then: Incident) -> Incident:
-    """Let something happen during the stability check."""
+def skip(world: World, duration: timedelta) -> None:
+    """Advance the bot's clock past what it waits for; a message changes after the next renewal."""
+    assert isinstance(world.clock, QuickClock)
+    world.clock.skip(duration)
+
+
+def when_checking(then: Incident, *, skipped: timedelta = SETTLE) -> Incident:
+    """Let something happen during the stability check, and then this time pass."""
 
     async def incident(world: World) -> None:
         begun = len(world.simulators.dokku.journal)
         await world.deploy()
         await world.simulators.dokku.until(lambda: _looked_at(world, begun))
         await then(world)
+        await world.until_message("Checking")  # now it sleeps
+        skip(world, skipped)
 
     return incident
 
 
-def until_the_cap(then: Incident) -> Incident:
-    """Let something happen, the bot see it more than once, and its time limit be over."""
+def seen_longer_than(duration: timedelta) -> Incident:
+    """Let the bot see more than once what there is now, and then this time pass."""
 
     async def incident(world: World) -> None:
-        await then(world)
         begun = len(world.simulators.dokku.journal)
         await world.simulators.dokku.until(lambda: _looks(world, begun) >= SEVERAL)
-        assert isinstance(world.clock, QuickClock)
-        world.clock.leap(LONGER_THAN_THE_CAP)
+        skip(world, duration)
 
     return incident
+
+
+async def build_past_the_cap(world: World) -> None:
+    """The time limit is over while the build goes on."""
+    await world.until_message("Building")
+    skip(world, LONGER_THAN_THE_CAP)
+
+
+until_the_cap = seen_longer_than(LONGER_THAN_THE_CAP)
 
 
 def _looks(world: World, begun: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from bot.deployments.timing import LockTiming
 from bot.simulators.dokku.commands.dispatch import outside_command_for_test
 from tests.scenarios.conftest import World
 from tests.support import incidents
@@ -13,6 +14,7 @@ from tests.support.incidents import (
     BUILDING,
     ENDED,
     FETCHING,
+    SETTLE,
     SWITCHED,
     behaving,
     held,
@@ -23,16 +25,19 @@ from tests.support.incidents import (
 
 NEWEST, OLD = "0.38.27", "0.35.20"
 WEB_AND_WORKER = {"web": 1, "worker": 1}
-SHORT_CAP = {"DEPLOYBOT_MAX_DURATION": "2s"}
-LONG_SETTLE = {"DEPLOYBOT_SETTLE": "3"}
-LONG_CAP = {"DEPLOYBOT_SETTLE": "1", "DEPLOYBOT_MAX_DURATION": "10m"}
+LONG_SETTLE = {"DEPLOYBOT_SETTLE": f"{SETTLE.total_seconds()}"}
+LONG_CAP = {"DEPLOYBOT_MAX_DURATION": "10m"}
 SOON: Mapping[str, Any] = {"start_window": timedelta(milliseconds=300)}
-PATIENT: Mapping[str, Any] = {
-    "poll_interval": timedelta(seconds=5),
-    "poll_timeout": timedelta(seconds=60),
+QUICK_LOCK: Mapping[str, Any] = {
+    "poll_interval": timedelta(milliseconds=200),
+    "lock": LockTiming(
+        pause=timedelta(milliseconds=100),
+        dies_within=timedelta(milliseconds=500),
+        stays_free=timedelta(milliseconds=100),
+    ),
 }
-FAST_CLOCK = 20.0
-"""A fetch may outlive its client by a minute: 3 s of the test's time."""
+A_FETCH_LIVES = timedelta(seconds=70)
+"""Longer than a fetch outlives its client, and than a cancel at the time limit takes to show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +49,6 @@ class ModelCase:
     scale: Mapping[str, int] = field(default_factory=lambda: {"web": 1})
     settings: Mapping[str, str] = field(default_factory=dict)
     timing: Mapping[str, Any] | None = None
-    speed: float = 1.0
-    """How many times faster the bot's clock runs."""
     version: str = NEWEST
     first: bool = False
     """The app was never deployed before."""
@@ -184,8 +187,8 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case("lost_after_skip_deploy", incident=held(ENDED, incidents.lose_connection, "skip_deploy")),
     case(
         "skip_deploy_unreadable_at_cap",
-        incident=held(ENDED, incidents.kill_docker, "skip_deploy"),
-        settings=SHORT_CAP,
+        incident=in_turn(held(ENDED, incidents.kill_docker, "skip_deploy"), until_the_cap),
+        settings=LONG_CAP,
     ),
     case(
         "same_content_restarted", incident=in_turn(build_the_same_content, at_the_end(scale_again))
@@ -197,15 +200,15 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case(
         "old_beside_new",
         "old_beside_new_at_cap",
-        incident=held(ENDED, incidents.list_previous_worker),
+        incident=in_turn(held(ENDED, incidents.list_previous_worker), until_the_cap),
         scale=WEB_AND_WORKER,
-        settings=SHORT_CAP,
+        settings=LONG_CAP,
     ),
     case(
         "unreadable",
         "unreadable_at_cap",
-        incident=held(ENDED, incidents.kill_docker),
-        settings=SHORT_CAP,
+        incident=in_turn(held(ENDED, incidents.kill_docker), until_the_cap),
+        settings=LONG_CAP,
     ),
     # --- watching the new release
     case("exited_for_good", incident=incidents.crash_until_docker_gives_up, settings=LONG_SETTLE),
@@ -213,8 +216,10 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case("ended_by_itself", incident=held(ENDED, incidents.end_the_new_one)),
     case(
         "restarted_over_and_over",
-        incident=when_checking(incidents.outside("ps:restart myapp")),
-        settings=LONG_SETTLE | SHORT_CAP,
+        incident=when_checking(
+            incidents.outside("ps:restart myapp"), skipped=incidents.LONGER_THAN_THE_CAP
+        ),
+        settings=LONG_SETTLE | LONG_CAP,
     ),
     case("watch_replaced", incident=when_checking(push_and_prune), settings=LONG_SETTLE),
     case("watch_pushed", incident=when_checking(incidents.push_outside), settings=LONG_SETTLE),
@@ -237,15 +242,15 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case(
         "watch_old_beside_new",
         "watch_old_beside_new_at_cap",
-        incident=when_checking(until_the_cap(incidents.list_previous_worker)),
+        incident=in_turn(when_checking(incidents.list_previous_worker), until_the_cap),
         scale=WEB_AND_WORKER,
-        settings=LONG_CAP,
+        settings=LONG_SETTLE | LONG_CAP,
     ),
     case(
         "watch_unreadable",
         "watch_unreadable_at_cap",
-        incident=when_checking(until_the_cap(incidents.kill_docker)),
-        settings=LONG_CAP,
+        incident=in_turn(when_checking(incidents.kill_docker), until_the_cap),
+        settings=LONG_SETTLE | LONG_CAP,
     ),
     # --- a bad end
     case("app_destroyed", incident=destroy_in_the_build),
@@ -285,16 +290,19 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     ),
     case(
         "stopped_at_cap",
-        incident=held(BUILDING, incidents.until_stopped),
-        settings=SHORT_CAP,
+        incident=held(BUILDING, in_turn(incidents.build_past_the_cap, incidents.until_stopped)),
+        settings=LONG_CAP,
     ),
     case("cancelled_on_server", incident=held(BUILDING, incidents.cancel_on_server)),
     # --- the connection is lost
     case(
         "lost_running",
         "lost_running_at_cap",
-        incident=held(BUILDING, in_turn(incidents.lose_connection, incidents.until_failed)),
-        settings=SHORT_CAP,
+        incident=held(
+            BUILDING,
+            in_turn(incidents.lose_connection, until_the_cap, incidents.until_failed),
+        ),
+        settings=LONG_CAP,
     ),
     case(
         "lost_after_ref_missing",
@@ -313,8 +321,11 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case(
         "lost_record",
         "lost_record_at_cap",
-        incident=held(BUILDING, in_turn(incidents.lose_connection, incidents.lose_records)),
-        settings=SHORT_CAP,
+        incident=held(
+            BUILDING,
+            in_turn(incidents.lose_connection, incidents.lose_records, until_the_cap),
+        ),
+        settings=LONG_CAP,
     ),
     # --- on a Dokku that keeps no build records
     old_case(
@@ -326,10 +337,17 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     old_case(
         "old_lock_held",
         "old_lock_held_at_cap",
-        incident=held(BUILDING, in_turn(incidents.lose_connection, incidents.until_failed)),
-        settings={"DEPLOYBOT_MAX_DURATION": "60s"},
-        timing=PATIENT,
-        speed=FAST_CLOCK,
+        incident=held(
+            BUILDING,
+            in_turn(
+                incidents.lose_connection,
+                until_the_cap,
+                incidents.seen_longer_than(A_FETCH_LIVES),
+                incidents.until_failed,
+            ),
+        ),
+        settings=LONG_CAP,
+        timing=QUICK_LOCK,
     ),
     old_case(
         "old_lost_in_fetch",
@@ -337,15 +355,20 @@ MODEL_CASES: tuple[ModelCase, ...] = (
         incident=held(
             FETCHING,
             in_turn(
-                incidents.until_fetching, incidents.lose_connection, incidents.die_at_the_next_line
+                incidents.until_fetching,
+                incidents.lose_connection,
+                incidents.die_at_the_next_line,
+                incidents.seen_longer_than(A_FETCH_LIVES),
             ),
         ),
-        timing=PATIENT,
-        speed=FAST_CLOCK,
+        timing=QUICK_LOCK,
     ),
     old_case(
         "old_stopped_at_cap",
-        incident=held(BUILDING, incidents.die_at_the_next_line),
-        settings=SHORT_CAP,
+        incident=held(
+            BUILDING, in_turn(incidents.build_past_the_cap, incidents.die_at_the_next_line)
+        ),
+        settings=LONG_CAP,
+        timing=QUICK_LOCK,
     ),
 )

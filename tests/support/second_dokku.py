@@ -20,8 +20,8 @@ class Second:
     host: DokkuHost
     server: DokkuServer
 
-    async def dies(self, how: str) -> None:
-        """From now on it answers nobody in time."""
+    async def dies(self, how: str, slow_s: float = SLOW_S) -> None:
+        """From now on it answers nobody in time; a slow one after `slow_s`."""
         match how:
             case "black hole":
                 self.server.swallow_connections_for_test()
@@ -30,7 +30,7 @@ class Second:
                 await self.server.refuse_connections_for_test()
                 await self.server.drop_connections_for_test()
             case _:
-                self.host.delay_answers_for_test(SLOW_S)
+                self.host.delay_answers_for_test(slow_s)
 
     async def revives(self) -> None:
         """It answers again."""
