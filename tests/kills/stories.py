@@ -78,7 +78,7 @@ async def deploy_held(it: Lives) -> None:
     earlier = len(it.world.messages)
     await deploy(it)
     await it.world.posted(earlier + 1)
-    await it.world.until_message("*Status*\nBuilding", "Cancel")
+    await it.world.until_message("Building", "Cancel")
 
 
 async def deploy_until_held(it: Lives) -> None:

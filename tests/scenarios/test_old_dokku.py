@@ -95,7 +95,7 @@ async def test_bot_killed_during_the_build_starts_it_again(tmp_path: Path) -> No
     async with open_processes(tmp_path, an_app("myapp"), version=OLD) as it:
         bot = await it.start()
         await it.held("myapp", at=BUILDING)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         await it.kill(bot)
         await die_at_the_next_line(it.world)
         await it.start()

@@ -63,7 +63,7 @@ async def test_replicas_that_are_killed_stopped_and_continued(
 
         # Any replica may have got the request; one of them drives it, and is killed.
         await it.held("killed", at=BUILD)
-        await it.until_builds("killed")
+        await it.until_says("killed", "Building")
         (killed,) = [one for one in replicas if drives(postgres, url, one)]
         await it.kill(killed)
         simulators.dokku.release_for_test("killed")
@@ -73,7 +73,7 @@ async def test_replicas_that_are_killed_stopped_and_continued(
 
         # SIGSTOP: the lease runs out, another replica ends it; the former owner comes back.
         await it.held("stopped", at=BUILD)
-        await it.until_builds("stopped")
+        await it.until_says("stopped", "Building")
         living = [one for one in replicas if one is not killed]
         (stopped,) = [one for one in living if drives(postgres, url, one)]
         (other,) = [one for one in living if one is not stopped]
@@ -103,7 +103,7 @@ async def test_database_that_goes_away_and_comes_back(
     async with open_processes(tmp_path, an_app("myapp"), an_app("refused")) as it:
         (one, *_rest) = await start_replicas(it, url)
         await it.held("myapp", at=BUILD)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         postgres.stop()
         slack = it.world.slack
         await it.world.deploy("refused main")
@@ -128,7 +128,7 @@ async def test_replica_that_drains_leaves_slack_to_the_other_one(
         slack, dokku = it.world.slack, it.world.simulators.dokku
         replicas = await start_replicas(it, url, count=2)
         await it.held("myapp", at=BUILD)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         listen = "SELECT count(*) FROM replicas WHERE listens"
         # Nothing announces a heartbeat; the message is refreshed meanwhile.
         await slack.until(lambda: query(postgres, url, listen) == "2")

@@ -38,7 +38,7 @@ async def test_deploy_within_the_drain_timeout_ends_in_this_process(tmp_path: Pa
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         await it.held("myapp", at=BUILD)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         os.kill(bot.pid, signal.SIGTERM)
         await it.world.simulators.dokku.until(lambda: it.world.simulators.dokku.holding("myapp"))
         it.world.simulators.dokku.release_for_test("myapp")
@@ -52,7 +52,7 @@ async def test_deploy_longer_than_the_drain_timeout_is_handed_over(tmp_path: Pat
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="2s")
         await it.held("myapp", at=BUILD)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         assert await it.terminate(bot, within_s=2 + LEEWAY_S) == 0
         assert "Deploying" in shown(it.world.message)
         assert "hands this deployment over" in shown(it.world.message)
@@ -89,8 +89,8 @@ async def test_two_processes_on_one_file_have_one_owner(tmp_path: Path) -> None:
         two = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="1s")
         await it.held("myapp", at=BUILD)
         await it.held("other", at=BUILD)
-        await it.until_builds("myapp")
-        await it.until_builds("other")
+        await it.until_says("myapp", "Building")
+        await it.until_says("other", "Building")
         assert (it.starts("myapp"), it.starts("other")) == (1, 1)
         # A click reaches either process; the owner acts at its next poll.
         await it.world.click("deployment_cancel", it.messages_of("other")[0])
@@ -109,7 +109,7 @@ async def test_other_process_takes_over_from_a_killed_owner(tmp_path: Path) -> N
     async with open_processes(tmp_path, an_app("myapp")) as it:
         one = await it.start()
         await it.held("myapp", at=BUILD)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         await it.start()
         await it.kill(one)
         it.world.simulators.dokku.release_for_test("myapp")
@@ -150,7 +150,7 @@ async def test_process_that_was_suspended_goes_on_with_its_deployment(tmp_path: 
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start()
         await it.held("myapp", at=BUILD)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         suspend(it, bot)
         await lease_ran_out(it)
         os.kill(bot.pid, signal.SIGCONT)

@@ -30,7 +30,7 @@ async def test_kill_in_every_phase(tmp_path: Path) -> None:
         await it.world.deploy("watched main")
         # The log says `Checking for …` before the end of the release too.
         await it.until_says("watched", "*Status*\nChecking")
-        await it.until_builds("alone")
+        await it.until_says("alone", "Building")
         await it.until_says("checked", "health checks")
 
         await it.kill(bot)
@@ -88,7 +88,7 @@ async def test_next_process_shows_an_unseen_result(tmp_path: Path) -> None:
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start()
         await it.held("myapp", at=BUILD)
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         async with it.world.slack.hold_for_test("chat.update"):
             it.world.simulators.dokku.release_for_test("myapp")
             await it.until_webhooks("myapp")

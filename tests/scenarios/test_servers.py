@@ -11,7 +11,7 @@ from bot.dokku.limits import SshLimits
 from bot.operations.check import run_checks
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.model import Message
-from tests.scenarios.conftest import World, open_world, shown
+from tests.scenarios.conftest import World, open_world, says_all, shown
 from tests.support.patience import stretched
 from tests.support.second_dokku import Second, open_second
 
@@ -47,7 +47,7 @@ async def says(world: World, app: str, *words: str) -> str:
     def there() -> str | None:
         found = [one for one in world.messages if f" {app} " in one.text]
         text = shown(found[-1]) if found else ""
-        return text if all(word in text for word in words) else None
+        return text if says_all(text, words) else None
 
     text = await world.slack.until(there)
     assert text is not None

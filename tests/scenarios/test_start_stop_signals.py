@@ -15,7 +15,7 @@ async def test_second_signal_changes_nothing(tmp_path: Path, number: signal.Sign
     async with open_processes(tmp_path, an_app("myapp")) as it:
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         await it.held("myapp", at="build step 4/")
-        await it.until_builds("myapp")
+        await it.until_says("myapp", "Building")
         os.kill(bot.pid, number)
         os.kill(bot.pid, number)
         it.world.simulators.dokku.release_for_test("myapp")
@@ -29,7 +29,7 @@ async def test_every_request_during_the_drain_gets_an_answer(tmp_path: Path) -> 
         world = it.world
         bot = await it.start(DEPLOYBOT_DRAIN_TIMEOUT="60s")
         await it.held("myapp", at="build step 4/")
-        message = (await it.until_builds("myapp"), world.message)[1]
+        message = (await it.until_says("myapp", "Building"), world.message)[1]
         await world.deploy("")
         form = await world.viewed("Branch, tag or commit")
         os.kill(bot.pid, signal.SIGTERM)

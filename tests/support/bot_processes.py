@@ -12,7 +12,7 @@ from typing import Any
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.changes import NothingHappened
 from bot.simulators.slack.model import Message
-from tests.scenarios.conftest import QUICK_EDITS, World, open_world, shown
+from tests.scenarios.conftest import QUICK_EDITS, World, open_world, says_all, shown
 from tests.support.bot_process import BotProcess, Main, Run
 from tests.support.patience import in_time, stretched
 
@@ -78,17 +78,13 @@ class Processes:
         """The live messages of an app, oldest first."""
         return [one for one in self.world.messages if f" {app} main" in one.text]
 
-    async def until_builds(self, app: str) -> str:
-        """Wait until an app's message has the status, which is stored; its log may be ahead."""
-        return await self.until_says(app, "*Status*\nBuilding")
-
     async def until_says(self, app: str, *words: str, number: int = 1) -> str:
         """Wait until an app's message with this number contains all the words; its text."""
 
         def says() -> str | None:
             found = self.messages_of(app)
             text = shown(found[number - 1]) if len(found) >= number else ""
-            return text if all(word in text for word in words) else None
+            return text if says_all(text, words) else None
 
         try:
             text = await self.world.slack.until(says)
