@@ -1,5 +1,6 @@
 """What people do, and the points at which the bot dies meanwhile."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -299,12 +300,26 @@ async def play(it: Lives, story: Story) -> None:
         if life.act is not None:
             assert await it.bot.ready(), it.bot.last_lines
             it.arm()
-            await life.act(it)
-        await it.died()
+            await _act_until_death(it, life.act)
+        else:
+            await it.died()
+        it.processes.let_leases_expire()
     await it.begin()
     if story.last is not None:
         assert await it.bot.ready(), it.bot.last_lines
         await story.last(it)
+
+
+async def _act_until_death(it: Lives, act: Act) -> None:
+    """Slack waits 3 s for the answer of a dead bot; what a person did is over before."""
+    acting = asyncio.ensure_future(act(it))
+    try:
+        await it.died()
+    finally:
+        acting.cancel()
+        await asyncio.wait({acting})
+    if not acting.cancelled():
+        acting.result()
 
 
 def unexpected(rows: Sequence[Deployment]) -> list[str]:

@@ -107,6 +107,8 @@ class Lives:
 
     async def stop(self) -> None:
         """Let the last one stop as a service manager does."""
+        # Before that it may not handle the signal yet.
+        assert await self.bot.ready(), self.bot.last_lines
         assert await self.processes.terminate(self.bot, within_s=30) == 0
 
     async def settled(self) -> list[str]:

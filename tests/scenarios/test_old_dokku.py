@@ -6,11 +6,13 @@ test_replayed_results.py and test_model_rows.py, its cancels in test_cancel_phas
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
+from bot.deployments.timing import LockTiming
 from bot.operations.check import run_checks
 from tests.scenarios.conftest import World, open_world, shown
 from tests.support.bot_processes import an_app, open_processes
@@ -98,7 +100,13 @@ async def test_bot_killed_during_the_build_starts_it_again(tmp_path: Path) -> No
         await it.until_says("myapp", "Building")
         await it.kill(bot)
         await die_at_the_next_line(it.world)
-        await it.start()
+        # The only command is dead: none is left that the next process could take for dead too soon.
+        lock = LockTiming(
+            pause=timedelta(milliseconds=100),
+            stays_free=timedelta(milliseconds=500),
+            fetch_lives_on=timedelta(seconds=1),
+        )
+        await it.start(timing={"lock": lock})
         await it.until_says("myapp", "Deployed")
         assert it.starts("myapp") == 2
         assert it.live_sha("myapp") == it.world.simulators.forge.sha("myapp")

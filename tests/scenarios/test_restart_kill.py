@@ -1,5 +1,6 @@
 """Kill -9 and a new process: nothing is forgotten, wrong or started twice."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from tests.scenarios.conftest import shown
@@ -106,7 +107,8 @@ async def test_interrupted_post_is_found_and_not_repeated(tmp_path: Path) -> Non
             await door.arrived()
             await it.kill(bot)
         await it.world.posted(1)
-        await it.start()
+        # The only other process is dead: no post is under way.
+        await it.start(timing={"posting": timedelta(seconds=1)})
         await it.until_says("myapp", "Deployed")
         assert len(it.world.messages) == 1
         assert shown(it.world.message).count("Deployed") >= 1

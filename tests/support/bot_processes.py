@@ -2,8 +2,9 @@
 
 import signal
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,15 +13,30 @@ from typing import Any
 from bot.simulators.environment import DemoApp
 from bot.simulators.slack.changes import NothingHappened
 from bot.simulators.slack.model import Message
-from tests.scenarios.conftest import QUICK_EDITS, World, open_world, says_all, shown
+from tests.scenarios.conftest import (
+    HURRIED_SSH,
+    QUICK_EDITS,
+    QUICK_PAUSES,
+    World,
+    open_world,
+    says_all,
+    shown,
+)
 from tests.support.bot_process import BotProcess, Main, Run
-from tests.support.patience import in_time, stretched
+from tests.support.patience import in_time, limit_s, stretched
 
-LEASE = timedelta(seconds=4)
-HEARTBEAT = timedelta(seconds=1)
-"""A takeover happens after 4 s; a lease contains as many heartbeats as in production."""
+LEASE = timedelta(seconds=2)
+HEARTBEAT = timedelta(milliseconds=500)
+"""A takeover happens after 2 s; a lease contains as many heartbeats as in production."""
 COMMITS = ("Start the app", "Greet people", "Fix the login redirect")
-QUICK = {"DEPLOYBOT_LOG_FORMAT": "json", "DEPLOYBOT_POLL_INTERVAL": "1s"}
+QUICK = {"DEPLOYBOT_LOG_FORMAT": "json"}
+PAUSES: Mapping[str, Any] = {
+    **QUICK_PAUSES,
+    "heartbeat": HEARTBEAT,
+    "look_for_work": timedelta(milliseconds=500),
+    "trace_pause": timedelta(milliseconds=100),
+    "cancel_pause": timedelta(milliseconds=200),
+}
 
 
 def an_app(name: str, behaviour: str = "ok") -> DemoApp:
@@ -35,19 +51,23 @@ class Processes:
     world: World
     started: list[BotProcess] = field(default_factory=list)
 
-    async def start(self, *, nohup: bool = False, **more: str) -> BotProcess:
+    async def start(
+        self, *, timing: Mapping[str, Any] | None = None, nohup: bool = False, **more: str
+    ) -> BotProcess:
         """Start `deploybot run` and wait until it is ready; each process has its own port."""
-        process = await self.begin(nohup=nohup, **more)
+        process = await self.begin(timing=timing, nohup=nohup, **more)
         assert await process.ready(), process.last_lines
         return process
 
-    async def begin(self, *, nohup: bool = False, **more: str) -> BotProcess:
-        """Start `deploybot run` without waiting."""
+    async def begin(
+        self, *, timing: Mapping[str, Any] | None = None, nohup: bool = False, **more: str
+    ) -> BotProcess:
+        """Start `deploybot run` without waiting. `timing`: other durations than `PAUSES`."""
+        limited = {"lease": stretched(LEASE), "record_wait": stretched(timedelta(seconds=1))}
         run = Run(
-            options={"slack_limits": QUICK_EDITS},
-            lease=stretched(LEASE),
-            heartbeat=HEARTBEAT,
+            options={"slack_limits": QUICK_EDITS, "ssh_limits": HURRIED_SSH},
             nohup=nohup,
+            **{**PAUSES, **limited, **(timing or {})},
         )
         return await self.begin_main(run, **more)
 
@@ -61,6 +81,18 @@ class Processes:
     async def kill(self, process: BotProcess) -> None:
         """Kill -9."""
         assert await process.kill() == -signal.SIGKILL
+
+    def let_leases_expire(self) -> None:
+        """Let the time of a lease pass for what dead processes left in the SQLite database.
+
+        The next process takes it over at once. test_restart_handover.py waits for that time.
+        """
+        assert not any(one.running for one in self.started)
+        passed_ms = stretched(LEASE) // timedelta(milliseconds=1)
+        file = self.world.folder / "deploybot.db"
+        with closing(sqlite3.connect(file, timeout=limit_s())) as database, database:
+            database.execute("UPDATE leases SET until_ms = until_ms - ?", (passed_ms,))
+            database.execute("UPDATE replicas SET seen_ms = seen_ms - ?", (passed_ms,))
 
     async def terminate(self, process: BotProcess, *, within_s: float) -> int:
         """Send SIGTERM and return the exit status. TimeoutError: it took longer."""
