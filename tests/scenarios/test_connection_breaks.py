@@ -14,9 +14,16 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.dokku.limits import SshLimits
-from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_world, shown
+from tests.scenarios.conftest import (
+    FREQUENT_EDITS,
+    HURRIED_SSH,
+    QuickClock,
+    World,
+    open_world,
+    shown,
+)
 from tests.support.bot_processes import an_app
-from tests.support.incidents import BUILDING, FETCHING, HELD_AT
+from tests.support.incidents import BUILDING, FETCHING, HELD_AT, SETTLE
 
 Break = Callable[[World], Awaitable[None]]
 Result = tuple[Phase, Failure | None, Live, int]
@@ -97,8 +104,8 @@ async def refuse_channels(world: World) -> None:
 
 
 PATIENT = {
-    "poll_interval": timedelta(milliseconds=300),
-    "poll_timeout": timedelta(milliseconds=900),
+    "poll_interval": timedelta(milliseconds=200),
+    "poll_timeout": timedelta(milliseconds=600),
     "max_poll_errors": 1000,
     "record_wait": timedelta(milliseconds=600),
 }
@@ -186,10 +193,16 @@ async def test_connection_breaks_during_the_stability_check(
 ) -> None:
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
-        await world.start_bot(timing=PATIENT | {"settle": timedelta(seconds=2)})
+        clock = QuickClock(speed=1)
+        beat = timedelta(milliseconds=300)
+        await world.start_bot(PATIENT | {"settle": SETTLE, "heartbeat": beat}, clock)
         await world.deploy()
         await world.until_message("Checking · watching")  # Dokku says "Checking" too
         await break_connection(world)
+        # A poll gets an answer again before the next look.
+        before = _asked(world)
+        await world.simulators.dokku.until(lambda: _asked(world) > before)
+        clock.skip(SETTLE)
         await world.ended()
         seen, _ = await result_of(world)
     assert seen == FIRST
@@ -221,6 +234,11 @@ async def test_all_connections_break_before_the_containers_are_read(
         for app, end in ends.items():
             seen, _ = await result_of(world, app)
             assert (app, seen) == (app, end)
+
+
+def _asked(world: World) -> int:
+    """How many questions reached the server."""
+    return [one.event for one in world.simulators.dokku.journal].count("asked")
 
 
 def _all_read(world: World) -> bool:

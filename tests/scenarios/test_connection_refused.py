@@ -18,6 +18,7 @@ from bot.simulators.dokku.sshd import DokkuServer
 from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_world
 from tests.support.bot_processes import an_app
 from tests.support.incidents import HELD_AT
+from tests.support.patience import stretched
 
 CORRECTED = {
     "fetching": (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),
@@ -191,7 +192,10 @@ async def test_questions_on_a_half_open_connection_move_to_a_new_one(tmp_path: P
     async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         world.ssh_limits = HURRIED_SSH
         # On a busy machine, more than 3 polls may end before the dead connection is replaced.
-        await world.start_bot(timing=IMPATIENT | {"max_poll_errors": 1000})
+        poll_timeout = stretched(timedelta(seconds=1))
+        await world.start_bot(
+            timing=IMPATIENT | {"max_poll_errors": 1000, "poll_timeout": poll_timeout}
+        )
         server, dokku = world.simulators.server, world.simulators.dokku
         world.hold()
         await world.deploy()

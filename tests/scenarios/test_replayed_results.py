@@ -130,7 +130,7 @@ CASES = (
     # --- the release is watched
     Case(
         recording=Recording(scenario="inspect_b_foreign_restarts"),
-        settings={"DEPLOYBOT_SETTLE": "3"},
+        settings={"DEPLOYBOT_SETTLE": "1"},
     ),
     *simple("inspect_e_foreign_in_our_deploy", "config_set_in_build", "restart_at_release"),
     *simple("u_crashloop", "deploy_1s"),

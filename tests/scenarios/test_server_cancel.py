@@ -1,6 +1,7 @@
 """A build that lives on without the bot's connection, and who ends it on the server."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from bot.deployments.model import Live, Phase
 from bot.dokku.limits import SshLimits
 from bot.simulators.slack.model import Message
-from tests.scenarios.conftest import World, open_world, shown
+from tests.scenarios.conftest import FREQUENT_EDITS, World, open_world, shown
 
 BUTTON, YES = "deployment_server_cancel", "answer_server_cancel"
 SETTINGS = """
@@ -21,12 +22,12 @@ approvers = ["{grace}"]
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[World]:
     """Grace is the only approver. Logs are read as soon as they are silent for a moment."""
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, slack_limits=FREQUENT_EDITS) as world:
         (tmp_path / "deploybot.toml").write_text(
             SETTINGS.format(grace=world.slack.user("grace").id)
         )
         world.ssh_limits = SshLimits(quiet_s=0.3, followed_s=2)
-        await world.start_bot()
+        await world.start_bot(timing={"log_grows_within": timedelta(milliseconds=500)})
         yield world
 
 

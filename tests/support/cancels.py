@@ -43,9 +43,12 @@ async def open_rarely_polling(
     Only a cancel from a shell is found by a poll, or while it waits by the look for work.
     """
     async with open_world(folder, version=version) as world:
-        looks = {"look_for_work": timedelta(seconds=1)} if way == "shell" else None
+        # A cancel asks a fetch several times whether its build has begun, before it hangs up.
+        timing = {"cancel_pause": timedelta(milliseconds=200)}
+        if way == "shell":
+            timing["look_for_work"] = timedelta(seconds=1)
         poll = "1s" if way == "shell" else "10s"
-        await world.start_bot(looks, clock, DEPLOYBOT_POLL_INTERVAL=poll, DEPLOYBOT_SETTLE=settle)
+        await world.start_bot(timing, clock, DEPLOYBOT_POLL_INTERVAL=poll, DEPLOYBOT_SETTLE=settle)
         yield world
 
 

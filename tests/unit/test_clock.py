@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from bot.clock import SystemClock, Tasks, begun, end_group
+from tests.support.patience import in_time
+from tests.support.quick_clock import QuickClock
 
 
 async def test_drain_waits_for_tasks_and_cancels_what_is_left_at_the_limit() -> None:
@@ -76,3 +78,17 @@ def test_seconds_count_while_the_machine_is_suspended(monkeypatch: pytest.Monkey
         time, "clock_gettime", lambda which: real(which) + slept * (which == counts)
     )
     assert clock.monotonic() - before >= slept
+
+
+async def test_time_that_a_quick_clock_skips_ends_the_sleeps_that_are_over_by_then() -> None:
+    clock = QuickClock(speed=1)
+    short = asyncio.create_task(clock.sleep(timedelta(hours=1)))
+    long = asyncio.create_task(clock.sleep(timedelta(hours=3)))
+    await asyncio.sleep(0)
+    clock.skip(timedelta(hours=2))
+    async with in_time():
+        await short
+    assert not long.done()
+    clock.skip(timedelta(hours=2))
+    async with in_time():
+        await long
