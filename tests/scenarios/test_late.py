@@ -61,8 +61,7 @@ async def test_unconfirmed_timeout_is_corrected_once_the_build_is_dead(
 ) -> None:
     """Dokku gets no cancel, and a silent build is not killed by a closed connection."""
     await world.stop_bot()
-    timing = LATE | {"cancel_pause": timedelta(milliseconds=200)}
-    await world.start_bot(timing=timing, DEPLOYBOT_MAX_DURATION="2s")
+    await world.start_bot(timing=LATE, DEPLOYBOT_MAX_DURATION="2s")
     world.simulators.server.refuse_command_for_test("builds:cancel")
     await world.deploy_until("build step 4/")
     await world.until_message("Failed", "how it ended on the server is unknown")
