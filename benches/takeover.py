@@ -19,7 +19,7 @@ from bot.store.tables import leases
 from bot.webhooks.payload import planner
 from tests.support.bot_process import BotProcess, Run
 from tests.support.bot_processes import Processes, an_app, open_processes
-from tests.support.patience import in_time
+from bot.simulators.patience import in_time
 from tests.support.postgres import PostgresServer, postgres_server
 
 GOAL_S = 30.0

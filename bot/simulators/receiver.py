@@ -16,6 +16,8 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from bot.simulators.patience import limit_s
+
 PATH = "/hooks/deploys"
 REMEMBERED = 500
 
@@ -83,15 +85,17 @@ class Receiver:
         """The genuine, accepted requests, oldest first."""
         return tuple(one for one in self._received if one.delivered)
 
-    async def wait_for(self, count: int, *, within_s: float = 60.0) -> Sequence[Received]:
+    async def wait_for(self, count: int, *, within_s: float | None = None) -> Sequence[Received]:
         """Wait for `count` requests; return all so far. Raises TimeoutError."""
-        async with asyncio.timeout(within_s), self._news:
+        async with asyncio.timeout(within_s or limit_s()), self._news:
             await self._news.wait_for(lambda: len(self._received) >= count)
         return self.received
 
-    async def wait_delivered(self, count: int, *, within_s: float = 60.0) -> Sequence[Received]:
+    async def wait_delivered(
+        self, count: int, *, within_s: float | None = None
+    ) -> Sequence[Received]:
         """Wait for `count` genuine, accepted requests; return all so far. Raises TimeoutError."""
-        async with asyncio.timeout(within_s), self._news:
+        async with asyncio.timeout(within_s or limit_s()), self._news:
             await self._news.wait_for(lambda: len(self.delivered) >= count)
         return self.delivered
 

@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from bot.simulators.patience import in_time
 from tests.kills.deaths import AFTER, BEFORE, DIED, Death, MortalRun
 from tests.kills.stories import SETTINGS, deploy, unexpected
 from tests.kills.world import a_run, open_lives
 from tests.support.bot_processes import an_app
-from tests.support.patience import in_time
 from tests.support.postgres import postgres_server
 
 POINTS = (

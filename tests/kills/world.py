@@ -12,6 +12,7 @@ from typing import Any
 from bot.clock import SystemClock
 from bot.outbox import LaneTiming
 from bot.simulators.environment import DemoApp
+from bot.simulators.patience import limit_s, stretched
 from bot.slack.limits import HomeLimits, SlackLimits
 from bot.store.engine import open_store, upgrade
 from bot.store.sql_store import SqlStore
@@ -21,7 +22,6 @@ from tests.kills.invariants import problems_of
 from tests.scenarios.conftest import HURRIED_SSH, QUICK_EDITS, QUICK_PAUSES, World
 from tests.support.bot_process import BotProcess, Run
 from tests.support.bot_processes import Processes, open_processes
-from tests.support.patience import limit_s, stretched
 
 _ONE_UPGRADE = asyncio.Lock()
 """Alembic keeps what it works on in globals."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from bot.deployments.model import Live, Phase
 from bot.deployments.timing import LockTiming
 from bot.simulators.dokku.recordings import NEWEST
+from bot.simulators.patience import in_time, stretched
 from tests.scenarios.conftest import QuickClock, StartGate, open_world
 from tests.support.cancels import (
     BOTH,
@@ -23,7 +24,6 @@ from tests.support.cancels import (
     until_cancelled,
 )
 from tests.support.incidents import die_at_the_next_line
-from tests.support.patience import in_time, stretched
 
 LOCK = LockTiming()
 

@@ -15,10 +15,10 @@ import pytest
 
 from bot.deployments.model import Deployment, Failure, Live, Phase
 from bot.simulators.dokku.sshd import DokkuServer
+from bot.simulators.patience import stretched
 from tests.scenarios.conftest import FREQUENT_EDITS, HURRIED_SSH, World, open_world
 from tests.support.bot_processes import an_app
 from tests.support.incidents import HELD_AT
-from tests.support.patience import stretched
 
 CORRECTED = {
     "fetching": (Phase.FAILED, Failure.INTERRUPTED, Live.PREVIOUS),

@@ -9,12 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from bot.clock import SystemClock
+from bot.simulators.patience import in_time, limit_s
 from bot.store.engine import open_store
 from bot.webhooks.payload import planner
 from tests.scenarios.conftest import shown
 from tests.support.bot_process import BotProcess
 from tests.support.bot_processes import HEARTBEAT, Processes, an_app, open_processes
-from tests.support.patience import in_time, limit_s
 
 BUILD = "build step 4/"
 REFRESHES = 4

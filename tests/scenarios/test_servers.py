@@ -10,9 +10,9 @@ import pytest
 from bot.dokku.limits import SshLimits
 from bot.operations.check import run_checks
 from bot.simulators.environment import DemoApp
+from bot.simulators.patience import stretched
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world, says_all, shown
-from tests.support.patience import stretched
 from tests.support.second_dokku import Second, open_second
 
 FAULTS = ("black hole", "refused", "slow")

@@ -14,11 +14,11 @@ import pytest
 
 from bot.deployments.model import Phase
 from bot.deployments.states import ENDINGS
+from bot.simulators.patience import in_time
 from bot.simulators.slack.model import Message, interactive_elements
 from bot.slack.listeners.message_buttons import MESSAGE_BUTTONS
 from bot.store.engine import upgrade
 from tests.scenarios.conftest import QuickClock, World, open_world
-from tests.support.patience import in_time
 from tests.support.postgres import postgres_server
 
 PEOPLE = ("ada", "grace", "ada")

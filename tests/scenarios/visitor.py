@@ -12,9 +12,9 @@ from playwright.async_api import TimeoutError as TimedOut
 
 from bot.clock import Clock
 from bot.simulators.environment import APPS, Simulators
+from bot.simulators.patience import in_time, limit_s
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import World, open_world
-from tests.support.patience import in_time, limit_s
 
 CHROMIUM = "/usr/bin/chromium"
 DESK: ViewportSize = {"width": 1280, "height": 800}

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import aiohttp
 
+from bot.simulators.patience import in_time
 from bot.simulators.receiver import Behaviour
 from bot.simulators.slack.faults import EVERY
 from tests.scenarios.conftest import World
 from tests.storms.servers import StormServer
 from tests.support.bot_process import BotProcess
-from tests.support.patience import in_time
 from tests.support.quick_clock import QuickClock
 
 LOOK_S = 0.1

@@ -25,7 +25,7 @@ from bot.cli import run_cli
 from bot.config.loading import load_settings
 from bot.process import run_bot
 from bot.simulators.bot_process import clean_environment
-from tests.support.patience import in_time, limit_s, stretched
+from bot.simulators.patience import in_time, limit_s, stretched
 
 Main = Callable[[], int]
 """What runs in the process; picklable. Its exit status."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.simulators.environment import DemoApp
+from bot.simulators.patience import in_time, limit_s, stretched
 from bot.simulators.slack.changes import NothingHappened
 from bot.simulators.slack.model import Message
 from tests.scenarios.conftest import (
@@ -23,7 +24,6 @@ from tests.scenarios.conftest import (
     shown,
 )
 from tests.support.bot_process import BotProcess, Main, Run
-from tests.support.patience import in_time, limit_s, stretched
 
 LEASE = timedelta(seconds=2)
 HEARTBEAT = timedelta(milliseconds=500)

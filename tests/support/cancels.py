@@ -11,9 +11,9 @@ import pytest
 from bot.clock import Clock
 from bot.deployments.model import Deployment, Live, Phase
 from bot.simulators.dokku.recordings import NEWEST
+from bot.simulators.patience import stretched
 from tests.scenarios.conftest import World, open_world
 from tests.support.bot_process import BotProcess, Command
-from tests.support.patience import stretched
 
 WITHIN_S = 10.0
 OLD = "0.35.20"

@@ -9,8 +9,8 @@ from typing import Any
 
 import aiohttp
 
+from bot.simulators.patience import in_time
 from tests.support.bot_process import BotProcess, Command
-from tests.support.patience import in_time
 
 LOOK_S = 0.05
 STDOUT = 1

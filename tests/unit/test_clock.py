@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.clock import SystemClock, Tasks, begun, end_group
-from tests.support.patience import in_time
+from bot.simulators.patience import in_time
 from tests.support.quick_clock import QuickClock
 
 

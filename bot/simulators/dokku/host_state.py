@@ -22,6 +22,7 @@ from bot.simulators.dokku.model import (
 )
 from bot.simulators.dokku.recordings import OLD_VERSION, VERSIONS
 from bot.simulators.dokku.refs import Refs
+from bot.simulators.patience import limit_s
 
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 HOLDS_AFTER_S = 0.01
@@ -162,9 +163,11 @@ class HostState:
         finally:
             self._waiters.discard(waiter)
 
-    async def until(self, predicate: Callable[[], object], *, timeout_s: float = 60.0) -> None:
+    async def until(
+        self, predicate: Callable[[], object], *, timeout_s: float | None = None
+    ) -> None:
         """Wait (real seconds) until the predicate is true. Raises TimeoutError."""
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s or limit_s()):
             while not predicate():
                 await self.changed()
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bot.simulators.patience import limit_s
+
 EVERY = "*"
 """In place of a method's name: all methods."""
 
@@ -27,9 +29,9 @@ class Hold:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def arrived(self, *, timeout_s: float = 60.0) -> None:
+    async def arrived(self, *, timeout_s: float | None = None) -> None:
         """Wait until a call is held."""
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s or limit_s()):
             await self._arrived.wait()
 
     def release(self) -> None:

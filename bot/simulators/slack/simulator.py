@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from aiohttp import web
 
+from bot.simulators.patience import limit_s
 from bot.simulators.slack.clock import Clock, Timings
 from bot.simulators.slack.controls import TestControls
 from bot.simulators.slack.delivery import Attempt, Delivery
@@ -242,13 +243,13 @@ class SlackSimulator(TestControls):
         """Return what a message showed over time, oldest first."""
         return list(message.history)
 
-    async def until(self, condition: Callable[[], T], *, timeout_s: float = 60.0) -> T:
+    async def until(self, condition: Callable[[], T], *, timeout_s: float | None = None) -> T:
         """Wait until `condition` is truthy, checked after every change; return its value.
 
         Raises NothingHappened, with the whole workspace as text.
         """
         return await self.workspace.changes.until(
-            condition, timeout_s=timeout_s, dump=self.workspace.dump
+            condition, timeout_s=timeout_s or limit_s(), dump=self.workspace.dump
         )
 
     # Administration -------------------------------------------------------------------------

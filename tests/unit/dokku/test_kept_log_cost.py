@@ -13,7 +13,7 @@ from bot.dokku.connection import Connection
 from bot.dokku.driver import Driver
 from bot.dokku.limits import SshLimits
 from bot.redaction import Redactor
-from tests.support.patience import stretched
+from bot.simulators.patience import stretched
 
 LINE = "#12 3.456 added 120 packages, and audited 121 packages in 3s"
 SIZE = 16_000_000

@@ -10,10 +10,10 @@ from bot.simulators.dokku.model import Nowhere
 from bot.simulators.dokku.procedures import sync
 from bot.simulators.dokku.runs import Run
 from bot.simulators.environment import Simulators, open_simulators
+from bot.simulators.patience import in_time
 from bot.simulators.slack.model import NotPossible
 from bot.simulators.troubles import Troubles
 from bot.slack.manifest import manifest
-from tests.support.patience import in_time
 
 pytestmark = pytest.mark.git
 

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from bot.clock import Clock, SystemClock
 from bot.deployments.model import Phase
 from bot.errors import ConfigError
+from bot.simulators.patience import stretched
 from bot.simulators.slack.delivery import Ack, Envelope
 from bot.simulators.slack.simulator import SlackSimulator, open_slack
 from bot.slack.bolt import Intake, open_intake
@@ -28,7 +29,6 @@ from bot.slack.manifest import manifest
 from bot.slack.signatures import RequestCheck
 from tests.support.builders import a_deployment
 from tests.support.fake_service import FakeService
-from tests.support.patience import stretched
 from tests.support.stage import Stage, open_stage
 
 LIMIT_S = 10

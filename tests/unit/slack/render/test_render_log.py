@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from bot.deployments.log_pages import PAGE_CHARACTERS, paginate
 from bot.deployments.model import Deployment, Phase
+from bot.simulators.patience import stretched
 from bot.simulators.slack.validation import check_view
 from bot.slack.render.log import LogPlace, opening_view, problem_view, read_place, write_place
 from tests.support.log_pages import first_error, log_view
-from tests.support.patience import stretched
 
 Build = Callable[..., Deployment]
 LONG = "".join(f"#{number} line number {number}\n" for number in range(1_000))
