@@ -13,13 +13,13 @@ from sqlalchemy import select
 
 from benches.figures import percentile
 from bot.clock import SystemClock
+from bot.simulators.patience import in_time
 from bot.store.engine import open_store, upgrade
 from bot.store.sql_store import SqlStore
 from bot.store.tables import leases
 from bot.webhooks.payload import planner
 from tests.support.bot_process import BotProcess, Run
 from tests.support.bot_processes import Processes, an_app, open_processes
-from bot.simulators.patience import in_time
 from tests.support.postgres import PostgresServer, postgres_server
 
 GOAL_S = 30.0

@@ -53,7 +53,7 @@ async def reset(world: World) -> None:
 
 async def leave_half_open(world: World) -> None:
     """The server is gone and no packet says so: the connection is half open."""
-    world.simulators.server.forget_server_for_test()
+    await world.simulators.server.forget_server_for_test()
 
 
 async def reset_bot_side(world: World) -> None:

@@ -173,7 +173,7 @@ def test_json_stays_json_and_the_password_stays_out(
 async def test_check_that_fails_by_itself_is_reported_and_ends_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(_settings: object) -> Sequence[Check]:
+    async def broken(*_given: object) -> Sequence[Check]:
         raise KeyError("getpwuid")
 
     monkeypatch.setattr("bot.operations.check._check_servers", broken)

@@ -241,6 +241,8 @@ class Run:
             self._due_s = self.host.clock.elapsed_s()
 
     async def _flush(self) -> None:
+        if self.output.closed:
+            del self._pending[1:]  # its next line kills it
         while self._pending:
             stream = self._pending[0][0]
             same = 0

@@ -204,7 +204,16 @@ class DokkuServer:
 
     async def drop_connections_for_test(self) -> None:
         """Cut all connections; the running commands die at their next line."""
-        await self.network.drop()
+        async with self._noticed():
+            await self.network.drop()
+
+    @asynccontextmanager
+    async def _noticed(self) -> AsyncIterator[None]:
+        """Wait until the commands that run now have lost their clients: no line comes before."""
+        runs = [run for app in self.host.apps.values() for run in app.runs]
+        cut = [run.output for run in runs if isinstance(run.output, Channel)]
+        yield
+        await self.host.until(lambda: all(one.closed for one in cut))
 
     async def refuse_connections_for_test(self) -> None:
         """Refuse new connections."""
@@ -248,9 +257,10 @@ class DokkuServer:
         """Cut only the newest connection."""
         self.network.drop_newest()
 
-    def forget_server_for_test(self) -> None:
+    async def forget_server_for_test(self) -> None:
         """Cut the server's side of all connections; clients do not notice."""
-        self.network.forget_server()
+        async with self._noticed():
+            self.network.forget_server()
 
     def forget_server_of_oldest_for_test(self) -> None:
         """Cut the server's side of only the oldest connection, which is then half open."""

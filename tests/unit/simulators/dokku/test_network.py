@@ -159,7 +159,7 @@ async def test_clients_do_not_notice_a_server_that_is_switched_off(
     host.hold_for_test(app, at="build step 2/")
     deploy = await client.start(f"git:sync --build {app} https://git.example/{app}.git {'b' * 40}")
     await host.until(lambda: host.holding(app))
-    server.forget_server_for_test()
+    await server.forget_server_for_test()
     host.release_for_test(app)
     await host.until(lambda: [one for one in host.journal if one.event == "cut_off"])
     assert not client.connection.is_closed()
