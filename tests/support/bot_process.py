@@ -46,6 +46,7 @@ FORK_SERVER.set_forkserver_preload(
         "alembic.command",
         "apscheduler.executors.asyncio",
         "apscheduler.triggers.interval",
+        "tests.support.frozen_modules",
     ]
 )
 
