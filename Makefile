@@ -5,7 +5,7 @@ UV := .ci/uv
 RUN := $(UV) run --no-sync
 ARGS ?=
 # The scenarios also wait: more workers than processors.
-WORKERS ?= 5
+WORKERS ?= 6
 
 # The workers and the bots that tests start would each compile the same modules again.
 unexport PYTHONDONTWRITEBYTECODE

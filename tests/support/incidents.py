@@ -226,6 +226,11 @@ async def change_metadata(world: World) -> None:
     world.app.deploy_source_metadata = "https://git.example/acme/other.git#" + "0ffd" * 10
 
 
+async def keep_replaced_containers(world: World) -> None:
+    """They run on however late the bot looks."""
+    world.simulators.dokku.old_containers_live_s = timedelta(days=1).total_seconds()
+
+
 async def list_previous_worker(world: World) -> None:
     """List another container of the previous image: the first one is stopped soon."""
     app = world.app

@@ -242,7 +242,11 @@ MODEL_CASES: tuple[ModelCase, ...] = (
     case(
         "watch_old_beside_new",
         "watch_old_beside_new_at_cap",
-        incident=in_turn(when_checking(incidents.list_previous_worker), until_the_cap),
+        incident=in_turn(
+            incidents.keep_replaced_containers,
+            when_checking(incidents.list_previous_worker),
+            until_the_cap,
+        ),
         scale=WEB_AND_WORKER,
         settings=LONG_SETTLE | LONG_CAP,
     ),

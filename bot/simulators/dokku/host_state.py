@@ -54,6 +54,8 @@ class HostState:
         self.docker_down = False
         self.docker_outages: list[tuple[datetime, datetime | None]] = []
         """Simulated instants: when the docker daemon died, and when it was back."""
+        self.old_containers_live_s = 60.0
+        """Simulated seconds for which replaced containers run on; a test may need them longer."""
         self.one_offs: dict[str, OneOff] = {}
         """The containers of `run:detached` that run, by name."""
         self.one_offs_are_refused = False

@@ -23,7 +23,6 @@ from bot.simulators.dokku.recordings import Line, Step, step
 SIGPIPE_EXIT = 141
 TASK_FAILED_EXIT = 1
 CANCEL_TAKES_S = 0.3
-OLD_CONTAINERS_LIVE_S = 60.0
 RETENTION = 20
 TOGETHER_WITHIN_S = 0.004
 """Real seconds. Lines that follow each other sooner are printed together, as a busy server does."""
@@ -297,7 +296,7 @@ class Run:
         return container
 
     def retire(self) -> None:
-        """Stop the replaced containers after 60 seconds.
+        """Stop the replaced containers later.
 
         A run that dies first leaves them up (recording m4_ssh_lost_kill9_post_deploy).
         """
@@ -306,5 +305,5 @@ class Run:
                 self.host.spawn(self._stop_later(container))
 
     async def _stop_later(self, container: Container) -> None:
-        await self.host.clock.sleep(OLD_CONTAINERS_LIVE_S)
+        await self.host.clock.sleep(self.host.old_containers_live_s)
         self.host.stop_container(self.app, container)
