@@ -147,8 +147,8 @@ class _Git:
             "SSH_ASKPASS": "",
             "GIT_ALLOW_PROTOCOL": "" if offline else self._allow_protocols,
             # Without it, a fetch that misses a parent or a tree starts a fetch of its own, which
-            # misses it too, and so on: hundreds of requests until the time limit. Known to git
-            # since 2.39.4 and 2.44.1; an older one ignores it.
+            # misses it too, and so on: hundreds of requests until the time limit. (Measured with
+            # git 2.39.5; one that does not know the word ignores it.)
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=4",
         }
