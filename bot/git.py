@@ -146,9 +146,8 @@ class _Git:
             "GIT_ASKPASS": "",
             "SSH_ASKPASS": "",
             "GIT_ALLOW_PROTOCOL": "" if offline else self._allow_protocols,
-            # Without it, a fetch that misses a parent or a tree starts a fetch of its own, which
-            # misses it too, and so on: hundreds of requests until the time limit. (Measured with
-            # git 2.39.5; one that does not know the word ignores it.)
+            # Otherwise git 2.39.5 fetches a missing parent or tree by itself, and that fetch lacks
+            # it again: hundreds of requests until the time limit. Older versions ignore this.
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=4",
         }

@@ -1,4 +1,4 @@
-"""How long tests wait. One factor for all of them: it grows with what else the machine does.
+"""How long tests and their simulators wait: one factor, which grows with the machine's load.
 
 A test waits for an event, never for a time to pass. Its limit only ends a test that hangs, so it is
 generous. Where a test holds the bot to a number of seconds, or gives it short timeouts, the number
